@@ -48,7 +48,7 @@ def configure_logs(*, level: str, form: Literal["console", "json"], service: str
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=_to_stderr,
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(service=service)
@@ -57,11 +57,20 @@ def configure_logs(*, level: str, form: Literal["console", "json"], service: str
     )
 
 
+def _to_stderr(*names: str) -> structlog.PrintLogger:
+    # What standard error is, is asked at each line: tests and daemons replace it.
+    return structlog.PrintLogger(sys.stderr)
+
+
 def _add_trace(logger: Any, name: str, event: Any) -> Any:
     span = trace.get_current_span().get_span_context()
     if span.is_valid:
         event["trace_id"] = f"{span.trace_id:032x}"
     return event
+
+
+# Until a process says otherwise: standard output belongs to programs' results, never to logs.
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING), logger_factory=_to_stderr)
 
 
 def current_traceparent() -> str:
