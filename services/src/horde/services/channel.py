@@ -4,8 +4,9 @@
         ledger = LedgerServiceStub(channel)
 
 Every call carries our name and its proof and goes on with the current trace. A unary call ends within `timeout`, or
-within what the call being served has left if that is less; streams have no end unless told. UNAVAILABLE is tried again,
-five times at most, by gRPC itself: so what is dialled must bear repetition. A lost connection is remade after 0.1 to 2 s.
+within what the call being served has left if that is less; streams have no end unless told. UNAVAILABLE is tried
+again by gRPC itself, five attempts at most: so what is dialled must bear repetition. A lost connection is remade after
+0.1 to 2 s.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import AsyncIterator, Generator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 import grpc
 from grpc import aio
@@ -253,7 +254,7 @@ class _Channel(aio.Channel):
     async def channel_ready(self) -> None:
         await self._core.channel_ready()
 
-    async def __aenter__(self) -> _Channel:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc: object) -> None:

@@ -1,8 +1,8 @@
 """How to be a service with a SQL database: SQLite on one machine, PostgreSQL in production.
 
-Transactions are plain functions of a SQLAlchemy connection, run whole in a thread of their own: one hop per transaction,
-so group what can be grouped (`batching.py`). Writers queue behind one thread; readers have a small pool. Drivers' errors
-become Aborted (repeat the transaction) or Unavailable (repeat later) here, and nowhere else.
+Transactions are plain functions of a SQLAlchemy connection, run whole in a thread of their own: one hop per
+transaction, so group what can be grouped (`batching.py`). Writers queue behind one thread; readers have a small pool.
+Drivers' errors become Aborted (repeat the transaction) or Unavailable (repeat later) here, and nowhere else.
 """
 
 from __future__ import annotations
@@ -48,7 +48,12 @@ def open_database(url: str, *, busy_seconds: float = 5.0) -> Engine:
     def connected(connection: Any, record: object) -> None:
         # The driver must not begin transactions by itself: it begins the wrong kind.
         connection.isolation_level = None
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={int(busy_seconds * 1000)}"):
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            f"busy_timeout={int(busy_seconds * 1000)}",
+        ):
             connection.execute(f"PRAGMA {pragma}").close()
 
     @event.listens_for(engine, "begin")
@@ -126,7 +131,9 @@ class SqlThread:
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._writer, self._drop)
         for pool in {self._readers, self._writer}:

@@ -34,7 +34,9 @@ def configure_logs(*, level: str, form: Literal["console", "json"], service: str
     """Send this process's logs to standard error, one line each."""
     number = logging.getLevelNamesMapping()[level.upper()]
     renderer: Any = (
-        structlog.processors.JSONRenderer() if form == "json" else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        structlog.processors.JSONRenderer()
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     )
     structlog.configure(
         processors=[
@@ -50,7 +52,9 @@ def configure_logs(*, level: str, form: Literal["console", "json"], service: str
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(service=service)
-    logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s")
+    logging.basicConfig(
+        level=max(number, logging.WARNING), stream=sys.stderr, format="%(levelname)s %(name)s %(message)s"
+    )
 
 
 def _add_trace(logger: Any, name: str, event: Any) -> Any:
@@ -70,7 +74,7 @@ def current_traceparent() -> str:
 
 
 @contextmanager
-def span_from(traceparent: str, name: str, **attributes: str | int | float | bool) -> Iterator[None]:
+def span_from(traceparent: str, name: str, **attributes: str | float | bool) -> Iterator[None]:
     """Go on with a trace that was carried through a queue: a span under it, for as long as the block."""
     if rpc is None:
         yield
@@ -158,9 +162,9 @@ rpc: RpcTelemetry | None = None
 
 @contextmanager
 def telemetry(*, service: str, endpoint: str = "", export_seconds: float = 10.0) -> Iterator[None]:
-    """Record and export traces and metrics to an OTLP/gRPC endpoint for as long as the block; no endpoint, no telemetry.
+    """Record traces and metrics and export them to an OTLP/gRPC endpoint for as long as the block.
 
-    Enter it before serving: methods are wrapped when they are added.
+    Without an endpoint nothing is recorded. Enter it before serving: methods are wrapped when they are added.
     """
     global rpc
     if not endpoint:
