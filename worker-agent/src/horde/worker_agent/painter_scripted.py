@@ -163,13 +163,13 @@ class ScriptedPainter:
 
     async def _ready(self, picture: Picture) -> bytes:
         size = (picture.width, picture.height)
-        ready = self._pool.get(size)
-        if ready is None:
+        if size not in self._pool:
             async with self._making:
-                made = self._pool.get(size) or await asyncio.to_thread(_ready_pictures, *size)
-            ready = self._pool[size] = made
+                if size not in self._pool:
+                    self._pool[size] = await asyncio.to_thread(_ready_pictures, *size)
             if len(self._pool) > POOL_SIZES:
                 self._pool.popitem(last=False)
+        ready = self._pool[size]
         return ready[picture.seed % len(ready)]
 
 

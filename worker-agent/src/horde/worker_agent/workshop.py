@@ -157,7 +157,7 @@ class Workshop:
         except asyncio.CancelledError:
             if not bench.cancelled.is_set():
                 raise
-        except Exception:  # noqa: BLE001 - whatever it is, the mesh must hear that the job is not done
+        except Exception:
             log.exception("the work on a job broke", job=bench.job_id)
             result = Failed(FailureReason.BACKEND, "the agent has a defect; its log says more")
         finally:
