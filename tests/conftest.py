@@ -73,6 +73,6 @@ def postgresql_url(postgresql_server: str) -> Iterator[str]:
 
     name = f"test_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(f"postgresql://postgres@/postgres?host={postgresql_server}", autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload]
+        connection.execute(f'CREATE DATABASE "{name}"')
         yield f"postgresql://postgres@/{name}?host={postgresql_server}"
-        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')  # type: ignore[call-overload]
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')

@@ -22,13 +22,13 @@ def test_there_are_sources_to_look_at() -> None:
     assert len(SOURCES) > 15
 
 
-@pytest.mark.parametrize("root", ROOT.glob("*/src/horde"), ids=lambda path: path.parts[-3])
+@pytest.mark.parametrize("root", sorted(ROOT.glob("*/src/horde")), ids=lambda path: path.parts[-3])
 def test_the_namespace_has_no_module_of_its_own(root: Path) -> None:
     # One stray __init__.py would hide all other roots.
     assert not (root / "__init__.py").exists()
 
 
-@pytest.mark.parametrize("root", ROOT.glob("*/src/horde"), ids=lambda path: path.parts[-3])
+@pytest.mark.parametrize("root", sorted(ROOT.glob("*/src/horde")), ids=lambda path: path.parts[-3])
 def test_a_folder_holds_the_package_of_its_name_alone(root: Path) -> None:
     packages = {path.name for path in root.iterdir() if path.name != "__pycache__"}
     assert packages == {root.parts[-3].replace("-", "_")}
