@@ -27,8 +27,9 @@ class NotAnImage(InvalidArgument):
     domain: ClassVar[str] = DOMAIN
     reason: ClassVar[str] = "NOT_AN_IMAGE"
 
-    def __init__(self, why: str) -> None:
-        super().__init__(f"Not a whole, single PNG, JPEG or WebP: {why}.", metadata={"why": why})
+    @classmethod
+    def because(cls, why: str) -> NotAnImage:
+        return cls(f"Not a whole, single PNG, JPEG or WebP: {why}.", metadata={"why": why})
 
 
 class WrongDimensions(InvalidArgument):
@@ -37,6 +38,11 @@ class WrongDimensions(InvalidArgument):
     domain: ClassVar[str] = DOMAIN
     reason: ClassVar[str] = "WRONG_DIMENSIONS"
 
+    @classmethod
+    def between(cls, expected: tuple[int, int], got: tuple[int, int]) -> WrongDimensions:
+        wanted, is_ = (f"{width}x{height}" for width, height in (expected, got))
+        return cls(f"Expected {wanted}, got {is_}.", metadata={"expected": wanted, "got": is_})
+
 
 class TooLarge(InvalidArgument):
     """More bytes or pixels than is allowed."""
@@ -44,8 +50,9 @@ class TooLarge(InvalidArgument):
     domain: ClassVar[str] = DOMAIN
     reason: ClassVar[str] = "TOO_LARGE"
 
-    def __init__(self, limit: int, unit: str) -> None:
-        super().__init__(f"More than {limit} {unit}.", metadata={"limit": str(limit), "unit": unit})
+    @classmethod
+    def over(cls, limit: int, unit: str) -> TooLarge:
+        return cls(f"More than {limit} {unit}.", metadata={"limit": str(limit), "unit": unit})
 
 
 class ContentConflict(AlreadyExists):
@@ -54,8 +61,9 @@ class ContentConflict(AlreadyExists):
     domain: ClassVar[str] = DOMAIN
     reason: ClassVar[str] = "CONTENT_CONFLICT"
 
-    def __init__(self, message: str | None = None) -> None:
-        super().__init__(message, metadata={"field": "sha256"})
+    @classmethod
+    def of_digest(cls) -> ContentConflict:
+        return cls(metadata={"field": "sha256"})
 
 
 class DigestMismatch(InvalidArgument):
@@ -71,8 +79,9 @@ class ProtocolViolation(FailedPrecondition):
     domain: ClassVar[str] = DOMAIN
     reason: ClassVar[str] = "PROTOCOL_VIOLATION"
 
-    def __init__(self, expected: str, got: str) -> None:
-        super().__init__(f"Expected {expected}, got {got}.", metadata={"got": got})
+    @classmethod
+    def expected(cls, expected: str, got: str) -> ProtocolViolation:
+        return cls(f"Expected {expected}, got {got}.", metadata={"got": got})
 
 
 class TooSlow(Aborted):
@@ -109,8 +118,9 @@ class InputUnusable(FailedPrecondition):
     domain: ClassVar[str] = DOMAIN
     reason: ClassVar[str] = "INPUT_UNUSABLE"
 
-    def __init__(self, input_id: str) -> None:
-        super().__init__(metadata={"input_id": input_id})
+    @classmethod
+    def named(cls, input_id: str) -> InputUnusable:
+        return cls(metadata={"input_id": input_id})
 
 
 class InvalidField(InvalidArgument):
