@@ -18,7 +18,7 @@ class Accounts:
         self._stub = AccountServiceStub(doors.gateway)
 
     async def create(self, display_name: str, *, request_id: str | None = None) -> pb.CreateAccountResponse:
-        """Open an account. Its `api_key` is shown this once: keep it. Needs no credential. Raises RegistrationClosed."""
+        """Open an account. Its `api_key` is shown this once. Needs no credential. Raises RegistrationClosed."""
         request = pb.CreateAccountRequest(request_id=request_id or new_request_id(), display_name=display_name)
         return await self._doors.ask(self._stub.CreateAccount, request)
 

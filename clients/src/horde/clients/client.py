@@ -11,7 +11,7 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 from horde.api.generation.v1.generation_pb2 import GenerationSpec
 from horde.clients.accounts import Accounts
@@ -56,14 +56,14 @@ class HordeClient:
         self._credential = credential
         self._api_key = api_key
         self._anonymous = anonymous
-        self._config_folder = config_folder
+        self.config_folder = config_folder
         self._security = security or Security()
         self._patience = patience or Patience()
         self._stack = AsyncExitStack()
 
-    async def __aenter__(self) -> HordeClient:
+    async def __aenter__(self) -> Self:
         credential = self._credential or find_credential(
-            api_key=self._api_key, anonymous=self._anonymous, folder=self._config_folder
+            api_key=self._api_key, anonymous=self._anonymous, folder=self.config_folder
         )
         doors: Doors = await self._stack.enter_async_context(
             open_doors(self._target, credential, self._security, self._patience)
@@ -89,7 +89,7 @@ class HordeClient:
         request_id: str | None = None,
         max_total_mkudos: int | None = None,
     ) -> GenerationSession:
-        """Ask for images, and cancel on leaving the block if they are not finished. A text is a prompt with defaults."""
+        """Ask for images, and cancel what is not finished on leaving the block. A text is a prompt with defaults."""
         return GenerationSession(
             self.generations,
             self.images,

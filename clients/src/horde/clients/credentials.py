@@ -1,7 +1,7 @@
 """Who is asking: an API key, or the token that an anonymous client makes once and keeps.
 
-Where things are kept: in the folder that `HORDE_CONFIG_DIR` names, else `$XDG_CONFIG_HOME/horde`, else `~/.config/horde`
-(`%APPDATA%\\horde` on Windows). Files there are for their owner's eyes alone (mode 0600).
+Where things are kept: in the folder that `HORDE_CONFIG_DIR` names, else `$XDG_CONFIG_HOME/horde`, else
+`~/.config/horde` (`%APPDATA%\\horde` on Windows). Files there are for their owner's eyes alone (mode 0600).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 
 TOKEN_BITS: Final = 128
 API_KEY_FILE: Final = "api-key"
-ANONYMOUS_TOKEN_FILE: Final = "anonymous-token"
+ANONYMOUS_TOKEN_FILE: Final = "anonymous-token"  # noqa: S105 - a name
 _TOKEN = re.compile(r"[0-9a-f]{32}")
 
 
@@ -33,7 +33,7 @@ class ApiKey:
 
 @dataclass(frozen=True, slots=True)
 class AnonymousToken:
-    """The only proof of what an anonymous client asked for: 32 hexadecimal digits. Lose it and nothing is yours again."""
+    """The only proof of what an anonymous client asked for: 32 hexadecimal digits. Lost, nothing is yours again."""
 
     digits: str = field(repr=False)
 

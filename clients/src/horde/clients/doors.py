@@ -12,12 +12,12 @@ from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 from grpc import aio
-from horde.services.channel import dial
-from horde.services.tls import TlsFiles, is_loopback
 
 from horde.clients.credentials import Credential
 from horde.clients.errors import ALL
 from horde.clients.retrying import Attempts, Patience, patiently
+from horde.services.channel import dial
+from horde.services.tls import TlsFiles, is_loopback
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")

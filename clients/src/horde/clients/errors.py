@@ -1,8 +1,8 @@
 """Every error that a caller of the mesh may want to decide on, as a class of its own.
 
 A class is named after its reason in the contract and carries that reason's metadata keys in `metadata`, wrong fields in
-`violations` and how long to wait in `retry_after`. An error whose reason is not listed here arrives as its kind (NotFound,
-Unavailable, ...), with `domain` and `reason` set: decide on those, never on the message.
+`violations` and how long to wait in `retry_after`. An error whose reason is not listed here arrives as its kind
+(NotFound, Unavailable, ...), with `domain` and `reason` set: decide on those, never on the message.
 """
 
 from __future__ import annotations

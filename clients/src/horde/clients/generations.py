@@ -6,7 +6,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import Final
 
 from google.rpc.status_pb2 import Status
-from horde.services.status import from_status
 
 from horde.api.generation.v1 import generation_service_pb2 as pb
 from horde.api.generation.v1.generation_pb2 import Generation, GenerationSpec, Quote
@@ -15,6 +14,7 @@ from horde.clients.doors import Doors
 from horde.clients.errors import ALL, ServiceError, Unavailable
 from horde.clients.specs import new_request_id
 from horde.clients.watching import Finished, Order, WatchEvent
+from horde.services.status import from_status
 
 PAGE_SIZE: Final = 100
 MAX_WITHDRAWALS: Final = 100
@@ -38,8 +38,8 @@ class Generations:
     ) -> Generation:
         """Ask for images; returns once the request and its kudos are durable, long before the images are painted.
 
-        The request_id is made here, once, and kept over every retry. Give your own if the whole process may be repeated:
-        the same id with the same spec is the same generation. Raises InvalidField, InsufficientKudos, BudgetSpent,
+        The request_id is made here, once, and kept over every retry. Give your own if the whole process may be
+        repeated: the same id with the same spec is the same generation. Raises InvalidField, InsufficientKudos, BudgetSpent,
         PriceAboveMaximum, InputUnusable, RequestConflict, TooManyGenerations.
         """
         request = pb.CreateGenerationRequest(request_id=request_id or new_request_id(), spec=spec)

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from types import TracebackType
-from typing import Final
+from typing import Final, Self
 
 from horde.api.generation.v1.generation_pb2 import Generation, GenerationSpec, Image
 from horde.api.job.v1.job_pb2 import JobEnding
@@ -46,7 +46,7 @@ class GenerationSession:
             raise RuntimeError("the session is not entered")
         return self._generation
 
-    async def __aenter__(self) -> GenerationSession:
+    async def __aenter__(self) -> Self:
         # If this is cancelled after the request was accepted, repeating it is how its id becomes known again; the id is
         # ours, so nothing is lost but that the generation goes on.
         self._generation = await self._generations.create(
