@@ -39,8 +39,8 @@ class Generations:
         """Ask for images; returns once the request and its kudos are durable, long before the images are painted.
 
         The request_id is made here, once, and kept over every retry. Give your own if the whole process may be
-        repeated: the same id with the same spec is the same generation. Raises InvalidField, InsufficientKudos, BudgetSpent,
-        PriceAboveMaximum, InputUnusable, RequestConflict, TooManyGenerations.
+        repeated: the same id with the same spec is the same generation. Raises InvalidField, InsufficientKudos,
+        BudgetSpent, PriceAboveMaximum, InputUnusable, RequestConflict, TooManyGenerations.
         """
         request = pb.CreateGenerationRequest(request_id=request_id or new_request_id(), spec=spec)
         if max_total_mkudos is not None:

@@ -1,7 +1,7 @@
 """When to try again, and after how long.
 
-Every call that the SDK makes bears repetition: it reads, or it carries an id that was made before the first attempt. So
-a call that failed in a way that says "not now" is repeated with the same ids, until it is answered or patience runs out.
+Every call that the SDK makes bears repetition: it reads, or it carries an id that was made before the first attempt.
+So a call that failed in a way that says "not now" is repeated with the same ids, until it is answered or patience ends.
 """
 
 from __future__ import annotations
