@@ -72,7 +72,7 @@ async def _up(workers: int, painter: str, state: Path, *, free: bool, quiet: boo
 
 
 def _stop_on_signals() -> None:
-    """The first SIGINT or SIGTERM cancels the present task; the second ends the process, and the kernel its children."""
+    """The first SIGINT or SIGTERM cancels this task; the second ends the process, and the kernel its children."""
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
