@@ -14,7 +14,6 @@ from horde.clients.errors import (
     GenerationNotFound,
     InsufficientKudos,
     InvalidField,
-    NeighbourUnavailable,
     RateLimited,
     RequestConflict,
     ServiceError,
@@ -57,7 +56,7 @@ async def events(horde: HordeClient) -> list[WatchEvent]:
 
 
 async def test_a_create_that_fails_is_repeated_with_the_same_request_id(mesh: FakeMesh, horde: HordeClient) -> None:
-    mesh.fail("Create", Unavailable(), NeighbourUnavailable(), RateLimited(retry_after=timedelta(milliseconds=2)))
+    mesh.fail("Create", Unavailable(), Unavailable(), RateLimited(retry_after=timedelta(milliseconds=2)))
     made = await horde.generations.create(SPEC)
     asked = mesh.heard("Create")
     assert len(asked) == 4

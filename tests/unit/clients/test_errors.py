@@ -29,13 +29,14 @@ NOUNS = {
     "horde.api.storage.v1": ("storage_service_pb2", "StorageErrorReason", "STORAGE_ERROR_REASON_"),
     "horde.api.worker.v1": ("worker_service_pb2", "WorkerErrorReason", "WORKER_ERROR_REASON_"),
     "horde.api.model.v1": ("model_service_pb2", "ModelErrorReason", "MODEL_ERROR_REASON_"),
-    "horde.api.mesh.v1": ("mesh_pb2", "MeshErrorReason", "MESH_ERROR_REASON_"),
+    "mesh": ("mesh_pb2", "MeshErrorReason", "MESH_ERROR_REASON_"),
 }
 
 
 def reasons(domain: str) -> set[str]:
     module, enum, prefix = NOUNS[domain]
-    values = getattr(importlib.import_module(f"{domain}.{module}"), enum).keys()
+    package = "horde.api.mesh.v1" if domain == "mesh" else domain
+    values = getattr(importlib.import_module(f"{package}.{module}"), enum).keys()
     return {value.removeprefix(prefix) for value in values} - {"UNSPECIFIED"}
 
 

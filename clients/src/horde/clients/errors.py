@@ -36,8 +36,9 @@ __all__ = [
     "AmountLimitReached",
     "ApiKeyNotFound",
     "ApiKeyUnknown",
+    "BadProof",
     "BudgetSpent",
-    "ConflictingWrite",
+    "CallerNotAllowed",
     "ContentConflict",
     "CredentialsMalformed",
     "CredentialsMissing",
@@ -56,12 +57,10 @@ __all__ = [
     "InvalidField",
     "InvalidInput",
     "ModelNotFound",
-    "NeighbourUnavailable",
     "NotAnImage",
     "NotFound",
     "ObjectNotFound",
     "OutOfRange",
-    "Overloaded",
     "PermissionDenied",
     "PriceAboveMaximum",
     "RateLimited",
@@ -88,7 +87,7 @@ _GENERATION = "horde.api.generation.v1"
 _ACCOUNT = "horde.api.account.v1"
 _LEDGER = "horde.api.ledger.v1"
 _STORAGE = "horde.api.storage.v1"
-_MESH = "horde.api.mesh.v1"
+_MESH = "mesh"
 
 
 # What was asked for.
@@ -361,25 +360,18 @@ class ModelNotFound(NotFound):
 # The mesh.
 
 
-class Overloaded(ResourceExhausted):
-    """A bound of the service is reached: wait for `retry_after`."""
+class BadProof(Unauthenticated):
+    """What should prove which service calls does not hold."""
 
     domain: ClassVar[str] = _MESH
-    reason: ClassVar[str] = "OVERLOADED"
+    reason: ClassVar[str] = "BAD_PROOF"
 
 
-class NeighbourUnavailable(Unavailable):
-    """A part of the mesh is away: repeat with the same ids."""
-
-    domain: ClassVar[str] = _MESH
-    reason: ClassVar[str] = "NEIGHBOUR_UNAVAILABLE"
-
-
-class ConflictingWrite(Aborted):
-    """Two writers met: repeat with the same ids."""
+class CallerNotAllowed(PermissionDenied):
+    """Whoever calls may not call this."""
 
     domain: ClassVar[str] = _MESH
-    reason: ClassVar[str] = "CONFLICTING_WRITE"
+    reason: ClassVar[str] = "CALLER_NOT_ALLOWED"
 
 
 class TokenMalformed(Unauthenticated):

@@ -16,7 +16,6 @@ from typing import TypeVar
 
 from horde.clients.errors import (
     BudgetSpent,
-    ConflictingWrite,
     DeadlineExceeded,
     Internal,
     ServiceError,
@@ -55,7 +54,7 @@ def worth_retrying(error: ServiceError) -> bool:
         return False
     if error.retry_after is not None:
         return True
-    return isinstance(error, Unavailable | DeadlineExceeded | ConflictingWrite | TooSlow | Internal)
+    return isinstance(error, Unavailable | DeadlineExceeded | TooSlow | Internal)
 
 
 @dataclass(slots=True)

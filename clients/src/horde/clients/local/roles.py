@@ -66,9 +66,14 @@ class Layout:
         return self.state / "worker-api-key"
 
     @property
-    def buckets(self) -> Path:
-        """The folder of the router's buckets."""
-        return self.folder(Role.STORAGE_ROUTER) / "buckets"
+    def private_bucket(self) -> Path:
+        """Where the router keeps inputs, quarantine and private images."""
+        return self.folder(Role.STORAGE_ROUTER) / "horde-private"
+
+    @property
+    def shared_bucket(self) -> Path:
+        """Where the router keeps shared images and their consent records."""
+        return self.folder(Role.STORAGE_ROUTER) / "horde-shared"
 
     def folder(self, role: Role) -> Path:
         """What a service keeps."""
