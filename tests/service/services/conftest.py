@@ -55,8 +55,8 @@ class EchoServicer:
 
 
 def add_echo(servicer: Any, server: Any) -> None:
-    codec = {"request_deserializer": StringValue.FromString, "response_serializer": StringValue.SerializeToString}
-    handlers = {
+    codec: Any = {"request_deserializer": StringValue.FromString, "response_serializer": StringValue.SerializeToString}
+    handlers: dict[str, Any] = {
         "Say": grpc.unary_unary_rpc_method_handler(servicer.Say, **codec),
         "Count": grpc.unary_stream_rpc_method_handler(servicer.Count, **codec),
         "Join": grpc.stream_unary_rpc_method_handler(servicer.Join, **codec),

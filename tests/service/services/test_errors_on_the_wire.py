@@ -29,7 +29,9 @@ def raising(error: Exception) -> Any:
 
 
 # UNAVAILABLE is what channels try again, so it comes back late; it has a test of its own.
-@pytest.mark.parametrize("kind", [kind for kind in CODES if kind is not errors.Unavailable], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [kind for kind in CODES if kind is not errors.Unavailable], ids=lambda kind: kind.__name__
+)
 @pytest.mark.parametrize("shape", ["Say", "Count", "Join", "Chat"])
 async def test_each_kind_arrives_as_itself_in_each_shape(
     kind: type[ServiceError], shape: str, servicer: Any, echo: Any, stub: Any
@@ -51,7 +53,9 @@ async def test_each_kind_arrives_as_itself_in_each_shape(
 
 async def test_an_error_the_caller_names_arrives_with_all_that_it_says(servicer: Any, echo: Any, stub: Any) -> None:
     servicer.hook = raising(
-        TooWindy(metadata={"knots": "40"}, violations=[FieldViolation("sail", "torn")], retry_after=timedelta(seconds=3))
+        TooWindy(
+            metadata={"knots": "40"}, violations=[FieldViolation("sail", "torn")], retry_after=timedelta(seconds=3)
+        )
     )
     async with loopback([echo], errors=[TooWindy]) as wire:
         with assert_raises_reason(TooWindy, "TOO_WINDY", {"knots": "40"}) as caught:

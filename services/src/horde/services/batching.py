@@ -23,9 +23,9 @@ class Batcher(Generic[T, R]):
     """Hands items to `run` in batches, in the order they came, and each caller its own result.
 
     `run` answers with one result per item, in order; a result that is an Exception is raised to that caller alone. If
-    `run` itself raises, every caller of that batch gets that. With `max_inflight` above one, batches overtake each other.
-    At most `max_waiting` items wait; the next one is refused with ResourceExhausted. Leaving the block stops taking
-    items and lets what waits finish, for `drain` at most.
+    `run` itself raises, every caller of that batch gets that. With `max_inflight` above one, batches may overtake each
+    other. At most `max_waiting` items wait; the next one is refused with ResourceExhausted. Leaving the block stops
+    taking items and lets what waits finish, for `drain` at most.
     """
 
     def __init__(
@@ -67,7 +67,9 @@ class Batcher(Generic[T, R]):
         self._workers = [asyncio.create_task(self._work()) for _ in range(self._max_inflight)]
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
         self._open = False
         self._arrived.set()
         if self._workers:

@@ -12,7 +12,8 @@ import hmac
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ Caller = NewType("Caller", str)
 """A service's name."""
 NOBODY: Final = Caller("")
 """The caller of a public method who proved no name."""
-PUBLIC: Final[Set[str]] = frozenset({"*"})
+PUBLIC: Final[AbstractSet[str]] = frozenset({"*"})
 """Marks a method that anybody may call."""
 
 CALLER_KEY: Final = "mesh-caller"
@@ -172,7 +173,8 @@ class PeerCertificate:
 class AllowList:
     """Who may call which method; what is not listed nobody may call.
 
-    Rules map `/package.Service/Method`, or `/package.Service/*`, to names of callers or to PUBLIC. The exact method wins.
+    Rules map `/package.Service/Method`, or `/package.Service/*`, to names of callers or to PUBLIC. The exact
+    method wins.
     """
 
     def __init__(self, rules: Mapping[str, Iterable[str]]) -> None:
@@ -181,11 +183,11 @@ class AllowList:
             if not method.startswith("/") or method.count("/") != 2:
                 raise ValueError(f"{method!r} is neither /package.Service/Method nor /package.Service/*")
 
-    def allowed(self, method: str) -> Set[str]:
+    def allowed(self, method: str) -> AbstractSet[str]:
         """Who may call this method."""
         service = method.rpartition("/")[0]
         return self._rules.get(method) or self._rules.get(f"{service}/*") or frozenset()
 
-    def methods(self) -> Set[str]:
+    def methods(self) -> AbstractSet[str]:
         """What the rules name, to be compared with what is served."""
         return self._rules.keys()

@@ -112,13 +112,12 @@ def _answering(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
         return plain
 
     async def observed(request: Any, context: Context) -> Any:
-        with rpc.served(method, context.invocation_metadata() or ()) as call:
-            try:
+        try:
+            with rpc.served(method, context.invocation_metadata() or ()):
                 gate.admit(allowed, context)
                 return await behaviour(request, context)
-            except Exception as error:  # noqa: BLE001
-                call.failed(error)
-                await refuse(method, context, error)
+        except Exception as error:  # noqa: BLE001
+            await refuse(method, context, error)
 
     return observed
 
@@ -140,15 +139,14 @@ def _streaming(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
         return plain
 
     async def observed(request: Any, context: Context) -> AsyncIterator[Any]:
-        with rpc.served(method, context.invocation_metadata() or ()) as call:
-            try:
+        try:
+            with rpc.served(method, context.invocation_metadata() or ()):
                 gate.admit(allowed, context)
                 async with aclosing(behaviour(request, context)) as answers:
                     async for answer in answers:
                         yield answer
-            except Exception as error:  # noqa: BLE001
-                call.failed(error)
-                await refuse(method, context, error)
+        except Exception as error:  # noqa: BLE001
+            await refuse(method, context, error)
 
     return observed
 

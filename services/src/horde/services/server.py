@@ -24,7 +24,8 @@ from horde.services import telemetry
 from horde.services.identity import AllowList, Identity
 from horde.services.interceptors import Farewell, Gate, GuardedRegistry
 from horde.services.reflection import add_reflection
-from horde.services.tls import TlsFiles, is_loopback
+from horde.services.tls import Listener as Listener
+from horde.services.tls import is_loopback
 
 log = telemetry.get_logger(__name__)
 
@@ -38,16 +39,6 @@ class Registration:
     add: Callable[[Any, Any], None]
     servicer: object
     name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """An address to listen on. Without `tls` it must be on loopback, unless `plaintext` says that this is meant."""
-
-    address: str
-    tls: TlsFiles | None = None
-    require_client: bool = True
-    plaintext: bool = False
 
 
 class Server:

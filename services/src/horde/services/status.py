@@ -112,7 +112,7 @@ def from_rpc_error(error: grpc.RpcError, errors: Errors = ()) -> ServiceError:
         if key == DETAILS_KEY:
             try:
                 return from_status(status_pb2.Status.FromString(value), errors)
-            except Exception:  # noqa: BLE001, S110 - a stranger's details may be anything: the code still counts
+            except Exception:  # noqa: BLE001 - a stranger's details may be anything: the code still counts
                 break
     kind = KINDS.get(call.code().value[0], kinds.Unknown)
     rebuilt = kind(call.details() or None)

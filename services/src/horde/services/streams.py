@@ -73,7 +73,7 @@ class Outbox(Generic[T]):
         self._filled.set()
 
     def close(self, error: Exception | None = None) -> None:
-        """Take no more. What is in it is still read; then the reader ends, or raises `error`. Closing again: no effect."""
+        """Take no more. What is in it is still read; then the reader ends, or raises `error`. Again: no effect."""
         if self.closed:
             return
         self.closed = True
@@ -113,9 +113,9 @@ async def converse(
 ) -> AsyncIterator[Out]:
     """The body of a bidirectional handler: `receive` gets each message, the outbox's items are said.
 
-    It ends when the outbox is closed. An error of `receive` closes it, and ends the call with that error. When the other
-    side has closed its direction, `ended` is called; without one the outbox is closed. However it ends, the reader is
-    cancelled and the outbox closed.
+    It ends when the outbox is closed. An error of `receive` closes it, and ends the call with that error. When the
+    other side has closed its direction, `ended` is called; without one the outbox is closed. However it ends, the
+    reader is cancelled and the outbox closed.
     """
 
     async def read() -> None:

@@ -138,7 +138,9 @@ async def loopback(
     key = secrets.token_bytes(32)
     allow = allow or AllowList({f"/{service.name}/*": {caller or "*"} for service in services})
     options = {"grace": timedelta(seconds=1), **options}
-    async with serving("127.0.0.1:0", services, name="loopback", allow=allow, identity=SharedKey(key), **options) as server:
+    async with serving(
+        "127.0.0.1:0", services, name="loopback", allow=allow, identity=SharedKey(key), **options
+    ) as server:
         target = f"127.0.0.1:{server.port}"
         credentials = None if caller is None else Credentials.from_key(caller, key)
         async with dial(target, caller=credentials, errors=errors) as channel:

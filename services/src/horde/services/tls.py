@@ -36,6 +36,16 @@ class TlsFiles:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """An address to listen on. Without `tls` it must be on loopback, unless `plaintext` says that this is meant."""
+
+    address: str
+    tls: TlsFiles | None = None
+    require_client: bool = True
+    plaintext: bool = False
+
+
 def is_loopback(target: str) -> bool:
     """Whether an address never leaves this machine."""
     if target.startswith(("unix:", "unix-abstract:")):

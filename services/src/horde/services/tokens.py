@@ -115,7 +115,7 @@ class Signer:
             _write(path, pem, 0o600)
         loaded = load_pem_private_key(read_private(path), None)
         if not isinstance(loaded, Ed25519PrivateKey):
-            raise ValueError(f"{path} is not an Ed25519 key")  # noqa: TRY004 - it is the file that is wrong
+            raise ValueError(f"{path} is not an Ed25519 key")
         signer = cls(key_id_of(loaded.public_key()), loaded, issuer)
         if publish is not None:
             publish_key(publish, signer.key_id, signer.public_key())
@@ -136,7 +136,10 @@ class Verifier:
         now: datetime,
         leeway: timedelta = timedelta(0),
     ) -> dict[str, Any]:
-        """What the token says, if one of `issuers` said it to `audience` and its time is not over; else a TokenError."""
+        """What the token says, if one of `issuers` said it to `audience` and its time is not over.
+
+        Raises a TokenError that says what is wrong with it.
+        """
         try:
             key_id = jwt.get_unverified_header(token).get("kid")
         except jwt.PyJWTError:
@@ -207,7 +210,7 @@ def _read_public(path: Path) -> PublicKey:
     jwk = json.loads(path.read_bytes())
     key = OKPAlgorithm.from_jwk(jwk)
     if not isinstance(key, Ed25519PublicKey):
-        raise ValueError(f"{path} is not a public Ed25519 key")  # noqa: TRY004 - it is the file that is wrong
+        raise ValueError(f"{path} is not a public Ed25519 key")
     ends = datetime.fromtimestamp(jwk["exp"], UTC) if "exp" in jwk else None
     return PublicKey(key, jwk["iss"], ends)
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1chorde/api/mesh/v1/mesh.proto\x12\x11horde.api.mesh.v1*\xe3\x03\n\x0fMeshErrorReason\x12!\n\x1dMESH_ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1e\n\x1aMESH_ERROR_REASON_INTERNAL\x10\x01\x12%\n!MESH_ERROR_REASON_CALLER_UNPROVEN\x10\x02\x12(\n$MESH_ERROR_REASON_CALLER_NOT_ALLOWED\x10\x03\x12(\n$MESH_ERROR_REASON_DEADLINE_TOO_SHORT\x10\x04\x12 \n\x1cMESH_ERROR_REASON_OVERLOADED\x10\x05\x12+\n\'MESH_ERROR_REASON_NEIGHBOUR_UNAVAILABLE\x10\x06\x12%\n!MESH_ERROR_REASON_TOKEN_MALFORMED\x10\x07\x12\"\n\x1eMESH_ERROR_REASON_TOKEN_FORGED\x10\x08\x12#\n\x1fMESH_ERROR_REASON_TOKEN_EXPIRED\x10\t\x12*\n&MESH_ERROR_REASON_TOKEN_WRONG_AUDIENCE\x10\n\x12\'\n#MESH_ERROR_REASON_CONFLICTING_WRITE\x10\x0b\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1chorde/api/mesh/v1/mesh.proto\x12\x11horde.api.mesh.v1*\x9b\x02\n\x0fMeshErrorReason\x12!\n\x1dMESH_ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1bMESH_ERROR_REASON_BAD_PROOF\x10\x01\x12(\n$MESH_ERROR_REASON_CALLER_NOT_ALLOWED\x10\x02\x12%\n!MESH_ERROR_REASON_TOKEN_MALFORMED\x10\x03\x12\"\n\x1eMESH_ERROR_REASON_TOKEN_FORGED\x10\x04\x12#\n\x1fMESH_ERROR_REASON_TOKEN_EXPIRED\x10\x05\x12*\n&MESH_ERROR_REASON_TOKEN_WRONG_AUDIENCE\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'horde.api.mesh.v1.mesh_pb2'
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_MESHERRORREASON']._serialized_start=52
-  _globals['_MESHERRORREASON']._serialized_end=535
+  _globals['_MESHERRORREASON']._serialized_end=335
 # @@protoc_insertion_point(module_scope)

@@ -12,7 +12,7 @@ status code, a `google.rpc.ErrorInfo` in the status details (the trailer
 - `reason`: the name of a value of the package's `<Noun>ErrorReason` enum,
   without the enum's prefix, for example `INSUFFICIENT_KUDOS`;
 - `domain`: the proto package of that enum, for example
-  `horde.api.ledger.v1`;
+  `horde.api.ledger.v1` (but `mesh` for the reasons below);
 - `metadata`: the keys that the value's comment names.
 
 Where fields are wrong, a `google.rpc.BadRequest` lists every wrong field,
@@ -45,88 +45,53 @@ class _MeshErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MeshE
     DESCRIPTOR: _descriptor.EnumDescriptor
     MESH_ERROR_REASON_UNSPECIFIED: _MeshErrorReason.ValueType  # 0
     """A peer newer or older than this contract. Decide on the status code."""
-    MESH_ERROR_REASON_INTERNAL: _MeshErrorReason.ValueType  # 1
-    """INTERNAL. A defect of the service; nothing about it is told. Retry once
-    with the same ids, then give up and report the time of the call.
+    MESH_ERROR_REASON_BAD_PROOF: _MeshErrorReason.ValueType  # 1
+    """UNAUTHENTICATED. An internal method was called with a proof of which
+    service is calling that does not hold. Do not retry.
     """
-    MESH_ERROR_REASON_CALLER_UNPROVEN: _MeshErrorReason.ValueType  # 2
-    """UNAUTHENTICATED. An internal method was called without a proof of which
-    service is calling, or with a wrong one. Do not retry.
+    MESH_ERROR_REASON_CALLER_NOT_ALLOWED: _MeshErrorReason.ValueType  # 2
+    """PERMISSION_DENIED. Whoever is calling, known or not, may not call this
+    method. Do not retry. Metadata: `caller`, `method`.
     """
-    MESH_ERROR_REASON_CALLER_NOT_ALLOWED: _MeshErrorReason.ValueType  # 3
-    """PERMISSION_DENIED. The caller is known and may not call this method. Do
-    not retry. Metadata: `caller`, `method`.
-    """
-    MESH_ERROR_REASON_DEADLINE_TOO_SHORT: _MeshErrorReason.ValueType  # 4
-    """DEADLINE_EXCEEDED. So little of the deadline was left on arrival that
-    nothing was begun. Retry with a longer deadline.
-    """
-    MESH_ERROR_REASON_OVERLOADED: _MeshErrorReason.ValueType  # 5
-    """RESOURCE_EXHAUSTED. A named bound of the service is reached; nothing was
-    begun. Retry after the RetryInfo, with the same ids. Metadata: `bound`.
-    """
-    MESH_ERROR_REASON_NEIGHBOUR_UNAVAILABLE: _MeshErrorReason.ValueType  # 6
-    """UNAVAILABLE. A neighbour or a store of the service is away; whether
-    anything was begun is unknown. Retry with the same ids.
-    """
-    MESH_ERROR_REASON_TOKEN_MALFORMED: _MeshErrorReason.ValueType  # 7
+    MESH_ERROR_REASON_TOKEN_MALFORMED: _MeshErrorReason.ValueType  # 3
     """UNAUTHENTICATED. A signed token is not one, or lacks a claim."""
-    MESH_ERROR_REASON_TOKEN_FORGED: _MeshErrorReason.ValueType  # 8
+    MESH_ERROR_REASON_TOKEN_FORGED: _MeshErrorReason.ValueType  # 4
     """UNAUTHENTICATED. A token's signature is wrong, or its key is unknown."""
-    MESH_ERROR_REASON_TOKEN_EXPIRED: _MeshErrorReason.ValueType  # 9
+    MESH_ERROR_REASON_TOKEN_EXPIRED: _MeshErrorReason.ValueType  # 5
     """UNAUTHENTICATED. A token was good once. Ask its maker for a new one."""
-    MESH_ERROR_REASON_TOKEN_WRONG_AUDIENCE: _MeshErrorReason.ValueType  # 10
-    """PERMISSION_DENIED. A token is good, but for something else.
-    Metadata: `expected`.
-    """
-    MESH_ERROR_REASON_CONFLICTING_WRITE: _MeshErrorReason.ValueType  # 11
-    """ABORTED. Two writers met, or the writer was replaced. Retry the call with
-    the same ids.
-    """
+    MESH_ERROR_REASON_TOKEN_WRONG_AUDIENCE: _MeshErrorReason.ValueType  # 6
+    """PERMISSION_DENIED. A token is good, but for something else."""
 
 class MeshErrorReason(_MeshErrorReason, metaclass=_MeshErrorReasonEnumTypeWrapper):
-    """MeshErrorReason is every `ErrorInfo.reason` of the domain
-    `horde.api.mesh.v1`. Any RPC of any service may answer with these.
+    """MeshErrorReason is every `ErrorInfo.reason` that comes from being a service
+    at all. Their domain is `mesh`, not a package's name: the code that raises
+    them knows no package. Any RPC may answer with these, and any RPC may fail
+    with a bare status code and no ErrorInfo:
+
+    - INTERNAL: a defect; nothing about it is told. Retry once with the same ids.
+    - DEADLINE_EXCEEDED: whether anything was begun is unknown. Retry with the
+      same ids.
+    - UNAVAILABLE: likewise; retry with the same ids, with jitter.
+    - RESOURCE_EXHAUSTED: a queue is full; nothing was begun. Wait and retry.
+    - CANCELLED: by the caller.
     """
 
 MESH_ERROR_REASON_UNSPECIFIED: MeshErrorReason.ValueType  # 0
 """A peer newer or older than this contract. Decide on the status code."""
-MESH_ERROR_REASON_INTERNAL: MeshErrorReason.ValueType  # 1
-"""INTERNAL. A defect of the service; nothing about it is told. Retry once
-with the same ids, then give up and report the time of the call.
+MESH_ERROR_REASON_BAD_PROOF: MeshErrorReason.ValueType  # 1
+"""UNAUTHENTICATED. An internal method was called with a proof of which
+service is calling that does not hold. Do not retry.
 """
-MESH_ERROR_REASON_CALLER_UNPROVEN: MeshErrorReason.ValueType  # 2
-"""UNAUTHENTICATED. An internal method was called without a proof of which
-service is calling, or with a wrong one. Do not retry.
+MESH_ERROR_REASON_CALLER_NOT_ALLOWED: MeshErrorReason.ValueType  # 2
+"""PERMISSION_DENIED. Whoever is calling, known or not, may not call this
+method. Do not retry. Metadata: `caller`, `method`.
 """
-MESH_ERROR_REASON_CALLER_NOT_ALLOWED: MeshErrorReason.ValueType  # 3
-"""PERMISSION_DENIED. The caller is known and may not call this method. Do
-not retry. Metadata: `caller`, `method`.
-"""
-MESH_ERROR_REASON_DEADLINE_TOO_SHORT: MeshErrorReason.ValueType  # 4
-"""DEADLINE_EXCEEDED. So little of the deadline was left on arrival that
-nothing was begun. Retry with a longer deadline.
-"""
-MESH_ERROR_REASON_OVERLOADED: MeshErrorReason.ValueType  # 5
-"""RESOURCE_EXHAUSTED. A named bound of the service is reached; nothing was
-begun. Retry after the RetryInfo, with the same ids. Metadata: `bound`.
-"""
-MESH_ERROR_REASON_NEIGHBOUR_UNAVAILABLE: MeshErrorReason.ValueType  # 6
-"""UNAVAILABLE. A neighbour or a store of the service is away; whether
-anything was begun is unknown. Retry with the same ids.
-"""
-MESH_ERROR_REASON_TOKEN_MALFORMED: MeshErrorReason.ValueType  # 7
+MESH_ERROR_REASON_TOKEN_MALFORMED: MeshErrorReason.ValueType  # 3
 """UNAUTHENTICATED. A signed token is not one, or lacks a claim."""
-MESH_ERROR_REASON_TOKEN_FORGED: MeshErrorReason.ValueType  # 8
+MESH_ERROR_REASON_TOKEN_FORGED: MeshErrorReason.ValueType  # 4
 """UNAUTHENTICATED. A token's signature is wrong, or its key is unknown."""
-MESH_ERROR_REASON_TOKEN_EXPIRED: MeshErrorReason.ValueType  # 9
+MESH_ERROR_REASON_TOKEN_EXPIRED: MeshErrorReason.ValueType  # 5
 """UNAUTHENTICATED. A token was good once. Ask its maker for a new one."""
-MESH_ERROR_REASON_TOKEN_WRONG_AUDIENCE: MeshErrorReason.ValueType  # 10
-"""PERMISSION_DENIED. A token is good, but for something else.
-Metadata: `expected`.
-"""
-MESH_ERROR_REASON_CONFLICTING_WRITE: MeshErrorReason.ValueType  # 11
-"""ABORTED. Two writers met, or the writer was replaced. Retry the call with
-the same ids.
-"""
+MESH_ERROR_REASON_TOKEN_WRONG_AUDIENCE: MeshErrorReason.ValueType  # 6
+"""PERMISSION_DENIED. A token is good, but for something else."""
 Global___MeshErrorReason: _TypeAlias = MeshErrorReason  # noqa: Y015

@@ -71,7 +71,7 @@ class StorageServiceServicer:
         is refused with CONTENT_CONFLICT.
 
         Errors, with an ErrorInfo whose reason is a StorageErrorReason unless said
-        otherwise: the token errors of `horde.api.mesh.v1` (get a new ticket),
+        otherwise: the token errors of the domain `mesh` (get a new ticket),
         NOT_AN_IMAGE, TOO_LARGE, CONTENT_CONFLICT, DIGEST_MISMATCH,
         PROTOCOL_VIOLATION, TOO_SLOW; UNAVAILABLE (retry from the start).
         """
@@ -103,7 +103,7 @@ class StorageServiceServicer:
         single-framed, and no larger than the grant says.
         - Bytes of an upload that did not finish are forgotten after an hour.
 
-        Errors: the token errors of `horde.api.mesh.v1` (give the lease up),
+        Errors: the token errors of the domain `mesh` (give the lease up),
         NOT_AN_IMAGE, WRONG_DIMENSIONS, TOO_LARGE, DIGEST_MISMATCH (a defect of the
         worker; report `failed`), CONTENT_CONFLICT (the lease has its image; report
         nothing new), PLACEMENT_MISMATCH (report `failed`), PROTOCOL_VIOLATION,

@@ -58,7 +58,7 @@ class StorageServiceStub:
     is refused with CONTENT_CONFLICT.
 
     Errors, with an ErrorInfo whose reason is a StorageErrorReason unless said
-    otherwise: the token errors of `horde.api.mesh.v1` (get a new ticket),
+    otherwise: the token errors of the domain `mesh` (get a new ticket),
     NOT_AN_IMAGE, TOO_LARGE, CONTENT_CONFLICT, DIGEST_MISMATCH,
     PROTOCOL_VIOLATION, TOO_SLOW; UNAVAILABLE (retry from the start).
     """
@@ -86,7 +86,7 @@ class StorageServiceStub:
       single-framed, and no larger than the grant says.
     - Bytes of an upload that did not finish are forgotten after an hour.
 
-    Errors: the token errors of `horde.api.mesh.v1` (give the lease up),
+    Errors: the token errors of the domain `mesh` (give the lease up),
     NOT_AN_IMAGE, WRONG_DIMENSIONS, TOO_LARGE, DIGEST_MISMATCH (a defect of the
     worker; report `failed`), CONTENT_CONFLICT (the lease has its image; report
     nothing new), PLACEMENT_MISMATCH (report `failed`), PROTOCOL_VIOLATION,
@@ -124,7 +124,7 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         is refused with CONTENT_CONFLICT.
 
         Errors, with an ErrorInfo whose reason is a StorageErrorReason unless said
-        otherwise: the token errors of `horde.api.mesh.v1` (get a new ticket),
+        otherwise: the token errors of the domain `mesh` (get a new ticket),
         NOT_AN_IMAGE, TOO_LARGE, CONTENT_CONFLICT, DIGEST_MISMATCH,
         PROTOCOL_VIOLATION, TOO_SLOW; UNAVAILABLE (retry from the start).
         """
@@ -158,7 +158,7 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
           single-framed, and no larger than the grant says.
         - Bytes of an upload that did not finish are forgotten after an hour.
 
-        Errors: the token errors of `horde.api.mesh.v1` (give the lease up),
+        Errors: the token errors of the domain `mesh` (give the lease up),
         NOT_AN_IMAGE, WRONG_DIMENSIONS, TOO_LARGE, DIGEST_MISMATCH (a defect of the
         worker; report `failed`), CONTENT_CONFLICT (the lease has its image; report
         nothing new), PLACEMENT_MISMATCH (report `failed`), PROTOCOL_VIOLATION,
