@@ -13,7 +13,7 @@ from PIL import Image
 
 from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.services.clock import SystemClock
-from horde.services.errors import Aborted, Unauthenticated
+from horde.services.errors import Aborted, Unauthenticated, Unavailable
 from horde.worker_agent.agent import Agent
 from horde.worker_agent.attach import Dismissed
 from horde.worker_agent.painter_scripted import ScriptedPainter
@@ -192,8 +192,10 @@ async def test_a_killed_worker_finishes_its_upload_after_the_restart(mesh: FakeM
         lent = mesh.assign()
         await eventually(lambda: mesh.router.break_after is None)
     mesh.gateway.heard.clear()
+    mesh.router.refuse_with = Unavailable("not yet")
     async with at_work(settings(), mesh):
         assert [each.lease_id for each in mesh.gateway.restatements()[0].leases] == [lent.lease_id]
+        mesh.router.refuse_with = None
         await mesh.gateway.until(lambda: painted(mesh, lent.lease_id))
         assert lent.grant in mesh.router.stored
 

@@ -1,7 +1,7 @@
 """Painted images that have no receipt yet, on disk: so that a restart can finish the upload.
 
-One file for each lease: a line of JSON that says what is needed to go on, then the image. Whole or not there, as in
-`outcomes.py`. The files hold grants and strangers' pictures: the folder is private, and a file is deleted with the
+One file for each lease: a line of JSON that says what is needed to go on, then the image, whose digest tells whether
+the file is whole. The files hold grants and strangers' pictures: the folder is private, and a file is deleted with the
 receipt, the revocation or the refusal.
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 
 from horde.services.telemetry import get_logger
 from horde.worker_agent.jobs import Deviation, DeviationKind, JobId, LeaseId
-from horde.worker_agent.outcomes import file_name, make_private, write_whole
+from horde.worker_agent.outcomes import file_name, make_private, remove, write_at_once
 
 log = get_logger(__name__)
 
@@ -38,7 +38,7 @@ class Spool:
     """The images that wait for a receipt."""
 
     def __init__(self, folder: Path) -> None:
-        self._folder = make_private(folder)
+        self._folder = str(make_private(folder))
 
     def put(self, spooled: Spooled) -> None:
         facts = {
@@ -51,19 +51,17 @@ class Spool:
             "sha256": spooled.sha256,
             "deviations": [asdict(each) for each in spooled.deviations],
         }
-        write_whole(self._folder / file_name(spooled.lease_id), json.dumps(facts).encode(), b"\n", spooled.image)
+        write_at_once(self._folder, file_name(spooled.lease_id), json.dumps(facts).encode(), b"\n", spooled.image)
 
     def remove(self, lease_id: LeaseId) -> None:
         """Delete it, if it is there."""
-        (self._folder / file_name(lease_id)).unlink(missing_ok=True)
+        remove(self._folder, file_name(lease_id))
 
     def load(self) -> list[Spooled]:
         """Everything that an earlier run left; what is not whole is deleted."""
         found = []
-        for path in sorted(self._folder.iterdir()):
+        for path in sorted(Path(self._folder).iterdir()):
             try:
-                if path.suffix:
-                    raise ValueError("never finished")
                 found.append(_read(path.read_bytes()))
             except (ValueError, KeyError, TypeError) as error:
                 log.warning("an image on disk is not whole and is dropped", file=path.name, why=str(error))

@@ -6,7 +6,6 @@ is always a legal answer.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 from grpc import aio
@@ -52,10 +51,16 @@ def worth_another_try(error: ServiceError) -> bool:
 
 
 async def upload(
-    stub: StorageServiceStub, grant: str, image: bytes, clock: Clock, backoff: Backoff, traceparent: str = ""
+    stub: StorageServiceStub,
+    grant: str,
+    image: bytes,
+    sha256: bytes,
+    clock: Clock,
+    backoff: Backoff,
+    traceparent: str = "",
 ) -> str:
     """Bring the image; the receipt. Tries for ever: whoever calls cancels. Raises UploadRefused, AlreadyUploaded."""
-    finish = pb.UploadFinish(sha256=hashlib.sha256(image).digest(), size_bytes=len(image))
+    finish = pb.UploadFinish(sha256=sha256, size_bytes=len(image))
     while True:
         try:
             return await _try(stub, grant, image, finish, traceparent)
@@ -80,10 +85,10 @@ async def _try(stub: StorageServiceStub, grant: str, image: bytes, finish: pb.Up
                 chunk = pb.Chunk(offset=offset, data=image[offset : offset + CHUNK_BYTES])
                 await call.write(pb.UploadImageRequest(chunk=chunk))
             await call.write(pb.UploadImageRequest(finish=finish))
+            await call.done_writing()
             answer = await _read(call)
         if not answer.receipt.receipt:
             raise Unavailable("the router answered without a receipt")
-        await call.done_writing()
         return str(answer.receipt.receipt)
     finally:
         call.cancel()

@@ -225,7 +225,13 @@ class Workshop:
         try:
             stub = await self._doors.at(spooled.storage_address)
             receipt = await upload(
-                stub, spooled.grant, spooled.image, self._clock, self._backoff(), traceparent=spooled.traceparent
+                stub,
+                spooled.grant,
+                spooled.image,
+                bytes.fromhex(spooled.sha256),
+                self._clock,
+                self._backoff(),
+                spooled.traceparent,
             )
         except (UploadRefused, TooManyDoors) as error:
             log.warning("the storage router refuses an image", job=bench.job_id, why=str(error))
