@@ -40,9 +40,9 @@ SETTLED = Entry(
     job_id="j",
     block_number=3,
     transfers=[
-        move(HELD, "asker", SPEND, "owner", 900, TransferCode.TRANSFER_CODE_EARNING),
-        move(HELD, "asker", ESCROW, "owner", 901, TransferCode.TRANSFER_CODE_EARNING_ESCROW),
-        move(HELD, "asker", BURN, "", 3000, TransferCode.TRANSFER_CODE_TAX),
+        move(HELD, "", SPEND, "owner", 900, TransferCode.TRANSFER_CODE_EARNING),
+        move(HELD, "", ESCROW, "owner", 901, TransferCode.TRANSFER_CODE_EARNING_ESCROW),
+        move(HELD, "", BURN, "", 3000, TransferCode.TRANSFER_CODE_TAX),
     ],
     settlement=Settlement(
         event_id="e",
@@ -61,6 +61,15 @@ def test_the_requester_sees_what_left_his_hold() -> None:
     line = line_for(SETTLED, "asker")
     assert (line.spend_mkudos, line.escrow_mkudos, line.held_mkudos) == (0, 0, -4801)
     assert (line.what, line.event_id, line.block, line.job_id) == ("image ended", "e", 3, "j")
+
+
+def test_what_is_set_aside_is_what_is_charged_or_given_back() -> None:
+    hold = [move(SPEND, "asker", HELD, "", 5000, TransferCode.TRANSFER_CODE_HOLD)]
+    back = [move(HELD, "", SPEND, "asker", 5000, TransferCode.TRANSFER_CODE_RELEASE)]
+    held = line_for(Entry(kind=EventKind.EVENT_KIND_PLACE_HOLDS, transfers=hold), "asker")
+    released = line_for(Entry(kind=EventKind.EVENT_KIND_RELEASE, transfers=back), "asker")
+    assert (held.spend_mkudos, held.held_mkudos) == (-5000, 5000)
+    assert (released.spend_mkudos, released.held_mkudos) == (5000, -5000)
 
 
 def test_the_owner_sees_what_came_and_why_half_waits() -> None:

@@ -48,7 +48,7 @@ class StatementLine:
     """What it did to the spendable balance."""
     escrow_mkudos: int
     held_mkudos: int
-    """What it did to what this account has set aside."""
+    """What it did to what this account has set aside of its own."""
     parts: tuple[Part, ...]
     transfer_ids: tuple[str, ...]
     job_id: str
@@ -66,7 +66,7 @@ def line_for(entry: Entry, account_id: str) -> StatementLine:
         what=_what(entry, account_id),
         spend_mkudos=_moved(entry, account_id, LedgerAccountKind.LEDGER_ACCOUNT_KIND_SPEND),
         escrow_mkudos=_moved(entry, account_id, LedgerAccountKind.LEDGER_ACCOUNT_KIND_ESCROW),
-        held_mkudos=_moved(entry, account_id, LedgerAccountKind.LEDGER_ACCOUNT_KIND_HELD),
+        held_mkudos=_held(entry, account_id),
         parts=tuple(_parts(entry, account_id)),
         transfer_ids=tuple(transfer.transfer_id for transfer in entry.transfers),
         job_id=entry.job_id,
@@ -76,16 +76,27 @@ def line_for(entry: Entry, account_id: str) -> StatementLine:
 
 
 def _what(entry: Entry, account_id: str) -> str:
-    if entry.kind == EventKind.EVENT_KIND_SETTLE and entry.settlement.owner_account_id == account_id:
-        return "image painted" if _charged(entry.settlement) == 0 else "image ended, painted by your own worker"
+    if _earned(entry, account_id):
+        return "image painted"
     if entry.kind == EventKind.EVENT_KIND_GIFT:
         given = _moved(entry, account_id, LedgerAccountKind.LEDGER_ACCOUNT_KIND_SPEND) < 0
         return "gift given" if given else "gift received"
     return _WHAT.get(entry.kind, "something newer than this program")
 
 
-def _charged(settlement: Settlement) -> int:
-    return settlement.charged_mkudos
+def _earned(entry: Entry, account_id: str) -> bool:
+    return entry.kind == EventKind.EVENT_KIND_SETTLE and entry.settlement.owner_account_id == account_id
+
+
+def _held(entry: Entry, account_id: str) -> int:
+    # What is held stands in one account of the ledger for all: whose part it was follows from where it came from, and at
+    # the end from what the requester was charged and got back.
+    if _earned(entry, account_id):
+        return 0
+    spent = _moved(entry, account_id, LedgerAccountKind.LEDGER_ACCOUNT_KIND_SPEND)
+    if entry.kind == EventKind.EVENT_KIND_SETTLE:
+        return -(entry.settlement.charged_mkudos + spent)
+    return -spent if entry.kind in (EventKind.EVENT_KIND_PLACE_HOLDS, EventKind.EVENT_KIND_RELEASE) else 0
 
 
 def _moved(entry: Entry, account_id: str, kind: LedgerAccountKind.ValueType) -> int:

@@ -66,6 +66,11 @@ class Layout:
         return self.state / "worker-api-key"
 
     @property
+    def operator_key(self) -> Path:
+        """The operator's API key, made by the gateway at its first start."""
+        return self.folder(Role.GATEWAY) / "operator.key"
+
+    @property
     def private_bucket(self) -> Path:
         """Where the router keeps inputs, quarantine and private images."""
         return self.folder(Role.STORAGE_ROUTER) / "horde-private"
