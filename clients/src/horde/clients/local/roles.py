@@ -73,12 +73,12 @@ class Layout:
     @property
     def private_bucket(self) -> Path:
         """Where the router keeps inputs, quarantine and private images."""
-        return self.folder(Role.STORAGE_ROUTER) / "horde-private"
+        return self.folder(Role.STORAGE_ROUTER) / "private"
 
     @property
     def shared_bucket(self) -> Path:
         """Where the router keeps shared images and their consent records."""
-        return self.folder(Role.STORAGE_ROUTER) / "horde-shared"
+        return self.folder(Role.STORAGE_ROUTER) / "shared"
 
     def folder(self, role: Role) -> Path:
         """What a service keeps."""
