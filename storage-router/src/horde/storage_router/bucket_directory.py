@@ -1,9 +1,10 @@
 """A bucket in a folder: one file for each object, made whole under another name and then linked into place.
 
 The first part of a key is a folder, the others make up the file's name, joined by `!`. Metadata stands behind the bytes
-in the same file (JSON, its length, a mark), so that one file is all there is to make durable; an object without metadata
-is its bytes and nothing else, which is what the shared bucket holds. Writes are grouped: what has queued up while the
-disk was busy is written, synchronised and linked together, in a thread. Several processes may share the folder.
+in the same file (JSON, its length, a mark), so that one file is all there is to make durable; an object without
+metadata is its bytes and nothing else, which is what the shared bucket holds. Writes are grouped: what has queued up
+while the disk was busy is written, synchronised and linked together, in a thread. Several processes may share the
+folder.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import ParamSpec, Self, TypeVar
 
 from horde.services.batching import Batcher
 from horde.services.errors import ServiceError
@@ -42,6 +43,9 @@ _PARTIAL = ".partial"
 _SYNC_FILE_RANGE_WRITE = 2
 _LIBC = ctypes.CDLL(None)
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class _Put:
@@ -52,6 +56,14 @@ class _Put:
 
 @dataclass(frozen=True, slots=True)
 class _Delete:
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Fresh:
+    """A file that has no name yet but one of its own."""
+
+    handle: int
     path: str
 
 
@@ -69,7 +81,9 @@ class DirectoryBucket:
         await self._batcher.__aenter__()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
         await self._batcher.__aexit__(kind, error, tb)
         self._threads.shutdown()
 
@@ -80,7 +94,7 @@ class DirectoryBucket:
 
     async def delete(self, key: str) -> None:
         path = self._path(key)
-        if os.path.lexists(path):
+        if os.access(path, os.F_OK):
             await self._batcher.submit(_Delete(path))
 
     async def head(self, key: str) -> Head | None:
@@ -100,7 +114,7 @@ class DirectoryBucket:
         found = await self._in_thread(key, offset, length)
         return None if found is None else found[1]
 
-    async def list(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
+    async def page(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._list, prefix, after, limit)
 
     async def link(self, key: str, lifetime: timedelta) -> str:
@@ -131,14 +145,14 @@ class DirectoryBucket:
     def _list(self, prefix: str, after: str, limit: int) -> list[Entry]:
         folder = prefix.partition("/")[0]
         try:
-            names = os.listdir(f"{self._root}/{folder}")
+            names = [entry.name for entry in os.scandir(f"{self._root}/{folder}")]
         except FileNotFoundError:
             return []
         keys = (f"{folder}/{name.replace('!', '/')}" for name in names)
         entries = []
         for key in heapq.nsmallest(limit, (key for key in keys if key.startswith(prefix) and key > after)):
             try:
-                entries.append(Entry(key, _moment(os.stat(self._path(key)))))
+                entries.append(Entry(key, _moment(Path(self._path(key)).stat())))
             except FileNotFoundError:
                 continue
         return entries
@@ -149,43 +163,32 @@ class DirectoryBucket:
 
     def _write_group(self, group: Sequence[_Put | _Delete], moment: float) -> Sequence[bool | Exception]:
         """Bytes first and durable, then names, then the folders that hold the names."""
-        results: list[bool | Exception] = [False] * len(group)
-        partial: dict[int, tuple[int, str]] = {}
-        folders: set[str] = set()
+        begun = [_attempt(self._begin, item, moment) for item in group]
+        fresh = [each for each in begun if isinstance(each, _Fresh)]
         try:
-            for index, item in enumerate(group):
-                if isinstance(item, _Put):
-                    results[index] = self._attempt(lambda i=index, put=item: partial.update({i: self._begin(put, moment)}))
-            for index, (handle, _) in partial.items():
-                results[index] = self._attempt(lambda h=handle: os.fsync(h))
-            for index, item in enumerate(group):
-                if isinstance(item, _Delete):
-                    results[index] = self._attempt(lambda path=item.path: Path(path).unlink(missing_ok=True))
-                elif results[index] is True:
-                    results[index] = self._attempt(lambda f=partial[index][1], path=item.path: _link(f, path))
-                folders.add(item.path.rpartition("/")[0])
+            for index, each in enumerate(begun):
+                if isinstance(each, _Fresh) and isinstance(failed := _attempt(os.fsync, each.handle), ServiceError):
+                    begun[index] = failed
+            results = [
+                each if isinstance(each, ServiceError) else _attempt(_finish, each, item.path)
+                for each, item in zip(begun, group, strict=True)
+            ]
         finally:
-            for handle, fresh in partial.values():
-                os.close(handle)
-                os.unlink(fresh)
-        for folder in folders:
-            synchronised = self._attempt(lambda folder=folder: _synchronise(folder))
-            if synchronised is not True:
-                return [synchronised] * len(group)
+            for each in fresh:
+                os.close(each.handle)
+                Path(each.path).unlink()
+        for folder in {item.path.rpartition("/")[0] for item in group}:
+            if isinstance(failed := _attempt(_synchronise, folder), ServiceError):
+                return [failed] * len(group)
         return results
 
-    @staticmethod
-    def _attempt(step: Callable[[], bool | None]) -> bool | Exception:
+    def _begin(self, item: _Put | _Delete, moment: float) -> _Fresh | None:
+        if isinstance(item, _Delete):
+            return None
+        path = f"{self._root}/{_PARTIAL}/{secrets.token_hex(12)}"
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            return step() is not False
-        except OSError as error:
-            return _unavailable(error)
-
-    def _begin(self, put: _Put, moment: float) -> tuple[int, str]:
-        fresh = f"{self._root}/{_PARTIAL}/{secrets.token_hex(12)}"
-        handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            for part in (put.data, put.tail):
+            for part in (item.data, item.tail):
                 view = memoryview(part)
                 while view:
                     view = view[os.write(handle, view) :]
@@ -195,13 +198,27 @@ class DirectoryBucket:
                 _LIBC.sync_file_range(handle, ctypes.c_int64(0), ctypes.c_int64(0), _SYNC_FILE_RANGE_WRITE)
         except OSError:
             os.close(handle)
-            os.unlink(fresh)
+            Path(path).unlink()
             raise
-        return handle, fresh
+        return _Fresh(handle, path)
+
+
+def _attempt(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | ServiceError:
+    try:
+        return step(*args, **kwargs)
+    except OSError as error:
+        return _unavailable(error)
+
+
+def _finish(fresh: _Fresh | None, path: str) -> bool:
+    """Give a new file its name, or take a name away. False if there was an object of this name already."""
+    if fresh is not None:
+        return _link(fresh.path, path)
+    Path(path).unlink(missing_ok=True)
+    return True
 
 
 def _link(fresh: str, path: str) -> bool:
-    """False if there is an object of this name."""
     try:
         os.link(fresh, path)
     except FileExistsError:

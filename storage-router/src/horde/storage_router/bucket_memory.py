@@ -38,7 +38,7 @@ class MemoryBucket:
     async def delete(self, key: str) -> None:
         self._objects.pop(key, None)
 
-    async def list(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
+    async def page(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
         keys = sorted(key for key in self._objects if key.startswith(prefix) and key > after)
         return [Entry(key, self._objects[key].head.modified_at) for key in keys[:limit]]
 

@@ -54,7 +54,9 @@ class S3Bucket:
             raise StoreUnavailable("The S3 server ignores If-None-Match: it cannot hold a bucket of the mesh.")
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
         self._threads.shutdown()
         self._http.clear()
 
@@ -117,7 +119,7 @@ class S3Bucket:
     async def delete(self, key: str) -> None:
         await self._find(lambda: self._client.remove_object(self._bucket, key))
 
-    async def list(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
+    async def page(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
         def page() -> list[Entry]:
             entries: list[Entry] = []
             listing = self._client.list_objects(self._bucket, prefix=prefix, recursive=True, start_after=after or None)

@@ -70,7 +70,7 @@ class Bucket(ObjectReader, Protocol):
     async def delete(self, key: str) -> None:
         """Delete it, durably. Nothing there is fine."""
 
-    async def list(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
+    async def page(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
         """Objects whose keys begin with `prefix` and come after `after`, in the order of keys."""
 
     async def link(self, key: str, lifetime: timedelta) -> str:

@@ -52,11 +52,11 @@ class Commits:
         """Put each order's image in place."""
         return await self._items.each(orders, self._commit)
 
-    async def discard(self, orders: Sequence[DiscardOrder | ServiceError]) -> Sequence[None | ServiceError]:
+    async def discard(self, orders: Sequence[DiscardOrder | ServiceError]) -> Sequence[ServiceError | None]:
         """Delete what each lease left in quarantine."""
         return await self._items.each(orders, self._discard)
 
-    async def withdraw(self, orders: Sequence[WithdrawOrder | ServiceError]) -> Sequence[None | ServiceError]:
+    async def withdraw(self, orders: Sequence[WithdrawOrder | ServiceError]) -> Sequence[ServiceError | None]:
         """Delete each committed image."""
         return await self._items.each(orders, self._withdraw)
 

@@ -22,6 +22,9 @@ log = telemetry.get_logger(__name__)
 MAX_DECODED = 2_000
 """Pictures after which a child is replaced, so that nothing builds up in it."""
 
+ENDED = "decoding it ended the decoder"
+SLOW = "decoding it takes too long"
+
 _NAMES = {ImageFormat.PNG: b"PNG ", ImageFormat.JPEG: b"JPEG", ImageFormat.WEBP: b"WEBP"}
 
 
@@ -42,36 +45,37 @@ class DecoderPool:
         for _ in range(size):
             self._idle.put_nowait(None)
         self._children: set[_Child] = set()
+        self._endings: set[asyncio.Task[None]] = set()
         self.started = 0
         """How many children there have been."""
 
     async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
         for child in list(self._children):
-            await self._end(child)
+            self._end(child)
+        await asyncio.gather(*self._endings)
 
     async def decode(self, data: bytes, picture: Picture) -> None:
         """Decode every pixel. Raises NotAnImage."""
         child = await self._idle.get()
-        why = "decoding it ended the decoder"
+        why = ENDED
         try:
             if child is None:
                 child = await self._start()
             why = await asyncio.wait_for(child.decode(data, picture), self._timeout)
         except TimeoutError:
-            why = "decoding it takes too long"
-            child = await self._replace(child)
+            why = SLOW
         except (OSError, EOFError):
-            child = await self._replace(child)
-        except asyncio.CancelledError:
-            # Its answer would be taken for the next picture's.
-            child = await asyncio.shield(self._replace(child))
-            raise
+            pass
         finally:
-            if child is not None and child.decoded >= MAX_DECODED:
-                child = await self._replace(child)
+            # Also when this call was cancelled: a late answer would be taken for the next picture's.
+            if child is not None and (why in (ENDED, SLOW) or child.decoded >= MAX_DECODED):
+                self._end(child)
+                child = None
             self._idle.put_nowait(child)
         if why:
             raise NotAnImage.because(why)
@@ -95,16 +99,19 @@ class DecoderPool:
         self._children.add(child)
         return child
 
-    async def _replace(self, child: _Child | None) -> None:
-        if child is not None:
-            log.warning("a decoder was ended", pid=child.process.pid, decoded=child.decoded)
-            await self._end(child)
-
-    async def _end(self, child: _Child) -> None:
+    def _end(self, child: _Child) -> None:
+        """Kill it; the loop's child watcher takes it from there."""
+        log.info("a decoder is replaced", pid=child.process.pid, decoded=child.decoded)
         self._children.discard(child)
         if child.process.returncode is None:
             child.process.kill()
-        await child.process.wait()
+        ending = asyncio.create_task(_wait(child.process))
+        self._endings.add(ending)
+        ending.add_done_callback(self._endings.discard)
+
+
+async def _wait(process: asyncio.subprocess.Process) -> None:
+    await process.wait()
 
 
 class _Child:

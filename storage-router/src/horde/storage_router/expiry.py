@@ -77,7 +77,7 @@ class Sweeper:
         return Swept(sum(each.looked_at for each in rounds), sum(each.deleted for each in rounds))
 
     async def _sweep(self, prefix: str, expire: Callable[[Entry], Awaitable[bool]]) -> Swept:
-        page = await self._bucket.list(prefix, after=self._after.get(prefix, ""), limit=self._page)
+        page = await self._bucket.page(prefix, after=self._after.get(prefix, ""), limit=self._page)
         deleted = 0
         for entry in page:
             deleted += await expire(entry)

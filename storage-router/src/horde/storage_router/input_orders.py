@@ -29,7 +29,7 @@ class InputOrders:
 
     async def claim(
         self, generation_id: str, requester: str, named: Sequence[NamedInput | ServiceError]
-    ) -> Sequence[None | ServiceError]:
+    ) -> Sequence[ServiceError | None]:
         """Keep inputs for a generation."""
 
         async def one(each: NamedInput) -> None:
@@ -39,7 +39,7 @@ class InputOrders:
 
     async def release(
         self, claims: Sequence[tuple[str, Sequence[str]] | ServiceError]
-    ) -> Sequence[None | ServiceError]:
+    ) -> Sequence[ServiceError | None]:
         """End generations' claims."""
 
         async def one(claim: tuple[str, Sequence[str]]) -> None:

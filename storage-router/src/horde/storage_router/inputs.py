@@ -1,8 +1,8 @@
 """Source images, masks and control images: kept for one hour, or for as long as a generation claims them.
 
-A claim is an object of its own. An input past its hour lives only by claims, and a new claim on it holds only if another
-is still there *after* the new one was written: whoever releases the last claim looks again after taking it away, so one
-of the two sees the other. Within its hour an input is usable until shortly before the sweeper may take it.
+A claim is an object of its own. An input past its hour lives only by claims, and a new claim on it holds only if
+another is still there *after* the new one was written: whoever releases the last claim looks again after taking it
+away, so one of the two sees the other. Within its hour an input is usable until shortly before the sweeper may take it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,9 @@ class Inputs:
         """Keep an input. The same again is fine; other content, or somebody else's, is a conflict."""
         record = InputRecord(content, digest_requester(requester), self._now())
         key = keys.input_image(input_id)
-        while not await self._bucket.put(key, data, metadata=record.to_metadata(), media_type=content.format.media_type):
+        while not await self._bucket.put(
+            key, data, metadata=record.to_metadata(), media_type=content.format.media_type
+        ):
             found = await self._bucket.head(key)
             if found is None:
                 continue
@@ -129,7 +131,7 @@ class Inputs:
     async def _claims(self, input_id: str) -> Sequence[Entry]:
         """The claims that hold. One is forgotten after 25 hours."""
         since = self._now() - CLAIM_HOLDS
-        claims = await self._bucket.list(keys.claims_on(input_id), limit=MAX_CLAIMS)
+        claims = await self._bucket.page(keys.claims_on(input_id), limit=MAX_CLAIMS)
         return [claim for claim in claims if claim.modified_at > since]
 
 

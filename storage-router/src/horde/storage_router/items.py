@@ -34,7 +34,8 @@ class Items:
                     return await carry_out(item)
                 except ServiceError as error:
                     return error
-                except Exception:  # noqa: BLE001 - one bad item must not harm the others
+                except Exception:
+                    # One bad item must not harm the others.
                     log.exception("an item failed", kind=type(item).__name__)
                     return Internal("Something is broken here.")
 

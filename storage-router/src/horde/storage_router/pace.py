@@ -32,7 +32,9 @@ class Pace:
         self._ring()
         return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
         task, self._task = self._task, None
         if self._timer is not None:
             self._timer.cancel()

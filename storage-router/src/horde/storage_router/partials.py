@@ -1,4 +1,4 @@
-"""What broken uploads left behind: kept a while, in memory, so that the next stream can go on. May be lost at any time."""
+"""What broken uploads left behind: kept a while, in memory, so that the next stream can go on. May be lost."""
 
 from __future__ import annotations
 

@@ -86,7 +86,10 @@ class Permits:
             claims.number("max_bytes"),
             claims.placement(),
             PlacementFacts(
-                facts.truth("anonymous"), facts.truth("asked"), facts.truth("has_input"), facts.text("consent_text_version")
+                facts.truth("anonymous"),
+                facts.truth("asked"),
+                facts.truth("has_input"),
+                facts.text("consent_text_version"),
             ),
         )
 

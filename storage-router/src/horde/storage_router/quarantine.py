@@ -17,7 +17,9 @@ class Quarantine:
     async def store(self, job_id: str, lease_id: str, data: bytes, record: Quarantined) -> Quarantined:
         """Keep an upload, if it is the lease's first; says what is kept."""
         key = keys.quarantined(job_id, lease_id)
-        if await self._bucket.put(key, data, metadata=record.to_metadata(), media_type=record.content.format.media_type):
+        if await self._bucket.put(
+            key, data, metadata=record.to_metadata(), media_type=record.content.format.media_type
+        ):
             return record
         kept = await self.find(job_id, lease_id)
         if kept is None:

@@ -68,9 +68,7 @@ class Quarantined:
 
     @classmethod
     def from_metadata(cls, metadata: Metadata) -> Quarantined:
-        return cls(
-            Content.from_metadata(metadata), Placement(metadata["placement"]), from_text(metadata["completed"])
-        )
+        return cls(Content.from_metadata(metadata), Placement(metadata["placement"]), from_text(metadata["completed"]))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from horde.api.storage.v1.object_service_pb2_grpc import add_ObjectServiceServic
 from horde.api.storage.v1.storage_service_pb2_grpc import add_StorageServiceServicer_to_server
 from horde.services.clock import Clock
 from horde.services.identity import PUBLIC, AllowList
-from horde.services.server import Registration
-from horde.services.tokens import Signer, Verifier
+from horde.services.server import Registration, Server, serving
+from horde.services.tokens import KeyRing, Signer, Verifier
 from horde.storage_router.assembly import MinimumRate
 from horde.storage_router.bucket_directory import DirectoryBucket
 from horde.storage_router.bucket_s3 import S3Bucket
@@ -31,7 +32,7 @@ from horde.storage_router.input_orders import InputOrders
 from horde.storage_router.inputs import Inputs
 from horde.storage_router.items import Items
 from horde.storage_router.partials import Partials
-from horde.storage_router.permits import GATEWAY, SCHEDULER, Permits, Receipts
+from horde.storage_router.permits import GATEWAY, ISSUER, SCHEDULER, Permits, Receipts
 from horde.storage_router.pictures import Limits
 from horde.storage_router.private_images import PrivateImages
 from horde.storage_router.quarantine import Quarantine
@@ -150,12 +151,36 @@ def build(
             StorageServicer(uploads, Downloads(permits, private, shared, inputs)),
             _STORAGE,
         ),
-        Registration(add_ObjectServiceServicer_to_server, ObjectServicer(commits, InputOrders(inputs, items)), _OBJECTS),
+        Registration(
+            add_ObjectServiceServicer_to_server, ObjectServicer(commits, InputOrders(inputs, items)), _OBJECTS
+        ),
         Registration(add_DataReleaseServiceServicer_to_server, DataReleaseServicer(), _RELEASES),
     )
     return Router(registrations, Sweeper(buckets.private, inputs, partials, clock))
 
 
-def sweep_interval(settings: StorageRouterSettings) -> timedelta:
-    """How often the sweeper looks."""
-    return timedelta(seconds=settings.sweep_seconds)
+@asynccontextmanager
+async def serve(settings: StorageRouterSettings, clock: Clock) -> AsyncIterator[Server]:
+    """Serve, and sweep, for as long as the block. A sweeper that ends by a defect ends the block."""
+    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    signer = Signer.from_file(settings.state_dir / "receipts.key", ISSUER, publish=settings.public_keys_dir)
+    verifier = Verifier(KeyRing(settings.public_keys_dir, clock.monotonic))
+    async with open_buckets(settings, clock) as buckets, open_decoder(settings) as decoder:
+        router = build(settings, buckets, decoder, verifier, signer, clock)
+        async with (
+            asyncio.TaskGroup() as group,
+            serving(
+                settings.listeners(),
+                router.registrations,
+                name=NAME,
+                allow=ALLOW,
+                identity=settings.identity(),
+                reflection=settings.reflection,
+                grace=timedelta(seconds=settings.grace_seconds),
+            ) as server,
+        ):
+            sweeping = group.create_task(router.sweeper.run(timedelta(seconds=settings.sweep_seconds)))
+            try:
+                yield server
+            finally:
+                sweeping.cancel()

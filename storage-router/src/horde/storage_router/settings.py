@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from horde.services.settings import ServiceSettings
+from horde.services.tls import Listener
 
 MIB = 1024 * 1024
 
@@ -19,6 +21,9 @@ class StorageRouterSettings(ServiceSettings):
 
     listen: str = "127.0.0.1:7701"
     """Where to listen, HOST:PORT; port 0 takes any free one."""
+    internal_listen: str = ""
+    """Where the other services call, HOST:PORT, when callers prove themselves by certificate: strangers, who have none,
+    are then served on `listen` alone. Empty: everybody calls `listen`."""
     state_dir: Path = Path(".state/storage-router")
     """Where buckets are kept when they are folders, and the key that receipts are signed with."""
     public_keys_dir: Path = Path(".state/public-keys")
@@ -66,11 +71,19 @@ class StorageRouterSettings(ServiceSettings):
     sweep_seconds: float = Field(default=60.0, gt=0)
     """How often what is too old is looked for."""
 
+    def listeners(self) -> list[Listener]:
+        """The public door, and the other one."""
+        if not self.internal_listen:
+            return [self.listener()]
+        return [replace(self.listener(), require_client=False), Listener(self.internal_listen, self.tls())]
+
     @model_validator(mode="after")
     def _check_credentials(self) -> StorageRouterSettings:
         if not self.s3_endpoint:
             return self
-        if not (self.private_access_key and self.private_secret_file and self.shared_access_key and self.shared_secret_file):
+        if not (
+            self.private_access_key and self.private_secret_file and self.shared_access_key and self.shared_secret_file
+        ):
             raise ValueError("with s3_endpoint, access key and secret file are needed for both buckets")
         if self.private_bucket == self.shared_bucket or self.private_access_key == self.shared_access_key:
             raise ValueError("the private and the shared bucket must be two, with two credentials")

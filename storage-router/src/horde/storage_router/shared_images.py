@@ -43,7 +43,9 @@ class SharedImages:
             return committed
         await self._place_record(publication)
         await failpoint(AFTER_RECORD)
-        await self._bucket.put(keys.shared_image(order.job_id, content.format), data, media_type=content.format.media_type)
+        await self._bucket.put(
+            keys.shared_image(order.job_id, content.format), data, media_type=content.format.media_type
+        )
         await failpoint(AFTER_IMAGE)
         # Withdrawn in between: whichever of the two wrote last has seen the other, and cleans up.
         if await self._bucket.head(keys.withdrawn(order.job_id)) is not None:

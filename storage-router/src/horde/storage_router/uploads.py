@@ -1,7 +1,7 @@
 """Bytes in: a lease's image under a grant, an input under a ticket.
 
-What arrives is put together in memory, within a budget; what breaks off is kept for an hour, here, so that the same lease
-can go on. Another replica has not kept it and says 0, which is always a legal answer.
+What arrives is put together in memory, within a budget; what breaks off is kept for an hour, here, so that the same
+lease can go on. Another replica has not kept it and says 0, which is always a legal answer.
 """
 
 from __future__ import annotations
@@ -121,7 +121,9 @@ class Uploads:
             finally:
                 if not whole:
                     self._partials.keep(lease, assembly.kept())
-            stored = await self._check_and_store(grant, assembly.finish(finish.sha256, finish.size_bytes), finish.sha256.hex())
+            stored = await self._check_and_store(
+                grant, assembly.finish(finish.sha256, finish.size_bytes), finish.sha256.hex()
+            )
         await failpoint(BEFORE_RECEIPT)
         yield self._receipt(grant, stored)
 

@@ -33,7 +33,10 @@ _FORMATS = {
     ImageFormat.JPEG: storage.IMAGE_FORMAT_JPEG,
     ImageFormat.WEBP: storage.IMAGE_FORMAT_WEBP,
 }
-_PLACEMENTS = {job_pb2.PLACEMENT_PRIVATE: Placement.PRIVATE, job_pb2.PLACEMENT_SHARED: Placement.SHARED}
+_PLACEMENTS: dict[int, Placement] = {
+    job_pb2.PLACEMENT_PRIVATE: Placement.PRIVATE,
+    job_pb2.PLACEMENT_SHARED: Placement.SHARED,
+}
 
 
 async def read_image_upload(requests: AsyncIterable[storage.UploadImageRequest]) -> AsyncIterator[Said]:
@@ -182,7 +185,7 @@ def _read_withdrawal(withdrawal: objects.WithdrawObject) -> WithdrawOrder | Serv
     return fields.error() or order
 
 
-def write_statuses(outcomes: Sequence[None | ServiceError]) -> list[status_pb2.Status]:
+def write_statuses(outcomes: Sequence[ServiceError | None]) -> list[status_pb2.Status]:
     """One status for each item; code 0 is OK."""
     return [status_pb2.Status() if outcome is None else to_status(outcome) for outcome in outcomes]
 
@@ -248,7 +251,7 @@ def _read_requester(fields: Fields, requester: job_pb2.Requester) -> str:
     return fields.name("requester.account_id", requester.account_id)
 
 
-def _read_placement(fields: Fields, placement: job_pb2.Placement) -> Placement:
+def _read_placement(fields: Fields, placement: int) -> Placement:
     fields.check(placement in _PLACEMENTS, "placement", "is not one that is known")
     return _PLACEMENTS.get(placement, Placement.PRIVATE)
 
