@@ -20,7 +20,7 @@ from typing import Any
 from horde.services.telemetry import get_logger
 from horde.worker_agent.jobs import Cancelled, Capabilities, Failed, FailureReason, InputId, Picture
 from horde.worker_agent.measuring import Measured
-from horde.worker_agent.painter import Onlooker, Work
+from horde.worker_agent.painter import CannotLoad, Onlooker, Work
 from horde.worker_agent.painter_diffusers import Studio, StudioSettings
 
 log = get_logger(__name__)
@@ -28,10 +28,6 @@ log = get_logger(__name__)
 STUCK_SECONDS = 120.0
 """How long a step may last after it was told to stop; then the child is killed."""
 STOP_SECONDS = 5.0
-
-
-class CannotLoad(Exception):
-    """The studio did not open; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
