@@ -43,7 +43,7 @@ def generate(out: Path) -> None:
     sources = contracts()
     if not sources:
         sys.exit("no contract found below protos/horde")
-    status = protoc.main(
+    status: int = protoc.main(  # type: ignore[no-untyped-call]
         [
             "protoc",
             f"-I{PROTOS}",
@@ -58,7 +58,7 @@ def generate(out: Path) -> None:
         ]
     )
     if status:
-        sys.exit(int(status))
+        sys.exit(status)
     for path in sorted(out.rglob("*_pb2_grpc.py*")):
         # A contract without a service gets an empty stub module: it says nothing, so it is not kept.
         contract = PROTOS / path.relative_to(out).parent / (path.name.split("_pb2_grpc")[0] + ".proto")

@@ -25,7 +25,7 @@ from grpc import aio
 from horde.services import deadlines, telemetry
 from horde.services.errors import Cancelled, DeadlineExceeded, ServiceError
 from horde.services.identity import Credentials
-from horde.services.status import from_rpc_error
+from horde.services.status import KINDS, from_rpc_error
 from horde.services.tls import TlsFiles, is_loopback
 
 MIB = 1024 * 1024
@@ -45,23 +45,23 @@ RETRIES = {
 }
 
 
+Headers = tuple[tuple[str, str | bytes], ...]
+Errors = tuple[type[ServiceError], ...]
+
+
 @dataclass(slots=True)
 class _Manner:
     """How the calls of one channel are made."""
 
-    headers: tuple[tuple[str, str], ...] = ()
-    errors: tuple[type[ServiceError], ...] = ()
+    headers: Headers = ()
+    errors: Errors = ()
     timeout: float | None = None
     wait_for_ready: bool | None = None
 
-    def sent_headers(self, given: Iterable[tuple[str, str | bytes]] | None) -> tuple[tuple[str, str | bytes], ...]:
+    def sent_headers(self, given: Headers | None, observed: telemetry.ObservedCall | None) -> Headers:
         """What goes with a call: our proof, the caller's own headers, the trace."""
-        headers: tuple[tuple[str, str | bytes], ...] = self.headers
-        if given:
-            headers = (*headers, *given)
-        if telemetry.rpc is not None and (traceparent := telemetry.current_traceparent()):
-            headers = (*headers, (telemetry.TRACEPARENT, traceparent))
-        return headers
+        headers: Headers = (*self.headers, *given) if given else self.headers
+        return headers if observed is None else (*headers, (telemetry.TRACEPARENT, observed.traceparent))
 
     def time_for(self, given: float | None, default: float | None) -> float | None:
         """How long a call may take; raises if there is nothing left to take."""
@@ -77,16 +77,16 @@ class _Manner:
 class _Answer:
     """A call with one answer, on its way."""
 
-    __slots__ = ("_call", "_errors", "_method")
+    __slots__ = ("_call", "_errors", "_observed")
 
-    def __init__(self, call: Any, method: str, errors: tuple[type[ServiceError], ...]) -> None:
+    def __init__(self, call: Any, errors: Errors, observed: telemetry.ObservedCall | None) -> None:
         self._call = call
-        self._method = method
         self._errors = errors
+        self._observed = observed
 
     def __await__(self) -> Generator[Any, None, Any]:
-        if telemetry.rpc is not None:
-            return self._observed(telemetry.rpc).__await__()
+        if self._observed is not None:
+            return self._finishing(self._observed)
         return self._plain()
 
     def _plain(self) -> Generator[Any, None, Any]:
@@ -95,12 +95,15 @@ class _Answer:
         except aio.AioRpcError as error:
             raise from_rpc_error(error, self._errors) from None
 
-    async def _observed(self, rpc: telemetry.RpcTelemetry) -> Any:
-        with rpc.made(self._method):
-            try:
-                return await self._call
-            except aio.AioRpcError as error:
-                raise from_rpc_error(error, self._errors) from None
+    def _finishing(self, observed: telemetry.ObservedCall) -> Generator[Any, None, Any]:
+        error: BaseException | None = None
+        try:
+            return (yield from self._plain())
+        except BaseException as caught:
+            error = caught
+            raise
+        finally:
+            observed.finish(error)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._call, name)
@@ -109,9 +112,15 @@ class _Answer:
 class _Stream:
     """A call with a stream in at least one direction."""
 
-    def __init__(self, call: Any, manner: _Manner) -> None:
+    def __init__(self, call: Any, errors: Errors, observed: telemetry.ObservedCall | None) -> None:
         self._call = call
-        self._errors = manner.errors
+        self._errors = errors
+        if observed is not None:
+            call.add_done_callback(lambda _: asyncio.ensure_future(self._finish(observed)))
+
+    async def _finish(self, observed: telemetry.ObservedCall) -> None:
+        code = await self._call.code()
+        observed.finish(None if code is grpc.StatusCode.OK else KINDS[code.value[0]]())
 
     def __aiter__(self) -> AsyncIterator[Any]:
         return self._answers()
@@ -178,28 +187,31 @@ class _Unary:
         request: Any,
         *,
         timeout: float | None = None,
-        metadata: Iterable[tuple[str, str | bytes]] | None = None,
+        metadata: Headers | None = None,
         wait_for_ready: bool | None = None,
         **rest: Any,
     ) -> _Answer:
         manner = self._manner
+        seconds = manner.time_for(timeout, manner.timeout)
+        observed = None if telemetry.rpc is None else telemetry.rpc.made(self._method)
         call = self._callable(
             request,
-            timeout=manner.time_for(timeout, manner.timeout),
-            metadata=manner.sent_headers(metadata),
+            timeout=seconds,
+            metadata=manner.sent_headers(metadata, observed),
             wait_for_ready=manner.wait_for_ready if wait_for_ready is None else wait_for_ready,
             **rest,
         )
-        return _Answer(call, self._method, manner.errors)
+        return _Answer(call, manner.errors, observed)
 
 
 class _Streaming:
     """A method with a stream in at least one direction."""
 
-    __slots__ = ("_callable", "_manner")
+    __slots__ = ("_callable", "_manner", "_method")
 
-    def __init__(self, multicallable: Any, manner: _Manner) -> None:
+    def __init__(self, multicallable: Any, method: str, manner: _Manner) -> None:
         self._callable = multicallable
+        self._method = method
         self._manner = manner
 
     def __call__(
@@ -207,19 +219,21 @@ class _Streaming:
         request: Any = None,
         *,
         timeout: float | None = None,
-        metadata: Iterable[tuple[str, str | bytes]] | None = None,
+        metadata: Headers | None = None,
         wait_for_ready: bool | None = None,
         **rest: Any,
     ) -> _Stream:
         manner = self._manner
+        seconds = manner.time_for(timeout, None)
+        observed = None if telemetry.rpc is None else telemetry.rpc.made(self._method)
         call = self._callable(
             request,
-            timeout=manner.time_for(timeout, None),
-            metadata=manner.sent_headers(metadata),
+            timeout=seconds,
+            metadata=manner.sent_headers(metadata, observed),
             wait_for_ready=manner.wait_for_ready if wait_for_ready is None else wait_for_ready,
             **rest,
         )
-        return _Stream(call, manner)
+        return _Stream(call, manner.errors, observed)
 
 
 class _Channel(aio.Channel):
@@ -233,13 +247,13 @@ class _Channel(aio.Channel):
         return _Unary(self._core.unary_unary(method, *args, **kwargs), method, self._manner)
 
     def unary_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        return _Streaming(self._core.unary_stream(method, *args, **kwargs), self._manner)
+        return _Streaming(self._core.unary_stream(method, *args, **kwargs), method, self._manner)
 
     def stream_unary(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        return _Streaming(self._core.stream_unary(method, *args, **kwargs), self._manner)
+        return _Streaming(self._core.stream_unary(method, *args, **kwargs), method, self._manner)
 
     def stream_stream(self, method: str, *args: Any, **kwargs: Any) -> Any:
-        return _Streaming(self._core.stream_stream(method, *args, **kwargs), self._manner)
+        return _Streaming(self._core.stream_stream(method, *args, **kwargs), method, self._manner)
 
     async def close(self, grace: float | None = None) -> None:
         await self._core.close(grace)

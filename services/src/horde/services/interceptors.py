@@ -17,7 +17,7 @@ import grpc
 from grpc import aio
 
 from horde.services import deadlines, telemetry
-from horde.services.errors import DeadlineExceeded, Internal, ServiceError
+from horde.services.errors import DeadlineExceeded, Internal, ServiceError, Unimplemented
 from horde.services.identity import (
     NOBODY,
     PUBLIC,
@@ -66,7 +66,10 @@ async def refuse(method: str, context: Context, error: Exception) -> NoReturn:
     """End a call with an error, as what it is if it may be told."""
     if isinstance(error, aio.AbortError):
         raise error
-    if not isinstance(error, ServiceError):
+    if isinstance(error, NotImplementedError):
+        # What generated servicers raise for a method that nobody wrote.
+        error = Unimplemented()
+    elif not isinstance(error, ServiceError):
         log.error("call failed", method=method, exc_info=error)
         error = Internal("Something is broken here.")
     elif error.remote and isinstance(error, (BadProof, CallerNotAllowed)):
@@ -112,13 +115,12 @@ def _answering(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
         return plain
 
     async def observed(request: Any, context: Context) -> Any:
-        with rpc.served(method, context.invocation_metadata() or ()) as call:
-            try:
+        try:
+            with rpc.served(method, context.invocation_metadata() or ()):
                 gate.admit(allowed, context)
                 return await behaviour(request, context)
-            except Exception as error:  # noqa: BLE001
-                call.failed(error)
-                await refuse(method, context, error)
+        except Exception as error:  # noqa: BLE001
+            await refuse(method, context, error)
 
     return observed
 
@@ -140,15 +142,14 @@ def _streaming(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
         return plain
 
     async def observed(request: Any, context: Context) -> AsyncIterator[Any]:
-        with rpc.served(method, context.invocation_metadata() or ()) as call:
-            try:
+        try:
+            with rpc.served(method, context.invocation_metadata() or ()):
                 gate.admit(allowed, context)
                 async with aclosing(behaviour(request, context)) as answers:
                     async for answer in answers:
                         yield answer
-            except Exception as error:  # noqa: BLE001
-                call.failed(error)
-                await refuse(method, context, error)
+        except Exception as error:  # noqa: BLE001
+            await refuse(method, context, error)
 
     return observed
 

@@ -7,13 +7,37 @@ import os
 import signal
 import sys
 from collections.abc import Coroutine
+from weakref import WeakKeyDictionary
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+_first: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Future[signal.Signals]] = WeakKeyDictionary()
+
 
 async def until_signalled() -> signal.Signals:
-    """Wait for SIGINT or SIGTERM; from then on a second one ends the process at once."""
+    """Wait for SIGINT or SIGTERM; one that came while the service was starting counts."""
+    return await asyncio.shield(_listen())
+
+
+def run(main: Coroutine[object, object, None]) -> int:
+    """Run a service to its end and say the exit status.
+
+    The first SIGINT or SIGTERM is for `until_signalled`, from the first moment on; a second one ends the process at
+    once.
+    """
+
+    async def listening() -> None:
+        _listen()
+        await main
+
+    asyncio.run(listening())
+    return 0
+
+
+def _listen() -> asyncio.Future[signal.Signals]:
     loop = asyncio.get_running_loop()
+    if (known := _first.get(loop)) is not None:
+        return known
     first: asyncio.Future[signal.Signals] = loop.create_future()
 
     def received(number: signal.Signals) -> None:
@@ -25,13 +49,5 @@ async def until_signalled() -> signal.Signals:
 
     for number in SIGNALS:
         loop.add_signal_handler(number, received, number)
-    return await first
-
-
-def run(main: Coroutine[object, object, None]) -> int:
-    """Run a service to its end and say the exit status: 0 for a clean stop, 130 for an interrupt on the way up."""
-    try:
-        asyncio.run(main)
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    return 0
+    _first[loop] = first
+    return first

@@ -13,7 +13,8 @@ from typing import Literal, TypeVar
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from horde.services.tls import TlsFiles
+from horde.services.identity import Credentials, Identity, PeerCertificate, SharedKey
+from horde.services.tls import Listener, TlsFiles
 
 S = TypeVar("S", bound="ServiceSettings")
 
@@ -53,6 +54,20 @@ class ServiceSettings(BaseSettings):
         if self.tls_certificate is None and self.tls_authorities is None:
             return None
         return TlsFiles(self.tls_certificate, self.tls_key, self.tls_authorities)
+
+    def listener(self) -> Listener:
+        """Where and how to listen."""
+        return Listener(self.listen, self.tls())
+
+    def identity(self) -> Identity | None:
+        """How callers are told apart: by certificate if a suffix is set, else by the key of this run."""
+        if self.tls_name_suffix:
+            return PeerCertificate(self.tls_name_suffix)
+        return SharedKey.from_file(self.key_file) if self.key_file else None
+
+    def credentials(self, caller: str) -> Credentials | None:
+        """How this service proves itself to its neighbours where the certificate does not."""
+        return Credentials.from_key_file(caller, self.key_file) if self.key_file else None
 
 
 class BadSettings(Exception):

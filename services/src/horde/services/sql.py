@@ -8,6 +8,7 @@ Drivers' errors become Aborted (repeat the transaction) or Unavailable (repeat l
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -25,6 +26,17 @@ R = TypeVar("R")
 
 REPEATABLE = frozenset({"40001", "40P01"})
 """SQLSTATEs that mean: nothing is wrong, run the transaction again."""
+SQLITE_ABSENT = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+"""SQLite's codes for a file that cannot be used just now."""
 READ_ONLY = {"horde_read_only": True}
 
 
@@ -74,16 +86,24 @@ def translated() -> Iterator[None]:
     except DBAPIError as error:
         if str(getattr(error.orig, "sqlstate", "")) in REPEATABLE:
             raise Aborted("It collided with another transaction.") from error
-        if error.connection_invalidated or isinstance(error, (OperationalError, InterfaceError)):
+        if error.connection_invalidated or _is_absent(error):
             raise Unavailable("The database does not answer.") from error
         raise
+
+
+def _is_absent(error: DBAPIError) -> bool:
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code is not None:
+        # SQLite calls a column that does not exist an OperationalError as well.
+        return int(code) & 0xFF in SQLITE_ABSENT
+    return isinstance(error, (OperationalError, InterfaceError))
 
 
 class SqlThread:
     """Runs whole transactions in threads: one that writes, a few that read.
 
-    A transaction is committed when its function returns and rolled back when it raises. It is run to its end even if
-    the caller is cancelled: whoever asks again must bear that it happened.
+    A transaction is committed when its function returns and rolled back when it raises. If the caller is cancelled, one
+    that has begun still runs to its end: whoever asks again must bear that it happened. One that waits is forgotten.
     """
 
     def __init__(self, engine: Engine, readers: int = 2) -> None:

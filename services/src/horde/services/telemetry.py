@@ -48,7 +48,7 @@ def configure_logs(*, level: str, form: Literal["console", "json"], service: str
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=_to_stderr,
         cache_logger_on_first_use=False,
     )
     structlog.contextvars.bind_contextvars(service=service)
@@ -57,11 +57,20 @@ def configure_logs(*, level: str, form: Literal["console", "json"], service: str
     )
 
 
+def _to_stderr(*names: str) -> structlog.PrintLogger:
+    # What standard error is, is asked at each line: tests and daemons replace it.
+    return structlog.PrintLogger(sys.stderr)
+
+
 def _add_trace(logger: Any, name: str, event: Any) -> Any:
     span = trace.get_current_span().get_span_context()
     if span.is_valid:
         event["trace_id"] = f"{span.trace_id:032x}"
     return event
+
+
+# Until a process says otherwise: standard output belongs to programs' results, never to logs.
+structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING), logger_factory=_to_stderr)
 
 
 def current_traceparent() -> str:
@@ -85,15 +94,33 @@ def span_from(traceparent: str, name: str, **attributes: str | float | bool) -> 
 
 
 class ObservedCall:
-    """A call while it runs: it succeeds unless told otherwise."""
+    """A call while it runs, served or made. Whoever observes it finishes it, once."""
 
-    __slots__ = ("error",)
+    __slots__ = ("_began", "_facts", "_histogram", "_span")
 
-    def __init__(self) -> None:
-        self.error: BaseException | None = None
+    def __init__(self, span: trace.Span, histogram: metrics.Histogram, facts: dict[str, str]) -> None:
+        self._span = span
+        self._histogram = histogram
+        self._facts = facts
+        self._began = time.perf_counter()
 
-    def failed(self, error: BaseException) -> None:
-        self.error = error
+    @property
+    def traceparent(self) -> str:
+        """What tells the other side of this call's span."""
+        span = self._span.get_span_context()
+        return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
+
+    def finish(self, error: BaseException | None = None, *, ours: bool = True) -> None:
+        """Record how it ended; `ours` says whether an error of the caller's making counts as one of the span."""
+        code = _code_name(error)
+        self._facts["rpc.response.status_code"] = code
+        if error is not None:
+            self._facts["error.type"] = code
+            if ours or code in ("INTERNAL", "UNKNOWN", "DATA_LOSS", "UNAVAILABLE", "UNIMPLEMENTED"):
+                self._span.set_status(Status(StatusCode.ERROR))
+        self._span.set_attributes(self._facts)
+        self._histogram.record(time.perf_counter() - self._began, self._facts)
+        self._span.end()
 
 
 class RpcTelemetry:
@@ -109,43 +136,28 @@ class RpcTelemetry:
         )
 
     @contextmanager
-    def served(self, method: str, headers: Headers) -> Iterator[ObservedCall]:
-        """Around a call that this process serves; goes on with the caller's trace."""
+    def served(self, method: str, headers: Headers) -> Iterator[None]:
+        """Around a call that this process serves; goes on with the caller's trace, and is the current span."""
         parent = next((str(value) for key, value in headers if key == TRACEPARENT), "")
         context = propagate.extract({TRACEPARENT: parent}) if parent else None
-        with self._observed(method, SpanKind.SERVER, self._served, context) as call:
-            yield call
+        facts = {"rpc.system.name": "grpc", "rpc.method": method.lstrip("/")}
+        span = self.tracer.start_span(facts["rpc.method"], context, SpanKind.SERVER, facts)
+        call = ObservedCall(span, self._served, facts)
+        error: BaseException | None = None
+        try:
+            with trace.use_span(span, record_exception=False, set_status_on_exception=False):
+                yield
+        except BaseException as caught:
+            error = caught
+            raise
+        finally:
+            call.finish(error, ours=False)
 
-    @contextmanager
-    def made(self, method: str) -> Iterator[ObservedCall]:
-        """Around a call that this process makes."""
-        with self._observed(method, SpanKind.CLIENT, self._made, None) as call:
-            yield call
-
-    @contextmanager
-    def _observed(self, method: str, kind: SpanKind, histogram: Any, context: Any) -> Iterator[ObservedCall]:
-        name = method.lstrip("/")
-        facts: dict[str, str] = {"rpc.system.name": "grpc", "rpc.method": name}
-        call = ObservedCall()
-        began = time.perf_counter()
-        with self.tracer.start_as_current_span(
-            name, context=context, kind=kind, attributes=facts, record_exception=False, set_status_on_exception=False
-        ) as span:
-            try:
-                yield call
-            except BaseException as error:
-                call.error = call.error or error
-                raise
-            finally:
-                code = _code_name(call.error)
-                facts["rpc.response.status_code"] = code
-                span.set_attribute("rpc.response.status_code", code)
-                if call.error is not None:
-                    facts["error.type"] = code
-                    span.set_attribute("error.type", code)
-                    if kind is SpanKind.CLIENT or code in ("INTERNAL", "UNKNOWN", "DATA_LOSS", "UNAVAILABLE"):
-                        span.set_status(Status(StatusCode.ERROR))
-                histogram.record(time.perf_counter() - began, facts)
+    def made(self, method: str) -> ObservedCall:
+        """A call that this process is about to make; whoever makes it sends `traceparent` along and finishes it."""
+        facts = {"rpc.system.name": "grpc", "rpc.method": method.lstrip("/")}
+        span = self.tracer.start_span(facts["rpc.method"], None, SpanKind.CLIENT, facts)
+        return ObservedCall(span, self._made, facts)
 
 
 def _code_name(error: BaseException | None) -> str:

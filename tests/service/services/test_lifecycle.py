@@ -1,0 +1,139 @@
+"""Starting and stopping as a process; telemetry over a real OTLP connection."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.wrappers_pb2 import StringValue
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+
+import horde.services
+from horde.services import errors, telemetry
+from horde.services.testing import loopback
+
+PROGRAM = """
+import asyncio, sys
+from horde.services.identity import AllowList
+from horde.services.lifecycle import run, until_signalled
+from horde.services.server import serving
+from horde.services.telemetry import configure_logs, get_logger
+
+async def main():
+    configure_logs(level="info", form="json", service="program")
+    async with serving("127.0.0.1:0", [], name="program", allow=AllowList({}), identity=None, farewell=farewell):
+        print("up", flush=True)
+        await until_signalled()
+
+async def farewell():
+    print("bye", flush=True)
+    if len(sys.argv) > 1:
+        await asyncio.Event().wait()
+
+sys.exit(run(main()))
+"""
+
+
+async def start(*arguments: str) -> asyncio.subprocess.Process:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        PROGRAM,
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(horde.services.__file__).parents[2])},
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"up\n"
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_one_signal_ends_it_cleanly(number: signal.Signals) -> None:
+    process = await start()
+    process.send_signal(number)
+    out, err = await process.communicate()
+    assert process.returncode == 0
+    assert out == b"bye\n"
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert [line["event"] for line in lines] == ["serving", "stopped"]
+    assert {line["service"] for line in lines} == {"program"}
+
+
+async def test_a_second_signal_ends_it_at_once() -> None:
+    process = await start("hang")
+    assert process.stdout is not None
+    process.terminate()
+    assert await process.stdout.readline() == b"bye\n"
+    process.terminate()
+    await process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+class Collector(trace_service_pb2_grpc.TraceServiceServicer, metrics_service_pb2_grpc.MetricsServiceServicer):
+    """Takes both traces and metrics: the two services have a method of the same name, told apart by the message."""
+
+    def __init__(self) -> None:
+        self.spans: list[Any] = []
+        self.metrics: list[Any] = []
+
+    def Export(self, request: Any, context: Any) -> Any:
+        if isinstance(request, trace_service_pb2.ExportTraceServiceRequest):
+            self.spans += [s for r in request.resource_spans for scope in r.scope_spans for s in scope.spans]
+            return trace_service_pb2.ExportTraceServiceResponse()
+        self.metrics += [m for r in request.resource_metrics for scope in r.scope_metrics for m in scope.metrics]
+        return metrics_service_pb2.ExportMetricsServiceResponse()
+
+
+async def test_one_trace_goes_through_the_wire_and_a_queue(servicer: Any, echo: Any, stub: Any) -> None:
+    collector = Collector()
+    sink = grpc.server(ThreadPoolExecutor(2))
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(collector, sink)  # type: ignore[no-untyped-call]
+    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(collector, sink)  # type: ignore[no-untyped-call]
+    port = sink.add_insecure_port("127.0.0.1:0")
+    sink.start()
+    queued: list[str] = []
+
+    async def hook(text: str) -> None:
+        queued.append(telemetry.current_traceparent())
+        if text == "fail":
+            raise errors.NotFound
+
+    servicer.hook = hook
+    assert telemetry.current_traceparent() == ""
+    with telemetry.telemetry(service="echo", endpoint=f"http://127.0.0.1:{port}"):
+        async with loopback([echo]) as wire:
+            await stub(wire.channel).Say(StringValue(value="x"))
+            with pytest.raises(errors.NotFound):
+                await stub(wire.channel).Say(StringValue(value="fail"))
+            assert [answer.value async for answer in stub(wire.channel).Count(StringValue(value="1"))] == ["0"]
+        with telemetry.span_from(queued[0], "painted later", colour="red"):
+            pass
+    sink.stop(0).wait()
+    assert telemetry.rpc is None
+    later = next(span for span in collector.spans if span.name == "painted later")
+    served, made = sorted(
+        (span for span in collector.spans if span.trace_id == later.trace_id and span.name.endswith("/Say")),
+        key=lambda span: int(span.kind),
+    )
+    assert (served.kind, made.kind) == (2, 3)
+    assert served.parent_span_id == made.span_id
+    assert later.parent_span_id == served.span_id
+    facts = {item.key: item.value.string_value for item in served.attributes}
+    assert facts["rpc.system.name"] == "grpc"
+    assert facts["rpc.method"] == "test.echo.v1.EchoService/Say"
+    codes = {i.value.string_value for s in collector.spans for i in s.attributes if i.key == "rpc.response.status_code"}
+    assert codes == {"OK", "NOT_FOUND"}
+    histograms = {metric.name: metric for metric in collector.metrics}
+    assert histograms.keys() >= {"rpc.server.call.duration", "rpc.client.call.duration"}
+    assert histograms["rpc.server.call.duration"].unit == "s"
