@@ -90,19 +90,17 @@ class FakeScheduler(SchedulerServiceServicer):
         self._present()
         self.batches.append(len(request.submissions))
         await self.open.wait()
-        outcomes = [self._outcome(lambda each=each: self._accept(each)) for each in request.submissions]  # type: ignore[misc]
+        outcomes = [self._outcome(self._accept, each) for each in request.submissions]
         return pb.SubmitGenerationsResponse(outcomes=outcomes)
 
     async def GetGenerations(self, request: pb.GetGenerationsRequest, context: Any) -> Any:
         self._present()
-        outcomes = [self._outcome(lambda ref=ref: self._find(ref)) for ref in request.refs]  # type: ignore[misc]
+        outcomes = [self._outcome(self._find, ref) for ref in request.refs]
         return pb.GetGenerationsResponse(outcomes=outcomes)
 
     async def CancelGenerations(self, request: pb.CancelGenerationsRequest, context: Any) -> Any:
         self._present()
-        return pb.CancelGenerationsResponse(
-            outcomes=[self._outcome(lambda ref=ref: self._cancel(ref)) for ref in request.refs]  # type: ignore[misc]
-        )
+        return pb.CancelGenerationsResponse(outcomes=[self._outcome(self._cancel, ref) for ref in request.refs])
 
     async def ListGenerations(self, request: pb.ListGenerationsRequest, context: Any) -> Any:
         own = [each for each in self.generations.values() if each.requester == request.requester]
@@ -218,7 +216,7 @@ class FakeScheduler(SchedulerServiceServicer):
         event.progress.job_id, event.progress.lease_id, event.progress.step = job_id, lease_id, step
         self.tell(event)
 
-    def end(self, generation_id: str, index: int, ending: job_pb2.JobEnding = job_pb2.JOB_ENDING_DONE) -> None:
+    def end(self, generation_id: str, index: int, ending: job_pb2.JobEnding.ValueType = job_pb2.JOB_ENDING_DONE) -> None:
         """End a job; after the last one the generation is finished."""
         self.transition(
             generation_id,
@@ -240,9 +238,9 @@ class FakeScheduler(SchedulerServiceServicer):
             raise Unavailable("away, says the test")
 
     @staticmethod
-    def _outcome(act: Callable[[], pb.SchedulerGeneration]) -> pb.GenerationOutcome:
+    def _outcome(act: Callable[[Any], pb.SchedulerGeneration], of: Any) -> pb.GenerationOutcome:
         try:
-            return pb.GenerationOutcome(generation=act())
+            return pb.GenerationOutcome(generation=act(of))
         except ServiceError as error:
             return pb.GenerationOutcome(error=to_status(error))
 
@@ -443,7 +441,7 @@ async def bench(
     state_dir: Path, *, store: IdentityStore | None = None, clock: Clock | None = None, **fields: Any
 ) -> AsyncIterator[Bench]:
     """A gateway over real sockets. `fields` are settings."""
-    scheduler, ledger, storage = FakeScheduler(), FakeLedger(), FakeStorage()
+    scheduler, ledger, storage = FakeScheduler(), FakeLedger(), FakeStorage()  # type: ignore[abstract]
     key_file = state_dir / "run.key"
     create_key_file(key_file)
     names = ("horde.api.scheduler.v1.SchedulerService", "horde.api.ledger.v1.LedgerService")
@@ -456,7 +454,7 @@ async def bench(
     }
     quick = timedelta(0)
     async with AsyncExitStack() as stack:
-        addresses = {}
+        addresses: dict[str, Any] = {}
         for name, registration in fakes.items():
             allow = AllowList({f"/{registration.name}/*": GATEWAY_ONLY})
             served = serving(
