@@ -1,0 +1,55 @@
+"""`python -m horde.gateway`: settings in, adapters built, server run."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+
+from horde.gateway.doors import ALLOW
+from horde.gateway.gateway import NAME, database_url, gateway
+from horde.gateway.migrations import migrate
+from horde.gateway.settings import GatewaySettings
+from horde.gateway.store_sql import SqlIdentityStore
+from horde.services import failpoints, lifecycle
+from horde.services.server import Listener, serving
+from horde.services.settings import load_or_exit
+from horde.services.sql import SqlThread, open_database
+from horde.services.telemetry import configure_logs, telemetry
+
+
+async def run(settings: GatewaySettings) -> None:
+    """Serve until signalled."""
+    failpoints.arm(settings.failpoints)
+    engine = open_database(database_url(settings))
+    migrate(engine)
+    listener = Listener(
+        settings.listen, settings.tls(), require_client=settings.client_certificates, plaintext=settings.plaintext
+    )
+    async with (
+        SqlThread(engine) as sql,
+        gateway(settings, SqlIdentityStore(sql)) as built,
+        serving(
+            listener,
+            built.registrations(),
+            name=NAME,
+            allow=ALLOW,
+            identity=None,
+            reflection=settings.reflection,
+            grace=timedelta(seconds=settings.grace_seconds),
+            farewell=built.farewell,
+            max_message_bytes=settings.max_message_bytes,
+        ),
+    ):
+        await lifecycle.until_signalled()
+
+
+def main() -> int:
+    """Start the gateway; the exit status."""
+    settings = load_or_exit(GatewaySettings)
+    configure_logs(level=settings.log_level, form=settings.log_format, service=NAME)
+    with telemetry(service=NAME, endpoint=settings.telemetry_endpoint):
+        return lifecycle.run(run(settings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

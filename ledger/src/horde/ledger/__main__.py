@@ -1,0 +1,54 @@
+"""Wiring: settings in, the store opened, the writer put in charge, the server run."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from horde.ledger.permissions import METHODS
+from horde.ledger.service import LedgerService
+from horde.ledger.servicer import ledger_registration
+from horde.ledger.settings import LedgerSettings
+from horde.ledger.store_sql import sql_store
+from horde.ledger.writer import Writer
+from horde.services import failpoints, lifecycle
+from horde.services.clock import SystemClock
+from horde.services.identity import AllowList
+from horde.services.server import serving
+from horde.services.settings import load_or_exit
+from horde.services.telemetry import configure_logs, telemetry
+
+
+async def run(settings: LedgerSettings) -> None:
+    """Serve until told to stop, or until another writer takes over."""
+    economy, clock = settings.economy(), SystemClock()
+    with telemetry(service="ledger", endpoint=settings.telemetry_endpoint):
+        async with (
+            sql_store(settings.url()) as store,
+            Writer(store, economy, clock, settings.max_batch) as writer,
+            serving(
+                settings.listener(),
+                [ledger_registration(LedgerService(writer, store, economy, clock))],
+                name="ledger",
+                allow=AllowList(METHODS),
+                identity=settings.identity(),
+                reflection=settings.reflection,
+                farewell=writer.farewell,
+            ),
+        ):
+            waits = {asyncio.create_task(lifecycle.until_signalled()), asyncio.create_task(writer.replaced.wait())}
+            _, late = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for each in late:
+                each.cancel()
+
+
+def main() -> int:
+    """The process: `python -m horde.ledger`."""
+    settings = load_or_exit(LedgerSettings)
+    configure_logs(level=settings.log_level, form=settings.log_format, service="ledger")
+    failpoints.arm(settings.failpoints)
+    return lifecycle.run(run(settings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,66 @@
+"""Everything that is stored, streamed for the auditor out of one snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from sqlalchemy import Connection
+
+from horde.ledger import rows
+from horde.ledger.accounts import Account, Owner
+from horde.ledger.book import Hold
+from horde.ledger.chain import Block
+from horde.ledger.identifiers import id_text
+from horde.ledger.store import EntryRow, Head, RefusalRow
+
+PAGE: Final = 5_000
+"""How many rows are in memory at a time."""
+
+
+class SqlAuditRows:
+    """`AuditRows` over one reading transaction."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def head(self) -> tuple[Head, bool]:
+        row = self._query(f"SELECT {', '.join(rows.WRITER_COLUMNS)} FROM writer WHERE shard = 0").one()
+        head = rows.head_of(row)
+        return head, rows.writer_row(head)[-1] == bytes(row[-1])
+
+    def blocks(self, from_block: int) -> Iterator[Block]:
+        columns = ", ".join(rows.BLOCK_COLUMNS)
+        for row in self._query(f"SELECT {columns} FROM block WHERE number >= {from_block:d} ORDER BY number"):
+            yield rows.block_of(row)
+
+    def entries(self, from_block: int) -> Iterator[tuple[EntryRow, int]]:
+        after = f"(SELECT coalesce(min(first_sequence), 1) FROM block WHERE number = {from_block:d})"
+        columns = ", ".join(rows.EVENT_COLUMNS)
+        for row in self._query(f"SELECT {columns} FROM event WHERE sequence >= {after} ORDER BY sequence"):
+            yield EntryRow(row[0], id_text(row[1]), bytes(row[2]), row[3]), row[4]
+
+    def refusals(self, from_block: int) -> Iterator[tuple[RefusalRow, int]]:
+        columns = ", ".join(rows.REFUSAL_COLUMNS)
+        for row in self._query(f"SELECT {columns} FROM refusal WHERE block >= {from_block:d} ORDER BY block, line"):
+            yield RefusalRow(row[0], id_text(row[1]), bytes(row[2]), row[3]), row[4]
+
+    def accounts(self) -> Iterator[Account]:
+        for row in self._query(f"SELECT {', '.join(rows.ACCOUNT_COLUMNS)} FROM account ORDER BY number"):
+            yield rows.account_of(row)
+
+    def owners(self) -> Iterator[tuple[Owner, bool]]:
+        for row in self._query(f"SELECT {', '.join(rows.OWNER_COLUMNS)} FROM owner ORDER BY account_id"):
+            yield rows.owner_of(row), rows.seal(tuple(row[:-1])) == bytes(row[-1])
+
+    def holds(self) -> Iterator[Hold]:
+        for row in self._query(f"SELECT {', '.join(rows.HOLD_COLUMNS)} FROM hold ORDER BY id"):
+            yield rows.hold_of(row)
+
+    def statements(self) -> Iterator[tuple[int, int, int]]:
+        for row in self._query("SELECT owner, count(*), sum(sequence) FROM statement GROUP BY owner ORDER BY owner"):
+            yield int(row[0]), int(row[1]), int(row[2])
+
+    def _query(self, statement: str) -> Any:
+        streaming = self._connection.execution_options(yield_per=PAGE)
+        return streaming.exec_driver_sql(statement)

@@ -1,0 +1,187 @@
+"""Rules for kudos that do not come from a job: uptime, awards, gifts, promotion, slashing, corrections, standing.
+Pure."""
+
+from __future__ import annotations
+
+from horde.ledger.accounts import (
+    HELD,
+    MINT,
+    SLASH_BURN,
+    AccountName,
+    escrow_of,
+    parts_of,
+    spend_of,
+)
+from horde.ledger.book import Book, Draft
+from horde.ledger.economy import day_of
+from horde.ledger.entries import Json, Transfer, TransferCode, canonical
+from horde.ledger.errors import EntryNotFound, InsufficientKudos, InvalidField, LimitReached, NotCorrectable
+from horde.ledger.operations import Award, Correct, EventKind, Gift, OpenAccount, RewardUptime, SetStanding, Slash
+from horde.services.errors import FieldViolation
+
+CORRECTABLE = frozenset({EventKind.SETTLE, EventKind.UPTIME_REWARD, EventKind.AWARD, EventKind.GIFT, EventKind.SLASH})
+"""Holds are released, promotions follow from the rule, and a correction is corrected by doing the thing anew."""
+
+
+def open_account(book: Book, asked: OpenAccount, now_us: int) -> Draft:
+    """Make an owner known. An account that was heard of before it was opened gets its true age."""
+    owner = book.owner(asked.account_id, now_us)
+    owner.opened_us = min(asked.opened_us, now_us)
+    book.changed_owners[asked.account_id] = owner
+    return Draft(parties=(asked.account_id,))
+
+
+def reward_uptime(book: Book, asked: RewardUptime, now_us: int) -> Draft:
+    """Mint for ten minutes of readiness; all of it waits in escrow while the owner is new (AI Horde)."""
+    economy = book.economy
+    if asked.bucket * economy.uptime_bucket_s * 1_000_000 > now_us:
+        raise InvalidField(violations=[FieldViolation("reward_uptime.bucket", "has not begun yet")])
+    owner = book.owner(asked.owner_id, now_us)
+    to = spend_of(asked.owner_id) if economy.trusted(owner) else escrow_of(asked.owner_id)
+    minted = Transfer(MINT, to, economy.uptime_reward(asked.models), int(TransferCode.UPTIME))
+    return Draft([minted], (asked.owner_id,))
+
+
+def award(book: Book, asked: Award, now_us: int) -> Draft:
+    """Mint for an account, by an operator's word."""
+    book.owner(asked.account_id, now_us)
+    minted = Transfer(MINT, spend_of(asked.account_id), asked.amount_mkudos, int(TransferCode.AWARD))
+    return Draft([minted], (asked.account_id,))
+
+
+def gift(book: Book, asked: Gift, now_us: int) -> Draft:
+    """Move kudos from one account to another. Only what is above the floor; never what a subsidy would add."""
+    economy, day = book.economy, day_of(now_us)
+    known, taker = book.owners[asked.from_id], book.owners[asked.to_id]
+    gifted, gifts = (known.gifted, known.gifts) if known is not None and known.day == day else (0, 0)
+    received_from = taker.recent_gifts if taker is not None else ()
+    since = now_us - economy.gift_back_after_us
+    amount = asked.amount_mkudos
+    back = any(to == asked.from_id and at > since for to, at in received_from)
+    for limit, bound, reached in (
+        ("gift_min_mkudos", economy.gift_min_mkudos, amount < economy.gift_min_mkudos),
+        ("gifts_per_day", economy.gifts_per_day, gifts >= economy.gifts_per_day),
+        ("gift_per_day_mkudos", economy.gift_per_day_mkudos, gifted + amount > economy.gift_per_day_mkudos),
+        ("gift_back_after_us", economy.gift_back_after_us, back),
+    ):
+        if reached:
+            raise LimitReached(metadata={"limit": limit, "limit_mkudos": str(bound)})
+    free = max(0, book.posted(spend_of(asked.from_id)) - economy.floor_mkudos)
+    if asked.amount_mkudos > free:
+        raise InsufficientKudos(metadata={"available_mkudos": str(free), "needed_mkudos": str(asked.amount_mkudos)})
+    giver = book.owner(asked.from_id, now_us)
+    book.owner(asked.to_id, now_us)
+    giver.turn_to(day)
+    giver.gifted += asked.amount_mkudos
+    giver.gifts += 1
+    giver.recent_gifts = (
+        *((to, at) for to, at in giver.recent_gifts if at > since and to != asked.to_id), (asked.to_id, now_us),
+    )  # fmt: skip
+    book.changed_owners[asked.from_id] = giver
+    moved = Transfer(spend_of(asked.from_id), spend_of(asked.to_id), asked.amount_mkudos, int(TransferCode.GIFT))
+    return Draft([moved], (asked.from_id, asked.to_id))
+
+
+def promotion(book: Book, account_id: str, now_us: int) -> Draft | None:
+    """What follows when an owner has become trusted: the escrow, but for what is parked, becomes spendable."""
+    owner = book.owners[account_id]
+    escrow = book.posted(escrow_of(account_id))
+    if owner is None or not escrow or not (free := book.economy.promotion_due(owner, escrow, now_us)):
+        return None
+    owner.promotions += 1
+    book.changed_owners[account_id] = owner
+    freed = Transfer(escrow_of(account_id), spend_of(account_id), free, int(TransferCode.PROMOTION))
+    draft = Draft([freed], (account_id,))
+    draft.decided = canonical({"number": owner.promotions})
+    return draft
+
+
+def slash(book: Book, asked: Slash, now_us: int) -> Draft:
+    """Burn escrow: at most what is there, what is parked first."""
+    owner = book.owner(asked.account_id, now_us)
+    escrow = book.posted(escrow_of(asked.account_id))
+    burned = min(asked.amount_mkudos, escrow)
+    owner.parked = max(0, owner.parked - burned)
+    book.changed_owners[asked.account_id] = owner
+    draft = Draft(parties=(asked.account_id,))
+    if burned:
+        draft.transfers = [Transfer(escrow_of(asked.account_id), SLASH_BURN, burned, int(TransferCode.SLASH))]
+    return draft
+
+
+def set_standing(book: Book, asked: SetStanding, now_us: int) -> Draft:
+    """Record strikes and decrees. Trust by decree frees the whole escrow: an operator has looked at it."""
+    owner = book.owner(asked.account_id, now_us)
+    owner.strikes = max(0, owner.strikes + asked.strikes_delta)
+    owner.decree = asked.trusted
+    book.changed_owners[asked.account_id] = owner
+    escrow = book.posted(escrow_of(asked.account_id))
+    draft = Draft(parties=(asked.account_id,))
+    if asked.trusted and escrow:
+        owner.parked = 0
+        freed = Transfer(escrow_of(asked.account_id), spend_of(asked.account_id), escrow, int(TransferCode.PROMOTION))
+        draft.transfers = [freed]
+    return draft
+
+
+def correct(book: Book, asked: Correct, corrected: Json | None, now_us: int) -> Draft:
+    """Reverse an entry. What a settlement took from a hold goes back to where the hold had it from.
+
+    Refused where somebody has already spent what would have to come back: the rest is for people to sort out.
+    """
+    if corrected is None:
+        raise EntryNotFound(metadata={"event_id": asked.corrected_id})
+    kind = EventKind[corrected["kind"]]
+    if "refused" in corrected or kind not in CORRECTABLE:
+        raise NotCorrectable(metadata={"why": "kind"})
+    code = int(TransferCode.CORRECTION)
+    back: list[Transfer] = []
+    sources = settlement_sources(corrected) if kind is EventKind.SETTLE else []
+    for line in corrected["transfers"]:
+        debit, credit, amount = AccountName(line[0]), AccountName(line[1]), int(line[2])
+        if debit != HELD:
+            back.append(Transfer(credit, debit, amount, code))
+        elif line[3] != TransferCode.RELEASE:
+            while amount:
+                source, left = sources[0]
+                part = min(amount, left)
+                if source != credit:
+                    back.append(Transfer(credit, source, part, code))
+                sources[0] = (source, left - part)
+                if part == left:
+                    del sources[0]
+                amount -= part
+    _check_covered(book, back)
+    _forget_parked(book, back, now_us)
+    touched = {parts_of(name)[1] for line in back for name in (line.debit, line.credit)}
+    return Draft(back, tuple(sorted(touched - {""})))
+
+
+def settlement_sources(settled: Json) -> list[tuple[AccountName, int]]:
+    """Where the kudos that a settlement spent had come from, and how many."""
+    decided = settled["decided"]
+    sources = [
+        (spend_of(decided["payer"]), int(decided["charged"])),
+        (AccountName(decided["subsidy"]), int(decided["subsidised"])),
+    ]
+    return [(source, amount) for source, amount in sources if amount]
+
+
+def _check_covered(book: Book, transfers: list[Transfer]) -> None:
+    """Refuse what would take an account below its floor at any point."""
+    posted = {name: book.posted(name) for line in transfers for name in (line.debit, line.credit)}
+    for debit, credit, amount, _ in transfers:
+        posted[debit] -= amount
+        posted[credit] += amount
+        if posted[debit] < 0 and "/" in debit:
+            raise NotCorrectable(metadata={"why": "balance"})
+
+
+def _forget_parked(book: Book, transfers: list[Transfer], now_us: int) -> None:
+    """No more can be parked than there is in escrow."""
+    for debit, _, amount, _ in transfers:
+        kind, account_id = parts_of(debit)
+        if kind.name == "ESCROW":
+            owner = book.owner(account_id, now_us)
+            owner.parked = min(owner.parked, book.posted(debit) - amount)
+            book.changed_owners[account_id] = owner

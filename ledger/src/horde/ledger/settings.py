@@ -1,0 +1,52 @@
+"""The ledger's settings, from the environment with the prefix HORDE_LEDGER_."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from horde.ledger.economy import Economy
+from horde.services.settings import ServiceSettings
+
+_DEFAULT = Economy()
+
+
+class LedgerSettings(ServiceSettings):
+    """Settings of one ledger process."""
+
+    model_config = SettingsConfigDict(env_prefix="HORDE_LEDGER_")
+
+    listen: str = "127.0.0.1:7703"
+    """Where to listen, HOST:PORT; port 0 takes any free one."""
+    state_dir: Path = Path(".state/ledger")
+    """Where SQLite's file stands, if `database_url` is empty."""
+    database_url: str = ""
+    """`postgresql://...` or `sqlite:///FILE`; empty: SQLite in `state_dir`."""
+    max_batch: int = Field(default=256, ge=1, le=256)
+    """Events in one commit at most."""
+    floor_allowance_per_day_mkudos: int = Field(default=_DEFAULT.floor_allowance_per_day_mkudos, ge=0)
+    """See economy.py."""
+    anonymous_budget_per_day_mkudos: int = Field(default=_DEFAULT.anonymous_budget_per_day_mkudos, ge=0)
+    """See economy.py."""
+    subsidised_earning_per_day_mkudos: int = Field(default=_DEFAULT.subsidised_earning_per_day_mkudos, ge=0)
+    """See economy.py."""
+    promotion_escrow_mkudos: int = Field(default=_DEFAULT.promotion_escrow_mkudos, ge=1)
+    """See economy.py."""
+
+    def url(self) -> str:
+        """The database, with the folder made if it is ours to make."""
+        if self.database_url:
+            return self.database_url
+        self.state_dir.mkdir(parents=True, exist_ok=True)
+        return f"sqlite:///{self.state_dir / 'ledger.db'}"
+
+    def economy(self) -> Economy:
+        """The economy, with what was set here."""
+        return Economy(
+            floor_allowance_per_day_mkudos=self.floor_allowance_per_day_mkudos,
+            anonymous_budget_per_day_mkudos=self.anonymous_budget_per_day_mkudos,
+            subsidised_earning_per_day_mkudos=self.subsidised_earning_per_day_mkudos,
+            promotion_escrow_mkudos=self.promotion_escrow_mkudos,
+        )

@@ -1,0 +1,178 @@
+"""The port to where the ledger is kept, and what it must promise.
+
+- `write` is one transaction: all of it or nothing, durable when it returns. It begins by checking that `epoch` is
+  still the
+  writer's, and no other writer can take over before it ends. WriterReplaced otherwise.
+- Where `write` raises Unavailable or Aborted, it may have happened or not: the next transaction's `head` and `find`
+  tell.
+- Reads see what is committed, at one moment for each call, and never wait for the writer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, TypeVar
+
+from horde.ledger.accounts import Account, Owner
+from horde.ledger.book import Hold
+from horde.ledger.chain import GENESIS, Block
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How far the journal goes, and whose turn it is to write."""
+
+    epoch: int = 0
+    sequence: int = 0
+    block: int = 0
+    hash: bytes = GENESIS
+    accounts: int = 0
+    """How many accounts there are: the highest number given out."""
+    sum_mkudos: int = 0
+    """Over all accounts. Always 0; kept so that every commit can check it."""
+
+
+class Recorded(NamedTuple):
+    """An entry or a remembered refusal as it is stored."""
+
+    event_id: str
+    fingerprint: bytes
+    body: str
+    block: int
+
+
+class EntryRow(NamedTuple):
+    """An entry to be stored."""
+
+    sequence: int
+    event_id: str
+    fingerprint: bytes
+    body: str
+
+
+class RefusalRow(NamedTuple):
+    """A refusal to be remembered; `line` is its place in the block."""
+
+    line: int
+    event_id: str
+    fingerprint: bytes
+    body: str
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one transaction writes."""
+
+    block: Block
+    head: Head
+    """After it."""
+    entries: list[EntryRow] = field(default_factory=list)
+    refusals: list[RefusalRow] = field(default_factory=list)
+    statement: list[tuple[int, int]] = field(default_factory=list)
+    """Number of the owner's spend account, and sequence of an entry that concerns him."""
+    new_accounts: list[Account] = field(default_factory=list)
+    changed_accounts: list[Account] = field(default_factory=list)
+    owners: list[Owner] = field(default_factory=list)
+    opened: list[Hold] = field(default_factory=list)
+    closed: list[str] = field(default_factory=list)
+
+
+class LedgerTransaction(Protocol):
+    """What the writer can do inside its transaction. Synchronous: it runs where the database is."""
+
+    @property
+    def head(self) -> Head:
+        """How far the journal goes, and it cannot move before the transaction ends."""
+
+    def find(self, event_ids: Collection[str]) -> dict[str, Recorded]:
+        """Entries and refusals that are there already, by event id."""
+
+    def holds(self, hold_ids: Collection[str]) -> list[Hold]:
+        """Open holds."""
+
+    def accounts(self, names: Collection[str]) -> list[Account]:
+        """Accounts that exist."""
+
+    def owners(self, account_ids: Collection[str]) -> list[Owner]:
+        """Owners that are known."""
+
+    def append(self, batch: Batch) -> None:
+        """Write a batch."""
+
+
+class BalanceRow(NamedTuple):
+    """One account and its owner, as a reader sees them."""
+
+    account: Account | None
+    owner: Owner | None
+
+
+class Balances(NamedTuple):
+    """Balances at one moment."""
+
+    sequence: int
+    sum_mkudos: int
+    rows: list[BalanceRow]
+
+
+class AuditRows(Protocol):
+    """Everything that is stored, at one moment, for the auditor. Synchronous and streaming: an audit reads
+    gigabytes."""
+
+    def head(self) -> tuple[Head, bool]:
+        """The head, and whether its own seal is right."""
+
+    def blocks(self, from_block: int) -> Iterator[Block]:
+        """In order."""
+
+    def entries(self, from_block: int) -> Iterator[tuple[EntryRow, int]]:
+        """In order of sequence, each with its block's number."""
+
+    def refusals(self, from_block: int) -> Iterator[tuple[RefusalRow, int]]:
+        """In order of block and line, each with its block's number."""
+
+    def accounts(self) -> Iterator[Account]:
+        """All."""
+
+    def owners(self) -> Iterator[tuple[Owner, bool]]:
+        """All, each with whether its seal is right."""
+
+    def holds(self) -> Iterator[Hold]:
+        """All that are open."""
+
+    def statements(self) -> Iterator[tuple[int, int, int]]:
+        """For each owner's number: how many lines, and the sum of their sequences."""
+
+
+class LedgerStore(Protocol):
+    """Where the ledger is kept."""
+
+    async def take_over(self) -> Head:
+        """Begin a new epoch: from now on every older writer is refused."""
+
+    async def head(self) -> Head:
+        """How far it is."""
+
+    async def write(self, epoch: int, work: Callable[[LedgerTransaction], T]) -> T:
+        """Run `work` in one transaction of the writer, commit, and return its result."""
+
+    async def balances(self, wanted: Sequence[tuple[str, str]]) -> Balances:
+        """Read accounts by name, each with the owner of this id (empty: none)."""
+
+    async def statement(self, account_id: str, before: int, limit: int) -> list[Recorded]:
+        """Entries of an owner below a sequence (0: from the newest), newest first."""
+
+    async def recorded(self, event_ids: Collection[str]) -> dict[str, Recorded]:
+        """Entries and refusals by event id."""
+
+    async def entries_after(self, sequence: int, limit: int) -> list[Recorded]:
+        """Entries after a sequence, in order."""
+
+    async def block_with_leaves(self, number: int) -> tuple[Block, list[Recorded]]:
+        """A block and what it holds, in the order of its leaves. Raises KeyError."""
+
+    async def audit(self, work: Callable[[AuditRows], T]) -> T:
+        """Run `work` over a snapshot of everything, stopping nobody."""

@@ -1,0 +1,231 @@
+"""The store in SQL, the same for SQLite and PostgreSQL: tables in `tables.py`, many rows at a time in `bulk.py`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection, Engine, event
+
+from horde.ledger import failpoints, rows
+from horde.ledger.accounts import Account, Owner
+from horde.ledger.audit_sql import SqlAuditRows
+from horde.ledger.book import Hold
+from horde.ledger.bulk import Bulk
+from horde.ledger.chain import Block
+from horde.ledger.errors import WriterReplaced
+from horde.ledger.identifiers import id_bytes, id_text
+from horde.ledger.migrations import migrate
+from horde.ledger.store import AuditRows, BalanceRow, Balances, Batch, Head, LedgerTransaction, Recorded
+from horde.ledger.tables import ACCOUNT, BLOCK, EVENT, HOLD, OWNER, REFUSAL, STATEMENT, WRITER
+from horde.services.failpoints import failpoint_sync
+from horde.services.sql import SqlThread, open_database
+
+T = TypeVar("T")
+
+_EVENTS = Bulk(EVENT, rows.EVENT_COLUMNS)
+_REFUSALS = Bulk(REFUSAL, rows.REFUSAL_COLUMNS)
+_ACCOUNTS = Bulk(ACCOUNT, rows.ACCOUNT_COLUMNS)
+_BALANCES = Bulk(ACCOUNT, ("number", "posted", "held", "sequence"))
+_OWNERS = Bulk(
+    OWNER,
+    rows.OWNER_COLUMNS,
+    "ON CONFLICT (account_id) DO UPDATE SET " + ", ".join(f"{c} = excluded.{c}" for c in rows.OWNER_COLUMNS[1:]),
+)
+_HOLDS = Bulk(HOLD, rows.HOLD_COLUMNS)
+_STATEMENTS = Bulk(STATEMENT, ("owner", "sequence"))
+_BLOCKS = Bulk(BLOCK, rows.BLOCK_COLUMNS)
+_BY_ID: Final = {
+    "event": Bulk(EVENT, ("id", "fingerprint", "body", "block")),
+    "refusal": Bulk(REFUSAL, ("id", "fingerprint", "body", "block")),
+}
+_BY_NAME = Bulk(ACCOUNT, ("name", "number", "posted", "held", "sequence"))
+_HEAD = f"SELECT {', '.join(rows.WRITER_COLUMNS)} FROM {WRITER.name} WHERE shard = 0"
+
+
+@asynccontextmanager
+async def sql_store(url: str) -> AsyncIterator[SqlStore]:
+    """Open the database, bring its schema up to date, and keep the ledger there for as long as the block."""
+    engine = open_database(url)
+    if engine.dialect.name == "postgresql":
+        event.listen(engine, "connect", _steer_planner)
+    async with SqlThread(engine) as sql:
+        await sql.run(lambda connection: migrate(connection))
+        yield SqlStore(sql)
+
+
+def _steer_planner(connection: Any, _record: object) -> None:
+    """The planner cannot know how long an array is: without this it compiles, hashes and scans whole tables for a few
+    rows."""
+    before = connection.autocommit
+    connection.autocommit = True
+    for setting in ("jit", "enable_hashjoin", "enable_mergejoin", "enable_seqscan"):
+        connection.execute(f"SET {setting} = off")
+    connection.autocommit = before
+
+
+class SqlTransaction:
+    """The writer's transaction."""
+
+    def __init__(self, connection: Connection, head: Head) -> None:
+        self._connection = connection
+        self.head = head
+
+    def find(self, event_ids: Collection[str]) -> dict[str, Recorded]:
+        return _find(self._connection, event_ids)
+
+    def holds(self, hold_ids: Collection[str]) -> list[Hold]:
+        return [rows.hold_of(row) for row in _HOLDS.select(self._connection, [id_bytes(each) for each in hold_ids])]
+
+    def accounts(self, names: Collection[str]) -> list[Account]:
+        return _accounts(self._connection, names)
+
+    def owners(self, account_ids: Collection[str]) -> list[Owner]:
+        return [rows.owner_of(row) for row in _OWNERS.select(self._connection, account_ids)]
+
+    def append(self, batch: Batch) -> None:
+        connection, number = self._connection, batch.block.number
+        _EVENTS.insert(connection, [(e[0], id_bytes(e[1]), e[2], e[3], number) for e in batch.entries])
+        _REFUSALS.insert(connection, [(r[0], id_bytes(r[1]), r[2], r[3], number) for r in batch.refusals])
+        _STATEMENTS.insert(connection, batch.statement)
+        _ACCOUNTS.insert(connection, [rows.account_row(account) for account in batch.new_accounts])
+        _BALANCES.update(connection, [(a.number, a.posted, a.held, a.sequence) for a in batch.changed_accounts])
+        _OWNERS.insert(connection, [rows.owner_row(owner) for owner in batch.owners])
+        _HOLDS.insert(connection, [rows.hold_row(hold) for hold in batch.opened])
+        _HOLDS.delete(connection, [id_bytes(each) for each in batch.closed])
+        _BLOCKS.insert(connection, [rows.block_row(batch.block)])
+        failpoint_sync(failpoints.AFTER_INSERTS)
+        _write_head(connection, batch.head, self.head.epoch)
+
+
+class SqlStore:
+    """`LedgerStore` over SQLAlchemy."""
+
+    def __init__(self, sql: SqlThread) -> None:
+        self._sql = sql
+
+    @property
+    def engine(self) -> Engine:
+        """For tests and leadership."""
+        return self._sql.engine
+
+    async def take_over(self) -> Head:
+        def work(connection: Connection) -> Head:
+            head = _head(connection, locked=True)
+            after = Head(head.epoch + 1, head.sequence, head.block, head.hash, head.accounts, head.sum_mkudos)
+            _write_head(connection, after, head.epoch)
+            return after
+
+        return await self._sql.run(work)
+
+    async def head(self) -> Head:
+        return await self._sql.read(_head)
+
+    async def write(self, epoch: int, work: Callable[[LedgerTransaction], T]) -> T:
+        def fenced(connection: Connection) -> T:
+            failpoint_sync(failpoints.AFTER_BEGIN)
+            head = _head(connection, locked=True)
+            if head.epoch != epoch:
+                raise WriterReplaced
+            result = work(SqlTransaction(connection, head))
+            failpoint_sync(failpoints.BEFORE_COMMIT)
+            return result
+
+        return await self._sql.run(fenced)
+
+    async def balances(self, wanted: Sequence[tuple[str, str]]) -> Balances:
+        def work(connection: Connection) -> Balances:
+            head = _head(connection)
+            accounts: dict[str, Account] = {a.name: a for a in _accounts(connection, {name for name, _ in wanted})}
+            ids = {account_id for _, account_id in wanted if account_id}
+            owners = {row[0]: rows.owner_of(row) for row in _OWNERS.select(connection, ids)}
+            found = [BalanceRow(accounts.get(name), owners.get(account_id)) for name, account_id in wanted]
+            return Balances(head.sequence, head.sum_mkudos, found)
+
+        return await self._snapshot(work)
+
+    async def statement(self, account_id: str, before: int, limit: int) -> list[Recorded]:
+        mark = self._mark
+        below = f"AND s.sequence < {mark}" if before else ""
+        query = (
+            "SELECT e.id, e.fingerprint, e.body, e.block FROM statement s JOIN event e ON e.sequence = s.sequence "
+            f"WHERE s.owner = (SELECT number FROM account WHERE name = {mark}) {below} "
+            f"ORDER BY s.sequence DESC LIMIT {mark}"
+        )
+        parameters = ("spend/" + account_id, *([before] if before else []), limit)
+        return await self._sql.read(lambda c: [_recorded(row) for row in c.exec_driver_sql(query, parameters)])
+
+    async def recorded(self, event_ids: Collection[str]) -> dict[str, Recorded]:
+        return await self._sql.read(lambda connection: _find(connection, event_ids))
+
+    async def entries_after(self, sequence: int, limit: int) -> list[Recorded]:
+        mark = self._mark
+        query = f"SELECT id, fingerprint, body, block FROM event WHERE sequence > {mark} ORDER BY sequence LIMIT {mark}"
+        return await self._sql.read(lambda c: [_recorded(row) for row in c.exec_driver_sql(query, (sequence, limit))])
+
+    async def block_with_leaves(self, number: int) -> tuple[Block, list[Recorded]]:
+        mark = self._mark
+
+        def work(connection: Connection) -> tuple[Block, list[Recorded]]:
+            found = _BLOCKS.select(connection, [number])
+            if not found:
+                raise KeyError(number)
+            block = rows.block_of(found[0])
+            entries = connection.exec_driver_sql(
+                "SELECT id, fingerprint, body, block FROM event "
+                f"WHERE sequence BETWEEN {mark} AND {mark} ORDER BY sequence",
+                (block.first_sequence, block.last_sequence),
+            ).all()
+            refusals = connection.exec_driver_sql(
+                f"SELECT id, fingerprint, body, block FROM refusal WHERE block = {mark} ORDER BY line", (number,)
+            ).all()
+            return block, [_recorded(row) for row in [*entries, *refusals]]
+
+        return await self._snapshot(work)
+
+    async def audit(self, work: Callable[[AuditRows], T]) -> T:
+        return await self._snapshot(lambda connection: work(SqlAuditRows(connection)))
+
+    async def _snapshot(self, work: Callable[[Connection], T]) -> T:
+        """Read several things as of one moment. SQLite's reads are; PostgreSQL must be asked."""
+
+        def whole(connection: Connection) -> T:
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            return work(connection)
+
+        return await self._sql.read(whole)
+
+    @property
+    def _mark(self) -> str:
+        return "?" if self._sql.engine.dialect.name == "sqlite" else "%s"
+
+
+def _head(connection: Connection, locked: bool = False) -> Head:
+    lock = " FOR UPDATE" if locked and connection.dialect.name == "postgresql" else ""
+    return rows.head_of(connection.exec_driver_sql(_HEAD + lock).one())
+
+
+def _write_head(connection: Connection, head: Head, epoch: int) -> None:
+    """Move the head, if `epoch` is still the writer's."""
+    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    assignments = ", ".join(f"{column} = {mark}" for column in rows.WRITER_COLUMNS)
+    statement = f"UPDATE writer SET {assignments} WHERE shard = 0 AND epoch = {mark}"
+    if connection.exec_driver_sql(statement, (*rows.writer_row(head), epoch)).rowcount != 1:
+        raise WriterReplaced
+
+
+def _find(connection: Connection, event_ids: Collection[str]) -> dict[str, Recorded]:
+    keys = [id_bytes(each) for each in set(event_ids)]
+    found = [_recorded(row) for table in _BY_ID.values() for row in table.select(connection, keys)]
+    return {each.event_id: each for each in found}
+
+
+def _accounts(connection: Connection, names: Collection[str]) -> list[Account]:
+    found = _BY_NAME.select(connection, names)
+    return [rows.account_of((row[1], row[0], row[2], row[3], row[4])) for row in found]
+
+
+def _recorded(row: Any) -> Recorded:
+    return Recorded(id_text(row[0]), bytes(row[1]), row[2], row[3])

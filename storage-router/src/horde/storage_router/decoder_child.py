@@ -1,0 +1,73 @@
+"""The child process that decodes strangers' pictures. Run as a file, alone: it imports nothing of the mesh.
+
+It reads from standard input, for each picture, a head (format, width, height, length) and the bytes, and answers on
+standard output with the length of a text and the text: empty if the picture decoded, else why not. It bounds itself
+before it reads the first byte: memory, processor time for each picture, no files, no core dumps.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import resource
+import struct
+import sys
+
+HEAD = struct.Struct(">4sIII")
+ANSWER = struct.Struct(">H")
+CPU_SECONDS = 10
+"""For one picture; beyond it the kernel ends the process."""
+
+
+def bound(memory_bytes: int) -> None:
+    """Give up what is not needed. A file that is open stays open; nothing new can be opened or written."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, 3))
+
+
+def bound_next() -> None:
+    """Give the next picture its own share of time."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = int(used.ru_utime + used.ru_stime) + 1 + CPU_SECONDS
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
+
+
+def decode(kind: str, width: int, height: int, data: bytes) -> str:
+    """Decode every pixel; empty if that worked."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=(kind,)) as image:
+            if image.size != (width, height):
+                return "its body has another size than its header"
+            if getattr(image, "n_frames", 1) != 1:
+                return "it is animated"
+            image.load()
+    except MemoryError:
+        return "decoding it takes too much memory"
+    except Exception as error:  # noqa: BLE001 - whatever a decoder trips over, the picture is bad
+        return f"it cannot be decoded ({type(error).__name__})"
+    return ""
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    from PIL import Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin  # noqa: F401
+
+    max_pixels, memory_bytes = int(sys.argv[1]), int(sys.argv[2])
+    Image.MAX_IMAGE_PIXELS = max_pixels
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    bound(memory_bytes)
+    source, sink = sys.stdin.buffer, sys.stdout.fileno()
+    while head := source.read(HEAD.size):
+        kind, width, height, length = HEAD.unpack(head)
+        data = source.read(length)
+        bound_next()
+        text = decode(kind.rstrip(b" ").decode(), width, height, data).encode()
+        os.write(sink, ANSWER.pack(len(text)) + text)
+
+
+if __name__ == "__main__":
+    main()

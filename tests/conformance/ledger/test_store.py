@@ -1,0 +1,170 @@
+"""What a ledger promises, on each of its stores."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from horde.ledger.accounts import ANONYMOUS, AccountKind
+from horde.ledger.chain import leaf_hash, root_of_path
+from horde.ledger.economy import KUDOS, Economy
+from horde.ledger.entries import Entry
+from horde.ledger.errors import EntryNotFound, EventConflict, HoldNotFound, InsufficientKudos, WriterReplaced
+from horde.ledger.store import LedgerStore
+from horde.ledger.testing import awarded, gift, held, opened, released, settled, some_id, standing
+from horde.ledger.writer import Writer
+from horde.services.testing import ManualClock
+
+
+async def test_a_job_is_held_and_paid(ledger: Any) -> None:
+    await ledger.apply(opened("ann"), awarded("ann", 100 * KUDOS), held("g", "ann"))
+    assert await ledger.posted("ann") == 87 * KUDOS
+    answer = await ledger.one(settled("g", "bob"))
+    assert isinstance(answer.result, Entry)
+    assert answer.result.settlement is not None
+    assert answer.result.settlement.to_escrow == 5 * KUDOS
+    assert await ledger.posted("bob") == 5 * KUDOS
+    assert await ledger.posted("bob", AccountKind.ESCROW) == 5 * KUDOS
+    assert await ledger.posted("", AccountKind.TAX_BURN) == 3 * KUDOS
+    assert await ledger.posted("", AccountKind.HELD) == 0
+
+
+async def test_the_sum_is_zero_and_the_audit_agrees(ledger: Any) -> None:
+    await ledger.apply(opened("ann"), awarded("ann", 100 * KUDOS), held("g", "ann", count=3), held("h", ANONYMOUS))
+    await ledger.apply(settled("g", "bob"), released("g", 1), settled("h", "bob"))
+    read = await ledger.service.balances([(AccountKind.SPEND, "ann")], 0)
+    assert read.sum_mkudos == 0
+    assert read.balances[0].held == 13 * KUDOS
+    report = await ledger.service.audit(0)
+    assert report.finding is None
+    assert (report.blocks, report.entries, report.sum_mkudos) == (2, 7, 0)
+
+
+async def test_a_repeated_event_has_the_first_answer(ledger: Any) -> None:
+    await ledger.apply(opened("ann"), awarded("ann", 100 * KUDOS), held("g", "ann"))
+    first = await ledger.one(settled("g", "bob"))
+    again, within = await ledger.apply(settled("g", "bob"), settled("g", "bob"))
+    assert not first.repeated
+    assert again.repeated
+    assert within.repeated
+    assert first.result == again.result == within.result
+    assert await ledger.posted("bob") == 5 * KUDOS
+
+
+async def test_a_refusal_is_remembered(ledger: Any) -> None:
+    await ledger.apply(opened("ann"))
+    refused = await ledger.one(held("g", "ann", count=10))
+    assert isinstance(refused.result, InsufficientKudos)
+    assert refused.result.metadata == {"available_mkudos": "60000", "needed_mkudos": "130000"}
+    await ledger.apply(awarded("ann", 1000 * KUDOS))
+    again = await ledger.one(held("g", "ann", count=10))
+    assert again.repeated
+    assert isinstance(again.result, InsufficientKudos)
+    assert again.result.metadata == refused.result.metadata
+    assert await ledger.posted("ann") == 1000 * KUDOS
+    assert (await ledger.service.audit(0)).finding is None
+
+
+async def test_other_content_under_the_same_id_names_the_field(ledger: Any) -> None:
+    await ledger.apply(opened("ann"), awarded("ann", 100 * KUDOS), held("g", "ann"), settled("g", "bob"))
+    for other, field in (
+        (settled("g", "cat"), "settle.owner_account_id"),
+        (settled("g", "bob", earned=1), "settle.earned_mkudos"),
+        (released("g"), "operation"),
+        (held("g", "bob"), "place_holds.payer.account_id"),
+        (held("g", "ann", count=2), "place_holds.holds"),
+        (awarded("ann", 5), "award.amount_mkudos"),
+    ):
+        answer = await ledger.one(other)
+        assert isinstance(answer.result, EventConflict)
+        assert answer.result.metadata == {"field": field}
+
+
+async def test_what_is_refused_by_the_state_of_a_hold_may_come_later(ledger: Any) -> None:
+    assert isinstance((await ledger.one(released("g"))).result, HoldNotFound)
+    await ledger.apply(opened("ann"), held("g", "ann"))
+    assert isinstance((await ledger.one(released("g"))).result, Entry)
+
+
+async def test_statements_have_pages_newest_first(ledger: Any) -> None:
+    await ledger.apply(opened("ann"), awarded("ann", 500 * KUDOS))
+    await ledger.apply(*(held(f"g{i}", "ann") for i in range(5)))
+    await ledger.apply(*(settled(f"g{i}", "bob") for i in range(5)))
+    sequences, token = [], ""
+    while True:
+        entries, token = await ledger.service.statement("ann", 5, token, 0)
+        sequences += [entry.sequence for entry in entries]
+        if not token:
+            break
+    assert sequences == list(range(12, 0, -1))
+    entries, _ = await ledger.service.statement("bob", 0, "", 0)
+    assert [entry.sequence for entry in entries] == [12, 11, 10, 9, 8]
+    assert await ledger.service.statement("nobody", 0, "", 0) == ([], "")
+
+
+async def test_an_entry_is_proven_to_be_in_its_block(ledger: Any) -> None:
+    events = [opened("ann"), awarded("ann", 500 * KUDOS), held("g", "ann", count=100), gift("ann", "bob", 5 * KUDOS)]
+    for size in (1, 2, 3, 4):
+        await ledger.apply(*[awarded("ann", 1, f"{size} {i}") for i in range(size - 1)], *events[:size])
+    for event in events[:2]:
+        proof = await ledger.service.prove(event.event_id)
+        assert root_of_path(leaf_hash(proof.canonical), proof.path) == proof.block.merkle_root
+        assert proof.entry.event_id == event.event_id
+    with pytest.raises(EntryNotFound):
+        await ledger.service.prove(events[2].event_id)
+    with pytest.raises(EntryNotFound):
+        await ledger.service.prove("nonsense")
+
+
+async def test_entries_are_read_by_id(ledger: Any) -> None:
+    await ledger.apply(opened("ann"), held("g", "ann", count=50))
+    known, refused, unknown, nonsense = await ledger.service.entries(
+        [opened("ann").event_id, held("g", "ann").event_id, some_id("never"), "nonsense"]
+    )
+    assert isinstance(known.result, Entry)
+    assert isinstance(refused.result, InsufficientKudos)
+    assert isinstance(unknown.result, EntryNotFound)
+    assert isinstance(nonsense.result, EntryNotFound)
+
+
+async def test_a_writer_that_was_replaced_writes_no_more(store: LedgerStore) -> None:
+    clock = ManualClock()
+    async with Writer(store, Economy(), clock) as old:
+        await old.apply([opened("ann")])
+        async with Writer(store, Economy(), clock) as new:
+            with pytest.raises(WriterReplaced):
+                await old.apply([awarded("ann", KUDOS)])
+            assert old.replaced.is_set()
+            with pytest.raises(WriterReplaced):
+                await old.apply([awarded("ann", KUDOS)])
+            (answer,) = await new.apply([awarded("ann", KUDOS)])
+            assert isinstance(answer.result, Entry)
+            assert answer.result.sequence == 2
+
+
+async def test_a_new_writer_goes_on_where_the_old_one_stopped(store: LedgerStore) -> None:
+    clock = ManualClock()
+    async with Writer(store, Economy(), clock) as first:
+        await first.apply([opened("ann"), awarded("ann", 20 * KUDOS), held("g", "ann"), standing("bob", trusted=True)])
+    async with Writer(store, Economy(), clock) as second:
+        settle, repeat, late = await second.apply(
+            [settled("g", "bob"), held("g", "ann"), gift("bob", "ann", 10 * KUDOS)]
+        )
+    assert isinstance(settle.result, Entry)
+    assert settle.result.settlement is not None
+    assert settle.result.settlement.to_spend == 10 * KUDOS
+    assert repeat.repeated
+    assert isinstance(late.result, Entry)
+
+
+async def test_the_feed_has_every_entry_once_and_goes_on(ledger: Any) -> None:
+    await ledger.apply(opened("ann"), awarded("ann", 20 * KUDOS), held("g", "ann", count=99))
+    feed = ledger.service.follow(0)
+    assert [entry.sequence for entry in await anext(feed)] == [1, 2]
+    await ledger.apply(awarded("ann", 1, "more"), held("h", "ann"))
+    assert [entry.sequence for entry in await anext(feed)] == [3, 4]
+    await feed.aclose()
+    resumed = ledger.service.follow(3)
+    assert [entry.sequence for entry in await anext(resumed)] == [4]
+    await resumed.aclose()

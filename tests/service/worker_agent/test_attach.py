@@ -1,0 +1,261 @@
+"""The agent over real sockets: what it says, what it survives, and how it leaves."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from horde.api.worker.v1 import worker_service_pb2 as pb
+from horde.services.clock import SystemClock
+from horde.services.errors import Aborted, Unauthenticated, Unavailable
+from horde.worker_agent.agent import Agent
+from horde.worker_agent.attach import Dismissed
+from horde.worker_agent.painter_scripted import ScriptedPainter
+from horde.worker_agent.running import run_worker, working
+from horde.worker_agent.settings import WorkerSettings
+from horde.worker_agent.testing import FakeMesh
+
+Settings = Callable[..., WorkerSettings]
+
+
+@asynccontextmanager
+async def at_work(settings: WorkerSettings, mesh: FakeMesh) -> AsyncIterator[Agent]:
+    painter = ScriptedPainter(name=settings.name, script=settings.script)
+    async with working(settings, painter, SystemClock()) as (agent, _):
+        await mesh.gateway.until(lambda: mesh.gateway.restatements())
+        yield agent
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def painted(mesh: FakeMesh, lease_id: str) -> list[pb.Outcome]:
+    return [each for each in mesh.gateway.outcomes() if each.lease_id == lease_id and each.HasField("painted")]
+
+
+async def test_a_worker_says_hello_then_restates_then_paints(mesh: FakeMesh, settings: Settings) -> None:
+    async with at_work(settings(), mesh):
+        assert [each.WhichOneof("message") for each in mesh.gateway.heard] == ["hello", "restatement"]
+        assert mesh.gateway.heard[0].hello.worker_name == "anna"
+        assert mesh.gateway.heard[1].restatement.demand.slots == 2
+        assert mesh.gateway.credentials == ["Bearer secret"]
+        lent = mesh.assign(width=128, height=64)
+        await mesh.gateway.until(lambda: painted(mesh, lent.lease_id))
+        image = mesh.router.stored[lent.grant]
+        assert painted(mesh, lent.lease_id)[0].painted.receipt.startswith(f"receipt:{lent.grant}:")
+        with Image.open(io.BytesIO(image)) as opened:
+            assert (opened.format, opened.size) == ("WEBP", (128, 64))
+            assert not opened.getexif()
+        assert mesh.gateway.progress(lent.lease_id)[-1] == 4
+
+
+async def test_a_stream_that_breaks_in_mid_job_is_taken_up_again_with_the_lease(
+    mesh: FakeMesh, settings: Settings
+) -> None:
+    async with at_work(settings(), mesh):
+        lent = mesh.assign("[slow:0.05]", steps=20)
+        await mesh.gateway.until(lambda: mesh.gateway.progress(lent.lease_id))
+        mesh.gateway.hang_up()
+        await mesh.gateway.until(lambda: mesh.gateway.sessions == 2 and len(mesh.gateway.restatements()) == 2)
+        held = mesh.gateway.restatements()[1].leases
+        assert [(each.lease_id, each.job_id) for each in held] == [(lent.lease_id, lent.job_id)]
+        assert held[0].step > 0
+        await mesh.gateway.until(lambda: painted(mesh, lent.lease_id))
+        assert mesh.router.opened == 1
+
+
+async def test_a_resync_is_answered_with_its_epoch_and_everything_held(mesh: FakeMesh, settings: Settings) -> None:
+    mesh.gateway.settles = False
+    async with at_work(settings(), mesh):
+        done = mesh.assign()
+        await mesh.gateway.until(lambda: painted(mesh, done.lease_id))
+        running = mesh.assign("[hang]")
+        await mesh.gateway.until(lambda: mesh.gateway.progress(running.lease_id))
+        mesh.gateway.say(resync=pb.Resync(epoch=7))
+        await mesh.gateway.until(lambda: len(mesh.gateway.restatements()) == 2)
+        restated = mesh.gateway.restatements()[1]
+        assert restated.epoch == 7
+        assert [each.lease_id for each in restated.leases] == [running.lease_id]
+        assert [each.lease_id for each in restated.outcomes] == [done.lease_id]
+
+
+async def test_a_revocation_reaches_the_painter_within_a_step(mesh: FakeMesh, settings: Settings) -> None:
+    async with at_work(settings(), mesh):
+        lent = mesh.assign("[slow:0.2]", steps=500)
+        await mesh.gateway.until(lambda: mesh.gateway.progress(lent.lease_id))
+        mesh.gateway.say(revocation=pb.Revocation(lease_id=lent.lease_id, reason=pb.REVOCATION_REASON_CANCELLED))
+        await mesh.gateway.until(lambda: mesh.gateway.outcomes())
+        (outcome,) = mesh.gateway.outcomes()
+        assert outcome.HasField("cancelled")
+        assert outcome.cancelled.step <= mesh.gateway.progress(lent.lease_id)[-1] + 1
+        assert mesh.router.opened == 0
+        another = mesh.assign()
+        await mesh.gateway.until(lambda: painted(mesh, another.lease_id))
+
+
+async def test_an_outcome_is_sent_again_until_it_is_settled_and_then_forgotten(
+    mesh: FakeMesh, settings: Settings
+) -> None:
+    mesh.gateway.settles = False
+    async with at_work(settings(), mesh) as agent:
+        lent = mesh.assign()
+        await mesh.gateway.until(lambda: len(painted(mesh, lent.lease_id)) == 1)
+        mesh.gateway.hang_up()
+        await mesh.gateway.until(lambda: len(painted(mesh, lent.lease_id)) == 2)
+        mesh.gateway.settle(lent.lease_id, lent.job_id)
+        mesh.gateway.settle(lent.lease_id, lent.job_id)
+        mesh.gateway.say(resync=pb.Resync(epoch=9))
+        await mesh.gateway.until(lambda: [each for each in mesh.gateway.restatements() if each.epoch == 9])
+        assert not mesh.gateway.restatements()[-1].outcomes
+        assert (agent.tally.accepted, agent.tally.earned) == (1, 10_830)
+
+
+async def test_an_assignment_said_twice_is_painted_once(mesh: FakeMesh, settings: Settings) -> None:
+    mesh.gateway.settles = False
+    async with at_work(settings(), mesh):
+        lent = mesh.assign("[slow:0.02]")
+        mesh.gateway.say(assignment=lent)
+        await mesh.gateway.until(lambda: painted(mesh, lent.lease_id))
+        mesh.gateway.say(assignment=lent)
+        await mesh.gateway.until(lambda: len(painted(mesh, lent.lease_id)) == 2)
+        assert mesh.router.opened == 1
+
+
+async def test_an_upload_that_breaks_goes_on_from_the_byte_that_the_router_names(
+    mesh: FakeMesh, settings: Settings
+) -> None:
+    mesh.router.break_after = 100
+    async with at_work(settings(), mesh):
+        lent = mesh.assign()
+        await mesh.gateway.until(lambda: painted(mesh, lent.lease_id))
+        size = len(mesh.router.stored[lent.grant])
+        assert mesh.router.offsets == [0, size]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "result"),
+    [
+        ("[fail]", "failed"),
+        ("[refuse]", "refused"),
+        ("[censor]", "censored"),
+        ("[lie]", "painted"),
+        ("[fail@bert]", "painted"),
+    ],
+)
+async def test_a_script_decides_the_outcome(mesh: FakeMesh, settings: Settings, prompt: str, result: str) -> None:
+    async with at_work(settings(), mesh):
+        mesh.assign(prompt)
+        await mesh.gateway.until(lambda: mesh.gateway.outcomes())
+        assert mesh.gateway.outcomes()[0].WhichOneof("result") == result
+        assert mesh.router.opened == (prompt == "[fail@bert]")
+
+
+async def test_previews_are_made_only_while_somebody_watches(mesh: FakeMesh, settings: Settings) -> None:
+    def previews() -> list[pb.LeasePreview]:
+        return [each.preview for each in mesh.gateway.heard if each.HasField("preview")]
+
+    async with at_work(settings(painters=2), mesh):
+        unwatched = mesh.assign("[slow:0.05]", steps=6)
+        watched = mesh.assign("[slow:0.05]", steps=500)
+        mesh.gateway.say(preview_wish=pb.PreviewWish(lease_id=watched.lease_id, wanted=True))
+        await mesh.gateway.until(lambda: painted(mesh, unwatched.lease_id) and len(previews()) >= 2)
+        assert {each.lease_id for each in previews()} == {watched.lease_id}
+        assert all(len(each.image) <= 32 * 1024 for each in previews())
+        apart = previews()[1].step - previews()[0].step
+        assert apart >= 10, "two previews within a second"
+
+
+async def test_no_more_is_painted_at_once_than_there_are_painters(mesh: FakeMesh, settings: Settings) -> None:
+    async with at_work(settings(painters=1, prefetch=1), mesh):
+        first, second = mesh.assign("[hang]"), mesh.assign("[hang]")
+        await mesh.gateway.until(lambda: mesh.gateway.progress(first.lease_id))
+        mesh.gateway.say(resync=pb.Resync(epoch=1))
+        await mesh.gateway.until(lambda: len(mesh.gateway.restatements()) == 2)
+        steps = {each.lease_id: each.step for each in mesh.gateway.restatements()[1].leases}
+        assert steps[second.lease_id] == 0
+        assert steps[first.lease_id] > 0
+
+
+async def test_a_killed_worker_finishes_its_upload_after_the_restart(mesh: FakeMesh, settings: Settings) -> None:
+    mesh.router.break_after = 1
+    patient = settings(reconnect_first_seconds=1000, reconnect_limit_seconds=1000)
+    async with at_work(patient, mesh):
+        lent = mesh.assign()
+        await eventually(lambda: mesh.router.break_after is None)
+    mesh.gateway.heard.clear()
+    mesh.router.refuse_with = Unavailable("not yet")
+    async with at_work(settings(), mesh):
+        assert [each.lease_id for each in mesh.gateway.restatements()[0].leases] == [lent.lease_id]
+        mesh.router.refuse_with = None
+        await mesh.gateway.until(lambda: painted(mesh, lent.lease_id))
+        assert lent.grant in mesh.router.stored
+
+
+async def test_an_unsettled_outcome_survives_a_restart(mesh: FakeMesh, settings: Settings) -> None:
+    mesh.gateway.settles = False
+    async with at_work(settings(), mesh):
+        lent = mesh.assign("[deviate]")
+        await mesh.gateway.until(lambda: painted(mesh, lent.lease_id))
+    before = mesh.gateway.outcomes()
+    mesh.gateway.heard.clear()
+    mesh.gateway.settles = True
+    async with at_work(settings(), mesh) as agent:
+        assert list(mesh.gateway.restatements()[0].outcomes) == before
+        await eventually(lambda: agent.tally.accepted == 1)
+    mesh.gateway.heard.clear()
+    async with at_work(settings(), mesh):
+        assert not mesh.gateway.restatements()[0].outcomes
+
+
+async def test_a_stopped_worker_drains_gives_back_what_waits_and_leaves(mesh: FakeMesh, settings: Settings) -> None:
+    stop = asyncio.Event()
+    run = asyncio.create_task(run_worker(settings(), asyncio.create_task(stop.wait())))
+    await mesh.gateway.until(lambda: mesh.gateway.restatements())
+    painting, waiting = mesh.assign("[slow:0.05]"), mesh.assign("[slow:0.05]")
+    await mesh.gateway.until(lambda: mesh.gateway.progress(painting.lease_id))
+    stop.set()
+    await run
+    results = {each.lease_id: each for each in mesh.gateway.outcomes()}
+    assert results[painting.lease_id].HasField("painted")
+    assert results[waiting.lease_id].refused.reason == pb.REFUSAL_REASON_DRAINING
+    demands = [each.demand for each in mesh.gateway.heard if each.HasField("demand")]
+    assert [(each.slots, each.draining) for each in demands] == [(0, True)]
+
+
+async def test_what_does_not_end_within_the_drain_is_given_back(mesh: FakeMesh, settings: Settings) -> None:
+    stop = asyncio.Event()
+    run = asyncio.create_task(run_worker(settings(drain_seconds=0.1), asyncio.create_task(stop.wait())))
+    await mesh.gateway.until(lambda: mesh.gateway.restatements())
+    lent = mesh.assign("[hang]")
+    await mesh.gateway.until(lambda: mesh.gateway.progress(lent.lease_id))
+    stop.set()
+    await run
+    (outcome,) = mesh.gateway.outcomes()
+    assert outcome.refused.reason == pb.REFUSAL_REASON_DRAINING
+
+
+class Superseded(Aborted):
+    """A newer session is open."""
+
+    domain = "horde.api.worker.v1"
+    reason = "SESSION_SUPERSEDED"
+
+
+@pytest.mark.parametrize("error", [Superseded(), Unauthenticated("no such key")])
+async def test_a_worker_that_is_not_wanted_stops_and_says_why(mesh: FakeMesh, settings: Settings, error: Any) -> None:
+    async with asyncio.timeout(20):
+        run = asyncio.create_task(run_worker(settings(), asyncio.create_task(asyncio.Event().wait())))
+        await mesh.gateway.until(lambda: mesh.gateway.restatements())
+        mesh.gateway.hang_up(error)
+        with pytest.raises(Dismissed, match=str(error)):
+            await run
+    assert mesh.gateway.sessions == 1

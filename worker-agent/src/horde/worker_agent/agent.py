@@ -1,0 +1,216 @@
+"""Carries out what the session machine decides: one place where the machine, the work, the disk and the stream meet.
+
+Everything here runs on the event loop without waiting, so what happens in one order has its effects in that order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import assert_never
+
+from horde.api.worker.v1 import worker_service_pb2 as pb
+from horde.services.errors import ResourceExhausted
+from horde.services.streams import Outbox
+from horde.services.telemetry import get_logger
+from horde.worker_agent import wire
+from horde.worker_agent.earnings import Tally, kudos, sentence
+from horde.worker_agent.jobs import (
+    Capabilities,
+    Disposition,
+    JobId,
+    LeaseId,
+    Painted,
+    Result,
+)
+from horde.worker_agent.leases import Stage
+from horde.worker_agent.outcomes import OutcomeFolder
+from horde.worker_agent.session import (
+    Begin,
+    Effect,
+    Forget,
+    HeldLease,
+    Keep,
+    Message,
+    Preview,
+    Progress,
+    Send,
+    Session,
+    Settled,
+    Stop,
+)
+from horde.worker_agent.spool import Spool
+from horde.worker_agent.workshop import Listener, Workshop
+
+log = get_logger(__name__)
+
+OUTBOX_LIMIT = 1_024
+"""Messages that wait for a slow stream. Past it progress and previews are dropped; anything else ends the stream, and
+the next one begins with a restatement that says it all."""
+
+
+class Agent:
+    """One worker."""
+
+    def __init__(
+        self,
+        session: Session,
+        outcomes: OutcomeFolder,
+        spool: Spool,
+        make_workshop: Callable[[Listener], Workshop],
+    ) -> None:
+        self._session = session
+        self._outcomes = outcomes
+        self._spool = spool
+        self._workshop = make_workshop(self)
+        self._outbox: Outbox[pb.AttachRequest] | None = None
+        self._changed = asyncio.Event()
+        self.tally = Tally()
+        self.last_busy = 0.0
+        """When something was last begun or ended; monotonic seconds."""
+
+    def restore(self) -> None:
+        """Take up what an earlier run left on disk."""
+        outcomes = self._outcomes.load()
+        done = {outcome.lease_id for outcome in outcomes}
+        uploads = []
+        for spooled in self._spool.load():
+            if spooled.lease_id in done:
+                self._spool.remove(spooled.lease_id)
+            else:
+                uploads.append(spooled)
+        held = [HeldLease(each.lease_id, each.job_id, each.steps) for each in uploads]
+        self._do(self._session.restore(outcomes, held))
+        for spooled in uploads:
+            self._workshop.resume(spooled)
+        if outcomes or uploads:
+            log.info("taking up what an earlier run left", outcomes=len(outcomes), uploads=len(uploads))
+
+    async def close(self) -> None:
+        await self._workshop.close()
+
+    # The stream.
+
+    def connected(self, outbox: Outbox[pb.AttachRequest]) -> None:
+        self._outbox = outbox
+        self._do(self._session.connected())
+
+    def disconnected(self) -> None:
+        self._outbox = None
+        self._do(self._session.disconnected())
+
+    def heard(self, response: pb.AttachResponse) -> None:
+        """One thing that the mesh says. What this agent does not know it lets pass."""
+        session = self._session
+        match response.WhichOneof("message"):
+            case "assignment":
+                self._do(session.assigned(wire.assignment(response.assignment)))
+            case "settled":
+                self._do(session.settled(*wire.settled(response.settled)))
+            case "revocation":
+                revocation = response.revocation
+                reason = wire.revocation_reason(revocation.reason)
+                self._do(session.revoked(LeaseId(revocation.lease_id), reason))
+            case "welcome":
+                self._do(session.welcomed())
+            case "resync":
+                self._do(session.resync(response.resync.epoch))
+            case "preview_wish":
+                wish = response.preview_wish
+                self._do(session.preview_wished(LeaseId(wish.lease_id), wish.wanted))
+
+    # The work.
+
+    def advanced(self, lease_id: LeaseId, stage: Stage) -> None:
+        self._do(self._session.advanced(lease_id, stage))
+
+    def stepped(self, lease_id: LeaseId, step: int) -> None:
+        self._do(self._session.stepped(lease_id, step))
+
+    def wants_preview(self, lease_id: LeaseId) -> bool:
+        return self._session.wants_preview(lease_id)
+
+    def previewed(self, lease_id: LeaseId, step: int, image: bytes) -> None:
+        self._do(self._session.previewed(lease_id, step, image))
+
+    def finished(self, lease_id: LeaseId, result: Result) -> None:
+        if not isinstance(result, Painted):
+            log.warning("a job ended without an image", lease=lease_id, how=str(result))
+        self._do(self._session.finished(lease_id, result))
+
+    def stopped(self, lease_id: LeaseId, job_id: JobId, step: int) -> None:
+        self._do(self._session.stopped(lease_id, job_id, step))
+
+    def abandoned(self, lease_id: LeaseId) -> None:
+        self._do(self._session.abandoned(lease_id))
+
+    # The owner.
+
+    def offer(self, capabilities: Capabilities) -> None:
+        self._do(self._session.offer(capabilities))
+
+    @property
+    def idle(self) -> bool:
+        """Works on nothing."""
+        return self._session.idle
+
+    @property
+    def attached(self) -> bool:
+        """A stream is open."""
+        return self._outbox is not None
+
+    async def drain(self) -> None:
+        """Ask for no more, and wait until nothing is held and nothing is owed. Bound it from outside."""
+        self._do(self._session.drain())
+        await self._quit_of_all()
+
+    async def give_up(self) -> None:
+        """Give back what is still worked on, and wait until that is settled. Bound it from outside."""
+        self._do(self._session.give_up())
+        await self._quit_of_all()
+
+    async def _quit_of_all(self) -> None:
+        while not self._session.quit_of_all:
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _do(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case Send(message):
+                    self._send(message)
+                case Begin(assignment):
+                    self._workshop.begin(assignment)
+                case Keep(outcome):
+                    self._outcomes.keep(outcome)
+                case Forget(lease_id):
+                    self._outcomes.forget(lease_id)
+                case Settled():
+                    self._tell(effect)
+                case Stop(lease_id, why):
+                    log.info("stopping a job", lease=lease_id, why=why)
+                    self._workshop.stop(lease_id)
+                case _:
+                    assert_never(effect)
+        if effects:
+            self.last_busy = time.monotonic()
+        self._changed.set()
+
+    def _send(self, message: Message) -> None:
+        if self._outbox is None or self._outbox.closed:
+            return
+        try:
+            self._outbox.put_nowait(wire.request(message))
+        except ResourceExhausted:
+            if not isinstance(message, Progress | Preview):
+                log.warning("the gateway reads too slowly: attaching again")
+                self._outbox.close()
+
+    def _tell(self, settled: Settled) -> None:
+        self.tally.count(settled.disposition, settled.settlement)
+        job = settled.outcome.job_id
+        if settled.settlement is not None and settled.disposition is Disposition.ACCEPTED:
+            log.info("earned", kudos=sentence(settled.settlement), total=kudos(self.tally.earned), job=job)
+        elif settled.disposition is not Disposition.ACCEPTED:
+            log.info("not paid", job=job, why=settled.disposition.name.lower(), detail=settled.detail)

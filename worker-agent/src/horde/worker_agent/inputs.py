@@ -1,0 +1,60 @@
+"""Fetching what a job names: source image, mask, control image. Checked against the digest that the job names."""
+
+from __future__ import annotations
+
+import hashlib
+
+from horde.api.storage.v1 import storage_service_pb2 as pb
+from horde.api.storage.v1.storage_service_pb2_grpc import StorageServiceStub
+from horde.services.clock import Clock
+from horde.services.errors import ServiceError
+from horde.worker_agent.backoff import Backoff
+from horde.worker_agent.jobs import InputId, InputRef
+from horde.worker_agent.upload import worth_another_try
+
+MAX_INPUT_BYTES = 64 * 1024 * 1024
+"""Past this an input is not taken, whatever its digest."""
+MAX_TRIES = 6
+
+
+class InputUnavailable(Exception):
+    """An input cannot be had; the message says which and why."""
+
+
+async def fetch(
+    stub: StorageServiceStub, refs: tuple[InputRef, ...], tickets: dict[InputId, str], clock: Clock, backoff: Backoff
+) -> dict[InputId, bytes]:
+    """Every input of a job. Raises InputUnavailable."""
+    found: dict[InputId, bytes] = {}
+    for ref in refs:
+        if ref.input_id in found:
+            continue
+        ticket = tickets.get(ref.input_id)
+        if ticket is None:
+            raise InputUnavailable(f"no ticket for input {ref.input_id}")
+        content = await _download(stub, ref, ticket, clock, backoff)
+        if hashlib.sha256(content).digest() != ref.sha256:
+            raise InputUnavailable(f"input {ref.input_id} is not what the job names")
+        found[ref.input_id] = content
+    return found
+
+
+async def _download(stub: StorageServiceStub, ref: InputRef, ticket: str, clock: Clock, backoff: Backoff) -> bytes:
+    """The bytes of one input, going on where a broken download stopped."""
+    content = bytearray()
+    for _ in range(MAX_TRIES):
+        try:
+            async for response in stub.Download(pb.DownloadRequest(ticket=ticket, offset=len(content))):
+                if not response.HasField("chunk"):
+                    continue
+                if response.chunk.offset != len(content):
+                    raise InputUnavailable(f"input {ref.input_id} arrived with a gap")
+                content += response.chunk.data
+                if len(content) > MAX_INPUT_BYTES:
+                    raise InputUnavailable(f"input {ref.input_id} is larger than {MAX_INPUT_BYTES} bytes")
+            return bytes(content)
+        except ServiceError as error:
+            if not worth_another_try(error):
+                raise InputUnavailable(f"input {ref.input_id}: {error.reason or error.message}") from error
+            await clock.sleep(backoff.next(error.retry_after.total_seconds() if error.retry_after else 0.0))
+    raise InputUnavailable(f"input {ref.input_id}: the storage router cannot be reached")

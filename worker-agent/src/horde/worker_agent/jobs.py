@@ -1,0 +1,240 @@
+"""What a worker is lent and what it says about it: plain values, in the words of the contract.
+
+Knows nothing of streams, disks, painters or protobuf.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import IntEnum
+from typing import NewType
+
+LeaseId = NewType("LeaseId", str)
+JobId = NewType("JobId", str)
+InputId = NewType("InputId", str)
+MilliKudos = NewType("MilliKudos", int)
+
+MAX_DETAIL_CHARACTERS = 500
+"""Of the words for people in an outcome."""
+
+
+class Sampler(IntEnum):
+    """How noise becomes a picture; numbered as in the contract."""
+
+    DEFAULT = 0
+    DDIM = 1
+    EULER = 2
+    EULER_ANCESTRAL = 3
+    HEUN = 4
+    DPM2 = 5
+    DPM2_ANCESTRAL = 6
+    DPMPP_2M = 7
+    UNIPC = 8
+    DDPM = 9
+    DEIS = 10
+    LCM = 11
+
+
+class Feature(IntEnum):
+    """What not every painter can do; numbered as in the contract."""
+
+    IMAGE_TO_IMAGE = 1
+    INPAINTING = 2
+    LORA = 3
+    CONTROL = 4
+    POST_PROCESSING = 5
+    CLIP_SKIP = 6
+
+
+class DeviationKind(IntEnum):
+    """What was done about something that could not be done; numbered as in the contract."""
+
+    OMITTED = 1
+    SUBSTITUTED = 2
+    CLAMPED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Deviation:
+    """One thing that was not done exactly as asked."""
+
+    kind: DeviationKind
+    field: str
+    asked: str
+    done: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class InputRef:
+    """A picture in storage that the job names."""
+
+    input_id: InputId
+    sha256: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    name: str
+    strength: float
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What to paint. The fields are those of `ImageSpec`."""
+
+    model: str
+    prompt: str
+    width: int
+    height: int
+    steps: int
+    seed: int
+    negative_prompt: str = ""
+    guidance_scale: float | None = None
+    sampler: Sampler = Sampler.DEFAULT
+    karras: bool = False
+    clip_skip: int = 0
+    loras: tuple[Lora, ...] = ()
+    source_image: InputRef | None = None
+    mask: InputRef | None = None
+    control_image: InputRef | None = None
+    control_type: str = ""
+    denoising_strength: float | None = None
+    post_processors: tuple[str, ...] = ()
+    unheard_of: tuple[Deviation, ...] = ()
+    """What the request holds that this agent does not know, and what is done instead."""
+
+    @property
+    def inputs(self) -> tuple[InputRef, ...]:
+        """Every picture that must be fetched first."""
+        return tuple(ref for ref in (self.source_image, self.mask, self.control_image) if ref is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A job lent to this worker."""
+
+    lease_id: LeaseId
+    job_id: JobId
+    picture: Picture | None
+    """None: a kind of work that this agent does not know."""
+    grant: str
+    storage_address: str
+    tickets: dict[InputId, str] = field(default_factory=dict)
+    lease_ttl: timedelta = timedelta(minutes=2)
+    traceparent: str = ""
+    price: MilliKudos = MilliKudos(0)
+
+
+class RefusalReason(IntEnum):
+    """Why a job is given back unpainted; numbered as in the contract."""
+
+    MODEL_UNAVAILABLE = 1
+    OUT_OF_MEMORY = 2
+    CONTENT_DECLINED = 3
+    DRAINING = 4
+    INPUT_UNAVAILABLE = 5
+
+
+class FailureReason(IntEnum):
+    """What broke; numbered as in the contract."""
+
+    BACKEND = 1
+    OUT_OF_MEMORY = 2
+    UPLOAD_REFUSED = 3
+    TIMEOUT = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """The router has the image: its receipt, unchanged."""
+
+    receipt: str
+    deviations: tuple[Deviation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Censored:
+    category: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    reason: RefusalReason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    reason: FailureReason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    step: int
+
+
+Result = Painted | Censored | Refused | Failed | Cancelled
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a lease ended, from the worker's side."""
+
+    lease_id: LeaseId
+    job_id: JobId
+    result: Result
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOffer:
+    name: str
+    loaded: bool
+    sha256: bytes = b""
+    max_pixels: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What this worker can do now."""
+
+    models: tuple[ModelOffer, ...]
+    max_pixels: int
+    features: frozenset[Feature] = frozenset()
+    samplers: frozenset[Sampler] = frozenset()
+    """Empty: all."""
+
+
+class Disposition(IntEnum):
+    """What became of an outcome; numbered as in the contract."""
+
+    UNSPECIFIED = 0
+    ACCEPTED = 1
+    DUPLICATE = 2
+    INVALID_RECEIPT = 3
+    UNKNOWN_JOB = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What the ledger's entry says, in milli-kudos."""
+
+    earned: MilliKudos
+    to_spend: MilliKudos
+    to_escrow: MilliKudos
+    tax: MilliKudos
+    surcharge: MilliKudos
+    from_censor_subsidy: MilliKudos = MilliKudos(0)
+    escrow_reason: str = ""
+
+
+class RevocationReason(IntEnum):
+    """Why a lease was taken back; numbered as in the contract."""
+
+    UNSPECIFIED = 0
+    CANCELLED = 1
+    SUPERSEDED = 2
+    LAPSED = 3
+    EXPIRED = 4
+    UNKNOWN = 5

@@ -1,0 +1,123 @@
+"""One run of a worker, from the first line of its log to the last: a painter, an agent, a stream, and a clean leave."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Awaitable
+from importlib import metadata
+
+from horde.api.worker.v1.worker_service_pb2_grpc import WorkerServiceStub
+from horde.services.channel import dial
+from horde.services.clock import Clock, SystemClock
+from horde.services.telemetry import get_logger
+from horde.services.tls import is_loopback
+from horde.worker_agent.agent import Agent
+from horde.worker_agent.attach import ERRORS, keep_attached
+from horde.worker_agent.backoff import Backoff
+from horde.worker_agent.doors import ANYBODY, storage_doors
+from horde.worker_agent.earnings import kudos
+from horde.worker_agent.home import locked
+from horde.worker_agent.jobs import Capabilities
+from horde.worker_agent.outcomes import OutcomeFolder
+from horde.worker_agent.painter import Painter
+from horde.worker_agent.painters import open_painter
+from horde.worker_agent.session import Session
+from horde.worker_agent.settings import WorkerSettings
+from horde.worker_agent.spool import Spool
+from horde.worker_agent.workshop import Workshop
+
+log = get_logger(__name__)
+
+LAST_WORD_SECONDS = 5.0
+"""How long what was given back may wait to be settled before the agent leaves; it is on disk anyway."""
+IDLE_WORD_SECONDS = 60.0
+"""How often an idle worker says why."""
+
+
+async def run_worker(settings: WorkerSettings, stop: Awaitable[object], clock: Clock | None = None) -> None:
+    """Work until `stop` is done, then leave within `drain_seconds`. Raises Dismissed."""
+    clock = clock or SystemClock()
+    with locked(settings.home):
+        async with open_painter(settings) as painter, working(settings, painter, clock) as (agent, attached):
+            idle = asyncio.create_task(_say_why_idle(agent, clock, painter.capabilities()))
+            stopping = asyncio.ensure_future(stop)
+            try:
+                await asyncio.wait((stopping, attached), return_when=asyncio.FIRST_COMPLETED)
+                if attached.done():
+                    await attached
+                log.info("leaving: finishing what is begun", seconds=settings.drain_seconds)
+                await _leave(agent, settings.drain_seconds)
+            finally:
+                idle.cancel()
+                log.info(
+                    "this run", paid=agent.tally.accepted, unpaid=agent.tally.unpaid, kudos=kudos(agent.tally.earned)
+                )
+
+
+@contextlib.asynccontextmanager
+async def working(
+    settings: WorkerSettings, painter: Painter, clock: Clock
+) -> AsyncIterator[tuple[Agent, asyncio.Task[None]]]:
+    """An agent that is at work, and the task that keeps it attached."""
+    tls = settings.tls() or (None if settings.plaintext or is_loopback(settings.gateway) else ANYBODY)
+    session = Session(settings.name, agent_version(), painter.capabilities(), settings.painters + settings.prefetch)
+    spool = Spool(settings.home / "spool")
+
+    def backoff() -> Backoff:
+        return Backoff(settings.reconnect_first_seconds, settings.reconnect_limit_seconds)
+
+    async with (
+        storage_doors(settings.tls(), plaintext=settings.plaintext) as doors,
+        dial(
+            settings.gateway, caller=None, errors=ERRORS, tls=tls, plaintext=settings.plaintext, retry=False
+        ) as channel,
+    ):
+        agent = Agent(
+            session,
+            OutcomeFolder(settings.home / "outcomes"),
+            spool,
+            lambda listener: Workshop(painter, doors, spool, listener, clock, hands=settings.painters, backoff=backoff),
+        )
+        agent.restore()
+        gateway = WorkerServiceStub(channel)
+        attached = asyncio.create_task(keep_attached(agent, gateway, settings.read_api_key(), clock, backoff()))
+        try:
+            yield agent, attached
+        finally:
+            attached.cancel()
+            await asyncio.gather(attached, return_exceptions=True)
+            await agent.close()
+
+
+def agent_version() -> str:
+    """Program and version, for people."""
+    try:
+        return f"horde-worker-agent/{metadata.version('horde-mesh')}"
+    except metadata.PackageNotFoundError:
+        return "horde-worker-agent/0"
+
+
+async def _leave(agent: Agent, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(agent.drain(), seconds)
+        return
+    log.warning("the time to leave is over: giving the rest back")
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(agent.give_up(), LAST_WORD_SECONDS)
+
+
+async def _say_why_idle(agent: Agent, clock: Clock, offered: Capabilities) -> None:
+    """An idle machine makes its owner wonder: say why, now and then."""
+    models = ", ".join(model.name for model in offered.models)
+    while True:
+        began = time.monotonic()
+        await clock.sleep(IDLE_WORD_SECONDS)
+        if agent.idle and agent.last_busy < began:
+            if agent.attached:
+                log.info(
+                    "idle: attached, but nobody asks for what is offered", models=models, pixels=offered.max_pixels
+                )
+            else:
+                log.info("idle: the gateway cannot be reached")

@@ -1,0 +1,102 @@
+"""Bringing an image to the storage router, until there is a receipt or a reason to stop.
+
+The bytes stay here until then: whatever breaks, the stream is opened again, the router says from where to go on, and 0
+is always a legal answer.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from grpc import aio
+
+from horde.api.storage.v1 import storage_service_pb2 as pb
+from horde.api.storage.v1.storage_service_pb2_grpc import StorageServiceStub
+from horde.services.clock import Clock
+from horde.services.errors import (
+    Aborted,
+    AlreadyExists,
+    Cancelled,
+    DeadlineExceeded,
+    Internal,
+    ResourceExhausted,
+    ServiceError,
+    Unavailable,
+    Unknown,
+)
+from horde.services.telemetry import TRACEPARENT
+from horde.worker_agent.backoff import Backoff
+
+CHUNK_BYTES = 256 * 1024
+"""The contract's limit."""
+MIN_BYTES_PER_SECOND = 16 * 1024
+"""The contract's minimum rate: a try that takes longer than this gives is stuck."""
+PATIENCE_SECONDS = 30.0
+"""What one try may take beside its bytes."""
+
+_PASSING = (Unavailable, Aborted, DeadlineExceeded, Cancelled, ResourceExhausted, Internal, Unknown)
+
+
+class UploadRefused(Exception):
+    """The router does not take this image under this grant; the message says why."""
+
+
+class AlreadyUploaded(Exception):
+    """The lease has its image, and it is another one: there is nothing new to report."""
+
+
+def worth_another_try(error: ServiceError) -> bool:
+    """Whether the same call may succeed later."""
+    return isinstance(error, _PASSING)
+
+
+async def upload(
+    stub: StorageServiceStub,
+    grant: str,
+    image: bytes,
+    sha256: bytes,
+    clock: Clock,
+    backoff: Backoff,
+    traceparent: str = "",
+) -> str:
+    """Bring the image; the receipt. Tries for ever: whoever calls cancels. Raises UploadRefused, AlreadyUploaded."""
+    finish = pb.UploadFinish(sha256=sha256, size_bytes=len(image))
+    while True:
+        try:
+            return await _try(stub, grant, image, finish, traceparent)
+        except AlreadyExists as error:
+            raise AlreadyUploaded(error.message) from error
+        except ServiceError as error:
+            if not worth_another_try(error):
+                raise UploadRefused(f"{error.reason}: {error.message}" if error.reason else error.message) from error
+            await clock.sleep(backoff.next(error.retry_after.total_seconds() if error.retry_after else 0.0))
+
+
+async def _try(stub: StorageServiceStub, grant: str, image: bytes, finish: pb.UploadFinish, traceparent: str) -> str:
+    call: Any = stub.UploadImage(
+        timeout=PATIENCE_SECONDS + len(image) / MIN_BYTES_PER_SECOND,
+        metadata=((TRACEPARENT, traceparent),) if traceparent else None,
+    )
+    try:
+        await call.write(pb.UploadImageRequest(open=pb.UploadImageOpen(grant=grant)))
+        answer = await _read(call)
+        if answer.HasField("resume"):
+            for offset in range(answer.resume.offset, len(image), CHUNK_BYTES):
+                chunk = pb.Chunk(offset=offset, data=image[offset : offset + CHUNK_BYTES])
+                await call.write(pb.UploadImageRequest(chunk=chunk))
+            await call.write(pb.UploadImageRequest(finish=finish))
+            await call.done_writing()
+            answer = await _read(call)
+        if not answer.receipt.receipt:
+            raise Unavailable("the router answered without a receipt")
+        return str(answer.receipt.receipt)
+    finally:
+        call.cancel()
+
+
+async def _read(call: Any) -> pb.UploadImageResponse:
+    answer = await call.read()
+    if answer is aio.EOF:
+        raise Unavailable("the router hung up")
+    response: pb.UploadImageResponse = answer
+    return response
