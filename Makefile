@@ -83,7 +83,7 @@ $(TIERS:%=test-%): test-%: install ## (test-unit, test-service, test-mesh …) R
 
 check: lint types protos-check breaking ## Everything that is checked without running it
 
-test: check ## Set up, check and test everything; what CI runs
+test: check ## Set up, check and test everything, as CI does (test-unit, test-service, …: one tier)
 	$(PYTEST) -n $(JOBS) --dist loadfile tests
 
 ## ---- run
