@@ -144,7 +144,7 @@ class Buckets:
 
 
 async def eventually(holds: Callable[[], bool], what: str) -> None:
-    """Wait for a folder to be as it should: it cannot be watched, and what is cleared away is cleared a moment later."""
+    """Wait for a folder to be as it should: it cannot be watched, and is cleared a moment after the end."""
     try:
         async with asyncio.timeout(FOLDER_SECONDS):
             while not await asyncio.to_thread(holds):

@@ -1,4 +1,4 @@
-"""Nobody sees, watches, fetches, cancels or withdraws what is another's; and nobody without the key calls what is internal."""
+"""Nobody sees, watches, fetches, cancels or withdraws what is another's, nor calls what is internal without the key."""
 
 from __future__ import annotations
 
