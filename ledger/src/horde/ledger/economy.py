@@ -23,16 +23,13 @@ class Economy:
     version: str = "2026-11"
 
     floor_mkudos: int = 0
-    """Below this nobody spends. AI Horde stops at 25 registered and -50 anonymous, and mints what is missing,
-    silently and
-    without an end. Here all that somebody has is his to spend, and what is missing is taken from the floor subsidy,
-    visibly
-    and up to the allowance. Anonymous has no balance at all."""
+    """Below this nobody spends. AI Horde stops at 25 registered and -50 anonymous, and mints what is missing, silently
+    and without an end. Here all that somebody has is his to spend, and what is missing is taken from the floor
+    subsidy, visibly and up to the allowance. Anonymous has no balance at all."""
 
     floor_allowance_per_day_mkudos: int = 60 * KUDOS
     """What the floor subsidy adds for one account in a day: four private pictures of 13.83, so that somebody who has
-    just
-    registered can paint a few, today and every day. Own rule, in place of AI Horde's unbounded forgiveness."""
+    just registered can paint a few, today and every day. Own rule, in place of AI Horde's unbounded forgiveness."""
 
     anonymous_budget_per_day_mkudos: int = 20_000 * KUDOS
     """What all anonymous requests may cost the anonymous subsidy in a day: about 1,700 shared pictures. Own rule; AI
@@ -40,10 +37,9 @@ class Economy:
 
     subsidised_earning_per_day_mkudos: int = 2_000 * KUDOS
     """What the subsidies together (anonymous, floor, censor) pay one owner in a day before the rest is parked in
-    escrow: a
-    tenth of the anonymous budget, and less than a third of a day's uptime, so that asking for pictures oneself, without
-    name, by many names, or to have them censored, and painting them oneself, is not worth it. Own rule, from
-    design.md 5."""
+    escrow: a tenth of the anonymous budget, and less than a third of a day's uptime, so that asking for pictures
+    oneself, without name, by many names, or to have them censored, and painting them oneself, is not worth it. Own
+    rule, from design.md 5."""
 
     escrow_numerator: int = 1
     escrow_denominator: int = 2
@@ -51,8 +47,7 @@ class Economy:
 
     promotion_escrow_mkudos: int = 5_000 * KUDOS
     """An owner is trusted once this waits in escrow: about 900 pictures, or a day of uptime. AI Horde's value is not
-    public
-    (its sample says 1, its tests 100)."""
+    public (its sample says 1, its tests 100)."""
     promotion_age_us: int = 7 * DAY_US
     """... and the account is a week old (AI Horde)."""
     strikes_limit: int = 5

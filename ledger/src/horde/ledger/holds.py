@@ -121,8 +121,9 @@ def settle(book: Book, asked: Settle, now_us: int) -> Draft:
         transfers.append(Transfer(HELD, SURCHARGE_BURN, asked.surcharge_mkudos, int(TransferCode.SURCHARGE)))
     _give_back(book, hold, hold.own - charged, hold.subsidised - subsidised, transfers, now_us)
     settlement = Settlement(
-        owner_id=asked.owner_id, payer_id=hold.payer_id, worker_id=asked.worker_id, model=asked.model, ending=asked.ending,
-        earned=asked.earned_mkudos, to_spend=split.to_spend, to_escrow=split.to_escrow, escrow_reason=reason,
+        owner_id=asked.owner_id, payer_id=hold.payer_id, worker_id=asked.worker_id, model=asked.model,
+        ending=asked.ending, earned=asked.earned_mkudos, to_spend=split.to_spend, to_escrow=split.to_escrow,
+        escrow_reason=reason,
         tax=asked.tax_mkudos, surcharge=asked.surcharge_mkudos, charged=charged, subsidised=subsidised,
         subsidy=hold.subsidy, returned=hold.total - spent, from_censor_subsidy=asked.earned_mkudos if censored else 0,
         parts=parts_of_json(parse(hold.parts)),

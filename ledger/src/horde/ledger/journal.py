@@ -98,16 +98,17 @@ class Journal:
     def _load(self, tx: LedgerTransaction, operations: Sequence[Operation], corrected: Sequence[Recorded]) -> None:
         """Bring into the book all that these operations may touch: holds first, for they say who paid."""
         book = self._book
-        hold_ids = _hold_ids(operations) - book.holds.keys()
+        # Not by set difference: against a view of a dict that walks through the whole dict.
+        hold_ids = [each for each in _hold_ids(operations) if each not in book.holds]
         if hold_ids:
             book.holds.update(dict.fromkeys(hold_ids))
             book.holds.update({hold.hold_id: hold for hold in tx.holds(hold_ids)})
         owner_ids, names = _touched(operations, book.holds, [parse(each.body) for each in corrected])
-        missing_owners = owner_ids - book.owners.keys()
+        missing_owners = [each for each in owner_ids if each not in book.owners]
         if missing_owners:
             book.owners.update(dict.fromkeys(missing_owners))
             book.owners.update({owner.account_id: owner for owner in tx.owners(missing_owners)})
-        missing = names - book.accounts.keys()
+        missing = [each for each in names if each not in book.accounts]
         if missing:
             book.accounts.update(dict.fromkeys(missing))
             book.accounts.update({account.name: account for account in tx.accounts(missing)})

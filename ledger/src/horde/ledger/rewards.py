@@ -56,13 +56,14 @@ def gift(book: Book, asked: Gift, now_us: int) -> Draft:
     gifted, gifts = (known.gifted, known.gifts) if known is not None and known.day == day else (0, 0)
     received_from = taker.recent_gifts if taker is not None else ()
     since = now_us - economy.gift_back_after_us
+    amount = asked.amount_mkudos
+    back = any(to == asked.from_id and at > since for to, at in received_from)
     for limit, bound, reached in (
-        ("gift_min_mkudos", economy.gift_min_mkudos, asked.amount_mkudos < economy.gift_min_mkudos),
+        ("gift_min_mkudos", economy.gift_min_mkudos, amount < economy.gift_min_mkudos),
         ("gifts_per_day", economy.gifts_per_day, gifts >= economy.gifts_per_day),
-        ("gift_per_day_mkudos", economy.gift_per_day_mkudos, gifted + asked.amount_mkudos > economy.gift_per_day_mkudos),
-        ("gift_back_after_us", economy.gift_back_after_us,
-         any(to == asked.from_id and at > since for to, at in received_from)),
-    ):  # fmt: skip
+        ("gift_per_day_mkudos", economy.gift_per_day_mkudos, gifted + amount > economy.gift_per_day_mkudos),
+        ("gift_back_after_us", economy.gift_back_after_us, back),
+    ):
         if reached:
             raise LimitReached(metadata={"limit": limit, "limit_mkudos": str(bound)})
     free = max(0, book.posted(spend_of(asked.from_id)) - economy.floor_mkudos)

@@ -24,27 +24,29 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ahorde/api/job/v1/job.proto\x12\x10horde.api.job.v1\"9\n\tRequester\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x18\n\x10\x61nonymous_digest\x18\x02 \x01(\x0c\"N\n\x07JobSpec\x12\r\n\x05model\x18\x01 \x01(\t\x12,\n\x05image\x18\x02 \x01(\x0b\x32\x1b.horde.api.job.v1.ImageSpecH\x00\x42\x06\n\x04kind\"\xa2\x04\n\tImageSpec\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x17\n\x0fnegative_prompt\x18\x02 \x01(\t\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\x12\r\n\x05steps\x18\x05 \x01(\x05\x12\x1b\n\x0eguidance_scale\x18\x06 \x01(\x02H\x00\x88\x01\x01\x12*\n\x07sampler\x18\x07 \x01(\x0e\x32\x19.horde.api.job.v1.Sampler\x12\x0e\n\x06karras\x18\x08 \x01(\x08\x12\x11\n\x04seed\x18\t \x01(\x03H\x01\x88\x01\x01\x12\x11\n\tclip_skip\x18\n \x01(\x05\x12%\n\x05loras\x18\x0b \x03(\x0b\x32\x16.horde.api.job.v1.Lora\x12\x32\n\x0csource_image\x18\x0c \x01(\x0b\x32\x1c.horde.api.job.v1.InputImage\x12*\n\x04mask\x18\r \x01(\x0b\x32\x1c.horde.api.job.v1.InputImage\x12*\n\x07\x63ontrol\x18\x0e \x01(\x0b\x32\x19.horde.api.job.v1.Control\x12\x1f\n\x12\x64\x65noising_strength\x18\x0f \x01(\x02H\x02\x88\x01\x01\x12\x38\n\x0fpost_processors\x18\x10 \x03(\x0e\x32\x1f.horde.api.job.v1.PostProcessorB\x11\n\x0f_guidance_scaleB\x07\n\x05_seedB\x15\n\x13_denoising_strength\".\n\nInputImage\x12\x10\n\x08input_id\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\"&\n\x04Lora\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08strength\x18\x02 \x01(\x02\"D\n\x07\x43ontrol\x12+\n\x05image\x18\x01 \x01(\x0b\x32\x1c.horde.api.job.v1.InputImage\x12\x0c\n\x04type\x18\x02 \x01(\t\"c\n\x0ePlacementFacts\x12\x11\n\tanonymous\x18\x01 \x01(\x08\x12\r\n\x05\x61sked\x18\x02 \x01(\x08\x12\x11\n\thas_input\x18\x03 \x01(\x08\x12\x1c\n\x14\x63onsent_text_version\x18\x04 \x01(\t\"\x94\x01\n\nPriceParts\x12\x15\n\rtable_version\x18\x01 \x01(\t\x12\x14\n\x0cprice_mkudos\x18\x02 \x01(\x03\x12/\n\nsurcharges\x18\x03 \x03(\x0b\x32\x1b.horde.api.job.v1.Surcharge\x12\x12\n\ntax_mkudos\x18\x04 \x01(\x03\x12\x14\n\x0ctotal_mkudos\x18\x05 \x01(\x03\"U\n\tSurcharge\x12\x31\n\x06reason\x18\x01 \x01(\x0e\x32!.horde.api.job.v1.SurchargeReason\x12\x15\n\ramount_mkudos\x18\x02 \x01(\x03\"f\n\tDeviation\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.horde.api.job.v1.DeviationKind\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\r\n\x05\x61sked\x18\x03 \x01(\t\x12\x0c\n\x04\x64one\x18\x04 \x01(\t*\x82\x02\n\x07Sampler\x12\x17\n\x13SAMPLER_UNSPECIFIED\x10\x00\x12\x10\n\x0cSAMPLER_DDIM\x10\x01\x12\x11\n\rSAMPLER_EULER\x10\x02\x12\x1b\n\x17SAMPLER_EULER_ANCESTRAL\x10\x03\x12\x10\n\x0cSAMPLER_HEUN\x10\x04\x12\x10\n\x0cSAMPLER_DPM2\x10\x05\x12\x1a\n\x16SAMPLER_DPM2_ANCESTRAL\x10\x06\x12\x14\n\x10SAMPLER_DPMPP_2M\x10\x07\x12\x11\n\rSAMPLER_UNIPC\x10\x08\x12\x10\n\x0cSAMPLER_DDPM\x10\t\x12\x10\n\x0cSAMPLER_DEIS\x10\n\x12\x0f\n\x0bSAMPLER_LCM\x10\x0b*\xb2\x01\n\rPostProcessor\x12\x1e\n\x1aPOST_PROCESSOR_UNSPECIFIED\x10\x00\x12\x1d\n\x19POST_PROCESSOR_UPSCALE_2X\x10\x01\x12\x1d\n\x19POST_PROCESSOR_UPSCALE_4X\x10\x02\x12\x1e\n\x1aPOST_PROCESSOR_FACE_REPAIR\x10\x03\x12#\n\x1fPOST_PROCESSOR_STRIP_BACKGROUND\x10\x04*S\n\tPlacement\x12\x19\n\x15PLACEMENT_UNSPECIFIED\x10\x00\x12\x15\n\x11PLACEMENT_PRIVATE\x10\x01\x12\x14\n\x10PLACEMENT_SHARED\x10\x02*\x80\x01\n\x0fSurchargeReason\x12 \n\x1cSURCHARGE_REASON_UNSPECIFIED\x10\x00\x12&\n\"SURCHARGE_REASON_FAST_WORKERS_ONLY\x10\x01\x12#\n\x1fSURCHARGE_REASON_DENIED_WORKERS\x10\x02*\x97\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13JOB_STATE_ACCEPTING\x10\x01\x12\x14\n\x10JOB_STATE_QUEUED\x10\x02\x12\x14\n\x10JOB_STATE_LEASED\x10\x03\x12\x16\n\x12JOB_STATE_SETTLING\x10\x04\x12\x13\n\x0fJOB_STATE_ENDED\x10\x05*\x9f\x01\n\tJobEnding\x12\x1a\n\x16JOB_ENDING_UNSPECIFIED\x10\x00\x12\x13\n\x0fJOB_ENDING_DONE\x10\x01\x12\x18\n\x14JOB_ENDING_CANCELLED\x10\x02\x12\x16\n\x12JOB_ENDING_FAULTED\x10\x03\x12\x16\n\x12JOB_ENDING_EXPIRED\x10\x04\x12\x17\n\x13JOB_ENDING_CENSORED\x10\x05*\x87\x01\n\rDeviationKind\x12\x1e\n\x1a\x44\x45VIATION_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45VIATION_KIND_OMITTED\x10\x01\x12\x1e\n\x1a\x44\x45VIATION_KIND_SUBSTITUTED\x10\x02\x12\x1a\n\x16\x44\x45VIATION_KIND_CLAMPED\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ahorde/api/job/v1/job.proto\x12\x10horde.api.job.v1\"9\n\tRequester\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x18\n\x10\x61nonymous_digest\x18\x02 \x01(\x0c\"N\n\x07JobSpec\x12\r\n\x05model\x18\x01 \x01(\t\x12,\n\x05image\x18\x02 \x01(\x0b\x32\x1b.horde.api.job.v1.ImageSpecH\x00\x42\x06\n\x04kind\"\xa2\x04\n\tImageSpec\x12\x0e\n\x06prompt\x18\x01 \x01(\t\x12\x17\n\x0fnegative_prompt\x18\x02 \x01(\t\x12\r\n\x05width\x18\x03 \x01(\x05\x12\x0e\n\x06height\x18\x04 \x01(\x05\x12\r\n\x05steps\x18\x05 \x01(\x05\x12\x1b\n\x0eguidance_scale\x18\x06 \x01(\x02H\x00\x88\x01\x01\x12*\n\x07sampler\x18\x07 \x01(\x0e\x32\x19.horde.api.job.v1.Sampler\x12\x0e\n\x06karras\x18\x08 \x01(\x08\x12\x11\n\x04seed\x18\t \x01(\x03H\x01\x88\x01\x01\x12\x11\n\tclip_skip\x18\n \x01(\x05\x12%\n\x05loras\x18\x0b \x03(\x0b\x32\x16.horde.api.job.v1.Lora\x12\x32\n\x0csource_image\x18\x0c \x01(\x0b\x32\x1c.horde.api.job.v1.InputImage\x12*\n\x04mask\x18\r \x01(\x0b\x32\x1c.horde.api.job.v1.InputImage\x12*\n\x07\x63ontrol\x18\x0e \x01(\x0b\x32\x19.horde.api.job.v1.Control\x12\x1f\n\x12\x64\x65noising_strength\x18\x0f \x01(\x02H\x02\x88\x01\x01\x12\x38\n\x0fpost_processors\x18\x10 \x03(\x0e\x32\x1f.horde.api.job.v1.PostProcessorB\x11\n\x0f_guidance_scaleB\x07\n\x05_seedB\x15\n\x13_denoising_strength\".\n\nInputImage\x12\x10\n\x08input_id\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\"&\n\x04Lora\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08strength\x18\x02 \x01(\x02\"D\n\x07\x43ontrol\x12+\n\x05image\x18\x01 \x01(\x0b\x32\x1c.horde.api.job.v1.InputImage\x12\x0c\n\x04type\x18\x02 \x01(\t\"c\n\x0ePlacementFacts\x12\x11\n\tanonymous\x18\x01 \x01(\x08\x12\r\n\x05\x61sked\x18\x02 \x01(\x08\x12\x11\n\thas_input\x18\x03 \x01(\x08\x12\x1c\n\x14\x63onsent_text_version\x18\x04 \x01(\t\"\xe1\x01\n\nPriceParts\x12\x15\n\rtable_version\x18\x01 \x01(\t\x12\x14\n\x0cprice_mkudos\x18\x02 \x01(\x03\x12/\n\nsurcharges\x18\x03 \x03(\x0b\x32\x1b.horde.api.job.v1.Surcharge\x12\x12\n\ntax_mkudos\x18\x04 \x01(\x03\x12\x14\n\x0ctotal_mkudos\x18\x05 \x01(\x03\x12\x13\n\x0b\x62\x61se_mkudos\x18\x06 \x01(\x03\x12\x36\n\x0bmultipliers\x18\x07 \x03(\x0b\x32!.horde.api.job.v1.PriceMultiplier\"W\n\x0fPriceMultiplier\x12\x32\n\x06reason\x18\x01 \x01(\x0e\x32\".horde.api.job.v1.MultiplierReason\x12\x10\n\x08permille\x18\x02 \x01(\x05\"U\n\tSurcharge\x12\x31\n\x06reason\x18\x01 \x01(\x0e\x32!.horde.api.job.v1.SurchargeReason\x12\x15\n\ramount_mkudos\x18\x02 \x01(\x03\"f\n\tDeviation\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.horde.api.job.v1.DeviationKind\x12\r\n\x05\x66ield\x18\x02 \x01(\t\x12\r\n\x05\x61sked\x18\x03 \x01(\t\x12\x0c\n\x04\x64one\x18\x04 \x01(\t*\x82\x02\n\x07Sampler\x12\x17\n\x13SAMPLER_UNSPECIFIED\x10\x00\x12\x10\n\x0cSAMPLER_DDIM\x10\x01\x12\x11\n\rSAMPLER_EULER\x10\x02\x12\x1b\n\x17SAMPLER_EULER_ANCESTRAL\x10\x03\x12\x10\n\x0cSAMPLER_HEUN\x10\x04\x12\x10\n\x0cSAMPLER_DPM2\x10\x05\x12\x1a\n\x16SAMPLER_DPM2_ANCESTRAL\x10\x06\x12\x14\n\x10SAMPLER_DPMPP_2M\x10\x07\x12\x11\n\rSAMPLER_UNIPC\x10\x08\x12\x10\n\x0cSAMPLER_DDPM\x10\t\x12\x10\n\x0cSAMPLER_DEIS\x10\n\x12\x0f\n\x0bSAMPLER_LCM\x10\x0b*\xb2\x01\n\rPostProcessor\x12\x1e\n\x1aPOST_PROCESSOR_UNSPECIFIED\x10\x00\x12\x1d\n\x19POST_PROCESSOR_UPSCALE_2X\x10\x01\x12\x1d\n\x19POST_PROCESSOR_UPSCALE_4X\x10\x02\x12\x1e\n\x1aPOST_PROCESSOR_FACE_REPAIR\x10\x03\x12#\n\x1fPOST_PROCESSOR_STRIP_BACKGROUND\x10\x04*S\n\tPlacement\x12\x19\n\x15PLACEMENT_UNSPECIFIED\x10\x00\x12\x15\n\x11PLACEMENT_PRIVATE\x10\x01\x12\x14\n\x10PLACEMENT_SHARED\x10\x02*\x9e\x01\n\x10MultiplierReason\x12!\n\x1dMULTIPLIER_REASON_UNSPECIFIED\x10\x00\x12$\n MULTIPLIER_REASON_POST_PROCESSOR\x10\x01\x12\x1d\n\x19MULTIPLIER_REASON_CONTROL\x10\x02\x12\"\n\x1eMULTIPLIER_REASON_SOURCE_IMAGE\x10\x03*\x80\x01\n\x0fSurchargeReason\x12 \n\x1cSURCHARGE_REASON_UNSPECIFIED\x10\x00\x12&\n\"SURCHARGE_REASON_FAST_WORKERS_ONLY\x10\x01\x12#\n\x1fSURCHARGE_REASON_DENIED_WORKERS\x10\x02*\x97\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13JOB_STATE_ACCEPTING\x10\x01\x12\x14\n\x10JOB_STATE_QUEUED\x10\x02\x12\x14\n\x10JOB_STATE_LEASED\x10\x03\x12\x16\n\x12JOB_STATE_SETTLING\x10\x04\x12\x13\n\x0fJOB_STATE_ENDED\x10\x05*\x9f\x01\n\tJobEnding\x12\x1a\n\x16JOB_ENDING_UNSPECIFIED\x10\x00\x12\x13\n\x0fJOB_ENDING_DONE\x10\x01\x12\x18\n\x14JOB_ENDING_CANCELLED\x10\x02\x12\x16\n\x12JOB_ENDING_FAULTED\x10\x03\x12\x16\n\x12JOB_ENDING_EXPIRED\x10\x04\x12\x17\n\x13JOB_ENDING_CENSORED\x10\x05*\x87\x01\n\rDeviationKind\x12\x1e\n\x1a\x44\x45VIATION_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45VIATION_KIND_OMITTED\x10\x01\x12\x1e\n\x1a\x44\x45VIATION_KIND_SUBSTITUTED\x10\x02\x12\x1a\n\x16\x44\x45VIATION_KIND_CLAMPED\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'horde.api.job.v1.job_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SAMPLER']._serialized_start=1338
-  _globals['_SAMPLER']._serialized_end=1596
-  _globals['_POSTPROCESSOR']._serialized_start=1599
-  _globals['_POSTPROCESSOR']._serialized_end=1777
-  _globals['_PLACEMENT']._serialized_start=1779
-  _globals['_PLACEMENT']._serialized_end=1862
-  _globals['_SURCHARGEREASON']._serialized_start=1865
-  _globals['_SURCHARGEREASON']._serialized_end=1993
-  _globals['_JOBSTATE']._serialized_start=1996
-  _globals['_JOBSTATE']._serialized_end=2147
-  _globals['_JOBENDING']._serialized_start=2150
-  _globals['_JOBENDING']._serialized_end=2309
-  _globals['_DEVIATIONKIND']._serialized_start=2312
-  _globals['_DEVIATIONKIND']._serialized_end=2447
+  _globals['_SAMPLER']._serialized_start=1504
+  _globals['_SAMPLER']._serialized_end=1762
+  _globals['_POSTPROCESSOR']._serialized_start=1765
+  _globals['_POSTPROCESSOR']._serialized_end=1943
+  _globals['_PLACEMENT']._serialized_start=1945
+  _globals['_PLACEMENT']._serialized_end=2028
+  _globals['_MULTIPLIERREASON']._serialized_start=2031
+  _globals['_MULTIPLIERREASON']._serialized_end=2189
+  _globals['_SURCHARGEREASON']._serialized_start=2192
+  _globals['_SURCHARGEREASON']._serialized_end=2320
+  _globals['_JOBSTATE']._serialized_start=2323
+  _globals['_JOBSTATE']._serialized_end=2474
+  _globals['_JOBENDING']._serialized_start=2477
+  _globals['_JOBENDING']._serialized_end=2636
+  _globals['_DEVIATIONKIND']._serialized_start=2639
+  _globals['_DEVIATIONKIND']._serialized_end=2774
   _globals['_REQUESTER']._serialized_start=48
   _globals['_REQUESTER']._serialized_end=105
   _globals['_JOBSPEC']._serialized_start=107
@@ -60,9 +62,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PLACEMENTFACTS']._serialized_start=894
   _globals['_PLACEMENTFACTS']._serialized_end=993
   _globals['_PRICEPARTS']._serialized_start=996
-  _globals['_PRICEPARTS']._serialized_end=1144
-  _globals['_SURCHARGE']._serialized_start=1146
-  _globals['_SURCHARGE']._serialized_end=1231
-  _globals['_DEVIATION']._serialized_start=1233
-  _globals['_DEVIATION']._serialized_end=1335
+  _globals['_PRICEPARTS']._serialized_end=1221
+  _globals['_PRICEMULTIPLIER']._serialized_start=1223
+  _globals['_PRICEMULTIPLIER']._serialized_end=1310
+  _globals['_SURCHARGE']._serialized_start=1312
+  _globals['_SURCHARGE']._serialized_end=1397
+  _globals['_DEVIATION']._serialized_start=1399
+  _globals['_DEVIATION']._serialized_end=1501
 # @@protoc_insertion_point(module_scope)

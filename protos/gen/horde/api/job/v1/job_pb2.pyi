@@ -124,6 +124,32 @@ PLACEMENT_SHARED: Placement.ValueType  # 2
 """Into the shared bucket, which is handed to researchers."""
 Global___Placement: _TypeAlias = Placement  # noqa: Y015
 
+class _MultiplierReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MultiplierReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MultiplierReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    MULTIPLIER_REASON_UNSPECIFIED: _MultiplierReason.ValueType  # 0
+    MULTIPLIER_REASON_POST_PROCESSOR: _MultiplierReason.ValueType  # 1
+    """One for each post-processor: times 1.2."""
+    MULTIPLIER_REASON_CONTROL: _MultiplierReason.ValueType  # 2
+    """Guided by structure: times 3."""
+    MULTIPLIER_REASON_SOURCE_IMAGE: _MultiplierReason.ValueType  # 3
+    """From a source image: times 1.3."""
+
+class MultiplierReason(_MultiplierReason, metaclass=_MultiplierReasonEnumTypeWrapper):
+    """MultiplierReason says what a multiplier is for."""
+
+MULTIPLIER_REASON_UNSPECIFIED: MultiplierReason.ValueType  # 0
+MULTIPLIER_REASON_POST_PROCESSOR: MultiplierReason.ValueType  # 1
+"""One for each post-processor: times 1.2."""
+MULTIPLIER_REASON_CONTROL: MultiplierReason.ValueType  # 2
+"""Guided by structure: times 3."""
+MULTIPLIER_REASON_SOURCE_IMAGE: MultiplierReason.ValueType  # 3
+"""From a source image: times 1.3."""
+Global___MultiplierReason: _TypeAlias = MultiplierReason  # noqa: Y015
+
 class _SurchargeReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -550,6 +576,8 @@ class PriceParts(_message.Message):
     SURCHARGES_FIELD_NUMBER: _builtins.int
     TAX_MKUDOS_FIELD_NUMBER: _builtins.int
     TOTAL_MKUDOS_FIELD_NUMBER: _builtins.int
+    BASE_MKUDOS_FIELD_NUMBER: _builtins.int
+    MULTIPLIERS_FIELD_NUMBER: _builtins.int
     table_version: _builtins.str
     """Which price table was used."""
     price_mkudos: _builtins.int
@@ -560,9 +588,18 @@ class PriceParts(_message.Message):
     """
     total_mkudos: _builtins.int
     """The sum of the above."""
+    base_mkudos: _builtins.int
+    """What the painting costs before the multipliers: `price_mkudos` is this
+    times all of them, rounded up once. For people who read a statement; 0:
+    not told.
+    """
     @_builtins.property
     def surcharges(self) -> _containers.RepeatedCompositeFieldContainer[Global___Surcharge]:
         """For narrowing the choice of workers; burned."""
+
+    @_builtins.property
+    def multipliers(self) -> _containers.RepeatedCompositeFieldContainer[Global___PriceMultiplier]:
+        """What made the painting dearer."""
 
     def __init__(
         self,
@@ -572,14 +609,41 @@ class PriceParts(_message.Message):
         surcharges: _abc.Iterable[Global___Surcharge] | None = ...,
         tax_mkudos: _builtins.int = ...,
         total_mkudos: _builtins.int = ...,
+        base_mkudos: _builtins.int = ...,
+        multipliers: _abc.Iterable[Global___PriceMultiplier] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["price_mkudos", b"price_mkudos", "surcharges", b"surcharges", "table_version", b"table_version", "tax_mkudos", b"tax_mkudos", "total_mkudos", b"total_mkudos"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_mkudos", b"base_mkudos", "multipliers", b"multipliers", "price_mkudos", b"price_mkudos", "surcharges", b"surcharges", "table_version", b"table_version", "tax_mkudos", b"tax_mkudos", "total_mkudos", b"total_mkudos"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PriceParts: _TypeAlias = PriceParts  # noqa: Y015
+
+@_typing.final
+class PriceMultiplier(_message.Message):
+    """PriceMultiplier is one thing that makes a painting dearer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    PERMILLE_FIELD_NUMBER: _builtins.int
+    reason: Global___MultiplierReason.ValueType
+    permille: _builtins.int
+    """In thousandths: 1,300 is times 1.3."""
+    def __init__(
+        self,
+        *,
+        reason: Global___MultiplierReason.ValueType = ...,
+        permille: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["permille", b"permille", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PriceMultiplier: _TypeAlias = PriceMultiplier  # noqa: Y015
 
 @_typing.final
 class Surcharge(_message.Message):

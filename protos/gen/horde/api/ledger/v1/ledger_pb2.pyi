@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from horde.api.job.v1 import job_pb2 as _job_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -163,7 +164,11 @@ class _EscrowReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EscrowRe
     ESCROW_REASON_OWNER_UNTRUSTED: _EscrowReason.ValueType  # 1
     """The owner is new: half waits."""
     ESCROW_REASON_ANONYMOUS_BOUND: _EscrowReason.ValueType  # 2
-    """Paid by the anonymous subsidy, over the owner's daily bound."""
+    """Paid by the anonymous subsidy, over the owner's daily bound. Only an
+    operator's decree frees what waits for this reason and the next.
+    """
+    ESCROW_REASON_SUBSIDY_BOUND: _EscrowReason.ValueType  # 3
+    """Paid by the floor or the censor subsidy, over the same bound."""
 
 class EscrowReason(_EscrowReason, metaclass=_EscrowReasonEnumTypeWrapper):
     """EscrowReason says why an earning was not spendable at once."""
@@ -173,7 +178,11 @@ ESCROW_REASON_UNSPECIFIED: EscrowReason.ValueType  # 0
 ESCROW_REASON_OWNER_UNTRUSTED: EscrowReason.ValueType  # 1
 """The owner is new: half waits."""
 ESCROW_REASON_ANONYMOUS_BOUND: EscrowReason.ValueType  # 2
-"""Paid by the anonymous subsidy, over the owner's daily bound."""
+"""Paid by the anonymous subsidy, over the owner's daily bound. Only an
+operator's decree frees what waits for this reason and the next.
+"""
+ESCROW_REASON_SUBSIDY_BOUND: EscrowReason.ValueType  # 3
+"""Paid by the floor or the censor subsidy, over the same bound."""
 Global___EscrowReason: _TypeAlias = EscrowReason  # noqa: Y015
 
 @_typing.final
@@ -319,6 +328,12 @@ class Settlement(_message.Message):
     FROM_CENSOR_SUBSIDY_MKUDOS_FIELD_NUMBER: _builtins.int
     ESCROW_REASON_FIELD_NUMBER: _builtins.int
     CHARGED_MKUDOS_FIELD_NUMBER: _builtins.int
+    FROM_SUBSIDY_MKUDOS_FIELD_NUMBER: _builtins.int
+    PAYER_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    ENDING_FIELD_NUMBER: _builtins.int
+    QUOTED_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     """Of the job's one settle-or-release event."""
     owner_account_id: _builtins.str
@@ -338,6 +353,21 @@ class Settlement(_message.Message):
     """Why part went to escrow, for people and programs."""
     charged_mkudos: _builtins.int
     """Charged to the requester's own account (total less subsidies and returns)."""
+    from_subsidy_mkudos: _builtins.int
+    """Charged to the subsidy that the hold had drawn on: the floor subsidy, or
+    for anonymous the anonymous subsidy.
+    """
+    payer_account_id: _builtins.str
+    """Whose hold it was; `anonymous` for anonymous."""
+    worker_id: _builtins.str
+    """Who painted."""
+    model: _builtins.str
+    """What was painted with."""
+    ending: _job_pb2.JobEnding.ValueType
+    @_builtins.property
+    def quoted(self) -> _job_pb2.PriceParts:
+        """The price as it was quoted and held, part by part."""
+
     def __init__(
         self,
         *,
@@ -352,10 +382,16 @@ class Settlement(_message.Message):
         from_censor_subsidy_mkudos: _builtins.int = ...,
         escrow_reason: Global___EscrowReason.ValueType = ...,
         charged_mkudos: _builtins.int = ...,
+        from_subsidy_mkudos: _builtins.int = ...,
+        payer_account_id: _builtins.str = ...,
+        worker_id: _builtins.str = ...,
+        model: _builtins.str = ...,
+        ending: _job_pb2.JobEnding.ValueType = ...,
+        quoted: _job_pb2.PriceParts | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["quoted", b"quoted"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["charged_mkudos", b"charged_mkudos", "earned_mkudos", b"earned_mkudos", "escrow_reason", b"escrow_reason", "event_id", b"event_id", "from_censor_subsidy_mkudos", b"from_censor_subsidy_mkudos", "owner_account_id", b"owner_account_id", "returned_mkudos", b"returned_mkudos", "surcharge_mkudos", b"surcharge_mkudos", "tax_mkudos", b"tax_mkudos", "to_escrow_mkudos", b"to_escrow_mkudos", "to_spend_mkudos", b"to_spend_mkudos"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["charged_mkudos", b"charged_mkudos", "earned_mkudos", b"earned_mkudos", "ending", b"ending", "escrow_reason", b"escrow_reason", "event_id", b"event_id", "from_censor_subsidy_mkudos", b"from_censor_subsidy_mkudos", "from_subsidy_mkudos", b"from_subsidy_mkudos", "model", b"model", "owner_account_id", b"owner_account_id", "payer_account_id", b"payer_account_id", "quoted", b"quoted", "returned_mkudos", b"returned_mkudos", "surcharge_mkudos", b"surcharge_mkudos", "tax_mkudos", b"tax_mkudos", "to_escrow_mkudos", b"to_escrow_mkudos", "to_spend_mkudos", b"to_spend_mkudos", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -897,6 +897,137 @@ class AuditFinding(_message.Message):
 Global___AuditFinding: _TypeAlias = AuditFinding  # noqa: Y015
 
 @_typing.final
+class GetStatisticsRequest(_message.Message):
+    """GetStatisticsRequest says how much to tell."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEADERS_FIELD_NUMBER: _builtins.int
+    leaders: _builtins.int
+    """How many owners; 0 to 100, 0 means 10."""
+    def __init__(
+        self,
+        *,
+        leaders: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["leaders", b"leaders"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatisticsRequest: _TypeAlias = GetStatisticsRequest  # noqa: Y015
+
+@_typing.final
+class GetStatisticsResponse(_message.Message):
+    """GetStatisticsResponse is what the entries up to `sequence` add up to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    JOBS_SETTLED_FIELD_NUMBER: _builtins.int
+    JOBS_RELEASED_FIELD_NUMBER: _builtins.int
+    MINTED_MKUDOS_FIELD_NUMBER: _builtins.int
+    BURNED_MKUDOS_FIELD_NUMBER: _builtins.int
+    SUBSIDISED_MKUDOS_FIELD_NUMBER: _builtins.int
+    LEADERS_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.int
+    jobs_settled: _builtins.int
+    """Jobs that were paid for."""
+    jobs_released: _builtins.int
+    """Jobs whose kudos were given back."""
+    minted_mkudos: _builtins.int
+    """New kudos: uptime and awards, less corrections."""
+    burned_mkudos: _builtins.int
+    """Tax, surcharges and slashes, less corrections."""
+    subsidised_mkudos: _builtins.int
+    """Paid by the three subsidies, less what returned to them."""
+    @_builtins.property
+    def leaders(self) -> _containers.RepeatedCompositeFieldContainer[Global___OwnerTotal]:
+        """Owners by what they earned, most first."""
+
+    @_builtins.property
+    def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelTotal]:
+        """Models by how many jobs were paid for, most first; at most 100."""
+
+    def __init__(
+        self,
+        *,
+        sequence: _builtins.int = ...,
+        jobs_settled: _builtins.int = ...,
+        jobs_released: _builtins.int = ...,
+        minted_mkudos: _builtins.int = ...,
+        burned_mkudos: _builtins.int = ...,
+        subsidised_mkudos: _builtins.int = ...,
+        leaders: _abc.Iterable[Global___OwnerTotal] | None = ...,
+        models: _abc.Iterable[Global___ModelTotal] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burned_mkudos", b"burned_mkudos", "jobs_released", b"jobs_released", "jobs_settled", b"jobs_settled", "leaders", b"leaders", "minted_mkudos", b"minted_mkudos", "models", b"models", "sequence", b"sequence", "subsidised_mkudos", b"subsidised_mkudos"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetStatisticsResponse: _TypeAlias = GetStatisticsResponse  # noqa: Y015
+
+@_typing.final
+class OwnerTotal(_message.Message):
+    """OwnerTotal is what an owner earned by painting and by uptime, whether
+    spendable yet or not.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    JOBS_FIELD_NUMBER: _builtins.int
+    EARNED_MKUDOS_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    jobs: _builtins.int
+    earned_mkudos: _builtins.int
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        jobs: _builtins.int = ...,
+        earned_mkudos: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "earned_mkudos", b"earned_mkudos", "jobs", b"jobs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OwnerTotal: _TypeAlias = OwnerTotal  # noqa: Y015
+
+@_typing.final
+class ModelTotal(_message.Message):
+    """ModelTotal is what was painted with a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    JOBS_FIELD_NUMBER: _builtins.int
+    EARNED_MKUDOS_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    jobs: _builtins.int
+    earned_mkudos: _builtins.int
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        jobs: _builtins.int = ...,
+        earned_mkudos: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["earned_mkudos", b"earned_mkudos", "jobs", b"jobs", "model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ModelTotal: _TypeAlias = ModelTotal  # noqa: Y015
+
+@_typing.final
 class ProveEntryRequest(_message.Message):
     """ProveEntryRequest names an entry."""
 
@@ -982,8 +1113,11 @@ Global___MerkleStep: _TypeAlias = MerkleStep  # noqa: Y015
 @_typing.final
 class Block(_message.Message):
     """Block is one durable batch. Its hash is SHA-256 over
-    "horde-block-1\\n" + decimal number, first and last sequence, writer epoch
-    (each followed by "\\n") + previous_hash + merkle_root.
+    "horde-block-1\\n" + decimal number, first and last sequence, writer epoch and
+    creation time in microseconds since 1970 (each followed by "\\n") +
+    previous_hash + merkle_root. The leaves are its entries, in order, and then
+    the refusals that were remembered with them; a block of refusals alone has
+    `last_sequence` = `first_sequence` - 1.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -66,6 +66,11 @@ class LedgerServiceStub:
                 request_serializer=horde_dot_api_dot_ledger_dot_v1_dot_ledger__service__pb2.AuditRequest.SerializeToString,
                 response_deserializer=horde_dot_api_dot_ledger_dot_v1_dot_ledger__service__pb2.AuditResponse.FromString,
                 _registered_method=True)
+        self.GetStatistics = channel.unary_unary(
+                '/horde.api.ledger.v1.LedgerService/GetStatistics',
+                request_serializer=horde_dot_api_dot_ledger_dot_v1_dot_ledger__service__pb2.GetStatisticsRequest.SerializeToString,
+                response_deserializer=horde_dot_api_dot_ledger_dot_v1_dot_ledger__service__pb2.GetStatisticsResponse.FromString,
+                _registered_method=True)
         self.ProveEntry = channel.unary_unary(
                 '/horde.api.ledger.v1.LedgerService/ProveEntry',
                 request_serializer=horde_dot_api_dot_ledger_dot_v1_dot_ledger__service__pb2.ProveEntryRequest.SerializeToString,
@@ -134,6 +139,15 @@ class LedgerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetStatistics(self, request, context):
+        """GetStatistics reads totals, leaders and sums by model. They follow the
+        entries by themselves, never in the same transaction, and say how far they
+        are.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ProveEntry(self, request, context):
         """ProveEntry gives the Merkle path from an entry to its block's root and the
         block's header. Errors: ENTRY_NOT_FOUND.
@@ -174,6 +188,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.Audit,
                     request_deserializer=horde_dot_api_dot_ledger_dot_v1_dot_ledger__service__pb2.AuditRequest.FromString,
                     response_serializer=horde_dot_api_dot_ledger_dot_v1_dot_ledger__service__pb2.AuditResponse.SerializeToString,
+            ),
+            'GetStatistics': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetStatistics,
+                    request_deserializer=horde_dot_api_dot_ledger_dot_v1_dot_ledger__service__pb2.GetStatisticsRequest.FromString,
+                    response_serializer=horde_dot_api_dot_ledger_dot_v1_dot_ledger__service__pb2.GetStatisticsResponse.SerializeToString,
             ),
             'ProveEntry': grpc.unary_unary_rpc_method_handler(
                     servicer.ProveEntry,
@@ -345,6 +364,33 @@ class LedgerService:
             '/horde.api.ledger.v1.LedgerService/Audit',
             horde_dot_api_dot_ledger_dot_v1_dot_ledger__service__pb2.AuditRequest.SerializeToString,
             horde_dot_api_dot_ledger_dot_v1_dot_ledger__service__pb2.AuditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetStatistics(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.api.ledger.v1.LedgerService/GetStatistics',
+            horde_dot_api_dot_ledger_dot_v1_dot_ledger__service__pb2.GetStatisticsRequest.SerializeToString,
+            horde_dot_api_dot_ledger_dot_v1_dot_ledger__service__pb2.GetStatisticsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,11 @@ class LedgerServiceStub:
     """Audit recomputes every balance and every hash and names the first bad
     block. It reads a snapshot and stops nobody.
     """
+    GetStatistics: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.GetStatisticsRequest, _ledger_service_pb2.GetStatisticsResponse]
+    """GetStatistics reads totals, leaders and sums by model. They follow the
+    entries by themselves, never in the same transaction, and say how far they
+    are.
+    """
     ProveEntry: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.ProveEntryRequest, _ledger_service_pb2.ProveEntryResponse]
     """ProveEntry gives the Merkle path from an entry to its block's root and the
     block's header. Errors: ENTRY_NOT_FOUND.
@@ -124,6 +129,17 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_ledger_service_pb2.AuditResponse]:
         """Audit recomputes every balance and every hash and names the first bad
         block. It reads a snapshot and stops nobody.
+        """
+
+    @_abc_1.abstractmethod
+    def GetStatistics(
+        self,
+        request: _ledger_service_pb2.GetStatisticsRequest,
+        context: _aio.ServicerContext[_ledger_service_pb2.GetStatisticsRequest, _abc.Awaitable[_ledger_service_pb2.GetStatisticsResponse]],
+    ) -> _abc.Awaitable[_ledger_service_pb2.GetStatisticsResponse]:
+        """GetStatistics reads totals, leaders and sums by model. They follow the
+        entries by themselves, never in the same transaction, and say how far they
+        are.
         """
 
     @_abc_1.abstractmethod
