@@ -1,7 +1,7 @@
 """A worker for the bench: the real agent with the scripted painter, which notes when each picture was begun.
 
-Started by bench/mesh.py as a process of its own. On its end it writes `SEED MONOTONIC_SECONDS` lines to HORDE_BENCH_NOTES:
-the clock is that of the machine, the same for all processes.
+Started by bench/mesh.py as a process of its own. At its end it writes lines `SEED MONOTONIC_SECONDS` to
+HORDE_BENCH_NOTES; the clock is that of the machine, the same for all processes.
 """
 
 from __future__ import annotations

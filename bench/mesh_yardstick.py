@@ -22,7 +22,7 @@ STREAMS = 8
 
 
 def processor_ms() -> float:
-    """CPU milliseconds of a fixed loop, the best of five: it grows when neighbours share the cores' caches and clocks."""
+    """CPU milliseconds of a fixed loop, the best of five: it grows when neighbours share caches and clocks."""
     taken = []
     for _ in range(5):
         begun = time.process_time()

@@ -70,11 +70,8 @@ def png(width: int = 64, height: int = 64, colour: str = "navy") -> bytes:
 
 def scripted(name: str, **settings: str) -> WorkerPlan:
     """A worker whose painter does what prompts say."""
-    return WorkerPlan(
-        name,
-        "scripted",
-        {"DRAIN_SECONDS": "2", "RECONNECT_FIRST_SECONDS": "0.1", "RECONNECT_LIMIT_SECONDS": "1", **settings},
-    )
+    quick = {"DRAIN_SECONDS": "2", "RECONNECT_FIRST_SECONDS": "0.1", "RECONNECT_LIMIT_SECONDS": "1"}
+    return WorkerPlan(name, "scripted", {**quick, **settings})
 
 
 @asynccontextmanager
