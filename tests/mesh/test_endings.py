@@ -233,7 +233,7 @@ async def test_any_mix_at_once_sums_to_zero(
     by_ending = {ending: 0 for _, ending in ENDINGS.values()}
     for name, generation in zip(chosen, ran, strict=True):
         expected = ENDINGS[name][1]
-        # With all workers busy, what was to expire or to be cancelled may do so in another place: the table is the same.
+        # With all workers busy, what was to expire or be cancelled may do so elsewhere: the table is the same.
         for image in generation.images:
             by_ending[image.ending] = by_ending.get(image.ending, 0) + 1
         await check(books, generation, expected if expected != DONE else only(generation).ending)
