@@ -1,4 +1,5 @@
 """Command line: `python -m paintbox train|evaluate|sheet|art`, run in worker-agent/training."""
+# ruff: noqa: T201 - a command line tool reports on its progress
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """The whole course of training, from nothing or from the committed model, to a published folder."""
+# ruff: noqa: T201 - a command line tool reports on its progress
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """Train the decoder: an eightfold enlarger that knows what flat pictures look like."""
+# ruff: noqa: T201 - a command line tool reports on its progress
 
 from __future__ import annotations
 

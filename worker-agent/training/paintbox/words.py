@@ -23,7 +23,10 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 SHAPES = ("circle", "square", "triangle", "star", "heart", "ring", "diamond", "cross")
 
 # Chosen for silhouettes that differ from each other and survive sixteen pixels.
-OBJECTS = ("apple", "tree", "house", "sailboat", "rocket", "fish", "mushroom", "car", "cat", "pumpkin", "umbrella", "duck")
+OBJECTS = (
+    "apple", "tree", "house", "sailboat", "rocket", "fish", "mushroom", "car", "cat", "pumpkin", "umbrella", "duck",
+    "dog", "flower", "penguin", "castle", "whale", "frog", "robot", "balloon",
+)  # fmt: skip
 
 # The colours an object may be asked for in; its own colours need no word.
 TINTS = ("red", "green", "blue", "yellow", "purple", "pink", "orange", "white")
@@ -48,6 +51,8 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "pumpkin": ("pumpkin", "pumpkin", "jack-o-lantern", "halloween pumpkin"),
     "mushroom": ("mushroom", "mushroom", "toadstool"),
     "duck": ("duck", "duck", "bird"),
+    "dog": ("dog", "dog", "puppy", "dog face"),
+    "flower": ("flower", "flower", "tulip"),
     "gray": ("gray", "grey"),
     "cyan": ("cyan", "cyan", "turquoise", "light blue"),
     "purple": ("purple", "purple", "violet"),
@@ -115,9 +120,9 @@ class Spec:
 class Mixture:
     """How often each kind of picture is drawn; the rest, after all three, is landscapes without a thing."""
 
-    shape: float = 0.45
-    object_on_colour: float = 0.25
-    object_in_place: float = 0.15
+    shape: float = 0.28
+    object_on_colour: float = 0.37
+    object_in_place: float = 0.20
 
 
 def draw_spec(rng: random.Random, mixture: Mixture = Mixture(), *, held_out: bool = False) -> Spec:
