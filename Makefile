@@ -1,3 +1,110 @@
-# Replaced by the real targets in the commits that follow.
-test:
-	test -f LICENSE
+# Everything that is done here more than once. CI runs `make test`; `make` alone lists the targets.
+
+PYTHON      ?= python3.11
+VENV        ?= .venv
+TORCH       ?= torch==2.13.0
+# The index of wheels to take torch from, for example PyTorch's own for machines without a GPU; empty: pip's own.
+TORCH_INDEX ?=
+# Workers for the tests that gain from them.
+JOBS        ?= 2
+
+BIN     := $(VENV)/bin
+PY      := $(BIN)/python
+STAMPS  := .cache/stamps
+PYTEST  := $(PY) -m pytest -q -p no:cacheprovider
+SOURCES := $(wildcard */src) tests bench protos/generate.py
+TIERS   := unit conformance service mesh deploy
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install lock protos protos-check lint format types breaking release-protos check test demo up clean \
+	bench bench-ledger soak-ledger train-model $(TIERS:%=test-%)
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+## ---- set up
+
+$(STAMPS)/torch:
+	@mkdir -p $(STAMPS)
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install -q --upgrade pip
+	$(PY) -m pip install -q '$(TORCH)' $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	@touch $@
+
+$(STAMPS)/install: $(STAMPS)/torch requirements.lock pyproject.toml
+	$(PY) -m pip install -q --require-hashes --no-deps -r requirements.lock
+	$(PY) -m pip install -q --no-deps -e .
+	@touch $@
+
+install: $(STAMPS)/install ## Make .venv and install everything, from the lock
+
+# Without torch, which has a build for each kind of machine, and without what only torch needs.
+lock: install ## Compile requirements.lock anew from pyproject.toml
+	@mkdir -p .cache && echo torch > .cache/not-locked
+	$(BIN)/uv pip compile -q --generate-hashes --universal --python-version 3.11 --excludes .cache/not-locked \
+		--no-emit-package horde-mesh --extra all --extra dev --no-header --no-annotate pyproject.toml -o requirements.lock
+	@! grep -nE 'https?://|--(extra-)?index-url|--find-links' requirements.lock
+
+## ---- the contracts
+
+protos: install ## Generate protos/gen from the contracts
+	$(PY) protos/generate.py
+
+protos-check: install ## Fail if protos/gen is not what the contracts say
+	$(PY) protos/generate.py --check
+
+breaking: install ## Fail if a contract breaks the last released one
+	@if [ -f protos/released.binpb ]; then $(BIN)/buf breaking protos --against protos/released.binpb; \
+	else echo "no release yet: nothing to break"; fi
+
+release-protos: install ## Record the contracts as released
+	$(BIN)/buf build protos -o protos/released.binpb
+
+## ---- check
+
+lint: install ## Style, formats, and who may import whom
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/buf lint protos
+	$(BIN)/buf format protos -d --exit-code
+	$(BIN)/lint-imports --config pyproject.toml
+
+format: install ## Put sources and contracts into shape
+	$(BIN)/ruff check --fix-only -q
+	$(BIN)/ruff format -q
+	$(BIN)/buf format protos -w
+
+types: install ## Type-check, strictly
+	$(PY) -m mypy
+
+$(TIERS:%=test-%): test-%: install ## (test-unit, test-service, test-mesh …) Run one tier of tests
+	@if [ -d tests/$* ]; then $(PYTEST) tests/$*; else echo "no tests/$*"; fi
+
+check: lint types protos-check breaking ## Everything that is checked without running it
+
+test: check ## Set up, check and test everything; what CI runs
+	$(PYTEST) -n $(JOBS) --dist loadfile tests
+
+## ---- run
+
+up: install ## The whole mesh on this machine, with one worker
+	$(BIN)/horde up
+
+demo: install ## Paint a few pictures through the whole mesh and show what became of them
+	$(PY) -m horde.clients.demo
+
+bench: install ## Images a second through the whole mesh, and where the time goes
+	$(PY) bench/mesh.py
+
+bench-ledger: install ## Transfers a second through the ledger
+	$(PY) bench/ledger.py
+
+soak-ledger: install ## The ledger under load and faults, for long
+	$(PY) bench/ledger_soak.py
+
+train-model: install ## Train the small model that comes with the project
+	$(PY) -m horde.worker_agent.training
+
+clean: ## Remove what the targets above have made
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

@@ -1,0 +1,179 @@
+"""What happens around every call that is served: who may call, how long it may take, what a failure looks like.
+
+Methods are wrapped once, when they are added to a server (`guard`), not intercepted at each call: it costs a few
+microseconds where gRPC's own interceptors cost ten times that. A servicer raises ServiceErrors and contains no `try`;
+anything else that it raises becomes INTERNAL with no detail, and a traceback in the log.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import grpc
+from grpc import aio
+
+from horde.services import deadlines, telemetry
+from horde.services.errors import DeadlineExceeded, Internal, ServiceError
+from horde.services.identity import (
+    NOBODY,
+    PUBLIC,
+    AllowList,
+    BadProof,
+    CallerNotAllowed,
+    Identity,
+    set_current_caller,
+)
+from horde.services.status import to_abort
+
+log = telemetry.get_logger(__name__)
+
+Context = Any  # aio.ServicerContext[Any, Any], which is generic for the type checker only
+Behaviour = Callable[[Any, Context], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What a server checks before a method runs."""
+
+    allow: AllowList
+    identity: Identity | None
+    least_seconds: float = 0.005
+    """A call with less time left than this is refused: its answer would come too late."""
+    shaved_seconds: float = 0.01
+    """What is kept back from the time left, for the way home."""
+
+    def admit(self, allowed: Iterable[str], context: Context) -> None:
+        """Let a call in, or raise why not."""
+        left: float | None = context.time_remaining()
+        if left is not None:
+            if left < self.least_seconds:
+                raise DeadlineExceeded("Hardly any time was left when the call arrived.")
+            left = max(left - self.shaved_seconds, self.least_seconds)
+        deadlines.begin(left)
+        caller = NOBODY
+        if self.identity is not None:
+            caller = self.identity.identify(context.invocation_metadata() or (), context.auth_context)
+        if allowed is not PUBLIC and caller not in allowed:
+            raise CallerNotAllowed(metadata={"caller": caller})
+        set_current_caller(caller)
+
+
+async def refuse(method: str, context: Context, error: Exception) -> NoReturn:
+    """End a call with an error, as what it is if it may be told."""
+    if isinstance(error, aio.AbortError):
+        raise error
+    if not isinstance(error, ServiceError):
+        log.error("call failed", method=method, exc_info=error)
+        error = Internal("Something is broken here.")
+    elif error.remote and isinstance(error, (BadProof, CallerNotAllowed)):
+        # A neighbour refused *us*. Told onwards, it would read as if we had refused our caller.
+        log.error("a neighbour refused this service", method=method, exc_info=error)
+        error = Internal("Something is broken here.")
+    await context.abort(*to_abort(error))
+    raise AssertionError("abort raises")
+
+
+def guard(handler: grpc.RpcMethodHandler[Any, Any], method: str, gate: Gate) -> grpc.RpcMethodHandler[Any, Any]:
+    """The same method behind the gate."""
+    allowed = gate.allow.allowed(method)
+    if allowed == PUBLIC:
+        allowed = PUBLIC
+    facts: Any = handler
+    behaviour: Behaviour = facts.unary_unary or facts.unary_stream or facts.stream_unary or facts.stream_stream
+    once = facts.unary_unary or facts.stream_unary
+    wrap = _answering if once or inspect.iscoroutinefunction(behaviour) else _streaming
+    make: Any = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }[facts.request_streaming, facts.response_streaming]
+    wrapped = wrap(behaviour, method, gate, allowed)
+    guarded: grpc.RpcMethodHandler[Any, Any] = make(wrapped, facts.request_deserializer, facts.response_serializer)
+    return guarded
+
+
+def _answering(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[str]) -> Behaviour:
+    """Around a coroutine: one answer, or a stream that it writes itself."""
+
+    async def plain(request: Any, context: Context) -> Any:
+        try:
+            gate.admit(allowed, context)
+            return await behaviour(request, context)
+        except Exception as error:  # noqa: BLE001 - this is where failures end
+            await refuse(method, context, error)
+
+    rpc = telemetry.rpc
+    if rpc is None:
+        return plain
+
+    async def observed(request: Any, context: Context) -> Any:
+        with rpc.served(method, context.invocation_metadata() or ()) as call:
+            try:
+                gate.admit(allowed, context)
+                return await behaviour(request, context)
+            except Exception as error:  # noqa: BLE001
+                call.failed(error)
+                await refuse(method, context, error)
+
+    return observed
+
+
+def _streaming(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[str]) -> Behaviour:
+    """Around an async generator: many answers."""
+
+    async def plain(request: Any, context: Context) -> AsyncIterator[Any]:
+        try:
+            gate.admit(allowed, context)
+            async with aclosing(behaviour(request, context)) as answers:
+                async for answer in answers:
+                    yield answer
+        except Exception as error:  # noqa: BLE001
+            await refuse(method, context, error)
+
+    rpc = telemetry.rpc
+    if rpc is None:
+        return plain
+
+    async def observed(request: Any, context: Context) -> AsyncIterator[Any]:
+        with rpc.served(method, context.invocation_metadata() or ()) as call:
+            try:
+                gate.admit(allowed, context)
+                async with aclosing(behaviour(request, context)) as answers:
+                    async for answer in answers:
+                        yield answer
+            except Exception as error:  # noqa: BLE001
+                call.failed(error)
+                await refuse(method, context, error)
+
+    return observed
+
+
+class GuardedRegistry:
+    """Stands in for the server while a generated `add_…_to_server` runs, and guards what it adds."""
+
+    def __init__(self, server: aio.Server, gate: Gate) -> None:
+        self._server = server
+        self._gate = gate
+        self.methods: set[str] = set()
+
+    def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        """Nothing: the generated code says everything twice, and the other way names its methods."""
+
+    def add_registered_method_handlers(
+        self, service: str, handlers: Mapping[str, grpc.RpcMethodHandler[Any, Any]]
+    ) -> None:
+        """Guard each method and add it."""
+        guarded = {}
+        for name, handler in handlers.items():
+            method = f"/{service}/{name}"
+            self.methods.add(method)
+            guarded[name] = guard(handler, method, self._gate)
+        self._server.add_registered_method_handlers(service, guarded)
+
+
+Farewell = Callable[[], Awaitable[None]]

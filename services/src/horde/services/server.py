@@ -1,0 +1,142 @@
+"""Serving: a gRPC server with everything around it that each service needs alike.
+
+    async with serving(settings.listen, [Registration(add_BookServicer_to_server, servicer, BOOK)], name="library",
+                       allow=ALLOW, identity=SharedKey.from_file(key_file)) as server:
+        await until_signalled()
+
+Health for each service and for the whole (""), reflection where allowed, limits on messages and streams, pings taken
+every ten seconds. Leaving the block is the shutdown: health says NOT_SERVING, long streams are told farewell, running
+calls get `grace`, then all is cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from grpc import aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from horde.services import telemetry
+from horde.services.identity import AllowList, Identity
+from horde.services.interceptors import Farewell, Gate, GuardedRegistry
+from horde.services.reflection import add_reflection
+from horde.services.tls import Listener as Listener
+from horde.services.tls import is_loopback
+
+log = telemetry.get_logger(__name__)
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """One gRPC service: the generated function that adds it, our servicer, and the full name from its descriptor."""
+
+    add: Callable[[Any, Any], None]
+    servicer: object
+    name: str
+
+
+class Server:
+    """A server that runs."""
+
+    def __init__(self, ports: Sequence[int], checks: health.aio.HealthServicer, names: Sequence[str]) -> None:
+        self.ports = tuple(ports)
+        self._checks = checks
+        self._names = names
+
+    @property
+    def port(self) -> int:
+        """The port of the first listener: the one that was given out if port 0 was asked for."""
+        return self.ports[0]
+
+    async def set_serving(self, serving: bool, *services: str) -> None:
+        """Say through the health check whether these services (default: all, and the whole) take calls."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in services or ("", *self._names):
+            await self._checks.set(name, status)
+
+
+@asynccontextmanager
+async def serving(
+    listen: str | Listener | Sequence[str | Listener],
+    services: Sequence[Registration],
+    *,
+    name: str,
+    allow: AllowList,
+    identity: Identity | None,
+    reflection: bool = False,
+    grace: timedelta = timedelta(seconds=5),
+    farewell: Farewell | None = None,
+    max_message_bytes: int = 4 * MIB,
+    max_concurrent_streams: int = 10_000,
+) -> AsyncIterator[Server]:
+    """Serve for as long as the block. `farewell` is awaited on the way out and should end the long streams politely."""
+    listeners = [listen] if isinstance(listen, (str, Listener)) else list(listen)
+    core = aio.server(options=_options(max_message_bytes, max_concurrent_streams))
+    registry = GuardedRegistry(core, Gate(allow, identity))
+    for service in services:
+        service.add(service.servicer, registry)
+    names = [service.name for service in services]
+    _check(names, registry.methods, allow)
+    checks = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(checks, core)
+    if reflection:
+        add_reflection(core, [*names, health.SERVICE_NAME])
+    ports = [_add_port(core, each if isinstance(each, Listener) else Listener(each)) for each in listeners]
+    server = Server(ports, checks, names)
+    await core.start()
+    try:
+        await server.set_serving(True)
+        log.info("serving", name=name, ports=ports, services=names)
+        yield server
+    finally:
+        await checks.enter_graceful_shutdown()
+        try:
+            if farewell is not None:
+                await farewell()
+        finally:
+            await core.stop(grace.total_seconds())
+            log.info("stopped", name=name)
+
+
+def _options(max_message_bytes: int, max_concurrent_streams: int) -> list[tuple[str, Any]]:
+    return [
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", max_message_bytes),
+        ("grpc.max_metadata_size", 16 * 1024),
+        ("grpc.max_concurrent_streams", max_concurrent_streams),
+        ("grpc.server_handshake_timeout_ms", 10_000),
+        # Dead peers are noticed within 40 s; a peer may ping every 10 s, with or without a call.
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        # Two servers on one port would share its calls between them, silently.
+        ("grpc.so_reuseport", 0),
+    ]
+
+
+def _add_port(core: aio.Server, listener: Listener) -> int:
+    if listener.tls is not None:
+        credentials = listener.tls.server_credentials(require_client=listener.require_client)
+        return core.add_secure_port(listener.address, credentials)
+    if not listener.plaintext and not is_loopback(listener.address):
+        raise ValueError(f"{listener.address} can be reached from other machines: it needs TLS")
+    return core.add_insecure_port(listener.address)
+
+
+def _check(names: Sequence[str], methods: set[str], allow: AllowList) -> None:
+    """Fail at start, not at the first call, where names do not fit."""
+    served = {method.split("/")[1] for method in methods}
+    if served != set(names):
+        raise ValueError(f"registered as {sorted(names)}, but the code adds {sorted(served)}")
+    for rule in allow.methods():
+        _, service, method = rule.split("/")
+        if service in served and method != "*" and rule not in methods:
+            raise ValueError(f"the allow-list names {rule}, which does not exist")

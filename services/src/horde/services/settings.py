@@ -1,0 +1,97 @@
+"""The settings that every service has, and how they are read.
+
+A service subclasses ServiceSettings with its own prefix and fields; `load` reads them from the environment, once, in
+`__main__`, and hands values down. A secret is the path of a file. A bad setting ends the start and names its variable.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from horde.services.identity import Credentials, Identity, PeerCertificate, SharedKey
+from horde.services.tls import Listener, TlsFiles
+
+S = TypeVar("S", bound="ServiceSettings")
+
+
+class ServiceSettings(BaseSettings):
+    """Fields of every service. Subclasses set `env_prefix`."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, env_ignore_empty=True)
+
+    listen: str = "127.0.0.1:0"
+    """Where to listen, HOST:PORT; port 0 takes any free one."""
+    key_file: Path | None = None
+    """The key of this run, by which callers on one machine know each other."""
+    tls_certificate: Path | None = None
+    """Our certificate, PEM."""
+    tls_key: Path | None = None
+    """The certificate's private key, PEM, mode 0600."""
+    tls_authorities: Path | None = None
+    """Whose certificates callers and neighbours must have, PEM."""
+    tls_name_suffix: str = ""
+    """What follows a caller's name in its certificate, for example `.mesh.example`."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """The least serious log line that is written."""
+    log_format: Literal["console", "json"] = "console"
+    """How log lines look."""
+    telemetry_endpoint: str = ""
+    """Where traces and metrics go, OTLP over gRPC, http://HOST:4317; empty: nowhere."""
+    reflection: bool = False
+    """Whether anybody may ask which services and messages there are."""
+    grace_seconds: float = Field(default=5.0, ge=0, le=600)
+    """How long running calls may take to end when the service stops."""
+    failpoints: str = ""
+    """For tests: where to fail, see failpoints.py."""
+
+    def tls(self) -> TlsFiles | None:
+        """The TLS files, if there are any."""
+        if self.tls_certificate is None and self.tls_authorities is None:
+            return None
+        return TlsFiles(self.tls_certificate, self.tls_key, self.tls_authorities)
+
+    def listener(self) -> Listener:
+        """Where and how to listen."""
+        return Listener(self.listen, self.tls())
+
+    def identity(self) -> Identity | None:
+        """How callers are told apart: by certificate if a suffix is set, else by the key of this run."""
+        if self.tls_name_suffix:
+            return PeerCertificate(self.tls_name_suffix)
+        return SharedKey.from_file(self.key_file) if self.key_file else None
+
+    def credentials(self, caller: str) -> Credentials | None:
+        """How this service proves itself to its neighbours where the certificate does not."""
+        return Credentials.from_key_file(caller, self.key_file) if self.key_file else None
+
+
+class BadSettings(Exception):
+    """The settings do not hold; the message names each variable."""
+
+
+def load(settings: type[S]) -> S:
+    """Read settings from the environment; raises BadSettings that says which variable is wrong, and how."""
+    try:
+        return settings()
+    except ValidationError as error:
+        prefix = settings.model_config.get("env_prefix", "")
+        lines = []
+        for each in error.errors():
+            name = prefix + "_".join(str(part) for part in each["loc"])
+            # Not the value: it may be a secret.
+            lines.append(f"{name.upper()}: {each['msg']}")
+        raise BadSettings("\n".join(lines)) from None
+
+
+def load_or_exit(settings: type[S]) -> S:
+    """For `__main__`: read settings, or say on standard error what is wrong and exit with status 2."""
+    try:
+        return load(settings)
+    except BadSettings as error:
+        sys.stderr.write(f"bad settings\n{error}\n")
+        sys.exit(2)

@@ -1,0 +1,162 @@
+"""How to be a service with a SQL database: SQLite on one machine, PostgreSQL in production.
+
+Transactions are plain functions of a SQLAlchemy connection, run whole in a thread of their own: one hop per
+transaction, so group what can be grouped (`batching.py`). Writers queue behind one thread; readers have a small pool.
+Drivers' errors become Aborted (repeat the transaction) or Unavailable (repeat later) here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.pool import StaticPool
+
+from horde.services.errors import Aborted, Unavailable
+
+R = TypeVar("R")
+
+REPEATABLE = frozenset({"40001", "40P01"})
+"""SQLSTATEs that mean: nothing is wrong, run the transaction again."""
+SQLITE_ABSENT = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+"""SQLite's codes for a file that cannot be used just now."""
+READ_ONLY = {"horde_read_only": True}
+
+
+def open_database(url: str, *, busy_seconds: float = 5.0) -> Engine:
+    """An engine for `sqlite:///FILE`, `sqlite://` (in memory) or `postgresql://…`.
+
+    SQLite is durable (write-ahead log, synchronous=FULL), checks foreign keys, and takes its write lock when a
+    transaction begins, so that none fails half-way for want of it.
+    """
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "postgresql":
+        return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=8)
+    if parsed.get_backend_name() != "sqlite":
+        raise ValueError(f"{parsed.get_backend_name()} is neither sqlite nor postgresql")
+    memory = parsed.database in (None, "", ":memory:")
+    options: dict[str, Any] = {"poolclass": StaticPool} if memory else {}
+    arguments = {"check_same_thread": False, "timeout": busy_seconds}
+    engine = create_engine(parsed, connect_args=arguments, **options)
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, record: object) -> None:
+        # The driver must not begin transactions by itself: it begins the wrong kind.
+        connection.isolation_level = None
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            f"busy_timeout={int(busy_seconds * 1000)}",
+        ):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        reading = connection.get_execution_options().get("horde_read_only")
+        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn what drivers raise into what callers can act on."""
+    try:
+        yield
+    except IntegrityError as error:
+        raise Aborted("The data has changed meanwhile.") from error
+    except DBAPIError as error:
+        if str(getattr(error.orig, "sqlstate", "")) in REPEATABLE:
+            raise Aborted("It collided with another transaction.") from error
+        if error.connection_invalidated or _is_absent(error):
+            raise Unavailable("The database does not answer.") from error
+        raise
+
+
+def _is_absent(error: DBAPIError) -> bool:
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code is not None:
+        # SQLite calls a column that does not exist an OperationalError as well.
+        return int(code) & 0xFF in SQLITE_ABSENT
+    return isinstance(error, (OperationalError, InterfaceError))
+
+
+class SqlThread:
+    """Runs whole transactions in threads: one that writes, a few that read.
+
+    A transaction is committed when its function returns and rolled back when it raises. If the caller is cancelled, one
+    that has begun still runs to its end: whoever asks again must bear that it happened. One that waits is forgotten.
+    """
+
+    def __init__(self, engine: Engine, readers: int = 2) -> None:
+        self.engine = engine
+        self._writer = ThreadPoolExecutor(1, "sql-write")
+        in_memory = isinstance(engine.pool, StaticPool)
+        self._readers = self._writer if in_memory else ThreadPoolExecutor(readers, "sql-read")
+        self._connection: Connection | None = None
+
+    async def run(self, work: Callable[[Connection], R]) -> R:
+        """Run one writing transaction; they run one after the other, in the order of the calls."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, self._write, work)
+
+    async def read(self, work: Callable[[Connection], R]) -> R:
+        """Run one reading transaction beside the writer; it sees what was committed before it began."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    def _write(self, work: Callable[[Connection], R]) -> R:
+        with translated():
+            # One connection, kept: to take it from the pool and give it back costs as much as a small transaction.
+            if self._connection is None or self._connection.invalidated:
+                self._drop()
+                self._connection = self.engine.connect()
+            try:
+                with self._connection.begin():
+                    return work(self._connection)
+            except DBAPIError as error:
+                if error.connection_invalidated:
+                    self._drop()
+                raise
+
+    def _read(self, work: Callable[[Connection], R]) -> R:
+        with translated(), self.engine.connect() as connection:
+            reading = connection.execution_options(**READ_ONLY)
+            if reading.dialect.name == "postgresql":
+                reading = reading.execution_options(postgresql_readonly=True)
+            with reading.begin():
+                return work(reading)
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._writer, self._drop)
+        for pool in {self._readers, self._writer}:
+            # Not in this thread: what still runs would block the loop.
+            await loop.run_in_executor(None, pool.shutdown)
+        self.engine.dispose()

@@ -1,0 +1,225 @@
+"""Short-lived signed tokens: Ed25519 signatures in the form of JWTs.
+
+Whoever signs keeps a private key in a file and publishes the public one in a folder; whoever verifies loads the whole
+folder. So a new key is first published, then used, and the old one stays until its last token has expired. What time it
+is, is told, never asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, ClassVar, Protocol
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from jwt.algorithms import OKPAlgorithm
+
+from horde.services.errors import Unauthenticated
+from horde.services.identity import read_private
+
+ALGORITHM = "EdDSA"
+_OPTIONS: Any = {
+    "require": ["iss", "aud", "iat", "exp"],
+    "verify_exp": False,
+    "verify_iat": False,
+    "verify_nbf": False,
+    "verify_aud": False,
+    "verify_iss": False,
+}
+
+
+class TokenError(Unauthenticated):
+    """The token is not valid."""
+
+    domain: ClassVar[str] = "mesh"
+
+
+class TokenMalformed(TokenError):
+    """This is not a token."""
+
+    reason: ClassVar[str] = "TOKEN_MALFORMED"
+
+
+class TokenForged(TokenError):
+    """No known key signed this token."""
+
+    reason: ClassVar[str] = "TOKEN_FORGED"
+
+
+class TokenExpired(TokenError):
+    """The token's time is over."""
+
+    reason: ClassVar[str] = "TOKEN_EXPIRED"
+
+
+class TokenWrongAudience(TokenError):
+    """The token is meant for somebody else."""
+
+    reason: ClassVar[str] = "TOKEN_WRONG_AUDIENCE"
+
+
+@dataclass(frozen=True, slots=True)
+class PublicKey:
+    """A key that one issuer signs with, and until when its tokens are believed."""
+
+    key: Ed25519PublicKey
+    issuer: str
+    not_after: datetime | None = None
+
+
+class Keys(Protocol):
+    """Where a verifier finds keys."""
+
+    def get(self, key_id: str) -> PublicKey | None:
+        """The key of this id, if it is known."""
+
+
+class Signer:
+    """Signs tokens as one issuer with one key."""
+
+    def __init__(self, key_id: str, private_key: Ed25519PrivateKey, issuer: str) -> None:
+        self.key_id = key_id
+        self.issuer = issuer
+        self._key = private_key
+
+    def sign(self, audience: str, claims: Mapping[str, Any], lifetime: timedelta, now: datetime) -> str:
+        """A token that says `claims` to `audience` until `lifetime` from `now`."""
+        issued = int(now.timestamp())
+        payload = {
+            **claims,
+            "iss": self.issuer,
+            "aud": audience,
+            "iat": issued,
+            "exp": issued + int(lifetime.total_seconds()),
+        }
+        return jwt.encode(payload, self._key, algorithm=ALGORITHM, headers={"kid": self.key_id})
+
+    def public_key(self) -> PublicKey:
+        """What others verify with."""
+        return PublicKey(self._key.public_key(), self.issuer)
+
+    @classmethod
+    def from_file(cls, path: Path, issuer: str, publish: Path | None = None) -> Signer:
+        """Load the private key, making it at first use (mode 0600); put its public half into `publish` if given."""
+        if not path.exists():
+            key = Ed25519PrivateKey.generate()
+            pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+            _write(path, pem, 0o600)
+        loaded = load_pem_private_key(read_private(path), None)
+        if not isinstance(loaded, Ed25519PrivateKey):
+            raise ValueError(f"{path} is not an Ed25519 key")
+        signer = cls(key_id_of(loaded.public_key()), loaded, issuer)
+        if publish is not None:
+            publish_key(publish, signer.key_id, signer.public_key())
+        return signer
+
+
+class Verifier:
+    """Tells good tokens from bad ones."""
+
+    def __init__(self, keys: Keys | Mapping[str, PublicKey]) -> None:
+        self._keys: Any = keys
+
+    def verify(
+        self,
+        token: str,
+        audience: str,
+        issuers: str | Collection[str],
+        now: datetime,
+        leeway: timedelta = timedelta(0),
+    ) -> dict[str, Any]:
+        """What the token says, if one of `issuers` said it to `audience` and its time is not over.
+
+        Raises a TokenError that says what is wrong with it.
+        """
+        try:
+            key_id = jwt.get_unverified_header(token).get("kid")
+        except jwt.PyJWTError:
+            raise TokenMalformed from None
+        if not isinstance(key_id, str):
+            raise TokenMalformed
+        public: PublicKey | None = self._keys.get(key_id)
+        if public is None or (public.not_after is not None and now >= public.not_after):
+            raise TokenForged
+        try:
+            claims: dict[str, Any] = jwt.decode(token, public.key, algorithms=[ALGORITHM], options=_OPTIONS)
+        except jwt.InvalidSignatureError:
+            raise TokenForged from None
+        except jwt.PyJWTError:
+            raise TokenMalformed from None
+        allowed = (issuers,) if isinstance(issuers, str) else issuers
+        if claims["iss"] != public.issuer or public.issuer not in allowed:
+            raise TokenForged("The key is not that of an issuer who may say this.")
+        if claims["aud"] != audience:
+            raise TokenWrongAudience
+        expires = claims["exp"]
+        if not isinstance(expires, int):
+            raise TokenMalformed
+        if now.timestamp() >= expires + leeway.total_seconds():
+            raise TokenExpired
+        return claims
+
+
+class KeyRing:
+    """Every key in a folder of published keys; looked up again, now and then, when an unknown one is asked for."""
+
+    def __init__(self, folder: Path, monotonic: Callable[[], float], pause_seconds: float = 5.0) -> None:
+        self._folder = folder
+        self._monotonic = monotonic
+        self._pause = pause_seconds
+        self._looked = float("-inf")
+        self._keys: dict[str, PublicKey] = {}
+
+    def get(self, key_id: str) -> PublicKey | None:
+        known = self._keys.get(key_id)
+        if known is None and self._monotonic() - self._looked >= self._pause:
+            self.load()
+            known = self._keys.get(key_id)
+        return known
+
+    def load(self) -> None:
+        """Look at the folder now."""
+        self._looked = self._monotonic()
+        self._keys = {path.stem: _read_public(path) for path in sorted(self._folder.glob("*.json"))}
+
+
+def publish_key(folder: Path, key_id: str, public: PublicKey) -> None:
+    """Put a public key into the folder, as a JWK of its own."""
+    jwk: dict[str, Any] = OKPAlgorithm.to_jwk(public.key, as_dict=True)
+    jwk |= {"kid": key_id, "use": "sig", "alg": ALGORITHM, "iss": public.issuer}
+    if public.not_after is not None:
+        jwk["exp"] = int(public.not_after.timestamp())
+    folder.mkdir(parents=True, exist_ok=True)
+    _write(folder / f"{key_id}.json", json.dumps(jwk, indent=1, sort_keys=True).encode(), 0o644)
+
+
+def key_id_of(key: Ed25519PublicKey) -> str:
+    """An id that follows from the key: 16 hexadecimal digits of its digest."""
+    return hashlib.sha256(key.public_bytes_raw()).hexdigest()[:16]
+
+
+def _read_public(path: Path) -> PublicKey:
+    jwk = json.loads(path.read_bytes())
+    key = OKPAlgorithm.from_jwk(jwk)
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError(f"{path} is not a public Ed25519 key")
+    ends = datetime.fromtimestamp(jwk["exp"], UTC) if "exp" in jwk else None
+    return PublicKey(key, jwk["iss"], ends)
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    try:
+        os.write(handle, content)
+    finally:
+        os.close(handle)
+    fresh.replace(path)

@@ -1,0 +1,327 @@
+"""Serving and dialling over a real socket: who gets in, how long it takes, how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.wrappers_pb2 import StringValue
+from grpc import aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2
+
+from horde.services import deadlines, errors
+from horde.services.channel import dial
+from horde.services.identity import (
+    PUBLIC,
+    AllowList,
+    BadProof,
+    CallerNotAllowed,
+    Credentials,
+    SharedKey,
+    create_key_file,
+)
+from horde.services.server import Listener, Registration, serving
+from horde.services.testing import loopback
+
+ECHO = "test.echo.v1.EchoService"
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def say(text: str) -> StringValue:
+    return StringValue(value=text)
+
+
+async def health_of(channel: aio.Channel, service: str = "") -> int:
+    stub: Any = health_pb2_grpc.HealthStub(channel)
+    answer = await stub.Check(health_pb2.HealthCheckRequest(service=service))
+    status: int = answer.status
+    return status
+
+
+class TestWhoGetsIn:
+    async def test_a_caller_is_known_by_name(self, servicer: Any, echo: Any, stub: Any) -> None:
+        async with loopback([echo]) as wire:
+            await stub(wire.channel).Say(say("x"))
+        assert servicer.callers == ["tester"]
+
+    @pytest.mark.parametrize("shape", ["Say", "Count"])
+    async def test_what_is_not_listed_nobody_may_call(self, shape: str, servicer: Any, echo: Any, stub: Any) -> None:
+        allow = AllowList({f"/{ECHO}/Join": {"tester"}})
+        async with loopback([echo], allow=allow) as wire:
+            with pytest.raises(errors.PermissionDenied) as caught:
+                call = getattr(stub(wire.channel), shape)(say("1"))
+                if shape == "Say":
+                    await call
+                else:
+                    async for _ in call:
+                        pass
+        assert caught.value.reason == "CALLER_NOT_ALLOWED"
+        assert servicer.callers == []
+
+    async def test_another_service_may_not_call_either(self, servicer: Any, echo: Any, stub: Any) -> None:
+        allow = AllowList({f"/{ECHO}/Say": {"friend"}})
+        async with loopback([echo], allow=allow, errors=[CallerNotAllowed]) as wire:
+            with pytest.raises(CallerNotAllowed):
+                await stub(wire.channel).Say(say("x"))
+            async with wire.dial("friend") as channel:
+                await stub(channel).Say(say("x"))
+        assert servicer.callers == ["friend"]
+
+    async def test_a_name_without_the_key_is_refused(self, servicer: Any, echo: Any, stub: Any) -> None:
+        async with loopback([echo]) as wire:
+            liar = Credentials.from_key("tester", b"not the key of this run........")
+            async with dial(wire.target, caller=liar, errors=[BadProof]) as channel:
+                with pytest.raises(BadProof):
+                    await stub(channel).Say(say("x"))
+        assert servicer.callers == []
+
+    async def test_the_exact_method_wins_over_the_star(self, echo: Any, stub: Any) -> None:
+        allow = AllowList({f"/{ECHO}/*": {"tester"}, f"/{ECHO}/Say": {"friend"}})
+        async with loopback([echo], allow=allow) as wire:
+            with pytest.raises(errors.PermissionDenied):
+                await stub(wire.channel).Say(say("x"))
+            assert [answer.value async for answer in stub(wire.channel).Count(say("2"))] == ["0", "1"]
+
+    async def test_anybody_may_call_what_is_public_and_keeps_his_own_credential(
+        self, servicer: Any, echo: Any, stub: Any
+    ) -> None:
+        async with loopback([echo], allow=AllowList({f"/{ECHO}/Say": PUBLIC})) as wire, wire.dial(None) as channel:
+            answer = await stub(channel).Say(say("x"), metadata=(("authorization", "Bearer me"),))
+        assert answer.value == "x"
+        assert servicer.callers == [""]
+
+    async def test_a_rule_for_a_method_that_does_not_exist_stops_the_start(self, echo: Any) -> None:
+        with pytest.raises(ValueError, match="does not exist"):
+            async with loopback([echo], allow=AllowList({f"/{ECHO}/Shout": PUBLIC})):
+                pass
+
+    async def test_a_key_file_serves_both_ends(self, tmp_path: Path, echo: Any, stub: Any) -> None:
+        path = tmp_path / "key"
+        create_key_file(path)
+        allow = AllowList({f"/{ECHO}/*": {"friend"}})
+        async with (
+            serving("127.0.0.1:0", [echo], name="echo", allow=allow, identity=SharedKey.from_file(path)) as server,
+            dial(f"127.0.0.1:{server.port}", caller=Credentials.from_key_file("friend", path)) as channel,
+        ):
+            assert (await stub(channel).Say(say("x"))).value == "x"
+
+
+class TestTime:
+    async def test_a_call_ends_by_its_deadline(self, servicer: Any, echo: Any, stub: Any) -> None:
+        async def hook(text: str) -> None:
+            await asyncio.Event().wait()
+
+        servicer.hook = hook
+        async with loopback([echo]) as wire:
+            with pytest.raises(errors.DeadlineExceeded):
+                await stub(wire.channel).Say(say("x"), timeout=0.1)
+
+    async def test_the_one_who_serves_is_told_a_little_less_time(self, servicer: Any, echo: Any, stub: Any) -> None:
+        async with loopback([echo]) as wire:
+            await stub(wire.channel).Say(say("x"), timeout=5.0)
+            await stub(wire.channel).Say(say("x"))
+        given, default = servicer.left
+        assert 4.0 < given <= 4.99
+        assert 9.0 < default < 10.2  # gRPC rounds long timeouts up on the wire
+
+    async def test_a_further_call_gets_what_is_left(self, servicer: Any, echo: Any, stub: Any) -> None:
+        async with loopback([echo]) as wire:
+            with deadlines.within(2.0):
+                await stub(wire.channel).Say(say("x"))
+                with deadlines.within(0.0), pytest.raises(errors.DeadlineExceeded):
+                    await stub(wire.channel).Say(say("never sent"))
+        assert servicer.left[0] <= 2.0
+        assert len(servicer.left) == 1
+
+    async def test_a_call_that_arrives_too_late_is_refused(self, servicer: Any, echo: Any, stub: Any) -> None:
+        async with loopback([echo]) as wire:
+            await wire.channel.channel_ready()
+            with pytest.raises(errors.DeadlineExceeded):
+                await stub(wire.channel).Say(say("x"), timeout=0.004)
+        assert servicer.callers == []
+
+    async def test_a_stream_has_no_end_unless_told(self, servicer: Any, echo: Any, stub: Any) -> None:
+        async with loopback([echo]) as wire:
+            assert [answer.value async for answer in stub(wire.channel).Count(say("1"))] == ["0"]
+        assert servicer.left == [None]
+
+
+class TestStreams:
+    async def test_a_chat_is_written_and_read_by_hand(self, echo: Any, stub: Any) -> None:
+        async with loopback([echo]) as wire:
+            chat = stub(wire.channel).Chat()
+            for text in ("a", "b"):
+                await chat.write(say(text))
+                assert (await chat.read()).value == text
+            await chat.done_writing()
+            assert await chat.read() is aio.EOF
+
+    async def test_a_stream_that_failed_says_so_to_the_one_who_writes(
+        self, servicer: Any, echo: Any, stub: Any
+    ) -> None:
+        async def hook(text: str) -> None:
+            raise errors.NotFound("gone")
+
+        servicer.hook = hook
+        async with loopback([echo]) as wire:
+            chat = stub(wire.channel).Chat()
+            await chat.write(say("x"))
+            assert await chat.code() is grpc.StatusCode.NOT_FOUND
+            with pytest.raises(errors.NotFound, match="gone"):
+                await chat.write(say("y"))
+
+    async def test_the_handler_ends_when_the_caller_hangs_up(self, servicer: Any, echo: Any, stub: Any) -> None:
+        async with loopback([echo]) as wire:
+            chat = stub(wire.channel).Chat()
+            await chat.write(say("x"))
+            await chat.read()
+            chat.cancel()
+            await servicer.ended.wait()
+
+    async def test_a_message_over_the_limit_is_refused(self, servicer: Any, echo: Any, stub: Any) -> None:
+        async with loopback([echo], max_message_bytes=1024) as wire:
+            with pytest.raises(errors.ResourceExhausted):
+                await stub(wire.channel).Say(say("x" * 2000))
+        assert servicer.callers == []
+
+
+class TestHealthAndReflection:
+    async def test_health_answers_for_each_service_and_the_whole(self, echo: Any) -> None:
+        async with loopback([echo]) as wire, aio.insecure_channel(wire.target) as anybody:
+            assert await health_of(anybody) == SERVING
+            assert await health_of(anybody, ECHO) == SERVING
+            await wire.server.set_serving(False, ECHO)
+            assert await health_of(anybody) == SERVING
+            assert await health_of(anybody, ECHO) == NOT_SERVING
+            with pytest.raises(aio.AioRpcError) as caught:
+                await health_of(anybody, "who.is.This")
+            assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+    @pytest.mark.parametrize("version", ["v1", "v1alpha"])
+    async def test_reflection_lists_the_services_in_both_versions(self, version: str, echo: Any) -> None:
+        async with loopback([echo], reflection=True) as wire, aio.insecure_channel(wire.target) as anybody:
+            ask: Any = anybody.stream_stream(
+                f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
+                request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+                response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
+            )
+            questions = iter([reflection_pb2.ServerReflectionRequest(list_services="")])
+            (answer,) = [answer async for answer in ask(questions)]
+        listed = {service.name for service in answer.list_services_response.service}
+        assert {ECHO, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"} <= listed
+
+    async def test_reflection_is_off_unless_allowed(self, echo: Any) -> None:
+        async with loopback([echo]) as wire, aio.insecure_channel(wire.target) as anybody:
+            ask: Any = anybody.stream_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo")
+            with pytest.raises(aio.AioRpcError) as caught:
+                async for _ in ask(iter([b""])):
+                    pass
+        assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
+class TestStopping:
+    async def test_it_says_not_serving_and_farewell_before_it_stops(self, servicer: Any, stub: Any, echo: Any) -> None:
+        seen: list[Any] = []
+        told = asyncio.Event()
+
+        async def hook(text: str) -> None:
+            if text == "wait":
+                await told.wait()
+
+        async def farewell() -> None:
+            async with aio.insecure_channel(target) as anybody:
+                seen.append(await health_of(anybody, ECHO))
+            told.set()
+
+        servicer.hook = hook
+        loop = asyncio.get_running_loop()
+        allow = AllowList({f"/{ECHO}/*": PUBLIC})
+        async with serving(
+            "127.0.0.1:0",
+            [echo],
+            name="echo",
+            allow=allow,
+            identity=None,
+            farewell=farewell,
+            grace=timedelta(seconds=30),
+        ) as server:
+            target = f"127.0.0.1:{server.port}"
+            channel = aio.insecure_channel(target)
+            answers = loop.create_task(_all(stub(channel).Chat(iter([say("wait")]))))
+            await _until(lambda: bool(servicer.callers))
+            began = loop.time()
+        assert await answers == ["wait"]
+        await channel.close()
+        assert seen == [NOT_SERVING]
+        assert loop.time() - began < 5
+
+    async def test_a_call_that_will_not_end_is_cut_after_the_grace(self, servicer: Any, stub: Any, echo: Any) -> None:
+        async def hook(text: str) -> None:
+            await asyncio.Event().wait()
+
+        servicer.hook = hook
+        allow = AllowList({f"/{ECHO}/*": PUBLIC})
+        loop = asyncio.get_running_loop()
+        async with serving(
+            "127.0.0.1:0", [echo], name="echo", allow=allow, identity=None, grace=timedelta(milliseconds=50)
+        ) as server:
+            channel = aio.insecure_channel(f"127.0.0.1:{server.port}")
+            cut = loop.create_task(_all(stub(channel).Chat(iter([say("x")]))))
+            await _until(lambda: bool(servicer.callers))
+        with pytest.raises(aio.AioRpcError):
+            await cut
+        await channel.close()
+        await servicer.ended.wait()
+
+    async def test_a_neighbour_that_restarts_is_found_again(self, echo: Any, stub: Any) -> None:
+        allow = AllowList({f"/{ECHO}/*": PUBLIC})
+        async with serving("127.0.0.1:0", [echo], name="echo", allow=allow, identity=None) as server:
+            address = f"127.0.0.1:{server.port}"
+        async with dial(address, caller=None) as channel:
+            with pytest.raises(errors.Unavailable):
+                await stub(channel).Say(say("x"), timeout=5)
+            async with serving(address, [echo], name="echo", allow=allow, identity=None):
+                assert (await stub(channel).Say(say("y"), wait_for_ready=True)).value == "y"
+
+    async def test_a_port_that_is_taken_stops_the_start(self, echo: Any) -> None:
+        async with loopback([echo]) as wire:
+            with pytest.raises(RuntimeError):
+                async with serving(wire.target, [echo], name="x", allow=AllowList({}), identity=None):
+                    pass
+
+
+class TestAddresses:
+    async def test_plaintext_stays_on_this_machine(self, echo: Any) -> None:
+        with pytest.raises(ValueError, match="needs TLS"):
+            async with serving("0.0.0.0:0", [echo], name="x", allow=AllowList({}), identity=None):
+                pass
+        with pytest.raises(ValueError, match="needs TLS"):
+            async with dial("mesh.example:50051", caller=None):
+                pass
+
+    async def test_unless_it_is_said_to_be_meant(self, echo: Any) -> None:
+        wide = Listener("0.0.0.0:0", plaintext=True)
+        async with serving([wide, "127.0.0.1:0"], [echo], name="x", allow=AllowList({}), identity=None) as server:
+            assert len(set(server.ports)) == 2
+
+    async def test_names_must_fit_what_the_code_adds(self, echo: Any) -> None:
+        wrong = Registration(echo.add, echo.servicer, "test.other.v1.OtherService")
+        with pytest.raises(ValueError, match="the code adds"):
+            async with serving("127.0.0.1:0", [wrong], name="x", allow=AllowList({}), identity=None):
+                pass
+
+
+async def _all(call: Any) -> list[str]:
+    return [answer.value async for answer in call]
+
+
+async def _until(condition: Any) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)

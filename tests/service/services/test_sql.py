@@ -1,0 +1,122 @@
+"""Whole transactions in a thread, on SQLite and on a throwaway PostgreSQL, with the same promises."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Column, Connection, ForeignKey, Integer, MetaData, Table, insert, select, text
+
+from horde.services.errors import Aborted, NotFound, Unavailable
+from horde.services.sql import SqlThread, open_database
+
+tables = MetaData()
+shelves = Table("shelves", tables, Column("id", Integer, primary_key=True))
+books = Table(
+    "books", tables, Column("id", Integer, primary_key=True), Column("shelf", ForeignKey("shelves.id"), nullable=False)
+)
+
+
+@pytest.fixture(params=["file", "memory", "postgresql"])
+async def sql(request: Any, tmp_path: Path) -> AsyncIterator[SqlThread]:
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_url")
+    else:
+        url = f"sqlite:///{tmp_path}/x.db" if request.param == "file" else "sqlite://"
+    engine = open_database(url)
+    async with SqlThread(engine) as thread:
+        await thread.run(tables.drop_all)
+        await thread.run(tables.create_all)
+        yield thread
+
+
+def add_shelf(connection: Connection) -> None:
+    connection.execute(insert(shelves).values(id=1))
+
+
+def count(connection: Connection) -> int:
+    return len(connection.execute(select(shelves)).all())
+
+
+async def test_a_transaction_is_whole_or_not_at_all(sql: SqlThread) -> None:
+    def fails(connection: Connection) -> None:
+        add_shelf(connection)
+        raise NotFound
+
+    with pytest.raises(NotFound):
+        await sql.run(fails)
+    assert await sql.read(count) == 0
+    await sql.run(add_shelf)
+    assert await sql.read(count) == 1
+
+
+async def test_what_collides_is_aborted(sql: SqlThread) -> None:
+    await sql.run(add_shelf)
+    with pytest.raises(Aborted):
+        await sql.run(add_shelf)
+    assert await sql.read(count) == 1
+
+
+async def test_foreign_keys_are_checked(sql: SqlThread) -> None:
+    with pytest.raises(Aborted):
+        await sql.run(lambda connection: connection.execute(insert(books).values(id=1, shelf=99)))
+
+
+async def test_writers_follow_each_other_in_order(sql: SqlThread) -> None:
+    def next_shelf(connection: Connection) -> int:
+        number = count(connection) + 1
+        connection.execute(insert(shelves).values(id=number))
+        return number
+
+    assert await asyncio.gather(*[sql.run(next_shelf) for _ in range(20)]) == list(range(1, 21))
+
+
+async def test_a_caller_who_gives_up_does_not_stop_the_transaction(sql: SqlThread) -> None:
+    begun, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    def slow(connection: Connection) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        add_shelf(connection)
+
+    task = asyncio.create_task(sql.run(slow))
+    await begun.wait()
+    task.cancel()
+    assert await sql.run(count) == 1
+
+
+async def test_our_own_mistakes_stay_mistakes(sql: SqlThread) -> None:
+    with pytest.raises(Exception, match="nonsense") as caught:
+        await sql.read(lambda connection: connection.execute(text("SELECT nonsense FROM shelves")).all())
+    assert not isinstance(caught.value, Aborted)
+
+
+async def test_sqlite_is_durable_and_readers_do_not_wait_for_the_writer(tmp_path: Path) -> None:
+    async with SqlThread(open_database(f"sqlite:///{tmp_path}/x.db", busy_seconds=0.05)) as sql:
+        await sql.run(tables.create_all)
+        pragmas = [await sql.run(lambda c, p=p: c.execute(text(f"PRAGMA {p}")).scalar()) for p in ("journal_mode", "synchronous", "foreign_keys")]  # type: ignore[misc] # fmt: skip # noqa: E501
+        assert pragmas == ["wal", 2, 1]
+        loop = asyncio.get_running_loop()
+        inside, leave = asyncio.Event(), asyncio.Event()
+
+        def slow(connection: Connection) -> None:
+            add_shelf(connection)
+            loop.call_soon_threadsafe(inside.set)
+            asyncio.run_coroutine_threadsafe(leave.wait(), loop).result(10)
+
+        writing = asyncio.create_task(sql.run(slow))
+        await inside.wait()
+        assert await sql.read(count) == 0
+        async with SqlThread(open_database(f"sqlite:///{tmp_path}/x.db", busy_seconds=0.05)) as other:
+            with pytest.raises(Unavailable):
+                await other.run(add_shelf)
+        leave.set()
+        await writing
+        assert await sql.read(count) == 1
+
+
+def test_another_database_is_refused() -> None:
+    with pytest.raises(ValueError, match="neither"):
+        open_database("mysql://x/y")
