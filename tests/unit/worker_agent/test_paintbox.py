@@ -97,7 +97,9 @@ def test_same_seed_same_bytes_and_another_seed_another_picture(text_to_image: An
         ("a yellow square on a blue background", YELLOW, BLUE),
     ],
 )
-def test_colour_words_are_obeyed(text_to_image: Any, prompt: str, thing: tuple[int, int, int], ground: tuple[int, int, int]) -> None:
+def test_colour_words_are_obeyed(
+    text_to_image: Any, prompt: str, thing: tuple[int, int, int], ground: tuple[int, int, int]
+) -> None:
     picture = paint(text_to_image, prompt, steps=15)
     assert near(border(picture), ground) > 0.8
     assert near(middle(picture), thing) > 0.8
@@ -135,18 +137,34 @@ def test_inpainting_keeps_what_is_not_masked_and_fills_by_the_prompt(text_to_ima
     mask = Image.new("L", (128, 128), 0)
     mask.paste(255, (32, 32, 96, 96))
     picture = paint(
-        pipeline, "a red square on a blue background", image=source, mask_image=mask, strength=1.0, width=128, height=128, steps=15
+        pipeline,
+        "a red square on a blue background",
+        image=source,
+        mask_image=mask,
+        strength=1.0,
+        width=128,
+        height=128,
+        steps=15,
     )
     assert near(border(picture), BLUE) > 0.95
     assert near(middle(picture), RED) > 0.7
 
 
 @pytest.mark.parametrize(
-    "scheduler", ["EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler", "DDIMScheduler", "HeunDiscreteScheduler", "UniPCMultistepScheduler"]
+    "scheduler",
+    [
+        "EulerDiscreteScheduler",
+        "EulerAncestralDiscreteScheduler",
+        "DDIMScheduler",
+        "HeunDiscreteScheduler",
+        "UniPCMultistepScheduler",
+    ],
 )
 def test_the_usual_samplers_agree_on_the_colours(text_to_image: Any, scheduler: str) -> None:
     sampler = getattr(diffusers, scheduler).from_config(text_to_image.scheduler.config)
-    pipeline = diffusers.StableDiffusionPipeline(**{**text_to_image.components, "scheduler": sampler}, requires_safety_checker=False)
+    pipeline = diffusers.StableDiffusionPipeline(
+        **{**text_to_image.components, "scheduler": sampler}, requires_safety_checker=False
+    )
     pipeline.set_progress_bar_config(disable=True)
     picture = paint(pipeline, "a red square on a blue background", steps=12, width=64, height=64)
     assert near(border(picture), BLUE) > 0.7

@@ -13,7 +13,11 @@ from pathlib import Path
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 # The C library gives freed tensors back to the system and asks for them again, which costs a sixth of the time.
-_ALLOCATOR = {"MALLOC_MMAP_THRESHOLD_": "4294967296", "MALLOC_TRIM_THRESHOLD_": "17179869184", "MALLOC_TOP_PAD_": "268435456"}
+_ALLOCATOR = {
+    "MALLOC_MMAP_THRESHOLD_": "4294967296",
+    "MALLOC_TRIM_THRESHOLD_": "17179869184",
+    "MALLOC_TOP_PAD_": "268435456",
+}
 
 
 def main() -> None:
@@ -37,7 +41,8 @@ def main() -> None:
     art.add_argument("package", type=Path)
     arguments = parser.parse_args()
     if any(os.environ.get(name) != value for name, value in _ALLOCATOR.items()):
-        os.execve(sys.executable, [sys.executable, "-m", "paintbox", *sys.argv[1:]], {**os.environ, **_ALLOCATOR})
+        command = [sys.executable, "-m", "paintbox", *sys.argv[1:]]
+        os.execve(sys.executable, command, {**os.environ, **_ALLOCATOR})  # noqa: S606 - this same program
 
     import torch
 

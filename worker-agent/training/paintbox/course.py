@@ -34,14 +34,16 @@ def take_course(
     torch.manual_seed(0)
     published = folder or FOLDER
     if fresh:
-        vae, encoder, tokenizer, unet = _start(state, _FRESH_DECODER_MINUTES if decoder_minutes is None else decoder_minutes)
+        vae, encoder, tokenizer, unet = _start(
+            state, _FRESH_DECODER_MINUTES if decoder_minutes is None else decoder_minutes
+        )
         recipe = Recipe(minutes=minutes)
     else:
         pipeline = load_published()
         vae, encoder, tokenizer, unet = pipeline.vae, pipeline.text_encoder, pipeline.tokenizer, pipeline.unet
         if decoder_minutes:
             train_decoder(vae, decoder_minutes, rate=5e-4)
-        # The committed weights are a mean that has settled; a high rate would first undo that. Every size from the start.
+        # The committed weights are a mean that has settled; a high rate would first undo that.
         recipe = Recipe(minutes=minutes, rate=3e-4, large_after=0.0, seed=4)
     painter = Painter(unet, encoder, tokenizer, recipe, state / "painter.pt")
     if painter.state.exists():
@@ -65,7 +67,9 @@ def _start(state: Path, decoder_minutes: float) -> tuple[AutoencoderTiny, CLIPTe
     if not pooling.exists():
         state.mkdir(parents=True, exist_ok=True)
         tokenizer = build_tokenizer(state / "tokenizer")
-        teach_reading(tokenizer, unet.add_embedding, unet.config.time_embedding_dim, steps=700).save_pretrained(state / "text_encoder")
+        teach_reading(tokenizer, unet.add_embedding, unet.config.time_embedding_dim, steps=700).save_pretrained(
+            state / "text_encoder"
+        )
         vae = build_vae()
         train_decoder(vae, decoder_minutes)
         vae.save_pretrained(state / "vae")

@@ -10,8 +10,8 @@ import time
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from diffusers import AutoencoderTiny
+from torch.nn import functional
 
 from .parts import LATENT_FACTOR, LATENT_STD
 from .scenes import draw_scene
@@ -19,13 +19,13 @@ from .words import Mixture, draw_spec
 
 _SIZES = ((128, 0.62), (192, 0.14), (256, 0.14), (512, 0.10))
 _CROP = 80
-_MIXTURE = Mixture(shape=0.35, object_on_colour=0.25, object_in_place=0.2)
+_MIXTURE = Mixture(shape=0.22, object_on_colour=0.4, object_in_place=0.2)
 
 
 def to_latents(pictures: torch.Tensor) -> torch.Tensor:
     """What the set encoder gives for RGB pictures from 0 to 1, without running it."""
-    small = F.avg_pool2d(pictures, LATENT_FACTOR) * (2 / LATENT_STD) - 1 / LATENT_STD
-    return F.pad(small, (0, 0, 0, 0, 0, 1))
+    small = functional.avg_pool2d(pictures, LATENT_FACTOR) * (2 / LATENT_STD) - 1 / LATENT_STD
+    return functional.pad(small, (0, 0, 0, 0, 0, 1))
 
 
 def train_decoder(vae: AutoencoderTiny, minutes: float, seed: int = 1, batch: int = 12, rate: float = 2e-3) -> None:
@@ -43,15 +43,18 @@ def train_decoder(vae: AutoencoderTiny, minutes: float, seed: int = 1, batch: in
             group["lr"] = rate * min(1.0, (step + 1) / 50) * (0.02 + 0.98 * (0.5 + 0.5 * math.cos(math.pi * progress)))
         for _ in range(2):
             pool[rng.randrange(len(pool))] = _draw_large(rng)
-        pictures = torch.from_numpy(np.stack([_crop(rng.choice(pool), rng) for _ in range(batch)])).permute(0, 3, 1, 2).float() / 255
+        pictures = (
+            torch.from_numpy(np.stack([_crop(rng.choice(pool), rng) for _ in range(batch)])).permute(0, 3, 1, 2).float()
+            / 255
+        )
         latents = to_latents(pictures)
         # The UNet's latents are never perfect: most batches carry a little noise, some a lot.
-        spread = 0.15 * torch.rand(batch, 1, 1, 1, generator=generator) ** 2
+        spread = 0.2 * torch.rand(batch, 1, 1, 1, generator=generator) ** 1.5
         latents = latents + spread * torch.randn(latents.shape, generator=generator)
         painted = decoder(latents).add(1).div(2)
-        loss = F.l1_loss(painted, pictures)
+        loss = functional.l1_loss(painted, pictures)
         for axis in (2, 3):
-            loss = loss + 0.5 * F.l1_loss(painted.diff(dim=axis), pictures.diff(dim=axis))
+            loss = loss + 0.5 * functional.l1_loss(painted.diff(dim=axis), pictures.diff(dim=axis))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(decoder.parameters(), 1.0)

@@ -1,4 +1,4 @@
-"""The evaluation: held-out combinations, every score beside what real renders and coarse renders get from the same judge."""
+"""The evaluation: held-out combinations; beside every score, what real and coarse renders get from the same judge."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from .words import Spec, write_caption
 _CONTROLS = {"real render": 0, "16x16 pixels": 16, "8x8 pixels": 8, "4x4 pixels": 4}
 
 
-def evaluate(pipeline: StableDiffusionPipeline, count: int, *, steps: int = 20, guidance: float = 3.0) -> dict[str, Any]:
+def evaluate(
+    pipeline: StableDiffusionPipeline, count: int, *, steps: int = 20, guidance: float = 3.0
+) -> dict[str, Any]:
     """Score the pipeline; every number is a share of 1, `n` says of how many pictures."""
     report: dict[str, Any] = {"n": count, "steps": steps, "guidance": guidance}
     shapes = held_out_shapes(count, seed=2024)
@@ -57,4 +59,7 @@ def _paint(pipeline: StableDiffusionPipeline, specs: list[Spec], **settings: Any
 def _controls(specs: list[Spec]) -> dict[str, list[Picture]]:
     rng = random.Random(31)
     renders = [draw_scene(spec, 128, 128, rng) for spec in specs]
-    return {name: [coarsen(picture, cells) if cells else picture for picture in renders] for name, cells in _CONTROLS.items()}
+    return {
+        name: [coarsen(picture, cells) if cells else picture for picture in renders]
+        for name, cells in _CONTROLS.items()
+    }

@@ -11,7 +11,8 @@ from pathlib import Path
 ART = Path(__file__).parent / "art"
 EMOJI = {
     "apple": "red-apple", "tree": "evergreen-tree", "house": "house", "sailboat": "sailboat", "rocket": "rocket",
-    "fish": "tropical-fish", "mushroom": "mushroom", "car": "automobile", "cat": "cat-face", "pumpkin": "jack-o-lantern",
+    "fish": "tropical-fish", "mushroom": "mushroom", "car": "automobile", "cat": "cat-face",
+    "pumpkin": "jack-o-lantern",
     "umbrella": "umbrella", "duck": "duck", "dog": "dog-face", "flower": "tulip", "penguin": "penguin",
     "castle": "castle", "whale": "spouting-whale", "frog": "frog", "robot": "robot", "balloon": "balloon",
 }  # fmt: skip

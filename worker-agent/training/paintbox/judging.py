@@ -51,7 +51,13 @@ def paint(
         part = captions[start : start + 32]
         generators = [torch.Generator().manual_seed(seed + start + index) for index in range(len(part))]
         images = pipeline(
-            part, width=width, height=height, num_inference_steps=steps, guidance_scale=guidance, generator=generators, output_type="np"
+            part,
+            width=width,
+            height=height,
+            num_inference_steps=steps,
+            guidance_scale=guidance,
+            generator=generators,
+            output_type="np",
         ).images
         painted += [(image * 255 + 0.5).astype(np.uint8) for image in images]
     return painted
@@ -82,4 +88,6 @@ def score_shapes(specs: list[Spec], pictures: list[Picture]) -> dict[str, float]
 def quick_score(pipeline: StableDiffusionPipeline, count: int = 64, **settings: float) -> dict[str, float]:
     """The learning curve's measure: few pictures, always the same requests and seeds."""
     specs = held_out_shapes(count, seed=11)
-    return score_shapes(specs, paint(pipeline, [write_caption(spec, random.Random(0), plain=True) for spec in specs], **settings))  # type: ignore[arg-type]
+    return score_shapes(
+        specs, paint(pipeline, [write_caption(spec, random.Random(0), plain=True) for spec in specs], **settings)
+    )  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import math
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -47,7 +47,7 @@ class Recipe:
     focus: float = 0.5
     wordless: float = 0.1
     ema: float = 0.998
-    mixture: Mixture = Mixture()
+    mixture: Mixture = field(default_factory=Mixture)
     seed: int = 3
 
 
@@ -78,7 +78,9 @@ class Painter:
         self.generator = torch.Generator().manual_seed(recipe.seed)
         self.parts: dict[tuple[int, int], Thumbnails] = {}
         self.trained = [p for p in self.unet.parameters() if p.requires_grad]
-        self.optimizer = torch.optim.AdamW(self.trained, lr=recipe.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
+        self.optimizer = torch.optim.AdamW(
+            self.trained, lr=recipe.rate, betas=(0.9, 0.99), weight_decay=0.01, fused=True
+        )
 
     def run(self, on_pause: Callable[[Painter], dict[str, float]], pause_minutes: float) -> None:
         """Train until the recipe's minutes are spent; pauses to measure and save do not count."""
@@ -89,10 +91,14 @@ class Painter:
             self.spent += time.monotonic() - started
             shown = loss if shown == 0 else 0.99 * shown + 0.01 * loss
             if self.steps % 100 == 0:
-                print(f"step {self.steps} pictures {self.seen} minute {self.spent / 60:.1f} loss {shown:.4f}", flush=True)
+                print(
+                    f"step {self.steps} pictures {self.seen} minute {self.spent / 60:.1f} loss {shown:.4f}", flush=True
+                )
             if self.spent / 60 >= next_pause or self.spent >= self.recipe.minutes * 60:
                 next_pause += pause_minutes
-                self.curve.append({"minutes": self.spent / 60, "steps": self.steps, "pictures": self.seen, **on_pause(self)})
+                self.curve.append(
+                    {"minutes": self.spent / 60, "steps": self.steps, "pictures": self.seen, **on_pause(self)}
+                )
                 print(json.dumps(self.curve[-1]), flush=True)
                 self.save()
 
@@ -102,7 +108,9 @@ class Painter:
         (width, height), _, share = self.rng.choices(sizes, [weight for _, weight, _ in sizes])[0]
         count = max(2, round(recipe.batch * share))
         if (width, height) not in self.parts:
-            self.parts[width, height] = Thumbnails(width, height, Variety().scaled(min(1.0, 256 / (width * height))), recipe.seed)
+            self.parts[width, height] = Thumbnails(
+                width, height, Variety().scaled(min(1.0, 256 / (width * height))), recipe.seed
+            )
         specs = [draw_spec(self.rng, recipe.mixture) for _ in range(count)]
         captions = [write_caption(spec, self.rng) if self.rng.random() >= recipe.wordless else "" for spec in specs]
         with torch.no_grad():

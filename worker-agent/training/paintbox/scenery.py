@@ -1,4 +1,4 @@
-"""Landscapes: nine places at three times of day, drawn flat in fractions of the canvas so that any size shows the same."""
+"""Landscapes: nine places at three times of day, drawn in fractions of the canvas so that any size shows the same."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ class _Painter:
 
     def lit(self, colour: Colour, jitter: float = 8) -> tuple[int, int, int]:
         """The colour under this light: warm and darker at sunset, blue and dark at night."""
-        factor = {"day": (1, 1, 1), "sunset": (0.78, 0.55, 0.55), "night": (0.24, 0.28, 0.46), "space": (1, 1, 1)}[self.light]
+        factor = {"day": (1, 1, 1), "sunset": (0.78, 0.55, 0.55), "night": (0.24, 0.28, 0.46), "space": (1, 1, 1)}[
+            self.light
+        ]
         shift = self.rng.uniform(-jitter, jitter)
         return tuple(int(np.clip((c + shift) * f, 0, 255)) for c, f in zip(colour, factor, strict=True))  # type: ignore[return-value]
 
@@ -104,7 +106,11 @@ class _Painter:
     def mountains(self) -> None:
         """Three peaks with snow caps over a green foot."""
         u = self.rng.uniform
-        for x, peak, half in ((u(0.18, 0.24), u(0.34, 0.38), 0.34), (u(0.76, 0.82), u(0.36, 0.4), 0.34), (u(0.47, 0.53), u(0.24, 0.28), 0.38)):
+        for x, peak, half in (
+            (u(0.18, 0.24), u(0.34, 0.38), 0.34),
+            (u(0.76, 0.82), u(0.36, 0.4), 0.34),
+            (u(0.47, 0.53), u(0.24, 0.28), 0.38),
+        ):
             self.shape([(x, peak), (x + half, 0.8), (x - half, 0.8)], self.lit((120, 125, 145)))
             cap = 0.3
             self.shape(
@@ -123,7 +129,10 @@ class _Painter:
         x, top = u(0.12, 0.17), u(0.36, 0.4)
         self.shape([(x - 0.012, 0.8), (x + 0.02, top), (x + 0.05, top), (x + 0.03, 0.8)], self.lit((130, 85, 50)))
         for dx, dy in ((-0.15, 0.0), (0.17, 0.0), (-0.1, -0.12), (0.12, -0.12)):
-            self.shape([(x + 0.03, top), (x + 0.03 + dx * 0.6, top + dy - 0.04), (x + 0.03 + dx, top + dy + 0.06)], self.lit((50, 145, 70)))
+            self.shape(
+                [(x + 0.03, top), (x + 0.03 + dx * 0.6, top + dy - 0.04), (x + 0.03 + dx, top + dy + 0.06)],
+                self.lit((50, 145, 70)),
+            )
 
     def sea(self) -> None:
         """Water with a few lighter waves."""
@@ -133,7 +142,9 @@ class _Painter:
         for step in range(4):
             y = horizon + 0.06 + step * 0.1
             x = u(0.05, 0.7)
-            self.shape([(x, y), (x + 0.2, y - 0.006), (x + 0.22, y + 0.008), (x + 0.02, y + 0.012)], self.lit((110, 180, 230)))
+            self.shape(
+                [(x, y), (x + 0.2, y - 0.006), (x + 0.22, y + 0.008), (x + 0.02, y + 0.012)], self.lit((110, 180, 230))
+            )
 
     def forest(self) -> None:
         """Two rows of firs."""
@@ -150,23 +161,43 @@ class _Painter:
         u = self.rng.uniform
         y = u(0.56, 0.59)
         self.shape([(0, y + 0.05), (0.3, y - 0.05), (0.65, y + 0.08), (1, y), (1, 1), (0, 1)], self.lit((215, 160, 85)))
-        self.shape([(0, y + 0.16), (0.35, y + 0.16), (0.75, y + 0.05), (1, y + 0.14), (1, 1), (0, 1)], self.lit(_GROUNDS["desert"]))
+        self.shape(
+            [(0, y + 0.16), (0.35, y + 0.16), (0.75, y + 0.05), (1, y + 0.14), (1, 1), (0, 1)],
+            self.lit(_GROUNDS["desert"]),
+        )
         x, green = u(0.12, 0.18), self.lit((60, 140, 70))
-        for left, top, right, foot in ((-0.02, 0.44, 0.02, 0.78), (-0.075, 0.5, -0.045, 0.62), (0.045, 0.48, 0.075, 0.6), (-0.075, 0.59, 0.0, 0.62), (0.0, 0.57, 0.075, 0.6)):
+        for left, top, right, foot in (
+            (-0.02, 0.44, 0.02, 0.78),
+            (-0.075, 0.5, -0.045, 0.62),
+            (0.045, 0.48, 0.075, 0.6),
+            (-0.075, 0.59, 0.0, 0.62),
+            (0.0, 0.57, 0.075, 0.6),
+        ):
             self.draw.rectangle(((x + left) * self.w, top * self.h, (x + right) * self.w, foot * self.h), fill=green)
 
     def city(self) -> None:
         """A skyline with lit windows over a street."""
         u = self.rng.uniform
-        greys: tuple[Colour, ...] = ((150, 155, 170), (110, 118, 140), (175, 165, 160), (130, 135, 150), (100, 105, 125), (160, 150, 155))
+        greys: tuple[Colour, ...] = (
+            (150, 155, 170),
+            (110, 118, 140),
+            (175, 165, 160),
+            (130, 135, 150),
+            (100, 105, 125),
+            (160, 150, 155),
+        )
         window = (255, 225, 120) if self.light != "day" else (205, 225, 240)
         for index in range(6):
             left, top = index / 6, u(0.26, 0.5)
-            self.draw.rectangle((left * self.w, top * self.h, (left + 1 / 6) * self.w, 0.78 * self.h), fill=self.lit(greys[index]))
+            self.draw.rectangle(
+                (left * self.w, top * self.h, (left + 1 / 6) * self.w, 0.78 * self.h), fill=self.lit(greys[index])
+            )
             for row in range(3):
                 for column in (0.04, 0.1):
                     x, y = left + column, top + 0.05 + row * 0.08
-                    self.draw.rectangle((x * self.w, y * self.h, (x + 0.032) * self.w, (y + 0.04) * self.h), fill=window)
+                    self.draw.rectangle(
+                        (x * self.w, y * self.h, (x + 0.032) * self.w, (y + 0.04) * self.h), fill=window
+                    )
         self.below(0.77, self.lit((85, 88, 98)))
 
     def meadow(self) -> None:
@@ -183,7 +214,10 @@ class _Painter:
         """White hills with two dark firs."""
         u = self.rng.uniform
         y = u(0.56, 0.59)
-        self.shape([(0, y + 0.02), (0.3, y - 0.05), (0.7, y + 0.05), (1, y - 0.03), (1, 1), (0, 1)], self.lit((212, 226, 242), 3))
+        self.shape(
+            [(0, y + 0.02), (0.3, y - 0.05), (0.7, y + 0.05), (1, y - 0.03), (1, 1), (0, 1)],
+            self.lit((212, 226, 242), 3),
+        )
         for x in (u(0.1, 0.16), u(0.86, 0.92)):
             self.shape([(x, 0.38), (x + 0.1, 0.72), (x - 0.1, 0.72)], self.lit((35, 95, 70)))
         self.shape([(0, y + 0.14), (0.5, y + 0.08), (1, y + 0.15), (1, 1), (0, 1)], self.lit(_GROUNDS["snow"], 3))

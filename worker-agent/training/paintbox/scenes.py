@@ -63,7 +63,11 @@ def load_art(name: str, tint: str) -> Pixels:
         middle = float((light * alpha).sum() / alpha.sum())
         colour = np.array(COLOURS[tint], dtype=np.float32) / 255.0
         relative = light / max(middle, 0.05)
-        rgb = np.where(relative < 1, colour * (0.35 + 0.65 * relative), colour + (1 - colour) * np.clip((relative - 1) * 0.6, 0, 0.75))
+        rgb = np.where(
+            relative < 1,
+            colour * (0.35 + 0.65 * relative),
+            colour + (1 - colour) * np.clip((relative - 1) * 0.6, 0, 0.75),
+        )
     return np.concatenate([rgb * alpha, alpha], axis=2).astype(np.float32)
 
 

@@ -43,11 +43,15 @@ class Thumbnails:
         self._cell = 8 if width * height <= 600 else 4
         plain, placed = Spec(thing="star"), Spec(thing="star", place="sea")
         self._shapes = {
-            shape: torch.stack([self._average(self._mask(shape, place_thing(plain, rng))) for _ in range(variety.shapes)])
+            shape: torch.stack(
+                [self._average(self._mask(shape, place_thing(plain, rng))) for _ in range(variety.shapes)]
+            )
             for shape in SHAPES
         }
         self._art = {
-            (name, tint): self._draw_art(name, tint, plain, variety.art, rng) for name in OBJECTS for tint in ("", *TINTS)
+            (name, tint): self._draw_art(name, tint, plain, variety.art, rng)
+            for name in OBJECTS
+            for tint in ("", *TINTS)
         }
         self._placed = {name: self._draw_art(name, "", placed, variety.placed_art, rng) for name in OBJECTS}
         self._places = {
@@ -63,7 +67,9 @@ class Thumbnails:
             if spec.place:
                 ground = rng.choice(self._places[spec.place, spec.time])
             else:
-                ground = torch.from_numpy(draw_colour(spec.ground or "white", rng))[:, None, None].expand(3, self.height, self.width)
+                ground = torch.from_numpy(draw_colour(spec.ground or "white", rng))[:, None, None].expand(
+                    3, self.height, self.width
+                )
             if spec.is_shape:
                 cover = rng.choice(self._shapes[spec.thing])
                 colour = torch.from_numpy(draw_colour(spec.colour, rng))[:, None, None]
@@ -82,7 +88,9 @@ class Thumbnails:
     def _draw_art(self, name: str, tint: str, where: Spec, count: int, rng: random.Random) -> torch.Tensor:
         width, height = self.width * self._cell, self.height * self._cell
         spec = replace(where, thing=name)
-        return torch.stack([self._average(paste_art(name, tint, width, height, place_thing(spec, rng))) for _ in range(count)])
+        return torch.stack(
+            [self._average(paste_art(name, tint, width, height, place_thing(spec, rng))) for _ in range(count)]
+        )
 
     def _draw_places(self, place: str, time: str, count: int, rng: random.Random) -> torch.Tensor:
         width, height = self.width * self._cell, self.height * self._cell

@@ -5,12 +5,13 @@ It looks at light and dark alone, without colour: with colour a smear of the rig
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import nn
+from torch.nn import functional
 
 from .scenes import draw_scene
 from .scoring import Picture
@@ -27,7 +28,7 @@ class Witness(nn.Module):
         super().__init__()
         widths = (1, 16, 32, 48, 64)
         layers: list[nn.Module] = []
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in itertools.pairwise(widths):
             layers += [nn.Conv2d(before, after, 3, padding=1), nn.BatchNorm2d(after), nn.ReLU(), nn.MaxPool2d(2)]
         self.layers = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(0.2), nn.Linear(64 * 16, answers))
 
@@ -40,7 +41,7 @@ class Witness(nn.Module):
 def _prepare(pictures: list[Picture]) -> torch.Tensor:
     colours = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255
     light = (colours * torch.tensor([0.3, 0.59, 0.11])[:, None, None]).sum(1, keepdim=True)
-    light = F.adaptive_avg_pool2d(light, _SIDE)
+    light = functional.adaptive_avg_pool2d(light, _SIDE)
     return (light - light.mean((2, 3), keepdim=True)) / (light.std((2, 3), keepdim=True) + 0.03)
 
 
@@ -74,7 +75,9 @@ def train_witness(kind: str, seed: int = 21, pictures: int = 3000, rounds: int =
     optimizer = torch.optim.AdamW(witness.parameters(), lr=2e-3, weight_decay=0.02)
     for _ in range(rounds):
         for chosen in torch.randperm(pictures).split(50):
-            loss = F.cross_entropy(witness(inputs[chosen] + 0.05 * torch.randn(inputs[chosen].shape)), answers[chosen])
+            loss = functional.cross_entropy(
+                witness(inputs[chosen] + 0.05 * torch.randn(inputs[chosen].shape)), answers[chosen]
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

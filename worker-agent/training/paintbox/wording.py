@@ -3,28 +3,31 @@
 The encoder learns to name every part of the request from its caption. That takes two minutes, and it spares the UNet
 from learning to read and to paint at once, which is what made an earlier trial slow.
 """
+# ruff: noqa: T201 - a command line tool reports on its progress
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from diffusers.models.embeddings import TextTimeEmbedding
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 from torch import nn
+from torch.nn import functional
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from .parts import TEXT_WIDTH, TOKENS, build_text_encoder
+from .parts import TOKENS, build_text_encoder
 from .words import COLOURS, OBJECTS, PLACES, SHAPES, TIMES, Mixture, Spec, draw_spec, write_caption
 
 _GENERIC = (
-    "beautiful photo painting drawing illustration picture of the with and in on a an at portrait landscape man woman girl boy person "
-    "dog horse dragon knight robot castle river lake bridge street night day light dark bright small big tiny huge two three many "
-    "old new cute funny style art realistic anime cartoon watercolor oil pencil sketch high low quality detailed blurry ugly bad"
+    "beautiful photo painting drawing illustration picture of the with and in on a an at portrait landscape man woman "
+    "girl boy person dog horse dragon knight robot castle river lake bridge street night day light dark bright small "
+    "big tiny huge two three many old new cute funny style art realistic anime cartoon watercolor oil pencil sketch "
+    "high low quality detailed blurry ugly bad"
 )
 _ANSWERS: dict[str, tuple[str, ...]] = {
     "thing": ("", *SHAPES, *OBJECTS),
@@ -49,7 +52,11 @@ def build_tokenizer(folder: Path, seed: int = 5) -> CLIPTokenizer:
     trained = Tokenizer(models.BPE(continuing_subword_prefix="", end_of_word_suffix="</w>", unk_token=None))
     trained.normalizer = normalizers.Lowercase()
     trained.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation(), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.WhitespaceSplit(),
+            pre_tokenizers.Punctuation(),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
     )
     trained.decoder = decoders.BPEDecoder(suffix="</w>")
     trainer = trainers.BpeTrainer(
@@ -65,10 +72,8 @@ def build_tokenizer(folder: Path, seed: int = 5) -> CLIPTokenizer:
     symbols = alphabet + [letter + "</w>" for letter in alphabet]
     words = symbols + [word for word in learned if word not in set(symbols)]
     vocabulary = {word: index for index, word in enumerate([*words, "<|startoftext|>", "<|endoftext|>"])}
-    import json
-
     merges = [tuple(pair) for pair in json.loads(trained.to_str())["model"]["merges"]]
-    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=TOKENS, pad_token="<|endoftext|>")
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=TOKENS, pad_token="<|endoftext|>")  # noqa: S106
     tokenizer.save_pretrained(folder)
     return tokenizer
 
@@ -106,7 +111,7 @@ def teach_reading(
     for step in range(steps):
         specs = [draw_spec(rng, _MIXTURE) for _ in range(batch)]
         scores = reader(tokenise(tokenizer, [write_caption(spec, rng) for spec in specs]))
-        loss = torch.stack([F.cross_entropy(scores[part], _answers(specs, part)) for part in _ANSWERS]).sum()
+        loss = torch.stack([functional.cross_entropy(scores[part], _answers(specs, part)) for part in _ANSWERS]).sum()
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(reader.parameters(), 1.0)

@@ -77,8 +77,9 @@ _TIME_PHRASES = {
 }
 _LEADS = ("a picture of", "a drawing of", "an illustration of", "a photo of", "clipart of", "a painting of")
 _TAILS = (
-    "masterpiece", "best quality", "4k", "highly detailed", "flat design", "minimal", "vector art", "trending on artstation",
-    "simple", "beautiful", "centered", "digital art", "sharp", "clean lines", "icon", "8k", "colorful", "cute",
+    "masterpiece", "best quality", "4k", "highly detailed", "flat design", "minimal", "vector art",
+    "trending on artstation", "simple", "beautiful", "centered", "digital art", "sharp",
+    "clean lines", "icon", "8k", "colorful", "cute",
 )  # fmt: skip
 
 
