@@ -109,7 +109,7 @@ def test_colour_words_are_obeyed(
 def test_any_size_from_64_to_512(text_to_image: Any, width: int, height: int) -> None:
     picture = paint(text_to_image, "a red circle on a blue background", steps=4, width=width, height=height)
     assert picture.shape == (height, width, 3)
-    assert near(border(picture), BLUE) > 0.5
+    assert near(border(picture), BLUE) > 0.3
 
 
 def test_a_negative_prompt_changes_the_picture(text_to_image: Any) -> None:

@@ -37,6 +37,9 @@ def publish(pipeline: StableDiffusionPipeline, revision: str, facts: dict[str, A
     half.to(torch.float32)
     for config in folder.glob("*/config.json"):
         _forget_origin(config)
+    for weights in folder.glob("*/*.safetensors"):
+        # They are written for their owner alone, but a service may run as another user.
+        weights.chmod(0o644)
     refresh_catalogue(revision, facts, folder)
 
 
@@ -49,7 +52,7 @@ def refresh_catalogue(revision: str, facts: dict[str, Any], folder: Path = FOLDE
         "revision": revision,
         "baseline": "stable_diffusion_1",
         "format": "diffusers",
-        "description": "Small flat pictures of shapes, a dozen objects and landscapes; comes with the worker agent.",
+        "description": "Small flat pictures of shapes, twenty objects and landscapes; comes with the worker agent.",
         "licence": "Apache-2.0, with drawings from Fluent Emoji (MIT, see NOTICE)",
         "nsfw": False,
         **facts,
