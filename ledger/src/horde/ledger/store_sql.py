@@ -12,7 +12,7 @@ from horde.ledger import failpoints, rows
 from horde.ledger.accounts import Account, Owner
 from horde.ledger.audit_sql import SqlAuditRows
 from horde.ledger.book import Hold
-from horde.ledger.bulk import Bulk
+from horde.ledger.bulk import Bulk, run
 from horde.ledger.chain import Block
 from horde.ledger.errors import WriterReplaced
 from horde.ledger.identifiers import id_bytes, id_text
@@ -36,10 +36,8 @@ _OWNERS = Bulk(
 _HOLDS = Bulk(HOLD, rows.HOLD_COLUMNS)
 _STATEMENTS = Bulk(STATEMENT, ("owner", "sequence"))
 _BLOCKS = Bulk(BLOCK, rows.BLOCK_COLUMNS)
-_BY_ID: Final = {
-    "event": Bulk(EVENT, ("id", "fingerprint", "body", "block")),
-    "refusal": Bulk(REFUSAL, ("id", "fingerprint", "body", "block")),
-}
+_RECORDED: Final = ("id", "fingerprint", "body", "block")
+_EVENTS_BY_ID = Bulk(EVENT, _RECORDED)
 _BY_NAME = Bulk(ACCOUNT, ("name", "number", "posted", "held", "sequence"))
 _HEAD = f"SELECT {', '.join(rows.WRITER_COLUMNS)} FROM {WRITER.name} WHERE shard = 0"
 
@@ -86,15 +84,18 @@ class SqlTransaction:
 
     def append(self, batch: Batch) -> None:
         connection, number = self._connection, batch.block.number
-        _EVENTS.insert(connection, [(e[0], id_bytes(e[1]), e[2], e[3], number) for e in batch.entries])
-        _REFUSALS.insert(connection, [(r[0], id_bytes(r[1]), r[2], r[3], number) for r in batch.refusals])
-        _STATEMENTS.insert(connection, batch.statement)
-        _ACCOUNTS.insert(connection, [rows.account_row(account) for account in batch.new_accounts])
-        _BALANCES.update(connection, [(a.number, a.posted, a.held, a.sequence) for a in batch.changed_accounts])
-        _OWNERS.insert(connection, [rows.owner_row(owner) for owner in batch.owners])
-        _HOLDS.insert(connection, [rows.hold_row(hold) for hold in batch.opened])
-        _HOLDS.delete(connection, [id_bytes(each) for each in batch.closed])
-        _BLOCKS.insert(connection, [rows.block_row(batch.block)])
+        steps = [
+            _EVENTS.insert([(e[0], id_bytes(e[1]), e[2], e[3], number) for e in batch.entries]),
+            _REFUSALS.insert([(r[0], id_bytes(r[1]), r[2], r[3], number) for r in batch.refusals]),
+            _STATEMENTS.insert(batch.statement),
+            _ACCOUNTS.insert([rows.account_row(account) for account in batch.new_accounts]),
+            _BALANCES.update([(a.number, a.posted, a.held, a.sequence) for a in batch.changed_accounts]),
+            _OWNERS.insert([rows.owner_row(owner) for owner in batch.owners]),
+            _HOLDS.insert([rows.hold_row(hold) for hold in batch.opened]),
+            _HOLDS.delete([id_bytes(each) for each in batch.closed]),
+            _BLOCKS.insert([rows.block_row(batch.block)]),
+        ]
+        run(connection, steps)
         failpoint_sync(failpoints.AFTER_INSERTS)
         _write_head(connection, batch.head, self.head.epoch)
 
@@ -217,8 +218,12 @@ def _write_head(connection: Connection, head: Head, epoch: int) -> None:
 
 
 def _find(connection: Connection, event_ids: Collection[str]) -> dict[str, Recorded]:
-    keys = [id_bytes(each) for each in set(event_ids)]
-    found = [_recorded(row) for table in _BY_ID.values() for row in table.select(connection, keys)]
+    if not event_ids:
+        return {}
+    where, parameters = _EVENTS_BY_ID.among(connection, [id_bytes(each) for each in set(event_ids)])
+    columns = ", ".join(_RECORDED)
+    query = f"SELECT {columns} FROM event WHERE {where} UNION ALL SELECT {columns} FROM refusal WHERE {where}"
+    found = [_recorded(row) for row in connection.exec_driver_sql(query, parameters * 2)]
     return {each.event_id: each for each in found}
 
 
