@@ -14,6 +14,7 @@ from horde.ledger.economy import Economy
 from horde.ledger.journal import Answer
 from horde.ledger.operations import Event
 from horde.ledger.service import LedgerService
+from horde.ledger.statistics_sql import sql_statistics
 from horde.ledger.store import LedgerStore
 from horde.ledger.store_memory import MemoryStore
 from horde.ledger.store_sql import sql_store
@@ -55,8 +56,8 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 @asynccontextmanager
 async def running(store: LedgerStore, clock: ManualClock, economy: Economy | None = None) -> AsyncIterator[Ledger]:
     economy = economy or Economy()
-    async with Writer(store, economy, clock) as writer:
-        yield Ledger(LedgerService(writer, store, economy, clock), writer, store, clock)
+    async with Writer(store, economy, clock) as writer, sql_statistics("sqlite://") as statistics:
+        yield Ledger(LedgerService(writer, store, economy, clock, statistics), writer, store, clock)
 
 
 @pytest.fixture

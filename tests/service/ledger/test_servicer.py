@@ -18,6 +18,7 @@ from horde.ledger.errors import EventConflict, InsufficientKudos, InvalidField
 from horde.ledger.permissions import METHODS
 from horde.ledger.service import LedgerService
 from horde.ledger.servicer import ledger_registration
+from horde.ledger.statistics_sql import sql_statistics
 from horde.ledger.store_sql import sql_store
 from horde.ledger.testing import WORKER, job_of, some_id
 from horde.ledger.writer import Writer
@@ -30,8 +31,12 @@ from horde.services.testing import Loopback, ManualClock, fields_of, loopback
 @pytest.fixture
 async def mesh(tmp_path: Path) -> AsyncIterator[Loopback]:
     clock, economy = ManualClock(), Economy()
-    async with sql_store(f"sqlite:///{tmp_path / 'l.db'}") as store, Writer(store, economy, clock) as writer:
-        service = LedgerService(writer, store, economy, clock)
+    async with (
+        sql_store(f"sqlite:///{tmp_path / 'l.db'}") as store,
+        sql_statistics(f"sqlite:///{tmp_path / 's.db'}") as statistics,
+        Writer(store, economy, clock) as writer,
+    ):
+        service = LedgerService(writer, store, economy, clock, statistics)
         async with loopback(
             [ledger_registration(service)],
             caller="scheduler",
@@ -166,8 +171,12 @@ async def test_without_the_key_nothing_can_be_called(mesh: Loopback, method: str
 
 async def test_the_feed_ends_politely_when_the_ledger_stops(tmp_path: Path) -> None:
     clock, economy = ManualClock(), Economy()
-    async with sql_store(f"sqlite:///{tmp_path / 'l.db'}") as store, Writer(store, economy, clock) as writer:
-        registration = ledger_registration(LedgerService(writer, store, economy, clock))
+    async with (
+        sql_store(f"sqlite:///{tmp_path / 'l.db'}") as store,
+        sql_statistics(f"sqlite:///{tmp_path / 's.db'}") as statistics,
+        Writer(store, economy, clock) as writer,
+    ):
+        registration = ledger_registration(LedgerService(writer, store, economy, clock, statistics))
         async with loopback([registration], caller="gateway", allow=AllowList(METHODS), farewell=writer.farewell) as it:
             stub: Any = LedgerServiceStub(it.channel)
             await stub.Apply(api.ApplyRequest(events=[award()]))

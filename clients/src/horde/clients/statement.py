@@ -89,8 +89,8 @@ def _earned(entry: Entry, account_id: str) -> bool:
 
 
 def _held(entry: Entry, account_id: str) -> int:
-    # What is held stands in one account of the ledger for all: whose part it was follows from where it came from, and at
-    # the end from what the requester was charged and got back.
+    # What is held stands in one account of the ledger for all: whose part it was follows from where it came from, and
+    # at the end from what the requester was charged and got back.
     if _earned(entry, account_id):
         return 0
     spent = _moved(entry, account_id, LedgerAccountKind.LEDGER_ACCOUNT_KIND_SPEND)

@@ -230,7 +230,7 @@ class Accounts:
         return account
 
     async def open_at_ledger(self) -> None:
-        """Tell the ledger of accounts that it was not told of, now and whenever there are new ones. Runs until cancelled."""
+        """Tell the ledger of accounts that it does not know, now and whenever there are new ones. Until cancelled."""
         self._unopened.set()
         while True:
             await self._unopened.wait()

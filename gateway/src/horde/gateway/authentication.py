@@ -1,7 +1,7 @@
 """Who is calling: from the `authorization` metadata to a principal, and whether it may, and how often.
 
-A verified key is believed for five seconds, which is also how long a revoked one may live on in another replica. What is
-remembered is a digest of the header, never the header.
+A verified key is believed for five seconds, which is also how long a revoked one may live on in another replica. What
+is remembered is a digest of the header, never the header.
 """
 
 from __future__ import annotations

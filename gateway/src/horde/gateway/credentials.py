@@ -55,7 +55,7 @@ Credential = ApiKeyCredential | AnonymousCredential
 
 
 def parse_authorization(values: Sequence[str | bytes]) -> Credential:
-    """Read the `authorization` metadata; raises CredentialsMissing, CredentialsMalformed, or ApiKeyUnknown for a typo."""
+    """Read the `authorization` metadata; raises CredentialsMissing or -Malformed, or ApiKeyUnknown for a typo."""
     if not values:
         raise CredentialsMissing
     value = values[0]

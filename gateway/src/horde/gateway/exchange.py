@@ -33,7 +33,7 @@ class Stream(Protocol):
 
 
 class Line(Generic[Said]):
-    """What is said over one opening of the stream. A new opening gets a new line; what was unsaid on the old one is lost."""
+    """What is said over one opening of the stream. A new opening gets a new line; what was unsaid is lost."""
 
     def __init__(self, limit: int) -> None:
         self.outbox: Outbox[Said] = Outbox(limit)

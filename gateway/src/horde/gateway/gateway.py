@@ -166,5 +166,5 @@ def database_url(settings: GatewaySettings) -> str:
     if settings.database_url:
         return settings.database_url
     folder: Path = settings.state_dir
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     return f"sqlite:///{folder / 'identity.sqlite'}"

@@ -1,8 +1,8 @@
 """Asking for images: check, price, place, and hand over to the scheduler, which alone decides what becomes of them.
 
 Nothing is kept here. A refusal leaves nothing behind, and a repeated request is the same request: its ids follow from
-who asks and from the request_id. What may have changed since the first time (the price table, an input that is gone) does
-not stop a repeat: what was accepted once is answered as it is now.
+who asks and from the request_id. What may have changed since the first time (the price table, an input that is gone)
+does not stop a repeat: what was accepted once is answered as it is now.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What the gateway asks of the ledger: events of accounts, balances, statements.
 
-A balance is needed for a weight and for a hint, never for a decision: the ledger itself refuses what cannot be paid. So a
-balance may be some seconds old, and nobody waits long for one.
+A balance is needed for a weight and for a hint, never for a decision: the ledger itself refuses what cannot be paid. So
+a balance may be some seconds old, and nobody waits long for one.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Balances:
         self._asked: dict[str, asyncio.Task[None]] = {}
 
     async def recent(self, account_id: str) -> ledger_pb2.Balance | None:
-        """The balance, as it was lately; None if it cannot be had at once. An old one is told while a new one is fetched."""
+        """The balance, as it was lately; None if it cannot be had soon. An old one is told while a new one comes."""
         known = self._known.get(account_id)
         if known is not None and self._clock.monotonic() - known[1] <= FRESH_SECONDS:
             return known[0]

@@ -1,8 +1,8 @@
 """How often somebody may call: the generic cell rate algorithm, one number per subject.
 
-A limit `10/60s` lets ten through at once and one more every six seconds. Subjects are accounts, anonymous identities and
-addresses; a call passes all of its limits or none. Memory is bounded: the subjects seen longest ago are forgotten, which
-at worst lets one through early.
+A limit `10/60s` lets ten through at once and one more every six seconds. Subjects are accounts, anonymous identities
+and addresses; a call passes all of its limits or none. Memory is bounded: the subjects seen longest ago are forgotten,
+which at worst lets one through early.
 """
 
 from __future__ import annotations
@@ -63,8 +63,9 @@ class Limiter:
         return len(self._theoretical)
 
     def admit(self, draws: Sequence[Draw], now: float) -> None:
-        """Let a call through, or raise RateLimited with how long to wait; a refused call uses nothing up. `now` is monotonic.
+        """Let a call through, or raise RateLimited with how long to wait; a refused call uses nothing up.
 
+        `now` is monotonic seconds.
         A weight above what fits at once is let through when nothing else was: it then takes its time afterwards.
         """
         updates = []
@@ -84,7 +85,7 @@ class Limiter:
 
 
 def address_bucket(peer: str) -> str:
-    """The network that a gRPC peer (`ipv4:192.0.2.7:50000`) is counted as: its /24, or its /56. Empty if it has none."""
+    """The network that a gRPC peer (`ipv4:192.0.2.7:50000`) is counted as: its /24, its /56, or the empty text."""
     kind, _, rest = peer.partition(":")
     host = rest.rpartition(":")[0].replace("%5B", "[").replace("%5D", "]").strip("[]")
     if kind not in ("ipv4", "ipv6"):

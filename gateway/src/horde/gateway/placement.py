@@ -49,8 +49,7 @@ class PlacementDecision:
 def decide_placement(facts: PlacementFacts) -> PlacementDecision:
     """The sharing table: what uses somebody's picture stays private, anonymous shares, and who asks to share does."""
     if facts.has_input:
-        notices = (PlacementNotice.NOT_SHARED_HAS_INPUT,) if facts.asked else ()
-        return PlacementDecision(Placement.PRIVATE, TAX_PRIVATE_MKUDOS, notices)
+        return PlacementDecision(Placement.PRIVATE, TAX_PRIVATE_MKUDOS, (PlacementNotice.NOT_SHARED_HAS_INPUT,))
     if facts.anonymous:
         return PlacementDecision(Placement.SHARED, TAX_SHARED_MKUDOS, (PlacementNotice.SHARED_ANONYMOUS,))
     if facts.asked:

@@ -1,8 +1,8 @@
 """Glimpses of unfinished images: from the worker's stream straight to who watches, inside the gateway.
 
-Never stored, never sent to the scheduler, and dropped before anything else. A worker is asked for previews of a lease only
-while somebody who may fetch the image watches it. A preview is believed only from the stream of the worker that the
-lease was lent to, by an assignment that went through this gateway: lease ids can be guessed.
+Never stored, never sent to the scheduler, and dropped before anything else. A worker is asked for previews of a lease
+only while somebody who may fetch the image watches it. A preview is believed only from the worker that the lease was
+lent to, by an assignment that went through this gateway: lease ids can be guessed.
 """
 
 from __future__ import annotations

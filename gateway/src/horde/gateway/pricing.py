@@ -94,7 +94,7 @@ def price_image(
 
 
 def effective_steps(image: ImageSpec, table: PriceTable = TABLE) -> Fraction:
-    """Steps as they are charged: twice for samplers of second order, times how far a source image is left; 1 at least."""
+    """Steps as they are charged: twice for second order, times how far a source image is left; 1 at least."""
     steps = Fraction(image.steps)
     if image.sampler in table.second_order_samplers:
         steps *= table.second_order_factor

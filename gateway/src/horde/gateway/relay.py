@@ -1,11 +1,11 @@
 """The volunteers' streams, and the one stream that carries them all to the scheduler.
 
-A worker's stream outlives an absence of the scheduler: it stays open, what the worker says meanwhile is dropped, and when
-the relay is back every session is stated anew under its number and each worker is asked to restate what it holds. Numbers
-are never used again in this process, and each process is another gateway to the scheduler.
+A worker's stream outlives an absence of the scheduler: it stays open, what the worker says meanwhile is dropped, and
+when the relay is back every session is stated anew under its number and each worker is asked to restate what it holds.
+Numbers are never used again in this process, and each process is another gateway to the scheduler.
 
-What waits is bounded everywhere: a worker that does not read is hung up, a scheduler that does not read holds the workers'
-readers back. Progress is the first to be dropped, for the next one says more.
+What waits is bounded everywhere: a worker that does not read is hung up, a scheduler that does not read holds the
+workers' readers back. Progress is the first to be dropped, for the next one says more.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class Session:
         self.session_id = ""
         self.outbox: Outbox[Hears] = Outbox(MAX_OUTBOX)
         self.restating = 0
-        """The epoch of the resync that the worker has not answered; until it does, what it says is covered by the answer."""
+        """The epoch of the resync that the worker has not answered; the answer will cover what it says before."""
 
     def say(self, message: Hears) -> None:
         """Tell the worker something; one who does not read is hung up."""
@@ -216,7 +216,7 @@ class Relay:
             self.dropped += 1
 
     def _put(self, message: Says) -> None:
-        """Say that a session began or ended. While the relay is away there is nothing to say: all is stated on its return."""
+        """Say that a session began or ended. While the relay is away there is no need: all is stated on its return."""
         if self._line is None:
             return
         try:

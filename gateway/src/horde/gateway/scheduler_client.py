@@ -21,7 +21,7 @@ T = TypeVar("T", bound=Message)
 MAX_ITEMS = 64
 """In one batch: the contract allows 256, but answers must stay far below the message limit of 4 MiB."""
 MAX_BATCH_BYTES = 1024 * 1024
-INFLIGHT = 4
+INFLIGHT = 2
 """Batches on their way at once, so that one that waits for the disk does not keep the next waiting."""
 
 Ref = scheduler_pb2.GenerationRef
@@ -48,6 +48,11 @@ class SchedulerClient:
             for batcher in (self._submissions, self._reads, self._cancels, self._estimates):
                 await stack.enter_async_context(batcher)
             yield self
+
+    @property
+    def waiting_submissions(self) -> int:
+        """How many wait for the batch before theirs."""
+        return len(self._submissions)
 
     async def submit(self, submission: scheduler_pb2.SubmitGeneration) -> Known:
         """Have a generation accepted; durable when it answers."""

@@ -12,15 +12,17 @@ from horde.gateway.authentication import Rates
 from horde.gateway.limits import Rate
 from horde.services.settings import ServiceSettings
 
+UNLIMITED = "none"
+
 
 def _rate(text: str) -> str:
-    if text:
+    if text != UNLIMITED:
         Rate.parse(text)
     return text
 
 
 RateText = Annotated[str, AfterValidator(_rate)]
-"""So many in so many seconds, as `10/60s`; empty: as many as they like."""
+"""So many in so many seconds, as `10/60s`; `none`: as many as they like."""
 
 
 class GatewaySettings(ServiceSettings):
@@ -41,7 +43,7 @@ class GatewaySettings(ServiceSettings):
     database_url: str = ""
     """`postgresql://…` or `sqlite:///FILE`; empty: a SQLite file in `state_dir`."""
     pepper_file: Path | None = None
-    """What digests of keys are made with, mode 0600, one pepper a line, the one in use first. Absent: made in `state_dir`."""
+    """What keys' digests are made with, mode 0600, one a line, the one in use first. Absent: made in `state_dir`."""
     operator_key_file: Path | None = None
     """The operator's API key, mode 0600; made at first start. Absent: `operator.key` in `state_dir`."""
     signing_key_file: Path | None = None
@@ -101,4 +103,4 @@ class GatewaySettings(ServiceSettings):
             "address_failures",
         )
         texts = {name: getattr(self, f"limit_{name}") for name in names}
-        return Rates(**{name: Rate.parse(text) for name, text in texts.items() if text})
+        return Rates(**{name: Rate.parse(text) for name, text in texts.items() if text != UNLIMITED})

@@ -1,7 +1,7 @@
 """Permission to move bytes at the second door: tickets for inputs and for finished images.
 
-A ticket is a signature, and a signature costs more than all else about an answer. So an image's ticket is kept, and given
-out again until half of its time is over.
+A ticket is a signature, and a signature costs more than all else about an answer. So an image's ticket is kept, and
+given out again until half of its time is over.
 """
 
 from __future__ import annotations

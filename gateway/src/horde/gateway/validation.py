@@ -1,8 +1,8 @@
 """Whether a request makes sense: every field of it, and all that is wrong with it at once.
 
-A violation names the field by its path in the request, as `spec.job.image.width`. Enum values that this version does not
-know and kinds of work that it does not know are refused, never guessed. Nothing is mended: what a requester sends is
-what is painted, or nothing is.
+A violation names the field by its path in the request, as `spec.job.image.width`. Enum values that this version does
+not know and kinds of work that it does not know are refused, never guessed. Nothing is mended: what a requester sends
+is what is painted, or nothing is.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Violations:
             self.add(field, "must be a UUID in lower case" if value else "is missing")
 
     def text(self, field: str, value: str, most: int, *, required: bool = False, one_line: bool = False) -> None:
-        """Text for people: bounded, without control characters (but for tabs and line ends where there may be lines)."""
+        """Text for people: bounded, without control characters (tabs and line ends may be where lines may be)."""
         if required and not value.strip():
             self.add(field, "is missing")
         elif len(value) > most:

@@ -199,7 +199,7 @@ class Watching:
             self._happened(event)
 
     def _wish(self, request: scheduler_pb2.FollowRequest) -> None:
-        """Tell the scheduler what is followed; while it is away nothing is lost, for all of it is told on its return."""
+        """Tell the scheduler what is followed. While it is away nothing is lost: all is told again on its return."""
         if self._line is not None:
             try:
                 self._line.outbox.put_nowait(request)
@@ -279,7 +279,7 @@ class Watching:
             self._wait(followed, event.wait)
 
     async def _verify(self, generation_id: str, followed: _Followed, error: ServiceError) -> None:
-        """An error names a generation, not who asked. It may be the late answer to somebody else: so ask as this one."""
+        """Ask as this requester: an error names a generation and not who asked, so it may answer somebody else."""
         followed.verifications += 1
         try:
             await self._scheduler.get(_ref(generation_id, followed.requester))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import sys
 
+from horde.ledger.leadership import in_charge
 from horde.ledger.permissions import METHODS
 from horde.ledger.service import LedgerService
 from horde.ledger.servicer import ledger_registration
 from horde.ledger.settings import LedgerSettings
+from horde.ledger.statistics import follow
+from horde.ledger.statistics_sql import sql_statistics
 from horde.ledger.store_sql import sql_store
 from horde.ledger.writer import Writer
 from horde.services import failpoints, lifecycle
@@ -20,25 +23,29 @@ from horde.services.telemetry import configure_logs, telemetry
 
 
 async def run(settings: LedgerSettings) -> None:
-    """Serve until told to stop, or until another writer takes over."""
-    economy, clock = settings.economy(), SystemClock()
+    """Lead when it is our turn, and serve until told to stop or until another writer takes over."""
+    economy, clock, url = settings.economy(), SystemClock(), settings.url()
     with telemetry(service="ledger", endpoint=settings.telemetry_endpoint):
         async with (
-            sql_store(settings.url()) as store,
+            in_charge(url, clock),
+            sql_store(url) as store,
+            sql_statistics(settings.statistics()) as statistics,
             Writer(store, economy, clock, settings.max_batch) as writer,
             serving(
                 settings.listener(),
-                [ledger_registration(LedgerService(writer, store, economy, clock))],
+                [ledger_registration(LedgerService(writer, store, economy, clock, statistics))],
                 name="ledger",
                 allow=AllowList(METHODS),
                 identity=settings.identity(),
                 reflection=settings.reflection,
                 farewell=writer.farewell,
             ),
+            asyncio.TaskGroup() as tasks,
         ):
-            waits = {asyncio.create_task(lifecycle.until_signalled()), asyncio.create_task(writer.replaced.wait())}
-            _, late = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            for each in late:
+            adding = tasks.create_task(follow(store, writer, statistics, clock))
+            ends = [tasks.create_task(lifecycle.until_signalled()), tasks.create_task(writer.replaced.wait())]
+            await asyncio.wait([adding, *ends], return_when=asyncio.FIRST_COMPLETED)
+            for each in (adding, *ends):
                 each.cancel()
 
 

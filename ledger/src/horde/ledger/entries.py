@@ -135,6 +135,8 @@ def parts_of_json(parts: Json) -> PriceParts:
         surcharges=tuple((reason, amount) for reason, amount in parts["surcharges"]),
         tax_mkudos=parts["tax"],
         total_mkudos=parts["total"],
+        base_mkudos=parts["base"],
+        multipliers=tuple((reason, permille) for reason, permille in parts["multipliers"]),
     )
 
 
@@ -197,6 +199,7 @@ def parse(text: str) -> Json:
 _FIELDS: Final[Mapping[str, str]] = {
     "account": "account_id",
     "amount": "amount_mkudos",
+    "base": "base_mkudos",
     "anonymous": "payer.anonymous_digest",
     "by": "awarded_by",
     "corrected": "corrected_event_id",

@@ -44,6 +44,14 @@ class JobEnding(IntEnum):
     CENSORED = 5
 
 
+class MultiplierReason(IntEnum):
+    """What a multiplier is for; the numbers are the contract's."""
+
+    POST_PROCESSOR = 1
+    CONTROL = 2
+    SOURCE_IMAGE = 3
+
+
 class SurchargeReason(IntEnum):
     """What a surcharge is for; the numbers are the contract's."""
 
@@ -74,17 +82,25 @@ class PriceParts:
     """Reason (`SurchargeReason`) and amount of each."""
     tax_mkudos: int
     total_mkudos: int
+    base_mkudos: int = 0
+    """Before the multipliers; 0: not told."""
+    multipliers: tuple[tuple[int, int], ...] = ()
+    """Reason (`MultiplierReason`) and thousandths of each."""
 
     @property
     def surcharge_mkudos(self) -> int:
         return sum(amount for _, amount in self.surcharges)
 
     def canonical(self) -> str:
-        surcharges = ",".join(f"[{reason},{amount}]" for reason, amount in self.surcharges) if self.surcharges else ""
         return (
-            f'{{"price":{self.price_mkudos},"surcharges":[{surcharges}],"table":{quoted(self.table_version)},'
+            f'{{"base":{self.base_mkudos},"multipliers":[{_pairs(self.multipliers)}],"price":{self.price_mkudos},'
+            f'"surcharges":[{_pairs(self.surcharges)}],"table":{quoted(self.table_version)},'
             f'"tax":{self.tax_mkudos},"total":{self.total_mkudos}}}'
         )
+
+
+def _pairs(pairs: tuple[tuple[int, int], ...]) -> str:
+    return ",".join([f"[{one},{other}]" for one, other in pairs]) if pairs else ""
 
 
 @dataclass(frozen=True, slots=True)

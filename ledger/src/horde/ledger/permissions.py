@@ -33,6 +33,7 @@ METHODS: Final[Mapping[str, AbstractSet[str]]] = {
     f"/{SERVICE}/GetEntries": {SCHEDULER, GATEWAY, OPERATOR},
     f"/{SERVICE}/FollowEntries": {GATEWAY, OPERATOR},
     f"/{SERVICE}/Audit": {GATEWAY, OPERATOR},
+    f"/{SERVICE}/GetStatistics": {GATEWAY, OPERATOR},
     f"/{SERVICE}/ProveEntry": {GATEWAY, OPERATOR},
 }
 """Caller by method."""

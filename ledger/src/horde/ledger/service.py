@@ -16,6 +16,7 @@ from horde.ledger.identifiers import is_uuid
 from horde.ledger.journal import Answer
 from horde.ledger.operations import Event
 from horde.ledger.permissions import check_caller
+from horde.ledger.statistics import Statistics, StatisticsStore
 from horde.ledger.store import BalanceRow, LedgerStore, Recorded
 from horde.ledger.writer import Writer
 from horde.services.clock import Clock
@@ -28,6 +29,9 @@ DEFAULT_PAGE: Final = 50
 FEED_PAGE: Final = 500
 """Entries in one message of the feed."""
 MAX_FOLLOWERS: Final = 64
+MAX_LEADERS: Final = 100
+DEFAULT_LEADERS: Final = 10
+MAX_MODELS: Final = 100
 READ_YOUR_WRITES_WAIT_S: Final = 2.0
 """How long a read waits for a sequence that is not there yet."""
 
@@ -63,7 +67,10 @@ class Proof(NamedTuple):
 class LedgerService:
     """The use cases. Knows neither gRPC nor SQL."""
 
-    def __init__(self, writer: Writer, store: LedgerStore, economy: Economy, clock: Clock) -> None:
+    def __init__(
+        self, writer: Writer, store: LedgerStore, economy: Economy, clock: Clock, statistics: StatisticsStore
+    ) -> None:
+        self._statistics = statistics
         self._writer = writer
         self._store = store
         self._economy = economy
@@ -157,6 +164,12 @@ class LedgerService:
     async def audit(self, from_block: int) -> audit.Report:
         """Recompute everything that is stored."""
         return await self._store.audit(lambda rows: audit.audit(rows, from_block))
+
+    async def statistics(self, leaders: int) -> Statistics:
+        """Totals, leaders and sums by model, as far as the statistics are."""
+        if not 0 <= leaders <= MAX_LEADERS:
+            raise InvalidField(violations=[FieldViolation("leaders", f"must be 0 to {MAX_LEADERS}")])
+        return await self._statistics.read(leaders or DEFAULT_LEADERS, MAX_MODELS)
 
     async def prove(self, event_id: str) -> Proof:
         """The path from an entry to its block."""

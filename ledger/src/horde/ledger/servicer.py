@@ -46,6 +46,9 @@ class LedgerServicer(grpc_api.LedgerServiceServicer):
     async def Audit(self, request: api.AuditRequest, context: Any) -> api.AuditResponse:
         return wire.report_message(await self._service.audit(request.from_block))
 
+    async def GetStatistics(self, request: api.GetStatisticsRequest, context: Any) -> api.GetStatisticsResponse:
+        return wire.statistics_message(await self._service.statistics(request.leaders))
+
     async def ProveEntry(self, request: api.ProveEntryRequest, context: Any) -> api.ProveEntryResponse:
         return wire.proof_message(await self._service.prove(request.event_id))
 

@@ -24,6 +24,8 @@ class LedgerSettings(ServiceSettings):
     """Where SQLite's file stands, if `database_url` is empty."""
     database_url: str = ""
     """`postgresql://...` or `sqlite:///FILE`; empty: SQLite in `state_dir`."""
+    statistics_url: str = ""
+    """Where statistics are kept; empty: beside the ledger, in a file of their own or in tables of their own."""
     max_batch: int = Field(default=256, ge=1, le=256)
     """Events in one commit at most."""
     floor_allowance_per_day_mkudos: int = Field(default=_DEFAULT.floor_allowance_per_day_mkudos, ge=0)
@@ -41,6 +43,13 @@ class LedgerSettings(ServiceSettings):
             return self.database_url
         self.state_dir.mkdir(parents=True, exist_ok=True)
         return f"sqlite:///{self.state_dir / 'ledger.db'}"
+
+    def statistics(self) -> str:
+        """The database of the statistics."""
+        if self.statistics_url or self.database_url.startswith("postgresql"):
+            return self.statistics_url or self.database_url
+        self.state_dir.mkdir(parents=True, exist_ok=True)
+        return f"sqlite:///{self.state_dir / 'statistics.db'}"
 
     def economy(self) -> Economy:
         """The economy, with what was set here."""

@@ -71,7 +71,7 @@ class ThrowawayPostgres:
                 stderr=log,
             )
         ends = time.monotonic() + START_TIMEOUT_S
-        asking = [self._binaries / "pg_isready", "-q", "-h", self.socket]
+        asking = [str(self._binaries / "pg_isready"), "-q", "-h", self.socket]
         while subprocess.run(asking, check=False, env=self._environment).returncode:
             if self._server.poll() is not None or time.monotonic() > ends:
                 raise RuntimeError((self._home / "log").read_text()[-2000:])
@@ -97,7 +97,7 @@ class ThrowawayPostgres:
         """Make an empty database and say its address."""
         name = f"db_{uuid.uuid4().hex[:12]}"
         with psycopg.connect(self._admin(), autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"')  # type: ignore[call-overload]
+            connection.execute(f'CREATE DATABASE "{name}"')
         return f"postgresql://postgres@/{name}?host={self.socket}"
 
     def _admin(self) -> str:
@@ -105,7 +105,7 @@ class ThrowawayPostgres:
 
 
 @contextmanager
-def throwaway_postgres(options: Mapping[str, str] = FAST, folder: str = "/tmp") -> Iterator[ThrowawayPostgres]:  # noqa: S108
+def throwaway_postgres(options: Mapping[str, str] = FAST, folder: str = "/tmp") -> Iterator[ThrowawayPostgres]:
     """A server for as long as the block. The path of a socket must be short, so `folder` should be, too."""
     with tempfile.TemporaryDirectory(prefix="pg-", dir=folder) as name:
         home = Path(name)

@@ -18,6 +18,7 @@ from horde.ledger.operations import (
     Gift,
     HoldAsked,
     JobEnding,
+    MultiplierReason,
     OpenAccount,
     PlaceHolds,
     Release,
@@ -35,6 +36,7 @@ MAX_AMOUNT_MKUDOS: Final = 10**12
 MAX_TEXT: Final = 500
 MAX_MODEL: Final = 200
 MAX_SURCHARGES: Final = 8
+MAX_MULTIPLIERS: Final = 8
 MAX_STRIKES: Final = 1000
 SETTLED: Final = frozenset({JobEnding.DONE, JobEnding.CANCELLED, JobEnding.CENSORED})
 RELEASED: Final = frozenset({JobEnding.CANCELLED, JobEnding.FAULTED, JobEnding.EXPIRED})
@@ -125,6 +127,12 @@ def _hold(wrong: _Violations, where: str, hold: HoldAsked) -> None:
     wrong.amount(where + ".parts.tax_mkudos", parts.tax_mkudos, least=0)
     if len(parts.surcharges) > MAX_SURCHARGES:
         wrong.add(where + ".parts.surcharges", f"must be at most {MAX_SURCHARGES}")
+    wrong.amount(where + ".parts.base_mkudos", parts.base_mkudos, least=0)
+    if len(parts.multipliers) > MAX_MULTIPLIERS:
+        wrong.add(where + ".parts.multipliers", f"must be at most {MAX_MULTIPLIERS}")
+    for place, (reason, amount) in enumerate(parts.multipliers):
+        if reason not in _MULTIPLIERS or amount <= 0:
+            wrong.add(f"{where}.parts.multipliers[{place}]", "must have a known reason, and be above 0")
     for place, (reason, amount) in enumerate(parts.surcharges):
         wrong.amount(f"{where}.parts.surcharges[{place}].amount_mkudos", amount, least=0)
         if reason not in _SURCHARGES:
@@ -161,6 +169,7 @@ def _gift(wrong: _Violations, asked: Gift) -> None:
 
 
 _SURCHARGES: Final = frozenset(SurchargeReason)
+_MULTIPLIERS: Final = frozenset(MultiplierReason)
 
 
 class _Violations:

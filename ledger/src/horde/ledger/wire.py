@@ -19,6 +19,7 @@ from horde.ledger.errors import InvalidField
 from horde.ledger.identifiers import transfer_id
 from horde.ledger.journal import Answer
 from horde.ledger.service import Balance, BalancesRead, Proof
+from horde.ledger.statistics import Statistics
 from horde.services.errors import FieldViolation, ServiceError
 from horde.services.status import to_status
 
@@ -40,7 +41,23 @@ def _place_holds(m: api.PlaceHolds) -> ops.PlaceHolds:
 def parts_of_message(m: job.PriceParts) -> ops.PriceParts:
     """Read a price."""
     surcharges = tuple((each.reason, each.amount_mkudos) for each in m.surcharges) if m.surcharges else ()
-    return ops.PriceParts(m.table_version, m.price_mkudos, surcharges, m.tax_mkudos, m.total_mkudos)
+    multipliers = tuple((each.reason, each.permille) for each in m.multipliers) if m.multipliers else ()
+    return ops.PriceParts(
+        m.table_version, m.price_mkudos, surcharges, m.tax_mkudos, m.total_mkudos, m.base_mkudos, multipliers
+    )
+
+
+def parts_message(parts: ops.PriceParts) -> job.PriceParts:
+    """Say a price."""
+    return job.PriceParts(
+        table_version=parts.table_version,
+        price_mkudos=parts.price_mkudos,
+        surcharges=[job.Surcharge(reason=why, amount_mkudos=amount) for why, amount in parts.surcharges],  # type: ignore[arg-type]
+        tax_mkudos=parts.tax_mkudos,
+        total_mkudos=parts.total_mkudos,
+        base_mkudos=parts.base_mkudos,
+        multipliers=[job.PriceMultiplier(reason=why, permille=p) for why, p in parts.multipliers],  # type: ignore[arg-type]
+    )
 
 
 def _settle(m: api.Settle) -> ops.Settle:
@@ -143,6 +160,12 @@ def settlement_message(event_id: str, s: Settlement) -> pb.Settlement:
         from_censor_subsidy_mkudos=s.from_censor_subsidy,
         escrow_reason=s.escrow_reason,  # type: ignore[arg-type]
         charged_mkudos=s.charged,
+        from_subsidy_mkudos=s.subsidised,
+        payer_account_id=s.payer_id,
+        worker_id=s.worker_id,
+        model=s.model,
+        ending=s.ending,  # type: ignore[arg-type]
+        quoted=parts_message(s.parts),
     )
 
 
@@ -160,6 +183,21 @@ def _balance(balance: Balance, sequence: int) -> pb.Balance:
         floor_mkudos=balance.floor,
         available_mkudos=balance.available,
         sequence=sequence,
+    )
+
+
+def statistics_message(read: Statistics) -> api.GetStatisticsResponse:
+    """Say statistics."""
+    totals = read.totals
+    return api.GetStatisticsResponse(
+        sequence=read.sequence,
+        jobs_settled=totals["jobs_settled"],
+        jobs_released=totals["jobs_released"],
+        minted_mkudos=totals["minted"],
+        burned_mkudos=totals["burned"],
+        subsidised_mkudos=totals["subsidised"],
+        leaders=[api.OwnerTotal(account_id=name, jobs=jobs, earned_mkudos=sum_) for name, jobs, sum_ in read.leaders],
+        models=[api.ModelTotal(model=name, jobs=jobs, earned_mkudos=sum_) for name, jobs, sum_ in read.models],
     )
 
 

@@ -1,8 +1,8 @@
 """A bucket in a folder: one file for each object, made whole under another name and then linked into place.
 
 The first part of a key is a folder, the others make up the file's name, joined by `!`. Metadata stands behind the bytes
-in the same file (JSON, its length, a mark), so that one file is all there is to make durable; an object without
-metadata is its bytes and nothing else, which is what the shared bucket holds. Writes are grouped: what has queued up
+in the same file (see tails.py), so that one file is all there is to make durable; a *plain* bucket, which is what the
+shared one is, has no metadata and its files are the bytes and nothing else. Writes are grouped: what has queued up
 while the disk was busy is written, synchronised and linked together, in a thread. Several processes may share the
 folder.
 """
@@ -12,10 +12,8 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import heapq
-import json
 import os
 import secrets
-import struct
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -29,6 +27,7 @@ from horde.services.batching import Batcher
 from horde.services.errors import ServiceError
 from horde.storage_router.buckets import MAX_PAGE, Entry, Head, StoredObject
 from horde.storage_router.errors import LinksUnsupported, StoreUnavailable
+from horde.storage_router.tails import MAX_TAIL, Tail, find_tail, make_tail
 
 MAX_GROUP = 64
 """Writes that are made durable together."""
@@ -37,8 +36,6 @@ READERS = 4
 LEFTOVER_SECONDS = 3_600
 """A file that a crash left unfinished is removed at a start after this long."""
 
-_TAIL = struct.Struct(">I8s")
-_MARK = b"\x00HMmeta1"
 _PARTIAL = ".partial"
 _SYNC_FILE_RANGE_WRITE = 2
 _LIBC = ctypes.CDLL(None)
@@ -55,25 +52,37 @@ class _Put:
 
 
 @dataclass(frozen=True, slots=True)
+class _Copy:
+    source: str
+    path: str
+    metadata: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class _Delete:
     path: str
 
 
 @dataclass(frozen=True, slots=True)
 class _Fresh:
-    """A file that has no name yet but one of its own."""
+    """A file that waits for its name; `temporary` if the one it has is to go."""
 
     handle: int
     path: str
+    temporary: bool = True
+
+
+_Write = _Put | _Copy | _Delete
 
 
 class DirectoryBucket:
     """Use as an async context: leaving it waits for the writes that are under way."""
 
-    def __init__(self, root: Path, now: Callable[[], datetime]) -> None:
+    def __init__(self, root: Path, now: Callable[[], datetime], *, plain: bool = False) -> None:
         self._root = root
+        self._plain = plain
         self._now = now
-        self._batcher: Batcher[_Put | _Delete, bool] = Batcher(self._write, max_items=MAX_GROUP, max_inflight=2)
+        self._batcher: Batcher[_Write, bool | None] = Batcher(self._write, max_items=MAX_GROUP, max_inflight=2)
         self._threads = ThreadPoolExecutor(READERS + 2, thread_name_prefix="bucket")
 
     async def __aenter__(self) -> Self:
@@ -90,7 +99,19 @@ class DirectoryBucket:
     async def put(
         self, key: str, data: bytes, *, metadata: Mapping[str, str] | None = None, media_type: str = ""
     ) -> bool:
-        return await self._batcher.submit(_Put(self._path(key), data, _tail(data, metadata or {})))
+        if metadata and self._plain:
+            raise ValueError("a plain bucket has no metadata")
+        tail = b"" if self._plain else make_tail(len(data), metadata or {})
+        return await self._batcher.submit(_Put(self._path(key), data, tail)) is True
+
+    async def copy(
+        self, source: str, key: str, data: bytes, *, metadata: Mapping[str, str], media_type: str = ""
+    ) -> bool | None:
+        # A second name for the same file, which gets a second tail. No file is made and none is deleted: where many
+        # are deleted, some file systems take long to make the next.
+        if self._plain:
+            raise ValueError("a plain bucket has no metadata")
+        return await self._batcher.submit(_Copy(self._path(source), self._path(key), metadata))
 
     async def delete(self, key: str) -> None:
         path = self._path(key)
@@ -100,7 +121,7 @@ class DirectoryBucket:
     async def head(self, key: str) -> Head | None:
         # Not in a thread: a look at one directory entry costs less than the way there and back.
         try:
-            return _read(self._path(key), 0, 0)[0]
+            return self._read(self._path(key), 0, 0)[0]
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -129,11 +150,27 @@ class DirectoryBucket:
     async def _in_thread(self, key: str, offset: int, length: int | None) -> tuple[Head, bytes] | None:
         path = self._path(key)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, _read, path, offset, length)
+            return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, path, offset, length)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise _unavailable(error) from error
+
+    def _read(self, path: str, offset: int, length: int | None) -> tuple[Head, bytes]:
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            facts = os.fstat(handle)
+            tail = Tail(facts.st_size, {}) if self._plain else find_tail(_end_of(handle, facts.st_size))
+            if tail is None:
+                raise OSError(f"{path} is damaged")
+            size = tail.size_bytes
+            wanted = max(0, min(size - offset, size if length is None else length))
+            data = os.pread(handle, wanted, offset) if wanted else b""
+            if len(data) != wanted:
+                raise OSError(f"{path} has {len(data)} bytes where {wanted} should be")
+            return Head(size, tail.metadata, _moment(facts)), data
+        finally:
+            os.close(handle)
 
     def _prepare(self) -> None:
         partial = self._root / _PARTIAL
@@ -157,11 +194,11 @@ class DirectoryBucket:
                 continue
         return entries
 
-    async def _write(self, group: Sequence[_Put | _Delete]) -> Sequence[bool | Exception]:
+    async def _write(self, group: Sequence[_Write]) -> Sequence[bool | Exception | None]:
         moment = self._now().timestamp()
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._write_group, group, moment)
 
-    def _write_group(self, group: Sequence[_Put | _Delete], moment: float) -> Sequence[bool | Exception]:
+    def _write_group(self, group: Sequence[_Write], moment: float) -> Sequence[bool | Exception | None]:
         """Bytes first and durable, then names, then the folders that hold the names."""
         begun = [_attempt(self._begin, item, moment) for item in group]
         fresh = [each for each in begun if isinstance(each, _Fresh)]
@@ -170,21 +207,24 @@ class DirectoryBucket:
                 if isinstance(each, _Fresh) and isinstance(failed := _attempt(os.fsync, each.handle), ServiceError):
                     begun[index] = failed
             results = [
-                each if isinstance(each, ServiceError) else _attempt(_finish, each, item.path)
+                each if isinstance(each, ServiceError) else _attempt(_finish, each, item)
                 for each, item in zip(begun, group, strict=True)
             ]
         finally:
             for each in fresh:
                 os.close(each.handle)
-                Path(each.path).unlink()
+                if each.temporary:
+                    Path(each.path).unlink()
         for folder in {item.path.rpartition("/")[0] for item in group}:
             if isinstance(failed := _attempt(_synchronise, folder), ServiceError):
                 return [failed] * len(group)
         return results
 
-    def _begin(self, item: _Put | _Delete, moment: float) -> _Fresh | None:
+    def _begin(self, item: _Write, moment: float) -> _Fresh | None:
         if isinstance(item, _Delete):
             return None
+        if isinstance(item, _Copy):
+            return _append(item)
         path = f"{self._root}/{_PARTIAL}/{secrets.token_hex(12)}"
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
@@ -210,12 +250,33 @@ def _attempt(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | Ser
         return _unavailable(error)
 
 
-def _finish(fresh: _Fresh | None, path: str) -> bool:
-    """Give a new file its name, or take a name away. False if there was an object of this name already."""
-    if fresh is not None:
-        return _link(fresh.path, path)
-    Path(path).unlink(missing_ok=True)
-    return True
+def _append(copy: _Copy) -> _Fresh | None:
+    """Write new metadata behind the old. The old is there still, until all of the new is."""
+    try:
+        handle = os.open(copy.source, os.O_RDWR | os.O_APPEND)
+    except FileNotFoundError:
+        return None
+    try:
+        found = find_tail(_end_of(handle, os.fstat(handle).st_size))
+        if found is None:
+            raise OSError(f"{copy.source} is damaged")
+        # What the source says stays true of it.
+        metadata = {**found.metadata, **copy.metadata}
+        # Where the name is taken it is not given again, and may be this file's: then its metadata stands.
+        if metadata != found.metadata and not os.access(copy.path, os.F_OK):
+            os.write(handle, make_tail(found.size_bytes, metadata))
+    except OSError:
+        os.close(handle)
+        raise
+    return _Fresh(handle, copy.source, temporary=False)
+
+
+def _finish(fresh: _Fresh | None, item: _Write) -> bool | None:
+    """Give a file its name, or take a name away. False if an object has the name, None if there is nothing to name."""
+    if isinstance(item, _Delete):
+        Path(item.path).unlink(missing_ok=True)
+        return True
+    return None if fresh is None else _link(fresh.path, item.path)
 
 
 def _link(fresh: str, path: str) -> bool:
@@ -242,30 +303,10 @@ def _synchronise(folder: str) -> None:
         os.close(handle)
 
 
-def _tail(data: bytes, metadata: Mapping[str, str]) -> bytes:
-    if not metadata and not data.endswith(_MARK):
-        return b""
-    text = json.dumps(dict(metadata), separators=(",", ":")).encode()
-    return text + _TAIL.pack(len(text), _MARK)
-
-
-def _read(path: str, offset: int, length: int | None) -> tuple[Head, bytes]:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        facts = os.fstat(handle)
-        size, metadata = facts.st_size, {}
-        tail = os.pread(handle, _TAIL.size, max(0, size - _TAIL.size))
-        if tail.endswith(_MARK) and len(tail) == _TAIL.size:
-            text = _TAIL.unpack(tail)[0]
-            size -= _TAIL.size + text
-            metadata = json.loads(os.pread(handle, text, size))
-        wanted = max(0, min(size - offset, size if length is None else length))
-        data = os.pread(handle, wanted, offset) if wanted else b""
-        if len(data) != wanted:
-            raise OSError(f"{wanted} bytes wanted, {len(data)} read")
-        return Head(size, metadata, _moment(facts)), data
-    finally:
-        os.close(handle)
+def _end_of(handle: int, size: int) -> bytes:
+    """The last bytes of a file, enough for its tail."""
+    start = max(0, size - MAX_TAIL)
+    return os.pread(handle, size - start, start)
 
 
 def _moment(facts: os.stat_result) -> datetime:

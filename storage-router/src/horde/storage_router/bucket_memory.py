@@ -24,6 +24,14 @@ class MemoryBucket:
         self._objects[key] = StoredObject(Head(len(data), dict(metadata or {}), self._now()), bytes(data))
         return True
 
+    async def copy(
+        self, source: str, key: str, data: bytes, *, metadata: Mapping[str, str], media_type: str = ""
+    ) -> bool | None:
+        there = self._objects.get(source)
+        if there is None:
+            return None
+        return await self.put(key, there.data, metadata={**there.head.metadata, **metadata})
+
     async def head(self, key: str) -> Head | None:
         found = self._objects.get(key)
         return None if found is None else found.head

@@ -81,6 +81,15 @@ class S3Bucket:
 
         return await self._call(put)
 
+    async def copy(
+        self, source: str, key: str, data: bytes, *, metadata: Mapping[str, str], media_type: str = ""
+    ) -> bool | None:
+        # Not a copy on the server: those that make one only if there is no object are rare.
+        there = await self.head(source)
+        if there is None:
+            return None
+        return await self.put(key, data, metadata={**there.metadata, **metadata}, media_type=media_type)
+
     async def head(self, key: str) -> Head | None:
         def head() -> Head:
             found = self._client.stat_object(self._bucket, key)

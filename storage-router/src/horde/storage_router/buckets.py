@@ -1,7 +1,8 @@
 """The port for bytes: what a bucket must be able to do. Three adapters are held to one conformance suite.
 
-Objects never change: they are made whole, once, and deleted. There is no copy and no move. Whoever moves an object has
-to read it anyway, to see that its digest still holds, and a second write is what makes the step repeatable.
+Objects never change: they are made whole, once, and deleted. There is no move: a copy and then a deletion can be
+repeated from any point. Whoever copies has read the object, to see that its digest still holds, and hands the bytes on;
+a store that can do without them does.
 """
 
 from __future__ import annotations
@@ -65,6 +66,15 @@ class Bucket(ObjectReader, Protocol):
         """Make an object if there is none. Whole or not at all, with its metadata, durable when this returns.
 
         True if it was made, False if there was one; of several at once exactly one gets True.
+        """
+
+    async def copy(
+        self, source: str, key: str, data: bytes, *, metadata: Mapping[str, str], media_type: str = ""
+    ) -> bool | None:
+        """Make an object of what is stored at `source`, whose bytes are `data`, with more metadata. Otherwise as `put`.
+
+        None if there is nothing at `source`; but a store may make the object all the same. The source may get the
+        metadata, too.
         """
 
     async def delete(self, key: str) -> None:

@@ -94,7 +94,10 @@ class Commits:
             raise ObjectNotFound("What is in quarantine is damaged.")
         if order.placement is Placement.SHARED:
             return await self._shared.place(Publication(order, record.content, record.placement), data)
-        return await self._private.place(order, record.content, data)
+        placed = await self._private.place(order, record.content, data)
+        if placed is None:
+            raise ObjectNotFound
+        return placed
 
     async def _discard(self, order: DiscardOrder) -> None:
         await self._quarantine.discard(order.job_id, order.lease_id)

@@ -52,13 +52,24 @@ def decode(kind: str, width: int, height: int, data: bytes) -> str:
     return ""
 
 
+def warm_up() -> None:
+    """Load every file that decoding needs, while files can still be opened."""
+    from PIL import Image
+
+    for kind in ("PNG", "JPEG", "WEBP"):
+        out = io.BytesIO()
+        Image.new("RGB", (8, 8)).save(out, kind)
+        assert decode(kind, 8, 8, out.getvalue()) == ""
+
+
 def main() -> None:
     """Serve until standard input ends."""
-    from PIL import Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin  # noqa: F401
+    from PIL import Image, ImageFile
 
     max_pixels, memory_bytes = int(sys.argv[1]), int(sys.argv[2])
     Image.MAX_IMAGE_PIXELS = max_pixels
     ImageFile.LOAD_TRUNCATED_IMAGES = False
+    warm_up()
     bound(memory_bytes)
     source, sink = sys.stdin.buffer, sys.stdout.fileno()
     while head := source.read(HEAD.size):

@@ -15,20 +15,22 @@ from horde.storage_router.records import Content, PrivateImage, digest_requester
 
 
 class PrivateImages:
-    """Holds the private bucket; knows only the folder `images/`."""
+    """Holds the private bucket; knows only the folder `images/`, and takes from quarantine."""
 
     def __init__(self, bucket: Bucket, now: Callable[[], datetime]) -> None:
         self._bucket = bucket
         self._now = now
 
-    async def place(self, order: CommitOrder, content: Content, data: bytes) -> Committed:
-        """Put an image in place, or find it there."""
+    async def place(self, order: CommitOrder, content: Content, data: bytes) -> Committed | None:
+        """Put what is in quarantine in place, or find it there. None if it is in neither."""
         expires_at = (self._now() + order.keep_for).replace(microsecond=0)
         image = PrivateImage(content, order.job_id, digest_requester(order.requester), expires_at)
         key = keys.private_image(order.object_name)
-        if await self._bucket.put(key, data, metadata=image.to_metadata(), media_type=content.format.media_type):
-            return _committed(image)
-        return await self.find(order) or await self.place(order, content, data)
+        source = keys.quarantined(order.job_id, order.lease_id)
+        copied = await self._bucket.copy(
+            source, key, data, metadata=image.to_metadata(), media_type=content.format.media_type
+        )
+        return _committed(image) if copied else await self.find(order)
 
     async def find(self, order: CommitOrder) -> Committed | None:
         """The image of this order if it is in place. Raises ContentConflict if another is."""

@@ -82,7 +82,7 @@ async def open_buckets(settings: StorageRouterSettings, clock: Clock) -> AsyncIt
             root = settings.state_dir
             yield Buckets(
                 await stack.enter_async_context(DirectoryBucket(root / "private", clock.now)),
-                await stack.enter_async_context(DirectoryBucket(root / "shared", clock.now)),
+                await stack.enter_async_context(DirectoryBucket(root / "shared", clock.now, plain=True)),
             )
             return
         assert settings.private_secret_file is not None

@@ -34,6 +34,8 @@ class WorkerPlan:
     name: str
     painter: str = "diffusers"
     settings: Mapping[str, str] = field(default_factory=dict)
+    program: tuple[str, ...] = ("-m", Role.WORKER.module)
+    """What Python runs."""
 
 
 class LocalMesh:
@@ -56,7 +58,7 @@ class LocalMesh:
         told = self.layout.settings(role)
         told |= {f"{role.prefix}{name}": value for name, value in self._extra.get(role, {}).items()}
         told |= {f"{role.prefix}{name}": value for name, value in (settings or {}).items()}
-        return await self._start(role.value, role, told)
+        return await self._start(role.value, ("-m", role.module), told)
 
     async def start_worker(self, plan: WorkerPlan) -> Process:
         """Start a worker; the account that it belongs to is opened at first."""
@@ -64,17 +66,17 @@ class LocalMesh:
         self._plans[plan.name] = plan
         told = {"NAME": plan.name, "PAINTER": plan.painter, **self._extra.get(Role.WORKER, {}), **plan.settings}
         prefixed = {f"{Role.WORKER.prefix}{name}": value for name, value in told.items()}
-        return await self._start(plan.name, Role.WORKER, self.layout.settings(Role.WORKER) | prefixed)
+        return await self._start(plan.name, plan.program, self.layout.settings(Role.WORKER) | prefixed)
 
     async def restart_worker(self, name: str) -> Process:
         """Start a worker again that has ended."""
         return await self.start_worker(self._plans[name])
 
-    async def _start(self, name: str, role: Role, told: Mapping[str, str]) -> Process:
+    async def _start(self, name: str, program: tuple[str, ...], told: Mapping[str, str]) -> Process:
         running = self.processes.get(name)
         if running is not None and running.status is None:
             raise RuntimeError(f"{name} runs already")
-        started = await Process.start(name, ["-m", role.module], local_environment(environment(), told), self._sink)
+        started = await Process.start(name, program, local_environment(environment(), told), self._sink)
         self.processes[name] = started
         return started
 

@@ -95,6 +95,8 @@ class Layout:
             told["PUBLIC_KEYS_DIR"] = str(self.public_keys)
         if role in (Role.GATEWAY, Role.SCHEDULER):
             told |= {"LEDGER": self.address(Role.LEDGER), "STORAGE_ROUTER": self.address(Role.STORAGE_ROUTER)}
+        if role is Role.SCHEDULER:
+            told["STORAGE_ADDRESS"] = self.address(Role.STORAGE_ROUTER)
         if role is Role.GATEWAY:
             told["SCHEDULER"] = self.address(Role.SCHEDULER)
         return {f"{role.prefix}{name}": value for name, value in told.items()}

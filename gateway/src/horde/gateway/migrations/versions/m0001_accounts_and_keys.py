@@ -27,7 +27,7 @@ def upgrade() -> None:
     op.create_table(
         "api_keys",
         sa.Column("api_key_id", sa.String(32), primary_key=True),
-        sa.Column("account_id", sa.ForeignKey("accounts.account_id"), nullable=False, index=True),
+        sa.Column("account_id", sa.String(36), sa.ForeignKey("accounts.account_id"), nullable=False, index=True),
         sa.Column("label", sa.String(64), nullable=False),
         sa.Column("scopes", sa.String(64), nullable=False),
         sa.Column("digest", sa.LargeBinary, nullable=False),
