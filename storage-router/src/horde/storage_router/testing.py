@@ -24,6 +24,7 @@ from horde.api.storage.v1 import storage_service_pb2 as storage
 from horde.api.storage.v1.object_service_pb2_grpc import ObjectServiceStub
 from horde.api.storage.v1.storage_service_pb2_grpc import StorageServiceStub
 from horde.services.clock import Clock
+from horde.services.identity import BadProof, CallerNotAllowed
 from horde.services.testing import loopback
 from horde.services.tokens import Signer, TokenError, Verifier, key_id_of
 from horde.storage_router import keys
@@ -268,7 +269,7 @@ async def kit(
     verifier = Verifier({signer.key_id: signer.public_key() for signer in signers})
     decoder = NoDecoder() if decoder is None else decoder
     router = build(chosen, Buckets(private, shared), decoder, verifier, signers[2], clock)
-    errors = (*ERRORS, *_all(TokenError))
+    errors = (*ERRORS, *_all(TokenError), BadProof, CallerNotAllowed)
     async with loopback(router.registrations, caller=caller, allow=ALLOW, errors=errors) as loop:
         yield Kit(
             private,
