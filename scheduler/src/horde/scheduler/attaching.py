@@ -213,4 +213,3 @@ def _gone(board: Board, session: Session, worker: Worker) -> None:
     if worker.session is session:
         worker.session = None
     board.fleet.changed(worker)
-

@@ -130,4 +130,3 @@ class Board:
         self.parked.pop(generation.generation_id, None)
         for job in generation.jobs:
             self.jobs.pop(job.job_id, None)
-

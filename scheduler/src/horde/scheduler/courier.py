@@ -72,7 +72,7 @@ class Courier(Generic[T, A]):
             except ServiceError as error:
                 self._items.extendleft(reversed(batch))
                 log.warning("neighbour does not answer", call=self.name, items=len(batch), error=str(error))
-                await self._clock.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+                await self._clock.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _take(self, batch: Sequence[T], answers: Sequence[A]) -> None:

@@ -7,6 +7,7 @@ changed until then is durable.
 from __future__ import annotations
 
 from dataclasses import dataclass
+
 from horde.scheduler.job import AccountId, Generation, Job, LeaseId, WorkerId
 from horde.scheduler.leases import Lease, Revoked
 from horde.scheduler.sessions import Route

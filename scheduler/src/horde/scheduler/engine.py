@@ -26,6 +26,7 @@ from horde.scheduler.job import Generation, JobId, LeaseId
 from horde.scheduler.leases import Lease
 from horde.scheduler.ledger_client import Ledger
 from horde.scheduler.outcomes import Result
+from horde.scheduler.reading import Reading
 from horde.scheduler.relay import Relays
 from horde.scheduler.saver import Saver
 from horde.scheduler.sessions import Route, Session
@@ -41,6 +42,8 @@ log = telemetry.get_logger(__name__)
 
 AFTER_MATCH = declare("scheduler.after_match")
 BEFORE_SETTLED = declare("scheduler.before_settled")
+WAITS_PAUSE = 1.0
+"""Seconds between two estimates for the same follower; nothing is done while nobody follows."""
 DAY_MS = 24 * 3600 * 1000
 
 
@@ -69,6 +72,7 @@ class Engine:
         self.relays = Relays(self)
         self.errands = Errands(self, ledger, storage)
         self.submitting = Submitting(self, ids)
+        self.reading = Reading(self)
         self.saver = Saver(
             self.board,
             store,
@@ -82,6 +86,7 @@ class Engine:
         self._timer: Timer | None = None
         self._timer_at = float("inf")
         self._uptime: Timer | None = None
+        self._waits: Timer | None = None
         self._do: dict[type[fx.Effect], Callable[[Any], None]] = {
             fx.Welcome: self.relays.welcome,
             fx.Revoke: self.relays.revoke,
@@ -115,6 +120,7 @@ class Engine:
     async def run(self) -> None:
         """Write and carry for ever; to be cancelled. Raises NotLeader when another has taken over."""
         self._uptime_due()
+        self._tell_waits()
         self.flush()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.saver.run())
@@ -181,6 +187,11 @@ class Engine:
         self._uptime_due()
         self.flush()
 
+    def _tell_waits(self) -> None:
+        if self._waits is not None:
+            self.reading.tell_waits()
+        self._waits = self.clock.call_later(WAITS_PAUSE, self._tell_waits)
+
     def _assign(self, effect: fx.Assign) -> None:
         lease = effect.lease
         left = timedelta(seconds=max(0.0, lease.job.generation.deadline - self.now()))
@@ -226,11 +237,16 @@ class Engine:
                 worker = self.board.fleet.workers[session.worker_id]
                 reporting.outcome(self.board, worker, route, lease_id, job_id, result, self.now())
 
-    def close(self) -> None:
-        """Let the streams end."""
+    async def farewell(self) -> None:
+        """Let the streams end: gateways come back, and follow again."""
         self.relays.close()
         self.followers.close()
-        for timer in (self._timer, self._uptime):
+
+    def close(self) -> None:
+        """Stop the clockwork; what is not written is driven on by the next leader."""
+        self.relays.close()
+        self.followers.close()
+        for timer in (self._timer, self._uptime, self._waits):
             if timer is not None:
                 timer.cancel()
 

@@ -75,9 +75,7 @@ def _estimate(
     return Estimate(count, p50, 2 * p50 + one, len(eligible), ineligible)
 
 
-def _reason(
-    board: Board, worker: Worker, terms: Terms, signature: Signature, tried: frozenset[WorkerId]
-) -> int | None:
+def _reason(board: Board, worker: Worker, terms: Terms, signature: Signature, tried: frozenset[WorkerId]) -> int | None:
     reason = why_not(signature, worker, terms.model, board.speeds)
     if reason is None and terms.pixels > worker.capabilities.limit(terms.model):
         return WhyNot.SIZE

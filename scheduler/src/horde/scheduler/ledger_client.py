@@ -12,7 +12,7 @@ from grpc import aio
 from horde.api.generation.v1 import generation_pb2
 from horde.api.ledger.v1 import ledger_service_pb2 as pb
 from horde.api.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
-from horde.scheduler.answers import Again, Answer, Declined, Done
+from horde.scheduler.answers import Again, Answer, Done
 from horde.scheduler.effects import PlaceHolds, Release, RewardUptime, Settle
 from horde.scheduler.job import Job
 from horde.scheduler.statuses import declined

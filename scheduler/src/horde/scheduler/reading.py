@@ -6,7 +6,6 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from google.rpc import status_pb2
@@ -44,9 +43,8 @@ if TYPE_CHECKING:
 PAGE = 50
 MAX_PAGE = 100
 MAX_MODELS_PAGE = 500
-WAIT_PAUSE = timedelta(seconds=1)
 MAX_WAITS = 256
-"""Estimates that are sent to followers in one WAIT_PAUSE."""
+"""Generations whose followers are told at once how long it may take."""
 _NO_PRICE = Price(Mkudos(0), Mkudos(0), Mkudos(0))
 
 
@@ -314,7 +312,7 @@ def read_token(token: str) -> list[int | str] | None:
         place = json.loads(base64.urlsafe_b64decode(token.encode()))
     except ValueError:
         place = None
-    if not isinstance(place, list) or len(place) != 2 or not all(isinstance(each, (int, str)) for each in place):  # noqa: PLR2004
+    if not isinstance(place, list) or len(place) != 2 or not all(isinstance(each, (int, str)) for each in place):
         raise InvalidField(violations=[FieldViolation("page_token", "not one that was given out")])
     return place
 

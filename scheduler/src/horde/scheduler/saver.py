@@ -205,4 +205,3 @@ async def _pass(name: str) -> None:
         await failpoint(name)
     except ServiceError as error:
         log.warning("failpoint", error=str(error))
-

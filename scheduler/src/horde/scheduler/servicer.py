@@ -6,14 +6,25 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from horde.api.scheduler.v1 import scheduler_service_pb2 as pb
-from horde.api.scheduler.v1.scheduler_service_pb2_grpc import SchedulerServiceServicer
+from horde.api.scheduler.v1.scheduler_service_pb2_grpc import (
+    SchedulerServiceServicer,
+    add_SchedulerServiceServicer_to_server,
+)
+from horde.scheduler.reading import Reading
 from horde.scheduler.streams import follow, relay
+from horde.services.identity import AllowList
+from horde.services.server import Registration
 
 if TYPE_CHECKING:
     from horde.scheduler.engine import Engine
-    from horde.scheduler.reading import Reading
 
 SERVICE = "horde.api.scheduler.v1.SchedulerService"
+ALLOW = AllowList({f"/{SERVICE}/*": {"gateway"}})
+
+
+def scheduler_registration(engine: Engine) -> Registration:
+    """What is to be served."""
+    return Registration(add_SchedulerServiceServicer_to_server, Servicer(engine, engine.reading), SERVICE)
 
 
 class Servicer(SchedulerServiceServicer):

@@ -7,7 +7,11 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
+from horde.scheduler.board import Limits
+from horde.scheduler.grants import SCHEDULER, Grants
+from horde.services.clock import Clock
 from horde.services.settings import ServiceSettings
+from horde.services.tokens import KeyRing, Signer, Verifier
 
 
 class Settings(ServiceSettings):
@@ -27,8 +31,8 @@ class Settings(ServiceSettings):
     """A gRPC target."""
     storage_router: str = "127.0.0.1:7701"
     """A gRPC target, for us."""
-    storage_address: str = "127.0.0.1:7701"
-    """The same, as workers reach it."""
+    storage_address: str = ""
+    """The same, as workers reach it; empty: as we do."""
     resume_grace_seconds: float = Field(default=10.0, gt=0, le=300)
     """How long leases wait for a broken stream to come back."""
     lease_ttl_seconds: float = Field(default=60.0, gt=0, le=900)
@@ -49,3 +53,20 @@ class Settings(ServiceSettings):
     def database(self) -> str:
         """The database's URL."""
         return self.database_url or f"sqlite:///{self.state_dir / 'scheduler.sqlite3'}"
+
+    def limits(self) -> Limits:
+        """The core's bounds and times."""
+        return Limits(
+            max_jobs=self.max_jobs,
+            max_generations=self.max_generations_per_requester,
+            max_sessions=self.max_sessions,
+            resume_grace=self.resume_grace_seconds,
+            lease_ttl=self.lease_ttl_seconds,
+            load_allowance=self.load_allowance_seconds,
+        )
+
+    def grants(self, clock: Clock) -> Grants:
+        """Our key, made at first use and published; and everybody's public ones."""
+        address = self.storage_address or self.storage_router
+        signer = Signer.from_file(self.state_dir / "signing-key.pem", SCHEDULER, publish=self.public_keys_dir)
+        return Grants(signer, Verifier(KeyRing(self.public_keys_dir, clock.monotonic)), address)

@@ -25,12 +25,13 @@ REPEATABLE = frozenset(
     )
 )
 """Codes that say nothing about the item."""
-MESH = "horde.api.mesh.v1"
+MESH = "mesh"
 
 
 def declined(status: status_pb2.Status) -> Declined | Again:
     """Read an item's error."""
     error = from_status(status)
-    if status.code in REPEATABLE or error.domain == MESH:
+    full = status.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0] and not error.reason
+    if status.code in REPEATABLE or error.domain == MESH or full:
         return Again(f"{error.reason} {status.message}")
     return Declined(error.reason, status.message, status.SerializeToString())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from google.rpc import status_pb2
 from grpc import aio
@@ -67,11 +67,11 @@ class GrpcStorage:
     async def withdraw(self, jobs: Sequence[Job]) -> Sequence[Answer]:
         request = pb.WithdrawObjectsRequest()
         for job in jobs:
-            placement = wire.placement_of(job.generation.quote)
+            placement: Any = wire.placement_of(job.generation.quote)
             request.withdrawals.add(
                 job_id=job.job_id,
                 object_name=job.object_name,
-                placement=placement,  # type: ignore[arg-type]
+                placement=placement,
             )
         response = await self._stub().WithdrawObjects(request)
         return [_answer(status) for status in response.outcomes]
@@ -134,4 +134,3 @@ def _commit_answer(outcome: pb.CommitObjectOutcome) -> CommitAnswer:
 
 def _answer(status: status_pb2.Status) -> Answer:
     return Done() if status.code == 0 else declined(status)
-

@@ -83,7 +83,9 @@ class MemoryStore:
     async def forget(self, accepted_before_ms: int, limit: int) -> int:
         memory = self.memory
         old = [
-            key for key, row in memory.generations.items() if row["closed"] and row["accepted_at_ms"] < accepted_before_ms
+            key
+            for key, row in memory.generations.items()
+            if row["closed"] and row["accepted_at_ms"] < accepted_before_ms
         ][:limit]
         for key in old:
             del memory.generations[key]

@@ -195,7 +195,7 @@ def check(submission: pb.SubmitGeneration) -> None:
         wrong.append(FieldViolation("generation_id", "not a UUID in canonical form"))
     if not submission.requester.account_id:
         wrong.append(FieldViolation("requester.account_id", "missing"))
-    if submission.requester.account_id == ANONYMOUS and len(submission.requester.anonymous_digest) != 32:  # noqa: PLR2004
+    if submission.requester.account_id == ANONYMOUS and len(submission.requester.anonymous_digest) != 32:
         wrong.append(FieldViolation("requester.anonymous_digest", "not 32 bytes"))
     if not spec.job.model:
         wrong.append(FieldViolation("spec.job.model", "missing"))
@@ -209,7 +209,7 @@ def check(submission: pb.SubmitGeneration) -> None:
     ]
     if not 1 <= spec.count <= MAX_COUNT:
         wrong.append(FieldViolation("spec.count", f"not 1 to {MAX_COUNT}"))
-    if not 1000 <= wire.ttl_ms_of(spec) <= MAX_TTL_MS:  # noqa: PLR2004
+    if not 1000 <= wire.ttl_ms_of(spec) <= MAX_TTL_MS:
         wrong.append(FieldViolation("spec.time_to_live", "not 1 second to 24 hours"))
     if not submission.quote.placement:
         wrong.append(FieldViolation("quote.placement", "missing"))
@@ -241,4 +241,3 @@ def outcome_of(generation: Generation) -> pb.GenerationOutcome:
 
 def refusal(error: ServiceError) -> pb.GenerationOutcome:
     return pb.GenerationOutcome(error=to_status(error))
-

@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 from horde.api.generation.v1 import generation_pb2
 from horde.api.job.v1 import job_pb2
 from horde.api.scheduler.v1 import scheduler_service_pb2 as pb
-from horde.api.worker.v1 import worker_pb2
+from horde.api.worker.v1 import worker_pb2, worker_service_pb2
 from horde.scheduler.estimates import Estimate
 from horde.scheduler.job import (
     AccountId,
@@ -19,7 +19,6 @@ from horde.scheduler.job import (
     Job,
     JobState,
     Mkudos,
-    Phase,
     Price,
     Terms,
     WorkerId,
@@ -111,7 +110,8 @@ def text_of(message: job_pb2.Requester) -> str:
 
 def first_difference(old: Message, new: Message, path: str = "") -> str:
     """The path of the first field, in order of numbers, that differs; empty if none does."""
-    for each in sorted(old.DESCRIPTOR.fields, key=lambda one: one.number):
+    fields: list[Any] = sorted(old.DESCRIPTOR.fields, key=lambda one: one.number)
+    for each in fields:
         name = f"{path}.{each.name}" if path else each.name
         mine, theirs = getattr(old, each.name), getattr(new, each.name)
         if each.has_presence and old.HasField(each.name) != new.HasField(each.name):
@@ -141,7 +141,7 @@ def wait_message(estimate: Estimate) -> generation_pb2.WaitEstimate:
         message.p50.FromMilliseconds(int(estimate.p50 * 1000))
         message.p90.FromMilliseconds(int(estimate.p90 * 1000))
     for reason, workers in estimate.ineligible:
-        message.ineligible.add(reason=reason, workers=workers)  # type: ignore[arg-type]
+        message.ineligible.add(reason=reason, workers=workers)
     return message
 
 
@@ -181,8 +181,6 @@ def _fill_done(message: generation_pb2.Image, job: Job) -> None:
         message.expires_at.FromMilliseconds(job.expires_at_ms)
     if job.deviations:
         # They were kept as a Painted with nothing but deviations in it.
-        from horde.api.worker.v1 import worker_service_pb2  # noqa: PLC0415 - rare, and only here
-
         message.deviations.extend(worker_service_pb2.Painted.FromString(job.deviations).deviations)
 
 
@@ -222,7 +220,3 @@ def add_waits(message: pb.SchedulerGeneration, waits: Iterable[tuple[int, Estima
     """Put estimates to the images of these indices."""
     for index, estimate in waits:
         message.generation.images[index].wait.CopyFrom(wait_message(estimate))
-
-
-def accepted(generation: Generation) -> bool:
-    return generation.phase is Phase.ACCEPTED

@@ -27,9 +27,8 @@ def capabilities_of(message: worker_pb2.Capabilities) -> Capabilities:
     """What a worker says that it can do; models beyond the first MAX_OFFERS do not count."""
     features = sum({1 << each for each in message.features if 0 < each < SAMPLER_BIT})
     samplers = sum({1 << (SAMPLER_BIT + each) for each in message.samplers if 0 < each < 48}) or ALL_SAMPLERS
-    offers = {
-        each.name: Offer(each.loaded, max(0, each.max_pixels)) for each in list(message.models)[:MAX_OFFERS] if each.name
-    }
+    named = [each for each in message.models if each.name][:MAX_OFFERS]
+    offers = {each.name: Offer(each.loaded, max(0, each.max_pixels)) for each in named}
     return Capabilities(offers, max(0, message.max_pixels), features | samplers, message.SerializeToString())
 
 
@@ -73,9 +72,7 @@ def settled_message(effect: SaySettled) -> pb.SessionResponse:
     return response
 
 
-def worker_message(
-    worker: Worker, speeds: dict[tuple[str, int], float], now: float, now_ms: int
-) -> worker_pb2.Worker:
+def worker_message(worker: Worker, speeds: dict[tuple[str, int], float], now: float, now_ms: int) -> worker_pb2.Worker:
     """A worker as everybody sees it."""
     session = worker.session
     message = worker_pb2.Worker(
@@ -99,7 +96,7 @@ def worker_message(
     return message
 
 
-def state_of(worker: Worker) -> worker_pb2.WorkerState:
+def state_of(worker: Worker) -> worker_pb2.WorkerState.ValueType:
     session = worker.session
     if session is None:
         return worker_pb2.WORKER_STATE_AWAY
