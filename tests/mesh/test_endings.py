@@ -25,7 +25,7 @@ from tests.mesh.probing import (
 
 from horde.api.generation.v1.generation_pb2 import Generation, Image
 from horde.api.job.v1.job_pb2 import JobState
-from horde.api.ledger.v1.ledger_pb2 import LedgerAccountKind
+from horde.api.ledger.v1.ledger_pb2 import EventKind, LedgerAccountKind, TransferCode
 from horde.clients.client import HordeClient
 from horde.clients.credentials import ApiKey, read_secret
 from horde.clients.errors import InsufficientKudos, InvalidField, PriceAboveMaximum
@@ -152,7 +152,13 @@ async def check(books: Books, generation: Generation, ending: int) -> None:
         assert said.to_spend_mkudos + said.to_escrow_mkudos == said.earned_mkudos
         assert said.from_censor_subsidy_mkudos == (said.earned_mkudos if ending == CENSORED else 0)
         left_the_hold = said.earned_mkudos + said.tax_mkudos + said.surcharge_mkudos - said.from_censor_subsidy_mkudos
-        assert left_the_hold + said.returned_mkudos == generation.quote.per_image.total_mkudos
+        given_back = sum(
+            transfer.amount_mkudos
+            for transfer in entry.transfers
+            if transfer.code == TransferCode.TRANSFER_CODE_RELEASE
+        )
+        assert left_the_hold + given_back == generation.quote.per_image.total_mkudos
+        assert entry.kind == EventKind.EVENT_KIND_RELEASE or said.returned_mkudos == given_back
         assert said.charged_mkudos == (0 if generation.quote.facts.anonymous else left_the_hold)
 
 

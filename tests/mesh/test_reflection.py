@@ -83,11 +83,11 @@ async def test_grpcurl_quotes_creates_and_watches(mesh: LocalMesh) -> None:
 
     (quoted,) = documents(await grpcurl(*who, mesh.gateway, f"{door}/QuoteGeneration", data={"spec": spec}))
     assert quoted["quote"]["placement"] == "PLACEMENT_SHARED"
-    assert quoted["quote"]["perImage"]["taxMkudos"] == "1000"
+    assert quoted["quote"]["per_image"]["tax_mkudos"] == "1000"
 
     request = {"requestId": str(uuid.uuid4()), "spec": spec}
     (created,) = documents(await grpcurl(*who, mesh.gateway, f"{door}/CreateGeneration", data=request))
-    generation_id = created["generation"]["generationId"]
+    generation_id = created["generation"]["generation_id"]
 
     watched = documents(
         await grpcurl(*who, mesh.gateway, f"{door}/WatchGeneration", data={"generationId": generation_id})

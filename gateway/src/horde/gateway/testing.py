@@ -216,7 +216,9 @@ class FakeScheduler(SchedulerServiceServicer):
         event.progress.job_id, event.progress.lease_id, event.progress.step = job_id, lease_id, step
         self.tell(event)
 
-    def end(self, generation_id: str, index: int, ending: job_pb2.JobEnding.ValueType = job_pb2.JOB_ENDING_DONE) -> None:
+    def end(
+        self, generation_id: str, index: int, ending: job_pb2.JobEnding.ValueType = job_pb2.JOB_ENDING_DONE
+    ) -> None:
         """End a job; after the last one the generation is finished."""
         self.transition(
             generation_id,

@@ -6,6 +6,8 @@ is always a legal answer.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 from grpc import aio
@@ -85,13 +87,24 @@ async def _try(stub: StorageServiceStub, grant: str, image: bytes, finish: pb.Up
                 chunk = pb.Chunk(offset=offset, data=image[offset : offset + CHUNK_BYTES])
                 await call.write(pb.UploadImageRequest(chunk=chunk))
             await call.write(pb.UploadImageRequest(finish=finish))
-            await call.done_writing()
+            await _close(call)
             answer = await _read(call)
         if not answer.receipt.receipt:
             raise Unavailable("the router answered without a receipt")
-        return str(answer.receipt.receipt)
+        receipt = str(answer.receipt.receipt)
+        # The stream ends by itself; cancelling it would cut the router off in its last words.
+        await _close(call)
+        with contextlib.suppress(ServiceError):
+            await call.read()
+        return receipt
     finally:
         call.cancel()
+
+
+async def _close(call: Any) -> None:
+    """End our direction; no matter if the other side has ended all: what it said then comes with the next read."""
+    with contextlib.suppress(asyncio.InvalidStateError):
+        await call.done_writing()
 
 
 async def _read(call: Any) -> pb.UploadImageResponse:

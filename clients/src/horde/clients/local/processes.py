@@ -9,7 +9,10 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final
+
+import horde
 
 LineSink = Callable[[str, str], None]
 """Takes the name of a process and a line that it wrote."""
@@ -111,6 +114,8 @@ class Process:
             self._sink(self.name, line)
 
 
-def environment() -> Mapping[str, str]:
-    """The environment of this process."""
-    return os.environ
+def environment() -> dict[str, str]:
+    """The environment of this process, in which a child finds the same `horde` as we do, installed or not."""
+    roots = [str(Path(folder).parent) for folder in horde.__path__]
+    given = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each and each not in roots]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([*roots, *given])}
