@@ -32,16 +32,19 @@ from horde.storage_router.inputs import Inputs
 from horde.storage_router.items import Items
 from horde.storage_router.orders import Committed
 from horde.storage_router.partials import Partials
+from horde.storage_router.pictures import ImageFormat
 from horde.storage_router.placement import Placement, PlacementFacts, place
 from horde.storage_router.private_images import PrivateImages
 from horde.storage_router.quarantine import Quarantine
 from horde.storage_router.records import Content, Quarantined
 from horde.storage_router.shared_images import SharedImages
 from horde.storage_router.testing import Job, paint
-from horde.storage_router.pictures import ImageFormat
 
 T = TypeVar("T")
-ALL_FACTS = [PlacementFacts(*each, "2026-11") for each in itertools.product([False, True], repeat=3)]
+ALL_FACTS = [
+    PlacementFacts(anonymous, asked, has_input, "2026-11")
+    for anonymous, asked, has_input in itertools.product([False, True], repeat=3)
+]
 JOBS = [
     Job.numbered(number, facts=facts, requester=f"anonymous:{number:064x}" if facts.anonymous else f"account-{number}")
     for number, facts in enumerate(ALL_FACTS * 2)
