@@ -102,14 +102,14 @@ async def test_an_upload_that_dawdles_is_ended_and_may_go_on() -> None:
             if number == 3:
                 break
             await call.write(Request(chunk=chunk))
-        while clock.waiting == 0:
-            await asyncio.sleep(0.005)
-        # 192 KiB are enough for 10 + 12 seconds; they may take a moment to arrive.
-        await asyncio.sleep(0.2)
+        # 192 KiB are enough for 10 + 12 seconds, 256 KiB for 10 + 16.
+        await router.received(192 * 1024)
         await clock.advance(21.9)
         await call.write(Request(chunk=storage.Chunk(offset=192 * 1024, data=LARGE[192 * 1024 : 256 * 1024])))
-        await asyncio.sleep(0.2)
-        await clock.advance(4.2)
+        await router.received(256 * 1024)
+        await clock.advance(4.0)
+        assert clock.waiting == 1
+        await clock.advance(0.2)
         with pytest.raises(TooSlow):
             await call.read()
         _, offset = await begin(router)
