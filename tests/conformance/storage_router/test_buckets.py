@@ -80,7 +80,7 @@ def s3_server() -> Iterator[S3]:
         (home / "s3.json").write_text(json.dumps({"identities": identities}))
         master, volume, filer, s3 = free_ports(4)
         command = [
-            program,
+            str(program),
             "mini",
             f"-dir={home}",
             "-ip=127.0.0.1",

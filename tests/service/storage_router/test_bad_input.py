@@ -95,7 +95,11 @@ UPLOADS: dict[str, Bad] = {
     "an expired grant": Bad(TokenExpired, grant=expired),
     "a ticket instead of a grant": Bad(TokenForged, grant=lambda r: r.input_ticket("input-1")),
     "a grant for another act": Bad(TokenWrongAudience, grant=claims(act="get_input")),
-    **{f"a grant without {name}": Bad(TokenMalformed, grant=without(name)) for name in JOB.grant_claims() if name != "act"},
+    **{
+        f"a grant without {name}": Bad(TokenMalformed, grant=without(name))
+        for name in JOB.grant_claims()
+        if name != "act"
+    },
     "a grant whose job leaves its folder": Bad(TokenMalformed, grant=claims(job_id="../images")),
     "a grant whose lease leaves its folder": Bad(TokenMalformed, grant=claims(lease_id="a/../../b")),
     "a grant with a negative size": Bad(TokenMalformed, grant=claims(max_bytes=-1)),
@@ -119,7 +123,9 @@ UPLOADS: dict[str, Bad] = {
         errors.ProtocolViolation, [Request(chunk=storage.Chunk(offset=1, data=b"x"))], metadata={"got": "offset 1"}
     ),
     "an overlap": Bad(
-        errors.ProtocolViolation, [Request(chunk=storage.Chunk(offset=0, data=b"x")), *whole(GOOD)], metadata={"got": "offset 0"}
+        errors.ProtocolViolation,
+        [Request(chunk=storage.Chunk(offset=0, data=b"x")), *whole(GOOD)],
+        metadata={"got": "offset 0"},
     ),
     "a negative offset": Bad(errors.ProtocolViolation, [Request(chunk=storage.Chunk(offset=-5, data=b"x"))]),
     "an empty chunk": Bad(errors.ProtocolViolation, [Request(chunk=storage.Chunk(offset=0))]),
@@ -150,16 +156,16 @@ UPLOADS: dict[str, Bad] = {
     "an image of another size": Bad(
         errors.WrongDimensions, whole(paint(width=64, height=32)), metadata={"expected": "64x64", "got": "64x32"}
     ),
-    "an image larger than granted": Bad(errors.TooLarge, whole(paint(width=128, height=128)), metadata={"unit": "pixels"}),
-    "a PNG of 100,000 x 100,000": Bad(errors.TooLarge, whole(png(100_000, 100_000, zlib.compress(b"")))),
-    "a PNG that inflates a thousandfold": Bad(
-        errors.NotAnImage, whole(png(64, 64, zlib.compress(bytes(50_000_000))))
+    "an image larger than granted": Bad(
+        errors.TooLarge, whole(paint(width=128, height=128)), metadata={"unit": "pixels"}
     ),
+    "a PNG of 100,000 x 100,000": Bad(errors.TooLarge, whole(png(100_000, 100_000, zlib.compress(b"")))),
+    "a PNG that inflates a thousandfold": Bad(errors.NotAnImage, whole(png(64, 64, zlib.compress(bytes(50_000_000))))),
     "a PNG with text that inflates to 50 MB": Bad(
         errors.TooLarge, whole(png(64, 64, b"", chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(50_000_000)))))
     ),
     "a PNG with a damaged body": Bad(errors.NotAnImage, whole(png(64, 64, b"\x78\x9c" + bytes(100)))),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", UPLOADS)
@@ -317,6 +323,19 @@ async def test_a_bad_commit_is_refused_alone_and_moves_nothing(name: str) -> Non
         assert await keys_of(router.shared) == []
 
 
+@pytest.mark.parametrize("shared", [False, True])
+async def test_facts_that_give_another_placement_stop_a_commit_that_all_else_agrees_on(shared: bool) -> None:
+    job = JOB.shared() if shared else JOB
+    async with kit(ManualClock()) as router:
+        await router.upload(job, GOOD)
+        commit = job.commit(GOOD)
+        commit.facts.asked, commit.facts.has_input = not shared, shared
+        (outcome,) = await router.commit(commit)
+        assert b"PLACEMENT_MISMATCH" in outcome.error.details[0].value
+        assert await keys_of(router.private) == [f"quarantine/{job.job_id}/{job.lease_id}"]
+        assert await keys_of(router.shared) == []
+
+
 async def test_a_call_has_one_to_256_items() -> None:
     async with kit(ManualClock()) as router:
         for count in (0, 257):
@@ -366,9 +385,10 @@ async def test_a_process_without_the_key_orders_nothing() -> None:
         request = objects.CommitObjectsRequest(commits=[JOB.commit(GOOD)]).SerializeToString()
         proofs = (None, (("mesh-caller", "scheduler"),), (("mesh-caller", "scheduler"), ("mesh-proof", "00" * 32)))
         async with grpc.aio.insecure_channel(router.target) as channel:
+            call: Any = channel.unary_unary(method)
             for proof in proofs:
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
-                    await channel.unary_unary(method)(request, metadata=proof)
+                    await call(request, metadata=proof)
                 expected = grpc.StatusCode.PERMISSION_DENIED if proof is None else grpc.StatusCode.UNAUTHENTICATED
                 assert caught.value.code() is expected
         assert await keys_of(router.private) == [f"quarantine/{JOB.job_id}/{JOB.lease_id}"]

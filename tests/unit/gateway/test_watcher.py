@@ -10,7 +10,9 @@ from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as pb
 from horde.gateway.previews import Glimpse
 from horde.gateway.watcher import Told, Watcher
+from horde.services.clock import SystemClock
 from horde.services.errors import Unavailable
+from horde.services.testing import ManualClock, settle
 
 
 def image(version: int, job_id: str = "a") -> Told:
@@ -26,7 +28,7 @@ async def all_of(watcher: Watcher) -> list[Told]:
 
 
 async def test_a_slow_reader_gets_the_latest_of_each_kind() -> None:
-    watcher = Watcher(previews=True)
+    watcher = Watcher(SystemClock(), previews=True)
     watcher.tell("snapshot", "", Told(snapshot=generation_pb2.Generation()))
     for step in range(1_000):
         watcher.tell("progress", "a", progress(step))
@@ -42,7 +44,7 @@ async def test_a_slow_reader_gets_the_latest_of_each_kind() -> None:
 
 
 async def test_a_new_state_takes_back_what_was_unsaid_about_the_old_one() -> None:
-    watcher = Watcher(previews=True)
+    watcher = Watcher(SystemClock(), previews=True)
     watcher.tell("image", "a", image(2))
     watcher.tell("progress", "a", progress(7))
     watcher.tell("progress", "b", progress(5, "b"))
@@ -56,7 +58,7 @@ async def test_a_new_state_takes_back_what_was_unsaid_about_the_old_one() -> Non
 
 
 async def test_the_end_is_last_and_comes_once() -> None:
-    watcher = Watcher(previews=False)
+    watcher = Watcher(SystemClock(), previews=False)
     watcher.tell("snapshot", "", Told(snapshot=generation_pb2.Generation()))
     watcher.tell("image", "a", image(2))
     watcher.finish(Told(finished=generation_pb2.Generation(finished=True)))
@@ -66,7 +68,7 @@ async def test_the_end_is_last_and_comes_once() -> None:
 
 
 async def test_a_waiting_reader_is_woken() -> None:
-    watcher = Watcher(previews=False)
+    watcher = Watcher(SystemClock(), previews=False)
     heard = watcher.heard()
     waiting = asyncio.ensure_future(anext(heard))
     await asyncio.sleep(0)
@@ -74,3 +76,27 @@ async def test_a_waiting_reader_is_woken() -> None:
     watcher.tell("image", "a", image(2))
     assert await waiting == image(2)
     await heard.aclose()
+
+
+async def test_what_is_soon_out_of_date_waits_a_moment_and_what_is_final_does_not() -> None:
+    clock = ManualClock()
+    watcher = Watcher(clock, previews=False)
+    heard = watcher.heard()
+    waiting = asyncio.ensure_future(anext(heard))
+    watcher.tell("progress", "a", progress(1), within=0.1)
+    watcher.tell("progress", "a", progress(2), within=0.1)
+    await settle()
+    assert not waiting.done()
+    await clock.advance(0.1)
+    assert await waiting == progress(2)
+    waiting = asyncio.ensure_future(anext(heard))
+    watcher.tell("progress", "a", progress(3), within=0.1)
+    watcher.tell("image", "a", image(4), within=0.03)
+    await clock.advance(0.03)
+    assert await waiting == image(4)
+    waiting = asyncio.ensure_future(anext(heard))
+    watcher.tell("progress", "a", progress(5), within=0.1)
+    watcher.finish(Told(finished=generation_pb2.Generation(finished=True)))
+    assert (await waiting).WhichOneof("event") == "finished"
+    await heard.aclose()
+    assert clock.waiting == 0

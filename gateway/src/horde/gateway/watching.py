@@ -24,7 +24,7 @@ from horde.gateway.neighbours import outward
 from horde.gateway.previews import Previews
 from horde.gateway.requesters import Requester
 from horde.gateway.tickets import Tickets
-from horde.gateway.watcher import Told, Watcher
+from horde.gateway.watcher import LATER, SOON, Told, Watcher
 from horde.services.clock import Clock
 from horde.services.errors import ResourceExhausted, ServiceError
 from horde.services.status import from_status
@@ -102,7 +102,7 @@ class Watching:
             raise Overloaded("Too many watch already; wait.")
         if self._stopped:
             raise NeighbourUnavailable
-        watcher = Watcher(previews=previews)
+        watcher = Watcher(self._clock, previews=previews)
         self._watchers.add(watcher)
         try:
             await self._join(requester, generation_id, watcher)
@@ -266,8 +266,9 @@ class Watching:
         if image.index < len(known.object_names):
             self._tickets.fill_in_image(current, followed.requester, known.object_names[image.index])
         told = Told(image=current)
+        within = 0.0 if image.state == job_pb2.JOB_STATE_ENDED else SOON
         for watcher in followed.watchers:
-            watcher.tell("image", image.job_id, told)
+            watcher.tell("image", image.job_id, told, within=within)
 
     def _progress(self, followed: _Followed, progress: service_pb2.Progress) -> None:
         image = followed.image(progress.job_id)
@@ -278,7 +279,7 @@ class Watching:
         image.step = progress.step
         told = Told(progress=progress)
         for watcher in followed.watchers:
-            watcher.tell("progress", progress.job_id, told)
+            watcher.tell("progress", progress.job_id, told, within=LATER)
 
     def _wait(self, followed: _Followed, wait: service_pb2.ImageWait) -> None:
         image = followed.image(wait.job_id)
@@ -287,7 +288,7 @@ class Watching:
         image.wait.CopyFrom(wait.wait)
         told = Told(wait=wait)
         for watcher in followed.watchers:
-            watcher.tell("wait", wait.job_id, told)
+            watcher.tell("wait", wait.job_id, told, within=LATER)
 
     def _finished(self, generation_id: str, followed: _Followed, finished: scheduler_pb2.SchedulerGeneration) -> None:
         if wire.requester_of(finished.requester) != followed.requester:

@@ -30,6 +30,7 @@ from horde.services.tokens import Signer, TokenError, Verifier, key_id_of
 from horde.storage_router import keys
 from horde.storage_router.bucket_memory import MemoryBucket
 from horde.storage_router.buckets import Bucket
+from horde.storage_router.budget import ByteBudget
 from horde.storage_router.decoding import Decoder, DecoderPool
 from horde.storage_router.errors import ERRORS
 from horde.storage_router.expiry import Sweeper
@@ -174,6 +175,7 @@ class Kit:
     shared: Bucket
     clock: Clock
     sweeper: Sweeper
+    budget: ByteBudget
     decoder: Decoder
     door: StorageServiceStub
     orders: ObjectServiceStub
@@ -210,6 +212,11 @@ class Kit:
             raise AssertionError(f"the stream ended without a receipt: {code}")
         await call.done_writing()
         return answer.receipt.receipt
+
+    async def received(self, count: int) -> None:
+        """Wait until so many bytes of uploads have arrived."""
+        while self.budget.used != count:  # noqa: ASYNC110 - it is what arrives over the wire
+            await asyncio.sleep(0.002)
 
     async def put_input(self, ticket: str, image: bytes) -> storage.StoredInput:
         """Put an input as a well-behaved requester does."""
@@ -276,6 +283,7 @@ async def kit(
             shared,
             clock,
             router.sweeper,
+            router.budget,
             decoder,
             StorageServiceStub(loop.channel),
             ObjectServiceStub(loop.channel),
