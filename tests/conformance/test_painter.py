@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -177,13 +181,9 @@ async def test_a_sampler_that_is_offered_paints_without_deviation(painter: Paint
     assert notes.steps == [1, 2, 3, 4]
 
 
+@pytest.mark.parametrize("painter", ["diffusers"], indirect=True, scope="module")
 class TestDiffusers:
     """What only a real painter can get wrong."""
-
-    @pytest.fixture(autouse=True)
-    def _only_diffusers(self, painter: Painter) -> None:
-        if isinstance(painter, ScriptedPainter):
-            pytest.skip("the scripted painter does as it is told")
 
     async def test_what_cannot_be_done_is_a_deviation_and_never_silence(self, painter: Painter) -> None:
         picture = replace(
@@ -246,3 +246,28 @@ class TestDiffusers:
         work = await painting
         assert not isinstance(work, Finished)
         await finished(painter, PICTURE)
+
+
+async def test_a_model_that_is_loaded_on_demand_changes_what_is_offered(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tiny_pipeline_in(tmp_path_factory.mktemp("two"))
+    models = find_models(f"first={folder},second={folder},third={folder}", folder)
+    studio = ProcessPainter(StudioSettings(models, threads=1))
+    await studio.open()
+    try:
+        loaded = [[model.name for model in studio.capabilities().models if model.loaded]]
+        for name in ("second", "third"):
+            await finished(studio, replace(PICTURE, model=name))
+            loaded.append([model.name for model in studio.capabilities().models if model.loaded])
+        assert loaded == [["first"], ["first", "second"], ["second", "third"]]
+    finally:
+        await studio.close()
+
+
+def tiny_pipeline_in(folder: Path) -> Path:
+    """The stand-in, built by a process of its own: torch stays out of this one."""
+    code = "import sys, pathlib; from horde.worker_agent.tiny_pipeline import built; built(pathlib.Path(sys.argv[1]))"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", code, str(folder / "tiny")], check=True, env=environment)
+    return folder / "tiny"
