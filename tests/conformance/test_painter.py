@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
-import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +25,7 @@ from horde.worker_agent.jobs import (
     Refused,
     Sampler,
 )
-from horde.worker_agent.models import find_models
+from horde.worker_agent.models import ModelSource
 from horde.worker_agent.painter import MAX_PREVIEW_BYTES, Finished, Onlooker, Painter
 from horde.worker_agent.painter_diffusers import StudioSettings
 from horde.worker_agent.painter_process import ProcessPainter
@@ -45,8 +42,10 @@ async def painter(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempP
     if request.param == "scripted":
         made = ScriptedPainter(script="[slow:0.001]")
     else:
-        models = find_models("", tmp_path_factory.mktemp("models"))
-        diffusers = ProcessPainter(StudioSettings(models, threads=1))
+        # The stand-in, not the trained model: this suite is about the port, and noise is painted faster.
+        place = tmp_path_factory.mktemp("models") / "tiny"
+        model = ModelSource("paintbox", str(place), stand_in=True)
+        diffusers = ProcessPainter(StudioSettings((model,), threads=1))
         await diffusers.open()
         made = diffusers
     yield made
@@ -248,26 +247,16 @@ class TestDiffusers:
         await finished(painter, PICTURE)
 
 
-async def test_a_model_that_is_loaded_on_demand_changes_what_is_offered(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    folder = tiny_pipeline_in(tmp_path_factory.mktemp("two"))
-    models = find_models(f"first={folder},second={folder},third={folder}", folder)
+async def test_a_model_that_is_loaded_on_demand_changes_what_is_offered(tmp_path: Path) -> None:
+    names = ("first", "second", "third")
+    models = tuple(ModelSource(name, str(tmp_path / "tiny"), stand_in=True) for name in names)
     studio = ProcessPainter(StudioSettings(models, threads=1))
     await studio.open()
     try:
         loaded = [[model.name for model in studio.capabilities().models if model.loaded]]
-        for name in ("second", "third"):
+        for name in names[1:]:
             await finished(studio, replace(PICTURE, model=name))
             loaded.append([model.name for model in studio.capabilities().models if model.loaded])
         assert loaded == [["first"], ["first", "second"], ["second", "third"]]
     finally:
         await studio.close()
-
-
-def tiny_pipeline_in(folder: Path) -> Path:
-    """The stand-in, built by a process of its own: torch stays out of this one."""
-    code = "import sys, pathlib; from horde.worker_agent.tiny_pipeline import built; built(pathlib.Path(sys.argv[1]))"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", code, str(folder / "tiny")], check=True, env=environment)
-    return folder / "tiny"
