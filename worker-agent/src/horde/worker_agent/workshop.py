@@ -20,6 +20,7 @@ from horde.worker_agent.inputs import InputUnavailable, fetch
 from horde.worker_agent.jobs import (
     Assignment,
     Cancelled,
+    Capabilities,
     Censored,
     Failed,
     FailureReason,
@@ -56,6 +57,7 @@ class Listener(Protocol):
     def finished(self, lease_id: LeaseId, result: Result) -> None: ...
     def stopped(self, lease_id: LeaseId, job_id: JobId, step: int) -> None: ...
     def abandoned(self, lease_id: LeaseId) -> None: ...
+    def offer(self, capabilities: Capabilities) -> None: ...
 
 
 @dataclass(slots=True)
@@ -189,6 +191,7 @@ class Workshop:
             with span_from(assignment.traceparent, "paint", model=picture.model, steps=picture.steps):
                 work = await self._painter.paint(picture, inputs, onlooker, bench.cancelled)
             bench.at_the_easel = False
+            self._listener.offer(self._painter.capabilities())
         if bench.cancelled.is_set():
             return None
         return await self._deliver(bench, assignment, picture, work)
