@@ -1,7 +1,7 @@
 """Which job a worker gets next: start-time fair queueing over classes of like jobs, one virtual clock per model.
 
-Jobs of a model with the same signature (what they need, size class, whom they exclude) share a bucket, so that whether a
-worker can paint them is asked once per bucket and never per job: the cost is flat in the queue's length and the
+Jobs of a model with the same signature (what they need, size class, whom they exclude) share a bucket, so that whether
+a worker can paint them is asked once per bucket and never per job: the cost is flat in the queue's length and the
 fleet's size. Within a model the smallest tag goes first. A tag is given once, at accept:
 
     tag = max(clock of the model, end of the flow's last job);   end = tag + megapixel-steps / weight
