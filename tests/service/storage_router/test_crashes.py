@@ -142,7 +142,9 @@ async def test_a_withdrawal_that_fails_anywhere_is_repeated_and_a_late_commit_br
             assert [outcome.code for outcome in answer.outcomes] == [0]
         assert not [key for key in await keys_of(router.shared) if key.startswith("images/")]
         if shared:
+            failpoints.arm("storage.commit.after_image=error@1")
             (outcome,) = await router.commit(job.commit(IMAGE))
+            failpoints.arm("")
             assert outcome.committed.size_bytes == len(IMAGE)
             assert await keys_of(router.shared) == [f"withdrawn/{job.job_id}.json"]
             assert await keys_of(router.private) == []
