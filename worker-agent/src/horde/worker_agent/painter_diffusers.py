@@ -110,6 +110,7 @@ class Studio:
         self._models: OrderedDict[str, _Model] = OrderedDict()
         self._device = "cpu"
         self._max_pixels = measuring.LARGEST_PIXELS
+        self._said = Capabilities((), 0)
         self.measured: measuring.Measured | None = None
 
     def load(self) -> Capabilities:
@@ -127,6 +128,9 @@ class Studio:
         return self.capabilities()
 
     def capabilities(self) -> Capabilities:
+        """What can be done now; the features are those of the model used last."""
+        if not self._models:
+            return self._said
         model = next(reversed(self._models.values()))
         features = {Feature.CLIP_SKIP} if "clip_skip" in _parameters(model.text_to_image) else set()
         if model.image_to_image is not None:
@@ -135,7 +139,7 @@ class Studio:
             features.add(Feature.INPAINTING)
         if any(source.loras for source in self._sources.values()) and have_peft():
             features.add(Feature.LORA)
-        return Capabilities(
+        self._said = Capabilities(
             models=tuple(
                 ModelOffer(name, loaded=name in self._models, max_pixels=source.max_pixels)
                 for name, source in self._sources.items()
@@ -144,6 +148,7 @@ class Studio:
             features=frozenset(features),
             samplers=offered_samplers(model.default_scheduler),
         )
+        return self._said
 
     def paint(self, picture: Picture, inputs: Mapping[InputId, bytes], watch: Watch) -> Work:
         """Paint one picture; every way in which that can go wrong is an answer."""
