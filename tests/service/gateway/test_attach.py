@@ -259,9 +259,13 @@ async def test_a_farewell_comes_before_the_end(tmp_path: Path) -> None:
         await until(lambda: mesh.gateway.relay.up)
         worker = Worker(mesh, mesh.operator)
         await worker.attach()
+        relay = mesh.scheduler.relays[-1]
         await mesh.gateway.farewell()
         await worker.hear("farewell")
         assert await worker.stream.read() is aio.EOF
+        await until(lambda: relay.kinds(1)[-1] == "closed")
+        # It comes back elsewhere, with its leases: that was no goodbye.
+        assert not relay.heard[-1].closed.clean
 
 
 async def test_previews_go_from_the_worker_to_who_watches_and_no_further(
