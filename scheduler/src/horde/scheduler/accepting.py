@@ -94,14 +94,17 @@ def _refuse(board: Board, generation: Generation, refusal: bytes) -> None:
     generation.phase = Phase.REFUSED
     generation.refusal = refusal
     board.deleted[generation] = None
+    board.dirty_generations[generation] = None
     for job in generation.jobs:
         board.dirty_jobs.pop(job, None)
-    board.forget(generation)
-    generation.jobs = []
-    if generation.claimed:
-        generation.claimed = False
-        board.emit_after_save(ReleaseInputs(generation))
-    generation.closed = True
-    board.dirty_generations[generation] = None
-    board.remember(generation)
+    board.disown(generation)
+    release(board, generation)
     board.emit_after_save(Answer(generation))
+
+
+def release(board: Board, generation: Generation) -> None:
+    """A refused generation lets go of its inputs; then nothing is left but the refusal."""
+    if generation.claimed:
+        board.emit_after_save(ReleaseInputs(generation))
+    else:
+        board.close(generation)

@@ -109,6 +109,13 @@ class Board:
         self._uncount(generation)
         self.remember(generation)
 
+    def disown(self, generation: Generation) -> None:
+        """It has no jobs any more."""
+        for job in generation.jobs:
+            self.live_jobs -= job.live
+            self.jobs.pop(job.job_id, None)
+        generation.jobs = []
+
     def forget(self, generation: Generation) -> None:
         """It came to nothing."""
         self.live_jobs -= sum(job.live for job in generation.jobs)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 MAX_WORKERS = 50_000
 """Workers that are known at once: the bound of everything that is kept per worker."""
-SAMPLE = 32
+SAMPLE = 8
 """Free workers that are looked at for one job; those who have waited longest come first."""
 
 

@@ -38,6 +38,8 @@ def generations(board: Board, stored: Iterable[Generation], now: float) -> None:
         board.add(generation)
         board.deadlines.add(generation.deadline, generation)
         accepting.drive(board, generation)
+        if generation.phase is Phase.REFUSED:
+            accepting.release(board, generation)
         if generation.phase is not Phase.ACCEPTED:
             continue
         for job in generation.jobs:

@@ -142,8 +142,8 @@ class Saver:
             generation.written = True
         if new:
             await _pass(AFTER_ACCEPTING)
-        if taken:
-            lost = [each for each in new if each.generation_id in taken]
+        lost = await self._lost([each for each in new if each.generation_id in taken]) if taken else []
+        if lost:
             batch.effects = [each for each in batch.effects if getattr(each, "generation", None) not in lost]
             await self._taken(lost)
         if any(isinstance(each, (CommitObject, Settle, Release)) for each in batch.effects):
@@ -151,6 +151,12 @@ class Saver:
         for each in batch.then:
             each()
         self._carry_out(batch.effects)
+
+    async def _lost(self, generations: list[Generation]) -> list[Generation]:
+        """Those whose id is taken by something else. Where a commit's answer was lost, it may be taken by themselves."""
+        stored = await self._store.find([each.generation_id for each in generations])
+        names = {each.generation["generation_id"]: each.jobs[0]["object_name"] for each in stored if each.jobs}
+        return [each for each in generations if names.get(each.generation_id) != each.jobs[0].object_name]
 
     async def _insist(self, changes: Changes) -> frozenset[GenerationId]:
         pause = FIRST_PAUSE

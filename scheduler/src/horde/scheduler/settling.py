@@ -162,9 +162,13 @@ def discarded(board: Board, job: Job, lease_id: LeaseId) -> None:
 
 def inputs_released(board: Board, generation: Generation) -> None:
     """Storage keeps the inputs no longer for this generation's sake."""
-    if generation.claimed:
-        generation.claimed = False
-        board.dirty_generations[generation] = None
+    if generation.closed or not generation.claimed:
+        return
+    generation.claimed = False
+    board.dirty_generations[generation] = None
+    if generation.phase is Phase.REFUSED:
+        board.close(generation)
+    else:
         wind_up(board, generation)
 
 
