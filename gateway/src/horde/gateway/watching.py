@@ -40,6 +40,8 @@ SNAPSHOT_SECONDS = 10.0
 MAX_WISHES = 20_000
 MAX_VERIFICATIONS = 3
 MAX_WATCHES_OF_ONE = 1_000
+PATIENCE = {job_pb2.JOB_STATE_ENDED: 0.0, job_pb2.JOB_STATE_SETTLING: 0.25}
+"""Seconds that a state may wait for the next one: an end is told at once, and settling is seldom worth a word."""
 
 
 class Source(Protocol):
@@ -280,7 +282,7 @@ class Watching:
         if image.index < len(known.object_names):
             self._tickets.fill_in_image(current, followed.requester, known.object_names[image.index])
         told = Told(image=current)
-        within = 0.0 if image.state == job_pb2.JOB_STATE_ENDED else SOON
+        within = PATIENCE.get(image.state, SOON)
         for watcher in followed.watchers:
             watcher.tell("image", image.job_id, told, within=within)
 
