@@ -24,9 +24,9 @@ async def run(settings: GatewaySettings) -> None:
     failpoints.arm(settings.failpoints)
     engine = open_database(database_url(settings))
     migrate(engine)
-    listener = Listener(
-        settings.listen, settings.tls(), require_client=settings.client_certificates, plaintext=settings.plaintext
-    )
+    tls = settings.tls() if settings.tls_certificate is not None else None
+    certified, plaintext = settings.client_certificates, settings.plaintext
+    listener = Listener(settings.listen, tls, require_client=certified, plaintext=plaintext)
     async with (
         SqlThread(engine) as sql,
         gateway(settings, SqlIdentityStore(sql)) as built,
