@@ -7,8 +7,8 @@ fleet's size. Within a model the smallest tag goes first. A tag is given once, a
     tag = max(clock of the model, end of the flow's last job);   end = tag + megapixel-steps / weight
 
 All anonymous jobs together are one flow of low weight, and divide its share by address. Taking a job moves the model's
-clock to its tag and then on, by its work over the weight of all who wait. So a flow that was away gains no credit, and no
-flow starves, however many newcomers there are: each gets at least its weight's part of what the model's workers paint.
+clock to its tag and then on, by its work over the weight of all who wait. So a flow that was away gains no credit, and
+no flow starves, however many newcomers there are: each gets its weight's part of what the model's workers paint.
 
 Which model a worker is given: the one whose oldest job has waited longest, where a model in memory counts as waiting
 LOADED_BONUS longer; that bonus fades while one model is served on and on.
