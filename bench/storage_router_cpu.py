@@ -21,7 +21,6 @@ from pathlib import Path
 
 import numpy
 import psutil
-from grpc import aio
 from PIL import Image
 
 from horde.api.storage.v1 import object_service_pb2 as objects
@@ -87,7 +86,7 @@ async def upload(door: StorageServiceStub, grant: str, image: bytes) -> None:
         await call.write(storage.UploadImageRequest(chunk=chunk))
     await call.write(storage.UploadImageRequest(finish=finish(image)))
     answer = await call.read()
-    assert answer is not aio.EOF
+    assert isinstance(answer, storage.UploadImageResponse)
     assert answer.receipt.receipt
     await call.done_writing()
     await call.code()

@@ -80,7 +80,7 @@ def s3_server() -> Iterator[S3]:
         (home / "s3.json").write_text(json.dumps({"identities": identities}))
         master, volume, filer, s3 = free_ports(4)
         command = [
-            program,
+            str(program),
             "mini",
             f"-dir={home}",
             "-ip=127.0.0.1",
@@ -97,7 +97,11 @@ def s3_server() -> Iterator[S3]:
             server = subprocess.Popen(command, stdout=log, stderr=log, cwd=home)
         try:
             admin = Minio(
-                f"127.0.0.1:{s3}", access_key="key-admin", secret_key=f"{SECRET}-admin", secure=False, region="us-east-1"
+                f"127.0.0.1:{s3}",
+                access_key="key-admin",
+                secret_key=f"{SECRET}-admin",
+                secure=False,
+                region="us-east-1",
             )
             ends = time.monotonic() + 60
             while True:
@@ -198,7 +202,9 @@ async def test_a_deleted_object_is_gone_and_can_be_put_again(bucket: Bucket) -> 
 async def test_a_copy_has_the_bytes_and_more_metadata(bucket: Bucket) -> None:
     await bucket.put("quarantine/j/l", b"bytes", metadata={"sha256": "aa", "placement": "PRIVATE"})
     for expected in (True, False):
-        copied = await bucket.copy("quarantine/j/l", "images/a", b"bytes", metadata={"expires": "1"}, media_type="image/png")
+        copied = await bucket.copy(
+            "quarantine/j/l", "images/a", b"bytes", metadata={"expires": "1"}, media_type="image/png"
+        )
         assert copied is expected
     assert await bucket.copy("quarantine/j/none", "images/b", b"bytes", metadata={"expires": "1"}) is None
     await bucket.delete("quarantine/j/l")
@@ -277,7 +283,9 @@ async def test_a_plain_folder_holds_the_bytes_and_nothing_else(tmp_path: Path) -
             await bucket.put("images/b.png", b"some bytes", metadata={"a": "b"})
 
 
-@pytest.mark.parametrize("key", ["images/../../etc/passwd", ".partial/x", "images", "/images", "images/.x", "images/a!b"])
+@pytest.mark.parametrize(
+    "key", ["images/../../etc/passwd", ".partial/x", "images", "/images", "images/.x", "images/a!b"]
+)
 async def test_no_key_leaves_the_folder(tmp_path: Path, key: str) -> None:
     async with DirectoryBucket(tmp_path / "bucket", SystemClock().now) as bucket:
         with pytest.raises(ValueError, match="cannot be a key"):

@@ -292,7 +292,7 @@ async def test_an_oversized_message_is_refused_and_others_are_served(
 
 @pytest.mark.parametrize("junk", [b"\xff" * 50, b"\x0a\xff\xff\xff\x7f", b"\x0b" * 200])
 async def test_bytes_that_are_no_message_are_refused(mesh: Bench, nobody: Credentials, junk: bytes) -> None:
-    call = mesh.channel.unary_unary("/horde.api.generation.v1.GenerationService/CreateGeneration")
+    call: Any = mesh.channel.unary_unary("/horde.api.generation.v1.GenerationService/CreateGeneration")
     with pytest.raises(ServiceError):
         await call(junk, metadata=nobody)
     assert untouched(mesh)

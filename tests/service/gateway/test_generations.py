@@ -153,14 +153,14 @@ async def test_a_lack_of_kudos_is_told_as_it_is(mesh: Bench, anna: Credentials, 
 
 async def test_the_inside_of_the_mesh_is_not_told(mesh: Bench, anna: Credentials, spec: Spec) -> None:
     mesh.scheduler.refusals[""] = Full(metadata={"limit": "100"})
-    with assert_raises_reason(ResourceExhausted, "OVERLOADED", {"bound": "100"}) as caught:
+    with assert_raises_reason(ResourceExhausted) as caught:
         await mesh.generations.CreateGeneration(request(spec()), metadata=anna)
-    assert caught.value.domain == "horde.api.mesh.v1"
+    assert (caught.value.domain, caught.value.metadata) == ("", {})
 
 
 async def test_without_a_scheduler_it_is_unavailable(mesh: Bench, anna: Credentials, spec: Spec) -> None:
     mesh.scheduler.away = True
-    with assert_raises_reason(Unavailable, "NEIGHBOUR_UNAVAILABLE"):
+    with assert_raises_reason(Unavailable):
         await mesh.generations.GetGeneration(pb.GetGenerationRequest(generation_id=str(uuid.uuid4())), metadata=anna)
 
 

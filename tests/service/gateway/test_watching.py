@@ -174,7 +174,7 @@ async def test_a_watcher_is_sent_away_when_the_gateway_stops(mesh: Bench, anna: 
     stream = watch(mesh, anna, generation_id)
     await hear(stream, "snapshot")
     await mesh.gateway.farewell()
-    with assert_raises_reason(Unavailable, "NEIGHBOUR_UNAVAILABLE"):
+    with assert_raises_reason(Unavailable):
         await stream.read()
 
 

@@ -38,7 +38,9 @@ def test_each_reason_of_the_contract_has_one_class_with_its_code() -> None:
     assert InvalidArgument in CODES
 
 
-@pytest.mark.parametrize("name", ["", "..", "a/b", "a\\b", ".hidden", "-x", "a\0b", "a b", "é", "a" * 129, "a..b", "a!b"])
+@pytest.mark.parametrize(
+    "name", ["", "..", "a/b", "a\\b", ".hidden", "-x", "a\0b", "a b", "é", "a" * 129, "a..b", "a!b"]
+)
 def test_what_is_not_a_plain_name_is_no_part_of_a_key(name: str) -> None:
     assert not keys.is_name(name)
     for make in (keys.private_image, keys.input_image, keys.shared_record, keys.claims_on):
@@ -50,7 +52,9 @@ METADATA = st.dictionaries(st.text("abcdef", min_size=1, max_size=8), st.text(ma
 
 
 @given(st.binary(max_size=200), METADATA, METADATA, st.data())
-def test_a_torn_tail_leaves_the_one_before(data: bytes, old: dict[str, str], new: dict[str, str], at: st.DataObject) -> None:
+def test_a_torn_tail_leaves_the_one_before(
+    data: bytes, old: dict[str, str], new: dict[str, str], at: st.DataObject
+) -> None:
     whole = data + make_tail(len(data), old)
     newer = make_tail(len(data), new)
     torn = at.draw(st.integers(0, len(newer) - 1))

@@ -342,5 +342,5 @@ class SessionMachine(RuleBasedStateMachine):
         assert self.owed <= held | set(self.disk)
 
 
-SessionMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+SessionMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
 TestAnyHistory = SessionMachine.TestCase

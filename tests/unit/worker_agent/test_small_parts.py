@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -93,10 +94,12 @@ def test_a_tally_counts_what_was_paid_and_what_was_not() -> None:
 def test_models_are_named_folders_and_hub_ids(tmp_path: Path) -> None:
     (tmp_path / "loras").mkdir()
     (tmp_path / "loras" / "ink.safetensors").touch()
-    (tmp_path / "catalogue.json").write_text(json.dumps({"recommended": {"guidance": 3.0}}))
+    said = {"recommended": {"guidance": 3.0}, "sizes": {"maximum": 512}}
+    (tmp_path / "catalogue.json").write_text(json.dumps(said))
     local, remote = find_models(f"mine={tmp_path}, sd=somebody/something", tmp_path)
     assert (local.name, local.place, local.hub, local.guidance_scale) == ("mine", str(tmp_path), False, 3.0)
     assert local.loras == {"ink"}
+    assert local.max_pixels == 512 * 512
     assert (remote.name, remote.place, remote.hub) == ("sd", "somebody/something", True)
 
 
@@ -104,6 +107,19 @@ def test_models_are_named_folders_and_hub_ids(tmp_path: Path) -> None:
 def test_a_model_that_is_not_named_well_is_refused(text: str, tmp_path: Path) -> None:
     with pytest.raises(BadModel):
         find_models(text, tmp_path)
+
+
+def test_a_model_whose_files_are_not_those_of_its_catalogue_is_refused(tmp_path: Path) -> None:
+    listed = [{"path": "unet/weights", "sha256": hashlib.sha256(b"good").hexdigest()}]
+    (tmp_path / "catalogue.json").write_text(json.dumps({"files": listed}))
+    with pytest.raises(BadModel, match="lacks unet/weights"):
+        find_models(f"mine={tmp_path}", tmp_path)
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "weights").write_bytes(b"evil")
+    with pytest.raises(BadModel, match="not the file"):
+        find_models(f"mine={tmp_path}", tmp_path)
+    (tmp_path / "unet" / "weights").write_bytes(b"good")
+    assert find_models(f"mine={tmp_path}", tmp_path)
 
 
 @pytest.mark.parametrize("written", ["not json", "[]", "{}", '{"recommended": {"guidance": "much"}}'])

@@ -39,7 +39,7 @@ def place_thing(spec: Spec, rng: random.Random) -> Geometry:
     Positions vary little on purpose: with an hour of one core there is no time to learn that a star may be anywhere.
     """
     if spec.place:
-        return Geometry(0.5 + rng.uniform(-0.04, 0.04), 0.64 + rng.uniform(-0.02, 0.02), 0.52 * rng.uniform(0.95, 1.05))
+        return Geometry(0.5 + rng.uniform(-0.04, 0.04), 0.63 + rng.uniform(-0.02, 0.02), 0.62 * rng.uniform(0.96, 1.04))
     return Geometry(0.5 + rng.uniform(-0.03, 0.03), 0.5 + rng.uniform(-0.03, 0.03), 0.72 * rng.uniform(0.93, 1.06))
 
 

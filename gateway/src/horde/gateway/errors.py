@@ -24,7 +24,6 @@ ACCOUNT = "horde.api.account.v1"
 GENERATION = "horde.api.generation.v1"
 WORKER = "horde.api.worker.v1"
 MODEL = "horde.api.model.v1"
-MESH = "horde.api.mesh.v1"
 
 
 class CredentialsMissing(Unauthenticated):
@@ -196,21 +195,12 @@ class InvalidModelField(InvalidArgument):
 
 
 class Overloaded(ResourceExhausted):
-    """A bound of the service is reached; nothing was begun."""
-
-    domain: ClassVar[str] = MESH
-    reason: ClassVar[str] = "OVERLOADED"
+    """A queue is full; nothing was begun. Wait."""
 
 
 class NeighbourUnavailable(Unavailable):
     """A part of the mesh is away; repeat the call with the same ids."""
 
-    domain: ClassVar[str] = MESH
-    reason: ClassVar[str] = "NEIGHBOUR_UNAVAILABLE"
-
 
 class Defect(Internal):
     """Something is broken here."""
-
-    domain: ClassVar[str] = MESH
-    reason: ClassVar[str] = "INTERNAL"

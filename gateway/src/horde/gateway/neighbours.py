@@ -1,7 +1,7 @@
 """What the neighbours' refusals mean to somebody outside.
 
 A refusal that the contract of this door names passes as it is. One that speaks of the mesh's inside (a queue that is
-full, a leader that was replaced, a request that this gateway got wrong) is said in the words of `horde.api.mesh.v1`.
+full, a leader that was replaced, a request that this gateway got wrong) becomes a bare status code.
 """
 
 from __future__ import annotations
@@ -43,8 +43,7 @@ def outward(error: ServiceError) -> ServiceError:
     if isinstance(error, RETRY):
         return NeighbourUnavailable()
     if isinstance(error, ResourceExhausted):
-        bound = error.metadata.get("limit") or error.metadata.get("bound") or "queue"
-        return Overloaded(metadata={"bound": bound}, retry_after=error.retry_after)
+        return Overloaded(retry_after=error.retry_after)
     return Defect()
 
 

@@ -44,6 +44,8 @@ MAX_LINE = 20_000
 """Messages of workers that wait for the scheduler; then their readers wait."""
 SOFT_LINE = 5_000
 """From here on progress is dropped."""
+LINGER_SECONDS = 0.02
+"""How long progress waits for other messages to go with."""
 MAX_OUTBOX = 1_000
 """Messages that wait for one worker; then it is hung up."""
 MAX_SESSIONS_PER_ACCOUNT = 256
@@ -79,7 +81,7 @@ class Session:
         except OutboxClosed:
             return
         except ResourceExhausted:
-            self.end(Overloaded("The worker does not read what it is told.", metadata={"bound": "worker outbox"}))
+            self.end(Overloaded("The worker does not read what it is told."))
 
     def wish(self, lease_id: str, wanted: bool) -> None:
         """Ask the worker for previews, or for none."""
@@ -112,6 +114,7 @@ class Relay:
         self._line: Line[Says] | None = None
         self._welcome_heard = False
         self._stopped = False
+        self._urgent = asyncio.Event()
         self.dropped = 0
         """Messages that were dropped because the relay was away or slow."""
 
@@ -210,6 +213,8 @@ class Relay:
             self.dropped += 1
             return
         request.DiscardUnknownFields()
+        if kind != "progress":
+            self._urgent.set()
         try:
             await line.outbox.send(Says(relay_session_id=session.number, worker=request))
         except OutboxClosed:
@@ -219,6 +224,7 @@ class Relay:
         """Say that a session began or ended. While the relay is away there is no need: all is stated on its return."""
         if self._line is None:
             return
+        self._urgent.set()
         try:
             self._line.outbox.put_nowait(message)
         except OutboxClosed:
@@ -241,9 +247,25 @@ class Relay:
         hello = scheduler_pb2.RelayHello(gateway_id=self._gateway_id)
         await stream.write(scheduler_pb2.RelayRequest(relay_hello=hello))
         await failpoint(RELAY_OPENED)
-        while batch := await outbox.drain(MAX_BATCH):
+        while True:
+            self._urgent.clear()
+            batch = await outbox.drain(MAX_BATCH)
+            if not batch:
+                return
+            if not self._urgent.is_set() and all(_is_progress(says) for says in batch):
+                await self._linger()
+                if len(outbox):
+                    batch += await outbox.drain(MAX_BATCH)
             await failpoint(RELAY_SENDING)
             await stream.write(scheduler_pb2.RelayRequest(sessions=only_last_progress(batch)))
+
+    async def _linger(self) -> None:
+        """Wait a moment for company: progress alone is not worth a message, and much of it comes at once."""
+        try:
+            async with asyncio.timeout(LINGER_SECONDS):
+                await self._urgent.wait()
+        except TimeoutError:
+            return
 
     def _heard(self, response: scheduler_pb2.RelayResponse) -> None:
         if response.HasField("relay_welcome"):
@@ -283,6 +305,10 @@ class Relay:
             self._previews.ended(message.settled.lease_id)
 
 
+def _is_progress(says: Says) -> bool:
+    return says.HasField("worker") and says.worker.HasField("progress")
+
+
 def only_last_progress(batch: list[Says]) -> list[Says]:
     """A batch without progress that a later message of the same lease makes old."""
     if len(batch) == 1:
@@ -290,7 +316,7 @@ def only_last_progress(batch: list[Says]) -> list[Says]:
     seen: set[str] = set()
     kept = []
     for says in reversed(batch):
-        if says.HasField("worker") and says.worker.HasField("progress"):
+        if _is_progress(says):
             lease_id = says.worker.progress.lease_id
             if lease_id in seen:
                 continue

@@ -3,9 +3,6 @@
 Each followed generation is kept as it is now, so that a second watcher begins at once. Every watcher first gets all of
 it, then what changes; versions never go backwards, progress counts only for the lease that an image is lent under, and
 after `finished` it is over. When the scheduler's stream breaks, watchers stay, and hear only what is new afterwards.
-
-A watcher's outbox holds the latest of each kind for each image, not a queue: a reader who is slow misses steps, never
-an end, and costs a bounded amount of memory.
 """
 
 from __future__ import annotations
@@ -24,9 +21,10 @@ from horde.gateway.errors import NeighbourUnavailable, Overloaded
 from horde.gateway.exchange import Line, Stream, keep
 from horde.gateway.generations import not_found
 from horde.gateway.neighbours import outward
-from horde.gateway.previews import Glimpse, Previews
+from horde.gateway.previews import Previews
 from horde.gateway.requesters import Requester
 from horde.gateway.tickets import Tickets
+from horde.gateway.watcher import LATER, SOON, Told, Watcher
 from horde.services.clock import Clock
 from horde.services.errors import ResourceExhausted, ServiceError
 from horde.services.status import from_status
@@ -34,8 +32,6 @@ from horde.services.streams import Outbox, OutboxClosed
 from horde.services.telemetry import get_logger
 
 log = get_logger(__name__)
-
-Told = service_pb2.WatchGenerationResponse
 
 SNAPSHOT_SECONDS = 10.0
 """How long a watcher waits for its first snapshot while the scheduler is away."""
@@ -51,62 +47,6 @@ class Source(Protocol):
 
     async def get(self, ref: scheduler_pb2.GenerationRef) -> scheduler_pb2.SchedulerGeneration:
         """A generation of a requester; raises GENERATION_NOT_FOUND."""
-
-
-class Watcher:
-    """One who watches: what is to be said to it next."""
-
-    def __init__(self, *, previews: bool) -> None:
-        self.previews = previews
-        self._pending: dict[tuple[str, str], Told] = {}
-        self._filled = asyncio.Event()
-        self._ended = False
-        self._error: ServiceError | None = None
-
-    def tell(self, kind: str, job_id: str, told: Told) -> None:
-        """Say this next; what was to be said of the same kind about the same image is replaced."""
-        if self._ended:
-            return
-        if kind == "image":
-            # What was unsaid about the image's former lease means nothing any more.
-            for stale in ("progress", "preview", "wait"):
-                self._pending.pop((stale, job_id), None)
-        self._pending.pop((kind, job_id), None)
-        self._pending[kind, job_id] = told
-        self._filled.set()
-
-    def show(self, glimpse: Glimpse) -> None:
-        """Say this preview next, if there is nothing better to say about the image."""
-        preview = service_pb2.Preview(
-            job_id=glimpse.job_id, lease_id=glimpse.lease_id, step=glimpse.step, image=glimpse.image
-        )
-        self.tell("preview", glimpse.job_id, Told(preview=preview))
-
-    def finish(self, told: Told) -> None:
-        """Say this last. It holds everything, so what was unsaid need not be said, but for a first snapshot."""
-        first = self._pending.get(("snapshot", ""))
-        self._pending = {("finished", ""): told} if first is None else {("snapshot", ""): first, ("finished", ""): told}
-        self._ended = True
-        self._filled.set()
-
-    def fail(self, error: ServiceError) -> None:
-        """End with an error."""
-        if not self._ended:
-            self._ended = True
-            self._error = error
-            self._filled.set()
-
-    async def heard(self) -> AsyncGenerator[Told, None]:
-        """Everything that is said, until the end."""
-        while True:
-            while self._pending:
-                yield self._pending.pop(next(iter(self._pending)))
-            if self._ended:
-                if self._error is not None:
-                    raise self._error
-                return
-            self._filled.clear()
-            await self._filled.wait()
 
 
 class _Followed:
@@ -159,10 +99,10 @@ class Watching:
     async def watch(self, requester: Requester, generation_id: str, *, previews: bool) -> AsyncGenerator[Told, None]:
         """All about a generation until it is finished. Raises GenerationNotFound, also for what is another's."""
         if len(self._watchers) >= self._max_watchers:
-            raise Overloaded(metadata={"bound": "max_watchers"})
+            raise Overloaded("Too many watch already; wait.")
         if self._stopped:
             raise NeighbourUnavailable
-        watcher = Watcher(previews=previews)
+        watcher = Watcher(self._clock, previews=previews)
         self._watchers.add(watcher)
         try:
             await self._join(requester, generation_id, watcher)
@@ -326,8 +266,9 @@ class Watching:
         if image.index < len(known.object_names):
             self._tickets.fill_in_image(current, followed.requester, known.object_names[image.index])
         told = Told(image=current)
+        within = 0.0 if image.state == job_pb2.JOB_STATE_ENDED else SOON
         for watcher in followed.watchers:
-            watcher.tell("image", image.job_id, told)
+            watcher.tell("image", image.job_id, told, within=within)
 
     def _progress(self, followed: _Followed, progress: service_pb2.Progress) -> None:
         image = followed.image(progress.job_id)
@@ -338,7 +279,7 @@ class Watching:
         image.step = progress.step
         told = Told(progress=progress)
         for watcher in followed.watchers:
-            watcher.tell("progress", progress.job_id, told)
+            watcher.tell("progress", progress.job_id, told, within=LATER)
 
     def _wait(self, followed: _Followed, wait: service_pb2.ImageWait) -> None:
         image = followed.image(wait.job_id)
@@ -347,7 +288,7 @@ class Watching:
         image.wait.CopyFrom(wait.wait)
         told = Told(wait=wait)
         for watcher in followed.watchers:
-            watcher.tell("wait", wait.job_id, told)
+            watcher.tell("wait", wait.job_id, told, within=LATER)
 
     def _finished(self, generation_id: str, followed: _Followed, finished: scheduler_pb2.SchedulerGeneration) -> None:
         if wire.requester_of(finished.requester) != followed.requester:

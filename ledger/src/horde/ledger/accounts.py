@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Final, NewType
@@ -101,6 +102,10 @@ class Account:
     stored: int = 0
     """`posted` as it was last read or written: what a commit changes is the difference."""
 
+    def snapshot(self) -> Account:
+        """As it is now, to be stored."""
+        return Account(self.number, self.name, self.posted, self.held, self.sequence, self.posted)
+
     @property
     def checked(self) -> bool:
         """Whether it has a floor of zero."""
@@ -132,6 +137,10 @@ class Owner:
     """Today: how many gifts."""
     recent_gifts: tuple[tuple[str, int], ...] = field(default=())
     """To whom and when (microseconds), as long as a gift back is refused."""
+
+    def snapshot(self) -> Owner:
+        """As it is now, to be stored."""
+        return copy(self)
 
     def turn_to(self, day: int) -> None:
         """Start a day's counters, if it is another day."""

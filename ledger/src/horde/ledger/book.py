@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from horde.ledger.accounts import SYSTEM, Account, AccountName, Owner
+from horde.ledger.accounts import Account, AccountName, Owner
 from horde.ledger.economy import Economy
 from horde.ledger.entries import Settlement, Transfer
 
@@ -147,11 +147,11 @@ class Book:
         self.opened = {}
         self.closed = []
 
-    def trim(self, bound: int) -> None:
-        """Forget what was loaded when it is more than `bound`; it is loaded again when needed. Between batches only."""
-        if len(self.accounts) > bound:
-            self.accounts = {str(name): self.accounts[name] for name in SYSTEM if name in self.accounts}
-        if len(self.owners) > bound:
-            self.owners = {}
-        if len(self.holds) > bound:
-            self.holds = {}
+    def crowded(self, bound: int) -> bool:
+        """Whether more than `bound` accounts, owners or holds are known."""
+        return len(self.accounts) > bound or len(self.owners) > bound or len(self.holds) > bound
+
+    def forget(self) -> None:
+        """Forget all that is known; it is loaded again when it is needed. Only when nothing is changed and not
+        stored."""
+        self.accounts, self.owners, self.holds = {}, {}, {}

@@ -8,6 +8,7 @@ times cheaper here than to adapt each element.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Connection, Integer, LargeBinary, SmallInteger, Table
@@ -23,44 +24,34 @@ class Bulk:
         self._name = table.name
         self._columns = tuple(columns)
         self._types = [_pg_type(table, column) for column in columns]
+        key, *others = columns
         names = ", ".join(columns)
-        marks = ", ".join("?" * len(columns))
-        arrays = ", ".join(f"%s::{kind}[]" for kind in self._types)
-        self._insert_sqlite = f"INSERT INTO {table.name} ({names}) VALUES ({marks}) {suffix}"
-        self._insert_pg = f"INSERT INTO {table.name} ({names}) SELECT * FROM unnest({arrays}) {suffix}"
+        unnested = f"unnest({', '.join(f'%s::{kind}[]' for kind in self._types)})"
+        self._insert = (
+            f"INSERT INTO {table.name} ({names}) VALUES ({', '.join('?' * len(columns))}) {suffix}",
+            f"INSERT INTO {table.name} ({names}) SELECT * FROM {unnested} {suffix}",
+        )
+        self._update = (
+            f"UPDATE {table.name} SET {', '.join(f'{column} = ?' for column in others)} WHERE {key} = ?",
+            f"UPDATE {table.name} t SET {', '.join(f'{column} = v.{column}' for column in others)} "
+            f"FROM {unnested} AS v({names}) WHERE t.{key} = v.{key}",
+        )
+        self._delete = (
+            f"DELETE FROM {table.name} WHERE {key} = ?",
+            f"DELETE FROM {table.name} WHERE {key} = ANY(%s::{self._types[0]}[])",
+        )
 
-    def insert(self, connection: Connection, rows: Sequence[Row]) -> None:
+    def insert(self, rows: Sequence[Row]) -> Step:
         """Insert rows of this table's columns, in their order."""
-        if not rows:
-            return
-        if connection.dialect.name == "sqlite":
-            connection.exec_driver_sql(self._insert_sqlite, [tuple(row) for row in rows])
-        else:
-            connection.exec_driver_sql(self._insert_pg, self._arrays(rows))
+        return Step(*self._insert, rows, self._types)
 
-    def update(self, connection: Connection, rows: Sequence[Row]) -> None:
+    def update(self, rows: Sequence[Row]) -> Step:
         """Set all columns but the first of the rows whose first column is given."""
-        if not rows:
-            return
-        key, *others = self._columns
-        if connection.dialect.name == "sqlite":
-            assignments = ", ".join(f"{column} = ?" for column in others)
-            statement = f"UPDATE {self._name} SET {assignments} WHERE {key} = ?"
-            connection.exec_driver_sql(statement, [(*row[1:], row[0]) for row in rows])
-        else:
-            assignments = ", ".join(f"{column} = v.{column}" for column in others)
-            arrays = ", ".join(f"%s::{kind}[]" for kind in self._types)
-            statement = (
-                f"UPDATE {self._name} t SET {assignments} FROM unnest({arrays}) AS v({', '.join(self._columns)}) "
-                f"WHERE t.{key} = v.{key}"
-            )
-            connection.exec_driver_sql(statement, self._arrays(rows))
+        return Step(*self._update, rows, self._types, key_last=True)
 
-    def delete(self, connection: Connection, keys: Collection[Any]) -> None:
+    def delete(self, keys: Sequence[Any]) -> Step:
         """Delete the rows whose first column is one of these."""
-        if keys:
-            where, parameters = self.among(connection, keys)
-            connection.exec_driver_sql(f"DELETE FROM {self._name} WHERE {where}", parameters)
+        return Step(*self._delete, [(key,) for key in keys], self._types[:1])
 
     def select(self, connection: Connection, keys: Collection[Any]) -> list[Any]:
         """The rows whose first column is one of these."""
@@ -83,9 +74,38 @@ class Bulk:
         padded += [padded[-1]] * (size - len(padded))
         return f"{key} IN ({', '.join('?' * size)})", tuple(padded)
 
-    def _arrays(self, rows: Sequence[Row]) -> tuple[str, ...]:
-        columns = zip(*rows, strict=True)
-        return tuple(_LITERALS[kind](column) for kind, column in zip(self._types, columns, strict=True))
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to do to many rows: the statement for either database, and the rows."""
+
+    sqlite: str
+    postgresql: str
+    rows: Sequence[Row]
+    types: Sequence[str]
+    key_last: bool = False
+
+    def arrays(self) -> list[str]:
+        """The rows as an array literal for each column."""
+        if not self.rows:
+            return ["{}"] * len(self.types)
+        columns = zip(*self.rows, strict=True)
+        return [_LITERALS[kind](column) for kind, column in zip(self.types, columns, strict=True)]
+
+
+def run(connection: Connection, steps: Sequence[Step]) -> None:
+    """Do steps that do not touch each other's rows. To PostgreSQL they go as one statement: one trip, and always the
+    same text, whatever there is to do, so that it is planned once."""
+    if connection.dialect.name == "sqlite":
+        for step in steps:
+            if step.rows:
+                rows = [(*row[1:], row[0]) for row in step.rows] if step.key_last else [tuple(row) for row in step.rows]
+                connection.exec_driver_sql(step.sqlite, rows)
+        return
+    *parts, last = steps
+    clauses = ", ".join([f"step_{place} AS ({step.postgresql})" for place, step in enumerate(parts)])
+    parameters = [array for step in steps for array in step.arrays()]
+    connection.exec_driver_sql(f"WITH {clauses} {last.postgresql}" if parts else last.postgresql, tuple(parameters))
 
 
 def _pg_type(table: Table, column: str) -> str:

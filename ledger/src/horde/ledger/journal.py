@@ -1,17 +1,16 @@
-"""The journal: works a batch of events into entries, refusals and one block, inside the writer's transaction.
+"""The journal: works events into entries and refusals, and those into batches, each with its block.
 
-Everything here is decided from the book and the rows that the transaction gives; there is no clock and no I/O of its
-own.
+Everything here is decided from the book and from what was looked up; there is no clock and no I/O of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from horde.ledger import holds, rewards
-from horde.ledger.accounts import ANONYMOUS, SYSTEM, escrow_of, spend_of
+from horde.ledger.accounts import ANONYMOUS, SYSTEM, Account, Owner, escrow_of, spend_of
 from horde.ledger.book import Book, Draft, Hold, Unbalanced
 from horde.ledger.chain import leaf_hash, sealed
 from horde.ledger.economy import Economy
@@ -43,7 +42,7 @@ from horde.ledger.operations import (
     Slash,
     fingerprint,
 )
-from horde.ledger.store import Batch, EntryRow, Head, LedgerTransaction, Recorded, RefusalRow
+from horde.ledger.store import Batch, EntryRow, Head, LookUp, Recorded, RefusalRow
 from horde.services.errors import ServiceError
 
 MAX_CACHED: Final = 200_000
@@ -57,71 +56,139 @@ class Answer(NamedTuple):
     repeated: bool = False
 
 
-@dataclass(slots=True)
-class _Work:
-    """One batch in the making."""
+class Known(NamedTuple):
+    """What was looked up for some events."""
 
-    now_us: int
-    found: dict[str, Recorded]
-    entries: list[EntryRow]
-    refusals: list[RefusalRow]
-    statement: list[tuple[int, int]]
-    sequence: int
+    recorded: dict[str, Recorded]
+    holds: dict[str, Hold | None]
+    owners: dict[str, Owner | None]
+    accounts: dict[str, Account | None]
+
+
+@dataclass(slots=True)
+class _Open:
+    """The batch in the making."""
+
     block: int
+    now_us: int = 0
+    entries: list[EntryRow] = field(default_factory=list)
+    refusals: list[RefusalRow] = field(default_factory=list)
+    statement: list[tuple[int, int]] = field(default_factory=list)
+    recorded: dict[str, Recorded] = field(default_factory=dict)
 
 
 class Journal:
-    """The writer's memory for one epoch. After anything but a commit it must be thrown away and made anew from the
-    head."""
+    """The writer's memory for one epoch: it decides on events, and seals what was decided into a batch.
+
+    It goes on deciding upon batches that are sealed and not yet committed. So when a batch is not committed, or it is
+    not
+    known whether it was, the whole journal must be thrown away and made anew from the head.
+    """
 
     def __init__(self, economy: Economy, head: Head) -> None:
         self.head = head
-        """After the last batch that was worked."""
+        """After the last sealed batch."""
         self._book = Book(economy, next_number=head.accounts + 1)
+        self._sequence = head.sequence
+        self._work = _Open(head.block + 1)
+        self._sealed: dict[str, Recorded] = {}
+        self._sealed_before: dict[str, Recorded] = {}
 
-    def work(self, tx: LedgerTransaction, events: Sequence[Event], now_us: int) -> list[Answer]:
-        """Apply events in order, and append one block with what came of them to the transaction."""
-        book, head = self._book, self.head
-        book.trim(MAX_CACHED)
-        book.forget_changes()
-        ids = [event.event_id for event in events]
-        corrected = [event.operation.corrected_id for event in events if isinstance(event.operation, Correct)]
-        work = _Work(now_us, tx.find(ids + corrected), [], [], [], head.sequence, head.block + 1)
-        self._load(
-            tx, [event.operation for event in events], [work.found[each] for each in corrected if each in work.found]
-        )
-        answers = [self._apply(event, work) for event in events]
-        if work.entries or work.refusals:
-            self._append(tx, work)
-        return answers
+    @property
+    def crowded(self) -> bool:
+        """Whether more is remembered than should be. `forget` helps, once all is committed."""
+        return self._book.crowded(MAX_CACHED)
 
-    def _load(self, tx: LedgerTransaction, operations: Sequence[Operation], corrected: Sequence[Recorded]) -> None:
-        """Bring into the book all that these operations may touch: holds first, for they say who paid."""
-        book = self._book
+    def forget(self) -> None:
+        """Forget what can be looked up again. Only when nothing is open and everything sealed is committed."""
+        self._book.forget()
+
+    def look_up(self, ask: LookUp, events: Sequence[Event]) -> Known:
+        """Ask for all that these events may need and is not known yet. Changes nothing, so it may run in a thread."""
+        book, operations = self._book, [event.operation for event in events]
+        corrected = [each.corrected_id for each in operations if isinstance(each, Correct)]
+        recorded = ask.find([*(event.event_id for event in events), *corrected])
         # Not by set difference: against a view of a dict that walks through the whole dict.
         hold_ids = [each for each in _hold_ids(operations) if each not in book.holds]
+        holds_found: dict[str, Hold | None] = dict.fromkeys(hold_ids)
         if hold_ids:
-            book.holds.update(dict.fromkeys(hold_ids))
-            book.holds.update({hold.hold_id: hold for hold in tx.holds(hold_ids)})
-        owner_ids, names = _touched(operations, book.holds, [parse(each.body) for each in corrected])
+            holds_found.update({hold.hold_id: hold for hold in ask.holds(hold_ids)})
+        bodies = [self._sealed_or_open(each) or recorded.get(each) for each in corrected]
+        owner_ids, names = _touched(operations, holds_found, book.holds, [parse(each.body) for each in bodies if each])
         missing_owners = [each for each in owner_ids if each not in book.owners]
+        owners: dict[str, Owner | None] = dict.fromkeys(missing_owners)
         if missing_owners:
-            book.owners.update(dict.fromkeys(missing_owners))
-            book.owners.update({owner.account_id: owner for owner in tx.owners(missing_owners)})
+            owners.update({owner.account_id: owner for owner in ask.owners(missing_owners)})
         missing = [each for each in names if each not in book.accounts]
+        accounts: dict[str, Account | None] = dict.fromkeys(missing)
         if missing:
-            book.accounts.update(dict.fromkeys(missing))
-            book.accounts.update({account.name: account for account in tx.accounts(missing)})
+            accounts.update({account.name: account for account in ask.accounts(missing)})
+        return Known(recorded, holds_found, owners, accounts)
 
-    def _apply(self, event: Event, work: _Work) -> Answer:
+    def learn(self, known: Known) -> None:
+        """Keep what was looked up; what has come to be known meanwhile is newer."""
+        book = self._book
+        for name, account in known.accounts.items():
+            book.accounts.setdefault(name, account)
+        for account_id, owner in known.owners.items():
+            book.owners.setdefault(account_id, owner)
+        for hold_id, hold in known.holds.items():
+            book.holds.setdefault(hold_id, hold)
+
+    def decide(self, event: Event, known: Known, now_us: int) -> Answer:
+        """Decide on one event, into the open batch. Its answer may be given once that batch is committed.
+
+        Raises anything only for a defect, and then the journal is not to be used any more.
+        """
+        work = self._work
+        if not work.recorded:
+            work.now_us = now_us
+        recorded = self._sealed_or_open(event.event_id) or known.recorded.get(event.event_id)
+        return self._apply(event, recorded, known, work)
+
+    def _sealed_or_open(self, event_id: str) -> Recorded | None:
+        """Of what is newer than what can be looked up: the open batch, the last sealed one, and the one before it."""
+        found = self._work.recorded.get(event_id)
+        return found or self._sealed.get(event_id) or self._sealed_before.get(event_id)
+
+    def seal(self) -> Batch | None:
+        """Close the open batch; None if there is nothing to write. Raises Unbalanced for a defect."""
+        work, book, head = self._work, self._book, self.head
+        if not work.recorded:
+            return None
+        total = head.sum_mkudos + book.imbalance()
+        if total:
+            raise Unbalanced(f"the sum over all accounts would be {total}")
+        leaves = [leaf_hash(row.body) for row in work.entries] + [leaf_hash(row.body) for row in work.refusals]
+        first = head.sequence + 1
+        block = sealed(work.block, first, self._sequence, head.epoch, work.now_us, head.hash, leaves)
+        created = {account.name for account in book.created}
+        changed = [account.snapshot() for name, account in book.changed.items() if name not in created]
+        for account in book.changed.values():
+            account.stored = account.posted
+        self.head = Head(head.epoch, self._sequence, work.block, block.hash, book.next_number - 1, total)
+        batch = Batch(
+            block=block, head=self.head, entries=work.entries, refusals=work.refusals, statement=work.statement,
+            new_accounts=[account.snapshot() for account in book.created], changed_accounts=changed,
+            owners=[owner.snapshot() for owner in book.changed_owners.values()], opened=list(book.opened.values()),
+            closed=book.closed,
+        )  # fmt: skip
+        self._sealed_before, self._sealed = self._sealed, work.recorded
+        self._work = _Open(work.block + 1)
+        book.forget_changes()
+        return batch
+
+    def _apply(self, event: Event, recorded: Recorded | None, known: Known, work: _Open) -> Answer:
         operation = event.operation
         text = operation.canonical()
         mark = fingerprint(operation.kind, text)
-        recorded = work.found.get(event.event_id)
         if recorded is not None:
             return self._repeat(event, text, mark, recorded)
         try:
-            draft = _RULES[operation.kind](self._book, operation, work)
+            if isinstance(operation, Correct):
+                draft = self._correct(operation, known, work.now_us)
+            else:
+                draft = _RULES[operation.kind](self._book, operation, work.now_us)
         except ServiceError as refusal:
             if refusal.reason in REMEMBERED:
                 self._remember(event, text, mark, refusal, work)
@@ -131,6 +198,10 @@ class Journal:
             self._promote(account_id, work)
         return Answer(entry)
 
+    def _correct(self, asked: Correct, known: Known, now_us: int) -> Draft:
+        recorded = self._sealed_or_open(asked.corrected_id) or known.recorded.get(asked.corrected_id)
+        return rewards.correct(self._book, asked, None if recorded is None else parse(recorded.body), now_us)
+
     def _repeat(self, event: Event, text: str, mark: bytes, recorded: Recorded) -> Answer:
         body = parse(recorded.body)
         if recorded.fingerprint != mark:
@@ -138,15 +209,15 @@ class Journal:
             return Answer(EventConflict(metadata={"field": field}))
         return Answer(refusal_of(body) if "refused" in body else entry_of(body, recorded.block), repeated=True)
 
-    def _remember(self, event: Event, text: str, mark: bytes, refusal: ServiceError, work: _Work) -> None:
+    def _remember(self, event: Event, text: str, mark: bytes, refusal: ServiceError, work: _Open) -> None:
         body = refusal_text(event.event_id, event.operation.kind, work.now_us, text, refusal)
         work.refusals.append(RefusalRow(len(work.refusals), event.event_id, mark, body))
-        work.found[event.event_id] = Recorded(event.event_id, mark, body, work.block)
+        work.recorded[event.event_id] = Recorded(event.event_id, mark, body, work.block)
 
     def _enter(
-        self, event_id: str, kind: EventKind, draft: Draft, text: str, mark: bytes, note: str, work: _Work
+        self, event_id: str, kind: EventKind, draft: Draft, text: str, mark: bytes, note: str, work: _Open
     ) -> Entry:
-        work.sequence = sequence = work.sequence + 1
+        self._sequence = sequence = self._sequence + 1
         book = self._book
         book.post(draft.transfers, sequence)
         entry = Entry(
@@ -155,12 +226,12 @@ class Journal:
         )  # fmt: skip
         body = entry_text(entry, text, draft.decided)
         work.entries.append(EntryRow(sequence, event_id, mark, body))
-        work.found[event_id] = Recorded(event_id, mark, body, work.block)
+        work.recorded[event_id] = Recorded(event_id, mark, body, work.block)
         for account_id in draft.parties:
             work.statement.append((book.account(spend_of(account_id)).number, sequence))
         return entry
 
-    def _promote(self, account_id: str, work: _Work) -> None:
+    def _promote(self, account_id: str, work: _Open) -> None:
         """Follow an entry with the owner's promotion, if it has made that due."""
         draft = rewards.promotion(self._book, account_id, work.now_us)
         if draft is None:
@@ -170,34 +241,16 @@ class Journal:
         event_id = promotion_event_id(account_id, owner.promotions)
         self._enter(event_id, EventKind.PROMOTION, draft, text, fingerprint(EventKind.PROMOTION, text), "", work)
 
-    def _append(self, tx: LedgerTransaction, work: _Work) -> None:
-        book, head = self._book, self.head
-        total = head.sum_mkudos + book.imbalance()
-        if total:
-            raise Unbalanced(f"the sum over all accounts would be {total}")
-        leaves = [leaf_hash(row.body) for row in work.entries] + [leaf_hash(row.body) for row in work.refusals]
-        first = head.sequence + 1
-        block = sealed(work.block, first, work.sequence, head.epoch, work.now_us, head.hash, leaves)
-        created = {account.name for account in book.created}
-        changed = [account for name, account in book.changed.items() if name not in created]
-        for account in book.changed.values():
-            account.stored = account.posted
-        self.head = Head(head.epoch, work.sequence, work.block, block.hash, book.next_number - 1, total)
-        tx.append(
-            Batch(
-                block=block, head=self.head, entries=work.entries, refusals=work.refusals, statement=work.statement,
-                new_accounts=book.created, changed_accounts=changed, owners=list(book.changed_owners.values()),
-                opened=list(book.opened.values()), closed=book.closed,
-            )
-        )  # fmt: skip
-
 
 def _hold_ids(operations: Sequence[Operation]) -> set[str]:
     return {each.hold_id for each in operations if isinstance(each, Settle | Release)}
 
 
 def _touched(
-    operations: Sequence[Operation], holds_known: Mapping[str, Hold | None], corrected: Sequence[Json]
+    operations: Sequence[Operation],
+    found: Mapping[str, Hold | None],
+    known: Mapping[str, Hold | None],
+    corrected: Sequence[Json],
 ) -> tuple[set[str], set[str]]:
     """Whom the operations concern, and the accounts that may be needed for it."""
     owners: set[str] = set()
@@ -205,10 +258,10 @@ def _touched(
         match each:
             case Settle():
                 owners.add(each.owner_id)
-                if hold := holds_known[each.hold_id]:
+                if hold := found.get(each.hold_id) or known.get(each.hold_id):
                     owners.add(hold.payer_id)
             case Release():
-                if hold := holds_known[each.hold_id]:
+                if hold := found.get(each.hold_id) or known.get(each.hold_id):
                     owners.add(hold.payer_id)
             case RewardUptime():
                 owners.add(each.owner_id)
@@ -226,20 +279,14 @@ def _touched(
     return owners, {*names, *SYSTEM}
 
 
-def _correct(book: Book, asked: Correct, work: _Work) -> Draft:
-    recorded = work.found.get(asked.corrected_id)
-    return rewards.correct(book, asked, None if recorded is None else parse(recorded.body), work.now_us)
-
-
-_RULES: Final[Mapping[EventKind, Callable[[Book, Any, _Work], Draft]]] = {
-    EventKind.OPEN_ACCOUNT: lambda book, asked, work: rewards.open_account(book, asked, work.now_us),
-    EventKind.PLACE_HOLDS: lambda book, asked, work: holds.place(book, asked, work.now_us),
-    EventKind.SETTLE: lambda book, asked, work: holds.settle(book, asked, work.now_us),
-    EventKind.RELEASE: lambda book, asked, work: holds.release(book, asked, work.now_us),
-    EventKind.UPTIME_REWARD: lambda book, asked, work: rewards.reward_uptime(book, asked, work.now_us),
-    EventKind.AWARD: lambda book, asked, work: rewards.award(book, asked, work.now_us),
-    EventKind.GIFT: lambda book, asked, work: rewards.gift(book, asked, work.now_us),
-    EventKind.SLASH: lambda book, asked, work: rewards.slash(book, asked, work.now_us),
-    EventKind.CORRECTION: _correct,
-    EventKind.STANDING: lambda book, asked, work: rewards.set_standing(book, asked, work.now_us),
+_RULES: Final[Mapping[EventKind, Callable[[Book, Any, int], Draft]]] = {
+    EventKind.OPEN_ACCOUNT: rewards.open_account,
+    EventKind.PLACE_HOLDS: holds.place,
+    EventKind.SETTLE: holds.settle,
+    EventKind.RELEASE: holds.release,
+    EventKind.UPTIME_REWARD: rewards.reward_uptime,
+    EventKind.AWARD: rewards.award,
+    EventKind.GIFT: rewards.gift,
+    EventKind.SLASH: rewards.slash,
+    EventKind.STANDING: rewards.set_standing,
 }

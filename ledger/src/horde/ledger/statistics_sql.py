@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import BigInteger, Column, Connection, MetaData, Table, Text, insert, select, update
 
-from horde.ledger.bulk import Bulk
+from horde.ledger.bulk import Bulk, run
 from horde.ledger.statistics import Statistics, Step, Total
 from horde.services.sql import SqlThread, open_database
 
@@ -70,10 +70,13 @@ class SqlStatistics:
             if moved.rowcount != 1:
                 return
             owners = step.owner_jobs.keys() | step.owner_earned.keys()
-            _ADD_OWNERS.insert(connection, [(name, step.owner_jobs[name], step.owner_earned[name]) for name in owners])
             models = step.model_jobs
-            _ADD_MODELS.insert(connection, [(name, models[name], step.model_earned[name]) for name in models])
-            _ADD_TOTALS.insert(connection, [(name, 0, value) for name, value in step.totals.items()])
+            adding = [
+                _ADD_OWNERS.insert([(name, step.owner_jobs[name], step.owner_earned[name]) for name in owners]),
+                _ADD_MODELS.insert([(name, models[name], step.model_earned[name]) for name in models]),
+                _ADD_TOTALS.insert([(name, 0, value) for name, value in step.totals.items()]),
+            ]
+            run(connection, adding)
 
         await self._sql.run(work)
 

@@ -1,11 +1,12 @@
 """The port to where the ledger is kept, and what it must promise.
 
-- `write` is one transaction: all of it or nothing, durable when it returns. It begins by checking that `epoch` is
-  still the
-  writer's, and no other writer can take over before it ends. WriterReplaced otherwise.
-- Where `write` raises Unavailable or Aborted, it may have happened or not: the next transaction's `head` and `find`
-  tell.
-- Reads see what is committed, at one moment for each call, and never wait for the writer.
+- `write` is one transaction: all of it or nothing, durable when it returns. It checks that the head is still the one
+  that the batch was made upon: WriterReplaced if the epoch is another's, Aborted if the journal has moved. No other
+  writer
+  can take over between that check and the commit.
+- Where `write` raises Unavailable or Aborted, it may have happened or not; the head tells, sooner or later.
+- `look_up` sees at least what was committed before it began, and never waits for `write`.
+- Other reads see what is committed, at one moment for each call.
 """
 
 from __future__ import annotations
@@ -80,12 +81,8 @@ class Batch:
     closed: list[str] = field(default_factory=list)
 
 
-class LedgerTransaction(Protocol):
-    """What the writer can do inside its transaction. Synchronous: it runs where the database is."""
-
-    @property
-    def head(self) -> Head:
-        """How far the journal goes, and it cannot move before the transaction ends."""
+class LookUp(Protocol):
+    """What the writer asks before it decides. Synchronous: it runs where the database is."""
 
     def find(self, event_ids: Collection[str]) -> dict[str, Recorded]:
         """Entries and refusals that are there already, by event id."""
@@ -98,9 +95,6 @@ class LedgerTransaction(Protocol):
 
     def owners(self, account_ids: Collection[str]) -> list[Owner]:
         """Owners that are known."""
-
-    def append(self, batch: Batch) -> None:
-        """Write a batch."""
 
 
 class BalanceRow(NamedTuple):
@@ -156,8 +150,11 @@ class LedgerStore(Protocol):
     async def head(self) -> Head:
         """How far it is."""
 
-    async def write(self, epoch: int, work: Callable[[LedgerTransaction], T]) -> T:
-        """Run `work` in one transaction of the writer, commit, and return its result."""
+    async def look_up(self, work: Callable[[LookUp], T]) -> T:
+        """Run `work` where it can ask."""
+
+    async def write(self, previous: Head, batch: Batch) -> None:
+        """Write a batch that was made upon `previous`, and commit."""
 
     async def balances(self, wanted: Sequence[tuple[str, str]]) -> Balances:
         """Read accounts by name, each with the owner of this id (empty: none)."""

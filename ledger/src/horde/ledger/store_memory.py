@@ -18,10 +18,11 @@ from horde.ledger.store import (
     Batch,
     EntryRow,
     Head,
-    LedgerTransaction,
+    LookUp,
     Recorded,
     RefusalRow,
 )
+from horde.services.errors import Aborted
 from horde.services.failpoints import failpoint_sync
 
 T = TypeVar("T")
@@ -49,16 +50,26 @@ class MemoryStore:
     async def head(self) -> Head:
         return self._head
 
-    async def write(self, epoch: int, work: Callable[[LedgerTransaction], T]) -> T:
+    async def look_up(self, work: Callable[[LookUp], T]) -> T:
+        return work(self.asking())
+
+    def asking(self) -> LookUp:
+        """What the writer asks, for callers that do not wait."""
+        return _LookUp(self)
+
+    async def write(self, previous: Head, batch: Batch) -> None:
+        self.put(previous, batch)
+
+    def put(self, previous: Head, batch: Batch) -> None:
+        """`write`, for callers that do not wait."""
         failpoint_sync(failpoints.AFTER_BEGIN)
-        if self._head.epoch != epoch:
+        if self._head.epoch != previous.epoch:
             raise WriterReplaced
-        transaction = _Transaction(self)
-        result = work(transaction)
+        if self._head != previous:
+            raise Aborted("The journal has moved.")
+        failpoint_sync(failpoints.AFTER_INSERTS)
         failpoint_sync(failpoints.BEFORE_COMMIT)
-        if transaction.batch is not None:
-            self._commit(transaction.batch)
-        return result
+        self._commit(batch)
 
     def _commit(self, batch: Batch) -> None:
         number = batch.block.number
@@ -70,8 +81,8 @@ class MemoryStore:
             self._by_id[refusal.event_id] = Recorded(refusal.event_id, refusal.fingerprint, refusal.body, number)
         for owner_number, sequence in batch.statement:
             self._statement.setdefault(owner_number, []).append(sequence)
-        self._accounts.update({a.name: copy(a) for a in [*batch.new_accounts, *batch.changed_accounts]})
-        self._owners.update({owner.account_id: copy(owner) for owner in batch.owners})
+        self._accounts.update({a.name: a for a in [*batch.new_accounts, *batch.changed_accounts]})
+        self._owners.update({owner.account_id: owner for owner in batch.owners})
         self._holds.update({hold.hold_id: hold for hold in batch.opened})
         for hold_id in batch.closed:
             del self._holds[hold_id]
@@ -102,19 +113,18 @@ class MemoryStore:
         return block, [*self._events[block.first_sequence - 1 : block.last_sequence], *refusals]
 
     async def audit(self, work: Callable[[AuditRows], T]) -> T:
-        return work(_MemoryAuditRows(self))
+        return work(self.auditing())
+
+    def auditing(self) -> AuditRows:
+        """Everything, for callers that do not wait."""
+        return _MemoryAuditRows(self)
 
 
-class _Transaction:
-    """One writing transaction: nothing of it is seen before its end."""
+class _LookUp:
+    """Copies, so that what the writer does with them is not seen before it writes."""
 
     def __init__(self, store: MemoryStore) -> None:
         self._store = store
-        self.batch: Batch | None = None
-
-    @property
-    def head(self) -> Head:
-        return self._store._head
 
     def find(self, event_ids: Collection[str]) -> dict[str, Recorded]:
         return {each: self._store._by_id[each] for each in event_ids if each in self._store._by_id}
@@ -123,17 +133,10 @@ class _Transaction:
         return [self._store._holds[each] for each in hold_ids if each in self._store._holds]
 
     def accounts(self, names: Collection[str]) -> list[Account]:
-        found = [copy(self._store._accounts[each]) for each in names if each in self._store._accounts]
-        for account in found:
-            account.stored = account.posted
-        return found
+        return [copy(self._store._accounts[each]) for each in names if each in self._store._accounts]
 
     def owners(self, account_ids: Collection[str]) -> list[Owner]:
         return [copy(self._store._owners[each]) for each in account_ids if each in self._store._owners]
-
-    def append(self, batch: Batch) -> None:
-        self.batch = batch
-        failpoint_sync(failpoints.AFTER_INSERTS)
 
 
 class _MemoryAuditRows:

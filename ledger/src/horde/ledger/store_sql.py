@@ -12,13 +12,14 @@ from horde.ledger import failpoints, rows
 from horde.ledger.accounts import Account, Owner
 from horde.ledger.audit_sql import SqlAuditRows
 from horde.ledger.book import Hold
-from horde.ledger.bulk import Bulk
+from horde.ledger.bulk import Bulk, run
 from horde.ledger.chain import Block
 from horde.ledger.errors import WriterReplaced
 from horde.ledger.identifiers import id_bytes, id_text
 from horde.ledger.migrations import migrate
-from horde.ledger.store import AuditRows, BalanceRow, Balances, Batch, Head, LedgerTransaction, Recorded
+from horde.ledger.store import AuditRows, BalanceRow, Balances, Batch, Head, LookUp, Recorded
 from horde.ledger.tables import ACCOUNT, BLOCK, EVENT, HOLD, OWNER, REFUSAL, STATEMENT, WRITER
+from horde.services.errors import Aborted
 from horde.services.failpoints import failpoint_sync
 from horde.services.sql import SqlThread, open_database
 
@@ -36,10 +37,8 @@ _OWNERS = Bulk(
 _HOLDS = Bulk(HOLD, rows.HOLD_COLUMNS)
 _STATEMENTS = Bulk(STATEMENT, ("owner", "sequence"))
 _BLOCKS = Bulk(BLOCK, rows.BLOCK_COLUMNS)
-_BY_ID: Final = {
-    "event": Bulk(EVENT, ("id", "fingerprint", "body", "block")),
-    "refusal": Bulk(REFUSAL, ("id", "fingerprint", "body", "block")),
-}
+_RECORDED: Final = ("id", "fingerprint", "body", "block")
+_EVENTS_BY_ID = Bulk(EVENT, _RECORDED)
 _BY_NAME = Bulk(ACCOUNT, ("name", "number", "posted", "held", "sequence"))
 _HEAD = f"SELECT {', '.join(rows.WRITER_COLUMNS)} FROM {WRITER.name} WHERE shard = 0"
 
@@ -65,12 +64,11 @@ def _steer_planner(connection: Any, _record: object) -> None:
     connection.autocommit = before
 
 
-class SqlTransaction:
-    """The writer's transaction."""
+class SqlLookUp:
+    """What the writer asks before it decides."""
 
-    def __init__(self, connection: Connection, head: Head) -> None:
+    def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self.head = head
 
     def find(self, event_ids: Collection[str]) -> dict[str, Recorded]:
         return _find(self._connection, event_ids)
@@ -83,20 +81,6 @@ class SqlTransaction:
 
     def owners(self, account_ids: Collection[str]) -> list[Owner]:
         return [rows.owner_of(row) for row in _OWNERS.select(self._connection, account_ids)]
-
-    def append(self, batch: Batch) -> None:
-        connection, number = self._connection, batch.block.number
-        _EVENTS.insert(connection, [(e[0], id_bytes(e[1]), e[2], e[3], number) for e in batch.entries])
-        _REFUSALS.insert(connection, [(r[0], id_bytes(r[1]), r[2], r[3], number) for r in batch.refusals])
-        _STATEMENTS.insert(connection, batch.statement)
-        _ACCOUNTS.insert(connection, [rows.account_row(account) for account in batch.new_accounts])
-        _BALANCES.update(connection, [(a.number, a.posted, a.held, a.sequence) for a in batch.changed_accounts])
-        _OWNERS.insert(connection, [rows.owner_row(owner) for owner in batch.owners])
-        _HOLDS.insert(connection, [rows.hold_row(hold) for hold in batch.opened])
-        _HOLDS.delete(connection, [id_bytes(each) for each in batch.closed])
-        _BLOCKS.insert(connection, [rows.block_row(batch.block)])
-        failpoint_sync(failpoints.AFTER_INSERTS)
-        _write_head(connection, batch.head, self.head.epoch)
 
 
 class SqlStore:
@@ -122,17 +106,19 @@ class SqlStore:
     async def head(self) -> Head:
         return await self._sql.read(_head)
 
-    async def write(self, epoch: int, work: Callable[[LedgerTransaction], T]) -> T:
-        def fenced(connection: Connection) -> T:
-            failpoint_sync(failpoints.AFTER_BEGIN)
-            head = _head(connection, locked=True)
-            if head.epoch != epoch:
-                raise WriterReplaced
-            result = work(SqlTransaction(connection, head))
-            failpoint_sync(failpoints.BEFORE_COMMIT)
-            return result
+    async def look_up(self, work: Callable[[LookUp], T]) -> T:
+        return await self._sql.read(lambda connection: work(SqlLookUp(connection)))
 
-        return await self._sql.run(fenced)
+    async def write(self, previous: Head, batch: Batch) -> None:
+        def work(connection: Connection) -> None:
+            failpoint_sync(failpoints.AFTER_BEGIN)
+            _fence(_head(connection, locked=True), previous)
+            _append(connection, batch)
+            failpoint_sync(failpoints.AFTER_INSERTS)
+            _write_head(connection, batch.head, previous.epoch)
+            failpoint_sync(failpoints.BEFORE_COMMIT)
+
+        await self._sql.run(work)
 
     async def balances(self, wanted: Sequence[tuple[str, str]]) -> Balances:
         def work(connection: Connection) -> Balances:
@@ -202,6 +188,29 @@ class SqlStore:
         return "?" if self._sql.engine.dialect.name == "sqlite" else "%s"
 
 
+def _append(connection: Connection, batch: Batch) -> None:
+    number = batch.block.number
+    steps = [
+        _EVENTS.insert([(e[0], id_bytes(e[1]), e[2], e[3], number) for e in batch.entries]),
+        _REFUSALS.insert([(r[0], id_bytes(r[1]), r[2], r[3], number) for r in batch.refusals]),
+        _STATEMENTS.insert(batch.statement),
+        _ACCOUNTS.insert([rows.account_row(account) for account in batch.new_accounts]),
+        _BALANCES.update([(a.number, a.posted, a.held, a.sequence) for a in batch.changed_accounts]),
+        _OWNERS.insert([rows.owner_row(owner) for owner in batch.owners]),
+        _HOLDS.insert([rows.hold_row(hold) for hold in batch.opened]),
+        _HOLDS.delete([id_bytes(each) for each in batch.closed]),
+        _BLOCKS.insert([rows.block_row(batch.block)]),
+    ]
+    run(connection, steps)
+
+
+def _fence(found: Head, previous: Head) -> None:
+    if found.epoch != previous.epoch:
+        raise WriterReplaced
+    if found != previous:
+        raise Aborted("The journal has moved.")
+
+
 def _head(connection: Connection, locked: bool = False) -> Head:
     lock = " FOR UPDATE" if locked and connection.dialect.name == "postgresql" else ""
     return rows.head_of(connection.exec_driver_sql(_HEAD + lock).one())
@@ -217,8 +226,12 @@ def _write_head(connection: Connection, head: Head, epoch: int) -> None:
 
 
 def _find(connection: Connection, event_ids: Collection[str]) -> dict[str, Recorded]:
-    keys = [id_bytes(each) for each in set(event_ids)]
-    found = [_recorded(row) for table in _BY_ID.values() for row in table.select(connection, keys)]
+    if not event_ids:
+        return {}
+    where, parameters = _EVENTS_BY_ID.among(connection, [id_bytes(each) for each in set(event_ids)])
+    columns = ", ".join(_RECORDED)
+    query = f"SELECT {columns} FROM event WHERE {where} UNION ALL SELECT {columns} FROM refusal WHERE {where}"
+    found = [_recorded(row) for row in connection.exec_driver_sql(query, parameters * 2)]
     return {each.event_id: each for each in found}
 
 

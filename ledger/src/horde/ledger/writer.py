@@ -1,11 +1,12 @@
 """The group-committing writer: one at a time for a ledger, and it alone writes.
 
-It takes what is queued, up to a bound, as soon as the commit before has returned: no timer, so a lone event is
-committed at once and under load batches grow by themselves. An answer is given after the commit that makes it durable.
+While one batch is being committed, the next is being decided: what comes in goes into the open batch, up to a bound,
+and that is committed as soon as the commit before has returned. No timer: a lone event is committed at once, and
+under load batches grow by themselves. An answer is given after the commit that makes it durable.
 
-What it keeps in memory is valid for its epoch and only as long as every transaction of it ended in a commit. After
-anything else the memory is thrown away, and the events are worked again: those that did get through are found by their
-ids, so an unknown outcome is resolved by repeating.
+What the journal keeps in memory is valid for its epoch and only as long as every batch of it was committed. After
+anything else it is thrown away, and the events are decided again: those that did get through are found by their ids,
+so an unknown outcome is resolved by repeating.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
 from typing import Final, Self
@@ -22,7 +24,7 @@ from horde.ledger.economy import Economy
 from horde.ledger.errors import WriterReplaced
 from horde.ledger.journal import Answer, Journal
 from horde.ledger.operations import Event
-from horde.ledger.store import LedgerStore, LedgerTransaction
+from horde.ledger.store import Batch, LedgerStore
 from horde.services.clock import Clock
 from horde.services.errors import Aborted, Internal, ResourceExhausted, Unavailable
 from horde.services.failpoints import failpoint
@@ -33,11 +35,25 @@ log = get_logger(__name__)
 MAX_BATCH: Final = 256
 """Events in one commit. More would gain little and make everybody wait longer."""
 MAX_WAITING: Final = 20_000
-"""Events that wait for a commit; the next one is refused."""
+"""Events that wait to be decided; the next one is refused."""
 RETRY_PAUSES_S: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
-"""Pauses between attempts while the database is away; then the callers are told, and repeat with the same ids."""
+"""Pauses between attempts while the database is away; then callers are told, and repeat with the same ids."""
 
-_Waiting = tuple[Sequence[Event], "asyncio.Future[list[Answer]]"]
+
+@dataclass(slots=True, eq=False)
+class _Call:
+    """Events of one caller, and what is decided on them so far."""
+
+    events: Sequence[Event]
+    future: asyncio.Future[list[Answer]]
+    answers: list[Answer] = field(default_factory=list)
+    broken: set[int] = field(default_factory=set)
+    """Events, by their place, that a defect of ours keeps from being decided."""
+    attempts: int = 0
+
+    def fail(self, error: Exception) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
 
 
 class Writer:
@@ -48,13 +64,18 @@ class Writer:
         self._economy = economy
         self._clock = clock
         self._max_batch = max_batch
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[_Call] = deque()
         self._queued = 0
-        self._arrived = asyncio.Event()
+        self._decided: list[_Call] = []
+        """Of the open batch."""
+        self._decided_events = 0
+        self._committing = False
         self._journal: Journal | None = None
         self._epoch = 0
-        self._task: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
         self._open = False
+        self._preparing = False
         self._moved: asyncio.Future[None] | None = None
         self.sequence = 0
         """Of the last entry that is durable."""
@@ -72,11 +93,11 @@ class Writer:
         if self._queued + len(events) > MAX_WAITING:
             retry_after = timedelta(milliseconds=200)
             raise ResourceExhausted(metadata={"bound": "ledger.max_waiting"}, retry_after=retry_after)
-        answers: asyncio.Future[list[Answer]] = asyncio.get_running_loop().create_future()
-        self._queue.append((events, answers))
+        call = _Call(events, asyncio.get_running_loop().create_future())
+        self._queue.append(call)
         self._queued += len(events)
-        self._arrived.set()
-        return await answers
+        self._news.set()
+        return await call.future
 
     async def wait_past(self, sequence: int) -> None:
         """Wait until an entry after this sequence is durable, or until nothing is followed any more."""
@@ -90,118 +111,179 @@ class Writer:
         self.following = False
         self._wake()
 
-    def close(self) -> None:
-        """Take no more; what waits is still done."""
-        self._open = self.following = False
-        self._arrived.set()
-        self._wake()
-
     async def __aenter__(self) -> Self:
         head = await self._store.take_over()
         self._epoch, self.sequence = head.epoch, head.sequence
-        self._open = self.following = True
-        self._task = asyncio.create_task(self._run())
+        self._journal = Journal(self._economy, head)
+        self._open = self.following = self._preparing = True
+        self._tasks = [asyncio.create_task(self._prepare()), asyncio.create_task(self._commit())]
         log.info("ledger.took_over", epoch=head.epoch, sequence=head.sequence, block=head.block)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self.close()
-        if self._task is not None:
-            await self._task
+        self._open = self.following = False
+        self._news.set()
+        self._wake()
+        await asyncio.gather(*self._tasks)
 
-    async def _run(self) -> None:
-        while self._open or self._queue:
-            if not self._queue:
-                self._arrived.clear()
-                await self._arrived.wait()
-                continue
-            taken = self._take()
-            await self._do(taken)
+    # Deciding, ahead of the commits.
 
-    def _take(self) -> list[_Waiting]:
-        """What is committed next: whole calls, in order, up to the bound. A caller that gave up may still be served."""
-        taken: list[_Waiting] = []
-        count = 0
-        while self._queue and (not taken or count + len(self._queue[0][0]) <= self._max_batch):
-            waiting = self._queue.popleft()
-            taken.append(waiting)
-            count += len(waiting[0])
-        self._queued -= count
+    async def _prepare(self) -> None:
+        try:
+            while self._open or self._queue:
+                if not self._fits(self._decided_events):
+                    await self._sleep()
+                elif self._journal is None or self._journal.crowded:
+                    await self._begin_anew()
+                else:
+                    await self._decide_next(self._journal)
+        finally:
+            self._preparing = False
+            self._news.set()
+
+    async def _begin_anew(self) -> None:
+        """Make the journal from what is durable. Nothing may be decided or on its way meanwhile."""
+        if self._committing or self._decided:
+            await self._sleep()
+            return
+        if self._journal is not None:
+            self._journal.forget()
+            return
+        try:
+            head = await self._store.head()
+        except (Unavailable, Aborted) as error:
+            await self._put_back(self._take(), error)
+            return
+        if head.epoch != self._epoch:
+            self._stop_for_good()
+            return
+        self._journal = Journal(self._economy, head)
+
+    def _fits(self, count: int) -> bool:
+        """Whether the next call fits into a batch of so many events; into an empty one every call does."""
+        return bool(self._queue) and (not count or count + len(self._queue[0].events) <= self._max_batch)
+
+    def _take(self) -> list[_Call]:
+        """Whole calls, in order, for which the open batch has room."""
+        taken: list[_Call] = []
+        count = self._decided_events
+        while self._fits(count):
+            taken.append(self._queue.popleft())
+            count += len(taken[-1].events)
+            self._queued -= len(taken[-1].events)
         return taken
 
-    async def _do(self, taken: list[_Waiting]) -> None:
-        events = [event for group, _ in taken for event in group]
+    async def _decide_next(self, journal: Journal) -> None:
+        calls = self._take()
+        events = [event for call in calls for event in call.events]
         try:
-            answers = await self._commit_through(events)
-        except Exception as error:  # noqa: BLE001 - it is the callers' to handle
-            if isinstance(error, WriterReplaced):
-                self._stop_for_good()
-            if not isinstance(error, (Unavailable, Aborted)):
-                await self._one_by_one(taken, error)
-                return
-            for _, future in taken:
-                if not future.done():
-                    future.set_exception(error)
+            known = await self._store.look_up(lambda ask: journal.look_up(ask, events))
+        except (Unavailable, Aborted) as error:
+            await self._put_back(calls, error)
             return
-        self._answer(taken, answers)
-
-    def _answer(self, taken: list[_Waiting], answers: list[Answer]) -> None:
-        start = 0
-        for group, future in taken:
-            if not future.done():
-                future.set_result(answers[start : start + len(group)])
-            start += len(group)
-
-    async def _one_by_one(self, taken: list[_Waiting], error: Exception) -> None:
-        """One event broke the batch by a defect of ours: spare the others."""
-        log.error("ledger.batch_failed", error=repr(error), events=sum(len(group) for group, _ in taken))
-        for group, future in taken:
-            answers: list[Answer] = []
-            for event in group:
+        if journal is not self._journal:
+            # It was thrown away meanwhile, and with it what was looked up.
+            self._requeue(calls)
+            return
+        journal.learn(known)
+        now_us = int(self._clock.now().timestamp() * 1_000_000)
+        for call in calls:
+            call.answers = []
+            for place, event in enumerate(call.events):
+                if place in call.broken:
+                    call.answers.append(Answer(Internal()))
+                    continue
                 try:
-                    answers += await self._commit_through([event])
-                except (Unavailable, Aborted) as late:
-                    if not future.done():
-                        future.set_exception(late)
-                    break
+                    call.answers.append(journal.decide(event, known, now_us))
                 except Exception as defect:
                     log.error("ledger.event_failed", event_id=event.event_id, exc_info=defect)
-                    answers.append(Answer(Internal()))
+                    call.broken.add(place)
+                    self._throw_away([*self._decided, *calls])
+                    return
+        self._decided += calls
+        self._decided_events += len(events)
+        self._news.set()
+
+    def _throw_away(self, calls: Sequence[_Call]) -> None:
+        """Forget what was decided and not sealed, and decide on it again."""
+        self._journal = None
+        self._decided, self._decided_events = [], 0
+        self._requeue(calls)
+
+    def _requeue(self, calls: Sequence[_Call]) -> None:
+        self._queue.extendleft(reversed(calls))
+        self._queued += sum(len(call.events) for call in calls)
+        self._news.set()
+
+    async def _put_back(self, calls: Sequence[_Call], error: Exception) -> None:
+        """Try again a little later, some times; then tell the callers."""
+        again = []
+        for call in calls:
+            call.attempts += 1
+            if call.attempts > len(RETRY_PAUSES_S):
+                call.fail(error)
             else:
-                self._answer([(group, future)], answers)
+                again.append(call)
+        self._requeue(again)
+        if again:
+            pause = RETRY_PAUSES_S[again[0].attempts - 1]
+            log.warning("ledger.retry", error=str(error), in_s=pause, calls=len(again))
+            await self._clock.sleep(pause)
 
-    async def _commit_through(self, events: Sequence[Event]) -> list[Answer]:
-        """Commit, outlasting short absences of the database."""
-        for pause in RETRY_PAUSES_S:
+    # Committing what was decided.
+
+    async def _commit(self) -> None:
+        while self._preparing or self._decided:
+            if not self._decided:
+                await self._sleep()
+                continue
+            calls, self._decided, self._decided_events = self._decided, [], 0
+            self._committing = True
+            self._news.set()
             try:
-                return await self._commit(events)
-            except WriterReplaced:
-                raise
-            except (Unavailable, Aborted) as error:
-                log.warning("ledger.commit_failed", error=str(error), events=len(events), retry_in_s=pause)
-                await self._clock.sleep(pause)
-        return await self._commit(events)
+                await self._commit_calls(calls)
+            finally:
+                self._committing = False
+                self._news.set()
 
-    async def _commit(self, events: Sequence[Event]) -> list[Answer]:
-        now = self._clock.now()
-        now_us = int(now.timestamp() * 1_000_000)
-        journal, self._journal = self._journal, None
+    async def _commit_calls(self, calls: list[_Call]) -> None:
+        journal = self._journal
+        assert journal is not None
+        previous = journal.head
+        try:
+            batch = journal.seal()
+            if batch is not None:
+                await self._store.write(previous, batch)
+                await failpoint(failpoints.AFTER_COMMIT)
+                self._durable(batch)
+            await failpoint(failpoints.BEFORE_ANSWER)
+        except WriterReplaced:
+            self._requeue(calls)
+            self._stop_for_good()
+        except (Unavailable, Aborted) as error:
+            self._throw_away(self._decided)
+            await self._put_back(calls, error)
+        except Exception as defect:
+            log.error("ledger.batch_failed", exc_info=defect)
+            self._throw_away(self._decided)
+            for call in calls:
+                call.fail(Internal())
+        else:
+            for call in calls:
+                if not call.future.done():
+                    call.future.set_result(call.answers)
 
-        def work(tx: LedgerTransaction) -> tuple[Journal, list[Answer]]:
-            # Only in a transaction is it certain how far the journal goes.
-            current = journal if journal is not None and journal.head == tx.head else Journal(self._economy, tx.head)
-            return current, current.work(tx, events, now_us)
-
-        committed, answers = await self._store.write(self._epoch, work)
-        await failpoint(failpoints.AFTER_COMMIT)
-        self._journal = committed
-        if committed.head.sequence != self.sequence:
-            self.sequence = committed.head.sequence
+    def _durable(self, batch: Batch) -> None:
+        if batch.head.sequence != self.sequence:
+            self.sequence = batch.head.sequence
             self._wake()
-        await failpoint(failpoints.BEFORE_ANSWER)
-        return answers
+
+    async def _sleep(self) -> None:
+        """Until something has changed. Whoever wakes looks again at what it waits for."""
+        self._news.clear()
+        await self._news.wait()
 
     def _wake(self) -> None:
         if self._moved is not None and not self._moved.done():
@@ -211,9 +293,11 @@ class Writer:
         log.error("ledger.replaced", epoch=self._epoch)
         self.replaced.set()
         self._open = self.following = False
-        self._wake()
-        while self._queue:
-            _, future = self._queue.popleft()
-            if not future.done():
-                future.set_exception(WriterReplaced())
+        self._journal = None
+        for call in [*self._decided, *self._queue]:
+            call.fail(WriterReplaced())
+        self._decided, self._decided_events = [], 0
+        self._queue.clear()
         self._queued = 0
+        self._news.set()
+        self._wake()

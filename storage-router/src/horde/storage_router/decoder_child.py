@@ -12,9 +12,12 @@ import os
 import resource
 import struct
 import sys
+import zlib
 
 HEAD = struct.Struct(">4sIII")
 ANSWER = struct.Struct(">H")
+ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""Where each pass of an interlaced PNG begins, and how far apart its pixels are."""
 CPU_SECONDS = 10
 """For one picture; beyond it the kernel ends the process."""
 
@@ -34,6 +37,28 @@ def bound_next() -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, resource.RLIM_INFINITY))
 
 
+def check_png_body(data: bytes) -> str:
+    """A PNG's body must inflate to exactly its picture: decoders stop there, and would not see what else is packed."""
+    width, height, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
+    bits = depth * {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour]
+    expected = 0
+    for x, y, step_x, step_y in ADAM7 if interlaced else ((0, 0, 1, 1),):
+        columns, rows = -((x - width) // step_x), -((y - height) // step_y)
+        expected += rows * (1 + (columns * bits + 7) // 8) if columns > 0 and rows > 0 else 0
+    inflater, got, position = zlib.decompressobj(), 0, 8
+    while position < len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        if data[position + 4 : position + 8] == b"IDAT":
+            rest = data[position + 8 : position + 8 + length]
+            while rest and got <= expected and not inflater.eof:
+                got += len(inflater.decompress(rest, 1 << 20))
+                rest = inflater.unconsumed_tail
+            if rest or inflater.unused_data:
+                return "its body holds more than its picture"
+        position += 12 + length
+    return "" if got == expected and inflater.eof else "its body is not as long as its picture"
+
+
 def decode(kind: str, width: int, height: int, data: bytes) -> str:
     """Decode every pixel; empty if that worked."""
     from PIL import Image
@@ -44,6 +69,8 @@ def decode(kind: str, width: int, height: int, data: bytes) -> str:
                 return "its body has another size than its header"
             if getattr(image, "n_frames", 1) != 1:
                 return "it is animated"
+            if kind == "PNG" and (why := check_png_body(data)):
+                return why
             image.load()
     except MemoryError:
         return "decoding it takes too much memory"

@@ -1,6 +1,6 @@
 """Decodes pictures in a small pool of child processes, each bounded in memory and time, each replaced when it dies.
 
-A picture that kills its child is a bad picture. One that takes too long is, too: the child is killed from here.
+A picture that kills two children is a bad picture. One that takes too long is, too: the child is killed from here.
 """
 
 from __future__ import annotations
@@ -61,6 +61,14 @@ class DecoderPool:
 
     async def decode(self, data: bytes, picture: Picture) -> None:
         """Decode every pixel. Raises NotAnImage."""
+        why = await self._decode(data, picture)
+        if why == ENDED:
+            # It may have been ended by something else: a picture is bad if it ends two.
+            why = await self._decode(data, picture)
+        if why:
+            raise NotAnImage.because(why)
+
+    async def _decode(self, data: bytes, picture: Picture) -> str:
         child = await self._idle.get()
         why = ENDED
         try:
@@ -77,8 +85,7 @@ class DecoderPool:
                 self._end(child)
                 child = None
             self._idle.put_nowait(child)
-        if why:
-            raise NotAnImage.because(why)
+        return why
 
     async def _start(self) -> _Child:
         with without_deadline():

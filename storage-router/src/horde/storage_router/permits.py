@@ -29,6 +29,7 @@ class UploadGrant:
 
     job_id: str
     lease_id: str
+    generation_id: str
     worker_id: str
     owner: str
     width: int
@@ -79,6 +80,7 @@ class Permits:
         return UploadGrant(
             claims.name("job_id"),
             claims.name("lease_id"),
+            claims.name("generation_id"),
             claims.text("worker_id"),
             claims.text("owner"),
             claims.number("width"),

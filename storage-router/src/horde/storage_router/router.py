@@ -72,6 +72,8 @@ class Router:
 
     registrations: tuple[Registration, ...]
     sweeper: Sweeper
+    budget: ByteBudget
+    """Bytes of uploads on their way."""
 
 
 @asynccontextmanager
@@ -130,6 +132,7 @@ def build(
     inputs = Inputs(buckets.private, clock.now)
     partials = Partials(settings.max_partial_bytes, clock.monotonic)
     items = Items(settings.commit_concurrency)
+    budget = ByteBudget("max_memory_bytes", settings.max_memory_bytes)
     uploads = Uploads(
         permits,
         Receipts(signer),
@@ -137,7 +140,7 @@ def build(
         inputs,
         Checks(decoder, settings.decode_private),
         partials,
-        ByteBudget("max_memory_bytes", settings.max_memory_bytes),
+        budget,
         limits,
         MinimumRate(settings.minimum_bytes_per_second),
         clock,
@@ -156,7 +159,7 @@ def build(
         ),
         Registration(add_DataReleaseServiceServicer_to_server, DataReleaseServicer(), _RELEASES),
     )
-    return Router(registrations, Sweeper(buckets.private, inputs, partials, clock))
+    return Router(registrations, Sweeper(buckets.private, inputs, partials, clock), budget)
 
 
 @asynccontextmanager

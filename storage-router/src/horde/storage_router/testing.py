@@ -24,11 +24,13 @@ from horde.api.storage.v1 import storage_service_pb2 as storage
 from horde.api.storage.v1.object_service_pb2_grpc import ObjectServiceStub
 from horde.api.storage.v1.storage_service_pb2_grpc import StorageServiceStub
 from horde.services.clock import Clock
+from horde.services.identity import BadProof, CallerNotAllowed
 from horde.services.testing import loopback
 from horde.services.tokens import Signer, TokenError, Verifier, key_id_of
 from horde.storage_router import keys
 from horde.storage_router.bucket_memory import MemoryBucket
 from horde.storage_router.buckets import Bucket
+from horde.storage_router.budget import ByteBudget
 from horde.storage_router.decoding import Decoder, DecoderPool
 from horde.storage_router.errors import ERRORS
 from horde.storage_router.expiry import Sweeper
@@ -173,6 +175,7 @@ class Kit:
     shared: Bucket
     clock: Clock
     sweeper: Sweeper
+    budget: ByteBudget
     decoder: Decoder
     door: StorageServiceStub
     orders: ObjectServiceStub
@@ -209,6 +212,11 @@ class Kit:
             raise AssertionError(f"the stream ended without a receipt: {code}")
         await call.done_writing()
         return answer.receipt.receipt
+
+    async def received(self, count: int) -> None:
+        """Wait until so many bytes of uploads have arrived."""
+        while self.budget.used != count:  # noqa: ASYNC110 - it is what arrives over the wire
+            await asyncio.sleep(0.002)
 
     async def put_input(self, ticket: str, image: bytes) -> storage.StoredInput:
         """Put an input as a well-behaved requester does."""
@@ -268,13 +276,14 @@ async def kit(
     verifier = Verifier({signer.key_id: signer.public_key() for signer in signers})
     decoder = NoDecoder() if decoder is None else decoder
     router = build(chosen, Buckets(private, shared), decoder, verifier, signers[2], clock)
-    errors = (*ERRORS, *_all(TokenError))
+    errors = (*ERRORS, *_all(TokenError), BadProof, CallerNotAllowed)
     async with loopback(router.registrations, caller=caller, allow=ALLOW, errors=errors) as loop:
         yield Kit(
             private,
             shared,
             clock,
             router.sweeper,
+            router.budget,
             decoder,
             StorageServiceStub(loop.channel),
             ObjectServiceStub(loop.channel),

@@ -12,6 +12,7 @@ from typing import assert_never
 
 from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.services.errors import ResourceExhausted
+from horde.services.failpoints import declare, failpoint_sync
 from horde.services.streams import Outbox
 from horde.services.telemetry import get_logger
 from horde.worker_agent import wire
@@ -44,6 +45,8 @@ from horde.worker_agent.spool import Spool
 from horde.worker_agent.workshop import Listener, Workshop
 
 log = get_logger(__name__)
+
+AFTER_KEEPING = declare("worker.after_keeping")
 
 OUTBOX_LIMIT = 1_024
 """Messages that wait for a slow stream. Past it progress and previews are dropped; anything else ends the stream, and
@@ -184,6 +187,7 @@ class Agent:
                     self._workshop.begin(assignment)
                 case Keep(outcome):
                     self._outcomes.keep(outcome)
+                    failpoint_sync(AFTER_KEEPING)
                 case Forget(lease_id):
                     self._outcomes.forget(lease_id)
                 case Settled():

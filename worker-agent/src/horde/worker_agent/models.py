@@ -1,10 +1,12 @@
 """Which models are here: a name for people, and a folder or a hub id. Reads what a folder says; loads nothing.
 
-A folder may have a `catalogue.json`; of it `recommended.guidance` is what is used when a request does not say.
+A folder may have a `catalogue.json`: `recommended.guidance` is what is used when a request does not say,
+`sizes.maximum` the longest side that the model was made for, and `files` what must lie in the folder, with digests.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from importlib import resources
@@ -32,6 +34,8 @@ class ModelSource:
     """Whether the place is a hub id."""
     stand_in: bool = False
     """Whether it is the tiny random pipeline, to be built in its place when it is first loaded."""
+    max_pixels: int = 0
+    """The model's own limit; 0: none."""
     loras: frozenset[str] = frozenset()
     """Names of the LoRAs that lie in the folder."""
 
@@ -83,12 +87,38 @@ def _own_model() -> Path | None:
 
 
 def _described(name: str, folder: Path) -> ModelSource:
-    guidance = None
-    catalogue = folder / "catalogue.json"
-    if catalogue.is_file():
-        try:
-            guidance = float(json.loads(catalogue.read_text(encoding="utf-8"))["recommended"]["guidance"])
-        except (ValueError, KeyError, TypeError):
-            guidance = None
+    catalogue = _read(folder / "catalogue.json")
+    _verify(name, folder, catalogue.get("files"))
+    guidance = _number(catalogue.get("recommended"), "guidance")
+    longest = int(_number(catalogue.get("sizes"), "maximum") or 0)
     loras = frozenset(path.stem for path in (folder / "loras").glob("*.safetensors"))
-    return ModelSource(name, str(folder), guidance, loras=loras)
+    return ModelSource(name, str(folder), guidance, max_pixels=longest * longest, loras=loras)
+
+
+def _read(path: Path) -> dict[str, object]:
+    """What the catalogue says; nothing if it is not there or not one."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _number(said: object, key: str) -> float | None:
+    value = said.get(key) if isinstance(said, dict) else None
+    return float(value) if isinstance(value, int | float) and 0 <= value < 1e6 else None
+
+
+def _verify(name: str, folder: Path, files: object) -> None:
+    """Raise BadModel unless every file that the catalogue names is there, with its digest."""
+    if not isinstance(files, list):
+        return
+    for each in files:
+        if not isinstance(each, dict) or not {"path", "sha256"} <= each.keys():
+            raise BadModel(f"the catalogue of the model {name} lists a file without its path or digest")
+        path = folder / str(each["path"])
+        if not path.is_file():
+            raise BadModel(f"the model {name} lacks {each['path']}")
+        with path.open("rb") as opened:
+            if hashlib.file_digest(opened, "sha256").hexdigest() != each["sha256"]:
+                raise BadModel(f"{each['path']} of the model {name} is not the file that its catalogue names")

@@ -136,7 +136,10 @@ class Studio:
         if any(source.loras for source in self._sources.values()) and have_peft():
             features.add(Feature.LORA)
         return Capabilities(
-            models=tuple(ModelOffer(name, loaded=name in self._models) for name in self._sources),
+            models=tuple(
+                ModelOffer(name, loaded=name in self._models, max_pixels=source.max_pixels)
+                for name, source in self._sources.items()
+            ),
             max_pixels=self._max_pixels,
             features=frozenset(features),
             samplers=offered_samplers(model.default_scheduler),

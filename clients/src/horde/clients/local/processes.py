@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 import sys
@@ -20,16 +19,10 @@ LineSink = Callable[[str, str], None]
 MAX_LINE_BYTES: Final = 64 * 1024
 TAIL_LINES: Final = 40
 """What is remembered of a process, to say why it ended."""
-_PR_SET_PDEATHSIG: Final = 1
 
 
 class ProcessEnded(Exception):
     """A process of the mesh ended though nobody told it to."""
-
-
-def _die_with_parent() -> None:
-    # Runs in the child, before its program: when our process is gone, however it went, the kernel ends the child.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Process:
@@ -49,6 +42,9 @@ class Process:
         """Start `python ARGUMENTS`. Ctrl-C at our terminal does not reach it: whoever started it stops it, in order."""
         child = await asyncio.create_subprocess_exec(
             sys.executable,
+            "-m",
+            "horde.clients.local.child",
+            str(os.getpid()),
             *arguments,
             env=dict(environment),
             stdin=asyncio.subprocess.DEVNULL,
@@ -56,7 +52,6 @@ class Process:
             stderr=asyncio.subprocess.STDOUT,
             limit=MAX_LINE_BYTES,
             start_new_session=True,
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
         )
         return cls(name, child, sink)
 

@@ -1,0 +1,120 @@
+"""The ledger's numbers, all durable: run it with `make bench-ledger`, or one part with `python bench/ledger.py PART`.
+
+Parts: transfers (PostgreSQL, group writer against row locks), sqlite, latency, lives (through gRPC), audit. Schemes take
+turns in each run and medians are told, because a machine is never the same twice; a short loop of pure CPU beside it
+says how fast it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+import time
+from hashlib import sha256
+from pathlib import Path
+
+from ledger_audit import audit_bench
+from ledger_lives import lives_bench
+from ledger_transfers import (
+    gifts,
+    group_rate,
+    half_load,
+    middle,
+    pairs,
+    row_lock_rate,
+    sqlite_single_rate,
+)
+
+from horde.ledger.testing_postgres import DURABLE, ThrowawayPostgres, throwaway_postgres
+
+SERVER = {**DURABLE, "shared_buffers": "256MB", "max_wal_size": "4GB", "checkpoint_timeout": "30min"}
+
+
+def calibrate() -> float:
+    """Millions of short hashes per second of one core: how fast this machine is just now."""
+    began = time.perf_counter()
+    for _ in range(200_000):
+        sha256(b"calibrate").digest()
+    return 0.2 / (time.perf_counter() - began)
+
+
+def say(text: str) -> None:
+    print(text, flush=True)
+
+
+def transfers(server: ThrowawayPostgres, runs: int, count: int, seconds: float) -> float:
+    """The group writer against row locks. Returns the writer's rate with uniform accounts."""
+    seen: dict[str, list[float]] = {"group uniform": [], "group hot": [], "rows uniform": [], "rows hot": []}
+    cpu: list[float] = []
+    for run in range(runs):
+        for hot, name in ((False, "uniform"), (True, "hot")):
+            rate, each = asyncio.run(group_rate(server.database(), gifts(count, hot, run)))
+            seen[f"group {name}"].append(rate)
+            cpu.append(each)
+            work = pairs(int(seconds * 5_000), hot, run)
+            seen[f"rows {name}"].append(asyncio.run(row_lock_rate(server.database(), work, seconds)))
+        say(
+            f"  run {run + 1}: "
+            + ", ".join(f"{k} {v[-1]:,.0f}/s" for k, v in seen.items())
+            + f"; cpu {calibrate():.2f}"
+        )
+    mid = {name: middle(rates) for name, rates in seen.items()}
+    say("PostgreSQL, fsync on, medians: " + ", ".join(f"{name} {rate:,.0f}/s" for name, rate in mid.items()))
+    say(f"  uniform: {mid['group uniform'] / mid['rows uniform']:.1f}x row locks (goal 8x)")
+    say(f"  all hot: {mid['group hot'] / mid['rows hot']:.1f}x row locks (goal 50x)")
+    say(f"  hot / uniform of the group writer: {mid['group hot'] / mid['group uniform']:.2f} (goal 0.9)")
+    say(f"  CPU of this process for one transfer: {middle(cpu):.0f} us")
+    return mid["group uniform"]
+
+
+def sqlite(runs: int, count: int, seconds: float) -> None:
+    grouped, single = [], []
+    for run in range(runs):
+        with tempfile.TemporaryDirectory(prefix="ledger-bench-") as name:
+            grouped.append(asyncio.run(group_rate(f"sqlite:///{name}/group.db", gifts(count, False, run)))[0])
+            work = pairs(int(seconds * 5_000), False, run)
+            single.append(asyncio.run(sqlite_single_rate(Path(name), work, seconds)))
+        say(f"  run {run + 1}: group {grouped[-1]:,.0f}/s, one commit each {single[-1]:,.0f}/s; cpu {calibrate():.2f}")
+    ratio = middle(grouped) / middle(single)
+    say(
+        f"SQLite, WAL, FULL, medians: group {middle(grouped):,.0f}/s, one commit each {middle(single):,.0f}/s, {ratio:.1f}x"
+    )
+
+
+def latency(server: ThrowawayPostgres, rate: float, seconds: float) -> None:
+    took = asyncio.run(half_load(server.database(), rate / 2, seconds, 99))
+    p50, p99 = took[len(took) // 2], took[int(len(took) * 0.99)]
+    say(f"Commit at half load ({rate / 2:,.0f}/s, calls of 32): p50 {p50:.1f} ms, p99 {p99:.1f} ms")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "part", nargs="?", default="all", choices=["all", "transfers", "sqlite", "latency", "lives", "audit"]
+    )
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--count", type=int, default=40_000, help="transfers in one run of the group writer")
+    parser.add_argument("--seconds", type=float, default=4.0, help="length of one run of the others")
+    parser.add_argument("--transfers", type=int, default=1_000_000, help="size of the audited journal")
+    parser.add_argument("--lives", type=int, default=20_000, help="job lives in one run")
+    asked = parser.parse_args()
+    say(f"calibration: {calibrate():.2f} M hashes/s of one core")
+    with throwaway_postgres(SERVER) as server:
+        rate = 0.0
+        if asked.part in ("all", "transfers"):
+            rate = transfers(server, asked.runs, asked.count, asked.seconds)
+        if asked.part in ("all", "sqlite"):
+            sqlite(asked.runs, asked.count, asked.seconds)
+        if asked.part in ("all", "latency"):
+            rate = rate or asyncio.run(group_rate(server.database(), gifts(asked.count, False, 0)))[0]
+            latency(server, rate, asked.seconds * 2)
+        if asked.part in ("all", "lives"):
+            lives_bench(server, asked.runs, asked.lives)
+        if asked.part in ("all", "audit"):
+            audit_bench(server, asked.transfers)
+    say(f"calibration: {calibrate():.2f} M hashes/s of one core")
+
+
+if __name__ == "__main__":
+    main()
