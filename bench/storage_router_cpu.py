@@ -115,7 +115,7 @@ class Idle(StorageServiceServicer):
 
 async def serve_yardstick() -> None:
     server = aio.server()
-    add_StorageServiceServicer_to_server(Idle(), server)
+    add_StorageServiceServicer_to_server(Idle(), server)  # type: ignore[abstract]
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     sys.stdout.write(f"{port}\n")

@@ -114,7 +114,7 @@ async def test_unusable_inputs_are_refused_and_not_remembered() -> None:
     async with scheduler() as it:
         world = it.world
         digest = b"\7" * 32
-        inputs = {
+        inputs: dict[str, Any] = {
             "source_image": job_pb2.InputImage(input_id="one", sha256=digest),
             "mask": job_pb2.InputImage(input_id="two", sha256=digest),
         }

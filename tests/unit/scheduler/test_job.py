@@ -14,7 +14,6 @@ from horde.api.job.v1 import job_pb2
 from horde.api.scheduler.v1 import scheduler_service_pb2
 from horde.api.worker.v1 import worker_service_pb2
 from horde.scheduler import effects, errors
-from horde.scheduler.errors import ServiceError
 from horde.scheduler.job import (
     MOVES,
     Ending,
@@ -26,6 +25,7 @@ from horde.scheduler.job import (
 )
 from horde.scheduler.leases import LEASE, Revoked, make_id, order_of
 from horde.scheduler.matching import WhyNot
+from horde.services.errors import ServiceError
 
 
 @pytest.mark.parametrize(
