@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.scheduler.table import Table, endings, painted, states
+from tests.unit.scheduler.table import Table, endings, painted, state, states
 
 from horde.scheduler import effects as fx
 from horde.scheduler.job import Ending, JobState
@@ -17,7 +17,7 @@ def test_a_lease_without_progress_lapses_and_the_job_goes_to_another() -> None:
     lease = table.lease(job)
     second = table.attach("w2")
     table.pass_time(60.0)
-    assert lease.state is LeaseState.LAPSED
+    assert state(lease) is LeaseState.LAPSED
     assert table.told(fx.Revoke, first)[0].reason is Revoked.LAPSED
     assert table.lease(job).worker_id == second.worker_id
     assert job.version > lease.job.generation.jobs[0].index
@@ -32,11 +32,11 @@ def test_progress_extends_a_lease_and_a_repeated_step_does_not() -> None:
     for step in (1, 2, 3):
         table.pass_time(ttl - 1)
         table.progress(lease, step)
-    assert lease.state is LeaseState.OPEN
+    assert state(lease) is LeaseState.OPEN
     for _ in range(2):
         table.pass_time(ttl - 1)
         table.progress(lease, 3)
-    assert lease.state is LeaseState.LAPSED
+    assert state(lease) is LeaseState.LAPSED
 
 
 def test_a_lease_that_waits_behind_another_is_kept_by_its_progress() -> None:
@@ -47,12 +47,12 @@ def test_a_lease_that_waits_behind_another_is_kept_by_its_progress() -> None:
     for step in range(1, 5):
         table.pass_time(25.0)
         table.progress(running, step)
-    assert waiting.state is LeaseState.OPEN
+    assert state(waiting) is LeaseState.OPEN
     table.paint(running)
     table.pass_time(25.0)
-    assert waiting.state is LeaseState.OPEN
+    assert state(waiting) is LeaseState.OPEN
     table.pass_time(30.0)
-    assert waiting.state is LeaseState.LAPSED
+    assert state(waiting) is LeaseState.LAPSED
 
 
 def test_three_attempts_on_three_workers_then_faulted_and_released() -> None:
@@ -77,11 +77,11 @@ def test_a_job_is_never_lent_twice_to_the_same_worker() -> None:
     (job,) = table.queued().jobs
     lease = table.lease(job)
     table.report(worker, lease.lease_id, job.job_id, Refused())
-    assert job.state is JobState.QUEUED
+    assert state(job) is JobState.QUEUED
     table.restate(worker, 4)
-    assert job.state is JobState.QUEUED
+    assert state(job) is JobState.QUEUED
     table.attach("w2")
-    assert job.state is JobState.LEASED
+    assert state(job) is JobState.LEASED
 
 
 def test_no_more_is_lent_than_is_asked_for() -> None:
@@ -123,17 +123,17 @@ def test_a_worker_that_only_fails_rests_longer_and_longer() -> None:
         lease = table.lease(job)
         table.report(worker, lease.lease_id, job.job_id, Failed())
     (job,) = table.queued("next").jobs
-    assert job.state is JobState.QUEUED
+    assert state(job) is JobState.QUEUED
     table.pass_time(1.1)
-    assert job.state is JobState.LEASED
+    assert state(job) is JobState.LEASED
     table.report(worker, table.lease(job).lease_id, job.job_id, Failed())
     (job,) = table.queued("next but one").jobs
     table.pass_time(1.1)
-    assert job.state is JobState.QUEUED
+    assert state(job) is JobState.QUEUED
     table.pass_time(1.0)
     table.paint(table.lease(job))
     (job,) = table.queued("at last").jobs
-    assert job.state is JobState.LEASED
+    assert state(job) is JobState.LEASED
 
 
 def test_an_expired_generation_ends_at_its_deadline_whatever_it_does() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.scheduler.table import OWNER, Table, capable, painted, states
+from tests.unit.scheduler.table import OWNER, Table, capable, painted, state, states
 
 from horde.scheduler import attaching
 from horde.scheduler import effects as fx
@@ -16,9 +16,9 @@ def test_nothing_is_lent_before_the_restatement() -> None:
     table = Table()
     worker = table.attach("w1", restate=False)
     (job,) = table.queued().jobs
-    assert job.state is JobState.QUEUED
+    assert state(job) is JobState.QUEUED
     table.restate(worker)
-    assert job.state is JobState.LEASED
+    assert state(job) is JobState.LEASED
 
 
 def test_a_newer_session_fences_the_older() -> None:
@@ -27,7 +27,8 @@ def test_a_newer_session_fences_the_older() -> None:
     assert worker.session is not None
     old = worker.session
     table.attach("w1", restate=False)
-    assert (old.route, fx.EndSession(old.route, "SESSION_SUPERSEDED")) in table.said  # type: ignore[arg-type]
+    assert old.route is not None
+    assert (old.route, fx.EndSession(old.route, "SESSION_SUPERSEDED")) in table.said
     assert old.route not in table.board.sessions
     # The older one, by another way: it stays out.
     route = Route(2, 99)
@@ -43,8 +44,8 @@ def test_what_is_not_restated_is_lent_to_somebody_else() -> None:
     kept, lost = (table.lease(job) for job in generation.jobs)
     del table.held[lost.lease_id]
     table.attach("w1", slots=2)
-    assert kept.state is LeaseState.OPEN
-    assert lost.state is LeaseState.LAPSED
+    assert state(kept) is LeaseState.OPEN
+    assert state(lost) is LeaseState.LAPSED
     assert states(generation) == [JobState.LEASED, JobState.QUEUED]
 
 
@@ -55,14 +56,14 @@ def test_leases_wait_a_grace_for_a_broken_stream() -> None:
     lease = table.lease(job)
     table.vanish(worker)
     table.pass_time(9.0)
-    assert lease.state is LeaseState.OPEN
+    assert state(lease) is LeaseState.OPEN
     table.attach("w1")
     table.pass_time(9.0)
-    assert lease.state is LeaseState.OPEN
+    assert state(lease) is LeaseState.OPEN
     table.vanish(worker)
     table.pass_time(11.0)
-    assert lease.state is LeaseState.LAPSED
-    assert job.state is JobState.QUEUED
+    assert state(lease) is LeaseState.LAPSED
+    assert state(job) is JobState.QUEUED
     assert worker.session is None
 
 
@@ -75,7 +76,7 @@ def test_a_lapsed_lease_goes_on_if_nobody_took_its_job() -> None:
     table.pass_time(11.0)
     table.held[lease.lease_id] = (worker.worker_id, job.job_id)
     table.attach("w1")
-    assert lease.state is LeaseState.OPEN
+    assert state(lease) is LeaseState.OPEN
     assert table.lease(job) is lease
     assert len(job.leases) == 1
 
@@ -113,8 +114,8 @@ def test_after_a_restart_leases_wait_for_their_workers() -> None:
     table.attach("w1")
     table.pass_time(11.0)
     by_worker = {table.board.fleet.workers[job.leases[0].worker_id].name: job for job in (first, second)}
-    assert by_worker["w1"].leases[0].state is LeaseState.OPEN
-    assert by_worker["w2"].leases[0].state is LeaseState.LAPSED
+    assert state(by_worker["w1"].leases[0]) is LeaseState.OPEN
+    assert state(by_worker["w2"].leases[0]) is LeaseState.LAPSED
 
 
 def test_after_a_restart_a_lease_whose_row_was_lost_goes_on() -> None:
@@ -163,7 +164,7 @@ def test_an_outcome_waits_while_the_accepting_is_repeated() -> None:
     # Neither QUEUED nor LEASED was written.
     table.start()
     (job,) = table.board.generations[generation.generation_id].jobs
-    assert job.state is JobState.ACCEPTING
+    assert state(job) is JobState.ACCEPTING
     worker = table.attach("w1", slots=0)
     table.report(worker, lease.lease_id, job.job_id, painted(worker))
     table.run_errands()
@@ -180,10 +181,10 @@ def test_a_paused_or_draining_worker_keeps_what_it_has_and_gets_no_more() -> Non
     table.paint(table.lease(generation.jobs[0]))
     table.run_errands()
     assert generation.jobs[0].ending is Ending.DONE
-    assert generation.jobs[1].state is JobState.QUEUED
+    assert state(generation.jobs[1]) is JobState.QUEUED
     attaching.pause(table.board, worker, False, table.now_ms)
     table.work()
-    assert generation.jobs[1].state is JobState.LEASED
+    assert state(generation.jobs[1]) is JobState.LEASED
 
 
 def test_the_number_of_sessions_is_bounded() -> None:
