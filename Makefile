@@ -18,7 +18,7 @@ TIERS   := unit conformance service mesh deploy
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install lock protos protos-check lint format types breaking release-protos check test demo up clean \
-	bench bench-ledger soak-ledger train-model $(TIERS:%=test-%)
+	bench bench-ledger soak-ledger train-model test-kills $(TIERS:%=test-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -81,9 +81,12 @@ types: install ## Type-check, strictly
 $(TIERS:%=test-%): test-%: install ## (test-unit, test-service, test-mesh …) Run one tier of tests
 	@if [ -d tests/$* ]; then $(PYTEST) tests/$*; else echo "no tests/$*"; fi
 
+test-kills: install ## kill -9 of every service at every place of a generation's life, 10 minutes
+	HORDE_KILL_MATRIX=all $(PYTEST) tests/mesh/test_kills.py
+
 check: lint types protos-check breaking ## Everything that is checked without running it
 
-test: check ## Set up, check and test everything; what CI runs
+test: check ## Set up, check and test everything, as CI does (test-unit, test-service, …: one tier)
 	$(PYTEST) -n $(JOBS) --dist loadfile tests
 
 ## ---- run

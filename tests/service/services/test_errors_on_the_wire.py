@@ -83,6 +83,13 @@ async def test_what_nobody_expected_tells_nothing(servicer: Any, echo: Any, stub
     assert "tulip" not in str(caught.value)
 
 
+async def test_a_method_that_nobody_wrote_is_unimplemented(servicer: Any, echo: Any, stub: Any) -> None:
+    servicer.hook = raising(NotImplementedError("Method not implemented!"))
+    async with loopback([echo]) as wire:
+        with pytest.raises(errors.Unimplemented):
+            await stub(wire.channel).Say(StringValue(value="x"))
+
+
 async def test_unavailable_is_tried_again(servicer: Any, echo: Any, stub: Any) -> None:
     failures = [errors.Unavailable("a moment"), errors.Unavailable("a moment")]
 

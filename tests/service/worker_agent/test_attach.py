@@ -3,25 +3,53 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from PIL import Image
 
+from horde.api.job.v1 import job_pb2
 from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.services.clock import SystemClock
-from horde.services.errors import Aborted, Unauthenticated, Unavailable
+from horde.services.errors import (
+    Aborted,
+    AlreadyExists,
+    InvalidArgument,
+    ResourceExhausted,
+    ServiceError,
+    Unauthenticated,
+    Unavailable,
+)
+from horde.services.testing import ManualClock
 from horde.worker_agent.agent import Agent
 from horde.worker_agent.attach import Dismissed
+from horde.worker_agent.jobs import InputId, Picture
+from horde.worker_agent.painter import Onlooker, Work
 from horde.worker_agent.painter_scripted import ScriptedPainter
 from horde.worker_agent.running import run_worker, working
 from horde.worker_agent.settings import WorkerSettings
 from horde.worker_agent.testing import FakeMesh
 
 Settings = Callable[..., WorkerSettings]
+
+
+class WrongDimensions(InvalidArgument):
+    """The image has another size than was granted."""
+
+    domain = "horde.api.storage.v1"
+    reason = "WRONG_DIMENSIONS"
+
+
+class ContentConflict(AlreadyExists):
+    """The lease has another image."""
+
+    domain = "horde.api.storage.v1"
+    reason = "CONTENT_CONFLICT"
 
 
 @asynccontextmanager
@@ -100,6 +128,32 @@ async def test_a_revocation_reaches_the_painter_within_a_step(mesh: FakeMesh, se
         assert mesh.router.opened == 0
         another = mesh.assign()
         await mesh.gateway.until(lambda: painted(mesh, another.lease_id))
+
+
+def assignment(mesh: FakeMesh) -> pb.Assignment:
+    spec = job_pb2.JobSpec(model="paintbox", image=job_pb2.ImageSpec(prompt="a cat", width=64, height=64, steps=4))
+    return pb.Assignment(lease_id="1-1", job_id="job-1", spec=spec, grant="1-1", storage_address=mesh.target)
+
+
+async def test_a_job_that_is_revoked_before_it_is_begun_leaves_nothing(mesh: FakeMesh, settings: Settings) -> None:
+    async with at_work(settings(), mesh) as agent:
+        # Both in one turn of the loop: the job's task has not run yet.
+        agent.heard(pb.AttachResponse(assignment=assignment(mesh)))
+        agent.heard(pb.AttachResponse(revocation=pb.Revocation(lease_id="1-1")))
+        await mesh.gateway.until(mesh.gateway.outcomes)
+        assert mesh.gateway.outcomes()[0].cancelled == pb.Cancelled(step=0)
+        assert not mesh.gateway.progress("1-1")
+        assert agent.idle
+        assert agent.jobs_at_work == 0
+
+
+async def test_a_full_disk_stops_nobody(mesh: FakeMesh, settings: Settings) -> None:
+    async with at_work(settings(), mesh):
+        home = settings().home
+        for folder in (home / "spool", home / "outcomes"):
+            folder.rmdir()
+        lent = mesh.assign()
+        await mesh.gateway.until(lambda: painted(mesh, lent.lease_id))
 
 
 async def test_an_outcome_is_sent_again_until_it_is_settled_and_then_forgotten(
@@ -241,6 +295,122 @@ async def test_what_does_not_end_within_the_drain_is_given_back(mesh: FakeMesh, 
     await run
     (outcome,) = mesh.gateway.outcomes()
     assert outcome.refused.reason == pb.REFUSAL_REASON_DRAINING
+
+
+class NoisyPainter(ScriptedPainter):
+    """Keeps the inputs that it was given."""
+
+    given: Mapping[InputId, bytes] = {}
+
+    async def paint(
+        self, picture: Picture, inputs: Mapping[InputId, bytes], onlooker: Onlooker, cancelled: asyncio.Event
+    ) -> Work:
+        self.given = dict(inputs)
+        return await super().paint(picture, inputs, onlooker, cancelled)
+
+
+def with_source(mesh: FakeMesh, content: bytes, sha256: bytes, ticket: str = "ticket") -> pb.Assignment:
+    """Lend a job that starts from a picture."""
+    mesh.router.inputs["ticket"] = content
+    source = job_pb2.InputImage(input_id="photo", sha256=sha256)
+    tickets = [pb.InputTicket(input_id="photo", ticket=ticket)] if ticket else []
+    return mesh.assign(tickets=tickets, source_image=source)
+
+
+async def test_inputs_are_fetched_over_a_broken_download_and_checked(mesh: FakeMesh, settings: Settings) -> None:
+    content = bytes(range(256)) * 40
+    mesh.router.break_download_after = 3000
+    painter = NoisyPainter()
+    async with working(settings(), painter, SystemClock()):
+        await mesh.gateway.until(mesh.gateway.restatements)
+        lent = with_source(mesh, content, hashlib.sha256(content).digest())
+        await mesh.gateway.until(lambda: painted(mesh, lent.lease_id))
+    assert painter.given == {"photo": content}
+    assert mesh.router.download_offsets == [0, 3000]
+
+
+@pytest.mark.parametrize(
+    ("sha256", "ticket", "words"),
+    [
+        (b"0" * 32, "ticket", "is not what the job names"),
+        (hashlib.sha256(b"photo").digest(), "", "no ticket"),
+        (hashlib.sha256(b"photo").digest(), "expired", "OBJECT_NOT_FOUND"),
+    ],
+)
+async def test_a_job_whose_input_cannot_be_had_is_given_back(
+    mesh: FakeMesh, settings: Settings, sha256: bytes, ticket: str, words: str
+) -> None:
+    async with at_work(settings(), mesh):
+        with_source(mesh, b"photo", sha256, ticket)
+        await mesh.gateway.until(mesh.gateway.outcomes)
+        (outcome,) = mesh.gateway.outcomes()
+        assert outcome.refused.reason == pb.REFUSAL_REASON_INPUT_UNAVAILABLE
+        assert words in outcome.refused.detail
+
+
+@pytest.mark.parametrize(
+    ("error", "result"),
+    [
+        (WrongDimensions("64x64 was granted"), "failed"),
+        (Unauthenticated("the grant is forged"), "failed"),
+        (ContentConflict("another image"), None),
+    ],
+)
+async def test_what_the_router_refuses_is_not_sent_again(
+    mesh: FakeMesh, settings: Settings, error: ServiceError, result: str | None
+) -> None:
+    mesh.router.refuse_with = error
+    async with at_work(settings(), mesh):
+        refused = mesh.assign()
+        await eventually(lambda: mesh.router.opened == 1)
+        mesh.router.refuse_with = None
+        other = mesh.assign()
+        await mesh.gateway.until(lambda: painted(mesh, other.lease_id))
+        assert mesh.router.opened == 2
+        results = [each.WhichOneof("result") for each in mesh.gateway.outcomes() if each.lease_id == refused.lease_id]
+        assert results == ([result] if result else [])
+        mesh.gateway.say(resync=pb.Resync(epoch=3))
+        await mesh.gateway.until(lambda: len(mesh.gateway.restatements()) == 2)
+        assert not mesh.gateway.restatements()[1].leases
+
+
+async def test_after_a_farewell_the_worker_comes_back_with_what_it_holds(mesh: FakeMesh, settings: Settings) -> None:
+    async with at_work(settings(), mesh):
+        lent = mesh.assign("[hang]")
+        await mesh.gateway.until(lambda: mesh.gateway.progress(lent.lease_id))
+        mesh.gateway.say(farewell=pb.Farewell(detail="a release"))
+        await mesh.gateway.until(lambda: mesh.gateway.sessions == 2 and len(mesh.gateway.restatements()) == 2)
+        assert [each.lease_id for each in mesh.gateway.restatements()[1].leases] == [lent.lease_id]
+
+
+async def test_too_many_sessions_means_wait_as_long_as_they_say(mesh: FakeMesh, settings: Settings) -> None:
+    mesh.gateway.refuse_with = ResourceExhausted("too many", retry_after=timedelta(seconds=600))
+    clock = ManualClock()
+    async with working(settings(), ScriptedPainter(), clock):
+        await eventually(lambda: clock.waiting > 0)
+        mesh.gateway.refuse_with = None
+        await clock.advance(599)
+        assert not mesh.gateway.heard
+        await clock.advance(2)
+        await mesh.gateway.until(mesh.gateway.restatements)
+
+
+async def test_the_trace_of_a_job_goes_on_with_its_upload(mesh: FakeMesh, settings: Settings) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    async with at_work(settings(), mesh):
+        lent = mesh.assign(traceparent=trace)
+        await mesh.gateway.until(lambda: painted(mesh, lent.lease_id))
+        assert mesh.router.traces == [trace]
+
+
+async def test_what_a_newer_mesh_asks_for_by_an_unknown_number_is_a_deviation(
+    mesh: FakeMesh, settings: Settings
+) -> None:
+    async with at_work(settings(), mesh):
+        lent = mesh.assign(sampler=99)
+        await mesh.gateway.until(lambda: painted(mesh, lent.lease_id))
+        (deviation,) = painted(mesh, lent.lease_id)[0].painted.deviations
+        assert (deviation.field, deviation.asked) == ("sampler", "99")
 
 
 class Superseded(Aborted):

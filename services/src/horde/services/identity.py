@@ -73,13 +73,16 @@ def create_key_file(path: Path) -> None:
     fresh.replace(path)
 
 
-def read_private(path: Path) -> bytes:
-    """Read a secret; refuse (PermissionError) a file that others can read or that is not ours."""
+def read_private(path: Path, *, group: bool = False) -> bytes:
+    """Read a secret; refuse (PermissionError) a file that others can touch or that is not ours.
+
+    With `group` its group may read it: that is how Kubernetes mounts a secret.
+    """
     handle = os.open(path, os.O_RDONLY)
     try:
         facts = os.fstat(handle)
-        if not stat.S_ISREG(facts.st_mode) or facts.st_mode & 0o077:
-            raise PermissionError(f"{path} must be a file with mode 0600: others can read this secret")
+        if not stat.S_ISREG(facts.st_mode) or facts.st_mode & (0o037 if group else 0o077):
+            raise PermissionError(f"{path} must be a file with mode 0600: others can touch this secret")
         if facts.st_uid not in (os.geteuid(), 0):
             raise PermissionError(f"{path} belongs to another user")
         return os.read(handle, 1 << 20)

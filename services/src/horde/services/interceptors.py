@@ -17,7 +17,7 @@ import grpc
 from grpc import aio
 
 from horde.services import deadlines, telemetry
-from horde.services.errors import DeadlineExceeded, Internal, ServiceError
+from horde.services.errors import DeadlineExceeded, Internal, ServiceError, Unimplemented
 from horde.services.identity import (
     NOBODY,
     PUBLIC,
@@ -66,7 +66,10 @@ async def refuse(method: str, context: Context, error: Exception) -> NoReturn:
     """End a call with an error, as what it is if it may be told."""
     if isinstance(error, aio.AbortError):
         raise error
-    if not isinstance(error, ServiceError):
+    if isinstance(error, NotImplementedError):
+        # What generated servicers raise for a method that nobody wrote.
+        error = Unimplemented()
+    elif not isinstance(error, ServiceError):
         log.error("call failed", method=method, exc_info=error)
         error = Internal("Something is broken here.")
     elif error.remote and isinstance(error, (BadProof, CallerNotAllowed)):

@@ -6,11 +6,12 @@
 
 Health for each service and for the whole (""), reflection where allowed, limits on messages and streams, pings taken
 every ten seconds. Leaving the block is the shutdown: health says NOT_SERVING, long streams are told farewell, running
-calls get `grace`, then all is cut.
+calls get `grace` (and so does the farewell), then all is cut.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -75,7 +76,10 @@ async def serving(
     max_message_bytes: int = 4 * MIB,
     max_concurrent_streams: int = 10_000,
 ) -> AsyncIterator[Server]:
-    """Serve for as long as the block. `farewell` is awaited on the way out and should end the long streams politely."""
+    """Serve for as long as the block.
+
+    `farewell` is awaited on the way out, for `grace` at most, and should end the long streams politely.
+    """
     listeners = [listen] if isinstance(listen, (str, Listener)) else list(listen)
     core = aio.server(options=_options(max_message_bytes, max_concurrent_streams))
     registry = GuardedRegistry(core, Gate(allow, identity))
@@ -98,7 +102,10 @@ async def serving(
         await checks.enter_graceful_shutdown()
         try:
             if farewell is not None:
-                await farewell()
+                async with asyncio.timeout(grace.total_seconds()):
+                    await farewell()
+        except TimeoutError:
+            log.warning("the farewell took too long", name=name)
         finally:
             await core.stop(grace.total_seconds())
             log.info("stopped", name=name)

@@ -19,6 +19,7 @@ from horde.services import errors as kinds
 from horde.services.errors import FieldViolation, ServiceError
 
 DETAILS_KEY = "grpc-status-details-bin"
+PUSHBACK_KEY = "grpc-retry-pushback-ms"
 MAX_VIOLATIONS = 32
 """How many field violations one status carries: trailers are small."""
 MAX_DETAIL_BYTES = 6 * 1024
@@ -120,7 +121,7 @@ def from_rpc_error(error: grpc.RpcError, errors: Errors = ()) -> ServiceError:
     return rebuilt
 
 
-def to_abort(error: ServiceError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, bytes], ...]]:
+def to_abort(error: ServiceError) -> tuple[grpc.StatusCode, str, tuple[tuple[str, bytes | str], ...]]:
     """What `context.abort` takes to end a call with this error."""
     code = code_of(type(error))
     if not (error.reason or error.metadata or error.violations or error.retry_after is not None):
@@ -129,4 +130,8 @@ def to_abort(error: ServiceError) -> tuple[grpc.StatusCode, str, tuple[tuple[str
     if status.ByteSize() > MAX_DETAIL_BYTES:
         kept = [detail for detail in status.details if detail.type_url != _BAD]
         status = status_pb2.Status(code=status.code, message=status.message[:1024], details=kept)
-    return code, error.message[:1024], ((DETAILS_KEY, status.SerializeToString()),)
+    trailers: tuple[tuple[str, bytes | str], ...] = ((DETAILS_KEY, status.SerializeToString()),)
+    if error.retry_after is not None:
+        # What gRPC's own retries heed.
+        trailers = (*trailers, (PUSHBACK_KEY, str(int(error.retry_after.total_seconds() * 1000))))
+    return code, error.message[:1024], trailers

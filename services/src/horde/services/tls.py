@@ -23,7 +23,7 @@ class TlsFiles:
         """What a server shows; with `require_client`, callers must show a certificate too."""
         if self.certificate is None or self.key is None:
             raise ValueError("a TLS server needs a certificate and a key")
-        pair = (read_private(self.key), self.certificate.read_bytes())
+        pair = (read_private(self.key, group=True), self.certificate.read_bytes())
         authorities = self.authorities.read_bytes() if self.authorities else None
         return grpc.ssl_server_credentials([pair], authorities, require_client)
 
@@ -31,7 +31,7 @@ class TlsFiles:
         """What a caller shows, and whom it believes; without `authorities` those that the system believes."""
         return grpc.ssl_channel_credentials(
             self.authorities.read_bytes() if self.authorities else None,
-            read_private(self.key) if self.key else None,
+            read_private(self.key, group=True) if self.key else None,
             self.certificate.read_bytes() if self.certificate else None,
         )
 

@@ -12,6 +12,7 @@ from typing import assert_never
 
 from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.services.errors import ResourceExhausted
+from horde.services.failpoints import declare, failpoint_sync
 from horde.services.streams import Outbox
 from horde.services.telemetry import get_logger
 from horde.worker_agent import wire
@@ -21,6 +22,7 @@ from horde.worker_agent.jobs import (
     Disposition,
     JobId,
     LeaseId,
+    Outcome,
     Painted,
     Result,
 )
@@ -44,6 +46,8 @@ from horde.worker_agent.spool import Spool
 from horde.worker_agent.workshop import Listener, Workshop
 
 log = get_logger(__name__)
+
+AFTER_KEEPING = declare("worker.after_keeping")
 
 OUTBOX_LIMIT = 1_024
 """Messages that wait for a slow stream. Past it progress and previews are dropped; anything else ends the stream, and
@@ -156,6 +160,11 @@ class Agent:
         return self._session.idle
 
     @property
+    def jobs_at_work(self) -> int:
+        """Tasks that are not through yet, also of leases that were revoked."""
+        return len(self._workshop)
+
+    @property
     def attached(self) -> bool:
         """A stream is open."""
         return self._outbox is not None
@@ -183,7 +192,7 @@ class Agent:
                 case Begin(assignment):
                     self._workshop.begin(assignment)
                 case Keep(outcome):
-                    self._outcomes.keep(outcome)
+                    self._keep(outcome)
                 case Forget(lease_id):
                     self._outcomes.forget(lease_id)
                 case Settled():
@@ -196,6 +205,14 @@ class Agent:
         if effects:
             self.last_busy = time.monotonic()
         self._changed.set()
+
+    def _keep(self, outcome: Outcome) -> None:
+        try:
+            self._outcomes.keep(outcome)
+        except OSError as error:
+            # A full disk loses it only if this process also dies before it is settled.
+            log.warning("the disk does not take an outcome: a restart would lose it", why=str(error))
+        failpoint_sync(AFTER_KEEPING)
 
     def _send(self, message: Message) -> None:
         if self._outbox is None or self._outbox.closed:

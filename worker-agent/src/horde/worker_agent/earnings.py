@@ -14,7 +14,9 @@ def kudos(milli: int) -> str:
 
 def sentence(settlement: Settlement) -> str:
     """One entry, each of its parts by itself."""
-    parts = [f"{kudos(settlement.earned)} kudos"]
+    how = "".join(f" x {permille / 1000:g} ({why})" for why, permille in settlement.multipliers)
+    base = f" of base {kudos(settlement.base)}{how}" if settlement.base else ""
+    parts = [f"{kudos(settlement.earned)} kudos{base}"]
     if settlement.to_escrow:
         why = f" ({settlement.escrow_reason})" if settlement.escrow_reason else ""
         parts.append(f"{kudos(settlement.to_spend)} to spend, {kudos(settlement.to_escrow)} in escrow{why}")

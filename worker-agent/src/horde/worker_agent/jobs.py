@@ -227,6 +227,10 @@ class Settlement:
     surcharge: MilliKudos
     from_censor_subsidy: MilliKudos = MilliKudos(0)
     escrow_reason: str = ""
+    base: MilliKudos = MilliKudos(0)
+    """Of the price, before the multipliers; 0: not told."""
+    multipliers: tuple[tuple[str, int], ...] = ()
+    """What made the painting dearer: in words, and in thousandths."""
 
 
 class RevocationReason(IntEnum):

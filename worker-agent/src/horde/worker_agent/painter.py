@@ -17,6 +17,10 @@ MAX_PREVIEW_BYTES = 32 * 1024
 """The contract's limit."""
 
 
+class CannotLoad(Exception):
+    """A painter is not able to begin; the message says why."""
+
+
 class Onlooker(Protocol):
     """Who is told how a picture comes along. Called on the event loop; cheap."""
 

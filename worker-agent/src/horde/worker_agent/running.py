@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Coroutine
 from importlib import metadata
 
 from horde.api.worker.v1.worker_service_pb2_grpc import WorkerServiceStub
@@ -18,10 +18,11 @@ from horde.worker_agent.attach import ERRORS, keep_attached
 from horde.worker_agent.backoff import Backoff
 from horde.worker_agent.doors import ANYBODY, storage_doors
 from horde.worker_agent.earnings import kudos
-from horde.worker_agent.home import locked
+from horde.worker_agent.home import AlreadyRunning, locked
 from horde.worker_agent.jobs import Capabilities
+from horde.worker_agent.models import BadModel
 from horde.worker_agent.outcomes import OutcomeFolder
-from horde.worker_agent.painter import Painter
+from horde.worker_agent.painter import CannotLoad, Painter
 from horde.worker_agent.painters import open_painter
 from horde.worker_agent.session import Session
 from horde.worker_agent.settings import WorkerSettings
@@ -36,13 +37,25 @@ IDLE_WORD_SECONDS = 60.0
 """How often an idle worker says why."""
 
 
+class CannotStart(Exception):
+    """Something that the worker needs is missing; the message says what."""
+
+
 async def run_worker(settings: WorkerSettings, stop: Awaitable[object], clock: Clock | None = None) -> None:
-    """Work until `stop` is done, then leave within `drain_seconds`. Raises Dismissed."""
+    """Work until `stop` is done, then leave within `drain_seconds`. Raises Dismissed, CannotStart."""
     clock = clock or SystemClock()
-    with locked(settings.home):
-        async with open_painter(settings) as painter, working(settings, painter, clock) as (agent, attached):
+    async with contextlib.AsyncExitStack() as stack:
+        stopping = asyncio.ensure_future(stop)
+        try:
+            settings.read_api_key()
+            stack.enter_context(locked(settings.home))
+            painter = await _unless(stopping, stack.enter_async_context(open_painter(settings)))
+        except (OSError, ValueError, AlreadyRunning, BadModel, CannotLoad) as error:
+            raise CannotStart(str(error)) from error
+        if painter is None:
+            return
+        async with working(settings, painter, clock) as (agent, attached):
             idle = asyncio.create_task(_say_why_idle(agent, clock, painter.capabilities()))
-            stopping = asyncio.ensure_future(stop)
             try:
                 await asyncio.wait((stopping, attached), return_when=asyncio.FIRST_COMPLETED)
                 if attached.done():
@@ -54,6 +67,17 @@ async def run_worker(settings: WorkerSettings, stop: Awaitable[object], clock: C
                 log.info(
                     "this run", paid=agent.tally.accepted, unpaid=agent.tally.unpaid, kudos=kudos(agent.tally.earned)
                 )
+
+
+async def _unless(stopping: asyncio.Future[object], opening: Coroutine[None, None, Painter]) -> Painter | None:
+    """What is opened; None if the worker is told to stop meanwhile."""
+    task = asyncio.create_task(opening)
+    await asyncio.wait((stopping, task), return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        return await task
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    return None
 
 
 @contextlib.asynccontextmanager

@@ -73,6 +73,12 @@ class WorkerSettings(ServiceSettings):
             raise ValueError("an API key is needed: set HORDE_WORKER_API_KEY_FILE")
         return self
 
+    @model_validator(mode="after")
+    def _one_hand(self) -> WorkerSettings:
+        if self.painter == "diffusers" and self.painters != 1:
+            raise ValueError("HORDE_WORKER_PAINTERS: diffusers paints one picture at a time")
+        return self
+
     def read_api_key(self) -> str:
         """The key; raises PermissionError for a file that others can read."""
         if self.api_key_file is None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 from horde.api.job.v1 import job_pb2
 from horde.api.ledger.v1 import ledger_pb2
@@ -17,13 +17,20 @@ from horde.api.storage.v1 import storage_service_pb2 as storage
 from horde.api.storage.v1 import storage_service_pb2_grpc as storage_grpc
 from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.api.worker.v1 import worker_service_pb2_grpc as worker_grpc
-from horde.services.errors import ServiceError, Unavailable, Unimplemented
+from horde.services.errors import NotFound, ServiceError, Unavailable, Unimplemented
 from horde.services.server import Registration
 from horde.services.streams import Outbox
 from horde.services.testing import loopback
 
 WORKERS = "horde.api.worker.v1.WorkerService"
 STORAGE = "horde.api.storage.v1.StorageService"
+
+
+class ObjectNotFound(NotFound):
+    """Nothing, or nothing any more, is here for this ticket."""
+
+    domain: ClassVar[str] = "horde.api.storage.v1"
+    reason: ClassVar[str] = "OBJECT_NOT_FOUND"
 
 
 class FakeGateway(worker_grpc.WorkerServiceServicer):
@@ -150,6 +157,7 @@ class FakeRouter(storage_grpc.StorageServiceServicer):
         self.refuse_with: ServiceError | None = None
         self.inputs: dict[str, bytes] = {}
         self.break_download_after: int | None = None
+        self.download_offsets: list[int] = []
         self.opened = 0
         self.traces: list[str] = []
         self._partial: dict[str, bytearray] = {}
@@ -196,6 +204,9 @@ class FakeRouter(storage_grpc.StorageServiceServicer):
         return storage.UploadImageResponse(receipt=storage.UploadReceipt(receipt=receipt))
 
     async def Download(self, request: storage.DownloadRequest, context: Any) -> Any:
+        self.download_offsets.append(request.offset)
+        if request.ticket not in self.inputs:
+            raise ObjectNotFound
         content = self.inputs[request.ticket]
         digest = hashlib.sha256(content).digest()
         yield storage.DownloadResponse(header=storage.DownloadHeader(size_bytes=len(content), sha256=digest))
@@ -215,10 +226,12 @@ class FakeMesh:
         self.target = target
         self._numbers: Iterator[int] = iter(range(1, 1_000_000))
 
-    def assign(self, prompt: str = "a cat", lease_id: str = "", **fields: Any) -> pb.Assignment:
-        """Lend a job to the worker; what was lent."""
+    def assign(
+        self, prompt: str = "a cat", *, traceparent: str = "", tickets: Sequence[pb.InputTicket] = (), **fields: Any
+    ) -> pb.Assignment:
+        """Lend a job to the worker; what was lent. `fields` are those of ImageSpec."""
         number = next(self._numbers)
-        lease_id = lease_id or f"1-{number}"
+        lease_id = f"1-{number}"
         image = job_pb2.ImageSpec(**{"prompt": prompt, "width": 64, "height": 64, "steps": 4, "seed": number, **fields})
         assignment = pb.Assignment(
             lease_id=lease_id,
@@ -227,6 +240,8 @@ class FakeMesh:
             grant=lease_id,
             storage_address=self.target,
             price_mkudos=10_830,
+            traceparent=traceparent,
+            inputs=tickets,
         )
         assignment.lease_ttl.FromSeconds(30)
         self.gateway.say(assignment=assignment)

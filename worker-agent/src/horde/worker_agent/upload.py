@@ -6,12 +6,15 @@ is always a legal answer.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 from grpc import aio
 
 from horde.api.storage.v1 import storage_service_pb2 as pb
 from horde.api.storage.v1.storage_service_pb2_grpc import StorageServiceStub
+from horde.services import telemetry
 from horde.services.clock import Clock
 from horde.services.errors import (
     Aborted,
@@ -24,7 +27,7 @@ from horde.services.errors import (
     Unavailable,
     Unknown,
 )
-from horde.services.telemetry import TRACEPARENT
+from horde.services.telemetry import TRACEPARENT, span_from
 from horde.worker_agent.backoff import Backoff
 
 CHUNK_BYTES = 256 * 1024
@@ -63,7 +66,8 @@ async def upload(
     finish = pb.UploadFinish(sha256=sha256, size_bytes=len(image))
     while True:
         try:
-            return await _try(stub, grant, image, finish, traceparent)
+            with span_from(traceparent, "upload", size=len(image)):
+                return await _try(stub, grant, image, finish, traceparent)
         except AlreadyExists as error:
             raise AlreadyUploaded(error.message) from error
         except ServiceError as error:
@@ -75,7 +79,8 @@ async def upload(
 async def _try(stub: StorageServiceStub, grant: str, image: bytes, finish: pb.UploadFinish, traceparent: str) -> str:
     call: Any = stub.UploadImage(
         timeout=PATIENCE_SECONDS + len(image) / MIN_BYTES_PER_SECOND,
-        metadata=((TRACEPARENT, traceparent),) if traceparent else None,
+        # A volunteer records nothing, but the requester's trace goes on in the router all the same.
+        metadata=((TRACEPARENT, traceparent),) if traceparent and telemetry.rpc is None else None,
     )
     try:
         await call.write(pb.UploadImageRequest(open=pb.UploadImageOpen(grant=grant)))
@@ -85,13 +90,24 @@ async def _try(stub: StorageServiceStub, grant: str, image: bytes, finish: pb.Up
                 chunk = pb.Chunk(offset=offset, data=image[offset : offset + CHUNK_BYTES])
                 await call.write(pb.UploadImageRequest(chunk=chunk))
             await call.write(pb.UploadImageRequest(finish=finish))
-            await call.done_writing()
+            await _close(call)
             answer = await _read(call)
         if not answer.receipt.receipt:
             raise Unavailable("the router answered without a receipt")
-        return str(answer.receipt.receipt)
+        receipt = str(answer.receipt.receipt)
+        # The stream ends by itself; cancelling it would cut the router off in its last words.
+        await _close(call)
+        with contextlib.suppress(ServiceError):
+            await call.read()
+        return receipt
     finally:
         call.cancel()
+
+
+async def _close(call: Any) -> None:
+    """End our direction; no matter if the other side has ended all: what it said then comes with the next read."""
+    with contextlib.suppress(asyncio.InvalidStateError):
+        await call.done_writing()
 
 
 async def _read(call: Any) -> pb.UploadImageResponse:

@@ -40,6 +40,8 @@ from horde.worker_agent.jobs import (
 DEFAULT_TTL = timedelta(minutes=2)
 _SAMPLERS = {each.value: each for each in Sampler}
 _POST_PROCESSORS = {value: name.removeprefix("POST_PROCESSOR_") for name, value in job_pb2.PostProcessor.items()}
+_ESCROW_REASONS = {value: name for name, value in ledger_pb2.EscrowReason.items()}
+_MULTIPLIERS = {value: name for name, value in job_pb2.MultiplierReason.items()}
 _REVOCATIONS = {each.value: each for each in RevocationReason}
 _DISPOSITIONS = {each.value: each for each in Disposition}
 
@@ -206,7 +208,8 @@ def settled(proto: pb.Settled) -> tuple[LeaseId, Disposition, Settlement | None,
 
 
 def settlement(proto: ledger_pb2.Settlement) -> Settlement:
-    reason = ledger_pb2.EscrowReason.Name(proto.escrow_reason) if proto.escrow_reason else ""
+    reason = _ESCROW_REASONS.get(proto.escrow_reason, "") if proto.escrow_reason else ""
+    quoted = proto.quoted.multipliers
     return Settlement(
         earned=MilliKudos(proto.earned_mkudos),
         to_spend=MilliKudos(proto.to_spend_mkudos),
@@ -214,5 +217,15 @@ def settlement(proto: ledger_pb2.Settlement) -> Settlement:
         tax=MilliKudos(proto.tax_mkudos),
         surcharge=MilliKudos(proto.surcharge_mkudos),
         from_censor_subsidy=MilliKudos(proto.from_censor_subsidy_mkudos),
-        escrow_reason=reason.removeprefix("ESCROW_REASON_").lower().replace("_", " "),
+        escrow_reason=_in_words(reason, "ESCROW_REASON_"),
+        base=MilliKudos(proto.quoted.base_mkudos),
+        multipliers=tuple((_in_words(_multiplier(each), "MULTIPLIER_REASON_"), each.permille) for each in quoted),
     )
+
+
+def _multiplier(proto: job_pb2.PriceMultiplier) -> str:
+    return _MULTIPLIERS.get(proto.reason, str(proto.reason))
+
+
+def _in_words(name: str, prefix: str) -> str:
+    return name.removeprefix(prefix).lower().replace("_", " ")

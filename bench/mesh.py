@@ -1,0 +1,300 @@
+"""Images a second through the whole mesh, and where the time goes: `make bench`.
+
+Durable as in `horde up` (SQLite, synchronous=FULL; images on disk before they are acknowledged), each service its own
+process on loopback, real worker agents with a scripted painter that hands out ready 50 KB images. Requesters are
+accounts that create a generation of n images, watch it to its end, and create the next one.
+
+What counts as one image: accepted, kudos held, leased, uploaded, checked, committed to the private bucket, settled, and
+told to the requester, who has watched all of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from mesh_meter import memory_mb, processor_seconds
+from mesh_yardstick import durable_write_ms, echo_rates, processor_ms
+
+from horde.api.generation.v1.generation_pb2 import Generation
+from horde.api.job.v1.job_pb2 import JobEnding
+from horde.clients.client import HordeClient
+from horde.clients.credentials import ApiKey, read_secret
+from horde.clients.local.mesh import LocalMesh, WorkerPlan, local_mesh
+from horde.clients.local.roles import SERVICES, Role
+from horde.clients.specs import generation_spec
+
+SIZE = 512
+SERVICE_NAMES = [role.value for role in SERVICES]
+LIMITS = {
+    f"LIMIT_{name}": "none"
+    for name in ("ACCOUNT_CALLS", "ACCOUNT_IMAGES", "ADDRESS_ACCOUNTS", "ADDRESS_FAILURES", "ANONYMOUS_CALLS")
+}
+EXTRA = {
+    **{role: {"LOG_LEVEL": "warning"} for role in Role},
+    Role.GATEWAY: {"LOG_LEVEL": "warning", **LIMITS},
+}
+TARGET_RATE, TARGET_CPU_MS = 110, 10
+PEERS = """AI Horde 5.1.5, measured on a like machine (2 cores, PostgreSQL with fsync; 32 requesters, 8 workers):
+  4.4 images/s with one server process, 4.8 with two; 136 CPU-ms per image (server and database) with one caller,
+  248 when saturated; 27 ms p50 / 43 ms p99 from a worker's question to its job, 44 ms p50 for accepting a request."""
+
+
+@dataclass
+class Load:
+    """What one run does."""
+
+    title: str
+    images: int
+    n: int
+    requesters: int
+    fetch: bool = False
+
+
+@dataclass
+class Result:
+    """What one run took."""
+
+    images: int
+    seconds: float
+    cpu_ms: dict[str, float]
+    """By process, for each image."""
+    create_ms: list[float]
+    begun_ms: list[float]
+    """From create until the worker begins."""
+    finished_ms: list[float]
+    """From create until the requester has heard the end of all n."""
+    processor_ms: float = 0.0
+    memory: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def rate(self) -> float:
+        return self.images / self.seconds
+
+    @property
+    def services_cpu_ms(self) -> float:
+        return sum(self.cpu_ms[name] for name in SERVICE_NAMES)
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The smallest value that this share of all are not above."""
+    return sorted(values)[min(len(values) - 1, int(share * len(values)))] if values else float("nan")
+
+
+class Bench:
+    """A running mesh under load."""
+
+    def __init__(self, mesh: LocalMesh, clients: list[HordeClient], folder: Path, workers: int) -> None:
+        self._mesh = mesh
+        self._clients = clients
+        self._folder = folder
+        self._workers = workers
+        self._seed = 1
+
+    @property
+    def pids(self) -> dict[str, int]:
+        return {name: process.pid for name, process in self._mesh.processes.items()}
+
+    async def run(self, load: Load) -> Result:
+        """One run, on workers of its own."""
+        await self._start_workers()
+        try:
+            # The pool of ready pictures is made at the first use; nobody's speed is measured on that.
+            await self._paint(load, 4 * self._workers * load.n, [], [], {})
+            created: dict[int, float] = {}
+            create_ms: list[float] = []
+            finished_ms: list[float] = []
+            calibration = processor_ms()
+            before, begun = processor_seconds(self.pids), time.perf_counter()
+            mine = time.process_time()
+            images = await self._paint(load, load.images, create_ms, finished_ms, created)
+            seconds = time.perf_counter() - begun
+            after = processor_seconds(self.pids)
+            cpu = {name: (after[name] - before[name]) * 1000 / images for name in after}
+            cpu["requesters"] = (time.process_time() - mine) * 1000 / images
+            memory = memory_mb(self.pids)
+        finally:
+            notes = await self._stop_workers()
+        begun_ms = [(notes[seed] - at) * 1000 for seed, at in created.items() if seed in notes]
+        return Result(images, seconds, cpu, create_ms, begun_ms, finished_ms, calibration, memory)
+
+    async def _paint(
+        self, load: Load, images: int, create_ms: list[float], finished_ms: list[float], created: dict[int, float]
+    ) -> int:
+        left = -(-images // load.n)
+        total = left * load.n
+
+        async def requester(client: HordeClient) -> None:
+            nonlocal left
+            while left > 0:
+                left -= 1
+                seed, self._seed = self._seed, self._seed + load.n
+                spec = generation_spec(
+                    "a picture for the bench", count=load.n, width=SIZE, height=SIZE, steps=10, seed=seed
+                )
+                at = time.monotonic()
+                generation = await client.generations.create(spec)
+                create_ms.append((time.monotonic() - at) * 1000)
+                created.update({seed + index: at for index in range(load.n)})
+                generation = await client.generations.finish(generation.generation_id)
+                finished_ms.append((time.monotonic() - at) * 1000)
+                await _check(client, generation, fetch=load.fetch)
+
+        await asyncio.gather(*(requester(self._clients[i % len(self._clients)]) for i in range(load.requesters)))
+        return total
+
+    async def _start_workers(self) -> None:
+        for number in range(self._workers):
+            name = f"painter-{number}"
+            settings = {"PAINTERS": "8", "PREFETCH": "8", "LOG_LEVEL": "warning", "THREADS": "1"}
+            os.environ["HORDE_BENCH_NOTES"] = str(self._folder / f"{name}.notes")
+            program = (str(Path(__file__).with_name("mesh_painters.py")),)
+            await self._mesh.start_worker(WorkerPlan(name, "scripted", settings, program))
+
+    async def _stop_workers(self) -> dict[int, float]:
+        notes: dict[int, float] = {}
+        for number in range(self._workers):
+            name = f"painter-{number}"
+            await self._mesh.processes.pop(name).stop(20)
+            path = self._folder / f"{name}.notes"
+            lines = path.read_text().splitlines() if path.exists() else []
+            notes |= {int(seed): float(at) for seed, at in (line.split() for line in lines)}
+        return notes
+
+
+async def _check(client: HordeClient, generation: Generation, *, fetch: bool) -> None:
+    for image in generation.images:
+        if image.ending != JobEnding.JOB_ENDING_DONE:
+            raise SystemExit(f"an image ended as {JobEnding.Name(image.ending)}: {image.ending_detail}")
+        if fetch:
+            await client.images.fetch_from(generation, image.job_id)
+
+
+async def rich_clients(mesh: LocalMesh, count: int) -> list[HordeClient]:
+    """Accounts with plenty of kudos, each on a channel of its own."""
+    clients = []
+    operator = mesh.client(credential=ApiKey(read_secret(mesh.layout.operator_key) or ""))
+    async with mesh.client() as nobody, operator:
+        for number in range(count):
+            opened = await nobody.accounts.create(f"requester {number}")
+            await operator.kudos.award(opened.account.account_id, 10**12, reason="bench")
+            clients.append(await mesh.client(credential=ApiKey(opened.api_key)).__aenter__())
+    return clients
+
+
+def report(load: Load, results: list[Result]) -> dict[str, object]:
+    """Print one load's runs, and give them for --json."""
+    rates = [result.rate for result in results]
+    middle = sorted(results, key=lambda result: result.rate)[len(results) // 2]
+    cpu = statistics.median(result.services_cpu_ms for result in results)
+    print(f"\n{load.title}  ({load.requesters} requesters, n={load.n}, {load.images} images, {len(results)} runs)")
+    print(
+        f"  images/s           {statistics.median(rates):8.1f}   (runs: {', '.join(f'{rate:.1f}' for rate in rates)})"
+    )
+    print(f"  services CPU-ms    {cpu:8.2f}   per image, gateway + scheduler + ledger + storage-router")
+    for name, each in (
+        ("create answered", middle.create_ms),
+        ("create -> worker begins", middle.begun_ms),
+        ("create -> all n finished", middle.finished_ms),
+    ):
+        print(f"  {name:<25} p50 {percentile(each, 0.5):7.1f} ms   p99 {percentile(each, 0.99):7.1f} ms")
+    print("  where the time goes (CPU-ms per image; share of both cores over the run):")
+    cores = os.cpu_count() or 1
+    whole = middle.seconds * 1000 / middle.images * cores
+    for name, milliseconds in sorted(middle.cpu_ms.items(), key=lambda item: -item[1]):
+        memory = f"   {middle.memory[name]:5.0f} MB" if name in middle.memory else ""
+        print(f"    {name:<16} {milliseconds:7.2f}   {milliseconds / whole:5.1%}{memory}")
+    rest = whole - sum(middle.cpu_ms.values())
+    print(f"    {'idle, disk, others':<16} {rest:6.2f}   {rest / whole:5.1%}")
+    print(f"  calibration loop   {statistics.median(r.processor_ms for r in results):.1f} CPU-ms beside the runs")
+    return {
+        "load": asdict(load),
+        "images_per_second": rates,
+        "services_cpu_ms": cpu,
+        "runs": [asdict(r) for r in results],
+    }
+
+
+async def bench(arguments: argparse.Namespace) -> int:
+    """All loads, and the verdict."""
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="mesh-", dir=arguments.folder))
+    try:
+        calibration, write = processor_ms(), durable_write_ms(folder)
+        unary, stream = await echo_rates()
+        print(
+            f"this machine: {os.cpu_count()} cores, calibration loop {calibration:.1f} CPU-ms, "
+            f"durable 4 KiB write {write:.1f} ms"
+        )
+        print(f"bare gRPC echo: {unary:,.0f} unary calls/s, {stream:,.0f} streamed messages/s")
+        async with local_mesh(folder / "state", extra=EXTRA) as mesh:
+            clients = await rich_clients(mesh, arguments.clients)
+            running = Bench(mesh, clients, folder, arguments.workers)
+            documents = []
+            main = Load("THROUGHPUT", arguments.images, arguments.n, arguments.requesters)
+            loads = [(main, arguments.runs)]
+            if not arguments.only:
+                loads += [
+                    (Load("THROUGHPUT, one image a generation", arguments.images // 2, 1, arguments.requesters), 1),
+                    (
+                        Load(
+                            "THROUGHPUT, with every image downloaded",
+                            arguments.images // 2,
+                            arguments.n,
+                            arguments.requesters,
+                            fetch=True,
+                        ),
+                        1,
+                    ),
+                    (Load("LATENCY, one requester, one image at a time", 150, 1, 1), 1),
+                ]
+            for load, runs in loads:
+                documents.append(report(load, [await running.run(load) for _ in range(runs)]))
+            for client in clients:
+                await client.__aexit__(None, None, None)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"\n{PEERS}")
+    rate, cpu = statistics.median(documents[0]["images_per_second"]), documents[0]["services_cpu_ms"]  # type: ignore[call-overload]
+    good = rate >= TARGET_RATE and cpu <= TARGET_CPU_MS
+    print(
+        f"\ntarget: {TARGET_RATE} images/s and {TARGET_CPU_MS} CPU-ms per image: "
+        f"{'met' if good else 'NOT met'} ({rate:.1f}, {cpu:.2f})"
+    )
+    if arguments.json:
+        yardstick = {
+            "processor_ms": calibration,
+            "durable_write_ms": write,
+            "unary_per_second": unary,
+            "stream_per_second": stream,
+        }
+        arguments.json.write_text(json.dumps({"yardstick": yardstick, "loads": documents}, indent=1))
+    return 0 if good or not arguments.strict else 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=2_000, help="in each run")
+    parser.add_argument("--n", type=int, default=4, help="images of a generation")
+    parser.add_argument("--requesters", type=int, default=32, help="asking at once")
+    parser.add_argument("--clients", type=int, default=4, help="accounts, each with a connection of its own")
+    parser.add_argument("--workers", type=int, default=2, help="worker processes, each with 8 painters")
+    parser.add_argument("--runs", type=int, default=3, help="of the first load; its median counts")
+    parser.add_argument("--only", action="store_true", help="only the first load")
+    parser.add_argument("--strict", action="store_true", help="exit status 1 if the target is not met")
+    parser.add_argument("--folder", type=Path, default=Path("out", "bench"), help="on whose disk; default: ./out/bench")
+    parser.add_argument("--json", type=Path, help="also write everything there")
+    return asyncio.run(bench(parser.parse_args()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The command line `horde`. Each command loads what it needs when it is called, and no sooner."""

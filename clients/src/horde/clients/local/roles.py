@@ -1,0 +1,109 @@
+"""Which processes a mesh has, in which order they start, and what each must be told. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Final
+
+
+class Role(Enum):
+    """A service, by the name of its folder."""
+
+    LEDGER = "ledger"
+    STORAGE_ROUTER = "storage-router"
+    SCHEDULER = "scheduler"
+    GATEWAY = "gateway"
+    WORKER = "worker"
+
+    @property
+    def module(self) -> str:
+        """What `python -m` starts."""
+        return "horde.worker_agent" if self is Role.WORKER else f"horde.{self.value.replace('-', '_')}"
+
+    @property
+    def prefix(self) -> str:
+        """What its settings begin with."""
+        return f"HORDE_{self.value.replace('-', '_').upper()}_"
+
+
+SERVICES: Final = (Role.LEDGER, Role.STORAGE_ROUTER, Role.SCHEDULER, Role.GATEWAY)
+"""In the order in which they start; they stop the other way round. Any order works: this one is the quickest."""
+DEFAULT_PORTS: Final = {
+    Role.GATEWAY: 7700,
+    Role.STORAGE_ROUTER: 7701,
+    Role.SCHEDULER: 7702,
+    Role.LEDGER: 7703,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where everything of one mesh is: its addresses and its folders."""
+
+    state: Path
+    ports: Mapping[Role, int] = field(default_factory=lambda: dict(DEFAULT_PORTS))
+
+    def address(self, role: Role) -> str:
+        """Where a service listens."""
+        return f"127.0.0.1:{self.ports[role]}"
+
+    @property
+    def key_file(self) -> Path:
+        """The key of this run, by which the services know each other."""
+        return self.state / "mesh.key"
+
+    @property
+    def public_keys(self) -> Path:
+        """Where whoever signs publishes its public keys."""
+        return self.state / "public-keys"
+
+    @property
+    def worker_key(self) -> Path:
+        """The API key of the account that the workers here belong to."""
+        return self.state / "worker-api-key"
+
+    @property
+    def operator_key(self) -> Path:
+        """The operator's API key, made by the gateway at its first start."""
+        return self.folder(Role.GATEWAY) / "operator.key"
+
+    @property
+    def private_bucket(self) -> Path:
+        """Where the router keeps inputs, quarantine and private images."""
+        return self.folder(Role.STORAGE_ROUTER) / "private"
+
+    @property
+    def shared_bucket(self) -> Path:
+        """Where the router keeps shared images and their consent records."""
+        return self.folder(Role.STORAGE_ROUTER) / "shared"
+
+    def folder(self, role: Role) -> Path:
+        """What a service keeps."""
+        return self.state / role.value
+
+    def settings(self, role: Role) -> dict[str, str]:
+        """What a service must be told, as the environment of its process."""
+        told = {"STATE_DIR": str(self.folder(role))}
+        if role is Role.WORKER:
+            told |= {"GATEWAY": self.address(Role.GATEWAY), "API_KEY_FILE": str(self.worker_key)}
+        else:
+            told |= {"LISTEN": self.address(role), "KEY_FILE": str(self.key_file), "REFLECTION": "true"}
+        if role in (Role.GATEWAY, Role.SCHEDULER, Role.STORAGE_ROUTER):
+            told["PUBLIC_KEYS_DIR"] = str(self.public_keys)
+        if role in (Role.GATEWAY, Role.SCHEDULER):
+            told |= {"LEDGER": self.address(Role.LEDGER), "STORAGE_ROUTER": self.address(Role.STORAGE_ROUTER)}
+        if role is Role.SCHEDULER:
+            told["STORAGE_ADDRESS"] = self.address(Role.STORAGE_ROUTER)
+        if role is Role.GATEWAY:
+            told["SCHEDULER"] = self.address(Role.SCHEDULER)
+        return {f"{role.prefix}{name}": value for name, value in told.items()}
+
+
+def local_environment(inherited: Mapping[str, str], told: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a service's process: ours, but no settings of services except those that it is told."""
+    prefixes = tuple(role.prefix for role in Role)
+    kept = {name: value for name, value in inherited.items() if not name.startswith(prefixes)}
+    return {**kept, "PYTHONUNBUFFERED": "1", **told}

@@ -1,0 +1,60 @@
+"""`python -m horde.gateway`: settings in, adapters built, server run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from datetime import timedelta
+from typing import get_args
+
+from horde.gateway.doors import ALLOW, Doors
+from horde.gateway.gateway import NAME, database_url, gateway
+from horde.gateway.migrations import migrate
+from horde.gateway.settings import GatewaySettings
+from horde.gateway.store_sql import SqlIdentityStore
+from horde.services import failpoints, lifecycle
+from horde.services.server import Listener, serving
+from horde.services.settings import load_or_exit
+from horde.services.sql import SqlThread, open_database
+from horde.services.telemetry import configure_logs, telemetry
+
+
+async def run(settings: GatewaySettings) -> None:
+    """Serve until signalled."""
+    failpoints.arm(settings.failpoints)
+    engine = open_database(database_url(settings))
+    migrate(engine)
+    tls = settings.tls() if settings.tls_certificate is not None else None
+    certified, plaintext = settings.client_certificates, settings.plaintext
+    listener = Listener(settings.listen, tls, require_client=certified, plaintext=plaintext)
+    async with (
+        SqlThread(engine) as sql,
+        gateway(settings, SqlIdentityStore(sql)) as built,
+        serving(
+            listener,
+            built.registrations(),
+            name=NAME,
+            allow=ALLOW,
+            identity=None,
+            reflection=settings.reflection,
+            grace=timedelta(seconds=settings.grace_seconds),
+            farewell=built.farewell,
+            max_message_bytes=settings.max_message_bytes,
+        ),
+    ):
+        await lifecycle.until_signalled()
+
+
+def main() -> int:
+    """Start the gateway; the exit status."""
+    parser = argparse.ArgumentParser(prog="horde.gateway", description="The front door. Settings: HORDE_GATEWAY_*.")
+    parser.add_argument("--doors", choices=get_args(Doors), help="which services are served; else the setting DOORS")
+    given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
+    settings = load_or_exit(GatewaySettings).model_copy(update=given)
+    configure_logs(level=settings.log_level, form=settings.log_format, service=NAME)
+    with telemetry(service=NAME, endpoint=settings.telemetry_endpoint):
+        return lifecycle.run(run(settings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

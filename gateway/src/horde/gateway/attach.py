@@ -1,0 +1,125 @@
+"""The rules of a worker's stream that this side keeps: what a hello must be, and what may be said after it.
+
+Bounds and shapes only. What a message means is for the scheduler to decide.
+"""
+
+from __future__ import annotations
+
+from horde.api.worker.v1 import worker_pb2
+from horde.api.worker.v1 import worker_service_pb2 as service_pb2
+from horde.gateway.errors import HelloExpected, InvalidWorkerField, ProtocolViolation
+from horde.gateway.validation import Violations
+from horde.services.errors import FieldViolation
+
+MAX_MODELS = 256
+MAX_FEATURES = 32
+MAX_SAMPLERS = 64
+MAX_LEASES = 256
+MAX_OUTCOMES = 256
+MAX_SLOTS = 64
+MAX_AGENT_CHARACTERS = 128
+MAX_DETAIL_CHARACTERS = 500
+MAX_ID_CHARACTERS = 64
+MAX_DEVIATIONS = 32
+MAX_RECEIPT_CHARACTERS = 4_096
+MAX_DEVIATION_CHARACTERS = 200
+"""With the most images and deviations a generation must still fit into one message of 4 MiB."""
+
+
+def checked_hello(first: service_pb2.AttachRequest) -> service_pb2.Hello:
+    """The hello that opens a stream; raises HelloExpected or InvalidWorkerField."""
+    kind = first.WhichOneof("message")
+    if kind != "hello":
+        raise HelloExpected(metadata={"got": kind or "nothing"})
+    wrong = Violations()
+    hello = first.hello
+    name = hello.worker_name
+    if not 1 <= len(name) <= 64 or not all(c.isascii() and (c.isalnum() or c in "-_.") for c in name):
+        wrong.add("hello.worker_name", "must be 1 to 64 letters, digits, -, _ or .")
+    wrong.text("hello.agent", hello.agent, MAX_AGENT_CHARACTERS, one_line=True)
+    _capabilities(wrong, "hello.capabilities", hello.capabilities)
+    _raise(wrong)
+    return hello
+
+
+def check_said(request: service_pb2.AttachRequest) -> str:
+    """What kind of message it is that a worker says after its hello; raises ProtocolViolation or InvalidWorkerField."""
+    kind = request.WhichOneof("message")
+    if kind == "progress":
+        if not 0 < len(request.progress.lease_id) <= MAX_ID_CHARACTERS or request.progress.step < 0:
+            raise InvalidWorkerField(
+                violations=[FieldViolation("progress", "needs a lease_id and a step of 0 or more")]
+            )
+        return kind
+    if kind is None or kind == "hello":
+        raise ProtocolViolation(metadata={"got": kind or "nothing"})
+    wrong = Violations()
+    if kind == "outcome":
+        _outcome(wrong, "outcome", request.outcome)
+    elif kind == "demand":
+        _demand(wrong, "demand", request.demand)
+    elif kind == "capabilities":
+        _capabilities(wrong, "capabilities", request.capabilities)
+    elif kind == "restatement":
+        _restatement(wrong, request.restatement)
+    _raise(wrong)
+    return kind
+
+
+def _restatement(wrong: Violations, said: service_pb2.Restatement) -> None:
+    _demand(wrong, "restatement.demand", said.demand)
+    wrong.within("restatement.leases", len(said.leases), 0, MAX_LEASES, " leases")
+    wrong.within("restatement.outcomes", len(said.outcomes), 0, MAX_OUTCOMES, " outcomes")
+    for index, lease in enumerate(said.leases[:MAX_LEASES]):
+        _lease_id(wrong, f"restatement.leases[{index}].lease_id", lease.lease_id)
+    for index, outcome in enumerate(said.outcomes[:MAX_OUTCOMES]):
+        _outcome(wrong, f"restatement.outcomes[{index}]", outcome)
+
+
+def _demand(wrong: Violations, root: str, demand: service_pb2.Demand) -> None:
+    wrong.within(f"{root}.slots", demand.slots, 0, MAX_SLOTS)
+
+
+def _capabilities(wrong: Violations, root: str, capabilities: worker_pb2.Capabilities) -> None:
+    wrong.within(f"{root}.models", len(capabilities.models), 0, MAX_MODELS, " models")
+    for index, model in enumerate(capabilities.models[:MAX_MODELS]):
+        wrong.name(f"{root}.models[{index}].name", model.name)
+        if model.max_pixels < 0:
+            wrong.add(f"{root}.models[{index}].max_pixels", "must not be negative")
+        if len(model.sha256) not in (0, 32):
+            wrong.add(f"{root}.models[{index}].sha256", "must be 32 bytes, or none")
+    if capabilities.max_pixels < 0:
+        wrong.add(f"{root}.max_pixels", "must not be negative")
+    wrong.within(f"{root}.features", len(capabilities.features), 0, MAX_FEATURES, " features")
+    wrong.within(f"{root}.samplers", len(capabilities.samplers), 0, MAX_SAMPLERS, " samplers")
+
+
+def _outcome(wrong: Violations, root: str, outcome: service_pb2.Outcome) -> None:
+    _lease_id(wrong, f"{root}.lease_id", outcome.lease_id)
+    wrong.uuid(f"{root}.job_id", outcome.job_id)
+    kind = outcome.WhichOneof("result")
+    if kind is None:
+        wrong.add(f"{root}.result", "must be one that is known here")
+    elif kind == "painted":
+        painted = outcome.painted
+        wrong.within(f"{root}.painted.receipt", len(painted.receipt), 1, MAX_RECEIPT_CHARACTERS, " characters")
+        wrong.within(f"{root}.painted.deviations", len(painted.deviations), 0, MAX_DEVIATIONS, " deviations")
+        for index, deviation in enumerate(painted.deviations[:MAX_DEVIATIONS]):
+            for field in ("field", "asked", "done"):
+                path = f"{root}.painted.deviations[{index}].{field}"
+                wrong.text(path, getattr(deviation, field), MAX_DEVIATION_CHARACTERS)
+    elif kind == "refused":
+        wrong.text(f"{root}.refused.detail", outcome.refused.detail, MAX_DETAIL_CHARACTERS)
+    elif kind == "failed":
+        wrong.text(f"{root}.failed.detail", outcome.failed.detail, MAX_DETAIL_CHARACTERS)
+    elif kind == "censored":
+        wrong.text(f"{root}.censored.category", outcome.censored.category, MAX_ID_CHARACTERS, one_line=True)
+
+
+def _lease_id(wrong: Violations, field: str, lease_id: str) -> None:
+    wrong.within(field, len(lease_id), 1, MAX_ID_CHARACTERS, " characters")
+
+
+def _raise(wrong: Violations) -> None:
+    if wrong.found:
+        raise InvalidWorkerField(violations=wrong.found)

@@ -1,0 +1,170 @@
+"""The gateway, put together: its parts, and how long each of them lives."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from grpc import aio
+
+from horde.gateway.account_servicer import AccountServicer
+from horde.gateway.accounts import Accounts
+from horde.gateway.authentication import Authenticator, Reception
+from horde.gateway.doors import registrations
+from horde.gateway.generation_servicer import GenerationServicer
+from horde.gateway.generations import Generations
+from horde.gateway.ledger_client import Balances, LedgerClient
+from horde.gateway.limits import Limiter
+from horde.gateway.model_servicer import ModelServicer
+from horde.gateway.previews import Previews
+from horde.gateway.relay import Relay
+from horde.gateway.scheduler_client import SchedulerClient
+from horde.gateway.secret_files import load_operator_key, load_peppers
+from horde.gateway.settings import GatewaySettings
+from horde.gateway.storage_client import StorageClient
+from horde.gateway.store import IdentityStore
+from horde.gateway.tickets import Tickets
+from horde.gateway.watching import Watching
+from horde.gateway.worker_servicer import WorkerServicer
+from horde.gateway.workers import Workers
+from horde.services.channel import dial
+from horde.services.clock import Clock, SystemClock
+from horde.services.identity import Credentials
+from horde.services.ids import Ids, RandomIds
+from horde.services.server import Registration
+from horde.services.tokens import Signer
+
+NAME = "gateway"
+
+
+class Gateway:
+    """All parts of the gateway."""
+
+    def __init__(
+        self,
+        settings: GatewaySettings,
+        store: IdentityStore,
+        *,
+        scheduler: aio.Channel,
+        scheduler_streams: aio.Channel,
+        ledger: aio.Channel,
+        storage: aio.Channel,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        self._settings = settings
+        peppers = load_peppers(settings.pepper_file or settings.state_dir / "pepper")
+        signing_key = settings.signing_key_file or settings.state_dir / "tickets.pem"
+        signer = Signer.from_file(signing_key, NAME, settings.public_keys_dir)
+        self.scheduler = SchedulerClient(scheduler, scheduler_streams)
+        self.ledger = LedgerClient(ledger)
+        balances = Balances(self.ledger, clock)
+        tickets = Tickets(
+            signer,
+            clock,
+            address=settings.storage_public_address or settings.storage_router,
+            image_lifetime=timedelta(seconds=settings.image_ticket_seconds),
+            input_lifetime=timedelta(seconds=settings.input_ticket_seconds),
+            max_input_bytes=settings.max_input_bytes,
+        )
+        self.previews = Previews(clock)
+        self.watching = Watching(self.scheduler, tickets, self.previews, clock, max_watchers=settings.max_watchers)
+        self.relay = Relay(
+            self.scheduler, self.previews, clock, gateway_id=str(ids.new()), max_sessions=settings.max_sessions
+        )
+        self.authenticator = Authenticator(store, peppers, clock)
+        self.reception = Reception(self.authenticator, Limiter(), settings.rates(), clock)
+        self.accounts = Accounts(
+            store,
+            self.ledger,
+            balances,
+            self.authenticator,
+            peppers,
+            clock,
+            ids,
+            registration_open=settings.registration_open,
+            revoked=self.relay.revoke,
+        )
+        self.generations = Generations(
+            self.scheduler,
+            StorageClient(storage),
+            balances,
+            tickets,
+            consent_text_version=settings.consent_text_version,
+            max_input_pixels=settings.max_input_pixels,
+        )
+        self.workers = Workers(self.scheduler)
+
+    def registrations(self) -> Sequence[Registration]:
+        """The services of the doors that are open here."""
+        return registrations(
+            self._settings.doors,
+            AccountServicer(self.reception, self.accounts),
+            GenerationServicer(self.reception, self.generations, self.watching),
+            ModelServicer(self.reception, self.workers),
+            WorkerServicer(self.reception, self.relay, self.workers),
+        )
+
+    async def farewell(self) -> None:
+        """Tell all long streams that this end is going away."""
+        await self.watching.farewell()
+        await self.relay.farewell()
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Take calls, and keep the streams of the open doors, for as long as the block. Ends if any of it fails."""
+        await self.accounts.ensure_operator(
+            load_operator_key(self._settings.operator_key_file or self._settings.state_dir / "operator.key")
+        )
+        doors = self._settings.doors
+        async with self.scheduler.running(), self.ledger.running(), asyncio.TaskGroup() as tasks:
+            loops = [tasks.create_task(self.authenticator.keep_use())]
+            if doors != "workers":
+                loops.append(tasks.create_task(self.accounts.open_at_ledger()))
+                loops.append(tasks.create_task(self.watching.run()))
+            if doors != "requesters":
+                loops.append(tasks.create_task(self.relay.run()))
+            try:
+                yield
+            finally:
+                for loop in loops:
+                    loop.cancel()
+
+
+@asynccontextmanager
+async def gateway(
+    settings: GatewaySettings, store: IdentityStore, *, clock: Clock | None = None, ids: Ids | None = None
+) -> AsyncIterator[Gateway]:
+    """The gateway with channels to its neighbours, running for as long as the block."""
+    caller = Credentials.from_key_file(NAME, settings.key_file) if settings.key_file is not None else None
+    tls = settings.tls() if settings.tls_authorities is not None else None
+    async with AsyncExitStack() as stack:
+
+        async def channel(address: str, *, retry: bool = True) -> aio.Channel:
+            dialled = dial(address, caller=caller, tls=tls, retry=retry, max_message_bytes=16 * 1024 * 1024)
+            return await stack.enter_async_context(dialled)
+
+        built = Gateway(
+            settings,
+            store,
+            scheduler=await channel(settings.scheduler),
+            scheduler_streams=await channel(settings.scheduler, retry=False),
+            ledger=await channel(settings.ledger),
+            storage=await channel(settings.storage_router),
+            clock=clock or SystemClock(),
+            ids=ids or RandomIds(),
+        )
+        await stack.enter_async_context(built.running())
+        yield built
+
+
+def database_url(settings: GatewaySettings) -> str:
+    """Where identity is kept."""
+    if settings.database_url:
+        return settings.database_url
+    folder: Path = settings.state_dir
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return f"sqlite:///{folder / 'identity.sqlite'}"

@@ -1,0 +1,106 @@
+"""The gateway's settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+from pydantic_settings import SettingsConfigDict
+
+from horde.gateway.authentication import Rates
+from horde.gateway.limits import Rate
+from horde.services.settings import ServiceSettings
+
+UNLIMITED = "none"
+
+
+def _rate(text: str) -> str:
+    if text != UNLIMITED:
+        Rate.parse(text)
+    return text
+
+
+RateText = Annotated[str, AfterValidator(_rate)]
+"""So many in so many seconds, as `10/60s`; `none`: as many as they like."""
+
+
+class GatewaySettings(ServiceSettings):
+    """Read from variables that begin with HORDE_GATEWAY_."""
+
+    model_config = SettingsConfigDict(env_prefix="HORDE_GATEWAY_")
+
+    listen: str = "127.0.0.1:7700"
+    """Where to listen."""
+    doors: Literal["requesters", "workers", "both"] = "both"
+    """Which services are served here. Separate deployments for each door can be released without cutting the other."""
+    plaintext: bool = False
+    """Listen without TLS also where other machines can call: something in front of this does the TLS."""
+    client_certificates: bool = False
+    """Whether callers need a certificate where there is TLS. They are end users: seldom."""
+    state_dir: Path = Path(".state/gateway")
+    """Where the embedded database and this service's secrets lie."""
+    database_url: str = ""
+    """`postgresql://…` or `sqlite:///FILE`; empty: a SQLite file in `state_dir`."""
+    pepper_file: Path | None = None
+    """What keys' digests are made with, mode 0600, one a line, the one in use first. Absent: made in `state_dir`."""
+    operator_key_file: Path | None = None
+    """The operator's API key, mode 0600; made at first start. Absent: `operator.key` in `state_dir`."""
+    signing_key_file: Path | None = None
+    """What tickets are signed with, PEM, mode 0600; made at first start. Absent: `tickets.pem` in `state_dir`."""
+    public_keys_dir: Path | None = None
+    """Where the public half of the signing key is published, for the storage router. Absent: nowhere."""
+    scheduler: str = "127.0.0.1:7702"
+    """The scheduler's address."""
+    ledger: str = "127.0.0.1:7703"
+    """The ledger's address."""
+    storage_router: str = "127.0.0.1:7701"
+    """The storage router's address."""
+    storage_public_address: str = ""
+    """Where requesters reach the storage router. Empty: the same address."""
+    registration_open: bool = True
+    """Whether anybody may open an account."""
+    consent_text_version: str = "2026-11"
+    """The version of the text that requesters agree to by using this door."""
+    image_ticket_seconds: int = Field(default=900, ge=60, le=86_400)
+    """How long a ticket to fetch an image holds."""
+    input_ticket_seconds: int = Field(default=600, ge=60, le=3_600)
+    """How long a ticket to put an input holds."""
+    max_input_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)
+    """How large an input may be."""
+    max_input_pixels: int = Field(default=4_096 * 4_096, ge=64 * 64)
+    """How many pixels an input may have."""
+    max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=64 * 1024)
+    """How large a message to or from outside may be."""
+    max_watchers: int = Field(default=5_000, ge=1, le=10_000)
+    """How many may watch at once."""
+    max_sessions: int = Field(default=2_000, ge=1, le=10_000)
+    """How many workers may be attached at once."""
+    limit_account_calls: RateText = "6000/60s"
+    """Calls of one account."""
+    limit_account_images: RateText = "1200/60s"
+    """Images that one account asks for."""
+    limit_anonymous_calls: RateText = "600/60s"
+    """Calls under one anonymous token."""
+    limit_anonymous_images: RateText = "20/60s"
+    """Images that are asked for under one anonymous token."""
+    limit_address_images: RateText = "60/60s"
+    """Images that anonymous ask for from one network (a /24 or a /56)."""
+    limit_address_accounts: RateText = "60/3600s"
+    """Accounts that are opened from one network."""
+    limit_address_failures: RateText = "120/60s"
+    """Calls with wrong credentials from one network."""
+
+    def rates(self) -> Rates:
+        """The limits, as values."""
+        names = (
+            "account_calls",
+            "account_images",
+            "anonymous_calls",
+            "anonymous_images",
+            "address_images",
+            "address_accounts",
+            "address_failures",
+        )
+        texts = {name: getattr(self, f"limit_{name}") for name in names}
+        return Rates(**{name: Rate.parse(text) for name, text in texts.items() if text != UNLIMITED})

@@ -1,0 +1,41 @@
+"""What a neighbour answers for one item of a call, once what matters of it has been read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """It is done, now or by an earlier sending; `words` are the contract's bytes where there are any."""
+
+    words: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The object is in its place."""
+
+    size_bytes: int
+    format: int
+    expires_at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """It will not be done, however often it is asked; `status` is the contract's bytes."""
+
+    reason: str
+    message: str
+    status: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Not now, or not known: ask again."""
+
+    message: str = ""
+
+
+Answer = Done | Declined | Again
+CommitAnswer = Committed | Declined | Again

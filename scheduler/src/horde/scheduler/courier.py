@@ -1,0 +1,87 @@
+"""Carries items to a neighbour until each is answered, in batches, in the order they came.
+
+Not the chassis' Batcher: there a caller waits for his own item, here nobody does. What is answered comes back to the
+core as an event, and what is not is asked again, for as long as it takes: items come from rows, so they are as many as
+the live jobs at most, and a restart finds them again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from horde.scheduler.answers import Again
+from horde.services import telemetry
+from horde.services.clock import Clock
+from horde.services.errors import ServiceError
+
+T = TypeVar("T")
+A = TypeVar("A")
+
+log = telemetry.get_logger(__name__)
+
+MAX_ITEMS = 256
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 5.0
+ITEM_PAUSE = 1.0
+"""Seconds until an item that alone was not answered is asked again."""
+
+
+class Courier(Generic[T, A]):
+    """One kind of call to one neighbour."""
+
+    def __init__(
+        self,
+        name: str,
+        call: Callable[[Sequence[T]], Awaitable[Sequence[A]]],
+        answered: Callable[[Sequence[tuple[T, A]]], Awaitable[None]],
+        clock: Clock,
+        max_items: int = MAX_ITEMS,
+    ) -> None:
+        self.name = name
+        self._call = call
+        self._answered = answered
+        self._clock = clock
+        self._max_items = max_items
+        self._items: deque[T] = deque()
+        self._wanted = asyncio.Event()
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def send(self, item: T) -> None:
+        """Have an item carried."""
+        self._items.append(item)
+        self._wanted.set()
+
+    async def run(self) -> None:
+        """Carry for ever; to be cancelled."""
+        pause = FIRST_PAUSE
+        while True:
+            if not self._items:
+                self._wanted.clear()
+                await self._wanted.wait()
+            batch = [self._items.popleft() for _ in range(min(len(self._items), self._max_items))]
+            try:
+                answers = await self._call(batch)
+                await self._take(batch, answers)
+                pause = FIRST_PAUSE
+            except ServiceError as error:
+                self._items.extendleft(reversed(batch))
+                log.warning("neighbour does not answer", call=self.name, items=len(batch), error=str(error))
+                await self._clock.sleep(pause * random.uniform(0.5, 1.0))
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    async def _take(self, batch: Sequence[T], answers: Sequence[A]) -> None:
+        done = []
+        for item, answer in zip(batch, answers, strict=True):
+            if isinstance(answer, Again):
+                log.warning("to be asked again", call=self.name, why=answer.message)
+                self._clock.call_later(ITEM_PAUSE, lambda item=item: self.send(item))  # type: ignore[misc]
+            else:
+                done.append((item, answer))
+        if done:
+            await self._answered(done)

@@ -1,0 +1,36 @@
+"""Forgetting, a little at a time: what is older than the history that is kept, and workers that stay away."""
+
+from __future__ import annotations
+
+from horde.scheduler.engine import DAY_MS, KNOWN_DAYS, Engine
+from horde.services import telemetry
+from horde.services.errors import ServiceError
+
+log = telemetry.get_logger(__name__)
+
+PAUSE = 60.0
+"""Seconds between two looks."""
+AT_ONCE = 500
+"""Generations of one transaction."""
+
+
+async def sweep(engine: Engine, history_days: int) -> None:
+    """Forget for ever; to be cancelled."""
+    while True:
+        await engine.clock.sleep(PAUSE)
+        forget_workers(engine)
+        try:
+            while await engine.store.forget(engine.now_ms() - history_days * DAY_MS, AT_ONCE) == AT_ONCE:
+                await engine.clock.sleep(1.0)
+        except ServiceError as error:
+            log.warning("the store does not answer", error=str(error))
+
+
+def forget_workers(engine: Engine) -> None:
+    """Workers that have not been here for long are not known any more."""
+    board = engine.board
+    oldest = engine.now_ms() - KNOWN_DAYS * DAY_MS
+    for worker in list(board.fleet.workers.values()):
+        if worker.session is None and not worker.leases and worker.last_seen_ms < oldest:
+            board.fleet.drop(worker)
+            board.speeds.forget(worker.worker_id)

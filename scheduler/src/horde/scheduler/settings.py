@@ -1,0 +1,72 @@
+"""The scheduler's settings, read from HORDE_SCHEDULER_… once, at start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+from horde.scheduler.board import Limits
+from horde.scheduler.grants import SCHEDULER, Grants
+from horde.services.clock import Clock
+from horde.services.settings import ServiceSettings
+from horde.services.tokens import KeyRing, Signer, Verifier
+
+
+class Settings(ServiceSettings):
+    """Fields of the scheduler."""
+
+    model_config = SettingsConfigDict(env_prefix="HORDE_SCHEDULER_")
+
+    listen: str = "127.0.0.1:7702"
+    """Where gateways find us."""
+    state_dir: Path = Path(".state/scheduler")
+    """Our signing key, and the database unless `database_url` names another."""
+    database_url: str = ""
+    """`postgresql://…`; empty: SQLite in `state_dir`."""
+    public_keys_dir: Path = Path(".state/keys")
+    """Where the mesh publishes its public keys."""
+    ledger: str = "127.0.0.1:7703"
+    """A gRPC target."""
+    storage_router: str = "127.0.0.1:7701"
+    """A gRPC target, for us."""
+    storage_address: str = ""
+    """The same, as workers reach it; empty: as we do."""
+    resume_grace_seconds: float = Field(default=10.0, gt=0, le=300)
+    """How long leases wait for a broken stream to come back."""
+    lease_ttl_seconds: float = Field(default=60.0, gt=0, le=900)
+    """How long a worker may make no progress; three expected steps are added."""
+    load_allowance_seconds: float = Field(default=180.0, ge=0, le=3600)
+    """Added while the worker must load the model first."""
+    max_jobs: int = Field(default=200_000, ge=1)
+    """Jobs that have not ended; more are refused."""
+    max_generations_per_requester: int = Field(default=10_000, ge=1)
+    """Generations of one requester that have not ended; more are refused."""
+    max_sessions: int = Field(default=20_000, ge=1)
+    """Workers attached at once."""
+    commit_pause_seconds: float = Field(default=0.008, ge=0, le=1)
+    """The least time between two commits: less is quicker for one, more is cheaper for many."""
+    history_days: int = Field(default=30, ge=7)
+    """How long ended generations are remembered, with their refusals and dispositions."""
+
+    def database(self) -> str:
+        """The database's URL."""
+        return self.database_url or f"sqlite:///{self.state_dir / 'scheduler.sqlite3'}"
+
+    def limits(self) -> Limits:
+        """The core's bounds and times."""
+        return Limits(
+            max_jobs=self.max_jobs,
+            max_generations=self.max_generations_per_requester,
+            max_sessions=self.max_sessions,
+            resume_grace=self.resume_grace_seconds,
+            lease_ttl=self.lease_ttl_seconds,
+            load_allowance=self.load_allowance_seconds,
+        )
+
+    def grants(self, clock: Clock) -> Grants:
+        """Our key, made at first use and published; and everybody's public ones."""
+        address = self.storage_address or self.storage_router
+        signer = Signer.from_file(self.state_dir / "signing-key.pem", SCHEDULER, publish=self.public_keys_dir)
+        return Grants(signer, Verifier(KeyRing(self.public_keys_dir, clock.monotonic)), address)

@@ -1,0 +1,47 @@
+"""The store's port: what must be durable, and what must be atomic.
+
+Every write belongs to one leader's epoch and is refused once there is a newer one. The adapters are held to one suite,
+tests/conformance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from horde.scheduler.job import AccountId, GenerationId, JobId
+from horde.scheduler.rows import Changes, Row, Stored
+
+
+class Store(Protocol):
+    """Where generations, jobs and workers are kept."""
+
+    async def lead(self) -> int:
+        """Become the leader: the epoch that this process writes in. From now on an older one cannot write."""
+
+    async def write(self, changes: Changes) -> frozenset[GenerationId]:
+        """Write all of it or nothing; durable on return. Repeating it is harmless.
+
+        New generations whose id is taken are left out, with their jobs, and named in the answer. Raises NotLeader if
+        there is a newer leader, Unavailable or Aborted if it should be tried again.
+        """
+
+    async def live(self) -> list[Stored]:
+        """Every generation for which something is left to do."""
+
+    async def workers(self, seen_since_ms: int) -> list[Row]:
+        """Workers that were here since."""
+
+    async def find(self, generation_ids: Sequence[GenerationId]) -> list[Stored]:
+        """Those of the generations that exist."""
+
+    async def find_by_job(self, job_id: JobId) -> Stored | None:
+        """The generation that a job belongs to."""
+
+    async def page(
+        self, account_id: AccountId, digest: bytes, before: tuple[int, str] | None, limit: int
+    ) -> list[Stored]:
+        """One requester's generations, newest first, after the (accepted_at_ms, generation_id) of the last page."""
+
+    async def forget(self, accepted_before_ms: int, limit: int) -> int:
+        """Delete closed generations that are old, at most `limit`; how many."""

@@ -1,0 +1,167 @@
+"""The store in SQL: SQLite on one machine, PostgreSQL in production."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import Connection, Executable, and_, bindparam, delete, false, or_, select, true, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from horde.scheduler import migrations
+from horde.scheduler.errors import NotLeader
+from horde.scheduler.job import AccountId, GenerationId, JobId
+from horde.scheduler.rows import Changes, Row, Stored
+from horde.scheduler.tables import GENERATION, JOB, LEADER, WORKER
+from horde.services.sql import SqlThread, open_database
+
+MAX_IN = 500
+"""Ids in one query."""
+FIXED = {"job_id", "generation_id", "position", "object_name"}
+"""Columns of a job that never change."""
+
+_UPDATE_GENERATION = (
+    update(GENERATION)
+    .where(GENERATION.c.generation_id == bindparam("generation_id_"))
+    .values({
+        name: bindparam(name) for name in ("phase", "refusal", "claimed", "unusable", "cancelled", "closed")
+    })
+)  # fmt: skip
+_UPDATE_JOB = (
+    update(JOB)
+    .where(JOB.c.job_id == bindparam("job_id_"))
+    .values({column.name: bindparam(column.name) for column in JOB.columns if column.name not in FIXED})
+)
+
+
+class SqlStore:
+    """One leader's view of a database."""
+
+    def __init__(self, sql: SqlThread) -> None:
+        self._sql = sql
+        self._epoch = 0
+        insert: Any = postgresql.insert if sql.engine.dialect.name == "postgresql" else sqlite.insert
+        self._insert_generation: Executable = insert(GENERATION).on_conflict_do_nothing()
+        self._insert_job: Executable = insert(JOB).on_conflict_do_nothing()
+        worker = insert(WORKER)
+        self._upsert_worker: Executable = worker.on_conflict_do_update(
+            index_elements=["worker_id"],
+            set_={column.name: worker.excluded[column.name] for column in WORKER.columns if column.name != "worker_id"},
+        )
+        self._insert_leader: Executable = insert(LEADER).on_conflict_do_nothing()
+
+    async def lead(self) -> int:
+        self._epoch = await self._sql.run(self._lead)
+        return self._epoch
+
+    def _lead(self, connection: Connection) -> int:
+        connection.execute(self._insert_leader, {"only": 1, "epoch": 0})
+        connection.execute(update(LEADER).values(epoch=LEADER.c.epoch + 1))
+        return int(connection.execute(select(LEADER.c.epoch)).scalar_one())
+
+    async def write(self, changes: Changes) -> frozenset[GenerationId]:
+        return await self._sql.run(lambda connection: self._write(connection, changes))
+
+    def _write(self, connection: Connection, changes: Changes) -> frozenset[GenerationId]:
+        # Shared, so that a new leader's claim waits for this transaction, and this one sees any claim before it.
+        epoch = connection.execute(select(LEADER.c.epoch).with_for_update(read=True)).scalar()
+        if epoch != self._epoch:
+            raise NotLeader
+        taken: frozenset[GenerationId] = frozenset()
+        if changes.new_generations:
+            taken = self._insert(connection, changes)
+        if changes.generations:
+            rows = [{**row, "generation_id_": row["generation_id"]} for row in changes.generations]
+            connection.execute(_UPDATE_GENERATION, rows)
+        if changes.jobs:
+            connection.execute(_UPDATE_JOB, [{**row, "job_id_": row["job_id"]} for row in changes.jobs])
+        if changes.forgotten or changes.refused:
+            gone = [*changes.forgotten, *changes.refused]
+            connection.execute(delete(JOB).where(JOB.c.generation_id.in_(gone)))
+            connection.execute(delete(GENERATION).where(GENERATION.c.generation_id.in_(changes.forgotten)))
+        if changes.workers:
+            connection.execute(self._upsert_worker, changes.workers)
+        return taken
+
+    def _insert(self, connection: Connection, changes: Changes) -> frozenset[GenerationId]:
+        wanted = [row["generation_id"] for row in changes.new_generations]
+        query = select(GENERATION.c.generation_id).where(GENERATION.c.generation_id.in_(wanted))
+        taken = frozenset(GenerationId(each) for each in connection.execute(query).scalars())
+        fresh = [row for row in changes.new_generations if row["generation_id"] not in taken]
+        if fresh:
+            connection.execute(self._insert_generation, fresh)
+            jobs = [row for row in changes.new_jobs if row["generation_id"] not in taken]
+            connection.execute(self._insert_job, jobs)
+        return taken
+
+    async def live(self) -> list[Stored]:
+        query = select(GENERATION).where(GENERATION.c.closed == false()).order_by(GENERATION.c.accepted_at_ms)
+        return await self._sql.read(lambda connection: _with_jobs(connection, _rows(connection, query)))
+
+    async def workers(self, seen_since_ms: int) -> list[Row]:
+        query = select(WORKER).where(WORKER.c.last_seen_ms >= seen_since_ms)
+        return await self._sql.read(lambda connection: _rows(connection, query))
+
+    async def find(self, generation_ids: Sequence[GenerationId]) -> list[Stored]:
+        query = select(GENERATION).where(GENERATION.c.generation_id.in_(list(generation_ids)))
+        return await self._sql.read(lambda connection: _with_jobs(connection, _rows(connection, query)))
+
+    async def find_by_job(self, job_id: JobId) -> Stored | None:
+        of_job = select(JOB.c.generation_id).where(JOB.c.job_id == job_id).scalar_subquery()
+        query = select(GENERATION).where(GENERATION.c.generation_id == of_job)
+        found = await self._sql.read(lambda connection: _with_jobs(connection, _rows(connection, query)))
+        return found[0] if found else None
+
+    async def page(
+        self, account_id: AccountId, digest: bytes, before: tuple[int, str] | None, limit: int
+    ) -> list[Stored]:
+        at, key = GENERATION.c.accepted_at_ms, GENERATION.c.generation_id
+        older = true() if before is None else or_(at < before[0], and_(at == before[0], key < before[1]))
+        query = (
+            select(GENERATION)
+            .where(GENERATION.c.account_id == account_id, GENERATION.c.digest == digest, older)
+            .order_by(at.desc(), key.desc())
+            .limit(limit)
+        )
+        return await self._sql.read(lambda connection: _with_jobs(connection, _rows(connection, query)))
+
+    async def forget(self, accepted_before_ms: int, limit: int) -> int:
+        query = (
+            select(GENERATION.c.generation_id)
+            .where(GENERATION.c.accepted_at_ms < accepted_before_ms, GENERATION.c.closed == true())
+            .limit(min(limit, MAX_IN))
+        )
+
+        def work(connection: Connection) -> int:
+            old = list(connection.execute(query).scalars())
+            if old:
+                connection.execute(delete(JOB).where(JOB.c.generation_id.in_(old)))
+                connection.execute(delete(GENERATION).where(GENERATION.c.generation_id.in_(old)))
+            return len(old)
+
+        return await self._sql.run(work)
+
+
+def _rows(connection: Connection, query: Any) -> list[Row]:
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _with_jobs(connection: Connection, generations: list[Row]) -> list[Stored]:
+    stored = {row["generation_id"]: Stored(row) for row in generations}
+    ids = list(stored)
+    for start in range(0, len(ids), MAX_IN):
+        some = ids[start : start + MAX_IN]
+        query = select(JOB).where(JOB.c.generation_id.in_(some)).order_by(JOB.c.position)
+        for row in _rows(connection, query):
+            stored[row["generation_id"]].jobs.append(row)
+    return list(stored.values())
+
+
+@asynccontextmanager
+async def sql_store(url: str) -> AsyncIterator[SqlStore]:
+    """The store at a database's URL, its tables made or brought up to date."""
+    engine = open_database(url)
+    async with SqlThread(engine) as sql:
+        await sql.run(migrations.upgrade)
+        yield SqlStore(sql)

@@ -1,0 +1,161 @@
+"""What the router refuses: one class for each StorageErrorReason, and the errors of stores.
+
+A test walks the proto enum and these classes and fails if they differ.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from horde.services.errors import (
+    Aborted,
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    ResourceExhausted,
+    ServiceError,
+    Unavailable,
+)
+
+DOMAIN = "horde.api.storage.v1"
+
+
+class NotAnImage(InvalidArgument):
+    """Not a whole, single PNG, JPEG or WebP."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "NOT_AN_IMAGE"
+
+    @classmethod
+    def because(cls, why: str) -> NotAnImage:
+        return cls(f"Not a whole, single PNG, JPEG or WebP: {why}.", metadata={"why": why})
+
+
+class WrongDimensions(InvalidArgument):
+    """The image does not have the size that was asked for."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "WRONG_DIMENSIONS"
+
+    @classmethod
+    def between(cls, expected: tuple[int, int], got: tuple[int, int]) -> WrongDimensions:
+        wanted, is_ = (f"{width}x{height}" for width, height in (expected, got))
+        return cls(f"Expected {wanted}, got {is_}.", metadata={"expected": wanted, "got": is_})
+
+
+class TooLarge(InvalidArgument):
+    """More bytes or pixels than is allowed."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "TOO_LARGE"
+
+    @classmethod
+    def over(cls, limit: int, unit: str) -> TooLarge:
+        return cls(f"More than {limit} {unit}.", metadata={"limit": str(limit), "unit": unit})
+
+
+class ContentConflict(AlreadyExists):
+    """Other bytes are stored under this id."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "CONTENT_CONFLICT"
+
+    @classmethod
+    def of_digest(cls) -> ContentConflict:
+        return cls(metadata={"field": "sha256"})
+
+
+class DigestMismatch(InvalidArgument):
+    """What arrived is not what `finish` says."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "DIGEST_MISMATCH"
+
+
+class ProtocolViolation(FailedPrecondition):
+    """A message that is not allowed here."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "PROTOCOL_VIOLATION"
+
+    @classmethod
+    def expected(cls, expected: str, got: str) -> ProtocolViolation:
+        return cls(f"Expected {expected}, got {got}.", metadata={"got": got})
+
+
+class TooSlow(Aborted):
+    """The upload stayed below the minimum rate."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "TOO_SLOW"
+
+
+class ObjectNotFound(NotFound):
+    """Nothing, or nothing any more, is stored for this."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "OBJECT_NOT_FOUND"
+
+
+class PlacementMismatch(FailedPrecondition):
+    """The facts do not give the placement that was signed."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "PLACEMENT_MISMATCH"
+
+
+class LinksUnsupported(FailedPrecondition):
+    """This store makes no links; use Download."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "LINKS_UNSUPPORTED"
+
+
+class InputUnusable(FailedPrecondition):
+    """The input is another requester's, or was not stored with this SHA-256, or has expired."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "INPUT_UNUSABLE"
+
+    @classmethod
+    def named(cls, input_id: str) -> InputUnusable:
+        return cls(metadata={"input_id": input_id})
+
+
+class InvalidField(InvalidArgument):
+    """Some fields are not valid."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "INVALID_FIELD"
+
+
+class Overloaded(ResourceExhausted):
+    """A named bound of the router is reached; nothing was begun."""
+
+    domain: ClassVar[str] = "horde.api.mesh.v1"
+    reason: ClassVar[str] = "OVERLOADED"
+
+
+class StoreUnavailable(Unavailable):
+    """The bucket is away."""
+
+    domain: ClassVar[str] = "horde.api.mesh.v1"
+    reason: ClassVar[str] = "NEIGHBOUR_UNAVAILABLE"
+
+
+ERRORS: tuple[type[ServiceError], ...] = (
+    NotAnImage,
+    WrongDimensions,
+    TooLarge,
+    ContentConflict,
+    DigestMismatch,
+    ProtocolViolation,
+    TooSlow,
+    ObjectNotFound,
+    PlacementMismatch,
+    LinksUnsupported,
+    InputUnusable,
+    InvalidField,
+)
+"""Every reason of this package."""

@@ -1,0 +1,48 @@
+"""Batches of orders about inputs: describe, claim, release. Each item stands for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from horde.services.errors import ServiceError
+from horde.storage_router.inputs import Inputs, NamedInput
+from horde.storage_router.items import Items
+from horde.storage_router.records import Content
+
+
+class InputOrders:
+    """Carries out orders about inputs, a bounded number at a time."""
+
+    def __init__(self, inputs: Inputs, items: Items) -> None:
+        self._inputs = inputs
+        self._items = items
+
+    async def describe(
+        self, requester: str, named: Sequence[NamedInput | ServiceError]
+    ) -> Sequence[Content | ServiceError]:
+        """What is stored."""
+
+        async def one(each: NamedInput) -> Content:
+            return await self._inputs.describe(requester, each)
+
+        return await self._items.each(named, one)
+
+    async def claim(
+        self, generation_id: str, requester: str, named: Sequence[NamedInput | ServiceError]
+    ) -> Sequence[ServiceError | None]:
+        """Keep inputs for a generation."""
+
+        async def one(each: NamedInput) -> None:
+            await self._inputs.claim(generation_id, requester, each)
+
+        return await self._items.each(named, one)
+
+    async def release(
+        self, claims: Sequence[tuple[str, Sequence[str]] | ServiceError]
+    ) -> Sequence[ServiceError | None]:
+        """End generations' claims."""
+
+        async def one(claim: tuple[str, Sequence[str]]) -> None:
+            await self._inputs.release(*claim)
+
+        return await self._items.each(claims, one)

@@ -1,0 +1,52 @@
+"""Keeps an upload from dawdling: whoever reads within a pace is interrupted when too little has arrived."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import Self
+
+from horde.services.clock import Clock, Timer
+from horde.storage_router.assembly import MinimumRate
+from horde.storage_router.errors import TooSlow
+
+
+class Pace:
+    """One timer for each upload, moved on when it rings and enough is there; nothing is done for each chunk.
+
+    Leaves the block with TooSlow if the task inside was interrupted by it.
+    """
+
+    def __init__(self, clock: Clock, rate: MinimumRate) -> None:
+        self._clock = clock
+        self._rate = rate
+        self._began = clock.monotonic()
+        self._timer: Timer | None = None
+        self._task: asyncio.Task[object] | None = None
+        self._expired = False
+        self.received = 0
+        """Bytes so far; whoever reads counts them here."""
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.current_task()
+        self._ring()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        task, self._task = self._task, None
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._expired and task is not None and task.uncancel() <= 0 and kind is asyncio.CancelledError:
+            raise TooSlow from error
+
+    def _ring(self) -> None:
+        if self._task is None:
+            return
+        left = self._began + self._rate.latest(self.received) - self._clock.monotonic()
+        if left > 0:
+            self._timer = self._clock.call_later(left, self._ring)
+        else:
+            self._expired = True
+            self._task.cancel()

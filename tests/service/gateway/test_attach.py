@@ -1,0 +1,360 @@
+"""Workers' streams, and the one that carries them to the scheduler."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from grpc import aio
+
+from horde.api.account.v1 import account_service_pb2 as account_pb2
+from horde.api.generation.v1 import generation_pb2
+from horde.api.generation.v1 import generation_service_pb2 as generation_service
+from horde.api.worker.v1 import worker_pb2
+from horde.api.worker.v1 import worker_service_pb2 as pb
+from horde.gateway.testing import Bench, FakeRelay, bench
+from horde.services.errors import Aborted, FailedPrecondition, InvalidArgument, PermissionDenied, Unauthenticated
+from horde.services.testing import assert_raises_reason, fields_of
+
+Credentials = list[tuple[str, str]]
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
+JOB = str(uuid.UUID(int=5))
+
+
+async def until(true: Callable[[], object]) -> None:
+    """Wait for something that other tasks bring about."""
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.002)
+
+
+class Worker:
+    """One worker's end of the stream."""
+
+    def __init__(self, mesh: Bench, credentials: Credentials) -> None:
+        self.stream: Any = mesh.workers.Attach(metadata=credentials)
+
+    async def say(self, **message: Any) -> None:
+        await self.stream.write(pb.AttachRequest(**message))
+
+    async def hear(self, kind: str) -> Any:
+        async with asyncio.timeout(10):
+            message = await self.stream.read()
+        assert message is not aio.EOF, "the stream ended"
+        assert message.WhichOneof("message") == kind
+        return getattr(message, kind)
+
+    async def attach(self, name: str = "rig") -> None:
+        capabilities = worker_pb2.Capabilities(models=[worker_pb2.ModelOffer(name="paintbox")], max_pixels=512 * 512)
+        await self.say(hello=pb.Hello(worker_name=name, capabilities=capabilities, agent="test"))
+        await self.hear("welcome")
+
+    async def restate(self, epoch: int = 0) -> None:
+        await self.say(restatement=pb.Restatement(epoch=epoch, demand=pb.Demand(slots=1)))
+
+
+@pytest.fixture
+def worker(mesh: Bench, anna: Credentials) -> Worker:
+    return Worker(mesh, anna)
+
+
+async def relay_of(mesh: Bench) -> FakeRelay:
+    await until(lambda: mesh.gateway.relay.up)
+    return mesh.scheduler.relays[-1]
+
+
+async def test_a_worker_speaks_with_the_scheduler_through_the_relay(mesh: Bench, worker: Worker) -> None:
+    relay = await relay_of(mesh)
+    await worker.attach()
+    await worker.restate()
+    await worker.say(progress=pb.LeaseProgress(lease_id="7-1", step=3))
+    await worker.say(demand=pb.Demand(slots=2))
+    await until(lambda: len(relay.heard) == 4)
+    assert relay.kinds(1) == ["opened", "restatement", "progress", "demand"]
+    assert relay.hello is not None
+    assert uuid.UUID(relay.hello.gateway_id)
+    opened = relay.heard[0].opened
+    assert opened.hello.worker_name == "rig"
+    assert opened.session_id == ""
+    relay.say(1, pb.AttachResponse(assignment=pb.Assignment(lease_id="7-2", job_id=JOB, price_mkudos=5)))
+    assert (await worker.hear("assignment")).price_mkudos == 5
+    await worker.stream.done_writing()
+    assert await worker.stream.read() is aio.EOF
+    await until(lambda: relay.kinds(1)[-1] == "closed")
+    assert relay.heard[-1].closed.clean
+
+
+async def test_a_worker_that_vanishes_is_closed_uncleanly(mesh: Bench, worker: Worker) -> None:
+    relay = await relay_of(mesh)
+    await worker.attach()
+    worker.stream.cancel()
+    await until(lambda: relay.kinds(1)[-1:] == ["closed"])
+    assert not relay.heard[-1].closed.clean
+    assert len(mesh.gateway.relay) == 0
+
+
+async def test_a_broken_relay_keeps_the_workers_and_states_them_anew(
+    mesh: Bench, worker: Worker, bert: Credentials
+) -> None:
+    first = await relay_of(mesh)
+    other = Worker(mesh, bert)
+    await worker.attach("one")
+    await other.attach("two")
+    mesh.scheduler.epoch = 8
+    first.break_off()
+    assert (await worker.hear("resync")).epoch == 8
+    assert (await other.hear("resync")).epoch == 8
+    second = await relay_of(mesh)
+    assert second is not first
+    opened = {each.relay_session_id: each.opened for each in second.heard}
+    assert {number: each.session_id for number, each in opened.items()} == {1: "s1", 2: "s2"}
+    # What it says before it restates is covered by the restatement, and might confuse who has not heard that yet.
+    await worker.say(progress=pb.LeaseProgress(lease_id="7-1", step=3))
+    await worker.restate(epoch=8)
+    await worker.say(progress=pb.LeaseProgress(lease_id="7-1", step=4))
+    await until(lambda: second.kinds(1)[-1] == "progress")
+    assert second.kinds(1) == ["opened", "restatement", "progress"]
+    # The second welcome of a session that was stated anew is not the worker's business.
+    second.say(1, pb.AttachResponse(settled=pb.Settled(lease_id="7-1")))
+    await worker.hear("settled")
+
+
+async def test_a_worker_that_comes_while_the_scheduler_is_away_waits_for_it(mesh: Bench, worker: Worker) -> None:
+    mesh.scheduler.away = True
+    (await relay_of(mesh)).break_off()
+    await until(lambda: not mesh.gateway.relay.up)
+    attached = asyncio.create_task(worker.attach())
+    await until(lambda: len(mesh.gateway.relay) == 1)
+    assert not attached.done()
+    mesh.scheduler.away = False
+    await attached
+    assert mesh.scheduler.relays[-1].heard[0].relay_session_id == 1
+
+
+async def test_numbers_are_never_used_again(mesh: Bench, anna: Credentials) -> None:
+    relay = await relay_of(mesh)
+    for _ in range(3):
+        worker = Worker(mesh, anna)
+        await worker.attach()
+        worker.stream.cancel()
+        await until(lambda: len(mesh.gateway.relay) == 0)
+    assert [each.relay_session_id for each in relay.heard if each.HasField("opened")] == [1, 2, 3]
+
+
+class Superseded(Aborted):
+    """A newer session."""
+
+    domain = "horde.api.worker.v1"
+    reason = "SESSION_SUPERSEDED"
+
+
+async def test_the_scheduler_can_end_a_session(mesh: Bench, worker: Worker) -> None:
+    relay = await relay_of(mesh)
+    await worker.attach()
+    relay.end(1, Superseded())
+    with assert_raises_reason(Aborted, "SESSION_SUPERSEDED"):
+        await worker.stream.read()
+
+
+@pytest.mark.parametrize(
+    ("first", "reason", "metadata"),
+    [
+        ({"demand": pb.Demand(slots=1)}, "HELLO_EXPECTED", {"got": "demand"}),
+        ({}, "HELLO_EXPECTED", {"got": "nothing"}),
+    ],
+)
+async def test_hello_comes_first(
+    mesh: Bench, worker: Worker, first: dict[str, Any], reason: str, metadata: dict[str, str]
+) -> None:
+    relay = await relay_of(mesh)
+    await worker.say(**first)
+    with assert_raises_reason(FailedPrecondition, reason, metadata):
+        await worker.stream.read()
+    assert not relay.heard
+
+
+async def test_hello_comes_once(mesh: Bench, worker: Worker) -> None:
+    await relay_of(mesh)
+    await worker.attach()
+    await worker.say(hello=pb.Hello(worker_name="again"))
+    with assert_raises_reason(FailedPrecondition, "PROTOCOL_VIOLATION", {"got": "hello"}):
+        await worker.stream.read()
+
+
+async def test_a_bad_hello_lists_all_that_is_wrong(mesh: Bench, worker: Worker) -> None:
+    relay = await relay_of(mesh)
+    capabilities = worker_pb2.Capabilities(
+        models=[worker_pb2.ModelOffer(name="", max_pixels=-1, sha256=b"x")], max_pixels=-5
+    )
+    await worker.say(hello=pb.Hello(worker_name="a b", capabilities=capabilities, agent="\x00"))
+    with assert_raises_reason(InvalidArgument, "INVALID_FIELD") as caught:
+        await worker.stream.read()
+    assert fields_of(caught.value) == [
+        "hello.worker_name",
+        "hello.agent",
+        "hello.capabilities.models[0].name",
+        "hello.capabilities.models[0].max_pixels",
+        "hello.capabilities.models[0].sha256",
+        "hello.capabilities.max_pixels",
+    ]
+    assert not relay.heard
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"demand": pb.Demand(slots=-1)},
+        {"demand": pb.Demand(slots=10_000)},
+        {"progress": pb.LeaseProgress(lease_id="", step=1)},
+        {"progress": pb.LeaseProgress(lease_id="x" * 65, step=1)},
+        {"outcome": pb.Outcome(lease_id="1-1", job_id="no", painted=pb.Painted(receipt="r"))},
+        {"outcome": pb.Outcome(lease_id="1-1", job_id=JOB)},
+        {"outcome": pb.Outcome(lease_id="1-1", job_id=JOB, failed=pb.Failed(detail="x" * 501))},
+        {"restatement": pb.Restatement(leases=[pb.HeldLease()] * 257)},
+        {"capabilities": worker_pb2.Capabilities(models=[worker_pb2.ModelOffer(name="m")] * 257)},
+    ],
+)
+async def test_what_makes_no_sense_does_not_reach_the_scheduler(
+    mesh: Bench, worker: Worker, message: dict[str, Any]
+) -> None:
+    relay = await relay_of(mesh)
+    await worker.attach()
+    await worker.say(**message)
+    with assert_raises_reason(InvalidArgument, "INVALID_FIELD") as caught:
+        await worker.stream.read()
+    assert fields_of(caught.value)
+    await until(lambda: relay.kinds(1)[-1] == "closed")
+    assert relay.kinds(1) == ["opened", "closed"]
+
+
+async def test_attaching_needs_an_account_and_a_key_for_work(
+    mesh: Bench, anna: Credentials, nobody: Credentials
+) -> None:
+    with assert_raises_reason(PermissionDenied, "ACCOUNT_REQUIRED"):
+        await Worker(mesh, nobody).attach()
+    request = account_pb2.CreateApiKeyRequest(
+        request_id=str(uuid.uuid4()), scopes=[account_pb2.API_KEY_SCOPE_GENERATE], label="no work"
+    )
+    shown = (await mesh.accounts.CreateApiKey(request, metadata=anna)).api_key
+    with assert_raises_reason(PermissionDenied, "SCOPE_MISSING", {"scope": "WORK"}):
+        await Worker(mesh, [("authorization", f"Bearer {shown}")]).attach()
+
+
+async def test_a_revoked_key_ends_its_streams(mesh: Bench, anna: Credentials, worker: Worker) -> None:
+    await relay_of(mesh)
+    await worker.attach()
+    keys = (await mesh.accounts.ListApiKeys(account_pb2.ListApiKeysRequest(), metadata=anna)).keys
+    request = account_pb2.RevokeApiKeyRequest(api_key_id=keys[0].api_key_id)
+    await mesh.accounts.RevokeApiKey(request, metadata=anna)
+    with assert_raises_reason(Unauthenticated, "API_KEY_UNKNOWN"):
+        await worker.stream.read()
+
+
+async def test_a_farewell_comes_before_the_end(tmp_path: Path) -> None:
+    async with bench(tmp_path) as mesh:
+        await until(lambda: mesh.gateway.relay.up)
+        worker = Worker(mesh, mesh.operator)
+        await worker.attach()
+        relay = mesh.scheduler.relays[-1]
+        await mesh.gateway.farewell()
+        await worker.hear("farewell")
+        assert await worker.stream.read() is aio.EOF
+        await until(lambda: relay.kinds(1)[-1] == "closed")
+        # It comes back elsewhere, with its leases: that was no goodbye.
+        assert not relay.heard[-1].closed.clean
+
+
+async def test_previews_go_from_the_worker_to_who_watches_and_no_further(
+    mesh: Bench,
+    worker: Worker,
+    bert: Credentials,
+    register: Callable[[str], Awaitable[Credentials]],
+    spec: Callable[..., generation_pb2.GenerationSpec],
+) -> None:
+    relay = await relay_of(mesh)
+    thief = Worker(mesh, await register("Thief"))
+    await worker.attach()
+    await worker.restate()
+    await thief.attach("thief")
+    asked = generation_service.CreateGenerationRequest(request_id=str(uuid.uuid4()), spec=spec())
+    generation = (await mesh.generations.CreateGeneration(asked, metadata=bert)).generation
+    job_id = generation.images[0].job_id
+    lent = pb.Assignment(lease_id="7-2", job_id=job_id, generation_id=generation.generation_id)
+    mesh.scheduler.lease(generation.generation_id, 0, "7-2")
+    relay.say(1, pb.AttachResponse(assignment=lent))
+    await worker.hear("assignment")
+    # Nobody watches yet: nothing is wished for, and what is sent all the same is dropped.
+    await worker.say(preview=pb.LeasePreview(lease_id="7-2", step=1, image=PNG))
+    watch = mesh.generations.WatchGeneration(
+        generation_service.WatchGenerationRequest(generation_id=generation.generation_id, previews=True), metadata=bert
+    )
+    assert (await watch.read()).HasField("snapshot")
+    wish = await worker.hear("preview_wish")
+    assert (wish.lease_id, wish.wanted) == ("7-2", True)
+    refused = mesh.gateway.previews.refused
+    await thief.say(preview=pb.LeasePreview(lease_id="7-2", step=1, image=PNG))
+    await worker.say(preview=pb.LeasePreview(lease_id="7-2", step=1, image=b"<html>" * 10))
+    await worker.say(preview=pb.LeasePreview(lease_id="7-2", step=1, image=PNG + bytes(32 * 1024)))
+    await until(lambda: mesh.gateway.previews.refused == refused + 3)
+    await worker.say(preview=pb.LeasePreview(lease_id="7-2", step=2, image=PNG))
+    await worker.say(preview=pb.LeasePreview(lease_id="7-2", step=3, image=PNG))
+    preview = (await watch.read()).preview
+    assert (preview.job_id, preview.lease_id, preview.step, preview.image) == (job_id, "7-2", 2, PNG)
+    await until(lambda: mesh.gateway.previews.refused == refused + 4)
+    watch.cancel()
+    assert not (await worker.hear("preview_wish")).wanted
+    assert relay.kinds(1) == ["opened", "restatement"]
+
+
+async def test_pausing_is_for_the_owner_and_for_moderators(mesh: Bench, anna: Credentials, bert: Credentials) -> None:
+    from horde.services.errors import NotFound
+
+    account = (await mesh.accounts.GetAccount(account_pb2.GetAccountRequest(), metadata=anna)).account
+    worker_id = str(uuid.uuid4())
+    mesh.scheduler.workers[worker_id] = worker_pb2.Worker(worker_id=worker_id, owner_account_id=account.account_id)
+    request = pb.SetWorkerPausedRequest(worker_id=worker_id, paused=True)
+    with assert_raises_reason(NotFound, "WORKER_NOT_FOUND", {"worker_id": worker_id}):
+        await mesh.workers.SetWorkerPaused(request, metadata=bert)
+    for who in (anna, mesh.operator):
+        answer = await mesh.workers.SetWorkerPaused(request, metadata=who)
+        assert answer.worker.state == worker_pb2.WORKER_STATE_PAUSED
+    mine = await mesh.workers.ListWorkers(pb.ListWorkersRequest(mine=True), metadata=bert)
+    assert not mine.workers
+    everybodys = await mesh.workers.ListWorkers(pb.ListWorkersRequest(), metadata=bert)
+    assert len(everybodys.workers) == 1
+
+
+async def test_after_a_storm_nothing_is_left(
+    mesh: Bench, anna: Credentials, spec: Callable[..., generation_pb2.GenerationSpec]
+) -> None:
+    relay = await relay_of(mesh)
+    asked = generation_service.CreateGenerationRequest(request_id=str(uuid.uuid4()), spec=spec())
+    generation_id = (await mesh.generations.CreateGeneration(asked, metadata=anna)).generation.generation_id
+    watch = generation_service.WatchGenerationRequest(generation_id=generation_id, previews=True)
+
+    async def storm(number: int) -> None:
+        stream = mesh.generations.WatchGeneration(watch, metadata=anna)
+        worker = Worker(mesh, anna)
+        if number % 3:
+            await stream.read()
+        if number % 2:
+            await worker.attach(f"w{number}")
+        stream.cancel()
+        worker.stream.cancel()
+
+    await asyncio.gather(*(storm(number) for number in range(100)))
+    gateway = mesh.gateway
+    await until(lambda: not len(gateway.watching) and not len(gateway.relay))
+    assert not gateway.watching._followed
+    assert not gateway.watching._of_requester
+    assert not gateway.previews._sinks
+    await until(lambda: sum(each.HasField("closed") for each in relay.heard) == 50)
+    assert sum(each.HasField("opened") for each in relay.heard) == 50
+    # And it still works.
+    stream = mesh.generations.WatchGeneration(watch, metadata=anna)
+    assert (await stream.read()).HasField("snapshot")
+    await Worker(mesh, anna).attach()

@@ -1,0 +1,241 @@
+"""What is deleted when, and what is not; by a clock that moves only when told."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+import pytest
+
+from horde.api.job.v1 import job_pb2
+from horde.api.storage.v1 import object_service_pb2 as objects
+from horde.services import failpoints
+from horde.services.errors import Unavailable
+from horde.services.testing import ManualClock, settle
+from horde.storage_router.bucket_memory import MemoryBucket
+from horde.storage_router.buckets import MAX_PAGE, Entry, Head
+from horde.storage_router.errors import InputUnusable, ObjectNotFound
+from horde.storage_router.expiry import Sweeper
+from horde.storage_router.inputs import Inputs, NamedInput
+from horde.storage_router.partials import Partials
+from horde.storage_router.pictures import ImageFormat
+from horde.storage_router.records import Content
+from horde.storage_router.testing import Job, Kit, keys_of, kit, paint, requester_message
+
+HOUR = 3_600.0
+DAY = 24 * HOUR
+IMAGE = paint()
+CONTENT = Content(hashlib.sha256(IMAGE).hexdigest(), len(IMAGE), ImageFormat.WEBP, 64, 64)
+NAMED = NamedInput("input-1", CONTENT.sha256)
+
+
+async def claim(router: Kit, generation: str, requester: str = "alice") -> int:
+    inputs = [job_pb2.InputImage(input_id="input-1", sha256=hashlib.sha256(IMAGE).digest())]
+    request = objects.ClaimInputsRequest(
+        generation_id=generation, requester=requester_message(requester), inputs=inputs
+    )
+    (outcome,) = (await router.orders.ClaimInputs(request)).outcomes
+    return outcome.code
+
+
+async def release(router: Kit, generation: str) -> None:
+    claims = [objects.InputClaim(generation_id=generation, input_ids=["input-1"])]
+    (outcome,) = (await router.orders.ReleaseInputs(objects.ReleaseInputsRequest(claims=claims))).outcomes
+    assert outcome.code == 0
+
+
+async def test_quarantine_is_kept_for_seven_days() -> None:
+    clock = ManualClock()
+    async with kit(clock) as router:
+        await router.upload(Job(), IMAGE)
+        await clock.advance(7 * DAY - 1)
+        assert (await router.sweeper.sweep()).deleted == 0
+        await clock.advance(1)
+        assert (await router.sweeper.sweep()).deleted == 1
+        assert await keys_of(router.private) == []
+
+
+async def test_a_private_image_goes_at_its_time_and_a_shared_one_never() -> None:
+    clock = ManualClock()
+    private, shared = Job.numbered(1), Job.numbered(2).shared()
+    async with kit(clock) as router:
+        for job in (private, shared):
+            await router.upload(job, IMAGE)
+            await router.commit(job.commit(IMAGE))
+        await clock.advance(DAY - 1)
+        assert (await router.download(router.ticket(private.image_ticket_claims(IMAGE))))[1] == IMAGE
+        await clock.advance(1)
+        # Also before the sweeper has been there.
+        with pytest.raises(ObjectNotFound):
+            await router.download(router.ticket(private.image_ticket_claims(IMAGE)))
+        assert (await router.sweeper.sweep()).deleted == 1
+        await clock.advance(1_000 * DAY)
+        await router.sweeper.sweep()
+        assert await keys_of(router.private) == []
+        assert len(await keys_of(router.shared)) == 2
+
+
+async def test_an_input_that_nobody_claims_goes_after_its_hour() -> None:
+    clock = ManualClock()
+    async with kit(clock) as router:
+        await router.put_input(router.input_ticket("input-1"), IMAGE)
+        await clock.advance(HOUR)
+        assert await claim(router, "late") == 9
+        await clock.advance(300)
+        await router.sweeper.sweep()
+        assert await keys_of(router.private) == []
+
+
+async def test_an_input_stays_while_a_generation_claims_it_and_goes_when_the_last_lets_go() -> None:
+    clock = ManualClock()
+    async with kit(clock) as router:
+        await router.put_input(router.input_ticket("input-1"), IMAGE)
+        assert [await claim(router, "first") for _ in range(2)] == [0, 0]
+        await clock.advance(20 * HOUR)
+        await router.sweeper.sweep()
+        assert await claim(router, "second") == 0
+        await release(router, "first")
+        await release(router, "first")
+        assert "inputs/input-1" in await keys_of(router.private)
+        await release(router, "second")
+        assert await keys_of(router.private) == []
+        assert await claim(router, "third") == 9
+
+
+async def test_an_input_released_within_its_hour_can_be_used_again() -> None:
+    clock = ManualClock()
+    async with kit(clock) as router:
+        await router.put_input(router.input_ticket("input-1"), IMAGE)
+        assert await claim(router, "first") == 0
+        await release(router, "first")
+        assert await claim(router, "second") == 0
+
+
+async def test_a_claim_that_nobody_releases_ends_after_25_hours() -> None:
+    clock = ManualClock()
+    async with kit(clock) as router:
+        await router.put_input(router.input_ticket("input-1"), IMAGE)
+        assert await claim(router, "lost") == 0
+        await clock.advance(25 * HOUR - 1)
+        await router.sweeper.sweep()
+        assert len(await keys_of(router.private)) == 2
+        await clock.advance(1)
+        await router.sweeper.sweep()
+        assert await keys_of(router.private) == []
+
+
+@pytest.mark.parametrize(
+    "point", ["storage.inputs.after_claim", "storage.inputs.after_release", "storage.input.after_put"]
+)
+async def test_inputs_survive_a_failure_at_each_point(point: str) -> None:
+    clock = ManualClock()
+    async with kit(clock) as router:
+        failpoints.arm(f"{point}=error@1")
+        try:
+            if point == "storage.input.after_put":
+                # Always, as the channel tries again by itself.
+                failpoints.arm(f"{point}=error")
+                with pytest.raises(Unavailable):
+                    await router.put_input(router.input_ticket("input-1"), IMAGE)
+                failpoints.arm("")
+            await router.put_input(router.input_ticket("input-1"), IMAGE)
+            first = await claim(router, "first")
+            assert first == (14 if point == "storage.inputs.after_claim" else 0)
+            assert await claim(router, "first") == 0
+            await clock.advance(2 * HOUR)
+            if point == "storage.inputs.after_release":
+                claims = [objects.InputClaim(generation_id="first", input_ids=["input-1"])]
+                answer = await router.orders.ReleaseInputs(objects.ReleaseInputsRequest(claims=claims))
+                assert answer.outcomes[0].code == 14
+            await release(router, "first")
+            assert await keys_of(router.private) == []
+        finally:
+            failpoints.arm("")
+
+
+class Interleaving(MemoryBucket):
+    """A bucket in which the calls of each task wait for their turn, in an order that a test chooses."""
+
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock.now)
+        self.turns: dict[str, asyncio.Semaphore] = {}
+
+    async def put(
+        self, key: str, data: bytes, *, metadata: Mapping[str, str] | None = None, media_type: str = ""
+    ) -> bool:
+        await self._turn()
+        return await super().put(key, data, metadata=metadata, media_type=media_type)
+
+    async def head(self, key: str) -> Head | None:
+        await self._turn()
+        return await super().head(key)
+
+    async def delete(self, key: str) -> None:
+        await self._turn()
+        await super().delete(key)
+
+    async def page(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
+        await self._turn()
+        return await super().page(prefix, after=after, limit=limit)
+
+    async def _turn(self) -> None:
+        task = asyncio.current_task()
+        if task is not None and (turn := self.turns.get(task.get_name())):
+            await turn.acquire()
+
+
+@pytest.mark.parametrize("order", sorted(set(itertools.permutations("ccccrrrr"))))
+async def test_a_claim_that_was_granted_holds_however_it_meets_a_release(order: tuple[str, ...]) -> None:
+    clock = ManualClock()
+    bucket = Interleaving(clock)
+    inputs = Inputs(bucket, clock.now)
+    await inputs.store("input-1", "alice", CONTENT, IMAGE)
+    await inputs.claim("first", "alice", NAMED)
+    clock.jump(2 * HOUR)
+    bucket.turns = {"c": asyncio.Semaphore(0), "r": asyncio.Semaphore(0)}
+    tasks = {
+        "c": asyncio.create_task(inputs.claim("second", "alice", NAMED), name="c"),
+        "r": asyncio.create_task(inputs.release("first", ["input-1"]), name="r"),
+    }
+    for name in (*order, *"crcrcrcrcrcr"):
+        bucket.turns[name].release()
+        await settle(5)
+    outcome = (await asyncio.gather(*tasks.values(), return_exceptions=True))[0]
+    if outcome is None:
+        assert (await inputs.describe("alice", NAMED)).sha256 == CONTENT.sha256
+    else:
+        assert isinstance(outcome, InputUnusable)
+        clock.jump(HOUR)
+        await inputs.expire("input-1")
+        assert bucket.keys() == []
+
+
+async def test_a_round_is_bounded_and_the_next_goes_on() -> None:
+    clock = ManualClock()
+    bucket = MemoryBucket(clock.now)
+    sweeper = Sweeper(bucket, Inputs(bucket, clock.now), Partials(0, clock.monotonic), clock, page=10)
+    for number in range(25):
+        await bucket.put(f"quarantine/job/{number:02}", b"x")
+    await clock.advance(8 * DAY)
+    await bucket.put("quarantine/job/fresh", b"x")
+    assert [(await sweeper.sweep()).deleted for _ in range(4)] == [10, 10, 5, 0]
+    assert bucket.keys() == ["quarantine/job/fresh"]
+
+
+async def test_the_sweeper_goes_on_after_the_store_was_away() -> None:
+    clock = ManualClock()
+    async with kit(clock) as router:
+        await router.upload(Job(), IMAGE)
+        running = asyncio.create_task(router.sweeper.run(timedelta(hours=12)))
+        failpoints.arm("storage.expiry.before_delete=error@1")
+        try:
+            await clock.advance(8 * DAY)
+        finally:
+            failpoints.arm("")
+        await clock.advance(HOUR * 12)
+        assert await keys_of(router.private) == []
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

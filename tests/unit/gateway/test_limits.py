@@ -1,0 +1,98 @@
+"""How often somebody may call."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from horde.gateway.errors import RateLimited
+from horde.gateway.limits import Draw, Limiter, Rate, address_bucket
+
+TEN = Rate.parse("10/60s")
+
+
+def admitted(limiter: Limiter, now: float, *draws: Draw) -> bool:
+    try:
+        limiter.admit(draws, now)
+    except RateLimited:
+        return False
+    return True
+
+
+def test_ten_at_once_and_then_one_every_six_seconds() -> None:
+    limiter = Limiter()
+    assert [admitted(limiter, 0, Draw("a", TEN)) for _ in range(12)] == [True] * 10 + [False] * 2
+    assert not admitted(limiter, 5.9, Draw("a", TEN))
+    assert admitted(limiter, 6.0, Draw("a", TEN))
+    assert not admitted(limiter, 6.0, Draw("a", TEN))
+    assert admitted(limiter, 0, Draw("b", TEN))
+
+
+def test_a_refusal_says_how_long_to_wait() -> None:
+    limiter = Limiter()
+    limiter.admit([Draw("a", TEN, 10)], 0)
+    with pytest.raises(RateLimited) as caught:
+        limiter.admit([Draw("a", TEN, 2)], 1)
+    assert caught.value.retry_after is not None
+    wait = caught.value.retry_after.total_seconds()
+    assert wait == pytest.approx(11)
+    assert caught.value.metadata == {"limit": "10/60s"}
+    assert admitted(limiter, 1 + wait, Draw("a", TEN, 2))
+
+
+def test_a_call_passes_all_of_its_limits_or_uses_none_up() -> None:
+    limiter = Limiter()
+    limiter.admit([Draw("address", Rate(1, 60))], 0)
+    assert not admitted(limiter, 0, Draw("a", TEN), Draw("address", Rate(1, 60)))
+    assert [admitted(limiter, 0, Draw("a", TEN)) for _ in range(10)] == [True] * 10
+
+
+def test_more_than_fits_at_once_passes_an_idle_limit_and_takes_its_time_afterwards() -> None:
+    limiter = Limiter()
+    assert admitted(limiter, 0, Draw("a", TEN, 20))
+    assert not admitted(limiter, 60, Draw("a", TEN))
+    assert admitted(limiter, 66, Draw("a", TEN))
+
+
+@given(st.lists(st.tuples(st.floats(0, 30), st.integers(1, 5)), max_size=80))
+def test_no_minute_ever_holds_more_than_twice_the_limit(calls: list[tuple[float, int]]) -> None:
+    limiter = Limiter()
+    now = 0.0
+    passed: list[tuple[float, int]] = []
+    for pause, weight in calls:
+        now += pause
+        if admitted(limiter, now, Draw("a", TEN, weight)):
+            passed.append((now, weight))
+    for at, _ in passed:
+        assert sum(weight for when, weight in passed if at <= when < at + 60) <= 20
+
+
+def test_memory_is_bounded() -> None:
+    limiter = Limiter(max_subjects=100)
+    for number in range(1_000):
+        limiter.admit([Draw(str(number), TEN)], 0)
+    assert len(limiter) == 100
+
+
+@pytest.mark.parametrize("text", ["", "10", "10/60", "0/60s", "10/0s", "-1/60s", "10/60s ", "a/bs", "10/60m"])
+def test_what_is_no_rate_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="not a rate"):
+        Rate.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("peer", "bucket"),
+    [
+        ("ipv4:192.0.2.77:50000", "192.0.2.0/24"),
+        ("ipv6:[2001:db8:1:2ff::7]:50000", "2001:db8:1:200::/56"),
+        ("ipv6:%5B2001:db8:1:2ff::7%5D:50000", "2001:db8:1:200::/56"),
+        ("ipv6:[::ffff:192.0.2.77]:1", "192.0.2.0/24"),
+        ("ipv6:[fe80::1%25eth0]:1", "fe80::/56"),
+        ("unix:/run/x", ""),
+        ("", ""),
+        ("ipv4:nonsense:1", ""),
+    ],
+)
+def test_addresses_are_counted_by_network(peer: str, bucket: str) -> None:
+    assert address_bucket(peer) == bucket

@@ -1,0 +1,170 @@
+"""Any history: every accepted job ends exactly once, nobody is paid twice, nothing is lent twice to the same worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import hypothesis.strategies as st
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.unit.scheduler.table import OWNER, Table, painted
+
+from horde.scheduler.endings import amounts
+from horde.scheduler.fleet import Worker, worker_id_of
+from horde.scheduler.job import Ending, JobId, JobState, LeaseId, Phase, WorkerId
+from horde.scheduler.leases import LeaseState
+from horde.scheduler.outcomes import Cancelled, Censored, Failed, Invalid, Refused
+
+NAMES = st.sampled_from(["a", "b", "c", "d"])
+
+
+class Histories(RuleBasedStateMachine):
+    """Requesters, workers, neighbours and crashes, in any order."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.table = Table(resume_grace=10.0, lease_ttl=30.0)
+        self.requests = 0
+        self.known: dict[LeaseId, tuple[WorkerId, JobId]] = {}
+        self.accepted: set[JobId] = set()
+        self.versions: dict[JobId, int] = {}
+
+    def _worker(self, name: str) -> Worker | None:
+        worker = self.table.board.fleet.workers.get(worker_id_of(OWNER, name))
+        return worker if worker is not None and worker.session is not None else None
+
+    @rule(images=st.integers(1, 3), ttl=st.sampled_from([5.0, 60.0, 1200.0]), inputs=st.booleans())
+    def submit(self, images: int, ttl: float, inputs: bool) -> None:
+        self.requests += 1
+        self.table.submit(f"r{self.requests}", images, ttl=ttl, input_ids=("i",) if inputs else ())
+
+    @rule(name=NAMES, slots=st.integers(0, 3), restate=st.booleans())
+    def attach(self, name: str, slots: int, restate: bool) -> None:
+        self.table.attach(name, slots, restate=restate)
+
+    @rule(name=NAMES, slots=st.integers(0, 3))
+    def restate(self, name: str, slots: int) -> None:
+        worker = self._worker(name)
+        if worker is not None and worker.session is not None and worker.session.route is not None:
+            self.table.restate(worker, slots)
+
+    @rule(name=NAMES)
+    def vanish(self, name: str) -> None:
+        worker = self._worker(name)
+        if worker is not None:
+            self.table.vanish(worker)
+
+    @rule(name=NAMES)
+    def forget_all(self, name: str) -> None:
+        """A worker loses its memory: it holds nothing any more."""
+        worker_id = worker_id_of(OWNER, name)
+        for lease_id in [key for key, (whose, _) in self.table.held.items() if whose == worker_id]:
+            del self.table.held[lease_id]
+
+    @rule(data=st.data(), kind=st.sampled_from(["painted", "failed", "refused", "censored", "invalid", "cancelled"]))
+    def report(self, data: st.DataObject, kind: str) -> None:
+        """An outcome of any lease that there ever was, in time or late."""
+        if not self.table.lent:
+            return
+        job_id, worker_id, lease_id = data.draw(st.sampled_from(self.table.lent))
+        worker = self.table.board.fleet.workers.get(worker_id)
+        if worker is None or worker.session is None:
+            return
+        results: dict[str, Any] = {
+            "painted": painted(worker),
+            "failed": Failed(),
+            "refused": Refused(),
+            "censored": Censored("x"),
+            "invalid": Invalid("x"),
+            "cancelled": Cancelled(1),
+        }
+        self.table.report(worker, lease_id, job_id, results[kind])
+
+    @rule(data=st.data(), step=st.integers(1, 20))
+    def progress(self, data: st.DataObject, step: int) -> None:
+        leases = [lease for worker in self.table.board.fleet.workers.values() for lease in worker.leases.values()]
+        if leases:
+            self.table.progress(data.draw(st.sampled_from(leases)), step)
+
+    @rule(data=st.data())
+    def cancel(self, data: st.DataObject) -> None:
+        generations = list(self.table.board.generations.values())
+        if generations:
+            self.table.cancel(data.draw(st.sampled_from(generations)))
+
+    @rule()
+    def save(self) -> None:
+        self.table.save()
+
+    @precondition(lambda self: self.table.errands)
+    @rule(data=st.data(), refuse=st.booleans(), lose=st.booleans(), answer=st.booleans())
+    def errand(self, data: st.DataObject, refuse: bool, lose: bool, answer: bool) -> None:
+        index = data.draw(st.integers(0, len(self.table.errands) - 1))
+        self.table.run_errand(index, refuse=refuse, lose=lose, answer=answer)
+
+    @rule(seconds=st.sampled_from([0.1, 1.0, 11.0, 31.0, 61.0]))
+    def pass_time(self, seconds: float) -> None:
+        self.table.pass_time(seconds)
+
+    @rule()
+    def crash(self) -> None:
+        """All that is not durable is gone."""
+        self.table.start()
+
+    @invariant()
+    def slots_are_respected(self) -> None:
+        for worker in self.table.board.fleet.workers.values():
+            for lease in worker.leases.values():
+                assert lease.state is LeaseState.OPEN
+                assert lease.worker_id == worker.worker_id
+
+    @invariant()
+    def books_agree(self) -> None:
+        board = self.table.board
+        for generation in board.generations.values():
+            if generation.phase is not Phase.ACCEPTED:
+                continue
+            assert len({job.version for job in generation.jobs}) == len(generation.jobs)
+            for job in generation.jobs:
+                workers = [lease.worker_id for lease in job.leases]
+                assert len(workers) == len(set(workers)) <= 3, "lent twice to the same worker"
+                if job.state is JobState.ENDED:
+                    ending, divided, _ = self.table.books.ended[job.job_id]
+                    assert ending is job.ending
+                    if ending is Ending.DONE:
+                        assert job.job_id in self.table.committed
+                        assert divided == amounts(Ending.DONE, generation.terms.price)
+                    else:
+                        assert job.job_id not in self.table.committed
+                else:
+                    assert job.job_id in self.table.books.held or job.state is JobState.SETTLING
+
+    @invariant()
+    def the_queue_holds_what_is_queued(self) -> None:
+        board = self.table.board
+        queued = [job for job in board.jobs.values() if job.state is JobState.QUEUED]
+        assert sorted(job.job_id for job in queued) == sorted(job.job_id for job in queued if job.ticket)
+        assert len(board.queue) == len(queued)
+        live = sum(job.live for each in board.generations.values() if not each.closed for job in each.jobs)
+        assert board.live_jobs == live
+
+    def teardown(self) -> None:
+        if not hasattr(self, "table"):
+            return
+        table = self.table
+        table.settle_down()
+        table.start()
+        table.settle_down()
+        assert table.board.live_jobs == 0, "a job does not end"
+        assert not table.books.held, "kudos are held for ever"
+        assert not table.errands
+        for row in table.memory.generations.values():
+            assert row["closed"]
+        ended = {key for key, row in table.memory.jobs.items() if row["state"] == JobState.ENDED}
+        assert ended == set(table.memory.jobs) == set(table.books.ended)
+
+
+Histories.TestCase.settings = settings(
+    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestHistories = Histories.TestCase

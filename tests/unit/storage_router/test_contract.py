@@ -1,0 +1,73 @@
+"""The code and the contract name the same reasons; keys cannot leave their folders; tails survive being torn."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from horde.api.storage.v1 import storage_service_pb2 as storage
+from horde.services.errors import InvalidArgument
+from horde.services.status import CODES, code_of
+from horde.storage_router import keys
+from horde.storage_router.errors import ERRORS
+from horde.storage_router.tails import MAX_TAIL, Tail, find_tail, make_tail
+
+PREFIX = "STORAGE_ERROR_REASON_"
+
+
+def test_each_reason_of_the_contract_has_one_class_with_its_code() -> None:
+    documented = {
+        "NOT_AN_IMAGE": "INVALID_ARGUMENT",
+        "WRONG_DIMENSIONS": "INVALID_ARGUMENT",
+        "TOO_LARGE": "INVALID_ARGUMENT",
+        "CONTENT_CONFLICT": "ALREADY_EXISTS",
+        "DIGEST_MISMATCH": "INVALID_ARGUMENT",
+        "PROTOCOL_VIOLATION": "FAILED_PRECONDITION",
+        "TOO_SLOW": "ABORTED",
+        "OBJECT_NOT_FOUND": "NOT_FOUND",
+        "PLACEMENT_MISMATCH": "FAILED_PRECONDITION",
+        "LINKS_UNSUPPORTED": "FAILED_PRECONDITION",
+        "INPUT_UNUSABLE": "FAILED_PRECONDITION",
+        "INVALID_FIELD": "INVALID_ARGUMENT",
+    }
+    names = {name.removeprefix(PREFIX) for name in storage.StorageErrorReason.keys()} - {"UNSPECIFIED"}  # noqa: SIM118
+    assert {error.reason: code_of(error).name for error in ERRORS} == documented
+    assert names == set(documented)
+    assert {error.domain for error in ERRORS} == {storage.DESCRIPTOR.package}
+    assert InvalidArgument in CODES
+
+
+@pytest.mark.parametrize(
+    "name", ["", "..", "a/b", "a\\b", ".hidden", "-x", "a\0b", "a b", "é", "a" * 129, "a..b", "a!b"]
+)
+def test_what_is_not_a_plain_name_is_no_part_of_a_key(name: str) -> None:
+    assert not keys.is_name(name)
+    for make in (keys.private_image, keys.input_image, keys.shared_record, keys.claims_on):
+        with pytest.raises(ValueError, match="part of a key"):
+            make(name)
+
+
+METADATA = st.dictionaries(st.text("abcdef", min_size=1, max_size=8), st.text(max_size=20), max_size=4)
+
+
+@given(st.binary(max_size=200), METADATA, METADATA, st.data())
+def test_a_torn_tail_leaves_the_one_before(
+    data: bytes, old: dict[str, str], new: dict[str, str], at: st.DataObject
+) -> None:
+    whole = data + make_tail(len(data), old)
+    newer = make_tail(len(data), new)
+    torn = at.draw(st.integers(0, len(newer) - 1))
+    assert find_tail((whole + newer[:torn])[-MAX_TAIL:]) == Tail(len(data), old)
+    assert find_tail((whole + bytes(torn))[-MAX_TAIL:]) == Tail(len(data), old)
+    assert find_tail((whole + newer)[-MAX_TAIL:]) == Tail(len(data), new)
+
+
+def test_bytes_that_look_like_a_tail_change_nothing() -> None:
+    data = b"picture" + make_tail(3, {"expires": "9999999999"})
+    assert find_tail(data + make_tail(len(data), {"expires": "1"})) == Tail(len(data), {"expires": "1"})
+
+
+def test_too_much_metadata_is_refused() -> None:
+    with pytest.raises(ValueError, match="too many"):
+        make_tail(1, {"a": "x" * MAX_TAIL})

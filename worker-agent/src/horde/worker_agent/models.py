@@ -1,0 +1,124 @@
+"""Which models are here: a name for people, and a folder or a hub id. Reads what a folder says; loads nothing.
+
+A folder may have a `catalogue.json`: `recommended.guidance` is what is used when a request does not say,
+`sizes.maximum` the longest side that the model was made for, and `files` what must lie in the folder, with digests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+DEFAULT_MODEL = "paintbox"
+MAX_MODELS = 256
+"""The contract's limit."""
+
+
+class BadModel(Exception):
+    """A model cannot be used as it was named; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Where a model comes from."""
+
+    name: str
+    place: str
+    """A folder in diffusers' layout, or a hub id."""
+    guidance_scale: float | None = None
+    """The model's own default; None: the pipeline's."""
+    hub: bool = False
+    """Whether the place is a hub id."""
+    stand_in: bool = False
+    """Whether it is the tiny random pipeline, to be built in its place when it is first loaded."""
+    max_pixels: int = 0
+    """The model's own limit; 0: none."""
+    loras: frozenset[str] = frozenset()
+    """Names of the LoRAs that lie in the folder."""
+
+    @property
+    def lora_folder(self) -> str:
+        """Where its LoRAs lie."""
+        return str(Path(self.place) / "loras")
+
+
+def find_models(text: str, cache: Path) -> tuple[ModelSource, ...]:
+    """The models of a setting `NAME=FOLDER_OR_HUB_ID,…`; of an empty one, the model that comes with the agent.
+
+    Where that model is missing, a tiny random one in `cache` stands in, which paints but noise. Raises BadModel.
+    """
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if len(parts) > MAX_MODELS:
+        raise BadModel(f"more than {MAX_MODELS} models")
+    if not parts:
+        return (_default(cache),)
+    found = {}
+    for part in parts:
+        name, equals, place = part.partition("=")
+        if not name or name in found:
+            raise BadModel(f"{part!r} is not NAME=FOLDER_OR_HUB_ID with a name of its own")
+        if not equals and name == DEFAULT_MODEL:
+            found[name] = _default(cache)
+        elif not place:
+            raise BadModel(f"{part!r} names no folder and no hub id")
+        elif Path(place).is_dir():
+            found[name] = _described(name, Path(place))
+        elif place.startswith((".", "/", "~")) or place.count("/") != 1:
+            raise BadModel(f"{place} is no folder here and no hub id")
+        else:
+            found[name] = ModelSource(name, place, hub=True)
+    return tuple(found.values())
+
+
+def _default(cache: Path) -> ModelSource:
+    own = _own_model()
+    if own is not None:
+        return _described(DEFAULT_MODEL, own)
+    return ModelSource(DEFAULT_MODEL, str(cache / "tiny-pipeline"), stand_in=True)
+
+
+def _own_model() -> Path | None:
+    """The folder of the model that comes with the agent, if it is whole."""
+    folder = Path(str(resources.files("horde.worker_agent"))) / "models" / DEFAULT_MODEL
+    return folder if (folder / "model_index.json").is_file() else None
+
+
+def _described(name: str, folder: Path) -> ModelSource:
+    catalogue = _read(folder / "catalogue.json")
+    _verify(name, folder, catalogue.get("files"))
+    guidance = _number(catalogue.get("recommended"), "guidance")
+    longest = int(_number(catalogue.get("sizes"), "maximum") or 0)
+    loras = frozenset(path.stem for path in (folder / "loras").glob("*.safetensors"))
+    return ModelSource(name, str(folder), guidance, max_pixels=longest * longest, loras=loras)
+
+
+def _read(path: Path) -> dict[str, object]:
+    """What the catalogue says; nothing if it is not there or not one."""
+    try:
+        said = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _number(said: object, key: str) -> float | None:
+    value = said.get(key) if isinstance(said, dict) else None
+    return float(value) if isinstance(value, int | float) and 0 <= value < 1e6 else None
+
+
+def _verify(name: str, folder: Path, files: object) -> None:
+    """Raise BadModel unless every file that the catalogue names is there, with its digest."""
+    if not isinstance(files, list):
+        return
+    for each in files:
+        if not isinstance(each, dict) or not {"path", "sha256"} <= each.keys():
+            raise BadModel(f"the catalogue of the model {name} lists a file without its path or digest")
+        path = folder / str(each["path"])
+        if not path.is_file():
+            raise BadModel(f"the model {name} lacks {each['path']}")
+        with path.open("rb") as opened:
+            if hashlib.file_digest(opened, "sha256").hexdigest() != each["sha256"]:
+                raise BadModel(f"{each['path']} of the model {name} is not the file that its catalogue names")

@@ -1,0 +1,1 @@
+"""Training of paintbox, the small text-to-image model that comes with the worker agent."""
