@@ -61,7 +61,7 @@ MUTANTS = [
     Mutant("no bound on what subsidies pay", "economy", (("parked = max(0, subsidised - within)", "parked = 0"),)),
     Mutant("promote the young", "economy", (("now_us - owner.opened_us >= self.promotion_age_us", "True"),)),
     Mutant("count what is parked", "economy", (("free = escrow_mkudos - owner.parked", "free = escrow_mkudos"),)),
-    Mutant("break the chain of blocks", "chain", (("header + previous_hash + merkle_root", "header + merkle_root"),), AUDIT),
+    Mutant("break the chain of blocks", "chain", (("header + previous_hash + merkle_root", "header + merkle_root"),)),
     Mutant("keep memory after a failed commit", "writer", (("        self._journal = None\n        self._decided, self._decided_events = [], 0\n        self._requeue(calls)", "        self._decided, self._decided_events = [], 0\n        self._requeue(calls)"),)),
     Mutant("give what only a subsidy would add", "rewards", (("free = max(0, book.posted(spend_of(asked.from_id)) - economy.floor_mkudos)", "free = 10**12"),)),
     Mutant("play ping-pong", "rewards", (('("gift_back_after_us", economy.gift_back_after_us, back),', ""),)),
