@@ -43,6 +43,12 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+async def stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+        await process.wait()
+
+
 class Load:
     """A gateway with workers that paint at once, and requesters who follow."""
 
@@ -191,7 +197,8 @@ async def main(args: argparse.Namespace) -> None:
             me = Credentials.from_key_file("gateway", folder / "mesh.key")
             channel = await stack.enter_async_context(dial(f"127.0.0.1:{args.port}", caller=me, wait_for_ready=True))
             stub: Any = SchedulerServiceStub(channel)
-            await stub.ListModels(pb.ListModelsRequest())
+            stack.push_async_callback(stop, process)
+            await stub.ListModels(pb.ListModelsRequest(), timeout=60)
             load = Load(stub, router, args)
             tasks = [asyncio.create_task(each()) for each in (load.relay, load.follow)]
             await asyncio.sleep(0.3)
@@ -213,8 +220,6 @@ async def main(args: argparse.Namespace) -> None:
             )
             for task in tasks:
                 task.cancel()
-            process.terminate()
-            await process.wait()
 
 
 if __name__ == "__main__":

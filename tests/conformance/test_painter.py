@@ -31,7 +31,8 @@ from horde.worker_agent.painter_diffusers import StudioSettings
 from horde.worker_agent.painter_process import ProcessPainter
 from horde.worker_agent.painter_scripted import ScriptedPainter
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+# torch takes seconds to import, on a busy machine many.
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
 PICTURE = Picture("paintbox", "a red star", 64, 64, steps=4, seed=7)
 
@@ -234,6 +235,7 @@ class TestDiffusers:
         work = await finished(painter, picture, {InputId("input"): source})
         assert [(each.kind, each.field) for each in work.deviations] == [(DeviationKind.CLAMPED, "denoising_strength")]
 
+    @pytest.mark.slow
     async def test_the_studio_that_is_killed_costs_one_picture(self, painter: Painter) -> None:
         assert isinstance(painter, ProcessPainter)
         notes = Notes()
@@ -247,6 +249,7 @@ class TestDiffusers:
         await finished(painter, PICTURE)
 
 
+@pytest.mark.slow
 async def test_a_model_that_is_loaded_on_demand_changes_what_is_offered(tmp_path: Path) -> None:
     names = ("first", "second", "third")
     models = tuple(ModelSource(name, str(tmp_path / "tiny"), stand_in=True) for name in names)

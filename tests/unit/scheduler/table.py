@@ -377,6 +377,11 @@ def painted(worker: Worker) -> Painted:
     return Painted(b"\1" * 32, 50_000, 3, worker.worker_id, worker.owner)
 
 
+def state(thing: Any) -> Any:
+    """The state of a job or a lease, as something that may have changed since one looked."""
+    return thing.state
+
+
 def states(generation: Generation) -> list[JobState]:
     return [job.state for job in generation.jobs]
 

@@ -167,5 +167,5 @@ def _sample(heap: list[Entry], budget: int, tag: float) -> tuple[float, float]:
     if not looked:
         return 0.0, 0.0
     scale = len(heap) / len(looked)
-    ahead = [job for its, ticket, job in looked if job.ticket == ticket and its < tag]
+    ahead = [job for its, _, ticket, job in looked if job.ticket == ticket and its < tag]
     return len(ahead) * scale, sum(job.generation.terms.work for job in ahead) * scale

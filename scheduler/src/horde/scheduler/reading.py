@@ -59,20 +59,15 @@ class Reading:
         self.estimates = Estimates(engine.board)
 
     async def find(self, refs: Sequence[pb.GenerationRef]) -> list[Generation | None]:
-        """Each generation, if it is this requester's and was accepted; all of them in memory for now."""
+        """Each generation, if it is this requester's and was accepted."""
         engine = self._engine
-        missing = [GenerationId(ref.generation_id) for ref in refs if ref.generation_id not in engine.board.generations]
+        ids = [GenerationId(ref.generation_id) for ref in refs]
+        found = {each: known for each in ids if (known := engine.board.generations.get(each)) is not None}
+        missing = [each for each in ids if each not in found]
         if missing:
-            for stored in await engine.store.find(missing):
-                engine.remember(stored)
-        return [self._theirs(ref) for ref in refs]
-
-    def _theirs(self, ref: pb.GenerationRef) -> Generation | None:
-        generation = self._engine.board.generations.get(GenerationId(ref.generation_id))
-        if generation is None or generation.phase is Phase.REFUSED:
-            return None
-        mine = (generation.account_id, generation.digest) == wire.requester_of(ref.requester)
-        return generation if mine else None
+            read = [engine.remember(stored) for stored in await engine.store.find(missing)]
+            found |= {each.generation_id: each for each in read}
+        return [_theirs(ref, found.get(GenerationId(ref.generation_id))) for ref in refs]
 
     async def get(self, refs: Sequence[pb.GenerationRef]) -> list[pb.GenerationOutcome]:
         return [
@@ -296,6 +291,13 @@ class ModelCounts:
         self.workers: Counter[str] = Counter()
         self.loaded: Counter[str] = Counter()
         self.leased: Counter[str] = Counter()
+
+
+def _theirs(ref: pb.GenerationRef, generation: Generation | None) -> Generation | None:
+    if generation is None or generation.phase is Phase.REFUSED:
+        return None
+    mine = (generation.account_id, generation.digest) == wire.requester_of(ref.requester)
+    return generation if mine else None
 
 
 def not_found(ref: pb.GenerationRef) -> pb.GenerationOutcome:
