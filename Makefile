@@ -20,7 +20,7 @@ TIERS   := unit conformance service mesh deploy
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install lock protos protos-check lint format types breaking release-protos check test demo up clean \
-	bench bench-ledger soak-ledger mutants-ledger train-model test-kills $(TIERS:%=test-%)
+	bench bench-ledger soak-ledger mutants-ledger train-model evaluate-model test-kills $(TIERS:%=test-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
