@@ -1,8 +1,8 @@
 """The ledger's numbers, all durable: run it with `make bench-ledger`, or one part with `python bench/ledger.py PART`.
 
-Parts: transfers (PostgreSQL, group writer against row locks), sqlite, latency, lives (through gRPC), audit. Schemes take
-turns in each run and medians are told, because a machine is never the same twice; a short loop of pure CPU beside it
-says how fast it was.
+Parts: transfers (PostgreSQL, group writer against row locks), sqlite, latency, lives (through gRPC), audit. Schemes
+take turns in each run and medians are told, because a machine is never the same twice; a short loop of pure CPU beside
+it says how fast it was.
 """
 
 from __future__ import annotations
@@ -77,9 +77,8 @@ def sqlite(runs: int, count: int, seconds: float) -> None:
             single.append(asyncio.run(sqlite_single_rate(Path(name), work, seconds)))
         say(f"  run {run + 1}: group {grouped[-1]:,.0f}/s, one commit each {single[-1]:,.0f}/s; cpu {calibrate():.2f}")
     ratio = middle(grouped) / middle(single)
-    say(
-        f"SQLite, WAL, FULL, medians: group {middle(grouped):,.0f}/s, one commit each {middle(single):,.0f}/s, {ratio:.1f}x"
-    )
+    rates = f"group {middle(grouped):,.0f}/s, one commit each {middle(single):,.0f}/s"
+    say(f"SQLite, WAL, FULL, medians: {rates}, {ratio:.1f}x")
 
 
 def latency(server: ThrowawayPostgres, rate: float, seconds: float) -> None:

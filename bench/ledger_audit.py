@@ -35,15 +35,16 @@ async def _bench(url: str, transfers: int) -> None:
         assert report.finding is None, report.finding
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(
-            f"Audit of {report.transfers:,} transfers in {report.entries:,} entries and {report.blocks:,} blocks: {took:.1f} s "
-            f"(goal 15 s), {time.process_time() - cpu:.1f} CPU-s, at most {memory:.0f} MiB",
+            f"Audit of {report.transfers:,} transfers in {report.entries:,} entries and {report.blocks:,} blocks: "
+            f"{took:.1f} s (goal 15 s), {time.process_time() - cpu:.1f} CPU-s, at most {memory:.0f} MiB",
             flush=True,
         )
         number = report.entries // 2
         with store.engine.begin() as connection:
             connection.exec_driver_sql(
                 "UPDATE event SET body = replace(body, '\"ending\":1', '\"ending\":2') "
-                f"WHERE sequence = (SELECT min(sequence) FROM event WHERE sequence > {number} AND body LIKE '%%SETTLE%%')"
+                "WHERE sequence = (SELECT min(sequence) FROM event "
+                f"WHERE sequence > {number} AND body LIKE '%%SETTLE%%')"
             )
         began = time.perf_counter()
         found = (await store.audit(lambda rows: audit(rows))).finding

@@ -1,7 +1,7 @@
 """Whole lives of jobs through the ledger's gRPC door: hold, then settle with tax and an escrow split.
 
-The ledger is a process of its own, as in the mesh, and its callers send batches, as the scheduler does. Beside it, in the
-same run, how often a second the same client gets a bare gRPC echo of small messages, one call each.
+The ledger is a process of its own, as in the mesh, and its callers send batches, as the scheduler does. Beside it, in
+the same run, how often a second the same client gets a bare gRPC echo of small messages, one call each.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """Seeded defects: each is put into a copy of the ledger, and the tests must fail. `make mutants-ledger`.
 
-A defect that no test catches is a hole in the tests, and ends this with status 1. Without an argument all are tried; with
-one, those whose name has it.
+A defect that no test catches is a hole in the tests, and ends this with status 1. Without an argument all are
+tried; with words, those whose name has them.
 """
+
+# ruff: noqa: E501 - a defect is one line, as long as the code it changes
 
 from __future__ import annotations
 
@@ -64,7 +66,7 @@ MUTANTS = [
     Mutant("break the chain of blocks", "chain", (("header + previous_hash + merkle_root", "header + merkle_root"),)),
     Mutant("keep memory after a failed commit", "writer", (("        self._journal = None\n        self._decided, self._decided_events = [], 0\n        self._requeue(calls)", "        self._decided, self._decided_events = [], 0\n        self._requeue(calls)"),)),
     Mutant("give what only a subsidy would add", "rewards", (("free = max(0, book.posted(spend_of(asked.from_id)) - economy.floor_mkudos)", "free = 10**12"),)),
-    Mutant("play ping-pong", "rewards", (('("gift_back_after_us", economy.gift_back_after_us, back),', ""),)),
+    Mutant("play ping-pong", "rewards", (('            return "gift_back_after_us"', '            return ""'),)),
     Mutant("let every caller do everything", "permissions", (("if caller not in OPERATIONS[kind]:", "if False:"),), DOOR),
     Mutant("pay a censored picture from the hold", "holds", (("source = CENSOR_SUBSIDY if censored else HELD", "source = HELD"),)),
     Mutant("release to the payer what a subsidy gave", "holds", (("transfers.append(Transfer(HELD, AccountName(hold.subsidy), subsidised, _RELEASE))", "transfers.append(Transfer(HELD, spend_of(hold.payer_id), subsidised, _RELEASE))"),)),

@@ -127,7 +127,7 @@ async def row_lock_rate(url: str, work: Sequence[tuple[int, int]], seconds: floa
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute("CREATE SEQUENCE bench_sequence START 1000000")
         rows = await (await connection.execute("SELECT name, number FROM account")).fetchall()
-    numbers = {name: number for name, number in rows}
+    numbers = dict(rows)
     ends = time.perf_counter() + seconds
 
     async def client() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Final, NewType
@@ -140,7 +139,10 @@ class Owner:
 
     def snapshot(self) -> Owner:
         """As it is now, to be stored."""
-        return copy(self)
+        return Owner(
+            self.account_id, self.opened_us, self.strikes, self.decree, self.promotions, self.parked, self.day,
+            self.subsidy_used, self.subsidised_earned, self.gifted, self.gifts, self.recent_gifts,
+        )  # fmt: skip
 
     def turn_to(self, day: int) -> None:
         """Start a day's counters, if it is another day."""

@@ -51,35 +51,42 @@ def award(book: Book, asked: Award, now_us: int) -> Draft:
 
 def gift(book: Book, asked: Gift, now_us: int) -> Draft:
     """Move kudos from one account to another. Only what is above the floor; never what a subsidy would add."""
-    economy, day = book.economy, day_of(now_us)
-    known, taker = book.owners[asked.from_id], book.owners[asked.to_id]
-    gifted, gifts = (known.gifted, known.gifts) if known is not None and known.day == day else (0, 0)
-    received_from = taker.recent_gifts if taker is not None else ()
-    since = now_us - economy.gift_back_after_us
-    amount = asked.amount_mkudos
-    back = any(to == asked.from_id and at > since for to, at in received_from)
-    for limit, bound, reached in (
-        ("gift_min_mkudos", economy.gift_min_mkudos, amount < economy.gift_min_mkudos),
-        ("gifts_per_day", economy.gifts_per_day, gifts >= economy.gifts_per_day),
-        ("gift_per_day_mkudos", economy.gift_per_day_mkudos, gifted + amount > economy.gift_per_day_mkudos),
-        ("gift_back_after_us", economy.gift_back_after_us, back),
-    ):
-        if reached:
-            raise LimitReached(metadata={"limit": limit, "limit_mkudos": str(bound)})
+    economy, day, amount = book.economy, day_of(now_us), asked.amount_mkudos
+    limit = _gift_limit(book, asked, day, now_us)
+    if limit:
+        raise LimitReached(metadata={"limit": limit, "limit_mkudos": str(getattr(economy, limit))})
     free = max(0, book.posted(spend_of(asked.from_id)) - economy.floor_mkudos)
-    if asked.amount_mkudos > free:
-        raise InsufficientKudos(metadata={"available_mkudos": str(free), "needed_mkudos": str(asked.amount_mkudos)})
+    if amount > free:
+        raise InsufficientKudos(metadata={"available_mkudos": str(free), "needed_mkudos": str(amount)})
     giver = book.owner(asked.from_id, now_us)
     book.owner(asked.to_id, now_us)
     giver.turn_to(day)
     giver.gifted += asked.amount_mkudos
     giver.gifts += 1
-    giver.recent_gifts = (
-        *((to, at) for to, at in giver.recent_gifts if at > since and to != asked.to_id), (asked.to_id, now_us),
-    )  # fmt: skip
+    since = now_us - economy.gift_back_after_us
+    kept = [(to, at) for to, at in giver.recent_gifts if at > since and to != asked.to_id] if giver.recent_gifts else []
+    giver.recent_gifts = (*kept, (asked.to_id, now_us))
     book.changed_owners[asked.from_id] = giver
     moved = Transfer(spend_of(asked.from_id), spend_of(asked.to_id), asked.amount_mkudos, int(TransferCode.GIFT))
     return Draft([moved], (asked.from_id, asked.to_id))
+
+
+def _gift_limit(book: Book, asked: Gift, day: int, now_us: int) -> str:
+    """The limit that a gift would break, by its name in the economy; empty: none."""
+    economy, amount = book.economy, asked.amount_mkudos
+    giver, taker = book.owners[asked.from_id], book.owners[asked.to_id]
+    gifted, gifts = (giver.gifted, giver.gifts) if giver is not None and giver.day == day else (0, 0)
+    if amount < economy.gift_min_mkudos:
+        return "gift_min_mkudos"
+    if gifts >= economy.gifts_per_day:
+        return "gifts_per_day"
+    if gifted + amount > economy.gift_per_day_mkudos:
+        return "gift_per_day_mkudos"
+    if taker is not None and taker.recent_gifts:
+        since = now_us - economy.gift_back_after_us
+        if any(to == asked.from_id and at > since for to, at in taker.recent_gifts):
+            return "gift_back_after_us"
+    return ""
 
 
 def promotion(book: Book, account_id: str, now_us: int) -> Draft | None:

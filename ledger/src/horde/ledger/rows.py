@@ -51,9 +51,10 @@ def account_of(row: Any) -> Account:
 
 def owner_row(owner: Owner) -> tuple[Any, ...]:
     decree = None if owner.decree is None else int(owner.decree)
+    recent = json.dumps(owner.recent_gifts) if owner.recent_gifts else "[]"
     values = (
         owner.account_id, owner.opened_us, owner.strikes, decree, owner.promotions, owner.parked, owner.day,
-        owner.subsidy_used, owner.subsidised_earned, owner.gifted, owner.gifts, json.dumps(owner.recent_gifts),
+        owner.subsidy_used, owner.subsidised_earned, owner.gifted, owner.gifts, recent,
     )  # fmt: skip
     return (*values, seal(values))
 
