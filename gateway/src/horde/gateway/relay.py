@@ -147,9 +147,14 @@ class Relay:
             ended = True
         finally:
             listener.cancel()
-            await asyncio.gather(listener, return_exceptions=True)
-            # A call that was cut looks to its reader as if it had been half-closed.
-            self._close(session, clean=ended and session.said_goodbye)
+            try:
+                await asyncio.gather(listener, return_exceptions=True)
+            except asyncio.CancelledError:
+                # A call that was cut looks to its reader as if it had been half-closed, until this arrives.
+                ended = False
+                raise
+            finally:
+                self._close(session, clean=ended and session.said_goodbye)
 
     async def run(self) -> None:
         """Keep the relay to the scheduler. Runs until cancelled."""
