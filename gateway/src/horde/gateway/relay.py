@@ -49,6 +49,8 @@ LINGER_SECONDS = 0.02
 MAX_OUTBOX = 1_000
 """Messages that wait for one worker; then it is hung up."""
 MAX_SESSIONS_PER_ACCOUNT = 256
+GOODBYE_SECONDS = 0.1
+"""How long a worker that half-closed may still turn out to have vanished."""
 FIRST_MESSAGE_SECONDS = 15.0
 RETRY_AFTER = timedelta(seconds=10)
 
@@ -150,7 +152,6 @@ class Relay:
             try:
                 await asyncio.gather(listener, return_exceptions=True)
             except asyncio.CancelledError:
-                # A call that was cut looks to its reader as if it had been half-closed, until this arrives.
                 ended = False
                 raise
             finally:
@@ -198,6 +199,8 @@ class Relay:
         except ServiceError as error:
             session.end(error)
         else:
+            # A call that was cut looks half-closed at first; if it was, this task is cancelled in a moment.
+            await self._clock.sleep(GOODBYE_SECONDS)
             # One that was sent away comes back elsewhere: that is no goodbye.
             session.said_goodbye = not self._stopped
             session.end()
