@@ -43,6 +43,12 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+async def stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+        await process.wait()
+
+
 class Load:
     """A gateway with workers that paint at once, and requesters who follow."""
 
@@ -166,27 +172,41 @@ async def main(args: argparse.Namespace) -> None:
             ):
                 allow = AllowList({f"/{service}/*": {"scheduler"}})
                 server = await stack.enter_async_context(
-                    serving("127.0.0.1:0", [Registration(add, servicer, service)], name="fake", allow=allow, identity=identity)
-                )  # fmt: skip
+                    serving(
+                        "127.0.0.1:0",
+                        [Registration(add, servicer, service)],
+                        name="fake",
+                        allow=allow,
+                        identity=identity,
+                    )
+                )
                 ports.append(server.port)
             told = {
-                "LISTEN": f"127.0.0.1:{args.port}", "STATE_DIR": str(folder / "state"), "KEY_FILE": str(folder / "mesh.key"),
-                "PUBLIC_KEYS_DIR": str(folder / "keys"), "LEDGER": f"127.0.0.1:{ports[0]}",
+                "LISTEN": f"127.0.0.1:{args.port}", "STATE_DIR": str(folder / "state"),
+                "KEY_FILE": str(folder / "mesh.key"), "PUBLIC_KEYS_DIR": str(folder / "keys"),
+                "LEDGER": f"127.0.0.1:{ports[0]}",
                 "STORAGE_ROUTER": f"127.0.0.1:{ports[1]}", "COMMIT_PAUSE_SECONDS": str(args.pause),
             }  # fmt: skip
             environment = {**os.environ, **{f"HORDE_SCHEDULER_{key}": value for key, value in told.items()}}
             how = ["-m", "horde.scheduler"]
             if args.profile:
                 how = ["-m", "cProfile", "-o", args.profile, "-m", "horde.scheduler"]
-            process = await asyncio.create_subprocess_exec(sys.executable, *how, env=environment, stderr=asyncio.subprocess.DEVNULL)
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, *how, env=environment, stderr=asyncio.subprocess.DEVNULL
+            )
             me = Credentials.from_key_file("gateway", folder / "mesh.key")
             channel = await stack.enter_async_context(dial(f"127.0.0.1:{args.port}", caller=me, wait_for_ready=True))
             stub: Any = SchedulerServiceStub(channel)
-            await stub.ListModels(pb.ListModelsRequest())
+            stack.push_async_callback(stop, process)
+            await stub.ListModels(pb.ListModelsRequest(), timeout=60)
             load = Load(stub, router, args)
             tasks = [asyncio.create_task(each()) for each in (load.relay, load.follow)]
             await asyncio.sleep(0.3)
-            before, began, mine = cpu_seconds(process.pid), time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
+            before, began, mine = (
+                cpu_seconds(process.pid),
+                time.perf_counter(),
+                resource.getrusage(resource.RUSAGE_SELF),
+            )
             tasks += [asyncio.create_task(load.submit()) for _ in range(args.submitters)]
             await load.finished.wait()
             took, cpu = time.perf_counter() - began, cpu_seconds(process.pid) - before
@@ -200,8 +220,6 @@ async def main(args: argparse.Namespace) -> None:
             )
             for task in tasks:
                 task.cancel()
-            process.terminate()
-            await process.wait()
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ async def test_pages_are_one_requesters_newest_first(store: Store) -> None:
         last = page[-1].generation
         before = (last["accepted_at_ms"], last["generation_id"])
     assert sorted(seen) == sorted(each.generation_id for each in mine)
-    times = {each.generation_id: each.accepted_at_ms for each in mine}
+    times: dict[str, int] = {each.generation_id: each.accepted_at_ms for each in mine}
     assert [times[each] for each in seen] == sorted((times[each] for each in seen), reverse=True)
     (theirs,) = await store.page(other.account_id, b"\1" * 32, None, 3)
     assert theirs.generation["generation_id"] == other.generation_id

@@ -1,4 +1,4 @@
-"""A scheduler with everything around it, for tests: neighbours over real gRPC, a scripted gateway, a clock that stands."""
+"""A scheduler with everything around it: neighbours over real gRPC, a scripted gateway, a clock that stands."""
 
 from __future__ import annotations
 
@@ -61,7 +61,9 @@ def submission(
     ttl = image.pop("ttl", None)
     if ttl is not None:
         spec.time_to_live.FromTimedelta(timedelta(seconds=ttl))
-    spec.job.image.MergeFrom(job_pb2.ImageSpec(**{"prompt": "a fox", "width": 512, "height": 512, "steps": 20, **image}))
+    spec.job.image.MergeFrom(
+        job_pb2.ImageSpec(**{"prompt": "a fox", "width": 512, "height": 512, "steps": 20, **image})
+    )
     message = pb.SubmitGeneration(
         generation_id=str(uuid5(NAMESPACE, f"{identity(who)}/{request_id}")),
         request_id=request_id,
@@ -122,9 +124,13 @@ async def neighbours(world: World) -> AsyncIterator[tuple[aio.Channel, aio.Chann
     """The world's ledger and storage, served."""
     ledger = Registration(add_LedgerServiceServicer_to_server, world.ledger, "horde.api.ledger.v1.LedgerService")
     storage = Registration(add_ObjectServiceServicer_to_server, world.storage, "horde.api.storage.v1.ObjectService")
-    async with loopback([ledger], caller="scheduler") as one, loopback([storage], caller="scheduler") as two:
-        async with one.dial("scheduler", retry=False) as a, two.dial("scheduler", retry=False) as b:
-            yield a, b
+    async with (
+        loopback([ledger], caller="scheduler") as one,
+        loopback([storage], caller="scheduler") as two,
+        one.dial("scheduler", retry=False) as a,
+        two.dial("scheduler", retry=False) as b,
+    ):
+        yield a, b
 
 
 @dataclass
@@ -318,5 +324,3 @@ class Painter:
 
     async def _send(self, **message: Any) -> None:
         await self.gateway.send(pb.SessionRequest(relay_session_id=self.number, **message))
-
-

@@ -17,7 +17,6 @@ from horde.api.storage.v1.object_service_pb2_grpc import ObjectServiceServicer
 from horde.services.errors import (
     AlreadyExists,
     FailedPrecondition,
-
     NotFound,
     ServiceError,
     Unavailable,
@@ -76,7 +75,9 @@ class Ledger(LedgerServiceServicer):
             total = sum(each.parts.total_mkudos for each in event.place_holds.holds)
             payer = event.place_holds.payer.account_id
             if not self.rich and self.balances[payer] < total:
-                outcome.error.CopyFrom(refused(FailedPrecondition, "INSUFFICIENT_KUDOS", LEDGER, needed_mkudos=str(total)))
+                outcome.error.CopyFrom(
+                    refused(FailedPrecondition, "INSUFFICIENT_KUDOS", LEDGER, needed_mkudos=str(total))
+                )
             else:
                 self.balances[payer] -= total
                 for each in event.place_holds.holds:
@@ -88,7 +89,9 @@ class Ledger(LedgerServiceServicer):
             end = event.settle if operation == "settle" else event.release
             held = self.holds.pop(end.hold_id, None)
             if held is None:
-                return ledger_pb.ApplyOutcome(error=refused(FailedPrecondition, "HOLD_NOT_FOUND", LEDGER, hold_id=end.hold_id))
+                return ledger_pb.ApplyOutcome(
+                    error=refused(FailedPrecondition, "HOLD_NOT_FOUND", LEDGER, hold_id=end.hold_id)
+                )
             assert end.job_id not in self.settled
             assert end.job_id not in self.released
             self._end(event, held, outcome.entry)
@@ -149,7 +152,9 @@ class Storage(ObjectServiceServicer):
             self.forget_answers -= 1
             raise Unavailable("Storage did it, and fell.")
 
-    async def CommitObjects(self, request: object_pb.CommitObjectsRequest, context: Any) -> object_pb.CommitObjectsResponse:
+    async def CommitObjects(
+        self, request: object_pb.CommitObjectsRequest, context: Any
+    ) -> object_pb.CommitObjectsResponse:
         self._check()
         response = object_pb.CommitObjectsResponse()
         for commit in request.commits:
@@ -171,7 +176,9 @@ class Storage(ObjectServiceServicer):
         self._forget()
         return response
 
-    async def DiscardObjects(self, request: object_pb.DiscardObjectsRequest, context: Any) -> object_pb.DiscardObjectsResponse:
+    async def DiscardObjects(
+        self, request: object_pb.DiscardObjectsRequest, context: Any
+    ) -> object_pb.DiscardObjectsResponse:
         self._check()
         for each in request.discards:
             self.quarantine.pop((each.job_id, each.lease_id), None)
@@ -203,5 +210,3 @@ class Storage(ObjectServiceServicer):
         for each in request.claims:
             self.claims -= {(each.generation_id, input_id) for input_id in each.input_ids}
         return object_pb.ReleaseInputsResponse(outcomes=[status_pb2.Status() for _ in request.claims])
-
-

@@ -23,7 +23,7 @@ from horde.api.ledger.v1.ledger_service_pb2_grpc import add_LedgerServiceService
 from horde.api.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.api.scheduler.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
 from horde.api.storage.v1.object_service_pb2_grpc import add_ObjectServiceServicer_to_server
-from horde.api.worker.v1 import worker_service_pb2
+from horde.api.worker.v1 import worker_pb2, worker_service_pb2
 from horde.services.channel import dial
 from horde.services.clock import SystemClock
 from horde.services.errors import ServiceError
@@ -84,7 +84,12 @@ async def place(folder: Path) -> AsyncIterator[Place]:
     async with AsyncExitStack() as stack:
         for name, add, servicer, service in (
             ("LEDGER", add_LedgerServiceServicer_to_server, world.ledger, "horde.api.ledger.v1.LedgerService"),
-            ("STORAGE_ROUTER", add_ObjectServiceServicer_to_server, world.storage, "horde.api.storage.v1.ObjectService"),
+            (
+                "STORAGE_ROUTER",
+                add_ObjectServiceServicer_to_server,
+                world.storage,
+                "horde.api.storage.v1.ObjectService",
+            ),
         ):
             server = await stack.enter_async_context(
                 serving(
@@ -142,7 +147,7 @@ class Stubborn:
             opened = pb.SessionOpened(owner_account_id=OWNER, session_id=self.session_id)
             opened.hello.worker_name = "w1"
             opened.hello.capabilities.max_pixels = 1 << 20
-            opened.hello.capabilities.features.append(1)
+            opened.hello.capabilities.features.append(worker_pb2.FEATURE_IMAGE_TO_IMAGE)
             opened.hello.capabilities.models.add(name="paintbox", loaded=True)
             first = [pb.SessionRequest(relay_session_id=1, opened=opened)]
             if self.session_id:

@@ -1,5 +1,5 @@
-"""The core with everything around it played by hand: a store, a ledger and storage that do what they are told, when they
-are told. No loop, no I/O: what is durable, what is in flight and what is lost in a crash are plain lists."""
+"""The core with everything around it played by hand: a store, a ledger and storage that do what they are told, when
+they are told. No loop, no I/O: what is durable, what is in flight and what is lost in a crash are plain lists."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from horde.scheduler import accepting, attaching, lending, reload, reporting, ro
 from horde.scheduler import effects as fx
 from horde.scheduler.attaching import HeldLease, Restatement
 from horde.scheduler.board import Board, Limits
-from horde.scheduler.fleet import Capabilities, Offer, Worker
+from horde.scheduler.fleet import Capabilities, Offer, Worker, worker_id_of
 from horde.scheduler.job import (
     AccountId,
     Amounts,
@@ -123,7 +123,9 @@ class Table:
         reload.workers(self.board, at_once(self.store.workers(0)), lambda _: Capabilities())
         moment = Moment(self.now, self.now_ms)
         stored = at_once(self.store.live())
-        generations = [rows.generation_from(each, self.terms[each.generation["generation_id"]], moment) for each in stored]
+        generations = [
+            rows.generation_from(each, self.terms[each.generation["generation_id"]], moment) for each in stored
+        ]
         reload.generations(self.board, generations, self.now)
         self.work()
 
@@ -153,7 +155,7 @@ class Table:
         changes.workers = [rows.worker_row(each, board.speeds.of(each.worker_id)) for each in board.dirty_workers]
         effects, board.effects_after_save = board.effects_after_save, []
         for dirty in (board.dirty_generations, board.dirty_jobs, board.deleted, board.dirty_workers):
-            dirty.clear()  # type: ignore[attr-defined]
+            dirty.clear()
         at_once(self.store.write(changes))
         for effect in effects:
             self._do(effect)
@@ -225,9 +227,9 @@ class Table:
     def attach(self, name: str = "w1", slots: int = 1, *, restate: bool = True, **of: Any) -> Worker:
         route = Route(1, next(self.numbers))
         capabilities = capable(**of)
-        attaching.opened(self.board, route, OWNER, name, "test", capabilities, "", self.now)
+        attaching.opened(self.board, route, OWNER, name, "test", capabilities, "", self.now, self.now_ms)
         self.work()
-        worker = self.board.fleet.workers[attaching.worker_id_of(OWNER, name)]
+        worker = self.board.fleet.workers[worker_id_of(OWNER, name)]
         if restate:
             self.restate(worker, slots)
         return worker
@@ -287,7 +289,7 @@ class Table:
             case Session():
                 attaching.look_at(self.board, subject, self.now)
             case Worker():
-                attaching.look_at_orphans(self.board, subject, self.now)
+                attaching.look_at_worker(self.board, subject, self.now)
 
     def run_errands(self, **how: Any) -> None:
         """Everything that neighbours were asked is done and answered, and what follows from it."""
@@ -365,12 +367,19 @@ class Table:
         self.run_errands()
 
 
-def capable(models: tuple[str, ...] = ("m",), max_pixels: int = 1 << 20, features: int = ALL, loaded: bool = True) -> Capabilities:
+def capable(
+    models: tuple[str, ...] = ("m",), max_pixels: int = 1 << 20, features: int = ALL, loaded: bool = True
+) -> Capabilities:
     return Capabilities({model: Offer(loaded) for model in models}, max_pixels, features)
 
 
 def painted(worker: Worker) -> Painted:
     return Painted(b"\1" * 32, 50_000, 3, worker.worker_id, worker.owner)
+
+
+def state(thing: Any) -> Any:
+    """The state of a job or a lease, as something that may have changed since one looked."""
+    return thing.state
 
 
 def states(generation: Generation) -> list[JobState]:

@@ -9,9 +9,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.unit.scheduler.table import OWNER, Table, painted
 
-from horde.scheduler import attaching
 from horde.scheduler.endings import amounts
-from horde.scheduler.fleet import Worker
+from horde.scheduler.fleet import Worker, worker_id_of
 from horde.scheduler.job import Ending, JobId, JobState, LeaseId, Phase, WorkerId
 from horde.scheduler.leases import LeaseState
 from horde.scheduler.outcomes import Cancelled, Censored, Failed, Invalid, Refused
@@ -31,7 +30,7 @@ class Histories(RuleBasedStateMachine):
         self.versions: dict[JobId, int] = {}
 
     def _worker(self, name: str) -> Worker | None:
-        worker = self.table.board.fleet.workers.get(attaching.worker_id_of(OWNER, name))
+        worker = self.table.board.fleet.workers.get(worker_id_of(OWNER, name))
         return worker if worker is not None and worker.session is not None else None
 
     @rule(images=st.integers(1, 3), ttl=st.sampled_from([5.0, 60.0, 1200.0]), inputs=st.booleans())
@@ -58,7 +57,7 @@ class Histories(RuleBasedStateMachine):
     @rule(name=NAMES)
     def forget_all(self, name: str) -> None:
         """A worker loses its memory: it holds nothing any more."""
-        worker_id = attaching.worker_id_of(OWNER, name)
+        worker_id = worker_id_of(OWNER, name)
         for lease_id in [key for key, (whose, _) in self.table.held.items() if whose == worker_id]:
             del self.table.held[lease_id]
 

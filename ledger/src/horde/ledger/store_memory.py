@@ -51,9 +51,17 @@ class MemoryStore:
         return self._head
 
     async def look_up(self, work: Callable[[LookUp], T]) -> T:
-        return work(_LookUp(self))
+        return work(self.asking())
+
+    def asking(self) -> LookUp:
+        """What the writer asks, for callers that do not wait."""
+        return _LookUp(self)
 
     async def write(self, previous: Head, batch: Batch) -> None:
+        self.put(previous, batch)
+
+    def put(self, previous: Head, batch: Batch) -> None:
+        """`write`, for callers that do not wait."""
         failpoint_sync(failpoints.AFTER_BEGIN)
         if self._head.epoch != previous.epoch:
             raise WriterReplaced
@@ -105,7 +113,11 @@ class MemoryStore:
         return block, [*self._events[block.first_sequence - 1 : block.last_sequence], *refusals]
 
     async def audit(self, work: Callable[[AuditRows], T]) -> T:
-        return work(_MemoryAuditRows(self))
+        return work(self.auditing())
+
+    def auditing(self) -> AuditRows:
+        """Everything, for callers that do not wait."""
+        return _MemoryAuditRows(self)
 
 
 class _LookUp:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from uuid import UUID, uuid5
 
 from horde.ledger import identifiers
-from horde.ledger.accounts import ANONYMOUS
-from horde.ledger.economy import KUDOS
+from horde.ledger.accounts import ANONYMOUS, Account, AccountName
+from horde.ledger.audit import Report, audit
+from horde.ledger.economy import KUDOS, Economy
+from horde.ledger.entries import Entry
+from horde.ledger.journal import Answer, Journal
 from horde.ledger.operations import (
     Award,
     Correct,
@@ -23,12 +26,69 @@ from horde.ledger.operations import (
     Settle,
     Slash,
 )
+from horde.ledger.store import Head
+from horde.ledger.store_memory import MemoryStore
 
 _SPACE = UUID(identifiers.NAMESPACE)
 PRICE = PriceParts("test", 10 * KUDOS, (), 3 * KUDOS, 13 * KUDOS)
 """Ten kudos for the painting and three of tax."""
 WORKER = str(uuid5(_SPACE, "worker"))
 DIGEST = "ab" * 32
+
+
+class PureLedger:
+    """The journal upon a memory, without a loop: what it decides is committed at once, or when `seal` is called."""
+
+    def __init__(self, economy: Economy | None = None, now_us: int = 1_800_000_000_000_000) -> None:
+        self.economy = economy or Economy()
+        self.store = MemoryStore()
+        self.journal = Journal(self.economy, Head(epoch=0))
+        self.now_us = now_us
+
+    def decide(self, *events: Event) -> list[Answer]:
+        """Decide, without committing."""
+        known = self.journal.look_up(self.store.asking(), events)
+        self.journal.learn(known)
+        return [self.journal.decide(event, known, self.now_us) for event in events]
+
+    def seal(self) -> None:
+        """Commit what was decided."""
+        previous = self.journal.head
+        batch = self.journal.seal()
+        if batch is not None:
+            self.store.put(previous, batch)
+
+    def apply(self, *events: Event) -> list[Answer]:
+        """Decide and commit, as one batch."""
+        answers = self.decide(*events)
+        self.seal()
+        return answers
+
+    def entry(self, event: Event) -> Entry:
+        """Apply what must not be refused."""
+        (answer,) = self.apply(event)
+        if not isinstance(answer.result, Entry):
+            raise answer.result
+        return answer.result
+
+    def restart(self) -> None:
+        """Forget everything but what is committed."""
+        self.journal = Journal(self.economy, self.journal.head)
+
+    def account(self, name: str) -> Account:
+        """What is stored of an account, or an empty one."""
+        found = self.store.asking().accounts([name])
+        return found[0] if found else Account(0, AccountName(name))
+
+    def spend(self, account_id: str) -> int:
+        return self.account("spend/" + account_id).posted
+
+    def escrow(self, account_id: str) -> int:
+        return self.account("escrow/" + account_id).posted
+
+    def audit(self) -> Report:
+        """Recompute everything."""
+        return audit(self.store.auditing())
 
 
 def some_id(name: str) -> str:

@@ -9,6 +9,7 @@ from datetime import timedelta
 from horde.scheduler.engine import leading
 from horde.scheduler.errors import NotLeader
 from horde.scheduler.janitor import sweep
+from horde.scheduler.leadership import in_charge
 from horde.scheduler.ledger_client import GrpcLedger
 from horde.scheduler.servicer import ALLOW, scheduler_registration
 from horde.scheduler.settings import Settings
@@ -34,6 +35,7 @@ async def run(settings: Settings) -> None:
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     with telemetry(service="scheduler", endpoint=settings.telemetry_endpoint):
         async with (
+            in_charge(settings.database(), clock),
             sql_store(settings.database()) as store,
             dial(settings.ledger, caller=me, tls=tls, timeout=TIMEOUT, retry=False) as ledger,
             dial(settings.storage_router, caller=me, tls=tls, timeout=TIMEOUT, retry=False) as storage,

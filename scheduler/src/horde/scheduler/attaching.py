@@ -32,6 +32,7 @@ def opened(
     capabilities: Capabilities,
     session_id: str,
     now: float,
+    now_ms: int,
 ) -> None:
     """A gateway has a stream of a worker: a new one, or (with `session_id`) one that goes on."""
     try:
@@ -57,6 +58,7 @@ def opened(
     if known is not None:
         _replace(board, known, session)
     worker.session, worker.agent, worker.capabilities = session, agent, capabilities
+    worker.last_seen_ms = now_ms
     board.sessions[route] = session
     board.dirty_workers[worker] = None
     board.fleet.changed(worker)
@@ -192,8 +194,11 @@ def look_at(board: Board, session: Session, now: float) -> None:
         _gone(board, session, worker)
 
 
-def look_at_orphans(board: Board, worker: Worker, now: float) -> None:
-    """After a restart: leases of a worker that has not come back."""
+def look_at_worker(board: Board, worker: Worker, now: float) -> None:
+    """It has rested; or, after a restart, it has not come back for its leases."""
+    if worker.rests_until and worker.rests_until <= now:
+        worker.rests_until = 0.0
+        board.fleet.changed(worker)
     if worker.session is None:
         for lease in list(worker.leases.values()):
             lending.lapse(board, lease, now)

@@ -1,8 +1,8 @@
 """Carries items to a neighbour until each is answered, in batches, in the order they came.
 
-Not the chassis' Batcher: there a caller waits for his own item, here nobody does. What is answered comes back to the core
-as an event, and what is not is asked again, for as long as it takes: items come from rows, so they are as many as the
-live jobs at most, and a restart finds them again.
+Not the chassis' Batcher: there a caller waits for his own item, here nobody does. What is answered comes back to the
+core as an event, and what is not is asked again, for as long as it takes: items come from rows, so they are as many as
+the live jobs at most, and a restart finds them again.
 """
 
 from __future__ import annotations

@@ -62,4 +62,4 @@ def matters(subject: Subject) -> bool:
         case Session():
             return subject.state in (SessionState.OPENED, SessionState.ADRIFT)
         case Worker():
-            return bool(subject.leases)
+            return bool(subject.leases or subject.rests_until)

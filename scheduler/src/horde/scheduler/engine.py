@@ -45,6 +45,8 @@ BEFORE_SETTLED = declare("scheduler.before_settled")
 WAITS_PAUSE = 1.0
 """Seconds between two estimates for the same follower; nothing is done while nobody follows."""
 DAY_MS = 24 * 3600 * 1000
+KNOWN_DAYS = 30
+"""How long a worker that stays away keeps its speeds, counters and pause."""
 
 
 class Engine:
@@ -108,7 +110,9 @@ class Engine:
     async def load(self) -> None:
         """Read back what an earlier process left."""
         moment = rows.Moment(self.now(), self.now_ms())
-        reload.workers(self.board, await self.store.workers(moment.now_ms - DAY_MS), wire_worker.capabilities_from)
+        reload.workers(
+            self.board, await self.store.workers(moment.now_ms - KNOWN_DAYS * DAY_MS), wire_worker.capabilities_from
+        )
         stored = await self.store.live()
         generations = [
             rows.generation_from(each, wire.terms_from_bytes(each.generation["spec"], each.generation["quote"]), moment)
@@ -176,7 +180,7 @@ class Engine:
             case Session():
                 attaching.look_at(self.board, subject, now)
             case Worker():
-                attaching.look_at_orphans(self.board, subject, now)
+                attaching.look_at_worker(self.board, subject, now)
 
     def _uptime_due(self) -> None:
         if self._uptime is not None:

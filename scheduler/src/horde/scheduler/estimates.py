@@ -10,7 +10,9 @@ at most and scaling up; so an estimate costs the same however long the queue is.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Hashable
 from dataclasses import dataclass
+from itertools import islice
 
 from horde.scheduler.board import Board
 from horde.scheduler.fleet import Worker
@@ -19,6 +21,9 @@ from horde.scheduler.matching import Bucket, Entry, Signature, WhyNot, signature
 
 MAX_LOOK = 512
 MAX_WORKERS_LOOKED_AT = 2_000
+MAX_SUPPLIES = 1_024
+LASTS = 1.0
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,46 +38,86 @@ class Estimate:
     """Reason and how many workers, most frequent first."""
 
 
-def for_job(board: Board, job: Job) -> Estimate:
-    """For a job that is queued."""
-    anonymous = job.generation.anonymous
-    return _estimate(board, job.generation.terms, job.signature or signature_of(job), anonymous, job.tag, job.tried)
+@dataclass(frozen=True, slots=True)
+class Supply:
+    """Who could do a kind of job, as of some moment."""
+
+    at: float
+    eligible: int
+    rate: float
+    """Megapixel-steps in a second, all together."""
+    begun: float
+    """Megapixel-steps that they are at."""
+    fastest: float
+    """Seconds for a megapixel-step."""
+    ineligible: tuple[tuple[int, int], ...]
 
 
-def for_terms(board: Board, terms: Terms, account_id: AccountId) -> Estimate:
-    """For something that was not asked for yet: behind all that waits, but for what waits less."""
-    signature = Signature(terms.features, size_class(terms.pixels), terms.fast_only, terms.allowed, terms.denied)
-    return _estimate(board, terms, signature, account_id == ANONYMOUS, float("inf"), frozenset())
+class Estimates:
+    """Answers for one board; who could do a kind of job is looked up once in LASTS seconds."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._supplies: dict[Hashable, Supply] = {}
+
+    def for_job(self, job: Job, now: float) -> Estimate:
+        """For a job that is queued."""
+        signature = job.signature or signature_of(job)
+        return self._estimate(job.generation.terms, signature, job.generation.anonymous, job.tag, job.tried, now)
+
+    def for_terms(self, terms: Terms, account_id: AccountId, now: float) -> Estimate:
+        """For something that was not asked for yet: it comes after all that its like wait for."""
+        signature = Signature(terms.features, size_class(terms.pixels), terms.fast_only, terms.allowed, terms.denied)
+        return self._estimate(terms, signature, account_id == ANONYMOUS, float("inf"), frozenset(), now)
+
+    def _estimate(
+        self,
+        terms: Terms,
+        signature: Signature,
+        anonymous: bool,
+        tag: float,
+        tried: frozenset[WorkerId],
+        now: float,
+    ) -> Estimate:
+        supply = self._supply(terms, signature, tried, now)
+        if not supply.eligible:
+            return Estimate(0, 0.0, 0.0, 0, supply.ineligible)
+        count, work = _ahead(self._board, terms, anonymous, tag)
+        if count == 0 and self._somebody_is_free(terms, signature, tried):
+            return Estimate(0, 0.0, 1.0, supply.eligible, supply.ineligible)
+        p50 = (work + supply.begun) / supply.rate
+        return Estimate(count, p50, 2 * p50 + supply.fastest * terms.work, supply.eligible, supply.ineligible)
+
+    def _somebody_is_free(self, terms: Terms, signature: Signature, tried: frozenset[WorkerId]) -> bool:
+        free = self._board.fleet.free_for(terms.model)
+        return any(_reason(self._board, worker, terms, signature, tried) is None for worker in free)
+
+    def _supply(self, terms: Terms, signature: Signature, tried: frozenset[WorkerId], now: float) -> Supply:
+        key = (terms.model, signature, terms.pixels)
+        known = self._supplies.get(key)
+        if known is None or now - known.at >= LASTS:
+            if len(self._supplies) >= MAX_SUPPLIES:
+                self._supplies.clear()
+            known = self._supplies[key] = _look(self._board, terms, signature, tried, now)
+        return known
 
 
-def _estimate(
-    board: Board, terms: Terms, signature: Signature, anonymous: bool, tag: float, tried: frozenset[WorkerId]
-) -> Estimate:
-    eligible: list[Worker] = []
+def _look(board: Board, terms: Terms, signature: Signature, tried: frozenset[WorkerId], now: float) -> Supply:
+    speeds: list[float] = []
+    begun = 0.0
     reasons: Counter[int] = Counter()
-    for index, worker in enumerate(board.fleet.workers.values()):
-        if index >= MAX_WORKERS_LOOKED_AT:
-            break
+    kind = size_class(terms.pixels)
+    for worker in islice(board.fleet.workers.values(), MAX_WORKERS_LOOKED_AT):
         if worker.session is None:
             continue
         reason = _reason(board, worker, terms, signature, tried)
         if reason is None:
-            eligible.append(worker)
+            speeds.append(board.speeds.expected(worker.worker_id, terms.model, kind))
+            begun += _left(worker)
         else:
             reasons[reason] += 1
-    ineligible = tuple(reasons.most_common())
-    if not eligible:
-        return Estimate(0, 0.0, 0.0, 0, ineligible)
-    count, work = _ahead(board, terms, anonymous, tag)
-    kind = size_class(terms.pixels)
-    speeds = [board.speeds.expected(worker.worker_id, terms.model, kind) for worker in eligible]
     rate = sum(1 / speed for speed in speeds)
-    if count == 0 and any(worker.free for worker in eligible):
-        return Estimate(0, 0.0, 1.0, len(eligible), ineligible)
-    running = sum(_left(worker) for worker in eligible)
-    one = min(speeds) * terms.work
-    p50 = (work + running) / rate
-    return Estimate(count, p50, 2 * p50 + one, len(eligible), ineligible)
+    return Supply(now, len(speeds), rate, begun, min(speeds, default=0.0), tuple(reasons.most_common()))
 
 
 def _reason(board: Board, worker: Worker, terms: Terms, signature: Signature, tried: frozenset[WorkerId]) -> int | None:
@@ -122,5 +167,5 @@ def _sample(heap: list[Entry], budget: int, tag: float) -> tuple[float, float]:
     if not looked:
         return 0.0, 0.0
     scale = len(heap) / len(looked)
-    ahead = [job for its, ticket, job in looked if job.ticket == ticket and its < tag]
+    ahead = [job for its, _, ticket, job in looked if job.ticket == ticket and its < tag]
     return len(ahead) * scale, sum(job.generation.terms.work for job in ahead) * scale

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 MAX_WORKERS = 50_000
 """Workers that are known at once: the bound of everything that is kept per worker."""
+MAX_STRIKES = 3
+"""Failures in a row after which a worker rests: a second, then twice as long with each further one."""
+LONGEST_REST = 60.0
 SAMPLE = 8
 """Free workers that are looked at for one job; those who have waited longest come first."""
 
@@ -62,6 +65,10 @@ class Worker:
     images_done: int = 0
     jobs_failed: int = 0
     last_seen_ms: int = 0
+    strikes: int = 0
+    """Failures one after the other."""
+    rests_until: float = 0.0
+    """After too many strikes it is given nothing for a while, for a broken worker fails faster than others paint."""
     freed_at: float = 0.0
     """When it last ended a lease: before that it cannot have begun the next."""
     model: str = ""
@@ -83,8 +90,18 @@ class Worker:
             and session.ready
             and not session.draining
             and not self.paused
+            and not self.rests_until
             and len(self.leases) < session.slots
         )
+
+    def failed(self, now: float) -> bool:
+        """Count a failure; whether the worker rests from now on."""
+        self.jobs_failed += 1
+        self.strikes += 1
+        if self.strikes < MAX_STRIKES:
+            return False
+        self.rests_until = now + min(LONGEST_REST, 2.0 ** (self.strikes - MAX_STRIKES))
+        return True
 
 
 def worker_id_of(owner: AccountId, name: str) -> WorkerId:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable
+from itertools import islice
 
 from horde.api.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.scheduler import wire
@@ -79,8 +80,13 @@ class Followers:
     def __contains__(self, generation_id: GenerationId) -> bool:
         return generation_id in self._by_generation
 
-    def followed(self) -> list[GenerationId]:
-        return list(self._by_generation)
+    def turn(self, limit: int) -> list[GenerationId]:
+        """Some of what is followed; next time others."""
+        taken = list(islice(self._by_generation, limit))
+        if len(taken) < len(self._by_generation):
+            for generation_id in taken:
+                self._by_generation[generation_id] = self._by_generation.pop(generation_id)
+        return taken
 
     def add(self, generation_id: GenerationId, follower: Follower) -> None:
         if len(follower.followed) >= MAX_FOLLOWED:

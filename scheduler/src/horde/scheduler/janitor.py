@@ -1,8 +1,8 @@
-"""Forgetting what is older than the history that is kept, a little at a time; and workers that have been away for long."""
+"""Forgetting, a little at a time: what is older than the history that is kept, and workers that stay away."""
 
 from __future__ import annotations
 
-from horde.scheduler.engine import DAY_MS, Engine
+from horde.scheduler.engine import DAY_MS, KNOWN_DAYS, Engine
 from horde.services import telemetry
 from horde.services.errors import ServiceError
 
@@ -27,9 +27,9 @@ async def sweep(engine: Engine, history_days: int) -> None:
 
 
 def forget_workers(engine: Engine) -> None:
-    """Workers that have not been here for a day are listed no more; their rows stay."""
+    """Workers that have not been here for long are not known any more."""
     board = engine.board
-    oldest = engine.now_ms() - DAY_MS
+    oldest = engine.now_ms() - KNOWN_DAYS * DAY_MS
     for worker in list(board.fleet.workers.values()):
         if worker.session is None and not worker.leases and worker.last_seen_ms < oldest:
             board.fleet.drop(worker)

@@ -135,7 +135,7 @@ def lapse(board: Board, lease: Lease, now: float) -> None:
     """Take a lease back for lack of progress, or with its lost session."""
     worker = board.fleet.workers.get(lease.worker_id)
     if worker is not None:
-        worker.jobs_failed += 1
+        settling.strike(board, worker, now)
         route = board.route_of(worker)
         if route is not None:
             board.emit(Revoke(route, lease.lease_id, Revoked.LAPSED))

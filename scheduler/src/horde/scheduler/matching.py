@@ -1,14 +1,14 @@
 """Which job a worker gets next: start-time fair queueing over classes of like jobs, one virtual clock per model.
 
-Jobs of a model with the same signature (what they need, size class, whom they exclude) share a bucket, so that whether a
-worker can paint them is asked once per bucket and never per job: the cost is flat in the queue's length and the
+Jobs of a model with the same signature (what they need, size class, whom they exclude) share a bucket, so that whether
+a worker can paint them is asked once per bucket and never per job: the cost is flat in the queue's length and the
 fleet's size. Within a model the smallest tag goes first. A tag is given once, at accept:
 
     tag = max(clock of the model, end of the flow's last job);   end = tag + megapixel-steps / weight
 
 All anonymous jobs together are one flow of low weight, and divide its share by address. Taking a job moves the model's
-clock to its tag, so a flow that was away gains no credit, and no backlogged flow starves: it gets at least its weight's
-part of what the model's workers paint.
+clock to its tag and then on, by its work over the weight of all who wait. So a flow that was away gains no credit, and
+no flow starves, however many newcomers there are: each gets its weight's part of what the model's workers paint.
 
 Which model a worker is given: the one whose oldest job has waited longest, where a model in memory counts as waiting
 LOADED_BONUS longer; that bonus fades while one model is served on and on.
@@ -19,13 +19,13 @@ from __future__ import annotations
 import heapq
 import math
 from bisect import bisect_left
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from horde.scheduler.fleet import Worker
-from horde.scheduler.job import Job, WorkerId
+from horde.scheduler.job import Generation, Job, WorkerId
 from horde.scheduler.speeds import Speeds
 
 ANONYMOUS_WEIGHT = 0.25
@@ -79,6 +79,7 @@ class Entry(NamedTuple):
     """A place in a heap; void once the job's ticket is another."""
 
     tag: float
+    accepted_at_ms: int
     ticket: int
     job: Job
 
@@ -138,6 +139,10 @@ class ModelQueue:
         self.anonymous_start = 0.0
         self._anonymous_clock = 0.0
         self._anonymous_count = 0
+        self._waiting: Counter[str] = Counter()
+        """Queued jobs of each account."""
+        self._weight = 0.0
+        """Of all flows that wait."""
         self._ends: dict[str, float] = {}
         self._arrivals: deque[tuple[float, int, Job]] = deque()
 
@@ -148,9 +153,17 @@ class ModelQueue:
         if generation.anonymous:
             if self._anonymous_count == 0:
                 self.anonymous_start = max(self.clock, self.anonymous_start)
+                self._weight += ANONYMOUS_WEIGHT
             self._anonymous_count += 1
-        if not again:
-            clock = self._anonymous_clock if generation.anonymous else self.clock
+        else:
+            if not self._waiting[generation.flow]:
+                self._weight += generation.weight
+            self._waiting[generation.flow] += 1
+        clock = self._anonymous_clock if generation.anonymous else self.clock
+        if again:
+            # It was due already; and the clock may have begun anew since.
+            job.tag = min(job.tag, clock)
+        else:
             job.tag = max(clock, self._ends.get(generation.flow, 0.0))
             self._remember(generation.flow, job.tag + work / generation.weight)
         job.ticket = ticket
@@ -159,7 +172,7 @@ class ModelQueue:
         bucket = among.get(signature)
         if bucket is None:
             bucket = among[signature] = Bucket(signature)
-        bucket.push(Entry(job.tag, ticket, job))
+        bucket.push(Entry(job.tag, generation.accepted_at_ms, ticket, job))
         self.count += 1
         self.work += work
         self._arrivals.append((now, ticket, job))
@@ -169,8 +182,7 @@ class ModelQueue:
         job.ticket = 0
         self.count -= 1
         self.work = max(0.0, self.work - job.generation.terms.work)
-        if job.generation.anonymous:
-            self._anonymous_count -= 1
+        self._leave(job.generation)
         signature = job.signature or signature_of(job)
         among = self.restricted if signature.restricted else self.buckets
         bucket = among[signature]
@@ -181,15 +193,16 @@ class ModelQueue:
     def take(self, worker: Worker, model: str, speeds: Speeds) -> Job | None:
         """The job that is due, among those that this worker can paint; it leaves the queue."""
         limit = worker.capabilities.limit(model)
-        best: tuple[float, float, int] | None = None
+        best: tuple[float, float, int, int] | None = None
         chosen: Job | None = None
         for bucket in self._candidates():
             if why_not(bucket.signature, worker, model, speeds) is not None:
                 continue
-            for tag, ticket, job in bucket.heads(limit):
+            for tag, accepted_at_ms, ticket, job in bucket.heads(limit):
                 outer = self.anonymous_start if job.generation.anonymous else tag
-                if best is None or (outer, tag, ticket) < best:
-                    best, chosen = (outer, tag, ticket), job
+                place = (outer, tag, accepted_at_ms, ticket)
+                if best is None or place < best:
+                    best, chosen = place, job
         if chosen is not None and best is not None:
             self._served(chosen, best[0])
             self.remove(chosen)
@@ -214,8 +227,21 @@ class ModelQueue:
             self.restricted.move_to_end(signature)
         return candidates
 
+    def _leave(self, generation: Generation) -> None:
+        if generation.anonymous:
+            self._anonymous_count -= 1
+            if self._anonymous_count == 0:
+                self._weight -= ANONYMOUS_WEIGHT
+            return
+        self._waiting[generation.flow] -= 1
+        if not self._waiting[generation.flow]:
+            del self._waiting[generation.flow]
+            self._weight -= generation.weight
+        if self.count == 0:
+            self._weight = 0.0
+
     def _served(self, job: Job, outer: float) -> None:
-        self.clock = max(self.clock, outer)
+        self.clock = max(self.clock, outer) + job.generation.terms.work / max(self._weight, ANONYMOUS_WEIGHT)
         if job.generation.anonymous:
             self._anonymous_clock = max(self._anonymous_clock, job.tag)
             self.anonymous_start = outer + job.generation.terms.work / ANONYMOUS_WEIGHT

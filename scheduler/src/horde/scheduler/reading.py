@@ -14,9 +14,10 @@ from horde.api.generation.v1 import generation_pb2
 from horde.api.model.v1 import model_service_pb2
 from horde.api.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.api.worker.v1 import worker_pb2
-from horde.scheduler import attaching, estimates, settling, wire, wire_worker
+from horde.scheduler import attaching, settling, wire, wire_worker
 from horde.scheduler.answers import Declined, Done
 from horde.scheduler.errors import GenerationNotFound, ImageNotFinished, InvalidField, WorkerNotFound
+from horde.scheduler.estimates import Estimates
 from horde.scheduler.fleet import Worker
 from horde.scheduler.follow import Follower
 from horde.scheduler.job import (
@@ -44,7 +45,9 @@ PAGE = 50
 MAX_PAGE = 100
 MAX_MODELS_PAGE = 500
 MAX_WAITS = 256
-"""Generations whose followers are told at once how long it may take."""
+"""Generations whose followers are told at once how long it may take; then it is the others' turn."""
+LISTED_MS = 24 * 3600 * 1000
+"""Workers that were not here for so long are not listed."""
 _NO_PRICE = Price(Mkudos(0), Mkudos(0), Mkudos(0))
 
 
@@ -53,22 +56,18 @@ class Reading:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.estimates = Estimates(engine.board)
 
     async def find(self, refs: Sequence[pb.GenerationRef]) -> list[Generation | None]:
-        """Each generation, if it is this requester's and was accepted; all of them in memory for now."""
+        """Each generation, if it is this requester's and was accepted."""
         engine = self._engine
-        missing = [GenerationId(ref.generation_id) for ref in refs if ref.generation_id not in engine.board.generations]
+        ids = [GenerationId(ref.generation_id) for ref in refs]
+        found = {each: known for each in ids if (known := engine.board.generations.get(each)) is not None}
+        missing = [each for each in ids if each not in found]
         if missing:
-            for stored in await engine.store.find(missing):
-                engine.remember(stored)
-        return [self._theirs(ref) for ref in refs]
-
-    def _theirs(self, ref: pb.GenerationRef) -> Generation | None:
-        generation = self._engine.board.generations.get(GenerationId(ref.generation_id))
-        if generation is None or generation.phase is Phase.REFUSED:
-            return None
-        mine = (generation.account_id, generation.digest) == wire.requester_of(ref.requester)
-        return generation if mine else None
+            read = [engine.remember(stored) for stored in await engine.store.find(missing)]
+            found |= {each.generation_id: each for each in read}
+        return [_theirs(ref, found.get(GenerationId(ref.generation_id))) for ref in refs]
 
     async def get(self, refs: Sequence[pb.GenerationRef]) -> list[pb.GenerationOutcome]:
         return [
@@ -87,7 +86,7 @@ class Reading:
         waiting = [job for job in generation.jobs if job.ticket]
         if waiting:
             # One for all: they are alike, and stand behind each other.
-            estimate = estimates.for_job(self._engine.board, waiting[0])
+            estimate = self.estimates.for_job(waiting[0], self._engine.now())
             wire.add_waits(message, ((job.index, estimate) for job in waiting))
         return message
 
@@ -145,7 +144,7 @@ class Reading:
     def estimate(self, question: pb.EstimateWait) -> pb.EstimateWaitOutcome:
         terms = wire.terms_of(question.spec, generation_pb2.Quote())
         account_id, _ = wire.requester_of(question.requester)
-        found = estimates.for_terms(self._engine.board, terms, account_id)
+        found = self.estimates.for_terms(terms, account_id, self._engine.now())
         return pb.EstimateWaitOutcome(wait=wire.wait_message(found))
 
     async def follow(self, follower: Follower, request: pb.FollowRequest) -> None:
@@ -188,29 +187,27 @@ class Reading:
     def tell_waits(self) -> None:
         """Tell followers of queued jobs how long it may take, as it is now."""
         board, followers = self._engine.board, self._engine.followers
-        told = 0
-        for generation_id in followers.followed():
+        for generation_id in followers.turn(MAX_WAITS):
             generation = board.generations.get(generation_id)
             waiting = [job for job in generation.jobs if job.ticket] if generation is not None else []
             if not waiting:
                 continue
-            message = wire.wait_message(estimates.for_job(board, waiting[0]))
+            message = wire.wait_message(self.estimates.for_job(waiting[0], self._engine.now()))
             for job in waiting:
                 event = pb.FollowedEvent(generation_id=generation_id)
                 event.wait.job_id = job.job_id
                 event.wait.wait.CopyFrom(message)
                 followers.waits(job, event)
-            told += 1
-            if told >= MAX_WAITS:
-                return
 
     def workers(self, request: pb.ListWorkersRequest) -> pb.ListWorkersResponse:
         size = request.page_size if 1 <= request.page_size <= MAX_PAGE else PAGE
         after = read_token(request.page_token)
+        oldest = self._engine.now_ms() - LISTED_MS
         chosen = [
             worker
             for worker in self._engine.board.fleet.workers.values()
-            if not request.owner_account_id or worker.owner == request.owner_account_id
+            if (not request.owner_account_id or worker.owner == request.owner_account_id)
+            and (worker.session is not None or worker.last_seen_ms >= oldest)
         ]
         chosen.sort(key=lambda worker: (worker.name, worker.worker_id))
         if after is not None:
@@ -234,10 +231,11 @@ class Reading:
             worker, engine.board.speeds.of(worker.worker_id), engine.now(), engine.now_ms()
         )
 
-    def pause(self, request: pb.SetWorkerPausedRequest) -> worker_pb2.Worker:
+    async def pause(self, request: pb.SetWorkerPausedRequest) -> worker_pb2.Worker:
         worker = self.worker(request.worker_id, request.owner_account_id)
         attaching.pause(self._engine.board, worker, request.paused, self._engine.now_ms())
         self._engine.flush()
+        await self._engine.saver.saved()
         return self.show_worker(worker)
 
     def models(self, request: pb.ListModelsRequest) -> pb.ListModelsResponse:
@@ -279,7 +277,7 @@ class Reading:
             ms_per_megapixel_step=round((board.speeds.median(name) or 0.0) * 1000),
         )
         usual = Terms(name, 512, 512, 25, 0, _NO_PRICE)
-        estimate = estimates.for_terms(board, usual, AccountId("-"))
+        estimate = self.estimates.for_terms(usual, AccountId("-"), self._engine.now())
         if estimate.eligible:
             message.wait.CopyFrom(wire.wait_message(estimate))
         return message
@@ -293,6 +291,13 @@ class ModelCounts:
         self.workers: Counter[str] = Counter()
         self.loaded: Counter[str] = Counter()
         self.leased: Counter[str] = Counter()
+
+
+def _theirs(ref: pb.GenerationRef, generation: Generation | None) -> Generation | None:
+    if generation is None or generation.phase is Phase.REFUSED:
+        return None
+    mine = (generation.account_id, generation.digest) == wire.requester_of(ref.requester)
+    return generation if mine else None
 
 
 def not_found(ref: pb.GenerationRef) -> pb.GenerationOutcome:

@@ -143,11 +143,12 @@ class Relays:
                     engine.board,
                     route,
                     AccountId(message.opened.owner_account_id),
-                    hello.worker_name,
+                    wire_worker.text(hello.worker_name),
                     wire_worker.text(hello.agent),
                     wire_worker.capabilities_of(hello.capabilities),
                     message.opened.session_id,
                     engine.now(),
+                    engine.now_ms(),
                 )
             case "closed":
                 attaching.closed(engine.board, route, engine.now(), engine.now_ms())
@@ -184,8 +185,8 @@ class Relays:
                     outcomes,
                 )
                 attaching.restated(board, session, worker, restatement, engine.now(), engine.now_ms())
-            case "preview":
-                pass  # Gateways pass previews among themselves.
+            case "preview" | None:
+                pass  # Gateways pass previews among themselves; None is something newer than this contract.
             case _:
                 board.emit(EndSession(route, "PROTOCOL_VIOLATION", str(kind)))
                 attaching.closed(board, route, engine.now(), engine.now_ms())

@@ -61,6 +61,7 @@ def _first(board: Board, worker: Worker, route: Route, lease: Lease, result: Res
     match result:
         case Painted():
             _measure(board, worker, lease, now)
+            worker.strikes = 0
             job.sha256, job.size_bytes, job.format = result.sha256, result.size_bytes, result.format
             job.deviations = result.deviations
             divided = amounts(Ending.DONE, job.generation.terms.price)
@@ -69,14 +70,14 @@ def _first(board: Board, worker: Worker, route: Route, lease: Lease, result: Res
             divided = amounts(Ending.CENSORED, job.generation.terms.price)
             settling.end(board, job, Ending.CENSORED, now, winner=lease, divided=divided, detail=category)
         case Invalid(detail):
-            worker.jobs_failed += 1
+            settling.strike(board, worker, now)
             job.leavings.add(lease.lease_id)
             settling.give_back(board, lease, LeaseState.VOID, now, detail)
             _answer(board, route, lease.lease_id, job.job_id, INVALID_RECEIPT, detail)
         case Refused(detail) | Failed(detail):
             was_open = lease.state is LeaseState.OPEN
             if isinstance(result, Failed):
-                worker.jobs_failed += 1
+                settling.strike(board, worker, now)
             settling.give_back(board, lease, LeaseState.RETURNED, now, detail)
             _answer(board, route, lease.lease_id, job.job_id, ACCEPTED if was_open else DUPLICATE)
         case Cancelled():

@@ -138,13 +138,13 @@ def job_row(job: Job, moment: Moment) -> Row:
     }
 
 
+def _lease_values(lease: Lease) -> tuple[str | int | float, ...]:
+    return lease.lease_id, lease.worker_id, lease.owner, lease.worker_name, lease.state, lease.step, lease.ttl
+
+
 def _leases_text(job: Job, moment: Moment) -> str:
     return json.dumps(
-        [
-            [each.lease_id, each.worker_id, each.owner, each.worker_name, each.state, each.step, each.ttl]
-            + [moment.wall(each.granted_at)]
-            for each in job.leases
-        ],
+        [(*_lease_values(each), moment.wall(each.granted_at)) for each in job.leases],
         separators=(",", ":"),
     )
 

@@ -84,7 +84,14 @@ class Saver:
     def wake(self) -> None:
         """Something may have to be written or done."""
         board = self._board
-        if board.effects_after_save or board.dirty_jobs or board.dirty_generations or board.deleted or self._readers:
+        if (
+            board.effects_after_save
+            or board.dirty_jobs
+            or board.dirty_generations
+            or board.dirty_workers
+            or board.deleted
+            or self._readers
+        ):
             self._wanted.set()
 
     def unsaved(self, generation: Generation) -> bool:
@@ -114,6 +121,13 @@ class Saver:
 
         self._readers.append(at_close)
         self._wanted.set()
+
+    def saved(self) -> asyncio.Future[None]:
+        """When all that was changed until now is durable."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._readers.append(lambda: lambda: None if future.done() else future.set_result(None))
+        self._wanted.set()
+        return future
 
     async def run(self) -> None:
         """Write for ever; to be cancelled. Raises NotLeader when this process was replaced."""
@@ -153,7 +167,7 @@ class Saver:
         self._carry_out(batch.effects)
 
     async def _lost(self, generations: list[Generation]) -> list[Generation]:
-        """Those whose id is taken by something else. Where a commit's answer was lost, it may be taken by themselves."""
+        """Those whose id something else has; where a commit's answer was lost, it may be they themselves."""
         stored = await self._store.find([each.generation_id for each in generations])
         names = {each.generation["generation_id"]: each.jobs[0]["object_name"] for each in stored if each.jobs}
         return [each for each in generations if names.get(each.generation_id) != each.jobs[0].object_name]

@@ -63,7 +63,7 @@ class Servicer(SchedulerServiceServicer):
         return pb.GetWorkerResponse(worker=self._reading.show_worker(self._reading.worker(request.worker_id)))
 
     async def SetWorkerPaused(self, request: pb.SetWorkerPausedRequest, context: Any) -> pb.SetWorkerPausedResponse:
-        return pb.SetWorkerPausedResponse(worker=self._reading.pause(request))
+        return pb.SetWorkerPausedResponse(worker=await self._reading.pause(request))
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
         return self._reading.models(request)

@@ -26,6 +26,8 @@ from horde.scheduler.job import NOTHING, Amounts, Ending, Generation, Job, JobSt
 from horde.scheduler.leases import MAX_ATTEMPTS, Lease, LeaseState, Revoked
 from horde.scheduler.matching import size_class
 
+COUNTED = 16
+"""Images after which a worker's counters are written."""
 REVOKED_FOR = {
     Ending.DONE: Revoked.SUPERSEDED,
     Ending.CENSORED: Revoked.SUPERSEDED,
@@ -102,7 +104,7 @@ def void(board: Board, job: Job, now: float, detail: str) -> None:
     job.leavings.add(winner.lease_id)
     worker = board.fleet.workers.get(winner.worker_id)
     if worker is not None:
-        worker.jobs_failed += 1
+        strike(board, worker, now)
     route = board.route_of(worker)
     if route is not None:
         board.emit(SaySettled(route, winner.lease_id, job.job_id, INVALID_RECEIPT, detail=detail))
@@ -135,7 +137,9 @@ def paid(board: Board, job: Job, now_ms: int, settlement: bytes) -> None:
         worker = board.fleet.workers.get(job.winner.worker_id)
         if worker is not None and job.ending is not Ending.CANCELLED:
             worker.images_done += 1
-            board.dirty_workers[worker] = None
+            if worker.images_done % COUNTED == 0:
+                worker.last_seen_ms = now_ms
+                board.dirty_workers[worker] = None
         route = board.route_of(worker)
         if route is not None:
             board.emit(SaySettled(route, job.winner.lease_id, job.job_id, ACCEPTED, settlement))
@@ -244,6 +248,13 @@ def revoke(board: Board, lease: Lease, reason: Revoked, now: float) -> None:
     route = board.route_of(worker)
     if route is not None:
         board.emit(Revoke(route, lease.lease_id, reason))
+
+
+def strike(board: Board, worker: Worker, now: float) -> None:
+    """A worker has failed; after some failures in a row it rests."""
+    if worker.failed(now):
+        board.deadlines.add(worker.rests_until, worker)
+        board.fleet.changed(worker)
 
 
 def free(board: Board, lease: Lease, now: float) -> Worker | None:

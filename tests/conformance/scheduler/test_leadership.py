@@ -1,0 +1,32 @@
+"""One leads; the next waits, and leads as soon as the first has gone."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from horde.scheduler.leadership import in_charge
+from horde.services.clock import SystemClock
+
+
+async def test_a_standby_waits_for_its_turn(postgresql_url: str) -> None:
+    leading, done = asyncio.Event(), asyncio.Event()
+
+    async def second() -> None:
+        async with in_charge(postgresql_url, SystemClock()):
+            leading.set()
+            await done.wait()
+
+    async with in_charge(postgresql_url, SystemClock()):
+        standby = asyncio.create_task(second())
+        await asyncio.wait([standby], timeout=0.3)
+        assert not leading.is_set()
+    await asyncio.wait_for(leading.wait(), 10)
+    done.set()
+    await standby
+
+
+async def test_on_one_machine_the_process_leads(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 's.db'}"
+    async with in_charge(url, SystemClock()), in_charge(url, SystemClock()):
+        pass

@@ -1,0 +1,318 @@
+"""What workers and their gateways do to a scheduler, well- and ill-behaved; and what happens when it is replaced."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from tests.service.scheduler.mesh import (
+    OWNER,
+    PRICE,
+    Gateway,
+    Painter,
+    Running,
+    World,
+    neighbours,
+    requester,
+    running,
+    scheduler,
+    submission,
+)
+
+from horde.api.job.v1 import job_pb2
+from horde.api.scheduler.v1 import scheduler_service_pb2 as pb
+from horde.api.worker.v1 import worker_service_pb2
+from horde.scheduler import follow
+from horde.scheduler.errors import NotLeader
+from horde.scheduler.store_memory import MemoryStore
+from horde.services.errors import FailedPrecondition, ResourceExhausted
+from horde.services.status import from_status
+from horde.services.testing import assert_raises_reason
+
+
+async def ended(running: Running, generation_id: str) -> Any:
+    for _ in range(1000):
+        outcome = await running.get(generation_id)
+        if outcome.HasField("generation") and outcome.generation.generation.finished:
+            return outcome.generation.generation
+        await asyncio.sleep(0.005)
+    raise AssertionError("it does not end")
+
+
+async def test_a_forged_receipt_is_not_paid_and_the_job_goes_to_another() -> None:
+    async with scheduler() as it, Gateway(it) as gateway:
+        liar = await gateway.attach("liar")
+        made = submission()
+        await it.submit(made)
+        assignment = await liar.next("assignment")
+        outcome = liar.painted(assignment)
+        outcome.painted.receipt += "x"
+        await liar.say(outcome=outcome)
+        settled = await liar.next("settled")
+        assert settled.disposition == worker_service_pb2.DISPOSITION_INVALID_RECEIPT
+        honest = await gateway.attach("honest")
+        await honest.paint(await honest.next("assignment"))
+        await honest.next("settled")
+        done = await ended(it, made.generation_id)
+        assert done.images[0].worker_name == "honest"
+        assert it.world.ledger.balances[OWNER] == PRICE
+
+
+async def test_nobody_reports_anothers_lease() -> None:
+    async with scheduler() as it, Gateway(it) as gateway:
+        victim = await gateway.attach("victim")
+        await it.submit(submission())
+        assignment = await victim.next("assignment")
+        thief = await gateway.attach("thief")
+        await thief.say(outcome=victim.painted(assignment))
+        assert (await thief.next("settled")).disposition == worker_service_pb2.DISPOSITION_INVALID_RECEIPT
+        await victim.paint(assignment)
+        settled = await victim.next("settled")
+        assert settled.disposition == worker_service_pb2.DISPOSITION_ACCEPTED
+        assert it.world.ledger.settled[assignment.job_id].worker_id == victim.worker_id
+
+
+async def test_an_outcome_of_a_job_that_never_was_may_be_forgotten() -> None:
+    async with scheduler() as it, Gateway(it) as gateway:
+        painter = await gateway.attach()
+        outcome = worker_service_pb2.Outcome(lease_id="x", job_id="00000000-0000-4000-8000-000000000001")
+        outcome.failed.detail = "?"
+        await painter.say(outcome=outcome)
+        assert (await painter.next("settled")).disposition == worker_service_pb2.DISPOSITION_UNKNOWN_JOB
+
+
+async def test_three_workers_in_vain_fault_a_job_and_cost_nothing() -> None:
+    async with scheduler() as it, Gateway(it) as gateway:
+        painters = [await gateway.attach(name) for name in "abc"]
+        made = submission()
+        await it.submit(made)
+        for painter in painters:
+            await painter.fail(await painter.next("assignment"))
+            assert (await painter.next("settled")).disposition == worker_service_pb2.DISPOSITION_ACCEPTED
+        done = await ended(it, made.generation_id)
+        assert done.images[0].ending == job_pb2.JOB_ENDING_FAULTED
+        assert done.images[0].attempt == 3
+        assert done.images[0].ending_detail
+        assert not it.world.ledger.holds
+
+
+async def test_a_newer_session_ends_the_older_with_its_reason() -> None:
+    async with scheduler() as it, Gateway(it) as gateway:
+        old = await gateway.attach("twin")
+        await gateway.attach("twin")
+        ended_with = from_status(await old.next("end"))
+        assert ended_with.reason == "SESSION_SUPERSEDED"
+        await old.demand(5)
+        await old.nothing()
+
+
+async def test_a_second_hello_is_a_violation() -> None:
+    async with scheduler() as it, Gateway(it) as gateway:
+        painter = await gateway.attach()
+        await painter.say(hello=worker_service_pb2.Hello(worker_name="w1"))
+        assert from_status(await painter.next("end")).reason == "PROTOCOL_VIOLATION"
+
+
+async def test_a_relay_begins_with_its_hello() -> None:
+    async with scheduler() as it:
+        call = it.stub.Relay()
+        await call.write(pb.RelayRequest(sessions=[pb.SessionRequest(relay_session_id=1)]))
+        with assert_raises_reason(FailedPrecondition, "PROTOCOL_VIOLATION", {"got": "sessions"}):
+            while await call.read():
+                pass
+
+
+async def test_what_is_newer_than_the_contract_is_passed_over() -> None:
+    async with scheduler() as it, Gateway(it) as gateway:
+        painter = await gateway.attach()
+        await painter.say()
+        await painter.say(preview=worker_service_pb2.LeasePreview(lease_id="x", step=1, image=b"x"))
+        await it.submit(submission())
+        await painter.next("assignment")
+
+
+async def test_a_gateway_that_comes_back_in_time_goes_on() -> None:
+    async with scheduler() as it:
+        async with Gateway(it, "one") as gateway:
+            painter = await gateway.attach()
+            made = submission()
+            await it.submit(made)
+            assignment = await painter.next("assignment")
+        await it.world.clock.advance(5.0)
+        async with Gateway(it, "two") as gateway:
+            assert gateway.epoch == it.engine.board.epoch
+            back = Painter(gateway, painter.number, "w1")
+            await back.open(session_id=painter.session_id, restate=False)
+            held = worker_service_pb2.HeldLease(lease_id=assignment.lease_id, job_id=assignment.job_id, step=3)
+            await back.restate(epoch=gateway.epoch, held=(held,))
+            await back.nothing()
+            await back.paint(assignment)
+            settled = await back.next("settled")
+            assert settled.disposition == worker_service_pb2.DISPOSITION_ACCEPTED
+        assert (await ended(it, made.generation_id)).images[0].attempt == 1
+
+
+async def test_what_a_lost_gateway_held_is_lent_again_after_the_grace() -> None:
+    async with scheduler() as it:
+        async with Gateway(it, "one") as gateway:
+            painter = await gateway.attach("lost")
+            made = submission()
+            await it.submit(made)
+            await painter.next("assignment")
+        for _ in range(200):
+            if not it.engine.board.sessions:
+                break
+            await asyncio.sleep(0.01)
+        async with Gateway(it, "two") as gateway:
+            other = await gateway.attach("other")
+            await other.nothing()
+            await it.world.clock.advance(11.0)
+            await other.paint(await other.next("assignment"))
+            await other.next("settled")
+        assert (await ended(it, made.generation_id)).images[0].attempt == 2
+
+
+async def test_a_new_leader_goes_on_where_the_old_one_was() -> None:
+    world = World()
+    async with neighbours(world) as channels:
+        made, waiting = submission("lent"), submission("waiting")
+        async with running(world, channels) as it, Gateway(it) as gateway:
+            painter = await gateway.attach()
+            await it.submit(made)
+            await it.submit(waiting)
+            assignment = await painter.next("assignment")
+            await painter.progress(assignment.lease_id, 2)
+            shown = (await it.get(made.generation_id)).generation.generation
+            epoch = gateway.epoch
+        async with running(world, channels) as it, Gateway(it) as gateway:
+            assert gateway.epoch == epoch + 1
+            after = (await it.get(made.generation_id)).generation.generation
+            assert after.version >= shown.version
+            back = Painter(gateway, painter.number, "w1")
+            await back.open(session_id=painter.session_id, restate=False)
+            # What answers an older leader's Resync does not count.
+            await back.restate(epoch=epoch)
+            held = worker_service_pb2.HeldLease(lease_id=assignment.lease_id, job_id=assignment.job_id, step=3)
+            await back.restate(epoch=gateway.epoch, held=(held,))
+            await back.nothing()
+            await back.paint(assignment)
+            assert (await back.next("assignment")).job_id
+            assert (await back.next("settled")).lease_id == assignment.lease_id
+            done = await ended(it, made.generation_id)
+            assert (done.images[0].attempt, done.images[0].ending) == (1, job_pb2.JOB_ENDING_DONE)
+            assert it.world.ledger.balances[OWNER] == PRICE
+
+
+async def test_an_outcome_is_answered_the_same_by_a_new_leader() -> None:
+    world = World()
+    async with neighbours(world) as channels:
+        async with running(world, channels) as it, Gateway(it) as gateway:
+            painter = await gateway.attach()
+            made = submission()
+            await it.submit(made)
+            assignment = await painter.next("assignment")
+            outcome = painter.painted(assignment)
+            await painter.say(outcome=outcome)
+            settled = await painter.next("settled")
+            await ended(it, made.generation_id)
+        async with running(world, channels) as it, Gateway(it) as gateway:
+            back = await gateway.attach(restate=False)
+            await back.restate(outcomes=(outcome,))
+            assert await back.next("settled") == settled
+            assert not it.engine.board.live_jobs
+            stranger = await gateway.attach("stranger")
+            await stranger.say(outcome=outcome)
+            assert (await stranger.next("settled")).disposition == worker_service_pb2.DISPOSITION_INVALID_RECEIPT
+
+
+async def test_a_pause_outlives_a_restart() -> None:
+    world = World()
+    async with neighbours(world) as channels:
+        async with running(world, channels) as it, Gateway(it) as gateway:
+            painter = await gateway.attach()
+            await painter.nothing()
+            request = pb.SetWorkerPausedRequest(worker_id=painter.worker_id, owner_account_id=OWNER, paused=True)
+            await it.stub.SetWorkerPaused(request)
+        async with running(world, channels) as it, Gateway(it) as gateway:
+            painter = await gateway.attach()
+            await it.submit(submission())
+            await painter.nothing()
+
+
+async def test_a_replaced_leader_stops() -> None:
+    world = World()
+    with pytest.raises(ExceptionGroup) as caught:
+        async with scheduler(world) as it:
+            await MemoryStore(world.memory).lead()
+            await it.submit(submission(), timeout=2)
+            await asyncio.sleep(10)
+    found: BaseException = caught.value
+    while isinstance(found, ExceptionGroup):
+        found = found.exceptions[0]
+    assert isinstance(found, NotLeader)
+    assert not world.memory.generations
+    assert not world.ledger.holds
+
+
+async def test_storage_that_falls_in_the_middle_changes_nothing() -> None:
+    async with scheduler() as it, Gateway(it) as gateway:
+        painter = await gateway.attach()
+        made = submission()
+        await it.submit(made)
+        it.world.storage.forget_answers = 1
+        it.world.ledger.forget_answers = 1
+        await painter.paint(await painter.next("assignment"))
+        done = asyncio.create_task(ended(it, made.generation_id))
+        while not done.done():
+            await it.world.clock.advance(0.5)
+            await asyncio.sleep(0.005)
+        assert (await done).images[0].ending == job_pb2.JOB_ENDING_DONE
+        assert it.world.ledger.balances[OWNER] == PRICE
+
+
+async def test_a_receipt_without_an_object_is_not_paid() -> None:
+    async with scheduler() as it, Gateway(it) as gateway:
+        painter = await gateway.attach()
+        made = submission()
+        await it.submit(made)
+        outcome = painter.painted(await painter.next("assignment"))
+        it.world.storage.quarantine.clear()
+        await painter.say(outcome=outcome)
+        settled = await painter.next("settled")
+        assert settled.disposition == worker_service_pb2.DISPOSITION_INVALID_RECEIPT
+        shown = (await it.get(made.generation_id)).generation.generation
+        assert shown.images[0].state == job_pb2.JOB_STATE_QUEUED
+        assert not it.world.ledger.settled
+
+
+async def test_a_follower_that_does_not_read_loses_progress_first_and_its_stream_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(follow, "MAX_WAITING", 4)
+    follower = follow.Follower()
+    event = pb.FollowedEvent(generation_id="g")
+    for _ in range(10):
+        follower.put(event, durable=False)
+    batches = follower.batches()
+    assert len((await anext(batches)).events) == 2
+    for _ in range(5):
+        follower.put(event)
+    with pytest.raises(ResourceExhausted):
+        await anext(batches)
+
+
+async def test_a_follower_of_what_is_over_gets_it_all_at_once() -> None:
+    async with scheduler() as it:
+        made = submission()
+        await it.submit(made)
+        await it.cancel(made.generation_id)
+        await ended(it, made.generation_id)
+        call = it.stub.Follow()
+        ref = pb.GenerationRef(generation_id=made.generation_id, requester=requester())
+        await call.write(pb.FollowRequest(follow=ref))
+        events: list[Any] = []
+        while len(events) < 2:
+            events += (await asyncio.wait_for(call.read(), 5)).events
+        assert [event.WhichOneof("event") for event in events] == ["snapshot", "finished"]
+        call.cancel()

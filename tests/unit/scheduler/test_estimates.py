@@ -1,0 +1,112 @@
+"""Can this run, when, and why not: from those that could do it alone."""
+
+from __future__ import annotations
+
+from tests.unit.scheduler.table import ANNA, Table, terms
+
+from horde.scheduler import attaching, uptime
+from horde.scheduler import effects as fx
+from horde.scheduler.deadlines import SLACK
+from horde.scheduler.estimates import MAX_LOOK, Estimates
+from horde.scheduler.job import ANONYMOUS, AccountId
+from horde.scheduler.matching import WhyNot
+from horde.scheduler.outcomes import Failed
+
+BERT = AccountId("00000000-0000-4000-8000-00000000bbbb")
+
+
+def test_a_free_worker_means_now() -> None:
+    table = Table()
+    table.attach("w")
+    estimate = Estimates(table.board).for_terms(terms(), ANNA, 0.0)
+    assert (estimate.jobs_ahead, estimate.p50, estimate.eligible) == (0, 0.0, 1)
+
+
+def test_why_nobody_can() -> None:
+    table = Table()
+    table.attach("a", models=("n",))
+    table.attach("b", models=("n",))
+    table.attach("c", max_pixels=100)
+    table.attach("d", features=0)
+    paused = table.attach("e")
+    attaching.pause(table.board, paused, True, 0)
+    estimate = Estimates(table.board).for_terms(terms(features=2), ANNA, 0.0)
+    assert estimate.eligible == 0
+    assert estimate.ineligible[0] == (WhyNot.MODEL, 2)
+    assert set(estimate.ineligible[1:]) == {(WhyNot.SIZE, 1), (WhyNot.FEATURE, 1), (WhyNot.PAUSED, 1)}
+
+
+def test_who_had_it_before_does_not_count() -> None:
+    table = Table()
+    worker = table.attach("w")
+    (job,) = table.queued().jobs
+    table.report(worker, table.lease(job).lease_id, job.job_id, Failed())
+    estimate = Estimates(table.board).for_job(job, 0.0)
+    assert (estimate.eligible, estimate.ineligible) == (0, ((WhyNot.TRIED_BEFORE, 1),))
+
+
+def test_work_ahead_over_the_rate_of_those_who_can() -> None:
+    table = Table()
+    for name in ("a", "b"):
+        worker = table.attach(name)
+        table.board.speeds.measure(worker.worker_id, "m", 1, 10.0, 5.0)  # Two seconds for a megapixel-step.
+    for index in range(12):
+        table.queued(f"r{index}")
+    work = terms().work
+    estimate = Estimates(table.board).for_terms(terms(), BERT, 0.0)
+    assert estimate.jobs_ahead == 10
+    assert abs(estimate.p50 - 12 * work) < 0.01
+    assert estimate.p90 > 2 * estimate.p50
+    last = next(job for job in table.board.jobs.values() if job.ticket and job.generation.request_id == "r11")
+    assert Estimates(table.board).for_job(last, 0.0).jobs_ahead == 9
+
+
+def test_accounts_pass_the_anonymous() -> None:
+    table = Table()
+    table.attach("w")
+    for index in range(5):
+        table.queued(f"r{index}", account=ANONYMOUS, digest=b"\1" * 32, flow="anonymous/x")
+    assert Estimates(table.board).for_terms(terms(), ANNA, 0.0).jobs_ahead == 0
+    assert Estimates(table.board).for_terms(terms(), ANONYMOUS, 0.0).jobs_ahead == 4
+
+
+def test_a_long_queue_is_sampled() -> None:
+    table = Table()
+    table.attach("w")
+    for index in range(MAX_LOOK // 4):
+        table.queued(f"r{index}", 20)
+    estimate = Estimates(table.board).for_terms(terms(), BERT, 0.0)
+    assert abs(estimate.jobs_ahead - 5 * MAX_LOOK) < 0.02 * 5 * MAX_LOOK
+
+
+def test_only_a_whole_bucket_of_readiness_is_rewarded() -> None:
+    table = Table()
+    whole = table.attach("whole")
+    table.pass_time(uptime.until_next(table.now_ms) + 1.0)
+    late = table.attach("late")
+    gone = table.attach("gone")
+    table.pass_time(300.0)
+    table.vanish(gone)
+    bucket = table.now_ms // uptime.BUCKET_MS
+    table.errands.clear()
+    table.pass_time(uptime.until_next(table.now_ms))
+    uptime.reward(table.board, table.now_ms)
+    table.work()
+    rewarded = [each for each in table.errands if isinstance(each, fx.RewardUptime)]
+    assert [(each.worker_id, each.bucket) for each in rewarded] == [(whole.worker_id, bucket)]
+    table.errands.clear()
+    table.pass_time(600.0)
+    uptime.reward(table.board, table.now_ms)
+    table.work()
+    rewarded = [each for each in table.errands if isinstance(each, fx.RewardUptime)]
+    assert {each.worker_id for each in rewarded} == {whole.worker_id, late.worker_id}
+
+
+def test_what_is_over_does_not_stay_in_the_heap_of_deadlines() -> None:
+    table = Table()
+    table.attach("w")
+    for index in range(3 * SLACK):
+        (job,) = table.queued(f"r{index}", ttl=86_400.0).jobs
+        table.paint(table.lease(job))
+        table.run_errands()
+    assert len(table.board.deadlines) <= SLACK + 4

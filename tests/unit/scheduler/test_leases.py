@@ -1,0 +1,151 @@
+"""Leases: only progress keeps them, three attempts, never twice to the same worker."""
+
+from __future__ import annotations
+
+from tests.unit.scheduler.table import Table, endings, painted, state, states
+
+from horde.scheduler import effects as fx
+from horde.scheduler.job import Ending, JobState
+from horde.scheduler.leases import LeaseState, Revoked
+from horde.scheduler.outcomes import Failed, Refused
+
+
+def test_a_lease_without_progress_lapses_and_the_job_goes_to_another() -> None:
+    table = Table(lease_ttl=30.0)
+    first = table.attach("w1")
+    (job,) = table.queued().jobs
+    lease = table.lease(job)
+    second = table.attach("w2")
+    table.pass_time(60.0)
+    assert state(lease) is LeaseState.LAPSED
+    assert table.told(fx.Revoke, first)[0].reason is Revoked.LAPSED
+    assert table.lease(job).worker_id == second.worker_id
+    assert job.version > lease.job.generation.jobs[0].index
+
+
+def test_progress_extends_a_lease_and_a_repeated_step_does_not() -> None:
+    table = Table(lease_ttl=30.0)
+    table.attach("w1")
+    (job,) = table.queued().jobs
+    lease = table.lease(job)
+    ttl = lease.ttl
+    for step in (1, 2, 3):
+        table.pass_time(ttl - 1)
+        table.progress(lease, step)
+    assert state(lease) is LeaseState.OPEN
+    for _ in range(2):
+        table.pass_time(ttl - 1)
+        table.progress(lease, 3)
+    assert state(lease) is LeaseState.LAPSED
+
+
+def test_a_lease_that_waits_behind_another_is_kept_by_its_progress() -> None:
+    table = Table(lease_ttl=30.0)
+    table.attach("w1", slots=2)
+    generation = table.queued(images=2)
+    running, waiting = (table.lease(job) for job in generation.jobs)
+    for step in range(1, 5):
+        table.pass_time(25.0)
+        table.progress(running, step)
+    assert state(waiting) is LeaseState.OPEN
+    table.paint(running)
+    table.pass_time(25.0)
+    assert state(waiting) is LeaseState.OPEN
+    table.pass_time(30.0)
+    assert state(waiting) is LeaseState.LAPSED
+
+
+def test_three_attempts_on_three_workers_then_faulted_and_released() -> None:
+    table = Table()
+    workers = [table.attach(f"w{index}") for index in range(4)]
+    generation = table.queued()
+    (job,) = generation.jobs
+    for _ in range(3):
+        lease = table.lease(job)
+        table.report(table.board.fleet.workers[lease.worker_id], lease.lease_id, job.job_id, Failed("out of paint"))
+    table.run_errands()
+    assert endings(generation) == [Ending.FAULTED]
+    assert job.detail == "out of paint"
+    assert len({lease.worker_id for lease in job.leases}) == 3
+    assert not table.books.held
+    assert sum(worker.jobs_failed for worker in workers) == 3
+
+
+def test_a_job_is_never_lent_twice_to_the_same_worker() -> None:
+    table = Table()
+    worker = table.attach("w1", slots=4)
+    (job,) = table.queued().jobs
+    lease = table.lease(job)
+    table.report(worker, lease.lease_id, job.job_id, Refused())
+    assert state(job) is JobState.QUEUED
+    table.restate(worker, 4)
+    assert state(job) is JobState.QUEUED
+    table.attach("w2")
+    assert state(job) is JobState.LEASED
+
+
+def test_no_more_is_lent_than_is_asked_for() -> None:
+    table = Table()
+    worker = table.attach("w1", slots=2)
+    generation = table.queued(images=5)
+    assert states(generation).count(JobState.LEASED) == 2
+    table.paint(table.lease(generation.jobs[0]))
+    # The outcome frees the slot; the ledger need not have answered.
+    assert states(generation).count(JobState.LEASED) == 2
+    table.restate(worker, 0)
+    table.paint(table.lease(generation.jobs[1]))
+    assert states(generation).count(JobState.LEASED) == 1
+
+
+def test_a_late_outcome_wins_while_the_job_is_open() -> None:
+    table = Table(lease_ttl=30.0)
+    first = table.attach("w1")
+    (job,) = table.queued().jobs
+    lapsed = table.lease(job)
+    table.pass_time(100.0)
+    second = table.attach("w2")
+    other = table.lease(job)
+    table.report(first, lapsed.lease_id, job.job_id, painted(first))
+    assert (job.state, job.winner) == (JobState.SETTLING, lapsed)
+    assert table.told(fx.Revoke, second)[0].reason is Revoked.SUPERSEDED
+    table.run_errands()
+    assert table.committed == {job.job_id: lapsed.lease_id}
+    assert table.told(fx.SaySettled, first)[-1].disposition == fx.ACCEPTED
+    table.report(second, other.lease_id, job.job_id, painted(second))
+    assert table.told(fx.SaySettled, second)[-1].disposition == fx.DUPLICATE
+
+
+def test_a_worker_that_only_fails_rests_longer_and_longer() -> None:
+    table = Table()
+    worker = table.attach("bad")
+    for index in range(3):
+        (job,) = table.queued(f"r{index}").jobs
+        lease = table.lease(job)
+        table.report(worker, lease.lease_id, job.job_id, Failed())
+    (job,) = table.queued("next").jobs
+    assert state(job) is JobState.QUEUED
+    table.pass_time(1.1)
+    assert state(job) is JobState.LEASED
+    table.report(worker, table.lease(job).lease_id, job.job_id, Failed())
+    (job,) = table.queued("next but one").jobs
+    table.pass_time(1.1)
+    assert state(job) is JobState.QUEUED
+    table.pass_time(1.0)
+    table.paint(table.lease(job))
+    (job,) = table.queued("at last").jobs
+    assert state(job) is JobState.LEASED
+
+
+def test_an_expired_generation_ends_at_its_deadline_whatever_it_does() -> None:
+    table = Table()
+    worker = table.attach("w1")
+    generation = table.queued(images=2, ttl=50.0)
+    lease = table.lease(generation.jobs[0])
+    table.pass_time(49.0)
+    table.progress(lease, 5)
+    table.pass_time(2.0)
+    assert table.told(fx.Revoke, worker)[0].reason is Revoked.EXPIRED
+    table.run_errands()
+    assert endings(generation) == [Ending.EXPIRED] * 2
+    assert not table.books.held
+    assert generation.closed

@@ -1,0 +1,196 @@
+"""Sessions: fenced by newer ones, restated, adrift, back in time or too late; and what a restart finds."""
+
+from __future__ import annotations
+
+from tests.unit.scheduler.table import OWNER, Table, capable, painted, state, states
+
+from horde.scheduler import attaching
+from horde.scheduler import effects as fx
+from horde.scheduler.job import Ending, JobState, LeaseId
+from horde.scheduler.leases import LeaseState, Revoked, make_id
+from horde.scheduler.outcomes import Failed
+from horde.scheduler.sessions import Route
+
+
+def test_nothing_is_lent_before_the_restatement() -> None:
+    table = Table()
+    worker = table.attach("w1", restate=False)
+    (job,) = table.queued().jobs
+    assert state(job) is JobState.QUEUED
+    table.restate(worker)
+    assert state(job) is JobState.LEASED
+
+
+def test_a_newer_session_fences_the_older() -> None:
+    table = Table()
+    worker = table.attach("w1")
+    assert worker.session is not None
+    old = worker.session
+    table.attach("w1", restate=False)
+    assert old.route is not None
+    assert (old.route, fx.EndSession(old.route, "SESSION_SUPERSEDED")) in table.said
+    assert old.route not in table.board.sessions
+    # The older one, by another way: it stays out.
+    route = Route(2, 99)
+    attaching.opened(table.board, route, OWNER, "w1", "", capable(), old.session_id, table.now, table.now_ms)
+    table.work()
+    assert table.said[-1] == (route, fx.EndSession(route, "SESSION_SUPERSEDED"))
+
+
+def test_what_is_not_restated_is_lent_to_somebody_else() -> None:
+    table = Table()
+    table.attach("w1", slots=2)
+    generation = table.queued(images=2)
+    kept, lost = (table.lease(job) for job in generation.jobs)
+    del table.held[lost.lease_id]
+    table.attach("w1", slots=2)
+    assert state(kept) is LeaseState.OPEN
+    assert state(lost) is LeaseState.LAPSED
+    assert states(generation) == [JobState.LEASED, JobState.QUEUED]
+
+
+def test_leases_wait_a_grace_for_a_broken_stream() -> None:
+    table = Table(resume_grace=10.0)
+    worker = table.attach("w1")
+    (job,) = table.queued().jobs
+    lease = table.lease(job)
+    table.vanish(worker)
+    table.pass_time(9.0)
+    assert state(lease) is LeaseState.OPEN
+    table.attach("w1")
+    table.pass_time(9.0)
+    assert state(lease) is LeaseState.OPEN
+    table.vanish(worker)
+    table.pass_time(11.0)
+    assert state(lease) is LeaseState.LAPSED
+    assert state(job) is JobState.QUEUED
+    assert worker.session is None
+
+
+def test_a_lapsed_lease_goes_on_if_nobody_took_its_job() -> None:
+    table = Table()
+    worker = table.attach("w1")
+    (job,) = table.queued().jobs
+    lease = table.lease(job)
+    table.vanish(worker)
+    table.pass_time(11.0)
+    table.held[lease.lease_id] = (worker.worker_id, job.job_id)
+    table.attach("w1")
+    assert state(lease) is LeaseState.OPEN
+    assert table.lease(job) is lease
+    assert len(job.leases) == 1
+
+
+def test_a_lapsed_lease_is_revoked_if_somebody_took_its_job() -> None:
+    table = Table()
+    worker = table.attach("w1")
+    (job,) = table.queued().jobs
+    lease = table.lease(job)
+    table.vanish(worker)
+    table.pass_time(11.0)
+    table.attach("w2")
+    table.held[lease.lease_id] = (worker.worker_id, job.job_id)
+    table.attach("w1")
+    assert table.told(fx.Revoke, worker)[-1] == fx.Revoke(worker.session.route, lease.lease_id, Revoked.LAPSED)  # type: ignore[union-attr,arg-type]
+
+
+def test_a_lease_that_nobody_knows_is_revoked() -> None:
+    table = Table()
+    worker = table.attach("w1", slots=0)
+    (job,) = table.queued().jobs
+    table.held[LeaseId(make_id(table.board.epoch, 0, 77))] = (worker.worker_id, job.job_id)
+    table.restate(worker, 0)
+    assert table.told(fx.Revoke, worker)[-1].reason is Revoked.UNKNOWN
+
+
+def test_after_a_restart_leases_wait_for_their_workers() -> None:
+    table = Table()
+    table.attach("w1")
+    table.attach("w2")
+    generation = table.queued(images=2)
+    table.save()
+    table.start()
+    first, second = table.board.generations[generation.generation_id].jobs
+    table.attach("w1")
+    table.pass_time(11.0)
+    by_worker = {table.board.fleet.workers[job.leases[0].worker_id].name: job for job in (first, second)}
+    assert state(by_worker["w1"].leases[0]) is LeaseState.OPEN
+    assert state(by_worker["w2"].leases[0]) is LeaseState.LAPSED
+
+
+def test_after_a_restart_a_lease_whose_row_was_lost_goes_on() -> None:
+    table = Table()
+    generation = table.submit()
+    table.save()
+    table.run_errands()
+    worker = table.attach("w1")
+    lease = table.lease(generation.jobs[0])
+    # Lent, but not written: the crash takes it.
+    table.start()
+    (job,) = table.board.generations[generation.generation_id].jobs
+    assert (job.state, job.leases) == (JobState.QUEUED, [])
+    worker = table.attach("w1")
+    assert table.lease(job).lease_id == lease.lease_id
+    table.paint(table.lease(job))
+    table.run_errands()
+    assert job.ending is Ending.DONE
+    assert table.told(fx.SaySettled, worker)[-1].disposition == fx.ACCEPTED
+
+
+def test_a_receipt_proves_a_lease_whose_row_was_lost() -> None:
+    table = Table()
+    generation = table.queued()
+    worker = table.attach("w1")
+    lease = table.lease(generation.jobs[0])
+    table.held.clear()
+    table.start()
+    worker = table.attach("w1", slots=0)
+    (job,) = table.board.generations[generation.generation_id].jobs
+    table.report(worker, lease.lease_id, job.job_id, Failed())
+    assert table.told(fx.SaySettled, worker)[-1].disposition == fx.UNKNOWN_JOB
+    table.report(worker, lease.lease_id, job.job_id, painted(worker))
+    table.run_errands()
+    assert job.ending is Ending.DONE
+    assert table.told(fx.SaySettled, worker)[-1].disposition == fx.ACCEPTED
+
+
+def test_an_outcome_waits_while_the_accepting_is_repeated() -> None:
+    table = Table()
+    generation = table.submit()
+    table.save()
+    worker = table.attach("w1")
+    table.run_errand(0)
+    lease = table.lease(generation.jobs[0])
+    # Neither QUEUED nor LEASED was written.
+    table.start()
+    (job,) = table.board.generations[generation.generation_id].jobs
+    assert state(job) is JobState.ACCEPTING
+    worker = table.attach("w1", slots=0)
+    table.report(worker, lease.lease_id, job.job_id, painted(worker))
+    table.run_errands()
+    assert job.ending is Ending.DONE
+    assert job.winner is not None
+    assert job.winner.lease_id == lease.lease_id
+
+
+def test_a_paused_or_draining_worker_keeps_what_it_has_and_gets_no_more() -> None:
+    table = Table()
+    worker = table.attach("w1", slots=1)
+    generation = table.queued(images=2)
+    attaching.pause(table.board, worker, True, table.now_ms)
+    table.paint(table.lease(generation.jobs[0]))
+    table.run_errands()
+    assert generation.jobs[0].ending is Ending.DONE
+    assert state(generation.jobs[1]) is JobState.QUEUED
+    attaching.pause(table.board, worker, False, table.now_ms)
+    table.work()
+    assert state(generation.jobs[1]) is JobState.LEASED
+
+
+def test_the_number_of_sessions_is_bounded() -> None:
+    table = Table(max_sessions=1)
+    table.attach("w1")
+    route = Route(1, 500)
+    attaching.opened(table.board, route, OWNER, "w2", "", capable(), "", table.now, table.now_ms)
+    table.work()
+    assert table.said[-1] == (route, fx.EndSession(route, "TOO_MANY_SESSIONS", "1"))

@@ -1,0 +1,250 @@
+"""How jobs end: cancelled at every stage, void outcomes, leavings, inputs, refusals."""
+
+from __future__ import annotations
+
+import pytest
+from tests.unit.scheduler.table import ANNA, PRICE, Table, endings, painted, states
+
+from horde.scheduler import effects as fx
+from horde.scheduler.errors import QueueFull, TooManyGenerations
+from horde.scheduler.job import NOTHING, Amounts, Ending, JobState, Mkudos, Phase
+from horde.scheduler.leases import LeaseState, Revoked
+from horde.scheduler.outcomes import Cancelled, Censored, Invalid
+
+
+def test_nothing_is_asked_of_the_ledger_before_it_is_written() -> None:
+    table = Table()
+    generation = table.submit()
+    assert not table.errands
+    table.save()
+    assert table.errands == [fx.PlaceHolds(generation)]
+
+
+def test_a_cancel_while_kudos_are_being_held_waits_for_the_answer() -> None:
+    table = Table()
+    generation = table.submit()
+    table.save()
+    table.cancel(generation)
+    assert states(generation) == [JobState.ACCEPTING]
+    table.run_errands()
+    assert endings(generation) == [Ending.CANCELLED]
+    assert table.books.ended[generation.jobs[0].job_id][1] == NOTHING
+    assert not table.books.held
+
+
+def test_a_deadline_while_kudos_are_being_held_waits_for_the_answer() -> None:
+    table = Table()
+    generation = table.submit(ttl=5.0)
+    table.save()
+    table.pass_time(10.0)
+    table.run_errands()
+    assert endings(generation) == [Ending.EXPIRED]
+    assert not table.books.held
+
+
+def test_a_cancel_in_the_queue_gives_everything_back() -> None:
+    table = Table()
+    generation = table.queued(images=2)
+    table.cancel(generation)
+    table.cancel(generation)
+    table.run_errands()
+    assert endings(generation) == [Ending.CANCELLED] * 2
+    assert [each[1] for each in table.books.ended.values()] == [NOTHING] * 2
+    assert not table.board.queue.models
+
+
+def test_a_cancel_pays_the_steps_that_were_painted() -> None:
+    table = Table()
+    worker = table.attach("w1")
+    generation = table.queued()
+    lease = table.lease(generation.jobs[0])
+    table.pass_time(1000.0 / 60)
+    table.progress(lease, 7)
+    table.cancel(generation)
+    assert table.told(fx.Revoke, worker)[0].reason is Revoked.CANCELLED
+    table.run_errands()
+    _, divided, owner = table.books.ended[generation.jobs[0].job_id]
+    assert (divided, owner) == (Amounts(Mkudos(3_790), Mkudos(0), Mkudos(758)), worker.owner)
+    table.report(worker, lease.lease_id, lease.job.job_id, Cancelled(7))
+    said = table.told(fx.SaySettled, worker)[-1]
+    assert (said.disposition, said.settlement) == (fx.ACCEPTED, b"s")
+
+
+def test_a_cancel_does_not_believe_a_worker_that_was_never_so_fast() -> None:
+    table = Table()
+    worker = table.attach("w1")
+    (job,) = table.queued("first").jobs
+    table.pass_time(20.0)
+    table.paint(table.lease(job))  # A second for a step.
+    generation = table.queued("second")
+    table.pass_time(1.5)
+    table.progress(table.lease(generation.jobs[0]), 19)
+    table.cancel(generation)
+    table.run_errands()
+    _, divided, _ = table.books.ended[generation.jobs[0].job_id]
+    assert divided.earned == PRICE.price * 2 // 20
+    assert worker.images_done == 1
+
+
+def test_an_outcome_that_came_before_the_cancel_wins() -> None:
+    table = Table()
+    table.attach("w1")
+    generation = table.queued()
+    table.paint(table.lease(generation.jobs[0]))
+    table.cancel(generation)
+    table.run_errands()
+    assert endings(generation) == [Ending.DONE]
+
+
+def test_an_outcome_that_came_after_the_cancel_does_not() -> None:
+    table = Table()
+    worker = table.attach("w1")
+    generation = table.queued()
+    lease = table.lease(generation.jobs[0])
+    table.cancel(generation)
+    table.report(worker, lease.lease_id, lease.job.job_id, painted(worker))
+    table.run_errands()
+    assert endings(generation) == [Ending.CANCELLED]
+    assert table.told(fx.SaySettled, worker)[-1].disposition == fx.DUPLICATE
+    assert not table.committed
+
+
+def test_a_censored_picture_is_paid_and_leaves_nothing() -> None:
+    table = Table()
+    worker = table.attach("w1")
+    generation = table.queued()
+    lease = table.lease(generation.jobs[0])
+    table.report(worker, lease.lease_id, lease.job.job_id, Censored("nsfw"))
+    table.run_errands()
+    assert endings(generation) == [Ending.CENSORED]
+    assert generation.jobs[0].detail == "nsfw"
+    assert table.books.ended[lease.job.job_id][1] == Amounts(earned=PRICE.price)
+    assert not lease.job.leavings
+    assert generation.closed
+
+
+def test_an_outcome_without_an_object_is_void() -> None:
+    table = Table()
+    worker = table.attach("w1")
+    generation = table.queued()
+    lease = table.lease(generation.jobs[0])
+    table.paint(lease)
+    table.save()
+    table.run_errand(0, lose=True)
+    assert lease.state is LeaseState.VOID
+    assert states(generation) == [JobState.QUEUED]
+    assert table.told(fx.SaySettled, worker)[-1].disposition == fx.INVALID_RECEIPT
+    table.attach("w2")
+    table.paint(table.lease(generation.jobs[0]))
+    table.run_errands()
+    assert endings(generation) == [Ending.DONE]
+
+
+@pytest.mark.parametrize("late", ["cancel", "deadline"])
+def test_a_void_outcome_lets_a_cancel_or_the_deadline_have_its_way(late: str) -> None:
+    table = Table()
+    table.attach("w1")
+    generation = table.queued(ttl=100.0)
+    table.paint(table.lease(generation.jobs[0]))
+    table.save()
+    if late == "cancel":
+        table.cancel(generation)
+    else:
+        table.pass_time(200.0)
+    table.run_errand(0, lose=True)
+    table.run_errands()
+    assert endings(generation) == [Ending.CANCELLED if late == "cancel" else Ending.EXPIRED]
+    assert not table.books.held
+
+
+def test_a_forged_receipt_is_an_attempt() -> None:
+    table = Table()
+    worker = table.attach("w1")
+    (job,) = table.queued().jobs
+    table.report(worker, table.lease(job).lease_id, job.job_id, Invalid("forged"))
+    assert job.state is JobState.QUEUED
+    assert table.told(fx.SaySettled, worker)[-1].disposition == fx.INVALID_RECEIPT
+    assert worker.jobs_failed == 1
+
+
+def test_another_workers_lease_cannot_be_reported() -> None:
+    table = Table()
+    table.attach("w1")
+    (job,) = table.queued().jobs
+    lease = table.lease(job)
+    thief = table.attach("w2")
+    table.report(thief, lease.lease_id, job.job_id, painted(thief))
+    assert job.state is JobState.LEASED
+    assert table.told(fx.SaySettled, thief)[-1].disposition == fx.INVALID_RECEIPT
+
+
+def test_a_refusal_leaves_nothing_but_itself() -> None:
+    table = Table()
+    generation = table.submit(images=2)
+    table.save()
+    table.run_errand(0, refuse=True)
+    table.run_errands()
+    assert (generation.phase, generation.refusal, generation.jobs) == (Phase.REFUSED, b"no", [])
+    assert not table.memory.jobs
+    assert table.memory.generations[generation.generation_id]["closed"]
+    assert not table.board.live_jobs
+    assert not table.board.live_by_requester
+
+
+def test_unusable_inputs_leave_nothing_at_all() -> None:
+    table = Table()
+    generation = table.submit(input_ids=("i",))
+    table.save()
+    assert table.errands == [fx.ClaimInputs(generation)]
+    table.run_errand(0, refuse=True)
+    table.run_errands()
+    assert not table.memory.generations
+    assert not table.memory.jobs
+    assert not table.books.held
+
+
+def test_inputs_that_became_unusable_over_a_restart_end_what_may_be_held() -> None:
+    table = Table()
+    generation = table.submit(input_ids=("i",))
+    table.save()
+    table.run_errand(0)
+    table.run_errand(0)
+    table.start()  # The holds are placed, but nobody wrote so.
+    table.save()
+    table.run_errand(0, refuse=True)
+    table.run_errands()
+    again = table.board.generations[generation.generation_id]
+    assert endings(again) == [Ending.FAULTED]
+    assert not table.books.held
+
+
+def test_inputs_are_let_go_at_the_end() -> None:
+    table = Table()
+    table.attach("w1")
+    generation = table.queued(input_ids=("i",))
+    table.paint(table.lease(generation.jobs[0]))
+    table.run_errands()
+    assert (generation.claimed, generation.closed) == (False, True)
+
+
+def test_the_queue_is_bounded_and_so_is_each_requester() -> None:
+    table = Table(max_jobs=3, max_generations=2)
+    table.submit("a", 2)
+    with pytest.raises(QueueFull):
+        table.submit("b", 2)
+    table.submit("c", 1)
+    with pytest.raises(TooManyGenerations):
+        Table(max_generations=0).submit("d")
+    assert table.board.live_jobs == 3
+    assert table.board.live_by_requester[ANNA, b""] == 2
+
+
+def test_what_is_over_leaves_the_memory() -> None:
+    table = Table(max_recent=3)
+    table.attach("w1")
+    for index in range(10):
+        (job,) = table.queued(f"r{index}").jobs
+        table.paint(table.lease(job))
+        table.run_errands()
+    assert len(table.board.generations) == len(table.board.jobs) == 3
+    assert not table.board.live_by_requester
