@@ -7,6 +7,8 @@ TORCH       ?= torch==2.13.0
 TORCH_INDEX ?=
 # Workers for the tests that gain from them.
 JOBS        ?= 2
+# How long to train the small model.
+MINUTES     ?= 10
 
 BIN     := $(VENV)/bin
 PY      := $(BIN)/python
@@ -18,7 +20,7 @@ TIERS   := unit conformance service mesh deploy
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install lock protos protos-check lint format types breaking release-protos check test demo up clean \
-	bench bench-ledger soak-ledger train-model $(TIERS:%=test-%)
+	bench bench-ledger soak-ledger mutants-ledger train-model evaluate-model test-kills $(TIERS:%=test-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,7 +45,7 @@ install: $(STAMPS)/install ## Make .venv and install everything, from the lock
 lock: install ## Compile requirements.lock anew from pyproject.toml
 	@mkdir -p .cache && echo torch > .cache/not-locked
 	$(BIN)/uv pip compile -q --generate-hashes --universal --python-version 3.11 --excludes .cache/not-locked \
-		--no-emit-package horde-mesh --extra all --extra dev --no-header --no-annotate pyproject.toml -o requirements.lock
+		--no-emit-package horde-mesh --extra all --extra training --extra dev --no-header --no-annotate pyproject.toml -o requirements.lock
 	@! grep -nE 'https?://|--(extra-)?index-url|--find-links' requirements.lock
 
 ## ---- the contracts
@@ -81,6 +83,9 @@ types: install ## Type-check, strictly
 $(TIERS:%=test-%): test-%: install ## (test-unit, test-service, test-mesh …) Run one tier of tests
 	@if [ -d tests/$* ]; then $(PYTEST) tests/$*; else echo "no tests/$*"; fi
 
+test-kills: install ## kill -9 of every service at every place of a generation's life, 10 minutes
+	HORDE_KILL_MATRIX=all $(PYTEST) tests/mesh/test_kills.py
+
 check: lint types protos-check breaking ## Everything that is checked without running it
 
 test: check ## Set up, check and test everything, as CI does (test-unit, test-service, …: one tier)
@@ -103,8 +108,14 @@ bench-ledger: install ## Transfers a second through the ledger
 soak-ledger: install ## The ledger under load and faults, for long
 	$(PY) bench/ledger_soak.py
 
-train-model: install ## Train the small model that comes with the project
-	$(PY) -m horde.worker_agent.training
+mutants-ledger: install ## Put seeded defects into the ledger: the tests must catch each
+	$(PY) bench/ledger_mutants.py
+
+train-model: install ## Train the small model on from its committed weights, for MINUTES=10
+	cd worker-agent/training && $(abspath $(PY)) -m paintbox train --minutes $(MINUTES)
+
+evaluate-model: install ## Score the small model, beside its controls
+	cd worker-agent/training && $(abspath $(PY)) -m paintbox evaluate
 
 clean: ## Remove what the targets above have made
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis build dist

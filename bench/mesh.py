@@ -226,7 +226,8 @@ def report(load: Load, results: list[Result]) -> dict[str, object]:
 
 async def bench(arguments: argparse.Namespace) -> int:
     """All loads, and the verdict."""
-    folder = Path(tempfile.mkdtemp(prefix="bench-", dir=arguments.folder))
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="mesh-", dir=arguments.folder))
     try:
         calibration, write = processor_ms(), durable_write_ms(folder)
         unary, stream = await echo_rates()
@@ -290,7 +291,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=3, help="of the first load; its median counts")
     parser.add_argument("--only", action="store_true", help="only the first load")
     parser.add_argument("--strict", action="store_true", help="exit status 1 if the target is not met")
-    parser.add_argument("--folder", type=Path, default=Path(), help="on whose disk; default: here")
+    parser.add_argument("--folder", type=Path, default=Path("out", "bench"), help="on whose disk; default: ./out/bench")
     parser.add_argument("--json", type=Path, help="also write everything there")
     return asyncio.run(bench(parser.parse_args()))
 

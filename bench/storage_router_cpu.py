@@ -1,5 +1,6 @@
 """What one image costs the storage router: CPU-milliseconds of its process and of its decoders, and images per second.
 
+The yardstick, in the same run: a gRPC server that takes the same three messages and answers, and does nothing else.
 Starts a router of its own (folders, on a free port), uploads and commits 50 KB images from this process, and reads the
 router's CPU time. A short calibration loop beside it says how fast this machine is just now.
 
@@ -17,16 +18,22 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy
 import psutil
+from grpc import aio
 from PIL import Image
 
 from horde.api.storage.v1 import object_service_pb2 as objects
 from horde.api.storage.v1 import storage_service_pb2 as storage
 from horde.api.storage.v1.object_service_pb2_grpc import ObjectServiceStub
-from horde.api.storage.v1.storage_service_pb2_grpc import StorageServiceStub
+from horde.api.storage.v1.storage_service_pb2_grpc import (
+    StorageServiceServicer,
+    StorageServiceStub,
+    add_StorageServiceServicer_to_server,
+)
 from horde.services.channel import dial
 from horde.services.clock import SystemClock
 from horde.services.identity import Credentials, create_key_file
@@ -90,6 +97,62 @@ async def upload(door: StorageServiceStub, grant: str, image: bytes) -> None:
     assert answer.receipt.receipt
     await call.done_writing()
     await call.code()
+
+
+class Idle(StorageServiceServicer):
+    """The yardstick."""
+
+    async def UploadImage(
+        self, request_iterator: AsyncIterator[storage.UploadImageRequest], context: object
+    ) -> AsyncIterator[storage.UploadImageResponse]:
+        async for request in request_iterator:
+            if request.HasField("open"):
+                yield storage.UploadImageResponse(resume=storage.UploadResume(offset=0))
+            elif request.HasField("finish"):
+                yield storage.UploadImageResponse(receipt=storage.UploadReceipt(receipt="x" * 500))
+                return
+
+
+async def serve_yardstick() -> None:
+    server = aio.server()
+    add_StorageServiceServicer_to_server(Idle(), server)  # type: ignore[abstract]
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    sys.stdout.write(f"{port}\n")
+    sys.stdout.flush()
+    await server.wait_for_termination()
+
+
+async def measure_yardstick(arguments: argparse.Namespace) -> None:
+    server = await asyncio.create_subprocess_exec(
+        sys.executable,
+        __file__,
+        "--yardstick",
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert server.stdout is not None
+        target = f"127.0.0.1:{int(await server.stdout.readline())}"
+        image, queue = paint(0), iter(range(arguments.images))
+        async with dial(target, caller=None) as channel:
+            door = StorageServiceStub(channel)
+
+            async def worker() -> None:
+                for _ in queue:
+                    await upload(door, "x" * 600, image)
+
+            process = psutil.Process(server.pid)
+            before, began = cpu_ms(process), time.perf_counter()
+            await asyncio.gather(*(worker() for _ in range(arguments.clients)))
+            took, after = time.perf_counter() - began, cpu_ms(process)
+        print(
+            f"yardstick: {(after[0] - before[0]) / arguments.images:.2f} CPU-ms for bare gRPC per image, "
+            f"{arguments.images / took:.0f} images/s"
+        )
+    finally:
+        server.terminate()
+        await server.wait()
 
 
 async def measure(arguments: argparse.Namespace) -> None:
@@ -185,7 +248,13 @@ def main() -> None:
     parser.add_argument(
         "--dir", default=None, help="where the buckets are made; default: the system's temporary folder"
     )
-    asyncio.run(measure(parser.parse_args()))
+    parser.add_argument("--yardstick", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.yardstick:
+        asyncio.run(serve_yardstick())
+        return
+    asyncio.run(measure_yardstick(arguments))
+    asyncio.run(measure(arguments))
 
 
 if __name__ == "__main__":

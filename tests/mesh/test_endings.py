@@ -63,9 +63,14 @@ async def censored(horde: HordeClient) -> Generation:
         return await session.finish()
 
 
-async def junk(horde: HordeClient) -> Generation:
-    async with horde.generation(small("[junk]")) as session:
-        return await session.finish()
+def misbehaving(command: str) -> Ending:
+    """All workers do this to it."""
+
+    async def end(horde: HordeClient) -> Generation:
+        async with horde.generation(small(f"[{command}]")) as session:
+            return await session.finish()
+
+    return end
 
 
 async def cancelled_in_the_queue(horde: HordeClient) -> Generation:
@@ -117,7 +122,10 @@ ENDINGS: dict[str, tuple[Ending, int]] = {
     "done": (done, DONE),
     "failed": (failed, FAULTED),
     "refused_by_workers": (refused_by_workers, FAULTED),
-    "junk": (junk, FAULTED),
+    "junk": (misbehaving("junk"), FAULTED),
+    "truncated": (misbehaving("truncated"), FAULTED),
+    "wrong_size": (misbehaving("wrong-size"), FAULTED),
+    "lie": (misbehaving("lie"), FAULTED),
     "censored": (censored, CENSORED),
     "cancelled_in_the_queue": (cancelled_in_the_queue, CANCELLED),
     "cancelled_when_leased": (cancelled_when_leased, CANCELLED),

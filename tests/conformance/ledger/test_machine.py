@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pytest
+import psycopg
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -24,7 +25,6 @@ from horde.ledger.store import LedgerStore
 from horde.ledger.store_sql import sql_store
 from horde.ledger.testing import PureLedger
 from horde.ledger.testing_model import Observer, some_event
-from horde.ledger.testing_postgres import ThrowawayPostgres, throwaway_postgres
 from horde.ledger.writer import Writer
 from horde.services.testing import ManualClock
 
@@ -144,8 +144,8 @@ class Machine(RuleBasedStateMachine):
 
 
 def drive(make: Callable[[], Pure | Sql], examples: int) -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        lambda: Machine(make),
+    run_state_machine_as_test(
+        lambda: Machine(make),  # type: ignore[arg-type]
         settings=settings(
             max_examples=examples,
             stateful_step_count=25,
@@ -166,11 +166,15 @@ def test_sqlite(tmp_path: Path) -> None:
     drive(lambda: Sql(f"sqlite:///{tmp_path / f'{next(made)}.db'}"), 8)
 
 
-@pytest.fixture(scope="module")
-def postgres() -> Any:
-    with throwaway_postgres() as server:
-        yield server
+def test_postgresql(postgresql_server: str) -> None:
+    made = iter(range(10**6))
 
+    def make() -> Sql:
+        name = f"machine_{os.getpid()}_{next(made)}"
+        with psycopg.connect(
+            f"postgresql://postgres@/postgres?host={postgresql_server}", autocommit=True
+        ) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        return Sql(f"postgresql://postgres@/{name}?host={postgresql_server}")
 
-def test_postgresql(postgres: ThrowawayPostgres) -> None:
-    drive(lambda: Sql(postgres.database()), 6)
+    drive(make, 6)

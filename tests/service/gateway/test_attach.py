@@ -259,9 +259,13 @@ async def test_a_farewell_comes_before_the_end(tmp_path: Path) -> None:
         await until(lambda: mesh.gateway.relay.up)
         worker = Worker(mesh, mesh.operator)
         await worker.attach()
+        relay = mesh.scheduler.relays[-1]
         await mesh.gateway.farewell()
         await worker.hear("farewell")
         assert await worker.stream.read() is aio.EOF
+        await until(lambda: relay.kinds(1)[-1] == "closed")
+        # It comes back elsewhere, with its leases: that was no goodbye.
+        assert not relay.heard[-1].closed.clean
 
 
 async def test_previews_go_from_the_worker_to_who_watches_and_no_further(
@@ -322,3 +326,35 @@ async def test_pausing_is_for_the_owner_and_for_moderators(mesh: Bench, anna: Cr
     assert not mine.workers
     everybodys = await mesh.workers.ListWorkers(pb.ListWorkersRequest(), metadata=bert)
     assert len(everybodys.workers) == 1
+
+
+async def test_after_a_storm_nothing_is_left(
+    mesh: Bench, anna: Credentials, spec: Callable[..., generation_pb2.GenerationSpec]
+) -> None:
+    relay = await relay_of(mesh)
+    asked = generation_service.CreateGenerationRequest(request_id=str(uuid.uuid4()), spec=spec())
+    generation_id = (await mesh.generations.CreateGeneration(asked, metadata=anna)).generation.generation_id
+    watch = generation_service.WatchGenerationRequest(generation_id=generation_id, previews=True)
+
+    async def storm(number: int) -> None:
+        stream = mesh.generations.WatchGeneration(watch, metadata=anna)
+        worker = Worker(mesh, anna)
+        if number % 3:
+            await stream.read()
+        if number % 2:
+            await worker.attach(f"w{number}")
+        stream.cancel()
+        worker.stream.cancel()
+
+    await asyncio.gather(*(storm(number) for number in range(100)))
+    gateway = mesh.gateway
+    await until(lambda: not len(gateway.watching) and not len(gateway.relay))
+    assert not gateway.watching._followed
+    assert not gateway.watching._of_requester
+    assert not gateway.previews._sinks
+    await until(lambda: sum(each.HasField("closed") for each in relay.heard) == 50)
+    assert sum(each.HasField("opened") for each in relay.heard) == 50
+    # And it still works.
+    stream = mesh.generations.WatchGeneration(watch, metadata=anna)
+    assert (await stream.read()).HasField("snapshot")
+    await Worker(mesh, anna).attach()

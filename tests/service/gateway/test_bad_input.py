@@ -284,7 +284,7 @@ async def test_an_oversized_message_is_refused_and_others_are_served(
 ) -> None:
     with pytest.raises(ResourceExhausted):
         await mesh.generations.QuoteGeneration(
-            pb.QuoteGenerationRequest(spec=spec(image={"prompt": "x" * (1024 * 1024)})), metadata=nobody
+            pb.QuoteGenerationRequest(spec=spec(image={"prompt": "x" * (4 * 1024 * 1024)})), metadata=nobody
         )
     await mesh.generations.QuoteGeneration(pb.QuoteGenerationRequest(spec=spec()), metadata=nobody)
     assert untouched(mesh)

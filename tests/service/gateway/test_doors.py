@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -14,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from horde.gateway.doors import ACCOUNT, ALLOW, GENERATION, MODEL, WORKER
 from horde.gateway.testing import Bench, bench
 from horde.services.errors import ServiceError
-from horde.services.identity import PUBLIC
+from horde.services.identity import PUBLIC, create_key_file
 
 DOORS = {
     "requesters": [ACCOUNT, GENERATION, MODEL],
@@ -76,3 +77,29 @@ async def test_grpcurl_quotes_creates_and_watches_with_nothing_but_reflection(me
     told = await grpcurl(*who, "-d", watch, mesh.target, f"{GENERATION}/WatchGeneration")
     assert '"snapshot"' in told
     assert '"finished"' in told
+
+
+async def test_the_program_opens_the_door_that_it_is_told(tmp_path: Path) -> None:
+    root = Path(__file__).resolve().parents[3]
+    key_file = tmp_path / "run.key"
+    create_key_file(key_file)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(str(root / each) for each in ("protos/gen", "services/src", "gateway/src")),
+        "HORDE_GATEWAY_STATE_DIR": str(tmp_path / "state"),
+        "HORDE_GATEWAY_KEY_FILE": str(key_file),
+        "HORDE_GATEWAY_LISTEN": "127.0.0.1:0",
+        "HORDE_GATEWAY_LOG_FORMAT": "json",
+    }
+    program = (sys.executable, "-m", "horde.gateway", "--doors", "workers")
+    process = await asyncio.create_subprocess_exec(*program, env=environment, stderr=asyncio.subprocess.PIPE)
+    assert process.stderr is not None
+    try:
+        async with asyncio.timeout(60):
+            while not (line := await process.stderr.readline()).count(b'"serving"'):
+                assert line, "it ended"
+    finally:
+        process.terminate()
+        _, said = await process.communicate()
+    assert json.loads(line)["services"] == [WORKER]
+    assert process.returncode == 0, said.decode()

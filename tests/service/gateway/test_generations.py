@@ -282,3 +282,14 @@ async def test_anonymous_has_the_tightest_limit(mesh: Bench, nobody: Credentials
         await mesh.generations.CreateGeneration(request(spec()), metadata=nobody)
     assert caught.value.retry_after is not None
     assert len(mesh.scheduler.submissions) == 1
+
+
+async def test_a_page_is_no_more_than_a_message_holds(mesh: Bench, anna: Credentials, spec: Spec) -> None:
+    heavy = spec(image={"prompt": "\U0001f98a" * 4_000, "negative_prompt": "\U0001f43b" * 4_000})
+    created = (await mesh.generations.CreateGeneration(request(heavy), metadata=anna)).generation
+    known = mesh.scheduler.generations[created.generation_id]
+    for number in range(149):
+        mesh.scheduler.generations[str(number)] = known
+    listed = await mesh.generations.ListGenerations(pb.ListGenerationsRequest(page_size=100), metadata=anna)
+    assert len(listed.generations) == 50
+    assert listed.ByteSize() < 4 * 1024 * 1024

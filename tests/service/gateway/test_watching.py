@@ -7,13 +7,15 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from grpc import aio
 
 from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as pb
 from horde.api.job.v1 import job_pb2
+from horde.api.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
 from horde.gateway.testing import Bench
-from horde.services.errors import NotFound, Unavailable
+from horde.services.errors import NotFound, ResourceExhausted, Unavailable
 from horde.services.testing import assert_raises_reason
 
 Spec = Callable[..., generation_pb2.GenerationSpec]
@@ -192,3 +194,46 @@ async def test_a_slow_reader_misses_steps_and_no_end(mesh: Bench, anna: Credenti
     assert events[-1].WhichOneof("event") == "finished"
     steps = [event.progress.step for event in events if event.WhichOneof("event") == "progress"]
     assert steps == sorted(steps)
+
+
+async def test_a_watcher_does_not_wait_for_ever_for_a_scheduler_that_is_away(
+    mesh: Bench, anna: Credentials, spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generation_id = (await create(mesh, anna, spec())).generation_id
+    monkeypatch.setattr(mesh.gateway.watching, "_snapshot_seconds", 0.05)
+    mesh.scheduler.follow_answers = False
+    with assert_raises_reason(Unavailable):
+        await watch(mesh, anna, generation_id).read()
+    assert len(mesh.gateway.watching) == 0
+    assert not mesh.gateway.watching._followed
+
+
+async def test_one_requester_does_not_take_all_the_room(
+    mesh: Bench, anna: Credentials, nobody: Credentials, spec: Spec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("horde.gateway.watching.MAX_WATCHES_OF_ONE", 2)
+    hers, theirs = (await create(mesh, anna, spec())), (await create(mesh, nobody, spec()))
+    streams = [watch(mesh, anna, hers.generation_id) for _ in range(2)]
+    for stream in streams:
+        await hear(stream, "snapshot")
+    with assert_raises_reason(ResourceExhausted, "RATE_LIMITED"):
+        await watch(mesh, anna, hers.generation_id).read()
+    await hear(watch(mesh, nobody, theirs.generation_id), "snapshot")
+    streams[0].cancel()
+    await until(lambda: len(mesh.gateway.watching) == 2)
+    await hear(watch(mesh, anna, hers.generation_id), "snapshot")
+
+
+async def test_a_message_that_makes_no_sense_ends_no_watch(mesh: Bench, anna: Credentials, spec: Spec) -> None:
+    generation_id = (await create(mesh, anna, spec())).generation_id
+    stream = watch(mesh, anna, generation_id)
+    await hear(stream, "snapshot")
+    # DONE, but stored nowhere: no ticket can be made for it.
+    known = mesh.scheduler.generations[generation_id].generation
+    known.version = 9
+    broken = generation_pb2.Image(job_id=known.images[0].job_id, version=9, ending=job_pb2.JOB_ENDING_DONE)
+    mesh.scheduler.tell(scheduler_pb2.FollowedEvent(generation_id=generation_id, image=broken))
+    mesh.scheduler.end(generation_id, 0)
+    while (told := await stream.read()) is not aio.EOF:
+        last = told
+    assert last.WhichOneof("event") == "finished"

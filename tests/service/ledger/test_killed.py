@@ -27,7 +27,7 @@ from horde.ledger.audit import audit
 from horde.ledger.entries import entry_of, parse, refusal_of
 from horde.ledger.errors import WriterReplaced
 from horde.ledger.journal import Answer
-from horde.ledger.operations import Event
+from horde.ledger.operations import Event, PlaceHolds
 from horde.ledger.store_sql import sql_store
 from horde.ledger.testing_model import Observer, some_event
 from horde.ledger.testing_postgres import ThrowawayPostgres, throwaway_postgres
@@ -160,10 +160,9 @@ async def check(url: str, history: list[tuple[list[Event], list[api.ApplyOutcome
         observer.told(events[:0], [], [])
         for event in events:
             observer.model.sending(event)
-        observer.placing = {}
         for event in events:
-            if event.operation.kind.name == "PLACE_HOLDS":
-                observer.placing.setdefault(f"{event.event_id} {event.operation.canonical()}", event)
+            if isinstance(event.operation, PlaceHolds):
+                observer.placing[event.event_id].append(event)
         observer.told([], [], entries)
         by_id = {entry.event_id: entry for entry in entries}
         for sent, outcomes in history:

@@ -323,6 +323,19 @@ async def test_a_bad_commit_is_refused_alone_and_moves_nothing(name: str) -> Non
         assert await keys_of(router.shared) == []
 
 
+@pytest.mark.parametrize("shared", [False, True])
+async def test_facts_that_give_another_placement_stop_a_commit_that_all_else_agrees_on(shared: bool) -> None:
+    job = JOB.shared() if shared else JOB
+    async with kit(ManualClock()) as router:
+        await router.upload(job, GOOD)
+        commit = job.commit(GOOD)
+        commit.facts.asked, commit.facts.has_input = not shared, shared
+        (outcome,) = await router.commit(commit)
+        assert b"PLACEMENT_MISMATCH" in outcome.error.details[0].value
+        assert await keys_of(router.private) == [f"quarantine/{job.job_id}/{job.lease_id}"]
+        assert await keys_of(router.shared) == []
+
+
 async def test_a_call_has_one_to_256_items() -> None:
     async with kit(ManualClock()) as router:
         for count in (0, 257):

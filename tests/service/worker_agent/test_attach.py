@@ -130,6 +130,32 @@ async def test_a_revocation_reaches_the_painter_within_a_step(mesh: FakeMesh, se
         await mesh.gateway.until(lambda: painted(mesh, another.lease_id))
 
 
+def assignment(mesh: FakeMesh) -> pb.Assignment:
+    spec = job_pb2.JobSpec(model="paintbox", image=job_pb2.ImageSpec(prompt="a cat", width=64, height=64, steps=4))
+    return pb.Assignment(lease_id="1-1", job_id="job-1", spec=spec, grant="1-1", storage_address=mesh.target)
+
+
+async def test_a_job_that_is_revoked_before_it_is_begun_leaves_nothing(mesh: FakeMesh, settings: Settings) -> None:
+    async with at_work(settings(), mesh) as agent:
+        # Both in one turn of the loop: the job's task has not run yet.
+        agent.heard(pb.AttachResponse(assignment=assignment(mesh)))
+        agent.heard(pb.AttachResponse(revocation=pb.Revocation(lease_id="1-1")))
+        await mesh.gateway.until(mesh.gateway.outcomes)
+        assert mesh.gateway.outcomes()[0].cancelled == pb.Cancelled(step=0)
+        assert not mesh.gateway.progress("1-1")
+        assert agent.idle
+        assert agent.jobs_at_work == 0
+
+
+async def test_a_full_disk_stops_nobody(mesh: FakeMesh, settings: Settings) -> None:
+    async with at_work(settings(), mesh):
+        home = settings().home
+        for folder in (home / "spool", home / "outcomes"):
+            folder.rmdir()
+        lent = mesh.assign()
+        await mesh.gateway.until(lambda: painted(mesh, lent.lease_id))
+
+
 async def test_an_outcome_is_sent_again_until_it_is_settled_and_then_forgotten(
     mesh: FakeMesh, settings: Settings
 ) -> None:

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from horde.gateway.credentials import (
@@ -22,6 +22,7 @@ from horde.gateway.errors import ApiKeyUnknown, CredentialsMalformed, Credential
 from horde.gateway.secret_files import load_operator_key, load_peppers
 
 
+@settings(deadline=None)
 @given(st.integers(0, 62**16 - 1), st.integers(0, 2**256 - 1))
 def test_a_key_reads_back(key_id: int, secret: int) -> None:
     drawn = iter((key_id, secret))
@@ -31,6 +32,7 @@ def test_a_key_reads_back(key_id: int, secret: int) -> None:
     assert len(key.text()) == len("horde_") + 16 + 1 + 49
 
 
+@settings(deadline=None)
 @given(st.integers(0, 71), st.sampled_from("abcXYZ019"))
 def test_a_mistyped_key_is_unknown_without_a_look_up(position: int, character: str) -> None:
     text = new_api_key().text()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from horde.gateway.errors import RateLimited
@@ -55,6 +55,7 @@ def test_more_than_fits_at_once_passes_an_idle_limit_and_takes_its_time_afterwar
     assert admitted(limiter, 66, Draw("a", TEN))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(0, 30), st.integers(1, 5)), max_size=80))
 def test_no_minute_ever_holds_more_than_twice_the_limit(calls: list[tuple[float, int]]) -> None:
     limiter = Limiter()

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from horde.gateway import pricing
@@ -90,6 +90,7 @@ IMAGES = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(IMAGES, st.booleans(), st.booleans(), st.sampled_from([1_000, 3_000]))
 def test_money_is_whole_and_adds_up(image: ImageSpec, fast: bool, denies: bool, tax: int) -> None:
     found = price_image(image, fast_workers_only=fast, denies_workers=denies, tax_mkudos=tax)
@@ -101,6 +102,7 @@ def test_money_is_whole_and_adds_up(image: ImageSpec, fast: bool, denies: bool, 
     assert found.total_mkudos == found.price_mkudos + sum(s.amount_mkudos for s in found.surcharges) + tax
 
 
+@settings(deadline=None)
 @given(IMAGES, st.integers(0, 100), st.integers(0, 20))
 def test_more_work_never_costs_less(image: ImageSpec, steps: int, eights: int) -> None:
     def mkudos(each: ImageSpec) -> int:
@@ -115,6 +117,7 @@ def test_more_work_never_costs_less(image: ImageSpec, steps: int, eights: int) -
     assert mkudos(replace(image, width=image.height, height=image.width)) == base
 
 
+@settings(deadline=None)
 @given(st.integers(4_097, 4_096 * 4_096))
 def test_the_power_is_exact_to_far_below_a_milli_kudo(pixels: int) -> None:
     above, whole = pixels - 4_096, 1_048_576 - 4_096

@@ -17,6 +17,7 @@ BOUND = ECONOMY.subsidised_earning_per_day_mkudos
         (10_000, 0, 0, True, Split(10_000, 0, 0)),
         (10_000, 0, 0, False, Split(5_000, 5_000, 0)),
         (10_001, 0, 0, False, Split(5_000, 5_001, 0)),
+        (10_003, 0, 0, False, Split(5_001, 5_002, 0)),
         (1, 0, 0, False, Split(0, 1, 0)),
         (0, 0, 0, False, Split(0, 0, 0)),
         (10_000, 10_000, 0, True, Split(10_000, 0, 0)),

@@ -54,7 +54,7 @@ def paint(pipeline: Any, prompt: str, *, seed: int = 3, steps: int = 10, **input
 def near(pixels: Any, colour: tuple[int, int, int]) -> float:
     """Share of the pixels that look like the colour."""
     distance = np.sqrt(((pixels.astype(float) - np.array(colour)) ** 2).sum(axis=-1))
-    return float((distance < 90).mean())
+    return float((distance < 100).mean())
 
 
 def border(picture: Any) -> Any:
@@ -109,7 +109,7 @@ def test_colour_words_are_obeyed(
 def test_any_size_from_64_to_512(text_to_image: Any, width: int, height: int) -> None:
     picture = paint(text_to_image, "a red circle on a blue background", steps=4, width=width, height=height)
     assert picture.shape == (height, width, 3)
-    assert near(border(picture), BLUE) > 0.3
+    assert near(border(picture), BLUE) > 0.5
 
 
 def test_a_negative_prompt_changes_the_picture(text_to_image: Any) -> None:

@@ -21,8 +21,23 @@ from .wording import build_tokenizer, teach_reading
 # What the catalogue says to a worker and to a requester, besides the files.
 FACTS: dict[str, Any] = {
     "sizes": {"minimum": 64, "maximum": 512, "multiple": 8, "best": 128},
-    "recommended": {"steps": 20, "guidance": 3.0, "sampler": "k_dpmpp_2m", "width": 128, "height": 128},
-    "examples": ["a red star on a blue background"],
+    "recommended": {"steps": 15, "guidance": 3.0, "sampler": "k_dpmpp_2m", "width": 128, "height": 128},
+    # Chosen from the contact sheet: what it paints well.
+    "examples": [
+        "a red star on a blue background",
+        "a white cross on a red background",
+        "a yellow triangle on a purple background",
+        "a red heart on a pink background",
+        "an apple on a white background",
+        "a mushroom on a green background",
+        "a red umbrella on a gray background",
+        "a house in the meadow",
+        "a pumpkin in the forest at night",
+        "a rocket in space",
+        "the sea at sunset",
+        "a forest at sunset",
+        "the beach",
+    ],
 }
 _FRESH_DECODER_MINUTES = 12.0
 

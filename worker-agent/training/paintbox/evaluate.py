@@ -18,7 +18,7 @@ _CONTROLS = {"real render": 0, "16x16 pixels": 16, "8x8 pixels": 8, "4x4 pixels"
 
 
 def evaluate(
-    pipeline: StableDiffusionPipeline, count: int, *, steps: int = 20, guidance: float = 3.0
+    pipeline: StableDiffusionPipeline, count: int, *, steps: int = 15, guidance: float = 3.0
 ) -> dict[str, Any]:
     """Score the pipeline; every number is a share of 1, `n` says of how many pictures."""
     report: dict[str, Any] = {"n": count, "steps": steps, "guidance": guidance}
@@ -28,7 +28,7 @@ def evaluate(
         **{name: score_shapes(shapes, pictures) for name, pictures in _controls(shapes).items()},
     }
     few = shapes[: max(8, count // 5)]
-    for width, height in ((64, 64), (192, 128), (256, 256)):
+    for width, height in ((64, 64), (192, 128), (128, 192), (256, 256)):
         painted = _paint(pipeline, few, steps=steps, guidance=guidance, width=width, height=height)
         report[f"shapes {width}x{height}"] = {"n": len(few), "model": score_shapes(few, painted)}
     largest = shapes[: max(8, count // 12)]

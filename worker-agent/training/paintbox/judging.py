@@ -42,7 +42,7 @@ def paint(
     seed: int = 0,
     width: int = 128,
     height: int = 128,
-    steps: int = 20,
+    steps: int = 15,
     guidance: float = 3.0,
 ) -> list[Picture]:
     """Paint each caption with a seed of its own."""

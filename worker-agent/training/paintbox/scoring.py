@@ -31,7 +31,8 @@ def ground_colour(picture: Picture) -> npt.NDArray[np.float64]:
     """The median colour of the border."""
     edge = max(2, picture.shape[0] // 32)
     parts = (picture[:edge], picture[-edge:], picture[:, :edge], picture[:, -edge:])
-    return np.median(np.concatenate([part.reshape(-1, 3) for part in parts]), axis=0)
+    middle: npt.NDArray[np.float64] = np.median(np.concatenate([part.reshape(-1, 3) for part in parts]), axis=0)
+    return middle
 
 
 def find_thing(picture: Picture) -> npt.NDArray[np.bool_]:
@@ -43,13 +44,17 @@ def find_thing(picture: Picture) -> npt.NDArray[np.bool_]:
     mass = np.cumsum(counts * middle)
     with np.errstate(divide="ignore", invalid="ignore"):
         spread = np.nan_to_num((mass[-1] * below / total - mass) ** 2 / (below * (total - below)))
-    return distance > middle[int(np.argmax(spread))]
+    mask: npt.NDArray[np.bool_] = distance > middle[int(np.argmax(spread))]
+    return mask
 
 
 def thing_colour(picture: Picture) -> npt.NDArray[np.float64]:
     """The median colour of what differs from the ground."""
     mask = find_thing(picture)
-    return np.median(picture[mask], axis=0) if mask.any() else ground_colour(picture)
+    if not mask.any():
+        return ground_colour(picture)
+    middle: npt.NDArray[np.float64] = np.median(picture[mask], axis=0)
+    return middle
 
 
 def name_outline(picture: Picture) -> str:

@@ -64,7 +64,7 @@ def answer_of(spec: Spec) -> int:
     return OBJECTS.index(spec.thing) if spec.thing else SCENES.index((spec.place, spec.time))
 
 
-def train_witness(kind: str, seed: int = 21, pictures: int = 3000, rounds: int = 8) -> Witness:
+def train_witness(kind: str, seed: int = 21, pictures: int = 2400, rounds: int = 7) -> Witness:
     """Train on renders of training combinations only; `kind` is "object" or "scene"."""
     rng = random.Random(seed)
     torch.manual_seed(seed)
@@ -74,12 +74,12 @@ def train_witness(kind: str, seed: int = 21, pictures: int = 3000, rounds: int =
     witness = Witness(len(OBJECTS) if kind == "object" else len(SCENES)).train()
     optimizer = torch.optim.AdamW(witness.parameters(), lr=2e-3, weight_decay=0.02)
     for _ in range(rounds):
-        for chosen in torch.randperm(pictures).split(50):
+        for chosen in torch.split(torch.randperm(pictures), 50):
             loss = functional.cross_entropy(
                 witness(inputs[chosen] + 0.05 * torch.randn(inputs[chosen].shape)), answers[chosen]
             )
             optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
     return witness.eval()
 

@@ -1,7 +1,7 @@
 """The client: one requester's view of a mesh, for as long as a block.
 
 async with HordeClient() as horde:
-    async with horde.generation(generation_spec("a red fox in the snow", share=True)) as session:
+    async with horde.generation(generation_spec("a sailboat on the sea at sunset", share=True)) as session:
         async for image, content in session.pictures():
             Path(f"{image.index}.webp").write_bytes(content)
 """

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from datetime import timedelta
+from typing import get_args
 
-from horde.gateway.doors import ALLOW
+from horde.gateway.doors import ALLOW, Doors
 from horde.gateway.gateway import NAME, database_url, gateway
 from horde.gateway.migrations import migrate
 from horde.gateway.settings import GatewaySettings
@@ -22,9 +24,9 @@ async def run(settings: GatewaySettings) -> None:
     failpoints.arm(settings.failpoints)
     engine = open_database(database_url(settings))
     migrate(engine)
-    listener = Listener(
-        settings.listen, settings.tls(), require_client=settings.client_certificates, plaintext=settings.plaintext
-    )
+    tls = settings.tls() if settings.tls_certificate is not None else None
+    certified, plaintext = settings.client_certificates, settings.plaintext
+    listener = Listener(settings.listen, tls, require_client=certified, plaintext=plaintext)
     async with (
         SqlThread(engine) as sql,
         gateway(settings, SqlIdentityStore(sql)) as built,
@@ -45,7 +47,10 @@ async def run(settings: GatewaySettings) -> None:
 
 def main() -> int:
     """Start the gateway; the exit status."""
-    settings = load_or_exit(GatewaySettings)
+    parser = argparse.ArgumentParser(prog="horde.gateway", description="The front door. Settings: HORDE_GATEWAY_*.")
+    parser.add_argument("--doors", choices=get_args(Doors), help="which services are served; else the setting DOORS")
+    given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
+    settings = load_or_exit(GatewaySettings).model_copy(update=given)
     configure_logs(level=settings.log_level, form=settings.log_format, service=NAME)
     with telemetry(service=NAME, endpoint=settings.telemetry_endpoint):
         return lifecycle.run(run(settings))

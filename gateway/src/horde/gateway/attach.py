@@ -20,9 +20,10 @@ MAX_SLOTS = 64
 MAX_AGENT_CHARACTERS = 128
 MAX_DETAIL_CHARACTERS = 500
 MAX_ID_CHARACTERS = 64
-MAX_DEVIATIONS = 64
+MAX_DEVIATIONS = 32
 MAX_RECEIPT_CHARACTERS = 4_096
-MAX_DEVIATION_CHARACTERS = 500
+MAX_DEVIATION_CHARACTERS = 200
+"""With the most images and deviations a generation must still fit into one message of 4 MiB."""
 
 
 def checked_hello(first: service_pb2.AttachRequest) -> service_pb2.Hello:

@@ -65,7 +65,7 @@ class Authenticator:
         pending = self._pending.get(name)
         if pending is None:
             pending = self._pending[name] = asyncio.create_task(self._look_up(name, credential))
-            pending.add_done_callback(lambda task: self._pending.pop(name, None))
+            pending.add_done_callback(lambda task: self._looked_up(name, task))
         return await asyncio.shield(pending)
 
     async def _look_up(self, name: bytes, credential: ApiKeyCredential) -> Principal:
@@ -83,6 +83,11 @@ class Authenticator:
             self._verified.popitem(last=False)
         self._note_use(key.api_key_id, key.last_used_at)
         return principal
+
+    def _looked_up(self, name: bytes, task: asyncio.Task[Principal]) -> None:
+        self._pending.pop(name, None)
+        if not task.cancelled():
+            task.exception()  # Seen, also where everybody who waited has gone.
 
     def forget(self, api_key_id: str) -> None:
         """Believe this key no longer: it was revoked here."""

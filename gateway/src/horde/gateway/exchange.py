@@ -95,6 +95,8 @@ async def keep(
             log.debug("a stream to a neighbour broke", stream=name, error=str(error))
         except ServiceError as error:
             log.warning("a stream to a neighbour ended badly", stream=name, error=str(error))
+        except Exception as error:
+            log.error("a stream to a neighbour ended by a defect", stream=name, exc_info=error)
         failures = 0 if clock.monotonic() - began > MAX_BACKOFF else failures + 1
         most = min(MAX_BACKOFF, MIN_BACKOFF * 2.0 ** min(failures, 10))
         await clock.sleep(MIN_BACKOFF + chance() * most)

@@ -42,6 +42,7 @@ BEFORE_ANSWER = declare("gateway.before_answer")
 ESTIMATE_SECONDS = 0.5
 """How long a quote waits for the scheduler's word on waiting."""
 MAX_PAGE = 100
+MAX_PAGE_BYTES = 3 * 1024 * 1024
 MAX_WITHDRAWALS = 100
 
 
@@ -88,6 +89,8 @@ class Generations:
     def _appraise(
         self, principal: Principal, message: generation_pb2.GenerationSpec, given: bool, wrong: list[FieldViolation]
     ) -> Asked:
+        # What this version does not know, it cannot check: it goes no further.
+        message.DiscardUnknownFields()
         spec = wire.generation_spec(message)
         wrong = wrong + generation_violations(spec if given else None)
         if wrong or spec.image is None:
@@ -133,7 +136,6 @@ class Generations:
             if not await self._exists(ref):
                 raise refusal from None
         balance = await self._balance(principal)
-        request.spec.DiscardUnknownFields()
         submission = scheduler_pb2.SubmitGeneration(
             generation_id=ref.generation_id,
             request_id=request.request_id,
@@ -177,15 +179,22 @@ class Generations:
             page_size=request.page_size or 20,
             page_token=request.page_token,
         )
-        with told_outward():
-            try:
-                answer = await self._scheduler.list_generations(question)
-            except InvalidArgument as error:
-                # All else in the question is ours: it can only be the token.
-                raise InvalidField(violations=[bad_page_token()]) from error
+        answer = await self._page(question)
+        while answer.ByteSize() > MAX_PAGE_BYTES and question.page_size > 1:
+            # A page may be shorter than was asked for; it must not be more than a message holds.
+            question.page_size //= 2
+            answer = await self._page(question)
         return service_pb2.ListGenerationsResponse(
             generations=[known.generation for known in answer.generations], next_page_token=answer.next_page_token
         )
+
+    async def _page(self, question: scheduler_pb2.ListGenerationsRequest) -> scheduler_pb2.ListGenerationsResponse:
+        with told_outward():
+            try:
+                return await self._scheduler.list_generations(question)
+            except InvalidArgument as error:
+                # All else in the question is ours: it can only be the token.
+                raise InvalidField(violations=[bad_page_token()]) from error
 
     async def withdraw(
         self, principal: Principal, request: service_pb2.WithdrawImagesRequest

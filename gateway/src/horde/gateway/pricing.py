@@ -51,7 +51,7 @@ class Price:
         return self.price_mkudos + sum(each.amount_mkudos for each in self.surcharges) + self.tax_mkudos
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class PriceTable:
     """One version of the numbers. A number never changes under a version that was used."""
 
@@ -78,19 +78,33 @@ def price_image(
     image: ImageSpec, *, fast_workers_only: bool, denies_workers: bool, tax_mkudos: int, table: PriceTable = TABLE
 ) -> Price:
     """The price of one image. `image` must be valid; the tax is per image and never scaled by the price."""
-    exact = table.mkudos_per_step * effective_steps(image, table) * _area(image.width * image.height, table)
-    exact *= table.post_processor_factor ** len(image.post_processors)
-    if image.control is not None:
-        exact *= table.control_factor
-    if image.source_image is not None:
-        exact *= table.source_image_factor
-    price = _ceil(exact)
+    price = _price_mkudos(
+        effective_steps(image, table),
+        image.width * image.height,
+        len(image.post_processors),
+        image.control is not None,
+        image.source_image is not None,
+        table,
+    )
     surcharges = []
     if fast_workers_only:
         surcharges.append(Surcharge(SurchargeReason.FAST_WORKERS_ONLY, _percent(price, table.fast_workers_percent)))
     if denies_workers:
         surcharges.append(Surcharge(SurchargeReason.DENIED_WORKERS, _percent(price, table.denied_workers_percent)))
     return Price(table.version, price, tuple(surcharges), tax_mkudos)
+
+
+@lru_cache(maxsize=4096)
+def _price_mkudos(
+    steps: Fraction, pixels: int, post_processors: int, controlled: bool, has_source: bool, table: PriceTable
+) -> int:
+    exact = table.mkudos_per_step * steps * _area(pixels, table)
+    exact *= table.post_processor_factor**post_processors
+    if controlled:
+        exact *= table.control_factor
+    if has_source:
+        exact *= table.source_image_factor
+    return -(-exact.numerator // exact.denominator)
 
 
 def effective_steps(image: ImageSpec, table: PriceTable = TABLE) -> Fraction:
@@ -108,7 +122,6 @@ def _thousandths(strength: float | None, default: Fraction) -> Fraction:
     return default if strength is None else Fraction(round(Fraction(strength) * 1000), 1000)
 
 
-@lru_cache(maxsize=4096)
 def _area(pixels: int, table: PriceTable) -> Fraction:
     """1 + 8.75 r."""
     if pixels <= table.free_pixels:
@@ -117,10 +130,6 @@ def _area(pixels: int, table: PriceTable) -> Fraction:
     ratio = _DIGITS.divide(_DIGITS.create_decimal(above), _DIGITS.create_decimal(whole))
     power = _DIGITS.sqrt(_DIGITS.sqrt(_DIGITS.power(ratio, 7)))  # x^1.75 is the fourth root of x^7
     return 1 + table.area_factor * Fraction(power)
-
-
-def _ceil(exact: Fraction) -> int:
-    return -(-exact.numerator // exact.denominator)
 
 
 def _percent(price_mkudos: int, percent: int) -> int:

@@ -71,6 +71,7 @@ class Session:
         self.hello = hello
         self.session_id = ""
         self.outbox: Outbox[Hears] = Outbox(MAX_OUTBOX)
+        self.said_goodbye = False
         self.restating = 0
         """The epoch of the resync that the worker has not answered; the answer will cover what it says before."""
 
@@ -137,17 +138,18 @@ class Relay:
         except (StopAsyncIteration, TimeoutError):
             raise HelloExpected(metadata={"got": "nothing"}) from None
         session = self._open(principal, checked_hello(first))
-        clean = False
+        ended = False
         listener = asyncio.create_task(self._listen(session, reader))
         try:
             await failpoint(ATTACHED)
             async for message in session.outbox:
                 yield message
-            clean = True
+            ended = True
         finally:
             listener.cancel()
             await asyncio.gather(listener, return_exceptions=True)
-            self._close(session, clean=clean)
+            # A call that was cut looks to its reader as if it had been half-closed.
+            self._close(session, clean=ended and session.said_goodbye)
 
     async def run(self) -> None:
         """Keep the relay to the scheduler. Runs until cancelled."""
@@ -180,7 +182,8 @@ class Relay:
     def _close(self, session: Session, *, clean: bool) -> None:
         session.end()
         del self._sessions[session.number]
-        self._put(Says(relay_session_id=session.number, closed=scheduler_pb2.SessionClosed(clean=clean)))
+        closed = scheduler_pb2.SessionClosed(clean=clean)
+        self._put(Says(relay_session_id=session.number, closed=closed))
 
     async def _listen(self, session: Session, requests: AsyncIterator[service_pb2.AttachRequest]) -> None:
         """Pass on what a worker says, until it half-closes or says something that it must not."""
@@ -190,6 +193,8 @@ class Relay:
         except ServiceError as error:
             session.end(error)
         else:
+            # One that was sent away comes back elsewhere: that is no goodbye.
+            session.said_goodbye = not self._stopped
             session.end()
 
     async def _said(self, session: Session, request: service_pb2.AttachRequest) -> None:

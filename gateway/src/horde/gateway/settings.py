@@ -70,8 +70,8 @@ class GatewaySettings(ServiceSettings):
     """How large an input may be."""
     max_input_pixels: int = Field(default=4_096 * 4_096, ge=64 * 64)
     """How many pixels an input may have."""
-    max_message_bytes: int = Field(default=1024 * 1024, ge=64 * 1024)
-    """How large a message from outside may be."""
+    max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=64 * 1024)
+    """How large a message to or from outside may be."""
     max_watchers: int = Field(default=5_000, ge=1, le=10_000)
     """How many may watch at once."""
     max_sessions: int = Field(default=2_000, ge=1, le=10_000)

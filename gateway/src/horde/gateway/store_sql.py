@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import (
     BigInteger,
@@ -16,7 +16,6 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    func,
     insert,
     or_,
     select,
@@ -26,7 +25,10 @@ from sqlalchemy import (
 from horde.gateway.errors import TooManyApiKeys
 from horde.gateway.identities import MAX_API_KEYS, Account, ApiKey
 from horde.gateway.requesters import Role, Scope
+from horde.services.errors import Aborted
 from horde.services.sql import SqlThread
+
+R = TypeVar("R")
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -73,7 +75,7 @@ class SqlIdentityStore:
             connection.execute(insert(api_keys).values(_key_row(key)))
             return account, True
 
-        return await self._sql.run(work)
+        return await self._run(work)
 
     async def ensure_account(self, account: Account, key: ApiKey) -> None:
         def work(connection: Connection) -> None:
@@ -120,7 +122,7 @@ class SqlIdentityStore:
             connection.execute(insert(api_keys).values(_key_row(key)))
             return key, True
 
-        return await self._sql.run(work)
+        return await self._run(work)
 
     async def revoke_key(self, account_id: str, api_key_id: str) -> ApiKey | None:
         def work(connection: Connection) -> ApiKey | None:
@@ -155,11 +157,12 @@ class SqlIdentityStore:
 
         await self._sql.run(work)
 
-    async def count_accounts(self) -> int:
-        """How many accounts there are: for operators."""
-        return await self._sql.read(
-            lambda connection: connection.scalar(select(func.count()).select_from(accounts)) or 0
-        )
+    async def _run(self, work: Callable[[Connection], R]) -> R:
+        """Run a transaction, and once more if another replica was quicker: then it finds what the other has kept."""
+        try:
+            return await self._sql.run(work)
+        except Aborted:
+            return await self._sql.run(work)
 
 
 def _keys_of(connection: Connection, account_id: str) -> list[ApiKey]:

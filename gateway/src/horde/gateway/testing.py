@@ -114,7 +114,9 @@ async def bench(
             )
         )
         ready.target = f"127.0.0.1:{server.port}"
-        ready.channel = await stack.enter_async_context(dial(ready.target, caller=None, retry=False))
+        ready.channel = await stack.enter_async_context(
+            dial(ready.target, caller=None, retry=False, wait_for_ready=True)
+        )
         ready.accounts = AccountServiceStub(ready.channel)
         ready.generations = GenerationServiceStub(ready.channel)
         ready.models = ModelServiceStub(ready.channel)

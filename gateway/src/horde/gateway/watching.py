@@ -8,8 +8,10 @@ after `finished` it is over. When the scheduler's stream breaks, watchers stay, 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from datetime import timedelta
 from typing import Protocol
 
 from horde.api.generation.v1 import generation_pb2
@@ -17,7 +19,7 @@ from horde.api.generation.v1 import generation_service_pb2 as service_pb2
 from horde.api.job.v1 import job_pb2
 from horde.api.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
 from horde.gateway import wire
-from horde.gateway.errors import NeighbourUnavailable, Overloaded
+from horde.gateway.errors import NeighbourUnavailable, Overloaded, RateLimited
 from horde.gateway.exchange import Line, Stream, keep
 from horde.gateway.generations import not_found
 from horde.gateway.neighbours import outward
@@ -37,6 +39,9 @@ SNAPSHOT_SECONDS = 10.0
 """How long a watcher waits for its first snapshot while the scheduler is away."""
 MAX_WISHES = 20_000
 MAX_VERIFICATIONS = 3
+MAX_WATCHES_OF_ONE = 1_000
+PATIENCE = {job_pb2.JOB_STATE_ENDED: 0.0, job_pb2.JOB_STATE_SETTLING: 0.25}
+"""Seconds that a state may wait for the next one: an end is told at once, and settling is seldom worth a word."""
 
 
 class Source(Protocol):
@@ -81,14 +86,17 @@ class Watching:
         clock: Clock,
         *,
         max_watchers: int,
+        snapshot_seconds: float = SNAPSHOT_SECONDS,
     ) -> None:
         self._scheduler = scheduler
         self._tickets = tickets
         self._previews = previews
         self._clock = clock
         self._max_watchers = max_watchers
+        self._snapshot_seconds = snapshot_seconds
         self._followed: dict[str, _Followed] = {}
         self._watchers: set[Watcher] = set()
+        self._of_requester: Counter[Requester] = Counter()
         self._line: Line[scheduler_pb2.FollowRequest] | None = None
         self._verifying: set[asyncio.Task[None]] = set()
         self._stopped = False
@@ -102,8 +110,12 @@ class Watching:
             raise Overloaded("Too many watch already; wait.")
         if self._stopped:
             raise NeighbourUnavailable
+        if self._of_requester[requester] >= MAX_WATCHES_OF_ONE:
+            limit = f"{MAX_WATCHES_OF_ONE} watches at once"
+            raise RateLimited(metadata={"limit": limit}, retry_after=timedelta(seconds=5))
         watcher = Watcher(self._clock, previews=previews)
         self._watchers.add(watcher)
+        self._of_requester[requester] += 1
         try:
             await self._join(requester, generation_id, watcher)
             async with aclosing(watcher.heard()) as heard:
@@ -111,6 +123,9 @@ class Watching:
                     yield told
         finally:
             self._watchers.discard(watcher)
+            self._of_requester[requester] -= 1
+            if not self._of_requester[requester]:
+                del self._of_requester[requester]
             self._leave(generation_id, watcher)
 
     async def farewell(self) -> None:
@@ -118,6 +133,8 @@ class Watching:
         self._stopped = True
         for watcher in tuple(self._watchers):
             watcher.fail(NeighbourUnavailable("This gateway is stopping; watch again."))
+        for task in self._verifying:
+            task.cancel()
 
     async def run(self) -> None:
         """Keep the stream to the scheduler, and tell what it says. Runs until cancelled."""
@@ -151,12 +168,11 @@ class Watching:
 
     async def _join(self, requester: Requester, generation_id: str, watcher: Watcher) -> None:
         """Make it a watcher, with a snapshot first."""
-        async with asyncio.timeout(SNAPSHOT_SECONDS) as limit:
-            try:
+        try:
+            async with asyncio.timeout(self._snapshot_seconds):
                 followed = await self._resolve(requester, generation_id, watcher)
-            except TimeoutError:
-                limit.reschedule(None)
-                raise NeighbourUnavailable from None
+        except TimeoutError:
+            raise NeighbourUnavailable from None
         known = followed.known
         if known is None:  # It was finished meanwhile, or failed: the watcher was told.
             return
@@ -266,7 +282,7 @@ class Watching:
         if image.index < len(known.object_names):
             self._tickets.fill_in_image(current, followed.requester, known.object_names[image.index])
         told = Told(image=current)
-        within = 0.0 if image.state == job_pb2.JOB_STATE_ENDED else SOON
+        within = PATIENCE.get(image.state, SOON)
         for watcher in followed.watchers:
             watcher.tell("image", image.job_id, told, within=within)
 

@@ -12,13 +12,16 @@ from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
-from horde.ledger.accounts import HELD
+from horde.ledger.accounts import DAY_US, HELD
+from horde.ledger.book import Hold
 from horde.ledger.chain import GENESIS, Block, leaf_hash, sealed
-from horde.ledger.entries import canonical, parse
+from horde.ledger.entries import canonical, parse, parts_of_json
 from horde.ledger.operations import FINGERPRINT_BYTES
 from horde.ledger.store import AuditRows, EntryRow, RefusalRow
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +59,8 @@ class _Recomputed:
     posted: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     touched: dict[str, int] = field(default_factory=dict)
     """Last sequence by account."""
-    holds: dict[str, tuple[int, str]] = field(default_factory=dict)
-    """Open: total, payer."""
+    holds: dict[str, tuple[Any, int, Any, int]] = field(default_factory=dict)
+    """Open: the operation that placed it, its place in that, the transfers, and when."""
     lines: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     """Statement lines and the sum of their sequences, by owner."""
     payers: dict[str, str] = field(default_factory=dict)
@@ -160,7 +163,7 @@ def _entry(row: EntryRow, sequence: int, block: Block, recomputed: _Recomputed, 
             posted[debit] -= amount
             posted[credit] += amount
             touched[debit] = touched[credit] = number
-        _follow(kind, op, body["decided"], number, lines, recomputed)
+        _follow(kind, op, number, lines, block.at_us, recomputed)
     except _Found:
         raise
     except Exception:  # noqa: BLE001 - whatever a damaged text does when read, it is the finding
@@ -170,15 +173,14 @@ def _entry(row: EntryRow, sequence: int, block: Block, recomputed: _Recomputed, 
     return leaf
 
 
-def _follow(kind: str, op: Any, decided: Any, sequence: int, transfers: Any, recomputed: _Recomputed) -> None:
+def _follow(kind: str, op: Any, sequence: int, transfers: Any, at_us: int, recomputed: _Recomputed) -> None:
     """Keep the open holds and the statements as the texts say."""
     if kind == "PLACE_HOLDS":
-        payer = op["payer"]
-        for hold in op["holds"]:
-            recomputed.holds[hold["hold"]] = (hold["parts"]["total"], payer)
-        parties = {payer} - {"anonymous"}
+        for place, hold in enumerate(op["holds"]):
+            recomputed.holds[hold["hold"]] = (op, place, transfers, at_us)
+        parties = {op["payer"]} - {"anonymous"}
     elif kind in ("SETTLE", "RELEASE"):
-        _, payer = recomputed.holds.pop(op["hold"])
+        payer = recomputed.holds.pop(op["hold"])[0]["payer"]
         parties = {payer, op.get("owner", payer)} - {"anonymous"}
     elif kind == "GIFT":
         parties = {op["from"], op["to"]}
@@ -212,7 +214,7 @@ def _refusal(row: RefusalRow, line: int, block: Block, report: Report) -> bytes:
 def _balances(rows: AuditRows, recomputed: _Recomputed, report: Report) -> None:
     head, _ = rows.head()
     seen = held = 0
-    for expected, account in enumerate(rows.accounts(), start=1):
+    for expected, account in enumerate(_readable(rows.accounts(), "account"), start=1):
         if account.number != expected:
             raise _Found(0, f"account number {expected} is missing; the next is {account.number}")
         posted = recomputed.posted.pop(account.name, 0)
@@ -234,11 +236,44 @@ def _balances(rows: AuditRows, recomputed: _Recomputed, report: Report) -> None:
 
 
 def _holds(rows: AuditRows, recomputed: _Recomputed) -> None:
-    for hold in rows.holds():
-        if recomputed.holds.pop(hold.hold_id, None) != (hold.total, hold.payer_id):
+    for hold in _readable(rows.holds(), "hold"):
+        placed = recomputed.holds.pop(hold.hold_id, None)
+        if placed is None or _hold(*placed) != hold:
             raise _Found(0, f"hold {hold.hold_id} is not open, or another, by the journal")
     if recomputed.holds:
         raise _Found(0, f"hold {min(recomputed.holds)} is open by the journal, and has no row")
+
+
+def _hold(op: Any, place: int, transfers: Any, at_us: int) -> Hold:
+    """A hold as the journal says: each has one or two transfers, which stand in the order of the holds."""
+    lines = iter(transfers)
+    for number, asked in enumerate(op["holds"]):
+        parts = parts_of_json(asked["parts"])
+        own, subsidised, subsidy = 0, 0, ""
+        while own + subsidised < parts.total_mkudos:
+            debit, _, amount, _ = next(lines)
+            if debit.startswith("spend/"):
+                own += amount
+            else:
+                subsidised, subsidy = subsidised + amount, debit
+        if number == place:
+            break
+    return Hold(
+        asked["hold"], asked["job"], op["generation"], op["payer"], own, subsidised, subsidy, at_us // DAY_US,
+        parts.canonical(), parts.price_mkudos, parts.surcharge_mkudos, parts.tax_mkudos,
+    )  # fmt: skip
+
+
+def _readable(rows: Iterator[T], what: str) -> Iterator[T]:
+    """The rows; one that cannot be read is a finding."""
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except Exception:  # noqa: BLE001 - whatever a damaged row does when read, it is the finding
+            raise _Found(0, f"a row of table {what} cannot be read") from None
+        yield row
 
 
 def _statements(rows: AuditRows, recomputed: _Recomputed) -> None:
@@ -252,6 +287,6 @@ def _statements(rows: AuditRows, recomputed: _Recomputed) -> None:
 
 
 def _owners(rows: AuditRows) -> None:
-    for owner, right in rows.owners():
+    for owner, right in _readable(rows.owners(), "owner"):
         if not right:
             raise _Found(0, f"owner {owner.account_id} does not match its checksum")

@@ -23,6 +23,12 @@ class SqlAuditRows:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._open: list[Any] = []
+
+    def close(self) -> None:
+        """Give up what was not read to its end."""
+        for result in self._open:
+            result.close()
 
     def head(self) -> tuple[Head, bool]:
         row = self._query(f"SELECT {', '.join(rows.WRITER_COLUMNS)} FROM writer WHERE shard = 0").one()
@@ -63,4 +69,5 @@ class SqlAuditRows:
 
     def _query(self, statement: str) -> Any:
         streaming = self._connection.execution_options(yield_per=PAGE)
-        return streaming.exec_driver_sql(statement)
+        self._open.append(streaming.exec_driver_sql(statement))
+        return self._open[-1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Engine, event
@@ -171,7 +171,11 @@ class SqlStore:
         return await self._snapshot(work)
 
     async def audit(self, work: Callable[[AuditRows], T]) -> T:
-        return await self._snapshot(lambda connection: work(SqlAuditRows(connection)))
+        def over(connection: Connection) -> T:
+            with closing(SqlAuditRows(connection)) as stored:
+                return work(stored)
+
+        return await self._snapshot(over)
 
     async def _snapshot(self, work: Callable[[Connection], T]) -> T:
         """Read several things as of one moment. SQLite's reads are; PostgreSQL must be asked."""

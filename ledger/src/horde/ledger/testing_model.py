@@ -57,6 +57,8 @@ class Model:
 
     posted: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     holds: dict[str, _Hold] = field(default_factory=dict)
+    open: dict[str, int] = field(default_factory=dict)
+    """Amounts of the holds that are open, by job."""
     entries: dict[str, Entry] = field(default_factory=dict)
     refused: dict[str, tuple[str, dict[str, str]]] = field(default_factory=dict)
     sent: dict[str, str] = field(default_factory=dict)
@@ -91,6 +93,7 @@ class Model:
             assert hold is not None
             _must(out == hold.amount and not into, f"L4: {out} left a hold of {hold.amount}")
             hold.resolved = entry.event_id
+            del self.open[entry.job_id]
         elif entry.kind is not EventKind.PLACE_HOLDS:
             _must(not into and not out, "something else touched what is held")
         s = entry.settlement
@@ -103,7 +106,7 @@ class Model:
     def check(self) -> None:
         """The sums, at any moment when nothing is on its way."""
         _must(sum(self.posted.values()) == 0, "L1: the sum is not zero")
-        open_holds = sum(hold.amount for hold in self.holds.values() if not hold.resolved)
+        open_holds = sum(self.open.values())
         _must(self.posted["held"] == open_holds, f"L2: {self.posted['held']} held, {open_holds} in open holds")
         supply = sum(amount for name, amount in self.posted.items() if name not in SOURCES | SINKS)
         _must(supply == self.minted - self.burned, "L7: the supply is not what was minted less what was burned")
@@ -121,6 +124,7 @@ class Model:
         total = 0
         for hold in event.operation.holds:
             self.holds[hold.job_id] = _Hold(hold.parts.total_mkudos, event.operation.account_id)
+            self.open[hold.job_id] = hold.parts.total_mkudos
             total += hold.parts.total_mkudos
         _must(sum(line.amount for line in entry.transfers) == total, "what was held is not what was asked for")
 
@@ -193,16 +197,16 @@ class Observer:
     """Feeds a model from a journal: entries first, then the answers that came with them."""
 
     model: Model = field(default_factory=Model)
-    placing: dict[str, Event] = field(default_factory=dict)
+    placing: defaultdict[str, list[Event]] = field(default_factory=lambda: defaultdict(list))
+    """Groups of holds that were sent and not seen in the feed, by event id."""
 
     def told(self, events: list[Event], answers: list[Answer], entries: list[Entry]) -> None:
         """What was sent in one go, what was answered, and the entries that are new since."""
         for event in events:
             self.model.sending(event)
             if isinstance(event.operation, PlaceHolds):
-                self.placing.setdefault(f"{event.event_id} {event.operation.canonical()}", event)
-        holds = self.model.holds
-        self.model.open_before = frozenset(job for job, hold in holds.items() if not hold.resolved)
+                self.placing[event.event_id].append(event)
+        self.model.open_before = frozenset(self.model.open)
         for entry in entries:
             if entry.kind is EventKind.PLACE_HOLDS:
                 self._placed(entry)
@@ -214,10 +218,9 @@ class Observer:
     def _placed(self, entry: Entry) -> None:
         """Which of the groups that were sent under this id it was, the amount must say."""
         total = sum(line.amount for line in entry.transfers)
-        for key, event in self.placing.items():
+        for event in self.placing.pop(entry.event_id, []):
             assert isinstance(event.operation, PlaceHolds)
-            asked = sum(hold.parts.total_mkudos for hold in event.operation.holds)
-            if key.startswith(entry.event_id) and asked == total:
+            if sum(hold.parts.total_mkudos for hold in event.operation.holds) == total:
                 self.model.placed(event, entry)
                 return
         raise Broken(f"nobody asked for {entry}")

@@ -73,7 +73,8 @@ class Errands:
                     engine.held(generation, answer.status if isinstance(answer, Declined) else None)
                 case fx.Settle(job) | fx.Release(job):
                     words = b"" if isinstance(answer, (Declined, Again)) else answer.words
-                    settling.paid(engine.board, job, now_ms, words)
+                    with telemetry.span_from(job.generation.traceparent, "settle", job=job.job_id):
+                        settling.paid(engine.board, job, now_ms, words)
                 case fx.RewardUptime():
                     if isinstance(answer, Declined):
                         log.warning("no uptime reward", worker=event.worker_id, reason=answer.reason)

@@ -17,6 +17,7 @@ from horde.scheduler.job import AccountId, JobId, LeaseId, WorkerId
 from horde.scheduler.leases import Lease
 from horde.scheduler.outcomes import Invalid, Painted, Result
 from horde.scheduler.sessions import Route
+from horde.services import telemetry
 from horde.services.errors import ServiceError
 from horde.services.tokens import Signer, Verifier
 
@@ -45,6 +46,10 @@ class Grants:
 
     def assignment(self, route: Route, lease: Lease, now: datetime, left: timedelta) -> pb.SessionResponse:
         """The message that lends a job; what it carries is good until OUTLIVES after the `left` of its deadline."""
+        with telemetry.span_from(lease.job.generation.traceparent, "lend", job=lease.job.job_id):
+            return self._assignment(route, lease, now, left)
+
+    def _assignment(self, route: Route, lease: Lease, now: datetime, left: timedelta) -> pb.SessionResponse:
         job, generation = lease.job, lease.job.generation
         spec = generation_pb2.GenerationSpec.FromString(generation.spec)
         quote = generation_pb2.Quote.FromString(generation.quote)
@@ -66,7 +71,7 @@ class Grants:
             }
             message.inputs.add(input_id=each.input_id, ticket=self.signer.sign(STORAGE, claims, lifetime, now))
         message.lease_ttl.FromMilliseconds(int(lease.ttl * 1000))
-        message.traceparent = generation.traceparent
+        message.traceparent = telemetry.current_traceparent() or generation.traceparent
         message.price_mkudos = generation.terms.price.price
         return response
 

@@ -113,6 +113,7 @@ def fill_commit(message: pb.CommitObject, job: Job) -> None:
     message.placement = quote.placement
     message.facts.CopyFrom(quote.facts)
     message.object_name = job.object_name
+    message.traceparent = generation.traceparent
     if spec.HasField("keep_for"):
         message.keep_for.CopyFrom(spec.keep_for)
     else:

@@ -8,7 +8,7 @@ anything else that it raises becomes INTERNAL with no detail, and a traceback in
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -126,14 +126,18 @@ def _answering(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
 
 
 def _streaming(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[str]) -> Behaviour:
-    """Around an async generator: many answers."""
+    """Around an async generator: many answers.
 
-    async def plain(request: Any, context: Context) -> AsyncIterator[Any]:
+    It writes what the generator yields. Handed to gRPC as it is, a generator that waits at a `yield` when its call is
+    cut would not be closed then, but whenever the garbage collector finds it, and hold what it holds until then.
+    """
+
+    async def plain(request: Any, context: Context) -> None:
         try:
             gate.admit(allowed, context)
             async with aclosing(behaviour(request, context)) as answers:
                 async for answer in answers:
-                    yield answer
+                    await context.write(answer)
         except Exception as error:  # noqa: BLE001
             await refuse(method, context, error)
 
@@ -141,13 +145,13 @@ def _streaming(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
     if rpc is None:
         return plain
 
-    async def observed(request: Any, context: Context) -> AsyncIterator[Any]:
+    async def observed(request: Any, context: Context) -> None:
         try:
             with rpc.served(method, context.invocation_metadata() or ()):
                 gate.admit(allowed, context)
                 async with aclosing(behaviour(request, context)) as answers:
                     async for answer in answers:
-                        yield answer
+                        await context.write(answer)
         except Exception as error:  # noqa: BLE001
             await refuse(method, context, error)
 

@@ -33,6 +33,8 @@ MAX_GROUP = 64
 """Writes that are made durable together."""
 READERS = 4
 """Reads at once."""
+SMALL_BYTES = 256 * 1024
+"""What is no larger is read without a thread: the way there and back costs more than the reading."""
 LEFTOVER_SECONDS = 3_600
 """A file that a crash left unfinished is removed at a start after this long."""
 
@@ -119,16 +121,17 @@ class DirectoryBucket:
             await self._batcher.submit(_Delete(path))
 
     async def head(self, key: str) -> Head | None:
-        # Not in a thread: a look at one directory entry costs less than the way there and back.
-        try:
-            return self._read(self._path(key), 0, 0)[0]
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise _unavailable(error) from error
+        found = self._find(key, 0, 0)
+        return None if found is None else found[0]
 
     async def read(self, key: str) -> StoredObject | None:
-        found = await self._in_thread(key, 0, None)
+        head = await self.head(key)
+        if head is None:
+            return None
+        if head.size_bytes <= SMALL_BYTES:
+            found = self._find(key, 0, None)
+        else:
+            found = await self._in_thread(key, 0, None)
         return None if found is None else StoredObject(*found)
 
     async def get(self, key: str, offset: int, length: int) -> bytes | None:
@@ -148,9 +151,11 @@ class DirectoryBucket:
         return f"{self._root}/{folder}/{name.replace('/', '!')}"
 
     async def _in_thread(self, key: str, offset: int, length: int | None) -> tuple[Head, bytes] | None:
-        path = self._path(key)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._find, key, offset, length)
+
+    def _find(self, key: str, offset: int, length: int | None) -> tuple[Head, bytes] | None:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._read, path, offset, length)
+            return self._read(self._path(key), offset, length)
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -50,7 +50,7 @@ class Commits:
 
     async def commit(self, orders: Sequence[CommitOrder | ServiceError]) -> Sequence[Committed | ServiceError]:
         """Put each order's image in place."""
-        return await self._items.each(orders, self._commit)
+        return await self._items.each(orders, self._traced_commit)
 
     async def discard(self, orders: Sequence[DiscardOrder | ServiceError]) -> Sequence[ServiceError | None]:
         """Delete what each lease left in quarantine."""
@@ -59,6 +59,10 @@ class Commits:
     async def withdraw(self, orders: Sequence[WithdrawOrder | ServiceError]) -> Sequence[ServiceError | None]:
         """Delete each committed image."""
         return await self._items.each(orders, self._withdraw)
+
+    async def _traced_commit(self, order: CommitOrder) -> Committed:
+        with telemetry.span_from(order.traceparent, "commit", job=order.job_id, placement=order.placement.value):
+            return await self._commit(order)
 
     async def _commit(self, order: CommitOrder) -> Committed:
         check_placement(order.placement, order.facts)

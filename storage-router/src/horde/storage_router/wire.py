@@ -116,6 +116,7 @@ def _read_commit(commit: objects.CommitObject) -> CommitOrder | ServiceError:
         keep_for=commit.keep_for.ToTimedelta(),
         accepted_at=commit.accepted_at.ToDatetime(tzinfo=fields.utc),
         made=_read_made(commit),
+        traceparent=commit.traceparent,
     )
     if order.placement is Placement.PRIVATE:
         fields.check(timedelta(0) < order.keep_for <= MAX_KEEP, "keep_for", f"must be above 0 and at most {MAX_KEEP}")

@@ -22,6 +22,7 @@ from horde.worker_agent.jobs import (
     Disposition,
     JobId,
     LeaseId,
+    Outcome,
     Painted,
     Result,
 )
@@ -159,6 +160,11 @@ class Agent:
         return self._session.idle
 
     @property
+    def jobs_at_work(self) -> int:
+        """Tasks that are not through yet, also of leases that were revoked."""
+        return len(self._workshop)
+
+    @property
     def attached(self) -> bool:
         """A stream is open."""
         return self._outbox is not None
@@ -186,8 +192,7 @@ class Agent:
                 case Begin(assignment):
                     self._workshop.begin(assignment)
                 case Keep(outcome):
-                    self._outcomes.keep(outcome)
-                    failpoint_sync(AFTER_KEEPING)
+                    self._keep(outcome)
                 case Forget(lease_id):
                     self._outcomes.forget(lease_id)
                 case Settled():
@@ -200,6 +205,14 @@ class Agent:
         if effects:
             self.last_busy = time.monotonic()
         self._changed.set()
+
+    def _keep(self, outcome: Outcome) -> None:
+        try:
+            self._outcomes.keep(outcome)
+        except OSError as error:
+            # A full disk loses it only if this process also dies before it is settled.
+            log.warning("the disk does not take an outcome: a restart would lose it", why=str(error))
+        failpoint_sync(AFTER_KEEPING)
 
     def _send(self, message: Message) -> None:
         if self._outbox is None or self._outbox.closed:

@@ -37,6 +37,13 @@ class _Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class _Changed:
+    """Another model is in memory now."""
+
+    capabilities: Capabilities
+
+
+@dataclass(frozen=True, slots=True)
 class _CannotLoad:
     why: str
 
@@ -199,6 +206,8 @@ class ProcessPainter:
                         child.send(_WantPreview())
                 case _Previewed(at, image):
                     onlooker.previewed(at, image)
+                case _Changed(capabilities):
+                    self._capabilities = capabilities
                 case _Gone():
                     self._child = None
                     how = Cancelled(step) if cancelled.is_set() else child.how_it_ended
@@ -286,4 +295,8 @@ def _serve(pipe: Connection, settings: StudioSettings) -> None:
         return
     parent.say(_Ready(capabilities, studio.measured))
     while (order := parent.next_order()) is not None:
-        parent.say(studio.paint(order.picture, order.inputs, parent))
+        work = studio.paint(order.picture, order.inputs, parent)
+        if studio.capabilities() != capabilities:
+            capabilities = studio.capabilities()
+            parent.say(_Changed(capabilities))
+        parent.say(work)

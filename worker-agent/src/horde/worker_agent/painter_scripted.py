@@ -77,18 +77,18 @@ class ScriptedPainter:
         self._name = name
         self._script = self._commands(script)
         self._quality = quality
-        self._max_pixels = max_pixels or MAX_PIXELS
+        self._offered = Capabilities(
+            models=tuple(ModelOffer(model, loaded=True) for model in models),
+            max_pixels=max_pixels or MAX_PIXELS,
+            features=frozenset(Feature),
+        )
         self._clock = clock or SystemClock()
         self._die = die
         self._pool: OrderedDict[tuple[int, int], list[bytes]] = OrderedDict()
         self._making = asyncio.Lock()
 
     def capabilities(self) -> Capabilities:
-        return Capabilities(
-            models=tuple(ModelOffer(model, loaded=True) for model in self._models),
-            max_pixels=self._max_pixels,
-            features=frozenset(Feature),
-        )
+        return self._offered
 
     async def paint(
         self, picture: Picture, inputs: Mapping[InputId, bytes], onlooker: Onlooker, cancelled: asyncio.Event

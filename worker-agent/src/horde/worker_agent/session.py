@@ -276,7 +276,7 @@ class Session:
     # What the owner says.
 
     def offer(self, capabilities: Capabilities) -> list[Effect]:
-        if capabilities == self._capabilities:
+        if capabilities is self._capabilities or capabilities == self._capabilities:
             return []
         self._capabilities = capabilities
         return self._say(capabilities)

@@ -14,6 +14,7 @@ from grpc import aio
 
 from horde.api.storage.v1 import storage_service_pb2 as pb
 from horde.api.storage.v1.storage_service_pb2_grpc import StorageServiceStub
+from horde.services import telemetry
 from horde.services.clock import Clock
 from horde.services.errors import (
     Aborted,
@@ -26,7 +27,7 @@ from horde.services.errors import (
     Unavailable,
     Unknown,
 )
-from horde.services.telemetry import TRACEPARENT
+from horde.services.telemetry import TRACEPARENT, span_from
 from horde.worker_agent.backoff import Backoff
 
 CHUNK_BYTES = 256 * 1024
@@ -65,7 +66,8 @@ async def upload(
     finish = pb.UploadFinish(sha256=sha256, size_bytes=len(image))
     while True:
         try:
-            return await _try(stub, grant, image, finish, traceparent)
+            with span_from(traceparent, "upload", size=len(image)):
+                return await _try(stub, grant, image, finish, traceparent)
         except AlreadyExists as error:
             raise AlreadyUploaded(error.message) from error
         except ServiceError as error:
@@ -77,7 +79,8 @@ async def upload(
 async def _try(stub: StorageServiceStub, grant: str, image: bytes, finish: pb.UploadFinish, traceparent: str) -> str:
     call: Any = stub.UploadImage(
         timeout=PATIENCE_SECONDS + len(image) / MIN_BYTES_PER_SECOND,
-        metadata=((TRACEPARENT, traceparent),) if traceparent else None,
+        # A volunteer records nothing, but the requester's trace goes on in the router all the same.
+        metadata=((TRACEPARENT, traceparent),) if traceparent and telemetry.rpc is None else None,
     )
     try:
         await call.write(pb.UploadImageRequest(open=pb.UploadImageOpen(grant=grant)))

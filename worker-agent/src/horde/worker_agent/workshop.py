@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol, assert_never
 
 from horde.services.clock import Clock
@@ -20,6 +21,7 @@ from horde.worker_agent.inputs import InputUnavailable, fetch
 from horde.worker_agent.jobs import (
     Assignment,
     Cancelled,
+    Capabilities,
     Censored,
     Failed,
     FailureReason,
@@ -56,6 +58,7 @@ class Listener(Protocol):
     def finished(self, lease_id: LeaseId, result: Result) -> None: ...
     def stopped(self, lease_id: LeaseId, job_id: JobId, step: int) -> None: ...
     def abandoned(self, lease_id: LeaseId) -> None: ...
+    def offer(self, capabilities: Capabilities) -> None: ...
 
 
 @dataclass(slots=True)
@@ -67,6 +70,7 @@ class _Bench:
     steps: int
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
+    begun: bool = False
     at_the_easel: bool = False
     step: int = 0
 
@@ -117,17 +121,20 @@ class Workshop:
         self._backoff = backoff
         self._benches: dict[LeaseId, _Bench] = {}
 
+    def __len__(self) -> int:
+        return len(self._benches)
+
     def begin(self, assignment: Assignment) -> None:
         """Work on a job that was assigned."""
         if assignment.picture is None:
             raise ValueError("a job of a kind that nobody here can do")
         bench = _Bench(assignment.lease_id, assignment.job_id, assignment.picture.steps)
-        self._open(bench, self._make(bench, assignment, assignment.picture))
+        self._open(bench, partial(self._make, bench, assignment, assignment.picture))
 
     def resume(self, spooled: Spooled) -> None:
         """Go on with an upload that an earlier run left."""
         bench = _Bench(spooled.lease_id, spooled.job_id, spooled.steps, step=spooled.steps)
-        self._open(bench, self._bring(bench, spooled))
+        self._open(bench, partial(self._bring, bench, spooled))
 
     def stop(self, lease_id: LeaseId) -> None:
         """Stop the work on a lease: at the easel within one step, elsewhere at once."""
@@ -135,7 +142,8 @@ class Workshop:
         if bench is None or bench.cancelled.is_set():
             return
         bench.cancelled.set()
-        if bench.task is not None and not bench.at_the_easel:
+        # A task that has not begun would be cancelled without a trace; it looks at the event first.
+        if bench.task is not None and bench.begun and not bench.at_the_easel:
             bench.task.cancel()
 
     async def close(self) -> None:
@@ -145,15 +153,17 @@ class Workshop:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _open(self, bench: _Bench, work: Coroutine[None, None, Result | None]) -> None:
+    def _open(self, bench: _Bench, work: Callable[[], Awaitable[Result | None]]) -> None:
         self._benches[bench.lease_id] = bench
         bench.task = asyncio.create_task(self._attend(bench, work))
 
-    async def _attend(self, bench: _Bench, work: Coroutine[None, None, Result | None]) -> None:
+    async def _attend(self, bench: _Bench, work: Callable[[], Awaitable[Result | None]]) -> None:
         """See a lease's work to its end, whatever that is."""
         result: Result | None = None
+        bench.begun = True
         try:
-            result = await work
+            if not bench.cancelled.is_set():
+                result = await work()
         except asyncio.CancelledError:
             if not bench.cancelled.is_set():
                 raise
@@ -189,6 +199,7 @@ class Workshop:
             with span_from(assignment.traceparent, "paint", model=picture.model, steps=picture.steps):
                 work = await self._painter.paint(picture, inputs, onlooker, bench.cancelled)
             bench.at_the_easel = False
+            self._listener.offer(self._painter.capabilities())
         if bench.cancelled.is_set():
             return None
         return await self._deliver(bench, assignment, picture, work)
@@ -208,7 +219,10 @@ class Workshop:
                     image=image,
                 )
                 await failpoint(BEFORE_SPOOLING)
-                self._spool.put(spooled)
+                try:
+                    self._spool.put(spooled)
+                except OSError as error:
+                    log.warning("the disk does not take an image: a restart would lose it", why=str(error))
                 self._listener.advanced(bench.lease_id, Stage.UPLOADING)
                 return await self._bring(bench, spooled)
             case Claimed(receipt):

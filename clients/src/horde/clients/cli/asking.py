@@ -96,13 +96,15 @@ def ends(run: Callable[[Output], Awaitable[Exit | int | None]], out: Output) -> 
     """Run a command to its exit status. Every error that is not a defect becomes a sentence and a status."""
     from horde.clients.credentials import BadCredentialFile
     from horde.clients.errors import DamagedImage
-    from horde.services.errors import ServiceError
+    from horde.services.errors import ServiceError, Unavailable
 
     status: Exit | int | None
     try:
         status = asyncio.run(_main(run, out))
     except ServiceError as error:
         out.error(error)
+        if isinstance(error, Unavailable) and not error.reason:
+            out.note("Is there a mesh? `horde up` starts one here; --gateway or HORDE_GATEWAY names another.")
         status = exit_of(error)
     except BadCredentialFile as error:
         out.error(error)

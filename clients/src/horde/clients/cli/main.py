@@ -47,7 +47,7 @@ def main() -> None:
     """A crowdsourced image generator: people lend GPUs, people ask for pictures, kudos flow from the second to the
     first.
 
-    Try `horde up` in one terminal and `horde generate "a red fox in the snow"` in another.
+    Try `horde up` in one terminal and `horde generate "a red star"` in another.
     """
 
 

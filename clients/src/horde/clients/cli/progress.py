@@ -131,6 +131,10 @@ class LiveScreen:
                 self._preview = picture(event.image) or self._preview
         self._live.update(self._render())
 
+    def refresh(self) -> None:
+        """Draw now; else it is drawn eight times a second."""
+        self._live.refresh()
+
     def _render(self) -> Group:
         return Group(self._progress, self._preview) if self._preview is not None else Group(self._progress)
 

@@ -98,4 +98,4 @@ def _print_line(name: str, line: str) -> None:
 def _say_ready(gateway: str, state: Path) -> None:
     option = "" if gateway == "127.0.0.1:7700" else f" --gateway {gateway}"
     click.echo(f"\nThe mesh is up: gateway {gateway}, state in {state}\n", err=True)
-    click.echo(f'  horde generate "a red fox in the snow"{option}\n', err=True)
+    click.echo(f'  horde generate "a sailboat on the sea at sunset"{option}\n', err=True)

@@ -11,7 +11,12 @@ from typing import Any, Final
 
 PACKAGE: Final = "horde.worker_agent"
 ENTRY: Final = Path("models", "paintbox", "catalogue.json")
-FALLBACK: Final = ("a red star on a blue background", "a green tree under a yellow sun", "a house by the sea")
+FALLBACK: Final = (
+    "a red star on a blue background",
+    "mountains at sunset",
+    "a sailboat on the sea",
+    "a yellow heart on a purple background",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,7 @@ def _tile(painted: Painted) -> Tile:
         painted.content,
         (
             f"“{painted.act.prompt}”",
-            f"{painted.act.who} → {placement_name(painted.image.placement)}",
+            f"{painted.act.who}, {placement_name(painted.image.placement)}",
             f"price {kudos(settlement.earned_mkudos)}, tax {kudos(settlement.tax_mkudos)}",
         ),
     )

@@ -29,7 +29,7 @@ from horde.api.job.v1 import job_pb2 as horde_dot_api_dot_job_dot_v1_dot_job__pb
 from horde.api.storage.v1 import storage_service_pb2 as horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)horde/api/storage/v1/object_service.proto\x12\x14horde.api.storage.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1ahorde/api/job/v1/job.proto\x1a*horde/api/storage/v1/storage_service.proto\"K\n\x14\x43ommitObjectsRequest\x12\x33\n\x07\x63ommits\x18\x01 \x03(\x0b\x32\".horde.api.storage.v1.CommitObject\"\xb5\x03\n\x0c\x43ommitObject\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08lease_id\x18\x02 \x01(\t\x12\x15\n\rgeneration_id\x18\x03 \x01(\t\x12.\n\trequester\x18\x04 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\x12\x0e\n\x06sha256\x18\x05 \x01(\x0c\x12.\n\tplacement\x18\x06 \x01(\x0e\x32\x1b.horde.api.job.v1.Placement\x12/\n\x05\x66\x61\x63ts\x18\x07 \x01(\x0b\x32 .horde.api.job.v1.PlacementFacts\x12\x13\n\x0bobject_name\x18\x08 \x01(\t\x12+\n\x08keep_for\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x04spec\x18\x0b \x01(\x0b\x32\x19.horde.api.job.v1.JobSpec\x12/\n\ndeviations\x18\x0c \x03(\x0b\x32\x1b.horde.api.job.v1.Deviation\"T\n\x15\x43ommitObjectsResponse\x12;\n\x08outcomes\x18\x01 \x03(\x0b\x32).horde.api.storage.v1.CommitObjectOutcome\"\x80\x01\n\x13\x43ommitObjectOutcome\x12:\n\tcommitted\x18\x01 \x01(\x0b\x32%.horde.api.storage.v1.CommittedObjectH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x88\x01\n\x0f\x43ommittedObject\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\x31\n\x06\x66ormat\x18\x02 \x01(\x0e\x32!.horde.api.storage.v1.ImageFormat\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"N\n\x15\x44iscardObjectsRequest\x12\x35\n\x08\x64iscards\x18\x01 \x03(\x0b\x32#.horde.api.storage.v1.DiscardObject\"1\n\rDiscardObject\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08lease_id\x18\x02 \x01(\t\">\n\x16\x44iscardObjectsResponse\x12$\n\x08outcomes\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status\"S\n\x16WithdrawObjectsRequest\x12\x39\n\x0bwithdrawals\x18\x01 \x03(\x0b\x32$.horde.api.storage.v1.WithdrawObject\"e\n\x0eWithdrawObject\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x13\n\x0bobject_name\x18\x02 \x01(\t\x12.\n\tplacement\x18\x03 \x01(\x0e\x32\x1b.horde.api.job.v1.Placement\"?\n\x17WithdrawObjectsResponse\x12$\n\x08outcomes\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status\"u\n\x15\x44\x65scribeInputsRequest\x12.\n\trequester\x18\x01 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\x12,\n\x06inputs\x18\x02 \x03(\x0b\x32\x1c.horde.api.job.v1.InputImage\"V\n\x16\x44\x65scribeInputsResponse\x12<\n\x08outcomes\x18\x01 \x03(\x0b\x32*.horde.api.storage.v1.DescribeInputOutcome\"y\n\x14\x44\x65scribeInputOutcome\x12\x32\n\x05input\x18\x01 \x01(\x0b\x32!.horde.api.storage.v1.StoredInputH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x89\x01\n\x12\x43laimInputsRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12.\n\trequester\x18\x02 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\x12,\n\x06inputs\x18\x03 \x03(\x0b\x32\x1c.horde.api.job.v1.InputImage\";\n\x13\x43laimInputsResponse\x12$\n\x08outcomes\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status\"H\n\x14ReleaseInputsRequest\x12\x30\n\x06\x63laims\x18\x01 \x03(\x0b\x32 .horde.api.storage.v1.InputClaim\"6\n\nInputClaim\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x11\n\tinput_ids\x18\x02 \x03(\t\"=\n\x15ReleaseInputsResponse\x12$\n\x08outcomes\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status2\x91\x05\n\rObjectService\x12h\n\rCommitObjects\x12*.horde.api.storage.v1.CommitObjectsRequest\x1a+.horde.api.storage.v1.CommitObjectsResponse\x12k\n\x0e\x44iscardObjects\x12+.horde.api.storage.v1.DiscardObjectsRequest\x1a,.horde.api.storage.v1.DiscardObjectsResponse\x12n\n\x0fWithdrawObjects\x12,.horde.api.storage.v1.WithdrawObjectsRequest\x1a-.horde.api.storage.v1.WithdrawObjectsResponse\x12k\n\x0e\x44\x65scribeInputs\x12+.horde.api.storage.v1.DescribeInputsRequest\x1a,.horde.api.storage.v1.DescribeInputsResponse\x12\x62\n\x0b\x43laimInputs\x12(.horde.api.storage.v1.ClaimInputsRequest\x1a).horde.api.storage.v1.ClaimInputsResponse\x12h\n\rReleaseInputs\x12*.horde.api.storage.v1.ReleaseInputsRequest\x1a+.horde.api.storage.v1.ReleaseInputsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)horde/api/storage/v1/object_service.proto\x12\x14horde.api.storage.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1ahorde/api/job/v1/job.proto\x1a*horde/api/storage/v1/storage_service.proto\"K\n\x14\x43ommitObjectsRequest\x12\x33\n\x07\x63ommits\x18\x01 \x03(\x0b\x32\".horde.api.storage.v1.CommitObject\"\xca\x03\n\x0c\x43ommitObject\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08lease_id\x18\x02 \x01(\t\x12\x15\n\rgeneration_id\x18\x03 \x01(\t\x12.\n\trequester\x18\x04 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\x12\x0e\n\x06sha256\x18\x05 \x01(\x0c\x12.\n\tplacement\x18\x06 \x01(\x0e\x32\x1b.horde.api.job.v1.Placement\x12/\n\x05\x66\x61\x63ts\x18\x07 \x01(\x0b\x32 .horde.api.job.v1.PlacementFacts\x12\x13\n\x0bobject_name\x18\x08 \x01(\t\x12+\n\x08keep_for\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x04spec\x18\x0b \x01(\x0b\x32\x19.horde.api.job.v1.JobSpec\x12/\n\ndeviations\x18\x0c \x03(\x0b\x32\x1b.horde.api.job.v1.Deviation\x12\x13\n\x0btraceparent\x18\r \x01(\t\"T\n\x15\x43ommitObjectsResponse\x12;\n\x08outcomes\x18\x01 \x03(\x0b\x32).horde.api.storage.v1.CommitObjectOutcome\"\x80\x01\n\x13\x43ommitObjectOutcome\x12:\n\tcommitted\x18\x01 \x01(\x0b\x32%.horde.api.storage.v1.CommittedObjectH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x88\x01\n\x0f\x43ommittedObject\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\x31\n\x06\x66ormat\x18\x02 \x01(\x0e\x32!.horde.api.storage.v1.ImageFormat\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"N\n\x15\x44iscardObjectsRequest\x12\x35\n\x08\x64iscards\x18\x01 \x03(\x0b\x32#.horde.api.storage.v1.DiscardObject\"1\n\rDiscardObject\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08lease_id\x18\x02 \x01(\t\">\n\x16\x44iscardObjectsResponse\x12$\n\x08outcomes\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status\"S\n\x16WithdrawObjectsRequest\x12\x39\n\x0bwithdrawals\x18\x01 \x03(\x0b\x32$.horde.api.storage.v1.WithdrawObject\"e\n\x0eWithdrawObject\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x13\n\x0bobject_name\x18\x02 \x01(\t\x12.\n\tplacement\x18\x03 \x01(\x0e\x32\x1b.horde.api.job.v1.Placement\"?\n\x17WithdrawObjectsResponse\x12$\n\x08outcomes\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status\"u\n\x15\x44\x65scribeInputsRequest\x12.\n\trequester\x18\x01 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\x12,\n\x06inputs\x18\x02 \x03(\x0b\x32\x1c.horde.api.job.v1.InputImage\"V\n\x16\x44\x65scribeInputsResponse\x12<\n\x08outcomes\x18\x01 \x03(\x0b\x32*.horde.api.storage.v1.DescribeInputOutcome\"y\n\x14\x44\x65scribeInputOutcome\x12\x32\n\x05input\x18\x01 \x01(\x0b\x32!.horde.api.storage.v1.StoredInputH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x89\x01\n\x12\x43laimInputsRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12.\n\trequester\x18\x02 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\x12,\n\x06inputs\x18\x03 \x03(\x0b\x32\x1c.horde.api.job.v1.InputImage\";\n\x13\x43laimInputsResponse\x12$\n\x08outcomes\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status\"H\n\x14ReleaseInputsRequest\x12\x30\n\x06\x63laims\x18\x01 \x03(\x0b\x32 .horde.api.storage.v1.InputClaim\"6\n\nInputClaim\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x11\n\tinput_ids\x18\x02 \x03(\t\"=\n\x15ReleaseInputsResponse\x12$\n\x08outcomes\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status2\x91\x05\n\rObjectService\x12h\n\rCommitObjects\x12*.horde.api.storage.v1.CommitObjectsRequest\x1a+.horde.api.storage.v1.CommitObjectsResponse\x12k\n\x0e\x44iscardObjects\x12+.horde.api.storage.v1.DiscardObjectsRequest\x1a,.horde.api.storage.v1.DiscardObjectsResponse\x12n\n\x0fWithdrawObjects\x12,.horde.api.storage.v1.WithdrawObjectsRequest\x1a-.horde.api.storage.v1.WithdrawObjectsResponse\x12k\n\x0e\x44\x65scribeInputs\x12+.horde.api.storage.v1.DescribeInputsRequest\x1a,.horde.api.storage.v1.DescribeInputsResponse\x12\x62\n\x0b\x43laimInputs\x12(.horde.api.storage.v1.ClaimInputsRequest\x1a).horde.api.storage.v1.ClaimInputsResponse\x12h\n\rReleaseInputs\x12*.horde.api.storage.v1.ReleaseInputsRequest\x1a+.horde.api.storage.v1.ReleaseInputsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,41 +39,41 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_COMMITOBJECTSREQUEST']._serialized_start=229
   _globals['_COMMITOBJECTSREQUEST']._serialized_end=304
   _globals['_COMMITOBJECT']._serialized_start=307
-  _globals['_COMMITOBJECT']._serialized_end=744
-  _globals['_COMMITOBJECTSRESPONSE']._serialized_start=746
-  _globals['_COMMITOBJECTSRESPONSE']._serialized_end=830
-  _globals['_COMMITOBJECTOUTCOME']._serialized_start=833
-  _globals['_COMMITOBJECTOUTCOME']._serialized_end=961
-  _globals['_COMMITTEDOBJECT']._serialized_start=964
-  _globals['_COMMITTEDOBJECT']._serialized_end=1100
-  _globals['_DISCARDOBJECTSREQUEST']._serialized_start=1102
-  _globals['_DISCARDOBJECTSREQUEST']._serialized_end=1180
-  _globals['_DISCARDOBJECT']._serialized_start=1182
-  _globals['_DISCARDOBJECT']._serialized_end=1231
-  _globals['_DISCARDOBJECTSRESPONSE']._serialized_start=1233
-  _globals['_DISCARDOBJECTSRESPONSE']._serialized_end=1295
-  _globals['_WITHDRAWOBJECTSREQUEST']._serialized_start=1297
-  _globals['_WITHDRAWOBJECTSREQUEST']._serialized_end=1380
-  _globals['_WITHDRAWOBJECT']._serialized_start=1382
-  _globals['_WITHDRAWOBJECT']._serialized_end=1483
-  _globals['_WITHDRAWOBJECTSRESPONSE']._serialized_start=1485
-  _globals['_WITHDRAWOBJECTSRESPONSE']._serialized_end=1548
-  _globals['_DESCRIBEINPUTSREQUEST']._serialized_start=1550
-  _globals['_DESCRIBEINPUTSREQUEST']._serialized_end=1667
-  _globals['_DESCRIBEINPUTSRESPONSE']._serialized_start=1669
-  _globals['_DESCRIBEINPUTSRESPONSE']._serialized_end=1755
-  _globals['_DESCRIBEINPUTOUTCOME']._serialized_start=1757
-  _globals['_DESCRIBEINPUTOUTCOME']._serialized_end=1878
-  _globals['_CLAIMINPUTSREQUEST']._serialized_start=1881
-  _globals['_CLAIMINPUTSREQUEST']._serialized_end=2018
-  _globals['_CLAIMINPUTSRESPONSE']._serialized_start=2020
-  _globals['_CLAIMINPUTSRESPONSE']._serialized_end=2079
-  _globals['_RELEASEINPUTSREQUEST']._serialized_start=2081
-  _globals['_RELEASEINPUTSREQUEST']._serialized_end=2153
-  _globals['_INPUTCLAIM']._serialized_start=2155
-  _globals['_INPUTCLAIM']._serialized_end=2209
-  _globals['_RELEASEINPUTSRESPONSE']._serialized_start=2211
-  _globals['_RELEASEINPUTSRESPONSE']._serialized_end=2272
-  _globals['_OBJECTSERVICE']._serialized_start=2275
-  _globals['_OBJECTSERVICE']._serialized_end=2932
+  _globals['_COMMITOBJECT']._serialized_end=765
+  _globals['_COMMITOBJECTSRESPONSE']._serialized_start=767
+  _globals['_COMMITOBJECTSRESPONSE']._serialized_end=851
+  _globals['_COMMITOBJECTOUTCOME']._serialized_start=854
+  _globals['_COMMITOBJECTOUTCOME']._serialized_end=982
+  _globals['_COMMITTEDOBJECT']._serialized_start=985
+  _globals['_COMMITTEDOBJECT']._serialized_end=1121
+  _globals['_DISCARDOBJECTSREQUEST']._serialized_start=1123
+  _globals['_DISCARDOBJECTSREQUEST']._serialized_end=1201
+  _globals['_DISCARDOBJECT']._serialized_start=1203
+  _globals['_DISCARDOBJECT']._serialized_end=1252
+  _globals['_DISCARDOBJECTSRESPONSE']._serialized_start=1254
+  _globals['_DISCARDOBJECTSRESPONSE']._serialized_end=1316
+  _globals['_WITHDRAWOBJECTSREQUEST']._serialized_start=1318
+  _globals['_WITHDRAWOBJECTSREQUEST']._serialized_end=1401
+  _globals['_WITHDRAWOBJECT']._serialized_start=1403
+  _globals['_WITHDRAWOBJECT']._serialized_end=1504
+  _globals['_WITHDRAWOBJECTSRESPONSE']._serialized_start=1506
+  _globals['_WITHDRAWOBJECTSRESPONSE']._serialized_end=1569
+  _globals['_DESCRIBEINPUTSREQUEST']._serialized_start=1571
+  _globals['_DESCRIBEINPUTSREQUEST']._serialized_end=1688
+  _globals['_DESCRIBEINPUTSRESPONSE']._serialized_start=1690
+  _globals['_DESCRIBEINPUTSRESPONSE']._serialized_end=1776
+  _globals['_DESCRIBEINPUTOUTCOME']._serialized_start=1778
+  _globals['_DESCRIBEINPUTOUTCOME']._serialized_end=1899
+  _globals['_CLAIMINPUTSREQUEST']._serialized_start=1902
+  _globals['_CLAIMINPUTSREQUEST']._serialized_end=2039
+  _globals['_CLAIMINPUTSRESPONSE']._serialized_start=2041
+  _globals['_CLAIMINPUTSRESPONSE']._serialized_end=2100
+  _globals['_RELEASEINPUTSREQUEST']._serialized_start=2102
+  _globals['_RELEASEINPUTSREQUEST']._serialized_end=2174
+  _globals['_INPUTCLAIM']._serialized_start=2176
+  _globals['_INPUTCLAIM']._serialized_end=2230
+  _globals['_RELEASEINPUTSRESPONSE']._serialized_start=2232
+  _globals['_RELEASEINPUTSRESPONSE']._serialized_end=2293
+  _globals['_OBJECTSERVICE']._serialized_start=2296
+  _globals['_OBJECTSERVICE']._serialized_end=2953
 # @@protoc_insertion_point(module_scope)

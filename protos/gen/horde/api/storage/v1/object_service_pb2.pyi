@@ -63,6 +63,7 @@ class CommitObject(_message.Message):
     ACCEPTED_AT_FIELD_NUMBER: _builtins.int
     SPEC_FIELD_NUMBER: _builtins.int
     DEVIATIONS_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     lease_id: _builtins.str
     """The winner."""
@@ -72,6 +73,8 @@ class CommitObject(_message.Message):
     placement: _job_pb2.Placement.ValueType
     object_name: _builtins.str
     """128 random bits in hex, drawn once at accept; the private key's name."""
+    traceparent: _builtins.str
+    """W3C trace context of the requester's call: a batch carries many traces."""
     @_builtins.property
     def requester(self) -> _job_pb2.Requester: ...
     @_builtins.property
@@ -105,10 +108,11 @@ class CommitObject(_message.Message):
         accepted_at: _timestamp_pb2.Timestamp | None = ...,
         spec: _job_pb2.JobSpec | None = ...,
         deviations: _abc.Iterable[_job_pb2.Deviation] | None = ...,
+        traceparent: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "facts", b"facts", "keep_for", b"keep_for", "requester", b"requester", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "deviations", b"deviations", "facts", b"facts", "generation_id", b"generation_id", "job_id", b"job_id", "keep_for", b"keep_for", "lease_id", b"lease_id", "object_name", b"object_name", "placement", b"placement", "requester", b"requester", "sha256", b"sha256", "spec", b"spec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "deviations", b"deviations", "facts", b"facts", "generation_id", b"generation_id", "job_id", b"job_id", "keep_for", b"keep_for", "lease_id", b"lease_id", "object_name", b"object_name", "placement", b"placement", "requester", b"requester", "sha256", b"sha256", "spec", b"spec", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,132 @@
+"""Seeded defects: each is put into a copy of the ledger, and the tests must fail. `make mutants-ledger`.
+
+A defect that no test catches is a hole in the tests, and ends this with status 1. Without an argument all are tried; with
+one, those whose name has it.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = "ledger/src/horde/ledger"
+CORE = ("tests/unit/ledger",)
+STORE = ("tests/conformance/ledger/test_store.py", "-k", "sqlite")
+AUDIT = ("tests/conformance/ledger/test_audit.py", "-k", "sqlite")
+DOOR = ("tests/service/ledger/test_servicer.py",)
+
+
+@dataclass(frozen=True)
+class Mutant:
+    name: str
+    module: str
+    changes: tuple[tuple[str, str], ...]
+    tests: tuple[str, ...] = CORE
+
+
+MUTANTS = [
+    Mutant("drop the fingerprint", "journal", (("if recorded.fingerprint != mark:", "if False:"),)),
+    Mutant(
+        "skip the epoch check",
+        "store_sql",
+        (("_fence(_head(connection, locked=True), previous)", "pass"), ("WHERE shard = 0 AND epoch = {mark}", "WHERE shard = 0 OR epoch = {mark}")),
+        STORE,
+    ),
+    Mutant(
+        "answer before the commit",
+        "writer",
+        (("            batch = journal.seal()\n", "            batch = journal.seal()\n            for call in calls:\n                call.future.set_result(call.answers)\n"),),
+    ),
+    Mutant(
+        "float arithmetic",
+        "economy",
+        (("free - free * (self.escrow_denominator - self.escrow_numerator) // self.escrow_denominator", "free - round(free * 0.5)"),),
+    ),
+    Mutant(
+        "settle without releasing the rest",
+        "holds",
+        (("_give_back(book, hold, hold.own - charged, hold.subsidised - subsidised,", "_give_back(book, hold, 0, 0,"),),
+    ),
+    Mutant("forget refusals", "journal", (("if refusal.reason in REMEMBERED:", "if False:"),), STORE),
+    Mutant("leave a settled hold open", "holds", (("    book.close_hold(hold)\n", ""),)),
+    Mutant("do not count what a subsidy gave", "holds", (("    owner.subsidy_used += amount\n", ""),)),
+    Mutant("no bound on what subsidies pay", "economy", (("parked = max(0, subsidised - within)", "parked = 0"),)),
+    Mutant("promote the young", "economy", (("now_us - owner.opened_us >= self.promotion_age_us", "True"),)),
+    Mutant("count what is parked", "economy", (("free = escrow_mkudos - owner.parked", "free = escrow_mkudos"),)),
+    Mutant("break the chain of blocks", "chain", (("header + previous_hash + merkle_root", "header + merkle_root"),)),
+    Mutant("keep memory after a failed commit", "writer", (("        self._journal = None\n        self._decided, self._decided_events = [], 0\n        self._requeue(calls)", "        self._decided, self._decided_events = [], 0\n        self._requeue(calls)"),)),
+    Mutant("give what only a subsidy would add", "rewards", (("free = max(0, book.posted(spend_of(asked.from_id)) - economy.floor_mkudos)", "free = 10**12"),)),
+    Mutant("play ping-pong", "rewards", (('("gift_back_after_us", economy.gift_back_after_us, back),', ""),)),
+    Mutant("let every caller do everything", "permissions", (("if caller not in OPERATIONS[kind]:", "if False:"),), DOOR),
+    Mutant("pay a censored picture from the hold", "holds", (("source = CENSOR_SUBSIDY if censored else HELD", "source = HELD"),)),
+    Mutant("release to the payer what a subsidy gave", "holds", (("transfers.append(Transfer(HELD, AccountName(hold.subsidy), subsidised, _RELEASE))", "transfers.append(Transfer(HELD, spend_of(hold.payer_id), subsidised, _RELEASE))"),)),
+    Mutant("pay uptime twice", "journal", (("        if recorded is not None:\n            return self._repeat", "        if recorded is not None and operation.kind is not EventKind.UPTIME_REWARD:\n            return self._repeat"),)),
+    Mutant("hold half a group", "holds", (("    for hold in asked.holds:\n        parts", "    for hold in asked.holds[:2]:\n        parts"),)),
+    Mutant("forget what is decided and not committed", "journal", (("return found or self._sealed.get(event_id) or self._sealed_before.get(event_id)", "return found"),)),
+    Mutant("charge tax to nobody", "holds", (("    if asked.tax_mkudos:\n", "    if False:\n"),)),
+    Mutant("lose a line of the statement", "holds", (("return (owner_id,) if payer_id == ANONYMOUS else (payer_id, owner_id)", "return (owner_id,)"),), STORE),
+    Mutant("do not look at balances in the audit", "audit", (("            _balances(rows, recomputed, report)\n", ""),), AUDIT),
+]  # fmt: skip
+
+
+def main() -> int:
+    chosen = [mutant for mutant in MUTANTS if all(word in mutant.name for word in sys.argv[1:])]
+    survived = []
+    with tempfile.TemporaryDirectory(prefix="ledger-mutants-") as name:
+        copy = Path(name)
+        for each in ("protos/gen", "services/src", "ledger/src", "tests", "pyproject.toml"):
+            source = ROOT / each
+            target = copy / each
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy(source, target)
+        for mutant in chosen:
+            caught = _try(mutant, copy)
+            print(f"{'caught  ' if caught else 'SURVIVED'}  {mutant.name}: {caught or 'no test failed'}", flush=True)
+            if not caught:
+                survived.append(mutant.name)
+    print(f"{len(chosen) - len(survived)} of {len(chosen)} defects caught")
+    return 1 if survived else 0
+
+
+def _try(mutant: Mutant, copy: Path) -> str:
+    """Put the defect in, run the tests, take it out again; the first test that failed."""
+    path = copy / SOURCE / f"{mutant.module}.py"
+    sound = path.read_text()
+    text = sound
+    for before, after in mutant.changes:
+        if text.count(before) != 1:
+            raise SystemExit(f"{mutant.name}: {before!r} is {text.count(before)} times in {mutant.module}.py")
+        text = text.replace(before, after)
+    path.write_text(text)
+    began = time.monotonic()
+    try:
+        ran = subprocess.run(
+            [sys.executable, "-m", "pytest", "-x", "-q", "--timeout", "60", "-p", "no:cacheprovider", *mutant.tests],
+            cwd=copy,
+            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        path.write_text(sound)
+    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", ran.stdout, re.MULTILINE)
+    if ran.returncode == 0 or failed is None:
+        if ran.returncode != 0:
+            print(ran.stdout[-2000:], ran.stderr[-2000:])
+        return ""
+    return f"{failed[1].rpartition('/')[2]} ({time.monotonic() - began:.0f} s)"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

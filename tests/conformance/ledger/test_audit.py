@@ -1,0 +1,152 @@
+"""A flipped bit in any stored row is found and named, and so is a missing or an added one."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import LargeBinary, Text, text
+from sqlalchemy.exc import IntegrityError
+
+from horde.ledger.accounts import ANONYMOUS
+from horde.ledger.audit import audit
+from horde.ledger.economy import KUDOS, Economy
+from horde.ledger.migrations import migrate, migrate_down
+from horde.ledger.store_sql import SqlStore, sql_store
+from horde.ledger.tables import METADATA
+from horde.ledger.testing import awarded, gift, held, opened, released, settled, standing, uptime
+from horde.ledger.writer import Writer
+from horde.services.testing import ManualClock
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SqlStore]:
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_url")
+    async with sql_store(url) as opened_store:
+        yield opened_store
+
+
+async def write_some(store: SqlStore) -> None:
+    async with Writer(store, Economy(), ManualClock()) as writer:
+        await writer.apply(
+            [opened("ann"), awarded("ann", 100 * KUDOS), held("g", "ann", count=3), held("h", ANONYMOUS)]
+        )
+        await writer.apply([settled("g", "bob"), released("g", 1), held("much", "ann", count=90), uptime("bob", 9)])
+        await writer.apply([held("poor", "cat", count=9)])
+        await writer.apply([gift("ann", "bob", 5 * KUDOS, note="for you"), standing("bob", trusted=True)])
+
+
+async def finding(store: SqlStore) -> Any:
+    return (await store.audit(lambda rows: audit(rows))).finding
+
+
+def flipped(value: Any, column: Any) -> Any:
+    """The value with one bit of it turned over."""
+    if isinstance(column.type, LargeBinary):
+        return bytes(value[:-1]) + bytes([value[-1] ^ 1])
+    if isinstance(column.type, Text):
+        middle = len(value) // 2
+        return value[:middle] + chr(ord(value[middle]) ^ 1) + value[middle + 1 :] if value else "A"
+    return 1 if value is None else int(value) ^ 1
+
+
+COLUMNS = [(table.name, column.name) for table in METADATA.sorted_tables for column in table.columns]
+
+
+async def test_a_flipped_bit_in_any_column_of_any_table_is_found(store: SqlStore) -> None:
+    await write_some(store)
+    assert await finding(store) is None
+    engine, missed = store.engine, []
+    for name, column in COLUMNS:
+        table = METADATA.tables[name]
+        keys = [each.name for each in table.primary_key.columns]
+        with engine.begin() as connection:
+            rows = connection.execute(table.select().order_by(*table.primary_key.columns)).mappings().all()
+        assert rows, f"{name} is empty: nothing to flip"
+        row = rows[len(rows) // 2]
+        if name == "writer" and column == "shard":
+            continue  # The row would be gone; see below.
+        where = [table.c[key] == row[key] for key in keys]
+        changed = flipped(row[column], table.c[column])
+        try:
+            with engine.begin() as connection:
+                connection.execute(table.update().where(*where).values({column: changed}))
+        except IntegrityError:
+            continue  # The database itself keeps it from happening.
+        found = await finding(store)
+        if found is None:
+            missed.append((name, column))
+        back = [table.c[key] == (changed if key == column else row[key]) for key in keys]
+        with engine.begin() as connection:
+            connection.execute(table.update().where(*back).values({column: row[column]}))
+    assert missed == []
+    assert await finding(store) is None
+
+
+@pytest.mark.parametrize("name", ["event", "refusal", "block", "account", "hold", "statement"])
+async def test_a_row_that_is_gone_is_missed(store: SqlStore, name: str) -> None:
+    await write_some(store)
+    table = METADATA.tables[name]
+    for place in (0, -1):
+        with store.engine.begin() as connection:
+            row = connection.execute(table.select().order_by(*table.primary_key.columns)).mappings().all()[place]
+            connection.execute(
+                table.delete().where(*(table.c[k.name] == row[k.name] for k in table.primary_key.columns))
+            )
+        assert await finding(store) is not None
+        with store.engine.begin() as connection:
+            connection.execute(table.insert().values(dict(row)))
+        assert await finding(store) is None
+
+
+async def test_a_changed_entry_is_named_with_its_block(store: SqlStore) -> None:
+    await write_some(store)
+    with store.engine.begin() as connection:
+        connection.execute(text("UPDATE event SET body = replace(body, 'for you', 'for xyz')"))
+    found = await finding(store)
+    event = gift("ann", "bob", 5 * KUDOS, note="for you")
+    assert (found.block, found.event_id) == (4, event.event_id)
+
+
+async def test_a_later_audit_can_begin_where_the_last_one_ended(store: SqlStore) -> None:
+    await write_some(store)
+    report = await store.audit(lambda rows: audit(rows, 3))
+    assert (report.finding, report.blocks, report.refusals) == (None, 2, 1)
+    with store.engine.begin() as connection:
+        connection.execute(text("UPDATE block SET at_us = at_us + 1 WHERE number = 4"))
+    later = (await store.audit(lambda rows: audit(rows, 3))).finding
+    assert later is not None
+    assert later.block == 4
+
+
+async def test_the_view_of_transfers_adds_up_to_the_balances(store: SqlStore) -> None:
+    await write_some(store)
+    with store.engine.begin() as connection:
+        wrong = connection.execute(
+            text(
+                "SELECT a.name FROM account a WHERE a.posted <> "
+                "coalesce((SELECT sum(amount) FROM transfer WHERE credit = a.name), 0) - "
+                "coalesce((SELECT sum(amount) FROM transfer WHERE debit = a.name), 0)"
+            )
+        ).all()
+    assert wrong == []
+
+
+async def test_the_schema_goes_up_and_down_and_is_that_of_the_code(store: SqlStore) -> None:
+    from alembic.autogenerate import compare_metadata
+    from alembic.migration import MigrationContext
+
+    with store.engine.begin() as connection:
+        context = MigrationContext.configure(connection)
+        made_otherwise = compare_metadata(context, METADATA)
+        assert [each for each in made_otherwise if "statistics" not in str(each)] == []
+        migrate_down(connection)
+    with store.engine.begin() as connection:
+        assert not connection.dialect.has_table(connection, "event")
+        migrate(connection)
+    await write_some(store)
+    assert await finding(store) is None

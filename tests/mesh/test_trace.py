@@ -1,0 +1,76 @@
+"""One trace for one generation: from the client's call, through the queue, to the write into the bucket."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
+from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
+from tests.mesh.probing import EXTRA, scripted, small
+
+from horde.clients.local.mesh import local_mesh
+from horde.clients.local.roles import Role
+from horde.services.telemetry import telemetry
+
+
+class Collector(trace_service_pb2_grpc.TraceServiceServicer, metrics_service_pb2_grpc.MetricsServiceServicer):
+    """An OTLP endpoint that keeps what it is sent: (service, span)."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[str, Any]] = []
+        self.metrics: set[str] = set()
+
+    def Export(self, request: Any, context: Any) -> Any:
+        if isinstance(request, trace_service_pb2.ExportTraceServiceRequest):
+            for each in request.resource_spans:
+                service = next(i.value.string_value for i in each.resource.attributes if i.key == "service.name")
+                self.spans += [(service, span) for scope in each.scope_spans for span in scope.spans]
+            return trace_service_pb2.ExportTraceServiceResponse()
+        for each in request.resource_metrics:
+            self.metrics |= {metric.name for scope in each.scope_metrics for metric in scope.metrics}
+        return metrics_service_pb2.ExportMetricsServiceResponse()
+
+
+@pytest.fixture
+def collector() -> Iterator[tuple[Collector, str]]:
+    kept = Collector()
+    sink = grpc.server(ThreadPoolExecutor(4))
+    trace_service_pb2_grpc.add_TraceServiceServicer_to_server(kept, sink)  # type: ignore[no-untyped-call]
+    metrics_service_pb2_grpc.add_MetricsServiceServicer_to_server(kept, sink)  # type: ignore[no-untyped-call]
+    port = sink.add_insecure_port("127.0.0.1:0")
+    sink.start()
+    yield kept, f"http://127.0.0.1:{port}"
+    sink.stop(0).wait()
+
+
+async def test_one_trace_from_the_clients_call_to_the_bucket(tmp_path: Path, collector: tuple[Collector, str]) -> None:
+    kept, endpoint = collector
+    extra = {role: {**EXTRA.get(role, {}), "TELEMETRY_ENDPOINT": endpoint} for role in Role}
+    with telemetry(service="requester", endpoint=endpoint):
+        async with local_mesh(tmp_path / "state", extra=extra) as mesh:
+            await mesh.start_worker(scripted("anna"))
+            async with mesh.client() as client:
+                accepted = await client.generations.create(small("a cat"), request_id=str(uuid.uuid4()))
+                async for _ in client.generations.watch(accepted.generation_id):
+                    pass
+    # Processes export what is left when they stop, and so does ours: all spans are here now.
+    created = next(
+        span for service, span in kept.spans if service == "requester" and span.name.endswith("/CreateGeneration")
+    )
+    trace = [(service, span.name) for service, span in kept.spans if span.trace_id == created.trace_id]
+    names = {(service, name.rpartition("/")[2]) for service, name in trace}
+    assert ("gateway", "CreateGeneration") in names
+    assert {("scheduler", "lend"), ("scheduler", "settle")} <= names
+    assert {("worker-agent", "paint"), ("worker-agent", "upload")} <= names
+    assert {("storage-router", "UploadImage"), ("storage-router", "commit")} <= names
+    by_id = {span.span_id: span for _, span in kept.spans if span.trace_id == created.trace_id}
+    for service, span in kept.spans:
+        if span.trace_id == created.trace_id and span.parent_span_id:
+            assert span.parent_span_id in by_id, f"{service} {span.name} hangs in the air"
+    assert {"rpc.server.call.duration", "rpc.client.call.duration"} <= kept.metrics

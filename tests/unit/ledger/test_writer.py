@@ -1,0 +1,160 @@
+"""The writer with a store that dawdles, fails and forgets: what is answered when, and what is tried again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+
+from horde.ledger.economy import KUDOS, Economy
+from horde.ledger.entries import Entry
+from horde.ledger.errors import InsufficientKudos
+from horde.ledger.operations import Event
+from horde.ledger.store import Batch, Head, LookUp
+from horde.ledger.store_memory import MemoryStore
+from horde.ledger.testing import awarded, gift, held, opened, settled
+from horde.ledger.writer import MAX_WAITING, RETRY_PAUSES_S, Writer
+from horde.services.errors import Internal, ResourceExhausted, Unavailable
+from horde.services.testing import ManualClock, settle
+
+T = TypeVar("T")
+
+
+class Moody(MemoryStore):
+    """A store that commits when it is let, and fails as it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.fail_before: list[Exception] = []
+        self.fail_after: list[Exception] = []
+        self.fail_look_up: list[Exception] = []
+        self.sizes: list[int] = []
+
+    async def write(self, previous: Head, batch: Batch) -> None:
+        await self.gate.wait()
+        if self.fail_before:
+            raise self.fail_before.pop(0)
+        await super().write(previous, batch)
+        self.sizes.append(len(batch.entries))
+        if self.fail_after:
+            raise self.fail_after.pop(0)
+
+    async def look_up(self, work: Callable[[LookUp], T]) -> T:
+        await asyncio.sleep(0)
+        if self.fail_look_up:
+            raise self.fail_look_up.pop(0)
+        return await super().look_up(work)
+
+
+async def test_nothing_is_answered_before_it_is_durable() -> None:
+    store = Moody()
+    store.gate.clear()
+    async with Writer(store, Economy(), ManualClock()) as writer:
+        first = asyncio.create_task(writer.apply([opened("ann")]))
+        await settle()
+        second = asyncio.create_task(writer.apply([awarded("ann", KUDOS)]))
+        await settle()
+        assert not first.done()
+        assert not second.done()
+        assert writer.sequence == 0
+        store.gate.set()
+        await asyncio.gather(first, second)
+        assert writer.sequence == 2
+
+
+async def test_what_comes_while_a_commit_runs_is_the_next_batch() -> None:
+    store = Moody()
+    store.gate.clear()
+    async with Writer(store, Economy(), ManualClock()) as writer:
+        calls = [asyncio.create_task(writer.apply([opened("ann")]))]
+        await settle()
+        calls += [asyncio.create_task(writer.apply([awarded("ann", 1, str(n))])) for n in range(300)]
+        await settle()
+        store.gate.set()
+        await asyncio.gather(*calls)
+    assert store.sizes == [1, 256, 44]
+
+
+@pytest.mark.parametrize("kind", ["before", "after", "look_up"])
+async def test_a_failed_commit_is_tried_again_and_has_one_effect(kind: str) -> None:
+    store, clock = Moody(), ManualClock()
+    async with Writer(store, Economy(), clock) as writer:
+        await writer.apply([opened("ann"), awarded("ann", 20 * KUDOS)])
+        {"before": store.fail_before, "after": store.fail_after, "look_up": store.fail_look_up}[kind].extend(
+            [Unavailable(), Unavailable()]
+        )
+        held_call = asyncio.create_task(writer.apply([held("g", "ann")]))
+        await settle()
+        # Decided upon what was then thrown away.
+        paid_call = asyncio.create_task(writer.apply([settled("g", "bob")]))
+        poor_call = asyncio.create_task(writer.apply([gift("ann", "bob", 8 * KUDOS)]))
+        for pause in RETRY_PAUSES_S[:3]:
+            await clock.advance(pause)
+        (held_answer,), (paid,), (poor,) = await asyncio.gather(held_call, paid_call, poor_call)
+        assert isinstance(held_answer.result, Entry)
+        assert isinstance(paid.result, Entry)
+        assert isinstance(poor.result, InsufficientKudos)
+        assert [entry.event_id for entry in store._events[2:]] == [held_answer.result.event_id, paid.result.event_id]
+
+
+async def test_a_database_that_stays_away_is_said_to_be() -> None:
+    store, clock = Moody(), ManualClock()
+    async with Writer(store, Economy(), clock) as writer:
+        store.fail_before = [Unavailable("away") for _ in range(99)]
+        call = asyncio.create_task(writer.apply([opened("ann")]))
+        for pause in RETRY_PAUSES_S:
+            await clock.advance(pause)
+        with pytest.raises(Unavailable):
+            await call
+        store.fail_before = []
+        (answer,) = await writer.apply([opened("ann")])
+        assert not answer.repeated
+
+
+async def test_a_defect_in_one_event_spares_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    from horde.ledger import rewards
+
+    def broken(*args: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(rewards, "promotion", lambda book, account, now: broken() if account == "bad" else None)
+    store = Moody()
+    async with Writer(store, Economy(), ManualClock()) as writer:
+        good, bad, after = await writer.apply([awarded("ann", 5), awarded("bad", 5), awarded("ann", 7, "more")])
+        assert isinstance(good.result, Entry)
+        assert isinstance(bad.result, Internal)
+        assert isinstance(after.result, Entry)
+        assert [account.posted for account in store.asking().accounts(["spend/ann", "spend/bad"])] == [12]
+
+
+async def test_what_waits_is_bounded() -> None:
+    store = Moody()
+    store.gate.clear()
+    async with Writer(store, Economy(), ManualClock()) as writer:
+        one: list[Event] = [opened("ann")]
+        calls = [asyncio.create_task(writer.apply(one * 200)) for _ in range(MAX_WAITING // 200 + 2)]
+        await settle()
+        # Some were decided meanwhile, and made room.
+        calls += [asyncio.create_task(writer.apply(one * 200)) for _ in range(4)]
+        await settle()
+        with pytest.raises(ResourceExhausted) as refused:
+            await writer.apply(one * 200)
+        assert refused.value.metadata == {"bound": "ledger.max_waiting"}
+        store.gate.set()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+
+async def test_memory_is_bounded_and_forgotten_only_when_all_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("horde.ledger.journal.MAX_CACHED", 20)
+    store = Moody()
+    async with Writer(store, Economy(), ManualClock(), max_batch=8) as writer:
+        calls = [asyncio.create_task(writer.apply([awarded(f"a{n % 60}", 1, str(n))])) for n in range(300)]
+        await asyncio.gather(*calls)
+        names = [f"spend/a{n}" for n in range(60)]
+        assert [account.posted for account in store.asking().accounts(names)] == [5] * 60
+        assert writer._journal is not None
+        assert len(writer._journal._book.accounts) < 60
