@@ -22,7 +22,7 @@ import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from mesh_meter import memory_mb, processor_seconds
+from mesh_meter import machine_seconds, memory_mb, processor_seconds
 from mesh_yardstick import durable_write_ms, echo_rates, processor_ms
 
 from horde.api.generation.v1.generation_pb2 import Generation
@@ -73,6 +73,8 @@ class Result:
     """From create until the worker begins."""
     finished_ms: list[float]
     """From create until the requester has heard the end of all n."""
+    others_cores: float = 0.0
+    """How many cores everything else on this machine used meanwhile."""
     processor_ms: float = 0.0
     memory: dict[str, float] = field(default_factory=dict)
 
@@ -114,18 +116,19 @@ class Bench:
             create_ms: list[float] = []
             finished_ms: list[float] = []
             calibration = processor_ms()
-            before, begun = processor_seconds(self.pids), time.perf_counter()
+            before, begun, busy = processor_seconds(self.pids), time.perf_counter(), machine_seconds()
             mine = time.process_time()
             images = await self._paint(load, load.images, create_ms, finished_ms, created)
             seconds = time.perf_counter() - begun
-            after = processor_seconds(self.pids)
+            after, busy = processor_seconds(self.pids), machine_seconds() - busy
             cpu = {name: (after[name] - before[name]) * 1000 / images for name in after}
             cpu["requesters"] = (time.process_time() - mine) * 1000 / images
+            others = max(0.0, busy - sum(cpu.values()) * images / 1000) / seconds
             memory = memory_mb(self.pids)
         finally:
             notes = await self._stop_workers()
         begun_ms = [(notes[seed] - at) * 1000 for seed, at in created.items() if seed in notes]
-        return Result(images, seconds, cpu, create_ms, begun_ms, finished_ms, calibration, memory)
+        return Result(images, seconds, cpu, create_ms, begun_ms, finished_ms, others, calibration, memory)
 
     async def _paint(
         self, load: Load, images: int, create_ms: list[float], finished_ms: list[float], created: dict[int, float]
@@ -213,9 +216,12 @@ def report(load: Load, results: list[Result]) -> dict[str, object]:
     for name, milliseconds in sorted(middle.cpu_ms.items(), key=lambda item: -item[1]):
         memory = f"   {middle.memory[name]:5.0f} MB" if name in middle.memory else ""
         print(f"    {name:<16} {milliseconds:7.2f}   {milliseconds / whole:5.1%}{memory}")
-    rest = whole - sum(middle.cpu_ms.values())
-    print(f"    {'idle, disk, others':<16} {rest:6.2f}   {rest / whole:5.1%}")
-    print(f"  calibration loop   {statistics.median(r.processor_ms for r in results):.1f} CPU-ms beside the runs")
+    others = middle.others_cores * middle.seconds * 1000 / middle.images
+    print(f"    {'others':<16} {others:7.2f}   {others / whole:5.1%}   whatever else ran on this machine")
+    rest = max(0.0, whole - sum(middle.cpu_ms.values()) - others)
+    print(f"    {'idle, disk':<16} {rest:7.2f}   {rest / whole:5.1%}")
+    loop = statistics.median(result.processor_ms for result in results)
+    print(f"  beside the runs    calibration loop {loop:.1f} CPU-ms, others {middle.others_cores:.2f} cores")
     return {
         "load": asdict(load),
         "images_per_second": rates,

@@ -20,6 +20,12 @@ def _of(process: psutil.Process) -> float:
     return total
 
 
+def machine_seconds() -> float:
+    """Seconds that all cores together were busy with anything so far."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0))
+
+
 def memory_mb(pids: Mapping[str, int]) -> dict[str, float]:
     """Resident megabytes now, by name."""
     return {name: psutil.Process(pid).memory_info().rss / 1e6 for name, pid in pids.items()}

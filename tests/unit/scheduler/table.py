@@ -293,7 +293,7 @@ class Table:
 
     def run_errands(self, **how: Any) -> None:
         """Everything that neighbours were asked is done and answered, and what follows from it."""
-        for _ in range(100):
+        for _ in range(10_000):
             if not self.errands:
                 self.save()
             if not self.errands:
@@ -350,6 +350,10 @@ class Table:
         found = settling.current(job)
         assert found is not None, job.state
         return found
+
+    def reachable(self, lease: Lease) -> bool:
+        """Whether its worker has a stream now."""
+        return self.board.route_of(self.board.fleet.workers.get(lease.worker_id)) is not None
 
     def told(self, kind: type[fx.Effect], worker: Worker) -> list[Any]:
         """What a worker was told, of one kind, by any of its sessions of this table."""

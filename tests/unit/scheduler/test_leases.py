@@ -136,6 +136,19 @@ def test_a_worker_that_only_fails_rests_longer_and_longer() -> None:
     assert state(job) is JobState.LEASED
 
 
+def test_nobody_rests_for_jobs_that_fail_everywhere() -> None:
+    table = Table()
+    workers = {name: table.attach(name) for name in ("w1", "w2", "w3")}
+    for index in range(6):
+        (job,) = table.queued(f"poison {index}").jobs
+        for _ in range(3):
+            lease = table.lease(job)
+            table.report(workers[lease.worker_name], lease.lease_id, job.job_id, Failed())
+        assert job.ending is Ending.FAULTED
+        table.run_errands()
+    assert all(worker.free and worker.strikes == 0 for worker in workers.values())
+
+
 def test_an_expired_generation_ends_at_its_deadline_whatever_it_does() -> None:
     table = Table()
     worker = table.attach("w1")

@@ -20,6 +20,19 @@ def test_nothing_is_asked_of_the_ledger_before_it_is_written() -> None:
     assert table.errands == [fx.PlaceHolds(generation)]
 
 
+def test_no_decision_is_carried_out_before_it_is_written() -> None:
+    table = Table()
+    table.attach("w1", slots=2)
+    painted_one, cancelled_one = table.queued("a"), table.queued("b")
+    table.paint(table.lease(painted_one.jobs[0]))
+    table.cancel(cancelled_one)
+    assert not table.errands
+    table.save()
+    assert fx.CommitObject(painted_one.jobs[0]) in table.errands
+    assert fx.Release(cancelled_one.jobs[0]) in table.errands
+    assert fx.Settle(painted_one.jobs[0]) not in table.errands
+
+
 def test_a_cancel_while_kudos_are_being_held_waits_for_the_answer() -> None:
     table = Table()
     generation = table.submit()

@@ -12,6 +12,9 @@ from pathlib import Path
 # A model hub is never asked: everything is in the repository.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+# The folder of this repository that git ignores.
+_STATE = Path(__file__).resolve().parents[3] / ".state/paintbox"
+
 # The C library gives freed tensors back to the system and asks for them again, which costs a sixth of the time.
 _ALLOCATOR = {
     "MALLOC_MMAP_THRESHOLD_": "4294967296",
@@ -29,7 +32,7 @@ def main() -> None:
     train.add_argument("--fresh", action="store_true", help="start from nothing: tokenizer, reading, decoder, painting")
     train.add_argument("--decoder-minutes", type=float, default=None, help="default: 12, or 0 when going on")
     train.add_argument("--revision", default="local", help="name of the result in its catalogue entry")
-    train.add_argument("--state", type=Path, default=Path(".state/paintbox"), help="where an interrupted run is kept")
+    train.add_argument("--state", type=Path, default=_STATE, help="where an interrupted run is kept")
     train.add_argument("--out", type=Path, default=None, help="folder to write (default: the committed one)")
     judge = commands.add_parser("evaluate", help="score the committed model on held-out combinations")
     judge.add_argument("--count", type=int, default=240)

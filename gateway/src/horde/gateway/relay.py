@@ -49,6 +49,8 @@ LINGER_SECONDS = 0.02
 MAX_OUTBOX = 1_000
 """Messages that wait for one worker; then it is hung up."""
 MAX_SESSIONS_PER_ACCOUNT = 256
+GOODBYE_SECONDS = 0.1
+"""How long a worker that half-closed may still turn out to have vanished."""
 FIRST_MESSAGE_SECONDS = 15.0
 RETRY_AFTER = timedelta(seconds=10)
 
@@ -147,9 +149,13 @@ class Relay:
             ended = True
         finally:
             listener.cancel()
-            await asyncio.gather(listener, return_exceptions=True)
-            # A call that was cut looks to its reader as if it had been half-closed.
-            self._close(session, clean=ended and session.said_goodbye)
+            try:
+                await asyncio.gather(listener, return_exceptions=True)
+            except asyncio.CancelledError:
+                ended = False
+                raise
+            finally:
+                self._close(session, clean=ended and session.said_goodbye)
 
     async def run(self) -> None:
         """Keep the relay to the scheduler. Runs until cancelled."""
@@ -193,6 +199,8 @@ class Relay:
         except ServiceError as error:
             session.end(error)
         else:
+            # A call that was cut looks half-closed at first; if it was, this task is cancelled in a moment.
+            await self._clock.sleep(GOODBYE_SECONDS)
             # One that was sent away comes back elsewhere: that is no goodbye.
             session.said_goodbye = not self._stopped
             session.end()

@@ -103,6 +103,12 @@ class Worker:
         self.rests_until = now + min(LONGEST_REST, 2.0 ** (self.strikes - MAX_STRIKES))
         return True
 
+    def forgive(self) -> None:
+        """Take one failure back: it was the job's fault, not the worker's."""
+        self.strikes = max(0, self.strikes - 1)
+        if self.strikes < MAX_STRIKES:
+            self.rests_until = 0.0
+
 
 def worker_id_of(owner: AccountId, name: str) -> WorkerId:
     """The worker's id; raises ValueError if the owner's is not a UUID."""

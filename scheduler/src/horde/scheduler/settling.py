@@ -228,6 +228,12 @@ def give_back(board: Board, lease: Lease, state: LeaseState, now: float, detail:
     if job.state is not JobState.LEASED or job.leases[-1] is not lease:
         return
     if len(job.leases) >= MAX_ATTEMPTS:
+        # It failed on several different workers, and nobody is punished for it.
+        for each in job.leases:
+            worker = board.fleet.workers.get(each.worker_id)
+            if worker is not None:
+                worker.forgive()
+                board.fleet.changed(worker)
         end(board, job, Ending.FAULTED, now, detail=detail or "Three workers could not paint it.")
     else:
         requeue(board, job, now)
