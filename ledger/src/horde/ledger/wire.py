@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -141,7 +142,9 @@ def entry_message(entry: Entry) -> pb.Entry:
     )
 
 
+@lru_cache(maxsize=50_000)
 def _ref(name: str) -> pb.AccountRef:
+    """Kept, and only ever copied from: each transfer names two, and there are few of them."""
     kind, account_id = parts_of(name)
     return pb.AccountRef(kind=kind, account_id=account_id)  # type: ignore[arg-type]
 
