@@ -3,12 +3,34 @@
 A class is named after its reason in the contract and carries that reason's metadata keys in `metadata`, wrong fields in
 `violations` and how long to wait in `retry_after`. An error whose reason is not listed here arrives as its kind
 (NotFound, Unavailable, ...), with `domain` and `reason` set: decide on those, never on the message.
+
+Those about accounts and kudos are written down in errors_accounts.py; import all of them from here.
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from horde.clients import errors_accounts
+from horde.clients.errors_accounts import (
+    AccountNotFound,
+    AccountRequestConflict,
+    AccountRequired,
+    AmountLimitReached,
+    ApiKeyNotFound,
+    ApiKeyUnknown,
+    BudgetSpent,
+    CredentialsMalformed,
+    CredentialsMissing,
+    EventConflict,
+    InsufficientKudos,
+    InvalidAccountField,
+    RegistrationClosed,
+    RoleMissing,
+    ScopeMissing,
+    SelfGift,
+    TooManyApiKeys,
+)
 from horde.services.errors import (
     Aborted,
     AlreadyExists,
@@ -31,6 +53,7 @@ __all__ = [
     "ALL",
     "Aborted",
     "AccountNotFound",
+    "AccountRequestConflict",
     "AccountRequired",
     "AlreadyExists",
     "AmountLimitReached",
@@ -45,6 +68,7 @@ __all__ = [
     "DamagedImage",
     "DeadlineExceeded",
     "DigestMismatch",
+    "EventConflict",
     "FailedPrecondition",
     "FieldViolation",
     "GenerationNotFound",
@@ -56,6 +80,7 @@ __all__ = [
     "InvalidArgument",
     "InvalidField",
     "InvalidInput",
+    "LinksUnsupported",
     "ModelNotFound",
     "NotAnImage",
     "NotFound",
@@ -64,6 +89,7 @@ __all__ = [
     "PermissionDenied",
     "PriceAboveMaximum",
     "RateLimited",
+    "RefusedBefore",
     "RegistrationClosed",
     "RequestConflict",
     "ResourceExhausted",
@@ -77,6 +103,7 @@ __all__ = [
     "TooLarge",
     "TooManyApiKeys",
     "TooManyGenerations",
+    "TooSlow",
     "Unauthenticated",
     "Unavailable",
     "Unimplemented",
@@ -84,8 +111,6 @@ __all__ = [
 ]
 
 _GENERATION = "horde.api.generation.v1"
-_ACCOUNT = "horde.api.account.v1"
-_LEDGER = "horde.api.ledger.v1"
 _STORAGE = "horde.api.storage.v1"
 _MESH = "mesh"
 
@@ -154,131 +179,6 @@ class RefusedBefore(Aborted):
 
     domain: ClassVar[str] = _GENERATION
     reason: ClassVar[str] = "REFUSED_BEFORE"
-
-
-# Who asks.
-
-
-class CredentialsMissing(Unauthenticated):
-    """No API key and no anonymous token was sent."""
-
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "CREDENTIALS_MISSING"
-
-
-class CredentialsMalformed(Unauthenticated):
-    """The API key or anonymous token is not of a known form."""
-
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "CREDENTIALS_MALFORMED"
-
-
-class ApiKeyUnknown(Unauthenticated):
-    """No such API key, or it was revoked."""
-
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "API_KEY_UNKNOWN"
-
-
-class ScopeMissing(PermissionDenied):
-    """The API key may not be used for this."""
-
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "SCOPE_MISSING"
-
-
-class AccountRequired(PermissionDenied):
-    """This is not for anonymous: open an account."""
-
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "ACCOUNT_REQUIRED"
-
-
-class RoleMissing(PermissionDenied):
-    """This needs a role that the account does not have."""
-
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "ROLE_MISSING"
-
-
-class AccountNotFound(NotFound):
-    """There is no such account."""
-
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "ACCOUNT_NOT_FOUND"
-
-
-class ApiKeyNotFound(NotFound):
-    """The account has no such API key."""
-
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "API_KEY_NOT_FOUND"
-
-
-class InvalidAccountField(InvalidArgument):
-    """Some fields of the request are wrong; `violations` lists them all."""
-
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "INVALID_FIELD"
-
-
-class AccountRequestConflict(AlreadyExists):
-    """This request_id was used for something else: use a new one."""
-
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "REQUEST_CONFLICT"
-
-
-class RegistrationClosed(PermissionDenied):
-    """Accounts are opened by an operator here."""
-
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "REGISTRATION_CLOSED"
-
-
-class TooManyApiKeys(ResourceExhausted):
-    """The account has as many API keys as it may: revoke one."""
-
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "TOO_MANY_API_KEYS"
-
-
-# Kudos.
-
-
-class InsufficientKudos(FailedPrecondition):
-    """The account cannot pay for this."""
-
-    domain: ClassVar[str] = _LEDGER
-    reason: ClassVar[str] = "INSUFFICIENT_KUDOS"
-
-
-class BudgetSpent(ResourceExhausted):
-    """What the mesh gives to anonymous requesters in a day is spent."""
-
-    domain: ClassVar[str] = _LEDGER
-    reason: ClassVar[str] = "BUDGET_SPENT"
-
-
-class SelfGift(InvalidArgument):
-    """Nobody gives to himself."""
-
-    domain: ClassVar[str] = _LEDGER
-    reason: ClassVar[str] = "SELF_GIFT"
-
-
-class AmountLimitReached(FailedPrecondition):
-    """A limit on gifts is reached."""
-
-    domain: ClassVar[str] = _LEDGER
-    reason: ClassVar[str] = "LIMIT_REACHED"
-
-
-class EventConflict(AlreadyExists):
-    """This request_id was used for another gift or award: use a new one."""
-
-    domain: ClassVar[str] = _LEDGER
-    reason: ClassVar[str] = "EVENT_CONFLICT"
 
 
 # Bytes.
@@ -404,6 +304,6 @@ def _named(kind: type[ServiceError]) -> list[type[ServiceError]]:
 
 
 ALL: tuple[type[ServiceError], ...] = tuple(
-    cls for cls in _named(ServiceError) if cls.__module__ == __name__ and cls.reason
+    cls for cls in _named(ServiceError) if cls.__module__ in (__name__, errors_accounts.__name__) and cls.reason
 )
 """What is handed to a channel, so that each of these comes out of a call as itself."""
