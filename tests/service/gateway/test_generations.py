@@ -293,3 +293,27 @@ async def test_a_page_is_no_more_than_a_message_holds(mesh: Bench, anna: Credent
     listed = await mesh.generations.ListGenerations(pb.ListGenerationsRequest(page_size=100), metadata=anna)
     assert len(listed.generations) == 50
     assert listed.ByteSize() < 4 * 1024 * 1024
+
+
+async def test_answers_above_what_a_message_holds_are_fetched_one_by_one(
+    mesh: Bench, anna: Credentials, spec: Spec
+) -> None:
+    created = [
+        (await mesh.generations.CreateGeneration(request(spec(count=20)), metadata=anna)).generation for _ in range(20)
+    ]
+    heavy = job_pb2.Deviation(field="f" * 200, asked="a" * 200, done="d" * 200)
+    for known in mesh.scheduler.generations.values():
+        for image in known.generation.images:
+            image.deviations.extend([heavy] * 32)
+    mesh.scheduler.reads.clear()
+
+    async def size(generation_id: str) -> int:
+        asked = pb.GetGenerationRequest(generation_id=generation_id)
+        answer: pb.GetGenerationResponse = await mesh.generations.GetGeneration(asked, metadata=anna)
+        return answer.ByteSize()
+
+    sizes = await asyncio.gather(*(size(each.generation_id) for each in created))
+    assert min(sizes) > 350_000
+    # Some were asked for together, in vain.
+    assert 20 * min(sizes) > 4 * 1024 * 1024
+    assert 1 < max(mesh.scheduler.reads) <= 16

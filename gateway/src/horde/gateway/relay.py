@@ -23,6 +23,7 @@ from horde.gateway.exchange import Line, Stream, keep
 from horde.gateway.neighbours import outward
 from horde.gateway.previews import Previews
 from horde.gateway.requesters import Principal
+from horde.gateway.scheduler_client import split
 from horde.services.clock import Clock
 from horde.services.errors import ResourceExhausted, ServiceError
 from horde.services.failpoints import declare, failpoint
@@ -269,8 +270,10 @@ class Relay:
                 await self._linger()
                 if len(outbox):
                     batch += await outbox.drain(MAX_BATCH)
-            await failpoint(RELAY_SENDING)
-            await stream.write(scheduler_pb2.RelayRequest(sessions=only_last_progress(batch)))
+            # Cut by bytes as well: a batch that is more than a message holds would be made again at every opening.
+            for part in split(only_last_progress(batch)):
+                await failpoint(RELAY_SENDING)
+                await stream.write(scheduler_pb2.RelayRequest(sessions=part))
 
     async def _linger(self) -> None:
         """Wait a moment for company: progress alone is not worth a message, and much of it comes at once."""
