@@ -16,9 +16,17 @@ from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as generation_service
 from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as pb
+from horde.gateway.store_memory import MemoryIdentityStore
 from horde.gateway.testing import Bench, FakeRelay, bench
-from horde.services.errors import Aborted, FailedPrecondition, InvalidArgument, PermissionDenied, Unauthenticated
-from horde.services.testing import assert_raises_reason, fields_of
+from horde.services.errors import (
+    Aborted,
+    FailedPrecondition,
+    InvalidArgument,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
+from horde.services.testing import ManualClock, assert_raises_reason, fields_of
 
 Credentials = list[tuple[str, str]]
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
@@ -305,6 +313,41 @@ async def test_a_revoked_key_ends_its_streams(mesh: Bench, anna: Credentials, wo
     await mesh.accounts.RevokeApiKey(request, metadata=anna)
     with assert_raises_reason(Unauthenticated, "API_KEY_UNKNOWN"):
         await worker.stream.read()
+
+
+async def test_a_key_revoked_at_another_door_ends_its_streams_when_they_speak(tmp_path: Path) -> None:
+    store, clock = MemoryIdentityStore(), ManualClock()
+    async with bench(tmp_path, store=store, clock=clock) as mesh:
+        relay = await relay_of(mesh)
+        worker = Worker(mesh, mesh.operator)
+        await worker.attach()
+        await worker.restate()
+        account = (await mesh.accounts.GetAccount(account_pb2.GetAccountRequest(), metadata=mesh.operator)).account
+        await store.revoke_key(account.account_id, mesh.operator[0][1].split("_")[1])
+        await worker.say(demand=pb.Demand(slots=2))
+        await until(lambda: relay.kinds(1) == ["opened", "restatement", "demand"])
+        clock.jump(5.01)
+        await worker.say(demand=pb.Demand(slots=3))
+        with assert_raises_reason(Unauthenticated, "API_KEY_UNKNOWN"):
+            await worker.stream.read()
+        await until(lambda: relay.kinds(1)[-1] == "closed")
+        assert relay.kinds(1) == ["opened", "restatement", "demand", "closed"]
+
+
+async def test_a_store_that_is_away_ends_no_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, clock = MemoryIdentityStore(), ManualClock()
+    async with bench(tmp_path, store=store, clock=clock) as mesh:
+        relay = await relay_of(mesh)
+        worker = Worker(mesh, mesh.operator)
+        await worker.attach()
+
+        async def away(api_key_id: str) -> None:
+            raise Unavailable
+
+        monkeypatch.setattr(store, "key", away)
+        clock.jump(5.01)
+        await worker.say(demand=pb.Demand(slots=2))
+        await until(lambda: relay.kinds(1) == ["opened", "demand"])
 
 
 async def test_a_farewell_comes_before_the_end(tmp_path: Path) -> None:
