@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as pb
 from horde.api.job.v1 import job_pb2
-from horde.gateway.testing import Bench
+from horde.gateway.testing import Bench, bench
 from horde.services.clock import SystemClock
 from horde.services.errors import AlreadyExists, FailedPrecondition, NotFound, ResourceExhausted, Unavailable
 from horde.services.testing import assert_raises_reason
@@ -282,6 +283,40 @@ async def test_anonymous_has_the_tightest_limit(mesh: Bench, nobody: Credentials
         await mesh.generations.CreateGeneration(request(spec()), metadata=nobody)
     assert caught.value.retry_after is not None
     assert len(mesh.scheduler.submissions) == 1
+
+
+def anonymous(number: int) -> Credentials:
+    return [("authorization", f"Anonymous {number:032x}")]
+
+
+async def test_inputs_are_counted_by_account_and_for_anonymous_by_address(
+    mesh: Bench, anna: Credentials, bert: Credentials
+) -> None:
+    async def ticket(who: Credentials) -> Any:
+        return await mesh.generations.CreateInputTicket(
+            pb.CreateInputTicketRequest(input_id=str(uuid.uuid4())), metadata=who
+        )
+
+    for number in range(30):
+        await ticket(anna)
+        await ticket(anonymous(number))
+    for who in (anna, anonymous(0), anonymous(99)):
+        with assert_raises_reason(ResourceExhausted, "RATE_LIMITED", {"limit": "30/60s"}):
+            await ticket(who)
+    await ticket(bert)
+
+
+async def test_anonymous_calls_are_counted_by_address(tmp_path: Path) -> None:
+    async with bench(tmp_path, limit_address_calls="3/60s", limit_anonymous_calls="2/60s") as mesh:
+
+        async def call(who: Credentials) -> None:
+            await mesh.generations.ListGenerations(pb.ListGenerationsRequest(), metadata=who)
+
+        for number in range(3):
+            await call(anonymous(number))
+        with assert_raises_reason(ResourceExhausted, "RATE_LIMITED", {"limit": "3/60s"}):
+            await call(anonymous(3))
+        await call(mesh.operator)
 
 
 async def test_a_page_is_no_more_than_a_message_holds(mesh: Bench, anna: Credentials, spec: Spec) -> None:

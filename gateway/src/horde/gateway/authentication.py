@@ -144,9 +144,13 @@ class Rates:
 
     account_calls: Rate | None = None
     account_images: Rate | None = None
+    account_inputs: Rate | None = None
     anonymous_calls: Rate | None = None
     anonymous_images: Rate | None = None
+    anonymous_inputs: Rate | None = None
+    address_calls: Rate | None = None
     address_images: Rate | None = None
+    address_inputs: Rate | None = None
     address_accounts: Rate | None = None
     address_failures: Rate | None = None
 
@@ -166,10 +170,14 @@ class Reception:
         try:
             principal = await self._authenticator.principal(values)
         except Unauthenticated:
-            self._draw("failures", address_bucket(context.peer()), self._rates.address_failures)
+            self._count_address("failures", context, self._rates.address_failures)
             raise
-        rate = self._rates.anonymous_calls if principal.anonymous else self._rates.account_calls
-        self._draw("calls", str(principal.requester), rate)
+        rates = self._rates
+        if principal.anonymous:
+            address = address_bucket(context.peer())
+            self._count("calls", principal, address, rates.anonymous_calls, rates.address_calls)
+        else:
+            self._count("calls", principal, "", rates.account_calls)
         return principal
 
     def still(self, context: CallContext) -> Still:
@@ -196,20 +204,43 @@ class Reception:
 
     def count_images(self, principal: Principal, address: str, images: int) -> None:
         """Count images that are asked for; anonymous ones also against where they come from."""
-        rates, now = self._rates, self._clock.monotonic()
-        subject = str(principal.requester)
-        draws = [("images", subject, rates.anonymous_images if principal.anonymous else rates.account_images)]
+        rates = self._rates
         if principal.anonymous:
-            draws.append(("images", address, rates.address_images))
-        self._limiter.admit([Draw(f"{kind} {of}", rate, images) for kind, of, rate in draws if rate], now)
+            self._count("images", principal, address, rates.anonymous_images, rates.address_images, images)
+        else:
+            self._count("images", principal, address, rates.account_images, None, images)
+
+    def count_input(self, principal: Principal, address: str) -> None:
+        """Count an input that may be put: it takes room until it expires. Anonymous ones also where they come from."""
+        rates = self._rates
+        if principal.anonymous:
+            self._count("inputs", principal, address, rates.anonymous_inputs, rates.address_inputs)
+        else:
+            self._count("inputs", principal, address, rates.account_inputs)
 
     def count_registration(self, context: CallContext) -> None:
         """Count an account that is opened."""
-        self._draw("accounts", address_bucket(context.peer()), self._rates.address_accounts)
+        self._count_address("accounts", context, self._rates.address_accounts)
 
-    def _draw(self, kind: str, subject: str, rate: Rate | None) -> None:
+    def _count(
+        self,
+        kind: str,
+        principal: Principal,
+        address: str,
+        own: Rate | None,
+        shared: Rate | None = None,
+        weight: int = 1,
+    ) -> None:
+        """Count against who calls, and (`shared`) against everybody who calls from there."""
+        draws = [Draw(f"{kind} {principal.requester}", own, weight)] if own else []
+        if shared:
+            draws.append(Draw(f"{kind} {address}", shared, weight, of_address=True))
+        self._limiter.admit(draws, self._clock.monotonic())
+
+    def _count_address(self, kind: str, context: CallContext, rate: Rate | None) -> None:
         if rate is not None:
-            self._limiter.admit([Draw(f"{kind} {subject}", rate)], self._clock.monotonic())
+            draw = Draw(f"{kind} {address_bucket(context.peer())}", rate, of_address=True)
+            self._limiter.admit([draw], self._clock.monotonic())
 
 
 def _credentials(context: CallContext) -> list[str | bytes]:
