@@ -177,7 +177,6 @@ async def test_a_finished_image_has_a_ticket_that_the_router_will_believe(
     assert not waiting.HasField("download")
     assert done.download.address == mesh.settings.storage_router
     clock = SystemClock()
-    assert mesh.settings.public_keys_dir is not None
     ring = KeyRing(mesh.settings.public_keys_dir, clock.monotonic)
     claims = Verifier(ring).verify(done.download.ticket, "storage-router", "gateway", clock.now())
     assert claims["act"] == "get_image"
@@ -268,7 +267,6 @@ async def test_an_input_ticket_says_what_may_be_put(mesh: Bench, nobody: Credent
     input_id = str(uuid.uuid4())
     answer = await mesh.generations.CreateInputTicket(pb.CreateInputTicketRequest(input_id=input_id), metadata=nobody)
     clock = SystemClock()
-    assert mesh.settings.public_keys_dir is not None
     ring = KeyRing(mesh.settings.public_keys_dir, clock.monotonic)
     claims = Verifier(ring).verify(answer.ticket, "storage-router", "gateway", clock.now())
     assert claims["act"] == "put_input"

@@ -49,8 +49,8 @@ class GatewaySettings(ServiceSettings):
     """The operator's API key, mode 0600; made at first start. Absent: `operator.key` in `state_dir`."""
     signing_key_file: Path | None = None
     """What tickets are signed with, PEM, mode 0600; made at first start. Absent: `tickets.pem` in `state_dir`."""
-    public_keys_dir: Path | None = None
-    """Where the public half of the signing key is published, for the storage router. Absent: nowhere."""
+    public_keys_dir: Path = Path(".state/public-keys")
+    """Where the public half of the signing key is published, for the storage router: its default too."""
     scheduler: str = "127.0.0.1:7702"
     """The scheduler's address."""
     ledger: str = "127.0.0.1:7703"
