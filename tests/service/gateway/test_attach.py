@@ -16,13 +16,26 @@ from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as generation_service
 from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as pb
+from horde.gateway.store_memory import MemoryIdentityStore
 from horde.gateway.testing import Bench, FakeRelay, bench
-from horde.services.errors import Aborted, FailedPrecondition, InvalidArgument, PermissionDenied, Unauthenticated
-from horde.services.testing import assert_raises_reason, fields_of
+from horde.services.errors import (
+    Aborted,
+    FailedPrecondition,
+    InvalidArgument,
+    PermissionDenied,
+    Unauthenticated,
+    Unavailable,
+)
+from horde.services.testing import ManualClock, assert_raises_reason, fields_of
 
 Credentials = list[tuple[str, str]]
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
 JOB = str(uuid.UUID(int=5))
+OUTCOME = pb.Outcome(lease_id="1-1", job_id=JOB, cancelled=pb.Cancelled())
+HEAVY = pb.Outcome(lease_id="1-1", job_id=JOB, painted=pb.Painted(receipt="r" * 4_096))
+LARGEST = worker_pb2.Capabilities(
+    models=[worker_pb2.ModelOffer(name=f"{n:0>128}", max_pixels=2**31 - 1, sha256=bytes(32)) for n in range(256)]
+)
 
 
 async def until(true: Callable[[], object]) -> None:
@@ -123,6 +136,51 @@ async def test_a_broken_relay_keeps_the_workers_and_states_them_anew(
     await worker.hear("settled")
 
 
+async def test_a_thousand_unsettled_outcomes_are_restated_in_one_message(mesh: Bench, worker: Worker) -> None:
+    relay = await relay_of(mesh)
+    await worker.attach()
+    await worker.say(restatement=pb.Restatement(outcomes=[OUTCOME] * 1_024))
+    await until(lambda: relay.kinds(1) == ["opened", "restatement"])
+    assert len(relay.heard[1].worker.restatement.outcomes) == 1_024
+
+
+async def test_a_relay_states_more_than_one_message_holds(mesh: Bench, anna: Credentials) -> None:
+    first = await relay_of(mesh)
+    workers = [Worker(mesh, anna) for _ in range(100)]
+    for number, worker in enumerate(workers):
+        await worker.say(hello=pb.Hello(worker_name=f"w{number}", capabilities=LARGEST))
+        await worker.hear("welcome")
+    said = [each.ByteSize() for each in first.heard]
+    assert sum(said) > 4 * 1024 * 1024
+    first.break_off()
+    await until(lambda: len(mesh.scheduler.relays) > 1)
+    for worker in workers:
+        await worker.hear("resync")
+    await until(lambda: len(mesh.scheduler.relays[-1].heard) == 100)
+    assert len(mesh.scheduler.relays) == 2
+
+
+async def test_workers_who_say_much_at_once_do_not_break_the_relay(mesh: Bench, anna: Credentials) -> None:
+    relay = await relay_of(mesh)
+    workers = [Worker(mesh, anna) for _ in range(24)]
+    for number, worker in enumerate(workers):
+        await worker.attach(f"w{number}")
+    most = pb.Restatement(outcomes=[HEAVY] * 60)
+    assert 24 * most.ByteSize() > 4 * 1024 * 1024
+    await asyncio.gather(*(worker.say(restatement=most) for worker in workers))
+    await until(lambda: len(relay.heard) == 48)
+    assert mesh.scheduler.relays == [relay]
+
+
+async def test_a_hello_has_a_size(mesh: Bench, worker: Worker) -> None:
+    relay = await relay_of(mesh)
+    await worker.say(hello=pb.Hello(worker_name="rig", agent="x" * 65 * 1024))
+    with assert_raises_reason(InvalidArgument, "INVALID_FIELD") as caught:
+        await worker.stream.read()
+    assert fields_of(caught.value) == ["hello"]
+    assert not relay.heard
+
+
 async def test_a_worker_that_comes_while_the_scheduler_is_away_waits_for_it(mesh: Bench, worker: Worker) -> None:
     mesh.scheduler.away = True
     (await relay_of(mesh)).break_off()
@@ -215,7 +273,10 @@ async def test_a_bad_hello_lists_all_that_is_wrong(mesh: Bench, worker: Worker) 
         {"outcome": pb.Outcome(lease_id="1-1", job_id=JOB)},
         {"outcome": pb.Outcome(lease_id="1-1", job_id=JOB, failed=pb.Failed(detail="x" * 501))},
         {"restatement": pb.Restatement(leases=[pb.HeldLease()] * 257)},
+        {"restatement": pb.Restatement(outcomes=[OUTCOME] * 1_025)},
         {"capabilities": worker_pb2.Capabilities(models=[worker_pb2.ModelOffer(name="m")] * 257)},
+        # Each of the outcomes is in order; together they are too much for one message.
+        {"restatement": pb.Restatement(outcomes=[HEAVY] * 64)},
     ],
 )
 async def test_what_makes_no_sense_does_not_reach_the_scheduler(
@@ -252,6 +313,41 @@ async def test_a_revoked_key_ends_its_streams(mesh: Bench, anna: Credentials, wo
     await mesh.accounts.RevokeApiKey(request, metadata=anna)
     with assert_raises_reason(Unauthenticated, "API_KEY_UNKNOWN"):
         await worker.stream.read()
+
+
+async def test_a_key_revoked_at_another_door_ends_its_streams_when_they_speak(tmp_path: Path) -> None:
+    store, clock = MemoryIdentityStore(), ManualClock()
+    async with bench(tmp_path, store=store, clock=clock) as mesh:
+        relay = await relay_of(mesh)
+        worker = Worker(mesh, mesh.operator)
+        await worker.attach()
+        await worker.restate()
+        account = (await mesh.accounts.GetAccount(account_pb2.GetAccountRequest(), metadata=mesh.operator)).account
+        await store.revoke_key(account.account_id, mesh.operator[0][1].split("_")[1])
+        await worker.say(demand=pb.Demand(slots=2))
+        await until(lambda: relay.kinds(1) == ["opened", "restatement", "demand"])
+        clock.jump(5.01)
+        await worker.say(demand=pb.Demand(slots=3))
+        with assert_raises_reason(Unauthenticated, "API_KEY_UNKNOWN"):
+            await worker.stream.read()
+        await until(lambda: relay.kinds(1)[-1] == "closed")
+        assert relay.kinds(1) == ["opened", "restatement", "demand", "closed"]
+
+
+async def test_a_store_that_is_away_ends_no_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, clock = MemoryIdentityStore(), ManualClock()
+    async with bench(tmp_path, store=store, clock=clock) as mesh:
+        relay = await relay_of(mesh)
+        worker = Worker(mesh, mesh.operator)
+        await worker.attach()
+
+        async def away(api_key_id: str) -> None:
+            raise Unavailable
+
+        monkeypatch.setattr(store, "key", away)
+        clock.jump(5.01)
+        await worker.say(demand=pb.Demand(slots=2))
+        await until(lambda: relay.kinds(1) == ["opened", "demand"])
 
 
 async def test_a_farewell_comes_before_the_end(tmp_path: Path) -> None:

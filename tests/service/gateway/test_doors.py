@@ -88,6 +88,7 @@ async def test_the_program_opens_the_door_that_it_is_told(tmp_path: Path) -> Non
         "PYTHONPATH": os.pathsep.join(str(root / each) for each in ("protos/gen", "services/src", "gateway/src")),
         "HORDE_GATEWAY_STATE_DIR": str(tmp_path / "state"),
         "HORDE_GATEWAY_KEY_FILE": str(key_file),
+        "HORDE_GATEWAY_PUBLIC_KEYS_DIR": str(tmp_path / "public-keys"),
         "HORDE_GATEWAY_LISTEN": "127.0.0.1:0",
         "HORDE_GATEWAY_LOG_FORMAT": "json",
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as pb
 from horde.api.job.v1 import job_pb2
-from horde.gateway.testing import Bench
+from horde.gateway.testing import Bench, bench
 from horde.services.clock import SystemClock
 from horde.services.errors import AlreadyExists, FailedPrecondition, NotFound, ResourceExhausted, Unavailable
 from horde.services.testing import assert_raises_reason
@@ -176,7 +177,6 @@ async def test_a_finished_image_has_a_ticket_that_the_router_will_believe(
     assert not waiting.HasField("download")
     assert done.download.address == mesh.settings.storage_router
     clock = SystemClock()
-    assert mesh.settings.public_keys_dir is not None
     ring = KeyRing(mesh.settings.public_keys_dir, clock.monotonic)
     claims = Verifier(ring).verify(done.download.ticket, "storage-router", "gateway", clock.now())
     assert claims["act"] == "get_image"
@@ -267,7 +267,6 @@ async def test_an_input_ticket_says_what_may_be_put(mesh: Bench, nobody: Credent
     input_id = str(uuid.uuid4())
     answer = await mesh.generations.CreateInputTicket(pb.CreateInputTicketRequest(input_id=input_id), metadata=nobody)
     clock = SystemClock()
-    assert mesh.settings.public_keys_dir is not None
     ring = KeyRing(mesh.settings.public_keys_dir, clock.monotonic)
     claims = Verifier(ring).verify(answer.ticket, "storage-router", "gateway", clock.now())
     assert claims["act"] == "put_input"
@@ -284,6 +283,40 @@ async def test_anonymous_has_the_tightest_limit(mesh: Bench, nobody: Credentials
     assert len(mesh.scheduler.submissions) == 1
 
 
+def anonymous(number: int) -> Credentials:
+    return [("authorization", f"Anonymous {number:032x}")]
+
+
+async def test_inputs_are_counted_by_account_and_for_anonymous_by_address(
+    mesh: Bench, anna: Credentials, bert: Credentials
+) -> None:
+    async def ticket(who: Credentials) -> Any:
+        return await mesh.generations.CreateInputTicket(
+            pb.CreateInputTicketRequest(input_id=str(uuid.uuid4())), metadata=who
+        )
+
+    for number in range(30):
+        await ticket(anna)
+        await ticket(anonymous(number))
+    for who in (anna, anonymous(0), anonymous(99)):
+        with assert_raises_reason(ResourceExhausted, "RATE_LIMITED", {"limit": "30/60s"}):
+            await ticket(who)
+    await ticket(bert)
+
+
+async def test_anonymous_calls_are_counted_by_address(tmp_path: Path) -> None:
+    async with bench(tmp_path, limit_address_calls="3/60s", limit_anonymous_calls="2/60s") as mesh:
+
+        async def call(who: Credentials) -> None:
+            await mesh.generations.ListGenerations(pb.ListGenerationsRequest(), metadata=who)
+
+        for number in range(3):
+            await call(anonymous(number))
+        with assert_raises_reason(ResourceExhausted, "RATE_LIMITED", {"limit": "3/60s"}):
+            await call(anonymous(3))
+        await call(mesh.operator)
+
+
 async def test_a_page_is_no_more_than_a_message_holds(mesh: Bench, anna: Credentials, spec: Spec) -> None:
     heavy = spec(image={"prompt": "\U0001f98a" * 4_000, "negative_prompt": "\U0001f43b" * 4_000})
     created = (await mesh.generations.CreateGeneration(request(heavy), metadata=anna)).generation
@@ -293,3 +326,32 @@ async def test_a_page_is_no_more_than_a_message_holds(mesh: Bench, anna: Credent
     listed = await mesh.generations.ListGenerations(pb.ListGenerationsRequest(page_size=100), metadata=anna)
     assert len(listed.generations) == 50
     assert listed.ByteSize() < 4 * 1024 * 1024
+
+
+async def test_answers_above_what_a_message_holds_are_fetched_one_by_one(
+    mesh: Bench, anna: Credentials, spec: Spec
+) -> None:
+    created = [
+        (await mesh.generations.CreateGeneration(request(spec(count=20)), metadata=anna)).generation for _ in range(20)
+    ]
+    heavy = job_pb2.Deviation(field="f" * 200, asked="a" * 200, done="d" * 200)
+    for known in mesh.scheduler.generations.values():
+        for image in known.generation.images:
+            image.deviations.extend([heavy] * 32)
+    mesh.scheduler.reads.clear()
+
+    async def size(generation_id: str) -> int:
+        asked = pb.GetGenerationRequest(generation_id=generation_id)
+        answer: pb.GetGenerationResponse = await mesh.generations.GetGeneration(asked, metadata=anna)
+        return answer.ByteSize()
+
+    mesh.scheduler.open.clear()
+    asked = [asyncio.create_task(size(each.generation_id)) for each in created]
+    async with asyncio.timeout(10):
+        while sum(mesh.scheduler.reads) + len(mesh.gateway.scheduler._reads) < 20:
+            await asyncio.sleep(0.002)
+    mesh.scheduler.open.set()
+    sizes = await asyncio.gather(*asked)
+    # The largest batch was asked for in vain.
+    assert 12 <= max(mesh.scheduler.reads) <= 16
+    assert 12 * min(sizes) > 4 * 1024 * 1024

@@ -134,6 +134,27 @@ async def test_after_a_break_a_watcher_hears_what_is_new_and_nothing_twice(
     await hear(stream, "progress")
 
 
+async def test_a_watcher_that_joins_while_the_scheduler_is_away_gets_a_snapshot_first(
+    mesh: Bench, anna: Credentials, spec: Spec
+) -> None:
+    generation_id = (await create(mesh, anna, spec(count=2))).generation_id
+    stream = watch(mesh, anna, generation_id)
+    await hear(stream, "snapshot")
+    mesh.scheduler.lease(generation_id, 0, "7-1")
+    await hear(stream, "image")
+    mesh.scheduler.away = True
+    mesh.scheduler.break_follows()
+    mesh.scheduler._followed.clear()
+    await until(lambda: mesh.gateway.watching._followed[generation_id].stale)
+    mesh.scheduler.lease(generation_id, 1, "7-2")
+    late = watch(mesh, anna, generation_id)
+    await until(lambda: len(mesh.gateway.watching) == 2)
+    mesh.scheduler.away = False
+    assert [image.lease_id for image in (await hear(late, "snapshot")).images] == ["7-1", ""]
+    for each in (stream, late):
+        assert (await hear(each, "image")).lease_id == "7-2"
+
+
 async def test_a_generation_that_finished_while_the_scheduler_was_away_ends_the_watch(
     mesh: Bench, anna: Credentials, spec: Spec
 ) -> None:

@@ -76,6 +76,24 @@ def test_memory_is_bounded() -> None:
     assert len(limiter) == 100
 
 
+def test_many_callers_do_not_make_an_address_forgotten() -> None:
+    limiter = Limiter(max_subjects=100)
+    address = Draw("calls 192.0.2.0/24", Rate(200, 60), of_address=True)
+    passed = [admitted(limiter, 0, Draw(f"calls {number}", TEN), address) for number in range(300)]
+    assert passed == [True] * 200 + [False] * 100
+    limiter.admit([Draw("calls 192.0.2.0/24", TEN)], 0)
+    assert len(limiter) <= 200
+
+
+def test_a_look_counts_nothing() -> None:
+    limiter = Limiter()
+    for _ in range(3):
+        limiter.look([Draw("a", Rate(1, 60))], 0)
+    limiter.admit([Draw("a", Rate(1, 60))], 0)
+    with pytest.raises(RateLimited):
+        limiter.look([Draw("a", Rate(1, 60))], 0)
+
+
 @pytest.mark.parametrize("text", ["", "10", "10/60", "0/60s", "10/0s", "-1/60s", "10/60s ", "a/bs", "10/60m"])
 def test_what_is_no_rate_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="not a rate"):

@@ -11,11 +11,15 @@ from horde.gateway.errors import HelloExpected, InvalidWorkerField, ProtocolViol
 from horde.gateway.validation import Violations
 from horde.services.errors import FieldViolation
 
+MAX_MESSAGE_BYTES = 256 * 1024
+"""Of what a worker says, so that no message of one takes the room of the stream that carries all of them."""
+MAX_HELLO_BYTES = 64 * 1024
+"""The largest that the bounds below allow is 43 KiB. Every hello is said anew when the relay opens anew."""
 MAX_MODELS = 256
 MAX_FEATURES = 32
 MAX_SAMPLERS = 64
 MAX_LEASES = 256
-MAX_OUTCOMES = 256
+MAX_OUTCOMES = 1_024
 MAX_SLOTS = 64
 MAX_AGENT_CHARACTERS = 128
 MAX_DETAIL_CHARACTERS = 500
@@ -31,6 +35,7 @@ def checked_hello(first: service_pb2.AttachRequest) -> service_pb2.Hello:
     kind = first.WhichOneof("message")
     if kind != "hello":
         raise HelloExpected(metadata={"got": kind or "nothing"})
+    _check_size(first, kind, MAX_HELLO_BYTES)
     wrong = Violations()
     hello = first.hello
     name = hello.worker_name
@@ -45,14 +50,15 @@ def checked_hello(first: service_pb2.AttachRequest) -> service_pb2.Hello:
 def check_said(request: service_pb2.AttachRequest) -> str:
     """What kind of message it is that a worker says after its hello; raises ProtocolViolation or InvalidWorkerField."""
     kind = request.WhichOneof("message")
+    if kind is None or kind == "hello":
+        raise ProtocolViolation(metadata={"got": kind or "nothing"})
+    _check_size(request, kind, MAX_MESSAGE_BYTES)
     if kind == "progress":
         if not 0 < len(request.progress.lease_id) <= MAX_ID_CHARACTERS or request.progress.step < 0:
             raise InvalidWorkerField(
                 violations=[FieldViolation("progress", "needs a lease_id and a step of 0 or more")]
             )
         return kind
-    if kind is None or kind == "hello":
-        raise ProtocolViolation(metadata={"got": kind or "nothing"})
     wrong = Violations()
     if kind == "outcome":
         _outcome(wrong, "outcome", request.outcome)
@@ -64,6 +70,12 @@ def check_said(request: service_pb2.AttachRequest) -> str:
         _restatement(wrong, request.restatement)
     _raise(wrong)
     return kind
+
+
+def _check_size(request: service_pb2.AttachRequest, kind: str, most: int) -> None:
+    size = request.ByteSize()
+    if size > most:
+        raise InvalidWorkerField(violations=[FieldViolation(kind, f"must be at most {most} bytes, and is {size}")])
 
 
 def _restatement(wrong: Violations, said: service_pb2.Restatement) -> None:

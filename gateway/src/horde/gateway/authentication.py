@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
@@ -28,6 +28,9 @@ log = get_logger(__name__)
 CACHE_SECONDS = 5.0
 MAX_CACHED = 10_000
 TOUCH_SECONDS = 30.0
+
+Still = Callable[[], Awaitable[float]]
+"""Says until when credentials are good, in monotonic seconds; raises when they are no more."""
 
 
 class CallContext(Protocol):
@@ -55,7 +58,7 @@ class Authenticator:
     async def principal(self, values: list[str | bytes]) -> Principal:
         """Whose credentials these are; raises the authentication errors of the contract."""
         if len(values) == 1 and isinstance(values[0], str):
-            name = hashlib.sha256(values[0].encode()).digest()
+            name = _name_of(values[0])
             known = self._verified.get(name)
             if known is not None and known[1] > self._clock.monotonic():
                 return known[0]
@@ -67,6 +70,21 @@ class Authenticator:
             pending = self._pending[name] = asyncio.create_task(self._look_up(name, credential))
             pending.add_done_callback(lambda task: self._looked_up(name, task))
         return await asyncio.shield(pending)
+
+    async def good_until(self, values: list[str | bytes]) -> float:
+        """When to look at these credentials again, in monotonic seconds; raises what `principal` raises.
+
+        Where the look itself fails they are believed for as long again: nobody is sent away because a database is.
+        """
+        try:
+            await self.principal(values)
+        except Unauthenticated:
+            raise
+        except ServiceError as error:
+            log.warning("a key could not be looked at again", error=str(error))
+            return self._clock.monotonic() + CACHE_SECONDS
+        known = self._verified.get(_name_of(values[0]))
+        return self._clock.monotonic() if known is None else known[1]
 
     async def _look_up(self, name: bytes, credential: ApiKeyCredential) -> Principal:
         began = self._clock.monotonic()
@@ -115,15 +133,24 @@ class Authenticator:
                 log.warning("the last use of keys was not kept", error=str(error))
 
 
+def _name_of(value: str | bytes) -> bytes:
+    """What a header is remembered by."""
+    return hashlib.sha256(value.encode() if isinstance(value, str) else value).digest()
+
+
 @dataclass(frozen=True, slots=True)
 class Rates:
     """How often is too often. None: no limit."""
 
     account_calls: Rate | None = None
     account_images: Rate | None = None
+    account_inputs: Rate | None = None
     anonymous_calls: Rate | None = None
     anonymous_images: Rate | None = None
+    anonymous_inputs: Rate | None = None
+    address_calls: Rate | None = None
     address_images: Rate | None = None
+    address_inputs: Rate | None = None
     address_accounts: Rate | None = None
     address_failures: Rate | None = None
 
@@ -139,15 +166,24 @@ class Reception:
 
     async def anybody(self, context: CallContext) -> Principal:
         """Any authorization will do."""
-        values = [value for key, value in context.invocation_metadata() or () if key == "authorization"]
+        values = _credentials(context)
         try:
             principal = await self._authenticator.principal(values)
         except Unauthenticated:
-            self._draw("failures", address_bucket(context.peer()), self._rates.address_failures)
+            self._count_address("failures", context, self._rates.address_failures)
             raise
-        rate = self._rates.anonymous_calls if principal.anonymous else self._rates.account_calls
-        self._draw("calls", str(principal.requester), rate)
+        rates = self._rates
+        if principal.anonymous:
+            address = address_bucket(context.peer())
+            self._count("calls", principal, address, rates.anonymous_calls, rates.address_calls)
+        else:
+            self._count("calls", principal, "", rates.account_calls)
         return principal
+
+    def still(self, context: CallContext) -> Still:
+        """What says, during a long call, until when its credentials are good; raises when they are no more."""
+        values = _credentials(context)
+        return lambda: self._authenticator.good_until(values)
 
     async def requester(self, context: CallContext) -> Principal:
         """Somebody who may ask for images."""
@@ -168,20 +204,47 @@ class Reception:
 
     def count_images(self, principal: Principal, address: str, images: int) -> None:
         """Count images that are asked for; anonymous ones also against where they come from."""
-        rates, now = self._rates, self._clock.monotonic()
-        subject = str(principal.requester)
-        draws = [("images", subject, rates.anonymous_images if principal.anonymous else rates.account_images)]
+        rates = self._rates
         if principal.anonymous:
-            draws.append(("images", address, rates.address_images))
-        self._limiter.admit([Draw(f"{kind} {of}", rate, images) for kind, of, rate in draws if rate], now)
+            self._count("images", principal, address, rates.anonymous_images, rates.address_images, images)
+        else:
+            self._count("images", principal, address, rates.account_images, None, images)
+
+    def count_input(self, principal: Principal, address: str) -> None:
+        """Count an input that may be put: it takes room until it expires. Anonymous ones also where they come from."""
+        rates = self._rates
+        if principal.anonymous:
+            self._count("inputs", principal, address, rates.anonymous_inputs, rates.address_inputs)
+        else:
+            self._count("inputs", principal, address, rates.account_inputs)
 
     def count_registration(self, context: CallContext) -> None:
         """Count an account that is opened."""
-        self._draw("accounts", address_bucket(context.peer()), self._rates.address_accounts)
+        self._count_address("accounts", context, self._rates.address_accounts)
 
-    def _draw(self, kind: str, subject: str, rate: Rate | None) -> None:
+    def _count(
+        self,
+        kind: str,
+        principal: Principal,
+        address: str,
+        own: Rate | None,
+        shared: Rate | None = None,
+        weight: int = 1,
+    ) -> None:
+        """Count against who calls, and (`shared`) against everybody who calls from there."""
+        draws = [Draw(f"{kind} {principal.requester}", own, weight)] if own else []
+        if shared:
+            draws.append(Draw(f"{kind} {address}", shared, weight, of_address=True))
+        self._limiter.admit(draws, self._clock.monotonic())
+
+    def _count_address(self, kind: str, context: CallContext, rate: Rate | None) -> None:
         if rate is not None:
-            self._limiter.admit([Draw(f"{kind} {subject}", rate)], self._clock.monotonic())
+            draw = Draw(f"{kind} {address_bucket(context.peer())}", rate, of_address=True)
+            self._limiter.admit([draw], self._clock.monotonic())
+
+
+def _credentials(context: CallContext) -> list[str | bytes]:
+    return [value for key, value in context.invocation_metadata() or () if key == "authorization"]
 
 
 def require_scope(principal: Principal, scope: Scope) -> None:

@@ -36,6 +36,7 @@ class FakeScheduler(SchedulerServiceServicer):
     def __init__(self) -> None:
         self.submissions: list[pb.SubmitGeneration] = []
         self.batches: list[int] = []
+        self.reads: list[int] = []
         self.refusals: dict[str, ServiceError] = {}
         """By generation_id, or for all under the empty one."""
         self.generations: dict[str, pb.SchedulerGeneration] = {}
@@ -51,7 +52,7 @@ class FakeScheduler(SchedulerServiceServicer):
         self.models: dict[str, model_pb2.Model] = {}
         self.away = False
         self.open = asyncio.Event()
-        """Clear it, and submissions wait here."""
+        """Clear it, and submissions and reads wait here."""
         self.open.set()
 
     async def SubmitGenerations(self, request: pb.SubmitGenerationsRequest, context: Any) -> Any:
@@ -63,6 +64,8 @@ class FakeScheduler(SchedulerServiceServicer):
 
     async def GetGenerations(self, request: pb.GetGenerationsRequest, context: Any) -> Any:
         self._present()
+        self.reads.append(len(request.refs))
+        await self.open.wait()
         outcomes = [self._outcome(self._find, ref) for ref in request.refs]
         return pb.GetGenerationsResponse(outcomes=outcomes)
 

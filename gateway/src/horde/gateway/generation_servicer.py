@@ -72,4 +72,6 @@ class GenerationServicer(GenerationServiceServicer):
         self, request: pb.CreateInputTicketRequest, context: Context
     ) -> pb.CreateInputTicketResponse:
         principal = await self._reception.requester(context)
-        return self._generations.input_ticket(principal, request.input_id)
+        checked = self._generations.checked_input(request.input_id)
+        self._reception.count_input(principal, address_bucket(context.peer()))
+        return self._generations.input_ticket(principal, checked)

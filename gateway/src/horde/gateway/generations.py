@@ -209,12 +209,17 @@ class Generations:
             outcomes = await self._scheduler.withdraw(ref, request.job_ids)
         return [outcome if not outcome.code else to_status(outward(from_status(outcome))) for outcome in outcomes]
 
-    def input_ticket(self, principal: Principal, input_id: str) -> service_pb2.CreateInputTicketResponse:
-        """Permission to put one input."""
+    @staticmethod
+    def checked_input(input_id: str) -> str:
+        """The id of an input; raises InvalidField for what can be none."""
         wrong = Violations()
         wrong.uuid("input_id", input_id)
         if wrong.found:
             raise InvalidField(violations=wrong.found)
+        return input_id
+
+    def input_ticket(self, principal: Principal, input_id: str) -> service_pb2.CreateInputTicketResponse:
+        """Permission to put one input."""
         return self._tickets.input_ticket(principal.requester, input_id)
 
     def watchable(self, principal: Principal, generation: str) -> Requester:

@@ -2,7 +2,8 @@
 
 A limit `10/60s` lets ten through at once and one more every six seconds. Subjects are accounts, anonymous identities
 and addresses; a call passes all of its limits or none. Memory is bounded: the subjects seen longest ago are forgotten,
-which at worst lets one through early.
+which at worst lets one through early. Addresses have a memory of their own: identities cost nothing to make, and making
+many must not make the limiter forget where they come from.
 """
 
 from __future__ import annotations
@@ -50,17 +51,21 @@ class Draw:
     subject: str
     rate: Rate
     weight: int = 1
+    of_address: bool = False
+    """Whether the subject is an address, and not somebody who calls from there."""
 
 
 class Limiter:
     """Counts calls. Local to this process: replicas count by themselves until they share a memory."""
 
     def __init__(self, max_subjects: int = 100_000) -> None:
+        """`max_subjects`: of callers, and again of addresses."""
         self._max = max_subjects
-        self._theoretical: OrderedDict[str, float] = OrderedDict()
+        self._callers: OrderedDict[str, float] = OrderedDict()
+        self._addresses: OrderedDict[str, float] = OrderedDict()
 
     def __len__(self) -> int:
-        return len(self._theoretical)
+        return len(self._callers) + len(self._addresses)
 
     def admit(self, draws: Sequence[Draw], now: float) -> None:
         """Let a call through, or raise RateLimited with how long to wait; a refused call uses nothing up.
@@ -68,20 +73,28 @@ class Limiter:
         `now` is monotonic seconds.
         A weight above what fits at once is let through when nothing else was: it then takes its time afterwards.
         """
+        for memory, subject, at in self._passed(draws, now):
+            memory[subject] = at
+            memory.move_to_end(subject)
+            while len(memory) > self._max:
+                memory.popitem(last=False)
+
+    def look(self, draws: Sequence[Draw], now: float) -> None:
+        """Raise what `admit` would raise, and count nothing."""
+        self._passed(draws, now)
+
+    def _passed(self, draws: Sequence[Draw], now: float) -> list[tuple[OrderedDict[str, float], str, float]]:
         updates = []
         for draw in draws:
             rate = draw.rate
-            at = max(self._theoretical.get(draw.subject, now), now)
+            memory = self._addresses if draw.of_address else self._callers
+            at = max(memory.get(draw.subject, now), now)
             cost = min(draw.weight, rate.count) * rate.interval
             wait = at + cost - now - rate.seconds
             if wait > 1e-9:
                 raise RateLimited(metadata={"limit": str(rate)}, retry_after=timedelta(seconds=wait))
-            updates.append((draw.subject, at + draw.weight * rate.interval))
-        for subject, at in updates:
-            self._theoretical[subject] = at
-            self._theoretical.move_to_end(subject)
-        while len(self._theoretical) > self._max:
-            self._theoretical.popitem(last=False)
+            updates.append((memory, draw.subject, at + draw.weight * rate.interval))
+        return updates
 
 
 def address_bucket(peer: str) -> str:

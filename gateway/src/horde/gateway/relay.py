@@ -18,11 +18,13 @@ from typing import Protocol
 from horde.api.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
 from horde.api.worker.v1 import worker_service_pb2 as service_pb2
 from horde.gateway.attach import check_said, checked_hello
+from horde.gateway.authentication import Still
 from horde.gateway.errors import ApiKeyUnknown, HelloExpected, Overloaded, TooManySessions
 from horde.gateway.exchange import Line, Stream, keep
 from horde.gateway.neighbours import outward
 from horde.gateway.previews import Previews
 from horde.gateway.requesters import Principal
+from horde.gateway.scheduler_client import split
 from horde.services.clock import Clock
 from horde.services.errors import ResourceExhausted, ServiceError
 from horde.services.failpoints import declare, failpoint
@@ -130,9 +132,9 @@ class Relay:
         return self._welcome_heard
 
     async def attach(
-        self, principal: Principal, requests: AsyncIterable[service_pb2.AttachRequest]
+        self, principal: Principal, requests: AsyncIterable[service_pb2.AttachRequest], still: Still
     ) -> AsyncGenerator[Hears, None]:
-        """Hold one worker's stream until either side hangs up."""
+        """Hold one worker's stream until either side hangs up, or its key is good no more."""
         reader = aiter(requests)
         try:
             async with asyncio.timeout(FIRST_MESSAGE_SECONDS):
@@ -141,7 +143,7 @@ class Relay:
             raise HelloExpected(metadata={"got": "nothing"}) from None
         session = self._open(principal, checked_hello(first))
         ended = False
-        listener = asyncio.create_task(self._listen(session, reader))
+        listener = asyncio.create_task(self._listen(session, reader, still))
         try:
             await failpoint(ATTACHED)
             async for message in session.outbox:
@@ -191,10 +193,14 @@ class Relay:
         closed = scheduler_pb2.SessionClosed(clean=clean)
         self._put(Says(relay_session_id=session.number, closed=closed))
 
-    async def _listen(self, session: Session, requests: AsyncIterator[service_pb2.AttachRequest]) -> None:
+    async def _listen(self, session: Session, requests: AsyncIterator[service_pb2.AttachRequest], still: Still) -> None:
         """Pass on what a worker says, until it half-closes or says something that it must not."""
+        good_until = 0.0
         try:
             async for request in requests:
+                # A key may be revoked at another door, which cannot end this stream.
+                if self._clock.monotonic() >= good_until:
+                    good_until = await still()
                 await self._said(session, request)
         except ServiceError as error:
             session.end(error)
@@ -269,8 +275,10 @@ class Relay:
                 await self._linger()
                 if len(outbox):
                     batch += await outbox.drain(MAX_BATCH)
-            await failpoint(RELAY_SENDING)
-            await stream.write(scheduler_pb2.RelayRequest(sessions=only_last_progress(batch)))
+            # Cut by bytes as well: a batch that is more than a message holds would be made again at every opening.
+            for part in split(only_last_progress(batch)):
+                await failpoint(RELAY_SENDING)
+                await stream.write(scheduler_pb2.RelayRequest(sessions=part))
 
     async def _linger(self) -> None:
         """Wait a moment for company: progress alone is not worth a message, and much of it comes at once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
@@ -14,12 +14,15 @@ from horde.api.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
 from horde.api.scheduler.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
 from horde.gateway.exchange import Stream
 from horde.services.batching import Batcher
+from horde.services.errors import ResourceExhausted, ServiceError
 from horde.services.status import from_status
 
 T = TypeVar("T", bound=Message)
 
 MAX_ITEMS = 64
 """In one batch: the contract allows 256, but answers must stay far below the message limit of 4 MiB."""
+MAX_READS = 16
+"""Generations that are read at once: one alone may be 1.5 MB."""
 MAX_BATCH_BYTES = 1024 * 1024
 INFLIGHT = 2
 """Batches on their way at once, so that one that waits for the disk does not keep the next waiting."""
@@ -27,6 +30,7 @@ INFLIGHT = 2
 Ref = scheduler_pb2.GenerationRef
 Outcome = scheduler_pb2.GenerationOutcome
 Known = scheduler_pb2.SchedulerGeneration
+Answers = list[Known | Exception]
 
 
 class SchedulerClient:
@@ -37,8 +41,8 @@ class SchedulerClient:
         self._stub: Any = SchedulerServiceStub(channel)
         self._streams: Any = SchedulerServiceStub(streams)
         self._submissions = Batcher(self._submit, max_items=MAX_ITEMS, max_inflight=INFLIGHT)
-        self._reads = Batcher(self._get, max_items=MAX_ITEMS, max_inflight=INFLIGHT)
-        self._cancels = Batcher(self._cancel, max_items=MAX_ITEMS, max_inflight=INFLIGHT)
+        self._reads = Batcher(self._get, max_items=MAX_READS, max_inflight=INFLIGHT)
+        self._cancels = Batcher(self._cancel, max_items=MAX_READS, max_inflight=INFLIGHT)
         self._estimates = Batcher(self._estimate, max_items=MAX_ITEMS, max_inflight=INFLIGHT)
 
     @asynccontextmanager
@@ -111,19 +115,33 @@ class SchedulerClient:
         return stream
 
     async def _submit(self, items: Sequence[scheduler_pb2.SubmitGeneration]) -> Sequence[Known | Exception]:
+        async def ask(part: Sequence[scheduler_pb2.SubmitGeneration]) -> Sequence[Outcome]:
+            request = scheduler_pb2.SubmitGenerationsRequest(submissions=part)
+            answer: scheduler_pb2.SubmitGenerationsResponse = await self._stub.SubmitGenerations(request)
+            return answer.outcomes
+
         answers: list[Known | Exception] = []
         for part in split(items):
-            request = scheduler_pb2.SubmitGenerationsRequest(submissions=part)
-            answers += _results((await self._stub.SubmitGenerations(request)).outcomes)
+            answers += await _answers(ask, part)
         return answers
 
     async def _get(self, refs: Sequence[Ref]) -> Sequence[Known | Exception]:
-        request = scheduler_pb2.GetGenerationsRequest(refs=refs)
-        return _results((await self._stub.GetGenerations(request)).outcomes)
+        async def ask(part: Sequence[Ref]) -> Sequence[Outcome]:
+            answer: scheduler_pb2.GetGenerationsResponse = await self._stub.GetGenerations(
+                scheduler_pb2.GetGenerationsRequest(refs=part)
+            )
+            return answer.outcomes
+
+        return await _answers(ask, refs)
 
     async def _cancel(self, refs: Sequence[Ref]) -> Sequence[Known | Exception]:
-        request = scheduler_pb2.CancelGenerationsRequest(refs=refs)
-        return _results((await self._stub.CancelGenerations(request)).outcomes)
+        async def ask(part: Sequence[Ref]) -> Sequence[Outcome]:
+            answer: scheduler_pb2.CancelGenerationsResponse = await self._stub.CancelGenerations(
+                scheduler_pb2.CancelGenerationsRequest(refs=part)
+            )
+            return answer.outcomes
+
+        return await _answers(ask, refs)
 
     async def _estimate(
         self, questions: Sequence[scheduler_pb2.EstimateWait]
@@ -133,6 +151,25 @@ class SchedulerClient:
             request = scheduler_pb2.EstimateWaitsRequest(estimates=part)
             answers += (await self._stub.EstimateWaits(request)).outcomes
         return answers
+
+
+async def _answers(ask: Callable[[Sequence[T]], Awaitable[Sequence[Outcome]]], items: Sequence[T]) -> Answers:
+    """The answers to a batch; where they are more than a message holds, one by one, so that nobody fails for another.
+
+    What is asked may be asked again: ids are fixed. A scheduler that asks for a pause is not asked more.
+    """
+    try:
+        return _results(await ask(items))
+    except ResourceExhausted as error:
+        if len(items) == 1 or error.retry_after is not None:
+            raise
+    answers: Answers = []
+    for item in items:
+        try:
+            answers += _results(await ask([item]))
+        except ServiceError as error:
+            answers.append(error)
+    return answers
 
 
 def _results(outcomes: Sequence[Outcome]) -> list[Known | Exception]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -48,8 +49,8 @@ class GatewaySettings(ServiceSettings):
     """The operator's API key, mode 0600; made at first start. Absent: `operator.key` in `state_dir`."""
     signing_key_file: Path | None = None
     """What tickets are signed with, PEM, mode 0600; made at first start. Absent: `tickets.pem` in `state_dir`."""
-    public_keys_dir: Path | None = None
-    """Where the public half of the signing key is published, for the storage router. Absent: nowhere."""
+    public_keys_dir: Path = Path(".state/public-keys")
+    """Where the public half of the signing key is published, for the storage router: its default too."""
     scheduler: str = "127.0.0.1:7702"
     """The scheduler's address."""
     ledger: str = "127.0.0.1:7703"
@@ -80,12 +81,20 @@ class GatewaySettings(ServiceSettings):
     """Calls of one account."""
     limit_account_images: RateText = "1200/60s"
     """Images that one account asks for."""
+    limit_account_inputs: RateText = "30/60s"
+    """Inputs that one account may put."""
     limit_anonymous_calls: RateText = "600/60s"
     """Calls under one anonymous token."""
     limit_anonymous_images: RateText = "20/60s"
     """Images that are asked for under one anonymous token."""
+    limit_anonymous_inputs: RateText = "30/60s"
+    """Inputs that may be put under one anonymous token."""
+    limit_address_calls: RateText = "3000/60s"
+    """Calls of anonymous from one network (a /24 or a /56)."""
     limit_address_images: RateText = "60/60s"
     """Images that anonymous ask for from one network (a /24 or a /56)."""
+    limit_address_inputs: RateText = "30/60s"
+    """Inputs that anonymous may put from one network."""
     limit_address_accounts: RateText = "60/3600s"
     """Accounts that are opened from one network."""
     limit_address_failures: RateText = "120/60s"
@@ -93,14 +102,6 @@ class GatewaySettings(ServiceSettings):
 
     def rates(self) -> Rates:
         """The limits, as values."""
-        names = (
-            "account_calls",
-            "account_images",
-            "anonymous_calls",
-            "anonymous_images",
-            "address_images",
-            "address_accounts",
-            "address_failures",
-        )
+        names = [field.name for field in fields(Rates)]
         texts = {name: getattr(self, f"limit_{name}") for name in names}
         return Rates(**{name: Rate.parse(text) for name, text in texts.items() if text != UNLIMITED})

@@ -192,7 +192,8 @@ class Watching:
                 self._wish(_follow_request(generation_id, requester))
             if followed.requester == requester:
                 followed.watchers.add(watcher)
-                if followed.known is not None and not followed.stale:
+                if followed.known is not None:
+                    # Also while the stream is being made anew: what is newer will follow, as what happened.
                     self._tell_snapshot(followed, watcher)
                 else:
                     await followed.resolved.wait()

@@ -28,7 +28,8 @@ class WorkerServicer(WorkerServiceServicer):
         self, request_iterator: AsyncIterable[pb.AttachRequest], context: Context
     ) -> AsyncIterator[pb.AttachResponse]:
         principal = await self._reception.account(context, Scope.WORK)
-        async with aclosing(self._relay.attach(principal, request_iterator)) as heard:
+        attached = self._relay.attach(principal, request_iterator, self._reception.still(context))
+        async with aclosing(attached) as heard:
             async for message in heard:
                 yield message
 

@@ -305,7 +305,10 @@ class WatchGenerationRequest(_message.Message):
     PREVIEWS_FIELD_NUMBER: _builtins.int
     generation_id: _builtins.str
     previews: _builtins.bool
-    """Send previews, at most one a second for each image."""
+    """Send previews, at most one a second for each image. The mesh MAY send
+    them: for now only where one gateway holds both this watcher and the
+    worker, and never when the two doors are separate processes.
+    """
     def __init__(
         self,
         *,

@@ -337,7 +337,10 @@ Global___Welcome: _TypeAlias = Welcome  # noqa: Y015
 
 @_typing.final
 class Restatement(_message.Message):
-    """Restatement is everything the worker holds, in one message."""
+    """Restatement is everything the worker holds, in one message: all leases (at
+    most 256), and as many outcomes (at most 1,024) as fit into 256 KiB. The
+    others follow one by one.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -353,7 +356,7 @@ class Restatement(_message.Message):
     def leases(self) -> _containers.RepeatedCompositeFieldContainer[Global___HeldLease]: ...
     @_builtins.property
     def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Outcome]:
-        """Unsettled."""
+        """Unsettled. Those that are left out here are still owed."""
 
     def __init__(
         self,

@@ -109,8 +109,11 @@ class WorkerServiceServicer:
         `welcome.resume_grace`. Afterwards a job may be lent to another; the
         first valid outcome wins, also a late one.
         - `outcome` is at-least-once: the worker MUST keep it on disk and send it
-        with every restatement until the matching `settled`. A repeat is answered
+        with (or right after) every restatement until the matching `settled`. A repeat is answered
         with the same `settled`.
+        - A message MUST NOT be above 256 KiB, nor the `hello` above 64 KiB. A
+        `restatement` has at most 1,024 outcomes, and no more than fit; the
+        worker sends the others one by one, as `outcome`, right after it.
         - After `revocation` no outcome is owed; the worker stops within one step.
         It MAY still report `cancelled`.
         - A newer session of the same worker fences this one: it ends with
