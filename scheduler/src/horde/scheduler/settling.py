@@ -91,8 +91,10 @@ def committed(board: Board, job: Job, size_bytes: int, image_format: int, expire
         return
     job.committed = True
     job.size_bytes, job.format, job.expires_at_ms = size_bytes, image_format, expires_at_ms
-    # The decision is durable already, and a repeated commit has the same answer: no need to write before paying.
-    board.emit(_payment(job))
+    # Written before it is paid: a private object may expire before a restart asks again, and storage would say that
+    # there is none. What is paid for must never be taken for void.
+    board.dirty_jobs[job] = None
+    board.emit_after_save(_payment(job))
 
 
 def void(board: Board, job: Job, now: float, detail: str) -> None:
