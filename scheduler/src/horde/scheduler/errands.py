@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from horde.scheduler import accepting, settling
 from horde.scheduler import effects as fx
-from horde.scheduler.answers import Again, Answer, CommitAnswer, Committed, Declined
+from horde.scheduler.answers import Again, Answer, CommitAnswer, Committed, Declined, Recorded
 from horde.scheduler.courier import Courier
-from horde.scheduler.job import Generation, Job
+from horde.scheduler.job import Amounts, Ending, Generation, Job, Mkudos, WorkerId
 from horde.scheduler.ledger_client import Ledger, LedgerEvent
 from horde.scheduler.storage_client import Storage
 from horde.services import telemetry
@@ -73,6 +73,11 @@ class Errands:
                     engine.held(generation, answer.status if isinstance(answer, Declined) else None)
                 case fx.Settle(job) | fx.Release(job):
                     words = b"" if isinstance(answer, (Declined, Again)) else answer.words
+                    if isinstance(answer, Recorded):
+                        log.error("the ledger has ended it otherwise", job=job.job_id, ending=answer.ending)
+                        divided = Amounts(Mkudos(answer.earned), Mkudos(answer.tax), Mkudos(answer.surcharge))
+                        worker_id = WorkerId(answer.worker_id)
+                        settling.as_recorded(engine.board, job, Ending(answer.ending), worker_id, divided)
                     with telemetry.span_from(job.generation.traceparent, "settle", job=job.job_id):
                         settling.paid(engine.board, job, now_ms, words)
                 case fx.RewardUptime():
