@@ -10,8 +10,8 @@ from horde.scheduler import effects as fx
 from horde.scheduler.answers import Again, Answer, CommitAnswer, Committed, Declined, Recorded
 from horde.scheduler.courier import Courier
 from horde.scheduler.job import Amounts, Ending, Generation, Job, Mkudos, WorkerId
-from horde.scheduler.ledger_client import Ledger, LedgerEvent
-from horde.scheduler.storage_client import Storage
+from horde.scheduler.ledger_client import Ledger, LedgerEvent, event_size
+from horde.scheduler.storage_client import Storage, commit_size
 from horde.services import telemetry
 from horde.services.failpoints import declare, failpoint
 
@@ -33,8 +33,12 @@ class Errands:
     def __init__(self, engine: Engine, ledger: Ledger, storage: Storage) -> None:
         self._engine = engine
         clock = engine.clock
-        self.ledger: Courier[LedgerEvent, Answer] = Courier("Apply", ledger.apply, self._applied, clock)
-        self.commits: Courier[Job, CommitAnswer] = Courier("CommitObjects", storage.commit, self._committed, clock)
+        self.ledger: Courier[LedgerEvent, Answer] = Courier(
+            "Apply", ledger.apply, self._applied, clock, size=event_size
+        )
+        self.commits: Courier[Job, CommitAnswer] = Courier(
+            "CommitObjects", storage.commit, self._committed, clock, size=commit_size
+        )
         self.discards: Courier[fx.DiscardObject, Answer] = Courier(
             "DiscardObjects", storage.discard, self._discarded, clock
         )

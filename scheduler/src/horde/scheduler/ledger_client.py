@@ -61,6 +61,13 @@ def hold_id_of(job: Job) -> str:
     return str(uuid5(UUID(job.job_id), "hold"))
 
 
+def event_size(event: LedgerEvent) -> int:
+    """How many bytes an event takes up, at most."""
+    if isinstance(event, PlaceHolds):
+        return 512 + len(event.generation.jobs) * (128 + len(event.generation.quote))
+    return 1024
+
+
 def fill_event(message: pb.Event, event: LedgerEvent) -> None:
     """Say an event in the contract's words."""
     match event:
