@@ -221,15 +221,39 @@ async def test_a_key_with_another_secret_is_unknown(mesh: Bench, anna: Credentia
         await account_id(mesh, [("authorization", forged)])
 
 
-async def test_guessing_keys_is_limited(tmp_path: Path) -> None:
-    async with bench(tmp_path, limit_address_failures="3/60s") as mesh:
-        wrong = [("authorization", "Bearer horde_abc_def")]
-        for _ in range(3):
+async def test_guessing_keys_is_limited_before_they_are_looked_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from horde.gateway.credentials import check_of
+
+    store, clock = MemoryIdentityStore(), ManualClock()
+    asked: list[str] = []
+    look_up = store.key
+
+    async def key(api_key_id: str) -> Any:
+        asked.append(api_key_id)
+        return await look_up(api_key_id)
+
+    monkeypatch.setattr(store, "key", key)
+    async with bench(tmp_path, store=store, clock=clock, limit_address_failures="3/60s") as mesh:
+        fresh = await new_key(mesh, mesh.operator, WORK)
+        _, key_id, secret = fresh[0][1].removeprefix("Bearer ").split("_")
+        guesses = [each + secret[1:43] for each in "123456" if each != secret[0]]
+        wrong = [[("authorization", f"Bearer horde_{key_id}_{each}{check_of(key_id, each)}")] for each in guesses]
+        asked.clear()
+        for each in wrong[:3]:
             with assert_raises_reason(Unauthenticated, "API_KEY_UNKNOWN"):
-                await account_id(mesh, wrong)
-        with assert_raises_reason(ResourceExhausted, "RATE_LIMITED", {"limit": "3/60s"}):
-            await account_id(mesh, wrong)
+                await account_id(mesh, each)
+        assert len(asked) == 3
+        for each in (wrong[3], wrong[4], fresh):
+            with assert_raises_reason(ResourceExhausted, "RATE_LIMITED", {"limit": "3/60s"}):
+                await account_id(mesh, each)
+        assert len(asked) == 3
+        # Who was let in before is let in, also when the look has to be taken again.
+        clock.jump(5.01)
         await account_id(mesh, mesh.operator)
+        clock.jump(60)
+        await account_id(mesh, fresh)
 
 
 async def test_where_registration_is_closed_nobody_registers(tmp_path: Path) -> None:

@@ -55,8 +55,11 @@ class Authenticator:
         self._used: dict[str, datetime] = {}
         self._dirty = asyncio.Event()
 
-    async def principal(self, values: list[str | bytes]) -> Principal:
-        """Whose credentials these are; raises the authentication errors of the contract."""
+    async def principal(self, values: list[str | bytes], stranger: Callable[[], None] = lambda: None) -> Principal:
+        """Whose credentials these are; raises the authentication errors of the contract.
+
+        `stranger` is called, and may raise, before a key is looked up that was not found good here before.
+        """
         if len(values) == 1 and isinstance(values[0], str):
             name = _name_of(values[0])
             known = self._verified.get(name)
@@ -67,6 +70,8 @@ class Authenticator:
             return Principal(Requester(ANONYMOUS, credential.digest))
         pending = self._pending.get(name)
         if pending is None:
+            if known is None:
+                stranger()
             pending = self._pending[name] = asyncio.create_task(self._look_up(name, credential))
             pending.add_done_callback(lambda task: self._looked_up(name, task))
         return await asyncio.shield(pending)
@@ -90,9 +95,11 @@ class Authenticator:
         began = self._clock.monotonic()
         found = await self._store.key(credential.api_key_id)
         if found is None:
+            self._verified.pop(name, None)
             raise ApiKeyUnknown
         key, account = found
         if not self._peppers.matches(credential, key.pepper_id, key.digest) or key.revoked:
+            self._verified.pop(name, None)
             raise ApiKeyUnknown
         principal = Principal(Requester(account.account_id), key.api_key_id, key.scopes, account.roles)
         self._verified[name] = (principal, began + CACHE_SECONDS)
@@ -167,10 +174,18 @@ class Reception:
     async def anybody(self, context: CallContext) -> Principal:
         """Any authorization will do."""
         values = _credentials(context)
+        failures = self._rates.address_failures
+
+        def stranger() -> None:
+            # Before the look-up: that is what guessing costs. Who was let in before is not kept out by a neighbour.
+            if failures is not None:
+                self._limiter.look([_failure(context, failures)], self._clock.monotonic())
+
         try:
-            principal = await self._authenticator.principal(values)
+            principal = await self._authenticator.principal(values, stranger)
         except Unauthenticated:
-            self._count_address("failures", context, self._rates.address_failures)
+            if failures is not None:
+                self._limiter.admit([_failure(context, failures)], self._clock.monotonic())
             raise
         rates = self._rates
         if principal.anonymous:
@@ -220,7 +235,10 @@ class Reception:
 
     def count_registration(self, context: CallContext) -> None:
         """Count an account that is opened."""
-        self._count_address("accounts", context, self._rates.address_accounts)
+        rate = self._rates.address_accounts
+        if rate is not None:
+            draw = Draw(f"accounts {address_bucket(context.peer())}", rate, of_address=True)
+            self._limiter.admit([draw], self._clock.monotonic())
 
     def _count(
         self,
@@ -237,10 +255,9 @@ class Reception:
             draws.append(Draw(f"{kind} {address}", shared, weight, of_address=True))
         self._limiter.admit(draws, self._clock.monotonic())
 
-    def _count_address(self, kind: str, context: CallContext, rate: Rate | None) -> None:
-        if rate is not None:
-            draw = Draw(f"{kind} {address_bucket(context.peer())}", rate, of_address=True)
-            self._limiter.admit([draw], self._clock.monotonic())
+
+def _failure(context: CallContext, rate: Rate) -> Draw:
+    return Draw(f"failures {address_bucket(context.peer())}", rate, of_address=True)
 
 
 def _credentials(context: CallContext) -> list[str | bytes]:

@@ -98,7 +98,10 @@ class GatewaySettings(ServiceSettings):
     limit_address_accounts: RateText = "60/3600s"
     """Accounts that are opened from one network."""
     limit_address_failures: RateText = "120/60s"
-    """Calls with wrong credentials from one network."""
+    """Calls with wrong credentials from one network; above it, keys that were not seen here before are not looked up.
+
+    Behind a proxy all callers come from one address: `none` there, and let the proxy limit them.
+    """
 
     def rates(self) -> Rates:
         """The limits, as values."""
