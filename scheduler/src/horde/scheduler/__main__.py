@@ -37,7 +37,7 @@ async def run(settings: Settings) -> None:
     """Lead and serve until told to stop. Raises NotLeader when another has taken over."""
     clock, me, tls = SystemClock(), settings.credentials("scheduler"), settings.tls()
     neighbour = partial(dial, caller=me, tls=tls, timeout=TIMEOUT, retry=False, max_message_bytes=MAX_MESSAGE)
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with telemetry(service="scheduler", endpoint=settings.telemetry_endpoint):
         async with (
             in_charge(settings.database(), clock),
