@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from horde.gateway.errors import TooManyApiKeys
-from horde.gateway.identities import MAX_API_KEYS, Account, ApiKey
+from horde.gateway.identities import MAX_API_KEYS, MAX_REVOKED_KEYS, Account, ApiKey
 from horde.gateway.migrations import migrate
 from horde.gateway.requesters import Role, Scope
 from horde.gateway.store import IdentityStore
@@ -105,6 +105,24 @@ async def test_keys_are_counted_also_when_they_come_at_once(store: IdentityStore
     )
     assert sum(isinstance(answer, TooManyApiKeys) for answer in answers) == 9
     assert len(await store.keys("account-1")) == MAX_API_KEYS
+
+
+async def test_keys_may_be_changed_for_ever_and_the_last_ones_are_remembered(store: IdentityStore) -> None:
+    await store.create_account(account(1), key(1))
+    await store.ensure_account(account(1), key(0))
+    await store.revoke_key("account-1", "key0")
+    last = MAX_API_KEYS + MAX_REVOKED_KEYS + 8
+    for number in range(2, last + 1):
+        assert (await store.create_key(key(number, request_id=f"r{number}")))[1]
+        await store.revoke_key("account-1", f"key{number}")
+    kept = await store.keys("account-1")
+    assert [each.api_key_id for each in kept if not each.revoked] == ["key1"]
+    assert len(kept) == 2 + MAX_REVOKED_KEYS + 1
+    # What a file says again at every start stays revoked.
+    await store.ensure_account(account(1), key(0))
+    assert (await store.keys("account-1"))[0] == replace(key(0), revoked=True)
+    assert kept[-1].api_key_id == f"key{last}"
+    assert await store.key("key2") is None
 
 
 async def test_a_key_is_revoked_by_its_owner_alone_and_for_good(store: IdentityStore) -> None:

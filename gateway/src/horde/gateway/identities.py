@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from horde.gateway.requesters import Role, Scope
 
 MAX_API_KEYS = 32
-"""Of one account, revoked ones included: history is part of what a list shows."""
+"""Of one account, revoked ones not counted."""
+MAX_REVOKED_KEYS = 32
+"""As many revoked ones are remembered; with a new key, those made before them are forgotten.
+
+Never those that no request made: the operator's key is a file, and a start must not bring back a revoked one.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +42,8 @@ class ApiKey:
     last_used_at: datetime | None = None
     revoked: bool = False
     request_id: str = ""
+
+
+def forgettable(own: Sequence[ApiKey]) -> Sequence[ApiKey]:
+    """The keys that an account, which has these, oldest first, need not remember."""
+    return [key for key in own if key.revoked and key.request_id][:-MAX_REVOKED_KEYS]

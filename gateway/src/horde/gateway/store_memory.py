@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from horde.gateway.errors import TooManyApiKeys
-from horde.gateway.identities import MAX_API_KEYS, Account, ApiKey
+from horde.gateway.identities import MAX_API_KEYS, Account, ApiKey, forgettable
 
 
 class MemoryIdentityStore:
@@ -45,8 +45,10 @@ class MemoryIdentityStore:
         for known in own:
             if key.request_id and known.request_id == key.request_id:
                 return known, False
-        if len(own) >= MAX_API_KEYS:
+        if sum(not known.revoked for known in own) >= MAX_API_KEYS:
             raise TooManyApiKeys(metadata={"limit": str(MAX_API_KEYS)})
+        for known in forgettable(own):
+            del self._keys[known.api_key_id]
         self._keys[key.api_key_id] = key
         return key, True
 

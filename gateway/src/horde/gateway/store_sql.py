@@ -16,6 +16,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    delete,
     insert,
     or_,
     select,
@@ -23,7 +24,7 @@ from sqlalchemy import (
 )
 
 from horde.gateway.errors import TooManyApiKeys
-from horde.gateway.identities import MAX_API_KEYS, Account, ApiKey
+from horde.gateway.identities import MAX_API_KEYS, Account, ApiKey, forgettable
 from horde.gateway.requesters import Role, Scope
 from horde.services.errors import Aborted
 from horde.services.sql import SqlThread
@@ -117,8 +118,10 @@ class SqlIdentityStore:
             for known in own:
                 if key.request_id and known.request_id == key.request_id:
                     return known, False
-            if len(own) >= MAX_API_KEYS:
+            if sum(not known.revoked for known in own) >= MAX_API_KEYS:
                 raise TooManyApiKeys(metadata={"limit": str(MAX_API_KEYS)})
+            if forgotten := [known.api_key_id for known in forgettable(own)]:
+                connection.execute(delete(api_keys).where(api_keys.c.api_key_id.in_(forgotten)))
             connection.execute(insert(api_keys).values(_key_row(key)))
             return key, True
 

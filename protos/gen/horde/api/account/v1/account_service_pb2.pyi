@@ -372,7 +372,9 @@ Global___CreateApiKeyResponse: _TypeAlias = CreateApiKeyResponse  # noqa: Y015
 
 @_typing.final
 class ListApiKeysRequest(_message.Message):
-    """ListApiKeysRequest asks for all keys; there are at most 32."""
+    """ListApiKeysRequest asks for all keys: at most 32 that are good, and about
+    the last 32 that were revoked.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
