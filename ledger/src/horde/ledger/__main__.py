@@ -21,9 +21,6 @@ from horde.services.server import serving
 from horde.services.settings import load_or_exit
 from horde.services.telemetry import configure_logs, telemetry
 
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""Callers cut their batches far smaller; a batch that is refused would only come again."""
-
 
 async def run(settings: LedgerSettings) -> None:
     """Lead when it is our turn, and serve until told to stop or until another writer takes over."""
@@ -42,7 +39,6 @@ async def run(settings: LedgerSettings) -> None:
                 identity=settings.identity(),
                 reflection=settings.reflection,
                 farewell=writer.farewell,
-                max_message_bytes=MAX_MESSAGE_BYTES,
             ),
             asyncio.TaskGroup() as tasks,
         ):

@@ -42,8 +42,6 @@ from horde.storage_router.shared_images import SharedImages
 from horde.storage_router.uploads import Uploads
 
 NAME = "storage-router"
-MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""For batches of orders, which would only come again if they were refused. Uploads are bounded by their chunks."""
 
 _STORAGE = storage.DESCRIPTOR.services_by_name["StorageService"].full_name
 _OBJECTS = objects.DESCRIPTOR.services_by_name["ObjectService"].full_name
@@ -182,7 +180,6 @@ async def serve(settings: StorageRouterSettings, clock: Clock) -> AsyncIterator[
                 identity=settings.identity(),
                 reflection=settings.reflection,
                 grace=timedelta(seconds=settings.grace_seconds),
-                max_message_bytes=MAX_MESSAGE_BYTES,
             ) as server,
         ):
             sweeping = group.create_task(router.sweeper.run(timedelta(seconds=settings.sweep_seconds)))
