@@ -29,6 +29,7 @@ from horde.api.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.api.scheduler.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
 from horde.api.worker.v1 import worker_pb2
 from horde.scheduler.board import Limits
+from horde.scheduler.janitor import FORGOTTEN
 from horde.scheduler.servicer import ALLOW, scheduler_registration
 from horde.services.errors import InvalidArgument, NotFound, PermissionDenied, ServiceError, Unavailable
 from horde.services.status import from_status
@@ -369,3 +370,21 @@ async def test_the_estimate_of_a_followed_generation_is_told_again() -> None:
         await call.write(pb.FollowRequest(unfollow=made.generation_id))
         await it.stub.ListModels(pb.ListModelsRequest())
         call.cancel()
+
+
+async def test_the_id_of_something_forgotten_is_never_painted_again() -> None:
+    async with scheduler(World(limits=Limits(max_recent=0))) as it, Gateway(it) as gateway:
+        made = submission(ttl=60)
+        await it.submit(made)
+        await it.cancel(made.generation_id)
+        await ended(it, made.generation_id)
+        await quiet(it.world)
+        await it.engine.saver.saved()
+        assert await it.engine.store.forget(it.engine.now_ms() + 1, 10, FORGOTTEN) == 1
+        painter = await gateway.attach()
+        for spec in (made, submission(ttl=60, steps=30)):
+            (again,) = await it.submit(spec)
+            assert reason_of(again)[0] == "REFUSED_BEFORE"
+        assert reason_of(await it.get(made.generation_id))[0] == "GENERATION_NOT_FOUND"
+        await painter.nothing()
+        assert it.world.ledger.applied == 2
