@@ -13,7 +13,7 @@ from tests.unit.scheduler.table import Table, terms
 
 from horde.scheduler.errors import NotLeader
 from horde.scheduler.fleet import Worker
-from horde.scheduler.job import Generation, Job, JobId, JobState, Phase
+from horde.scheduler.job import Ending, Generation, Job, JobId, JobState, Phase
 from horde.scheduler.rows import Changes, Moment, changing, generation_from, generation_row, job_row, worker_row
 from horde.scheduler.store import Store
 from horde.scheduler.store_memory import MemoryStore
@@ -164,15 +164,27 @@ async def test_pages_are_one_requesters_newest_first(store: Store) -> None:
     assert theirs.generation["generation_id"] == other.generation_id
 
 
-async def test_only_the_old_and_closed_are_forgotten(store: Store) -> None:
+async def test_only_the_old_and_closed_are_forgotten_and_leave_a_tombstone(store: Store) -> None:
     going, over, new = generation("going"), generation("over"), generation("new", now=100.0)
-    over.closed = new.closed = True
-    await store.write(insertion(going, over, new))
-    assert await store.forget(new.accepted_at_ms, 10) == 1
-    assert await store.forget(new.accepted_at_ms, 10) == 0
-    left = await store.find([going.generation_id, over.generation_id, new.generation_id])
-    assert {each.generation["generation_id"] for each in left} == {going.generation_id, new.generation_id}
-    assert await store.find_by_job(over.jobs[0].job_id) is None
+    shared, withdrawn, private = generation("shared"), generation("withdrawn"), generation("private")
+    for each in (over, new, shared, withdrawn, private):
+        each.closed = True
+    for each in (shared, withdrawn, private):
+        each.jobs[0].ending = Ending.DONE
+    withdrawn.jobs[0].withdrawn, private.jobs[0].expires_at_ms = True, 5_000
+    await store.write(insertion(going, over, new, shared, withdrawn, private))
+    assert await store.forget(new.accepted_at_ms, 10, b"no") == 3
+    assert await store.forget(new.accepted_at_ms, 10, b"no") == 0
+    for each in (over, withdrawn, private):
+        tombstone = await one(store, each)
+        assert (tombstone.phase, tombstone.refusal, tombstone.spec, tombstone.jobs) == (Phase.REFUSED, b"no", b"", [])
+        assert await store.find_by_job(each.jobs[0].job_id) is None
+        assert await store.write(insertion(each)) == {each.generation_id}
+    listed = await store.page(going.account_id, b"", None, 10)
+    assert {each.generation["generation_id"] for each in listed} == {
+        going.generation_id, new.generation_id, shared.generation_id,
+    }  # fmt: skip
+    assert (await one(store, shared)).jobs
 
 
 async def test_workers_are_kept_and_replaced(store: Store) -> None:

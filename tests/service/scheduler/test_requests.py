@@ -28,7 +28,11 @@ from horde.api.job.v1 import job_pb2
 from horde.api.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.api.scheduler.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
 from horde.api.worker.v1 import worker_pb2
+from horde.scheduler import submitting
 from horde.scheduler.board import Limits
+from horde.scheduler.janitor import FORGOTTEN
+from horde.scheduler.job import GenerationId
+from horde.scheduler.rows import Changes
 from horde.scheduler.servicer import ALLOW, scheduler_registration
 from horde.services.errors import InvalidArgument, NotFound, PermissionDenied, ServiceError, Unavailable
 from horde.services.status import from_status
@@ -369,3 +373,68 @@ async def test_the_estimate_of_a_followed_generation_is_told_again() -> None:
         await call.write(pb.FollowRequest(unfollow=made.generation_id))
         await it.stub.ListModels(pb.ListModelsRequest())
         call.cancel()
+
+
+async def test_the_id_of_something_forgotten_is_never_painted_again() -> None:
+    async with scheduler(World(limits=Limits(max_recent=0))) as it, Gateway(it) as gateway:
+        made = submission(ttl=60)
+        await it.submit(made)
+        await it.cancel(made.generation_id)
+        await ended(it, made.generation_id)
+        await quiet(it.world)
+        await it.engine.saver.saved()
+        assert await it.engine.store.forget(it.engine.now_ms() + 1, 10, FORGOTTEN) == 1
+        painter = await gateway.attach()
+        for spec in (made, submission(ttl=60, steps=30)):
+            (again,) = await it.submit(spec)
+            assert reason_of(again)[0] == "REFUSED_BEFORE"
+        assert reason_of(await it.get(made.generation_id))[0] == "GENERATION_NOT_FOUND"
+        await painter.nothing()
+        assert it.world.ledger.applied == 2
+
+
+async def test_a_page_shows_only_what_is_durable(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with scheduler() as it:
+        made = submission(ttl=60)
+        await it.submit(made)
+        store, writable = it.engine.store, asyncio.Event()
+        write = store.write
+
+        async def later(changes: Changes) -> Any:
+            await writable.wait()
+            return await write(changes)
+
+        monkeypatch.setattr(store, "write", later)
+        cancelling = asyncio.create_task(it.cancel(made.generation_id))
+        while not it.engine.board.generations[GenerationId(made.generation_id)].cancelled:
+            await asyncio.sleep(0)
+        listing = asyncio.ensure_future(_list(it))
+        for _ in range(3):
+            await it.stub.ListModels(pb.ListModelsRequest())
+        assert not listing.done()
+        writable.set()
+        page = await listing
+        assert page.generations[0].generation.images[0].state != job_pb2.JOB_STATE_QUEUED
+        await cancelling
+
+
+async def test_a_page_that_is_too_large_is_cut_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submitting, "MAX_ANSWER_BYTES", 1)
+    async with scheduler() as it:
+        made = [submission(f"r{request}", ttl=60) for request in range(3)]
+        for each in made:
+            await it.submit(each)
+        ids, token = [], ""
+        for _ in made:
+            page = await _list(it, token)
+            (shown,) = page.generations
+            ids.append(shown.generation.generation_id)
+            token = page.next_page_token
+        assert not token
+        assert sorted(ids) == sorted(each.generation_id for each in made)
+
+
+async def _list(it: Running, token: str = "") -> pb.ListGenerationsResponse:
+    request = pb.ListGenerationsRequest(requester=requester(), page_token=token)
+    page: pb.ListGenerationsResponse = await it.stub.ListGenerations(request)
+    return page

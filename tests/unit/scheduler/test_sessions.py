@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tests.unit.scheduler.table import ANNA, OWNER, Table, capable, painted, state, states
 
@@ -239,8 +241,12 @@ def test_one_owner_fills_only_his_own_room(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_lease_that_nobody_remembers_is_believed_only_of_a_worker_that_may_have_it(hindrance: str) -> None:
     table = Table()
     worker = table.attach("w1", slots=0)
-    of = {"denied": {"denied": frozenset({worker.worker_id})}, "model": {"model": "other"}, "slots": {}}[hindrance]
-    generation = table.queued(**of)
+    ways: dict[str, dict[str, Any]] = {
+        "denied": {"denied": frozenset({worker.worker_id})},
+        "model": {"model": "other"},
+        "slots": {},
+    }
+    generation = table.queued(**ways[hindrance])
     table.start()
     table.held[LeaseId(make_id(table.board.epoch - 1, 0, 77))] = (worker.worker_id, generation.jobs[0].job_id)
     worker = table.attach("w1", slots=0 if hindrance == "slots" else 1)

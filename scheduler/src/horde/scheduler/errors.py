@@ -62,6 +62,13 @@ class GenerationNotFound(NotFound):
     reason: ClassVar[str] = "GENERATION_NOT_FOUND"
 
 
+class RefusedBefore(Aborted):
+    """This request_id was used before, and what it stood for is forgotten. Use a new one."""
+
+    domain: ClassVar[str] = GENERATION
+    reason: ClassVar[str] = "REFUSED_BEFORE"
+
+
 class TooManyGenerations(ResourceExhausted):
     """Too many generations of this requester have not ended."""
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from horde.scheduler.engine import DAY_MS, KNOWN_DAYS, Engine
+from horde.scheduler.errors import RefusedBefore
 from horde.services import telemetry
 from horde.services.errors import ServiceError
+from horde.services.status import to_status
 
 log = telemetry.get_logger(__name__)
 
-PAUSE = 60.0
+FORGOTTEN = to_status(RefusedBefore()).SerializeToString()
+"""What is answered to a request whose id is of something forgotten."""
+PAUSE = 600.0
 """Seconds between two looks."""
 AT_ONCE = 500
 """Generations of one transaction."""
@@ -20,7 +24,7 @@ async def sweep(engine: Engine, history_days: int) -> None:
         await engine.clock.sleep(PAUSE)
         forget_workers(engine)
         try:
-            while await engine.store.forget(engine.now_ms() - history_days * DAY_MS, AT_ONCE) == AT_ONCE:
+            while await engine.store.forget(engine.now_ms() - history_days * DAY_MS, AT_ONCE, FORGOTTEN) == AT_ONCE:
                 await engine.clock.sleep(1.0)
         except ServiceError as error:
             log.warning("the store does not answer", error=str(error))

@@ -6,6 +6,7 @@ import base64
 import json
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from google.rpc import status_pb2
@@ -14,7 +15,7 @@ from horde.api.generation.v1 import generation_pb2
 from horde.api.model.v1 import model_service_pb2
 from horde.api.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.api.worker.v1 import worker_pb2
-from horde.scheduler import attaching, settling, wire, wire_worker
+from horde.scheduler import attaching, settling, submitting, wire, wire_worker
 from horde.scheduler.answers import Declined, Done
 from horde.scheduler.errors import GenerationNotFound, ImageNotFinished, InvalidField, WorkerNotFound
 from horde.scheduler.estimates import Estimates
@@ -102,13 +103,17 @@ class Reading:
         account_id, digest = wire.requester_of(request.requester)
         place = None if before is None else (int(before[0]), str(before[1]))
         stored = await self._engine.store.page(account_id, digest, place, size + 1)
-        response = pb.ListGenerationsResponse()
+        response, looked_at = pb.ListGenerationsResponse(), 0
         for each in stored[:size]:
             generation = self._engine.remember(each)
-            if generation.phase is not Phase.REFUSED:
-                response.generations.append(wire.generation_message(generation))
-        if len(stored) > size:
-            last = stored[size - 1].generation
+            if generation.phase is not Phase.REFUSED and not self._engine.submitting.undecided(generation):
+                shown = await self._engine.saver.read(generation, partial(wire.generation_message, generation))
+                if response.generations and response.ByteSize() + shown.ByteSize() > submitting.MAX_ANSWER_BYTES:
+                    break
+                response.generations.append(shown)
+            looked_at += 1
+        if len(stored) > looked_at:
+            last = stored[looked_at - 1].generation
             response.next_page_token = write_token(last["accepted_at_ms"], last["generation_id"])
         return response
 

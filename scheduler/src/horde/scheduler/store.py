@@ -43,5 +43,9 @@ class Store(Protocol):
     ) -> list[Stored]:
         """One requester's generations, newest first, after the (accepted_at_ms, generation_id) of the last page."""
 
-    async def forget(self, accepted_before_ms: int, limit: int) -> int:
-        """Delete closed generations that are old, at most `limit`; how many."""
+    async def forget(self, accepted_before_ms: int, limit: int, refusal: bytes) -> int:
+        """Make tombstones of closed generations that are old, at most `limit`; how many.
+
+        A tombstone is REFUSED, has no spec, quote and jobs, and stays, for the ledger never forgets the ids either.
+        Not forgotten is what has an image that is shared (it never expires) and not withdrawn, or that expired later.
+        """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from horde.scheduler.errors import NotLeader
-from horde.scheduler.job import AccountId, GenerationId, JobId
+from horde.scheduler.job import AccountId, Ending, GenerationId, JobId, Phase
 from horde.scheduler.rows import Changes, Row, Stored
 
 
@@ -74,21 +74,29 @@ class MemoryStore:
         rows = [
             row
             for row in self.memory.generations.values()
-            if row["account_id"] == account_id and row["digest"] == digest
+            if row["account_id"] == account_id and row["digest"] == digest and row["spec"]
             if before is None or (row["accepted_at_ms"], row["generation_id"]) < before
         ]
         rows.sort(key=lambda row: (row["accepted_at_ms"], row["generation_id"]), reverse=True)
         return [self._stored(row) for row in rows[:limit]]
 
-    async def forget(self, accepted_before_ms: int, limit: int) -> int:
+    async def forget(self, accepted_before_ms: int, limit: int, refusal: bytes) -> int:
         memory = self.memory
+        kept = {
+            job["generation_id"]
+            for job in memory.jobs.values()
+            if job["ending"] == Ending.DONE and not job["withdrawn"]
+            if job["expires_at_ms"] == 0 or job["expires_at_ms"] >= accepted_before_ms
+        }
         old = [
             key
             for key, row in memory.generations.items()
-            if row["closed"] and row["accepted_at_ms"] < accepted_before_ms
+            if row["closed"] and row["accepted_at_ms"] < accepted_before_ms and row["spec"] and key not in kept
         ][:limit]
         for key in old:
-            del memory.generations[key]
+            row = memory.generations[key]
+            words = row["refusal"] if row["phase"] == Phase.REFUSED else refusal
+            row.update(phase=int(Phase.REFUSED), refusal=words, spec=b"", quote=b"")
         memory.jobs = {key: row for key, row in memory.jobs.items() if row["generation_id"] not in set(old)}
         return len(old)
 

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Executable, and_, bindparam, delete, false, or_, select, true, update
+from sqlalchemy import Connection, Executable, and_, bindparam, case, delete, exists, false, or_, select, true, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from horde.scheduler import migrations
 from horde.scheduler.errors import NotLeader
-from horde.scheduler.job import AccountId, GenerationId, JobId
+from horde.scheduler.job import AccountId, Ending, GenerationId, JobId, Phase
 from horde.scheduler.rows import Changes, Row, Stored
 from horde.scheduler.tables import GENERATION, JOB, LEADER, WORKER
 from horde.services.sql import SqlThread, open_database
@@ -121,15 +121,27 @@ class SqlStore:
         query = (
             select(GENERATION)
             .where(GENERATION.c.account_id == account_id, GENERATION.c.digest == digest, older)
+            .where(GENERATION.c.spec != b"")
             .order_by(at.desc(), key.desc())
             .limit(limit)
         )
         return await self._sql.read(lambda connection: _with_jobs(connection, _rows(connection, query)))
 
-    async def forget(self, accepted_before_ms: int, limit: int) -> int:
+    async def forget(self, accepted_before_ms: int, limit: int, refusal: bytes) -> int:
+        kept = exists().where(
+            JOB.c.generation_id == GENERATION.c.generation_id,
+            JOB.c.ending == int(Ending.DONE),
+            JOB.c.withdrawn == false(),
+            or_(JOB.c.expires_at_ms == 0, JOB.c.expires_at_ms >= accepted_before_ms),
+        )
         query = (
             select(GENERATION.c.generation_id)
-            .where(GENERATION.c.accepted_at_ms < accepted_before_ms, GENERATION.c.closed == true())
+            .where(
+                GENERATION.c.accepted_at_ms < accepted_before_ms,
+                GENERATION.c.closed == true(),
+                GENERATION.c.spec != b"",
+                ~kept,
+            )
             .limit(min(limit, MAX_IN))
         )
 
@@ -137,7 +149,9 @@ class SqlStore:
             old = list(connection.execute(query).scalars())
             if old:
                 connection.execute(delete(JOB).where(JOB.c.generation_id.in_(old)))
-                connection.execute(delete(GENERATION).where(GENERATION.c.generation_id.in_(old)))
+                words = case((GENERATION.c.phase == int(Phase.REFUSED), GENERATION.c.refusal), else_=refusal)
+                tombstone = {"phase": int(Phase.REFUSED), "refusal": words, "spec": b"", "quote": b""}
+                connection.execute(update(GENERATION).where(GENERATION.c.generation_id.in_(old)).values(tombstone))
             return len(old)
 
         return await self._sql.run(work)

@@ -228,7 +228,7 @@ def compare(known: Generation, submission: pb.SubmitGeneration) -> None:
     requester = submission.requester
     if (requester.account_id, requester.anonymous_digest) != (known.account_id, known.digest):
         raise RequestConflict(metadata={"field": "requester"})
-    if spec != known.spec:
+    if known.spec and spec != known.spec:  # Without a spec it is a tombstone.
         field = wire.first_difference(generation_pb2.GenerationSpec.FromString(known.spec), submission.spec, "spec")
         if field:
             raise RequestConflict(metadata={"field": field})
