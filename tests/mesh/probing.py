@@ -179,10 +179,15 @@ async def assert_in_its_bucket_alone(mesh: LocalMesh, horde: HordeClient, genera
     """The bytes of every image are where its placement says, nowhere else, and not in quarantine any more."""
     for image in generation.images:
         content = await horde.images.fetch_from(generation, image.job_id)
-        await eventually(
-            lambda content=content, image=image: Buckets(mesh).where(content) == [image.placement],  # type: ignore[misc]
-            f"image {image.index} only in bucket {image.placement}",
-        )
+        try:
+            await eventually(
+                lambda content=content, image=image: Buckets(mesh).where(content) == [image.placement],  # type: ignore[misc]
+                f"image {image.index} only in bucket {image.placement}",
+            )
+        except AssertionError as error:
+            buckets = Buckets(mesh)
+            found = [each.name for each in (*buckets.private, *buckets.shared) if each.holds(content)]
+            raise AssertionError(f"{error}: job {image.job_id}, attempt {image.attempt}, found {found}") from None
     jobs = {image.job_id for image in generation.images}
     await eventually(lambda: Buckets(mesh).quarantine(jobs) == [], "an empty quarantine")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from horde.ledger.errors import EntryNotFound, EventConflict, HoldNotFound, Insu
 from horde.ledger.store import LedgerStore
 from horde.ledger.testing import awarded, gift, held, opened, released, settled, some_id, standing
 from horde.ledger.writer import Writer
-from horde.services.testing import ManualClock
+from horde.services.errors import Unavailable
+from horde.services.testing import ManualClock, settle
 
 
 async def test_a_job_is_held_and_paid(ledger: Any) -> None:
@@ -168,3 +170,15 @@ async def test_the_feed_has_every_entry_once_and_goes_on(ledger: Any) -> None:
     resumed = ledger.service.follow(3)
     assert [entry.sequence for entry in await anext(resumed)] == [4]
     await resumed.aclose()
+
+
+async def test_a_read_waits_for_what_its_caller_has_written(ledger: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    await ledger.apply(opened("ann"))
+    reading = asyncio.create_task(ledger.service.balances([(AccountKind.SPEND, "ann")], 2))
+    await settle()
+    assert not reading.done()
+    await ledger.apply(awarded("ann", 5 * KUDOS))
+    assert (await reading).balances[0].posted == 5 * KUDOS
+    monkeypatch.setattr("horde.ledger.service.READ_YOUR_WRITES_WAIT_S", 0.01)
+    with pytest.raises(Unavailable):
+        await ledger.service.statement("ann", 0, "", 99)

@@ -232,6 +232,7 @@ async def test_whatever_it_was_doing_it_goes_on(point: str, tmp_path: Path) -> N
             ref = pb.GenerationRef(generation_id=request.generation_id, requester=requester())
             tasks.append(asyncio.create_task(_insist(it, pb.CancelGenerationsRequest(refs=[ref]))))
         assert await it.killed() == -9
+        assert (tmp_path / "state").stat().st_mode & 0o077 == 0, "prompts are nobody else's business"
         await it.start()
         done = await asyncio.wait_for(tasks[1], 30)
         ending = job_pb2.JOB_ENDING_CANCELLED if cancelling else job_pb2.JOB_ENDING_DONE

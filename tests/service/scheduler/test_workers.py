@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from uuid import UUID, uuid5
 
 import pytest
 from tests.service.scheduler.mesh import (
@@ -21,6 +22,7 @@ from tests.service.scheduler.mesh import (
 )
 
 from horde.api.job.v1 import job_pb2
+from horde.api.ledger.v1 import ledger_service_pb2 as ledger_pb
 from horde.api.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.api.worker.v1 import worker_service_pb2
 from horde.scheduler import follow
@@ -316,3 +318,28 @@ async def test_a_follower_of_what_is_over_gets_it_all_at_once() -> None:
             events += (await asyncio.wait_for(call.read(), 5)).events
         assert [event.WhichOneof("event") for event in events] == ["snapshot", "finished"]
         call.cancel()
+
+
+@pytest.mark.parametrize("released", [False, True])
+async def test_what_the_ledger_ended_otherwise_ends_as_it_says(released: bool) -> None:
+    async with scheduler() as it, Gateway(it) as gateway:
+        loser = await gateway.attach()
+        made = submission()
+        await it.submit(made)
+        lost = await loser.next("assignment")
+        # What a lost leader had asked for: another worker was paid, or everything was given back.
+        event_id = str(uuid5(UUID(lost.job_id), "settle"))
+        outcome = ledger_pb.ApplyOutcome()
+        outcome.entry.event_id = event_id
+        if not released:
+            outcome.entry.settlement.worker_id = "somebody"
+            outcome.entry.settlement.ending = job_pb2.JOB_ENDING_DONE
+            outcome.entry.settlement.earned_mkudos = PRICE
+        it.world.ledger.answers[event_id] = (b"another", outcome)
+        await loser.paint(lost)
+        settled = await loser.next("settled")
+        assert settled.disposition == worker_service_pb2.DISPOSITION_DUPLICATE
+        done = await ended(it, made.generation_id)
+        ending = job_pb2.JOB_ENDING_FAULTED if released else job_pb2.JOB_ENDING_DONE
+        assert done.images[0].ending == ending
+        assert done.images[0].settlement == outcome.entry.settlement

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -213,16 +213,53 @@ async def test_a_claim_that_was_granted_holds_however_it_meets_a_release(order: 
         assert bucket.keys() == []
 
 
-async def test_a_round_is_bounded_and_the_next_goes_on() -> None:
+class WatchedBucket(MemoryBucket):
+    """Notes how large the pages are that it is asked for."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        super().__init__(now)
+        self.pages: list[int] = []
+
+    async def page(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
+        found = await super().page(prefix, after=after, limit=limit)
+        self.pages.append(len(found))
+        return found
+
+
+async def test_a_round_goes_on_page_after_page_until_nothing_due_is_left_and_others_have_their_turns() -> None:
     clock = ManualClock()
-    bucket = MemoryBucket(clock.now)
+    bucket = WatchedBucket(clock.now)
     sweeper = Sweeper(bucket, Inputs(bucket, clock.now), Partials(0, clock.monotonic), clock, page=10)
     for number in range(25):
         await bucket.put(f"quarantine/job/{number:02}", b"x")
     await clock.advance(8 * DAY)
-    await bucket.put("quarantine/job/fresh", b"x")
-    assert [(await sweeper.sweep()).deleted for _ in range(4)] == [10, 10, 5, 0]
-    assert bucket.keys() == ["quarantine/job/fresh"]
+    for number in range(15):
+        await bucket.put(f"quarantine/job/{number:02}-fresh", b"x")
+    turns: list[int] = []
+
+    async def another() -> None:
+        while True:
+            turns.append(len(bucket.pages))
+            await asyncio.sleep(0)
+
+    beside = asyncio.create_task(another())
+    assert (await sweeper.sweep()).deleted == 25
+    beside.cancel()
+    await asyncio.gather(beside, return_exceptions=True)
+    assert bucket.keys() == [f"quarantine/job/{number:02}-fresh" for number in range(15)]
+    assert max(bucket.pages) == 10
+    assert {1, 2, 3, 4} <= set(turns)
+
+
+async def test_a_discarded_lease_is_remembered_for_longer_than_any_grant_lives() -> None:
+    clock = ManualClock()
+    bucket = MemoryBucket(clock.now)
+    sweeper = Sweeper(bucket, Inputs(bucket, clock.now), Partials(0, clock.monotonic), clock)
+    await bucket.put("discarded/job/lease", b"")
+    await clock.advance(DAY + 600)
+    assert (await sweeper.sweep()).deleted == 0
+    await clock.advance(2 * HOUR)
+    assert (await sweeper.sweep()).deleted == 1
 
 
 async def test_the_sweeper_goes_on_after_the_store_was_away() -> None:

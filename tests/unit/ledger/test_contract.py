@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -128,3 +129,10 @@ def test_settings_make_the_economy() -> None:
     settings = LedgerSettings(anonymous_budget_per_day_mkudos=5, database_url="postgresql://x/y")
     assert settings.economy().anonymous_budget_per_day_mkudos == 5
     assert settings.statistics() == "postgresql://x/y"
+
+
+def test_the_folder_of_the_ledger_is_for_nobody_else_to_read(tmp_path: Path) -> None:
+    for make in (LedgerSettings.url, LedgerSettings.statistics):
+        settings = LedgerSettings(state_dir=tmp_path / make.__name__)
+        make(settings)
+        assert settings.state_dir.stat().st_mode & 0o777 == 0o700

@@ -191,3 +191,18 @@ def test_no_free_worker_is_no_work_at_all() -> None:
     assert best_worker(table.board, generation.jobs[0], table.now) is None
     assert not table.board.fleet.free_for("m")
     assert capable().limit("m") == 1 << 20
+
+
+def test_an_unmeasured_worker_is_not_fast_where_others_were_measured() -> None:
+    table = Table()
+    first = table.attach("first")
+    (job,) = table.queued("nobody was measured", fast_only=True).jobs
+    assert table.lease(job).worker_name == "first"
+    table.paint(table.lease(job))
+    table.board.speeds.measure(first.worker_id, "m", 1, 10.0, 5.0)
+    table.restate(first, 0)
+    table.attach("new")
+    (job,) = table.queued("others were", fast_only=True).jobs
+    assert job.state is JobState.QUEUED
+    table.restate(first, 1)
+    assert table.lease(job).worker_name == "first"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.unit.scheduler.table import OWNER, Table, capable, painted, state, states
+import pytest
+from tests.unit.scheduler.table import ANNA, OWNER, Table, capable, painted, state, states
 
 from horde.scheduler import attaching
 from horde.scheduler import effects as fx
@@ -194,3 +195,55 @@ def test_the_number_of_sessions_is_bounded() -> None:
     attaching.opened(table.board, route, OWNER, "w2", "", capable(), "", table.now, table.now_ms)
     table.work()
     assert table.said[-1] == (route, fx.EndSession(route, "TOO_MANY_SESSIONS", "1"))
+
+
+def test_a_known_worker_is_never_refused_and_who_was_away_longest_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attaching, "MAX_WORKERS", 3)
+    monkeypatch.setattr(attaching, "FORGOTTEN_AT_ONCE", 1)
+    table = Table()
+    painter, idle, here = (table.attach(name) for name in ("painter", "idle", "here"))
+    painter.images_done = 1
+    for worker in (painter, idle):
+        table.vanish(worker)
+        table.pass_time(100.0)
+    known = table.attach("painter")
+    assert known is painter
+    table.vanish(painter)
+    new = table.attach("new")
+    assert set(table.board.fleet.workers.values()) == {painter, here, new}
+    newer = table.attach("newer")
+    assert set(table.board.fleet.workers.values()) == {newer, here, new}
+    route = Route(2, 99)
+    attaching.opened(table.board, route, OWNER, "one too many", "", capable(), "", table.now, table.now_ms)
+    table.work()
+    assert [effect for to, effect in table.said if to == route and isinstance(effect, fx.EndSession)]
+    assert set(table.board.fleet.workers.values()) == {newer, here, new}
+
+
+def test_one_owner_fills_only_his_own_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attaching, "MAX_WORKERS_OF_ONE", 2)
+    table = Table()
+    theirs = Route(3, 1)
+    attaching.opened(table.board, theirs, ANNA, "theirs", "", capable(), "", table.now, table.now_ms)
+    attaching.closed(table.board, theirs, table.now, table.now_ms)
+    table.work()
+    for number in range(5):
+        worker = table.attach(f"w{number}")
+        table.vanish(worker)
+        table.pass_time(1.0)
+    assert sorted(each.name for each in table.board.fleet.workers.values()) == ["theirs", "w3", "w4"]
+    assert table.board.fleet.owned == {ANNA: 1, OWNER: 2}
+
+
+@pytest.mark.parametrize("hindrance", ["denied", "model", "slots"])
+def test_a_lease_that_nobody_remembers_is_believed_only_of_a_worker_that_may_have_it(hindrance: str) -> None:
+    table = Table()
+    worker = table.attach("w1", slots=0)
+    of = {"denied": {"denied": frozenset({worker.worker_id})}, "model": {"model": "other"}, "slots": {}}[hindrance]
+    generation = table.queued(**of)
+    table.start()
+    table.held[LeaseId(make_id(table.board.epoch - 1, 0, 77))] = (worker.worker_id, generation.jobs[0].job_id)
+    worker = table.attach("w1", slots=0 if hindrance == "slots" else 1)
+    (job,) = table.board.generations[generation.generation_id].jobs
+    assert (job.state, job.leases) == (JobState.QUEUED, [])
+    assert table.told(fx.Revoke, worker)[-1].reason is Revoked.UNKNOWN

@@ -261,3 +261,23 @@ def test_what_is_over_leaves_the_memory() -> None:
         table.run_errands()
     assert len(table.board.generations) == len(table.board.jobs) == 3
     assert not table.board.live_by_requester
+
+
+def test_a_commit_is_written_before_it_is_paid_and_never_asked_again() -> None:
+    table = Table()
+    worker = table.attach("w1")
+    generation = table.queued()
+    table.paint(table.lease(generation.jobs[0]))
+    table.save()
+    table.run_errand(0)  # Committed; nothing is paid before that is durable.
+    assert fx.Settle(generation.jobs[0]) not in table.errands
+    table.save()
+    assert fx.Settle(generation.jobs[0]) in table.errands
+    table.run_errand(0)
+    # The crash takes what the ledger said, and meanwhile the private object expires.
+    table.committed.clear()
+    table.start()
+    (job,) = table.board.generations[generation.generation_id].jobs
+    table.run_errands(lose=True)
+    assert job.ending is Ending.DONE
+    assert table.books.ended[job.job_id][2] == worker.owner

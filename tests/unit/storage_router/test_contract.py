@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from horde.api.storage.v1 import storage_service_pb2 as storage
-from horde.services.errors import InvalidArgument
+from horde.services.errors import InvalidArgument, ServiceError
 from horde.services.status import CODES, code_of
-from horde.storage_router import keys
+from horde.storage_router import errors, keys
 from horde.storage_router.errors import ERRORS
 from horde.storage_router.tails import MAX_TAIL, Tail, find_tail, make_tail
 
@@ -36,6 +36,12 @@ def test_each_reason_of_the_contract_has_one_class_with_its_code() -> None:
     assert names == set(documented)
     assert {error.domain for error in ERRORS} == {storage.DESCRIPTOR.package}
     assert InvalidArgument in CODES
+
+
+def test_no_error_names_a_reason_that_the_contract_has_not() -> None:
+    classes = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, ServiceError)]
+    own = {each for each in classes if each.__module__ == errors.__name__}
+    assert {each for each in own if each.reason or each.domain} == set(ERRORS)
 
 
 @pytest.mark.parametrize(

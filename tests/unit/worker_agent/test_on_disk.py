@@ -9,6 +9,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
+from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.worker_agent import wire
 from horde.worker_agent.home import AlreadyRunning, locked
 from horde.worker_agent.jobs import (
@@ -47,6 +48,12 @@ def outcome(lease: str = "1-1", result: Result | None = None) -> Outcome:
 @given(results)
 def test_an_outcome_comes_back_from_its_message_as_it_was(result: Result) -> None:
     assert wire.outcome_from_proto(wire.outcome_to_proto(outcome(result=result))) == outcome(result=result)
+
+
+@given(results)
+def test_an_outcome_weighs_no_more_than_it_says(result: Result) -> None:
+    alone = pb.Restatement(outcomes=[wire.outcome_to_proto(outcome(result=result))])
+    assert alone.ByteSize() <= outcome(result=result).most_bytes
 
 
 def test_outcomes_are_there_after_a_restart_until_they_are_forgotten(tmp_path: Path) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from horde.worker_agent import wire
 from horde.worker_agent.jobs import (
     Assignment,
     Cancelled,
     Capabilities,
+    Deviation,
+    DeviationKind,
     Disposition,
     Failed,
     FailureReason,
@@ -27,6 +32,8 @@ from horde.worker_agent.jobs import (
 )
 from horde.worker_agent.leases import Stage
 from horde.worker_agent.session import (
+    MAX_RESTATED,
+    MAX_RESTATEMENT_BYTES,
     MAX_UNSETTLED,
     SURPLUS,
     Begin,
@@ -204,6 +211,31 @@ def test_what_an_earlier_run_left_is_restated() -> None:
     worker.restore([outcome], held)
     worker.connected()
     assert said(worker.welcomed()) == [Restatement(0, Demand(SLOTS, False), (held[0],), (outcome,))]
+
+
+def test_more_outcomes_than_a_restatement_carries_are_said_one_by_one_behind_it() -> None:
+    worker = session()
+    left = [Outcome(LeaseId(f"1-{number}"), JobId(f"job-{number}"), Cancelled(1)) for number in range(600)]
+    worker.restore(left, [])
+    worker.connected()
+    first, *others = said(worker.welcomed())
+    assert isinstance(first, Restatement)
+    assert first.outcomes == tuple(left[-MAX_RESTATED:])
+    assert others == left[:-MAX_RESTATED]
+    assert said(worker.resync(7)) == [replace(first, epoch=7), *others]
+
+
+def test_large_outcomes_are_counted_in_bytes() -> None:
+    worker = session()
+    wide = tuple(Deviation(DeviationKind.SUBSTITUTED, "sampler", "\N{CAT FACE}" * 200, "x") for _ in range(32))
+    left = [Outcome(LeaseId(f"1-{number}"), JobId("job"), Painted("r" * 4_000, wide)) for number in range(20)]
+    worker.restore(left, [HeldLease(LeaseId("2-" + "9" * 60), JobId("j" * 36), 2_000_000_000) for _ in range(10)])
+    worker.connected()
+    first, *others = said(worker.welcomed())
+    assert isinstance(first, Restatement)
+    assert 0 < len(first.outcomes) < len(left)
+    assert [*others, *first.outcomes] == left
+    assert wire.request(first).ByteSize() <= MAX_RESTATEMENT_BYTES
 
 
 class SessionMachine(RuleBasedStateMachine):

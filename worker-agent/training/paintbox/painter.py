@@ -40,10 +40,10 @@ class Recipe:
     """Every choice of the training run."""
 
     minutes: float = 80.0
-    batch: int = 32
-    rate: float = 1.5e-3
+    batch: int = 16
+    rate: float = 1.2e-3
     warm_up: int = 100
-    large_after: float = 0.7
+    large_after: float = 0.57
     focus: float = 0.5
     wordless: float = 0.1
     ema: float = 0.998

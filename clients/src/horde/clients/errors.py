@@ -9,79 +9,21 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from horde.services.errors import (
-    Aborted,
-    AlreadyExists,
-    DeadlineExceeded,
-    FailedPrecondition,
-    FieldViolation,
-    Internal,
-    InvalidArgument,
-    NotFound,
-    OutOfRange,
-    PermissionDenied,
-    ResourceExhausted,
-    ServiceError,
-    Unauthenticated,
-    Unavailable,
-    Unimplemented,
-)
-
-__all__ = [
-    "ALL",
-    "Aborted",
-    "AccountNotFound",
-    "AccountRequired",
-    "AlreadyExists",
-    "AmountLimitReached",
-    "ApiKeyNotFound",
-    "ApiKeyUnknown",
-    "BadProof",
-    "BudgetSpent",
-    "CallerNotAllowed",
-    "ContentConflict",
-    "CredentialsMalformed",
-    "CredentialsMissing",
-    "DamagedImage",
-    "DeadlineExceeded",
-    "DigestMismatch",
-    "FailedPrecondition",
-    "FieldViolation",
-    "GenerationNotFound",
-    "ImageNotFinished",
-    "InputUnusable",
-    "InsufficientKudos",
-    "Internal",
-    "InvalidAccountField",
-    "InvalidArgument",
-    "InvalidField",
-    "InvalidInput",
-    "ModelNotFound",
-    "NotAnImage",
-    "NotFound",
-    "ObjectNotFound",
-    "OutOfRange",
-    "PermissionDenied",
-    "PriceAboveMaximum",
-    "RateLimited",
-    "RegistrationClosed",
-    "RequestConflict",
-    "ResourceExhausted",
-    "RoleMissing",
-    "ScopeMissing",
-    "SelfGift",
-    "ServiceError",
-    "TokenExpired",
-    "TokenForged",
-    "TokenMalformed",
-    "TooLarge",
-    "TooManyApiKeys",
-    "TooManyGenerations",
-    "Unauthenticated",
-    "Unavailable",
-    "Unimplemented",
-    "WorkerNotFound",
-]
+from horde.services.errors import Aborted as Aborted
+from horde.services.errors import AlreadyExists as AlreadyExists
+from horde.services.errors import DeadlineExceeded as DeadlineExceeded
+from horde.services.errors import FailedPrecondition as FailedPrecondition
+from horde.services.errors import FieldViolation as FieldViolation
+from horde.services.errors import Internal as Internal
+from horde.services.errors import InvalidArgument as InvalidArgument
+from horde.services.errors import NotFound as NotFound
+from horde.services.errors import OutOfRange as OutOfRange
+from horde.services.errors import PermissionDenied as PermissionDenied
+from horde.services.errors import ResourceExhausted as ResourceExhausted
+from horde.services.errors import ServiceError as ServiceError
+from horde.services.errors import Unauthenticated as Unauthenticated
+from horde.services.errors import Unavailable as Unavailable
+from horde.services.errors import Unimplemented as Unimplemented
 
 _GENERATION = "horde.api.generation.v1"
 _ACCOUNT = "horde.api.account.v1"
@@ -324,13 +266,6 @@ class ObjectNotFound(NotFound):
 
     domain: ClassVar[str] = _STORAGE
     reason: ClassVar[str] = "OBJECT_NOT_FOUND"
-
-
-class LinksUnsupported(FailedPrecondition):
-    """This store makes no links: download instead."""
-
-    domain: ClassVar[str] = _STORAGE
-    reason: ClassVar[str] = "LINKS_UNSUPPORTED"
 
 
 class InvalidInput(InvalidArgument):

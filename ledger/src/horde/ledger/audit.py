@@ -260,7 +260,7 @@ def _hold(op: Any, place: int, transfers: Any, at_us: int) -> Hold:
             break
     return Hold(
         asked["hold"], asked["job"], op["generation"], op["payer"], own, subsidised, subsidy, at_us // DAY_US,
-        parts.canonical(), parts.price_mkudos, parts.surcharge_mkudos, parts.tax_mkudos,
+        parts.canonical(), parts,
     )  # fmt: skip
 
 

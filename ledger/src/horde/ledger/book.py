@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from horde.ledger.accounts import Account, AccountName, Owner
 from horde.ledger.economy import Economy
 from horde.ledger.entries import Settlement, Transfer
+from horde.ledger.operations import PriceParts
 
 
 class Unbalanced(Exception):
@@ -36,9 +37,8 @@ class Hold:
     """Of the hold: what returns on the same day may be drawn again."""
     parts: str
     """The price as quoted, canonical."""
-    price: int
-    surcharge: int
-    tax: int
+    quoted: PriceParts
+    """The same, read."""
 
     @property
     def total(self) -> int:

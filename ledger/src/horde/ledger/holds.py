@@ -20,7 +20,7 @@ from horde.ledger.accounts import (
 )
 from horde.ledger.book import Book, Draft, Hold
 from horde.ledger.economy import Split, day_of
-from horde.ledger.entries import EscrowReason, Settlement, Transfer, TransferCode, parse, parts_of_json, settlement_text
+from horde.ledger.entries import EscrowReason, Settlement, Transfer, TransferCode, settlement_text
 from horde.ledger.errors import AmountExceedsHold, BudgetSpent, HoldNotFound, InsufficientKudos
 from horde.ledger.operations import JobEnding, PlaceHolds, Release, Settle
 
@@ -80,8 +80,7 @@ def _place(book: Book, asked: PlaceHolds, now_us: int, own: int, subsidy: Accoun
             Hold(
                 hold_id=hold.hold_id, job_id=hold.job_id, generation_id=asked.generation_id, payer_id=asked.account_id,
                 own=from_own, subsidised=from_subsidy, subsidy=subsidy if from_subsidy else "", day=day,
-                parts=parts.canonical(), price=parts.price_mkudos, surcharge=parts.surcharge_mkudos,
-                tax=parts.tax_mkudos,
+                parts=parts.canonical(), quoted=parts,
             )
         )  # fmt: skip
     if subsidised:
@@ -101,7 +100,12 @@ def settle(book: Book, asked: Settle, now_us: int) -> Draft:
     """Pay for a job: the owner, tax and surcharges; the rest goes back to where it came from."""
     hold = _open_hold(book, asked.hold_id)
     censored = asked.ending == JobEnding.CENSORED
-    if asked.earned_mkudos > hold.price or asked.tax_mkudos > hold.tax or asked.surcharge_mkudos > hold.surcharge:
+    quoted = hold.quoted
+    if (
+        asked.earned_mkudos > quoted.price_mkudos
+        or asked.tax_mkudos > quoted.tax_mkudos
+        or asked.surcharge_mkudos > quoted.surcharge_mkudos
+    ):
         spent = asked.earned_mkudos + asked.tax_mkudos + asked.surcharge_mkudos
         raise AmountExceedsHold(metadata={"held_mkudos": str(hold.total), "asked_mkudos": str(spent)})
     spent = 0 if censored else asked.earned_mkudos + asked.tax_mkudos + asked.surcharge_mkudos
@@ -126,7 +130,7 @@ def settle(book: Book, asked: Settle, now_us: int) -> Draft:
         escrow_reason=reason,
         tax=asked.tax_mkudos, surcharge=asked.surcharge_mkudos, charged=charged, subsidised=subsidised,
         subsidy=hold.subsidy, returned=hold.total - spent, from_censor_subsidy=asked.earned_mkudos if censored else 0,
-        parts=parts_of_json(parse(hold.parts)),
+        parts=quoted,
     )  # fmt: skip
     return Draft(
         transfers=transfers,

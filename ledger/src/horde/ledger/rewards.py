@@ -91,9 +91,9 @@ def _gift_limit(book: Book, asked: Gift, day: int, now_us: int) -> str:
 
 def promotion(book: Book, account_id: str, now_us: int) -> Draft | None:
     """What follows when an owner has become trusted: the escrow, but for what is parked, becomes spendable."""
-    owner = book.owners[account_id]
     escrow = book.posted(escrow_of(account_id))
-    if owner is None or not escrow or not (free := book.economy.promotion_due(owner, escrow, now_us)):
+    owner = book.owners[account_id] if escrow else None
+    if owner is None or not (free := book.economy.promotion_due(owner, escrow, now_us)):
         return None
     owner.promotions += 1
     book.changed_owners[account_id] = owner

@@ -75,10 +75,9 @@ def hold_row(hold: Hold) -> tuple[Any, ...]:
 
 
 def hold_of(row: Any) -> Hold:
-    parts = parts_of_json(parse(row[8]))
     return Hold(
         id_text(row[0]), id_text(row[1]), id_text(row[2]), row[3], row[4], row[5], row[6], row[7], row[8],
-        parts.price_mkudos, parts.surcharge_mkudos, parts.tax_mkudos,
+        parts_of_json(parse(row[8])),
     )  # fmt: skip
 
 

@@ -38,17 +38,17 @@ class LedgerSettings(ServiceSettings):
     """See economy.py."""
 
     def url(self) -> str:
-        """The database, with the folder made if it is ours to make."""
+        """The database, with the folder made if it is ours to make: for nobody else to read who was paid for what."""
         if self.database_url:
             return self.database_url
-        self.state_dir.mkdir(parents=True, exist_ok=True)
+        self.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         return f"sqlite:///{self.state_dir / 'ledger.db'}"
 
     def statistics(self) -> str:
         """The database of the statistics."""
         if self.statistics_url or self.database_url.startswith("postgresql"):
             return self.statistics_url or self.database_url
-        self.state_dir.mkdir(parents=True, exist_ok=True)
+        self.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         return f"sqlite:///{self.state_dir / 'statistics.db'}"
 
     def economy(self) -> Economy:

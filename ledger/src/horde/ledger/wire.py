@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -135,15 +136,26 @@ def entry_message(entry: Entry) -> pb.Entry:
         ],
         job_id=entry.job_id,
         generation_id=entry.generation_id,
-        settlement=None if entry.settlement is None else settlement_message(event_id, entry.settlement),
+        settlement=_settlement_message(entry),
         note=entry.note,
         block_number=entry.block_number,
     )
 
 
+@lru_cache(maxsize=50_000)
 def _ref(name: str) -> pb.AccountRef:
+    """Kept, and only ever copied from: each transfer names two, and there are few of them."""
     kind, account_id = parts_of(name)
     return pb.AccountRef(kind=kind, account_id=account_id)  # type: ignore[arg-type]
+
+
+def _settlement_message(entry: Entry) -> pb.Settlement | None:
+    """Say how a job's hold was divided. A release divides nothing: all of it went back, which its transfers say."""
+    if entry.settlement is not None:
+        return settlement_message(entry.event_id, entry.settlement)
+    if entry.kind != ops.EventKind.RELEASE:
+        return None
+    return pb.Settlement(event_id=entry.event_id, returned_mkudos=sum(amount for _, _, amount, _ in entry.transfers))
 
 
 def settlement_message(event_id: str, s: Settlement) -> pb.Settlement:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from datetime import timedelta
+from functools import partial
 
 from horde.scheduler.engine import leading
 from horde.scheduler.errors import NotLeader
@@ -28,17 +29,21 @@ REPLACED = 3
 TIMEOUT = timedelta(seconds=20)
 """For a batch of a neighbour's work; it is repeated, whatever came of it."""
 
+MAX_MESSAGE = 16 << 20
+"""Bytes. Batches are cut far below it; this is the second belt."""
+
 
 async def run(settings: Settings) -> None:
     """Lead and serve until told to stop. Raises NotLeader when another has taken over."""
     clock, me, tls = SystemClock(), settings.credentials("scheduler"), settings.tls()
-    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    neighbour = partial(dial, caller=me, tls=tls, timeout=TIMEOUT, retry=False, max_message_bytes=MAX_MESSAGE)
+    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with telemetry(service="scheduler", endpoint=settings.telemetry_endpoint):
         async with (
             in_charge(settings.database(), clock),
             sql_store(settings.database()) as store,
-            dial(settings.ledger, caller=me, tls=tls, timeout=TIMEOUT, retry=False) as ledger,
-            dial(settings.storage_router, caller=me, tls=tls, timeout=TIMEOUT, retry=False) as storage,
+            neighbour(settings.ledger) as ledger,
+            neighbour(settings.storage_router) as storage,
             leading(
                 store, GrpcLedger(ledger), GrpcStorage(storage), settings.grants(clock), clock, RandomIds(),
                 limits=settings.limits(), commit_pause=settings.commit_pause_seconds,
@@ -51,6 +56,7 @@ async def run(settings: Settings) -> None:
                 identity=settings.identity(),
                 reflection=settings.reflection,
                 farewell=engine.farewell,
+                max_message_bytes=MAX_MESSAGE,
             ),
             asyncio.TaskGroup() as tasks,
         ):  # fmt: skip

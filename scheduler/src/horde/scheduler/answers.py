@@ -13,6 +13,18 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class Recorded(Done):
+    """A job's end is in the books already, otherwise than it was asked for: that one counts."""
+
+    ending: int = 0
+    """A number of the contract; 0 where the books do not name it, for all that was held went back."""
+    worker_id: str = ""
+    earned: int = 0
+    tax: int = 0
+    surcharge: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Committed:
     """The object is in its place."""
 

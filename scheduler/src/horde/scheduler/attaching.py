@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from horde.scheduler import lending, reporting, settling
 from horde.scheduler.board import Board
 from horde.scheduler.effects import EndSession, Revoke, Welcome
-from horde.scheduler.fleet import MAX_WORKERS, Capabilities, Worker, worker_id_of
-from horde.scheduler.job import AccountId, JobId, JobState, LeaseId
+from horde.scheduler.fleet import FORGOTTEN_AT_ONCE, MAX_WORKERS, MAX_WORKERS_OF_ONE, Capabilities, Worker, worker_id_of
+from horde.scheduler.job import AccountId, Job, JobId, JobState, LeaseId
 from horde.scheduler.leases import MAX_ATTEMPTS, Lease, LeaseState, Revoked, order_of
+from horde.scheduler.matching import signature_of, why_not
 from horde.scheduler.outcomes import Result
 from horde.scheduler.sessions import Route, Session, SessionState
 
@@ -47,8 +48,8 @@ def opened(
     if known is not None and known.order > order:
         board.emit(EndSession(route, "SESSION_SUPERSEDED"))
         return
-    full = len(board.sessions) >= board.limits.max_sessions or len(board.fleet.workers) >= MAX_WORKERS
-    if full and known is None:
+    full = len(board.sessions) >= board.limits.max_sessions
+    if (full and known is None) or (worker is None and not _make_room(board, owner)):
         board.emit(EndSession(route, "TOO_MANY_SESSIONS", str(board.limits.max_sessions)))
         return
     if worker is None:
@@ -66,6 +67,27 @@ def opened(
     board.deadlines.add(session.grace_until, session)
     if not resumed:
         board.emit(Welcome(route, session.session_id, worker_id))
+
+
+def _make_room(board: Board, owner: AccountId) -> bool:
+    """Whether one more worker of this owner may be known; who has been away longest is forgotten for it."""
+    fleet = board.fleet
+    if fleet.owned[owner] >= MAX_WORKERS_OF_ONE:
+        return _forget_one(board, owner)
+    return len(fleet.workers) < MAX_WORKERS or _forget_one(board)
+
+
+def _forget_one(board: Board, owner: AccountId | None = None) -> bool:
+    workers = board.fleet.workers.values()
+    away = [each for each in workers if each.session is None and not each.leases and owner in (None, each.owner)]
+    if not away:
+        return False
+    # Never painted first: names are free, so whoever would push others out brings only such.
+    away.sort(key=lambda each: (each.images_done > 0, each.last_seen_ms))
+    for each in away[: 1 if owner else FORGOTTEN_AT_ONCE]:
+        board.fleet.drop(each)
+        board.speeds.forget(each.worker_id)
+    return True
 
 
 def _replace(board: Board, old: Session, new: Session) -> None:
@@ -103,6 +125,7 @@ def restated(board: Board, session: Session, worker: Worker, stated: Restatement
     for lease in list(worker.leases.values()):
         if lease.lease_id not in named:
             settling.give_back(board, lease, LeaseState.LAPSED, now)
+    session.slots = max(0, min(stated.slots, board.limits.max_slots))
     for each in stated.held:
         _keep(board, worker, route, each, now)
     demanded(board, session, worker, stated.slots, stated.draining)
@@ -133,7 +156,7 @@ def _come_back(board: Board, worker: Worker, held: HeldLease, now: float) -> Lea
     lease = job.lease(held.lease_id)
     if lease is None:
         lost = 0 < order_of(held.lease_id)[0] < board.epoch
-        if not lost or worker.worker_id in job.tried or len(job.leases) >= MAX_ATTEMPTS:
+        if not lost or len(job.leases) >= MAX_ATTEMPTS or not _could_have(board, worker, job):
             return None
         board.queue.remove(job)
         lease = Lease(held.lease_id, job, worker.worker_id, worker.owner, worker.name, granted_at=now)
@@ -146,6 +169,17 @@ def _come_back(board: Board, worker: Worker, held: HeldLease, now: float) -> Lea
     lease.touched_at = now
     lending.lend(board, worker, lease, now)
     return lease
+
+
+def _could_have(board: Board, worker: Worker, job: Job) -> bool:
+    """Whether this worker may be lent this job now: a lease that nobody remembers is believed no further than that."""
+    terms, session = job.generation.terms, worker.session
+    return (
+        session is not None
+        and len(worker.leases) < session.slots
+        and why_not(signature_of(job), worker, terms.model, board.speeds) is None
+        and terms.pixels <= worker.capabilities.limit(terms.model)
+    )
 
 
 def demanded(board: Board, session: Session, worker: Worker, slots: int, draining: bool) -> None:

@@ -1,5 +1,8 @@
 """Carries items to a neighbour until each is answered, in batches, in the order they came.
 
+Batches are cut by bytes too, and what a neighbour finds too large is halved: else one large batch would be made again
+and again, and stop everything behind it.
+
 Not the chassis' Batcher: there a caller waits for his own item, here nobody does. What is answered comes back to the
 core as an event, and what is not is asked again, for as long as it takes: items come from rows, so they are as many as
 the live jobs at most, and a restart finds them again.
@@ -14,9 +17,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from horde.scheduler.answers import Again
+from horde.scheduler.batches import take
 from horde.services import telemetry
 from horde.services.clock import Clock
-from horde.services.errors import ServiceError
+from horde.services.errors import ResourceExhausted, ServiceError
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -40,8 +44,11 @@ class Courier(Generic[T, A]):
         answered: Callable[[Sequence[tuple[T, A]]], Awaitable[None]],
         clock: Clock,
         max_items: int = MAX_ITEMS,
+        size: Callable[[T], int] = lambda _: 0,
     ) -> None:
+        """`size` is how many bytes an item takes up in the call, at most."""
         self.name = name
+        self._size = size
         self._call = call
         self._answered = answered
         self._clock = clock
@@ -59,18 +66,24 @@ class Courier(Generic[T, A]):
 
     async def run(self) -> None:
         """Carry for ever; to be cancelled."""
-        pause = FIRST_PAUSE
+        pause, at_most = FIRST_PAUSE, self._max_items
         while True:
             if not self._items:
                 self._wanted.clear()
                 await self._wanted.wait()
-            batch = [self._items.popleft() for _ in range(min(len(self._items), self._max_items))]
+            batch = take(self._items, at_most, self._size)
             try:
                 answers = await self._call(batch)
                 await self._take(batch, answers)
-                pause = FIRST_PAUSE
+                pause, at_most = FIRST_PAUSE, min(2 * at_most, self._max_items)
             except ServiceError as error:
-                self._items.extendleft(reversed(batch))
+                if isinstance(error, ResourceExhausted) and len(batch) == 1:
+                    # Too large by itself, perhaps: it must not keep all others from going.
+                    self._later(batch[0])
+                else:
+                    self._items.extendleft(reversed(batch))
+                if isinstance(error, ResourceExhausted):
+                    at_most = max(1, len(batch) // 2)
                 log.warning("neighbour does not answer", call=self.name, items=len(batch), error=str(error))
                 await self._clock.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -80,8 +93,11 @@ class Courier(Generic[T, A]):
         for item, answer in zip(batch, answers, strict=True):
             if isinstance(answer, Again):
                 log.warning("to be asked again", call=self.name, why=answer.message)
-                self._clock.call_later(ITEM_PAUSE, lambda item=item: self.send(item))  # type: ignore[misc]
+                self._later(item)
             else:
                 done.append((item, answer))
         if done:
             await self._answered(done)
+
+    def _later(self, item: T) -> None:
+        self._clock.call_later(ITEM_PAUSE, lambda: self.send(item))

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from horde.scheduler import accepting, settling
 from horde.scheduler import effects as fx
-from horde.scheduler.answers import Again, Answer, CommitAnswer, Committed, Declined
+from horde.scheduler.answers import Again, Answer, CommitAnswer, Committed, Declined, Recorded
 from horde.scheduler.courier import Courier
-from horde.scheduler.job import Generation, Job
-from horde.scheduler.ledger_client import Ledger, LedgerEvent
-from horde.scheduler.storage_client import Storage
+from horde.scheduler.job import Amounts, Ending, Generation, Job, Mkudos, WorkerId
+from horde.scheduler.ledger_client import Ledger, LedgerEvent, event_size
+from horde.scheduler.storage_client import Storage, commit_size
 from horde.services import telemetry
 from horde.services.failpoints import declare, failpoint
 
@@ -33,8 +33,12 @@ class Errands:
     def __init__(self, engine: Engine, ledger: Ledger, storage: Storage) -> None:
         self._engine = engine
         clock = engine.clock
-        self.ledger: Courier[LedgerEvent, Answer] = Courier("Apply", ledger.apply, self._applied, clock)
-        self.commits: Courier[Job, CommitAnswer] = Courier("CommitObjects", storage.commit, self._committed, clock)
+        self.ledger: Courier[LedgerEvent, Answer] = Courier(
+            "Apply", ledger.apply, self._applied, clock, size=event_size
+        )
+        self.commits: Courier[Job, CommitAnswer] = Courier(
+            "CommitObjects", storage.commit, self._committed, clock, size=commit_size
+        )
         self.discards: Courier[fx.DiscardObject, Answer] = Courier(
             "DiscardObjects", storage.discard, self._discarded, clock
         )
@@ -73,6 +77,11 @@ class Errands:
                     engine.held(generation, answer.status if isinstance(answer, Declined) else None)
                 case fx.Settle(job) | fx.Release(job):
                     words = b"" if isinstance(answer, (Declined, Again)) else answer.words
+                    if isinstance(answer, Recorded):
+                        log.error("the ledger has ended it otherwise", job=job.job_id, ending=answer.ending)
+                        divided = Amounts(Mkudos(answer.earned), Mkudos(answer.tax), Mkudos(answer.surcharge))
+                        worker_id = WorkerId(answer.worker_id)
+                        settling.as_recorded(engine.board, job, Ending(answer.ending), worker_id, divided)
                     with telemetry.span_from(job.generation.traceparent, "settle", job=job.job_id):
                         settling.paid(engine.board, job, now_ms, words)
                 case fx.RewardUptime():

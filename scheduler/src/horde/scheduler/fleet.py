@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 MAX_WORKERS = 50_000
 """Workers that are known at once: the bound of everything that is kept per worker."""
+MAX_WORKERS_OF_ONE = 256
+"""Of one owner: names are free, and nobody may fill the room of all."""
+FORGOTTEN_AT_ONCE = 64
+"""Of all owners, when the room is full, for looking through all is not cheap."""
 MAX_STRIKES = 3
 """Failures in a row after which a worker rests: a second, then twice as long with each further one."""
 LONGEST_REST = 60.0
@@ -120,18 +124,25 @@ class Fleet:
 
     def __init__(self) -> None:
         self.workers: dict[WorkerId, Worker] = {}
+        self.owned: Counter[AccountId] = Counter()
+        """How many workers of each owner are known."""
         self.hungry: dict[WorkerId, None] = {}
         """Workers that may have become free and were not offered anything yet."""
         self._free: defaultdict[str, dict[WorkerId, None]] = defaultdict(dict)
         self._listed: dict[WorkerId, Capabilities] = {}
 
     def add(self, worker: Worker) -> None:
+        if worker.worker_id not in self.workers:
+            self.owned[worker.owner] += 1
         self.workers[worker.worker_id] = worker
 
     def drop(self, worker: Worker) -> None:
         """Forget a worker that has been away for long."""
         self._unlist(worker)
-        self.workers.pop(worker.worker_id, None)
+        if self.workers.pop(worker.worker_id, None) is not None:
+            self.owned[worker.owner] -= 1
+            if not self.owned[worker.owner]:
+                del self.owned[worker.owner]
         self.hungry.pop(worker.worker_id, None)
 
     def changed(self, worker: Worker) -> None:

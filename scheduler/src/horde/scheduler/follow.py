@@ -13,6 +13,7 @@ from itertools import islice
 
 from horde.api.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.scheduler import wire
+from horde.scheduler.batches import take
 from horde.scheduler.job import Generation, GenerationId, Job
 from horde.scheduler.leases import Lease
 from horde.services.errors import ResourceExhausted
@@ -59,8 +60,7 @@ class Follower:
                 await self._filled.wait()
             if len(self._events) >= MAX_WAITING:
                 raise ResourceExhausted("This follower does not read.")
-            count = min(len(self._events), MAX_EVENTS)
-            yield pb.FollowResponse(events=[self._events.popleft() for _ in range(count)])
+            yield pb.FollowResponse(events=take(self._events, MAX_EVENTS, pb.FollowedEvent.ByteSize))
 
 
 class Followers:

@@ -12,11 +12,13 @@ from grpc import aio
 from horde.api.generation.v1 import generation_pb2
 from horde.api.ledger.v1 import ledger_service_pb2 as pb
 from horde.api.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
-from horde.scheduler.answers import Again, Answer, Done
+from horde.scheduler.answers import Again, Answer, Done, Recorded
 from horde.scheduler.effects import PlaceHolds, Release, RewardUptime, Settle
 from horde.scheduler.job import Job
 from horde.scheduler.statuses import declined
+from horde.services.status import from_status
 
+CONFLICT = "EVENT_CONFLICT"
 LedgerEvent = PlaceHolds | Settle | Release | RewardUptime
 
 
@@ -38,11 +40,32 @@ class GrpcLedger:
         for event in events:
             fill_event(request.events.add(), event)
         response = await self._stub.Apply(request)
-        return [answer_of(event, outcome) for event, outcome in zip(events, response.outcomes, strict=True)]
+        answers = [answer_of(event, outcome) for event, outcome in zip(events, response.outcomes, strict=True)]
+        conflicts = [
+            index
+            for index, (event, outcome) in enumerate(zip(events, response.outcomes, strict=True))
+            if isinstance(event, (Settle, Release))
+            and outcome.HasField("error")
+            and from_status(outcome.error).reason == CONFLICT
+        ]
+        if conflicts:
+            # Ended otherwise by an earlier process whose memory of it is lost: it stays as it is in the books.
+            asked = pb.GetEntriesRequest(event_ids=[request.events[index].event_id for index in conflicts])
+            read = await self._stub.GetEntries(asked)
+            for index, outcome in zip(conflicts, read.outcomes, strict=True):
+                answers[index] = recorded(outcome)
+        return answers
 
 
 def hold_id_of(job: Job) -> str:
     return str(uuid5(UUID(job.job_id), "hold"))
+
+
+def event_size(event: LedgerEvent) -> int:
+    """How many bytes an event takes up, at most."""
+    if isinstance(event, PlaceHolds):
+        return 512 + len(event.generation.jobs) * (128 + len(event.generation.quote))
+    return 1024
 
 
 def fill_event(message: pb.Event, event: LedgerEvent) -> None:
@@ -78,6 +101,16 @@ def fill_event(message: pb.Event, event: LedgerEvent) -> None:
             reward = message.reward_uptime
             reward.worker_id, reward.owner_account_id = worker_id, owner
             reward.bucket, reward.models = bucket, models
+
+
+def recorded(outcome: pb.ApplyOutcome) -> Answer:
+    """Read how the ledger has ended a job."""
+    if outcome.WhichOneof("result") != "entry":
+        return Again(outcome.error.message)
+    its = outcome.entry.settlement
+    return Recorded(
+        its.SerializeToString(), its.ending, its.worker_id, its.earned_mkudos, its.tax_mkudos, its.surcharge_mkudos
+    )
 
 
 def answer_of(event: LedgerEvent, outcome: pb.ApplyOutcome) -> Answer:

@@ -337,6 +337,6 @@ def why_not(signature: Signature, worker: Worker, model: str, speeds: Speeds) ->
         return WhyNot.DENIED
     if signature.fast_only:
         mine, median = speeds.measured(worker.worker_id, model, signature.size_class), speeds.median(model)
-        if mine is not None and median is not None and mine > median:
+        if median is not None and (mine is None or mine > median):
             return WhyNot.SLOW
     return None

@@ -34,7 +34,7 @@ from horde.scheduler.job import (
     Terms,
     WorkerId,
 )
-from horde.scheduler.submitting import refusal
+from horde.scheduler.submitting import bounded, refusal
 from horde.services.errors import FieldViolation, ServiceError, Unavailable
 from horde.services.status import to_status
 
@@ -70,10 +70,16 @@ class Reading:
         return [_theirs(ref, found.get(GenerationId(ref.generation_id))) for ref in refs]
 
     async def get(self, refs: Sequence[pb.GenerationRef]) -> list[pb.GenerationOutcome]:
-        return [
+        return await self._answers(refs, await self.find(refs))
+
+    async def _answers(
+        self, refs: Sequence[pb.GenerationRef], found: Sequence[Generation | None]
+    ) -> list[pb.GenerationOutcome]:
+        answers = [
             not_found(ref) if generation is None else await self._durable(generation)
-            for ref, generation in zip(refs, await self.find(refs), strict=True)
+            for ref, generation in zip(refs, found, strict=True)
         ]
+        return bounded(answers)
 
     async def _durable(self, generation: Generation) -> pb.GenerationOutcome:
         if self._engine.submitting.undecided(generation):
@@ -113,10 +119,7 @@ class Reading:
             if generation is not None:
                 settling.cancel(engine.board, generation, engine.now())
         engine.flush()
-        return [
-            not_found(ref) if generation is None else await self._durable(generation)
-            for ref, generation in zip(refs, found, strict=True)
-        ]
+        return await self._answers(refs, found)
 
     async def withdraw(self, ref: pb.GenerationRef, job_ids: Sequence[str]) -> list[status_pb2.Status]:
         engine = self._engine

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from horde.api.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.scheduler import attaching, lending, wire_worker
 from horde.scheduler.attaching import Restatement
+from horde.scheduler.batches import take
 from horde.scheduler.effects import EndSession, Revoke, Welcome
 from horde.scheduler.errors import WORKER_ERRORS, ProtocolViolation
 from horde.scheduler.grants import ids_of
@@ -63,7 +64,7 @@ class Relay:
                 await self._filled.wait()
             if len(self._messages) >= MAX_WAITING:
                 raise ResourceExhausted("This gateway does not read.")
-            messages = [self._messages.popleft() for _ in range(min(len(self._messages), MAX_MESSAGES))]
+            messages = take(self._messages, MAX_MESSAGES, pb.SessionResponse.ByteSize)
             yield pb.RelayResponse(sessions=messages)
             if any(each.worker.WhichOneof("message") == "assignment" for each in messages):
                 await failpoint(AFTER_ASSIGN)

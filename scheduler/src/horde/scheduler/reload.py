@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterable
 
 from horde.scheduler import accepting, settling
 from horde.scheduler.board import Board
-from horde.scheduler.fleet import Capabilities, Worker
+from horde.scheduler.fleet import MAX_WORKERS, MAX_WORKERS_OF_ONE, Capabilities, Worker
 from horde.scheduler.job import AccountId, Generation, Job, JobState, Phase, WorkerId
 from horde.scheduler.leases import Lease, LeaseState
 from horde.scheduler.rows import Row
 
 
 def workers(board: Board, rows: Iterable[Row], read: Callable[[bytes], Capabilities]) -> None:
-    """Know the workers of the last day again."""
-    for row in rows:
+    """Know workers of the last weeks again, as many as may be known."""
+    for row in sorted(rows, key=lambda row: -row["last_seen_ms"]):
+        if board.fleet.owned[AccountId(row["owner"])] >= MAX_WORKERS_OF_ONE or len(board.fleet.workers) >= MAX_WORKERS:
+            continue  # Their rows outlive those that were forgotten to make room.
         worker = Worker(
             WorkerId(row["worker_id"]),
             AccountId(row["owner"]),

@@ -25,7 +25,7 @@ class Settings(ServiceSettings):
     """Our signing key, and the database unless `database_url` names another."""
     database_url: str = ""
     """`postgresql://…`; empty: SQLite in `state_dir`."""
-    public_keys_dir: Path = Path(".state/keys")
+    public_keys_dir: Path = Path(".state/public-keys")
     """Where the mesh publishes its public keys."""
     ledger: str = "127.0.0.1:7703"
     """A gRPC target."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from horde.scheduler.board import Board
 from horde.scheduler.effects import (
     ACCEPTED,
+    DUPLICATE,
     INVALID_RECEIPT,
     CommitObject,
     DiscardObject,
@@ -22,7 +23,7 @@ from horde.scheduler.effects import (
 )
 from horde.scheduler.endings import amounts, counted_steps
 from horde.scheduler.fleet import Worker
-from horde.scheduler.job import NOTHING, Amounts, Ending, Generation, Job, JobState, LeaseId, Phase
+from horde.scheduler.job import NOTHING, Amounts, Ending, Generation, Job, JobState, LeaseId, Phase, WorkerId
 from horde.scheduler.leases import MAX_ATTEMPTS, Lease, LeaseState, Revoked
 from horde.scheduler.matching import size_class
 
@@ -91,8 +92,10 @@ def committed(board: Board, job: Job, size_bytes: int, image_format: int, expire
         return
     job.committed = True
     job.size_bytes, job.format, job.expires_at_ms = size_bytes, image_format, expires_at_ms
-    # The decision is durable already, and a repeated commit has the same answer: no need to write before paying.
-    board.emit(_payment(job))
+    # Written before it is paid: a private object may expire before a restart asks again, and storage would say that
+    # there is none. What is paid for must never be taken for void.
+    board.dirty_jobs[job] = None
+    board.emit_after_save(_payment(job))
 
 
 def void(board: Board, job: Job, now: float, detail: str) -> None:
@@ -122,6 +125,23 @@ def void(board: Board, job: Job, now: float, detail: str) -> None:
         return
     job.touch()
     _decide(board, job, ending, now, None, NOTHING, detail)
+
+
+def as_recorded(board: Board, job: Job, ending: Ending, worker_id: WorkerId, divided: Amounts) -> None:
+    """The ledger ended the job otherwise, by an earlier asking: so it ended. NONE: it gave everything back."""
+    ours = job.winner
+    if job.state is not JobState.SETTLING:
+        return
+    if ending is Ending.NONE:
+        ending = Ending.FAULTED if job.ending in (Ending.DONE, Ending.CENSORED) else job.ending
+        job.detail = job.detail or "The ledger had given everything back already."
+    job.ending, job.amounts = ending, divided
+    job.winner = next((lease for lease in job.leases if worker_id and lease.worker_id == worker_id), None)
+    if ours is None or ours is job.winner:
+        return
+    route = board.route_of(board.fleet.workers.get(ours.worker_id))
+    if route is not None:
+        board.emit(SaySettled(route, ours.lease_id, job.job_id, DUPLICATE, detail=job.detail))
 
 
 def paid(board: Board, job: Job, now_ms: int, settlement: bytes) -> None:

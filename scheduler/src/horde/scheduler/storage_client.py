@@ -99,6 +99,11 @@ class GrpcStorage:
         return [_answer(status) for status in response.outcomes]
 
 
+def commit_size(job: Job) -> int:
+    """How many bytes a commit takes up, at most."""
+    return len(job.generation.spec) + len(job.generation.quote) + len(job.deviations) + 1024
+
+
 def fill_commit(message: pb.CommitObject, job: Job) -> None:
     """Say what to commit, and where."""
     generation = job.generation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from uuid import UUID
@@ -39,6 +39,8 @@ MAX_COUNT = 20
 MAX_TTL_MS = 24 * 3600 * 1000
 LONGEST_WAIT = 30.0
 """Seconds that a submission without a deadline waits for its answer."""
+MAX_ANSWER_BYTES = 12 << 20
+"""Generations of one answer, together; below what gateways take (16 MiB)."""
 SHAVED = 0.1
 """Seconds of a caller's deadline that are left for the answer's way back."""
 
@@ -76,7 +78,7 @@ class Submitting:
             [waiter.decided for waiter in waiters],
             timeout=LONGEST_WAIT if left is None else max(0.0, left - SHAVED),
         )
-        return [self._outcome(waiter) for waiter in waiters]
+        return bounded(self._outcome(waiter) for waiter in waiters)
 
     def _begin(self, submission: pb.SubmitGeneration) -> Waiter:
         waiter = Waiter(submission, asyncio.get_running_loop().create_future())
@@ -237,6 +239,20 @@ def outcome_of(generation: Generation) -> pb.GenerationOutcome:
     if generation.phase is Phase.REFUSED:
         return pb.GenerationOutcome(error=status_pb2.Status.FromString(generation.refusal))
     return pb.GenerationOutcome(generation=wire.generation_message(generation))
+
+
+def bounded(outcomes: Iterable[pb.GenerationOutcome], max_bytes: int | None = None) -> list[pb.GenerationOutcome]:
+    """Answers that fit into one message together; what does not fit is UNAVAILABLE, to be asked for again."""
+    room = MAX_ANSWER_BYTES if max_bytes is None else max_bytes
+    fitting: list[pb.GenerationOutcome] = []
+    for outcome in outcomes:
+        bytes_ = outcome.ByteSize()
+        if fitting and bytes_ > room:
+            fitting.append(refusal(Unavailable("It is too large for this answer; ask again for less at once.")))
+            continue
+        fitting.append(outcome)
+        room -= bytes_
+    return fitting
 
 
 def refusal(error: ServiceError) -> pb.GenerationOutcome:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 
-from horde.storage_router.errors import Overloaded
+from horde.services.errors import ResourceExhausted
 
 
 class ByteBudget:
@@ -21,10 +21,10 @@ class ByteBudget:
         self.used = 0
 
     def take(self, count: int) -> None:
-        """Take some, or raise Overloaded."""
+        """Take some, or raise ResourceExhausted."""
         if self._waiting or self.used + count > self._limit:
-            raise Overloaded(
-                "Too many bytes are on their way.", metadata={"bound": self._name}, retry_after=timedelta(seconds=1)
+            raise ResourceExhausted(
+                f"Too many bytes are on their way: {self._name} is reached.", retry_after=timedelta(seconds=1)
             )
         self.used += count
 
@@ -79,6 +79,6 @@ class Tab:
         self.taken = 0
 
     def take(self, count: int) -> None:
-        """Take some more, or raise Overloaded."""
+        """Take some more, or raise ResourceExhausted."""
         self._budget.take(count)
         self.taken += count

@@ -1,4 +1,4 @@
-"""What the router refuses: one class for each StorageErrorReason, and the errors of stores.
+"""What the router refuses: one class for each StorageErrorReason, and the one error of stores, which has no reason.
 
 A test walks the proto enum and these classes and fails if they differ.
 """
@@ -13,7 +13,6 @@ from horde.services.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
-    ResourceExhausted,
     ServiceError,
     Unavailable,
 )
@@ -130,18 +129,8 @@ class InvalidField(InvalidArgument):
     reason: ClassVar[str] = "INVALID_FIELD"
 
 
-class Overloaded(ResourceExhausted):
-    """A named bound of the router is reached; nothing was begun."""
-
-    domain: ClassVar[str] = "horde.api.mesh.v1"
-    reason: ClassVar[str] = "OVERLOADED"
-
-
 class StoreUnavailable(Unavailable):
     """The bucket is away."""
-
-    domain: ClassVar[str] = "horde.api.mesh.v1"
-    reason: ClassVar[str] = "NEIGHBOUR_UNAVAILABLE"
 
 
 ERRORS: tuple[type[ServiceError], ...] = (

@@ -49,9 +49,9 @@ log = get_logger(__name__)
 
 AFTER_KEEPING = declare("worker.after_keeping")
 
-OUTBOX_LIMIT = 1_024
-"""Messages that wait for a slow stream. Past it progress and previews are dropped; anything else ends the stream, and
-the next one begins with a restatement that says it all."""
+OUTBOX_LIMIT = 2_048
+"""Messages that wait for a slow stream; all unsettled outcomes, said one by one, are fewer. Past it progress and
+previews are dropped; anything else ends the stream, and the next one begins with a restatement that says it all."""
 
 
 class Agent:

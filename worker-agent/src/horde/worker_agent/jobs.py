@@ -186,6 +186,24 @@ class Outcome:
     job_id: JobId
     result: Result
 
+    @property
+    def most_bytes(self) -> int:
+        """No less than it takes on the wire."""
+        texts: list[str] = [self.lease_id, self.job_id]
+        match self.result:
+            case Painted(receipt, deviations):
+                texts.append(receipt)
+                for each in deviations:
+                    texts += (each.field, each.asked, each.done)
+            case Censored(category):
+                texts.append(category)
+            case Refused(_, detail) | Failed(_, detail):
+                texts.append(detail)
+            case Cancelled():
+                pass
+        # Around a text stand a tag and a length, and around a few of them again; 16 covers both.
+        return 32 + sum(len(text.encode()) + 16 for text in texts)
+
 
 @dataclass(frozen=True, slots=True)
 class ModelOffer:

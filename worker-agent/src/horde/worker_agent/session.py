@@ -7,7 +7,7 @@ It does no I/O and knows no time. Whoever drives it carries the effects out in t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -28,7 +28,13 @@ from horde.worker_agent.jobs import (
 from horde.worker_agent.leases import LeaseBook, Stage
 
 MAX_UNSETTLED = 1_000
-"""With so many outcomes unsettled, no further jobs are asked for: a restatement carries them all."""
+"""With so many outcomes unsettled, no further jobs are asked for."""
+MAX_RESTATED = 200
+"""Outcomes in one restatement; older ones follow it, each by itself."""
+MAX_RESTATEMENT_BYTES = 200 * 1024
+"""Of leases and outcomes together, in the same way. The mesh refuses what is much larger, and a worker for good that
+says it."""
+MAX_HELD_LEASE_BYTES = 160
 SURPLUS = 8
 """Assignments beyond the demand that are still taken in: those that were on their way when the demand fell."""
 
@@ -194,10 +200,10 @@ class Session:
 
     def welcomed(self) -> list[Effect]:
         self.phase = Phase.OPEN
-        return [self._restate(0)]
+        return self._restate(0)
 
     def resync(self, epoch: int) -> list[Effect]:
-        return [self._restate(epoch)] if self.phase is Phase.OPEN else []
+        return self._restate(epoch) if self.phase is Phase.OPEN else []
 
     # What the mesh says.
 
@@ -311,10 +317,14 @@ class Session:
         self.unsettled[lease_id] = outcome
         return [Keep(outcome), *self._say(outcome), *self._redemand()]
 
-    def _restate(self, epoch: int) -> Send:
+    def _restate(self, epoch: int) -> list[Effect]:
         self._said = self.demand
         leases = tuple(HeldLease(held.lease_id, held.job_id, held.step) for held in self.leases)
-        return Send(Restatement(epoch, self.demand, leases, tuple(self.unsettled.values())))
+        outcomes = tuple(self.unsettled.values())
+        # The newest, for the mesh takes back the leases that it holds open and does not find in here.
+        older = len(outcomes) - _fitting(outcomes[::-1], MAX_RESTATEMENT_BYTES - MAX_HELD_LEASE_BYTES * len(leases))
+        restatement = Restatement(epoch, self.demand, leases, outcomes[older:])
+        return [Send(restatement), *map(Send, outcomes[:older])]
 
     def _redemand(self) -> list[Effect]:
         if self.phase is not Phase.OPEN or self._said == self.demand:
@@ -324,3 +334,12 @@ class Session:
 
     def _say(self, message: Message) -> list[Effect]:
         return [Send(message)] if self.phase is Phase.OPEN else []
+
+
+def _fitting(outcomes: Sequence[Outcome], room: int) -> int:
+    """How many of these, from the first on, one restatement carries."""
+    for count, outcome in enumerate(outcomes[:MAX_RESTATED]):
+        room -= outcome.most_bytes
+        if room < 0:
+            return count
+    return min(len(outcomes), MAX_RESTATED)

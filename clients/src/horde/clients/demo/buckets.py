@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+UNFINISHED: Final = ".partial"
+"""The folder of files that are being written, or were when their writer died; the router clears it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +25,9 @@ class Stored:
 
 
 def list_bucket(folder: Path) -> list[Stored]:
-    """Every object of a bucket that is a folder, but for what is unfinished."""
+    """Every object of a bucket that is a folder; what a crash left unfinished there (`.partial`) is no object."""
     return [
         Stored(folder.name, path.relative_to(folder).as_posix(), path, path.stat().st_size)
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.endswith(".partial")
+        if path.is_file() and UNFINISHED not in path.parts
     ]

@@ -32,8 +32,8 @@ class _NoticeCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoticeCode
     DESCRIPTOR: _descriptor.EnumDescriptor
     NOTICE_CODE_UNSPECIFIED: _NoticeCode.ValueType  # 0
     NOTICE_CODE_NOT_SHARED_HAS_INPUT: _NoticeCode.ValueType  # 1
-    """Asked to share, but a source image, mask or control image is used, so it
-    stays private.
+    """A source image, mask or control image is used, so it stays private,
+    whether or not it was to be shared.
     """
     NOTICE_CODE_SHARED_ANONYMOUS: _NoticeCode.ValueType  # 2
     """Anonymous text to image is always shared."""
@@ -49,8 +49,8 @@ class NoticeCode(_NoticeCode, metaclass=_NoticeCodeEnumTypeWrapper):
 
 NOTICE_CODE_UNSPECIFIED: NoticeCode.ValueType  # 0
 NOTICE_CODE_NOT_SHARED_HAS_INPUT: NoticeCode.ValueType  # 1
-"""Asked to share, but a source image, mask or control image is used, so it
-stays private.
+"""A source image, mask or control image is used, so it stays private,
+whether or not it was to be shared.
 """
 NOTICE_CODE_SHARED_ANONYMOUS: NoticeCode.ValueType  # 2
 """Anonymous text to image is always shared."""

@@ -97,8 +97,9 @@ class StorageServiceServicer:
         - `resume.offset` says where to go on; chunks before it need not be sent.
         0 is always a legal answer, so keep the image until there is a receipt.
         - A chunk is at most 256 KiB. Chunks arrive in order without gaps.
-        - The grant is checked at `open`; it outlives its lease by ten minutes. A
-        running upload must average 16 KiB/s after its first ten seconds.
+        - The grant is checked at `open`; it outlives its generation's deadline by
+        ten minutes, also where its lease has ended before. A running upload must
+        average 16 KiB/s after its first ten seconds.
         - The image must be a PNG, JPEG or WebP of exactly the granted size, whole,
         single-framed, and no larger than the grant says.
         - Bytes of an upload that did not finish are forgotten after an hour.
