@@ -153,7 +153,9 @@ def _entry(row: EntryRow, sequence: int, block: Block, recomputed: _Recomputed, 
             raise _Found(block.number, "the row and its text do not agree", event_id)
         if number != sequence:
             raise _Found(block.number, f"sequence {sequence} is missing; the next is {number}", event_id)
-        if sha256(f"{kind} {canonical(op)}".encode()).digest()[:FINGERPRINT_BYTES] != mark:
+        # The operation as it stands in the text, which is canonical, or else this finds out.
+        sent = text[text.index('"op":') + 5 : text.index(',"seq":')]
+        if sha256(f"{kind} {sent}".encode()).digest()[:FINGERPRINT_BYTES] != mark:
             raise _Found(block.number, "the fingerprint is not that of what was sent", event_id)
         lines = body["transfers"]
         posted, touched = recomputed.posted, recomputed.touched
