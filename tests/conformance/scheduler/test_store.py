@@ -13,7 +13,7 @@ from tests.unit.scheduler.table import Table, terms
 
 from horde.scheduler.errors import NotLeader
 from horde.scheduler.fleet import Worker
-from horde.scheduler.job import Ending, Generation, Job, JobId, JobState, Phase
+from horde.scheduler.job import Ending, Generation, JobId, JobState, Phase
 from horde.scheduler.rows import Changes, Moment, changing, generation_from, generation_row, job_row, worker_row
 from horde.scheduler.store import Store
 from horde.scheduler.store_memory import MemoryStore
@@ -140,11 +140,13 @@ async def test_a_refused_generation_keeps_its_refusal_alone_and_a_forgotten_one_
 async def test_a_job_leads_to_its_generation(store: Store) -> None:
     made = generation(images=2)
     await store.write(insertion(made))
-    job: Job = made.jobs[1]
-    stored = await store.find_by_job(job.job_id)
-    assert stored is not None
+    other = generation("other")
+    await store.write(insertion(other))
+    (stored,) = await store.find_by_jobs([job.job_id for job in made.jobs])
     assert stored.generation["generation_id"] == made.generation_id
-    assert await store.find_by_job(JobId("none")) is None
+    assert len(stored.jobs) == 2
+    assert len(await store.find_by_jobs([made.jobs[1].job_id, other.jobs[0].job_id, JobId("none")])) == 2
+    assert await store.find_by_jobs([JobId("none")]) == []
 
 
 async def test_pages_are_one_requesters_newest_first(store: Store) -> None:
@@ -178,7 +180,7 @@ async def test_only_the_old_and_closed_are_forgotten_and_leave_a_tombstone(store
     for each in (over, withdrawn, private):
         tombstone = await one(store, each)
         assert (tombstone.phase, tombstone.refusal, tombstone.spec, tombstone.jobs) == (Phase.REFUSED, b"no", b"", [])
-        assert await store.find_by_job(each.jobs[0].job_id) is None
+        assert await store.find_by_jobs([each.jobs[0].job_id]) == []
         assert await store.write(insertion(each)) == {each.generation_id}
     listed = await store.page(going.account_id, b"", None, 10)
     assert {each.generation["generation_id"] for each in listed} == {

@@ -45,6 +45,8 @@ BEFORE_SETTLED = declare("scheduler.before_settled")
 WAITS_PAUSE = 1.0
 """Seconds between two estimates for the same follower; nothing is done while nobody follows."""
 DAY_MS = 24 * 3600 * 1000
+MAX_RECALLED = 256
+"""Jobs of one query."""
 KNOWN_DAYS = 30
 """How long a worker that stays away keeps its speeds, counters and pause."""
 
@@ -218,8 +220,9 @@ class Engine:
 
     async def recall(self, job_ids: Sequence[JobId]) -> None:
         """Have jobs in memory that are over, if they are remembered at all."""
-        for job_id in job_ids:
-            if job_id not in self.board.jobs and (stored := await self.store.find_by_job(job_id)) is not None:
+        unknown = [job_id for job_id in job_ids if job_id not in self.board.jobs]
+        for start in range(0, len(unknown), MAX_RECALLED):
+            for stored in await self.store.find_by_jobs(unknown[start : start + MAX_RECALLED]):
                 self.remember(stored)
 
     def remember(self, stored: rows.Stored) -> Generation:

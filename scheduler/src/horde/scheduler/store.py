@@ -35,8 +35,8 @@ class Store(Protocol):
     async def find(self, generation_ids: Sequence[GenerationId]) -> list[Stored]:
         """Those of the generations that exist."""
 
-    async def find_by_job(self, job_id: JobId) -> Stored | None:
-        """The generation that a job belongs to."""
+    async def find_by_jobs(self, job_ids: Sequence[JobId]) -> list[Stored]:
+        """The generations that jobs belong to, each once; at most 256 jobs."""
 
     async def page(
         self, account_id: AccountId, digest: bytes, before: tuple[int, str] | None, limit: int

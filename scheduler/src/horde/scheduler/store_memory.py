@@ -64,9 +64,9 @@ class MemoryStore:
         known = self.memory.generations
         return [self._stored(known[each]) for each in dict.fromkeys(generation_ids) if each in known]
 
-    async def find_by_job(self, job_id: JobId) -> Stored | None:
-        row = self.memory.jobs.get(job_id)
-        return None if row is None else self._stored(self.memory.generations[row["generation_id"]])
+    async def find_by_jobs(self, job_ids: Sequence[JobId]) -> list[Stored]:
+        jobs = self.memory.jobs
+        return await self.find([jobs[each]["generation_id"] for each in job_ids if each in jobs])
 
     async def page(
         self, account_id: AccountId, digest: bytes, before: tuple[int, str] | None, limit: int

@@ -107,11 +107,10 @@ class SqlStore:
         query = select(GENERATION).where(GENERATION.c.generation_id.in_(list(generation_ids)))
         return await self._sql.read(lambda connection: _with_jobs(connection, _rows(connection, query)))
 
-    async def find_by_job(self, job_id: JobId) -> Stored | None:
-        of_job = select(JOB.c.generation_id).where(JOB.c.job_id == job_id).scalar_subquery()
-        query = select(GENERATION).where(GENERATION.c.generation_id == of_job)
-        found = await self._sql.read(lambda connection: _with_jobs(connection, _rows(connection, query)))
-        return found[0] if found else None
+    async def find_by_jobs(self, job_ids: Sequence[JobId]) -> list[Stored]:
+        of_jobs = select(JOB.c.generation_id).where(JOB.c.job_id.in_(list(job_ids)))
+        query = select(GENERATION).where(GENERATION.c.generation_id.in_(of_jobs))
+        return await self._sql.read(lambda connection: _with_jobs(connection, _rows(connection, query)))
 
     async def page(
         self, account_id: AccountId, digest: bytes, before: tuple[int, str] | None, limit: int
