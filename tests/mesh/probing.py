@@ -41,6 +41,10 @@ NO_LIMITS: Final = {
         "ANONYMOUS_IMAGES",
         "ADDRESS_IMAGES",
         "ADDRESS_ACCOUNTS",
+        "ADDRESS_CALLS",
+        "ADDRESS_INPUTS",
+        "ANONYMOUS_INPUTS",
+        "ACCOUNT_INPUTS",
         "ADDRESS_FAILURES",
     )
 }
