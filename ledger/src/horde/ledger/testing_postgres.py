@@ -35,7 +35,8 @@ class ThrowawayPostgres:
     def __init__(self, home: Path, binaries: Path, user: str | None, options: Mapping[str, str]) -> None:
         self._home = home
         self._binaries = binaries
-        self._user = user
+        # Not Popen's `user`, which needs a real fork, and gRPC's threads do not survive one.
+        self._as_user = [] if user is None else ["setpriv", f"--reuid={user}"]
         self._options = {"listen_addresses": "", "unix_socket_directories": str(home), **options}
         self._environment = {**os.environ, "LC_ALL": "C"}
         self._server: subprocess.Popen[bytes] | None = None
@@ -48,9 +49,19 @@ class ThrowawayPostgres:
     def create(self) -> None:
         """Make the data folder."""
         subprocess.run(
-            [self._binaries / "initdb", "-D", self._home / "data", "-U", "postgres", "-A", "trust", "-E", "UTF8"],
+            [
+                *self._as_user,
+                self._binaries / "initdb",
+                "-D",
+                self._home / "data",
+                "-U",
+                "postgres",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+            ],
             check=True,
-            user=self._user,
             env=self._environment,
             stdout=subprocess.DEVNULL,
         )
@@ -60,12 +71,12 @@ class ThrowawayPostgres:
         with (self._home / "log").open("ab") as log:
             self._server = subprocess.Popen(
                 [
+                    *self._as_user,
                     self._binaries / "postgres",
                     "-D",
                     self._home / "data",
                     *(f"-c{key}={value}" for key, value in self._options.items()),
                 ],
-                user=self._user,
                 env=self._environment,
                 stdout=log,
                 stderr=log,
