@@ -26,7 +26,7 @@ from ledger_transfers import (
     sqlite_single_rate,
 )
 
-from horde.ledger.testing_postgres import DURABLE, ThrowawayPostgres, throwaway_postgres
+from horde.services.testing_postgres import DURABLE, ThrowawayPostgres, throwaway_postgres
 
 SERVER = {**DURABLE, "shared_buffers": "256MB", "max_wal_size": "4GB", "checkpoint_timeout": "30min"}
 

@@ -25,9 +25,9 @@ from horde.api.ledger.v1 import ledger_service_pb2 as api
 from horde.api.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from horde.ledger import identifiers
 from horde.ledger.testing import some_id
-from horde.ledger.testing_postgres import ThrowawayPostgres
 from horde.services.channel import dial
 from horde.services.identity import Credentials, create_key_file
+from horde.services.testing_postgres import ThrowawayPostgres
 
 CALLERS = 8
 BATCH = 64

@@ -22,9 +22,9 @@ from horde.ledger.operations import Event
 from horde.ledger.store import LedgerStore
 from horde.ledger.store_sql import sql_store
 from horde.ledger.testing_model import Observer, some_event
-from horde.ledger.testing_postgres import throwaway_postgres
 from horde.ledger.writer import Writer
 from horde.services.testing import ManualClock
+from horde.services.testing_postgres import throwaway_postgres
 
 BATCH = 200
 RESTART_EVERY = 400

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
+from tests.mesh.backends import EMBEDDED, backends, merged
 from tests.mesh.probing import EXTRA, Books, books_of, rich_account, scripted
 
 from horde.clients.client import HordeClient
@@ -13,12 +14,14 @@ from horde.clients.local.mesh import LocalMesh, local_mesh
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalMesh]:
-    """A mesh with three workers, for all tests of a module."""
-    async with local_mesh(tmp_path_factory.mktemp("mesh") / "state", extra=EXTRA) as running:
-        for name in ("anna", "bert", "cleo"):
-            await running.start_worker(scripted(name))
-        yield running
+async def mesh(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalMesh]:
+    """A mesh with three workers, for all tests of a module; embedded, unless it is asked for by kind."""
+    folder = tmp_path_factory.mktemp("mesh")
+    with backends(getattr(request, "param", EMBEDDED), folder) as kept:
+        async with local_mesh(folder / "state", extra=merged(EXTRA, kept)) as running:
+            for name in ("anna", "bert", "cleo"):
+                await running.start_worker(scripted(name))
+            yield running
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import io
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from grpc import aio
 from PIL import Image as Pillow
+from tests.conftest import BUCKETS
 
 from horde.api.generation.v1.generation_pb2 import Generation, GenerationSpec, Image
 from horde.api.job.v1.job_pb2 import JobEnding, Placement
@@ -20,12 +21,13 @@ from horde.api.ledger.v1.ledger_service_pb2 import AuditRequest, GetBalancesRequ
 from horde.api.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from horde.clients.client import HordeClient
 from horde.clients.credentials import ApiKey, read_secret
-from horde.clients.demo.buckets import Stored, list_bucket
+from horde.clients.demo.buckets import list_bucket
 from horde.clients.local.mesh import LocalMesh, WorkerPlan
 from horde.clients.local.roles import Role
 from horde.clients.specs import generation_spec
 from horde.services.channel import dial
 from horde.services.identity import Credentials
+from horde.services.testing_s3 import ThrowawayS3
 
 PRIVATE, SHARED = Placement.PLACEMENT_PRIVATE, Placement.PLACEMENT_SHARED
 DONE, CANCELLED = JobEnding.JOB_ENDING_DONE, JobEnding.JOB_ENDING_CANCELLED
@@ -130,17 +132,30 @@ async def books_of(mesh: LocalMesh) -> AsyncIterator[Books]:
         yield Books(LedgerServiceStub(channel))
 
 
+class Found(Protocol):
+    """An object in a bucket."""
+
+    @property
+    def name(self) -> str: ...
+    def read(self) -> bytes: ...
+    def holds(self, content: bytes) -> bool: ...
+
+
 @dataclass
 class Buckets:
-    """Both buckets, as they are now."""
+    """Both buckets, as they are now: folders, or those of the S3 server that the router was told to use."""
 
     mesh: LocalMesh
-    private: list[Stored] = field(init=False)
-    shared: list[Stored] = field(init=False)
+    private: Sequence[Found] = field(init=False)
+    shared: Sequence[Found] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.private = list_bucket(self.mesh.layout.private_bucket)
-        self.shared = list_bucket(self.mesh.layout.shared_bucket)
+        endpoint = self.mesh.beyond(Role.STORAGE_ROUTER).get("S3_ENDPOINT")
+        if endpoint is None:
+            self.private = list_bucket(self.mesh.layout.private_bucket)
+            self.shared = list_bucket(self.mesh.layout.shared_bucket)
+        else:
+            self.private, self.shared = (ThrowawayS3(endpoint).objects(name) for name in BUCKETS)
 
     def quarantine(self, job_ids: set[str]) -> list[str]:
         """What lies in quarantine for these jobs."""

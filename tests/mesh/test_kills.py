@@ -4,7 +4,8 @@ Each service is a process of its own. One is started with a failpoint that kills
 requests of every kind run against the mesh; when it is dead it is started again, without the failpoint. Then every
 generation ends as it should, is paid once, lies in its bucket alone, and nothing is left in quarantine or on hold.
 
-`HORDE_KILL_MATRIX=all` (`make test-kills`) runs every place; without it a representative part.
+`HORDE_KILL_MATRIX=all` (`make test-kills`) runs every place on SQLite and folders, and a representative part of them on
+PostgreSQL and S3; without it that part runs on SQLite and folders alone.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Final
 
 import pytest
 import pytest_asyncio
+from tests.mesh.backends import DEPLOYED, EMBEDDED, backends, merged
 from tests.mesh.probing import (
     CANCELLED,
     DONE,
@@ -111,7 +113,15 @@ REPRESENTATIVE: Final = frozenset(
     }
 )
 ALL: Final = os.environ.get("HORDE_KILL_MATRIX") == "all"
-MATRIX: Final = [(role, place) for role, places in PLACES.items() for place in places if ALL or place in REPRESENTATIVE]
+KINDS: Final = (EMBEDDED, DEPLOYED) if ALL else (EMBEDDED,)
+MATRIX: Final = [
+    (kind, role, place)
+    for kind in KINDS
+    for role, places in PLACES.items()
+    for place in places
+    if place in REPRESENTATIVE or (ALL and kind == EMBEDDED)
+]
+each_kind: Final = pytest.mark.parametrize("mesh", KINDS, indirect=True, scope="module")
 PATIENT: Final = Patience(total=timedelta(seconds=60))
 
 
@@ -124,11 +134,13 @@ class Users:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalMesh]:
-    async with local_mesh(tmp_path_factory.mktemp("kills") / "state", extra=EXTRA) as running:
-        for name in ("anna", "bert"):
-            await running.start_worker(scripted(name))
-        yield running
+async def mesh(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalMesh]:
+    folder = tmp_path_factory.mktemp("kills")
+    with backends(request.param, folder) as kept:
+        async with local_mesh(folder / "state", extra=merged(EXTRA, kept)) as running:
+            for name in ("anna", "bert"):
+                await running.start_worker(scripted(name))
+            yield running
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -202,7 +214,13 @@ async def dies_by_kill(mesh: LocalMesh, role: Role, ran: asyncio.Task[Ran]) -> N
     assert death.result() == -signal.SIGKILL, mesh.processes[role.value].tail
 
 
-@pytest.mark.parametrize(("role", "place"), MATRIX, ids=[place for _, place in MATRIX])
+@pytest.mark.parametrize(
+    ("mesh", "role", "place"),
+    MATRIX,
+    indirect=["mesh"],
+    scope="module",
+    ids=[f"{kind}-{place}" for kind, _, place in MATRIX],
+)
 async def test_killed_at(role: Role, place: str, mesh: LocalMesh, users: Users, books: Books) -> None:
     await mesh.processes[role.value].kill()
     await mesh.start(role, {"FAILPOINTS": f"{place}=kill@1"})
@@ -224,6 +242,7 @@ async def test_killed_at(role: Role, place: str, mesh: LocalMesh, users: Users, 
             await mesh.serving(role)
 
 
+@each_kind
 @pytest.mark.parametrize("role", list(PLACES), ids=lambda role: role.value)
 async def test_killed_in_the_middle_of_everything(role: Role, mesh: LocalMesh, users: Users, books: Books) -> None:
     spec = small("[slow:0.05]", count=6, steps=10)
@@ -244,6 +263,7 @@ async def test_killed_in_the_middle_of_everything(role: Role, mesh: LocalMesh, u
     await books.assert_balanced()
 
 
+@each_kind
 async def test_all_services_killed_at_once(mesh: LocalMesh, users: Users, books: Books) -> None:
     spec = small("[slow:0.05]", count=4, steps=10)
     generation = await users.account.generations.create(spec)
@@ -282,6 +302,7 @@ async def _leased_to(horde: HordeClient, generation_id: str) -> str:
     raise AssertionError("it ended without a lease")
 
 
+@each_kind
 async def test_a_worker_killed_in_mid_job_is_replaced_and_only_the_other_is_paid(
     mesh: LocalMesh, users: Users, books: Books
 ) -> None:
@@ -299,6 +320,7 @@ async def test_a_worker_killed_in_mid_job_is_replaced_and_only_the_other_is_paid
     await books.assert_balanced()
 
 
+@each_kind
 @pytest.mark.parametrize("place", WORKER_PLACES)
 async def test_a_worker_killed_at(place: str, mesh: LocalMesh, users: Users, books: Books) -> None:
     await asyncio.gather(mesh.processes["anna"].stop(20), mesh.processes["bert"].stop(20))

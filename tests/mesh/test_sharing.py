@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import pytest
+from tests.mesh.backends import DEPLOYED, EMBEDDED
 from tests.mesh.probing import PRIVATE, SHARED, Books, Buckets, assert_done_and_paid, only, png, small
 
 from horde.api.generation.v1.generation_pb2 import NoticeCode
@@ -14,7 +15,10 @@ from horde.api.job.v1.job_pb2 import Control, Placement
 from horde.clients.client import HordeClient
 from horde.clients.local.mesh import LocalMesh
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.parametrize("mesh", [EMBEDDED, DEPLOYED], indirect=True, scope="module"),
+]
 
 NONE: Final = frozenset[NoticeCode.ValueType]()
 ASKED = frozenset({NoticeCode.NOTICE_CODE_SHARED_ASKED})
@@ -59,7 +63,9 @@ class Played:
 
 
 @pytest.fixture(scope="module")
-def played() -> Played:
+def played(mesh: LocalMesh) -> Played:
+    """Of one mesh."""
+    assert mesh.processes
     return Played()
 
 
@@ -113,9 +119,9 @@ async def test_the_shared_bucket_holds_the_shared_images_with_their_consent_and_
     assert len(images) == len(records) == len(played.shared)
     for job_id, content in played.shared.items():
         (stored,) = [each for each in images if each.holds(content)]
-        assert stored.path.read_bytes() == content
+        assert stored.read() == content
         (record,) = [each for name, each in records.items() if job_id in name]
-        said = json.dumps(json.loads(record.path.read_text()))
+        said = json.dumps(json.loads(record.read()))
         assert "2026-11" in said
     for content in (*played.private, *played.inputs):
         assert SHARED not in buckets.where(content)

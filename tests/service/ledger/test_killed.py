@@ -30,13 +30,13 @@ from horde.ledger.journal import Answer
 from horde.ledger.operations import Event, PlaceHolds
 from horde.ledger.store_sql import sql_store
 from horde.ledger.testing_model import Observer, some_event
-from horde.ledger.testing_postgres import ThrowawayPostgres, throwaway_postgres
 from horde.ledger.testing_wire import caller_of, event_message
 from horde.ledger.wire import entry_message
 from horde.services.channel import dial
 from horde.services.errors import Aborted, DeadlineExceeded, ServiceError, Unavailable
 from horde.services.identity import Credentials, create_key_file
 from horde.services.status import from_status
+from horde.services.testing_postgres import ThrowawayPostgres, throwaway_postgres
 
 CALLS, CALLERS = 40, 4
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -48,9 +49,12 @@ class S3Bucket:
     async def __aenter__(self) -> Self:
         if not await self._call(lambda: self._client.bucket_exists(self._bucket)):
             raise StoreUnavailable(f"There is no bucket {self._bucket}.")
-        probe = ".probe/create-if-absent"
+        # A key of its own for each start, because replicas start at once; and gone after, because people list buckets.
+        probe = f".probe/{secrets.token_hex(8)}"
         await self.put(probe, b"")
-        if await self.put(probe, b""):
+        overwritten = await self.put(probe, b"")
+        await self.delete(probe)
+        if overwritten:
             raise StoreUnavailable("The S3 server ignores If-None-Match: it cannot hold a bucket of the mesh.")
         return self
 

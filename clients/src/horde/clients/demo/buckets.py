@@ -19,9 +19,13 @@ class Stored:
     path: Path
     size: int
 
+    def read(self) -> bytes:
+        """All of it."""
+        return self.path.read_bytes()
+
     def holds(self, content: bytes) -> bool:
         """Whether it is this picture: its bytes come first in the file, its metadata may follow."""
-        return self.size >= len(content) and self.path.read_bytes().startswith(content)
+        return self.size >= len(content) and self.read().startswith(content)
 
 
 def list_bucket(folder: Path) -> list[Stored]:

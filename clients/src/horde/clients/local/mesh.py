@@ -53,10 +53,14 @@ class LocalMesh:
         """Where clients go."""
         return self.layout.address(Role.GATEWAY)
 
+    def beyond(self, role: Role) -> Mapping[str, str]:
+        """What a service is told beyond where everything is, without prefix."""
+        return self._extra.get(role, {})
+
     async def start(self, role: Role, settings: Mapping[str, str] | None = None) -> Process:
         """Start a service, with further settings (without their prefix) for this time only. Does not wait for it."""
         told = self.layout.settings(role)
-        told |= {f"{role.prefix}{name}": value for name, value in self._extra.get(role, {}).items()}
+        told |= {f"{role.prefix}{name}": value for name, value in self.beyond(role).items()}
         told |= {f"{role.prefix}{name}": value for name, value in (settings or {}).items()}
         return await self._start(role.value, ("-m", role.module), told)
 
@@ -64,7 +68,7 @@ class LocalMesh:
         """Start a worker; the account that it belongs to is opened at first."""
         await self._open_owner()
         self._plans[plan.name] = plan
-        told = {"NAME": plan.name, "PAINTER": plan.painter, **self._extra.get(Role.WORKER, {}), **plan.settings}
+        told = {"NAME": plan.name, "PAINTER": plan.painter, **self.beyond(Role.WORKER), **plan.settings}
         prefixed = {f"{Role.WORKER.prefix}{name}": value for name, value in told.items()}
         return await self._start(plan.name, plan.program, self.layout.settings(Role.WORKER) | prefixed)
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Final
 
 import psycopg
+from psycopg import sql
 
 UNPRIVILEGED: Final = "nobody"
 START_TIMEOUT_S: Final = 30.0
@@ -110,6 +111,12 @@ class ThrowawayPostgres:
         with psycopg.connect(self._admin(), autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}"')
         return f"postgresql://postgres@/{name}?host={self.socket}"
+
+    def drop(self, url: str) -> None:
+        """Drop a database, whoever is still connected."""
+        name = url.removeprefix("postgresql://postgres@/").partition("?")[0]
+        with psycopg.connect(self._admin(), autocommit=True) as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def _admin(self) -> str:
         return f"postgresql://postgres@/postgres?host={self.socket}"

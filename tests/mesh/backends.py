@@ -1,0 +1,46 @@
+"""What the services of a mesh keep their state in: files beside them, or servers, as an operator would have it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from tests.conftest import BUCKETS
+
+from horde.clients.local.roles import Role
+from horde.services.testing_postgres import throwaway_postgres
+from horde.services.testing_s3 import throwaway_s3
+
+EMBEDDED: Final = "embedded"
+DEPLOYED: Final = "deployed"
+
+Settings = Mapping[Role, Mapping[str, str]]
+
+
+@contextmanager
+def backends(kind: str, folder: Path) -> Iterator[Settings]:
+    """SQLite and folders need no more settings; PostgreSQL (a database for each service) and S3 are started here."""
+    if kind == EMBEDDED:
+        yield {}
+        return
+    with throwaway_postgres() as databases, throwaway_s3(BUCKETS) as objects:
+        told = {"S3_ENDPOINT": objects.endpoint, "S3_SECURE": "false"}
+        for door, bucket in zip(("PRIVATE", "SHARED"), BUCKETS, strict=True):
+            secret = folder / f"{door}.secret"
+            secret.write_text(objects.secret(bucket))
+            secret.chmod(0o600)
+            told |= {
+                f"{door}_BUCKET": bucket,
+                f"{door}_ACCESS_KEY": objects.access_key(bucket),
+                f"{door}_SECRET_FILE": str(secret),
+            }
+        sql = {role: {"DATABASE_URL": databases.database()} for role in (Role.LEDGER, Role.SCHEDULER, Role.GATEWAY)}
+        yield {**sql, Role.STORAGE_ROUTER: told}
+
+
+def merged(*several: Settings) -> dict[Role, dict[str, str]]:
+    """Settings of several origins, later ones first."""
+    roles = {role for each in several for role in each}
+    return {role: {name: value for each in several for name, value in each.get(role, {}).items()} for role in roles}
