@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
+from tests.service.services.conftest import SERVICE
 
 from horde.services import errors
 from horde.services.errors import FieldViolation, ServiceError
@@ -101,3 +102,24 @@ async def test_unavailable_is_tried_again(servicer: Any, echo: Any, stub: Any) -
     async with loopback([echo]) as wire:
         assert (await stub(wire.channel).Say(StringValue(value="x"))).value == "x"
     assert len(servicer.callers) == 3
+
+
+@pytest.mark.parametrize("shape", ["Say", "Count", "Join", "Chat"])
+async def test_bytes_that_are_no_message_are_the_callers_fault(
+    shape: str, servicer: Any, echo: Any, capsys: Any
+) -> None:
+    make = {"Say": "unary_unary", "Count": "unary_stream", "Join": "stream_unary", "Chat": "stream_stream"}[shape]
+    async with loopback([echo]) as wire:
+        method = getattr(wire.channel, make)(
+            f"/{SERVICE}/{shape}", request_serializer=bytes, response_deserializer=StringValue.FromString
+        )
+        with pytest.raises(errors.InvalidArgument):
+            if shape == "Say":
+                await method(b"\xff")
+            elif shape == "Join":
+                await method(iter([b"\xff"]))
+            else:
+                async for _ in method(b"\xff" if shape == "Count" else iter([b"\xff"])):
+                    pass
+    assert servicer.callers == []
+    assert "Traceback" not in capsys.readouterr().err

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc import aio
 
 from horde.services import deadlines, telemetry
-from horde.services.errors import DeadlineExceeded, Internal, ServiceError, Unimplemented
+from horde.services.errors import DeadlineExceeded, Internal, InvalidArgument, ServiceError, Unimplemented
 from horde.services.identity import (
     NOBODY,
     PUBLIC,
@@ -69,6 +70,8 @@ async def refuse(method: str, context: Context, error: Exception) -> NoReturn:
     if isinstance(error, NotImplementedError):
         # What generated servicers raise for a method that nobody wrote.
         error = Unimplemented()
+    elif isinstance(error, DecodeError):
+        error = InvalidArgument("What was sent is not a message of this method.")
     elif not isinstance(error, ServiceError):
         log.error("call failed", method=method, exc_info=error)
         error = Internal("Something is broken here.")
@@ -96,8 +99,23 @@ def guard(handler: grpc.RpcMethodHandler[Any, Any], method: str, gate: Gate) -> 
         (True, True): grpc.stream_stream_rpc_method_handler,
     }[facts.request_streaming, facts.response_streaming]
     wrapped = wrap(behaviour, method, gate, allowed)
-    guarded: grpc.RpcMethodHandler[Any, Any] = make(wrapped, facts.request_deserializer, facts.response_serializer)
+    # In a stream, what cannot be read is raised where the servicer reads; of a single request gRPC itself would say
+    # that something is broken here.
+    deserialize = facts.request_deserializer if facts.request_streaming else _deferred(facts.request_deserializer)
+    guarded: grpc.RpcMethodHandler[Any, Any] = make(wrapped, deserialize, facts.response_serializer)
     return guarded
+
+
+def _deferred(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
+    """Gives the error instead of raising it: whoever may not call is told that first."""
+
+    def read(raw: bytes) -> Any:
+        try:
+            return deserialize(raw)
+        except DecodeError as error:
+            return error
+
+    return read
 
 
 def _answering(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[str]) -> Behaviour:
@@ -106,6 +124,8 @@ def _answering(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
     async def plain(request: Any, context: Context) -> Any:
         try:
             gate.admit(allowed, context)
+            if isinstance(request, DecodeError):
+                raise request
             return await behaviour(request, context)
         except Exception as error:  # noqa: BLE001 - this is where failures end
             await refuse(method, context, error)
@@ -118,6 +138,8 @@ def _answering(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
         try:
             with rpc.served(method, context.invocation_metadata() or ()):
                 gate.admit(allowed, context)
+                if isinstance(request, DecodeError):
+                    raise request
                 return await behaviour(request, context)
         except Exception as error:  # noqa: BLE001
             await refuse(method, context, error)
@@ -135,6 +157,8 @@ def _streaming(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
     async def plain(request: Any, context: Context) -> None:
         try:
             gate.admit(allowed, context)
+            if isinstance(request, DecodeError):
+                raise request
             async with aclosing(behaviour(request, context)) as answers:
                 async for answer in answers:
                     await context.write(answer)
@@ -149,6 +173,8 @@ def _streaming(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
         try:
             with rpc.served(method, context.invocation_metadata() or ()):
                 gate.admit(allowed, context)
+                if isinstance(request, DecodeError):
+                    raise request
                 async with aclosing(behaviour(request, context)) as answers:
                     async for answer in answers:
                         await context.write(answer)
