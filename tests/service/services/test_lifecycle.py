@@ -19,6 +19,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 
 import horde.services
 from horde.services import errors, telemetry
+from horde.services.lifecycle import CannotStart, run
 from horde.services.testing import loopback
 
 PROGRAM = """
@@ -78,6 +79,23 @@ async def test_a_second_signal_ends_it_at_once() -> None:
     process.terminate()
     await process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_what_the_operator_must_change_is_told_in_a_line(capsys: Any) -> None:
+    async def main() -> None:
+        async with asyncio.TaskGroup():
+            raise CannotStart("127.0.0.1:1 is taken")
+
+    assert run(main()) == 2
+    assert capsys.readouterr().err == "cannot start: 127.0.0.1:1 is taken\n"
+
+
+def test_what_nobody_expected_keeps_its_traceback() -> None:
+    async def main() -> None:
+        raise KeyError("a defect")
+
+    with pytest.raises(KeyError):
+        run(main())
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer, metrics_service_pb2_grpc.MetricsServiceServicer):

@@ -25,6 +25,7 @@ from horde.services.identity import (
     SharedKey,
     create_key_file,
 )
+from horde.services.lifecycle import CannotStart
 from horde.services.server import Listener, Registration, serving
 from horde.services.testing import loopback
 
@@ -291,14 +292,14 @@ class TestStopping:
 
     async def test_a_port_that_is_taken_stops_the_start(self, echo: Any) -> None:
         async with loopback([echo]) as wire:
-            with pytest.raises(RuntimeError):
+            with pytest.raises(CannotStart, match="is taken"):
                 async with serving(wire.target, [echo], name="x", allow=AllowList({}), identity=None):
                     pass
 
 
 class TestAddresses:
     async def test_plaintext_stays_on_this_machine(self, echo: Any) -> None:
-        with pytest.raises(ValueError, match="needs TLS"):
+        with pytest.raises(CannotStart, match="needs TLS"):
             async with serving("0.0.0.0:0", [echo], name="x", allow=AllowList({}), identity=None):
                 pass
         with pytest.raises(ValueError, match="needs TLS"):

@@ -48,9 +48,31 @@ def test_a_bad_setting_is_named_and_its_value_kept_quiet(monkeypatch: Any, capsy
     assert "WEATHER_LOG_LEVEL: " in str(caught.value)
     assert "hunter2" not in str(caught.value)
     with pytest.raises(SystemExit) as left:
-        load_or_exit(WeatherSettings)
+        load_or_exit(WeatherSettings, [])
     assert left.value.code == 2
     assert "WEATHER_STATIONS" in capsys.readouterr().err
+
+
+def test_the_command_line_is_stronger_than_the_environment(monkeypatch: Any) -> None:
+    monkeypatch.setenv("WEATHER_STATIONS", "7")
+    assert load(WeatherSettings, ["--log-level", "debug"]).stations == 7
+    assert load(WeatherSettings, ["--stations", "8"]).stations == 8
+
+
+def test_help_tells_every_setting(monkeypatch: Any, capsys: Any) -> None:
+    with pytest.raises(SystemExit) as left:
+        load_or_exit(WeatherSettings, ["--help"])
+    assert left.value.code == 0
+    told = capsys.readouterr().out
+    assert "--stations" in told
+    assert "--grace-seconds" in told
+
+
+def test_a_setting_that_is_none_ends_the_start(capsys: Any) -> None:
+    with pytest.raises(SystemExit) as left:
+        load_or_exit(WeatherSettings, ["--stationz", "7"])
+    assert left.value.code == 2
+    assert "--stationz" in capsys.readouterr().err
 
 
 def test_a_missing_setting_is_named() -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from datetime import timedelta
-from typing import get_args
 
-from horde.gateway.doors import ALLOW, Doors
+from horde.gateway.doors import ALLOW
 from horde.gateway.gateway import NAME, database_url, gateway
 from horde.gateway.migrations import migrate
 from horde.gateway.settings import GatewaySettings
@@ -47,10 +45,7 @@ async def run(settings: GatewaySettings) -> None:
 
 def main() -> int:
     """Start the gateway; the exit status."""
-    parser = argparse.ArgumentParser(prog="horde.gateway", description="The front door. Settings: HORDE_GATEWAY_*.")
-    parser.add_argument("--doors", choices=get_args(Doors), help="which services are served; else the setting DOORS")
-    given = {name: value for name, value in vars(parser.parse_args()).items() if value is not None}
-    settings = load_or_exit(GatewaySettings).model_copy(update=given)
+    settings = load_or_exit(GatewaySettings)
     configure_logs(level=settings.log_level, form=settings.log_format, service=NAME)
     with telemetry(service=NAME, endpoint=settings.telemetry_endpoint):
         return lifecycle.run(run(settings))

@@ -6,12 +6,18 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from weakref import WeakKeyDictionary
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+CANNOT_START = 2
+"""The exit status where the operator has to change something first: the same as for bad settings."""
 
 _first: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Future[signal.Signals]] = WeakKeyDictionary()
+
+
+class CannotStart(Exception):
+    """Something outside of the program is missing or wrong; the message tells the operator what."""
 
 
 async def until_signalled() -> signal.Signals:
@@ -23,15 +29,30 @@ def run(main: Coroutine[object, object, None]) -> int:
     """Run a service to its end and say the exit status.
 
     The first SIGINT or SIGTERM is for `until_signalled`, from the first moment on; a second one ends the process at
-    once.
+    once. `CannotStart` is told in one line, without a traceback.
     """
 
     async def listening() -> None:
         _listen()
         await main
 
-    asyncio.run(listening())
-    return 0
+    status = 0
+    try:
+        asyncio.run(listening())
+    except* CannotStart as found:
+        # What surrounds it may be groups of task groups.
+        for each in _leaves(found):
+            sys.stderr.write(f"cannot start: {each}\n")
+        status = CANNOT_START
+    return status
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for each in error.exceptions:
+            yield from _leaves(each)
+    else:
+        yield error
 
 
 def _listen() -> asyncio.Future[signal.Signals]:

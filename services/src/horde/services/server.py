@@ -24,6 +24,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from horde.services import telemetry
 from horde.services.identity import AllowList, Identity
 from horde.services.interceptors import Farewell, Gate, GuardedRegistry
+from horde.services.lifecycle import CannotStart
 from horde.services.reflection import add_reflection
 from horde.services.tls import Listener as Listener
 from horde.services.tls import is_loopback
@@ -130,12 +131,16 @@ def _options(max_message_bytes: int, max_concurrent_streams: int) -> list[tuple[
 
 
 def _add_port(core: aio.Server, listener: Listener) -> int:
-    if listener.tls is not None:
+    """Raises CannotStart."""
+    if not listener.tls and not listener.plaintext and not is_loopback(listener.address):
+        raise CannotStart(f"{listener.address} is not an address of this machine alone: it needs TLS")
+    try:
+        if listener.tls is None:
+            return core.add_insecure_port(listener.address)
         credentials = listener.tls.server_credentials(require_client=listener.require_client)
         return core.add_secure_port(listener.address, credentials)
-    if not listener.plaintext and not is_loopback(listener.address):
-        raise ValueError(f"{listener.address} can be reached from other machines: it needs TLS")
-    return core.add_insecure_port(listener.address)
+    except RuntimeError:
+        raise CannotStart(f"{listener.address} is taken, or not an address of this machine") from None
 
 
 def _check(names: Sequence[str], methods: set[str], allow: AllowList) -> None:

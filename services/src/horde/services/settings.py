@@ -1,14 +1,16 @@
 """The settings that every service has, and how they are read.
 
-A service subclasses ServiceSettings with its own prefix and fields; `load` reads them from the environment, once, in
-`__main__`, and hands values down. A secret is the path of a file. A bad setting ends the start and names its variable.
+A service subclasses ServiceSettings with its own prefix and fields; `load_or_exit` reads them, once, in `__main__`,
+from the command line and the environment, and hands values down. A secret is the path of a file. A bad setting ends the
+start and names its variable.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -74,10 +76,15 @@ class BadSettings(Exception):
     """The settings do not hold; the message names each variable."""
 
 
-def load(settings: type[S]) -> S:
-    """Read settings from the environment; raises BadSettings that says which variable is wrong, and how."""
+def load(settings: type[S], arguments: Sequence[str] = ()) -> S:
+    """Read settings from arguments (`--log-level debug`), else from the environment.
+
+    Raises BadSettings that says which variable is wrong, and how. `--help` lists them all and exits.
+    """
+    program = settings.__module__.removesuffix(".settings")
+    command_line: Any = {"cli_parse_args": list(arguments), "cli_prog_name": program, "cli_kebab_case": True}
     try:
-        return settings()
+        return settings(**{f"_{name}": value for name, value in command_line.items()})
     except ValidationError as error:
         prefix = settings.model_config.get("env_prefix", "")
         lines = []
@@ -88,10 +95,13 @@ def load(settings: type[S]) -> S:
         raise BadSettings("\n".join(lines)) from None
 
 
-def load_or_exit(settings: type[S]) -> S:
-    """For `__main__`: read settings, or say on standard error what is wrong and exit with status 2."""
+def load_or_exit(settings: type[S], arguments: Sequence[str] | None = None) -> S:
+    """For `__main__`: read settings, or say on standard error what is wrong and exit with status 2.
+
+    `arguments` are those of the process, unless told.
+    """
     try:
-        return load(settings)
+        return load(settings, sys.argv[1:] if arguments is None else arguments)
     except BadSettings as error:
         sys.stderr.write(f"bad settings\n{error}\n")
         sys.exit(2)

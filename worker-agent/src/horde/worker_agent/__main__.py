@@ -9,17 +9,11 @@ from horde.services import failpoints, lifecycle
 from horde.services.settings import load_or_exit
 from horde.services.telemetry import configure_logs, telemetry
 from horde.worker_agent.attach import Dismissed
-from horde.worker_agent.running import CannotStart, run_worker
+from horde.worker_agent.running import run_worker
 from horde.worker_agent.settings import WorkerSettings
 
-CANNOT_START = 2
-"""The exit status where something that the worker needs is missing: a key, a model, its folder."""
 DISMISSED = 3
 """The exit status of a worker that the mesh does not want as it is: starting it again will not help."""
-
-
-class CommandLine(WorkerSettings, cli_parse_args=True, cli_prog_name="horde.worker_agent", cli_kebab_case=True):
-    """Lend this machine to the horde: paint for others, earn kudos."""
 
 
 async def run(settings: WorkerSettings) -> None:
@@ -36,15 +30,12 @@ async def run(settings: WorkerSettings) -> None:
 
 def main() -> int:
     """Run, and say the exit status."""
-    settings = load_or_exit(CommandLine)
+    settings = load_or_exit(WorkerSettings)
     try:
         return lifecycle.run(run(settings))
     except Dismissed as dismissed:
         sys.stderr.write(f"the mesh does not take this worker: {dismissed}\n")
         return DISMISSED
-    except CannotStart as error:
-        sys.stderr.write(f"the worker cannot start: {error}\n")
-        return CANNOT_START
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from importlib import metadata
 from horde.api.worker.v1.worker_service_pb2_grpc import WorkerServiceStub
 from horde.services.channel import dial
 from horde.services.clock import Clock, SystemClock
+from horde.services.lifecycle import CannotStart
 from horde.services.telemetry import get_logger
 from horde.services.tls import is_loopback
 from horde.worker_agent.agent import Agent
@@ -35,10 +36,6 @@ LAST_WORD_SECONDS = 5.0
 """How long what was given back may wait to be settled before the agent leaves; it is on disk anyway."""
 IDLE_WORD_SECONDS = 60.0
 """How often an idle worker says why."""
-
-
-class CannotStart(Exception):
-    """Something that the worker needs is missing; the message says what."""
 
 
 async def run_worker(settings: WorkerSettings, stop: Awaitable[object], clock: Clock | None = None) -> None:

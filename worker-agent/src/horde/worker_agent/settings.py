@@ -21,7 +21,7 @@ def _host_name() -> str:
 
 
 class WorkerSettings(ServiceSettings):
-    """One volunteer's machine."""
+    """Lend this machine to the horde: paint for others, earn kudos."""
 
     model_config = SettingsConfigDict(env_prefix="HORDE_WORKER_")
 
