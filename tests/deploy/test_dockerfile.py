@@ -1,0 +1,87 @@
+"""The Dockerfile and the deployment's README say what the code says. Nothing is built here."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from horde.clients.local.roles import DEFAULT_PORTS, Role
+from horde.gateway.settings import GatewaySettings
+from horde.ledger.settings import LedgerSettings
+from horde.scheduler.settings import Settings as SchedulerSettings
+from horde.services.settings import ServiceSettings
+from horde.storage_router.settings import StorageRouterSettings
+from horde.worker_agent.settings import WorkerSettings
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "deploy" / "Dockerfile").read_text()
+TARGETS: dict[str, str] = dict(re.findall(r"^FROM base AS (\S+)\n(.*?)(?=^FROM|\Z)", TEXT, re.M | re.S))
+SETTINGS: dict[Role, type[ServiceSettings]] = {
+    Role.LEDGER: LedgerSettings,
+    Role.STORAGE_ROUTER: StorageRouterSettings,
+    Role.SCHEDULER: SchedulerSettings,
+    Role.GATEWAY: GatewaySettings,
+    Role.WORKER: WorkerSettings,
+}
+EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+
+def test_there_is_a_target_for_each_service_and_one_for_clients() -> None:
+    assert set(TARGETS) == {role.value for role in Role} | {"client"}
+
+
+@pytest.mark.parametrize("target", sorted(TARGETS))
+def test_a_target_installs_its_own_extra_and_nothing_unpinned(target: str) -> None:
+    (extra,) = re.findall(r"pip install -c constraints\.txt '\.\[(\S+)\]'", TARGETS[target])
+    assert extra == target
+    assert extra in EXTRAS
+
+
+@pytest.mark.parametrize("role", list(Role), ids=lambda role: role.value)
+def test_a_target_starts_its_service_with_settings_that_exist(role: Role) -> None:
+    body = TARGETS[role.value]
+    assert f'ENTRYPOINT ["python", "-m", "{role.module}"]' in body
+    assert importlib.util.find_spec(f"{role.module}.__main__") is not None
+    for name in re.findall(r"(HORDE_\w+)=", body):
+        assert name.startswith(role.prefix)
+        assert name.removeprefix(role.prefix).lower() in SETTINGS[role].model_fields
+    ports = [str(DEFAULT_PORTS[role])] if role in DEFAULT_PORTS else []
+    assert re.findall(r"EXPOSE (\d+)", body) == ports
+    assert re.findall(r"_LISTEN=\S+?:(\d+)", body) == ports
+
+
+@pytest.mark.parametrize("target", sorted(TARGETS))
+def test_nothing_runs_as_root(target: str) -> None:
+    assert TARGETS[target].index("USER horde") < TARGETS[target].index("ENTRYPOINT")
+
+
+def test_what_is_copied_is_there_and_holds_every_package() -> None:
+    copied = [source for line in re.findall(r"^COPY (.+)$", TEXT, re.M) for source in line.split()[:-1]]
+    assert all((ROOT / source).exists() for source in copied)
+    for path in ROOT.glob("*/src/horde"):
+        assert path.relative_to(ROOT).parts[0] in copied
+
+
+def test_the_constraints_are_the_locks_versions() -> None:
+    (command,) = re.findall(r"^RUN (sed .+) > /src/constraints\.txt$", TEXT, re.M)
+    made = subprocess.run(["bash", "-c", command], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    locked = re.findall(r"^([A-Za-z0-9_.-]+)(?:\[[^]]*\])?==([^ ;\\]+)", (ROOT / "requirements.lock").read_text(), re.M)
+    assert sorted(made.split()) == sorted(f"{name}=={version}" for name, version in locked)
+    assert locked
+
+
+@pytest.mark.parametrize("role", list(SETTINGS), ids=lambda role: role.value)
+def test_every_variable_that_the_documents_name_exists(role: Role) -> None:
+    documents = (
+        ROOT / "README.md",
+        ROOT / "deploy" / "README.md",
+        ROOT / role.value.replace("worker", "worker-agent") / "README.md",
+    )
+    for path in documents:
+        for name in re.findall(rf"\b{role.prefix}([A-Z_]+)\b", path.read_text()):
+            assert name.lower() in SETTINGS[role].model_fields, (path.name, name)
