@@ -313,6 +313,57 @@ class StoredInput(_message.Message):
 Global___StoredInput: _TypeAlias = StoredInput  # noqa: Y015
 
 @_typing.final
+class PutImageRequest(_message.Message):
+    """PutImageRequest is a small image and the permission to bring it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRANT_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    grant: _builtins.str
+    data: _builtins.bytes
+    """All of it: 1 byte to 256 KiB."""
+    sha256: _builtins.bytes
+    """32 bytes, over `data`."""
+    def __init__(
+        self,
+        *,
+        grant: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+        sha256: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "grant", b"grant", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutImageRequest: _TypeAlias = PutImageRequest  # noqa: Y015
+
+@_typing.final
+class PutImageResponse(_message.Message):
+    """PutImageResponse says that the image arrived and passed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    receipt: _builtins.str
+    """The router's signed word. Put it into the Outcome, unchanged."""
+    def __init__(
+        self,
+        *,
+        receipt: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutImageResponse: _TypeAlias = PutImageResponse  # noqa: Y015
+
+@_typing.final
 class UploadImageRequest(_message.Message):
     """UploadImageRequest is one part of an image's upload."""
 

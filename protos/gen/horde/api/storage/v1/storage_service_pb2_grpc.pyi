@@ -63,8 +63,17 @@ class StorageServiceStub:
     NOT_AN_IMAGE, TOO_LARGE, CONTENT_CONFLICT, DIGEST_MISMATCH,
     PROTOCOL_VIOLATION, TOO_SLOW; UNAVAILABLE (retry from the start).
     """
+    PutImage: _aio.UnaryUnaryMultiCallable[_storage_service_pb2.PutImageRequest, _storage_service_pb2.PutImageResponse]
+    """PutImage brings the image of one lease in one message and answers with a
+    receipt: the short way for an image of at most 256 KiB.
+
+    The rules and the errors are those of UploadImage, and both may be used for
+    one lease: if it has an image already, the answer is the receipt of that
+    one. A call that breaks off leaves nothing, or the image; send it again.
+    """
     UploadImage: _aio.StreamStreamMultiCallable[_storage_service_pb2.UploadImageRequest, _storage_service_pb2.UploadImageResponse]
-    """UploadImage brings the image of one lease and answers with a receipt.
+    """UploadImage brings the image of one lease, of any size, in parts, and
+    answers with a receipt.
 
         worker                      router
           open(grant)      ------->
@@ -132,12 +141,27 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def PutImage(
+        self,
+        request: _storage_service_pb2.PutImageRequest,
+        context: _aio.ServicerContext[_storage_service_pb2.PutImageRequest, _abc.Awaitable[_storage_service_pb2.PutImageResponse]],
+    ) -> _abc.Awaitable[_storage_service_pb2.PutImageResponse]:
+        """PutImage brings the image of one lease in one message and answers with a
+        receipt: the short way for an image of at most 256 KiB.
+
+        The rules and the errors are those of UploadImage, and both may be used for
+        one lease: if it has an image already, the answer is the receipt of that
+        one. A call that breaks off leaves nothing, or the image; send it again.
+        """
+
+    @_abc_1.abstractmethod
     def UploadImage(
         self,
         request_iterator: _abc.AsyncIterator[_storage_service_pb2.UploadImageRequest],
         context: _aio.ServicerContext[_abc.AsyncIterator[_storage_service_pb2.UploadImageRequest], _abc.AsyncIterator[_storage_service_pb2.UploadImageResponse]],
     ) -> _abc.AsyncIterator[_storage_service_pb2.UploadImageResponse]:
-        """UploadImage brings the image of one lease and answers with a receipt.
+        """UploadImage brings the image of one lease, of any size, in parts, and
+        answers with a receipt.
 
             worker                      router
               open(grant)      ------->
