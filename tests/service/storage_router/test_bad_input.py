@@ -198,7 +198,7 @@ def in_one_message(messages: Sequence[Request]) -> storage.PutImageRequest | Non
 
 PUTS = {
     **{name: (bad, storage.PutImageRequest(data=GOOD)) for name, bad in UPLOADS.items() if bad.grant is not None},
-    **{name: (bad, put) for name, bad in UPLOADS.items() if (put := in_one_message(bad.messages)) is not None},
+    **{name: (bad, said) for name, bad in UPLOADS.items() if (said := in_one_message(bad.messages)) is not None},
     "nothing but a grant": (Bad(errors.ProtocolViolation), storage.PutImageRequest()),
     "no digest": (Bad(errors.ProtocolViolation), storage.PutImageRequest(data=GOOD)),
     "another digest": (Bad(errors.DigestMismatch), storage.PutImageRequest(data=GOOD, sha256=bytes(32))),

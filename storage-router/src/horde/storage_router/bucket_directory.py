@@ -193,7 +193,8 @@ class DirectoryBucket:
         entries = []
         for key in heapq.nsmallest(limit, (key for key in keys if key.startswith(prefix) and key > after)):
             try:
-                entries.append(Entry(key, _moment(Path(self._path(key)).stat())))
+                facts = Path(self._path(key)).stat()
+                entries.append(Entry(key, _moment(facts), facts.st_size))
             except FileNotFoundError:
                 continue
         return entries

@@ -109,6 +109,11 @@ class _StorageErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_St
     """
     STORAGE_ERROR_REASON_INVALID_FIELD: _StorageErrorReason.ValueType  # 12
     """INVALID_ARGUMENT, with field violations."""
+    STORAGE_ERROR_REASON_INPUTS_FULL: _StorageErrorReason.ValueType  # 13
+    """RESOURCE_EXHAUSTED. All stored inputs together take as much room as they
+    may. Nothing was stored; put it again after the RetryInfo's delay. Metadata:
+    `limit`, in bytes.
+    """
 
 class StorageErrorReason(_StorageErrorReason, metaclass=_StorageErrorReasonEnumTypeWrapper):
     """StorageErrorReason is every `ErrorInfo.reason` of this package, in the domain
@@ -148,6 +153,11 @@ stored with this SHA-256, or has expired. Metadata: `input_id`.
 """
 STORAGE_ERROR_REASON_INVALID_FIELD: StorageErrorReason.ValueType  # 12
 """INVALID_ARGUMENT, with field violations."""
+STORAGE_ERROR_REASON_INPUTS_FULL: StorageErrorReason.ValueType  # 13
+"""RESOURCE_EXHAUSTED. All stored inputs together take as much room as they
+may. Nothing was stored; put it again after the RetryInfo's delay. Metadata:
+`limit`, in bytes.
+"""
 Global___StorageErrorReason: _TypeAlias = StorageErrorReason  # noqa: Y015
 
 @_typing.final

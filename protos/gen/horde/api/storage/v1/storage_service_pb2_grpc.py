@@ -78,7 +78,8 @@ class StorageServiceServicer:
         Errors, with an ErrorInfo whose reason is a StorageErrorReason unless said
         otherwise: the token errors of the domain `mesh` (get a new ticket),
         NOT_AN_IMAGE, TOO_LARGE, CONTENT_CONFLICT, DIGEST_MISMATCH,
-        PROTOCOL_VIOLATION, TOO_SLOW; UNAVAILABLE (retry from the start).
+        PROTOCOL_VIOLATION, TOO_SLOW, INPUTS_FULL (wait, then from the start);
+        UNAVAILABLE (retry from the start).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

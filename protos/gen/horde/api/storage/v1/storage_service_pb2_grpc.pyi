@@ -61,7 +61,8 @@ class StorageServiceStub:
     Errors, with an ErrorInfo whose reason is a StorageErrorReason unless said
     otherwise: the token errors of the domain `mesh` (get a new ticket),
     NOT_AN_IMAGE, TOO_LARGE, CONTENT_CONFLICT, DIGEST_MISMATCH,
-    PROTOCOL_VIOLATION, TOO_SLOW; UNAVAILABLE (retry from the start).
+    PROTOCOL_VIOLATION, TOO_SLOW, INPUTS_FULL (wait, then from the start);
+    UNAVAILABLE (retry from the start).
     """
     PutImage: _aio.UnaryUnaryMultiCallable[_storage_service_pb2.PutImageRequest, _storage_service_pb2.PutImageResponse]
     """PutImage brings the image of one lease in one message and answers with a
@@ -137,7 +138,8 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors, with an ErrorInfo whose reason is a StorageErrorReason unless said
         otherwise: the token errors of the domain `mesh` (get a new ticket),
         NOT_AN_IMAGE, TOO_LARGE, CONTENT_CONFLICT, DIGEST_MISMATCH,
-        PROTOCOL_VIOLATION, TOO_SLOW; UNAVAILABLE (retry from the start).
+        PROTOCOL_VIOLATION, TOO_SLOW, INPUTS_FULL (wait, then from the start);
+        UNAVAILABLE (retry from the start).
         """
 
     @_abc_1.abstractmethod
