@@ -43,6 +43,29 @@ sys.exit(run(main()))
 """
 
 
+LITTER = """
+import gc, sys
+from horde.services.lifecycle import YOUNG, run
+
+class Knot:
+    alive = most = 0
+    def __init__(self):
+        self.itself = self
+        Knot.alive += 1
+        Knot.most = max(Knot.most, Knot.alive)
+    def __del__(self):
+        Knot.alive -= 1
+
+async def main():
+    assert gc.get_freeze_count() > 1_000
+    for _ in range(20 * YOUNG):
+        Knot()
+    assert YOUNG // 4 < Knot.most < 2 * YOUNG, Knot.most
+
+sys.exit(run(main()))
+"""
+
+
 async def start(*arguments: str) -> asyncio.subprocess.Process:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -78,6 +101,18 @@ async def test_a_second_signal_ends_it_at_once() -> None:
     process.terminate()
     await process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
+
+
+async def test_garbage_is_looked_for_seldom_but_looked_for() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        LITTER,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(horde.services.__file__).parents[2])},
+    )
+    _, err = await process.communicate()
+    assert (process.returncode, err) == (0, b"")
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer, metrics_service_pb2_grpc.MetricsServiceServicer):

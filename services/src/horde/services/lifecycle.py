@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -10,6 +11,8 @@ from collections.abc import Coroutine
 from weakref import WeakKeyDictionary
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+YOUNG = 10_000
+"""Objects that are made, over those that went, before the garbage collector looks at them."""
 
 _first: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Future[signal.Signals]] = WeakKeyDictionary()
 
@@ -30,8 +33,20 @@ def run(main: Coroutine[object, object, None]) -> int:
         _listen()
         await main
 
+    _spare_the_collector()
     asyncio.run(listening())
     return 0
+
+
+def _spare_the_collector() -> None:
+    """Look for garbage a tenth as often, and never at what was imported.
+
+    Python looks after every 700 objects, which a server makes for each call; nearly all of them go by themselves. It
+    was a tenth of the CPU time of every service.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
 
 
 def _listen() -> asyncio.Future[signal.Signals]:
