@@ -68,7 +68,7 @@ async def test_one_trace_from_the_clients_call_to_the_bucket(tmp_path: Path, col
     assert ("gateway", "CreateGeneration") in names
     assert {("scheduler", "lend"), ("scheduler", "settle")} <= names
     assert {("worker-agent", "paint"), ("worker-agent", "upload")} <= names
-    assert {("storage-router", "UploadImage"), ("storage-router", "commit")} <= names
+    assert {("storage-router", "PutImage"), ("storage-router", "commit")} <= names
     by_id = {span.span_id: span for _, span in kept.spans if span.trace_id == created.trace_id}
     for service, span in kept.spans:
         if span.trace_id == created.trace_id and span.parent_span_id:

@@ -144,6 +144,14 @@ async def test_pages_follow_each_other_in_the_order_of_keys(bucket: Bucket) -> N
     assert found == keys
 
 
+async def test_a_listing_says_what_objects_take(bucket: Bucket) -> None:
+    await bucket.put("inputs/a", bytes(100_000), metadata={"kind": "large"})
+    await bucket.put("inputs/b", b"")
+    large, empty = await bucket.page("inputs/")
+    assert 100_000 <= large.size_bytes <= 102_048
+    assert 0 <= empty.size_bytes <= 2_048
+
+
 async def test_large_objects_and_many_at_once_stay_apart(bucket: Bucket) -> None:
     contents = {f"images/{number}": os.urandom(1000 + number) for number in range(2 * MAX_GROUP)}
     contents["images/large"] = os.urandom(6 << 20)

@@ -18,7 +18,7 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metric
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 
 import horde.services
-from horde.services import errors, telemetry
+from horde.services import errors, lifecycle, telemetry
 from horde.services.lifecycle import CannotStart, run
 from horde.services.testing import loopback
 
@@ -39,6 +39,29 @@ async def farewell():
     print("bye", flush=True)
     if len(sys.argv) > 1:
         await asyncio.Event().wait()
+
+sys.exit(run(main()))
+"""
+
+
+LITTER = """
+import gc, sys
+from horde.services.lifecycle import YOUNG, run
+
+class Knot:
+    alive = most = 0
+    def __init__(self):
+        self.itself = self
+        Knot.alive += 1
+        Knot.most = max(Knot.most, Knot.alive)
+    def __del__(self):
+        Knot.alive -= 1
+
+async def main():
+    assert gc.get_freeze_count() > 1_000
+    for _ in range(20 * YOUNG):
+        Knot()
+    assert YOUNG // 4 < Knot.most < 2 * YOUNG, Knot.most
 
 sys.exit(run(main()))
 """
@@ -81,6 +104,13 @@ async def test_a_second_signal_ends_it_at_once() -> None:
     assert process.returncode == 128 + signal.SIGTERM
 
 
+@pytest.fixture
+def same_collector(monkeypatch: Any) -> None:
+    """This process is not a service: its garbage is looked for as before."""
+    monkeypatch.setattr(lifecycle, "_spare_the_collector", lambda: None)
+
+
+@pytest.mark.usefixtures("same_collector")
 def test_what_the_operator_must_change_is_told_in_a_line(capsys: Any) -> None:
     async def main() -> None:
         async with asyncio.TaskGroup():
@@ -90,12 +120,25 @@ def test_what_the_operator_must_change_is_told_in_a_line(capsys: Any) -> None:
     assert capsys.readouterr().err == "cannot start: 127.0.0.1:1 is taken\n"
 
 
+@pytest.mark.usefixtures("same_collector")
 def test_what_nobody_expected_keeps_its_traceback() -> None:
     async def main() -> None:
         raise KeyError("a defect")
 
     with pytest.raises(KeyError):
         run(main())
+
+
+async def test_garbage_is_looked_for_seldom_but_looked_for() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        LITTER,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(horde.services.__file__).parents[2])},
+    )
+    _, err = await process.communicate()
+    assert (process.returncode, err) == (0, b"")
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer, metrics_service_pb2_grpc.MetricsServiceServicer):

@@ -184,6 +184,57 @@ async def test_a_bad_upload_is_refused_and_leaves_nothing(name: str) -> None:
         assert await keys_of(router.shared) == []
 
 
+def in_one_message(messages: Sequence[Request]) -> storage.PutImageRequest | None:
+    """The same upload for the other way in, if it is one: chunks without gaps, then what they should be."""
+    data = b"".join(each.chunk.data for each in messages[:-1])
+    kinds = [each.WhichOneof("message") for each in messages]
+    gapless = [each.chunk.offset for each in messages[:-1]] == list(range(0, len(data), 16 * 1024))
+    if kinds[-1:] != ["finish"] or "finish" in kinds[:-1] or "open" in kinds or not gapless:
+        return None
+    if not 0 < len(data) == messages[-1].finish.size_bytes <= 256 * 1024:
+        return None
+    return storage.PutImageRequest(data=data, sha256=messages[-1].finish.sha256)
+
+
+PUTS = {
+    **{name: (bad, storage.PutImageRequest(data=GOOD)) for name, bad in UPLOADS.items() if bad.grant is not None},
+    **{name: (bad, said) for name, bad in UPLOADS.items() if (said := in_one_message(bad.messages)) is not None},
+    "nothing but a grant": (Bad(errors.ProtocolViolation), storage.PutImageRequest()),
+    "no digest": (Bad(errors.ProtocolViolation), storage.PutImageRequest(data=GOOD)),
+    "another digest": (Bad(errors.DigestMismatch), storage.PutImageRequest(data=GOOD, sha256=bytes(32))),
+    "more than one message may hold": (
+        Bad(errors.ProtocolViolation),
+        storage.PutImageRequest(data=bytes(256 * 1024 + 1), sha256=hashlib.sha256(bytes(256 * 1024 + 1)).digest()),
+    ),
+    "more than was granted": (
+        Bad(errors.TooLarge, grant=claims(max_bytes=len(GOOD) - 1), metadata={"unit": "bytes"}),
+        storage.PutImageRequest(data=GOOD, sha256=finish(GOOD).sha256),
+    ),
+}
+
+
+def test_most_bad_uploads_are_tried_both_ways() -> None:
+    assert len(PUTS) > 30
+    assert {"text", "a truncated image", "a PNG with a damaged body", "an expired grant"} <= PUTS.keys()
+
+
+@pytest.mark.parametrize("name", PUTS)
+async def test_a_bad_upload_in_one_message_is_refused_alike(name: str) -> None:
+    bad, message = PUTS[name]
+    job = JOB if bad.grant is not None else JOB.shared()
+    async with DecoderPool(1, 1 << 24, 512 << 20, 20.0) as decoder, kit(ManualClock(), decoder=decoder) as router:
+        request = storage.PutImageRequest()
+        request.CopyFrom(message)
+        request.grant = router.grant(job) if bad.grant is None else bad.grant(router)
+        with pytest.raises(ServiceError) as caught:
+            await router.door.PutImage(request)
+        assert type(caught.value) is bad.error, caught.value
+        assert (bad.metadata or {}).items() <= caught.value.metadata.items()
+        assert await keys_of(router.private) == []
+        assert await keys_of(router.shared) == []
+        assert router.budget.used == 0
+
+
 async def test_a_chunk_before_the_opening_is_refused() -> None:
     async with kit(ManualClock()) as router:
         with pytest.raises(errors.ProtocolViolation):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 import pytest
@@ -78,6 +78,23 @@ async def test_an_upload_that_fails_anywhere_is_repeated_with_one_effect(point: 
         failpoints.arm("")
     async with on_disk(tmp_path) as router:
         receipt = await router.upload(job, IMAGE)
+        assert await router.upload(job, IMAGE) == receipt
+        assert await keys_of(router.private) == [f"quarantine/{job.job_id}/{job.lease_id}"]
+
+
+@pytest.mark.parametrize("point", [each for each in UPLOADING if each != "storage.mid_upload"])
+async def test_an_upload_in_one_message_that_fails_anywhere_is_repeated_with_one_effect(
+    point: str, tmp_path: Path
+) -> None:
+    job = Job()
+    async with on_disk(tmp_path) as router:
+        failpoints.arm(f"{point}=error")
+        # What was stored before it failed is found by gRPC's own repeat: then there is a receipt at once.
+        with nullcontext() if point == "storage.after_put" else pytest.raises(Unavailable):
+            await router.put(job, IMAGE)
+        failpoints.arm("")
+    async with on_disk(tmp_path) as router:
+        receipt = await router.put(job, IMAGE)
         assert await router.upload(job, IMAGE) == receipt
         assert await keys_of(router.private) == [f"quarantine/{job.job_id}/{job.lease_id}"]
 

@@ -17,12 +17,13 @@ from horde.services.errors import Unavailable
 from horde.services.testing import ManualClock, settle
 from horde.storage_router.bucket_memory import MemoryBucket
 from horde.storage_router.buckets import MAX_PAGE, Entry, Head
-from horde.storage_router.errors import InputUnusable, ObjectNotFound
+from horde.storage_router.errors import InputsFull, InputUnusable, ObjectNotFound
 from horde.storage_router.expiry import Sweeper
 from horde.storage_router.inputs import Inputs, NamedInput
 from horde.storage_router.partials import Partials
 from horde.storage_router.pictures import ImageFormat
 from horde.storage_router.records import Content
+from horde.storage_router.room import Room
 from horde.storage_router.testing import Job, Kit, keys_of, kit, paint, requester_message
 
 HOUR = 3_600.0
@@ -191,7 +192,7 @@ class Interleaving(MemoryBucket):
 async def test_a_claim_that_was_granted_holds_however_it_meets_a_release(order: tuple[str, ...]) -> None:
     clock = ManualClock()
     bucket = Interleaving(clock)
-    inputs = Inputs(bucket, clock.now)
+    inputs = Inputs(bucket, clock.now, Room(1 << 30))
     await inputs.store("input-1", "alice", CONTENT, IMAGE)
     await inputs.claim("first", "alice", NAMED)
     clock.jump(2 * HOUR)
@@ -229,7 +230,7 @@ class WatchedBucket(MemoryBucket):
 async def test_a_round_goes_on_page_after_page_until_nothing_due_is_left_and_others_have_their_turns() -> None:
     clock = ManualClock()
     bucket = WatchedBucket(clock.now)
-    sweeper = Sweeper(bucket, Inputs(bucket, clock.now), Partials(0, clock.monotonic), clock, page=10)
+    sweeper = Sweeper(bucket, Inputs(bucket, clock.now, Room(1 << 30)), Partials(0, clock.monotonic), clock, page=10)
     for number in range(25):
         await bucket.put(f"quarantine/job/{number:02}", b"x")
     await clock.advance(8 * DAY)
@@ -251,10 +252,61 @@ async def test_a_round_goes_on_page_after_page_until_nothing_due_is_left_and_oth
     assert {1, 2, 3, 4} <= set(turns)
 
 
+async def test_inputs_are_refused_while_all_together_take_as_much_room_as_they_may() -> None:
+    clock = ManualClock()
+    async with kit(clock, max_stored_input_bytes=2 * len(IMAGE)) as router:
+        for name in ("input-1", "input-2"):
+            await router.put_input(router.input_ticket(name), IMAGE)
+        with pytest.raises(InputsFull) as caught:
+            await router.put_input(router.input_ticket("input-3"), IMAGE)
+        assert caught.value.metadata == {"limit": str(2 * len(IMAGE))}
+        assert caught.value.retry_after == timedelta(minutes=1)
+        assert await keys_of(router.private) == ["inputs/input-1", "inputs/input-2"]
+        # What is there already is answered as at first, and what workers bring has nothing to do with it.
+        await router.put_input(router.input_ticket("input-2"), IMAGE)
+        assert await router.upload(Job(), IMAGE)
+        assert await claim(router, "first") == 0
+        await clock.advance(HOUR + 300)
+        await router.sweeper.sweep()
+        await router.put_input(router.input_ticket("input-3"), IMAGE)
+        with pytest.raises(InputsFull):
+            await router.put_input(router.input_ticket("input-4"), IMAGE)
+        await release(router, "first")
+        await router.put_input(router.input_ticket("input-4"), IMAGE)
+
+
+async def test_room_is_counted_in_the_bucket_and_not_only_in_this_process() -> None:
+    clock = ManualClock()
+    bucket = MemoryBucket(clock.now)
+    for number in range(MAX_PAGE + 1):
+        await bucket.put(f"inputs/old-{number}", b"x")
+    here, there = (Inputs(bucket, clock.now, Room(MAX_PAGE + 1 + 2 * len(IMAGE))) for _ in range(2))
+    await here.store("input-1", "alice", CONTENT, IMAGE)
+    assert here.room.used == MAX_PAGE + 1 + len(IMAGE)
+    await there.store("input-2", "alice", CONTENT, IMAGE)
+    with pytest.raises(InputsFull):
+        await there.store("input-3", "alice", CONTENT, IMAGE)
+    assert here.room.used == MAX_PAGE + 1 + len(IMAGE)
+    await Sweeper(bucket, here, Partials(0, clock.monotonic), clock).sweep()
+    with pytest.raises(InputsFull):
+        await here.store("input-3", "alice", CONTENT, IMAGE)
+
+
+async def test_what_is_stored_while_inputs_are_counted_is_not_forgotten() -> None:
+    room = Room(10)
+    room.take(3)
+    before = room.taken
+    room.take(4)
+    room.recount(3, before)
+    assert room.used == 7
+    room.give_back(100)
+    assert room.used == 0
+
+
 async def test_a_discarded_lease_is_remembered_for_longer_than_any_grant_lives() -> None:
     clock = ManualClock()
     bucket = MemoryBucket(clock.now)
-    sweeper = Sweeper(bucket, Inputs(bucket, clock.now), Partials(0, clock.monotonic), clock)
+    sweeper = Sweeper(bucket, Inputs(bucket, clock.now, Room(1 << 30)), Partials(0, clock.monotonic), clock)
     await bucket.put("discarded/job/lease", b"")
     await clock.advance(DAY + 600)
     assert (await sweeper.sweep()).deleted == 0

@@ -37,6 +37,7 @@ from horde.storage_router.placement import Placement, PlacementFacts, place
 from horde.storage_router.private_images import PrivateImages
 from horde.storage_router.quarantine import Quarantine
 from horde.storage_router.records import Content, Quarantined
+from horde.storage_router.room import Room
 from horde.storage_router.shared_images import SharedImages
 from horde.storage_router.testing import Job, paint
 
@@ -65,7 +66,7 @@ class Machine(RuleBasedStateMachine):
         self.clock = ManualClock()
         self.private, self.shared = MemoryBucket(self.clock.now), MemoryBucket(self.clock.now)
         self.quarantine = Quarantine(self.private)
-        inputs = Inputs(self.private, self.clock.now)
+        inputs = Inputs(self.private, self.clock.now, Room(1 << 30))
         self.commits = Commits(
             self.quarantine,
             PrivateImages(self.private, self.clock.now),

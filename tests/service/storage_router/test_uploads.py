@@ -163,6 +163,60 @@ async def test_a_replayed_grant_gets_the_receipt_of_what_is_stored() -> None:
         assert len(await keys_of(router.private)) == 1
 
 
+async def test_a_small_image_may_come_in_one_message() -> None:
+    image, job = paint(), Job()
+    async with kit(ManualClock()) as router:
+        receipt = await router.put(job, image)
+        assert receipt == await router.put(job, image) == await router.upload(job, image)
+        assert await router.put(job, paint(seed=1)) == receipt
+        stored = await router.private.read(f"quarantine/{job.job_id}/{job.lease_id}")
+        assert stored is not None
+        assert stored.data == image
+        (outcome,) = await router.commit(job.commit(image))
+        assert outcome.HasField("committed")
+
+
+async def test_in_parts_and_in_one_message_is_the_same_upload() -> None:
+    image, other, job = paint(), paint(seed=1), Job()
+    async with kit(ManualClock()) as router:
+        (call, _), (late, _) = await begin(router, job), await begin(router, job)
+        for each, content in ((call, image), (late, other)):
+            for chunk in cut(content):
+                await each.write(Request(chunk=chunk))
+        receipt = await router.put(job, image)
+        assert await end(call, image) == receipt
+        with pytest.raises(ContentConflict):
+            await end(late, other)
+
+
+async def test_what_comes_in_one_message_after_a_discard_is_not_kept() -> None:
+    job = Job()
+    async with kit(ManualClock()) as router:
+        discard = objects.DiscardObjectsRequest(
+            discards=[objects.DiscardObject(job_id=job.job_id, lease_id=job.lease_id)]
+        )
+        await router.orders.DiscardObjects(discard)
+        with pytest.raises(ContentConflict):
+            await router.put(job, paint())
+        assert not [key for key in await keys_of(router.private) if key.startswith("quarantine/")]
+
+
+async def test_a_full_budget_refuses_an_upload_in_one_message() -> None:
+    from horde.services.errors import ResourceExhausted
+
+    async with kit(ManualClock(), max_memory_bytes=300 * 1024) as router:
+        call, _ = await begin(router, Job.numbered(1, width=512, height=512))
+        await call.write(Request(chunk=storage.Chunk(offset=0, data=LARGE[: 256 * 1024])))
+        await router.received(256 * 1024)
+        image = paint("PNG", 128, 128, compress_level=0)
+        assert len(image) > 44 * 1024
+        with pytest.raises(ResourceExhausted):
+            await router.put(Job.numbered(2, width=128, height=128), image)
+        call.cancel()
+        await router.received(0)
+        assert await router.put(Job.numbered(2, width=128, height=128), image)
+
+
 async def test_what_comes_after_a_discard_is_not_kept() -> None:
     async with kit(ManualClock()) as router:
         call, _ = await begin(router)

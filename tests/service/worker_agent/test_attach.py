@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import io
+import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -28,12 +29,15 @@ from horde.services.errors import (
 from horde.services.testing import ManualClock
 from horde.worker_agent.agent import Agent
 from horde.worker_agent.attach import Dismissed
+from horde.worker_agent.backoff import Backoff
+from horde.worker_agent.doors import storage_doors
 from horde.worker_agent.jobs import InputId, Picture
 from horde.worker_agent.painter import Onlooker, Work
 from horde.worker_agent.painter_scripted import ScriptedPainter
 from horde.worker_agent.running import run_worker, working
 from horde.worker_agent.settings import WorkerSettings
 from horde.worker_agent.testing import FakeMesh
+from horde.worker_agent.upload import upload
 
 Settings = Callable[..., WorkerSettings]
 
@@ -184,15 +188,30 @@ async def test_an_assignment_said_twice_is_painted_once(mesh: FakeMesh, settings
         assert mesh.router.opened == 1
 
 
-async def test_an_upload_that_breaks_goes_on_from_the_byte_that_the_router_names(
-    mesh: FakeMesh, settings: Settings
-) -> None:
+async def test_a_small_image_goes_in_one_message_again_and_again(mesh: FakeMesh, settings: Settings) -> None:
     mesh.router.break_after = 100
     async with at_work(settings(), mesh):
         lent = mesh.assign()
         await mesh.gateway.until(lambda: painted(mesh, lent.lease_id))
-        size = len(mesh.router.stored[lent.grant])
-        assert mesh.router.offsets == [0, size]
+        assert lent.grant in mesh.router.stored
+        assert (mesh.router.opened, mesh.router.offsets) == (2, [])
+
+
+async def test_a_large_upload_that_breaks_goes_on_from_the_byte_that_the_router_names(mesh: FakeMesh) -> None:
+    image = random.Random(0).randbytes(700_000)
+    mesh.router.break_after = 400_000
+    async with storage_doors() as doors:
+        receipt = await upload(
+            await doors.at(mesh.target),
+            "1-1",
+            image,
+            hashlib.sha256(image).digest(),
+            SystemClock(),
+            Backoff(0.01, 0.01, 0.0),
+        )
+    assert receipt.startswith("receipt:1-1:")
+    assert mesh.router.stored["1-1"] == image
+    assert mesh.router.offsets == [0, 512 * 1024]
 
 
 @pytest.mark.parametrize(

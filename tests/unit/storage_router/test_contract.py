@@ -29,6 +29,7 @@ def test_each_reason_of_the_contract_has_one_class_with_its_code() -> None:
         "PLACEMENT_MISMATCH": "FAILED_PRECONDITION",
         "LINKS_UNSUPPORTED": "FAILED_PRECONDITION",
         "INPUT_UNUSABLE": "FAILED_PRECONDITION",
+        "INPUTS_FULL": "RESOURCE_EXHAUSTED",
         "INVALID_FIELD": "INVALID_ARGUMENT",
     }
     names = {name.removeprefix(PREFIX) for name in storage.StorageErrorReason.keys()} - {"UNSPECIFIED"}  # noqa: SIM118

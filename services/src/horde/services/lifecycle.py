@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -12,6 +13,8 @@ from weakref import WeakKeyDictionary
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 CANNOT_START = 2
 """The exit status where the operator has to change something first: the same as for bad settings."""
+YOUNG = 10_000
+"""Objects that are made, over those that went, before the garbage collector looks at them."""
 
 _first: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Future[signal.Signals]] = WeakKeyDictionary()
 
@@ -37,6 +40,7 @@ def run(main: Coroutine[object, object, None]) -> int:
         await main
 
     status = 0
+    _spare_the_collector()
     try:
         asyncio.run(listening())
     except* CannotStart as found:
@@ -53,6 +57,17 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
             yield from _leaves(each)
     else:
         yield error
+
+
+def _spare_the_collector() -> None:
+    """Look for garbage a tenth as often, and never at what was imported.
+
+    Python looks after every 700 objects, which a server makes for each call; nearly all of them go by themselves. It
+    was a tenth of the CPU time of every service.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
 
 
 def _listen() -> asyncio.Future[signal.Signals]:

@@ -25,6 +25,23 @@ class MinimumRate:
         return self.grace_seconds + received / self.bytes_per_second
 
 
+def check_digest(content: bytes, sha256: bytes) -> None:
+    """Raise DigestMismatch unless this is the content's SHA-256."""
+    if len(sha256) != DIGEST_BYTES:
+        raise ProtocolViolation.expected(f"a SHA-256 of {DIGEST_BYTES} bytes", f"{len(sha256)} bytes")
+    if hashlib.sha256(content).digest() != sha256:
+        raise DigestMismatch
+
+
+def check_whole(content: bytes, sha256: bytes, max_bytes: int) -> None:
+    """Raise what is wrong with an upload that came in one message."""
+    if not 1 <= len(content) <= MAX_CHUNK_BYTES:
+        raise ProtocolViolation.expected(f"an image of 1 to {MAX_CHUNK_BYTES} bytes", f"{len(content)} bytes")
+    if len(content) > max_bytes:
+        raise TooLarge.over(max_bytes, "bytes")
+    check_digest(content, sha256)
+
+
 class Assembly:
     """Puts the chunks of one stream together, going on from `kept`, what an earlier stream left."""
 
@@ -58,10 +75,9 @@ class Assembly:
     def finish(self, sha256: bytes, size_bytes: int) -> bytes:
         """The whole content. Raises DigestMismatch if it is not what was promised."""
         content = bytes(self._content)
-        if len(sha256) != DIGEST_BYTES:
-            raise ProtocolViolation.expected(f"a SHA-256 of {DIGEST_BYTES} bytes", f"{len(sha256)} bytes")
-        if len(content) != size_bytes or hashlib.sha256(content).digest() != sha256:
+        if len(content) != size_bytes:
             raise DigestMismatch
+        check_digest(content, sha256)
         return content
 
     def kept(self) -> bytes:

@@ -125,12 +125,8 @@ class DirectoryBucket:
         return None if found is None else found[0]
 
     async def read(self, key: str) -> StoredObject | None:
-        head = await self.head(key)
-        if head is None:
-            return None
-        if head.size_bytes <= SMALL_BYTES:
-            found = self._find(key, 0, None)
-        else:
+        found = self._find(key, 0, None, SMALL_BYTES)
+        if found is not None and found[0].size_bytes > SMALL_BYTES:
             found = await self._in_thread(key, 0, None)
         return None if found is None else StoredObject(*found)
 
@@ -153,15 +149,16 @@ class DirectoryBucket:
     async def _in_thread(self, key: str, offset: int, length: int | None) -> tuple[Head, bytes] | None:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._find, key, offset, length)
 
-    def _find(self, key: str, offset: int, length: int | None) -> tuple[Head, bytes] | None:
+    def _find(self, key: str, offset: int, length: int | None, most: int | None = None) -> tuple[Head, bytes] | None:
+        """An object and some of its bytes: none at all if it has more than `most`."""
         try:
-            return self._read(self._path(key), offset, length)
+            return self._read(self._path(key), offset, length, most)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise _unavailable(error) from error
 
-    def _read(self, path: str, offset: int, length: int | None) -> tuple[Head, bytes]:
+    def _read(self, path: str, offset: int, length: int | None, most: int | None) -> tuple[Head, bytes]:
         handle = os.open(path, os.O_RDONLY)
         try:
             facts = os.fstat(handle)
@@ -170,6 +167,8 @@ class DirectoryBucket:
                 raise OSError(f"{path} is damaged")
             size = tail.size_bytes
             wanted = max(0, min(size - offset, size if length is None else length))
+            if most is not None and size > most:
+                wanted = 0
             data = os.pread(handle, wanted, offset) if wanted else b""
             if len(data) != wanted:
                 raise OSError(f"{path} has {len(data)} bytes where {wanted} should be")
@@ -194,7 +193,8 @@ class DirectoryBucket:
         entries = []
         for key in heapq.nsmallest(limit, (key for key in keys if key.startswith(prefix) and key > after)):
             try:
-                entries.append(Entry(key, _moment(Path(self._path(key)).stat())))
+                facts = Path(self._path(key)).stat()
+                entries.append(Entry(key, _moment(facts), facts.st_size))
             except FileNotFoundError:
                 continue
         return entries
@@ -219,7 +219,7 @@ class DirectoryBucket:
             for each in fresh:
                 os.close(each.handle)
                 if each.temporary:
-                    Path(each.path).unlink()
+                    os.unlink(each.path)  # noqa: PTH108 - three times as fast as a Path
         for folder in {item.path.rpartition("/")[0] for item in group}:
             if isinstance(failed := _attempt(_synchronise, folder), ServiceError):
                 return [failed] * len(group)

@@ -48,7 +48,8 @@ class MemoryBucket:
 
     async def page(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
         keys = sorted(key for key in self._objects if key.startswith(prefix) and key > after)
-        return [Entry(key, self._objects[key].head.modified_at) for key in keys[:limit]]
+        heads = ((key, self._objects[key].head) for key in keys[:limit])
+        return [Entry(key, head.modified_at, head.size_bytes) for key, head in heads]
 
     async def link(self, key: str, lifetime: timedelta) -> str:
         raise LinksUnsupported

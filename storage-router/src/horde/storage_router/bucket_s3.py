@@ -141,7 +141,7 @@ class S3Bucket:
                     break
                 assert found.object_name is not None
                 assert found.last_modified is not None
-                entries.append(Entry(found.object_name, found.last_modified))
+                entries.append(Entry(found.object_name, found.last_modified, found.size or 0))
             return entries
 
         return await self._call(page)

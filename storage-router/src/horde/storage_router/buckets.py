@@ -22,6 +22,8 @@ class Entry:
 
     key: str
     modified_at: datetime
+    size_bytes: int
+    """What it takes in the store: its bytes, and perhaps what stands beside them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,7 @@ class Commits:
             if taken is None:
                 return await self._find_in_place(order, None)
             await failpoint(BEFORE_COPY)
-            committed = await self._place(order, *taken)
+            committed = await self._place(order, record, taken)
         await failpoint(AFTER_COPY)
         await self._quarantine.forget(order.job_id, order.lease_id)
         await failpoint(BEFORE_ANSWER)

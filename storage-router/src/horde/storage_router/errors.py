@@ -13,6 +13,7 @@ from horde.services.errors import (
     FailedPrecondition,
     InvalidArgument,
     NotFound,
+    ResourceExhausted,
     ServiceError,
     Unavailable,
 )
@@ -129,6 +130,13 @@ class InvalidField(InvalidArgument):
     reason: ClassVar[str] = "INVALID_FIELD"
 
 
+class InputsFull(ResourceExhausted):
+    """All stored inputs together take as much room as they may."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "INPUTS_FULL"
+
+
 class StoreUnavailable(Unavailable):
     """The bucket is away."""
 
@@ -146,5 +154,6 @@ ERRORS: tuple[type[ServiceError], ...] = (
     LinksUnsupported,
     InputUnusable,
     InvalidField,
+    InputsFull,
 )
 """Every reason of this package."""

@@ -54,6 +54,8 @@ class Sweeper:
         self._partials = partials
         self._clock = clock
         self._page = page
+        self._kept = 0
+        """Bytes of the inputs that this round has left."""
 
     async def run(self, every: timedelta) -> None:
         """Sweep for as long as the service runs, and for no more than half of that time."""
@@ -74,6 +76,7 @@ class Sweeper:
     async def sweep(self) -> Swept:
         """One round: each folder, to its end."""
         self._partials.expire()
+        taken, self._kept = self._inputs.room.taken, 0
         rounds = [
             await self._sweep(keys.QUARANTINE, self._delete_after(QUARANTINE_KEPT)),
             await self._sweep(keys.DISCARDED, self._delete_after(DISCARDED_KEPT)),
@@ -81,6 +84,7 @@ class Sweeper:
             await self._sweep(keys.INPUTS, self._expire_input),
             await self._sweep(keys.IMAGES, self._expire_image),
         ]
+        self._inputs.room.recount(self._kept, taken)
         return Swept(sum(each.looked_at for each in rounds), sum(each.deleted for each in rounds))
 
     async def _sweep(self, prefix: str, expire: Callable[[Entry], Awaitable[bool]]) -> Swept:
@@ -108,10 +112,12 @@ class Sweeper:
         return expire
 
     async def _expire_input(self, entry: Entry) -> bool:
-        if self._clock.now() < entry.modified_at + KEPT:
-            return False
-        await failpoint(BEFORE_DELETE)
-        return await self._inputs.expire(entry.key.removeprefix(keys.INPUTS))
+        if self._clock.now() >= entry.modified_at + KEPT:
+            await failpoint(BEFORE_DELETE)
+            if await self._inputs.expire(entry.key.removeprefix(keys.INPUTS)):
+                return True
+        self._kept += entry.size_bytes
+        return False
 
     async def _expire_image(self, entry: Entry) -> bool:
         found = await self._bucket.head(entry.key)

@@ -18,6 +18,7 @@ from horde.storage_router.buckets import Bucket, Entry
 from horde.storage_router.errors import ContentConflict, InputUnusable, ObjectNotFound
 from horde.storage_router.permits import GetInputTicket
 from horde.storage_router.records import Content, InputRecord, digest_requester
+from horde.storage_router.room import Room
 
 KEPT = timedelta(hours=1)
 """How long an input that nobody claims is kept."""
@@ -43,25 +44,47 @@ class NamedInput:
 class Inputs:
     """Holds the private bucket; knows only the folders `inputs/` and `claims/`."""
 
-    def __init__(self, bucket: Bucket, now: Callable[[], datetime]) -> None:
+    def __init__(self, bucket: Bucket, now: Callable[[], datetime], room: Room) -> None:
         self._bucket = bucket
         self._now = now
+        self.room = room
 
     async def store(self, input_id: str, requester: str, content: Content, data: bytes) -> Content:
-        """Keep an input. The same again is fine; other content, or somebody else's, is a conflict."""
+        """Keep an input. The same again is fine; other content, or somebody else's, is a conflict.
+
+        Raises InputsFull, but not to one that is kept already.
+        """
         record = InputRecord(content, digest_requester(requester), self._now())
         key = keys.input_image(input_id)
-        while not await self._bucket.put(
-            key, data, metadata=record.to_metadata(), media_type=content.format.media_type
-        ):
+        while True:
             found = await self._bucket.head(key)
-            if found is None:
-                continue
-            there = InputRecord.from_metadata(found.metadata)
-            if not _is_of(there, requester) or there.content.sha256 != content.sha256:
-                raise ContentConflict.of_digest()
-            return there.content
-        return content
+            if found is not None:
+                there = InputRecord.from_metadata(found.metadata)
+                if not _is_of(there, requester) or there.content.sha256 != content.sha256:
+                    raise ContentConflict.of_digest()
+                return there.content
+            if await self._put(key, data, record):
+                return content
+
+    async def _put(self, key: str, data: bytes, record: InputRecord) -> bool:
+        if self.room.used is None:
+            await self.count()
+        self.room.take(len(data))
+        # If this fails, it may be stored all the same: the sweeper's count will tell.
+        made = await self._bucket.put(
+            key, data, metadata=record.to_metadata(), media_type=record.content.format.media_type
+        )
+        if not made:
+            self.room.give_back(len(data))
+        return made
+
+    async def count(self) -> None:
+        """Look how much room is taken."""
+        before, counted, after = self.room.taken, 0, ""
+        while page := await self._bucket.page(keys.INPUTS, after=after):
+            counted += sum(entry.size_bytes for entry in page)
+            after = page[-1].key
+        self.room.recount(counted, before)
 
     async def describe(self, requester: str, named: NamedInput) -> Content:
         """What is stored. Raises InputUnusable."""
@@ -99,6 +122,7 @@ class Inputs:
         if self._now() < record.stored_at + KEPT + SLACK or await self._claims(input_id):
             return False
         await self._bucket.delete(key)
+        self.room.give_back(found.size_bytes)
         return True
 
     async def open(self, ticket: GetInputTicket) -> tuple[str, Content]:

@@ -32,10 +32,10 @@ class Quarantine:
         found = await self._bucket.head(keys.quarantined(job_id, lease_id))
         return None if found is None else Quarantined.from_metadata(found.metadata)
 
-    async def take(self, job_id: str, lease_id: str) -> tuple[Quarantined, bytes] | None:
-        """What a lease has stored, with its bytes."""
+    async def take(self, job_id: str, lease_id: str) -> bytes | None:
+        """The bytes of what a lease has stored."""
         found = await self._bucket.read(keys.quarantined(job_id, lease_id))
-        return None if found is None else (Quarantined.from_metadata(found.head.metadata), found.data)
+        return None if found is None else found.data
 
     async def forget(self, job_id: str, lease_id: str) -> None:
         """Delete what a lease has stored: it stands elsewhere now, or is not wanted."""

@@ -36,6 +36,7 @@ from horde.storage_router.permits import GATEWAY, ISSUER, SCHEDULER, Permits, Re
 from horde.storage_router.pictures import Limits
 from horde.storage_router.private_images import PrivateImages
 from horde.storage_router.quarantine import Quarantine
+from horde.storage_router.room import Room
 from horde.storage_router.servicer import DataReleaseServicer, ObjectServicer, StorageServicer
 from horde.storage_router.settings import StorageRouterSettings, read_secret
 from horde.storage_router.shared_images import SharedImages
@@ -129,7 +130,7 @@ def build(
     quarantine = Quarantine(buckets.private)
     private = PrivateImages(buckets.private, clock.now)
     shared = SharedImages(buckets.shared, clock.now)
-    inputs = Inputs(buckets.private, clock.now)
+    inputs = Inputs(buckets.private, clock.now, Room(settings.max_stored_input_bytes))
     partials = Partials(settings.max_partial_bytes, clock.monotonic)
     items = Items(settings.commit_concurrency)
     budget = ByteBudget("max_memory_bytes", settings.max_memory_bytes)

@@ -34,6 +34,10 @@ class StorageServicer(StorageServiceServicer):
         stored = await self._uploads.put_input(wire.read_input_upload(request_iterator))
         return storage.PutInputResponse(input=wire.write_input(*stored))
 
+    async def PutImage(self, request: storage.PutImageRequest, context: Context) -> storage.PutImageResponse:
+        receipt = await self._uploads.put_image(request.grant, request.data, request.sha256)
+        return storage.PutImageResponse(receipt=receipt.token)
+
     async def UploadImage(
         self, request_iterator: AsyncIterator[storage.UploadImageRequest], context: Context
     ) -> AsyncIterator[storage.UploadImageResponse]:

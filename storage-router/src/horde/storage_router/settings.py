@@ -56,6 +56,8 @@ class StorageRouterSettings(ServiceSettings):
     """Bytes of pictures in memory, of all uploads together; commits have half as much again of their own."""
     max_partial_bytes: int = Field(default=64 * MIB, ge=0)
     """Bytes kept of uploads that broke off."""
+    max_stored_input_bytes: int = Field(default=8 * 1024 * MIB, ge=0)
+    """Bytes of all inputs that are stored, together: more is refused until some have gone."""
     commit_concurrency: int = Field(default=64, ge=1)
     """Orders carried out at the same time."""
     minimum_bytes_per_second: int = Field(default=16 * 1024, ge=1)

@@ -213,6 +213,13 @@ class Kit:
         await call.done_writing()
         return answer.receipt.receipt
 
+    async def put(self, job: Job, image: bytes, grant: str | None = None) -> str:
+        """Upload in one message, as a well-behaved worker does with a small image; the receipt."""
+        request = storage.PutImageRequest(
+            grant=self.grant(job) if grant is None else grant, data=image, sha256=finish(image).sha256
+        )
+        return (await self.door.PutImage(request)).receipt
+
     async def received(self, count: int) -> None:
         """Wait until so many bytes of uploads have arrived."""
         while self.budget.used != count:  # noqa: ASYNC110 - it is what arrives over the wire

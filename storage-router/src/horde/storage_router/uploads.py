@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from horde.services.clock import Clock
 from horde.services.failpoints import declare, failpoint
-from horde.storage_router.assembly import Assembly, MinimumRate
+from horde.storage_router.assembly import Assembly, MinimumRate, check_whole
 from horde.storage_router.budget import ByteBudget, Tab
 from horde.storage_router.checks import Checks
 from horde.storage_router.errors import ContentConflict, ProtocolViolation
@@ -100,12 +100,20 @@ class Uploads:
         self._rate = rate
         self._clock = clock
 
+    async def put_image(self, token: str, data: bytes, sha256: bytes) -> Receipt:
+        """Take a small image that came in one message."""
+        grant, stored = await self._open(token)
+        if stored is None:
+            check_whole(data, sha256, min(grant.max_bytes, self._limits.max_bytes))
+            with self._budget.tab() as tab:
+                tab.take(len(data))
+                stored = await self._check_and_store(grant, data, sha256.hex())
+        await failpoint(BEFORE_RECEIPT)
+        return self._receipt(grant, stored)
+
     async def upload_image(self, said: AsyncIterator[Said]) -> AsyncIterator[Resume | Receipt]:
         """Serve one stream of a worker."""
-        grant = self._permits.upload(await self._opening(said))
-        check_placement(grant.placement, grant.facts)
-        await failpoint(AFTER_OPEN)
-        stored = await self._quarantine.find(grant.job_id, grant.lease_id)
+        grant, stored = await self._open(await self._opening(said))
         if stored is not None:
             yield self._receipt(grant, stored)
             return
@@ -140,6 +148,13 @@ class Uploads:
             stored = await self._inputs.store(ticket.input_id, ticket.requester, content, data)
         await failpoint(INPUT_AFTER_PUT)
         return ticket.input_id, stored
+
+    async def _open(self, token: str) -> tuple[UploadGrant, Quarantined | None]:
+        """What a worker may bring, and what its lease has brought already."""
+        grant = self._permits.upload(token)
+        check_placement(grant.placement, grant.facts)
+        await failpoint(AFTER_OPEN)
+        return grant, await self._quarantine.find(grant.job_id, grant.lease_id)
 
     async def _opening(self, said: AsyncIterator[Said]) -> str:
         async with Pace(self._clock, self._rate):

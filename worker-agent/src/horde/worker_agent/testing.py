@@ -151,7 +151,7 @@ class FakeRouter(storage_grpc.StorageServiceServicer):
     def __init__(self) -> None:
         self.stored: dict[str, bytes] = {}
         self.offsets: list[int] = []
-        """What `resume` said, upload by upload."""
+        """What `resume` said, upload by upload; those in one message are not in it."""
         self.break_after: int | None = None
         """Break the next upload when so many bytes have arrived."""
         self.refuse_with: ServiceError | None = None
@@ -162,15 +162,21 @@ class FakeRouter(storage_grpc.StorageServiceServicer):
         self.traces: list[str] = []
         self._partial: dict[str, bytearray] = {}
 
+    async def PutImage(self, request: storage.PutImageRequest, context: Any) -> storage.PutImageResponse:
+        self._open(context)
+        if request.grant not in self.stored:
+            assert 0 < len(request.data) <= 256 * 1024
+            self._break(len(request.data))
+            assert hashlib.sha256(request.data).digest() == request.sha256
+            self.stored[request.grant] = request.data
+        return storage.PutImageResponse(receipt=self._receipt(request.grant))
+
     async def UploadImage(self, request_iterator: AsyncIterator[storage.UploadImageRequest], context: Any) -> Any:
-        self.opened += 1
-        self.traces += [str(value) for key, value in context.invocation_metadata() if key == "traceparent"]
         first = await anext(aiter(request_iterator))
         grant = first.open.grant
-        if self.refuse_with is not None:
-            raise self.refuse_with
+        self._open(context)
         if grant in self.stored:
-            yield self._receipt(grant)
+            yield storage.UploadImageResponse(receipt=storage.UploadReceipt(receipt=self._receipt(grant)))
             return
         content = self._partial.setdefault(grant, bytearray())
         self.offsets.append(len(content))
@@ -182,7 +188,7 @@ class FakeRouter(storage_grpc.StorageServiceServicer):
                 assert hashlib.sha256(content).digest() == request.finish.sha256
                 assert len(content) == request.finish.size_bytes
                 self.stored[grant] = bytes(content)
-                yield self._receipt(grant)
+                yield storage.UploadImageResponse(receipt=storage.UploadReceipt(receipt=self._receipt(grant)))
                 return
 
     async def PutInput(self, request_iterator: Any, context: Any) -> storage.PutInputResponse:
@@ -195,13 +201,21 @@ class FakeRouter(storage_grpc.StorageServiceServicer):
         assert chunk.offset == len(content)
         assert 0 < len(chunk.data) <= 256 * 1024
         content += chunk.data
-        if self.break_after is not None and len(content) >= self.break_after:
+        self._break(len(content))
+
+    def _open(self, context: Any) -> None:
+        self.opened += 1
+        self.traces += [str(value) for key, value in context.invocation_metadata() if key == "traceparent"]
+        if self.refuse_with is not None:
+            raise self.refuse_with
+
+    def _break(self, arrived: int) -> None:
+        if self.break_after is not None and arrived >= self.break_after:
             self.break_after = None
             raise Unavailable("the test broke the upload")
 
-    def _receipt(self, grant: str) -> storage.UploadImageResponse:
-        receipt = f"receipt:{grant}:{hashlib.sha256(self.stored[grant]).hexdigest()}"
-        return storage.UploadImageResponse(receipt=storage.UploadReceipt(receipt=receipt))
+    def _receipt(self, grant: str) -> str:
+        return f"receipt:{grant}:{hashlib.sha256(self.stored[grant]).hexdigest()}"
 
     async def Download(self, request: storage.DownloadRequest, context: Any) -> Any:
         self.download_offsets.append(request.offset)

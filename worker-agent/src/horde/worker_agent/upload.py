@@ -1,7 +1,7 @@
 """Bringing an image to the storage router, until there is a receipt or a reason to stop.
 
-The bytes stay here until then: whatever breaks, the stream is opened again, the router says from where to go on, and 0
-is always a legal answer.
+The bytes stay here until then, whatever breaks. A small image goes in one message, again and again; for a larger one
+the stream is opened again, the router says from where to go on, and 0 is always a legal answer.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from horde.services.telemetry import TRACEPARENT, span_from
 from horde.worker_agent.backoff import Backoff
 
 CHUNK_BYTES = 256 * 1024
-"""The contract's limit."""
+"""The contract's limit; an image of no more than this goes in one message."""
 MIN_BYTES_PER_SECOND = 16 * 1024
 """The contract's minimum rate: a try that takes longer than this gives is stuck."""
 PATIENCE_SECONDS = 30.0
@@ -63,11 +63,17 @@ async def upload(
     traceparent: str = "",
 ) -> str:
     """Bring the image; the receipt. Tries for ever: whoever calls cancels. Raises UploadRefused, AlreadyUploaded."""
-    finish = pb.UploadFinish(sha256=sha256, size_bytes=len(image))
     while True:
         try:
             with span_from(traceparent, "upload", size=len(image)):
-                return await _try(stub, grant, image, finish, traceparent)
+                manner = {
+                    "timeout": PATIENCE_SECONDS + len(image) / MIN_BYTES_PER_SECOND,
+                    # A volunteer records nothing, but the requester's trace goes on in the router all the same.
+                    "metadata": ((TRACEPARENT, traceparent),) if traceparent and telemetry.rpc is None else None,
+                }
+                if 0 < len(image) <= CHUNK_BYTES:
+                    return await _put(stub, grant, image, sha256, manner)
+                return await _stream(stub, grant, image, sha256, manner)
         except AlreadyExists as error:
             raise AlreadyUploaded(error.message) from error
         except ServiceError as error:
@@ -76,12 +82,16 @@ async def upload(
             await clock.sleep(backoff.next(error.retry_after.total_seconds() if error.retry_after else 0.0))
 
 
-async def _try(stub: StorageServiceStub, grant: str, image: bytes, finish: pb.UploadFinish, traceparent: str) -> str:
-    call: Any = stub.UploadImage(
-        timeout=PATIENCE_SECONDS + len(image) / MIN_BYTES_PER_SECOND,
-        # A volunteer records nothing, but the requester's trace goes on in the router all the same.
-        metadata=((TRACEPARENT, traceparent),) if traceparent and telemetry.rpc is None else None,
-    )
+async def _put(stub: StorageServiceStub, grant: str, image: bytes, sha256: bytes, manner: dict[str, Any]) -> str:
+    answer = await stub.PutImage(pb.PutImageRequest(grant=grant, data=image, sha256=sha256), **manner)
+    if not answer.receipt:
+        raise Unavailable("the router answered without a receipt")
+    return answer.receipt
+
+
+async def _stream(stub: StorageServiceStub, grant: str, image: bytes, sha256: bytes, manner: dict[str, Any]) -> str:
+    finish = pb.UploadFinish(sha256=sha256, size_bytes=len(image))
+    call: Any = stub.UploadImage(**manner)
     try:
         await call.write(pb.UploadImageRequest(open=pb.UploadImageOpen(grant=grant)))
         answer = await _read(call)

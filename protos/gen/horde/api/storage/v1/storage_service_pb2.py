@@ -24,17 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*horde/api/storage/v1/storage_service.proto\x12\x14horde.api.storage.v1\"\xb4\x01\n\x0fPutInputRequest\x12\x32\n\x04open\x18\x01 \x01(\x0b\x32\".horde.api.storage.v1.PutInputOpenH\x00\x12,\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1b.horde.api.storage.v1.ChunkH\x00\x12\x34\n\x06\x66inish\x18\x03 \x01(\x0b\x32\".horde.api.storage.v1.UploadFinishH\x00\x42\t\n\x07message\"\x1e\n\x0cPutInputOpen\x12\x0e\n\x06ticket\x18\x01 \x01(\t\"%\n\x05\x43hunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"2\n\x0cUploadFinish\x12\x0e\n\x06sha256\x18\x01 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"D\n\x10PutInputResponse\x12\x30\n\x05input\x18\x01 \x01(\x0b\x32!.horde.api.storage.v1.StoredInput\"\x95\x01\n\x0bStoredInput\x12\x10\n\x08input_id\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05\x12\x31\n\x06\x66ormat\x18\x06 \x01(\x0e\x32!.horde.api.storage.v1.ImageFormat\"\xba\x01\n\x12UploadImageRequest\x12\x35\n\x04open\x18\x01 \x01(\x0b\x32%.horde.api.storage.v1.UploadImageOpenH\x00\x12,\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1b.horde.api.storage.v1.ChunkH\x00\x12\x34\n\x06\x66inish\x18\x03 \x01(\x0b\x32\".horde.api.storage.v1.UploadFinishH\x00\x42\t\n\x07message\" \n\x0fUploadImageOpen\x12\r\n\x05grant\x18\x01 \x01(\t\"\x8e\x01\n\x13UploadImageResponse\x12\x34\n\x06resume\x18\x01 \x01(\x0b\x32\".horde.api.storage.v1.UploadResumeH\x00\x12\x36\n\x07receipt\x18\x02 \x01(\x0b\x32#.horde.api.storage.v1.UploadReceiptH\x00\x42\t\n\x07message\"\x1e\n\x0cUploadResume\x12\x0e\n\x06offset\x18\x01 \x01(\x03\" \n\rUploadReceipt\x12\x0f\n\x07receipt\x18\x01 \x01(\t\"1\n\x0f\x44ownloadRequest\x12\x0e\n\x06ticket\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\"\x83\x01\n\x10\x44ownloadResponse\x12\x36\n\x06header\x18\x01 \x01(\x0b\x32$.horde.api.storage.v1.DownloadHeaderH\x00\x12,\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1b.horde.api.storage.v1.ChunkH\x00\x42\t\n\x07message\"g\n\x0e\x44ownloadHeader\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\x12\x31\n\x06\x66ormat\x18\x03 \x01(\x0e\x32!.horde.api.storage.v1.ImageFormat\"#\n\x11\x43reateLinkRequest\x12\x0e\n\x06ticket\x18\x01 \x01(\t\"=\n\x12\x43reateLinkResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x1a\n\x12\x65xpires_in_seconds\x18\x02 \x01(\x05*o\n\x0bImageFormat\x12\x1c\n\x18IMAGE_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10IMAGE_FORMAT_PNG\x10\x01\x12\x15\n\x11IMAGE_FORMAT_JPEG\x10\x02\x12\x15\n\x11IMAGE_FORMAT_WEBP\x10\x03*\xaa\x04\n\x12StorageErrorReason\x12$\n STORAGE_ERROR_REASON_UNSPECIFIED\x10\x00\x12%\n!STORAGE_ERROR_REASON_NOT_AN_IMAGE\x10\x01\x12)\n%STORAGE_ERROR_REASON_WRONG_DIMENSIONS\x10\x02\x12\"\n\x1eSTORAGE_ERROR_REASON_TOO_LARGE\x10\x03\x12)\n%STORAGE_ERROR_REASON_CONTENT_CONFLICT\x10\x04\x12(\n$STORAGE_ERROR_REASON_DIGEST_MISMATCH\x10\x05\x12+\n\'STORAGE_ERROR_REASON_PROTOCOL_VIOLATION\x10\x06\x12!\n\x1dSTORAGE_ERROR_REASON_TOO_SLOW\x10\x07\x12)\n%STORAGE_ERROR_REASON_OBJECT_NOT_FOUND\x10\x08\x12+\n\'STORAGE_ERROR_REASON_PLACEMENT_MISMATCH\x10\t\x12*\n&STORAGE_ERROR_REASON_LINKS_UNSUPPORTED\x10\n\x12\'\n#STORAGE_ERROR_REASON_INPUT_UNUSABLE\x10\x0b\x12&\n\"STORAGE_ERROR_REASON_INVALID_FIELD\x10\x0c\x32\x93\x03\n\x0eStorageService\x12[\n\x08PutInput\x12%.horde.api.storage.v1.PutInputRequest\x1a&.horde.api.storage.v1.PutInputResponse(\x01\x12\x66\n\x0bUploadImage\x12(.horde.api.storage.v1.UploadImageRequest\x1a).horde.api.storage.v1.UploadImageResponse(\x01\x30\x01\x12[\n\x08\x44ownload\x12%.horde.api.storage.v1.DownloadRequest\x1a&.horde.api.storage.v1.DownloadResponse0\x01\x12_\n\nCreateLink\x12\'.horde.api.storage.v1.CreateLinkRequest\x1a(.horde.api.storage.v1.CreateLinkResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*horde/api/storage/v1/storage_service.proto\x12\x14horde.api.storage.v1\"\xb4\x01\n\x0fPutInputRequest\x12\x32\n\x04open\x18\x01 \x01(\x0b\x32\".horde.api.storage.v1.PutInputOpenH\x00\x12,\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1b.horde.api.storage.v1.ChunkH\x00\x12\x34\n\x06\x66inish\x18\x03 \x01(\x0b\x32\".horde.api.storage.v1.UploadFinishH\x00\x42\t\n\x07message\"\x1e\n\x0cPutInputOpen\x12\x0e\n\x06ticket\x18\x01 \x01(\t\"%\n\x05\x43hunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"2\n\x0cUploadFinish\x12\x0e\n\x06sha256\x18\x01 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"D\n\x10PutInputResponse\x12\x30\n\x05input\x18\x01 \x01(\x0b\x32!.horde.api.storage.v1.StoredInput\"\x95\x01\n\x0bStoredInput\x12\x10\n\x08input_id\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05\x12\x31\n\x06\x66ormat\x18\x06 \x01(\x0e\x32!.horde.api.storage.v1.ImageFormat\">\n\x0fPutImageRequest\x12\r\n\x05grant\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\"#\n\x10PutImageResponse\x12\x0f\n\x07receipt\x18\x01 \x01(\t\"\xba\x01\n\x12UploadImageRequest\x12\x35\n\x04open\x18\x01 \x01(\x0b\x32%.horde.api.storage.v1.UploadImageOpenH\x00\x12,\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1b.horde.api.storage.v1.ChunkH\x00\x12\x34\n\x06\x66inish\x18\x03 \x01(\x0b\x32\".horde.api.storage.v1.UploadFinishH\x00\x42\t\n\x07message\" \n\x0fUploadImageOpen\x12\r\n\x05grant\x18\x01 \x01(\t\"\x8e\x01\n\x13UploadImageResponse\x12\x34\n\x06resume\x18\x01 \x01(\x0b\x32\".horde.api.storage.v1.UploadResumeH\x00\x12\x36\n\x07receipt\x18\x02 \x01(\x0b\x32#.horde.api.storage.v1.UploadReceiptH\x00\x42\t\n\x07message\"\x1e\n\x0cUploadResume\x12\x0e\n\x06offset\x18\x01 \x01(\x03\" \n\rUploadReceipt\x12\x0f\n\x07receipt\x18\x01 \x01(\t\"1\n\x0f\x44ownloadRequest\x12\x0e\n\x06ticket\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\"\x83\x01\n\x10\x44ownloadResponse\x12\x36\n\x06header\x18\x01 \x01(\x0b\x32$.horde.api.storage.v1.DownloadHeaderH\x00\x12,\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1b.horde.api.storage.v1.ChunkH\x00\x42\t\n\x07message\"g\n\x0e\x44ownloadHeader\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\x12\x31\n\x06\x66ormat\x18\x03 \x01(\x0e\x32!.horde.api.storage.v1.ImageFormat\"#\n\x11\x43reateLinkRequest\x12\x0e\n\x06ticket\x18\x01 \x01(\t\"=\n\x12\x43reateLinkResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x1a\n\x12\x65xpires_in_seconds\x18\x02 \x01(\x05*o\n\x0bImageFormat\x12\x1c\n\x18IMAGE_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10IMAGE_FORMAT_PNG\x10\x01\x12\x15\n\x11IMAGE_FORMAT_JPEG\x10\x02\x12\x15\n\x11IMAGE_FORMAT_WEBP\x10\x03*\xd0\x04\n\x12StorageErrorReason\x12$\n STORAGE_ERROR_REASON_UNSPECIFIED\x10\x00\x12%\n!STORAGE_ERROR_REASON_NOT_AN_IMAGE\x10\x01\x12)\n%STORAGE_ERROR_REASON_WRONG_DIMENSIONS\x10\x02\x12\"\n\x1eSTORAGE_ERROR_REASON_TOO_LARGE\x10\x03\x12)\n%STORAGE_ERROR_REASON_CONTENT_CONFLICT\x10\x04\x12(\n$STORAGE_ERROR_REASON_DIGEST_MISMATCH\x10\x05\x12+\n\'STORAGE_ERROR_REASON_PROTOCOL_VIOLATION\x10\x06\x12!\n\x1dSTORAGE_ERROR_REASON_TOO_SLOW\x10\x07\x12)\n%STORAGE_ERROR_REASON_OBJECT_NOT_FOUND\x10\x08\x12+\n\'STORAGE_ERROR_REASON_PLACEMENT_MISMATCH\x10\t\x12*\n&STORAGE_ERROR_REASON_LINKS_UNSUPPORTED\x10\n\x12\'\n#STORAGE_ERROR_REASON_INPUT_UNUSABLE\x10\x0b\x12&\n\"STORAGE_ERROR_REASON_INVALID_FIELD\x10\x0c\x12$\n STORAGE_ERROR_REASON_INPUTS_FULL\x10\r2\xee\x03\n\x0eStorageService\x12[\n\x08PutInput\x12%.horde.api.storage.v1.PutInputRequest\x1a&.horde.api.storage.v1.PutInputResponse(\x01\x12Y\n\x08PutImage\x12%.horde.api.storage.v1.PutImageRequest\x1a&.horde.api.storage.v1.PutImageResponse\x12\x66\n\x0bUploadImage\x12(.horde.api.storage.v1.UploadImageRequest\x1a).horde.api.storage.v1.UploadImageResponse(\x01\x30\x01\x12[\n\x08\x44ownload\x12%.horde.api.storage.v1.DownloadRequest\x1a&.horde.api.storage.v1.DownloadResponse0\x01\x12_\n\nCreateLink\x12\'.horde.api.storage.v1.CreateLinkRequest\x1a(.horde.api.storage.v1.CreateLinkResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'horde.api.storage.v1.storage_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_IMAGEFORMAT']._serialized_start=1420
-  _globals['_IMAGEFORMAT']._serialized_end=1531
-  _globals['_STORAGEERRORREASON']._serialized_start=1534
-  _globals['_STORAGEERRORREASON']._serialized_end=2088
+  _globals['_IMAGEFORMAT']._serialized_start=1521
+  _globals['_IMAGEFORMAT']._serialized_end=1632
+  _globals['_STORAGEERRORREASON']._serialized_start=1635
+  _globals['_STORAGEERRORREASON']._serialized_end=2227
   _globals['_PUTINPUTREQUEST']._serialized_start=69
   _globals['_PUTINPUTREQUEST']._serialized_end=249
   _globals['_PUTINPUTOPEN']._serialized_start=251
@@ -47,26 +47,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PUTINPUTRESPONSE']._serialized_end=442
   _globals['_STOREDINPUT']._serialized_start=445
   _globals['_STOREDINPUT']._serialized_end=594
-  _globals['_UPLOADIMAGEREQUEST']._serialized_start=597
-  _globals['_UPLOADIMAGEREQUEST']._serialized_end=783
-  _globals['_UPLOADIMAGEOPEN']._serialized_start=785
-  _globals['_UPLOADIMAGEOPEN']._serialized_end=817
-  _globals['_UPLOADIMAGERESPONSE']._serialized_start=820
-  _globals['_UPLOADIMAGERESPONSE']._serialized_end=962
-  _globals['_UPLOADRESUME']._serialized_start=964
-  _globals['_UPLOADRESUME']._serialized_end=994
-  _globals['_UPLOADRECEIPT']._serialized_start=996
-  _globals['_UPLOADRECEIPT']._serialized_end=1028
-  _globals['_DOWNLOADREQUEST']._serialized_start=1030
-  _globals['_DOWNLOADREQUEST']._serialized_end=1079
-  _globals['_DOWNLOADRESPONSE']._serialized_start=1082
-  _globals['_DOWNLOADRESPONSE']._serialized_end=1213
-  _globals['_DOWNLOADHEADER']._serialized_start=1215
-  _globals['_DOWNLOADHEADER']._serialized_end=1318
-  _globals['_CREATELINKREQUEST']._serialized_start=1320
-  _globals['_CREATELINKREQUEST']._serialized_end=1355
-  _globals['_CREATELINKRESPONSE']._serialized_start=1357
-  _globals['_CREATELINKRESPONSE']._serialized_end=1418
-  _globals['_STORAGESERVICE']._serialized_start=2091
-  _globals['_STORAGESERVICE']._serialized_end=2494
+  _globals['_PUTIMAGEREQUEST']._serialized_start=596
+  _globals['_PUTIMAGEREQUEST']._serialized_end=658
+  _globals['_PUTIMAGERESPONSE']._serialized_start=660
+  _globals['_PUTIMAGERESPONSE']._serialized_end=695
+  _globals['_UPLOADIMAGEREQUEST']._serialized_start=698
+  _globals['_UPLOADIMAGEREQUEST']._serialized_end=884
+  _globals['_UPLOADIMAGEOPEN']._serialized_start=886
+  _globals['_UPLOADIMAGEOPEN']._serialized_end=918
+  _globals['_UPLOADIMAGERESPONSE']._serialized_start=921
+  _globals['_UPLOADIMAGERESPONSE']._serialized_end=1063
+  _globals['_UPLOADRESUME']._serialized_start=1065
+  _globals['_UPLOADRESUME']._serialized_end=1095
+  _globals['_UPLOADRECEIPT']._serialized_start=1097
+  _globals['_UPLOADRECEIPT']._serialized_end=1129
+  _globals['_DOWNLOADREQUEST']._serialized_start=1131
+  _globals['_DOWNLOADREQUEST']._serialized_end=1180
+  _globals['_DOWNLOADRESPONSE']._serialized_start=1183
+  _globals['_DOWNLOADRESPONSE']._serialized_end=1314
+  _globals['_DOWNLOADHEADER']._serialized_start=1316
+  _globals['_DOWNLOADHEADER']._serialized_end=1419
+  _globals['_CREATELINKREQUEST']._serialized_start=1421
+  _globals['_CREATELINKREQUEST']._serialized_end=1456
+  _globals['_CREATELINKRESPONSE']._serialized_start=1458
+  _globals['_CREATELINKRESPONSE']._serialized_end=1519
+  _globals['_STORAGESERVICE']._serialized_start=2230
+  _globals['_STORAGESERVICE']._serialized_end=2724
 # @@protoc_insertion_point(module_scope)

@@ -8,10 +8,11 @@ only; this service knows no accounts and no API keys.
 Tokens. A *ticket* (made by the gateway, for a requester) and a *grant* (made
 by the scheduler, for the holder of a lease) are opaque strings to whoever
 carries them. For those who make or check them: a JWT signed with EdDSA
-(Ed25519), header `kid` naming the key, claims `iss` (`gateway` or
-`scheduler`), `aud` (`storage-router`), `exp`, and the claims below. Keys are
-rotated by overlap: a new key is published to the router before its first
-use, an old one is withdrawn after its last token expired.
+(Ed25519) whose header says `alg` (`EdDSA`), `kid`, which names the key, `typ`
+(`JWT`) and nothing else; claims `iss` (`gateway` or `scheduler`), `aud`
+(`storage-router`), `iat`, `exp`, and the claims below. No name is said twice.
+Keys are rotated by overlap: a new key is published to the router before its
+first use, an old one is withdrawn after its last token expired.
 
     ticket to put an input    act=put_input, input_id, requester, max_bytes
     ticket to read an input   act=get_input, input_id, sha256, [lease_id]
@@ -108,6 +109,11 @@ class _StorageErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_St
     """
     STORAGE_ERROR_REASON_INVALID_FIELD: _StorageErrorReason.ValueType  # 12
     """INVALID_ARGUMENT, with field violations."""
+    STORAGE_ERROR_REASON_INPUTS_FULL: _StorageErrorReason.ValueType  # 13
+    """RESOURCE_EXHAUSTED. All stored inputs together take as much room as they
+    may. Nothing was stored; put it again after the RetryInfo's delay. Metadata:
+    `limit`, in bytes.
+    """
 
 class StorageErrorReason(_StorageErrorReason, metaclass=_StorageErrorReasonEnumTypeWrapper):
     """StorageErrorReason is every `ErrorInfo.reason` of this package, in the domain
@@ -147,6 +153,11 @@ stored with this SHA-256, or has expired. Metadata: `input_id`.
 """
 STORAGE_ERROR_REASON_INVALID_FIELD: StorageErrorReason.ValueType  # 12
 """INVALID_ARGUMENT, with field violations."""
+STORAGE_ERROR_REASON_INPUTS_FULL: StorageErrorReason.ValueType  # 13
+"""RESOURCE_EXHAUSTED. All stored inputs together take as much room as they
+may. Nothing was stored; put it again after the RetryInfo's delay. Metadata:
+`limit`, in bytes.
+"""
 Global___StorageErrorReason: _TypeAlias = StorageErrorReason  # noqa: Y015
 
 @_typing.final
@@ -310,6 +321,57 @@ class StoredInput(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StoredInput: _TypeAlias = StoredInput  # noqa: Y015
+
+@_typing.final
+class PutImageRequest(_message.Message):
+    """PutImageRequest is a small image and the permission to bring it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRANT_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    grant: _builtins.str
+    data: _builtins.bytes
+    """All of it: 1 byte to 256 KiB."""
+    sha256: _builtins.bytes
+    """32 bytes, over `data`."""
+    def __init__(
+        self,
+        *,
+        grant: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+        sha256: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "grant", b"grant", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutImageRequest: _TypeAlias = PutImageRequest  # noqa: Y015
+
+@_typing.final
+class PutImageResponse(_message.Message):
+    """PutImageResponse says that the image arrived and passed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    receipt: _builtins.str
+    """The router's signed word. Put it into the Outcome, unchanged."""
+    def __init__(
+        self,
+        *,
+        receipt: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutImageResponse: _TypeAlias = PutImageResponse  # noqa: Y015
 
 @_typing.final
 class UploadImageRequest(_message.Message):

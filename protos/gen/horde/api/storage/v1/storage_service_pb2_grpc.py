@@ -40,6 +40,11 @@ class StorageServiceStub:
                 request_serializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutInputRequest.SerializeToString,
                 response_deserializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutInputResponse.FromString,
                 _registered_method=True)
+        self.PutImage = channel.unary_unary(
+                '/horde.api.storage.v1.StorageService/PutImage',
+                request_serializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutImageRequest.SerializeToString,
+                response_deserializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutImageResponse.FromString,
+                _registered_method=True)
         self.UploadImage = channel.stream_stream(
                 '/horde.api.storage.v1.StorageService/UploadImage',
                 request_serializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.UploadImageRequest.SerializeToString,
@@ -73,14 +78,28 @@ class StorageServiceServicer:
         Errors, with an ErrorInfo whose reason is a StorageErrorReason unless said
         otherwise: the token errors of the domain `mesh` (get a new ticket),
         NOT_AN_IMAGE, TOO_LARGE, CONTENT_CONFLICT, DIGEST_MISMATCH,
-        PROTOCOL_VIOLATION, TOO_SLOW; UNAVAILABLE (retry from the start).
+        PROTOCOL_VIOLATION, TOO_SLOW, INPUTS_FULL (wait, then from the start);
+        UNAVAILABLE (retry from the start).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutImage(self, request, context):
+        """PutImage brings the image of one lease in one message and answers with a
+        receipt: the short way for an image of at most 256 KiB.
+
+        The rules and the errors are those of UploadImage, and both may be used for
+        one lease: if it has an image already, the answer is the receipt of that
+        one. A call that breaks off leaves nothing, or the image; send it again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def UploadImage(self, request_iterator, context):
-        """UploadImage brings the image of one lease and answers with a receipt.
+        """UploadImage brings the image of one lease, of any size, in parts, and
+        answers with a receipt.
 
         worker                      router
         open(grant)      ------->
@@ -143,6 +162,11 @@ def add_StorageServiceServicer_to_server(servicer, server):
                     request_deserializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutInputRequest.FromString,
                     response_serializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutInputResponse.SerializeToString,
             ),
+            'PutImage': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutImage,
+                    request_deserializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutImageRequest.FromString,
+                    response_serializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutImageResponse.SerializeToString,
+            ),
             'UploadImage': grpc.stream_stream_rpc_method_handler(
                     servicer.UploadImage,
                     request_deserializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.UploadImageRequest.FromString,
@@ -187,6 +211,33 @@ class StorageService:
             '/horde.api.storage.v1.StorageService/PutInput',
             horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutInputRequest.SerializeToString,
             horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutInputResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutImage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.api.storage.v1.StorageService/PutImage',
+            horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutImageRequest.SerializeToString,
+            horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutImageResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,10 +8,11 @@ only; this service knows no accounts and no API keys.
 Tokens. A *ticket* (made by the gateway, for a requester) and a *grant* (made
 by the scheduler, for the holder of a lease) are opaque strings to whoever
 carries them. For those who make or check them: a JWT signed with EdDSA
-(Ed25519), header `kid` naming the key, claims `iss` (`gateway` or
-`scheduler`), `aud` (`storage-router`), `exp`, and the claims below. Keys are
-rotated by overlap: a new key is published to the router before its first
-use, an old one is withdrawn after its last token expired.
+(Ed25519) whose header says `alg` (`EdDSA`), `kid`, which names the key, `typ`
+(`JWT`) and nothing else; claims `iss` (`gateway` or `scheduler`), `aud`
+(`storage-router`), `iat`, `exp`, and the claims below. No name is said twice.
+Keys are rotated by overlap: a new key is published to the router before its
+first use, an old one is withdrawn after its last token expired.
 
     ticket to put an input    act=put_input, input_id, requester, max_bytes
     ticket to read an input   act=get_input, input_id, sha256, [lease_id]
@@ -60,10 +61,20 @@ class StorageServiceStub:
     Errors, with an ErrorInfo whose reason is a StorageErrorReason unless said
     otherwise: the token errors of the domain `mesh` (get a new ticket),
     NOT_AN_IMAGE, TOO_LARGE, CONTENT_CONFLICT, DIGEST_MISMATCH,
-    PROTOCOL_VIOLATION, TOO_SLOW; UNAVAILABLE (retry from the start).
+    PROTOCOL_VIOLATION, TOO_SLOW, INPUTS_FULL (wait, then from the start);
+    UNAVAILABLE (retry from the start).
+    """
+    PutImage: _aio.UnaryUnaryMultiCallable[_storage_service_pb2.PutImageRequest, _storage_service_pb2.PutImageResponse]
+    """PutImage brings the image of one lease in one message and answers with a
+    receipt: the short way for an image of at most 256 KiB.
+
+    The rules and the errors are those of UploadImage, and both may be used for
+    one lease: if it has an image already, the answer is the receipt of that
+    one. A call that breaks off leaves nothing, or the image; send it again.
     """
     UploadImage: _aio.StreamStreamMultiCallable[_storage_service_pb2.UploadImageRequest, _storage_service_pb2.UploadImageResponse]
-    """UploadImage brings the image of one lease and answers with a receipt.
+    """UploadImage brings the image of one lease, of any size, in parts, and
+    answers with a receipt.
 
         worker                      router
           open(grant)      ------->
@@ -127,7 +138,22 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors, with an ErrorInfo whose reason is a StorageErrorReason unless said
         otherwise: the token errors of the domain `mesh` (get a new ticket),
         NOT_AN_IMAGE, TOO_LARGE, CONTENT_CONFLICT, DIGEST_MISMATCH,
-        PROTOCOL_VIOLATION, TOO_SLOW; UNAVAILABLE (retry from the start).
+        PROTOCOL_VIOLATION, TOO_SLOW, INPUTS_FULL (wait, then from the start);
+        UNAVAILABLE (retry from the start).
+        """
+
+    @_abc_1.abstractmethod
+    def PutImage(
+        self,
+        request: _storage_service_pb2.PutImageRequest,
+        context: _aio.ServicerContext[_storage_service_pb2.PutImageRequest, _abc.Awaitable[_storage_service_pb2.PutImageResponse]],
+    ) -> _abc.Awaitable[_storage_service_pb2.PutImageResponse]:
+        """PutImage brings the image of one lease in one message and answers with a
+        receipt: the short way for an image of at most 256 KiB.
+
+        The rules and the errors are those of UploadImage, and both may be used for
+        one lease: if it has an image already, the answer is the receipt of that
+        one. A call that breaks off leaves nothing, or the image; send it again.
         """
 
     @_abc_1.abstractmethod
@@ -136,7 +162,8 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _abc.AsyncIterator[_storage_service_pb2.UploadImageRequest],
         context: _aio.ServicerContext[_abc.AsyncIterator[_storage_service_pb2.UploadImageRequest], _abc.AsyncIterator[_storage_service_pb2.UploadImageResponse]],
     ) -> _abc.AsyncIterator[_storage_service_pb2.UploadImageResponse]:
-        """UploadImage brings the image of one lease and answers with a receipt.
+        """UploadImage brings the image of one lease, of any size, in parts, and
+        answers with a receipt.
 
             worker                      router
               open(grant)      ------->

@@ -449,7 +449,7 @@ class Assignment(_message.Message):
     job_id: _builtins.str
     generation_id: _builtins.str
     grant: _builtins.str
-    """For StorageService.UploadImage at `storage_address`."""
+    """For StorageService.PutImage or UploadImage at `storage_address`."""
     storage_address: _builtins.str
     """A gRPC target."""
     traceparent: _builtins.str
@@ -620,7 +620,7 @@ class Painted(_message.Message):
     RECEIPT_FIELD_NUMBER: _builtins.int
     DEVIATIONS_FIELD_NUMBER: _builtins.int
     receipt: _builtins.str
-    """From StorageService.UploadImage, unchanged."""
+    """From StorageService.PutImage or UploadImage, unchanged."""
     @_builtins.property
     def deviations(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Deviation]: ...
     def __init__(
