@@ -8,11 +8,10 @@ only; this service knows no accounts and no API keys.
 Tokens. A *ticket* (made by the gateway, for a requester) and a *grant* (made
 by the scheduler, for the holder of a lease) are opaque strings to whoever
 carries them. For those who make or check them: a JWT signed with EdDSA
-(Ed25519) whose header says `alg` (`EdDSA`), `kid`, which names the key, `typ`
-(`JWT`) and nothing else; claims `iss` (`gateway` or `scheduler`), `aud`
-(`storage-router`), `iat`, `exp`, and the claims below. No name is said twice.
-Keys are rotated by overlap: a new key is published to the router before its
-first use, an old one is withdrawn after its last token expired.
+(Ed25519), header `kid` naming the key, claims `iss` (`gateway` or
+`scheduler`), `aud` (`storage-router`), `exp`, and the claims below. Keys are
+rotated by overlap: a new key is published to the router before its first
+use, an old one is withdrawn after its last token expired.
 
     ticket to put an input    act=put_input, input_id, requester, max_bytes
     ticket to read an input   act=get_input, input_id, sha256, [lease_id]
