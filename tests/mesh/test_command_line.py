@@ -142,6 +142,58 @@ async def test_a_picture_from_a_picture(horde: Horde) -> None:
     assert made["generation"]["images"][0]["placement"] == "PLACEMENT_PRIVATE"
 
 
+async def test_both_sides_follow_a_dear_picture_on_their_statements(horde: Horde, mesh: LocalMesh) -> None:
+    account_id = (await horde.ask("account", "create", "emil"))["account"]["account_id"]
+    operator = ("--api-key", mesh.layout.operator_key.read_text().strip())
+    await horde.ask("kudos", "award", account_id, "100", "--reason", "for a picture", *operator)
+    asked = ("generate", "from it", "--image", str(_picture(horde.folder)), "--strength", "0.5", *SMALL)
+    status, text, error = await horde.run(*asked, "--dry-run")
+    assert status == 0, error
+    assert "0.321 painting (0.247 base x 1.3 source image) + 3.000 tax = 3.321" in text
+    made = await horde.ask(*asked, "--out", str(horde.folder))
+    image = made["generation"]["images"][0]
+    event_id = image["settlement"]["event_id"]
+
+    # 64x64 at 4 steps of half strength: 0.1232 x 4 x 0.5 = 0.2464, up; x 1.3 = 0.32032, up.
+    parts = {"base_mkudos": "247", "price_mkudos": "321", "tax_mkudos": "3000", "total_mkudos": "3321"}
+    multipliers = [{"reason": "MULTIPLIER_REASON_SOURCE_IMAGE", "permille": 1300}]
+    assert made["generation"]["quote"]["per_image"].items() >= parts.items()
+
+    owner = ("--api-key", mesh.layout.worker_key.read_text().strip())
+    requester_sees, owner_sees = await horde.ask("kudos", "statement"), await horde.ask("kudos", "statement", *owner)
+    for seen in (requester_sees, owner_sees):
+        (entry,) = [each for each in seen["entries"] if each["event_id"] == event_id]
+        settlement = entry["settlement"]
+        assert settlement["quoted"].items() >= parts.items()
+        assert settlement["quoted"]["multipliers"] == multipliers
+        assert (settlement["earned_mkudos"], settlement["to_spend_mkudos"]) == ("321", "160")
+        assert (settlement["to_escrow_mkudos"], settlement["tax_mkudos"]) == ("161", "3000")
+        moved = {each["code"].removeprefix("TRANSFER_CODE_"): each for each in entry["transfers"]}
+        assert {code: each["amount_mkudos"] for code, each in moved.items()} == {
+            "EARNING": "160", "EARNING_ESCROW": "161", "TAX": "3000",
+        }  # fmt: skip
+    assert moved["EARNING"]["credit"]["account_id"] == owner_sees["account_id"] != account_id
+
+    for reader, what in (((), "image paid"), (owner, "image painted")):
+        status, text, _ = await horde.run("kudos", "statement", *reader)
+        assert status == 0
+        # The lines of this entry: from its number to the event's id.
+        line = text[: text.index(f"event {event_id}")].rpartition("\n#")[2]
+        assert what in line
+        assert f"job {image['job_id']}" in line
+        said = " ".join(line.split())
+        for part in (
+            "with paintbox by worker",
+            "base 0.247 x 1.3 source image",
+            "price 0.321",
+            f"at once 0.160 transfer {moved['EARNING']['transfer_id']}",
+            f"in escrow 0.161 new owner: half waits for trust transfer {moved['EARNING_ESCROW']['transfer_id']}",
+            f"tax 3.000 burned transfer {moved['TAX']['transfer_id']}",
+            "charged to the requester 3.321",
+        ):
+            assert part in said, said
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "reason"),
     [

@@ -8,16 +8,19 @@ from typing import Any
 
 import pytest
 from sqlalchemy import LargeBinary, Text, text
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import IntegrityError, ProgrammingError
 
+from horde.ledger import audit_sql
 from horde.ledger.accounts import ANONYMOUS
 from horde.ledger.audit import audit
 from horde.ledger.economy import KUDOS, Economy
 from horde.ledger.migrations import migrate, migrate_down
+from horde.ledger.store import AuditRows
 from horde.ledger.store_sql import SqlStore, sql_store
 from horde.ledger.tables import METADATA
 from horde.ledger.testing import awarded, gift, held, opened, released, settled, standing, uptime
 from horde.ledger.writer import Writer
+from horde.services.errors import Unavailable
 from horde.services.testing import ManualClock
 
 
@@ -121,6 +124,51 @@ async def test_a_later_audit_can_begin_where_the_last_one_ended(store: SqlStore)
     later = (await store.audit(lambda rows: audit(rows, 3))).finding
     assert later is not None
     assert later.block == 4
+
+
+CUT = (
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
+
+
+@pytest.mark.parametrize(
+    ("how", "error"), [("its connection is cut", Unavailable), ("its cursor is gone", ProgrammingError)]
+)
+async def test_what_the_driver_raises_while_entries_are_read_is_told_like_any_other(
+    how: str, error: type[Exception], postgresql_url: str
+) -> None:
+    async with sql_store(postgresql_url) as store:
+        await write_some(store)
+
+        def broken(rows: AuditRows) -> None:
+            entries = rows.entries(1)
+            next(entries)
+            if how == "its cursor is gone":
+                rows._connection.exec_driver_sql("CLOSE ALL")  # type: ignore[attr-defined]
+            else:
+                with store.engine.connect() as other:
+                    other.execute(text(CUT))
+            for _ in entries:
+                pass
+
+        with pytest.raises(error):
+            await store.audit(broken)
+        assert await finding(store) is None
+
+
+async def test_more_than_a_page_is_audited_and_its_last_row_is_read(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_sql, "PAGE", 3)
+    await write_some(store)
+    report = await store.audit(lambda rows: audit(rows))
+    with store.engine.begin() as connection:
+        last = connection.execute(text("SELECT max(sequence) FROM event")).scalar_one()
+        assert (report.finding, report.entries) == (None, last)
+        # Another block's page ends in the middle of this one's entries, and the other way round.
+        connection.execute(text("UPDATE event SET block = block + 1 WHERE sequence = 4"))
+    assert await finding(store) is not None
 
 
 async def test_the_view_of_transfers_adds_up_to_the_balances(store: SqlStore) -> None:

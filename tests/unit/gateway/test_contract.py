@@ -13,7 +13,7 @@ from horde.api.model.v1 import model_service_pb2
 from horde.api.worker.v1 import worker_service_pb2
 from horde.gateway import errors, wire
 from horde.gateway.placement import Placement, PlacementNotice
-from horde.gateway.pricing import SurchargeReason
+from horde.gateway.pricing import MultiplierReason, SurchargeReason
 from horde.gateway.requesters import Role, Scope
 from horde.gateway.spec import PostProcessor, Sampler
 from horde.services.errors import ServiceError
@@ -62,6 +62,8 @@ def test_every_value_has_its_place_on_the_wire() -> None:
     assert set(wire.PLACEMENTS) == set(Placement)
     assert {each.value for each in SurchargeReason} == set(names(job_pb2.SurchargeReason, "SURCHARGE_REASON_"))
     assert set(wire.SURCHARGES) == set(SurchargeReason)
+    assert {each.value for each in MultiplierReason} == set(names(job_pb2.MultiplierReason, "MULTIPLIER_REASON_"))
+    assert set(wire.MULTIPLIERS) == set(MultiplierReason)
     assert {each.value for each in PlacementNotice} <= set(names(generation_pb2.NoticeCode, "NOTICE_CODE_"))
     assert set(wire.NOTICES) == set(PlacementNotice)
     assert {each.value for each in Role} == set(names(account_service_pb2.AccountRole, "ACCOUNT_ROLE_"))

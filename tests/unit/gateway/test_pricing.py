@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from dataclasses import replace
 from fractions import Fraction
+from math import ceil
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from horde.gateway import pricing
-from horde.gateway.pricing import Price, effective_steps, price_image
+from horde.gateway.pricing import TABLE, Price, effective_steps, price_image
 from horde.gateway.spec import Control, ImageSpec, InputRef, Sampler
 
 REF = InputRef("x", b"")
@@ -100,6 +101,46 @@ def test_money_is_whole_and_adds_up(image: ImageSpec, fast: bool, denies: bool, 
         assert type(surcharge.amount_mkudos) is int
         assert 0 <= surcharge.amount_mkudos * 100 - found.price_mkudos * percent < 100
     assert found.total_mkudos == found.price_mkudos + sum(s.amount_mkudos for s in found.surcharges) + tax
+
+
+@settings(deadline=None)
+@given(IMAGES)
+def test_the_price_is_the_base_times_the_multipliers(image: ImageSpec) -> None:
+    found = price_image(image, fast_workers_only=False, denies_workers=False, tax_mkudos=0)
+    expected = [("POST_PROCESSOR", 1_200)] * len(image.post_processors)
+    expected += [("CONTROL", 3_000)] * (image.control is not None)
+    expected += [("SOURCE_IMAGE", 1_300)] * (image.source_image is not None)
+    assert [(each.reason.value, each.permille) for each in found.multipliers] == expected
+    times = Fraction(1)
+    for each in found.multipliers:
+        times *= Fraction(each.permille, 1000)
+    # As the contract says it: both come from one exact base, each rounded up by itself.
+    assert (found.base_mkudos - 1) * times < found.price_mkudos <= ceil(found.base_mkudos * times)
+    if not found.multipliers:
+        assert found.base_mkudos == found.price_mkudos
+    exact = pricing.TABLE.mkudos_per_step * effective_steps(image) * pricing._area(image.width * image.height, TABLE)
+    assert found.price_mkudos == ceil(exact * times)
+
+
+@settings(deadline=None)
+@given(IMAGES)
+def test_the_base_is_what_it_costs_without_what_makes_it_dearer(image: ImageSpec) -> None:
+    plain = replace(image, source_image=None, control=None, post_processors=())
+    dear = replace(plain, control=image.control, post_processors=image.post_processors)
+
+    def found(each: ImageSpec) -> Price:
+        return price_image(each, fast_workers_only=False, denies_workers=False, tax_mkudos=0)
+
+    assert found(dear).base_mkudos == found(plain).price_mkudos
+
+
+def test_a_price_can_be_followed_by_hand() -> None:
+    # 64x64: no area. 0.1232 x 50 steps x 0.8 = 4.928; x 1.2 x 1.2 x 3 x 1.3 = 27.6756480, up.
+    found = price(
+        width=64, height=64, source_image=REF, denoising_strength=0.8, control=Control(REF, ""), post_processors=(1, 2)
+    )
+    assert (found.base_mkudos, found.price_mkudos) == (4_928, 27_676)
+    assert [each.permille for each in found.multipliers] == [1_200, 1_200, 3_000, 1_300]
 
 
 @settings(deadline=None)

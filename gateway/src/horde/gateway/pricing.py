@@ -5,7 +5,8 @@ r = ((A - 4096) / (1048576 - 4096))^1.75 (0 up to 4096 pixels), an image of s st
 x1.2 for each post-processor, x3 with a control image, x1.3 with a source image. 512x512 at 50 steps is 10.83.
 
 No binary fraction ever touches money: factors are exact fractions, and the power is two square roots in decimal
-arithmetic of a fixed precision, which gives the same digits on every machine. Rounded once, up, to milli-kudos.
+arithmetic of a fixed precision, which gives the same digits on every machine. Rounded once, up, to milli-kudos: the
+price is computed from the exact base, and the base that is told is that one rounded up by itself.
 """
 
 from __future__ import annotations
@@ -37,6 +38,22 @@ class Surcharge:
     amount_mkudos: int
 
 
+class MultiplierReason(Enum):
+    """What makes a painting dearer."""
+
+    POST_PROCESSOR = "POST_PROCESSOR"
+    CONTROL = "CONTROL"
+    SOURCE_IMAGE = "SOURCE_IMAGE"
+
+
+@dataclass(frozen=True, slots=True)
+class Multiplier:
+    """One thing that makes a painting dearer, in thousandths."""
+
+    reason: MultiplierReason
+    permille: int
+
+
 @dataclass(frozen=True, slots=True)
 class Price:
     """What one image costs, part by part, in milli-kudos."""
@@ -45,6 +62,9 @@ class Price:
     price_mkudos: int
     surcharges: tuple[Surcharge, ...]
     tax_mkudos: int
+    base_mkudos: int
+    """Before the multipliers, rounded up by itself."""
+    multipliers: tuple[Multiplier, ...]
 
     @property
     def total_mkudos(self) -> int:
@@ -60,9 +80,9 @@ class PriceTable:
     free_pixels: int = 64 * 64
     full_pixels: int = 1024 * 1024
     area_factor: Fraction = Fraction("8.75")
-    post_processor_factor: Fraction = Fraction("1.2")
-    control_factor: Fraction = Fraction(3)
-    source_image_factor: Fraction = Fraction("1.3")
+    post_processor_permille: int = 1_200
+    control_permille: int = 3_000
+    source_image_permille: int = 1_300
     second_order_samplers: frozenset[int] = field(default=SECOND_ORDER)
     second_order_factor: int = 2
     default_denoising: Fraction = Fraction("0.75")
@@ -78,12 +98,11 @@ def price_image(
     image: ImageSpec, *, fast_workers_only: bool, denies_workers: bool, tax_mkudos: int, table: PriceTable = TABLE
 ) -> Price:
     """The price of one image. `image` must be valid; the tax is per image and never scaled by the price."""
-    price = _price_mkudos(
+    multipliers = _multipliers(image, table)
+    base, price = _base_and_price(
         effective_steps(image, table),
         image.width * image.height,
-        len(image.post_processors),
-        image.control is not None,
-        image.source_image is not None,
+        tuple(each.permille for each in multipliers),
         table,
     )
     surcharges = []
@@ -91,20 +110,29 @@ def price_image(
         surcharges.append(Surcharge(SurchargeReason.FAST_WORKERS_ONLY, _percent(price, table.fast_workers_percent)))
     if denies_workers:
         surcharges.append(Surcharge(SurchargeReason.DENIED_WORKERS, _percent(price, table.denied_workers_percent)))
-    return Price(table.version, price, tuple(surcharges), tax_mkudos)
+    return Price(table.version, price, tuple(surcharges), tax_mkudos, base, multipliers)
 
 
 @lru_cache(maxsize=4096)
-def _price_mkudos(
-    steps: Fraction, pixels: int, post_processors: int, controlled: bool, has_source: bool, table: PriceTable
-) -> int:
+def _base_and_price(steps: Fraction, pixels: int, permilles: tuple[int, ...], table: PriceTable) -> tuple[int, int]:
     exact = table.mkudos_per_step * steps * _area(pixels, table)
-    exact *= table.post_processor_factor**post_processors
-    if controlled:
-        exact *= table.control_factor
-    if has_source:
-        exact *= table.source_image_factor
+    multiplied = exact
+    for permille in permilles:
+        multiplied *= Fraction(permille, 1000)
+    return _up(exact), _up(multiplied)
+
+
+def _up(exact: Fraction) -> int:
     return -(-exact.numerator // exact.denominator)
+
+
+def _multipliers(image: ImageSpec, table: PriceTable) -> tuple[Multiplier, ...]:
+    found = [Multiplier(MultiplierReason.POST_PROCESSOR, table.post_processor_permille) for _ in image.post_processors]
+    if image.control is not None:
+        found.append(Multiplier(MultiplierReason.CONTROL, table.control_permille))
+    if image.source_image is not None:
+        found.append(Multiplier(MultiplierReason.SOURCE_IMAGE, table.source_image_permille))
+    return tuple(found)
 
 
 def effective_steps(image: ImageSpec, table: PriceTable = TABLE) -> Fraction:

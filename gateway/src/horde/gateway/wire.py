@@ -14,7 +14,7 @@ from horde.api.job.v1 import job_pb2
 from horde.gateway import spec as domain
 from horde.gateway.identities import Account, ApiKey
 from horde.gateway.placement import Placement, PlacementDecision, PlacementFacts, PlacementNotice
-from horde.gateway.pricing import Price, SurchargeReason
+from horde.gateway.pricing import MultiplierReason, Price, SurchargeReason
 from horde.gateway.requesters import Requester, Role, Scope
 
 PLACEMENTS = {
@@ -25,6 +25,11 @@ PLACEMENT_NAMES = {number: placement.value for placement, number in PLACEMENTS.i
 SURCHARGES = {
     SurchargeReason.FAST_WORKERS_ONLY: job_pb2.SURCHARGE_REASON_FAST_WORKERS_ONLY,
     SurchargeReason.DENIED_WORKERS: job_pb2.SURCHARGE_REASON_DENIED_WORKERS,
+}
+MULTIPLIERS = {
+    MultiplierReason.POST_PROCESSOR: job_pb2.MULTIPLIER_REASON_POST_PROCESSOR,
+    MultiplierReason.CONTROL: job_pb2.MULTIPLIER_REASON_CONTROL,
+    MultiplierReason.SOURCE_IMAGE: job_pb2.MULTIPLIER_REASON_SOURCE_IMAGE,
 }
 NOTICES = {
     PlacementNotice.NOT_SHARED_HAS_INPUT: (
@@ -126,6 +131,11 @@ def quote(
             ],
             tax_mkudos=price.tax_mkudos,
             total_mkudos=price.total_mkudos,
+            base_mkudos=price.base_mkudos,
+            multipliers=[
+                job_pb2.PriceMultiplier(reason=MULTIPLIERS[each.reason], permille=each.permille)
+                for each in price.multipliers
+            ],
         ),
         total_mkudos=price.total_mkudos * count,
         placement=PLACEMENTS[decision.placement],

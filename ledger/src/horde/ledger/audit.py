@@ -9,12 +9,12 @@ that no text carries; they have checksums of their own.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final, TypeVar
 
-from horde.ledger.accounts import DAY_US, HELD
+from horde.ledger.accounts import ANONYMOUS, DAY_US, HELD
 from horde.ledger.book import Hold
 from horde.ledger.chain import GENESIS, Block, leaf_hash, sealed
 from horde.ledger.entries import canonical, parse, parts_of_json
@@ -61,8 +61,10 @@ class _Recomputed:
     """Last sequence by account."""
     holds: dict[str, tuple[Any, int, Any, int]] = field(default_factory=dict)
     """Open: the operation that placed it, its place in that, the transfers, and when."""
-    lines: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
-    """Statement lines and the sum of their sequences, by owner."""
+    lines: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """Statement lines, by owner."""
+    line_sums: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """The sum of their sequences."""
     payers: dict[str, str] = field(default_factory=dict)
 
 
@@ -82,6 +84,7 @@ def audit(rows: AuditRows, from_block: int = 0) -> Report:
 
 
 _NO_ROW: Final = (None, 0)
+_NO_ROWS: Final[tuple[int, list[EntryRow]]] = (0, [])
 
 
 def _chain(rows: AuditRows, from_block: int, report: Report) -> _Recomputed:
@@ -89,30 +92,29 @@ def _chain(rows: AuditRows, from_block: int, report: Report) -> _Recomputed:
     if not sealed_head:
         raise _Found(0, "the writer's row does not match its checksum")
     recomputed = _Recomputed()
-    entries: Iterator[tuple[EntryRow, int]] = rows.entries(from_block)
-    refusals: Iterator[tuple[RefusalRow, int]] = rows.refusals(from_block)
-    entry, entry_block = next(entries, _NO_ROW)
+    entries = rows.entries(from_block)
+    refusals = rows.refusals(from_block)
+    entries_block, entries_now = next(entries, _NO_ROWS)
     refusal, refusal_block = next(refusals, _NO_ROW)
     previous: Block | None = None
     for block in rows.blocks(from_block):
-        leaves: list[bytes] = []
         first = previous.last_sequence + 1 if previous is not None else block.first_sequence
-        sequence = first
-        while entry is not None and entry_block == block.number:
-            leaves.append(_entry(entry, sequence, block, recomputed, report))
-            sequence += 1
-            entry, entry_block = next(entries, _NO_ROW)
+        leaves: list[bytes] = []
+        if entries_block == block.number:
+            _entries(entries_now, first, block, recomputed, report, leaves)
+            entries_block, entries_now = next(entries, _NO_ROWS)
+        last = first + len(leaves) - 1
         line = 0
         while refusal is not None and refusal_block == block.number:
             leaves.append(_refusal(refusal, line, block, report))
             line += 1
             refusal, refusal_block = next(refusals, _NO_ROW)
-        _block(block, previous, sequence - 1, leaves, from_block)
+        _block(block, previous, last, leaves, from_block)
         previous = block
         report.blocks += 1
         report.head_hash = block.hash
-    if entry is not None:
-        raise _Found(entry_block, "an entry is in no block, or out of its block's place", entry.event_id)
+    if entries_now:
+        raise _Found(entries_block, "an entry is in no block, or out of its block's place", entries_now[0].event_id)
     if refusal is not None:
         raise _Found(refusal_block, "a refusal is in no block, or out of its block's place", refusal.event_id)
     if previous is not None and (head.block, head.sequence, head.hash) != (
@@ -143,59 +145,66 @@ def _block(block: Block, previous: Block | None, last: int, leaves: list[bytes],
         raise _Found(block.number, "it was written by an older writer than the block before")
 
 
-def _entry(row: EntryRow, sequence: int, block: Block, recomputed: _Recomputed, report: Report) -> bytes:
-    number, event_id, mark, text = row
+def _entries(
+    rows: list[EntryRow], sequence: int, block: Block, recomputed: _Recomputed, report: Report, leaves: list[bytes]
+) -> None:
+    """Check the entries of one block, which begins with `sequence`. One function: it runs for every entry there is."""
+    posted, touched, at_us = recomputed.posted, recomputed.touched, block.at_us
+    event_id = ""
     try:
-        leaf = leaf_hash(text)
-        body: dict[str, Any] = parse(text)  # type: ignore[assignment]
-        op, kind = body["op"], body["kind"]
-        if body["id"] != event_id or body["seq"] != number or body["at"] != block.at_us:
-            raise _Found(block.number, "the row and its text do not agree", event_id)
-        if number != sequence:
-            raise _Found(block.number, f"sequence {sequence} is missing; the next is {number}", event_id)
-        # The operation as it stands in the text, which is canonical, or else this finds out.
-        sent = text[text.index('"op":') + 5 : text.index(',"seq":')]
-        if sha256(f"{kind} {sent}".encode()).digest()[:FINGERPRINT_BYTES] != mark:
-            raise _Found(block.number, "the fingerprint is not that of what was sent", event_id)
-        lines = body["transfers"]
-        posted, touched = recomputed.posted, recomputed.touched
-        for debit, credit, amount, _ in lines:
-            if amount <= 0 or debit == credit:
-                raise _Found(block.number, "a transfer moves nothing, or nowhere", event_id)
-            posted[debit] -= amount
-            posted[credit] += amount
-            touched[debit] = touched[credit] = number
-        _follow(kind, op, number, lines, block.at_us, recomputed)
+        for number, event_id, mark, text in rows:
+            leaves.append(leaf_hash(text))
+            body = parse(text)
+            op, kind = body["op"], body["kind"]
+            if body["id"] != event_id or body["seq"] != number or body["at"] != at_us:
+                raise _Found(block.number, "the row and its text do not agree", event_id)
+            if number != sequence:
+                raise _Found(block.number, f"sequence {sequence} is missing; the next is {number}", event_id)
+            sequence += 1
+            # The operation as it stands in the text, which is canonical, or else this finds out.
+            begin = text.index('"op":') + 5
+            sent = text[begin : text.index(',"seq":', begin)]
+            if sha256(f"{kind} {sent}".encode()).digest()[:FINGERPRINT_BYTES] != mark:
+                raise _Found(block.number, "the fingerprint is not that of what was sent", event_id)
+            lines = body["transfers"]
+            for debit, credit, amount, _ in lines:
+                if amount <= 0 or debit == credit:
+                    raise _Found(block.number, "a transfer moves nothing, or nowhere", event_id)
+                posted[debit] -= amount
+                posted[credit] += amount
+                touched[debit] = touched[credit] = number
+            report.transfers += len(lines)
+            _follow(kind, op, number, lines, at_us, recomputed)
     except _Found:
         raise
     except Exception:  # noqa: BLE001 - whatever a damaged text does when read, it is the finding
         raise _Found(block.number, "the text cannot be read", event_id) from None
-    report.entries += 1
-    report.transfers += len(lines)
-    return leaf
+    report.entries += len(rows)
 
 
 def _follow(kind: str, op: Any, sequence: int, transfers: Any, at_us: int, recomputed: _Recomputed) -> None:
     """Keep the open holds and the statements as the texts say."""
+    parties: Iterable[str]
     if kind == "PLACE_HOLDS":
         for place, hold in enumerate(op["holds"]):
             recomputed.holds[hold["hold"]] = (op, place, transfers, at_us)
-        parties = {op["payer"]} - {"anonymous"}
+        parties = (op["payer"],)
     elif kind in ("SETTLE", "RELEASE"):
         payer = recomputed.holds.pop(op["hold"])[0]["payer"]
-        parties = {payer, op.get("owner", payer)} - {"anonymous"}
+        owner = op.get("owner", payer)
+        parties = (payer,) if owner == payer else (payer, owner)
     elif kind == "GIFT":
-        parties = {op["from"], op["to"]}
+        parties = (op["from"], op["to"])
     elif kind == "UPTIME_REWARD":
-        parties = {op["owner"]}
+        parties = (op["owner"],)
     elif kind == "CORRECTION":
         parties = {name.partition("/")[2] for line in transfers for name in line[:2]} - {""}
     else:
-        parties = {op["account"]}
+        parties = (op["account"],)
     for party in parties:
-        count = recomputed.lines[party]
-        count[0] += 1
-        count[1] += sequence
+        if party != ANONYMOUS:
+            recomputed.lines[party] += 1
+            recomputed.line_sums[party] += sequence
 
 
 def _refusal(row: RefusalRow, line: int, block: Block, report: Report) -> bytes:
@@ -282,7 +291,7 @@ def _statements(rows: AuditRows, recomputed: _Recomputed) -> None:
     names = {account.number: account.name.partition("/")[2] for account in rows.accounts()}
     for number, count, total in rows.statements():
         owner = names.get(number, "")
-        if tuple(recomputed.lines.pop(owner, ())) != (count, total):
+        if (recomputed.lines.pop(owner, None), recomputed.line_sums[owner]) != (count, total):
             raise _Found(0, f"the statement of account {owner or number} has other lines than the journal")
     if recomputed.lines:
         raise _Found(0, f"the statement of account {min(recomputed.lines)} is missing")

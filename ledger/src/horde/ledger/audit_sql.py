@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain, groupby
+from operator import itemgetter
 from typing import Any, Final
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from horde.ledger import rows
 from horde.ledger.accounts import Account, Owner
@@ -14,8 +17,8 @@ from horde.ledger.chain import Block
 from horde.ledger.identifiers import id_text
 from horde.ledger.store import EntryRow, Head, RefusalRow
 
-PAGE: Final = 5_000
-"""How many rows are in memory at a time."""
+PAGE: Final = 1_000
+"""How many rows are in memory at a time. More is slower: they leave the processor's cache before they are looked at."""
 
 
 class SqlAuditRows:
@@ -40,11 +43,12 @@ class SqlAuditRows:
         for row in self._query(f"SELECT {columns} FROM block WHERE number >= {from_block:d} ORDER BY number"):
             yield rows.block_of(row)
 
-    def entries(self, from_block: int) -> Iterator[tuple[EntryRow, int]]:
+    def entries(self, from_block: int) -> Iterator[tuple[int, list[EntryRow]]]:
         after = f"(SELECT coalesce(min(first_sequence), 1) FROM block WHERE number = {from_block:d})"
         columns = ", ".join(rows.EVENT_COLUMNS)
-        for row in self._query(f"SELECT {columns} FROM event WHERE sequence >= {after} ORDER BY sequence"):
-            yield EntryRow(row[0], id_text(row[1]), bytes(row[2]), row[3]), row[4]
+        pages = self._pages(f"SELECT {columns} FROM event WHERE sequence >= {after} ORDER BY sequence")
+        for number, run in groupby(chain.from_iterable(pages), key=itemgetter(4)):
+            yield number, [EntryRow(row[0], id_text(row[1]), row[2], row[3]) for row in run]
 
     def refusals(self, from_block: int) -> Iterator[tuple[RefusalRow, int]]:
         columns = ", ".join(rows.REFUSAL_COLUMNS)
@@ -66,6 +70,28 @@ class SqlAuditRows:
     def statements(self) -> Iterator[tuple[int, int, int]]:
         for row in self._query("SELECT owner, count(*), sum(sequence) FROM statement GROUP BY owner ORDER BY owner"):
             yield int(row[0]), int(row[1]), int(row[2])
+
+    def _pages(self, statement: str) -> Iterator[list[Any]]:
+        """Rows as the driver gives them: to make a `Row` of each costs as much as to fetch it."""
+        driver: Any = self._connection.connection.driver_connection
+        server_side = self._connection.dialect.name == "postgresql"
+        try:
+            cursor = driver.cursor(name=f"audit_{len(self._open)}", binary=True) if server_side else driver.cursor()
+            self._open.append(cursor)
+            cursor.execute(statement)
+            while page := cursor.fetchmany(PAGE):
+                yield page
+        except self._connection.dialect.loaded_dbapi.Error as error:
+            raise self._as_usual(statement, error) from error
+
+    def _as_usual(self, statement: str, error: Any) -> Exception:
+        """A driver's error as SQLAlchemy would have raised it, so that it is told like any other."""
+        dialect = self._connection.dialect
+        lost = dialect.is_disconnect(error, self._connection.connection.driver_connection, None)
+        told: Exception = DBAPIError.instance(
+            statement, None, error, dialect.loaded_dbapi.Error, connection_invalidated=lost, dialect=dialect
+        )
+        return told
 
     def _query(self, statement: str) -> Any:
         streaming = self._connection.execution_options(yield_per=PAGE)

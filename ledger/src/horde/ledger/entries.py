@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final, NamedTuple, cast
 
+from pydantic_core import from_json
+
 from horde.ledger.accounts import AccountName
 from horde.ledger.errors import REMEMBERED
 from horde.ledger.operations import EventKind, PriceParts
@@ -192,8 +194,12 @@ def canonical(value: object) -> str:
 
 
 def parse(text: str) -> Json:
-    """Parse a canonical text."""
-    return cast(Json, json.loads(text))
+    """Parse a canonical text. Raises ValueError for what is no JSON, or more than one value.
+
+    Pydantic's parser gives what `json` gives, in about half the time, and an audit does little else. It remembers keys,
+    which come again and again, and not values, most of which are ids.
+    """
+    return cast(Json, from_json(text, allow_inf_nan=False, cache_strings="keys"))
 
 
 _FIELDS: Final[Mapping[str, str]] = {

@@ -122,8 +122,8 @@ class AuditRows(Protocol):
     def blocks(self, from_block: int) -> Iterator[Block]:
         """In order."""
 
-    def entries(self, from_block: int) -> Iterator[tuple[EntryRow, int]]:
-        """In order of sequence, each with its block's number."""
+    def entries(self, from_block: int) -> Iterator[tuple[int, list[EntryRow]]]:
+        """In order of sequence: runs of entries of one block, each with the block's number."""
 
     def refusals(self, from_block: int) -> Iterator[tuple[RefusalRow, int]]:
         """In order of block and line, each with its block's number."""

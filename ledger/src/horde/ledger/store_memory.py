@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from copy import copy
+from itertools import groupby
 from typing import TypeVar
 
 from horde.ledger import failpoints
@@ -149,10 +150,11 @@ class _MemoryAuditRows:
     def blocks(self, from_block: int) -> Iterator[Block]:
         return iter(self._store._blocks[max(0, from_block - 1) :])
 
-    def entries(self, from_block: int) -> Iterator[tuple[EntryRow, int]]:
-        for sequence, row in enumerate(self._store._events, start=1):
-            if row.block >= from_block:
-                yield EntryRow(sequence, row.event_id, row.fingerprint, row.body), row.block
+    def entries(self, from_block: int) -> Iterator[tuple[int, list[EntryRow]]]:
+        stored = enumerate(self._store._events, start=1)
+        for number, run in groupby(stored, key=lambda each: each[1].block):
+            if number >= from_block:
+                yield number, [EntryRow(at, row.event_id, row.fingerprint, row.body) for at, row in run]
 
     def refusals(self, from_block: int) -> Iterator[tuple[RefusalRow, int]]:
         return iter([each for each in self._store._refusals if each[1] >= from_block])

@@ -68,24 +68,28 @@ async def statement(horde: HordeClient, out: Output, limit: int) -> None:
 
 
 def _print_line(out: Output, line: StatementLine) -> None:
+    from rich.markup import escape
+
     moves = [
         f"[{'red' if amount < 0 else 'green'}]{'+' if amount > 0 else ''}{output.kudos(amount)}[/] {name}".rstrip()
         for amount, name in ((line.spend_mkudos, ""), (line.escrow_mkudos, "escrow"), (line.held_mkudos, "held"))
         if amount
     ]
     out.say(f"[bold]#{line.sequence}[/bold]  {line.at:%Y-%m-%d %H:%M:%S}  {line.what}  {'  '.join(moves) or '0.000'}")
+    if line.model:
+        out.say(f"      [dim]with {escape(line.model)} by worker {escape(short(line.worker_id))}[/dim]")
     for part in line.parts:
-        out.say(f"      {part.name:<26} {output.kudos(part.mkudos):>12}  [dim]{part.remark}[/dim]".rstrip())
+        moved = "".join(f"  transfer {each}" for each in part.transfer_ids)
+        remark = f"  [dim]{part.remark}{moved}[/dim]" if part.remark or moved else ""
+        out.say(f"      {part.name:<28} {output.kudos(part.mkudos):>12}{remark}")
     if line.note:
-        from rich.markup import escape
-
         out.say(f"      “{escape(line.note)}”")
     about = [f"event {line.event_id}", f"block {line.block}"]
     if line.job_id:
-        about.insert(0, f"job {short(line.job_id)}")
+        about.insert(0, f"job {line.job_id}")
     elif line.generation_id:
-        about.insert(0, f"generation {short(line.generation_id)}")
-    out.say(f"      [dim]{'  '.join(about)}  {len(line.transfer_ids)} transfers[/dim]")
+        about.insert(0, f"generation {line.generation_id}")
+    out.say(f"      [dim]{'  '.join(about)}[/dim]")
 
 
 @kudos.command()

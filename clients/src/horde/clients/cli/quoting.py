@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from horde.api.generation.v1.generation_pb2 import IneligibleReason, Quote, WaitEstimate
-from horde.api.job.v1.job_pb2 import Placement, PlacementFacts, SurchargeReason
+from horde.api.job.v1.job_pb2 import Placement, PlacementFacts, PriceParts
 from horde.clients.cli.output import Output, kudos, seconds
+from horde.clients.price_words import multipliers_text, surcharge_name
 
 _INELIGIBLE: Final = {
     IneligibleReason.INELIGIBLE_REASON_MODEL: "do not offer this model",
@@ -16,10 +17,6 @@ _INELIGIBLE: Final = {
     IneligibleReason.INELIGIBLE_REASON_SLOW: "are too slow for you",
     IneligibleReason.INELIGIBLE_REASON_PAUSED: "are paused",
     IneligibleReason.INELIGIBLE_REASON_TRIED_BEFORE: "have tried it before",
-}
-_SURCHARGES: Final = {
-    SurchargeReason.SURCHARGE_REASON_FAST_WORKERS_ONLY: "fast workers only",
-    SurchargeReason.SURCHARGE_REASON_DENIED_WORKERS: "some workers denied",
 }
 
 
@@ -40,11 +37,8 @@ def placement_name(placement: Placement.ValueType) -> str:
 def say_quote(out: Output, quote: Quote, count: int) -> None:
     """The price part by part, the placement, the notices and the wait."""
     each = quote.per_image
-    parts = [f"{kudos(each.price_mkudos)} painting"]
-    parts += [
-        f"{kudos(surcharge.amount_mkudos)} {_SURCHARGES.get(surcharge.reason, 'surcharge')}"
-        for surcharge in each.surcharges
-    ]
+    parts = [f"{kudos(each.price_mkudos)} painting{_how(each)}"]
+    parts += [f"{kudos(surcharge.amount_mkudos)} {surcharge_name(surcharge)}" for surcharge in each.surcharges]
     parts.append(f"{kudos(each.tax_mkudos)} tax")
     times = f" x {count} = [bold]{kudos(quote.total_mkudos)} kudos[/bold]" if count > 1 else " kudos"
     out.say(f"price      {' + '.join(parts)} = [bold]{kudos(each.total_mkudos)}[/bold]{times}")
@@ -57,6 +51,11 @@ def say_quote(out: Output, quote: Quote, count: int) -> None:
         out.say(f"wait       {wait_text(quote.wait)}")
     else:
         out.say("wait       no worker that is here now can do this; it waits for one")
+
+
+def _how(each: PriceParts) -> str:
+    """How the price of the painting came about, where anything made it dearer."""
+    return f" ({kudos(each.base_mkudos)} base {multipliers_text(each)})" if each.multipliers else ""
 
 
 def wait_text(wait: WaitEstimate) -> str:

@@ -589,9 +589,12 @@ class PriceParts(_message.Message):
     total_mkudos: _builtins.int
     """The sum of the above."""
     base_mkudos: _builtins.int
-    """What the painting costs before the multipliers: `price_mkudos` is this
-    times all of them, rounded up once. For people who read a statement; 0:
-    not told.
+    """What the painting costs before the multipliers, for people who read a
+    statement; 0: not told. `price_mkudos` is the exact base times all of the
+    multipliers, rounded up once, and this is the exact base rounded up by
+    itself. So `price_mkudos` is this if there are no multipliers; else it is
+    more than (this - 1) times all of them, and at most this times all of them,
+    rounded up.
     """
     @_builtins.property
     def surcharges(self) -> _containers.RepeatedCompositeFieldContainer[Global___Surcharge]:
