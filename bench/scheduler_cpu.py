@@ -1,8 +1,11 @@
 """What one image costs the scheduler: a process of its own, SQLite on disk, neighbours and a gateway that do no work.
 
     python bench/scheduler_cpu.py [--images 5000] [--workers 40] [--outstanding 400] [--profile FILE]
+    python bench/scheduler_cpu.py --rate 130 --n 4 --paint 0.1 --steps 0 --workers 16
 
-Prints images per second, and CPU milliseconds per image of the scheduler's process alone.
+Prints images per second, and CPU milliseconds per image of the scheduler's process alone. As fast as it goes, all
+comes in large batches; with --rate and --paint it comes a little at a time, as in a mesh that also has other things to
+do, and an image costs more.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import random
 import resource
 import secrets
 import sys
@@ -30,12 +34,11 @@ from horde.api.ledger.v1.ledger_service_pb2_grpc import add_LedgerServiceService
 from horde.api.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.api.scheduler.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
 from horde.api.storage.v1.object_service_pb2_grpc import add_ObjectServiceServicer_to_server
+from horde.api.worker.v1.worker_service_pb2 import Assignment
 from horde.services.channel import dial
 from horde.services.identity import AllowList, Credentials, SharedKey, create_key_file
 from horde.services.server import Registration, serving
 from horde.services.tokens import Signer
-
-STEPS = 4
 
 
 def cpu_seconds(pid: int) -> float:
@@ -100,20 +103,27 @@ class Load:
         elif kind == "assignment":
             assignment = message.worker.assignment
             self.waits.append(time.perf_counter() - self.submitted[assignment.generation_id])
-            for step in range(1, STEPS + 1):
-                progress = pb.SessionRequest(relay_session_id=number)
-                progress.worker.progress.lease_id, progress.worker.progress.step = assignment.lease_id, step
-                self.out.put_nowait(progress)
-            outcome = pb.SessionRequest(relay_session_id=number)
-            said = outcome.worker.outcome
-            said.lease_id, said.job_id = assignment.lease_id, assignment.job_id
-            claims = {
-                "act": "receipt", "job_id": assignment.job_id, "lease_id": assignment.lease_id,
-                "worker_id": self.worker_ids[number], "owner": OWNER, "sha256": "00" * 32, "size_bytes": 50_000,
-                "format": "WEBP", "width": 512, "height": 512,
-            }  # fmt: skip
-            said.painted.receipt = self.router.sign("scheduler", claims, timedelta(days=8), datetime.now(UTC))
-            self.out.put_nowait(outcome)
+            if self.args.paint:
+                seconds = self.args.paint * random.uniform(0.5, 1.5)
+                asyncio.get_running_loop().call_later(seconds, self._painted, number, assignment)
+            else:
+                self._painted(number, assignment)
+
+    def _painted(self, number: int, assignment: Assignment) -> None:
+        for step in range(1, self.args.steps + 1):
+            progress = pb.SessionRequest(relay_session_id=number)
+            progress.worker.progress.lease_id, progress.worker.progress.step = assignment.lease_id, step
+            self.out.put_nowait(progress)
+        outcome = pb.SessionRequest(relay_session_id=number)
+        said = outcome.worker.outcome
+        said.lease_id, said.job_id = assignment.lease_id, assignment.job_id
+        claims = {
+            "act": "receipt", "job_id": assignment.job_id, "lease_id": assignment.lease_id,
+            "worker_id": self.worker_ids[number], "owner": OWNER, "sha256": "00" * 32, "size_bytes": 50_000,
+            "format": "WEBP", "width": 512, "height": 512,
+        }  # fmt: skip
+        said.painted.receipt = self.router.sign("scheduler", claims, timedelta(days=8), datetime.now(UTC))
+        self.out.put_nowait(outcome)
 
     async def follow(self) -> None:
         call = self.stub.Follow()
@@ -126,25 +136,37 @@ class Load:
         while (batch := await call.read()) is not aio.EOF:
             for event in batch.events:
                 if event.HasField("finished"):
-                    self.done += 1
+                    self.done += self.args.n
                     self.wanted.release()
-                    if self.done == self.args.images:
+                    if self.done >= self.args.images:
                         self.finished.set()
         writer.cancel()
 
     async def submit(self) -> None:
-        while self.left:
+        while self.left > 0:
             batch = []
             await self.wanted.acquire()
             batch.append(self._one())
-            while self.left and len(batch) < self.args.batch and not self.wanted.locked():
+            while self.left > 0 and len(batch) < self.args.batch and not self.wanted.locked():
                 await self.wanted.acquire()
                 batch.append(self._one())
             await self._send(batch)
 
+    async def pace(self) -> None:
+        """Submit a given number of images a second, each generation by itself."""
+        sending = set()
+        began, sent = time.perf_counter(), 0
+        while self.left > 0:
+            await asyncio.sleep(max(0.0, began + sent / self.args.rate - time.perf_counter()))
+            sent += self.args.n
+            task = asyncio.create_task(self._send([self._one()]))
+            sending.add(task)
+            task.add_done_callback(sending.discard)
+        await asyncio.gather(*sending)
+
     def _one(self) -> pb.SubmitGeneration:
-        self.left -= 1
-        message = submission(f"r{secrets.token_hex(8)}", steps=STEPS)
+        self.left -= self.args.n
+        message = submission(f"r{secrets.token_hex(8)}", steps=max(1, self.args.steps), count=self.args.n)
         self.submitted[message.generation_id] = time.perf_counter()
         return message
 
@@ -207,7 +229,10 @@ async def main(args: argparse.Namespace) -> None:
                 time.perf_counter(),
                 resource.getrusage(resource.RUSAGE_SELF),
             )
-            tasks += [asyncio.create_task(load.submit()) for _ in range(args.submitters)]
+            if args.rate:
+                tasks.append(asyncio.create_task(load.pace()))
+            else:
+                tasks += [asyncio.create_task(load.submit()) for _ in range(args.submitters)]
             await load.finished.wait()
             took, cpu = time.perf_counter() - began, cpu_seconds(process.pid) - before
             used = resource.getrusage(resource.RUSAGE_SELF)
@@ -229,6 +254,10 @@ if __name__ == "__main__":
     parser.add_argument("--outstanding", type=int, default=100)
     parser.add_argument("--submitters", type=int, default=4)
     parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--n", type=int, default=1, help="images of a generation")
+    parser.add_argument("--steps", type=int, default=4, help="that workers report of each image")
+    parser.add_argument("--rate", type=float, default=0.0, help="images submitted a second; 0: as fast as it goes")
+    parser.add_argument("--paint", type=float, default=0.0, help="seconds that painting takes, about")
     parser.add_argument("--pause", type=float, default=0.008)
     parser.add_argument("--port", type=int, default=17702)
     parser.add_argument("--profile", default="")

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pytest
 from tests.service.scheduler.mesh import Gateway, requester, scheduler, submission
 
 from horde.api.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.scheduler import submitting
-from horde.scheduler.answers import Answer, Done
+from horde.scheduler.answers import Answer, Done, Stuck
 from horde.scheduler.batches import MAX_BYTES, take
-from horde.scheduler.courier import Courier
+from horde.scheduler.courier import LONGEST_STUCK_PAUSE, Courier
 from horde.scheduler.follow import Follower
 from horde.scheduler.relay import Relay
 from horde.services.errors import ResourceExhausted
@@ -106,3 +107,53 @@ async def test_answers_that_do_not_fit_together_are_to_be_asked_for_again(monkey
         kinds = [outcome.WhichOneof("result") for outcome in answer.outcomes]
         assert kinds == ["generation"] * 3 + ["error"] * 3
         assert "again" in str(from_status(answer.outcomes[5].error))
+
+
+async def test_what_cannot_be_is_asked_ever_more_seldom_and_stops_no_other() -> None:
+    clock, asked, carried = ManualClock(), list[float](), list[int]()
+    mended = False
+
+    async def call(items: Sequence[int]) -> Sequence[Answer]:
+        asked.extend(clock.monotonic() for item in items if item == 7)
+        return [Stuck("no such hold") if item == 7 and not mended else Done() for item in items]
+
+    async def answered(answers: Sequence[tuple[int, Answer]]) -> None:
+        carried.extend(item for item, _ in answers)
+
+    courier: Courier[int, Answer] = Courier("Try", call, answered, clock)
+    for item in (6, 7, 8):
+        courier.send(item)
+    running = asyncio.create_task(courier.run())
+    await clock.advance(3000.0)
+    pauses = [round(after - before, 3) for before, after in pairwise(asked)]
+    assert pauses[:10] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300]
+    assert set(pauses[9:]) == {LONGEST_STUCK_PAUSE}
+    assert (carried, courier.stuck) == ([6, 8], 1)
+
+    mended = True
+    await clock.advance(LONGEST_STUCK_PAUSE)
+    assert (carried, courier.stuck) == ([6, 8, 7], 0)
+    running.cancel()
+
+
+async def test_an_end_that_cannot_be_paid_is_seen_and_is_paid_when_the_ledger_is_mended() -> None:
+    async with scheduler() as it, Gateway(it) as gateway:
+        painter = await gateway.attach()
+        await it.submit(submission())
+        ledger = it.world.ledger
+        holds = dict(ledger.holds)
+        ledger.holds.clear()
+        await painter.paint(await painter.next("assignment"))
+        apply = it.engine.errands.ledger
+        for _ in range(1000):
+            if apply.stuck:
+                break
+            await asyncio.sleep(0.005)
+        assert (apply.stuck, len(ledger.settled)) == (1, 0)
+        ledger.holds.update(holds)
+        for _ in range(1000):
+            if ledger.settled and not apply.stuck:
+                break
+            await it.world.clock.advance(1.0)
+            await asyncio.sleep(0.005)
+        assert (apply.stuck, len(ledger.settled)) == (0, 1)

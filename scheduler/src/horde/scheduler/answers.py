@@ -49,5 +49,10 @@ class Again:
     message: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Stuck(Again):
+    """What was decided cannot be done, which is a defect somewhere: ask again, ever more seldom, until it is mended."""
+
+
 Answer = Done | Declined | Again
 CommitAnswer = Committed | Declined | Again

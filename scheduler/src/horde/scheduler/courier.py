@@ -16,7 +16,9 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from horde.scheduler.answers import Again
+from opentelemetry import metrics
+
+from horde.scheduler.answers import Again, Stuck
 from horde.scheduler.batches import take
 from horde.services import telemetry
 from horde.services.clock import Clock
@@ -32,6 +34,12 @@ FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
 ITEM_PAUSE = 1.0
 """Seconds until an item that alone was not answered is asked again."""
+LONGEST_STUCK_PAUSE = 300.0
+"""Of an item that should be possible and is not: each asking waits twice as long as the one before, up to this."""
+
+STUCK = metrics.get_meter("horde.scheduler").create_up_down_counter(
+    "horde.scheduler.stuck", unit="{item}", description="Decided ends that a neighbour calls impossible: a defect."
+)
 
 
 class Courier(Generic[T, A]):
@@ -54,10 +62,17 @@ class Courier(Generic[T, A]):
         self._clock = clock
         self._max_items = max_items
         self._items: deque[T] = deque()
+        self._stuck: dict[T, float] = {}
+        """Items that a person must look at, and how long each waited last; as many as are asked again and again."""
         self._wanted = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._items)
+
+    @property
+    def stuck(self) -> int:
+        """How many items are asked again and again for what should be possible."""
+        return len(self._stuck)
 
     def send(self, item: T) -> None:
         """Have an item carried."""
@@ -91,13 +106,25 @@ class Courier(Generic[T, A]):
     async def _take(self, batch: Sequence[T], answers: Sequence[A]) -> None:
         done = []
         for item, answer in zip(batch, answers, strict=True):
-            if isinstance(answer, Again):
+            if isinstance(answer, Stuck):
+                self._ask_seldom(item, answer.message)
+            elif isinstance(answer, Again):
                 log.warning("to be asked again", call=self.name, why=answer.message)
                 self._later(item)
             else:
+                if self._stuck and self._stuck.pop(item, 0):
+                    STUCK.add(-1, {"call": self.name})
                 done.append((item, answer))
         if done:
             await self._answered(done)
 
-    def _later(self, item: T) -> None:
-        self._clock.call_later(ITEM_PAUSE, lambda: self.send(item))
+    def _later(self, item: T, pause: float = ITEM_PAUSE) -> None:
+        self._clock.call_later(pause, lambda: self.send(item))
+
+    def _ask_seldom(self, item: T, why: str) -> None:
+        pause = min(2 * self._stuck.get(item, ITEM_PAUSE / 2), LONGEST_STUCK_PAUSE)
+        if item not in self._stuck:
+            STUCK.add(1, {"call": self.name})
+        self._stuck[item] = pause
+        log.error("stuck", call=self.name, why=why, again_in=pause, stuck=len(self._stuck))
+        self._later(item, pause)

@@ -12,7 +12,7 @@ from grpc import aio
 from horde.api.generation.v1 import generation_pb2
 from horde.api.ledger.v1 import ledger_service_pb2 as pb
 from horde.api.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
-from horde.scheduler.answers import Again, Answer, Done, Recorded
+from horde.scheduler.answers import Again, Answer, Done, Recorded, Stuck
 from horde.scheduler.effects import PlaceHolds, Release, RewardUptime, Settle
 from horde.scheduler.job import Job
 from horde.scheduler.statuses import declined
@@ -130,4 +130,4 @@ def answer_of(event: LedgerEvent, outcome: pb.ApplyOutcome) -> Answer:
             return answer
     # A decided end that the ledger does not know how to pay: a defect somewhere. It is never given up, for kudos are
     # held; whoever mends the ledger ends it.
-    return Again(f"{answer.reason}: {answer.message}")
+    return Stuck(f"{answer.reason}, job {event.job.job_id}: {answer.message}")

@@ -4,7 +4,9 @@ Nothing is shown to a requester that is not durable. So events for followers are
 when it is committed; and whoever reads a generation with unsaved changes reads with the batch that holds them.
 
 A batch closes as soon as somebody waits for it; changes that nobody waits for (a job was lent) stay WRITE_BEHIND for
-company. Two batches are at least `pause` apart, for a commit costs the same however much it holds.
+company. Two batches are at least `pause` apart, for a commit costs the same however much it holds, and so does each
+call to a neighbour that follows from it. Where many generations are under way the pause is longer, up to BUSY times:
+they share the cost, and it is little beside what they wait for anyhow. Whoever is alone does not wait for company.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ R = TypeVar("R")
 AFTER_ACCEPTING = declare("scheduler.after_accepting")
 AFTER_SETTLING = declare("scheduler.after_settling")
 WRITE_BEHIND = 0.005
+BUSY = 4
+"""How many generations of the last batch lengthen the pause before the next, each by once."""
 FIRST_PAUSE = 0.05
 LONGEST_PAUSE = 2.0
 """Between attempts to write while the store is away."""
@@ -79,6 +83,8 @@ class Saver:
         self._readers: list[Callable[[], Callable[[], None]]] = []
         self._writing: Batch | None = None
         self._closed_at = float("-inf")
+        self._company = 1
+        """Generations that the last batch was for."""
         self.replaced = False
 
     def wake(self) -> None:
@@ -135,7 +141,7 @@ class Saver:
             await self._wanted.wait()
             if not self._board.effects_after_save and not self._readers and self._write_behind:
                 await self._clock.sleep(self._write_behind)
-            left = self._closed_at + self._pause - self._clock.monotonic()
+            left = self._closed_at + pause_after(self._company, self._pause) - self._clock.monotonic()
             if left > 0:
                 await self._clock.sleep(left)
             self._wanted.clear()
@@ -190,6 +196,7 @@ class Saver:
         self._closed_at = self._clock.monotonic()
         moment = Moment(self._closed_at, int(self._clock.now().timestamp() * 1000))
         batch = Batch(generations=list(board.dirty_generations), jobs=frozenset(board.dirty_jobs))
+        self._company = len({job.generation for job in board.dirty_jobs})
         changes = batch.changes
         for generation in board.dirty_generations:
             if not generation.written:
@@ -217,6 +224,11 @@ class Saver:
         for each in dirty:
             each.clear()
         return batch
+
+
+def pause_after(company: int, pause: float) -> float:
+    """Seconds between a batch that was for so many generations and the next."""
+    return pause * min(max(1, company), BUSY)
 
 
 async def _pass(name: str) -> None:

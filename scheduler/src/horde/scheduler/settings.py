@@ -46,7 +46,8 @@ class Settings(ServiceSettings):
     max_sessions: int = Field(default=20_000, ge=1)
     """Workers attached at once."""
     commit_pause_seconds: float = Field(default=0.008, ge=0, le=1)
-    """The least time between two commits: less is quicker for one, more is cheaper for many."""
+    """The least time between two commits while little happens, four times as long while much does: less is quicker for
+    one, more is cheaper for many."""
     history_days: int = Field(default=30, ge=7)
     """How long ended generations are remembered, with their refusals and dispositions."""
 

@@ -6,7 +6,21 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Executable, and_, bindparam, case, delete, exists, false, or_, select, true, update
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    Executable,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    false,
+    or_,
+    select,
+    true,
+    update,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 
 from horde.scheduler import migrations
@@ -21,18 +35,39 @@ MAX_IN = 500
 FIXED = {"job_id", "generation_id", "position", "object_name"}
 """Columns of a job that never change."""
 
+# The lock is shared: a new leader's claim waits for this transaction, and this one sees any claim before it.
+_EPOCH = select(LEADER.c.epoch).with_for_update(read=True)
+_TAKEN = select(GENERATION.c.generation_id).where(GENERATION.c.generation_id.in_(bindparam("wanted", expanding=True)))
 _UPDATE_GENERATION = (
     update(GENERATION)
-    .where(GENERATION.c.generation_id == bindparam("generation_id_"))
+    .where(GENERATION.c.generation_id == bindparam("generation_id"))
     .values({
         name: bindparam(name) for name in ("phase", "refusal", "claimed", "unusable", "cancelled", "closed")
     })
 )  # fmt: skip
 _UPDATE_JOB = (
     update(JOB)
-    .where(JOB.c.job_id == bindparam("job_id_"))
+    .where(JOB.c.job_id == bindparam("job_id"))
     .values({column.name: bindparam(column.name) for column in JOB.columns if column.name not in FIXED})
 )
+
+
+class Prepared:
+    """A statement for many rows, compiled once and handed to the driver as it is.
+
+    SQLAlchemy prepares each row's values anew, which costs more than writing them does. Here the rows must be what the
+    driver takes: text, bytes and plain numbers.
+    """
+
+    def __init__(self, statement: Any, dialect: Dialect) -> None:
+        compiled = statement.compile(dialect=dialect)
+        self._text = str(compiled)
+        self._names: Sequence[str] | None = compiled.positiontup
+
+    def execute(self, connection: Connection, rows: Sequence[Row]) -> None:
+        names = self._names
+        driver_rows: Any = rows if names is None else [tuple([row[name] for name in names]) for row in rows]
+        connection.exec_driver_sql(self._text, driver_rows)
 
 
 class SqlStore:
@@ -41,9 +76,12 @@ class SqlStore:
     def __init__(self, sql: SqlThread) -> None:
         self._sql = sql
         self._epoch = 0
-        insert: Any = postgresql.insert if sql.engine.dialect.name == "postgresql" else sqlite.insert
-        self._insert_generation: Executable = insert(GENERATION).on_conflict_do_nothing()
-        self._insert_job: Executable = insert(JOB).on_conflict_do_nothing()
+        dialect = sql.engine.dialect
+        insert: Any = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
+        self._insert_generation = Prepared(insert(GENERATION).on_conflict_do_nothing(), dialect)
+        self._insert_job = Prepared(insert(JOB).on_conflict_do_nothing(), dialect)
+        self._update_generation = Prepared(_UPDATE_GENERATION, dialect)
+        self._update_job = Prepared(_UPDATE_JOB, dialect)
         worker = insert(WORKER)
         self._upsert_worker: Executable = worker.on_conflict_do_update(
             index_elements=["worker_id"],
@@ -64,18 +102,15 @@ class SqlStore:
         return await self._sql.run(lambda connection: self._write(connection, changes))
 
     def _write(self, connection: Connection, changes: Changes) -> frozenset[GenerationId]:
-        # Shared, so that a new leader's claim waits for this transaction, and this one sees any claim before it.
-        epoch = connection.execute(select(LEADER.c.epoch).with_for_update(read=True)).scalar()
-        if epoch != self._epoch:
+        if connection.execute(_EPOCH).scalar() != self._epoch:
             raise NotLeader
         taken: frozenset[GenerationId] = frozenset()
         if changes.new_generations:
             taken = self._insert(connection, changes)
         if changes.generations:
-            rows = [{**row, "generation_id_": row["generation_id"]} for row in changes.generations]
-            connection.execute(_UPDATE_GENERATION, rows)
+            self._update_generation.execute(connection, changes.generations)
         if changes.jobs:
-            connection.execute(_UPDATE_JOB, [{**row, "job_id_": row["job_id"]} for row in changes.jobs])
+            self._update_job.execute(connection, changes.jobs)
         if changes.forgotten or changes.refused:
             gone = [*changes.forgotten, *changes.refused]
             connection.execute(delete(JOB).where(JOB.c.generation_id.in_(gone)))
@@ -86,13 +121,12 @@ class SqlStore:
 
     def _insert(self, connection: Connection, changes: Changes) -> frozenset[GenerationId]:
         wanted = [row["generation_id"] for row in changes.new_generations]
-        query = select(GENERATION.c.generation_id).where(GENERATION.c.generation_id.in_(wanted))
-        taken = frozenset(GenerationId(each) for each in connection.execute(query).scalars())
+        taken = frozenset(GenerationId(each) for each in connection.execute(_TAKEN, {"wanted": wanted}).scalars())
         fresh = [row for row in changes.new_generations if row["generation_id"] not in taken]
         if fresh:
-            connection.execute(self._insert_generation, fresh)
+            self._insert_generation.execute(connection, fresh)
             jobs = [row for row in changes.new_jobs if row["generation_id"] not in taken]
-            connection.execute(self._insert_job, jobs)
+            self._insert_job.execute(connection, jobs)
         return taken
 
     async def live(self) -> list[Stored]:
