@@ -32,6 +32,19 @@ async def test_a_job_is_held_and_paid(ledger: Any) -> None:
     assert await ledger.posted("", AccountKind.HELD) == 0
 
 
+async def test_a_balance_says_whether_its_owner_is_trusted(ledger: Any) -> None:
+    async def trusted() -> list[bool]:
+        wanted = [(kind, who) for who in ("bob", "nobody") for kind in (AccountKind.SPEND, AccountKind.ESCROW)]
+        return [each.owner_trusted for each in (await ledger.service.balances(wanted, 0)).balances]
+
+    await ledger.apply(opened("bob"))
+    assert await trusted() == [False, False, False, False]
+    await ledger.apply(standing("bob", trusted=True))
+    assert await trusted() == [True, False, False, False]
+    await ledger.apply(standing("bob", trusted=False, name="again"))
+    assert await trusted() == [False, False, False, False]
+
+
 async def test_the_sum_is_zero_and_the_audit_agrees(ledger: Any) -> None:
     await ledger.apply(opened("ann"), awarded("ann", 100 * KUDOS), held("g", "ann", count=3), held("h", ANONYMOUS))
     await ledger.apply(settled("g", "bob"), released("g", 1), settled("h", "bob"))

@@ -70,6 +70,12 @@ async def test_an_account_shows_what_it_holds(mesh: Bench, anna: Credentials) ->
     assert not answer.account.roles
 
 
+async def test_an_account_is_as_trusted_as_the_ledger_says(mesh: Bench, anna: Credentials) -> None:
+    assert not (await mesh.accounts.GetAccount(pb.GetAccountRequest(), metadata=anna)).account.trusted
+    mesh.ledger.trusted.add(await account_id(mesh, anna))
+    assert (await mesh.accounts.GetAccount(pb.GetAccountRequest(), metadata=anna)).account.trusted
+
+
 async def test_a_key_can_do_no_more_than_the_one_that_made_it(mesh: Bench, anna: Credentials) -> None:
     small = await new_key(mesh, anna, MANAGE)
     for scope in (GENERATE, WORK):

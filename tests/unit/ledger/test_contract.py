@@ -16,6 +16,7 @@ from horde.ledger.entries import EscrowReason, TransferCode
 from horde.ledger.errors import InvalidField, SelfGift
 from horde.ledger.operations import Event, JobEnding
 from horde.ledger.permissions import METHODS, OPERATIONS
+from horde.ledger.service import Balance, BalancesRead
 from horde.ledger.settings import LedgerSettings
 from horde.ledger.testing import (
     awarded,
@@ -32,7 +33,7 @@ from horde.ledger.testing import (
 )
 from horde.ledger.testing_wire import event_message
 from horde.ledger.validation import check
-from horde.ledger.wire import event_of
+from horde.ledger.wire import balances_message, event_of
 from horde.services.testing import fields_of
 
 
@@ -76,6 +77,16 @@ FULL = dataclasses.replace(price(10_400, surcharge=7), base_mkudos=8_000, multip
 def test_events_cross_the_wire_as_they_are(event: Event) -> None:
     check(event)
     assert event_of(api.Event.FromString(event_message(event).SerializeToString())) == event
+
+
+def test_a_balance_is_told_with_every_field() -> None:
+    balance = Balance(AccountKind.SPEND, "ann", 5, 6, -1, 7, owner_trusted=True)
+    (said,) = balances_message(BalancesRead(9, 0, [balance])).balances
+    assert {field.name: getattr(said, field.name) for field, _ in said.ListFields() if field.name != "account"} == {
+        "posted_mkudos": 5, "held_mkudos": 6, "floor_mkudos": -1, "available_mkudos": 7, "sequence": 9,
+        "owner_trusted": True,
+    }  # fmt: skip
+    assert (int(said.account.kind), said.account.account_id) == (int(AccountKind.SPEND), "ann")
 
 
 def other(event: Event, **changes: object) -> Event:

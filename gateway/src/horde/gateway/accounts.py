@@ -108,7 +108,8 @@ class Accounts:
             spend, escrow = await asyncio.gather(
                 self._ledger.balance(principal.account_id, SPEND), self._ledger.balance(principal.account_id, ESCROW)
             )
-        return account_pb2.GetAccountResponse(account=wire.account_message(account), spend=spend, escrow=escrow)
+        shown = wire.account_message(account, trusted=spend.owner_trusted)
+        return account_pb2.GetAccountResponse(account=shown, spend=spend, escrow=escrow)
 
     async def create_key(
         self, principal: Principal, request: account_pb2.CreateApiKeyRequest

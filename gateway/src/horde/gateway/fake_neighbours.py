@@ -22,6 +22,7 @@ class FakeLedger(LedgerServiceServicer):
         self.events: list[ledger_service.Event] = []
         self.refusal: ServiceError | None = None
         self.available = 50_000
+        self.trusted: set[str] = set()
         self.away = False
 
     async def Apply(self, request: ledger_service.ApplyRequest, context: Any) -> Any:
@@ -39,7 +40,12 @@ class FakeLedger(LedgerServiceServicer):
         self._present()
         return ledger_service.GetBalancesResponse(
             balances=[
-                ledger_pb2.Balance(account=ref, posted_mkudos=self.available, available_mkudos=self.available)
+                ledger_pb2.Balance(
+                    account=ref,
+                    posted_mkudos=self.available,
+                    available_mkudos=self.available,
+                    owner_trusted=ref.account_id in self.trusted,
+                )
                 for ref in request.accounts
             ]
         )

@@ -45,6 +45,7 @@ class Balance(NamedTuple):
     held: int
     floor: int | None
     available: int
+    owner_trusted: bool = False
 
 
 class BalancesRead(NamedTuple):
@@ -115,7 +116,8 @@ class LedgerService:
             case AccountKind.SPEND:
                 allowance = max(0, economy.floor_allowance_per_day_mkudos - used) if owner is not None else 0
                 available = max(0, posted - economy.floor_mkudos) + allowance
-                return Balance(kind, account_id, posted, held, economy.floor_mkudos, available)
+                trusted = owner is not None and economy.trusted(owner)
+                return Balance(kind, account_id, posted, held, economy.floor_mkudos, available, trusted)
             case AccountKind.ESCROW | AccountKind.HELD:
                 return Balance(kind, account_id, posted, held, 0, 0)
             case AccountKind.ANONYMOUS_SUBSIDY:

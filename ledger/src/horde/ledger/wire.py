@@ -195,6 +195,7 @@ def _balance(balance: Balance, sequence: int) -> pb.Balance:
         floor_mkudos=balance.floor,
         available_mkudos=balance.available,
         sequence=sequence,
+        owner_trusted=balance.owner_trusted,
     )
 
 

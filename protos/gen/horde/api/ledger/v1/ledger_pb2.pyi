@@ -409,6 +409,7 @@ class Balance(_message.Message):
     FLOOR_MKUDOS_FIELD_NUMBER: _builtins.int
     AVAILABLE_MKUDOS_FIELD_NUMBER: _builtins.int
     SEQUENCE_FIELD_NUMBER: _builtins.int
+    OWNER_TRUSTED_FIELD_NUMBER: _builtins.int
     posted_mkudos: _builtins.int
     held_mkudos: _builtins.int
     """Set aside by this account's open holds; already out of `posted_mkudos`."""
@@ -420,6 +421,10 @@ class Balance(_message.Message):
     """
     sequence: _builtins.int
     """Includes every entry up to this."""
+    owner_trusted: _builtins.bool
+    """For a SPEND account: all that its owner earns by painting is spendable at
+    once, but for what is over a subsidy's daily bound.
+    """
     @_builtins.property
     def account(self) -> Global___AccountRef: ...
     def __init__(
@@ -431,10 +436,11 @@ class Balance(_message.Message):
         floor_mkudos: _builtins.int | None = ...,
         available_mkudos: _builtins.int = ...,
         sequence: _builtins.int = ...,
+        owner_trusted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_floor_mkudos", b"_floor_mkudos", "account", b"account", "floor_mkudos", b"floor_mkudos"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_floor_mkudos", b"_floor_mkudos", "account", b"account", "available_mkudos", b"available_mkudos", "floor_mkudos", b"floor_mkudos", "held_mkudos", b"held_mkudos", "posted_mkudos", b"posted_mkudos", "sequence", b"sequence"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_floor_mkudos", b"_floor_mkudos", "account", b"account", "available_mkudos", b"available_mkudos", "floor_mkudos", b"floor_mkudos", "held_mkudos", b"held_mkudos", "owner_trusted", b"owner_trusted", "posted_mkudos", b"posted_mkudos", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__floor_mkudos: _TypeAlias = _typing.Literal["floor_mkudos"]  # noqa: Y015
     _WhichOneofArgType__floor_mkudos: _TypeAlias = _typing.Literal["_floor_mkudos", b"_floor_mkudos"]  # noqa: Y015
