@@ -27,6 +27,7 @@ from ledger_transfers import (
 )
 
 from horde.ledger.testing_postgres import DURABLE, ThrowawayPostgres, throwaway_postgres
+from horde.services.lifecycle import collect_rarely
 
 SERVER = {**DURABLE, "shared_buffers": "256MB", "max_wal_size": "4GB", "checkpoint_timeout": "30min"}
 
@@ -98,6 +99,8 @@ def main() -> None:
     parser.add_argument("--transfers", type=int, default=1_000_000, help="size of the audited journal")
     parser.add_argument("--lives", type=int, default=20_000, help="job lives in one run")
     asked = parser.parse_args()
+    # As the process of the ledger does; the other schemes run in this process, too.
+    collect_rarely()
     say(f"calibration: {calibrate():.2f} M hashes/s of one core")
     with throwaway_postgres(SERVER) as server:
         rate = 0.0

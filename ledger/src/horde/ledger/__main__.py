@@ -54,6 +54,7 @@ def main() -> int:
     settings = load_or_exit(LedgerSettings)
     configure_logs(level=settings.log_level, form=settings.log_format, service="ledger")
     failpoints.arm(settings.failpoints)
+    lifecycle.collect_rarely()
     return lifecycle.run(run(settings))
 
 
