@@ -72,7 +72,7 @@ MUTANTS = [
     Mutant("release to the payer what a subsidy gave", "holds", (("transfers.append(Transfer(HELD, AccountName(hold.subsidy), subsidised, _RELEASE))", "transfers.append(Transfer(HELD, spend_of(hold.payer_id), subsidised, _RELEASE))"),)),
     Mutant("pay uptime twice", "journal", (("        if recorded is not None:\n            return self._repeat", "        if recorded is not None and operation.kind is not EventKind.UPTIME_REWARD:\n            return self._repeat"),)),
     Mutant("hold half a group", "holds", (("    for hold in asked.holds:\n        parts", "    for hold in asked.holds[:2]:\n        parts"),)),
-    Mutant("forget what is decided and not committed", "journal", (("return found or self._sealed.get(event_id) or self._sealed_before.get(event_id)", "return found"),)),
+    Mutant("forget what is decided and not committed", "journal", (("            for recorded in self._sealed:\n", "            for recorded in ():\n"),)),
     Mutant("charge tax to nobody", "holds", (("    if asked.tax_mkudos:\n", "    if False:\n"),)),
     Mutant("lose a line of the statement", "holds", (("return (owner_id,) if payer_id == ANONYMOUS else (payer_id, owner_id)", "return (owner_id,)"),), STORE),
     Mutant("do not look at balances in the audit", "audit", (("            _balances(rows, recomputed, report)\n", ""),), AUDIT),

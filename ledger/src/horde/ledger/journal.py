@@ -5,6 +5,7 @@ Everything here is decided from the book and from what was looked up; there is n
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -47,6 +48,9 @@ from horde.services.errors import ServiceError
 
 MAX_CACHED: Final = 200_000
 """How many accounts, owners or holds the book keeps between batches."""
+SEALED_KEPT: Final = 3
+"""How many batches can be sealed and yet unseen by a look-up that is answered now: when it began, one was being
+committed and one was ready, and the open one may have been sealed since."""
 
 
 class Answer(NamedTuple):
@@ -91,8 +95,8 @@ class Journal:
         self._book = Book(economy, next_number=head.accounts + 1)
         self._sequence = head.sequence
         self._work = _Open(head.block + 1)
-        self._sealed: dict[str, Recorded] = {}
-        self._sealed_before: dict[str, Recorded] = {}
+        self._sealed: deque[dict[str, Recorded]] = deque([{}] * SEALED_KEPT, SEALED_KEPT)
+        """What the last sealed batches recorded, newest first."""
 
     @property
     def crowded(self) -> bool:
@@ -147,9 +151,13 @@ class Journal:
         return self._apply(event, recorded, known, work)
 
     def _sealed_or_open(self, event_id: str) -> Recorded | None:
-        """Of what is newer than what can be looked up: the open batch, the last sealed one, and the one before it."""
+        """Of what is newer than what can be looked up: the open batch, and the last sealed ones."""
         found = self._work.recorded.get(event_id)
-        return found or self._sealed.get(event_id) or self._sealed_before.get(event_id)
+        if found is None:
+            for recorded in self._sealed:
+                if event_id in recorded:
+                    return recorded[event_id]
+        return found
 
     def seal(self) -> Batch | None:
         """Close the open batch; None if there is nothing to write. Raises Unbalanced for a defect."""
@@ -173,7 +181,7 @@ class Journal:
             owners=[owner.snapshot() for owner in book.changed_owners.values()], opened=list(book.opened.values()),
             closed=book.closed,
         )  # fmt: skip
-        self._sealed_before, self._sealed = self._sealed, work.recorded
+        self._sealed.appendleft(work.recorded)
         self._work = _Open(work.block + 1)
         book.forget_changes()
         return batch

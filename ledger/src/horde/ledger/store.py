@@ -79,6 +79,8 @@ class Batch:
     owners: list[Owner] = field(default_factory=list)
     opened: list[Hold] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
+    encoded: object = None
+    """Whatever the store made of it ahead, for itself."""
 
 
 class LookUp(Protocol):
@@ -152,6 +154,10 @@ class LedgerStore(Protocol):
 
     async def look_up(self, work: Callable[[LookUp], T]) -> T:
         """Run `work` where it can ask."""
+
+    def encode(self, batch: Batch) -> None:
+        """Do ahead what `write` has to do anyway and needs no database for: it may then be called while another
+        batch is being written."""
 
     async def write(self, previous: Head, batch: Batch) -> None:
         """Write a batch that was made upon `previous`, and commit."""

@@ -57,6 +57,9 @@ class MemoryStore:
         """What the writer asks, for callers that do not wait."""
         return _LookUp(self)
 
+    def encode(self, batch: Batch) -> None:
+        """There is nothing to do."""
+
     async def write(self, previous: Head, batch: Batch) -> None:
         self.put(previous, batch)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, closing
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, event
 
@@ -12,7 +12,7 @@ from horde.ledger import failpoints, rows
 from horde.ledger.accounts import Account, Owner
 from horde.ledger.audit_sql import SqlAuditRows
 from horde.ledger.book import Hold
-from horde.ledger.bulk import Bulk, run
+from horde.ledger.bulk import Bulk, Command, Step, commands
 from horde.ledger.chain import Block
 from horde.ledger.errors import WriterReplaced
 from horde.ledger.identifiers import id_bytes, id_text
@@ -109,11 +109,19 @@ class SqlStore:
     async def look_up(self, work: Callable[[LookUp], T]) -> T:
         return await self._sql.read(lambda connection: work(SqlLookUp(connection)))
 
+    def encode(self, batch: Batch) -> None:
+        batch.encoded = commands(self._sql.engine.dialect.name, _steps(batch))
+
     async def write(self, previous: Head, batch: Batch) -> None:
+        if batch.encoded is None:
+            self.encode(batch)
+        encoded = cast(Sequence[Command], batch.encoded)
+
         def work(connection: Connection) -> None:
             failpoint_sync(failpoints.AFTER_BEGIN)
             _fence(_head(connection, locked=True), previous)
-            _append(connection, batch)
+            for command in encoded:
+                connection.exec_driver_sql(*command)
             failpoint_sync(failpoints.AFTER_INSERTS)
             _write_head(connection, batch.head, previous.epoch)
             failpoint_sync(failpoints.BEFORE_COMMIT)
@@ -192,9 +200,9 @@ class SqlStore:
         return "?" if self._sql.engine.dialect.name == "sqlite" else "%s"
 
 
-def _append(connection: Connection, batch: Batch) -> None:
+def _steps(batch: Batch) -> list[Step]:
     number = batch.block.number
-    steps = [
+    return [
         _EVENTS.insert([(e[0], id_bytes(e[1]), e[2], e[3], number) for e in batch.entries]),
         _REFUSALS.insert([(r[0], id_bytes(r[1]), r[2], r[3], number) for r in batch.refusals]),
         _STATEMENTS.insert(batch.statement),
@@ -205,7 +213,6 @@ def _append(connection: Connection, batch: Batch) -> None:
         _HOLDS.delete([id_bytes(each) for each in batch.closed]),
         _BLOCKS.insert([rows.block_row(batch.block)]),
     ]
-    run(connection, steps)
 
 
 def _fence(found: Head, previous: Head) -> None:
