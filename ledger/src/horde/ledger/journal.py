@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from horde.ledger import holds, rewards
-from horde.ledger.accounts import ANONYMOUS, SYSTEM, Account, Owner, escrow_of, spend_of
+from horde.ledger.accounts import ANONYMOUS, SYSTEM, Account, Giving, Owner, escrow_of, spend_of
 from horde.ledger.book import Book, Draft, Hold, Unbalanced
 from horde.ledger.chain import leaf_hash, sealed
 from horde.ledger.economy import Economy
@@ -67,6 +67,7 @@ class Known(NamedTuple):
     holds: dict[str, Hold | None]
     owners: dict[str, Owner | None]
     accounts: dict[str, Account | None]
+    giving: dict[str, Giving]
 
 
 @dataclass(slots=True)
@@ -107,7 +108,7 @@ class Journal:
         """Forget what can be looked up again. Only when nothing is open and everything sealed is committed."""
         self._book.forget()
 
-    def look_up(self, ask: LookUp, events: Sequence[Event]) -> Known:
+    def look_up(self, ask: LookUp, events: Sequence[Event], now_us: int) -> Known:
         """Ask for all that these events may need and is not known yet. Changes nothing, so it may run in a thread."""
         book, operations = self._book, [event.operation for event in events]
         corrected = [each.corrected_id for each in operations if isinstance(each, Correct)]
@@ -127,7 +128,18 @@ class Journal:
         accounts: dict[str, Account | None] = dict.fromkeys(missing)
         if missing:
             accounts.update({account.name: account for account in ask.accounts(missing)})
-        return Known(recorded, holds_found, owners, accounts)
+        return Known(recorded, holds_found, owners, accounts, self._giving(ask, operations, now_us))
+
+    def _giving(self, ask: LookUp, operations: Sequence[Operation], now_us: int) -> dict[str, Giving]:
+        gifts = [each for each in operations if isinstance(each, Gift)]
+        known = self._book.giving
+        missing = {who for each in gifts for who in (each.from_id, each.to_id) if who not in known}
+        if not missing:
+            return {}
+        economy = self._book.economy
+        return rewards.giving_of(
+            missing, map(parse, ask.given(missing, rewards.giving_since(economy, now_us))), economy
+        )
 
     def learn(self, known: Known) -> None:
         """Keep what was looked up; what has come to be known meanwhile is newer."""
@@ -138,6 +150,8 @@ class Journal:
             book.owners.setdefault(account_id, owner)
         for hold_id, hold in known.holds.items():
             book.holds.setdefault(hold_id, hold)
+        for account_id, giving in known.giving.items():
+            book.giving.setdefault(account_id, giving)
 
     def decide(self, event: Event, known: Known, now_us: int) -> Answer:
         """Decide on one event, into the open batch. Its answer may be given once that batch is committed.

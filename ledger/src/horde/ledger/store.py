@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -97,6 +97,10 @@ class LookUp(Protocol):
 
     def owners(self, account_ids: Collection[str]) -> list[Owner]:
         """Owners that are known."""
+
+    def given(self, account_ids: Collection[str], since_us: int) -> Iterable[str]:
+        """Texts of the entries of all gifts that these owners gave at or after a time, in their order. There may be
+        others among them."""
 
 
 class BalanceRow(NamedTuple):

@@ -40,6 +40,9 @@ _BLOCKS = Bulk(BLOCK, rows.BLOCK_COLUMNS)
 _RECORDED: Final = ("id", "fingerprint", "body", "block")
 _EVENTS_BY_ID = Bulk(EVENT, _RECORDED)
 _BY_NAME = Bulk(ACCOUNT, ("name", "number", "posted", "held", "sequence"))
+_GIFT_BY: Final = ('%"kind":"GIFT","op":{"amount":%,"from":"', '"%')
+"""What stands before and after the giver's id in the text of a gift. To LIKE, some letters of an id mean any letter:
+that finds more, never less."""
 _HEAD = f"SELECT {', '.join(rows.WRITER_COLUMNS)} FROM {WRITER.name} WHERE shard = 0"
 
 
@@ -81,6 +84,18 @@ class SqlLookUp:
 
     def owners(self, account_ids: Collection[str]) -> list[Owner]:
         return [rows.owner_of(row) for row in _OWNERS.select(self._connection, account_ids)]
+
+    def given(self, account_ids: Collection[str], since_us: int) -> list[str]:
+        where, names = _BY_NAME.among(self._connection, [f"spend/{each}" for each in account_ids])
+        mark = "?" if self._connection.dialect.name == "sqlite" else "%s"
+        query = (
+            "SELECT e.sequence, e.body FROM account a JOIN statement s ON s.owner = a.number "
+            f"JOIN event e ON e.sequence = s.sequence WHERE a.{where} AND s.sequence >= "
+            f"(SELECT first_sequence FROM block WHERE at_us >= {mark} ORDER BY at_us LIMIT 1) "
+            f"AND e.body LIKE {mark} || substr(a.name, 7) || {mark}"
+        )
+        found = self._connection.exec_driver_sql(query, (*names, since_us, *_GIFT_BY))
+        return [body for _, body in sorted((row[0], row[1]) for row in found)]
 
 
 class SqlStore:

@@ -198,7 +198,8 @@ class Writer:
         calls = self._take()
         events = [event for call in calls for event in call.events]
         try:
-            known = await self._store.look_up(lambda ask: journal.look_up(ask, events))
+            asked_us = self._now_us()
+            known = await self._store.look_up(lambda ask: journal.look_up(ask, events, asked_us))
         except (Unavailable, Aborted) as error:
             await self._put_back(calls, error)
             return
@@ -207,7 +208,7 @@ class Writer:
             self._requeue(calls)
             return
         journal.learn(known)
-        now_us = int(self._clock.now().timestamp() * 1_000_000)
+        now_us = self._now_us()
         for call in calls:
             call.answers = []
             for place, event in enumerate(call.events):
@@ -224,6 +225,9 @@ class Writer:
         self._decided += calls
         self._decided_events += len(events)
         self._news.set()
+
+    def _now_us(self) -> int:
+        return int(self._clock.now().timestamp() * 1_000_000)
 
     def _throw_away(self, calls: Sequence[_Call] = ()) -> None:
         """Forget what was decided and is not being committed; decide on that again, and then on these calls."""
