@@ -39,7 +39,7 @@ MUTANTS = [
     Mutant(
         "skip the epoch check",
         "store_sql",
-        (("_fence(_head(connection, locked=True), previous)", "pass"), ("WHERE shard = 0 AND epoch = {mark}", "WHERE shard = 0 OR epoch = {mark}")),
+        (("WHERE shard = 0 AND {same}", "WHERE shard = 0 OR {same}"),),
         STORE,
     ),
     Mutant(
@@ -65,7 +65,7 @@ MUTANTS = [
     Mutant("count what is parked", "economy", (("free = escrow_mkudos - owner.parked", "free = escrow_mkudos"),)),
     Mutant("break the chain of blocks", "chain", (("header + previous_hash + merkle_root", "header + merkle_root"),)),
     Mutant("keep memory after a failed commit", "writer", (("        self._journal = None\n        self._decided, self._decided_events = [], 0\n        self._requeue(calls)", "        self._decided, self._decided_events = [], 0\n        self._requeue(calls)"),)),
-    Mutant("give what only a subsidy would add", "rewards", (("free = max(0, book.posted(spend_of(asked.from_id)) - economy.floor_mkudos)", "free = 10**12"),)),
+    Mutant("give what only a subsidy would add", "rewards", (("free = max(0, book.posted(source) - economy.floor_mkudos)", "free = 10**12"),)),
     Mutant("play ping-pong", "rewards", (('            return "gift_back_after_us"', '            return ""'),)),
     Mutant("let every caller do everything", "permissions", (("if caller not in OPERATIONS[kind]:", "if False:"),), DOOR),
     Mutant("pay a censored picture from the hold", "holds", (("source = CENSOR_SUBSIDY if censored else HELD", "source = HELD"),)),

@@ -128,7 +128,7 @@ def _pg_type(table: Table, column: str) -> str:
 
 
 def _numbers(values: Iterable[int | None]) -> str:
-    return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
+    return "{" + repr([*values])[1:-1].replace("None", "NULL") + "}"
 
 
 def _bytes(values: Iterable[bytes]) -> str:
@@ -136,7 +136,12 @@ def _bytes(values: Iterable[bytes]) -> str:
 
 
 def _texts(values: Iterable[str]) -> str:
-    return '{"' + '","'.join([value.replace("\\", "\\\\").replace('"', '\\"') for value in values]) + '"}'
+    # Escaped all at once: PostgreSQL's texts have no zero characters, so these can stand between.
+    texts = [*values]
+    joined = "\0".join(texts)
+    if joined.count("\0") != len(texts) - 1:
+        raise ValueError("a text with a zero character")
+    return '{"' + joined.replace("\\", "\\\\").replace('"', '\\"').replace("\0", '","') + '"}'
 
 
 _LITERALS: Final[dict[str, Callable[[Any], str]]] = {

@@ -26,6 +26,7 @@ from horde.services.errors import FieldViolation
 
 CORRECTABLE = frozenset({EventKind.SETTLE, EventKind.UPTIME_REWARD, EventKind.AWARD, EventKind.GIFT, EventKind.SLASH})
 """Holds are released, promotions follow from the rule, and a correction is corrected by doing the thing anew."""
+_GIFT: Final = int(TransferCode.GIFT)
 GIVING_MARGIN_US: Final = 3_600_000_000
 
 
@@ -61,13 +62,14 @@ def gift(book: Book, asked: Gift, now_us: int) -> Draft:
     limit = _gift_limit(book, asked, day, now_us)
     if limit:
         raise LimitReached(metadata={"limit": limit, "limit_mkudos": str(getattr(economy, limit))})
-    free = max(0, book.posted(spend_of(asked.from_id)) - economy.floor_mkudos)
+    source = spend_of(asked.from_id)
+    free = max(0, book.posted(source) - economy.floor_mkudos)
     if amount > free:
         raise InsufficientKudos(metadata={"available_mkudos": str(free), "needed_mkudos": str(amount)})
     book.owner(asked.from_id, now_us)
     book.owner(asked.to_id, now_us)
     book.giving[asked.from_id].add(asked.to_id, amount, now_us, economy.gift_back_after_us)
-    moved = Transfer(spend_of(asked.from_id), spend_of(asked.to_id), asked.amount_mkudos, int(TransferCode.GIFT))
+    moved = Transfer(source, spend_of(asked.to_id), amount, _GIFT)
     return Draft([moved], (asked.from_id, asked.to_id))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, closing
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, NoReturn, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, event
 
@@ -113,7 +113,7 @@ class SqlStore:
         def work(connection: Connection) -> Head:
             head = _head(connection, locked=True)
             after = Head(head.epoch + 1, head.sequence, head.block, head.hash, head.accounts, head.sum_mkudos)
-            _write_head(connection, after, head.epoch)
+            _move_head(connection, head, after)
             return after
 
         return await self._sql.run(work)
@@ -134,11 +134,10 @@ class SqlStore:
 
         def work(connection: Connection) -> None:
             failpoint_sync(failpoints.AFTER_BEGIN)
-            _fence(_head(connection, locked=True), previous)
+            _move_head(connection, previous, batch.head)
             for command in encoded:
                 connection.exec_driver_sql(*command)
             failpoint_sync(failpoints.AFTER_INSERTS)
-            _write_head(connection, batch.head, previous.epoch)
             failpoint_sync(failpoints.BEFORE_COMMIT)
 
         await self._sql.run(work)
@@ -230,11 +229,11 @@ def _steps(batch: Batch) -> list[Step]:
     ]
 
 
-def _fence(found: Head, previous: Head) -> None:
+def _explain(found: Head, previous: Head) -> NoReturn:
+    """Why the head could not be moved."""
     if found.epoch != previous.epoch:
         raise WriterReplaced
-    if found != previous:
-        raise Aborted("The journal has moved.")
+    raise Aborted("The journal has moved.")
 
 
 def _head(connection: Connection, locked: bool = False) -> Head:
@@ -242,13 +241,16 @@ def _head(connection: Connection, locked: bool = False) -> Head:
     return rows.head_of(connection.exec_driver_sql(_HEAD + lock).one())
 
 
-def _write_head(connection: Connection, head: Head, epoch: int) -> None:
-    """Move the head, if `epoch` is still the writer's."""
+def _move_head(connection: Connection, previous: Head, head: Head) -> None:
+    """The fence: lock the writer's row and move the head, if all of it is still `previous`. Whoever does this first
+    keeps everybody else waiting until his transaction ends."""
     mark = "?" if connection.dialect.name == "sqlite" else "%s"
     assignments = ", ".join(f"{column} = {mark}" for column in rows.WRITER_COLUMNS)
-    statement = f"UPDATE writer SET {assignments} WHERE shard = 0 AND epoch = {mark}"
-    if connection.exec_driver_sql(statement, (*rows.writer_row(head), epoch)).rowcount != 1:
-        raise WriterReplaced
+    same = " AND ".join(f"{column} = {mark}" for column in rows.WRITER_COLUMNS[:-1])
+    statement = f"UPDATE writer SET {assignments} WHERE shard = 0 AND {same}"
+    parameters = (*rows.writer_row(head), *rows.writer_row(previous)[:-1])
+    if connection.exec_driver_sql(statement, parameters).rowcount != 1:
+        _explain(_head(connection), previous)
 
 
 def _find(connection: Connection, event_ids: Collection[str]) -> dict[str, Recorded]:
