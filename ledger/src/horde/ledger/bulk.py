@@ -138,6 +138,8 @@ def _bytes(values: Iterable[bytes]) -> str:
 def _texts(values: Iterable[str]) -> str:
     # Escaped all at once: PostgreSQL's texts have no zero characters, so these can stand between.
     texts = [*values]
+    if not texts:
+        return "{}"
     joined = "\0".join(texts)
     if joined.count("\0") != len(texts) - 1:
         raise ValueError("a text with a zero character")
