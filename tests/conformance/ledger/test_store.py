@@ -11,7 +11,15 @@ from horde.ledger.accounts import ANONYMOUS, AccountKind
 from horde.ledger.chain import leaf_hash, root_of_path
 from horde.ledger.economy import KUDOS, Economy
 from horde.ledger.entries import Entry
-from horde.ledger.errors import EntryNotFound, EventConflict, HoldNotFound, InsufficientKudos, WriterReplaced
+from horde.ledger.errors import (
+    EntryNotFound,
+    EventConflict,
+    HoldNotFound,
+    InsufficientKudos,
+    LimitReached,
+    WriterReplaced,
+)
+from horde.ledger.journal import Answer
 from horde.ledger.store import LedgerStore
 from horde.ledger.testing import awarded, gift, held, opened, released, settled, some_id, standing
 from horde.ledger.writer import Writer
@@ -79,6 +87,42 @@ async def test_a_refusal_is_remembered(ledger: Any) -> None:
     assert again.result.metadata == refused.result.metadata
     assert await ledger.posted("ann") == 1000 * KUDOS
     assert (await ledger.service.audit(0)).finding is None
+
+
+async def test_limits_on_gifts_outlive_the_writer(store: LedgerStore) -> None:
+    clock = ManualClock()
+    economy = Economy(gifts_per_day=3, gift_per_day_mkudos=50 * KUDOS)
+    # To LIKE, `a_b` means `axb` too; and a note may look like another gift.
+    note = '{"kind":"GIFT","op":{"amount":5,"from":"bob","'
+    async with Writer(store, economy, clock) as writer:
+        await writer.apply([awarded(who, 100 * KUDOS) for who in ("a_b", "axb", "bob")])
+        await writer.apply([gift("a_b", "bob", 30 * KUDOS, note=note), gift("axb", "bob", KUDOS)])
+    async with Writer(store, economy, clock) as writer:
+        back, other, large, *given, fourth = await writer.apply(
+            [
+                gift("bob", "a_b", KUDOS), gift("bob", "cat", KUDOS), gift("a_b", "cat", 21 * KUDOS, "large"),
+                gift("a_b", "cat", 10 * KUDOS), gift("a_b", "dan", KUDOS), gift("a_b", "eve", KUDOS),
+            ]
+        )  # fmt: skip
+        assert limit_of(back) == "gift_back_after_us"
+        assert limit_of(large) == "gift_per_day_mkudos"
+        assert limit_of(fourth) == "gifts_per_day"
+        assert [type(each.result) for each in (other, *given)] == [Entry] * 3
+        await clock.advance(61)
+        (later,) = await writer.apply([gift("bob", "a_b", KUDOS, "later")])
+        assert isinstance(later.result, Entry)
+    async with Writer(store, economy, clock) as writer:
+        (refused,) = await writer.apply([gift("a_b", "fay", KUDOS)])
+        assert limit_of(refused) == "gifts_per_day"
+    await clock.advance(86_400)
+    async with Writer(store, economy, clock) as writer:
+        (next_day,) = await writer.apply([gift("a_b", "fay", KUDOS, "next day")])
+        assert isinstance(next_day.result, Entry)
+
+
+def limit_of(answer: Answer) -> str:
+    assert isinstance(answer.result, LimitReached), answer.result
+    return answer.result.metadata["limit"]
 
 
 async def test_other_content_under_the_same_id_names_the_field(ledger: Any) -> None:

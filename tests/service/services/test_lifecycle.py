@@ -107,7 +107,7 @@ async def test_a_second_signal_ends_it_at_once() -> None:
 @pytest.fixture
 def same_collector(monkeypatch: Any) -> None:
     """This process is not a service: its garbage is looked for as before."""
-    monkeypatch.setattr(lifecycle, "_spare_the_collector", lambda: None)
+    monkeypatch.setattr(lifecycle, "spare_the_collector", lambda: None)
 
 
 @pytest.mark.usefixtures("same_collector")

@@ -33,6 +33,12 @@ class Moody(MemoryStore):
         self.fail_after: list[Exception] = []
         self.fail_look_up: list[Exception] = []
         self.sizes: list[int] = []
+        self.encoded: list[int] = []
+        self.look_up_gate = asyncio.Event()
+        self.look_up_gate.set()
+
+    def encode(self, batch: Batch) -> None:
+        self.encoded.append(len(batch.entries))
 
     async def write(self, previous: Head, batch: Batch) -> None:
         await self.gate.wait()
@@ -47,7 +53,10 @@ class Moody(MemoryStore):
         await asyncio.sleep(0)
         if self.fail_look_up:
             raise self.fail_look_up.pop(0)
-        return await super().look_up(work)
+        found = await super().look_up(work)
+        # What it saw is old by the time it is told.
+        await self.look_up_gate.wait()
+        return found
 
 
 async def test_nothing_is_answered_before_it_is_durable() -> None:
@@ -77,6 +86,67 @@ async def test_what_comes_while_a_commit_runs_is_the_next_batch() -> None:
         store.gate.set()
         await asyncio.gather(*calls)
     assert store.sizes == [1, 256, 44]
+
+
+async def test_a_full_batch_is_made_ready_while_another_is_committed() -> None:
+    store = Moody()
+    store.gate.clear()
+    async with Writer(store, Economy(), ManualClock(), max_batch=2) as writer:
+        calls = [asyncio.create_task(writer.apply([opened("ann")]))]
+        await settle()
+        calls += [asyncio.create_task(writer.apply([awarded("ann", 1, str(n))])) for n in range(3)]
+        await settle()
+        assert store.encoded == [1, 2]
+        assert not any(call.done() for call in calls)
+        store.gate.set()
+        await asyncio.gather(*calls)
+        assert store.encoded == store.sizes == [1, 2, 1]
+
+
+async def test_what_was_ready_upon_a_failed_commit_is_decided_again() -> None:
+    store, clock = Moody(), ManualClock()
+    async with Writer(store, Economy(), clock, max_batch=2) as writer:
+        await writer.apply([opened("ann"), awarded("ann", 20 * KUDOS)])
+        store.gate.clear()
+        store.fail_before.append(Unavailable())
+        # Being committed, ready, and open: each stands upon the one before.
+        calls = [asyncio.create_task(writer.apply([held("g", "ann")]))]
+        await settle()
+        calls.append(asyncio.create_task(writer.apply([settled("g", "bob"), gift("ann", "bob", 1 * KUDOS)])))
+        await settle()
+        calls.append(asyncio.create_task(writer.apply([gift("ann", "bob", 7 * KUDOS, "too much")])))
+        await settle()
+        store.gate.set()
+        await settle()
+        await clock.advance(RETRY_PAUSES_S[0])
+        (holds,), (paid, given), (refused,) = await asyncio.gather(*calls)
+        assert [type(each.result) for each in (holds, paid, given)] == [Entry] * 3
+        assert isinstance(refused.result, InsufficientKudos)
+        assert not any(each.repeated for each in (holds, paid, given, refused))
+        assert len(store._events) == 5
+
+
+async def test_a_look_up_that_is_older_than_three_batches_does_not_apply_an_event_twice() -> None:
+    store = Moody()
+    store.gate.clear()
+    async with Writer(store, Economy(), ManualClock(), max_batch=2) as writer:
+        calls = [asyncio.create_task(writer.apply([awarded("ann", 5, "first")]))]
+        await settle()
+        ready = [awarded("ann", 5, "second"), awarded("ann", 5, "third")]
+        calls.append(asyncio.create_task(writer.apply(ready)))
+        await settle()
+        calls.append(asyncio.create_task(writer.apply([awarded("ann", 5, "fourth")])))
+        await settle()
+        store.look_up_gate.clear()
+        again = [asyncio.create_task(writer.apply([awarded("ann", 5, "first")]))]
+        await settle()
+        store.gate.set()
+        await asyncio.gather(*calls)
+        assert store.sizes == [1, 2, 1]
+        store.look_up_gate.set()
+        ((answer,),) = await asyncio.gather(*again)
+        assert answer.repeated
+        assert [account.posted for account in store.asking().accounts(["spend/ann"])] == [20]
 
 
 @pytest.mark.parametrize("kind", ["before", "after", "look_up"])

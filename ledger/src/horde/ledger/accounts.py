@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Final, NewType
 
@@ -130,22 +130,49 @@ class Owner:
     """Today: drawn from the floor subsidy (or by all anonymous, from theirs)."""
     subsidised_earned: int = 0
     """Today: earned from subsidies."""
-    gifted: int = 0
-    """Today: given to others."""
-    gifts: int = 0
-    """Today: how many gifts."""
-    recent_gifts: tuple[tuple[str, int], ...] = field(default=())
-    """To whom and when (microseconds), as long as a gift back is refused."""
 
     def snapshot(self) -> Owner:
         """As it is now, to be stored."""
         return Owner(
             self.account_id, self.opened_us, self.strikes, self.decree, self.promotions, self.parked, self.day,
-            self.subsidy_used, self.subsidised_earned, self.gifted, self.gifts, self.recent_gifts,
+            self.subsidy_used, self.subsidised_earned,
         )  # fmt: skip
 
     def turn_to(self, day: int) -> None:
         """Start a day's counters, if it is another day."""
         if self.day != day:
             self.day = day
-            self.subsidy_used = self.subsidised_earned = self.gifted = self.gifts = 0
+            self.subsidy_used = self.subsidised_earned = 0
+
+
+@dataclass(slots=True)
+class Giving:
+    """What somebody gave lately, which decides the limits on gifts. It is computed from the journal and stored nowhere
+    else. The counters are those of the UTC day `day`."""
+
+    day: int = 0
+    gifted: int = 0
+    """That day: given to others, in milli-kudos."""
+    gifts: int = 0
+    """That day: how many gifts."""
+    recent: tuple[tuple[str, int], ...] = ()
+    """To whom and when (microseconds), as long as a gift back is refused."""
+
+    def add(self, to_id: str, amount: int, at_us: int, back_after_us: int) -> None:
+        """Count a gift. They come in the order of the journal."""
+        day = at_us // DAY_US
+        if self.day != day:
+            self.day, self.gifted, self.gifts = day, 0, 0
+        self.gifted += amount
+        self.gifts += 1
+        since = at_us - back_after_us
+        kept = [(to, at) for to, at in self.recent if at > since and to != to_id] if self.recent else []
+        self.recent = (*kept, (to_id, at_us))
+
+    def today(self, day: int) -> tuple[int, int]:
+        """What was given on a day, and in how many gifts, if it is the last on which anything was."""
+        return (self.gifted, self.gifts) if self.day == day else (0, 0)
+
+    def gave(self, to_id: str, since_us: int) -> bool:
+        """Whether that one was given to after a time, by the gifts that are recent."""
+        return bool(self.recent) and any(to == to_id and at > since_us for to, at in self.recent)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from horde.ledger.accounts import Account, AccountName, Owner
+from horde.ledger.accounts import Account, AccountName, Giving, Owner
 from horde.ledger.economy import Economy
 from horde.ledger.entries import Settlement, Transfer
 from horde.ledger.operations import PriceParts
@@ -63,8 +63,8 @@ class Book:
     """Balances, owners and holds that are known in this epoch, and which of them changed since the last
     `forget_changes`."""
 
-    __slots__ = ("accounts", "changed", "changed_owners", "closed", "created", "economy", "holds", "next_number",
-                 "opened", "owners")  # fmt: skip
+    __slots__ = ("accounts", "changed", "changed_owners", "closed", "created", "economy", "giving", "holds",
+                 "next_number", "opened", "owners")  # fmt: skip
 
     def __init__(self, economy: Economy, next_number: int = 1) -> None:
         self.economy = economy
@@ -72,6 +72,7 @@ class Book:
         self.accounts: dict[str, Account | None] = {}
         self.owners: dict[str, Owner | None] = {}
         self.holds: dict[str, Hold | None] = {}
+        self.giving: dict[str, Giving] = {}
         self.created: list[Account] = []
         self.changed: dict[str, Account] = {}
         self.changed_owners: dict[str, Owner] = {}
@@ -98,6 +99,8 @@ class Book:
         if owner is None:
             owner = self.owners[account_id] = Owner(account_id, opened_us=now_us)
             self.changed_owners[account_id] = owner
+            # Who was never heard of has given nothing.
+            self.giving.setdefault(account_id, Giving())
         return owner
 
     def post(self, transfers: Iterable[Transfer], sequence: int) -> None:
@@ -148,10 +151,10 @@ class Book:
         self.closed = []
 
     def crowded(self, bound: int) -> bool:
-        """Whether more than `bound` accounts, owners or holds are known."""
-        return len(self.accounts) > bound or len(self.owners) > bound or len(self.holds) > bound
+        """Whether more than `bound` accounts, owners, holds or givers are known."""
+        return max(len(self.accounts), len(self.owners), len(self.holds), len(self.giving)) > bound
 
     def forget(self) -> None:
         """Forget all that is known; it is loaded again when it is needed. Only when nothing is changed and not
         stored."""
-        self.accounts, self.owners, self.holds = {}, {}, {}
+        self.accounts, self.owners, self.holds, self.giving = {}, {}, {}, {}

@@ -14,6 +14,8 @@ from typing import Any, Final
 from sqlalchemy import BigInteger, Connection, Integer, LargeBinary, SmallInteger, Table
 
 Row = Sequence[Any]
+Command = tuple[str, Any]
+"""A statement and its parameters: a tuple, or a list of tuples to run it for each."""
 MAX_SQLITE_PARAMETERS: Final = 16_384
 
 
@@ -85,6 +87,10 @@ class Step:
     types: Sequence[str]
     key_last: bool = False
 
+    def tuples(self) -> list[tuple[Any, ...]]:
+        """The rows as the parameters of a statement for each."""
+        return [(*row[1:], row[0]) if self.key_last else tuple(row) for row in self.rows]
+
     def arrays(self) -> list[str]:
         """The rows as an array literal for each column."""
         if not self.rows:
@@ -93,19 +99,21 @@ class Step:
         return [_LITERALS[kind](column) for kind, column in zip(self.types, columns, strict=True)]
 
 
-def run(connection: Connection, steps: Sequence[Step]) -> None:
-    """Do steps that do not touch each other's rows. To PostgreSQL they go as one statement: one trip, and always the
-    same text, whatever there is to do, so that it is planned once."""
-    if connection.dialect.name == "sqlite":
-        for step in steps:
-            if step.rows:
-                rows = [(*row[1:], row[0]) for row in step.rows] if step.key_last else [tuple(row) for row in step.rows]
-                connection.exec_driver_sql(step.sqlite, rows)
-        return
+def commands(dialect: str, steps: Sequence[Step]) -> list[Command]:
+    """What does these steps, which do not touch each other's rows, on a database of this dialect. To PostgreSQL they go
+    as one statement: one trip, and always the same text, whatever there is to do, so that it is planned once."""
+    if dialect == "sqlite":
+        return [(step.sqlite, step.tuples()) for step in steps if step.rows]
     *parts, last = steps
     clauses = ", ".join([f"step_{place} AS ({step.postgresql})" for place, step in enumerate(parts)])
     parameters = [array for step in steps for array in step.arrays()]
-    connection.exec_driver_sql(f"WITH {clauses} {last.postgresql}" if parts else last.postgresql, tuple(parameters))
+    return [(f"WITH {clauses} {last.postgresql}" if parts else last.postgresql, tuple(parameters))]
+
+
+def run(connection: Connection, steps: Sequence[Step]) -> None:
+    """Do these steps now."""
+    for command in commands(connection.dialect.name, steps):
+        connection.exec_driver_sql(*command)
 
 
 def _pg_type(table: Table, column: str) -> str:
@@ -120,7 +128,7 @@ def _pg_type(table: Table, column: str) -> str:
 
 
 def _numbers(values: Iterable[int | None]) -> str:
-    return "{" + ",".join(["NULL" if value is None else str(value) for value in values]) + "}"
+    return "{" + repr([*values])[1:-1].replace("None", "NULL") + "}"
 
 
 def _bytes(values: Iterable[bytes]) -> str:
@@ -128,7 +136,14 @@ def _bytes(values: Iterable[bytes]) -> str:
 
 
 def _texts(values: Iterable[str]) -> str:
-    return '{"' + '","'.join([value.replace("\\", "\\\\").replace('"', '\\"') for value in values]) + '"}'
+    # Escaped all at once: PostgreSQL's texts have no zero characters, so these can stand between.
+    texts = [*values]
+    if not texts:
+        return "{}"
+    joined = "\0".join(texts)
+    if joined.count("\0") != len(texts) - 1:
+        raise ValueError("a text with a zero character")
+    return '{"' + joined.replace("\\", "\\\\").replace('"', '\\"').replace("\0", '","') + '"}'
 
 
 _LITERALS: Final[dict[str, Callable[[Any], str]]] = {

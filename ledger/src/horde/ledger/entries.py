@@ -177,7 +177,7 @@ def entry_text(entry: Entry, operation: str, decided: str) -> str:
     """The canonical text of an entry, from its parts that are canonical already."""
     lines = ",".join([f'["{t[0]}","{t[1]}",{t[2]},{t[3]:d}]' for t in entry.transfers])
     return (
-        f'{{"at":{entry.at_us},"decided":{decided},"id":"{entry.event_id}","kind":"{entry.kind.name}",'
+        f'{{"at":{entry.at_us},"decided":{decided},"id":"{entry.event_id}","kind":"{entry.kind._name_}",'
         f'"op":{operation},"seq":{entry.sequence},"transfers":[{lines}]}}'
     )
 

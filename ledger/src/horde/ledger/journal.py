@@ -5,12 +5,13 @@ Everything here is decided from the book and from what was looked up; there is n
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from horde.ledger import holds, rewards
-from horde.ledger.accounts import ANONYMOUS, SYSTEM, Account, Owner, escrow_of, spend_of
+from horde.ledger.accounts import ANONYMOUS, SYSTEM, Account, Giving, Owner, escrow_of, spend_of
 from horde.ledger.book import Book, Draft, Hold, Unbalanced
 from horde.ledger.chain import leaf_hash, sealed
 from horde.ledger.economy import Economy
@@ -47,6 +48,9 @@ from horde.services.errors import ServiceError
 
 MAX_CACHED: Final = 200_000
 """How many accounts, owners or holds the book keeps between batches."""
+SEALED_KEPT: Final = 3
+"""How many batches can be sealed and yet unseen by a look-up that is answered now: when it began, one was being
+committed and one was ready, and the open one may have been sealed since."""
 
 
 class Answer(NamedTuple):
@@ -63,6 +67,7 @@ class Known(NamedTuple):
     holds: dict[str, Hold | None]
     owners: dict[str, Owner | None]
     accounts: dict[str, Account | None]
+    giving: dict[str, Giving]
 
 
 @dataclass(slots=True)
@@ -91,8 +96,8 @@ class Journal:
         self._book = Book(economy, next_number=head.accounts + 1)
         self._sequence = head.sequence
         self._work = _Open(head.block + 1)
-        self._sealed: dict[str, Recorded] = {}
-        self._sealed_before: dict[str, Recorded] = {}
+        self._sealed: deque[dict[str, Recorded]] = deque([{}] * SEALED_KEPT, SEALED_KEPT)
+        """What the last sealed batches recorded, newest first."""
 
     @property
     def crowded(self) -> bool:
@@ -103,7 +108,7 @@ class Journal:
         """Forget what can be looked up again. Only when nothing is open and everything sealed is committed."""
         self._book.forget()
 
-    def look_up(self, ask: LookUp, events: Sequence[Event]) -> Known:
+    def look_up(self, ask: LookUp, events: Sequence[Event], now_us: int) -> Known:
         """Ask for all that these events may need and is not known yet. Changes nothing, so it may run in a thread."""
         book, operations = self._book, [event.operation for event in events]
         corrected = [each.corrected_id for each in operations if isinstance(each, Correct)]
@@ -123,7 +128,18 @@ class Journal:
         accounts: dict[str, Account | None] = dict.fromkeys(missing)
         if missing:
             accounts.update({account.name: account for account in ask.accounts(missing)})
-        return Known(recorded, holds_found, owners, accounts)
+        return Known(recorded, holds_found, owners, accounts, self._giving(ask, operations, now_us))
+
+    def _giving(self, ask: LookUp, operations: Sequence[Operation], now_us: int) -> dict[str, Giving]:
+        gifts = [each for each in operations if isinstance(each, Gift)]
+        known = self._book.giving
+        missing = {who for each in gifts for who in (each.from_id, each.to_id) if who not in known}
+        if not missing:
+            return {}
+        economy = self._book.economy
+        return rewards.giving_of(
+            missing, map(parse, ask.given(missing, rewards.giving_since(economy, now_us))), economy
+        )
 
     def learn(self, known: Known) -> None:
         """Keep what was looked up; what has come to be known meanwhile is newer."""
@@ -134,6 +150,8 @@ class Journal:
             book.owners.setdefault(account_id, owner)
         for hold_id, hold in known.holds.items():
             book.holds.setdefault(hold_id, hold)
+        for account_id, giving in known.giving.items():
+            book.giving.setdefault(account_id, giving)
 
     def decide(self, event: Event, known: Known, now_us: int) -> Answer:
         """Decide on one event, into the open batch. Its answer may be given once that batch is committed.
@@ -147,9 +165,13 @@ class Journal:
         return self._apply(event, recorded, known, work)
 
     def _sealed_or_open(self, event_id: str) -> Recorded | None:
-        """Of what is newer than what can be looked up: the open batch, the last sealed one, and the one before it."""
+        """Of what is newer than what can be looked up: the open batch, and the last sealed ones."""
         found = self._work.recorded.get(event_id)
-        return found or self._sealed.get(event_id) or self._sealed_before.get(event_id)
+        if found is None:
+            for recorded in self._sealed:
+                if event_id in recorded:
+                    return recorded[event_id]
+        return found
 
     def seal(self) -> Batch | None:
         """Close the open batch; None if there is nothing to write. Raises Unbalanced for a defect."""
@@ -173,7 +195,7 @@ class Journal:
             owners=[owner.snapshot() for owner in book.changed_owners.values()], opened=list(book.opened.values()),
             closed=book.closed,
         )  # fmt: skip
-        self._sealed_before, self._sealed = self._sealed, work.recorded
+        self._sealed.appendleft(work.recorded)
         self._work = _Open(work.block + 1)
         book.forget_changes()
         return batch

@@ -289,4 +289,5 @@ class Event:
 
 def fingerprint(kind: EventKind, canonical: str) -> bytes:
     """What a repeated event must agree with."""
-    return sha256(f"{kind.name} {canonical}".encode()).digest()[:FINGERPRINT_BYTES]
+    # `_name_` is `name` at a tenth of the cost, here and wherever there is one for every event.
+    return sha256(f"{kind._name_} {canonical}".encode()).digest()[:FINGERPRINT_BYTES]

@@ -3,17 +3,22 @@ Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Final
+
 from horde.ledger.accounts import (
+    DAY_US,
     HELD,
     MINT,
     SLASH_BURN,
     AccountName,
+    Giving,
     escrow_of,
     parts_of,
     spend_of,
 )
 from horde.ledger.book import Book, Draft
-from horde.ledger.economy import day_of
+from horde.ledger.economy import Economy, day_of
 from horde.ledger.entries import Json, Transfer, TransferCode, canonical
 from horde.ledger.errors import EntryNotFound, InsufficientKudos, InvalidField, LimitReached, NotCorrectable
 from horde.ledger.operations import Award, Correct, EventKind, Gift, OpenAccount, RewardUptime, SetStanding, Slash
@@ -21,6 +26,8 @@ from horde.services.errors import FieldViolation
 
 CORRECTABLE = frozenset({EventKind.SETTLE, EventKind.UPTIME_REWARD, EventKind.AWARD, EventKind.GIFT, EventKind.SLASH})
 """Holds are released, promotions follow from the rule, and a correction is corrected by doing the thing anew."""
+_GIFT: Final = int(TransferCode.GIFT)
+GIVING_MARGIN_US: Final = 3_600_000_000
 
 
 def open_account(book: Book, asked: OpenAccount, now_us: int) -> Draft:
@@ -55,38 +62,46 @@ def gift(book: Book, asked: Gift, now_us: int) -> Draft:
     limit = _gift_limit(book, asked, day, now_us)
     if limit:
         raise LimitReached(metadata={"limit": limit, "limit_mkudos": str(getattr(economy, limit))})
-    free = max(0, book.posted(spend_of(asked.from_id)) - economy.floor_mkudos)
+    source = spend_of(asked.from_id)
+    free = max(0, book.posted(source) - economy.floor_mkudos)
     if amount > free:
         raise InsufficientKudos(metadata={"available_mkudos": str(free), "needed_mkudos": str(amount)})
-    giver = book.owner(asked.from_id, now_us)
+    book.owner(asked.from_id, now_us)
     book.owner(asked.to_id, now_us)
-    giver.turn_to(day)
-    giver.gifted += asked.amount_mkudos
-    giver.gifts += 1
-    since = now_us - economy.gift_back_after_us
-    kept = [(to, at) for to, at in giver.recent_gifts if at > since and to != asked.to_id] if giver.recent_gifts else []
-    giver.recent_gifts = (*kept, (asked.to_id, now_us))
-    book.changed_owners[asked.from_id] = giver
-    moved = Transfer(spend_of(asked.from_id), spend_of(asked.to_id), asked.amount_mkudos, int(TransferCode.GIFT))
+    book.giving[asked.from_id].add(asked.to_id, amount, now_us, economy.gift_back_after_us)
+    moved = Transfer(source, spend_of(asked.to_id), amount, _GIFT)
     return Draft([moved], (asked.from_id, asked.to_id))
 
 
 def _gift_limit(book: Book, asked: Gift, day: int, now_us: int) -> str:
     """The limit that a gift would break, by its name in the economy; empty: none."""
     economy, amount = book.economy, asked.amount_mkudos
-    giver, taker = book.owners[asked.from_id], book.owners[asked.to_id]
-    gifted, gifts = (giver.gifted, giver.gifts) if giver is not None and giver.day == day else (0, 0)
+    gifted, gifts = book.giving[asked.from_id].today(day)
     if amount < economy.gift_min_mkudos:
         return "gift_min_mkudos"
     if gifts >= economy.gifts_per_day:
         return "gifts_per_day"
     if gifted + amount > economy.gift_per_day_mkudos:
         return "gift_per_day_mkudos"
-    if taker is not None and taker.recent_gifts:
-        since = now_us - economy.gift_back_after_us
-        if any(to == asked.from_id and at > since for to, at in taker.recent_gifts):
-            return "gift_back_after_us"
+    if book.giving[asked.to_id].gave(asked.from_id, now_us - economy.gift_back_after_us):
+        return "gift_back_after_us"
     return ""
+
+
+def giving_since(economy: Economy, now_us: int) -> int:
+    """From when on gifts must be known to decide on one now: from the day's begin, and as long as a gift back is
+    refused. An hour earlier, because what is decided may carry a time a little before `now_us`, and clocks step."""
+    earliest = now_us - GIVING_MARGIN_US
+    return min(day_of(earliest) * DAY_US, earliest - economy.gift_back_after_us)
+
+
+def giving_of(account_ids: Iterable[str], entries: Iterable[Json], economy: Economy) -> dict[str, Giving]:
+    """What these owners gave, out of entries in the order of the journal."""
+    found = {account_id: Giving() for account_id in account_ids}
+    for entry in entries:
+        if entry["kind"] == EventKind.GIFT.name and (giving := found.get(entry["op"]["from"])) is not None:
+            giving.add(entry["op"]["to"], entry["op"]["amount"], entry["at"], economy.gift_back_after_us)
+    return found
 
 
 def promotion(book: Book, account_id: str, now_us: int) -> Draft | None:

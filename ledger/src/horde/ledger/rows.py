@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from hashlib import blake2b
 from typing import Any
 
@@ -19,7 +18,7 @@ REFUSAL_COLUMNS = ("line", "id", "fingerprint", "body", "block")
 ACCOUNT_COLUMNS = ("number", "name", "posted", "held", "sequence")
 OWNER_COLUMNS = (
     "account_id", "opened_us", "strikes", "decree", "promotions", "parked", "day", "subsidy_used", "subsidised_earned",
-    "gifted", "gifts", "recent_gifts", "seal",
+    "seal",
 )  # fmt: skip
 HOLD_COLUMNS = ("id", "job_id", "generation_id", "payer_id", "own", "subsidised", "subsidy", "day", "parts")
 BLOCK_COLUMNS = (
@@ -51,20 +50,16 @@ def account_of(row: Any) -> Account:
 
 def owner_row(owner: Owner) -> tuple[Any, ...]:
     decree = None if owner.decree is None else int(owner.decree)
-    recent = json.dumps(owner.recent_gifts) if owner.recent_gifts else "[]"
     values = (
         owner.account_id, owner.opened_us, owner.strikes, decree, owner.promotions, owner.parked, owner.day,
-        owner.subsidy_used, owner.subsidised_earned, owner.gifted, owner.gifts, recent,
+        owner.subsidy_used, owner.subsidised_earned,
     )  # fmt: skip
     return (*values, seal(values))
 
 
 def owner_of(row: Any) -> Owner:
     decree = None if row[3] is None else bool(row[3])
-    recent = tuple((to, at) for to, at in json.loads(row[11]))
-    return Owner(
-        row[0], row[1], row[2], decree, row[4], row[5], row[6], row[7], row[8], row[9], row[10], recent
-    )  # fmt: skip
+    return Owner(row[0], row[1], row[2], decree, row[4], row[5], row[6], row[7], row[8])
 
 
 def hold_row(hold: Hold) -> tuple[Any, ...]:

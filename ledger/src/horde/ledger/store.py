@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeVar
 
@@ -79,6 +79,8 @@ class Batch:
     owners: list[Owner] = field(default_factory=list)
     opened: list[Hold] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)
+    encoded: object = None
+    """Whatever the store made of it ahead, for itself."""
 
 
 class LookUp(Protocol):
@@ -95,6 +97,10 @@ class LookUp(Protocol):
 
     def owners(self, account_ids: Collection[str]) -> list[Owner]:
         """Owners that are known."""
+
+    def given(self, account_ids: Collection[str], since_us: int) -> Iterable[str]:
+        """Texts of the entries of all gifts that these owners gave at or after a time, in their order. There may be
+        others among them."""
 
 
 class BalanceRow(NamedTuple):
@@ -152,6 +158,10 @@ class LedgerStore(Protocol):
 
     async def look_up(self, work: Callable[[LookUp], T]) -> T:
         """Run `work` where it can ask."""
+
+    def encode(self, batch: Batch) -> None:
+        """Do ahead what `write` has to do anyway and needs no database for: it may then be called while another
+        batch is being written."""
 
     async def write(self, previous: Head, batch: Batch) -> None:
         """Write a batch that was made upon `previous`, and commit."""

@@ -58,6 +58,9 @@ class MemoryStore:
         """What the writer asks, for callers that do not wait."""
         return _LookUp(self)
 
+    def encode(self, batch: Batch) -> None:
+        """There is nothing to do."""
+
     async def write(self, previous: Head, batch: Batch) -> None:
         self.put(previous, batch)
 
@@ -138,6 +141,11 @@ class _LookUp:
 
     def owners(self, account_ids: Collection[str]) -> list[Owner]:
         return [copy(self._store._owners[each]) for each in account_ids if each in self._store._owners]
+
+    def given(self, account_ids: Collection[str], since_us: int) -> list[str]:
+        accounts = self.accounts([f"spend/{each}" for each in account_ids])
+        lines = sorted({line for account in accounts for line in self._store._statement.get(account.number, ())})
+        return [self._store._events[line - 1].body for line in lines]
 
 
 class _MemoryAuditRows:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, closing
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NoReturn, TypeVar, cast
 
 from sqlalchemy import Connection, Engine, event
 
@@ -12,7 +12,7 @@ from horde.ledger import failpoints, rows
 from horde.ledger.accounts import Account, Owner
 from horde.ledger.audit_sql import SqlAuditRows
 from horde.ledger.book import Hold
-from horde.ledger.bulk import Bulk, run
+from horde.ledger.bulk import Bulk, Command, Step, commands
 from horde.ledger.chain import Block
 from horde.ledger.errors import WriterReplaced
 from horde.ledger.identifiers import id_bytes, id_text
@@ -40,6 +40,9 @@ _BLOCKS = Bulk(BLOCK, rows.BLOCK_COLUMNS)
 _RECORDED: Final = ("id", "fingerprint", "body", "block")
 _EVENTS_BY_ID = Bulk(EVENT, _RECORDED)
 _BY_NAME = Bulk(ACCOUNT, ("name", "number", "posted", "held", "sequence"))
+_GIFT_BY: Final = ('%"kind":"GIFT","op":{"amount":%,"from":"', '"%')
+"""What stands before and after the giver's id in the text of a gift. To LIKE, some letters of an id mean any letter:
+that finds more, never less."""
 _HEAD = f"SELECT {', '.join(rows.WRITER_COLUMNS)} FROM {WRITER.name} WHERE shard = 0"
 
 
@@ -82,6 +85,18 @@ class SqlLookUp:
     def owners(self, account_ids: Collection[str]) -> list[Owner]:
         return [rows.owner_of(row) for row in _OWNERS.select(self._connection, account_ids)]
 
+    def given(self, account_ids: Collection[str], since_us: int) -> list[str]:
+        where, names = _BY_NAME.among(self._connection, [f"spend/{each}" for each in account_ids])
+        mark = "?" if self._connection.dialect.name == "sqlite" else "%s"
+        query = (
+            "SELECT e.sequence, e.body FROM account a JOIN statement s ON s.owner = a.number "
+            f"JOIN event e ON e.sequence = s.sequence WHERE a.{where} AND s.sequence >= "
+            f"(SELECT first_sequence FROM block WHERE at_us >= {mark} ORDER BY at_us LIMIT 1) "
+            f"AND e.body LIKE {mark} || substr(a.name, 7) || {mark}"
+        )
+        found = self._connection.exec_driver_sql(query, (*names, since_us, *_GIFT_BY))
+        return [body for _, body in sorted((row[0], row[1]) for row in found)]
+
 
 class SqlStore:
     """`LedgerStore` over SQLAlchemy."""
@@ -98,7 +113,7 @@ class SqlStore:
         def work(connection: Connection) -> Head:
             head = _head(connection, locked=True)
             after = Head(head.epoch + 1, head.sequence, head.block, head.hash, head.accounts, head.sum_mkudos)
-            _write_head(connection, after, head.epoch)
+            _move_head(connection, head, after)
             return after
 
         return await self._sql.run(work)
@@ -109,13 +124,20 @@ class SqlStore:
     async def look_up(self, work: Callable[[LookUp], T]) -> T:
         return await self._sql.read(lambda connection: work(SqlLookUp(connection)))
 
+    def encode(self, batch: Batch) -> None:
+        batch.encoded = commands(self._sql.engine.dialect.name, _steps(batch))
+
     async def write(self, previous: Head, batch: Batch) -> None:
+        if batch.encoded is None:
+            self.encode(batch)
+        encoded = cast(Sequence[Command], batch.encoded)
+
         def work(connection: Connection) -> None:
             failpoint_sync(failpoints.AFTER_BEGIN)
-            _fence(_head(connection, locked=True), previous)
-            _append(connection, batch)
+            _move_head(connection, previous, batch.head)
+            for command in encoded:
+                connection.exec_driver_sql(*command)
             failpoint_sync(failpoints.AFTER_INSERTS)
-            _write_head(connection, batch.head, previous.epoch)
             failpoint_sync(failpoints.BEFORE_COMMIT)
 
         await self._sql.run(work)
@@ -192,9 +214,9 @@ class SqlStore:
         return "?" if self._sql.engine.dialect.name == "sqlite" else "%s"
 
 
-def _append(connection: Connection, batch: Batch) -> None:
+def _steps(batch: Batch) -> list[Step]:
     number = batch.block.number
-    steps = [
+    return [
         _EVENTS.insert([(e[0], id_bytes(e[1]), e[2], e[3], number) for e in batch.entries]),
         _REFUSALS.insert([(r[0], id_bytes(r[1]), r[2], r[3], number) for r in batch.refusals]),
         _STATEMENTS.insert(batch.statement),
@@ -205,14 +227,13 @@ def _append(connection: Connection, batch: Batch) -> None:
         _HOLDS.delete([id_bytes(each) for each in batch.closed]),
         _BLOCKS.insert([rows.block_row(batch.block)]),
     ]
-    run(connection, steps)
 
 
-def _fence(found: Head, previous: Head) -> None:
+def _explain(found: Head, previous: Head) -> NoReturn:
+    """Why the head could not be moved."""
     if found.epoch != previous.epoch:
         raise WriterReplaced
-    if found != previous:
-        raise Aborted("The journal has moved.")
+    raise Aborted("The journal has moved.")
 
 
 def _head(connection: Connection, locked: bool = False) -> Head:
@@ -220,13 +241,16 @@ def _head(connection: Connection, locked: bool = False) -> Head:
     return rows.head_of(connection.exec_driver_sql(_HEAD + lock).one())
 
 
-def _write_head(connection: Connection, head: Head, epoch: int) -> None:
-    """Move the head, if `epoch` is still the writer's."""
+def _move_head(connection: Connection, previous: Head, head: Head) -> None:
+    """The fence: lock the writer's row and move the head, if all of it is still `previous`. Whoever does this first
+    keeps everybody else waiting until his transaction ends."""
     mark = "?" if connection.dialect.name == "sqlite" else "%s"
     assignments = ", ".join(f"{column} = {mark}" for column in rows.WRITER_COLUMNS)
-    statement = f"UPDATE writer SET {assignments} WHERE shard = 0 AND epoch = {mark}"
-    if connection.exec_driver_sql(statement, (*rows.writer_row(head), epoch)).rowcount != 1:
-        raise WriterReplaced
+    same = " AND ".join(f"{column} = {mark}" for column in rows.WRITER_COLUMNS[:-1])
+    statement = f"UPDATE writer SET {assignments} WHERE shard = 0 AND {same}"
+    parameters = (*rows.writer_row(head), *rows.writer_row(previous)[:-1])
+    if connection.exec_driver_sql(statement, parameters).rowcount != 1:
+        _explain(_head(connection), previous)
 
 
 def _find(connection: Connection, event_ids: Collection[str]) -> dict[str, Recorded]:

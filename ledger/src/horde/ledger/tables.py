@@ -77,9 +77,6 @@ OWNER = Table(
     Column("day", BigInteger, nullable=False),
     Column("subsidy_used", BigInteger, nullable=False),
     Column("subsidised_earned", BigInteger, nullable=False),
-    Column("gifted", BigInteger, nullable=False),
-    Column("gifts", Integer, nullable=False),
-    Column("recent_gifts", Text, nullable=False),
     Column("seal", LargeBinary, nullable=False),
 )
 HOLD = Table(
@@ -111,7 +108,7 @@ BLOCK = Table(
     Column("first_sequence", BigInteger, nullable=False),
     Column("last_sequence", BigInteger, nullable=False),
     Column("writer_epoch", BigInteger, nullable=False),
-    Column("at_us", BigInteger, nullable=False),
+    Column("at_us", BigInteger, nullable=False, index=True),
     Column("previous_hash", LargeBinary, nullable=False),
     Column("merkle_root", LargeBinary, nullable=False),
     Column("hash", LargeBinary, nullable=False),

@@ -47,7 +47,7 @@ class PureLedger:
 
     def decide(self, *events: Event) -> list[Answer]:
         """Decide, without committing."""
-        known = self.journal.look_up(self.store.asking(), events)
+        known = self.journal.look_up(self.store.asking(), events, self.now_us)
         self.journal.learn(known)
         return [self.journal.decide(event, known, self.now_us) for event in events]
 

@@ -2,7 +2,9 @@
 
 While one batch is being committed, the next is being decided: what comes in goes into the open batch, up to a bound,
 and that is committed as soon as the commit before has returned. No timer: a lone event is committed at once, and
-under load batches grow by themselves. An answer is given after the commit that makes it durable.
+under load batches grow by themselves. A batch that is full before its turn is closed, made ready for the database and
+waits, and one more is opened, so that neither the database nor this process stands still for the other. An answer is
+given after the commit that makes it durable.
 
 What the journal keeps in memory is valid for its epoch and only as long as every batch of it was committed. After
 anything else it is thrown away, and the events are decided again: those that did get through are found by their ids,
@@ -17,14 +19,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from horde.ledger import failpoints
 from horde.ledger.economy import Economy
 from horde.ledger.errors import WriterReplaced
 from horde.ledger.journal import Answer, Journal
 from horde.ledger.operations import Event
-from horde.ledger.store import Batch, LedgerStore
+from horde.ledger.store import Batch, Head, LedgerStore
 from horde.services.clock import Clock
 from horde.services.errors import Aborted, Internal, ResourceExhausted, Unavailable
 from horde.services.failpoints import failpoint
@@ -56,6 +58,15 @@ class _Call:
             self.future.set_exception(error)
 
 
+class _Ready(NamedTuple):
+    """A closed batch, and the calls whose answers it makes durable."""
+
+    calls: list[_Call]
+    previous: Head
+    batch: Batch | None
+    """None: there is nothing to write."""
+
+
 class Writer:
     """Applies events in groups, for as long as the block. Entering it takes over from every writer before."""
 
@@ -69,6 +80,8 @@ class Writer:
         self._decided: list[_Call] = []
         """Of the open batch."""
         self._decided_events = 0
+        self._ready: _Ready | None = None
+        """Closed before its turn."""
         self._committing = False
         self._journal: Journal | None = None
         self._epoch = 0
@@ -133,7 +146,9 @@ class Writer:
     async def _prepare(self) -> None:
         try:
             while self._open or self._queue:
-                if not self._fits(self._decided_events):
+                if self._committing and self._ready is None and self._full():
+                    self._ready = self._close()
+                elif not self._fits(self._decided_events):
                     await self._sleep()
                 elif self._journal is None or self._journal.crowded:
                     await self._begin_anew()
@@ -145,7 +160,7 @@ class Writer:
 
     async def _begin_anew(self) -> None:
         """Make the journal from what is durable. Nothing may be decided or on its way meanwhile."""
-        if self._committing or self._decided:
+        if self._committing or self._ready or self._decided:
             await self._sleep()
             return
         if self._journal is not None:
@@ -165,6 +180,10 @@ class Writer:
         """Whether the next call fits into a batch of so many events; into an empty one every call does."""
         return bool(self._queue) and (not count or count + len(self._queue[0].events) <= self._max_batch)
 
+    def _full(self) -> bool:
+        """Whether nothing more can come into the open batch: it has all it may, or no room for the next call."""
+        return self._decided_events >= self._max_batch or (bool(self._queue) and not self._fits(self._decided_events))
+
     def _take(self) -> list[_Call]:
         """Whole calls, in order, for which the open batch has room."""
         taken: list[_Call] = []
@@ -179,7 +198,8 @@ class Writer:
         calls = self._take()
         events = [event for call in calls for event in call.events]
         try:
-            known = await self._store.look_up(lambda ask: journal.look_up(ask, events))
+            asked_us = self._now_us()
+            known = await self._store.look_up(lambda ask: journal.look_up(ask, events, asked_us))
         except (Unavailable, Aborted) as error:
             await self._put_back(calls, error)
             return
@@ -188,7 +208,7 @@ class Writer:
             self._requeue(calls)
             return
         journal.learn(known)
-        now_us = int(self._clock.now().timestamp() * 1_000_000)
+        now_us = self._now_us()
         for call in calls:
             call.answers = []
             for place, event in enumerate(call.events):
@@ -200,17 +220,46 @@ class Writer:
                 except Exception as defect:
                     log.error("ledger.event_failed", event_id=event.event_id, exc_info=defect)
                     call.broken.add(place)
-                    self._throw_away([*self._decided, *calls])
+                    self._throw_away(calls)
                     return
         self._decided += calls
         self._decided_events += len(events)
         self._news.set()
 
-    def _throw_away(self, calls: Sequence[_Call]) -> None:
-        """Forget what was decided and not sealed, and decide on it again."""
+    def _now_us(self) -> int:
+        return int(self._clock.now().timestamp() * 1_000_000)
+
+    def _throw_away(self, calls: Sequence[_Call] = ()) -> None:
+        """Forget what was decided and is not being committed; decide on that again, and then on these calls."""
         self._journal = None
-        self._decided, self._decided_events = [], 0
+        calls = [*self._take_decided(), *calls]
+        if self._ready is not None:
+            calls, self._ready = [*self._ready.calls, *calls], None
         self._requeue(calls)
+
+    def _take_decided(self) -> list[_Call]:
+        calls, self._decided, self._decided_events = self._decided, [], 0
+        return calls
+
+    def _close(self) -> _Ready | None:
+        """Close the open batch and make it ready for the database; None if a defect of ours forbids it."""
+        journal, calls = self._journal, self._take_decided()
+        assert journal is not None
+        previous = journal.head
+        try:
+            batch = journal.seal()
+            if batch is not None:
+                self._store.encode(batch)
+        except Exception as defect:  # noqa: BLE001 - whatever it is, the callers are told
+            self._give_up(calls, defect)
+            return None
+        return _Ready(calls, previous, batch)
+
+    def _give_up(self, calls: Sequence[_Call], defect: Exception) -> None:
+        log.error("ledger.batch_failed", exc_info=defect)
+        self._throw_away()
+        for call in calls:
+            call.fail(Internal())
 
     def _requeue(self, calls: Sequence[_Call]) -> None:
         self._queue.extendleft(reversed(calls))
@@ -235,25 +284,24 @@ class Writer:
     # Committing what was decided.
 
     async def _commit(self) -> None:
-        while self._preparing or self._decided:
-            if not self._decided:
+        while self._preparing or self._ready or self._decided:
+            if not self._ready and not self._decided:
                 await self._sleep()
                 continue
-            calls, self._decided, self._decided_events = self._decided, [], 0
+            ready, self._ready = self._ready or self._close(), None
+            if ready is None:
+                continue
             self._committing = True
             self._news.set()
             try:
-                await self._commit_calls(calls)
+                await self._commit_batch(ready)
             finally:
                 self._committing = False
                 self._news.set()
 
-    async def _commit_calls(self, calls: list[_Call]) -> None:
-        journal = self._journal
-        assert journal is not None
-        previous = journal.head
+    async def _commit_batch(self, ready: _Ready) -> None:
+        calls, previous, batch = ready
         try:
-            batch = journal.seal()
             if batch is not None:
                 await self._store.write(previous, batch)
                 await failpoint(failpoints.AFTER_COMMIT)
@@ -263,13 +311,10 @@ class Writer:
             self._requeue(calls)
             self._stop_for_good()
         except (Unavailable, Aborted) as error:
-            self._throw_away(self._decided)
+            self._throw_away()
             await self._put_back(calls, error)
-        except Exception as defect:
-            log.error("ledger.batch_failed", exc_info=defect)
-            self._throw_away(self._decided)
-            for call in calls:
-                call.fail(Internal())
+        except Exception as defect:  # noqa: BLE001 - whatever it is, the callers are told
+            self._give_up(calls, defect)
         else:
             for call in calls:
                 if not call.future.done():
@@ -294,9 +339,10 @@ class Writer:
         self.replaced.set()
         self._open = self.following = False
         self._journal = None
-        for call in [*self._decided, *self._queue]:
+        ready = self._ready.calls if self._ready is not None else []
+        for call in [*ready, *self._take_decided(), *self._queue]:
             call.fail(WriterReplaced())
-        self._decided, self._decided_events = [], 0
+        self._ready = None
         self._queue.clear()
         self._queued = 0
         self._news.set()

@@ -40,7 +40,7 @@ def run(main: Coroutine[object, object, None]) -> int:
         await main
 
     status = 0
-    _spare_the_collector()
+    spare_the_collector()
     try:
         asyncio.run(listening())
     except* CannotStart as found:
@@ -59,7 +59,7 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def _spare_the_collector() -> None:
+def spare_the_collector() -> None:
     """Look for garbage a tenth as often, and never at what was imported.
 
     Python looks after every 700 objects, which a server makes for each call; nearly all of them go by themselves. It

@@ -62,9 +62,6 @@ def upgrade() -> None:
         sa.Column("day", sa.BigInteger, nullable=False),
         sa.Column("subsidy_used", sa.BigInteger, nullable=False),
         sa.Column("subsidised_earned", sa.BigInteger, nullable=False),
-        sa.Column("gifted", sa.BigInteger, nullable=False),
-        sa.Column("gifts", sa.Integer, nullable=False),
-        sa.Column("recent_gifts", sa.Text, nullable=False),
         sa.Column("seal", sa.LargeBinary, nullable=False),
     )
     op.create_table(
@@ -93,7 +90,7 @@ def upgrade() -> None:
         sa.Column("first_sequence", sa.BigInteger, nullable=False),
         sa.Column("last_sequence", sa.BigInteger, nullable=False),
         sa.Column("writer_epoch", sa.BigInteger, nullable=False),
-        sa.Column("at_us", sa.BigInteger, nullable=False),
+        sa.Column("at_us", sa.BigInteger, nullable=False, index=True),
         sa.Column("previous_hash", sa.LargeBinary, nullable=False),
         sa.Column("merkle_root", sa.LargeBinary, nullable=False),
         sa.Column("hash", sa.LargeBinary, nullable=False),
