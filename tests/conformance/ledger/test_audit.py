@@ -90,6 +90,35 @@ async def test_a_flipped_bit_in_any_column_of_any_table_is_found(store: SqlStore
     assert await finding(store) is None
 
 
+TEXTS = [(name, column) for name, column in COLUMNS if isinstance(METADATA.tables[name].c[column].type, Text)]
+
+
+@pytest.mark.parametrize(("name", "column"), TEXTS)
+async def test_text_that_is_no_text_any_more_is_found(name: str, column: str, tmp_path: Path) -> None:
+    # On SQLite alone, which stores such bytes; how PostgreSQL's are read is below.
+    async with sql_store(f"sqlite:///{tmp_path / 'ledger.db'}") as store:
+        await write_some(store)
+        with store.engine.begin() as connection:
+            changed = connection.exec_driver_sql(
+                f"UPDATE {name} SET {column} = CAST(x'ff' || substr(CAST({column} AS BLOB), 2) AS TEXT) "
+                f"WHERE {column} <> ''"
+            )
+            assert changed.rowcount
+        found = await finding(store)
+        assert found is not None
+        if name in ("event", "refusal"):
+            assert found.event_id
+            assert "cannot be read" in found.what
+
+
+async def test_a_changed_text_of_many_bytes_is_named_on_either_database(store: SqlStore) -> None:
+    await write_some(store)
+    with store.engine.begin() as connection:
+        connection.execute(text("UPDATE event SET body = replace(body, 'for you', 'für you')"))
+    found = await finding(store)
+    assert (found.block, found.event_id) == (4, gift("ann", "bob", 5 * KUDOS, note="for you").event_id)
+
+
 @pytest.mark.parametrize("name", ["event", "refusal", "block", "account", "hold", "statement"])
 async def test_a_row_that_is_gone_is_missed(store: SqlStore, name: str) -> None:
     await write_some(store)

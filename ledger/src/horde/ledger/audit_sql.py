@@ -7,6 +7,8 @@ from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any, Final
 
+from psycopg.adapt import Loader
+from psycopg.pq import Format
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
@@ -21,17 +23,36 @@ PAGE: Final = 1_000
 """How many rows are in memory at a time. More is slower: they leave the processor's cache before they are looked at."""
 
 
+class DamagedText(Loader):
+    """Reads text whatever its bytes are: what is no text any more must be named by the audit, not end it."""
+
+    format = Format.BINARY
+
+    def load(self, data: Any) -> str:
+        return _text(bytes(data))
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
 class SqlAuditRows:
     """`AuditRows` over one reading transaction."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._open: list[Any] = []
+        self._sqlite: Any = None
+        if connection.dialect.name == "sqlite":
+            self._sqlite = connection.connection.driver_connection
+            self._sqlite.text_factory = _text
 
     def close(self) -> None:
         """Give up what was not read to its end."""
         for result in self._open:
             result.close()
+        if self._sqlite is not None:
+            self._sqlite.text_factory = str
 
     def head(self) -> tuple[Head, bool]:
         row = self._query(f"SELECT {', '.join(rows.WRITER_COLUMNS)} FROM writer WHERE shard = 0").one()
@@ -52,7 +73,8 @@ class SqlAuditRows:
 
     def refusals(self, from_block: int) -> Iterator[tuple[RefusalRow, int]]:
         columns = ", ".join(rows.REFUSAL_COLUMNS)
-        for row in self._query(f"SELECT {columns} FROM refusal WHERE block >= {from_block:d} ORDER BY block, line"):
+        pages = self._pages(f"SELECT {columns} FROM refusal WHERE block >= {from_block:d} ORDER BY block, line")
+        for row in chain.from_iterable(pages):
             yield RefusalRow(row[0], id_text(row[1]), bytes(row[2]), row[3]), row[4]
 
     def accounts(self) -> Iterator[Account]:
@@ -77,6 +99,8 @@ class SqlAuditRows:
         server_side = self._connection.dialect.name == "postgresql"
         try:
             cursor = driver.cursor(name=f"audit_{len(self._open)}", binary=True) if server_side else driver.cursor()
+            if server_side:
+                cursor.adapters.register_loader("text", DamagedText)
             self._open.append(cursor)
             cursor.execute(statement)
             while page := cursor.fetchmany(PAGE):
