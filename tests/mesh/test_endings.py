@@ -156,6 +156,7 @@ async def check(books: Books, generation: Generation, ending: int) -> None:
         assert entry is not None, "an accepted job ends with exactly one settle or release"
         assert entry.settlement == image.settlement
         said = image.settlement
+        assert said.ending == ending
         assert (said.earned_mkudos, said.tax_mkudos, said.surcharge_mkudos) in allowed(generation, image)
         assert said.to_spend_mkudos + said.to_escrow_mkudos == said.earned_mkudos
         assert said.from_censor_subsidy_mkudos == (said.earned_mkudos if ending == CENSORED else 0)

@@ -251,3 +251,16 @@ def test_a_gift_is_given_by_one_and_received_by_the_other() -> None:
 
 def test_an_entry_of_a_newer_ledger_is_still_a_line() -> None:
     assert line_for(Entry(kind=99), "a").what == "something newer than this program"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("ending", "what"),
+    [
+        (JobEnding.JOB_ENDING_CANCELLED, "image cancelled before it was begun, all given back"),
+        (JobEnding.JOB_ENDING_FAULTED, "image failed, all given back"),
+        (JobEnding.JOB_ENDING_EXPIRED, "image not painted in time, all given back"),
+    ],
+)
+def test_what_was_given_back_says_why(ending: JobEnding.ValueType, what: str) -> None:
+    entry = Entry(kind=EventKind.EVENT_KIND_RELEASE, settlement=Settlement(ending=ending))
+    assert line_for(entry, "asker").what == what

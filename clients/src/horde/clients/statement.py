@@ -33,6 +33,11 @@ _ASKED: Final = {
     JobEnding.JOB_ENDING_CANCELLED: "image cancelled: the steps already painted are paid, the rest is given back",
     JobEnding.JOB_ENDING_CENSORED: "image withheld by the worker's checker: it costs nothing, all given back",
 }
+_GIVEN_BACK: Final = {
+    JobEnding.JOB_ENDING_CANCELLED: "image cancelled before it was begun, all given back",
+    JobEnding.JOB_ENDING_FAULTED: "image failed, all given back",
+    JobEnding.JOB_ENDING_EXPIRED: "image not painted in time, all given back",
+}
 _WHY_ESCROW: Final = {
     EscrowReason.ESCROW_REASON_OWNER_UNTRUSTED: "new owner: half waits for trust",
     EscrowReason.ESCROW_REASON_ANONYMOUS_BOUND: "over the daily bound for anonymous work: waits for an operator",
@@ -104,6 +109,8 @@ def _what(entry: Entry, account_id: str) -> str:
     if entry.kind == EventKind.EVENT_KIND_SETTLE:
         words = _PAINTED if entry.settlement.owner_account_id == account_id else _ASKED
         return words.get(entry.settlement.ending, _WHAT[EventKind.EVENT_KIND_SETTLE])
+    if entry.kind == EventKind.EVENT_KIND_RELEASE:
+        return _GIVEN_BACK.get(entry.settlement.ending, _WHAT[EventKind.EVENT_KIND_RELEASE])
     if entry.kind == EventKind.EVENT_KIND_GIFT:
         given = _moved(entry, account_id, LedgerAccountKind.LEDGER_ACCOUNT_KIND_SPEND) < 0
         return "gift given" if given else "gift received"

@@ -57,6 +57,8 @@ class Draft:
     settlement: Settlement | None = None
     decided: str = "{}"
     """Canonical text of what the ledger decided, beyond the transfers."""
+    released_for: int = 0
+    """Of a release: how the job ended."""
 
 
 class Book:

@@ -103,6 +103,8 @@ class Entry:
     settlement: Settlement | None = None
     note: str = ""
     block_number: int = 0
+    released_for: int = 0
+    """Of a release: how the job ended."""
 
 
 def entry_of(body: Json, block_number: int) -> Entry:
@@ -120,6 +122,7 @@ def entry_of(body: Json, block_number: int) -> Entry:
         settlement=_settlement(op, decided) if kind is EventKind.SETTLE else None,
         note=op.get("note", ""),
         block_number=block_number,
+        released_for=op["ending"] if kind is EventKind.RELEASE else 0,
     )
 
 

@@ -167,7 +167,8 @@ def release(book: Book, asked: Release, now_us: int) -> Draft:
         f'{{"generation":"{hold.generation_id}","own":{hold.own},"payer":"{hold.payer_id}",'
         f'"subsidised":{hold.subsidised},"subsidy":"{hold.subsidy}"}}'
     )
-    return Draft(transfers, _parties(hold.payer_id, hold.payer_id), hold.job_id, hold.generation_id, None, decided)
+    parties = _parties(hold.payer_id, hold.payer_id)
+    return Draft(transfers, parties, hold.job_id, hold.generation_id, None, decided, asked.ending)
 
 
 def _parties(payer_id: str, owner_id: str) -> tuple[str, ...]:

@@ -244,7 +244,7 @@ class Journal:
         book.post(draft.transfers, sequence)
         entry = Entry(
             event_id, sequence, kind, work.now_us, tuple(draft.transfers), draft.job_id, draft.generation_id,
-            draft.settlement, note, work.block,
+            draft.settlement, note, work.block, draft.released_for,
         )  # fmt: skip
         body = entry_text(entry, text, draft.decided)
         work.entries.append(EntryRow(sequence, event_id, mark, body))

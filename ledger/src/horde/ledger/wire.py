@@ -155,7 +155,12 @@ def _settlement_message(entry: Entry) -> pb.Settlement | None:
         return settlement_message(entry.event_id, entry.settlement)
     if entry.kind != ops.EventKind.RELEASE:
         return None
-    return pb.Settlement(event_id=entry.event_id, returned_mkudos=sum(amount for _, _, amount, _ in entry.transfers))
+    returned = sum(amount for _, _, amount, _ in entry.transfers)
+    return pb.Settlement(
+        event_id=entry.event_id,
+        returned_mkudos=returned,
+        ending=entry.released_for,  # type: ignore[arg-type]
+    )
 
 
 def settlement_message(event_id: str, s: Settlement) -> pb.Settlement:
