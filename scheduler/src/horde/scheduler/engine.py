@@ -48,7 +48,7 @@ DAY_MS = 24 * 3600 * 1000
 MAX_RECALLED = 256
 """Jobs of one query."""
 KNOWN_DAYS = 30
-"""How long a worker that stays away keeps its speeds, counters and pause."""
+"""How long a worker that stays away keeps its speeds, counters and pause; then its row is deleted."""
 
 
 class Engine:
