@@ -201,6 +201,18 @@ async def test_workers_are_kept_and_replaced(store: Store) -> None:
     assert await store.workers(5_001) == []
 
 
+async def test_workers_that_stay_away_are_forgotten_a_few_at_a_time(store: Store) -> None:
+    table = Table()
+    for number in range(5):
+        worker: Worker = table.attach(f"w{number}")
+        worker.last_seen_ms = 1_000 * number
+        await store.write(Changes(workers=[worker_row(worker, {})]))
+    assert await store.forget_workers(3_000, 2) == 2
+    assert await store.forget_workers(3_000, 2) == 1
+    assert await store.forget_workers(3_000, 2) == 0
+    assert {row["name"] for row in await store.workers(0)} == {"w3", "w4"}
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 async def test_the_migrations_make_the_tables_that_the_code_knows(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path

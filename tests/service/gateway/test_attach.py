@@ -16,6 +16,7 @@ from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as generation_service
 from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as pb
+from horde.gateway.attach import MESSAGES_AT_ONCE
 from horde.gateway.store_memory import MemoryIdentityStore
 from horde.gateway.testing import Bench, FakeRelay, bench
 from horde.services.errors import (
@@ -332,6 +333,23 @@ async def test_a_key_revoked_at_another_door_ends_its_streams_when_they_speak(tm
             await worker.stream.read()
         await until(lambda: relay.kinds(1)[-1] == "closed")
         assert relay.kinds(1) == ["opened", "restatement", "demand", "closed"]
+
+
+async def test_a_flood_is_slowed_down_and_not_sent_away(tmp_path: Path) -> None:
+    clock, flood = ManualClock(), MESSAGES_AT_ONCE + 100
+    async with bench(tmp_path, clock=clock) as mesh:
+        relay = await relay_of(mesh)
+        worker = Worker(mesh, mesh.operator)
+        await worker.attach()
+        for _ in range(flood):
+            await worker.say(demand=pb.Demand(slots=2))
+        # The one that went over is still passed on; the next is not read.
+        heard = 1 + MESSAGES_AT_ONCE + 1
+        await until(lambda: len(relay.heard) >= heard)
+        assert len(relay.heard) == heard
+        for _ in range(100):
+            await clock.advance(0.01)
+        await until(lambda: len(relay.heard) == 1 + flood)
 
 
 async def test_a_store_that_is_away_ends_no_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -26,7 +27,9 @@ from horde.api.ledger.v1 import ledger_service_pb2 as ledger_pb
 from horde.api.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.api.worker.v1 import worker_service_pb2
 from horde.scheduler import follow
+from horde.scheduler.board import Limits
 from horde.scheduler.errors import NotLeader
+from horde.scheduler.job import JobId
 from horde.scheduler.store_memory import MemoryStore
 from horde.services.errors import FailedPrecondition, ResourceExhausted
 from horde.services.status import from_status
@@ -82,6 +85,40 @@ async def test_an_outcome_of_a_job_that_never_was_may_be_forgotten() -> None:
         outcome.failed.detail = "?"
         await painter.say(outcome=outcome)
         assert (await painter.next("settled")).disposition == worker_service_pb2.DISPOSITION_UNKNOWN_JOB
+
+
+async def test_many_outcomes_of_jobs_that_left_the_memory_cost_one_query(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(limits=Limits(max_recent=1))
+    asked: list[list[str]] = []
+    find = MemoryStore.find_by_jobs
+
+    async def counted(store: MemoryStore, job_ids: Sequence[JobId]) -> Any:
+        asked.append(list(job_ids))
+        return await find(store, job_ids)
+
+    monkeypatch.setattr(MemoryStore, "find_by_jobs", counted)
+    async with scheduler(world) as it, Gateway(it) as gateway:
+        painter = await gateway.attach()
+        outcomes = []
+        for number in range(3):
+            made = submission(f"r{number}")
+            await it.submit(made)
+            assignment = await painter.next("assignment")
+            outcomes.append(painter.painted(assignment))
+            await painter.say(outcome=outcomes[-1])
+            await painter.next("settled")
+            await ended(it, made.generation_id)
+        never = worker_service_pb2.Outcome(lease_id="x", job_id="00000000-0000-4000-8000-000000000001")
+        never.failed.detail = "?"
+        asked.clear()
+        said = [worker_service_pb2.AttachRequest(outcome=each) for each in (never, *outcomes, never)]
+        await gateway.send(*(pb.SessionRequest(relay_session_id=painter.number, worker=each) for each in said))
+        answers = [await painter.next("settled") for _ in said]
+        accepted, unknown = worker_service_pb2.DISPOSITION_ACCEPTED, worker_service_pb2.DISPOSITION_UNKNOWN_JOB
+        assert [each.disposition for each in answers] == [unknown, accepted, accepted, accepted, unknown]
+        assert asked[0] == [never.job_id, outcomes[0].job_id, outcomes[1].job_id]
+        # Two at once are more than this memory holds: they are read again, and still answered.
+        assert all(never.job_id not in each for each in asked[1:])
 
 
 async def test_three_workers_in_vain_fault_a_job_and_cost_nothing() -> None:

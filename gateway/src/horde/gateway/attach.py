@@ -1,14 +1,18 @@
-"""The rules of a worker's stream that this side keeps: what a hello must be, and what may be said after it.
+"""The rules of a worker's stream that this side keeps: what a hello must be, what may be said after it, and how fast.
 
 Bounds and shapes only. What a message means is for the scheduler to decide.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
 from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as service_pb2
 from horde.gateway.errors import HelloExpected, InvalidWorkerField, ProtocolViolation
 from horde.gateway.validation import Violations
+from horde.services.clock import Clock
 from horde.services.errors import FieldViolation
 
 MAX_MESSAGE_BYTES = 256 * 1024
@@ -28,6 +32,49 @@ MAX_DEVIATIONS = 32
 MAX_RECEIPT_CHARACTERS = 4_096
 MAX_DEVIATION_CHARACTERS = 200
 """With the most images and deviations a generation must still fit into one message of 4 MiB."""
+MESSAGES_A_SECOND = 500
+"""Of one session, for long: 64 jobs at once that report eight steps a second each."""
+MESSAGES_AT_ONCE = 2_000
+"""More than a restatement leaves to be said one by one."""
+BYTES_OF_A_MESSAGE = 4 * 1024
+"""A larger message counts as several, so that bytes are bounded as well: by 2 MB a second and 8 MB at once."""
+
+
+@dataclass(slots=True)
+class Pace:
+    """How fast one session may speak: a bucket of MESSAGES_AT_ONCE that fills by MESSAGES_A_SECOND."""
+
+    _full_at: float = 0.0
+    """When the bucket would be full again, in monotonic seconds."""
+
+    def spend(self, size_bytes: int, now: float) -> float:
+        """Count one message; how many seconds the next must wait to be read, 0 while the pace is kept."""
+        cost = (1 + size_bytes // BYTES_OF_A_MESSAGE) / MESSAGES_A_SECOND
+        self._full_at = max(self._full_at, now) + cost
+        return max(0.0, self._full_at - now - MESSAGES_AT_ONCE / MESSAGES_A_SECOND)
+
+
+class Paced:
+    """What one worker says, read no faster than its pace.
+
+    Who says more is not sent away: its messages stay where they are, and the stream's flow control makes it wait.
+    """
+
+    def __init__(self, requests: AsyncIterator[service_pb2.AttachRequest], clock: Clock) -> None:
+        self._requests = requests
+        self._clock = clock
+        self._pace = Pace()
+        self._wait = 0.0
+
+    def __aiter__(self) -> AsyncIterator[service_pb2.AttachRequest]:
+        return self
+
+    async def __anext__(self) -> service_pb2.AttachRequest:
+        if self._wait:
+            await self._clock.sleep(self._wait)
+        request = await anext(self._requests)
+        self._wait = self._pace.spend(request.ByteSize(), self._clock.monotonic())
+        return request
 
 
 def checked_hello(first: service_pb2.AttachRequest) -> service_pb2.Hello:

@@ -17,7 +17,7 @@ from typing import Protocol
 
 from horde.api.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
 from horde.api.worker.v1 import worker_service_pb2 as service_pb2
-from horde.gateway.attach import check_said, checked_hello
+from horde.gateway.attach import Paced, check_said, checked_hello
 from horde.gateway.authentication import Still
 from horde.gateway.errors import ApiKeyUnknown, HelloExpected, Overloaded, TooManySessions
 from horde.gateway.exchange import Line, Stream, keep
@@ -143,7 +143,7 @@ class Relay:
             raise HelloExpected(metadata={"got": "nothing"}) from None
         session = self._open(principal, checked_hello(first))
         ended = False
-        listener = asyncio.create_task(self._listen(session, reader, still))
+        listener = asyncio.create_task(self._listen(session, Paced(reader, self._clock), still))
         try:
             await failpoint(ATTACHED)
             async for message in session.outbox:

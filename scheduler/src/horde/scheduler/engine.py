@@ -22,14 +22,14 @@ from horde.scheduler.errands import Errands
 from horde.scheduler.fleet import Worker
 from horde.scheduler.follow import Followers
 from horde.scheduler.grants import Grants
-from horde.scheduler.job import Generation, JobId, LeaseId
+from horde.scheduler.job import Generation, JobId
 from horde.scheduler.leases import Lease
 from horde.scheduler.ledger_client import Ledger
 from horde.scheduler.outcomes import Result
 from horde.scheduler.reading import Reading
 from horde.scheduler.relay import Relays
 from horde.scheduler.saver import Saver
-from horde.scheduler.sessions import Route, Session
+from horde.scheduler.sessions import Session
 from horde.scheduler.storage_client import Storage
 from horde.scheduler.store import Store
 from horde.scheduler.submitting import Submitting
@@ -48,7 +48,7 @@ DAY_MS = 24 * 3600 * 1000
 MAX_RECALLED = 256
 """Jobs of one query."""
 KNOWN_DAYS = 30
-"""How long a worker that stays away keeps its speeds, counters and pause."""
+"""How long a worker that stays away keeps its speeds, counters and pause; then its row is deleted."""
 
 
 class Engine:
@@ -213,17 +213,15 @@ class Engine:
             return self._grants.read(outcome, self.clock.now())
         return wire_worker.result_of(outcome)
 
-    async def outcome(self, worker: Worker, route: Route, lease_id: LeaseId, job_id: JobId, result: Result) -> None:
-        """Take in what a worker reports."""
-        await self.recall([job_id])
-        reporting.outcome(self.board, worker, route, lease_id, job_id, result, self.now())
-
-    async def recall(self, job_ids: Sequence[JobId]) -> None:
-        """Have jobs in memory that are over, if they are remembered at all."""
-        unknown = [job_id for job_id in job_ids if job_id not in self.board.jobs]
+    async def recall(self, job_ids: Sequence[JobId]) -> frozenset[JobId]:
+        """Have jobs in memory that are over, and say which of them are not remembered at all."""
+        jobs = self.board.jobs
+        unknown = [job_id for job_id in dict.fromkeys(job_ids) if job_id not in jobs]
+        found: set[JobId] = set()
         for start in range(0, len(unknown), MAX_RECALLED):
             for stored in await self.store.find_by_jobs(unknown[start : start + MAX_RECALLED]):
-                self.remember(stored)
+                found.update(job.job_id for job in self.remember(stored).jobs)
+        return frozenset(unknown) - found
 
     def remember(self, stored: rows.Stored) -> Generation:
         """Take in something read from the store, unless it is here already."""

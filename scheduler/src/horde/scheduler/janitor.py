@@ -15,7 +15,7 @@ FORGOTTEN = to_status(RefusedBefore()).SerializeToString()
 PAUSE = 600.0
 """Seconds between two looks."""
 AT_ONCE = 500
-"""Generations of one transaction."""
+"""Rows of one transaction."""
 
 
 async def sweep(engine: Engine, history_days: int) -> None:
@@ -26,15 +26,21 @@ async def sweep(engine: Engine, history_days: int) -> None:
         try:
             while await engine.store.forget(engine.now_ms() - history_days * DAY_MS, AT_ONCE, FORGOTTEN) == AT_ONCE:
                 await engine.clock.sleep(1.0)
+            while await engine.store.forget_workers(engine.now_ms() - KNOWN_DAYS * DAY_MS, AT_ONCE) == AT_ONCE:
+                await engine.clock.sleep(1.0)
         except ServiceError as error:
             log.warning("the store does not answer", error=str(error))
 
 
 def forget_workers(engine: Engine) -> None:
-    """Workers that have not been here for long are not known any more."""
-    board = engine.board
-    oldest = engine.now_ms() - KNOWN_DAYS * DAY_MS
+    """Workers that have not been here for long are not known any more; of those that are here, it is written daily."""
+    board, now_ms = engine.board, engine.now_ms()
     for worker in list(board.fleet.workers.values()):
-        if worker.session is None and not worker.leases and worker.last_seen_ms < oldest:
+        if worker.session is not None:
+            if worker.last_seen_ms < now_ms - DAY_MS:
+                worker.last_seen_ms = now_ms
+                board.dirty_workers[worker] = None
+        elif not worker.leases and worker.last_seen_ms < now_ms - KNOWN_DAYS * DAY_MS:
             board.fleet.drop(worker)
             board.speeds.forget(worker.worker_id)
+    engine.flush()

@@ -10,13 +10,13 @@ from itertools import count
 from typing import TYPE_CHECKING
 
 from horde.api.scheduler.v1 import scheduler_service_pb2 as pb
-from horde.scheduler import attaching, lending, wire_worker
+from horde.scheduler import attaching, lending, reporting, wire_worker
 from horde.scheduler.attaching import Restatement
 from horde.scheduler.batches import take
 from horde.scheduler.effects import EndSession, Revoke, Welcome
 from horde.scheduler.errors import WORKER_ERRORS, ProtocolViolation
 from horde.scheduler.grants import ids_of
-from horde.scheduler.job import AccountId, LeaseId
+from horde.scheduler.job import AccountId, JobId, LeaseId
 from horde.scheduler.sessions import Route
 from horde.services.errors import ResourceExhausted
 from horde.services.failpoints import declare, failpoint
@@ -129,13 +129,21 @@ class Relays:
             if not greeted and not request.HasField("relay_hello"):
                 raise ProtocolViolation("A relay begins with relay_hello.", metadata={"got": "sessions"})
             greeted = True
-            if any(each.worker.WhichOneof("message") == "outcome" for each in request.sessions):
+            reported = [
+                JobId(each.worker.outcome.job_id)
+                for each in request.sessions
+                if each.worker.WhichOneof("message") == "outcome"
+            ]
+            absent: frozenset[JobId] = frozenset()
+            if reported:
                 await failpoint(AFTER_OUTCOME)
+                # All at once: who comes back with many outcomes of jobs that are over must not cost a query for each.
+                absent = await self._engine.recall(reported)
             for each in request.sessions:
-                await self._said(Route(relay.number, each.relay_session_id), each)
+                await self._said(Route(relay.number, each.relay_session_id), each, absent)
             self._engine.flush()
 
-    async def _said(self, route: Route, message: pb.SessionRequest) -> None:
+    async def _said(self, route: Route, message: pb.SessionRequest, absent: frozenset[JobId]) -> None:
         engine = self._engine
         match message.WhichOneof("message"):
             case "opened":
@@ -154,9 +162,9 @@ class Relays:
             case "closed":
                 attaching.closed(engine.board, route, engine.now(), engine.now_ms())
             case "worker":
-                await self._worker_said(route, message)
+                await self._worker_said(route, message, absent)
 
-    async def _worker_said(self, route: Route, message: pb.SessionRequest) -> None:
+    async def _worker_said(self, route: Route, message: pb.SessionRequest, absent: frozenset[JobId]) -> None:
         engine, board = self._engine, self._engine.board
         session = board.sessions.get(route)
         if session is None:
@@ -169,7 +177,11 @@ class Relays:
                 lease_id = LeaseId(said.progress.lease_id)
                 lending.progressed(board, worker, lease_id, said.progress.step, engine.now())
             case "outcome":
-                await engine.outcome(worker, route, *ids_of(said.outcome), engine.read_outcome(said.outcome))
+                lease_id, job_id = ids_of(said.outcome)
+                if job_id not in absent:
+                    await engine.recall([job_id])  # No query, unless it has left the memory since.
+                result = engine.read_outcome(said.outcome)
+                reporting.outcome(board, worker, route, lease_id, job_id, result, engine.now())
             case "demand":
                 attaching.demanded(board, session, worker, said.demand.slots, said.demand.draining)
             case "capabilities":

@@ -49,3 +49,6 @@ class Store(Protocol):
         A tombstone is REFUSED, has no spec, quote and jobs, and stays, for the ledger never forgets the ids either.
         Not forgotten is what has an image that is shared (it never expires) and not withdrawn, or that expired later.
         """
+
+    async def forget_workers(self, seen_before_ms: int, limit: int) -> int:
+        """Delete what is kept of workers that were not here since, at most `limit` of them; how many."""

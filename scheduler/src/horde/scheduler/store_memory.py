@@ -100,6 +100,13 @@ class MemoryStore:
         memory.jobs = {key: row for key, row in memory.jobs.items() if row["generation_id"] not in set(old)}
         return len(old)
 
+    async def forget_workers(self, seen_before_ms: int, limit: int) -> int:
+        workers = self.memory.workers
+        old = [key for key, row in workers.items() if row["last_seen_ms"] < seen_before_ms][:limit]
+        for key in old:
+            del workers[key]
+        return len(old)
+
     def _stored(self, row: Row) -> Stored:
         jobs = [dict(job) for job in self.memory.jobs.values() if job["generation_id"] == row["generation_id"]]
         return Stored(dict(row), sorted(jobs, key=lambda job: job["position"]))

@@ -189,6 +189,11 @@ class SqlStore:
 
         return await self._sql.run(work)
 
+    async def forget_workers(self, seen_before_ms: int, limit: int) -> int:
+        old = select(WORKER.c.worker_id).where(WORKER.c.last_seen_ms < seen_before_ms).limit(limit)
+        query = delete(WORKER).where(WORKER.c.worker_id.in_(old))
+        return await self._sql.run(lambda connection: connection.execute(query).rowcount)
+
 
 def _rows(connection: Connection, query: Any) -> list[Row]:
     return [dict(row) for row in connection.execute(query).mappings()]

@@ -114,6 +114,9 @@ class WorkerServiceServicer:
         - A message MUST NOT be above 256 KiB, nor the `hello` above 64 KiB. A
         `restatement` has at most 1,024 outcomes, and no more than fit; the
         worker sends the others one by one, as `outcome`, right after it.
+        - The mesh reads at most 500 messages a second of a session for long, and
+        2,000 at once; one above 4 KiB counts as several. Who says more is not
+        sent away but waits, by the stream's flow control.
         - After `revocation` no outcome is owed; the worker stops within one step.
         It MAY still report `cancelled`.
         - A newer session of the same worker fences this one: it ends with

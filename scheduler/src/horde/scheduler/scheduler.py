@@ -1,0 +1,67 @@
+"""The whole scheduler: what it needs, put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+
+from horde.scheduler.engine import leading
+from horde.scheduler.janitor import sweep
+from horde.scheduler.leadership import in_charge
+from horde.scheduler.ledger_client import GrpcLedger
+from horde.scheduler.servicer import ALLOW, scheduler_registration
+from horde.scheduler.settings import Settings
+from horde.scheduler.storage_client import GrpcStorage
+from horde.scheduler.store_sql import sql_store
+from horde.services.channel import dial
+from horde.services.clock import Clock
+from horde.services.ids import RandomIds
+from horde.services.server import serving
+
+NAME = "scheduler"
+TIMEOUT = timedelta(seconds=20)
+"""For a batch of a neighbour's work; it is repeated, whatever came of it."""
+MAX_MESSAGE = 16 << 20
+"""Bytes. Batches are cut far below it; this is the second belt."""
+
+
+@asynccontextmanager
+async def serve(settings: Settings, clock: Clock) -> AsyncIterator[None]:
+    """Wait until nobody else leads, then lead and serve for as long as the block.
+
+    Raises NotLeader, in an exception group, when another has taken over.
+    """
+    neighbour = partial(
+        dial, caller=settings.credentials(NAME), tls=settings.tls(), timeout=TIMEOUT, retry=False,
+        max_message_bytes=MAX_MESSAGE,
+    )  # fmt: skip
+    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    async with (
+        in_charge(settings.database(), clock),
+        sql_store(settings.database()) as store,
+        neighbour(settings.ledger) as ledger,
+        neighbour(settings.storage_router) as storage,
+        leading(
+            store, GrpcLedger(ledger), GrpcStorage(storage), settings.grants(clock), clock, RandomIds(),
+            limits=settings.limits(), commit_pause=settings.commit_pause_seconds,
+        ) as engine,
+        serving(
+            settings.listener(),
+            [scheduler_registration(engine)],
+            name=NAME,
+            allow=ALLOW,
+            identity=settings.identity(),
+            reflection=settings.reflection,
+            farewell=engine.farewell,
+            max_message_bytes=MAX_MESSAGE,
+        ),
+        asyncio.TaskGroup() as tasks,
+    ):  # fmt: skip
+        sweeping = tasks.create_task(sweep(engine, settings.history_days))
+        try:
+            yield
+        finally:
+            sweeping.cancel()
