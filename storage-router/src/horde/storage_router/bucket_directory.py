@@ -27,7 +27,6 @@ from horde.services.batching import Batcher
 from horde.services.errors import ServiceError
 from horde.storage_router.buckets import MAX_PAGE, Entry, Head, StoredObject
 from horde.storage_router.errors import LinksUnsupported, StoreUnavailable
-from horde.storage_router.placing import spread_folders
 from horde.storage_router.tails import MAX_TAIL, Tail, find_tail, make_tail
 
 MAX_GROUP = 64
@@ -179,9 +178,7 @@ class DirectoryBucket:
 
     def _prepare(self) -> None:
         partial = self._root / _PARTIAL
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        spread_folders(self._root)
-        partial.mkdir(mode=0o700, exist_ok=True)
+        partial.mkdir(mode=0o700, parents=True, exist_ok=True)
         for left in partial.iterdir():
             if time.time() - left.stat().st_mtime > LEFTOVER_SECONDS:
                 left.unlink(missing_ok=True)
