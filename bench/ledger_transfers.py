@@ -29,7 +29,7 @@ from horde.services.clock import SystemClock
 ACCOUNTS = 10_000
 CLIENTS = 32
 """Connections of the row-lock scheme."""
-CALLERS = 16
+CALLERS = 32
 GROUP = 32
 """Events in one call of a caller: half of what waits is in the commit, half is on its way."""
 FREE = Economy(gift_min_mkudos=1, gifts_per_day=2**31, gift_per_day_mkudos=2**60, gift_back_after_us=0)

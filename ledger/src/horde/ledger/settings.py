@@ -26,7 +26,7 @@ class LedgerSettings(ServiceSettings):
     """`postgresql://...` or `sqlite:///FILE`; empty: SQLite in `state_dir`."""
     statistics_url: str = ""
     """Where statistics are kept; empty: beside the ledger, in a file of their own or in tables of their own."""
-    max_batch: int = Field(default=256, ge=1, le=256)
+    max_batch: int = Field(default=512, ge=1, le=4096)
     """Events in one commit at most."""
     floor_allowance_per_day_mkudos: int = Field(default=_DEFAULT.floor_allowance_per_day_mkudos, ge=0)
     """See economy.py."""

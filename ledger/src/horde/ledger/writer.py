@@ -34,7 +34,7 @@ from horde.services.telemetry import get_logger
 
 log = get_logger(__name__)
 
-MAX_BATCH: Final = 256
+MAX_BATCH: Final = 512
 """Events in one commit. More would gain little and make everybody wait longer."""
 MAX_WAITING: Final = 20_000
 """Events that wait to be decided; the next one is refused."""
