@@ -78,7 +78,7 @@ async def test_nothing_is_answered_before_it_is_durable() -> None:
 async def test_what_comes_while_a_commit_runs_is_the_next_batch() -> None:
     store = Moody()
     store.gate.clear()
-    async with Writer(store, Economy(), ManualClock()) as writer:
+    async with Writer(store, Economy(), ManualClock(), max_batch=256) as writer:
         calls = [asyncio.create_task(writer.apply([opened("ann")]))]
         await settle()
         calls += [asyncio.create_task(writer.apply([awarded("ann", 1, str(n))])) for n in range(300)]
@@ -204,7 +204,7 @@ async def test_a_defect_in_one_event_spares_the_others(monkeypatch: pytest.Monke
 async def test_what_waits_is_bounded() -> None:
     store = Moody()
     store.gate.clear()
-    async with Writer(store, Economy(), ManualClock()) as writer:
+    async with Writer(store, Economy(), ManualClock(), max_batch=256) as writer:
         one: list[Event] = [opened("ann")]
         calls = [asyncio.create_task(writer.apply(one * 200)) for _ in range(MAX_WAITING // 200 + 2)]
         await settle()
