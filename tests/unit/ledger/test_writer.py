@@ -11,7 +11,7 @@ import pytest
 from horde.ledger.economy import KUDOS, Economy
 from horde.ledger.entries import Entry
 from horde.ledger.errors import InsufficientKudos
-from horde.ledger.operations import Event
+from horde.ledger.operations import Award, Event
 from horde.ledger.store import Batch, Head, LookUp
 from horde.ledger.store_memory import MemoryStore
 from horde.ledger.testing import awarded, gift, held, opened, settled
@@ -186,12 +186,12 @@ async def test_a_database_that_stays_away_is_said_to_be() -> None:
 
 
 async def test_a_defect_in_one_event_spares_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    from horde.ledger import rewards
+    canonical = Award.canonical
 
-    def broken(*args: object) -> None:
-        raise ZeroDivisionError
+    def broken(award: Award) -> str:
+        return canonical(award) if award.account_id != "bad" else str(1 / 0)
 
-    monkeypatch.setattr(rewards, "promotion", lambda book, account, now: broken() if account == "bad" else None)
+    monkeypatch.setattr(Award, "canonical", broken)
     store = Moody()
     async with Writer(store, Economy(), ManualClock()) as writer:
         good, bad, after = await writer.apply([awarded("ann", 5), awarded("bad", 5), awarded("ann", 7, "more")])

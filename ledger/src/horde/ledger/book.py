@@ -107,9 +107,10 @@ class Book:
 
     def post(self, transfers: Iterable[Transfer], sequence: int) -> None:
         """Move the kudos. Raises Unbalanced where an account would go below its floor: the rule should have refused."""
-        changed = self.changed
+        accounts, changed = self.accounts, self.changed
         for debit_name, credit_name, amount, _ in transfers:
-            debit, credit = self.account(debit_name), self.account(credit_name)
+            debit = accounts[debit_name] or self.account(debit_name)
+            credit = accounts[credit_name] or self.account(credit_name)
             debit.posted -= amount
             credit.posted += amount
             debit.sequence = credit.sequence = sequence

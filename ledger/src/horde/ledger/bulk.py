@@ -1,17 +1,18 @@
 """Many rows in one statement, which the two databases do in different ways.
 
 SQLite runs a prepared statement for each row (`executemany`), in process. To PostgreSQL that would be a message for
-each row; it gets one statement over arrays (`unnest`), written as array literals, because to build a text is several
-times cheaper here than to adapt each element.
+each row; it gets one statement over arrays (`unnest`), encoded here (`arrays.py`), because the driver would adapt each element.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sqlalchemy import BigInteger, Connection, Integer, LargeBinary, SmallInteger, Table
+
+from horde.ledger.arrays import Array, array
 
 Row = Sequence[Any]
 Command = tuple[str, Any]
@@ -67,7 +68,7 @@ class Bulk:
         """A condition that the first column is one of these, and its parameters."""
         key = self._columns[0]
         if connection.dialect.name != "sqlite":
-            return f"{key} = ANY(%s::{self._types[0]}[])", (_LITERALS[self._types[0]](keys),)
+            return f"{key} = ANY(%s::{self._types[0]}[])", (array(self._types[0], [*keys]),)
         padded = list(keys)
         size = 1 << max(0, len(padded) - 1).bit_length()
         if size > MAX_SQLITE_PARAMETERS:
@@ -91,12 +92,10 @@ class Step:
         """The rows as the parameters of a statement for each."""
         return [(*row[1:], row[0]) if self.key_last else tuple(row) for row in self.rows]
 
-    def arrays(self) -> list[str]:
-        """The rows as an array literal for each column."""
-        if not self.rows:
-            return ["{}"] * len(self.types)
-        columns = zip(*self.rows, strict=True)
-        return [_LITERALS[kind](column) for kind, column in zip(self.types, columns, strict=True)]
+    def arrays(self) -> list[Array]:
+        """The rows as an array for each column."""
+        columns: Iterable[Row] = zip(*self.rows, strict=True) if self.rows else [()] * len(self.types)
+        return [array(kind, column) for kind, column in zip(self.types, columns, strict=True)]
 
 
 def commands(dialect: str, steps: Sequence[Step]) -> list[Command]:
@@ -125,31 +124,3 @@ def _pg_type(table: Table, column: str) -> str:
     if isinstance(kind, Integer):
         return "integer"
     return "bytea" if isinstance(kind, LargeBinary) else "text"
-
-
-def _numbers(values: Iterable[int | None]) -> str:
-    return "{" + repr([*values])[1:-1].replace("None", "NULL") + "}"
-
-
-def _bytes(values: Iterable[bytes]) -> str:
-    return '{"\\\\x' + '","\\\\x'.join([value.hex() for value in values]) + '"}'
-
-
-def _texts(values: Iterable[str]) -> str:
-    # Escaped all at once: PostgreSQL's texts have no zero characters, so these can stand between.
-    texts = [*values]
-    if not texts:
-        return "{}"
-    joined = "\0".join(texts)
-    if joined.count("\0") != len(texts) - 1:
-        raise ValueError("a text with a zero character")
-    return '{"' + joined.replace("\\", "\\\\").replace('"', '\\"').replace("\0", '","') + '"}'
-
-
-_LITERALS: Final[dict[str, Callable[[Any], str]]] = {
-    "smallint": _numbers,
-    "integer": _numbers,
-    "bigint": _numbers,
-    "bytea": _bytes,
-    "text": _texts,
-}

@@ -79,7 +79,8 @@ class _Open:
     entries: list[EntryRow] = field(default_factory=list)
     refusals: list[RefusalRow] = field(default_factory=list)
     statement: list[tuple[int, int]] = field(default_factory=list)
-    recorded: dict[str, Recorded] = field(default_factory=dict)
+    rows: dict[str, EntryRow | RefusalRow] = field(default_factory=dict)
+    """Both, by event id."""
 
 
 class Journal:
@@ -96,8 +97,8 @@ class Journal:
         self._book = Book(economy, next_number=head.accounts + 1)
         self._sequence = head.sequence
         self._work = _Open(head.block + 1)
-        self._sealed: deque[dict[str, Recorded]] = deque([{}] * SEALED_KEPT, SEALED_KEPT)
-        """What the last sealed batches recorded, newest first."""
+        self._unseen: deque[_Open] = deque([self._work], 1 + SEALED_KEPT)
+        """What is newer than what can be looked up: the open batch, and the last sealed ones. Newest first."""
 
     @property
     def crowded(self) -> bool:
@@ -111,29 +112,35 @@ class Journal:
     def look_up(self, ask: LookUp, events: Sequence[Event], now_us: int) -> Known:
         """Ask for all that these events may need and is not known yet. Changes nothing, so it may run in a thread."""
         book, operations = self._book, [event.operation for event in events]
+        kinds = {each.kind for each in operations}
         corrected = [each.corrected_id for each in operations if isinstance(each, Correct)]
-        recorded = ask.find([*(event.event_id for event in events), *corrected])
+        recorded = ask.find([*[event.event_id for event in events], *corrected])
         # Not by set difference: against a view of a dict that walks through the whole dict.
-        hold_ids = [each for each in _hold_ids(operations) if each not in book.holds]
+        named = _hold_ids(operations) if kinds & _ENDING else ()
+        hold_ids = [each for each in named if each not in book.holds]
         holds_found: dict[str, Hold | None] = dict.fromkeys(hold_ids)
         if hold_ids:
             holds_found.update({hold.hold_id: hold for hold in ask.holds(hold_ids)})
-        bodies = [self._sealed_or_open(each) or recorded.get(each) for each in corrected]
-        owner_ids, names = _touched(operations, holds_found, book.holds, [parse(each.body) for each in bodies if each])
+        owner_ids = {each for operation in operations for each in operation.account_ids}
+        owner_ids.update([hold.payer_id for each in named if (hold := holds_found.get(each) or book.holds.get(each))])
+        bodies = [self._newer(each) or recorded.get(each) for each in corrected]
+        owner_ids.update([each for body in bodies if body for each in _corrected(parse(body.body))])
         missing_owners = [each for each in owner_ids if each not in book.owners]
         owners: dict[str, Owner | None] = dict.fromkeys(missing_owners)
         if missing_owners:
             owners.update({owner.account_id: owner for owner in ask.owners(missing_owners)})
-        missing = [each for each in names if each not in book.accounts]
+        # Whoever is known is known with his accounts.
+        own = [name(each) for each in missing_owners if each != ANONYMOUS for name in (spend_of, escrow_of)]
+        missing = [*own, *[each for each in SYSTEM if each not in book.accounts]]
         accounts: dict[str, Account | None] = dict.fromkeys(missing)
         if missing:
             accounts.update({account.name: account for account in ask.accounts(missing)})
-        return Known(recorded, holds_found, owners, accounts, self._giving(ask, operations, now_us))
+        giving = self._giving(ask, operations, now_us) if EventKind.GIFT in kinds else {}
+        return Known(recorded, holds_found, owners, accounts, giving)
 
     def _giving(self, ask: LookUp, operations: Sequence[Operation], now_us: int) -> dict[str, Giving]:
-        gifts = [each for each in operations if isinstance(each, Gift)]
         known = self._book.giving
-        missing = {who for each in gifts for who in (each.from_id, each.to_id) if who not in known}
+        missing = {who for each in operations if isinstance(each, Gift) for who in each.account_ids if who not in known}
         if not missing:
             return {}
         economy = self._book.economy
@@ -159,24 +166,23 @@ class Journal:
         Raises anything only for a defect, and then the journal is not to be used any more.
         """
         work = self._work
-        if not work.recorded:
+        if not work.rows:
             work.now_us = now_us
-        recorded = self._sealed_or_open(event.event_id) or known.recorded.get(event.event_id)
+        recorded = self._newer(event.event_id) or known.recorded.get(event.event_id)
         return self._apply(event, recorded, known, work)
 
-    def _sealed_or_open(self, event_id: str) -> Recorded | None:
-        """Of what is newer than what can be looked up: the open batch, and the last sealed ones."""
-        found = self._work.recorded.get(event_id)
-        if found is None:
-            for recorded in self._sealed:
-                if event_id in recorded:
-                    return recorded[event_id]
-        return found
+    def _newer(self, event_id: str) -> Recorded | None:
+        """Of what is newer than what can be looked up."""
+        for work in self._unseen:
+            if event_id in work.rows:
+                row = work.rows[event_id]
+                return Recorded(event_id, row.fingerprint, row.body, work.block)
+        return None
 
     def seal(self) -> Batch | None:
         """Close the open batch; None if there is nothing to write. Raises Unbalanced for a defect."""
         work, book, head = self._work, self._book, self.head
-        if not work.recorded:
+        if not work.rows:
             return None
         total = head.sum_mkudos + book.imbalance()
         if total:
@@ -195,8 +201,8 @@ class Journal:
             owners=[owner.snapshot() for owner in book.changed_owners.values()], opened=list(book.opened.values()),
             closed=book.closed,
         )  # fmt: skip
-        self._sealed.appendleft(work.recorded)
         self._work = _Open(work.block + 1)
+        self._unseen.appendleft(self._work)
         book.forget_changes()
         return batch
 
@@ -215,13 +221,15 @@ class Journal:
             if refusal.reason in REMEMBERED:
                 self._remember(event, text, mark, refusal, work)
             return Answer(refusal)
-        entry = self._enter(event.event_id, operation.kind, draft, text, mark, getattr(operation, "note", ""), work)
+        entry = self._enter(event.event_id, operation.kind, draft, text, mark, operation.note, work)
         for account_id in draft.parties:
-            self._promote(account_id, work)
+            escrow = self._book.accounts[escrow_of(account_id)]
+            if escrow is not None and escrow.posted:
+                self._promote(account_id, work)
         return Answer(entry)
 
     def _correct(self, asked: Correct, known: Known, now_us: int) -> Draft:
-        recorded = self._sealed_or_open(asked.corrected_id) or known.recorded.get(asked.corrected_id)
+        recorded = self._newer(asked.corrected_id) or known.recorded.get(asked.corrected_id)
         return rewards.correct(self._book, asked, None if recorded is None else parse(recorded.body), now_us)
 
     def _repeat(self, event: Event, text: str, mark: bytes, recorded: Recorded) -> Answer:
@@ -233,8 +241,8 @@ class Journal:
 
     def _remember(self, event: Event, text: str, mark: bytes, refusal: ServiceError, work: _Open) -> None:
         body = refusal_text(event.event_id, event.operation.kind, work.now_us, text, refusal)
-        work.refusals.append(RefusalRow(len(work.refusals), event.event_id, mark, body))
-        work.recorded[event.event_id] = Recorded(event.event_id, mark, body, work.block)
+        work.rows[event.event_id] = row = RefusalRow(len(work.refusals), event.event_id, mark, body)
+        work.refusals.append(row)
 
     def _enter(
         self, event_id: str, kind: EventKind, draft: Draft, text: str, mark: bytes, note: str, work: _Open
@@ -247,8 +255,8 @@ class Journal:
             draft.settlement, note, work.block, draft.released_for,
         )  # fmt: skip
         body = entry_text(entry, text, draft.decided)
-        work.entries.append(EntryRow(sequence, event_id, mark, body))
-        work.recorded[event_id] = Recorded(event_id, mark, body, work.block)
+        work.rows[event_id] = row = EntryRow(sequence, event_id, mark, body)
+        work.entries.append(row)
         for account_id in draft.parties:
             work.statement.append((book.account(spend_of(account_id)).number, sequence))
         return entry
@@ -264,41 +272,18 @@ class Journal:
         self._enter(event_id, EventKind.PROMOTION, draft, text, fingerprint(EventKind.PROMOTION, text), "", work)
 
 
+_ENDING: Final = frozenset({EventKind.SETTLE, EventKind.RELEASE})
+
+
 def _hold_ids(operations: Sequence[Operation]) -> set[str]:
     return {each.hold_id for each in operations if isinstance(each, Settle | Release)}
 
 
-def _touched(
-    operations: Sequence[Operation],
-    found: Mapping[str, Hold | None],
-    known: Mapping[str, Hold | None],
-    corrected: Sequence[Json],
-) -> tuple[set[str], set[str]]:
-    """Whom the operations concern, and the accounts that may be needed for it."""
-    owners: set[str] = set()
-    for each in operations:
-        match each:
-            case Settle():
-                owners.add(each.owner_id)
-                if hold := found.get(each.hold_id) or known.get(each.hold_id):
-                    owners.add(hold.payer_id)
-            case Release():
-                if hold := found.get(each.hold_id) or known.get(each.hold_id):
-                    owners.add(hold.payer_id)
-            case RewardUptime():
-                owners.add(each.owner_id)
-            case Gift():
-                owners.update((each.from_id, each.to_id))
-            case PlaceHolds() | OpenAccount() | Award() | Slash() | SetStanding():
-                owners.add(each.account_id)
-            case Correct():
-                pass
-    for body in corrected:
-        named = {str(name) for line in body.get("transfers", ()) for name in line[:2]}
-        owners.update(name.partition("/")[2] for name in named if "/" in name)
-        owners.update(filter(None, [body.get("decided", {}).get("payer", "")]))
-    names = {name(owner) for owner in owners if owner != ANONYMOUS for name in (spend_of, escrow_of)}
-    return owners, {*names, *SYSTEM}
+def _corrected(body: Json) -> set[str]:
+    """Whom an entry concerns that is to be corrected."""
+    named = {str(name) for line in body.get("transfers", ()) for name in line[:2]}
+    concerned = {name.partition("/")[2] for name in named if "/" in name}
+    return concerned | {*filter(None, [body.get("decided", {}).get("payer", "")])}
 
 
 _RULES: Final[Mapping[EventKind, Callable[[Book, Any, int], Draft]]] = {

@@ -67,6 +67,11 @@ class OpenAccount:
     opened_us: int
 
     kind = EventKind.OPEN_ACCOUNT
+    note = ""
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
 
     def canonical(self) -> str:
         return f'{{"account":"{self.account_id}","opened":{self.opened_us}}}'
@@ -123,6 +128,11 @@ class PlaceHolds:
     holds: Sequence[HoldAsked]
 
     kind = EventKind.PLACE_HOLDS
+    note = ""
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
 
     @property
     def anonymous(self) -> bool:
@@ -153,6 +163,11 @@ class Settle:
     model: str
 
     kind = EventKind.SETTLE
+    note = ""
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.owner_id,)
 
     def canonical(self) -> str:
         return (
@@ -171,6 +186,8 @@ class Release:
     ending: int
 
     kind = EventKind.RELEASE
+    note = ""
+    account_ids = ()
 
     def canonical(self) -> str:
         return f'{{"ending":{self.ending},"hold":"{self.hold_id}","job":"{self.job_id}"}}'
@@ -186,6 +203,11 @@ class RewardUptime:
     models: int
 
     kind = EventKind.UPTIME_REWARD
+    note = ""
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.owner_id,)
 
     def canonical(self) -> str:
         return (
@@ -203,6 +225,10 @@ class Award:
     note: str
 
     kind = EventKind.AWARD
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
 
     def canonical(self) -> str:
         return (
@@ -222,6 +248,10 @@ class Gift:
 
     kind = EventKind.GIFT
 
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.from_id, self.to_id)
+
     def canonical(self) -> str:
         return (
             f'{{"amount":{self.amount_mkudos},"from":"{self.from_id}","note":{quoted(self.note)},"to":"{self.to_id}"}}'
@@ -238,6 +268,10 @@ class Slash:
 
     kind = EventKind.SLASH
 
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
+
     def canonical(self) -> str:
         return f'{{"account":"{self.account_id}","amount":{self.amount_mkudos},"note":{quoted(self.note)}}}'
 
@@ -250,6 +284,7 @@ class Correct:
     note: str
 
     kind = EventKind.CORRECTION
+    account_ids = ()
 
     def canonical(self) -> str:
         return f'{{"corrected":"{self.corrected_id}","note":{quoted(self.note)}}}'
@@ -265,6 +300,10 @@ class SetStanding:
     note: str
 
     kind = EventKind.STANDING
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
 
     def canonical(self) -> str:
         trusted = {None: "null", True: "true", False: "false"}[self.trusted]

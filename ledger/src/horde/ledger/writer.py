@@ -1,10 +1,10 @@
 """The group-committing writer: one at a time for a ledger, and it alone writes.
 
 While one batch is being committed, the next is being decided: what comes in goes into the open batch, up to a bound,
-and that is committed as soon as the commit before has returned. No timer: a lone event is committed at once, and
-under load batches grow by themselves. A batch that is full before its turn is closed, made ready for the database and
-waits, and one more is opened, so that neither the database nor this process stands still for the other. An answer is
-given after the commit that makes it durable.
+and that is given to the store as soon as the one before is durable. No timer: a lone event is committed at once, and
+under load batches grow by themselves. A batch that is full before its turn is given to the store at once, to stand
+behind the one that is being committed, and one more is opened: so neither the database nor this process stands still
+for the other. An answer is given after the commit that makes it durable.
 
 What the journal keeps in memory is valid for its epoch and only as long as every batch of it was committed. After
 anything else it is thrown away, and the events are decided again: those that did get through are found by their ids,
@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
 from horde.ledger import failpoints
 from horde.ledger.economy import Economy
@@ -36,6 +36,8 @@ log = get_logger(__name__)
 
 MAX_BATCH: Final = 512
 """Events in one commit. More would gain little and make everybody wait longer."""
+MAX_WRITING: Final = 2
+"""Batches that the store has been given: one that it commits, and one behind it."""
 MAX_WAITING: Final = 20_000
 """Events that wait to be decided; the next one is refused."""
 RETRY_PAUSES_S: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
@@ -58,15 +60,6 @@ class _Call:
             self.future.set_exception(error)
 
 
-class _Ready(NamedTuple):
-    """A closed batch, and the calls whose answers it makes durable."""
-
-    calls: list[_Call]
-    previous: Head
-    batch: Batch | None
-    """None: there is nothing to write."""
-
-
 class Writer:
     """Applies events in groups, for as long as the block. Entering it takes over from every writer before."""
 
@@ -80,15 +73,16 @@ class Writer:
         self._decided: list[_Call] = []
         """Of the open batch."""
         self._decided_events = 0
-        self._ready: _Ready | None = None
-        """Closed before its turn."""
-        self._committing = False
+        self._writes: deque[asyncio.Task[None]] = deque()
+        """Of the closed batches, oldest first."""
+        self._failed: list[_Call] = []
+        """Whose batch was not committed, or may not have been; they wait for the one behind it to end."""
+        self._failure: Exception = Unavailable()
+        """Why."""
         self._journal: Journal | None = None
         self._epoch = 0
         self._news = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
         self._open = False
-        self._preparing = False
         self._moved: asyncio.Future[None] | None = None
         self.sequence = 0
         """Of the last entry that is durable."""
@@ -128,8 +122,8 @@ class Writer:
         head = await self._store.take_over()
         self._epoch, self.sequence = head.epoch, head.sequence
         self._journal = Journal(self._economy, head)
-        self._open = self.following = self._preparing = True
-        self._tasks = [asyncio.create_task(self._prepare()), asyncio.create_task(self._commit())]
+        self._open = self.following = True
+        self._preparing = asyncio.create_task(self._prepare())
         log.info("ledger.took_over", epoch=head.epoch, sequence=head.sequence, block=head.block)
         return self
 
@@ -139,28 +133,23 @@ class Writer:
         self._open = self.following = False
         self._news.set()
         self._wake()
-        await asyncio.gather(*self._tasks)
+        await self._preparing
 
     # Deciding, ahead of the commits.
 
     async def _prepare(self) -> None:
-        try:
-            while self._open or self._queue:
-                if self._committing and self._ready is None and self._full():
-                    self._ready = self._close()
-                elif not self._fits(self._decided_events):
-                    await self._sleep()
-                elif self._journal is None or self._journal.crowded:
-                    await self._begin_anew()
-                else:
-                    await self._decide_next(self._journal)
-        finally:
-            self._preparing = False
-            self._news.set()
+        while self._open or self._queue or self._decided or self._writes:
+            self._hand_over()
+            if not self._fits(self._decided_events):
+                await self._sleep()
+            elif self._journal is None or self._journal.crowded:
+                await self._begin_anew()
+            else:
+                await self._decide_next(self._journal)
 
     async def _begin_anew(self) -> None:
         """Make the journal from what is durable. Nothing may be decided or on its way meanwhile."""
-        if self._committing or self._ready or self._decided:
+        if self._writes or self._decided:
             await self._sleep()
             return
         if self._journal is not None:
@@ -232,28 +221,11 @@ class Writer:
     def _throw_away(self, calls: Sequence[_Call] = ()) -> None:
         """Forget what was decided and is not being committed; decide on that again, and then on these calls."""
         self._journal = None
-        calls = [*self._take_decided(), *calls]
-        if self._ready is not None:
-            calls, self._ready = [*self._ready.calls, *calls], None
-        self._requeue(calls)
+        self._requeue([*self._take_decided(), *calls])
 
     def _take_decided(self) -> list[_Call]:
         calls, self._decided, self._decided_events = self._decided, [], 0
         return calls
-
-    def _close(self) -> _Ready | None:
-        """Close the open batch and make it ready for the database; None if a defect of ours forbids it."""
-        journal, calls = self._journal, self._take_decided()
-        assert journal is not None
-        previous = journal.head
-        try:
-            batch = journal.seal()
-            if batch is not None:
-                self._store.encode(batch)
-        except Exception as defect:  # noqa: BLE001 - whatever it is, the callers are told
-            self._give_up(calls, defect)
-            return None
-        return _Ready(calls, previous, batch)
 
     def _give_up(self, calls: Sequence[_Call], defect: Exception) -> None:
         log.error("ledger.batch_failed", exc_info=defect)
@@ -283,42 +255,55 @@ class Writer:
 
     # Committing what was decided.
 
-    async def _commit(self) -> None:
-        while self._preparing or self._ready or self._decided:
-            if not self._ready and not self._decided:
-                await self._sleep()
-                continue
-            ready, self._ready = self._ready or self._close(), None
-            if ready is None:
-                continue
-            self._committing = True
-            self._news.set()
+    def _hand_over(self) -> None:
+        """Close the open batch and give it to the store, if it is its turn, or if it is full and may wait there."""
+        while self._decided and (not self._writes or (len(self._writes) < MAX_WRITING and self._full())):
+            journal, calls = self._journal, self._take_decided()
+            assert journal is not None
+            previous = journal.head
             try:
-                await self._commit_batch(ready)
-            finally:
-                self._committing = False
-                self._news.set()
+                batch = journal.seal()
+                if batch is not None:
+                    self._store.encode(batch)
+            except Exception as defect:  # noqa: BLE001 - whatever it is, the callers are told
+                self._give_up(calls, defect)
+                return
+            before = self._writes[-1] if self._writes else None
+            self._writes.append(asyncio.create_task(self._commit(calls, previous, batch, before)))
 
-    async def _commit_batch(self, ready: _Ready) -> None:
-        calls, previous, batch = ready
+    async def _commit(
+        self, calls: list[_Call], previous: Head, batch: Batch | None, before: asyncio.Task[None] | None
+    ) -> None:
         try:
             if batch is not None:
                 await self._store.write(previous, batch)
                 await failpoint(failpoints.AFTER_COMMIT)
                 self._durable(batch)
+            elif before is not None:
+                # Nothing to write: these repeat what is durable, or what is being written.
+                await asyncio.wait([before])
+                if self._journal is None:
+                    raise Aborted("What was repeated may not have been committed.")
             await failpoint(failpoints.BEFORE_ANSWER)
         except WriterReplaced:
             self._requeue(calls)
             self._stop_for_good()
         except (Unavailable, Aborted) as error:
             self._throw_away()
-            await self._put_back(calls, error)
+            self._failed += calls
+            self._failure = error
         except Exception as defect:  # noqa: BLE001 - whatever it is, the callers are told
             self._give_up(calls, defect)
         else:
             for call in calls:
                 if not call.future.done():
                     call.future.set_result(call.answers)
+        if self._failed and len(self._writes) == 1:
+            again, self._failed = self._failed, []
+            await self._put_back(again, self._failure)
+        self._writes = deque(each for each in self._writes if each is not asyncio.current_task())
+        self._hand_over()
+        self._news.set()
 
     def _durable(self, batch: Batch) -> None:
         if batch.head.sequence != self.sequence:
@@ -339,10 +324,8 @@ class Writer:
         self.replaced.set()
         self._open = self.following = False
         self._journal = None
-        ready = self._ready.calls if self._ready is not None else []
-        for call in [*ready, *self._take_decided(), *self._queue]:
+        for call in [*self._take_decided(), *self._queue]:
             call.fail(WriterReplaced())
-        self._ready = None
         self._queue.clear()
         self._queued = 0
         self._news.set()
