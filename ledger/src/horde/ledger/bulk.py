@@ -32,16 +32,16 @@ class Bulk:
         unnested = f"unnest({', '.join(f'%s::{kind}[]' for kind in self._types)})"
         self._insert = (
             f"INSERT INTO {table.name} ({names}) VALUES ({', '.join('?' * len(columns))}) {suffix}",
-            f"INSERT INTO {table.name} ({names}) SELECT * FROM {unnested} {suffix}",
+            f"INSERT INTO {table.name} ({names}) SELECT * FROM {unnested} WHERE {{guard}} {suffix}",
         )
         self._update = (
             f"UPDATE {table.name} SET {', '.join(f'{column} = ?' for column in others)} WHERE {key} = ?",
             f"UPDATE {table.name} t SET {', '.join(f'{column} = v.{column}' for column in others)} "
-            f"FROM {unnested} AS v({names}) WHERE t.{key} = v.{key}",
+            f"FROM {unnested} AS v({names}) WHERE {{guard}} AND t.{key} = v.{key}",
         )
         self._delete = (
             f"DELETE FROM {table.name} WHERE {key} = ?",
-            f"DELETE FROM {table.name} WHERE {key} = ANY(%s::{self._types[0]}[])",
+            f"DELETE FROM {table.name} WHERE {{guard}} AND {key} = ANY(%s::{self._types[0]}[])",
         )
 
     def insert(self, rows: Sequence[Row]) -> Step:
@@ -98,15 +98,22 @@ class Step:
         return [array(kind, column) for kind, column in zip(self.types, columns, strict=True)]
 
 
-def commands(dialect: str, steps: Sequence[Step]) -> list[Command]:
-    """What does these steps, which do not touch each other's rows, on a database of this dialect. To PostgreSQL they go
-    as one statement: one trip, and always the same text, whatever there is to do, so that it is planned once."""
+def commands(dialect: str, steps: Sequence[Step], fence: str = "") -> list[Command]:
+    """What does these steps, which do not touch each other's rows, on a database of this dialect.
+
+    To PostgreSQL they go as one statement: one trip, and always the same text, whatever there is to do, so that it is
+    planned once. `fence` is for PostgreSQL only: an UPDATE with RETURNING that is done first; where it finds no row
+    nothing is done. The statement then selects whether it found one.
+    """
     if dialect == "sqlite":
         return [(step.sqlite, step.tuples()) for step in steps if step.rows]
-    *parts, last = steps
-    clauses = ", ".join([f"step_{place} AS ({step.postgresql})" for place, step in enumerate(parts)])
+    guard = "EXISTS (SELECT FROM fence)" if fence else "true"
+    clauses = [f"step_{place} AS ({step.postgresql.format(guard=guard)})" for place, step in enumerate(steps)]
+    if fence:
+        clauses.insert(0, f"fence AS ({fence})")
+    last = "SELECT count(*) FROM fence" if fence else "SELECT"
     parameters = [array for step in steps for array in step.arrays()]
-    return [(f"WITH {clauses} {last.postgresql}" if parts else last.postgresql, tuple(parameters))]
+    return [(f"WITH {', '.join(clauses)} {last}", tuple(parameters))]
 
 
 def run(connection: Connection, steps: Sequence[Step]) -> None:

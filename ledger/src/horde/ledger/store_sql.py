@@ -44,6 +44,12 @@ _GIFT_BY: Final = ('%"kind":"GIFT","op":{"amount":%,"from":"', '"%')
 """What stands before and after the giver's id in the text of a gift. To LIKE, some letters of an id mean any letter:
 that finds more, never less."""
 _HEAD = f"SELECT {', '.join(rows.WRITER_COLUMNS)} FROM {WRITER.name} WHERE shard = 0"
+_FENCE: Final = (
+    f"UPDATE writer SET {', '.join(f'{column} = {{mark}}' for column in rows.WRITER_COLUMNS)} "
+    f"WHERE shard = 0 AND {' AND '.join(f'{column} = {{mark}}' for column in rows.WRITER_COLUMNS[:-1])}"
+)
+"""Locks the writer's row and moves the head, if all of it is still as it was. Whoever does this first keeps everybody
+else waiting until his transaction ends."""
 
 
 @asynccontextmanager
@@ -125,7 +131,7 @@ class SqlStore:
         return await self._sql.read(lambda connection: work(SqlLookUp(connection)))
 
     def encode(self, batch: Batch) -> None:
-        batch.encoded = commands(self._sql.engine.dialect.name, _steps(batch))
+        batch.encoded = commands(self._sql.engine.dialect.name, _steps(batch), _FENCE.format(mark="%s") + " RETURNING 1")
 
     async def write(self, previous: Head, batch: Batch) -> None:
         if batch.encoded is None:
@@ -134,9 +140,15 @@ class SqlStore:
 
         def work(connection: Connection) -> None:
             failpoint_sync(failpoints.AFTER_BEGIN)
-            _move_head(connection, previous, batch.head)
-            for command in encoded:
-                connection.exec_driver_sql(*command)
+            if connection.dialect.name == "sqlite":
+                _move_head(connection, previous, batch.head)
+                for command in encoded:
+                    connection.exec_driver_sql(*command)
+            else:
+                ((statement, parameters),) = encoded
+                parameters = (*_fence_parameters(previous, batch.head), *parameters)
+                if not connection.exec_driver_sql(statement, parameters).scalar_one():
+                    _explain(_head(connection), previous)
             failpoint_sync(failpoints.AFTER_INSERTS)
             failpoint_sync(failpoints.BEFORE_COMMIT)
 
@@ -151,7 +163,7 @@ class SqlStore:
             found = [BalanceRow(accounts.get(name), owners.get(account_id)) for name, account_id in wanted]
             return Balances(head.sequence, head.sum_mkudos, found)
 
-        return await self._snapshot(work)
+        return await self._sql.snapshot(work)
 
     async def statement(self, account_id: str, before: int, limit: int) -> list[Recorded]:
         mark = self._mark
@@ -190,24 +202,14 @@ class SqlStore:
             ).all()
             return block, [_recorded(row) for row in [*entries, *refusals]]
 
-        return await self._snapshot(work)
+        return await self._sql.snapshot(work)
 
     async def audit(self, work: Callable[[AuditRows], T]) -> T:
         def over(connection: Connection) -> T:
             with closing(SqlAuditRows(connection)) as stored:
                 return work(stored)
 
-        return await self._snapshot(over)
-
-    async def _snapshot(self, work: Callable[[Connection], T]) -> T:
-        """Read several things as of one moment. SQLite's reads are; PostgreSQL must be asked."""
-
-        def whole(connection: Connection) -> T:
-            if connection.dialect.name == "postgresql":
-                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
-            return work(connection)
-
-        return await self._sql.read(whole)
+        return await self._sql.snapshot(over)
 
     @property
     def _mark(self) -> str:
@@ -242,15 +244,13 @@ def _head(connection: Connection, locked: bool = False) -> Head:
 
 
 def _move_head(connection: Connection, previous: Head, head: Head) -> None:
-    """The fence: lock the writer's row and move the head, if all of it is still `previous`. Whoever does this first
-    keeps everybody else waiting until his transaction ends."""
-    mark = "?" if connection.dialect.name == "sqlite" else "%s"
-    assignments = ", ".join(f"{column} = {mark}" for column in rows.WRITER_COLUMNS)
-    same = " AND ".join(f"{column} = {mark}" for column in rows.WRITER_COLUMNS[:-1])
-    statement = f"UPDATE writer SET {assignments} WHERE shard = 0 AND {same}"
-    parameters = (*rows.writer_row(head), *rows.writer_row(previous)[:-1])
-    if connection.exec_driver_sql(statement, parameters).rowcount != 1:
+    statement = _FENCE.format(mark="?" if connection.dialect.name == "sqlite" else "%s")
+    if connection.exec_driver_sql(statement, _fence_parameters(previous, head)).rowcount != 1:
         _explain(_head(connection), previous)
+
+
+def _fence_parameters(previous: Head, head: Head) -> tuple[Any, ...]:
+    return (*rows.writer_row(head), *rows.writer_row(previous)[:-1])
 
 
 def _find(connection: Connection, event_ids: Collection[str]) -> dict[str, Recorded]:

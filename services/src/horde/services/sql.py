@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ SQLITE_ABSENT = frozenset(
     }
 )
 """SQLite's codes for a file that cannot be used just now."""
-READ_ONLY = {"horde_read_only": True}
+READ_ONLY: dict[str, Any] = {"horde_read_only": True}
 
 
 def open_database(url: str, *, busy_seconds: float = 5.0) -> Engine:
@@ -99,6 +100,33 @@ def _is_absent(error: DBAPIError) -> bool:
     return isinstance(error, (OperationalError, InterfaceError))
 
 
+class _Kept:
+    """A connection that one thread keeps: to take one from the pool and give it back costs as much as a small
+    transaction."""
+
+    def __init__(self, engine: Engine, **options: Any) -> None:
+        self._engine = engine
+        self._options = options
+        self._connection: Connection | None = None
+
+    def run(self, work: Callable[[Connection], R]) -> R:
+        if self._connection is None or self._connection.invalidated:
+            self.drop()
+            self._connection = self._engine.connect().execution_options(**self._options)
+        try:
+            with self._connection.begin():
+                return work(self._connection)
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                self.drop()
+            raise
+
+    def drop(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
 class SqlThread:
     """Runs whole transactions in threads: one that writes, a few that read.
 
@@ -111,42 +139,52 @@ class SqlThread:
         self._writer = ThreadPoolExecutor(1, "sql-write")
         in_memory = isinstance(engine.pool, StaticPool)
         self._readers = self._writer if in_memory else ThreadPoolExecutor(readers, "sql-read")
-        self._connection: Connection | None = None
+        self._writing = _Kept(engine)
+        self._reading: dict[int, _Kept] = {}
+        """By thread."""
 
     async def run(self, work: Callable[[Connection], R]) -> R:
         """Run one writing transaction; they run one after the other, in the order of the calls."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, self._write, work)
 
     async def read(self, work: Callable[[Connection], R]) -> R:
-        """Run one reading transaction beside the writer; it sees what was committed before it began."""
+        """Read beside the writer: each statement sees what was committed before it began. What is read may be read
+        twice, if the database went away meanwhile."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+
+    async def snapshot(self, work: Callable[[Connection], R]) -> R:
+        """Read beside the writer, all as of one moment."""
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self._snapshot, work)
 
     def _write(self, work: Callable[[Connection], R]) -> R:
         with translated():
-            # One connection, kept: to take it from the pool and give it back costs as much as a small transaction.
-            if self._connection is None or self._connection.invalidated:
-                self._drop()
-                self._connection = self.engine.connect()
-            try:
-                with self._connection.begin():
-                    return work(self._connection)
-            except DBAPIError as error:
-                if error.connection_invalidated:
-                    self._drop()
-                raise
+            return self._writing.run(work)
 
     def _read(self, work: Callable[[Connection], R]) -> R:
+        # PostgreSQL's transactions would give single statements nothing but two more trips.
+        postgresql = self.engine.dialect.name == "postgresql"
+        options = {"isolation_level": "AUTOCOMMIT"} if postgresql else READ_ONLY
+        kept = self._reading.setdefault(threading.get_ident(), _Kept(self.engine, **options))
+        with translated():
+            try:
+                return kept.run(work)
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+            return kept.run(work)
+
+    def _snapshot(self, work: Callable[[Connection], R]) -> R:
+        options = READ_ONLY
+        if self.engine.dialect.name == "postgresql":
+            options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         with translated(), self.engine.connect() as connection:
-            reading = connection.execution_options(**READ_ONLY)
-            if reading.dialect.name == "postgresql":
-                reading = reading.execution_options(postgresql_readonly=True)
+            reading = connection.execution_options(**options)
             with reading.begin():
                 return work(reading)
 
     def _drop(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        for kept in (self._writing, *self._reading.values()):
+            kept.drop()
 
     async def __aenter__(self) -> Self:
         return self
@@ -155,8 +193,8 @@ class SqlThread:
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._writer, self._drop)
         for pool in {self._readers, self._writer}:
             # Not in this thread: what still runs would block the loop.
             await loop.run_in_executor(None, pool.shutdown)
+        await loop.run_in_executor(None, self._drop)
         self.engine.dispose()
