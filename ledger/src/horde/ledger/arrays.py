@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
@@ -19,13 +20,13 @@ from psycopg.pq import Format
 _NO_ELEMENTS: Final = struct.Struct(">iii").pack
 _HEADER: Final = struct.Struct(">iiiii").pack
 _LENGTH: Final = struct.Struct(">i").pack
-_NULL: Final = _LENGTH(-1)
 
 
-class Array(bytes):
+@dataclass(frozen=True, slots=True)
+class Array:
     """An encoded array. The statement says of what: `%s::bigint[]`."""
 
-    __slots__ = ()
+    encoded: bytes
 
 
 class _ArrayDumper(Dumper):
@@ -34,7 +35,7 @@ class _ArrayDumper(Dumper):
     format = Format.BINARY
 
     def dump(self, obj: Array) -> Buffer:
-        return obj
+        return obj.encoded
 
 
 # For all connections: SQLAlchemy copies what is registered when an engine is made.
@@ -42,42 +43,40 @@ psycopg.adapters.register_dumper(Array, _ArrayDumper)
 
 
 def array(kind: str, values: Sequence[Any]) -> Array:
-    """Encode values of one of the types in `ELEMENTS`; None is NULL."""
-    oid, encode = ELEMENTS[kind]
+    """Encode values of one of the types in `OIDS`; None is NULL."""
+    oid = OIDS[kind]
     if not values:
         return Array(_NO_ELEMENTS(0, 0, oid))
     nulls = None in values
-    encoded = encode([value for value in values if value is not None] if nulls else values)
+    header = _HEADER(1, nulls, oid, len(values), 1)
+    if kind == "bigint" and not nulls:
+        return Array(header + _bigints(values))
+    encode = _ENCODE[kind]
     if nulls:
-        left = iter(encoded)
-        elements = b"".join([_NULL if value is None else _sized(next(left)) for value in values])
-    elif min(sizes := {len(each) for each in encoded}) == max(sizes):
-        # Ids, hashes and numbers: all of one length, so that joining them is enough.
-        length = _LENGTH(*sizes)
-        elements = length + length.join(encoded)
+        encoded = [b"" if value is None else encode(value) for value in values]
+        lengths = [_LENGTH(-1 if value is None else len(each)) for value, each in zip(values, encoded, strict=True)]
     else:
-        elements = b"".join([_LENGTH(len(each)) + each for each in encoded])
-    return Array(_HEADER(1, nulls, oid, len(values), 1) + elements)
+        encoded = [*values] if kind == "bytea" else [*map(encode, values)]
+        lengths = [*map(_LENGTH, map(len, encoded))]
+    parts = [header] * (1 + 2 * len(values))
+    parts[1::2], parts[2::2] = lengths, encoded
+    return Array(b"".join(parts))
 
 
-def _sized(element: bytes) -> bytes:
-    return _LENGTH(len(element)) + element
+def _bigints(values: Sequence[int]) -> bytes:
+    """The same for the type that most columns have, without an object for each value: in words of 32 bits."""
+    packed = memoryview(struct.pack(f">{len(values)}q", *values)).cast("I")
+    elements = bytearray((_LENGTH(8) + bytes(8)) * len(values))
+    words = memoryview(elements).cast("I")
+    words[1::3], words[2::3] = packed[0::2], packed[1::2]
+    return bytes(elements)
 
 
-def _numbers(code: str) -> Callable[[Sequence[int]], list[bytes]]:
-    pack = struct.Struct(">" + code).pack
-    return lambda values: [*map(pack, values)]
-
-
-def _texts(values: Sequence[str]) -> list[bytes]:
-    return [*map(str.encode, values)]
-
-
-ELEMENTS: Final[dict[str, tuple[int, Callable[[Sequence[Any]], Sequence[bytes]]]]] = {
-    "smallint": (21, _numbers("h")),
-    "integer": (23, _numbers("i")),
-    "bigint": (20, _numbers("q")),
-    "bytea": (17, lambda values: values),
-    "text": (25, _texts),
+_ENCODE: Final[dict[str, Callable[[Any], bytes]]] = {
+    "smallint": struct.Struct(">h").pack,
+    "integer": struct.Struct(">i").pack,
+    "bigint": struct.Struct(">q").pack,
+    "bytea": bytes,
+    "text": str.encode,
 }
-"""The OID of each type, and how its values become bytes."""
+OIDS: Final = {"smallint": 21, "integer": 23, "bigint": 20, "bytea": 17, "text": 25}

@@ -15,6 +15,10 @@ from horde.ledger.entries import Settlement, Transfer
 from horde.ledger.operations import PriceParts
 
 
+Balance = tuple[int, int, int, int]
+"""Of an account: number, posted, held, and sequence of the last entry that touched it."""
+
+
 class Unbalanced(Exception):
     """A rule broke an invariant. The batch must not be committed."""
 
@@ -141,9 +145,18 @@ class Book:
             account.held += sign * hold.subsidised
             self.changed[account.name] = account
 
-    def imbalance(self) -> int:
-        """What this batch adds to the sum over all accounts, as it will be stored. Anything but 0 is a defect."""
-        return sum([account.posted - account.stored for account in self.changed.values()])
+    def balances(self) -> tuple[list[Balance], int]:
+        """What is to be stored of the accounts that this batch changed and did not make, and what it adds to the sum
+        over all accounts: anything but 0 is a defect. They count as stored from now on."""
+        first_made = self.next_number - len(self.created)
+        balances, added = [], 0
+        for account in self.changed.values():
+            posted = account.posted
+            added += posted - account.stored
+            account.stored = posted
+            if account.number < first_made:
+                balances.append((account.number, posted, account.held, account.sequence))
+        return balances, added
 
     def forget_changes(self) -> None:
         """Begin the next batch."""

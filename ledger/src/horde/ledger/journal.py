@@ -184,20 +184,17 @@ class Journal:
         work, book, head = self._work, self._book, self.head
         if not work.rows:
             return None
-        total = head.sum_mkudos + book.imbalance()
+        balances, added = book.balances()
+        total = head.sum_mkudos + added
         if total:
             raise Unbalanced(f"the sum over all accounts would be {total}")
         leaves = [leaf_hash(row.body) for row in work.entries] + [leaf_hash(row.body) for row in work.refusals]
         first = head.sequence + 1
         block = sealed(work.block, first, self._sequence, head.epoch, work.now_us, head.hash, leaves)
-        created = {account.name for account in book.created}
-        changed = [account.snapshot() for name, account in book.changed.items() if name not in created]
-        for account in book.changed.values():
-            account.stored = account.posted
         self.head = Head(head.epoch, self._sequence, work.block, block.hash, book.next_number - 1, total)
         batch = Batch(
             block=block, head=self.head, entries=work.entries, refusals=work.refusals, statement=work.statement,
-            new_accounts=[account.snapshot() for account in book.created], changed_accounts=changed,
+            new_accounts=[account.snapshot() for account in book.created], balances=balances,
             owners=[owner.snapshot() for owner in book.changed_owners.values()], opened=list(book.opened.values()),
             closed=book.closed,
         )  # fmt: skip
@@ -222,9 +219,10 @@ class Journal:
                 self._remember(event, text, mark, refusal, work)
             return Answer(refusal)
         entry = self._enter(event.event_id, operation.kind, draft, text, mark, operation.note, work)
+        accounts = self._book.accounts
         for account_id in draft.parties:
-            escrow = self._book.accounts[escrow_of(account_id)]
-            if escrow is not None and escrow.posted:
+            # Who has no escrow has nothing to be promoted to.
+            if (escrow := accounts[escrow_of(account_id)]) is not None and escrow.posted:
                 self._promote(account_id, work)
         return Answer(entry)
 
@@ -257,8 +255,10 @@ class Journal:
         body = entry_text(entry, text, draft.decided)
         work.rows[event_id] = row = EntryRow(sequence, event_id, mark, body)
         work.entries.append(row)
+        accounts, statement = book.accounts, work.statement
         for account_id in draft.parties:
-            work.statement.append((book.account(spend_of(account_id)).number, sequence))
+            spend = accounts[spend_of(account_id)] or book.account(spend_of(account_id))
+            statement.append((spend.number, sequence))
         return entry
 
     def _promote(self, account_id: str, work: _Open) -> None:

@@ -58,32 +58,34 @@ def award(book: Book, asked: Award, now_us: int) -> Draft:
 
 def gift(book: Book, asked: Gift, now_us: int) -> Draft:
     """Move kudos from one account to another. Only what is above the floor; never what a subsidy would add."""
-    economy, day, amount = book.economy, day_of(now_us), asked.amount_mkudos
-    limit = _gift_limit(book, asked, day, now_us)
+    economy, from_id, to_id, amount = book.economy, asked.from_id, asked.to_id, asked.amount_mkudos
+    giver, taker = book.giving[from_id], book.giving[to_id]
+    limit = _gift_limit(economy, giver, taker, from_id, amount, now_us)
     if limit:
         raise LimitReached(metadata={"limit": limit, "limit_mkudos": str(getattr(economy, limit))})
-    source = spend_of(asked.from_id)
+    source = spend_of(from_id)
     free = max(0, book.posted(source) - economy.floor_mkudos)
     if amount > free:
         raise InsufficientKudos(metadata={"available_mkudos": str(free), "needed_mkudos": str(amount)})
-    book.owner(asked.from_id, now_us)
-    book.owner(asked.to_id, now_us)
-    book.giving[asked.from_id].add(asked.to_id, amount, now_us, economy.gift_back_after_us)
-    moved = Transfer(source, spend_of(asked.to_id), amount, _GIFT)
-    return Draft([moved], (asked.from_id, asked.to_id))
+    for account_id in (from_id, to_id):
+        if book.owners[account_id] is None:
+            book.owner(account_id, now_us)
+    giver.add(to_id, amount, now_us, economy.gift_back_after_us)
+    return Draft([Transfer(source, spend_of(to_id), amount, _GIFT)], (from_id, to_id))
 
 
-def _gift_limit(book: Book, asked: Gift, day: int, now_us: int) -> str:
+def _gift_limit(economy: Economy, giver: Giving, taker: Giving, from_id: str, amount: int, now_us: int) -> str:
     """The limit that a gift would break, by its name in the economy; empty: none."""
-    economy, amount = book.economy, asked.amount_mkudos
-    gifted, gifts = book.giving[asked.from_id].today(day)
     if amount < economy.gift_min_mkudos:
         return "gift_min_mkudos"
-    if gifts >= economy.gifts_per_day:
-        return "gifts_per_day"
-    if gifted + amount > economy.gift_per_day_mkudos:
+    if giver.day == day_of(now_us):
+        if giver.gifts >= economy.gifts_per_day:
+            return "gifts_per_day"
+        if giver.gifted + amount > economy.gift_per_day_mkudos:
+            return "gift_per_day_mkudos"
+    elif amount > economy.gift_per_day_mkudos:
         return "gift_per_day_mkudos"
-    if book.giving[asked.to_id].gave(asked.from_id, now_us - economy.gift_back_after_us):
+    if taker.recent and taker.gave(from_id, now_us - economy.gift_back_after_us):
         return "gift_back_after_us"
     return ""
 

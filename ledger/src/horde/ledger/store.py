@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TypeVar
 
 from horde.ledger.accounts import Account, Owner
-from horde.ledger.book import Hold
+from horde.ledger.book import Balance, Hold
 from horde.ledger.chain import GENESIS, Block
 
 T = TypeVar("T")
@@ -75,7 +75,8 @@ class Batch:
     statement: list[tuple[int, int]] = field(default_factory=list)
     """Number of the owner's spend account, and sequence of an entry that concerns him."""
     new_accounts: list[Account] = field(default_factory=list)
-    changed_accounts: list[Account] = field(default_factory=list)
+    balances: list[Balance] = field(default_factory=list)
+    """Of the other accounts that changed."""
     owners: list[Owner] = field(default_factory=list)
     opened: list[Hold] = field(default_factory=list)
     closed: list[str] = field(default_factory=list)

@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import TypeVar
 
 from horde.ledger import failpoints
-from horde.ledger.accounts import Account, Owner
+from horde.ledger.accounts import Account, AccountName, Owner
 from horde.ledger.book import Hold
 from horde.ledger.chain import Block
 from horde.ledger.errors import WriterReplaced
@@ -38,6 +38,7 @@ class MemoryStore:
         self._by_id: dict[str, Recorded] = {}
         self._refusals: list[tuple[RefusalRow, int]] = []
         self._accounts: dict[str, Account] = {}
+        self._numbered: dict[int, AccountName] = {}
         self._owners: dict[str, Owner] = {}
         self._holds: dict[str, Hold] = {}
         self._statement: dict[int, list[int]] = {}
@@ -76,16 +77,20 @@ class MemoryStore:
         self._commit(batch)
 
     def _commit(self, batch: Batch) -> None:
-        number = batch.block.number
+        block = batch.block.number
         for entry in batch.entries:
-            self._events.append(Recorded(entry.event_id, entry.fingerprint, entry.body, number))
+            self._events.append(Recorded(entry.event_id, entry.fingerprint, entry.body, block))
             self._by_id[entry.event_id] = self._events[-1]
         for refusal in batch.refusals:
-            self._refusals.append((refusal, number))
-            self._by_id[refusal.event_id] = Recorded(refusal.event_id, refusal.fingerprint, refusal.body, number)
+            self._refusals.append((refusal, block))
+            self._by_id[refusal.event_id] = Recorded(refusal.event_id, refusal.fingerprint, refusal.body, block)
         for owner_number, sequence in batch.statement:
             self._statement.setdefault(owner_number, []).append(sequence)
-        self._accounts.update({a.name: a for a in [*batch.new_accounts, *batch.changed_accounts]})
+        for account in batch.new_accounts:
+            self._accounts[account.name], self._numbered[account.number] = account, account.name
+        for number, posted, held, last in batch.balances:
+            name = self._numbered[number]
+            self._accounts[name] = Account(number, name, posted, held, last, posted)
         self._owners.update({owner.account_id: owner for owner in batch.owners})
         self._holds.update({hold.hold_id: hold for hold in batch.opened})
         for hold_id in batch.closed:

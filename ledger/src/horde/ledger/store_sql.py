@@ -223,7 +223,7 @@ def _steps(batch: Batch) -> list[Step]:
         _REFUSALS.insert([(r[0], id_bytes(r[1]), r[2], r[3], number) for r in batch.refusals]),
         _STATEMENTS.insert(batch.statement),
         _ACCOUNTS.insert([rows.account_row(account) for account in batch.new_accounts]),
-        _BALANCES.update([(a.number, a.posted, a.held, a.sequence) for a in batch.changed_accounts]),
+        _BALANCES.update(batch.balances),
         _OWNERS.insert([rows.owner_row(owner) for owner in batch.owners]),
         _HOLDS.insert([rows.hold_row(hold) for hold in batch.opened]),
         _HOLDS.delete([id_bytes(each) for each in batch.closed]),
