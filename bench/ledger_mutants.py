@@ -39,13 +39,13 @@ MUTANTS = [
     Mutant(
         "skip the epoch check",
         "store_sql",
-        (("WHERE shard = 0 AND {same}", "WHERE shard = 0 OR {same}"),),
+        (("WHERE shard = 0 AND {' AND '", "WHERE shard = 0 OR {' AND '"),),
         STORE,
     ),
     Mutant(
         "answer before the commit",
         "writer",
-        (("            batch = journal.seal()\n", "            batch = journal.seal()\n            for call in calls:\n                call.future.set_result(call.answers)\n"),),
+        (("                batch = journal.seal()\n", "                batch = journal.seal()\n                for call in calls:\n                    call.future.set_result(call.answers)\n"),),
     ),
     Mutant(
         "float arithmetic",
@@ -64,18 +64,21 @@ MUTANTS = [
     Mutant("promote the young", "economy", (("now_us - owner.opened_us >= self.promotion_age_us", "True"),)),
     Mutant("count what is parked", "economy", (("free = escrow_mkudos - owner.parked", "free = escrow_mkudos"),)),
     Mutant("break the chain of blocks", "chain", (("header + previous_hash + merkle_root", "header + merkle_root"),)),
-    Mutant("keep memory after a failed commit", "writer", (("        self._journal = None\n        calls = [*self._take_decided(), *calls]", "        calls = [*self._take_decided(), *calls]"),)),
+    Mutant("keep memory after a failed commit", "writer", (("        self._journal = None\n        self._requeue([*self._take_decided(), *calls])", "        self._requeue([*self._take_decided(), *calls])"),)),
     Mutant("give what only a subsidy would add", "rewards", (("free = max(0, book.posted(source) - economy.floor_mkudos)", "free = 10**12"),)),
     Mutant("play ping-pong", "rewards", (('        return "gift_back_after_us"', '        return ""'),)),
     Mutant("forget gifts with the writer", "rewards", (('giving.add(entry["op"]["to"],', 'Giving().add(entry["op"]["to"],'),), STORE),
     Mutant("remember a sealed batch too few", "journal", (("SEALED_KEPT: Final = 3", "SEALED_KEPT: Final = 2"),)),
-    Mutant("keep what was ready after a failed commit", "writer", (("calls, self._ready = [*self._ready.calls, *calls], None", "pass"),)),
+    Mutant("decide in another order after a failed commit", "writer", (("            self._failed += calls\n", "            self._failed = calls + self._failed\n"),)),
+    Mutant("answer a repeat of what was not committed", "writer", (("                if self._journal is None:\n", "                if False:\n"),)),
+    Mutant("answer a repeat of what is being committed", "writer", (("                await asyncio.wait([before])\n", ""),)),
+    Mutant("give the store all there is", "writer", (("MAX_WRITING: Final = 2", "MAX_WRITING: Final = 9"),)),
     Mutant("let every caller do everything", "permissions", (("if caller not in OPERATIONS[kind]:", "if False:"),), DOOR),
     Mutant("pay a censored picture from the hold", "holds", (("source = CENSOR_SUBSIDY if censored else HELD", "source = HELD"),)),
     Mutant("release to the payer what a subsidy gave", "holds", (("transfers.append(Transfer(HELD, AccountName(hold.subsidy), subsidised, _RELEASE))", "transfers.append(Transfer(HELD, spend_of(hold.payer_id), subsidised, _RELEASE))"),)),
     Mutant("pay uptime twice", "journal", (("        if recorded is not None:\n            return self._repeat", "        if recorded is not None and operation.kind is not EventKind.UPTIME_REWARD:\n            return self._repeat"),)),
     Mutant("hold half a group", "holds", (("    for hold in asked.holds:\n        parts", "    for hold in asked.holds[:2]:\n        parts"),)),
-    Mutant("forget what is decided and not committed", "journal", (("            for recorded in self._sealed:\n", "            for recorded in ():\n"),)),
+    Mutant("forget what is decided and not committed", "journal", (("        for work in self._unseen:\n", "        for work in ():\n"),)),
     Mutant("charge tax to nobody", "holds", (("    if asked.tax_mkudos:\n", "    if False:\n"),)),
     Mutant("lose a line of the statement", "holds", (("return (owner_id,) if payer_id == ANONYMOUS else (payer_id, owner_id)", "return (owner_id,)"),), STORE),
     Mutant("do not look at balances in the audit", "audit", (("            _balances(rows, recomputed, report)\n", ""),), AUDIT),
@@ -113,6 +116,7 @@ def _try(mutant: Mutant, copy: Path) -> str:
         if text.count(before) != 1:
             raise SystemExit(f"{mutant.name}: {before!r} is {text.count(before)} times in {mutant.module}.py")
         text = text.replace(before, after)
+    compile(text, path, "exec")  # What cannot be read would be caught by any test.
     path.write_text(text)
     began = time.monotonic()
     try:

@@ -12,6 +12,7 @@ from sqlalchemy import Column, Connection, ForeignKey, Integer, MetaData, Table,
 
 from horde.services.errors import Aborted, NotFound, Unavailable
 from horde.services.sql import SqlThread, open_database
+from horde.services.testing_postgres import ThrowawayPostgres
 
 tables = MetaData()
 shelves = Table("shelves", tables, Column("id", Integer, primary_key=True))
@@ -91,6 +92,35 @@ async def test_our_own_mistakes_stay_mistakes(sql: SqlThread) -> None:
     with pytest.raises(Exception, match="nonsense") as caught:
         await sql.read(lambda connection: connection.execute(text("SELECT nonsense FROM shelves")).all())
     assert not isinstance(caught.value, Aborted)
+
+
+@pytest.mark.parametrize("sql", ["file", "postgresql"], indirect=True)
+async def test_a_snapshot_is_of_one_moment(sql: SqlThread) -> None:
+    await sql.run(add_shelf)
+    loop = asyncio.get_running_loop()
+
+    def twice(connection: Connection) -> tuple[int, int]:
+        before = count(connection)
+        adding = sql.run(lambda writing: writing.execute(insert(shelves).values(id=2)))
+        asyncio.run_coroutine_threadsafe(adding, loop).result(10)
+        return before, count(connection)
+
+    assert await sql.snapshot(twice) == (1, 1)
+    assert await sql.read(count) == 2
+
+
+async def test_reading_goes_on_after_connections_were_cut(
+    postgresql_server: ThrowawayPostgres, postgresql_url: str
+) -> None:
+    async with SqlThread(open_database(postgresql_url), readers=1) as sql:
+        await sql.run(tables.create_all)
+        assert await sql.read(count) == 0
+        assert postgresql_server.kill_connections() >= 2
+        assert await sql.read(count) == 0
+        with pytest.raises(Unavailable):
+            await sql.run(add_shelf)
+        await sql.run(add_shelf)
+        assert await sql.read(count) == 1
 
 
 async def test_sqlite_is_durable_and_readers_do_not_wait_for_the_writer(tmp_path: Path) -> None:

@@ -126,6 +126,73 @@ async def test_what_was_ready_upon_a_failed_commit_is_decided_again() -> None:
         assert len(store._events) == 5
 
 
+async def test_no_more_than_two_batches_are_given_to_the_store() -> None:
+    store = Moody()
+    store.gate.clear()
+    async with Writer(store, Economy(), ManualClock(), max_batch=2) as writer:
+        calls = [asyncio.create_task(writer.apply([awarded("ann", 1, str(n))])) for n in range(9)]
+        await settle()
+        assert store.encoded == [2, 2]
+        store.gate.set()
+        await asyncio.gather(*calls)
+        assert store.sizes == [2, 2, 2, 2, 1]
+
+
+async def test_a_repeat_of_what_is_being_committed_waits_for_it() -> None:
+    store = Moody()
+    store.gate.clear()
+    async with Writer(store, Economy(), ManualClock(), max_batch=1) as writer:
+        first = asyncio.create_task(writer.apply([awarded("ann", 5)]))
+        await settle()
+        again = asyncio.create_task(writer.apply([awarded("ann", 5)]))
+        await settle()
+        assert not again.done()
+        store.gate.set()
+        ((answer,), (repeated,)) = await asyncio.gather(first, again)
+        assert not answer.repeated
+        assert repeated.repeated
+        assert store.sizes == [1]
+
+
+async def test_a_repeat_of_what_was_not_committed_is_decided_again() -> None:
+    store, clock = Moody(), ManualClock()
+    store.gate.clear()
+    store.fail_before.append(Unavailable())
+    async with Writer(store, Economy(), clock, max_batch=1) as writer:
+        first = asyncio.create_task(writer.apply([awarded("ann", 5)]))
+        await settle()
+        again = asyncio.create_task(writer.apply([awarded("ann", 5)]))
+        await settle()
+        store.gate.set()
+        await settle()
+        assert not again.done()
+        await clock.advance(RETRY_PAUSES_S[0])
+        ((answer,), (repeated,)) = await asyncio.gather(first, again)
+        assert not answer.repeated
+        assert repeated.repeated
+        assert store.sizes == [1]
+
+
+async def test_what_stands_upon_a_commit_of_unknown_outcome_may_be_durable_before_it_is_known() -> None:
+    store, clock = Moody(), ManualClock()
+    store.gate.clear()
+    store.fail_after.append(Unavailable())
+    async with Writer(store, Economy(), clock, max_batch=1) as writer:
+        first = asyncio.create_task(writer.apply([awarded("ann", 5, "first")]))
+        await settle()
+        second = asyncio.create_task(writer.apply([awarded("ann", 7, "second")]))
+        await settle()
+        store.gate.set()
+        await settle()
+        assert second.done()
+        assert not first.done()
+        await clock.advance(RETRY_PAUSES_S[0])
+        ((one,), (two,)) = await asyncio.gather(first, second)
+        assert one.repeated
+        assert not two.repeated
+        assert [account.posted for account in store.asking().accounts(["spend/ann"])] == [12]
+
+
 async def test_a_look_up_that_is_older_than_three_batches_does_not_apply_an_event_twice() -> None:
     store = Moody()
     store.gate.clear()

@@ -14,7 +14,6 @@ from horde.ledger.economy import Economy
 from horde.ledger.entries import Settlement, Transfer
 from horde.ledger.operations import PriceParts
 
-
 Balance = tuple[int, int, int, int]
 """Of an account: number, posted, held, and sequence of the last entry that touched it."""
 

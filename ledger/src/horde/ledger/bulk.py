@@ -1,7 +1,8 @@
 """Many rows in one statement, which the two databases do in different ways.
 
 SQLite runs a prepared statement for each row (`executemany`), in process. To PostgreSQL that would be a message for
-each row; it gets one statement over arrays (`unnest`), encoded here (`arrays.py`), because the driver would adapt each element.
+each row; it gets one statement over arrays (`unnest`), encoded here (`arrays.py`), because the driver would adapt each
+element.
 """
 
 from __future__ import annotations

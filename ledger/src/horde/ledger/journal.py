@@ -28,19 +28,13 @@ from horde.ledger.entries import (
 from horde.ledger.errors import REMEMBERED, EventConflict
 from horde.ledger.identifiers import promotion_event_id
 from horde.ledger.operations import (
-    Award,
     Correct,
     Event,
     EventKind,
     Gift,
-    OpenAccount,
     Operation,
-    PlaceHolds,
     Release,
-    RewardUptime,
-    SetStanding,
     Settle,
-    Slash,
     fingerprint,
 )
 from horde.ledger.store import Batch, EntryRow, Head, LookUp, Recorded, RefusalRow

@@ -131,7 +131,9 @@ class SqlStore:
         return await self._sql.read(lambda connection: work(SqlLookUp(connection)))
 
     def encode(self, batch: Batch) -> None:
-        batch.encoded = commands(self._sql.engine.dialect.name, _steps(batch), _FENCE.format(mark="%s") + " RETURNING 1")
+        batch.encoded = commands(
+            self._sql.engine.dialect.name, _steps(batch), _FENCE.format(mark="%s") + " RETURNING 1"
+        )
 
     async def write(self, previous: Head, batch: Batch) -> None:
         if batch.encoded is None:
