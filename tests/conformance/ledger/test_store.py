@@ -19,11 +19,12 @@ from horde.ledger.errors import (
     LimitReached,
     WriterReplaced,
 )
-from horde.ledger.journal import Answer
-from horde.ledger.store import LedgerStore
+from horde.ledger.journal import Answer, Journal
+from horde.ledger.operations import Event
+from horde.ledger.store import Batch, Head, LedgerStore
 from horde.ledger.testing import awarded, gift, held, opened, released, settled, some_id, standing
 from horde.ledger.writer import Writer
-from horde.services.errors import Unavailable
+from horde.services.errors import Aborted, Unavailable
 from horde.services.testing import ManualClock, settle
 
 
@@ -200,6 +201,51 @@ async def test_a_writer_that_was_replaced_writes_no_more(store: LedgerStore) -> 
             (answer,) = await new.apply([awarded("ann", KUDOS)])
             assert isinstance(answer.result, Entry)
             assert answer.result.sequence == 2
+
+
+async def made_upon(store: LedgerStore, head: Head, *events: Event) -> Batch:
+    """A batch of these events, made upon a head that may not be there yet."""
+    journal = Journal(Economy(), head)
+    known = await store.look_up(lambda ask: journal.look_up(ask, events, 1))
+    journal.learn(known)
+    for event in events:
+        assert isinstance(journal.decide(event, known, 1).result, Entry)
+    batch = journal.seal()
+    assert batch is not None
+    store.encode(batch)
+    return batch
+
+
+async def test_batches_that_are_given_at_once_are_written_one_after_the_other(store: LedgerStore) -> None:
+    start = await store.take_over()
+    rich = await made_upon(store, start, *[awarded(each, 99 * KUDOS) for each in ("ann", "bob", "eve", "dan")])
+    await store.write(start, rich)
+    one = await made_upon(store, rich.head, gift("ann", "bob", KUDOS))
+    two = await made_upon(store, one.head, gift("eve", "dan", KUDOS))
+    await asyncio.gather(store.write(rich.head, one), store.write(one.head, two))
+    assert await store.head() == two.head
+    assert [each.event_id for each in await store.entries_after(rich.head.sequence, 9)] == [
+        row.event_id for batch in (one, two) for row in batch.entries
+    ]
+    read = await store.balances([(f"spend/{each}", "") for each in ("ann", "bob", "eve", "dan")])
+    assert [row.account.posted // KUDOS for row in read.rows if row.account] == [98, 100, 98, 100]
+
+
+async def test_what_stands_behind_a_batch_that_was_not_written_is_not_written(store: LedgerStore) -> None:
+    start = await store.take_over()
+    await store.write(start, ahead := await made_upon(store, start, awarded("eve", 1)))
+    one = await made_upon(store, start, awarded("ann", 5))
+    two = await made_upon(store, one.head, awarded("bob", 7))
+    outcomes = await asyncio.gather(store.write(start, one), store.write(one.head, two), return_exceptions=True)
+    assert [type(each) for each in outcomes] == [Aborted, Aborted]
+    assert await store.head() == ahead.head
+    assert len(await store.entries_after(0, 9)) == 1
+    eve, ann = (await store.balances([("spend/eve", ""), ("spend/ann", "")])).rows
+    assert eve.account is not None
+    assert ann.account is None
+    await store.take_over()
+    with pytest.raises(WriterReplaced):
+        await store.write(ahead.head, await made_upon(store, ahead.head, awarded("ann", 5)))
 
 
 async def test_a_new_writer_goes_on_where_the_old_one_stopped(store: LedgerStore) -> None:

@@ -43,8 +43,8 @@ from horde.services.errors import ServiceError
 MAX_CACHED: Final = 200_000
 """How many accounts, owners or holds the book keeps between batches."""
 SEALED_KEPT: Final = 3
-"""How many batches can be sealed and yet unseen by a look-up that is answered now: when it began, one was being
-committed and one was ready, and the open one may have been sealed since."""
+"""How many batches can be sealed and yet unseen by a look-up that is answered now: when it began, the store had two
+that were not durable, and the open one may have been sealed since."""
 
 
 class Answer(NamedTuple):
@@ -81,8 +81,7 @@ class Journal:
     """The writer's memory for one epoch: it decides on events, and seals what was decided into a batch.
 
     It goes on deciding upon batches that are sealed and not yet committed. So when a batch is not committed, or it is
-    not
-    known whether it was, the whole journal must be thrown away and made anew from the head.
+    not known whether it was, the whole journal must be thrown away and made anew from the head.
     """
 
     def __init__(self, economy: Economy, head: Head) -> None:

@@ -2,8 +2,9 @@
 
 - `write` is one transaction: all of it or nothing, durable when it returns. It checks that the head is still the one
   that the batch was made upon: WriterReplaced if the epoch is another's, Aborted if the journal has moved. No other
-  writer
-  can take over between that check and the commit.
+  writer can take over between that check and the commit.
+- `write` may be called again before it has returned: batches are written one after the other, in the order of the
+  calls. One that stands behind a batch which was not committed finds another head.
 - Where `write` raises Unavailable or Aborted, it may have happened or not; the head tells, sooner or later.
 - `look_up` sees at least what was committed before it began, and never waits for `write`.
 - Other reads see what is committed, at one moment for each call.
