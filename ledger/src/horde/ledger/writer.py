@@ -306,7 +306,7 @@ class Writer:
         self._news.set()
 
     def _durable(self, batch: Batch) -> None:
-        if batch.head.sequence != self.sequence:
+        if batch.head.sequence > self.sequence:
             self.sequence = batch.head.sequence
             self._wake()
 
@@ -320,7 +320,8 @@ class Writer:
             self._moved.set_result(None)
 
     def _stop_for_good(self) -> None:
-        log.error("ledger.replaced", epoch=self._epoch)
+        if not self.replaced.is_set():
+            log.error("ledger.replaced", epoch=self._epoch)
         self.replaced.set()
         self._open = self.following = False
         self._journal = None
