@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -31,7 +32,8 @@ from ledger_transfers import (
     sqlite_single_rate,
 )
 
-from horde.services.lifecycle import tune_python
+from horde.ledger.__main__ import TURN_S
+from horde.services.lifecycle import spare_the_collector
 from horde.services.testing_postgres import DURABLE, ThrowawayPostgres, throwaway_postgres
 
 SLOW_COMMIT_MS = 4
@@ -147,7 +149,8 @@ def main() -> None:
     parser.add_argument("--lives", type=int, default=20_000, help="job lives in one run")
     asked = parser.parse_args()
     # As the process of the ledger does; the other schemes run in this process, too.
-    tune_python()
+    spare_the_collector()
+    sys.setswitchinterval(TURN_S)
     say(f"calibration: {calibrate():.2f} M hashes/s of one core; {durable_write_ms('/tmp'):.2f} ms for a durable write")
     with throwaway_postgres(SERVER) as server:
         rate = 0.0

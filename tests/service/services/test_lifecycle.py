@@ -105,12 +105,12 @@ async def test_a_second_signal_ends_it_at_once() -> None:
 
 
 @pytest.fixture
-def same_python(monkeypatch: Any) -> None:
-    """This process is not a service: it goes on as before."""
-    monkeypatch.setattr(lifecycle, "tune_python", lambda: None)
+def same_collector(monkeypatch: Any) -> None:
+    """This process is not a service: its garbage is looked for as before."""
+    monkeypatch.setattr(lifecycle, "spare_the_collector", lambda: None)
 
 
-@pytest.mark.usefixtures("same_python")
+@pytest.mark.usefixtures("same_collector")
 def test_what_the_operator_must_change_is_told_in_a_line(capsys: Any) -> None:
     async def main() -> None:
         async with asyncio.TaskGroup():
@@ -120,7 +120,7 @@ def test_what_the_operator_must_change_is_told_in_a_line(capsys: Any) -> None:
     assert capsys.readouterr().err == "cannot start: 127.0.0.1:1 is taken\n"
 
 
-@pytest.mark.usefixtures("same_python")
+@pytest.mark.usefixtures("same_collector")
 def test_what_nobody_expected_keeps_its_traceback() -> None:
     async def main() -> None:
         raise KeyError("a defect")

@@ -15,8 +15,6 @@ CANNOT_START = 2
 """The exit status where the operator has to change something first: the same as for bad settings."""
 YOUNG = 10_000
 """Objects that are made, over those that went, before the garbage collector looks at them."""
-TURN_S = 0.0005
-"""How long a thread may keep Python to itself while others wait."""
 
 _first: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Future[signal.Signals]] = WeakKeyDictionary()
 
@@ -42,7 +40,7 @@ def run(main: Coroutine[object, object, None]) -> int:
         await main
 
     status = 0
-    tune_python()
+    spare_the_collector()
     try:
         asyncio.run(listening())
     except* CannotStart as found:
@@ -61,19 +59,15 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def tune_python() -> None:
-    """Make Python's own habits fit a server. For the whole process, so it is for the program to say, not for a library.
+def spare_the_collector() -> None:
+    """Look for garbage a tenth as often, and never at what was imported.
 
-    It looks for garbage after every 700 objects, which a server makes for each call, and nearly all of them go by
-    themselves: a tenth of the CPU time of every service. Now a tenth as often, and never at what was imported.
-
-    A thread that has had an answer from the database waits up to 5 ms for its turn while the event loop is busy, and
-    the database with it: as long as a small transaction takes, several times in each. Now half a millisecond.
+    Python looks after every 700 objects, which a server makes for each call; nearly all of them go by themselves. It
+    was a tenth of the CPU time of every service.
     """
     gc.collect()
     gc.freeze()
     gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
-    sys.setswitchinterval(TURN_S)
 
 
 def _listen() -> asyncio.Future[signal.Signals]:
