@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from datetime import datetime
 
 import jwt
 import pytest
@@ -11,6 +13,7 @@ from grpc import aio
 from horde.api.storage.v1 import object_service_pb2 as objects
 from horde.api.storage.v1 import storage_service_pb2 as storage
 from horde.services.testing import ManualClock
+from horde.storage_router.bucket_memory import MemoryBucket
 from horde.storage_router.errors import ContentConflict, ProtocolViolation, TooSlow
 from horde.storage_router.testing import Job, Kit, cut, finish, keys_of, kit, paint
 
@@ -199,6 +202,50 @@ async def test_what_comes_in_one_message_after_a_discard_is_not_kept() -> None:
         with pytest.raises(ContentConflict):
             await router.put(job, paint())
         assert not [key for key in await keys_of(router.private) if key.startswith("quarantine/")]
+
+
+class Unstoppable(MemoryBucket):
+    """Like a folder, whose threads finish what they have begun. What it stores in quarantine waits at a gate."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        super().__init__(now)
+        self.begun, self.gate, self.deleted = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def put(
+        self, key: str, data: bytes, *, metadata: Mapping[str, str] | None = None, media_type: str = ""
+    ) -> bool:
+        storing = super().put(key, data, metadata=metadata, media_type=media_type)
+        return await asyncio.shield(self._at_the_gate(storing)) if key.startswith("quarantine/") else await storing
+
+    async def _at_the_gate(self, storing: Coroutine[None, None, bool]) -> bool:
+        self.begun.set()
+        await self.gate.wait()
+        return await storing
+
+    async def delete(self, key: str) -> None:
+        await super().delete(key)
+        self.deleted.set()
+
+
+async def test_what_is_stored_after_its_worker_hung_up_is_not_kept_after_a_discard() -> None:
+    clock = ManualClock()
+    bucket = Unstoppable(clock.now)
+    async with kit(clock, private=bucket) as router:
+        call, _ = await begin(router)
+        for chunk in cut(LARGE):
+            await call.write(Request(chunk=chunk))
+        await call.write(Request(finish=finish(LARGE)))
+        await bucket.begun.wait()
+        call.cancel()
+        await router.received(0)
+        discard = objects.DiscardObjectsRequest(
+            discards=[objects.DiscardObject(job_id=JOB.job_id, lease_id=JOB.lease_id)]
+        )
+        await router.orders.DiscardObjects(discard)
+        bucket.deleted.clear()
+        bucket.gate.set()
+        await asyncio.wait_for(bucket.deleted.wait(), 5)
+        assert not [key for key in await keys_of(bucket) if key.startswith("quarantine/")]
 
 
 async def test_a_full_budget_refuses_an_upload_in_one_message() -> None:

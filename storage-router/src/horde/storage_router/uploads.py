@@ -6,6 +6,7 @@ lease can go on. Another replica has not kept it and says 0, which is always a l
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -99,6 +100,7 @@ class Uploads:
         self._limits = limits
         self._rate = rate
         self._clock = clock
+        self._keeping: set[asyncio.Task[Quarantined]] = set()
 
     async def put_image(self, token: str, data: bytes, sha256: bytes) -> Receipt:
         """Take a small image that came in one message."""
@@ -181,9 +183,21 @@ class Uploads:
         content = await self._checks.check(data, sha256, limits, grant.placement, (grant.width, grant.height))
         await failpoint(AFTER_CHECK)
         record = Quarantined(content, grant.placement, self._clock.now().replace(microsecond=0))
+        # A bucket finishes what it has begun, whoever hangs up. Then somebody must still look whether it is wanted.
+        keeping = asyncio.create_task(self._keep(grant, data, record))
+        self._keeping.add(keeping)
+        keeping.add_done_callback(self._kept)
+        return await asyncio.shield(keeping)
+
+    def _kept(self, keeping: asyncio.Task[Quarantined]) -> None:
+        self._keeping.discard(keeping)
+        if not keeping.cancelled():
+            keeping.exception()  # It was told to whoever was still there.
+
+    async def _keep(self, grant: UploadGrant, data: bytes, record: Quarantined) -> Quarantined:
         stored = await self._quarantine.store(grant.job_id, grant.lease_id, data, record)
         await failpoint(AFTER_PUT)
-        if stored.content.sha256 != sha256:
+        if stored.content.sha256 != record.content.sha256:
             raise ContentConflict.of_digest()
         if await self._quarantine.is_discarded(grant.job_id, grant.lease_id):
             await self._quarantine.forget(grant.job_id, grant.lease_id)
