@@ -67,9 +67,8 @@ def gift(book: Book, asked: Gift, now_us: int) -> Draft:
     free = max(0, book.posted(source) - economy.floor_mkudos)
     if amount > free:
         raise InsufficientKudos(metadata={"available_mkudos": str(free), "needed_mkudos": str(amount)})
-    for account_id in (from_id, to_id):
-        if book.owners[account_id] is None:
-            book.owner(account_id, now_us)
+    book.owner(from_id, now_us)
+    book.owner(to_id, now_us)
     giver.add(to_id, amount, now_us, economy.gift_back_after_us)
     return Draft([Transfer(source, spend_of(to_id), amount, _GIFT)], (from_id, to_id))
 
@@ -78,14 +77,12 @@ def _gift_limit(economy: Economy, giver: Giving, taker: Giving, from_id: str, am
     """The limit that a gift would break, by its name in the economy; empty: none."""
     if amount < economy.gift_min_mkudos:
         return "gift_min_mkudos"
-    if giver.day == day_of(now_us):
-        if giver.gifts >= economy.gifts_per_day:
-            return "gifts_per_day"
-        if giver.gifted + amount > economy.gift_per_day_mkudos:
-            return "gift_per_day_mkudos"
-    elif amount > economy.gift_per_day_mkudos:
+    gifted, gifts = giver.today(day_of(now_us))
+    if gifts >= economy.gifts_per_day:
+        return "gifts_per_day"
+    if gifted + amount > economy.gift_per_day_mkudos:
         return "gift_per_day_mkudos"
-    if taker.recent and taker.gave(from_id, now_us - economy.gift_back_after_us):
+    if taker.gave(from_id, now_us - economy.gift_back_after_us):
         return "gift_back_after_us"
     return ""
 
