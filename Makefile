@@ -14,7 +14,7 @@ BIN     := $(VENV)/bin
 PY      := $(BIN)/python
 STAMPS  := .cache/stamps
 PYTEST  := $(PY) -m pytest -q -p no:cacheprovider
-SOURCES := $(wildcard */src) tests bench protos/generate.py
+SOURCES := $(wildcard */src) clients/python/src tests bench protos/generate.py
 TIERS   := unit conformance service mesh deploy
 
 .DEFAULT_GOAL := help
@@ -97,7 +97,7 @@ up: install ## The whole mesh on this machine, with one worker
 	$(BIN)/horde up
 
 demo: install ## Paint a few pictures through the whole mesh and show what became of them
-	$(PY) -m horde.clients.demo
+	$(PY) -m horde.cli.demo
 
 bench: install ## Images a second through the whole mesh, and where the time goes
 	$(PY) bench/mesh.py

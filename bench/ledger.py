@@ -34,7 +34,7 @@ from ledger_transfers import (
 
 from horde.ledger.__main__ import TURN_S
 from horde.services.lifecycle import spare_the_collector
-from horde.services.testing_postgres import DURABLE, ThrowawayPostgres, throwaway_postgres
+from horde.testkit.postgres import DURABLE, ThrowawayPostgres, throwaway_postgres
 
 SLOW_COMMIT_MS = 4
 """What a durable write takes on ordinary disks without a battery behind them, and took where the goals were set."""

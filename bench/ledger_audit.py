@@ -10,12 +10,12 @@ import uuid
 
 from ledger_transfers import FREE
 
-from horde.ledger.audit import audit
-from horde.ledger.store_sql import SqlStore, sql_store
-from horde.ledger.testing import awarded, held, settled, some_id
+from horde.ledger.core.audit import audit
+from horde.ledger.store.sql import SqlStore, sql_store
 from horde.ledger.writer import Writer
 from horde.services.clock import SystemClock
-from horde.services.testing_postgres import ThrowawayPostgres
+from horde.testkit.ledger import awarded, held, settled, some_id
+from horde.testkit.postgres import ThrowawayPostgres
 
 TRANSFERS_OF_A_LIFE = 4
 """Held, earned, earned into escrow, taxed."""

@@ -21,13 +21,13 @@ import grpc
 from grpc import aio
 
 from horde.api.job.v1 import job_pb2 as job
-from horde.api.ledger.v1 import ledger_service_pb2 as api
-from horde.api.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
-from horde.ledger import identifiers
-from horde.ledger.testing import some_id
+from horde.internal.ledger.v1 import ledger_service_pb2 as api
+from horde.internal.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from horde.ledger.core import identifiers
 from horde.services.channel import dial
 from horde.services.identity import Credentials, create_key_file
-from horde.services.testing_postgres import ThrowawayPostgres
+from horde.testkit.ledger import some_id
+from horde.testkit.postgres import ThrowawayPostgres
 
 CALLERS = 8
 BATCH = 64

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import psycopg
 
-from horde.ledger.economy import Economy
-from horde.ledger.identifiers import id_bytes
-from horde.ledger.operations import Event, Gift
-from horde.ledger.store_sql import sql_store
-from horde.ledger.testing import awarded, some_id
+from horde.ledger.core.economy import Economy
+from horde.ledger.core.identifiers import id_bytes
+from horde.ledger.core.operations import Event, Gift
+from horde.ledger.store.sql import sql_store
 from horde.ledger.writer import Writer
 from horde.services.clock import SystemClock
+from horde.testkit.ledger import awarded, some_id
 
 ACCOUNTS = 10_000
 CLIENTS = 32

@@ -27,10 +27,10 @@ from mesh_yardstick import durable_write_ms, echo_rates, processor_ms
 
 from horde.api.generation.v1.generation_pb2 import Generation
 from horde.api.job.v1.job_pb2 import JobEnding
+from horde.cli.local.mesh import LocalMesh, WorkerPlan, local_mesh
+from horde.cli.local.roles import SERVICES, Role
 from horde.clients.client import HordeClient
 from horde.clients.credentials import ApiKey, read_secret
-from horde.clients.local.mesh import LocalMesh, WorkerPlan, local_mesh
-from horde.clients.local.roles import SERVICES, Role
 from horde.clients.specs import generation_spec
 
 SIZE = 512

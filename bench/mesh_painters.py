@@ -15,9 +15,9 @@ from pathlib import Path
 from horde.services import lifecycle
 from horde.services.clock import SystemClock
 from horde.services.telemetry import configure_logs
-from horde.worker_agent.jobs import Capabilities, InputId, Picture
-from horde.worker_agent.painter import Onlooker, Work
-from horde.worker_agent.painter_scripted import ScriptedPainter
+from horde.worker_agent.core.jobs import Capabilities, InputId, Picture
+from horde.worker_agent.painters.port import Onlooker, Work
+from horde.worker_agent.painters.scripted import ScriptedPainter
 from horde.worker_agent.running import working
 from horde.worker_agent.settings import WorkerSettings
 

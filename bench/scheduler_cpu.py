@@ -30,11 +30,11 @@ from grpc import aio
 from tests.service.scheduler.mesh import OWNER, submission
 from tests.service.scheduler.neighbours import Ledger, Storage
 
-from horde.api.ledger.v1.ledger_service_pb2_grpc import add_LedgerServiceServicer_to_server
-from horde.api.scheduler.v1 import scheduler_service_pb2 as pb
-from horde.api.scheduler.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
-from horde.api.storage.v1.object_service_pb2_grpc import add_ObjectServiceServicer_to_server
 from horde.api.worker.v1.worker_service_pb2 import Assignment
+from horde.internal.ledger.v1.ledger_service_pb2_grpc import add_LedgerServiceServicer_to_server
+from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
+from horde.internal.scheduler.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
+from horde.internal.storage.v1.object_service_pb2_grpc import add_ObjectServiceServicer_to_server
 from horde.services.channel import dial
 from horde.services.identity import AllowList, Credentials, SharedKey, create_key_file
 from horde.services.server import Registration, serving
@@ -189,8 +189,8 @@ async def main(args: argparse.Namespace) -> None:
         async with AsyncExitStack() as stack:
             ports = []
             for add, servicer, service in (
-                (add_LedgerServiceServicer_to_server, ledger, "horde.api.ledger.v1.LedgerService"),
-                (add_ObjectServiceServicer_to_server, storage, "horde.api.storage.v1.ObjectService"),
+                (add_LedgerServiceServicer_to_server, ledger, "horde.internal.ledger.v1.LedgerService"),
+                (add_ObjectServiceServicer_to_server, storage, "horde.internal.storage.v1.ObjectService"),
             ):
                 allow = AllowList({f"/{service}/*": {"scheduler"}})
                 server = await stack.enter_async_context(

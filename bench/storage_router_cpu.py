@@ -26,21 +26,21 @@ import psutil
 from grpc import aio
 from PIL import Image
 
-from horde.api.storage.v1 import object_service_pb2 as objects
 from horde.api.storage.v1 import storage_service_pb2 as storage
-from horde.api.storage.v1.object_service_pb2_grpc import ObjectServiceStub
 from horde.api.storage.v1.storage_service_pb2_grpc import (
     StorageServiceServicer,
     StorageServiceStub,
     add_StorageServiceServicer_to_server,
 )
+from horde.internal.storage.v1 import object_service_pb2 as objects
+from horde.internal.storage.v1.object_service_pb2_grpc import ObjectServiceStub
 from horde.services.channel import dial
 from horde.services.clock import SystemClock
 from horde.services.identity import Credentials, create_key_file
 from horde.services.tokens import Signer
-from horde.storage_router.assembly import MAX_CHUNK_BYTES
-from horde.storage_router.permits import AUDIENCE
-from horde.storage_router.testing import LIFETIME, Job, cut, finish
+from horde.storage_router.core.assembly import MAX_CHUNK_BYTES
+from horde.storage_router.doors.permits import AUDIENCE
+from horde.testkit.storage_router import LIFETIME, Job, cut, finish
 
 SIZE = 512
 COMMITS_IN_A_CALL = 32

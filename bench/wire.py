@@ -19,7 +19,7 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from grpc import aio
 
 from horde.services.server import Registration
-from horde.services.testing import loopback
+from horde.testkit.loopback import loopback
 
 SERVICE = "bench.echo.v1.EchoService"
 MESSAGE = BytesValue(value=b"x" * 200)

@@ -99,8 +99,9 @@ def main() -> int:
             return 1 if stale else 0
         shutil.rmtree(GEN / "horde", ignore_errors=True)
         shutil.copytree(fresh, GEN, dirs_exist_ok=True)
-        # One marker per package of contracts: `horde` and `horde.api` stay namespaces without a module of their own.
-        (GEN / "horde" / "api" / "py.typed").touch()
+        # One marker per package of contracts: `horde` and its halves stay namespaces without a module of their own.
+        for half in ("api", "internal"):
+            (GEN / "horde" / half / "py.typed").touch()
         print(f"protos/gen: {len(files(fresh))} files from {len(contracts())} contracts")
     return 0
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from horde.services.testing_postgres import ThrowawayPostgres, throwaway_postgres
-from horde.services.testing_s3 import ThrowawayS3, throwaway_s3
+from horde.testkit.postgres import ThrowawayPostgres, throwaway_postgres
+from horde.testkit.s3 import ThrowawayS3, throwaway_s3
 
 BUCKETS = ("horde-private", "horde-shared")
 

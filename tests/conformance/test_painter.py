@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
-from horde.worker_agent.jobs import (
+from horde.worker_agent.core.jobs import (
     Cancelled,
     DeviationKind,
     Feature,
@@ -25,11 +25,11 @@ from horde.worker_agent.jobs import (
     Refused,
     Sampler,
 )
-from horde.worker_agent.models import ModelSource
-from horde.worker_agent.painter import MAX_PREVIEW_BYTES, Finished, Onlooker, Painter
-from horde.worker_agent.painter_diffusers import StudioSettings
-from horde.worker_agent.painter_process import ProcessPainter
-from horde.worker_agent.painter_scripted import ScriptedPainter
+from horde.worker_agent.painters.diffusers_studio import StudioSettings
+from horde.worker_agent.painters.models import ModelSource
+from horde.worker_agent.painters.port import MAX_PREVIEW_BYTES, Finished, Onlooker, Painter
+from horde.worker_agent.painters.process import ProcessPainter
+from horde.worker_agent.painters.scripted import ScriptedPainter
 
 # torch takes seconds to import, on a busy machine many.
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]

@@ -9,9 +9,9 @@ from typing import Final
 
 from tests.conftest import BUCKETS
 
-from horde.clients.local.roles import Role
-from horde.services.testing_postgres import throwaway_postgres
-from horde.services.testing_s3 import throwaway_s3
+from horde.cli.local.roles import Role
+from horde.testkit.postgres import throwaway_postgres
+from horde.testkit.s3 import throwaway_s3
 
 EMBEDDED: Final = "embedded"
 DEPLOYED: Final = "deployed"

@@ -9,8 +9,8 @@ import pytest_asyncio
 from tests.mesh.backends import EMBEDDED, backends, merged
 from tests.mesh.probing import EXTRA, Books, books_of, rich_account, scripted
 
+from horde.cli.local.mesh import LocalMesh, local_mesh
 from horde.clients.client import HordeClient
-from horde.clients.local.mesh import LocalMesh, local_mesh
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

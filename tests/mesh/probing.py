@@ -17,17 +17,17 @@ from tests.conftest import BUCKETS
 from horde.api.generation.v1.generation_pb2 import Generation, GenerationSpec, Image
 from horde.api.job.v1.job_pb2 import JobEnding, Placement
 from horde.api.ledger.v1.ledger_pb2 import AccountRef, Balance, Entry, LedgerAccountKind
-from horde.api.ledger.v1.ledger_service_pb2 import AuditRequest, GetBalancesRequest, GetEntriesRequest
-from horde.api.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from horde.cli.demo.buckets import list_bucket
+from horde.cli.local.mesh import LocalMesh, WorkerPlan
+from horde.cli.local.roles import Role
 from horde.clients.client import HordeClient
 from horde.clients.credentials import ApiKey, read_secret
-from horde.clients.demo.buckets import list_bucket
-from horde.clients.local.mesh import LocalMesh, WorkerPlan
-from horde.clients.local.roles import Role
 from horde.clients.specs import generation_spec
+from horde.internal.ledger.v1.ledger_service_pb2 import AuditRequest, GetBalancesRequest, GetEntriesRequest
+from horde.internal.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from horde.services.channel import dial
 from horde.services.identity import Credentials
-from horde.services.testing_s3 import ThrowawayS3
+from horde.testkit.s3 import ThrowawayS3
 
 PRIVATE, SHARED = Placement.PLACEMENT_PRIVATE, Placement.PLACEMENT_SHARED
 DONE, CANCELLED = JobEnding.JOB_ENDING_DONE, JobEnding.JOB_ENDING_CANCELLED

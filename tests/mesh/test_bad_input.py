@@ -12,6 +12,7 @@ from tests.mesh.probing import Books, Buckets, png, small
 
 from horde.api.generation.v1.generation_pb2 import GenerationSpec
 from horde.api.job.v1.job_pb2 import Control, InputImage, Lora
+from horde.cli.local.mesh import LocalMesh
 from horde.clients.client import HordeClient
 from horde.clients.credentials import AnonymousToken, ApiKey, Credential
 from horde.clients.errors import (
@@ -23,7 +24,6 @@ from horde.clients.errors import (
     RequestConflict,
     TooLarge,
 )
-from horde.clients.local.mesh import LocalMesh
 from horde.clients.retrying import IMPATIENT
 from horde.services.errors import InvalidArgument, ResourceExhausted, ServiceError, Unauthenticated
 

@@ -15,9 +15,9 @@ import pytest
 from PIL import Image as Pillow
 from tests.mesh.probing import Buckets, png
 
+from horde.cli.local.mesh import LocalMesh, free_ports
+from horde.cli.local.roles import Role
 from horde.clients.credentials import write_secret
-from horde.clients.local.mesh import LocalMesh, free_ports
-from horde.clients.local.roles import Role
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -39,7 +39,7 @@ class Horde:
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "horde.clients.cli.main",
+            "horde.cli.commands.main",
             *arguments,
             env=self._environment,
             stdout=asyncio.subprocess.PIPE,
@@ -298,7 +298,7 @@ async def test_when_up_is_killed_its_services_go_with_it(tmp_path: Path) -> None
 
 
 async def test_serve_starts_one_service(tmp_path: Path) -> None:
-    from horde.clients.local.mesh import says_serving
+    from horde.cli.local.mesh import says_serving
 
     horde = Horde("", tmp_path)
     address = f"127.0.0.1:{free_ports([Role.LEDGER])[Role.LEDGER]}"
@@ -320,7 +320,7 @@ async def test_help_is_there_at_once(horde: Horde) -> None:
     # Processor time, so that busy neighbours do not count.
     code = (
         "import sys,time,runpy; sys.argv=['horde','--help']\n"
-        "try: runpy.run_module('horde.clients.cli.main', run_name='__main__')\n"
+        "try: runpy.run_module('horde.cli.commands.main', run_name='__main__')\n"
         "except SystemExit: pass\n"
         "heavy=[m for m in ('grpc','google.protobuf','rich','PIL','torch','pydantic') if m in sys.modules]\n"
         "print('HEAVY', heavy, 'CPU', time.process_time())"

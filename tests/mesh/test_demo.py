@@ -17,7 +17,7 @@ async def test_the_demo_shows_what_it_promises_and_ends_cleanly(tmp_path: Path) 
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "horde.clients.demo",
+        "horde.cli.demo",
         "--out",
         str(folder),
         "--painter",

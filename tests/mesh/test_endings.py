@@ -26,10 +26,10 @@ from tests.mesh.probing import (
 from horde.api.generation.v1.generation_pb2 import Generation, Image
 from horde.api.job.v1.job_pb2 import JobState
 from horde.api.ledger.v1.ledger_pb2 import LedgerAccountKind, TransferCode
+from horde.cli.local.mesh import LocalMesh
 from horde.clients.client import HordeClient
 from horde.clients.credentials import ApiKey, read_secret
 from horde.clients.errors import InsufficientKudos, InvalidField, PriceAboveMaximum
-from horde.clients.local.mesh import LocalMesh
 from horde.clients.watching import ImageChanged, Progressed, Snapshot
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

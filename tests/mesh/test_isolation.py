@@ -11,16 +11,16 @@ import pytest_asyncio
 from tests.mesh.probing import Books, internal_channel, only, png, rich_account, small
 
 from horde.api.generation.v1.generation_pb2 import Generation
-from horde.api.ledger.v1 import ledger_service_pb2 as ledger_pb
-from horde.api.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
-from horde.api.scheduler.v1 import scheduler_service_pb2 as scheduler_pb
-from horde.api.scheduler.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
-from horde.api.storage.v1 import object_service_pb2 as object_pb
-from horde.api.storage.v1.object_service_pb2_grpc import ObjectServiceStub
+from horde.cli.local.mesh import LocalMesh
+from horde.cli.local.roles import Role
 from horde.clients.client import HordeClient
 from horde.clients.errors import GenerationNotFound, InputUnusable, TokenForged, TokenMalformed
-from horde.clients.local.mesh import LocalMesh
-from horde.clients.local.roles import Role
+from horde.internal.ledger.v1 import ledger_service_pb2 as ledger_pb
+from horde.internal.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from horde.internal.scheduler.v1 import scheduler_service_pb2 as scheduler_pb
+from horde.internal.scheduler.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
+from horde.internal.storage.v1 import object_service_pb2 as object_pb
+from horde.internal.storage.v1.object_service_pb2_grpc import ObjectServiceStub
 from horde.services.channel import dial
 from horde.services.errors import PermissionDenied, ServiceError, Unauthenticated
 from horde.services.identity import Credentials

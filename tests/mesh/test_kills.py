@@ -41,10 +41,10 @@ from tests.mesh.probing import (
 
 from horde.api.generation.v1.generation_pb2 import Generation
 from horde.api.job.v1.job_pb2 import JobState
+from horde.cli.local.mesh import LocalMesh, local_mesh
+from horde.cli.local.processes import ProcessEnded
+from horde.cli.local.roles import Role
 from horde.clients.client import HordeClient
-from horde.clients.local.mesh import LocalMesh, local_mesh
-from horde.clients.local.processes import ProcessEnded
-from horde.clients.local.roles import Role
 from horde.clients.retrying import Patience
 from horde.clients.watching import ImageChanged, Progressed, Snapshot
 

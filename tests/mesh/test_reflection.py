@@ -14,8 +14,8 @@ import pytest
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from horde.clients.local.mesh import LocalMesh
-from horde.clients.local.roles import SERVICES, Role
+from horde.cli.local.mesh import LocalMesh
+from horde.cli.local.roles import SERVICES, Role
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -26,9 +26,9 @@ SERVED = {
         "horde.api.model.v1.ModelService",
         "horde.api.worker.v1.WorkerService",
     },
-    Role.SCHEDULER: {"horde.api.scheduler.v1.SchedulerService"},
-    Role.LEDGER: {"horde.api.ledger.v1.LedgerService"},
-    Role.STORAGE_ROUTER: {"horde.api.storage.v1.StorageService", "horde.api.storage.v1.ObjectService"},
+    Role.SCHEDULER: {"horde.internal.scheduler.v1.SchedulerService"},
+    Role.LEDGER: {"horde.internal.ledger.v1.LedgerService"},
+    Role.STORAGE_ROUTER: {"horde.api.storage.v1.StorageService", "horde.internal.storage.v1.ObjectService"},
 }
 STANDARD = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
 

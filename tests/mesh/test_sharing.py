@@ -12,8 +12,8 @@ from tests.mesh.probing import PRIVATE, SHARED, Books, Buckets, assert_done_and_
 
 from horde.api.generation.v1.generation_pb2 import NoticeCode
 from horde.api.job.v1.job_pb2 import Control, Placement
+from horde.cli.local.mesh import LocalMesh
 from horde.clients.client import HordeClient
-from horde.clients.local.mesh import LocalMesh
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),

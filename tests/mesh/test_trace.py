@@ -14,8 +14,8 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metric
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from tests.mesh.probing import EXTRA, scripted, small
 
-from horde.clients.local.mesh import local_mesh
-from horde.clients.local.roles import Role
+from horde.cli.local.mesh import local_mesh
+from horde.cli.local.roles import Role
 from horde.services.telemetry import telemetry
 
 

@@ -10,11 +10,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
-SOURCES = sorted(
-    path for root in ROOT.glob("*/src/horde") for path in root.rglob("*.py") if "__pycache__" not in path.parts
-)
+ROOTS = sorted([*ROOT.glob("*/src/horde"), ROOT / "clients/python/src/horde"])
+SOURCES = sorted(path for root in ROOTS for path in root.rglob("*.py") if "__pycache__" not in path.parts)
 TOO_LONG = 350
-SAYS_NOTHING = {"utils", "util", "helpers", "common", "manager", "handler", "handlers", "base", "misc", "core"}
+SAYS_NOTHING = {"utils", "util", "helpers", "common", "manager", "handler", "handlers", "base", "misc"}
 ADDRESS = re.compile(r"--(extra-)?index-url|--find-links|https?://")
 
 
@@ -22,16 +21,16 @@ def test_there_are_sources_to_look_at() -> None:
     assert len(SOURCES) > 15
 
 
-@pytest.mark.parametrize("root", sorted(ROOT.glob("*/src/horde")), ids=lambda path: path.parts[-3])
+@pytest.mark.parametrize("root", ROOTS, ids=lambda path: path.relative_to(ROOT).parts[0])
 def test_the_namespace_has_no_module_of_its_own(root: Path) -> None:
     # One stray __init__.py would hide all other roots.
     assert not (root / "__init__.py").exists()
 
 
-@pytest.mark.parametrize("root", sorted(ROOT.glob("*/src/horde")), ids=lambda path: path.parts[-3])
+@pytest.mark.parametrize("root", ROOTS, ids=lambda path: path.relative_to(ROOT).parts[0])
 def test_a_folder_holds_the_package_of_its_name_alone(root: Path) -> None:
     packages = {path.name for path in root.iterdir() if path.name != "__pycache__"}
-    assert packages == {root.parts[-3].replace("-", "_")}
+    assert packages == {root.relative_to(ROOT).parts[0].replace("-", "_")}
     assert (root / packages.pop() / "py.typed").exists()
 
 
@@ -44,11 +43,12 @@ def test_a_module_is_short_has_a_telling_name_and_says_what_it_is_for(path: Path
 
 
 def test_every_source_root_is_listed_wherever_roots_are() -> None:
-    roots = {f"{path.parts[-2]}/src" for path in ROOT.glob("*/src") if path.parts[-2] != "protos"} | {"protos/gen"}
+    roots = {path.parent.relative_to(ROOT).as_posix() for path in ROOTS} | {"protos/gen"}
+    shipped = roots - {"testkit/src"}
     tool = CONFIG["tool"]
     hatch = tool["hatch"]["build"]
     assert roots <= set(hatch["dev-mode-dirs"])
-    assert {f"{root}/horde" for root in roots} <= set(hatch["targets"]["wheel"]["packages"])
+    assert {f"{root}/horde" for root in shipped} == set(hatch["targets"]["wheel"]["packages"])
     assert roots <= set(tool["mypy"]["mypy_path"])
     assert roots <= set(tool["pytest"]["ini_options"]["pythonpath"])
 

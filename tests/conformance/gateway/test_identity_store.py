@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from horde.gateway.errors import TooManyApiKeys
-from horde.gateway.identities import MAX_API_KEYS, MAX_REVOKED_KEYS, Account, ApiKey
-from horde.gateway.migrations import migrate
-from horde.gateway.requesters import Role, Scope
-from horde.gateway.store import IdentityStore
-from horde.gateway.store_memory import MemoryIdentityStore
-from horde.gateway.store_sql import SqlIdentityStore
+from horde.gateway.core.errors import TooManyApiKeys
+from horde.gateway.core.identities import MAX_API_KEYS, MAX_REVOKED_KEYS, Account, ApiKey
+from horde.gateway.core.requesters import Role, Scope
+from horde.gateway.store.memory import MemoryIdentityStore
+from horde.gateway.store.migrations import migrate
+from horde.gateway.store.port import IdentityStore
+from horde.gateway.store.sql import SqlIdentityStore
 from horde.services.sql import SqlThread, open_database
 
 NOW = datetime(2026, 11, 22, 1, 2, 3, 456789, tzinfo=UTC)
@@ -159,7 +159,7 @@ async def test_the_migrations_make_the_schema_that_the_code_uses(
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    from horde.gateway.store_sql import metadata
+    from horde.gateway.store.sql import metadata
 
     url = f"sqlite:///{tmp_path / 'x.sqlite'}" if kind == "sqlite" else request.getfixturevalue("postgresql_url")
     engine = open_database(url)

@@ -9,17 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from horde.ledger.accounts import AccountKind
-from horde.ledger.economy import Economy
-from horde.ledger.journal import Answer
-from horde.ledger.operations import Event
-from horde.ledger.service import LedgerService
-from horde.ledger.statistics_sql import sql_statistics
-from horde.ledger.store import LedgerStore
-from horde.ledger.store_memory import MemoryStore
-from horde.ledger.store_sql import sql_store
+from horde.ledger.core.accounts import AccountKind
+from horde.ledger.core.economy import Economy
+from horde.ledger.core.journal import Answer
+from horde.ledger.core.operations import Event
+from horde.ledger.doors.service import LedgerService
+from horde.ledger.store.memory import MemoryStore
+from horde.ledger.store.port import LedgerStore
+from horde.ledger.store.sql import sql_store
+from horde.ledger.store.statistics_sql import sql_statistics
 from horde.ledger.writer import Writer
-from horde.services.testing import ManualClock
+from horde.testkit.loopback import ManualClock
 
 
 @dataclass

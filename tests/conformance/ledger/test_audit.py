@@ -10,18 +10,18 @@ import pytest
 from sqlalchemy import LargeBinary, Text, text
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
-from horde.ledger import audit_sql
-from horde.ledger.accounts import ANONYMOUS
-from horde.ledger.audit import audit
-from horde.ledger.economy import KUDOS, Economy
-from horde.ledger.migrations import migrate, migrate_down
-from horde.ledger.store import AuditRows
-from horde.ledger.store_sql import SqlStore, sql_store
-from horde.ledger.tables import METADATA
-from horde.ledger.testing import awarded, gift, held, opened, released, settled, standing, uptime
+from horde.ledger.core.accounts import ANONYMOUS
+from horde.ledger.core.audit import audit
+from horde.ledger.core.economy import KUDOS, Economy
+from horde.ledger.store import audit_sql
+from horde.ledger.store.migrations import migrate, migrate_down
+from horde.ledger.store.port import AuditRows
+from horde.ledger.store.sql import SqlStore, sql_store
+from horde.ledger.store.tables import METADATA
 from horde.ledger.writer import Writer
 from horde.services.errors import Unavailable
-from horde.services.testing import ManualClock
+from horde.testkit.ledger import awarded, gift, held, opened, released, settled, standing, uptime
+from horde.testkit.loopback import ManualClock
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

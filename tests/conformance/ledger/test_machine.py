@@ -13,19 +13,19 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from horde.ledger.accounts import DAY_US
-from horde.ledger.audit import audit
-from horde.ledger.economy import KUDOS, Economy
-from horde.ledger.entries import Entry, entry_of, parse
-from horde.ledger.journal import Answer
-from horde.ledger.operations import Event
-from horde.ledger.store import LedgerStore
-from horde.ledger.store_sql import sql_store
-from horde.ledger.testing import PureLedger
-from horde.ledger.testing_model import Observer, some_event
+from horde.ledger.core.accounts import DAY_US
+from horde.ledger.core.audit import audit
+from horde.ledger.core.economy import KUDOS, Economy
+from horde.ledger.core.entries import Entry, entry_of, parse
+from horde.ledger.core.journal import Answer
+from horde.ledger.core.operations import Event
+from horde.ledger.store.port import LedgerStore
+from horde.ledger.store.sql import sql_store
 from horde.ledger.writer import Writer
-from horde.services.testing import ManualClock
-from horde.services.testing_postgres import ThrowawayPostgres
+from horde.testkit.ledger import PureLedger
+from horde.testkit.ledger_model import Observer, some_event
+from horde.testkit.loopback import ManualClock
+from horde.testkit.postgres import ThrowawayPostgres
 
 T = TypeVar("T")
 ECONOMY = Economy(

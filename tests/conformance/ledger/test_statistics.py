@@ -6,10 +6,10 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from horde.ledger.economy import KUDOS
-from horde.ledger.statistics import add_up, follow
-from horde.ledger.statistics_sql import SqlStatistics, sql_statistics
-from horde.ledger.testing import awarded, corrected, gift, held, opened, released, settled, standing, uptime
+from horde.ledger.core.economy import KUDOS
+from horde.ledger.store.statistics import add_up, follow
+from horde.ledger.store.statistics_sql import SqlStatistics, sql_statistics
+from horde.testkit.ledger import awarded, corrected, gift, held, opened, released, settled, standing, uptime
 
 
 async def caught_up(ledger: Any, statistics: SqlStatistics) -> Any:

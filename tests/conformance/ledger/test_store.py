@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from horde.ledger.accounts import ANONYMOUS, AccountKind
-from horde.ledger.chain import leaf_hash, root_of_path
-from horde.ledger.economy import KUDOS, Economy
-from horde.ledger.entries import Entry
-from horde.ledger.errors import (
+from horde.ledger.core.accounts import ANONYMOUS, AccountKind
+from horde.ledger.core.chain import leaf_hash, root_of_path
+from horde.ledger.core.economy import KUDOS, Economy
+from horde.ledger.core.entries import Entry
+from horde.ledger.core.errors import (
     EntryNotFound,
     EventConflict,
     HoldNotFound,
@@ -19,13 +19,13 @@ from horde.ledger.errors import (
     LimitReached,
     WriterReplaced,
 )
-from horde.ledger.journal import Answer, Journal
-from horde.ledger.operations import Event
-from horde.ledger.store import Batch, Head, LedgerStore
-from horde.ledger.testing import awarded, gift, held, opened, released, settled, some_id, standing
+from horde.ledger.core.journal import Answer, Journal
+from horde.ledger.core.operations import Event
+from horde.ledger.store.port import Batch, Head, LedgerStore
 from horde.ledger.writer import Writer
 from horde.services.errors import Aborted, Unavailable
-from horde.services.testing import ManualClock, settle
+from horde.testkit.ledger import awarded, gift, held, opened, released, settled, some_id, standing
+from horde.testkit.loopback import ManualClock, settle
 
 
 async def test_a_job_is_held_and_paid(ledger: Any) -> None:
@@ -282,6 +282,6 @@ async def test_a_read_waits_for_what_its_caller_has_written(ledger: Any, monkeyp
     assert not reading.done()
     await ledger.apply(awarded("ann", 5 * KUDOS))
     assert (await reading).balances[0].posted == 5 * KUDOS
-    monkeypatch.setattr("horde.ledger.service.READ_YOUR_WRITES_WAIT_S", 0.01)
+    monkeypatch.setattr("horde.ledger.doors.service.READ_YOUR_WRITES_WAIT_S", 0.01)
     with pytest.raises(Unavailable):
         await ledger.service.statement("ann", 0, "", 99)

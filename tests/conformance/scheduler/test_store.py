@@ -11,14 +11,14 @@ import pytest_asyncio
 from sqlalchemy import inspect
 from tests.unit.scheduler.table import Table, terms
 
-from horde.scheduler.errors import NotLeader
-from horde.scheduler.fleet import Worker
-from horde.scheduler.job import Ending, Generation, JobId, JobState, Phase
-from horde.scheduler.rows import Changes, Moment, changing, generation_from, generation_row, job_row, worker_row
-from horde.scheduler.store import Store
-from horde.scheduler.store_memory import MemoryStore
-from horde.scheduler.store_sql import SqlStore, sql_store
-from horde.scheduler.tables import METADATA
+from horde.scheduler.core.errors import NotLeader
+from horde.scheduler.core.fleet import Worker
+from horde.scheduler.core.job import Ending, Generation, JobId, JobState, Phase
+from horde.scheduler.core.rows import Changes, Moment, changing, generation_from, generation_row, job_row, worker_row
+from horde.scheduler.store.memory import MemoryStore
+from horde.scheduler.store.port import Store
+from horde.scheduler.store.sql import SqlStore, sql_store
+from horde.scheduler.store.tables import METADATA
 
 NOW = Moment(100.0, 1_767_225_600_000)
 

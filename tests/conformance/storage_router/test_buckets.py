@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from horde.services.clock import SystemClock
-from horde.services.testing_s3 import REGION, ThrowawayS3
-from horde.storage_router.bucket_directory import MAX_GROUP, DirectoryBucket
-from horde.storage_router.bucket_memory import MemoryBucket
-from horde.storage_router.bucket_s3 import S3Bucket
-from horde.storage_router.buckets import Bucket
-from horde.storage_router.errors import LinksUnsupported, StoreUnavailable
+from horde.storage_router.buckets.directory import MAX_GROUP, DirectoryBucket
+from horde.storage_router.buckets.memory import MemoryBucket
+from horde.storage_router.buckets.port import Bucket
+from horde.storage_router.buckets.s3 import S3Bucket
+from horde.storage_router.core.errors import LinksUnsupported, StoreUnavailable
+from horde.testkit.s3 import REGION, ThrowawayS3
 
 METADATA = {"sha256": "ab" * 32, "expires": "1767225600", "requester": "cd" * 32}
 

@@ -11,7 +11,7 @@ from tests.service.clients.fake_mesh import FakeMesh
 from horde.clients.client import HordeClient
 from horde.clients.credentials import ApiKey
 from horde.clients.retrying import Patience
-from horde.services.testing import loopback
+from horde.testkit.loopback import loopback
 
 
 @pytest.fixture(autouse=True)

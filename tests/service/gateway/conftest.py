@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from horde.api.account.v1 import account_service_pb2 as account_pb2
 from horde.api.generation.v1 import generation_pb2
-from horde.gateway.testing import Bench, bench
+from horde.testkit.gateway import Bench, bench
 
 Credentials = list[tuple[str, str]]
 

@@ -12,8 +12,7 @@ import pytest
 
 from horde.api.account.v1 import account_service_pb2 as pb
 from horde.api.generation.v1 import generation_service_pb2 as generation_service
-from horde.gateway.store_memory import MemoryIdentityStore
-from horde.gateway.testing import Bench, bench
+from horde.gateway.store.memory import MemoryIdentityStore
 from horde.services.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -22,7 +21,8 @@ from horde.services.errors import (
     ResourceExhausted,
     Unauthenticated,
 )
-from horde.services.testing import ManualClock, assert_raises_reason
+from horde.testkit.gateway import Bench, bench
+from horde.testkit.loopback import ManualClock, assert_raises_reason
 
 Credentials = list[tuple[str, str]]
 GENERATE, WORK, MANAGE = pb.API_KEY_SCOPE_GENERATE, pb.API_KEY_SCOPE_WORK, pb.API_KEY_SCOPE_MANAGE
@@ -218,7 +218,7 @@ async def test_bad_credentials_are_told_apart(mesh: Bench, authorization: str | 
 
 
 async def test_a_key_with_another_secret_is_unknown(mesh: Bench, anna: Credentials) -> None:
-    from horde.gateway.credentials import check_of
+    from horde.gateway.core.credentials import check_of
 
     _, key_id, secret = anna[0][1].removeprefix("Bearer ").split("_")
     other = ("1" if secret[0] != "1" else "2") + secret[1:43]
@@ -230,7 +230,7 @@ async def test_a_key_with_another_secret_is_unknown(mesh: Bench, anna: Credentia
 async def test_guessing_keys_is_limited_before_they_are_looked_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from horde.gateway.credentials import check_of
+    from horde.gateway.core.credentials import check_of
 
     store, clock = MemoryIdentityStore(), ManualClock()
     asked: list[str] = []

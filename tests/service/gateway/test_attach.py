@@ -16,9 +16,8 @@ from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as generation_service
 from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as pb
-from horde.gateway.attach import MESSAGES_AT_ONCE
-from horde.gateway.store_memory import MemoryIdentityStore
-from horde.gateway.testing import Bench, FakeRelay, bench
+from horde.gateway.doors.attach import MESSAGES_AT_ONCE
+from horde.gateway.store.memory import MemoryIdentityStore
 from horde.services.errors import (
     Aborted,
     FailedPrecondition,
@@ -27,7 +26,8 @@ from horde.services.errors import (
     Unauthenticated,
     Unavailable,
 )
-from horde.services.testing import ManualClock, assert_raises_reason, fields_of
+from horde.testkit.gateway import Bench, FakeRelay, bench
+from horde.testkit.loopback import ManualClock, assert_raises_reason, fields_of
 
 Credentials = list[tuple[str, str]]
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)

@@ -14,9 +14,9 @@ from horde.api.generation.v1 import generation_service_pb2 as pb
 from horde.api.job.v1 import job_pb2
 from horde.api.model.v1 import model_service_pb2 as model_pb2
 from horde.api.worker.v1 import worker_service_pb2 as worker_service
-from horde.gateway.testing import Bench
 from horde.services.errors import InvalidArgument, ResourceExhausted, ServiceError
-from horde.services.testing import fields_of
+from horde.testkit.gateway import Bench
+from horde.testkit.loopback import fields_of
 
 Spec = Callable[..., generation_pb2.GenerationSpec]
 Credentials = list[tuple[str, str]]

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from horde.gateway.doors import ACCOUNT, ALLOW, GENERATION, MODEL, WORKER
-from horde.gateway.testing import Bench, bench
+from horde.gateway.doors.listeners import ACCOUNT, ALLOW, GENERATION, MODEL, WORKER
 from horde.services.errors import ServiceError
 from horde.services.identity import PUBLIC, create_key_file
+from horde.testkit.gateway import Bench, bench
 
 DOORS = {
     "requesters": [ACCOUNT, GENERATION, MODEL],

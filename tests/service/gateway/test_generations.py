@@ -13,11 +13,11 @@ import pytest
 from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as pb
 from horde.api.job.v1 import job_pb2
-from horde.gateway.testing import Bench, bench
 from horde.services.clock import SystemClock
 from horde.services.errors import AlreadyExists, FailedPrecondition, NotFound, ResourceExhausted, Unavailable
-from horde.services.testing import assert_raises_reason
 from horde.services.tokens import KeyRing, Verifier
+from horde.testkit.gateway import Bench, bench
+from horde.testkit.loopback import assert_raises_reason
 
 Spec = Callable[..., generation_pb2.GenerationSpec]
 Credentials = list[tuple[str, str]]
@@ -141,7 +141,7 @@ class Broke(FailedPrecondition):
 class Full(ResourceExhausted):
     """No room."""
 
-    domain = "horde.api.scheduler.v1"
+    domain = "horde.internal.scheduler.v1"
     reason = "QUEUE_FULL"
 
 

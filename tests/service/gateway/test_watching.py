@@ -13,10 +13,10 @@ from grpc import aio
 from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as pb
 from horde.api.job.v1 import job_pb2
-from horde.api.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
-from horde.gateway.testing import Bench
+from horde.internal.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
 from horde.services.errors import NotFound, ResourceExhausted, Unavailable
-from horde.services.testing import assert_raises_reason
+from horde.testkit.gateway import Bench
+from horde.testkit.loopback import assert_raises_reason
 
 Spec = Callable[..., generation_pb2.GenerationSpec]
 Credentials = list[tuple[str, str]]
@@ -232,7 +232,7 @@ async def test_a_watcher_does_not_wait_for_ever_for_a_scheduler_that_is_away(
 async def test_one_requester_does_not_take_all_the_room(
     mesh: Bench, anna: Credentials, nobody: Credentials, spec: Spec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("horde.gateway.watching.MAX_WATCHES_OF_ONE", 2)
+    monkeypatch.setattr("horde.gateway.doors.watching.MAX_WATCHES_OF_ONE", 2)
     hers, theirs = (await create(mesh, anna, spec())), (await create(mesh, nobody, spec()))
     streams = [watch(mesh, anna, hers.generation_id) for _ in range(2)]
     for stream in streams:

@@ -20,23 +20,24 @@ from typing import Any
 
 import pytest
 
-from horde.api.ledger.v1 import ledger_service_pb2 as api
-from horde.api.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
-from horde.ledger import errors, failpoints
-from horde.ledger.audit import audit
-from horde.ledger.entries import entry_of, parse, refusal_of
-from horde.ledger.errors import WriterReplaced
-from horde.ledger.journal import Answer
-from horde.ledger.operations import Event, PlaceHolds
-from horde.ledger.store_sql import sql_store
-from horde.ledger.testing_model import Observer, some_event
-from horde.ledger.testing_wire import caller_of, event_message
-from horde.ledger.wire import entry_message
+from horde.internal.ledger.v1 import ledger_service_pb2 as api
+from horde.internal.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from horde.ledger import failpoints
+from horde.ledger.core import errors
+from horde.ledger.core.audit import audit
+from horde.ledger.core.entries import entry_of, parse, refusal_of
+from horde.ledger.core.errors import WriterReplaced
+from horde.ledger.core.journal import Answer
+from horde.ledger.core.operations import Event, PlaceHolds
+from horde.ledger.doors.wire import entry_message
+from horde.ledger.store.sql import sql_store
 from horde.services.channel import dial
 from horde.services.errors import Aborted, DeadlineExceeded, ServiceError, Unavailable
 from horde.services.identity import Credentials, create_key_file
 from horde.services.status import from_status
-from horde.services.testing_postgres import ThrowawayPostgres, throwaway_postgres
+from horde.testkit.ledger_model import Observer, some_event
+from horde.testkit.ledger_wire import caller_of, event_message
+from horde.testkit.postgres import ThrowawayPostgres, throwaway_postgres
 
 CALLS, CALLERS = 40, 4
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]

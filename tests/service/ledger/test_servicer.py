@@ -10,22 +10,22 @@ import pytest
 
 from horde.api.job.v1 import job_pb2 as job
 from horde.api.ledger.v1 import ledger_pb2 as pb
-from horde.api.ledger.v1 import ledger_service_pb2 as api
-from horde.api.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
-from horde.ledger import errors, identifiers
-from horde.ledger.economy import Economy
-from horde.ledger.errors import EventConflict, InsufficientKudos, InvalidField
-from horde.ledger.permissions import METHODS
-from horde.ledger.service import LedgerService
-from horde.ledger.servicer import ledger_registration
-from horde.ledger.statistics_sql import sql_statistics
-from horde.ledger.store_sql import sql_store
-from horde.ledger.testing import WORKER, job_of, some_id
+from horde.internal.ledger.v1 import ledger_service_pb2 as api
+from horde.internal.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
+from horde.ledger.core import errors, identifiers
+from horde.ledger.core.economy import Economy
+from horde.ledger.core.errors import EventConflict, InsufficientKudos, InvalidField
+from horde.ledger.core.permissions import METHODS
+from horde.ledger.doors.service import LedgerService
+from horde.ledger.doors.servicer import ledger_registration
+from horde.ledger.store.sql import sql_store
+from horde.ledger.store.statistics_sql import sql_statistics
 from horde.ledger.writer import Writer
 from horde.services.errors import PermissionDenied, Unauthenticated
 from horde.services.identity import AllowList
 from horde.services.status import from_status
-from horde.services.testing import Loopback, ManualClock, fields_of, loopback
+from horde.testkit.ledger import WORKER, job_of, some_id
+from horde.testkit.loopback import Loopback, ManualClock, fields_of, loopback
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ async def test_errors_cross_the_wire_as_themselves(mesh: Loopback) -> None:
 
 
 async def test_every_reason_of_the_contract_has_its_class() -> None:
-    reasons = {name.removeprefix("LEDGER_ERROR_REASON_") for name in list(api.LedgerErrorReason.keys())}
+    reasons = {name.removeprefix("LEDGER_ERROR_REASON_") for name in list(pb.LedgerErrorReason.keys())}
     assert reasons - {"UNSPECIFIED"} == {error.reason for error in errors.ALL}
 
 

@@ -16,23 +16,23 @@ from tests.service.scheduler.neighbours import Ledger, Storage
 
 from horde.api.generation.v1 import generation_pb2
 from horde.api.job.v1 import job_pb2
-from horde.api.ledger.v1.ledger_service_pb2_grpc import add_LedgerServiceServicer_to_server
-from horde.api.scheduler.v1 import scheduler_service_pb2 as pb
-from horde.api.scheduler.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
-from horde.api.storage.v1.object_service_pb2_grpc import add_ObjectServiceServicer_to_server
 from horde.api.worker.v1 import worker_pb2, worker_service_pb2
-from horde.scheduler.board import Limits
+from horde.internal.ledger.v1.ledger_service_pb2_grpc import add_LedgerServiceServicer_to_server
+from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
+from horde.internal.scheduler.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
+from horde.internal.storage.v1.object_service_pb2_grpc import add_ObjectServiceServicer_to_server
+from horde.scheduler.core.board import Limits
+from horde.scheduler.core.job import NAMESPACE
+from horde.scheduler.doors.grants import Grants
+from horde.scheduler.doors.servicer import scheduler_registration
 from horde.scheduler.engine import Engine, leading
-from horde.scheduler.grants import Grants
-from horde.scheduler.job import NAMESPACE
-from horde.scheduler.ledger_client import GrpcLedger
-from horde.scheduler.servicer import scheduler_registration
-from horde.scheduler.storage_client import GrpcStorage
-from horde.scheduler.store import Store
-from horde.scheduler.store_memory import Memory, MemoryStore
+from horde.scheduler.neighbours.ledger import GrpcLedger
+from horde.scheduler.neighbours.storage import GrpcStorage
+from horde.scheduler.store.memory import Memory, MemoryStore
+from horde.scheduler.store.port import Store
 from horde.services.server import Registration
-from horde.services.testing import Loopback, ManualClock, SequentialIds, loopback
 from horde.services.tokens import Signer, Verifier
+from horde.testkit.loopback import Loopback, ManualClock, SequentialIds, loopback
 
 ANNA = "00000000-0000-4000-8000-00000000aaaa"
 BERT = "00000000-0000-4000-8000-00000000bbbb"
@@ -122,8 +122,10 @@ class World:
 @asynccontextmanager
 async def neighbours(world: World) -> AsyncIterator[tuple[aio.Channel, aio.Channel]]:
     """The world's ledger and storage, served."""
-    ledger = Registration(add_LedgerServiceServicer_to_server, world.ledger, "horde.api.ledger.v1.LedgerService")
-    storage = Registration(add_ObjectServiceServicer_to_server, world.storage, "horde.api.storage.v1.ObjectService")
+    ledger = Registration(add_LedgerServiceServicer_to_server, world.ledger, "horde.internal.ledger.v1.LedgerService")
+    storage = Registration(
+        add_ObjectServiceServicer_to_server, world.storage, "horde.internal.storage.v1.ObjectService"
+    )
     async with (
         loopback([ledger], caller="scheduler") as one,
         loopback([storage], caller="scheduler") as two,

@@ -9,11 +9,11 @@ from google.rpc import status_pb2
 
 from horde.api.job.v1 import job_pb2
 from horde.api.ledger.v1 import ledger_pb2
-from horde.api.ledger.v1 import ledger_service_pb2 as ledger_pb
-from horde.api.ledger.v1.ledger_service_pb2_grpc import LedgerServiceServicer
-from horde.api.storage.v1 import object_service_pb2 as object_pb
 from horde.api.storage.v1 import storage_service_pb2
-from horde.api.storage.v1.object_service_pb2_grpc import ObjectServiceServicer
+from horde.internal.ledger.v1 import ledger_service_pb2 as ledger_pb
+from horde.internal.ledger.v1.ledger_service_pb2_grpc import LedgerServiceServicer
+from horde.internal.storage.v1 import object_service_pb2 as object_pb
+from horde.internal.storage.v1.object_service_pb2_grpc import ObjectServiceServicer
 from horde.services.errors import (
     AlreadyExists,
     FailedPrecondition,

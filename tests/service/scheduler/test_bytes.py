@@ -10,16 +10,16 @@ from itertools import pairwise
 import pytest
 from tests.service.scheduler.mesh import Gateway, requester, scheduler, submission
 
-from horde.api.scheduler.v1 import scheduler_service_pb2 as pb
-from horde.scheduler import submitting
-from horde.scheduler.answers import Answer, Done, Stuck
-from horde.scheduler.batches import MAX_BYTES, take
-from horde.scheduler.courier import LONGEST_STUCK_PAUSE, Courier
-from horde.scheduler.follow import Follower
-from horde.scheduler.relay import Relay
+from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
+from horde.scheduler.core.answers import Answer, Done, Stuck
+from horde.scheduler.doors import submitting
+from horde.scheduler.doors.batches import MAX_BYTES, take
+from horde.scheduler.doors.follow import Follower
+from horde.scheduler.doors.relay import Relay
+from horde.scheduler.neighbours.courier import LONGEST_STUCK_PAUSE, Courier
 from horde.services.errors import ResourceExhausted
 from horde.services.status import from_status
-from horde.services.testing import ManualClock
+from horde.testkit.loopback import ManualClock
 
 LONG = "\U0001f98a" * 8_000
 """32 kB."""

@@ -19,11 +19,11 @@ from grpc import aio
 from tests.service.scheduler.mesh import OWNER, PRICE, World, requester, submission
 
 from horde.api.job.v1 import job_pb2
-from horde.api.ledger.v1.ledger_service_pb2_grpc import add_LedgerServiceServicer_to_server
-from horde.api.scheduler.v1 import scheduler_service_pb2 as pb
-from horde.api.scheduler.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
-from horde.api.storage.v1.object_service_pb2_grpc import add_ObjectServiceServicer_to_server
 from horde.api.worker.v1 import worker_pb2, worker_service_pb2
+from horde.internal.ledger.v1.ledger_service_pb2_grpc import add_LedgerServiceServicer_to_server
+from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
+from horde.internal.scheduler.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
+from horde.internal.storage.v1.object_service_pb2_grpc import add_ObjectServiceServicer_to_server
 from horde.services.channel import dial
 from horde.services.clock import SystemClock
 from horde.services.errors import ServiceError
@@ -83,12 +83,12 @@ async def place(folder: Path) -> AsyncIterator[Place]:
     it = Place(folder, world)
     async with AsyncExitStack() as stack:
         for name, add, servicer, service in (
-            ("LEDGER", add_LedgerServiceServicer_to_server, world.ledger, "horde.api.ledger.v1.LedgerService"),
+            ("LEDGER", add_LedgerServiceServicer_to_server, world.ledger, "horde.internal.ledger.v1.LedgerService"),
             (
                 "STORAGE_ROUTER",
                 add_ObjectServiceServicer_to_server,
                 world.storage,
-                "horde.api.storage.v1.ObjectService",
+                "horde.internal.storage.v1.ObjectService",
             ),
         ):
             server = await stack.enter_async_context(

@@ -8,8 +8,8 @@ from typing import Any
 from tests.service.scheduler.mesh import PRICE, SURCHARGE, TAX, Gateway, Running, requester, scheduler, submission
 
 from horde.api.job.v1 import job_pb2
-from horde.api.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.api.worker.v1 import worker_service_pb2
+from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
 
 
 async def ended(running: Running, generation_id: str) -> Any:

@@ -25,18 +25,18 @@ from tests.service.scheduler.mesh import (
 
 from horde.api.generation.v1 import generation_pb2
 from horde.api.job.v1 import job_pb2
-from horde.api.scheduler.v1 import scheduler_service_pb2 as pb
-from horde.api.scheduler.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
 from horde.api.worker.v1 import worker_pb2
-from horde.scheduler import submitting
-from horde.scheduler.board import Limits
+from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
+from horde.internal.scheduler.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
+from horde.scheduler.core.board import Limits
+from horde.scheduler.core.job import GenerationId
+from horde.scheduler.core.rows import Changes
+from horde.scheduler.doors import submitting
+from horde.scheduler.doors.servicer import ALLOW, scheduler_registration
 from horde.scheduler.janitor import FORGOTTEN
-from horde.scheduler.job import GenerationId
-from horde.scheduler.rows import Changes
-from horde.scheduler.servicer import ALLOW, scheduler_registration
 from horde.services.errors import InvalidArgument, NotFound, PermissionDenied, ServiceError, Unavailable
 from horde.services.status import from_status
-from horde.services.testing import assert_raises_reason, fields_of, loopback
+from horde.testkit.loopback import assert_raises_reason, fields_of, loopback
 
 
 def error_of(outcome: Any) -> ServiceError:

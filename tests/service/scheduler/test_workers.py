@@ -23,17 +23,17 @@ from tests.service.scheduler.mesh import (
 )
 
 from horde.api.job.v1 import job_pb2
-from horde.api.ledger.v1 import ledger_service_pb2 as ledger_pb
-from horde.api.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.api.worker.v1 import worker_service_pb2
-from horde.scheduler import follow
-from horde.scheduler.board import Limits
-from horde.scheduler.errors import NotLeader
-from horde.scheduler.job import JobId
-from horde.scheduler.store_memory import MemoryStore
+from horde.internal.ledger.v1 import ledger_service_pb2 as ledger_pb
+from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
+from horde.scheduler.core.board import Limits
+from horde.scheduler.core.errors import NotLeader
+from horde.scheduler.core.job import JobId
+from horde.scheduler.doors import follow
+from horde.scheduler.store.memory import MemoryStore
 from horde.services.errors import FailedPrecondition, ResourceExhausted
 from horde.services.status import from_status
-from horde.services.testing import assert_raises_reason
+from horde.testkit.loopback import assert_raises_reason
 
 
 async def ended(running: Running, generation_id: str) -> Any:

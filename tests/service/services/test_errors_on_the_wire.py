@@ -12,7 +12,7 @@ from tests.service.services.conftest import SERVICE
 from horde.services import errors
 from horde.services.errors import FieldViolation, ServiceError
 from horde.services.status import CODES
-from horde.services.testing import assert_raises_reason, fields_of, loopback
+from horde.testkit.loopback import assert_raises_reason, fields_of, loopback
 
 
 class TooWindy(errors.FailedPrecondition):

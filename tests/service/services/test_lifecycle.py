@@ -20,7 +20,7 @@ from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_serv
 import horde.services
 from horde.services import errors, lifecycle, telemetry
 from horde.services.lifecycle import CannotStart, run
-from horde.services.testing import loopback
+from horde.testkit.loopback import loopback
 
 PROGRAM = """
 import asyncio, sys

@@ -27,7 +27,7 @@ from horde.services.identity import (
 )
 from horde.services.lifecycle import CannotStart
 from horde.services.server import Listener, Registration, serving
-from horde.services.testing import loopback
+from horde.testkit.loopback import loopback
 
 ECHO = "test.echo.v1.EchoService"
 SERVING = health_pb2.HealthCheckResponse.SERVING

@@ -12,7 +12,7 @@ from sqlalchemy import Column, Connection, ForeignKey, Integer, MetaData, Table,
 
 from horde.services.errors import Aborted, NotFound, Unavailable
 from horde.services.sql import SqlThread, open_database
-from horde.services.testing_postgres import ThrowawayPostgres
+from horde.testkit.postgres import ThrowawayPostgres
 
 tables = MetaData()
 shelves = Table("shelves", tables, Column("id", Integer, primary_key=True))

@@ -15,17 +15,17 @@ import pytest
 
 from horde.api.job.v1 import job_pb2
 from horde.api.storage.v1 import data_release_service_pb2 as releases
-from horde.api.storage.v1 import object_service_pb2 as objects
 from horde.api.storage.v1 import storage_service_pb2 as storage
 from horde.api.storage.v1.data_release_service_pb2_grpc import DataReleaseServiceStub
+from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.services.errors import OutOfRange, ResourceExhausted, ServiceError, Unimplemented
 from horde.services.identity import CallerNotAllowed
-from horde.services.testing import ManualClock, fields_of
 from horde.services.tokens import TokenExpired, TokenForged, TokenMalformed, TokenWrongAudience
-from horde.storage_router import errors
+from horde.storage_router.core import errors
 from horde.storage_router.decoding import DecoderPool
-from horde.storage_router.permits import AUDIENCE
-from horde.storage_router.testing import LIFETIME, Job, Kit, cut, finish, keys_of, kit, make_signer, paint
+from horde.storage_router.doors.permits import AUDIENCE
+from horde.testkit.loopback import ManualClock, fields_of
+from horde.testkit.storage_router import LIFETIME, Job, Kit, cut, finish, keys_of, kit, make_signer, paint
 
 Request = storage.UploadImageRequest
 JOB = Job()
@@ -432,7 +432,7 @@ async def test_only_the_scheduler_orders_and_the_gateway_describes() -> None:
 async def test_a_process_without_the_key_orders_nothing() -> None:
     async with kit(ManualClock()) as router:
         await router.upload(JOB, GOOD)
-        method = "/horde.api.storage.v1.ObjectService/CommitObjects"
+        method = "/horde.internal.storage.v1.ObjectService/CommitObjects"
         request = objects.CommitObjectsRequest(commits=[JOB.commit(GOOD)]).SerializeToString()
         proofs = (None, (("mesh-caller", "scheduler"),), (("mesh-caller", "scheduler"), ("mesh-proof", "00" * 32)))
         async with grpc.aio.insecure_channel(router.target) as channel:

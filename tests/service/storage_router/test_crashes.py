@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from horde.api.storage.v1 import object_service_pb2 as objects
+from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.services import failpoints
 from horde.services.errors import Internal, Unavailable
-from horde.services.testing import ManualClock
-from horde.storage_router.bucket_directory import DirectoryBucket
-from horde.storage_router.testing import Job, Kit, keys_of, kit, paint
+from horde.storage_router.buckets.directory import DirectoryBucket
+from horde.testkit.loopback import ManualClock
+from horde.testkit.storage_router import Job, Kit, keys_of, kit, paint
 
 IMAGE = paint()
 POINTS = sorted(name for name in failpoints.declared() if name.startswith("storage."))

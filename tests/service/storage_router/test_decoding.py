@@ -12,11 +12,11 @@ import psutil
 import pytest
 from PIL import Image
 
+from horde.storage_router.core.errors import NotAnImage
+from horde.storage_router.core.inspection import inspect
+from horde.storage_router.core.pictures import Limits, Picture
 from horde.storage_router.decoding import DecoderPool
-from horde.storage_router.errors import NotAnImage
-from horde.storage_router.inspection import inspect
-from horde.storage_router.pictures import Limits, Picture
-from horde.storage_router.testing import paint
+from horde.testkit.storage_router import paint
 
 LIMITS = Limits(64 << 20, 1 << 26)
 

@@ -11,20 +11,20 @@ from datetime import datetime, timedelta
 import pytest
 
 from horde.api.job.v1 import job_pb2
-from horde.api.storage.v1 import object_service_pb2 as objects
+from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.services import failpoints
 from horde.services.errors import Unavailable
-from horde.services.testing import ManualClock, settle
-from horde.storage_router.bucket_memory import MemoryBucket
-from horde.storage_router.buckets import MAX_PAGE, Entry, Head
-from horde.storage_router.errors import InputsFull, InputUnusable, ObjectNotFound
+from horde.storage_router.buckets.memory import MemoryBucket
+from horde.storage_router.buckets.port import MAX_PAGE, Entry, Head
+from horde.storage_router.core.errors import InputsFull, InputUnusable, ObjectNotFound
+from horde.storage_router.core.partials import Partials
+from horde.storage_router.core.pictures import ImageFormat
+from horde.storage_router.core.records import Content
 from horde.storage_router.expiry import Sweeper
 from horde.storage_router.inputs import Inputs, NamedInput
-from horde.storage_router.partials import Partials
-from horde.storage_router.pictures import ImageFormat
-from horde.storage_router.records import Content
 from horde.storage_router.room import Room
-from horde.storage_router.testing import Job, Kit, keys_of, kit, paint, requester_message
+from horde.testkit.loopback import ManualClock, settle
+from horde.testkit.storage_router import Job, Kit, keys_of, kit, paint, requester_message
 
 HOUR = 3_600.0
 DAY = 24 * HOUR

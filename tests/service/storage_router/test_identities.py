@@ -8,15 +8,15 @@ from typing import Any
 import pytest
 
 from horde.api.job.v1 import job_pb2
-from horde.api.storage.v1 import object_service_pb2 as objects
 from horde.api.storage.v1 import storage_service_pb2 as storage
+from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.services.errors import ServiceError
-from horde.services.testing import ManualClock
 from horde.services.tokens import TokenExpired, TokenForged, TokenWrongAudience
-from horde.storage_router.errors import ContentConflict, ObjectNotFound
-from horde.storage_router.permits import AUDIENCE
-from horde.storage_router.placement import PlacementFacts
-from horde.storage_router.testing import LIFETIME, Job, Kit, keys_of, kit, paint, requester_message
+from horde.storage_router.core.errors import ContentConflict, ObjectNotFound
+from horde.storage_router.core.placement import PlacementFacts
+from horde.storage_router.doors.permits import AUDIENCE
+from horde.testkit.loopback import ManualClock
+from horde.testkit.storage_router import LIFETIME, Job, Kit, keys_of, kit, paint, requester_message
 
 ALICE, BOB = "alice", "bob"
 ANN, ANDY = f"anonymous:{'11' * 32}", f"anonymous:{'22' * 32}"

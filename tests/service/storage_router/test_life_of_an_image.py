@@ -8,8 +8,8 @@ import json
 import jwt
 import pytest
 
-from horde.services.testing import ManualClock
-from horde.storage_router.testing import Job, keys_of, kit, paint
+from horde.testkit.loopback import ManualClock
+from horde.testkit.storage_router import Job, keys_of, kit, paint
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP"])

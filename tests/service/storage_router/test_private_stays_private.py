@@ -19,27 +19,27 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
-from horde.api.storage.v1 import object_service_pb2 as objects
+from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.services import failpoints
 from horde.services.errors import ServiceError
-from horde.services.testing import ManualClock
-from horde.storage_router import wire
-from horde.storage_router.bucket_memory import MemoryBucket
+from horde.storage_router.buckets.memory import MemoryBucket
 from horde.storage_router.budget import ByteBudget
 from horde.storage_router.commits import Commits
+from horde.storage_router.core.orders import Committed
+from horde.storage_router.core.partials import Partials
+from horde.storage_router.core.pictures import ImageFormat
+from horde.storage_router.core.placement import Placement, PlacementFacts, place
+from horde.storage_router.core.records import Content, Quarantined
+from horde.storage_router.doors import wire
+from horde.storage_router.doors.items import Items
 from horde.storage_router.expiry import Sweeper
 from horde.storage_router.inputs import Inputs
-from horde.storage_router.items import Items
-from horde.storage_router.orders import Committed
-from horde.storage_router.partials import Partials
-from horde.storage_router.pictures import ImageFormat
-from horde.storage_router.placement import Placement, PlacementFacts, place
 from horde.storage_router.private_images import PrivateImages
 from horde.storage_router.quarantine import Quarantine
-from horde.storage_router.records import Content, Quarantined
 from horde.storage_router.room import Room
 from horde.storage_router.shared_images import SharedImages
-from horde.storage_router.testing import Job, paint
+from horde.testkit.loopback import ManualClock
+from horde.testkit.storage_router import Job, paint
 
 T = TypeVar("T")
 ALL_FACTS = [

@@ -10,12 +10,12 @@ import jwt
 import pytest
 from grpc import aio
 
-from horde.api.storage.v1 import object_service_pb2 as objects
 from horde.api.storage.v1 import storage_service_pb2 as storage
-from horde.services.testing import ManualClock
-from horde.storage_router.bucket_memory import MemoryBucket
-from horde.storage_router.errors import ContentConflict, ProtocolViolation, TooSlow
-from horde.storage_router.testing import Job, Kit, cut, finish, keys_of, kit, paint
+from horde.internal.storage.v1 import object_service_pb2 as objects
+from horde.storage_router.buckets.memory import MemoryBucket
+from horde.storage_router.core.errors import ContentConflict, ProtocolViolation, TooSlow
+from horde.testkit.loopback import ManualClock
+from horde.testkit.storage_router import Job, Kit, cut, finish, keys_of, kit, paint
 
 Request = storage.UploadImageRequest
 JOB = Job(width=512, height=512)

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from horde.testkit.worker_agent import FakeMesh, fake_mesh
 from horde.worker_agent.settings import WorkerSettings
-from horde.worker_agent.testing import FakeMesh, fake_mesh
 
 
 @pytest_asyncio.fixture

@@ -26,17 +26,17 @@ from horde.services.errors import (
     Unauthenticated,
     Unavailable,
 )
-from horde.services.testing import ManualClock
+from horde.testkit.loopback import ManualClock
+from horde.testkit.worker_agent import FakeMesh
 from horde.worker_agent.agent import Agent
 from horde.worker_agent.attach import Dismissed
-from horde.worker_agent.backoff import Backoff
+from horde.worker_agent.core.backoff import Backoff
+from horde.worker_agent.core.jobs import InputId, Picture
 from horde.worker_agent.doors import storage_doors
-from horde.worker_agent.jobs import InputId, Picture
-from horde.worker_agent.painter import Onlooker, Work
-from horde.worker_agent.painter_scripted import ScriptedPainter
+from horde.worker_agent.painters.port import Onlooker, Work
+from horde.worker_agent.painters.scripted import ScriptedPainter
 from horde.worker_agent.running import run_worker, working
 from horde.worker_agent.settings import WorkerSettings
-from horde.worker_agent.testing import FakeMesh
 from horde.worker_agent.upload import upload
 
 Settings = Callable[..., WorkerSettings]

@@ -17,7 +17,7 @@ import pytest
 
 from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.services.errors import Unauthenticated
-from horde.worker_agent.testing import FakeMesh
+from horde.testkit.worker_agent import FakeMesh
 
 psutil: Any = import_module("psutil")
 

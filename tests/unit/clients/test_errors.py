@@ -4,7 +4,7 @@ import importlib
 
 import pytest
 
-from horde.clients.cli.exits import Exit, exit_of
+from horde.cli.commands.exits import Exit, exit_of
 from horde.clients.errors import (
     ALL,
     ApiKeyUnknown,
@@ -25,7 +25,7 @@ from horde.services.status import from_status, to_status
 NOUNS = {
     "horde.api.generation.v1": ("generation_service_pb2", "GenerationErrorReason", "GENERATION_ERROR_REASON_"),
     "horde.api.account.v1": ("account_service_pb2", "AccountErrorReason", "ACCOUNT_ERROR_REASON_"),
-    "horde.api.ledger.v1": ("ledger_service_pb2", "LedgerErrorReason", "LEDGER_ERROR_REASON_"),
+    "horde.api.ledger.v1": ("ledger_pb2", "LedgerErrorReason", "LEDGER_ERROR_REASON_"),
     "horde.api.storage.v1": ("storage_service_pb2", "StorageErrorReason", "STORAGE_ERROR_REASON_"),
     "horde.api.worker.v1": ("worker_service_pb2", "WorkerErrorReason", "WORKER_ERROR_REASON_"),
     "horde.api.model.v1": ("model_service_pb2", "ModelErrorReason", "MODEL_ERROR_REASON_"),

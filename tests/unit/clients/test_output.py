@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from horde.api.job.v1.job_pb2 import Sampler
-from horde.clients.cli.generate import SAMPLERS
-from horde.clients.cli.main import COMMANDS, main
-from horde.clients.cli.output import kudos, milli
+from horde.cli.commands.generate import SAMPLERS
+from horde.cli.commands.main import COMMANDS, main
+from horde.cli.commands.output import kudos, milli
 
 
 @given(st.integers(-(10**15), 10**15))

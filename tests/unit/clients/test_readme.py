@@ -6,11 +6,11 @@ from pathlib import Path
 import click
 import pytest
 
-from horde.clients.cli.exits import HELP, Exit
-from horde.clients.cli.main import main
+from horde.cli.commands.exits import HELP, Exit
+from horde.cli.commands.main import main
 
 ROOT = Path(__file__).parents[3]
-PAGES = ("README.md", "clients/README.md")
+PAGES = ("README.md", "clients/python/README.md")
 
 
 def commands(page: str) -> list[list[str]]:
@@ -44,4 +44,4 @@ def test_the_pages_show_commands() -> None:
 @pytest.mark.parametrize("status", Exit, ids=lambda status: status.name)
 def test_every_exit_status_is_explained(status: Exit) -> None:
     assert re.search(rf"^  {status.value}\b", HELP, re.MULTILINE)
-    assert f"| {status.value} |" in (ROOT / "clients/README.md").read_text(encoding="utf-8")
+    assert f"| {status.value} |" in (ROOT / "clients/python/README.md").read_text(encoding="utf-8")

@@ -7,8 +7,8 @@ from rich.console import Console
 
 from horde.api.generation.v1.generation_pb2 import Generation, Image, WaitEstimate
 from horde.api.job.v1.job_pb2 import JobEnding, JobState
-from horde.clients.cli.blocks import HALF_BLOCK, picture
-from horde.clients.cli.progress import LiveScreen, PlainScreen, SilentScreen, screen_for
+from horde.cli.commands.blocks import HALF_BLOCK, picture
+from horde.cli.commands.progress import LiveScreen, PlainScreen, SilentScreen, screen_for
 from horde.clients.watching import Finished, ImageChanged, Previewed, Progressed, Snapshot, WatchEvent
 
 

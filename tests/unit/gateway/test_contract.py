@@ -11,11 +11,12 @@ from horde.api.generation.v1 import generation_pb2, generation_service_pb2
 from horde.api.job.v1 import job_pb2
 from horde.api.model.v1 import model_service_pb2
 from horde.api.worker.v1 import worker_service_pb2
-from horde.gateway import errors, wire
-from horde.gateway.placement import Placement, PlacementNotice
-from horde.gateway.pricing import MultiplierReason, SurchargeReason
-from horde.gateway.requesters import Role, Scope
-from horde.gateway.spec import PostProcessor, Sampler
+from horde.gateway.core import errors
+from horde.gateway.core.placement import Placement, PlacementNotice
+from horde.gateway.core.pricing import MultiplierReason, SurchargeReason
+from horde.gateway.core.requesters import Role, Scope
+from horde.gateway.core.spec import PostProcessor, Sampler
+from horde.gateway.doors import wire
 from horde.services.errors import ServiceError
 
 OTHERS = {
@@ -75,7 +76,7 @@ def test_every_value_has_its_place_on_the_wire() -> None:
 def test_every_field_of_an_image_is_read() -> None:
     from dataclasses import fields
 
-    from horde.gateway.spec import ImageSpec
+    from horde.gateway.core.spec import ImageSpec
 
     # `karras` alone has nothing that could be wrong and costs nothing.
     listed = {field.name for field in job_pb2.ImageSpec.DESCRIPTOR.fields}

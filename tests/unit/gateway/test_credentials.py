@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from horde.gateway.credentials import (
+from horde.gateway.core.credentials import (
     AnonymousCredential,
     ApiKeyCredential,
     Peppers,
@@ -18,8 +18,8 @@ from horde.gateway.credentials import (
     parse_authorization,
     parse_peppers,
 )
-from horde.gateway.errors import ApiKeyUnknown, CredentialsMalformed, CredentialsMissing
-from horde.gateway.secret_files import load_operator_key, load_peppers
+from horde.gateway.core.errors import ApiKeyUnknown, CredentialsMalformed, CredentialsMissing
+from horde.gateway.store.secret_files import load_operator_key, load_peppers
 
 
 @settings(deadline=None)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from horde.gateway.errors import RateLimited
-from horde.gateway.limits import Draw, Limiter, Rate, address_bucket
+from horde.gateway.core.errors import RateLimited
+from horde.gateway.core.limits import Draw, Limiter, Rate, address_bucket
 
 TEN = Rate.parse("10/60s")
 

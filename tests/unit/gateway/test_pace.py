@@ -8,8 +8,15 @@ from collections.abc import AsyncIterator
 import pytest
 
 from horde.api.worker.v1 import worker_service_pb2 as pb
-from horde.gateway.attach import BYTES_OF_A_MESSAGE, MAX_MESSAGE_BYTES, MESSAGES_A_SECOND, MESSAGES_AT_ONCE, Pace, Paced
-from horde.services.testing import ManualClock, settle
+from horde.gateway.doors.attach import (
+    BYTES_OF_A_MESSAGE,
+    MAX_MESSAGE_BYTES,
+    MESSAGES_A_SECOND,
+    MESSAGES_AT_ONCE,
+    Pace,
+    Paced,
+)
+from horde.testkit.loopback import ManualClock, settle
 
 
 def test_a_burst_is_read_at_once_and_what_is_above_it_at_the_pace() -> None:

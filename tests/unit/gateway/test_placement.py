@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from horde.gateway.placement import PlacementFacts, decide_placement
+from horde.gateway.core.placement import PlacementFacts, decide_placement
 
 VECTORS = json.loads((Path(__file__).resolve().parents[3] / "protos/vectors/placement.json").read_text("utf-8"))[
     "vectors"

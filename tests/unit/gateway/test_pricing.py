@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from horde.gateway import pricing
-from horde.gateway.pricing import TABLE, Price, effective_steps, price_image
-from horde.gateway.spec import Control, ImageSpec, InputRef, Sampler
+from horde.gateway.core import pricing
+from horde.gateway.core.pricing import TABLE, Price, effective_steps, price_image
+from horde.gateway.core.spec import Control, ImageSpec, InputRef, Sampler
 
 REF = InputRef("x", b"")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from horde.gateway.limits import Rate
+from horde.gateway.core.limits import Rate
 from horde.gateway.settings import GatewaySettings
 from horde.storage_router.settings import StorageRouterSettings
 

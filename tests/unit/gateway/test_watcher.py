@@ -8,11 +8,11 @@ import pytest
 
 from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as pb
-from horde.gateway.previews import Glimpse
-from horde.gateway.watcher import Told, Watcher
+from horde.gateway.core.previews import Glimpse
+from horde.gateway.doors.watcher import Told, Watcher
 from horde.services.clock import SystemClock
 from horde.services.errors import Unavailable
-from horde.services.testing import ManualClock, settle
+from horde.testkit.loopback import ManualClock, settle
 
 
 def image(version: int, job_id: str = "a") -> Told:

@@ -6,9 +6,9 @@ import psycopg
 import pytest
 from psycopg.pq import Format
 
-from horde.ledger.arrays import array
-from horde.ledger.bulk import Bulk, commands
-from horde.ledger.tables import OWNER
+from horde.ledger.store.arrays import array
+from horde.ledger.store.bulk import Bulk, commands
+from horde.ledger.store.tables import OWNER
 
 TWO = Bulk(OWNER, ("account_id", "decree"))
 

@@ -8,9 +8,9 @@ from hashlib import sha256
 
 import pytest
 
-from horde.ledger.chain import block_hash, leaf_hash, merkle_path, merkle_root, root_of_path
-from horde.ledger.identifiers import derived, id_bytes, id_text
-from horde.ledger.testing import PureLedger, awarded, gift, held, opened, settled
+from horde.ledger.core.chain import block_hash, leaf_hash, merkle_path, merkle_root, root_of_path
+from horde.ledger.core.identifiers import derived, id_bytes, id_text
+from horde.testkit.ledger import PureLedger, awarded, gift, held, opened, settled
 
 
 def tree(leaves: list[bytes]) -> bytes:

@@ -9,16 +9,18 @@ import pytest
 
 from horde.api.job.v1 import job_pb2 as job
 from horde.api.ledger.v1 import ledger_pb2 as pb
-from horde.api.ledger.v1 import ledger_service_pb2 as api
-from horde.ledger import operations
-from horde.ledger.accounts import AccountKind
-from horde.ledger.entries import EscrowReason, TransferCode
-from horde.ledger.errors import InvalidField, SelfGift
-from horde.ledger.operations import Event, JobEnding
-from horde.ledger.permissions import METHODS, OPERATIONS
-from horde.ledger.service import Balance, BalancesRead
+from horde.internal.ledger.v1 import ledger_service_pb2 as api
+from horde.ledger.core import operations
+from horde.ledger.core.accounts import AccountKind
+from horde.ledger.core.entries import EscrowReason, TransferCode
+from horde.ledger.core.errors import InvalidField, SelfGift
+from horde.ledger.core.operations import Event, JobEnding
+from horde.ledger.core.permissions import METHODS, OPERATIONS
+from horde.ledger.core.validation import check
+from horde.ledger.doors.service import Balance, BalancesRead
+from horde.ledger.doors.wire import balances_message, event_of
 from horde.ledger.settings import LedgerSettings
-from horde.ledger.testing import (
+from horde.testkit.ledger import (
     awarded,
     corrected,
     gift,
@@ -31,10 +33,8 @@ from horde.ledger.testing import (
     standing,
     uptime,
 )
-from horde.ledger.testing_wire import event_message
-from horde.ledger.validation import check
-from horde.ledger.wire import balances_message, event_of
-from horde.services.testing import fields_of
+from horde.testkit.ledger_wire import event_message
+from horde.testkit.loopback import fields_of
 
 
 @pytest.mark.parametrize(

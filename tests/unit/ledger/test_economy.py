@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from horde.ledger.accounts import DAY_US, Owner
-from horde.ledger.economy import KUDOS, Economy, Split
+from horde.ledger.core.accounts import DAY_US, Owner
+from horde.ledger.core.economy import KUDOS, Economy, Split
 
 ECONOMY = Economy()
 BOUND = ECONOMY.subsidised_earning_per_day_mkudos

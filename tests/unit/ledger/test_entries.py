@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from horde.ledger.entries import canonical, parse
+from horde.ledger.core.entries import canonical, parse
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from horde.ledger.accounts import ANONYMOUS, DAY_US
-from horde.ledger.economy import KUDOS, Economy
-from horde.ledger.entries import EscrowReason, TransferCode
-from horde.ledger.errors import (
+from horde.ledger.core.accounts import ANONYMOUS, DAY_US
+from horde.ledger.core.economy import KUDOS, Economy
+from horde.ledger.core.entries import EscrowReason, TransferCode
+from horde.ledger.core.errors import (
     AmountExceedsHold,
     BudgetSpent,
     EntryNotFound,
@@ -18,8 +18,8 @@ from horde.ledger.errors import (
     LimitReached,
     NotCorrectable,
 )
-from horde.ledger.operations import EventKind, JobEnding
-from horde.ledger.testing import (
+from horde.ledger.core.operations import EventKind, JobEnding
+from horde.testkit.ledger import (
     PRICE,
     PureLedger,
     awarded,

@@ -8,16 +8,16 @@ from typing import TypeVar
 
 import pytest
 
-from horde.ledger.economy import KUDOS, Economy
-from horde.ledger.entries import Entry
-from horde.ledger.errors import InsufficientKudos
-from horde.ledger.operations import Award, Event
-from horde.ledger.store import Batch, Head, LookUp
-from horde.ledger.store_memory import MemoryStore
-from horde.ledger.testing import awarded, gift, held, opened, settled
+from horde.ledger.core.economy import KUDOS, Economy
+from horde.ledger.core.entries import Entry
+from horde.ledger.core.errors import InsufficientKudos
+from horde.ledger.core.operations import Award, Event
+from horde.ledger.store.memory import MemoryStore
+from horde.ledger.store.port import Batch, Head, LookUp
 from horde.ledger.writer import MAX_WAITING, RETRY_PAUSES_S, Writer
 from horde.services.errors import Internal, ResourceExhausted, Unavailable
-from horde.services.testing import ManualClock, settle
+from horde.testkit.ledger import awarded, gift, held, opened, settled
+from horde.testkit.loopback import ManualClock, settle
 
 T = TypeVar("T")
 
@@ -286,7 +286,7 @@ async def test_what_waits_is_bounded() -> None:
 
 
 async def test_memory_is_bounded_and_forgotten_only_when_all_is_committed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("horde.ledger.journal.MAX_CACHED", 20)
+    monkeypatch.setattr("horde.ledger.core.journal.MAX_CACHED", 20)
     store = Moody()
     async with Writer(store, Economy(), ManualClock(), max_batch=8) as writer:
         calls = [asyncio.create_task(writer.apply([awarded(f"a{n % 60}", 1, str(n))])) for n in range(300)]

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar
 
-from horde.scheduler import accepting, attaching, lending, reload, reporting, rows, settling
-from horde.scheduler import effects as fx
-from horde.scheduler.attaching import HeldLease, Restatement
-from horde.scheduler.board import Board, Limits
-from horde.scheduler.fleet import Capabilities, Offer, Worker, worker_id_of
-from horde.scheduler.job import (
+from horde.scheduler.core import accepting, attaching, lending, reload, reporting, rows, settling
+from horde.scheduler.core import effects as fx
+from horde.scheduler.core.attaching import HeldLease, Restatement
+from horde.scheduler.core.board import Board, Limits
+from horde.scheduler.core.fleet import Capabilities, Offer, Worker, worker_id_of
+from horde.scheduler.core.job import (
     AccountId,
     Amounts,
     Ending,
@@ -32,12 +32,12 @@ from horde.scheduler.job import (
     make_jobs,
     requester_text,
 )
-from horde.scheduler.leases import Lease
-from horde.scheduler.matching import ANONYMOUS_WEIGHT, weight_of
-from horde.scheduler.outcomes import Painted, Result
-from horde.scheduler.rows import Changes, Moment
-from horde.scheduler.sessions import Route, Session
-from horde.scheduler.store_memory import Memory, MemoryStore
+from horde.scheduler.core.leases import Lease
+from horde.scheduler.core.matching import ANONYMOUS_WEIGHT, weight_of
+from horde.scheduler.core.outcomes import Painted, Result
+from horde.scheduler.core.rows import Changes, Moment
+from horde.scheduler.core.sessions import Route, Session
+from horde.scheduler.store.memory import Memory, MemoryStore
 
 T = TypeVar("T")
 OWNER = AccountId("00000000-0000-4000-8000-00000000eeee")

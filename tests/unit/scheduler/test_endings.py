@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.scheduler.table import PRICE
 
-from horde.scheduler.endings import amounts, counted_steps
-from horde.scheduler.job import NOTHING, Amounts, Ending, Mkudos, Price
+from horde.scheduler.core.endings import amounts, counted_steps
+from horde.scheduler.core.job import NOTHING, Amounts, Ending, Mkudos, Price
 
 
 def test_done_pays_the_price_and_burns_tax_and_surcharges() -> None:

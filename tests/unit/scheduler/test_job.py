@@ -11,10 +11,10 @@ from tests.unit.scheduler.table import ANNA, Table
 
 from horde.api.generation.v1 import generation_pb2
 from horde.api.job.v1 import job_pb2
-from horde.api.scheduler.v1 import scheduler_service_pb2
 from horde.api.worker.v1 import worker_service_pb2
-from horde.scheduler import effects, errors
-from horde.scheduler.job import (
+from horde.internal.scheduler.v1 import scheduler_service_pb2
+from horde.scheduler.core import effects, errors
+from horde.scheduler.core.job import (
     MOVES,
     Ending,
     IllegalMove,
@@ -23,8 +23,8 @@ from horde.scheduler.job import (
     job_id_of,
     requester_text,
 )
-from horde.scheduler.leases import LEASE, Revoked, make_id, order_of
-from horde.scheduler.matching import WhyNot
+from horde.scheduler.core.leases import LEASE, Revoked, make_id, order_of
+from horde.scheduler.core.matching import WhyNot
 from horde.services.errors import ServiceError
 
 

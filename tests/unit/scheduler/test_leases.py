@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from tests.unit.scheduler.table import Table, endings, painted, state, states
 
-from horde.scheduler import effects as fx
-from horde.scheduler.job import Ending, JobState
-from horde.scheduler.leases import LeaseState, Revoked
-from horde.scheduler.outcomes import Failed, Refused
+from horde.scheduler.core import effects as fx
+from horde.scheduler.core.job import Ending, JobState
+from horde.scheduler.core.leases import LeaseState, Revoked
+from horde.scheduler.core.outcomes import Failed, Refused
 
 
 def test_a_lease_without_progress_lapses_and_the_job_goes_to_another() -> None:

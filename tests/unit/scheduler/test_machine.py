@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from tests.unit.scheduler.table import OWNER, Table, painted
 
-from horde.scheduler.endings import amounts
-from horde.scheduler.fleet import Worker, worker_id_of
-from horde.scheduler.job import Ending, JobState, Phase
-from horde.scheduler.leases import LeaseState
-from horde.scheduler.outcomes import Cancelled, Censored, Failed, Invalid, Refused
+from horde.scheduler.core.endings import amounts
+from horde.scheduler.core.fleet import Worker, worker_id_of
+from horde.scheduler.core.job import Ending, JobState, Phase
+from horde.scheduler.core.leases import LeaseState
+from horde.scheduler.core.outcomes import Cancelled, Censored, Failed, Invalid, Refused
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
 

@@ -7,9 +7,9 @@ from collections import Counter
 
 from tests.unit.scheduler.table import ANNA, Table, capable
 
-from horde.scheduler.job import ANONYMOUS, AccountId, Generation, JobState
-from horde.scheduler.lending import best_worker
-from horde.scheduler.matching import MAX_SCAN, weight_of
+from horde.scheduler.core.job import ANONYMOUS, AccountId, Generation, JobState
+from horde.scheduler.core.lending import best_worker
+from horde.scheduler.core.matching import MAX_SCAN, weight_of
 
 WHALE = AccountId("00000000-0000-4000-8000-00000000ffff")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from horde.scheduler.saver import BUSY, pause_after
+from horde.scheduler.store.saver import BUSY, pause_after
 
 
 @pytest.mark.parametrize(("company", "times"), [(0, 1), (1, 1), (2, 2), (BUSY, BUSY), (BUSY + 1, BUSY), (10_000, BUSY)])

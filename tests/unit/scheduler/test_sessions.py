@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from tests.unit.scheduler.table import ANNA, OWNER, Table, capable, painted, state, states
 
-from horde.scheduler import attaching
-from horde.scheduler import effects as fx
-from horde.scheduler.job import Ending, JobState, LeaseId
-from horde.scheduler.leases import LeaseState, Revoked, make_id
-from horde.scheduler.outcomes import Failed
-from horde.scheduler.sessions import Route
+from horde.scheduler.core import attaching
+from horde.scheduler.core import effects as fx
+from horde.scheduler.core.job import Ending, JobState, LeaseId
+from horde.scheduler.core.leases import LeaseState, Revoked, make_id
+from horde.scheduler.core.outcomes import Failed
+from horde.scheduler.core.sessions import Route
 
 
 def test_nothing_is_lent_before_the_restatement() -> None:

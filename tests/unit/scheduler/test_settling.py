@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from tests.unit.scheduler.table import ANNA, PRICE, Table, endings, painted, states
 
-from horde.scheduler import effects as fx
-from horde.scheduler.errors import QueueFull, TooManyGenerations
-from horde.scheduler.job import NOTHING, Amounts, Ending, JobState, Mkudos, Phase
-from horde.scheduler.leases import LeaseState, Revoked
-from horde.scheduler.outcomes import Cancelled, Censored, Invalid
+from horde.scheduler.core import effects as fx
+from horde.scheduler.core.errors import QueueFull, TooManyGenerations
+from horde.scheduler.core.job import NOTHING, Amounts, Ending, JobState, Mkudos, Phase
+from horde.scheduler.core.leases import LeaseState, Revoked
+from horde.scheduler.core.outcomes import Cancelled, Censored, Invalid
 
 
 def test_nothing_is_asked_of_the_ledger_before_it_is_written() -> None:

@@ -13,10 +13,10 @@ from tests.unit.scheduler.table import Table
 from horde.api.generation.v1 import generation_pb2
 from horde.api.job.v1 import job_pb2
 from horde.api.worker.v1 import worker_pb2, worker_service_pb2
-from horde.scheduler import wire, wire_worker
-from horde.scheduler.grants import Grants, output_size
-from horde.scheduler.outcomes import Failed, Invalid, Painted, Refused
-from horde.scheduler.sessions import Route
+from horde.scheduler.core.outcomes import Failed, Invalid, Painted, Refused
+from horde.scheduler.core.sessions import Route
+from horde.scheduler.doors import wire, wire_worker
+from horde.scheduler.doors.grants import Grants, output_size
 from horde.services.tokens import Signer, Verifier
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from horde.services import deadlines
 from horde.services.batching import Batcher
 from horde.services.errors import Internal, NotFound, ResourceExhausted, Unavailable
-from horde.services.testing import settle
+from horde.testkit.loopback import settle
 
 
 class Doubler:

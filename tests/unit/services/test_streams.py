@@ -9,7 +9,7 @@ import pytest
 
 from horde.services.errors import Aborted, ResourceExhausted
 from horde.services.streams import Outbox, OutboxClosed, Overflow, converse
-from horde.services.testing import settle
+from horde.testkit.loopback import settle
 
 
 async def test_items_come_out_in_order_many_at_once() -> None:

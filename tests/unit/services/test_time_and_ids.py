@@ -10,7 +10,7 @@ import pytest
 from horde.services import deadlines
 from horde.services.clock import Clock, SystemClock
 from horde.services.ids import Ids, RandomIds
-from horde.services.testing import START, ManualClock, SequentialIds, settle
+from horde.testkit.loopback import START, ManualClock, SequentialIds, settle
 
 
 async def test_sleepers_wake_in_order_each_at_its_time() -> None:

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from horde.services.errors import ResourceExhausted
-from horde.services.testing import ManualClock
-from horde.storage_router.assembly import MAX_CHUNK_BYTES, MAX_CHUNKS, Assembly, MinimumRate
 from horde.storage_router.budget import ByteBudget
-from horde.storage_router.errors import DigestMismatch, ProtocolViolation, TooLarge
-from horde.storage_router.partials import WORTH_KEEPING, Partials
+from horde.storage_router.core.assembly import MAX_CHUNK_BYTES, MAX_CHUNKS, Assembly, MinimumRate
+from horde.storage_router.core.errors import DigestMismatch, ProtocolViolation, TooLarge
+from horde.storage_router.core.partials import WORTH_KEEPING, Partials
+from horde.testkit.loopback import ManualClock
 
 
 def digest(data: bytes) -> bytes:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from horde.api.storage.v1 import storage_service_pb2 as storage
 from horde.services.errors import InvalidArgument, ServiceError
 from horde.services.status import CODES, code_of
-from horde.storage_router import errors, keys
-from horde.storage_router.errors import ERRORS
-from horde.storage_router.tails import MAX_TAIL, Tail, find_tail, make_tail
+from horde.storage_router.core import errors, keys
+from horde.storage_router.core.errors import ERRORS
+from horde.storage_router.core.tails import MAX_TAIL, Tail, find_tail, make_tail
 
 PREFIX = "STORAGE_ERROR_REASON_"
 

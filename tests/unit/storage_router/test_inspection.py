@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from horde.services.errors import ServiceError
-from horde.storage_router.errors import NotAnImage, TooLarge, WrongDimensions
-from horde.storage_router.inspection import inspect
-from horde.storage_router.pictures import ImageFormat, Limits, Picture
-from horde.storage_router.testing import paint
+from horde.storage_router.core.errors import NotAnImage, TooLarge, WrongDimensions
+from horde.storage_router.core.inspection import inspect
+from horde.storage_router.core.pictures import ImageFormat, Limits, Picture
+from horde.testkit.storage_router import paint
 
 LIMITS = Limits(max_bytes=4 << 20, max_pixels=4096 * 4096)
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

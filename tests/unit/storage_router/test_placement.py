@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from horde.storage_router.errors import PlacementMismatch
-from horde.storage_router.orders import CommitOrder, Publication
-from horde.storage_router.pictures import ImageFormat
-from horde.storage_router.placement import Placement, PlacementFacts, check_placement, place
-from horde.storage_router.records import Content
+from horde.storage_router.core.errors import PlacementMismatch
+from horde.storage_router.core.orders import CommitOrder, Publication
+from horde.storage_router.core.pictures import ImageFormat
+from horde.storage_router.core.placement import Placement, PlacementFacts, check_placement, place
+from horde.storage_router.core.records import Content
 
 VECTORS: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[3] / "protos" / "vectors" / "placement.json").read_text()

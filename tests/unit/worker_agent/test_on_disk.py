@@ -11,8 +11,7 @@ from hypothesis import given
 
 from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.worker_agent import wire
-from horde.worker_agent.home import AlreadyRunning, locked
-from horde.worker_agent.jobs import (
+from horde.worker_agent.core.jobs import (
     Cancelled,
     Censored,
     Deviation,
@@ -27,6 +26,7 @@ from horde.worker_agent.jobs import (
     Refused,
     Result,
 )
+from horde.worker_agent.home import AlreadyRunning, locked
 from horde.worker_agent.outcomes import OutcomeFolder
 from horde.worker_agent.spool import Spool, Spooled
 

@@ -9,7 +9,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from horde.worker_agent import wire
-from horde.worker_agent.jobs import (
+from horde.worker_agent.core.jobs import (
     Assignment,
     Cancelled,
     Capabilities,
@@ -30,8 +30,8 @@ from horde.worker_agent.jobs import (
     RevocationReason,
     Settlement,
 )
-from horde.worker_agent.leases import Stage
-from horde.worker_agent.session import (
+from horde.worker_agent.core.leases import Stage
+from horde.worker_agent.core.session import (
     MAX_RESTATED,
     MAX_RESTATEMENT_BYTES,
     MAX_UNSETTLED,

@@ -11,13 +11,13 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from horde.worker_agent import measuring
-from horde.worker_agent.backoff import Backoff
-from horde.worker_agent.earnings import Tally, sentence
-from horde.worker_agent.jobs import Disposition, MilliKudos, Settlement
-from horde.worker_agent.measuring import Measured, max_pixels
-from horde.worker_agent.models import BadModel, find_models
-from horde.worker_agent.throttle import Throttle
+from horde.worker_agent.core import measuring
+from horde.worker_agent.core.backoff import Backoff
+from horde.worker_agent.core.earnings import Tally, sentence
+from horde.worker_agent.core.jobs import Disposition, MilliKudos, Settlement
+from horde.worker_agent.core.measuring import Measured, max_pixels
+from horde.worker_agent.core.throttle import Throttle
+from horde.worker_agent.painters.models import BadModel, find_models
 
 
 def test_waits_double_up_to_their_limit_and_begin_again_after_a_success() -> None:

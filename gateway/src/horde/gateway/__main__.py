@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from datetime import timedelta
 
-from horde.gateway.doors import ALLOW
+from horde.gateway.doors.listeners import ALLOW
 from horde.gateway.gateway import NAME, database_url, gateway
-from horde.gateway.migrations import migrate
 from horde.gateway.settings import GatewaySettings
-from horde.gateway.store_sql import SqlIdentityStore
+from horde.gateway.store.migrations import migrate
+from horde.gateway.store.sql import SqlIdentityStore
 from horde.services import failpoints, lifecycle
 from horde.services.server import Listener, serving
 from horde.services.settings import load_or_exit

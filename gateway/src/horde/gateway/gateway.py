@@ -10,26 +10,26 @@ from pathlib import Path
 
 from grpc import aio
 
-from horde.gateway.account_servicer import AccountServicer
-from horde.gateway.accounts import Accounts
-from horde.gateway.authentication import Authenticator, Reception
-from horde.gateway.doors import registrations
-from horde.gateway.generation_servicer import GenerationServicer
-from horde.gateway.generations import Generations
-from horde.gateway.ledger_client import Balances, LedgerClient
-from horde.gateway.limits import Limiter
-from horde.gateway.model_servicer import ModelServicer
-from horde.gateway.previews import Previews
-from horde.gateway.relay import Relay
-from horde.gateway.scheduler_client import SchedulerClient
-from horde.gateway.secret_files import load_operator_key, load_peppers
+from horde.gateway.core.limits import Limiter
+from horde.gateway.core.previews import Previews
+from horde.gateway.doors.account_servicer import AccountServicer
+from horde.gateway.doors.accounts import Accounts
+from horde.gateway.doors.authentication import Authenticator, Reception
+from horde.gateway.doors.generation_servicer import GenerationServicer
+from horde.gateway.doors.generations import Generations
+from horde.gateway.doors.listeners import registrations
+from horde.gateway.doors.model_servicer import ModelServicer
+from horde.gateway.doors.relay import Relay
+from horde.gateway.doors.tickets import Tickets
+from horde.gateway.doors.watching import Watching
+from horde.gateway.doors.worker_servicer import WorkerServicer
+from horde.gateway.doors.workers import Workers
+from horde.gateway.neighbours.ledger import Balances, LedgerClient
+from horde.gateway.neighbours.scheduler import SchedulerClient
+from horde.gateway.neighbours.storage import StorageClient
 from horde.gateway.settings import GatewaySettings
-from horde.gateway.storage_client import StorageClient
-from horde.gateway.store import IdentityStore
-from horde.gateway.tickets import Tickets
-from horde.gateway.watching import Watching
-from horde.gateway.worker_servicer import WorkerServicer
-from horde.gateway.workers import Workers
+from horde.gateway.store.port import IdentityStore
+from horde.gateway.store.secret_files import load_operator_key, load_peppers
 from horde.services.channel import dial
 from horde.services.clock import Clock, SystemClock
 from horde.services.identity import Credentials

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
-from horde.gateway.authentication import Rates
-from horde.gateway.limits import Rate
+from horde.gateway.core.limits import Rate
+from horde.gateway.doors.authentication import Rates
 from horde.services.settings import ServiceSettings
 
 UNLIMITED = "none"

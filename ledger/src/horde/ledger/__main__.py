@@ -6,14 +6,14 @@ import asyncio
 import sys
 from typing import Final
 
+from horde.ledger.core.permissions import METHODS
+from horde.ledger.doors.service import LedgerService
+from horde.ledger.doors.servicer import ledger_registration
 from horde.ledger.leadership import in_charge
-from horde.ledger.permissions import METHODS
-from horde.ledger.service import LedgerService
-from horde.ledger.servicer import ledger_registration
 from horde.ledger.settings import LedgerSettings
-from horde.ledger.statistics import follow
-from horde.ledger.statistics_sql import sql_statistics
-from horde.ledger.store_sql import sql_store
+from horde.ledger.store.sql import sql_store
+from horde.ledger.store.statistics import follow
+from horde.ledger.store.statistics_sql import sql_statistics
 from horde.ledger.writer import Writer
 from horde.services import failpoints, lifecycle
 from horde.services.clock import SystemClock

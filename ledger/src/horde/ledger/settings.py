@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from horde.ledger.economy import Economy
+from horde.ledger.core.economy import Economy
 from horde.services.settings import ServiceSettings
 
 _DEFAULT = Economy()

@@ -22,11 +22,11 @@ from types import TracebackType
 from typing import Final, Self
 
 from horde.ledger import failpoints
-from horde.ledger.economy import Economy
-from horde.ledger.errors import WriterReplaced
-from horde.ledger.journal import Answer, Journal
-from horde.ledger.operations import Event
-from horde.ledger.store import Batch, Head, LedgerStore
+from horde.ledger.core.economy import Economy
+from horde.ledger.core.errors import WriterReplaced
+from horde.ledger.core.journal import Answer, Journal
+from horde.ledger.core.operations import Event
+from horde.ledger.store.port import Batch, Head, LedgerStore
 from horde.services.clock import Clock
 from horde.services.errors import Aborted, Internal, ResourceExhausted, Unavailable
 from horde.services.failpoints import failpoint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from horde.scheduler.errors import NotLeader
+from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.scheduler import NAME, serve
 from horde.scheduler.settings import Settings
 from horde.services import failpoints, lifecycle

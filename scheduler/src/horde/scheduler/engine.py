@@ -14,25 +14,26 @@ from datetime import timedelta
 from typing import Any
 
 from horde.api.worker.v1 import worker_service_pb2
-from horde.scheduler import accepting, attaching, lending, reload, reporting, rows, settling, uptime, wire, wire_worker
-from horde.scheduler import effects as fx
-from horde.scheduler.board import Board, Limits
-from horde.scheduler.deadlines import Subject
-from horde.scheduler.errands import Errands
-from horde.scheduler.fleet import Worker
-from horde.scheduler.follow import Followers
-from horde.scheduler.grants import Grants
-from horde.scheduler.job import Generation, JobId
-from horde.scheduler.leases import Lease
-from horde.scheduler.ledger_client import Ledger
-from horde.scheduler.outcomes import Result
-from horde.scheduler.reading import Reading
-from horde.scheduler.relay import Relays
-from horde.scheduler.saver import Saver
-from horde.scheduler.sessions import Session
-from horde.scheduler.storage_client import Storage
-from horde.scheduler.store import Store
-from horde.scheduler.submitting import Submitting
+from horde.scheduler.core import accepting, attaching, lending, reload, reporting, rows, settling, uptime
+from horde.scheduler.core import effects as fx
+from horde.scheduler.core.board import Board, Limits
+from horde.scheduler.core.deadlines import Subject
+from horde.scheduler.core.fleet import Worker
+from horde.scheduler.core.job import Generation, JobId
+from horde.scheduler.core.leases import Lease
+from horde.scheduler.core.outcomes import Result
+from horde.scheduler.core.sessions import Session
+from horde.scheduler.doors import wire, wire_worker
+from horde.scheduler.doors.follow import Followers
+from horde.scheduler.doors.grants import Grants
+from horde.scheduler.doors.reading import Reading
+from horde.scheduler.doors.relay import Relays
+from horde.scheduler.doors.submitting import Submitting
+from horde.scheduler.neighbours.errands import Errands
+from horde.scheduler.neighbours.ledger import Ledger
+from horde.scheduler.neighbours.storage import Storage
+from horde.scheduler.store.port import Store
+from horde.scheduler.store.saver import Saver
 from horde.services import telemetry
 from horde.services.clock import Clock, Timer
 from horde.services.failpoints import declare, failpoint_sync

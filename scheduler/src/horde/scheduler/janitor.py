@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from horde.scheduler.core.errors import RefusedBefore
 from horde.scheduler.engine import DAY_MS, KNOWN_DAYS, Engine
-from horde.scheduler.errors import RefusedBefore
 from horde.services import telemetry
 from horde.services.errors import ServiceError
 from horde.services.status import to_status

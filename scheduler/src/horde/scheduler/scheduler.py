@@ -8,14 +8,14 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 
+from horde.scheduler.doors.servicer import ALLOW, scheduler_registration
 from horde.scheduler.engine import leading
 from horde.scheduler.janitor import sweep
 from horde.scheduler.leadership import in_charge
-from horde.scheduler.ledger_client import GrpcLedger
-from horde.scheduler.servicer import ALLOW, scheduler_registration
+from horde.scheduler.neighbours.ledger import GrpcLedger
+from horde.scheduler.neighbours.storage import GrpcStorage
 from horde.scheduler.settings import Settings
-from horde.scheduler.storage_client import GrpcStorage
-from horde.scheduler.store_sql import sql_store
+from horde.scheduler.store.sql import sql_store
 from horde.services.channel import dial
 from horde.services.clock import Clock
 from horde.services.ids import RandomIds

@@ -7,8 +7,8 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
-from horde.scheduler.board import Limits
-from horde.scheduler.grants import SCHEDULER, Grants
+from horde.scheduler.core.board import Limits
+from horde.scheduler.doors.grants import SCHEDULER, Grants
 from horde.services.clock import Clock
 from horde.services.settings import ServiceSettings
 from horde.services.tokens import KeyRing, Signer, Verifier

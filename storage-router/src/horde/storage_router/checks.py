@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+from horde.storage_router.core.inspection import inspect
+from horde.storage_router.core.pictures import Limits, Picture
+from horde.storage_router.core.placement import Placement
+from horde.storage_router.core.records import Content
 from horde.storage_router.decoding import Decoder
-from horde.storage_router.inspection import inspect
-from horde.storage_router.pictures import Limits, Picture
-from horde.storage_router.placement import Placement
-from horde.storage_router.records import Content
 
 IN_THREAD_BYTES = 1 << 20
 """A larger file is looked at in a thread: a checksum over it would hold up everybody else."""

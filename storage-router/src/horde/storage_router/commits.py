@@ -13,13 +13,13 @@ from horde.services import telemetry
 from horde.services.errors import ServiceError
 from horde.services.failpoints import declare, failpoint
 from horde.storage_router.budget import ByteBudget
-from horde.storage_router.errors import ContentConflict, ObjectNotFound, PlacementMismatch
-from horde.storage_router.items import Items
-from horde.storage_router.orders import CommitOrder, Committed, DiscardOrder, Publication, WithdrawOrder
-from horde.storage_router.placement import Placement, check_placement
+from horde.storage_router.core.errors import ContentConflict, ObjectNotFound, PlacementMismatch
+from horde.storage_router.core.orders import CommitOrder, Committed, DiscardOrder, Publication, WithdrawOrder
+from horde.storage_router.core.placement import Placement, check_placement
+from horde.storage_router.core.records import Quarantined
+from horde.storage_router.doors.items import Items
 from horde.storage_router.private_images import PrivateImages
 from horde.storage_router.quarantine import Quarantine
-from horde.storage_router.records import Quarantined
 from horde.storage_router.shared_images import SharedImages
 
 BEFORE_COPY = declare("storage.commit.before_copy")

@@ -14,8 +14,8 @@ from typing import Protocol, Self
 from horde.services import telemetry
 from horde.services.deadlines import without_deadline
 from horde.storage_router import decoder_child
-from horde.storage_router.errors import NotAnImage, StoreUnavailable
-from horde.storage_router.pictures import ImageFormat, Picture
+from horde.storage_router.core.errors import NotAnImage, StoreUnavailable
+from horde.storage_router.core.pictures import ImageFormat, Picture
 
 log = telemetry.get_logger(__name__)
 

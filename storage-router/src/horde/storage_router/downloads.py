@@ -9,12 +9,12 @@ from typing import Protocol
 
 from horde.services.errors import OutOfRange
 from horde.services.failpoints import declare, failpoint
-from horde.storage_router.errors import ObjectNotFound
+from horde.storage_router.core.errors import ObjectNotFound
+from horde.storage_router.core.placement import Placement
+from horde.storage_router.core.records import Content
+from horde.storage_router.doors.permits import GetInputTicket, Permits
 from horde.storage_router.inputs import Inputs
-from horde.storage_router.permits import GetInputTicket, Permits
-from horde.storage_router.placement import Placement
 from horde.storage_router.private_images import PrivateImages
-from horde.storage_router.records import Content
 from horde.storage_router.shared_images import SharedImages
 
 CHUNK_BYTES = 256 * 1024

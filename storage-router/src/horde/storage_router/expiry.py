@@ -17,11 +17,11 @@ from horde.services import telemetry
 from horde.services.clock import Clock
 from horde.services.errors import ServiceError
 from horde.services.failpoints import declare, failpoint
-from horde.storage_router import keys
-from horde.storage_router.buckets import Bucket, Entry
+from horde.storage_router.buckets.port import Bucket, Entry
+from horde.storage_router.core import keys
+from horde.storage_router.core.partials import Partials
+from horde.storage_router.core.records import PrivateImage
 from horde.storage_router.inputs import CLAIM_HOLDS, KEPT, Inputs
-from horde.storage_router.partials import Partials
-from horde.storage_router.records import PrivateImage
 
 QUARANTINE_KEPT = timedelta(days=7)
 """Longer than any SETTLING may last."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from horde.services.errors import ServiceError
+from horde.storage_router.core.records import Content
+from horde.storage_router.doors.items import Items
 from horde.storage_router.inputs import Inputs, NamedInput
-from horde.storage_router.items import Items
-from horde.storage_router.records import Content
 
 
 class InputOrders:

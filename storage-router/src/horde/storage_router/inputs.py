@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from horde.services.failpoints import declare, failpoint
-from horde.storage_router import keys
-from horde.storage_router.buckets import Bucket, Entry
-from horde.storage_router.errors import ContentConflict, InputUnusable, ObjectNotFound
-from horde.storage_router.permits import GetInputTicket
-from horde.storage_router.records import Content, InputRecord, digest_requester
+from horde.storage_router.buckets.port import Bucket, Entry
+from horde.storage_router.core import keys
+from horde.storage_router.core.errors import ContentConflict, InputUnusable, ObjectNotFound
+from horde.storage_router.core.records import Content, InputRecord, digest_requester
+from horde.storage_router.doors.permits import GetInputTicket
 from horde.storage_router.room import Room
 
 KEPT = timedelta(hours=1)

@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Self
 
 from horde.services.clock import Clock, Timer
-from horde.storage_router.assembly import MinimumRate
-from horde.storage_router.errors import TooSlow
+from horde.storage_router.core.assembly import MinimumRate
+from horde.storage_router.core.errors import TooSlow
 
 
 class Pace:

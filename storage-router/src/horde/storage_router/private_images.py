@@ -6,12 +6,12 @@ import hmac
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from horde.storage_router import keys
-from horde.storage_router.buckets import Bucket
-from horde.storage_router.errors import ContentConflict, ObjectNotFound
-from horde.storage_router.orders import CommitOrder, Committed
-from horde.storage_router.permits import GetImageTicket
-from horde.storage_router.records import Content, PrivateImage, digest_requester
+from horde.storage_router.buckets.port import Bucket
+from horde.storage_router.core import keys
+from horde.storage_router.core.errors import ContentConflict, ObjectNotFound
+from horde.storage_router.core.orders import CommitOrder, Committed
+from horde.storage_router.core.records import Content, PrivateImage, digest_requester
+from horde.storage_router.doors.permits import GetImageTicket
 
 
 class PrivateImages:

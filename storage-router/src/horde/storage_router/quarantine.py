@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from horde.storage_router import keys
-from horde.storage_router.buckets import Bucket
-from horde.storage_router.errors import ContentConflict
-from horde.storage_router.records import Quarantined
+from horde.storage_router.buckets.port import Bucket
+from horde.storage_router.core import keys
+from horde.storage_router.core.errors import ContentConflict
+from horde.storage_router.core.records import Quarantined
 
 
 class Quarantine:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from horde.storage_router.errors import InputsFull
+from horde.storage_router.core.errors import InputsFull
 
 LATER = timedelta(minutes=1)
 """When to try again: inputs go as the sweeper passes."""

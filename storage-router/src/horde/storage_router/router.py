@@ -9,35 +9,35 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from horde.api.storage.v1 import data_release_service_pb2 as releases
-from horde.api.storage.v1 import object_service_pb2 as objects
 from horde.api.storage.v1 import storage_service_pb2 as storage
 from horde.api.storage.v1.data_release_service_pb2_grpc import add_DataReleaseServiceServicer_to_server
-from horde.api.storage.v1.object_service_pb2_grpc import add_ObjectServiceServicer_to_server
 from horde.api.storage.v1.storage_service_pb2_grpc import add_StorageServiceServicer_to_server
+from horde.internal.storage.v1 import object_service_pb2 as objects
+from horde.internal.storage.v1.object_service_pb2_grpc import add_ObjectServiceServicer_to_server
 from horde.services.clock import Clock
 from horde.services.identity import PUBLIC, AllowList
 from horde.services.server import Registration, Server, serving
 from horde.services.tokens import KeyRing, Signer, Verifier
-from horde.storage_router.assembly import MinimumRate
-from horde.storage_router.bucket_directory import DirectoryBucket
-from horde.storage_router.bucket_s3 import S3Bucket
-from horde.storage_router.buckets import Bucket
+from horde.storage_router.buckets.directory import DirectoryBucket
+from horde.storage_router.buckets.port import Bucket
+from horde.storage_router.buckets.s3 import S3Bucket
 from horde.storage_router.budget import ByteBudget
 from horde.storage_router.checks import Checks
 from horde.storage_router.commits import Commits
+from horde.storage_router.core.assembly import MinimumRate
+from horde.storage_router.core.partials import Partials
+from horde.storage_router.core.pictures import Limits
 from horde.storage_router.decoding import Decoder, DecoderPool
+from horde.storage_router.doors.items import Items
+from horde.storage_router.doors.permits import GATEWAY, ISSUER, SCHEDULER, Permits, Receipts
+from horde.storage_router.doors.servicer import DataReleaseServicer, ObjectServicer, StorageServicer
 from horde.storage_router.downloads import Downloads
 from horde.storage_router.expiry import Sweeper
 from horde.storage_router.input_orders import InputOrders
 from horde.storage_router.inputs import Inputs
-from horde.storage_router.items import Items
-from horde.storage_router.partials import Partials
-from horde.storage_router.permits import GATEWAY, ISSUER, SCHEDULER, Permits, Receipts
-from horde.storage_router.pictures import Limits
 from horde.storage_router.private_images import PrivateImages
 from horde.storage_router.quarantine import Quarantine
 from horde.storage_router.room import Room
-from horde.storage_router.servicer import DataReleaseServicer, ObjectServicer, StorageServicer
 from horde.storage_router.settings import StorageRouterSettings, read_secret
 from horde.storage_router.shared_images import SharedImages
 from horde.storage_router.uploads import Uploads

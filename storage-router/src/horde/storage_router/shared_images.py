@@ -12,14 +12,14 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from horde.services.failpoints import declare, failpoint
-from horde.storage_router import keys
-from horde.storage_router.buckets import Bucket
-from horde.storage_router.consent import compose, compose_withdrawal
-from horde.storage_router.errors import ContentConflict, ObjectNotFound
-from horde.storage_router.orders import CommitOrder, Committed, Publication
-from horde.storage_router.permits import GetImageTicket
-from horde.storage_router.pictures import ImageFormat
-from horde.storage_router.records import Content
+from horde.storage_router.buckets.port import Bucket
+from horde.storage_router.core import keys
+from horde.storage_router.core.consent import compose, compose_withdrawal
+from horde.storage_router.core.errors import ContentConflict, ObjectNotFound
+from horde.storage_router.core.orders import CommitOrder, Committed, Publication
+from horde.storage_router.core.pictures import ImageFormat
+from horde.storage_router.core.records import Content
+from horde.storage_router.doors.permits import GetImageTicket
 
 AFTER_RECORD = declare("storage.commit.after_record")
 AFTER_IMAGE = declare("storage.commit.after_image")

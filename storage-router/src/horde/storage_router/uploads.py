@@ -12,18 +12,18 @@ from dataclasses import dataclass
 
 from horde.services.clock import Clock
 from horde.services.failpoints import declare, failpoint
-from horde.storage_router.assembly import Assembly, MinimumRate, check_whole
 from horde.storage_router.budget import ByteBudget, Tab
 from horde.storage_router.checks import Checks
-from horde.storage_router.errors import ContentConflict, ProtocolViolation
+from horde.storage_router.core.assembly import Assembly, MinimumRate, check_whole
+from horde.storage_router.core.errors import ContentConflict, ProtocolViolation
+from horde.storage_router.core.partials import Partials
+from horde.storage_router.core.pictures import Limits
+from horde.storage_router.core.placement import Placement, check_placement
+from horde.storage_router.core.records import Content, Quarantined
+from horde.storage_router.doors.permits import Permits, Receipts, UploadGrant
 from horde.storage_router.inputs import Inputs
 from horde.storage_router.pace import Pace
-from horde.storage_router.partials import Partials
-from horde.storage_router.permits import Permits, Receipts, UploadGrant
-from horde.storage_router.pictures import Limits
-from horde.storage_router.placement import Placement, check_placement
 from horde.storage_router.quarantine import Quarantine
-from horde.storage_router.records import Content, Quarantined
 
 AFTER_OPEN = declare("storage.after_open")
 MID_UPLOAD = declare("storage.mid_upload")

@@ -16,8 +16,8 @@ from horde.services.failpoints import declare, failpoint_sync
 from horde.services.streams import Outbox
 from horde.services.telemetry import get_logger
 from horde.worker_agent import wire
-from horde.worker_agent.earnings import Tally, kudos, sentence
-from horde.worker_agent.jobs import (
+from horde.worker_agent.core.earnings import Tally, kudos, sentence
+from horde.worker_agent.core.jobs import (
     Capabilities,
     Disposition,
     JobId,
@@ -26,9 +26,8 @@ from horde.worker_agent.jobs import (
     Painted,
     Result,
 )
-from horde.worker_agent.leases import Stage
-from horde.worker_agent.outcomes import OutcomeFolder
-from horde.worker_agent.session import (
+from horde.worker_agent.core.leases import Stage
+from horde.worker_agent.core.session import (
     Begin,
     Effect,
     Forget,
@@ -42,6 +41,7 @@ from horde.worker_agent.session import (
     Settled,
     Stop,
 )
+from horde.worker_agent.outcomes import OutcomeFolder
 from horde.worker_agent.spool import Spool
 from horde.worker_agent.workshop import Listener, Workshop
 

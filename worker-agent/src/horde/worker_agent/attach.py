@@ -19,7 +19,7 @@ from horde.services.errors import (
 from horde.services.streams import Outbox
 from horde.services.telemetry import get_logger
 from horde.worker_agent.agent import OUTBOX_LIMIT, Agent
-from horde.worker_agent.backoff import Backoff
+from horde.worker_agent.core.backoff import Backoff
 
 log = get_logger(__name__)
 

@@ -8,8 +8,8 @@ from horde.api.storage.v1 import storage_service_pb2 as pb
 from horde.api.storage.v1.storage_service_pb2_grpc import StorageServiceStub
 from horde.services.clock import Clock
 from horde.services.errors import ServiceError
-from horde.worker_agent.backoff import Backoff
-from horde.worker_agent.jobs import InputId, InputRef
+from horde.worker_agent.core.backoff import Backoff
+from horde.worker_agent.core.jobs import InputId, InputRef
 from horde.worker_agent.upload import worth_another_try
 
 MAX_INPUT_BYTES = 64 * 1024 * 1024

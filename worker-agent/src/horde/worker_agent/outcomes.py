@@ -17,7 +17,7 @@ from google.protobuf.message import DecodeError
 from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.services.telemetry import get_logger
 from horde.worker_agent import wire
-from horde.worker_agent.jobs import LeaseId, Outcome
+from horde.worker_agent.core.jobs import LeaseId, Outcome
 
 log = get_logger(__name__)
 

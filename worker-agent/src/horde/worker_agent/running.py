@@ -16,16 +16,16 @@ from horde.services.telemetry import get_logger
 from horde.services.tls import is_loopback
 from horde.worker_agent.agent import Agent
 from horde.worker_agent.attach import ERRORS, keep_attached
-from horde.worker_agent.backoff import Backoff
+from horde.worker_agent.core.backoff import Backoff
+from horde.worker_agent.core.earnings import kudos
+from horde.worker_agent.core.jobs import Capabilities
+from horde.worker_agent.core.session import Session
 from horde.worker_agent.doors import ANYBODY, storage_doors
-from horde.worker_agent.earnings import kudos
 from horde.worker_agent.home import AlreadyRunning, locked
-from horde.worker_agent.jobs import Capabilities
-from horde.worker_agent.models import BadModel
 from horde.worker_agent.outcomes import OutcomeFolder
-from horde.worker_agent.painter import CannotLoad, Painter
-from horde.worker_agent.painters import open_painter
-from horde.worker_agent.session import Session
+from horde.worker_agent.painters.choice import open_painter
+from horde.worker_agent.painters.models import BadModel
+from horde.worker_agent.painters.port import CannotLoad, Painter
 from horde.worker_agent.settings import WorkerSettings
 from horde.worker_agent.spool import Spool
 from horde.worker_agent.workshop import Workshop

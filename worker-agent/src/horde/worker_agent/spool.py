@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from horde.services.telemetry import get_logger
-from horde.worker_agent.jobs import Deviation, DeviationKind, JobId, LeaseId
+from horde.worker_agent.core.jobs import Deviation, DeviationKind, JobId, LeaseId
 from horde.worker_agent.outcomes import file_name, make_private, remove, write_at_once
 
 log = get_logger(__name__)

@@ -28,7 +28,7 @@ from horde.services.errors import (
     Unknown,
 )
 from horde.services.telemetry import TRACEPARENT, span_from
-from horde.worker_agent.backoff import Backoff
+from horde.worker_agent.core.backoff import Backoff
 
 CHUNK_BYTES = 256 * 1024
 """The contract's limit; an image of no more than this goes in one message."""

@@ -8,8 +8,8 @@ from horde.api.job.v1 import job_pb2
 from horde.api.ledger.v1 import ledger_pb2
 from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as pb
-from horde.worker_agent import session
-from horde.worker_agent.jobs import (
+from horde.worker_agent.core import session
+from horde.worker_agent.core.jobs import (
     MAX_DETAIL_CHARACTERS,
     Assignment,
     Cancelled,

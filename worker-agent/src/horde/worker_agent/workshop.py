@@ -15,10 +15,8 @@ from typing import Protocol, assert_never
 from horde.services.clock import Clock
 from horde.services.failpoints import declare, failpoint
 from horde.services.telemetry import get_logger, span_from
-from horde.worker_agent.backoff import Backoff
-from horde.worker_agent.doors import StorageDoors, TooManyDoors
-from horde.worker_agent.inputs import InputUnavailable, fetch
-from horde.worker_agent.jobs import (
+from horde.worker_agent.core.backoff import Backoff
+from horde.worker_agent.core.jobs import (
     Assignment,
     Cancelled,
     Capabilities,
@@ -34,10 +32,12 @@ from horde.worker_agent.jobs import (
     Refused,
     Result,
 )
-from horde.worker_agent.leases import Stage
-from horde.worker_agent.painter import MAX_PREVIEW_BYTES, Claimed, Finished, Painter, Work
+from horde.worker_agent.core.leases import Stage
+from horde.worker_agent.core.throttle import PREVIEW_INTERVAL_SECONDS, PROGRESS_INTERVAL_SECONDS, Throttle
+from horde.worker_agent.doors import StorageDoors, TooManyDoors
+from horde.worker_agent.inputs import InputUnavailable, fetch
+from horde.worker_agent.painters.port import MAX_PREVIEW_BYTES, Claimed, Finished, Painter, Work
 from horde.worker_agent.spool import Spool, Spooled
-from horde.worker_agent.throttle import PREVIEW_INTERVAL_SECONDS, PROGRESS_INTERVAL_SECONDS, Throttle
 from horde.worker_agent.upload import AlreadyUploaded, UploadRefused, upload
 
 log = get_logger(__name__)

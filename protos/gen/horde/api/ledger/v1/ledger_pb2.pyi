@@ -185,6 +185,86 @@ ESCROW_REASON_SUBSIDY_BOUND: EscrowReason.ValueType  # 3
 """Paid by the floor or the censor subsidy, over the same bound."""
 Global___EscrowReason: _TypeAlias = EscrowReason  # noqa: Y015
 
+class _LedgerErrorReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LedgerErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LedgerErrorReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LEDGER_ERROR_REASON_UNSPECIFIED: _LedgerErrorReason.ValueType  # 0
+    LEDGER_ERROR_REASON_INSUFFICIENT_KUDOS: _LedgerErrorReason.ValueType  # 1
+    """FAILED_PRECONDITION. Remembered. Metadata: `available_mkudos`,
+    `needed_mkudos`.
+    """
+    LEDGER_ERROR_REASON_BUDGET_SPENT: _LedgerErrorReason.ValueType  # 2
+    """RESOURCE_EXHAUSTED. The day's anonymous budget is spent. Remembered.
+    Metadata: `budget_mkudos`.
+    """
+    LEDGER_ERROR_REASON_EVENT_CONFLICT: _LedgerErrorReason.ValueType  # 3
+    """ALREADY_EXISTS. This id was used for other content. Metadata: `field`."""
+    LEDGER_ERROR_REASON_HOLD_NOT_FOUND: _LedgerErrorReason.ValueType  # 4
+    """FAILED_PRECONDITION. No hold of this id. Metadata: `hold_id`."""
+    LEDGER_ERROR_REASON_AMOUNT_EXCEEDS_HOLD: _LedgerErrorReason.ValueType  # 5
+    """INVALID_ARGUMENT. Metadata: `held_mkudos`, `asked_mkudos`."""
+    LEDGER_ERROR_REASON_INVALID_FIELD: _LedgerErrorReason.ValueType  # 6
+    """INVALID_ARGUMENT, with field violations."""
+    LEDGER_ERROR_REASON_SELF_GIFT: _LedgerErrorReason.ValueType  # 7
+    """INVALID_ARGUMENT. Nobody gives to himself."""
+    LEDGER_ERROR_REASON_LIMIT_REACHED: _LedgerErrorReason.ValueType  # 8
+    """FAILED_PRECONDITION. A limit on gifts. Remembered. Metadata: `limit`,
+    `limit_mkudos`.
+    """
+    LEDGER_ERROR_REASON_ENTRY_NOT_FOUND: _LedgerErrorReason.ValueType  # 9
+    """NOT_FOUND. Metadata: `event_id`."""
+    LEDGER_ERROR_REASON_NOT_CORRECTABLE: _LedgerErrorReason.ValueType  # 10
+    """FAILED_PRECONDITION. This entry cannot be corrected, or was already.
+    Metadata: `why`.
+    """
+    LEDGER_ERROR_REASON_WRITER_REPLACED: _LedgerErrorReason.ValueType  # 11
+    """UNAVAILABLE. This writer was replaced; nothing more is written here.
+    Repeat with the same ids.
+    """
+
+class LedgerErrorReason(_LedgerErrorReason, metaclass=_LedgerErrorReasonEnumTypeWrapper):
+    """LedgerErrorReason is every `ErrorInfo.reason` of this package, in the domain
+    `horde.api.ledger.v1`.
+    """
+
+LEDGER_ERROR_REASON_UNSPECIFIED: LedgerErrorReason.ValueType  # 0
+LEDGER_ERROR_REASON_INSUFFICIENT_KUDOS: LedgerErrorReason.ValueType  # 1
+"""FAILED_PRECONDITION. Remembered. Metadata: `available_mkudos`,
+`needed_mkudos`.
+"""
+LEDGER_ERROR_REASON_BUDGET_SPENT: LedgerErrorReason.ValueType  # 2
+"""RESOURCE_EXHAUSTED. The day's anonymous budget is spent. Remembered.
+Metadata: `budget_mkudos`.
+"""
+LEDGER_ERROR_REASON_EVENT_CONFLICT: LedgerErrorReason.ValueType  # 3
+"""ALREADY_EXISTS. This id was used for other content. Metadata: `field`."""
+LEDGER_ERROR_REASON_HOLD_NOT_FOUND: LedgerErrorReason.ValueType  # 4
+"""FAILED_PRECONDITION. No hold of this id. Metadata: `hold_id`."""
+LEDGER_ERROR_REASON_AMOUNT_EXCEEDS_HOLD: LedgerErrorReason.ValueType  # 5
+"""INVALID_ARGUMENT. Metadata: `held_mkudos`, `asked_mkudos`."""
+LEDGER_ERROR_REASON_INVALID_FIELD: LedgerErrorReason.ValueType  # 6
+"""INVALID_ARGUMENT, with field violations."""
+LEDGER_ERROR_REASON_SELF_GIFT: LedgerErrorReason.ValueType  # 7
+"""INVALID_ARGUMENT. Nobody gives to himself."""
+LEDGER_ERROR_REASON_LIMIT_REACHED: LedgerErrorReason.ValueType  # 8
+"""FAILED_PRECONDITION. A limit on gifts. Remembered. Metadata: `limit`,
+`limit_mkudos`.
+"""
+LEDGER_ERROR_REASON_ENTRY_NOT_FOUND: LedgerErrorReason.ValueType  # 9
+"""NOT_FOUND. Metadata: `event_id`."""
+LEDGER_ERROR_REASON_NOT_CORRECTABLE: LedgerErrorReason.ValueType  # 10
+"""FAILED_PRECONDITION. This entry cannot be corrected, or was already.
+Metadata: `why`.
+"""
+LEDGER_ERROR_REASON_WRITER_REPLACED: LedgerErrorReason.ValueType  # 11
+"""UNAVAILABLE. This writer was replaced; nothing more is written here.
+Repeat with the same ids.
+"""
+Global___LedgerErrorReason: _TypeAlias = LedgerErrorReason  # noqa: Y015
+
 @_typing.final
 class AccountRef(_message.Message):
     """AccountRef names one ledger account."""

@@ -1,0 +1,115 @@
+"""`horde account`: open one, look at it, manage its API keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from horde.cli.commands.asking import asks
+from horde.cli.commands.exits import Exit
+from horde.cli.commands.output import Output, kudos
+
+if TYPE_CHECKING:
+    from horde.api.account.v1 import account_service_pb2 as pb
+    from horde.clients.client import HordeClient
+
+SCOPES = ("generate", "work", "manage")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def account() -> None:
+    """Open an account, look at it, manage its API keys."""
+
+
+@account.command()
+@click.argument("name")
+@click.option("--keep/--no-keep", default=True, help="Keep the API key for later commands, if none is kept yet.")
+@asks
+async def create(horde: HordeClient, out: Output, name: str, keep: bool) -> None:
+    """Open an account called NAME and show its API key, this once."""
+    from horde.clients.credentials import API_KEY_FILE, config_dir, write_secret
+
+    answer = await horde.accounts.create(name)
+    path = (horde.config_folder or config_dir()) / API_KEY_FILE
+    kept = bool(answer.api_key) and keep and write_secret(path, answer.api_key, replace=False)
+    out.document({"account": answer.account, "api_key": answer.api_key, "kept_in": str(path) if kept else None})
+    out.say(f"account  {answer.account.account_id}  ({answer.account.display_name})")
+    out.say(f"API key  [bold]{answer.api_key}[/bold]")
+    out.say("Nobody can show this key again.")
+    if kept:
+        out.say(f"It is kept in {path} and used from now on.")
+    elif keep:
+        out.say(f"Another key is kept in {path} already: use --api-key or HORDE_API_KEY for this one.")
+
+
+@account.command()
+@asks
+async def show(horde: HordeClient, out: Output) -> None:
+    """Your account and its balances."""
+    from horde.api.account.v1.account_service_pb2 import AccountRole
+
+    answer = await horde.accounts.show()
+    out.document(answer)
+    mine = answer.account
+    roles = ", ".join(AccountRole.Name(role).removeprefix("ACCOUNT_ROLE_").lower() for role in mine.roles) or "none"
+    out.say(f"account    {mine.account_id}  ({mine.display_name})")
+    out.say(f"since      {mine.created_at.ToDatetime():%Y-%m-%d}")
+    out.say(f"roles      {roles}")
+    out.say(f"trusted    {'yes' if mine.trusted else 'not yet: half of what your workers earn waits in escrow'}")
+    out.say(f"balance    {kudos(answer.spend.posted_mkudos)} kudos")
+    out.say(f"held       {kudos(answer.spend.held_mkudos)}")
+    out.say(f"available  {kudos(answer.spend.available_mkudos)}")
+    out.say(f"escrow     {kudos(answer.escrow.posted_mkudos)}")
+
+
+@account.group()
+def keys() -> None:
+    """The API keys of your account."""
+
+
+@keys.command("list")
+@asks
+async def list_keys(horde: HordeClient, out: Output) -> None:
+    """All keys, without their secrets."""
+    from rich.table import Table
+
+    found = await horde.accounts.keys()
+    out.document({"keys": found})
+    table = Table("key", "label", "scopes", "made", "last used", "")
+    for key in found:
+        used = f"{key.last_used_at.ToDatetime():%Y-%m-%d %H:%M}" if key.HasField("last_used_at") else "never"
+        made = f"{key.created_at.ToDatetime():%Y-%m-%d}"
+        table.add_row(key.api_key_id, key.label, _scopes(key), made, used, "revoked" if key.revoked else "")
+    out.show(table)
+
+
+@keys.command("create")
+@click.argument("label")
+@click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), default=SCOPES, help="May be repeated.")
+@asks
+async def create_key(horde: HordeClient, out: Output, label: str, scopes: tuple[str, ...]) -> None:
+    """Make another key and show it, this once."""
+    from horde.api.account.v1.account_service_pb2 import ApiKeyScope
+
+    answer = await horde.accounts.create_key(label, [ApiKeyScope.Value(f"API_KEY_SCOPE_{s.upper()}") for s in scopes])
+    out.document(answer)
+    out.say(f"{answer.key.api_key_id}  [bold]{answer.api_key}[/bold]")
+    out.say("Nobody can show this key again.")
+
+
+@keys.command("revoke")
+@click.argument("api_key_id")
+@asks
+async def revoke_key(horde: HordeClient, out: Output, api_key_id: str) -> Exit:
+    """Make a key useless within five seconds."""
+    key = await horde.accounts.revoke_key(api_key_id)
+    out.document({"key": key})
+    out.say(f"{key.api_key_id} ({key.label}) is revoked")
+    return Exit.OK
+
+
+def _scopes(key: pb.ApiKey) -> str:
+    from horde.api.account.v1.account_service_pb2 import ApiKeyScope
+
+    return ", ".join(ApiKeyScope.Name(scope).removeprefix("API_KEY_SCOPE_").lower() for scope in key.scopes)

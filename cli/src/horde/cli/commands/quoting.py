@@ -1,0 +1,69 @@
+"""A quote and its consequences in words: the price with its parts, the placement with its reason, the wait."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from horde.api.generation.v1.generation_pb2 import IneligibleReason, Quote, WaitEstimate
+from horde.api.job.v1.job_pb2 import Placement, PlacementFacts, PriceParts
+from horde.cli.commands.output import Output, kudos, seconds
+from horde.clients.price_words import multipliers_text, surcharge_name
+
+_INELIGIBLE: Final = {
+    IneligibleReason.INELIGIBLE_REASON_MODEL: "do not offer this model",
+    IneligibleReason.INELIGIBLE_REASON_SIZE: "cannot paint this size",
+    IneligibleReason.INELIGIBLE_REASON_FEATURE: "lack a feature that this needs",
+    IneligibleReason.INELIGIBLE_REASON_DENIED: "are denied by you",
+    IneligibleReason.INELIGIBLE_REASON_SLOW: "are too slow for you",
+    IneligibleReason.INELIGIBLE_REASON_PAUSED: "are paused",
+    IneligibleReason.INELIGIBLE_REASON_TRIED_BEFORE: "have tried it before",
+}
+
+
+def placement_reason(facts: PlacementFacts) -> str:
+    """Why an image goes where it goes, by the rule of the contract."""
+    if facts.has_input:
+        return "a source image, mask or control image is used: somebody's photo may be in it"
+    if facts.anonymous:
+        return "anonymous text to image is always shared"
+    return "you asked for it" if facts.asked else "you did not ask to share"
+
+
+def placement_name(placement: Placement.ValueType) -> str:
+    """`private` or `shared`."""
+    return Placement.Name(placement).removeprefix("PLACEMENT_").lower()
+
+
+def say_quote(out: Output, quote: Quote, count: int) -> None:
+    """The price part by part, the placement, the notices and the wait."""
+    each = quote.per_image
+    parts = [f"{kudos(each.price_mkudos)} painting{_how(each)}"]
+    parts += [f"{kudos(surcharge.amount_mkudos)} {surcharge_name(surcharge)}" for surcharge in each.surcharges]
+    parts.append(f"{kudos(each.tax_mkudos)} tax")
+    times = f" x {count} = [bold]{kudos(quote.total_mkudos)} kudos[/bold]" if count > 1 else " kudos"
+    out.say(f"price      {' + '.join(parts)} = [bold]{kudos(each.total_mkudos)}[/bold]{times}")
+    if quote.HasField("available_mkudos"):
+        out.say(f"available  {kudos(quote.available_mkudos)} kudos")
+    out.say(f"goes to    the [bold]{placement_name(quote.placement)}[/bold] bucket: {placement_reason(quote.facts)}")
+    for notice in quote.notices:
+        out.say(f"note       {notice.text}")
+    if quote.HasField("wait"):
+        out.say(f"wait       {wait_text(quote.wait)}")
+    else:
+        out.say("wait       no worker that is here now can do this; it waits for one")
+
+
+def _how(each: PriceParts) -> str:
+    """How the price of the painting came about, where anything made it dearer."""
+    return f" ({kudos(each.base_mkudos)} base {multipliers_text(each)})" if each.multipliers else ""
+
+
+def wait_text(wait: WaitEstimate) -> str:
+    """When it may begin, among whom, and why not with others."""
+    half, nine = wait.p50.ToTimedelta().total_seconds(), wait.p90.ToTimedelta().total_seconds()
+    others = "; ".join(f"{each.workers} {_INELIGIBLE.get(each.reason, 'cannot')}" for each in wait.ineligible)
+    if not wait.eligible_workers:
+        return f"for a worker that can do it ({others})" if others else "for a worker"
+    workers = "1 worker" if wait.eligible_workers == 1 else f"{wait.eligible_workers} workers"
+    text = f"{wait.jobs_ahead} ahead, begins in {seconds(half)} to {seconds(nine)}, {workers}"
+    return f"{text} ({others})" if others else text

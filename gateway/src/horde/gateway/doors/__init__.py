@@ -1,0 +1,1 @@
+"""What requesters and workers ask: messages to values and back, streams, servicers."""

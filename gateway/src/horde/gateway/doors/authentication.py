@@ -1,0 +1,270 @@
+"""Who is calling: from the `authorization` metadata to a principal, and whether it may, and how often.
+
+A verified key is believed for five seconds, which is also how long a revoked one may live on in another replica. What
+is remembered is a digest of the header, never the header.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from horde.gateway.core.credentials import AnonymousCredential, ApiKeyCredential, Peppers, parse_authorization
+from horde.gateway.core.errors import AccountRequired, ApiKeyUnknown, RoleMissing, ScopeMissing
+from horde.gateway.core.limits import Draw, Limiter, Rate, address_bucket
+from horde.gateway.core.requesters import ANONYMOUS, Principal, Requester, Role, Scope
+from horde.gateway.store.port import IdentityStore
+from horde.services.clock import Clock
+from horde.services.errors import ServiceError, Unauthenticated
+from horde.services.telemetry import get_logger
+
+log = get_logger(__name__)
+
+CACHE_SECONDS = 5.0
+MAX_CACHED = 10_000
+TOUCH_SECONDS = 30.0
+
+Still = Callable[[], Awaitable[float]]
+"""Says until when credentials are good, in monotonic seconds; raises when they are no more."""
+
+
+class CallContext(Protocol):
+    """What is needed of a call's gRPC context."""
+
+    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
+        """What came with the call."""
+
+    def peer(self) -> str:
+        """Where the call came from, such as `ipv4:127.0.0.1:50000`."""
+
+
+class Authenticator:
+    """Verifies credentials, and remembers for a moment whom it verified."""
+
+    def __init__(self, store: IdentityStore, peppers: Peppers, clock: Clock) -> None:
+        self._store = store
+        self._peppers = peppers
+        self._clock = clock
+        self._verified: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
+        self._pending: dict[bytes, asyncio.Task[Principal]] = {}
+        self._used: dict[str, datetime] = {}
+        self._dirty = asyncio.Event()
+
+    async def principal(self, values: list[str | bytes], stranger: Callable[[], None] = lambda: None) -> Principal:
+        """Whose credentials these are; raises the authentication errors of the contract.
+
+        `stranger` is called, and may raise, before a key is looked up that was not found good here before.
+        """
+        if len(values) == 1 and isinstance(values[0], str):
+            name = _name_of(values[0])
+            known = self._verified.get(name)
+            if known is not None and known[1] > self._clock.monotonic():
+                return known[0]
+        credential = parse_authorization(values)
+        if isinstance(credential, AnonymousCredential):
+            return Principal(Requester(ANONYMOUS, credential.digest))
+        pending = self._pending.get(name)
+        if pending is None:
+            if known is None:
+                stranger()
+            pending = self._pending[name] = asyncio.create_task(self._look_up(name, credential))
+            pending.add_done_callback(lambda task: self._looked_up(name, task))
+        return await asyncio.shield(pending)
+
+    async def good_until(self, values: list[str | bytes]) -> float:
+        """When to look at these credentials again, in monotonic seconds; raises what `principal` raises.
+
+        Where the look itself fails they are believed for as long again: nobody is sent away because a database is.
+        """
+        try:
+            await self.principal(values)
+        except Unauthenticated:
+            raise
+        except ServiceError as error:
+            log.warning("a key could not be looked at again", error=str(error))
+            return self._clock.monotonic() + CACHE_SECONDS
+        known = self._verified.get(_name_of(values[0]))
+        return self._clock.monotonic() if known is None else known[1]
+
+    async def _look_up(self, name: bytes, credential: ApiKeyCredential) -> Principal:
+        began = self._clock.monotonic()
+        found = await self._store.key(credential.api_key_id)
+        if found is None:
+            self._verified.pop(name, None)
+            raise ApiKeyUnknown
+        key, account = found
+        if not self._peppers.matches(credential, key.pepper_id, key.digest) or key.revoked:
+            self._verified.pop(name, None)
+            raise ApiKeyUnknown
+        principal = Principal(Requester(account.account_id), key.api_key_id, key.scopes, account.roles)
+        self._verified[name] = (principal, began + CACHE_SECONDS)
+        self._verified.move_to_end(name)
+        if len(self._verified) > MAX_CACHED:
+            self._verified.popitem(last=False)
+        self._note_use(key.api_key_id, key.last_used_at)
+        return principal
+
+    def _looked_up(self, name: bytes, task: asyncio.Task[Principal]) -> None:
+        self._pending.pop(name, None)
+        if not task.cancelled():
+            task.exception()  # Seen, also where everybody who waited has gone.
+
+    def forget(self, api_key_id: str) -> None:
+        """Believe this key no longer: it was revoked here."""
+        stale = [name for name, (principal, _) in self._verified.items() if principal.api_key_id == api_key_id]
+        for name in stale:
+            del self._verified[name]
+
+    def _note_use(self, api_key_id: str, last: datetime | None) -> None:
+        now = self._clock.now().replace(second=0, microsecond=0)
+        if (last is None or last < now) and len(self._used) < MAX_CACHED:
+            self._used[api_key_id] = now
+            self._dirty.set()
+
+    async def keep_use(self) -> None:
+        """Write down when keys were used, many at once and not often. Runs until cancelled."""
+        while True:
+            await self._dirty.wait()
+            await self._clock.sleep(TOUCH_SECONDS)
+            self._dirty.clear()
+            used, self._used = self._used, {}
+            try:
+                await self._store.touch_keys(used)
+            except ServiceError as error:
+                # A nicety is not worth a failure, nor a retry: the next use notes it again.
+                log.warning("the last use of keys was not kept", error=str(error))
+
+
+def _name_of(value: str | bytes) -> bytes:
+    """What a header is remembered by."""
+    return hashlib.sha256(value.encode() if isinstance(value, str) else value).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How often is too often. None: no limit."""
+
+    account_calls: Rate | None = None
+    account_images: Rate | None = None
+    account_inputs: Rate | None = None
+    anonymous_calls: Rate | None = None
+    anonymous_images: Rate | None = None
+    anonymous_inputs: Rate | None = None
+    address_calls: Rate | None = None
+    address_images: Rate | None = None
+    address_inputs: Rate | None = None
+    address_accounts: Rate | None = None
+    address_failures: Rate | None = None
+
+
+class Reception:
+    """Lets calls in: who is it, may it, and not too often."""
+
+    def __init__(self, authenticator: Authenticator, limiter: Limiter, rates: Rates, clock: Clock) -> None:
+        self._authenticator = authenticator
+        self._limiter = limiter
+        self._rates = rates
+        self._clock = clock
+
+    async def anybody(self, context: CallContext) -> Principal:
+        """Any authorization will do."""
+        values = _credentials(context)
+        failures = self._rates.address_failures
+
+        def stranger() -> None:
+            # Before the look-up: that is what guessing costs. Who was let in before is not kept out by a neighbour.
+            if failures is not None:
+                self._limiter.look([_failure(context, failures)], self._clock.monotonic())
+
+        try:
+            principal = await self._authenticator.principal(values, stranger)
+        except Unauthenticated:
+            if failures is not None:
+                self._limiter.admit([_failure(context, failures)], self._clock.monotonic())
+            raise
+        rates = self._rates
+        if principal.anonymous:
+            address = address_bucket(context.peer())
+            self._count("calls", principal, address, rates.anonymous_calls, rates.address_calls)
+        else:
+            self._count("calls", principal, "", rates.account_calls)
+        return principal
+
+    def still(self, context: CallContext) -> Still:
+        """What says, during a long call, until when its credentials are good; raises when they are no more."""
+        values = _credentials(context)
+        return lambda: self._authenticator.good_until(values)
+
+    async def requester(self, context: CallContext) -> Principal:
+        """Somebody who may ask for images."""
+        principal = await self.anybody(context)
+        require_scope(principal, Scope.GENERATE)
+        return principal
+
+    async def account(self, context: CallContext, scope: Scope | None = None, role: Role | None = None) -> Principal:
+        """An account, with this scope and this role if they are named."""
+        principal = await self.anybody(context)
+        if principal.anonymous:
+            raise AccountRequired
+        if scope is not None:
+            require_scope(principal, scope)
+        if role is not None and role not in principal.roles:
+            raise RoleMissing(metadata={"role": role.value})
+        return principal
+
+    def count_images(self, principal: Principal, address: str, images: int) -> None:
+        """Count images that are asked for; anonymous ones also against where they come from."""
+        rates = self._rates
+        if principal.anonymous:
+            self._count("images", principal, address, rates.anonymous_images, rates.address_images, images)
+        else:
+            self._count("images", principal, address, rates.account_images, None, images)
+
+    def count_input(self, principal: Principal, address: str) -> None:
+        """Count an input that may be put: it takes room until it expires. Anonymous ones also where they come from."""
+        rates = self._rates
+        if principal.anonymous:
+            self._count("inputs", principal, address, rates.anonymous_inputs, rates.address_inputs)
+        else:
+            self._count("inputs", principal, address, rates.account_inputs)
+
+    def count_registration(self, context: CallContext) -> None:
+        """Count an account that is opened."""
+        rate = self._rates.address_accounts
+        if rate is not None:
+            draw = Draw(f"accounts {address_bucket(context.peer())}", rate, of_address=True)
+            self._limiter.admit([draw], self._clock.monotonic())
+
+    def _count(
+        self,
+        kind: str,
+        principal: Principal,
+        address: str,
+        own: Rate | None,
+        shared: Rate | None = None,
+        weight: int = 1,
+    ) -> None:
+        """Count against who calls, and (`shared`) against everybody who calls from there."""
+        draws = [Draw(f"{kind} {principal.requester}", own, weight)] if own else []
+        if shared:
+            draws.append(Draw(f"{kind} {address}", shared, weight, of_address=True))
+        self._limiter.admit(draws, self._clock.monotonic())
+
+
+def _failure(context: CallContext, rate: Rate) -> Draw:
+    return Draw(f"failures {address_bucket(context.peer())}", rate, of_address=True)
+
+
+def _credentials(context: CallContext) -> list[str | bytes]:
+    return [value for key, value in context.invocation_metadata() or () if key == "authorization"]
+
+
+def require_scope(principal: Principal, scope: Scope) -> None:
+    """Raise ScopeMissing unless the key may be used for this."""
+    if scope not in principal.scopes:
+        raise ScopeMissing(metadata={"scope": scope.value})

@@ -1,0 +1,77 @@
+"""GenerationService on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+from horde.api.generation.v1 import generation_service_pb2 as pb
+from horde.api.generation.v1.generation_service_pb2_grpc import GenerationServiceServicer
+from horde.gateway.core.limits import address_bucket
+from horde.gateway.doors.authentication import Reception
+from horde.gateway.doors.generations import Generations
+from horde.gateway.doors.watching import Watching
+
+Context = Any
+
+
+class GenerationServicer(GenerationServiceServicer):
+    """Decode, call, encode."""
+
+    def __init__(self, reception: Reception, generations: Generations, watching: Watching) -> None:
+        self._reception = reception
+        self._generations = generations
+        self._watching = watching
+
+    async def QuoteGeneration(self, request: pb.QuoteGenerationRequest, context: Context) -> pb.QuoteGenerationResponse:
+        principal = await self._reception.requester(context)
+        asked = self._generations.appraise(principal, request)
+        return pb.QuoteGenerationResponse(quote=await self._generations.quote(principal, asked, request.spec))
+
+    async def CreateGeneration(
+        self, request: pb.CreateGenerationRequest, context: Context
+    ) -> pb.CreateGenerationResponse:
+        principal = await self._reception.requester(context)
+        asked = self._generations.appraise_creation(principal, request)
+        address = address_bucket(context.peer())
+        self._reception.count_images(principal, address, asked.spec.count)
+        return pb.CreateGenerationResponse(
+            generation=await self._generations.create(principal, asked, request, address)
+        )
+
+    async def GetGeneration(self, request: pb.GetGenerationRequest, context: Context) -> pb.GetGenerationResponse:
+        principal = await self._reception.requester(context)
+        return pb.GetGenerationResponse(generation=await self._generations.get(principal, request.generation_id))
+
+    async def ListGenerations(self, request: pb.ListGenerationsRequest, context: Context) -> pb.ListGenerationsResponse:
+        principal = await self._reception.requester(context)
+        return await self._generations.page(principal, request)
+
+    async def WatchGeneration(
+        self, request: pb.WatchGenerationRequest, context: Context
+    ) -> AsyncIterator[pb.WatchGenerationResponse]:
+        principal = await self._reception.requester(context)
+        requester = self._generations.watchable(principal, request.generation_id)
+        watch = self._watching.watch(requester, request.generation_id, previews=request.previews)
+        async with aclosing(watch) as heard:
+            async for told in heard:
+                yield told
+
+    async def CancelGeneration(
+        self, request: pb.CancelGenerationRequest, context: Context
+    ) -> pb.CancelGenerationResponse:
+        principal = await self._reception.requester(context)
+        return pb.CancelGenerationResponse(generation=await self._generations.cancel(principal, request.generation_id))
+
+    async def WithdrawImages(self, request: pb.WithdrawImagesRequest, context: Context) -> pb.WithdrawImagesResponse:
+        principal = await self._reception.requester(context)
+        return pb.WithdrawImagesResponse(outcomes=await self._generations.withdraw(principal, request))
+
+    async def CreateInputTicket(
+        self, request: pb.CreateInputTicketRequest, context: Context
+    ) -> pb.CreateInputTicketResponse:
+        principal = await self._reception.requester(context)
+        checked = self._generations.checked_input(request.input_id)
+        self._reception.count_input(principal, address_bucket(context.peer()))
+        return self._generations.input_ticket(principal, checked)

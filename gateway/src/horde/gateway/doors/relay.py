@@ -1,0 +1,347 @@
+"""The volunteers' streams, and the one stream that carries them all to the scheduler.
+
+A worker's stream outlives an absence of the scheduler: it stays open, what the worker says meanwhile is dropped, and
+when the relay is back every session is stated anew under its number and each worker is asked to restate what it holds.
+Numbers are never used again in this process, and each process is another gateway to the scheduler.
+
+What waits is bounded everywhere: a worker that does not read is hung up, a scheduler that does not read holds the
+workers' readers back. Progress is the first to be dropped, for the next one says more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from datetime import timedelta
+from typing import Protocol
+
+from horde.api.worker.v1 import worker_service_pb2 as service_pb2
+from horde.gateway.core.errors import ApiKeyUnknown, HelloExpected, Overloaded, TooManySessions
+from horde.gateway.core.previews import Previews
+from horde.gateway.core.requesters import Principal
+from horde.gateway.doors.attach import Paced, check_said, checked_hello
+from horde.gateway.doors.authentication import Still
+from horde.gateway.neighbours.exchange import Line, Stream, keep
+from horde.gateway.neighbours.refusals import outward
+from horde.gateway.neighbours.scheduler import split
+from horde.internal.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
+from horde.services.clock import Clock
+from horde.services.errors import ResourceExhausted, ServiceError
+from horde.services.failpoints import declare, failpoint
+from horde.services.status import from_status
+from horde.services.streams import Outbox, OutboxClosed
+from horde.services.telemetry import get_logger
+
+log = get_logger(__name__)
+
+RELAY_OPENED = declare("gateway.relay.opened")
+RELAY_SENDING = declare("gateway.relay.sending")
+ATTACHED = declare("gateway.relay.attached")
+
+Says = scheduler_pb2.SessionRequest
+Hears = service_pb2.AttachResponse
+
+MAX_BATCH = 256
+MAX_LINE = 20_000
+"""Messages of workers that wait for the scheduler; then their readers wait."""
+SOFT_LINE = 5_000
+"""From here on progress is dropped."""
+LINGER_SECONDS = 0.02
+"""How long progress waits for other messages to go with."""
+MAX_OUTBOX = 1_000
+"""Messages that wait for one worker; then it is hung up."""
+MAX_SESSIONS_PER_ACCOUNT = 256
+GOODBYE_SECONDS = 0.1
+"""How long a worker that half-closed may still turn out to have vanished."""
+FIRST_MESSAGE_SECONDS = 15.0
+RETRY_AFTER = timedelta(seconds=10)
+
+
+class Source(Protocol):
+    """What is needed of the scheduler."""
+
+    def relay(self) -> Stream:
+        """Open the stream."""
+
+
+class Session:
+    """One worker's stream."""
+
+    def __init__(self, number: int, principal: Principal, hello: service_pb2.Hello) -> None:
+        self.number = number
+        self.account_id = principal.account_id
+        self.api_key_id = principal.api_key_id
+        self.worker = f"{principal.account_id}/{hello.worker_name}"
+        self.hello = hello
+        self.session_id = ""
+        self.outbox: Outbox[Hears] = Outbox(MAX_OUTBOX)
+        self.said_goodbye = False
+        self.restating = 0
+        """The epoch of the resync that the worker has not answered; the answer will cover what it says before."""
+
+    def say(self, message: Hears) -> None:
+        """Tell the worker something; one who does not read is hung up."""
+        try:
+            self.outbox.put_nowait(message)
+        except OutboxClosed:
+            return
+        except ResourceExhausted:
+            self.end(Overloaded("The worker does not read what it is told."))
+
+    def wish(self, lease_id: str, wanted: bool) -> None:
+        """Ask the worker for previews, or for none."""
+        self.say(Hears(preview_wish=service_pb2.PreviewWish(lease_id=lease_id, wanted=wanted)))
+
+    def end(self, error: Exception | None = None) -> None:
+        """Hang up, with an error or politely."""
+        self.outbox.close(error)
+
+    def opened(self) -> Says:
+        opened = scheduler_pb2.SessionOpened(
+            owner_account_id=self.account_id, hello=self.hello, session_id=self.session_id
+        )
+        return Says(relay_session_id=self.number, opened=opened)
+
+
+class Relay:
+    """All workers that are attached here."""
+
+    def __init__(
+        self, scheduler: Source, previews: Previews, clock: Clock, *, gateway_id: str, max_sessions: int
+    ) -> None:
+        self._scheduler = scheduler
+        self._previews = previews
+        self._clock = clock
+        self._gateway_id = gateway_id
+        self._max_sessions = max_sessions
+        self._sessions: dict[int, Session] = {}
+        self._last_number = 0
+        self._line: Line[Says] | None = None
+        self._welcome_heard = False
+        self._stopped = False
+        self._urgent = asyncio.Event()
+        self.dropped = 0
+        """Messages that were dropped because the relay was away or slow."""
+
+    def __len__(self) -> int:
+        return len(self._sessions)
+
+    @property
+    def up(self) -> bool:
+        """Whether the scheduler has welcomed the present opening of the relay."""
+        return self._welcome_heard
+
+    async def attach(
+        self, principal: Principal, requests: AsyncIterable[service_pb2.AttachRequest], still: Still
+    ) -> AsyncGenerator[Hears, None]:
+        """Hold one worker's stream until either side hangs up, or its key is good no more."""
+        reader = aiter(requests)
+        try:
+            async with asyncio.timeout(FIRST_MESSAGE_SECONDS):
+                first = await anext(reader)
+        except (StopAsyncIteration, TimeoutError):
+            raise HelloExpected(metadata={"got": "nothing"}) from None
+        session = self._open(principal, checked_hello(first))
+        ended = False
+        listener = asyncio.create_task(self._listen(session, Paced(reader, self._clock), still))
+        try:
+            await failpoint(ATTACHED)
+            async for message in session.outbox:
+                yield message
+            ended = True
+        finally:
+            listener.cancel()
+            try:
+                await asyncio.gather(listener, return_exceptions=True)
+            except asyncio.CancelledError:
+                ended = False
+                raise
+            finally:
+                self._close(session, clean=ended and session.said_goodbye)
+
+    async def run(self) -> None:
+        """Keep the relay to the scheduler. Runs until cancelled."""
+        await keep("relay", self._relay, self._clock)
+
+    async def farewell(self) -> None:
+        """Send every worker away, politely: it attaches elsewhere, and goes on painting."""
+        self._stopped = True
+        message = Hears(farewell=service_pb2.Farewell(detail="This gateway is stopping; attach again."))
+        for session in tuple(self._sessions.values()):
+            session.say(message)
+            session.end()
+
+    def revoke(self, api_key_id: str) -> None:
+        """End the streams that were opened with a key that was revoked."""
+        for session in tuple(self._sessions.values()):
+            if session.api_key_id == api_key_id:
+                session.end(ApiKeyUnknown())
+
+    def _open(self, principal: Principal, hello: service_pb2.Hello) -> Session:
+        own = sum(session.account_id == principal.account_id for session in self._sessions.values())
+        if self._stopped or len(self._sessions) >= self._max_sessions or own >= MAX_SESSIONS_PER_ACCOUNT:
+            limit = MAX_SESSIONS_PER_ACCOUNT if own >= MAX_SESSIONS_PER_ACCOUNT else self._max_sessions
+            raise TooManySessions(metadata={"limit": str(limit)}, retry_after=RETRY_AFTER)
+        self._last_number += 1
+        session = self._sessions[self._last_number] = Session(self._last_number, principal, hello)
+        self._put(session.opened())
+        return session
+
+    def _close(self, session: Session, *, clean: bool) -> None:
+        session.end()
+        del self._sessions[session.number]
+        closed = scheduler_pb2.SessionClosed(clean=clean)
+        self._put(Says(relay_session_id=session.number, closed=closed))
+
+    async def _listen(self, session: Session, requests: AsyncIterator[service_pb2.AttachRequest], still: Still) -> None:
+        """Pass on what a worker says, until it half-closes or says something that it must not."""
+        good_until = 0.0
+        try:
+            async for request in requests:
+                # A key may be revoked at another door, which cannot end this stream.
+                if self._clock.monotonic() >= good_until:
+                    good_until = await still()
+                await self._said(session, request)
+        except ServiceError as error:
+            session.end(error)
+        else:
+            # A call that was cut looks half-closed at first; if it was, this task is cancelled in a moment.
+            await self._clock.sleep(GOODBYE_SECONDS)
+            # One that was sent away comes back elsewhere: that is no goodbye.
+            session.said_goodbye = not self._stopped
+            session.end()
+
+    async def _said(self, session: Session, request: service_pb2.AttachRequest) -> None:
+        kind = check_said(request)
+        if kind == "preview":
+            preview = request.preview
+            self._previews.show(session.worker, preview.lease_id, preview.step, preview.image)
+            return
+        if kind == "restatement":
+            if session.restating and request.restatement.epoch == session.restating:
+                session.restating = 0
+            for lease in request.restatement.leases:
+                self._previews.resumed(session.worker, lease.lease_id, session.wish)
+        elif kind == "outcome":
+            self._previews.ended_by(session.worker, request.outcome.lease_id)
+        line = self._line
+        if line is None or not self._welcome_heard or session.restating:
+            self.dropped += 1
+            return
+        if kind == "progress" and len(line.outbox) >= SOFT_LINE:
+            self.dropped += 1
+            return
+        request.DiscardUnknownFields()
+        if kind != "progress":
+            self._urgent.set()
+        try:
+            await line.outbox.send(Says(relay_session_id=session.number, worker=request))
+        except OutboxClosed:
+            self.dropped += 1
+
+    def _put(self, message: Says) -> None:
+        """Say that a session began or ended. While the relay is away there is no need: all is stated on its return."""
+        if self._line is None:
+            return
+        self._urgent.set()
+        try:
+            self._line.outbox.put_nowait(message)
+        except OutboxClosed:
+            return
+        except ResourceExhausted:
+            self._line.hang_up()
+
+    async def _relay(self) -> None:
+        line = Line[Says](MAX_LINE)
+        for session in self._sessions.values():
+            line.outbox.put_nowait(session.opened())
+        self._line = line
+        try:
+            await line.carry(self._scheduler.relay(), self._write, self._heard)
+        finally:
+            self._line = None
+            self._welcome_heard = False
+
+    async def _write(self, stream: Stream, outbox: Outbox[Says]) -> None:
+        hello = scheduler_pb2.RelayHello(gateway_id=self._gateway_id)
+        await stream.write(scheduler_pb2.RelayRequest(relay_hello=hello))
+        await failpoint(RELAY_OPENED)
+        while True:
+            self._urgent.clear()
+            batch = await outbox.drain(MAX_BATCH)
+            if not batch:
+                return
+            if not self._urgent.is_set() and all(_is_progress(says) for says in batch):
+                await self._linger()
+                if len(outbox):
+                    batch += await outbox.drain(MAX_BATCH)
+            # Cut by bytes as well: a batch that is more than a message holds would be made again at every opening.
+            for part in split(only_last_progress(batch)):
+                await failpoint(RELAY_SENDING)
+                await stream.write(scheduler_pb2.RelayRequest(sessions=part))
+
+    async def _linger(self) -> None:
+        """Wait a moment for company: progress alone is not worth a message, and much of it comes at once."""
+        try:
+            async with asyncio.timeout(LINGER_SECONDS):
+                await self._urgent.wait()
+        except TimeoutError:
+            return
+
+    def _heard(self, response: scheduler_pb2.RelayResponse) -> None:
+        if response.HasField("relay_welcome"):
+            self._welcomed(response.relay_welcome.epoch)
+        for each in response.sessions:
+            session = self._sessions.get(each.relay_session_id)
+            if session is None:
+                continue
+            if each.WhichOneof("message") == "end":
+                session.end(outward(from_status(each.end)) if each.end.code else None)
+            else:
+                self._told(session, each.worker)
+
+    def _welcomed(self, epoch: int) -> None:
+        """The relay is open: whoever had a session before must restate what it holds."""
+        self._welcome_heard = True
+        log.info("the relay is open", epoch=epoch, sessions=len(self._sessions))
+        for session in tuple(self._sessions.values()):
+            if session.session_id:
+                session.restating = epoch
+                session.say(Hears(resync=service_pb2.Resync(epoch=epoch)))
+
+    def _told(self, session: Session, message: Hears) -> None:
+        kind = message.WhichOneof("message")
+        if kind == "welcome":
+            known, session.session_id = session.session_id, message.welcome.session_id
+            if known:
+                # A session that was stated anew: the worker was welcomed long ago.
+                return
+        session.say(message)
+        if kind == "assignment":
+            lent = message.assignment
+            self._previews.lent(session.worker, lent.lease_id, lent.job_id, lent.generation_id, session.wish)
+        elif kind == "revocation":
+            self._previews.ended(message.revocation.lease_id)
+        elif kind == "settled":
+            self._previews.ended(message.settled.lease_id)
+
+
+def _is_progress(says: Says) -> bool:
+    return says.HasField("worker") and says.worker.HasField("progress")
+
+
+def only_last_progress(batch: list[Says]) -> list[Says]:
+    """A batch without progress that a later message of the same lease makes old."""
+    if len(batch) == 1:
+        return batch
+    seen: set[str] = set()
+    kept = []
+    for says in reversed(batch):
+        if _is_progress(says):
+            lease_id = says.worker.progress.lease_id
+            if lease_id in seen:
+                continue
+            seen.add(lease_id)
+        kept.append(says)
+    kept.reverse()
+    return kept

@@ -1,0 +1,181 @@
+"""Between the contract's messages and the values of this service. Shapes only, no decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from horde.api.account.v1 import account_service_pb2 as account_pb2
+from horde.api.generation.v1 import generation_pb2
+from horde.api.job.v1 import job_pb2
+from horde.gateway.core import spec as domain
+from horde.gateway.core.identities import Account, ApiKey
+from horde.gateway.core.placement import Placement, PlacementDecision, PlacementFacts, PlacementNotice
+from horde.gateway.core.pricing import MultiplierReason, Price, SurchargeReason
+from horde.gateway.core.requesters import Requester, Role, Scope
+
+PLACEMENTS = {
+    Placement.PRIVATE: job_pb2.PLACEMENT_PRIVATE,
+    Placement.SHARED: job_pb2.PLACEMENT_SHARED,
+}
+PLACEMENT_NAMES = {number: placement.value for placement, number in PLACEMENTS.items()}
+SURCHARGES = {
+    SurchargeReason.FAST_WORKERS_ONLY: job_pb2.SURCHARGE_REASON_FAST_WORKERS_ONLY,
+    SurchargeReason.DENIED_WORKERS: job_pb2.SURCHARGE_REASON_DENIED_WORKERS,
+}
+MULTIPLIERS = {
+    MultiplierReason.POST_PROCESSOR: job_pb2.MULTIPLIER_REASON_POST_PROCESSOR,
+    MultiplierReason.CONTROL: job_pb2.MULTIPLIER_REASON_CONTROL,
+    MultiplierReason.SOURCE_IMAGE: job_pb2.MULTIPLIER_REASON_SOURCE_IMAGE,
+}
+NOTICES = {
+    PlacementNotice.NOT_SHARED_HAS_INPUT: (
+        generation_pb2.NOTICE_CODE_NOT_SHARED_HAS_INPUT,
+        "It stays private: an image made from another picture is never shared.",
+    ),
+    PlacementNotice.SHARED_ANONYMOUS: (
+        generation_pb2.NOTICE_CODE_SHARED_ANONYMOUS,
+        "It will be shared with research: what anonymous makes from text always is.",
+    ),
+    PlacementNotice.SHARED_ASKED: (
+        generation_pb2.NOTICE_CODE_SHARED_ASKED,
+        "It will be shared with research, as you asked.",
+    ),
+}
+ROLES = {
+    Role.MODERATOR: account_pb2.ACCOUNT_ROLE_MODERATOR,
+    Role.OPERATOR: account_pb2.ACCOUNT_ROLE_OPERATOR,
+}
+SCOPES = {
+    Scope.GENERATE: account_pb2.API_KEY_SCOPE_GENERATE,
+    Scope.WORK: account_pb2.API_KEY_SCOPE_WORK,
+    Scope.MANAGE: account_pb2.API_KEY_SCOPE_MANAGE,
+}
+SCOPES_BY_NUMBER: dict[int, Scope] = {number: scope for scope, number in SCOPES.items()}
+
+
+def requester_message(requester: Requester) -> job_pb2.Requester:
+    return job_pb2.Requester(account_id=requester.account_id, anonymous_digest=requester.anonymous_digest)
+
+
+def requester_of(message: job_pb2.Requester) -> Requester:
+    return Requester(message.account_id, message.anonymous_digest)
+
+
+def generation_spec(message: generation_pb2.GenerationSpec) -> domain.GenerationSpec:
+    """What is asked for, to be validated and priced."""
+    return domain.GenerationSpec(
+        model=message.job.model,
+        image=_image_spec(message.job.image) if message.job.HasField("image") else None,
+        count=message.count,
+        share=message.share,
+        fast_workers_only=message.fast_workers_only,
+        denied_worker_ids=tuple(message.denied_worker_ids),
+        allowed_worker_ids=tuple(message.allowed_worker_ids),
+        time_to_live=_span(message.time_to_live) if message.HasField("time_to_live") else None,
+        keep_for=_span(message.keep_for) if message.HasField("keep_for") else None,
+    )
+
+
+def _image_spec(message: job_pb2.ImageSpec) -> domain.ImageSpec:
+    has = message.HasField
+    return domain.ImageSpec(
+        prompt=message.prompt,
+        negative_prompt=message.negative_prompt,
+        width=message.width,
+        height=message.height,
+        steps=message.steps,
+        guidance_scale=message.guidance_scale if has("guidance_scale") else None,
+        sampler=message.sampler,
+        seed=message.seed if has("seed") else None,
+        clip_skip=message.clip_skip,
+        loras=tuple(domain.Lora(lora.name, lora.strength) for lora in message.loras),
+        source_image=_input(message.source_image) if has("source_image") else None,
+        mask=_input(message.mask) if has("mask") else None,
+        control=_control(message.control) if has("control") else None,
+        denoising_strength=message.denoising_strength if has("denoising_strength") else None,
+        post_processors=tuple(message.post_processors),
+    )
+
+
+def _control(message: job_pb2.Control) -> domain.Control:
+    return domain.Control(_input(message.image) if message.HasField("image") else None, message.type)
+
+
+def _input(message: job_pb2.InputImage) -> domain.InputRef:
+    return domain.InputRef(message.input_id, message.sha256)
+
+
+def input_message(ref: domain.InputRef) -> job_pb2.InputImage:
+    return job_pb2.InputImage(input_id=ref.input_id, sha256=ref.sha256)
+
+
+def _span(message: Duration) -> domain.Span:
+    return domain.Span(message.seconds, message.nanos)
+
+
+def quote(
+    facts: PlacementFacts, decision: PlacementDecision, price: Price, count: int, consent_text_version: str
+) -> generation_pb2.Quote:
+    """The frozen part of a quote: price, placement, and why."""
+    return generation_pb2.Quote(
+        per_image=job_pb2.PriceParts(
+            table_version=price.table_version,
+            price_mkudos=price.price_mkudos,
+            surcharges=[
+                job_pb2.Surcharge(reason=SURCHARGES[each.reason], amount_mkudos=each.amount_mkudos)
+                for each in price.surcharges
+            ],
+            tax_mkudos=price.tax_mkudos,
+            total_mkudos=price.total_mkudos,
+            base_mkudos=price.base_mkudos,
+            multipliers=[
+                job_pb2.PriceMultiplier(reason=MULTIPLIERS[each.reason], permille=each.permille)
+                for each in price.multipliers
+            ],
+        ),
+        total_mkudos=price.total_mkudos * count,
+        placement=PLACEMENTS[decision.placement],
+        facts=job_pb2.PlacementFacts(
+            anonymous=facts.anonymous,
+            asked=facts.asked,
+            has_input=facts.has_input,
+            consent_text_version=consent_text_version,
+        ),
+        notices=[generation_pb2.Notice(code=NOTICES[each][0], text=NOTICES[each][1]) for each in decision.notices],
+    )
+
+
+def timestamp(at: datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(at)
+    return message
+
+
+def account_message(account: Account, *, trusted: bool = False) -> account_pb2.Account:
+    return account_pb2.Account(
+        account_id=account.account_id,
+        display_name=account.display_name,
+        created_at=timestamp(account.created_at),
+        roles=sorted(ROLES[role] for role in account.roles),
+        trusted=trusted,
+    )
+
+
+def api_key_message(key: ApiKey) -> account_pb2.ApiKey:
+    return account_pb2.ApiKey(
+        api_key_id=key.api_key_id,
+        label=key.label,
+        scopes=sorted(SCOPES[scope] for scope in key.scopes),
+        created_at=timestamp(key.created_at),
+        last_used_at=None if key.last_used_at is None else timestamp(key.last_used_at),
+        revoked=key.revoked,
+    )
+
+
+def scopes_of(numbers: Sequence[int]) -> tuple[Scope | None, ...]:
+    """The scopes that are asked for; None for one that is not known."""
+    return tuple(SCOPES_BY_NUMBER.get(number) for number in numbers)

@@ -1,0 +1,47 @@
+"""WorkerService on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+from horde.api.worker.v1 import worker_service_pb2 as pb
+from horde.api.worker.v1.worker_service_pb2_grpc import WorkerServiceServicer
+from horde.gateway.core.requesters import Scope
+from horde.gateway.doors.authentication import Reception
+from horde.gateway.doors.relay import Relay
+from horde.gateway.doors.workers import Workers
+
+Context = Any
+
+
+class WorkerServicer(WorkerServiceServicer):
+    """Decode, call, encode."""
+
+    def __init__(self, reception: Reception, relay: Relay, workers: Workers) -> None:
+        self._reception = reception
+        self._relay = relay
+        self._workers = workers
+
+    async def Attach(
+        self, request_iterator: AsyncIterable[pb.AttachRequest], context: Context
+    ) -> AsyncIterator[pb.AttachResponse]:
+        principal = await self._reception.account(context, Scope.WORK)
+        attached = self._relay.attach(principal, request_iterator, self._reception.still(context))
+        async with aclosing(attached) as heard:
+            async for message in heard:
+                yield message
+
+    async def ListWorkers(self, request: pb.ListWorkersRequest, context: Context) -> pb.ListWorkersResponse:
+        principal = await self._reception.anybody(context)
+        return await self._workers.workers(principal, request)
+
+    async def GetWorker(self, request: pb.GetWorkerRequest, context: Context) -> pb.GetWorkerResponse:
+        await self._reception.anybody(context)
+        return pb.GetWorkerResponse(worker=await self._workers.worker(request.worker_id))
+
+    async def SetWorkerPaused(self, request: pb.SetWorkerPausedRequest, context: Context) -> pb.SetWorkerPausedResponse:
+        principal = await self._reception.account(context, Scope.WORK)
+        worker = await self._workers.pause(principal, request.worker_id, paused=request.paused)
+        return pb.SetWorkerPausedResponse(worker=worker)

@@ -1,0 +1,1 @@
+"""The ledger, the scheduler and the storage router, as the gateway asks them."""

@@ -1,0 +1,59 @@
+"""What the neighbours' refusals mean to somebody outside.
+
+A refusal that the contract of this door names passes as it is. One that speaks of the mesh's inside (a queue that is
+full, a leader that was replaced, a request that this gateway got wrong) becomes a bare status code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from horde.gateway.core.errors import ACCOUNT, GENERATION, WORKER, Defect, NeighbourUnavailable, Overloaded
+from horde.services.errors import Aborted, Cancelled, DeadlineExceeded, ResourceExhausted, ServiceError, Unavailable
+
+LEDGER = "horde.api.ledger.v1"
+TOLD = frozenset(
+    {
+        (GENERATION, "GENERATION_NOT_FOUND"),
+        (GENERATION, "IMAGE_NOT_FINISHED"),
+        (GENERATION, "REQUEST_CONFLICT"),
+        (GENERATION, "REFUSED_BEFORE"),
+        (GENERATION, "TOO_MANY_GENERATIONS"),
+        (LEDGER, "BUDGET_SPENT"),
+        (LEDGER, "EVENT_CONFLICT"),
+        (LEDGER, "INSUFFICIENT_KUDOS"),
+        (LEDGER, "LIMIT_REACHED"),
+        (LEDGER, "SELF_GIFT"),
+        (WORKER, "SESSION_SUPERSEDED"),
+        (WORKER, "TOO_MANY_SESSIONS"),
+        (WORKER, "PROTOCOL_VIOLATION"),
+        (WORKER, "INVALID_FIELD"),
+        (WORKER, "WORKER_NOT_FOUND"),
+        (ACCOUNT, "ACCOUNT_NOT_FOUND"),
+    }
+)
+RETRY = (Unavailable, Aborted, Cancelled, DeadlineExceeded)
+
+
+def outward(error: ServiceError) -> ServiceError:
+    """The same refusal, as it may be told outside."""
+    if not error.remote or (error.domain, error.reason) in TOLD:
+        return error
+    if isinstance(error, RETRY):
+        return NeighbourUnavailable()
+    if isinstance(error, ResourceExhausted):
+        return Overloaded(retry_after=error.retry_after)
+    return Defect()
+
+
+@contextmanager
+def told_outward() -> Iterator[None]:
+    """Around a call to a neighbour: what it raises, as it may be told."""
+    try:
+        yield
+    except ServiceError as error:
+        told = outward(error)
+        if told is error:
+            raise
+        raise told from error

@@ -1,0 +1,73 @@
+"""The identity store in dictionaries: for tests, and to say in few lines what the SQL one must do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+
+from horde.gateway.core.errors import TooManyApiKeys
+from horde.gateway.core.identities import MAX_API_KEYS, Account, ApiKey, forgettable
+
+
+class MemoryIdentityStore:
+    """Forgets everything with the process."""
+
+    def __init__(self) -> None:
+        self._accounts: dict[str, Account] = {}
+        self._keys: dict[str, ApiKey] = {}
+        self._opened: set[str] = set()
+
+    async def create_account(self, account: Account, key: ApiKey) -> tuple[Account, bool]:
+        for known in self._accounts.values():
+            if account.request_id and known.request_id == account.request_id:
+                return known, False
+        await self.ensure_account(account, key)
+        return account, True
+
+    async def ensure_account(self, account: Account, key: ApiKey) -> None:
+        self._accounts.setdefault(account.account_id, account)
+        self._keys.setdefault(key.api_key_id, key)
+
+    async def account(self, account_id: str) -> Account | None:
+        return self._accounts.get(account_id)
+
+    async def key(self, api_key_id: str) -> tuple[ApiKey, Account] | None:
+        key = self._keys.get(api_key_id)
+        return None if key is None else (key, self._accounts[key.account_id])
+
+    async def keys(self, account_id: str) -> Sequence[ApiKey]:
+        own = (key for key in self._keys.values() if key.account_id == account_id)
+        return sorted(own, key=lambda key: (key.created_at, key.api_key_id))
+
+    async def create_key(self, key: ApiKey) -> tuple[ApiKey, bool]:
+        own = await self.keys(key.account_id)
+        for known in own:
+            if key.request_id and known.request_id == key.request_id:
+                return known, False
+        if sum(not known.revoked for known in own) >= MAX_API_KEYS:
+            raise TooManyApiKeys(metadata={"limit": str(MAX_API_KEYS)})
+        for known in forgettable(own):
+            del self._keys[known.api_key_id]
+        self._keys[key.api_key_id] = key
+        return key, True
+
+    async def revoke_key(self, account_id: str, api_key_id: str) -> ApiKey | None:
+        key = self._keys.get(api_key_id)
+        if key is None or key.account_id != account_id:
+            return None
+        self._keys[api_key_id] = replace(key, revoked=True)
+        return self._keys[api_key_id]
+
+    async def touch_keys(self, used: Mapping[str, datetime]) -> None:
+        for api_key_id, at in used.items():
+            key = self._keys.get(api_key_id)
+            if key is not None and (key.last_used_at is None or key.last_used_at < at):
+                self._keys[api_key_id] = replace(key, last_used_at=at)
+
+    async def unopened(self, limit: int) -> Sequence[Account]:
+        waiting = (each for each in self._accounts.values() if each.account_id not in self._opened)
+        return sorted(waiting, key=lambda each: (each.created_at, each.account_id))[:limit]
+
+    async def mark_opened(self, account_ids: Sequence[str]) -> None:
+        self._opened.update(account_ids)

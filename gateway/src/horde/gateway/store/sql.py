@@ -1,0 +1,232 @@
+"""The identity store in SQL: SQLite on one machine, PostgreSQL in production. The schema is in `migrations/`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    ForeignKey,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    delete,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from horde.gateway.core.errors import TooManyApiKeys
+from horde.gateway.core.identities import MAX_API_KEYS, Account, ApiKey, forgettable
+from horde.gateway.core.requesters import Role, Scope
+from horde.services.errors import Aborted
+from horde.services.sql import SqlThread
+
+R = TypeVar("R")
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+metadata = MetaData()
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("account_id", String(36), primary_key=True),
+    Column("display_name", String(64), nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("roles", String(64), nullable=False),
+    Column("request_id", String(36), unique=True),
+    Column("opened", Boolean, nullable=False),
+)
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("api_key_id", String(32), primary_key=True),
+    Column("account_id", ForeignKey("accounts.account_id"), nullable=False, index=True),
+    Column("label", String(64), nullable=False),
+    Column("scopes", String(64), nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("pepper_id", String(8), nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("last_used_at_us", BigInteger),
+    Column("revoked", Boolean, nullable=False),
+    Column("request_id", String(36)),
+)
+
+
+class SqlIdentityStore:
+    """Keeps identity in a database."""
+
+    def __init__(self, sql: SqlThread) -> None:
+        self._sql = sql
+
+    async def create_account(self, account: Account, key: ApiKey) -> tuple[Account, bool]:
+        def work(connection: Connection) -> tuple[Account, bool]:
+            if account.request_id:
+                row = connection.execute(select(accounts).where(accounts.c.request_id == account.request_id)).first()
+                if row is not None:
+                    return _account(row), False
+            connection.execute(insert(accounts).values(_account_row(account)))
+            connection.execute(insert(api_keys).values(_key_row(key)))
+            return account, True
+
+        return await self._run(work)
+
+    async def ensure_account(self, account: Account, key: ApiKey) -> None:
+        def work(connection: Connection) -> None:
+            known = select(accounts.c.account_id).where(accounts.c.account_id == account.account_id)
+            if connection.execute(known).first() is None:
+                connection.execute(insert(accounts).values(_account_row(account)))
+            known = select(api_keys.c.api_key_id).where(api_keys.c.api_key_id == key.api_key_id)
+            if connection.execute(known).first() is None:
+                connection.execute(insert(api_keys).values(_key_row(key)))
+
+        await self._sql.run(work)
+
+    async def account(self, account_id: str) -> Account | None:
+        def work(connection: Connection) -> Account | None:
+            row = connection.execute(select(accounts).where(accounts.c.account_id == account_id)).first()
+            return None if row is None else _account(row)
+
+        return await self._sql.read(work)
+
+    async def key(self, api_key_id: str) -> tuple[ApiKey, Account] | None:
+        def work(connection: Connection) -> tuple[ApiKey, Account] | None:
+            row = connection.execute(select(api_keys).where(api_keys.c.api_key_id == api_key_id)).first()
+            if row is None:
+                return None
+            owner = connection.execute(select(accounts).where(accounts.c.account_id == row.account_id)).one()
+            return _key(row), _account(owner)
+
+        return await self._sql.read(work)
+
+    async def keys(self, account_id: str) -> Sequence[ApiKey]:
+        return await self._sql.read(lambda connection: _keys_of(connection, account_id))
+
+    async def create_key(self, key: ApiKey) -> tuple[ApiKey, bool]:
+        def work(connection: Connection) -> tuple[ApiKey, bool]:
+            # The account's row is the lock: two keys at once must not both be the last one allowed.
+            own_account = select(accounts.c.account_id).where(accounts.c.account_id == key.account_id)
+            connection.execute(own_account.with_for_update())
+            own = _keys_of(connection, key.account_id)
+            for known in own:
+                if key.request_id and known.request_id == key.request_id:
+                    return known, False
+            if sum(not known.revoked for known in own) >= MAX_API_KEYS:
+                raise TooManyApiKeys(metadata={"limit": str(MAX_API_KEYS)})
+            if forgotten := [known.api_key_id for known in forgettable(own)]:
+                connection.execute(delete(api_keys).where(api_keys.c.api_key_id.in_(forgotten)))
+            connection.execute(insert(api_keys).values(_key_row(key)))
+            return key, True
+
+        return await self._run(work)
+
+    async def revoke_key(self, account_id: str, api_key_id: str) -> ApiKey | None:
+        def work(connection: Connection) -> ApiKey | None:
+            mine = (api_keys.c.api_key_id == api_key_id) & (api_keys.c.account_id == account_id)
+            connection.execute(update(api_keys).where(mine).values(revoked=True))
+            row = connection.execute(select(api_keys).where(mine)).first()
+            return None if row is None else _key(row)
+
+        return await self._sql.run(work)
+
+    async def touch_keys(self, used: Mapping[str, datetime]) -> None:
+        def work(connection: Connection) -> None:
+            for api_key_id, at in used.items():
+                earlier = or_(api_keys.c.last_used_at_us.is_(None), api_keys.c.last_used_at_us < _us(at))
+                touched = update(api_keys).where(api_keys.c.api_key_id == api_key_id, earlier)
+                connection.execute(touched.values(last_used_at_us=_us(at)))
+
+        await self._sql.run(work)
+
+    async def unopened(self, limit: int) -> Sequence[Account]:
+        def work(connection: Connection) -> Sequence[Account]:
+            waiting = select(accounts).where(accounts.c.opened.is_(False))
+            ordered = waiting.order_by(accounts.c.created_at_us, accounts.c.account_id).limit(limit)
+            return [_account(row) for row in connection.execute(ordered)]
+
+        return await self._sql.read(work)
+
+    async def mark_opened(self, account_ids: Sequence[str]) -> None:
+        def work(connection: Connection) -> None:
+            known = accounts.c.account_id.in_(list(account_ids))
+            connection.execute(update(accounts).where(known).values(opened=True))
+
+        await self._sql.run(work)
+
+    async def _run(self, work: Callable[[Connection], R]) -> R:
+        """Run a transaction, and once more if another replica was quicker: then it finds what the other has kept."""
+        try:
+            return await self._sql.run(work)
+        except Aborted:
+            return await self._sql.run(work)
+
+
+def _keys_of(connection: Connection, account_id: str) -> list[ApiKey]:
+    own = select(api_keys).where(api_keys.c.account_id == account_id)
+    return [_key(row) for row in connection.execute(own.order_by(api_keys.c.created_at_us, api_keys.c.api_key_id))]
+
+
+def _us(at: datetime) -> int:
+    return (at - EPOCH) // timedelta(microseconds=1)
+
+
+def _time(us: int) -> datetime:
+    return EPOCH + timedelta(microseconds=us)
+
+
+def _account_row(account: Account) -> dict[str, Any]:
+    return {
+        "account_id": account.account_id,
+        "display_name": account.display_name,
+        "created_at_us": _us(account.created_at),
+        "roles": " ".join(sorted(role.value for role in account.roles)),
+        "request_id": account.request_id or None,
+        "opened": False,
+    }
+
+
+def _account(row: Any) -> Account:
+    return Account(
+        account_id=row.account_id,
+        display_name=row.display_name,
+        created_at=_time(row.created_at_us),
+        roles=frozenset(Role(role) for role in row.roles.split()),
+        request_id=row.request_id or "",
+    )
+
+
+def _key_row(key: ApiKey) -> dict[str, Any]:
+    return {
+        "api_key_id": key.api_key_id,
+        "account_id": key.account_id,
+        "label": key.label,
+        "scopes": " ".join(sorted(scope.value for scope in key.scopes)),
+        "digest": key.digest,
+        "pepper_id": key.pepper_id,
+        "created_at_us": _us(key.created_at),
+        "last_used_at_us": None if key.last_used_at is None else _us(key.last_used_at),
+        "revoked": key.revoked,
+        "request_id": key.request_id or None,
+    }
+
+
+def _key(row: Any) -> ApiKey:
+    return ApiKey(
+        api_key_id=row.api_key_id,
+        account_id=row.account_id,
+        label=row.label,
+        scopes=frozenset(Scope(scope) for scope in row.scopes.split()),
+        digest=bytes(row.digest),
+        pepper_id=row.pepper_id,
+        created_at=_time(row.created_at_us),
+        last_used_at=None if row.last_used_at_us is None else _time(row.last_used_at_us),
+        revoked=row.revoked,
+        request_id=row.request_id or "",
+    )

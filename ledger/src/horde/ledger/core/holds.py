@@ -1,0 +1,196 @@
+"""Rules for the kudos of a job: set aside, then paid out or given back. Pure.
+
+Draw order of a hold: the payer's own kudos down to the floor, then the floor subsidy within the day's allowance. What
+is spent of it comes from the payer's own part first, so the subsidies are the last to pay and the first to get back.
+"""
+
+from __future__ import annotations
+
+from horde.ledger.core.accounts import (
+    ANONYMOUS,
+    ANONYMOUS_SUBSIDY,
+    CENSOR_SUBSIDY,
+    FLOOR_SUBSIDY,
+    HELD,
+    SURCHARGE_BURN,
+    TAX_BURN,
+    AccountName,
+    escrow_of,
+    spend_of,
+)
+from horde.ledger.core.book import Book, Draft, Hold
+from horde.ledger.core.economy import Split, day_of
+from horde.ledger.core.entries import EscrowReason, Settlement, Transfer, TransferCode, settlement_text
+from horde.ledger.core.errors import AmountExceedsHold, BudgetSpent, HoldNotFound, InsufficientKudos
+from horde.ledger.core.operations import JobEnding, PlaceHolds, Release, Settle
+
+_HOLD = int(TransferCode.HOLD)
+_RELEASE = int(TransferCode.RELEASE)
+
+
+def available(book: Book, account_id: str, now_us: int) -> int:
+    """What a hold of a registered account could draw now, in milli-kudos."""
+    own, allowance = _sources(book, account_id, day_of(now_us))
+    return own + allowance
+
+
+def _sources(book: Book, account_id: str, day: int) -> tuple[int, int]:
+    economy, owner = book.economy, book.owners[account_id]
+    used = owner.subsidy_used if owner is not None and owner.day == day else 0
+    own = max(0, book.posted(spend_of(account_id)) - economy.floor_mkudos)
+    return own, max(0, economy.floor_allowance_per_day_mkudos - used)
+
+
+def place(book: Book, asked: PlaceHolds, now_us: int) -> Draft:
+    """Hold for every job of a generation, or refuse with InsufficientKudos or BudgetSpent."""
+    day = day_of(now_us)
+    needed = sum(hold.parts.total_mkudos for hold in asked.holds)
+    if asked.anonymous:
+        budget = book.economy.anonymous_budget_per_day_mkudos
+        everyone = book.owners[ANONYMOUS]
+        used = everyone.subsidy_used if everyone is not None and everyone.day == day else 0
+        if used + needed > budget:
+            raise BudgetSpent(metadata={"budget_mkudos": str(budget)})
+        own, subsidy = 0, ANONYMOUS_SUBSIDY
+    else:
+        own, allowance = _sources(book, asked.account_id, day)
+        if needed > own + allowance:
+            raise InsufficientKudos(
+                metadata={"available_mkudos": str(own + allowance), "needed_mkudos": str(needed)},
+            )
+        subsidy = FLOOR_SUBSIDY
+    return _place(book, asked, now_us, own, subsidy)
+
+
+def _place(book: Book, asked: PlaceHolds, now_us: int, own: int, subsidy: AccountName) -> Draft:
+    day, spend = day_of(now_us), spend_of(asked.account_id)
+    draft = Draft(generation_id=asked.generation_id, parties=() if asked.anonymous else (asked.account_id,))
+    subsidised = 0
+    for hold in asked.holds:
+        parts = hold.parts
+        from_own = min(own, parts.total_mkudos)
+        from_subsidy = parts.total_mkudos - from_own
+        own -= from_own
+        subsidised += from_subsidy
+        if from_own:
+            draft.transfers.append(Transfer(spend, HELD, from_own, _HOLD))
+        if from_subsidy:
+            draft.transfers.append(Transfer(subsidy, HELD, from_subsidy, _HOLD))
+        book.open_hold(
+            Hold(
+                hold_id=hold.hold_id, job_id=hold.job_id, generation_id=asked.generation_id, payer_id=asked.account_id,
+                own=from_own, subsidised=from_subsidy, subsidy=subsidy if from_subsidy else "", day=day,
+                parts=parts.canonical(), quoted=parts,
+            )
+        )  # fmt: skip
+    if subsidised:
+        _draw(book, asked.account_id, subsidised, day, now_us)
+    return draft
+
+
+def _draw(book: Book, account_id: str, amount: int, day: int, now_us: int) -> None:
+    """Count what was drawn from a subsidy today; a negative amount gives it back."""
+    owner = book.owner(account_id, now_us)
+    owner.turn_to(day)
+    owner.subsidy_used += amount
+    book.changed_owners[account_id] = owner
+
+
+def settle(book: Book, asked: Settle, now_us: int) -> Draft:
+    """Pay for a job: the owner, tax and surcharges; the rest goes back to where it came from."""
+    hold = _open_hold(book, asked.hold_id)
+    censored = asked.ending == JobEnding.CENSORED
+    quoted = hold.quoted
+    if (
+        asked.earned_mkudos > quoted.price_mkudos
+        or asked.tax_mkudos > quoted.tax_mkudos
+        or asked.surcharge_mkudos > quoted.surcharge_mkudos
+    ):
+        spent = asked.earned_mkudos + asked.tax_mkudos + asked.surcharge_mkudos
+        raise AmountExceedsHold(metadata={"held_mkudos": str(hold.total), "asked_mkudos": str(spent)})
+    spent = 0 if censored else asked.earned_mkudos + asked.tax_mkudos + asked.surcharge_mkudos
+    charged = min(spent, hold.own)
+    subsidised = spent - charged
+    by_subsidy = asked.earned_mkudos if censored else min(asked.earned_mkudos, subsidised)
+    split, reason = _earn(book, asked.owner_id, asked.earned_mkudos, by_subsidy, hold.payer_id, now_us)
+    source = CENSOR_SUBSIDY if censored else HELD
+    transfers = []
+    if split.to_spend:
+        transfers.append(Transfer(source, spend_of(asked.owner_id), split.to_spend, int(TransferCode.EARNING)))
+    if split.to_escrow:
+        transfers.append(Transfer(source, escrow_of(asked.owner_id), split.to_escrow, int(TransferCode.EARNING_ESCROW)))
+    if asked.tax_mkudos:
+        transfers.append(Transfer(HELD, TAX_BURN, asked.tax_mkudos, int(TransferCode.TAX)))
+    if asked.surcharge_mkudos:
+        transfers.append(Transfer(HELD, SURCHARGE_BURN, asked.surcharge_mkudos, int(TransferCode.SURCHARGE)))
+    _give_back(book, hold, hold.own - charged, hold.subsidised - subsidised, transfers, now_us)
+    settlement = Settlement(
+        owner_id=asked.owner_id, payer_id=hold.payer_id, worker_id=asked.worker_id, model=asked.model,
+        ending=asked.ending, earned=asked.earned_mkudos, to_spend=split.to_spend, to_escrow=split.to_escrow,
+        escrow_reason=reason,
+        tax=asked.tax_mkudos, surcharge=asked.surcharge_mkudos, charged=charged, subsidised=subsidised,
+        subsidy=hold.subsidy, returned=hold.total - spent, from_censor_subsidy=asked.earned_mkudos if censored else 0,
+        parts=quoted,
+    )  # fmt: skip
+    return Draft(
+        transfers=transfers,
+        parties=_parties(hold.payer_id, asked.owner_id),
+        job_id=hold.job_id,
+        generation_id=hold.generation_id,
+        settlement=settlement,
+        decided=settlement_text(settlement, hold.generation_id, hold.parts),
+    )
+
+
+def _earn(book: Book, owner_id: str, earned: int, by_subsidy: int, payer_id: str, now_us: int) -> tuple[Split, int]:
+    economy, owner = book.economy, book.owner(owner_id, now_us)
+    trusted = economy.trusted(owner)
+    if not by_subsidy:
+        split = economy.split_earning(earned, 0, 0, trusted)
+    else:
+        owner.turn_to(day_of(now_us))
+        split = economy.split_earning(earned, by_subsidy, owner.subsidised_earned, trusted)
+        owner.subsidised_earned += by_subsidy
+        owner.parked += split.parked
+        book.changed_owners[owner_id] = owner
+    if split.parked:
+        return split, EscrowReason.ANONYMOUS_BOUND if payer_id == ANONYMOUS else EscrowReason.SUBSIDY_BOUND
+    return split, EscrowReason.OWNER_UNTRUSTED if split.to_escrow else EscrowReason.NONE
+
+
+def release(book: Book, asked: Release, now_us: int) -> Draft:
+    """Give all of a job's hold back, each part to its own source."""
+    hold = _open_hold(book, asked.hold_id)
+    transfers: list[Transfer] = []
+    _give_back(book, hold, hold.own, hold.subsidised, transfers, now_us)
+    decided = (
+        f'{{"generation":"{hold.generation_id}","own":{hold.own},"payer":"{hold.payer_id}",'
+        f'"subsidised":{hold.subsidised},"subsidy":"{hold.subsidy}"}}'
+    )
+    parties = _parties(hold.payer_id, hold.payer_id)
+    return Draft(transfers, parties, hold.job_id, hold.generation_id, None, decided, asked.ending)
+
+
+def _parties(payer_id: str, owner_id: str) -> tuple[str, ...]:
+    """Whose statements show it: Anonymous has none, and who paints for himself sees it once."""
+    if payer_id == owner_id:
+        return () if payer_id == ANONYMOUS else (payer_id,)
+    return (owner_id,) if payer_id == ANONYMOUS else (payer_id, owner_id)
+
+
+def _open_hold(book: Book, hold_id: str) -> Hold:
+    hold = book.holds[hold_id]
+    if hold is None:
+        raise HoldNotFound(metadata={"hold_id": hold_id})
+    return hold
+
+
+def _give_back(book: Book, hold: Hold, own: int, subsidised: int, transfers: list[Transfer], now_us: int) -> None:
+    """Close the hold; return what is left of each part."""
+    if own:
+        transfers.append(Transfer(HELD, spend_of(hold.payer_id), own, _RELEASE))
+    if subsidised:
+        transfers.append(Transfer(HELD, AccountName(hold.subsidy), subsidised, _RELEASE))
+        if hold.day == day_of(now_us):
+            _draw(book, hold.payer_id, -subsidised, hold.day, now_us)
+    book.close_hold(hold)

@@ -1,0 +1,332 @@
+"""What callers can ask for: the operations, each with the canonical text of what was sent.
+
+The canonical text is JSON with sorted keys, no spaces, ASCII only and no numbers but integers. Its digest is the
+event's fingerprint, and it is part of the journal, so that a conflict can name the field that differs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from hashlib import sha256
+from json.encoder import encode_basestring_ascii as quoted
+from typing import Final
+
+from horde.ledger.core.accounts import ANONYMOUS
+
+FINGERPRINT_BYTES: Final = 16
+
+
+class EventKind(IntEnum):
+    """What an event did; the numbers are the contract's."""
+
+    OPEN_ACCOUNT = 1
+    PLACE_HOLDS = 2
+    SETTLE = 3
+    RELEASE = 4
+    UPTIME_REWARD = 5
+    AWARD = 6
+    GIFT = 7
+    PROMOTION = 8
+    SLASH = 9
+    CORRECTION = 10
+    STANDING = 11
+
+
+class JobEnding(IntEnum):
+    """How a job ended; the numbers are the contract's."""
+
+    DONE = 1
+    CANCELLED = 2
+    FAULTED = 3
+    EXPIRED = 4
+    CENSORED = 5
+
+
+class MultiplierReason(IntEnum):
+    """What a multiplier is for; the numbers are the contract's."""
+
+    POST_PROCESSOR = 1
+    CONTROL = 2
+    SOURCE_IMAGE = 3
+
+
+class SurchargeReason(IntEnum):
+    """What a surcharge is for; the numbers are the contract's."""
+
+    FAST_WORKERS_ONLY = 1
+    DENIED_WORKERS = 2
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAccount:
+    """Make an owner known, with its age."""
+
+    account_id: str
+    opened_us: int
+
+    kind = EventKind.OPEN_ACCOUNT
+    note = ""
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
+
+    def canonical(self) -> str:
+        return f'{{"account":"{self.account_id}","opened":{self.opened_us}}}'
+
+
+@dataclass(frozen=True, slots=True)
+class PriceParts:
+    """The price of one picture as it was quoted, for people who read a statement."""
+
+    table_version: str
+    price_mkudos: int
+    surcharges: tuple[tuple[int, int], ...]
+    """Reason (`SurchargeReason`) and amount of each."""
+    tax_mkudos: int
+    total_mkudos: int
+    base_mkudos: int = 0
+    """Before the multipliers; 0: not told."""
+    multipliers: tuple[tuple[int, int], ...] = ()
+    """Reason (`MultiplierReason`) and thousandths of each."""
+
+    @property
+    def surcharge_mkudos(self) -> int:
+        return sum(amount for _, amount in self.surcharges)
+
+    def canonical(self) -> str:
+        return (
+            f'{{"base":{self.base_mkudos},"multipliers":[{_pairs(self.multipliers)}],"price":{self.price_mkudos},'
+            f'"surcharges":[{_pairs(self.surcharges)}],"table":{quoted(self.table_version)},'
+            f'"tax":{self.tax_mkudos},"total":{self.total_mkudos}}}'
+        )
+
+
+def _pairs(pairs: tuple[tuple[int, int], ...]) -> str:
+    return ",".join([f"[{one},{other}]" for one, other in pairs]) if pairs else ""
+
+
+@dataclass(frozen=True, slots=True)
+class HoldAsked:
+    """One job's kudos."""
+
+    hold_id: str
+    job_id: str
+    parts: PriceParts
+
+
+@dataclass(frozen=True, slots=True)
+class PlaceHolds:
+    """Set kudos aside for every job of a generation, or for none."""
+
+    generation_id: str
+    account_id: str
+    anonymous_digest: str
+    """Lower-case hex; empty but for anonymous."""
+    holds: Sequence[HoldAsked]
+
+    kind = EventKind.PLACE_HOLDS
+    note = ""
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
+
+    @property
+    def anonymous(self) -> bool:
+        return self.account_id == ANONYMOUS
+
+    def canonical(self) -> str:
+        holds = ",".join(
+            [f'{{"hold":"{h.hold_id}","job":"{h.job_id}","parts":{h.parts.canonical()}}}' for h in self.holds]
+        )
+        return (
+            f'{{"anonymous":"{self.anonymous_digest}","generation":"{self.generation_id}","holds":[{holds}],'
+            f'"payer":"{self.account_id}"}}'
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Pay for a job that ended, give the rest back."""
+
+    hold_id: str
+    job_id: str
+    ending: int
+    owner_id: str
+    earned_mkudos: int
+    tax_mkudos: int
+    surcharge_mkudos: int
+    worker_id: str
+    model: str
+
+    kind = EventKind.SETTLE
+    note = ""
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.owner_id,)
+
+    def canonical(self) -> str:
+        return (
+            f'{{"earned":{self.earned_mkudos},"ending":{self.ending},"hold":"{self.hold_id}","job":"{self.job_id}",'
+            f'"model":{quoted(self.model)},"owner":"{self.owner_id}","surcharge":{self.surcharge_mkudos},'
+            f'"tax":{self.tax_mkudos},"worker":"{self.worker_id}"}}'
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """Give all of a job's hold back."""
+
+    hold_id: str
+    job_id: str
+    ending: int
+
+    kind = EventKind.RELEASE
+    note = ""
+    account_ids = ()
+
+    def canonical(self) -> str:
+        return f'{{"ending":{self.ending},"hold":"{self.hold_id}","job":"{self.job_id}"}}'
+
+
+@dataclass(frozen=True, slots=True)
+class RewardUptime:
+    """Mint for ten minutes of a worker's readiness."""
+
+    worker_id: str
+    owner_id: str
+    bucket: int
+    models: int
+
+    kind = EventKind.UPTIME_REWARD
+    note = ""
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.owner_id,)
+
+    def canonical(self) -> str:
+        return (
+            f'{{"bucket":{self.bucket},"models":{self.models},"owner":"{self.owner_id}","worker":"{self.worker_id}"}}'
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Award:
+    """Mint for an account, by an operator."""
+
+    account_id: str
+    amount_mkudos: int
+    awarded_by: str
+    note: str
+
+    kind = EventKind.AWARD
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
+
+    def canonical(self) -> str:
+        return (
+            f'{{"account":"{self.account_id}","amount":{self.amount_mkudos},"by":{quoted(self.awarded_by)},'
+            f'"note":{quoted(self.note)}}}'
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Gift:
+    """Move kudos from one account to another."""
+
+    from_id: str
+    to_id: str
+    amount_mkudos: int
+    note: str
+
+    kind = EventKind.GIFT
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.from_id, self.to_id)
+
+    def canonical(self) -> str:
+        return (
+            f'{{"amount":{self.amount_mkudos},"from":"{self.from_id}","note":{quoted(self.note)},"to":"{self.to_id}"}}'
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Slash:
+    """Burn escrow after a verdict."""
+
+    account_id: str
+    amount_mkudos: int
+    note: str
+
+    kind = EventKind.SLASH
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
+
+    def canonical(self) -> str:
+        return f'{{"account":"{self.account_id}","amount":{self.amount_mkudos},"note":{quoted(self.note)}}}'
+
+
+@dataclass(frozen=True, slots=True)
+class Correct:
+    """Reverse an entry by reverse transfers."""
+
+    corrected_id: str
+    note: str
+
+    kind = EventKind.CORRECTION
+    account_ids = ()
+
+    def canonical(self) -> str:
+        return f'{{"corrected":"{self.corrected_id}","note":{quoted(self.note)}}}'
+
+
+@dataclass(frozen=True, slots=True)
+class SetStanding:
+    """Record what decides an owner's trust."""
+
+    account_id: str
+    strikes_delta: int
+    trusted: bool | None
+    note: str
+
+    kind = EventKind.STANDING
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
+
+    def canonical(self) -> str:
+        trusted = {None: "null", True: "true", False: "false"}[self.trusted]
+        return (
+            f'{{"account":"{self.account_id}","note":{quoted(self.note)},"strikes":{self.strikes_delta},'
+            f'"trusted":{trusted}}}'
+        )
+
+
+Operation = (
+    OpenAccount | PlaceHolds | Settle | Release | RewardUptime | Award | Gift | Slash | Correct | SetStanding
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One change, all or nothing."""
+
+    event_id: str
+    operation: Operation
+
+
+def fingerprint(kind: EventKind, canonical: str) -> bytes:
+    """What a repeated event must agree with."""
+    # `_name_` is `name` at a tenth of the cost, here and wherever there is one for every event.
+    return sha256(f"{kind._name_} {canonical}".encode()).digest()[:FINGERPRINT_BYTES]

@@ -1,0 +1,61 @@
+"""Who may do what here: methods by the allow-list, and within Apply each operation by itself. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
+from typing import Final
+
+from horde.ledger.core.errors import OperationNotAllowed
+from horde.ledger.core.operations import (
+    Award,
+    Correct,
+    Event,
+    Gift,
+    OpenAccount,
+    PlaceHolds,
+    Release,
+    RewardUptime,
+    SetStanding,
+    Settle,
+    Slash,
+)
+
+SERVICE: Final = "horde.internal.ledger.v1.LedgerService"
+SCHEDULER: Final = "scheduler"
+GATEWAY: Final = "gateway"
+OPERATOR: Final = "operator"
+
+METHODS: Final[Mapping[str, AbstractSet[str]]] = {
+    f"/{SERVICE}/Apply": {SCHEDULER, GATEWAY, OPERATOR},
+    f"/{SERVICE}/GetBalances": {SCHEDULER, GATEWAY, OPERATOR},
+    f"/{SERVICE}/ListEntries": {GATEWAY, OPERATOR},
+    f"/{SERVICE}/GetEntries": {SCHEDULER, GATEWAY, OPERATOR},
+    f"/{SERVICE}/FollowEntries": {GATEWAY, OPERATOR},
+    f"/{SERVICE}/Audit": {GATEWAY, OPERATOR},
+    f"/{SERVICE}/GetStatistics": {GATEWAY, OPERATOR},
+    f"/{SERVICE}/ProveEntry": {GATEWAY, OPERATOR},
+}
+"""Caller by method."""
+
+OPERATIONS: Final[Mapping[type[object], AbstractSet[str]]] = {
+    OpenAccount: {GATEWAY},
+    PlaceHolds: {SCHEDULER},
+    Settle: {SCHEDULER},
+    Release: {SCHEDULER},
+    RewardUptime: {SCHEDULER},
+    Award: {GATEWAY, OPERATOR},
+    Gift: {GATEWAY},
+    Slash: {GATEWAY, OPERATOR},
+    Correct: {GATEWAY, OPERATOR},
+    SetStanding: {GATEWAY, OPERATOR},
+}
+"""Caller by operation. The gateway acts here for people, whose right to it (an operator's role) it checks; what pays
+for jobs is the scheduler's alone."""
+
+
+def check_caller(caller: str, events: Iterable[Event]) -> None:
+    """Raise OperationNotAllowed if this caller may not ask for one of these."""
+    for kind in {type(event.operation) for event in events}:
+        if caller not in OPERATIONS[kind]:
+            raise OperationNotAllowed(metadata={"caller": caller, "method": f"Apply.{kind.__name__}"})

@@ -1,0 +1,123 @@
+"""Statistics: what the entries add up to, for leaderboards and dashboards.
+
+A consumer of the feed with a cursor of its own, in a database (SQLite) or at least tables and transactions (PostgreSQL)
+of its own: it can be slow, broken or thrown away, and no transfer notices. What it has is rebuilt from the entries.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Protocol
+
+from horde.ledger.core.entries import Json, TransferCode, parse
+from horde.ledger.store.port import LedgerStore
+from horde.ledger.writer import Writer
+from horde.services.clock import Clock
+from horde.services.errors import Aborted, Unavailable
+from horde.services.telemetry import get_logger
+
+log = get_logger(__name__)
+
+PAGE: Final = 2_000
+"""Entries in one step."""
+REST_S: Final = 0.5
+"""Pause between steps, so that under load few large steps are made. Statistics are this much late."""
+AWAY_S: Final = 2.0
+"""Pause when a database is away."""
+
+TOTALS: Final = ("jobs_settled", "jobs_released", "minted", "burned", "subsidised")
+_BURNS: Final = frozenset({"tax_burn", "surcharge_burn", "slash_burn"})
+_SUBSIDIES: Final = frozenset({"anonymous_subsidy", "floor_subsidy", "censor_subsidy"})
+_EARNINGS: Final = frozenset({TransferCode.EARNING, TransferCode.EARNING_ESCROW, TransferCode.UPTIME})
+
+
+class Total(NamedTuple):
+    """What somebody, or something, has come to."""
+
+    name: str
+    jobs: int
+    earned: int
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What the entries up to `sequence` add up to."""
+
+    sequence: int
+    totals: Counter[str]
+    leaders: list[Total]
+    models: list[Total]
+
+
+@dataclass(slots=True)
+class Step:
+    """What a run of entries adds."""
+
+    sequence: int = 0
+    totals: Counter[str] = field(default_factory=Counter)
+    owner_jobs: Counter[str] = field(default_factory=Counter)
+    owner_earned: Counter[str] = field(default_factory=Counter)
+    model_jobs: Counter[str] = field(default_factory=Counter)
+    model_earned: Counter[str] = field(default_factory=Counter)
+
+
+def add_up(bodies: Iterable[Json]) -> Step:
+    """Sum a run of entries, given by their parsed texts."""
+    step = Step()
+    for body in bodies:
+        step.sequence = body["seq"]
+        op: Any = body["op"]
+        kind = body["kind"]
+        if kind == "SETTLE":
+            step.totals["jobs_settled"] += 1
+            step.owner_jobs[op["owner"]] += 1
+            step.model_jobs[op["model"]] += 1
+            step.model_earned[op["model"]] += op["earned"]
+        elif kind == "RELEASE":
+            step.totals["jobs_released"] += 1
+        for debit, credit, amount, code in body["transfers"]:
+            _transfer(step, debit, credit, amount, code)
+    return step
+
+
+def _transfer(step: Step, debit: str, credit: str, amount: int, code: int) -> None:
+    for name, sign in ((debit, 1), (credit, -1)):
+        if name == "mint":
+            step.totals["minted"] += sign * amount
+        elif name in _BURNS:
+            step.totals["burned"] -= sign * amount
+        elif name in _SUBSIDIES:
+            step.totals["subsidised"] += sign * amount
+    if code in _EARNINGS:
+        step.owner_earned[credit.partition("/")[2]] += amount
+
+
+class StatisticsStore(Protocol):
+    """Where statistics are kept."""
+
+    async def cursor(self) -> int:
+        """The sequence up to which all is added."""
+
+    async def add(self, after: int, step: Step) -> None:
+        """Add a step and move the cursor from `after`, both or neither; nothing if it is not there."""
+
+    async def read(self, leaders: int, models: int) -> Statistics:
+        """Read what there is."""
+
+
+async def follow(ledger: LedgerStore, writer: Writer, statistics: StatisticsStore, clock: Clock) -> None:
+    """Add up entries as they come, until nothing is followed any more."""
+    while writer.following:
+        try:
+            after = await statistics.cursor()
+            rows = await ledger.entries_after(after, PAGE)
+            if rows:
+                await statistics.add(after, add_up(parse(row.body) for row in rows))
+            if len(rows) < PAGE:
+                await writer.wait_past(after if not rows else parse(rows[-1].body)["seq"])
+                await clock.sleep(REST_S)
+        except (Unavailable, Aborted) as error:
+            log.warning("ledger.statistics_wait", error=str(error))
+            await clock.sleep(AWAY_S)

@@ -1,0 +1,261 @@
+"""Workers' sessions: opened, restated, adrift, back, gone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from horde.scheduler.core import lending, reporting, settling
+from horde.scheduler.core.board import Board
+from horde.scheduler.core.effects import EndSession, Revoke, Welcome
+from horde.scheduler.core.fleet import (
+    FORGOTTEN_AT_ONCE,
+    MAX_WORKERS,
+    MAX_WORKERS_OF_ONE,
+    Capabilities,
+    Worker,
+    worker_id_of,
+)
+from horde.scheduler.core.job import AccountId, Job, JobId, JobState, LeaseId
+from horde.scheduler.core.leases import MAX_ATTEMPTS, Lease, LeaseState, Revoked, order_of
+from horde.scheduler.core.matching import signature_of, why_not
+from horde.scheduler.core.outcomes import Result
+from horde.scheduler.core.sessions import Route, Session, SessionState
+
+
+@dataclass(frozen=True, slots=True)
+class HeldLease:
+    """A lease that a worker says it still works on."""
+
+    lease_id: LeaseId
+    job_id: JobId
+    step: int
+
+
+def opened(
+    board: Board,
+    route: Route,
+    owner: AccountId,
+    name: str,
+    agent: str,
+    capabilities: Capabilities,
+    session_id: str,
+    now: float,
+    now_ms: int,
+) -> None:
+    """A gateway has a stream of a worker: a new one, or (with `session_id`) one that goes on."""
+    try:
+        worker_id = worker_id_of(owner, name)
+    except ValueError:
+        board.emit(EndSession(route, "INVALID_FIELD", "The owner is not an account."))
+        return
+    worker = board.fleet.workers.get(worker_id)
+    known = worker.session if worker is not None else None
+    resumed = bool(session_id)
+    order = order_of(session_id) if resumed else (board.epoch, board.session_ids.count + 1)
+    if known is not None and known.order > order:
+        board.emit(EndSession(route, "SESSION_SUPERSEDED"))
+        return
+    full = len(board.sessions) >= board.limits.max_sessions
+    if (full and known is None) or (worker is None and not _make_room(board, owner)):
+        board.emit(EndSession(route, "TOO_MANY_SESSIONS", str(board.limits.max_sessions)))
+        return
+    if worker is None:
+        worker = Worker(worker_id, owner, name)
+        board.fleet.add(worker)
+    session = Session(session_id if resumed else board.session_ids.next(), order, worker_id, route, now)
+    if known is not None:
+        _replace(board, known, session)
+    worker.session, worker.agent, worker.capabilities = session, agent, capabilities
+    worker.last_seen_ms = now_ms
+    board.sessions[route] = session
+    board.dirty_workers[worker] = None
+    board.fleet.changed(worker)
+    session.grace_until = now + board.limits.resume_grace
+    board.deadlines.add(session.grace_until, session)
+    if not resumed:
+        board.emit(Welcome(route, session.session_id, worker_id))
+
+
+def _make_room(board: Board, owner: AccountId) -> bool:
+    """Whether one more worker of this owner may be known; who has been away longest is forgotten for it."""
+    fleet = board.fleet
+    if fleet.owned[owner] >= MAX_WORKERS_OF_ONE:
+        return _forget_one(board, owner)
+    return len(fleet.workers) < MAX_WORKERS or _forget_one(board)
+
+
+def _forget_one(board: Board, owner: AccountId | None = None) -> bool:
+    workers = board.fleet.workers.values()
+    away = [each for each in workers if each.session is None and not each.leases and owner in (None, each.owner)]
+    if not away:
+        return False
+    # Never painted first: names are free, so whoever would push others out brings only such.
+    away.sort(key=lambda each: (each.images_done > 0, each.last_seen_ms))
+    for each in away[: 1 if owner else FORGOTTEN_AT_ONCE]:
+        board.fleet.drop(each)
+        board.speeds.forget(each.worker_id)
+    return True
+
+
+def _replace(board: Board, old: Session, new: Session) -> None:
+    if old.order == new.order:
+        # The same session by another way: it goes on.
+        new.ready_since_ms = old.ready_since_ms
+    elif old.route is not None:
+        board.emit(EndSession(old.route, "SESSION_SUPERSEDED"))
+    if old.route is not None:
+        board.sessions.pop(old.route, None)
+    old.state = SessionState.ENDED
+
+
+@dataclass(frozen=True, slots=True)
+class Restatement:
+    """Everything that a worker holds; what it does not name, it does not have."""
+
+    epoch: int
+    slots: int
+    draining: bool
+    held: tuple[HeldLease, ...] = ()
+    outcomes: tuple[tuple[LeaseId, JobId, Result], ...] = ()
+
+
+def restated(board: Board, session: Session, worker: Worker, stated: Restatement, now: float, now_ms: int) -> None:
+    """From here on the session may be given jobs."""
+    route = session.route
+    if route is None or stated.epoch not in (0, board.epoch):
+        return
+    session.state = SessionState.READY
+    session.ready_since_ms = session.ready_since_ms or now_ms
+    named = {each.lease_id for each in stated.held} | {lease_id for lease_id, _, _ in stated.outcomes}
+    for lease_id, job_id, result in stated.outcomes:
+        reporting.outcome(board, worker, route, lease_id, job_id, result, now)
+    for lease in list(worker.leases.values()):
+        if lease.lease_id not in named:
+            settling.give_back(board, lease, LeaseState.LAPSED, now)
+    session.slots = max(0, min(stated.slots, board.limits.max_slots))
+    for each in stated.held:
+        _keep(board, worker, route, each, now)
+    demanded(board, session, worker, stated.slots, stated.draining)
+
+
+def _keep(board: Board, worker: Worker, route: Route, held: HeldLease, now: float) -> None:
+    lease = worker.leases.get(held.lease_id)
+    if lease is None:
+        lease = _come_back(board, worker, held, now)
+    if lease is None:
+        job = board.jobs.get(held.job_id)
+        reason = Revoked.UNKNOWN
+        if job is not None and job.state in (JobState.SETTLING, JobState.ENDED):
+            reason = settling.REVOKED_FOR[job.ending]
+        elif job is not None and job.lease(held.lease_id) is not None:
+            reason = Revoked.LAPSED
+        board.emit(Revoke(route, held.lease_id, reason))
+        return
+    lending.progressed(board, worker, lease.lease_id, held.step, now)
+    lease.touched_at = max(lease.touched_at, now + board.limits.resume_grace - lease.ttl)
+
+
+def _come_back(board: Board, worker: Worker, held: HeldLease, now: float) -> Lease | None:
+    """A lease that lapsed goes on if its job is still waiting; so does one whose row a crash has lost."""
+    job = board.jobs.get(held.job_id)
+    if job is None or job.state is not JobState.QUEUED or not job.ticket:
+        return None
+    lease = job.lease(held.lease_id)
+    if lease is None:
+        lost = 0 < order_of(held.lease_id)[0] < board.epoch
+        if not lost or len(job.leases) >= MAX_ATTEMPTS or not _could_have(board, worker, job):
+            return None
+        board.queue.remove(job)
+        lease = Lease(held.lease_id, job, worker.worker_id, worker.owner, worker.name, granted_at=now)
+        lease.ttl = lending.time_to_progress(board, worker, job)
+        job.leases.append(lease)
+    elif lease.worker_id != worker.worker_id or lease.state is not LeaseState.LAPSED or job.leases[-1] is not lease:
+        return None
+    else:
+        board.queue.remove(job)
+    lease.touched_at = now
+    lending.lend(board, worker, lease, now)
+    return lease
+
+
+def _could_have(board: Board, worker: Worker, job: Job) -> bool:
+    """Whether this worker may be lent this job now: a lease that nobody remembers is believed no further than that."""
+    terms, session = job.generation.terms, worker.session
+    return (
+        session is not None
+        and len(worker.leases) < session.slots
+        and why_not(signature_of(job), worker, terms.model, board.speeds) is None
+        and terms.pixels <= worker.capabilities.limit(terms.model)
+    )
+
+
+def demanded(board: Board, session: Session, worker: Worker, slots: int, draining: bool) -> None:
+    """How many assignments the worker wants to hold."""
+    session.slots = max(0, min(slots, board.limits.max_slots))
+    session.draining = draining
+    board.fleet.changed(worker)
+
+
+def capable(board: Board, worker: Worker, capabilities: Capabilities) -> None:
+    """What the worker can do now."""
+    worker.capabilities = capabilities
+    board.dirty_workers[worker] = None
+    board.fleet.changed(worker)
+
+
+def closed(board: Board, route: Route, now: float, now_ms: int) -> None:
+    """A worker's stream has ended, or its relay has: the session may come back within the grace."""
+    session = board.sessions.pop(route, None)
+    if session is None or session.route != route:
+        return
+    worker = board.fleet.workers[session.worker_id]
+    session.route = None
+    session.state = SessionState.ADRIFT
+    session.grace_until = now + board.limits.resume_grace
+    worker.last_seen_ms = now_ms
+    board.dirty_workers[worker] = None
+    board.fleet.changed(worker)
+    if not worker.leases:
+        _gone(board, session, worker)
+        return
+    board.deadlines.add(session.grace_until, session)
+
+
+def look_at(board: Board, session: Session, now: float) -> None:
+    """A session's grace may be over: what it held is lent to others."""
+    if session.grace_until > now:
+        board.deadlines.add(session.grace_until, session)
+        return
+    worker = board.fleet.workers[session.worker_id]
+    if worker.session is not session:
+        return
+    for lease in list(worker.leases.values()):
+        lending.lapse(board, lease, now)
+    if session.state is SessionState.ADRIFT:
+        _gone(board, session, worker)
+
+
+def look_at_worker(board: Board, worker: Worker, now: float) -> None:
+    """It has rested; or, after a restart, it has not come back for its leases."""
+    if worker.rests_until and worker.rests_until <= now:
+        worker.rests_until = 0.0
+        board.fleet.changed(worker)
+    if worker.session is None:
+        for lease in list(worker.leases.values()):
+            lending.lapse(board, lease, now)
+
+
+def pause(board: Board, worker: Worker, paused: bool, now_ms: int) -> None:
+    """Its owner's wish: a paused worker keeps its leases and gets no new ones."""
+    worker.paused = paused
+    if worker.session is not None and worker.session.ready:
+        worker.session.ready_since_ms = 0 if paused else worker.session.ready_since_ms or now_ms
+    board.dirty_workers[worker] = None
+    board.fleet.changed(worker)
+
+
+def _gone(board: Board, session: Session, worker: Worker) -> None:
+    session.state = SessionState.ENDED
+    if worker.session is session:
+        worker.session = None
+    board.fleet.changed(worker)

@@ -1,0 +1,139 @@
+"""Everything that the core knows, in one place, with the lists of what has changed and what is to be done.
+
+The board decides nothing. `accepting`, `lending`, `attaching` and `settling` are the rules; they change the board, mark
+what must be written, and leave effects for the engine.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from dataclasses import dataclass
+
+from horde.scheduler.core.deadlines import Deadlines
+from horde.scheduler.core.effects import Effect
+from horde.scheduler.core.fleet import Fleet, Worker
+from horde.scheduler.core.job import AccountId, Generation, GenerationId, Job, JobId, LeaseId
+from horde.scheduler.core.leases import LEASE, SESSION
+from horde.scheduler.core.leases import Counter as IdCounter
+from horde.scheduler.core.matching import Queue
+from horde.scheduler.core.outcomes import Result
+from horde.scheduler.core.sessions import Route, Session
+from horde.scheduler.core.speeds import Speeds
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The named bounds and times of the core; seconds."""
+
+    max_jobs: int = 200_000
+    """Jobs that have not ended; more are refused with QUEUE_FULL."""
+    max_generations: int = 10_000
+    """Generations of one requester that have not ended."""
+    max_sessions: int = 20_000
+    max_slots: int = 64
+    """Slots of one worker that are believed."""
+    max_recent: int = 2_000
+    """Ended generations that stay in memory, for repeats and readers."""
+    max_parked: int = 8
+    """Outcomes of one generation that wait for its accepting to be repeated."""
+    resume_grace: float = 10.0
+    lease_ttl: float = 60.0
+    """Without progress; three expected steps are added."""
+    load_allowance: float = 180.0
+    """Added while the worker must load the model first."""
+    max_lease_ttl: float = 900.0
+
+
+class Board:
+    """The state of the scheduler."""
+
+    def __init__(self, epoch: int, limits: Limits | None = None) -> None:
+        self.epoch = epoch
+        self.limits = limits or Limits()
+        self.generations: dict[GenerationId, Generation] = {}
+        self.jobs: dict[JobId, Job] = {}
+        self.recent: OrderedDict[GenerationId, Generation] = OrderedDict()
+        self.live_jobs = 0
+        self.live_by_requester: Counter[tuple[AccountId, bytes]] = Counter()
+        self.parked: dict[GenerationId, list[tuple[Route, LeaseId, JobId, Result]]] = {}
+        self.queue = Queue()
+        self.fresh: list[Job] = []
+        """Jobs queued since workers were last looked at."""
+        self.fleet = Fleet()
+        self.speeds = Speeds()
+        self.sessions: dict[Route, Session] = {}
+        self.deadlines = Deadlines()
+        self.lease_ids = IdCounter(epoch, LEASE)
+        self.session_ids = IdCounter(epoch, SESSION)
+
+        self.effects: list[Effect] = []
+        self.effects_after_save: list[Effect] = []
+        self.dirty_generations: dict[Generation, None] = {}
+        self.dirty_jobs: dict[Job, None] = {}
+        self.dirty_workers: dict[Worker, None] = {}
+        self.deleted: dict[Generation, None] = {}
+        """Generations whose jobs are to be deleted; those of Phase.CLAIMING with everything."""
+
+    def emit(self, effect: Effect) -> None:
+        """Have something done at once."""
+        self.effects.append(effect)
+
+    def emit_after_save(self, effect: Effect) -> None:
+        """Have something done once all that was changed is durable."""
+        self.effects_after_save.append(effect)
+
+    def add(self, generation: Generation) -> None:
+        """Take in a generation that is not over."""
+        self.generations[generation.generation_id] = generation
+        for job in generation.jobs:
+            self.jobs[job.job_id] = job
+            self.live_jobs += job.live
+        self.live_by_requester[generation.account_id, generation.digest] += 1
+
+    def remember(self, generation: Generation) -> None:
+        """Keep a generation that is over, for a while."""
+        self.generations[generation.generation_id] = generation
+        for job in generation.jobs:
+            self.jobs[job.job_id] = job
+        self.recent[generation.generation_id] = generation
+        self.recent.move_to_end(generation.generation_id)
+        while len(self.recent) > self.limits.max_recent:
+            self._drop(self.recent.popitem(last=False)[1])
+
+    def close(self, generation: Generation) -> None:
+        """Nothing is left to do for it; what is written says so too."""
+        if generation.closed:
+            return
+        generation.closed = True
+        self.dirty_generations[generation] = None
+        self._uncount(generation)
+        self.remember(generation)
+
+    def disown(self, generation: Generation) -> None:
+        """It has no jobs any more."""
+        for job in generation.jobs:
+            self.live_jobs -= job.live
+            self.jobs.pop(job.job_id, None)
+        generation.jobs = []
+
+    def forget(self, generation: Generation) -> None:
+        """It came to nothing."""
+        self.live_jobs -= sum(job.live for job in generation.jobs)
+        self._uncount(generation)
+        self._drop(generation)
+
+    def route_of(self, worker: Worker | None) -> Route | None:
+        """Where a worker can be reached now."""
+        return worker.session.route if worker is not None and worker.session is not None else None
+
+    def _uncount(self, generation: Generation) -> None:
+        key = (generation.account_id, generation.digest)
+        self.live_by_requester[key] -= 1
+        if self.live_by_requester[key] <= 0:
+            del self.live_by_requester[key]
+
+    def _drop(self, generation: Generation) -> None:
+        self.generations.pop(generation.generation_id, None)
+        self.parked.pop(generation.generation_id, None)
+        for job in generation.jobs:
+            self.jobs.pop(job.job_id, None)

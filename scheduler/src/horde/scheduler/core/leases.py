@@ -1,0 +1,98 @@
+"""Leases: a job lent to one worker for a while.
+
+A lease's id is the leader's epoch and a counter, in the form of a UUID (version 8), so it is never used again, whatever
+restarts. Only progress extends a lease. On one worker the leases that wait behind another are kept by that one's
+progress, for they could not begin; since steps run out, so does this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from horde.scheduler.core.job import AccountId, Job, LeaseId, WorkerId
+
+MAX_ATTEMPTS = 3
+"""Leases of one job; then it is faulted."""
+
+
+class LeaseState(IntEnum):
+    """What has become of a lease."""
+
+    OPEN = 1
+    """The worker owes an outcome."""
+    LAPSED = 2
+    """Taken back for lack of progress, or lost with its session. A late outcome may still win."""
+    RETURNED = 3
+    """Given back by the worker, unpainted."""
+    REVOKED = 4
+    """Taken back because the job's end was decided otherwise."""
+    WON = 5
+    """Its outcome decided the job's end."""
+    VOID = 6
+    """Its outcome was not what it said."""
+
+
+class Revoked(IntEnum):
+    """Why a lease is taken back; numbers of the contract."""
+
+    CANCELLED = 1
+    SUPERSEDED = 2
+    LAPSED = 3
+    EXPIRED = 4
+    UNKNOWN = 5
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """One lease. Times are on the core's clock, in seconds."""
+
+    lease_id: LeaseId
+    job: Job
+    worker_id: WorkerId
+    owner: AccountId
+    worker_name: str = ""
+    granted_at: float = 0.0
+    touched_at: float = 0.0
+    """The last progress, or what counts as such."""
+    ttl: float = 60.0
+    step: int = 0
+    state: LeaseState = LeaseState.OPEN
+
+    @property
+    def lapses_at(self) -> float:
+        return self.touched_at + self.ttl
+
+
+@dataclass(slots=True)
+class Counter:
+    """Makes ids of one kind within one epoch."""
+
+    epoch: int
+    kind: int
+    count: int = 0
+
+    def next(self) -> str:
+        self.count += 1
+        return make_id(self.epoch, self.kind, self.count)
+
+
+LEASE = 0
+SESSION = 1
+
+
+def make_id(epoch: int, kind: int, count: int) -> str:
+    """A UUID of version 8: 48 bits of epoch, the kind, 48 bits of counter."""
+    high = f"{epoch:012x}"
+    return f"{high[:8]}-{high[8:]}-8{kind:03x}-8000-{count:012x}"
+
+
+def order_of(made_id: str) -> tuple[int, int]:
+    """Epoch and counter of an id; (0, 0) for what is none of ours."""
+    parts = made_id.split("-")
+    if [len(part) for part in parts] != [8, 4, 4, 4, 12]:
+        return (0, 0)
+    try:
+        return int(parts[0] + parts[1], 16), int(parts[4], 16)
+    except ValueError:
+        return (0, 0)

@@ -1,0 +1,53 @@
+"""What a worker can report of a lease. A receipt was verified before it came here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from horde.scheduler.core.job import AccountId, WorkerId
+
+
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """The router has the picture, and signed for it: whose it is comes from the receipt, not from the worker."""
+
+    sha256: bytes
+    size_bytes: int
+    format: int
+    worker_id: WorkerId
+    owner: AccountId
+    deviations: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Censored:
+    category: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Given back unpainted; an attempt, not a fault."""
+
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cancelled:
+    """The answer to a revocation."""
+
+    step: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """A receipt that is none, or is for something else."""
+
+    detail: str = ""
+
+
+Result = Painted | Censored | Refused | Failed | Cancelled | Invalid

@@ -1,0 +1,69 @@
+"""After a restart: everything that was written and is not over goes on from where it was."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+
+from horde.scheduler.core import accepting, settling
+from horde.scheduler.core.board import Board
+from horde.scheduler.core.fleet import MAX_WORKERS, MAX_WORKERS_OF_ONE, Capabilities, Worker
+from horde.scheduler.core.job import AccountId, Generation, Job, JobState, Phase, WorkerId
+from horde.scheduler.core.leases import Lease, LeaseState
+from horde.scheduler.core.rows import Row
+
+
+def workers(board: Board, rows: Iterable[Row], read: Callable[[bytes], Capabilities]) -> None:
+    """Know workers of the last weeks again, as many as may be known."""
+    for row in sorted(rows, key=lambda row: -row["last_seen_ms"]):
+        if board.fleet.owned[AccountId(row["owner"])] >= MAX_WORKERS_OF_ONE or len(board.fleet.workers) >= MAX_WORKERS:
+            continue  # Their rows outlive those that were forgotten to make room.
+        worker = Worker(
+            WorkerId(row["worker_id"]),
+            AccountId(row["owner"]),
+            row["name"],
+            agent=row["agent"],
+            capabilities=read(row["capabilities"]),
+            paused=bool(row["paused"]),
+            images_done=row["images_done"],
+            jobs_failed=row["jobs_failed"],
+            last_seen_ms=row["last_seen_ms"],
+        )
+        board.fleet.add(worker)
+        known = {(model, kind): value for model, kind, value in json.loads(row["speeds"])}
+        board.speeds.restore(worker.worker_id, known)
+
+
+def generations(board: Board, stored: Iterable[Generation], now: float) -> None:
+    """Drive on everything that is not closed. Leases wait one grace for their workers to say that they hold them."""
+    for generation in stored:
+        board.add(generation)
+        board.deadlines.add(generation.deadline, generation)
+        accepting.drive(board, generation)
+        if generation.phase is Phase.REFUSED:
+            accepting.release(board, generation)
+        if generation.phase is not Phase.ACCEPTED:
+            continue
+        for job in generation.jobs:
+            _go_on(board, job, now)
+        settling.wind_up(board, generation)
+
+
+def _go_on(board: Board, job: Job, now: float) -> None:
+    settling.carry_out(board, job)
+    if job.state is JobState.QUEUED:
+        board.queue.push(job, now)
+        board.fresh.append(job)
+    elif job.state is JobState.LEASED:
+        _wait_for(board, job.leases[-1], now)
+
+
+def _wait_for(board: Board, lease: Lease, now: float) -> None:
+    worker = board.fleet.workers.get(lease.worker_id)
+    if worker is None:
+        worker = Worker(lease.worker_id, lease.owner, lease.worker_name)
+        board.fleet.add(worker)
+    lease.state = LeaseState.OPEN
+    worker.leases[lease.lease_id] = lease
+    board.deadlines.add(lease.lapses_at, lease)
+    board.deadlines.add(now + board.limits.resume_grace, worker)

@@ -1,0 +1,134 @@
+"""Outcomes: what a worker says became of a lease, and what it is told in return.
+
+While a job is open, the first valid outcome of any lease ever granted for it wins, lapsed or not. A repeat by the
+winner gets the same answer; every other gets DUPLICATE.
+"""
+
+from __future__ import annotations
+
+from horde.scheduler.core import settling
+from horde.scheduler.core.board import Board
+from horde.scheduler.core.effects import (
+    ACCEPTED,
+    DUPLICATE,
+    INVALID_RECEIPT,
+    UNKNOWN_JOB,
+    DiscardObject,
+    SaySettled,
+)
+from horde.scheduler.core.endings import amounts
+from horde.scheduler.core.fleet import Worker
+from horde.scheduler.core.job import Ending, Job, JobId, JobState, LeaseId, Phase
+from horde.scheduler.core.leases import Lease, LeaseState
+from horde.scheduler.core.matching import size_class
+from horde.scheduler.core.outcomes import Cancelled, Censored, Failed, Invalid, Painted, Refused, Result
+from horde.scheduler.core.sessions import Route
+
+
+def outcome(
+    board: Board, worker: Worker, route: Route, lease_id: LeaseId, job_id: JobId, result: Result, now: float
+) -> None:
+    """Take in an outcome of a job that is in memory, or of one that does not exist."""
+    job = board.jobs.get(job_id)
+    if job is None:
+        _answer(board, route, lease_id, job_id, UNKNOWN_JOB)
+        return
+    if job.generation.phase is not Phase.ACCEPTED:
+        _park(board, job, route, lease_id, result)
+        return
+    lease = job.lease(lease_id)
+    if lease is None and isinstance(result, Painted) and result.worker_id == worker.worker_id:
+        # Signed, so it was granted: its row was lost in a crash, as write-behind rows may be.
+        lease = Lease(lease_id, job, result.worker_id, result.owner, worker.name, state=LeaseState.LAPSED)
+        lease.granted_at = lease.touched_at = now
+        job.leases.append(lease) if job.state is not JobState.LEASED else job.leases.insert(-1, lease)
+        board.dirty_jobs[job] = None
+    if lease is None or lease.worker_id != worker.worker_id:
+        disposition = INVALID_RECEIPT if isinstance(result, (Painted, Invalid)) else UNKNOWN_JOB
+        _answer(board, route, lease_id, job_id, disposition, "The mesh knows no such lease of this worker.")
+    elif job.open and (
+        lease.state in (LeaseState.OPEN, LeaseState.LAPSED)
+        or (lease.state is LeaseState.RETURNED and isinstance(result, Painted))
+    ):
+        _first(board, worker, route, lease, result, now)
+    else:
+        _late(board, route, lease, result)
+
+
+def _first(board: Board, worker: Worker, route: Route, lease: Lease, result: Result, now: float) -> None:
+    """An outcome while nothing is decided."""
+    job = lease.job
+    match result:
+        case Painted():
+            _measure(board, worker, lease, now)
+            worker.strikes = 0
+            job.sha256, job.size_bytes, job.format = result.sha256, result.size_bytes, result.format
+            job.deviations = result.deviations
+            divided = amounts(Ending.DONE, job.generation.terms.price)
+            settling.end(board, job, Ending.DONE, now, winner=lease, divided=divided)
+        case Censored(category):
+            divided = amounts(Ending.CENSORED, job.generation.terms.price)
+            settling.end(board, job, Ending.CENSORED, now, winner=lease, divided=divided, detail=category)
+        case Invalid(detail):
+            settling.strike(board, worker, now)
+            job.leavings.add(lease.lease_id)
+            settling.give_back(board, lease, LeaseState.VOID, now, detail)
+            _answer(board, route, lease.lease_id, job.job_id, INVALID_RECEIPT, detail)
+        case Refused(detail) | Failed(detail):
+            was_open = lease.state is LeaseState.OPEN
+            if isinstance(result, Failed):
+                settling.strike(board, worker, now)
+            settling.give_back(board, lease, LeaseState.RETURNED, now, detail)
+            _answer(board, route, lease.lease_id, job.job_id, ACCEPTED if was_open else DUPLICATE)
+        case Cancelled():
+            # Nobody asked it to: it gives the job back.
+            was_open = lease.state is LeaseState.OPEN
+            settling.give_back(board, lease, LeaseState.RETURNED, now, "The worker stopped.")
+            _answer(board, route, lease.lease_id, job.job_id, ACCEPTED if was_open else DUPLICATE)
+
+
+def _late(board: Board, route: Route, lease: Lease, result: Result) -> None:
+    """An outcome when the job's end is decided, or a second one of the same lease."""
+    job = lease.job
+    if lease is job.winner:
+        if job.state is JobState.ENDED:
+            _answer(board, route, lease.lease_id, job.job_id, ACCEPTED, settlement=job.settlement)
+        # Else it is told when the ledger has answered.
+        return
+    if lease.state is LeaseState.VOID:
+        _answer(board, route, lease.lease_id, job.job_id, INVALID_RECEIPT)
+        return
+    if lease.state is LeaseState.RETURNED and not isinstance(result, Painted):
+        _answer(board, route, lease.lease_id, job.job_id, ACCEPTED)
+        return
+    if isinstance(result, Painted):
+        # It was uploaded after all, perhaps after its leavings were discarded.
+        board.emit_after_save(DiscardObject(job, lease.lease_id))
+    _answer(board, route, lease.lease_id, job.job_id, DUPLICATE)
+
+
+def _park(board: Board, job: Job, route: Route, lease_id: LeaseId, result: Result) -> None:
+    """Its accepting is being repeated after a restart: the outcome waits. Beyond the bound it will be sent again."""
+    waiting = board.parked.setdefault(job.generation.generation_id, [])
+    if len(waiting) < board.limits.max_parked:
+        waiting.append((route, lease_id, job.job_id, result))
+
+
+def _measure(board: Board, worker: Worker, lease: Lease, now: float) -> None:
+    """Learn from a painted image how fast its worker is."""
+    terms = lease.job.generation.terms
+    began = max(lease.granted_at, worker.freed_at)
+    if lease.state is LeaseState.OPEN and now > began:
+        board.speeds.measure(worker.worker_id, terms.model, size_class(terms.pixels), now - began, terms.work)
+
+
+def _answer(
+    board: Board,
+    route: Route,
+    lease_id: LeaseId,
+    job_id: JobId,
+    disposition: int,
+    detail: str = "",
+    settlement: bytes = b"",
+) -> None:
+    board.emit(SaySettled(route, lease_id, job_id, disposition, settlement, detail))

@@ -1,0 +1,227 @@
+"""What is written, and reading it back: values of columns, without knowing of any database.
+
+Spec and quote are opaque bytes beside the few columns that the core needs; leases are a JSON list within their job's
+row, for there are three at most and they change together.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from horde.scheduler.core.fleet import Worker
+from horde.scheduler.core.job import (
+    AccountId,
+    Amounts,
+    Ending,
+    Generation,
+    GenerationId,
+    Job,
+    JobId,
+    JobState,
+    LeaseId,
+    Mkudos,
+    Phase,
+    Terms,
+    WorkerId,
+)
+from horde.scheduler.core.leases import Lease, LeaseState
+
+Row = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Stored:
+    """A generation as it was written, with its jobs by index."""
+
+    generation: Row
+    jobs: list[Row] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Changes:
+    """One transaction: all of it or nothing."""
+
+    new_generations: list[Row] = field(default_factory=list)
+    generations: list[Row] = field(default_factory=list)
+    """Only the columns that change."""
+    new_jobs: list[Row] = field(default_factory=list)
+    jobs: list[Row] = field(default_factory=list)
+    forgotten: list[GenerationId] = field(default_factory=list)
+    """Generations to be deleted with their jobs."""
+    refused: list[GenerationId] = field(default_factory=list)
+    """Generations of which only the jobs are to be deleted."""
+    workers: list[Row] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.new_generations
+            or self.generations
+            or self.new_jobs
+            or self.jobs
+            or self.forgotten
+            or self.refused
+            or self.workers
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """The same moment on both clocks: the core's seconds, and milliseconds of the wall."""
+
+    now: float
+    now_ms: int
+
+    def wall(self, at: float) -> int:
+        return self.now_ms + int((at - self.now) * 1000)
+
+    def core(self, at_ms: int) -> float:
+        return self.now + (at_ms - self.now_ms) / 1000
+
+
+def changing(generation: Generation) -> Row:
+    """The columns of a generation that change."""
+    return {
+        "generation_id": generation.generation_id,
+        "phase": int(generation.phase),
+        "refusal": generation.refusal,
+        "claimed": generation.claimed,
+        "unusable": generation.unusable,
+        "cancelled": generation.cancelled,
+        "closed": generation.closed,
+    }
+
+
+def generation_row(generation: Generation) -> Row:
+    return {
+        **changing(generation),
+        "request_id": generation.request_id,
+        "account_id": generation.account_id,
+        "digest": generation.digest,
+        "spec": generation.spec,
+        "quote": generation.quote,
+        "seed": generation.seed,
+        "flow": generation.flow,
+        "weight": generation.weight,
+        "accepted_at_ms": generation.accepted_at_ms,
+        "ttl_ms": generation.ttl_ms,
+        "traceparent": generation.traceparent,
+    }
+
+
+def job_row(job: Job, moment: Moment) -> Row:
+    return {
+        "job_id": job.job_id,
+        "generation_id": job.generation.generation_id,
+        "position": job.index,
+        "object_name": job.object_name,
+        "state": int(job.state),
+        "ending": int(job.ending),
+        "version": job.version,
+        "leases": _leases_text(job, moment) if job.leases else "",
+        "winner": job.winner.lease_id if job.winner is not None else "",
+        "earned_mkudos": job.amounts.earned,
+        "tax_mkudos": job.amounts.tax,
+        "surcharge_mkudos": job.amounts.surcharge,
+        "sha256": job.sha256,
+        "size_bytes": job.size_bytes,
+        "format": job.format,
+        "expires_at_ms": job.expires_at_ms,
+        "deviations": job.deviations,
+        "committed": job.committed,
+        "settlement": job.settlement,
+        "detail": job.detail,
+        "withdrawn": job.withdrawn,
+        "ended_at_ms": job.ended_at_ms,
+        "leavings": " ".join(sorted(job.leavings)),
+    }
+
+
+def _lease_values(lease: Lease) -> tuple[str | int | float, ...]:
+    return lease.lease_id, lease.worker_id, lease.owner, lease.worker_name, lease.state, lease.step, lease.ttl
+
+
+def _leases_text(job: Job, moment: Moment) -> str:
+    return json.dumps(
+        [(*_lease_values(each), moment.wall(each.granted_at)) for each in job.leases],
+        separators=(",", ":"),
+    )
+
+
+def worker_row(worker: Worker, speeds: dict[tuple[str, int], float]) -> Row:
+    return {
+        "worker_id": worker.worker_id,
+        "owner": worker.owner,
+        "name": worker.name,
+        "agent": worker.agent,
+        "capabilities": worker.capabilities.words,
+        "paused": worker.paused,
+        "images_done": worker.images_done,
+        "jobs_failed": worker.jobs_failed,
+        "last_seen_ms": worker.last_seen_ms,
+        "speeds": json.dumps([[model, kind, value] for (model, kind), value in speeds.items()]),
+    }
+
+
+def generation_from(stored: Stored, terms: Terms, moment: Moment) -> Generation:
+    """A generation as it was written."""
+    row = stored.generation
+    generation = Generation(
+        generation_id=GenerationId(row["generation_id"]),
+        request_id=row["request_id"],
+        account_id=AccountId(row["account_id"]),
+        digest=row["digest"],
+        spec=row["spec"],
+        quote=row["quote"],
+        terms=terms,
+        seed=row["seed"],
+        flow=row["flow"],
+        weight=row["weight"],
+        accepted_at_ms=row["accepted_at_ms"],
+        ttl_ms=row["ttl_ms"],
+        deadline=moment.core(row["accepted_at_ms"] + row["ttl_ms"]),
+        traceparent=row["traceparent"],
+        phase=Phase(row["phase"]),
+        refusal=row["refusal"],
+        claimed=bool(row["claimed"]),
+        unusable=row["unusable"],
+        cancelled=bool(row["cancelled"]),
+        closed=bool(row["closed"]),
+        written=True,
+        reloaded=True,
+    )
+    generation.jobs = [_job_from(each, generation, moment) for each in stored.jobs]
+    generation.version = max((job.version for job in generation.jobs), default=0)
+    return generation
+
+
+def _job_from(row: Row, generation: Generation, moment: Moment) -> Job:
+    job = Job(
+        JobId(row["job_id"]),
+        row["position"],
+        generation,
+        row["object_name"],
+        state=JobState(row["state"]),
+        ending=Ending(row["ending"]),
+        version=row["version"],
+        amounts=Amounts(Mkudos(row["earned_mkudos"]), Mkudos(row["tax_mkudos"]), Mkudos(row["surcharge_mkudos"])),
+        sha256=row["sha256"],
+        size_bytes=row["size_bytes"],
+        format=row["format"],
+        expires_at_ms=row["expires_at_ms"],
+        deviations=row["deviations"],
+        committed=bool(row["committed"]),
+        settlement=row["settlement"],
+        detail=row["detail"],
+        withdrawn=bool(row["withdrawn"]),
+        ended_at_ms=row["ended_at_ms"],
+        leavings={LeaseId(each) for each in row["leavings"].split()},
+    )
+    for lease_id, worker_id, owner, name, state, step, ttl, granted_ms in json.loads(row["leases"] or "[]"):
+        lease = Lease(LeaseId(lease_id), job, WorkerId(worker_id), AccountId(owner), name)
+        lease.state, lease.step, lease.ttl = LeaseState(state), step, ttl
+        lease.granted_at, lease.touched_at = moment.core(granted_ms), moment.now
+        job.leases.append(lease)
+    job.winner = job.lease(LeaseId(row["winner"])) if row["winner"] else None
+    return job

@@ -1,0 +1,296 @@
+"""The last part of a job's life: its end is decided, written, carried out, told.
+
+    decided (SETTLING, durable) -> CommitObject if DONE -> Settle or Release -> ENDED -> told to the worker
+
+A decision is made once. What follows it may be repeated by anybody, after any crash. Only if storage turns out to have
+nothing under the winning lease is a decision taken back.
+"""
+
+from __future__ import annotations
+
+from horde.scheduler.core.board import Board
+from horde.scheduler.core.effects import (
+    ACCEPTED,
+    DUPLICATE,
+    INVALID_RECEIPT,
+    CommitObject,
+    DiscardObject,
+    Release,
+    ReleaseInputs,
+    Revoke,
+    SaySettled,
+    Settle,
+)
+from horde.scheduler.core.endings import amounts, counted_steps
+from horde.scheduler.core.fleet import Worker
+from horde.scheduler.core.job import NOTHING, Amounts, Ending, Generation, Job, JobState, LeaseId, Phase, WorkerId
+from horde.scheduler.core.leases import MAX_ATTEMPTS, Lease, LeaseState, Revoked
+from horde.scheduler.core.matching import size_class
+
+COUNTED = 16
+"""Images after which a worker's counters are written."""
+REVOKED_FOR = {
+    Ending.DONE: Revoked.SUPERSEDED,
+    Ending.CENSORED: Revoked.SUPERSEDED,
+    Ending.CANCELLED: Revoked.CANCELLED,
+    Ending.FAULTED: Revoked.LAPSED,
+    Ending.EXPIRED: Revoked.EXPIRED,
+}
+
+
+def end(
+    board: Board,
+    job: Job,
+    ending: Ending,
+    now: float,
+    *,
+    winner: Lease | None = None,
+    divided: Amounts = NOTHING,
+    detail: str = "",
+) -> None:
+    """Decide how a job ends."""
+    if job.ticket:
+        board.queue.remove(job)
+    job.move(JobState.SETTLING)
+    _decide(board, job, ending, now, winner, divided, detail)
+
+
+def _decide(
+    board: Board, job: Job, ending: Ending, now: float, winner: Lease | None, divided: Amounts, detail: str
+) -> None:
+    job.ending, job.winner, job.amounts, job.detail = ending, winner, divided, detail
+    for lease in job.leases:
+        if lease is winner and ending in (Ending.DONE, Ending.CENSORED):
+            lease.state = LeaseState.WON
+            free(board, lease, now)
+        elif lease.state is LeaseState.OPEN:
+            revoke(board, lease, REVOKED_FOR[ending], now)
+        if ending is not Ending.DONE or lease is not winner:
+            job.leavings.add(lease.lease_id)
+    board.dirty_jobs[job] = None
+    carry_out(board, job)
+
+
+def carry_out(board: Board, job: Job) -> None:
+    """Have done, after the next save, what is still to be done of a decision. Also after a restart."""
+    if job.state is JobState.SETTLING:
+        if job.ending is Ending.DONE and not job.committed:
+            board.emit_after_save(CommitObject(job))
+        else:
+            board.emit_after_save(_payment(job))
+    for lease_id in sorted(job.leavings):
+        board.emit_after_save(DiscardObject(job, lease_id))
+
+
+def _payment(job: Job) -> Settle | Release:
+    return Release(job) if job.amounts == NOTHING else Settle(job)
+
+
+def committed(board: Board, job: Job, size_bytes: int, image_format: int, expires_at_ms: int) -> None:
+    """The object is in its place for good."""
+    if job.state is not JobState.SETTLING or job.committed:
+        return
+    job.committed = True
+    job.size_bytes, job.format, job.expires_at_ms = size_bytes, image_format, expires_at_ms
+    # Written before it is paid: a private object may expire before a restart asks again, and storage would say that
+    # there is none. What is paid for must never be taken for void.
+    board.dirty_jobs[job] = None
+    board.emit_after_save(_payment(job))
+
+
+def void(board: Board, job: Job, now: float, detail: str) -> None:
+    """Storage cannot commit the winner's object: it did not win. Another attempt, or the end."""
+    winner = job.winner
+    if job.state is not JobState.SETTLING or job.ending is not Ending.DONE or job.committed or winner is None:
+        return
+    winner.state = LeaseState.VOID
+    job.leavings.add(winner.lease_id)
+    worker = board.fleet.workers.get(winner.worker_id)
+    if worker is not None:
+        strike(board, worker, now)
+    route = board.route_of(worker)
+    if route is not None:
+        board.emit(SaySettled(route, winner.lease_id, job.job_id, INVALID_RECEIPT, detail=detail))
+    generation = job.generation
+    job.winner, job.amounts, job.ending = None, NOTHING, Ending.NONE
+    if generation.cancelled:
+        ending = Ending.CANCELLED
+    elif generation.expired or now >= generation.deadline:
+        ending = Ending.EXPIRED
+    elif len(job.leases) >= MAX_ATTEMPTS:
+        ending = Ending.FAULTED
+    else:
+        requeue(board, job, now)
+        board.emit_after_save(DiscardObject(job, winner.lease_id))
+        return
+    job.touch()
+    _decide(board, job, ending, now, None, NOTHING, detail)
+
+
+def as_recorded(board: Board, job: Job, ending: Ending, worker_id: WorkerId, divided: Amounts) -> None:
+    """The ledger ended the job otherwise, by an earlier asking: so it ended. NONE: it gave everything back."""
+    ours = job.winner
+    if job.state is not JobState.SETTLING:
+        return
+    if ending is Ending.NONE:
+        ending = Ending.FAULTED if job.ending in (Ending.DONE, Ending.CENSORED) else job.ending
+        job.detail = job.detail or "The ledger had given everything back already."
+    job.ending, job.amounts = ending, divided
+    job.winner = next((lease for lease in job.leases if worker_id and lease.worker_id == worker_id), None)
+    if ours is None or ours is job.winner:
+        return
+    route = board.route_of(board.fleet.workers.get(ours.worker_id))
+    if route is not None:
+        board.emit(SaySettled(route, ours.lease_id, job.job_id, DUPLICATE, detail=job.detail))
+
+
+def paid(board: Board, job: Job, now_ms: int, settlement: bytes) -> None:
+    """The ledger has settled or released; `settlement` is its words, opaque, empty if there was nothing to release."""
+    if job.state is not JobState.SETTLING:
+        return
+    job.settlement = settlement
+    job.ended_at_ms = now_ms
+    job.move(JobState.ENDED)
+    board.live_jobs -= 1
+    board.dirty_jobs[job] = None
+    if job.winner is not None:
+        worker = board.fleet.workers.get(job.winner.worker_id)
+        if worker is not None and job.ending is not Ending.CANCELLED:
+            worker.images_done += 1
+            if worker.images_done % COUNTED == 0:
+                worker.last_seen_ms = now_ms
+                board.dirty_workers[worker] = None
+        route = board.route_of(worker)
+        if route is not None:
+            board.emit(SaySettled(route, job.winner.lease_id, job.job_id, ACCEPTED, settlement))
+    wind_up(board, job.generation)
+
+
+def wind_up(board: Board, generation: Generation) -> None:
+    """After the last job: let go of the inputs; after the last leaving is gone: close."""
+    if not generation.finished or generation.closed:
+        return
+    if generation.claimed:
+        board.emit_after_save(ReleaseInputs(generation))
+    elif not any(job.leavings for job in generation.jobs):
+        board.close(generation)
+
+
+def discarded(board: Board, job: Job, lease_id: LeaseId) -> None:
+    """A lease's leavings are gone."""
+    if lease_id in job.leavings:
+        job.leavings.discard(lease_id)
+        board.dirty_jobs[job] = None
+        wind_up(board, job.generation)
+
+
+def inputs_released(board: Board, generation: Generation) -> None:
+    """Storage keeps the inputs no longer for this generation's sake."""
+    if generation.closed or not generation.claimed:
+        return
+    generation.claimed = False
+    board.dirty_generations[generation] = None
+    if generation.phase is Phase.REFUSED:
+        board.close(generation)
+    else:
+        wind_up(board, generation)
+
+
+def cancel(board: Board, generation: Generation, now: float) -> None:
+    """End what has not ended; what is being settled keeps its end. Repeating it is harmless."""
+    if generation.closed or generation.finished or generation.phase is Phase.REFUSED:
+        return
+    if not generation.cancelled:
+        generation.cancelled = True
+        board.dirty_generations[generation] = None
+    for job in generation.jobs:
+        if job.open:
+            winner, divided = _cancelled_at(board, job, now)
+            end(board, job, Ending.CANCELLED, now, winner=winner, divided=divided)
+
+
+def _cancelled_at(board: Board, job: Job, now: float) -> tuple[Lease | None, Amounts]:
+    """What the steps that were painted already are worth, and to whom."""
+    lease = current(job)
+    if lease is None:
+        return None, NOTHING
+    terms = job.generation.terms
+    seconds = board.speeds.measured(lease.worker_id, terms.model, size_class(terms.pixels))
+    if seconds is None:
+        seconds = board.speeds.median(terms.model)
+    per_step = None if seconds is None else seconds * terms.pixels / 1e6
+    done = counted_steps(lease.step, terms.steps, now - lease.granted_at, per_step)
+    divided = amounts(Ending.CANCELLED, terms.price, done, terms.steps)
+    return (None, NOTHING) if divided == NOTHING else (lease, divided)
+
+
+def expire(board: Board, generation: Generation, now: float) -> None:
+    """Its time to live is over."""
+    generation.expired = True
+    for job in generation.jobs:
+        if job.open:
+            end(board, job, Ending.EXPIRED, now)
+
+
+def current(job: Job) -> Lease | None:
+    """The lease that a LEASED job is lent under."""
+    if job.state is not JobState.LEASED or not job.leases:
+        return None
+    lease = job.leases[-1]
+    return lease if lease.state is LeaseState.OPEN else None
+
+
+def give_back(board: Board, lease: Lease, state: LeaseState, now: float, detail: str = "") -> None:
+    """A lease ended without an end for its job: another attempt, or FAULTED after the last."""
+    lease.state = state
+    free(board, lease, now)
+    job = lease.job
+    if job.state is not JobState.LEASED or job.leases[-1] is not lease:
+        return
+    if len(job.leases) >= MAX_ATTEMPTS:
+        # It failed on several different workers, and nobody is punished for it.
+        for each in job.leases:
+            worker = board.fleet.workers.get(each.worker_id)
+            if worker is not None:
+                worker.forgive()
+                board.fleet.changed(worker)
+        end(board, job, Ending.FAULTED, now, detail=detail or "Three workers could not paint it.")
+    else:
+        requeue(board, job, now)
+
+
+def requeue(board: Board, job: Job, now: float) -> None:
+    """Back to its old place in the queue."""
+    job.move(JobState.QUEUED)
+    board.dirty_jobs[job] = None
+    board.queue.push(job, now, again=True)
+    board.fresh.append(job)
+
+
+def revoke(board: Board, lease: Lease, reason: Revoked, now: float) -> None:
+    """Take an open lease back and tell the worker, if it is here."""
+    lease.state = LeaseState.REVOKED
+    worker = free(board, lease, now)
+    route = board.route_of(worker)
+    if route is not None:
+        board.emit(Revoke(route, lease.lease_id, reason))
+
+
+def strike(board: Board, worker: Worker, now: float) -> None:
+    """A worker has failed; after some failures in a row it rests."""
+    if worker.failed(now):
+        board.deadlines.add(worker.rests_until, worker)
+        board.fleet.changed(worker)
+
+
+def free(board: Board, lease: Lease, now: float) -> Worker | None:
+    """A lease no longer takes up one of its worker's slots."""
+    worker = board.fleet.workers.get(lease.worker_id)
+    if worker is None or worker.leases.pop(lease.lease_id, None) is None:
+        return worker
+    worker.freed_at = now
+    for other in worker.leases.values():
+        if other.step == 0:
+            other.touched_at = now
+    board.fleet.changed(worker)
+    return worker

@@ -1,0 +1,166 @@
+"""Followers: gateways that are told what happens to the generations that their requesters watch.
+
+Durable transitions come from the saver, when they are durable; progress and waits come as they are. A follower that
+does not read is spared progress first; if even the durable does not fit, its stream ends, and it follows again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import AsyncIterator, Callable
+from itertools import islice
+
+from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
+from horde.scheduler.core.job import Generation, GenerationId, Job
+from horde.scheduler.core.leases import Lease
+from horde.scheduler.doors import wire
+from horde.scheduler.doors.batches import take
+from horde.services.errors import ResourceExhausted
+
+MAX_EVENTS = 256
+"""Of one message."""
+MAX_WAITING = 20_000
+"""Of one follower; progress is dropped from half of it on."""
+MAX_FOLLOWED = 100_000
+"""Of one follower."""
+
+
+class Follower:
+    """One gateway's stream."""
+
+    def __init__(self) -> None:
+        self.followed: set[GenerationId] = set()
+        self.closed = False
+        self._events: deque[pb.FollowedEvent] = deque()
+        self._filled = asyncio.Event()
+
+    def put(self, event: pb.FollowedEvent, *, durable: bool = True) -> None:
+        """Have it told; what is not durable may be dropped."""
+        if not durable and len(self._events) >= MAX_WAITING // 2:
+            return
+        if len(self._events) >= MAX_WAITING:
+            self.closed = True
+        else:
+            self._events.append(event)
+        self._filled.set()
+
+    def close(self) -> None:
+        """Tell what is there, then end."""
+        self.closed = True
+        self._filled.set()
+
+    async def batches(self) -> AsyncIterator[pb.FollowResponse]:
+        """What to say, as it comes."""
+        while True:
+            while not self._events:
+                if self.closed:
+                    return
+                self._filled.clear()
+                await self._filled.wait()
+            if len(self._events) >= MAX_WAITING:
+                raise ResourceExhausted("This follower does not read.")
+            yield pb.FollowResponse(events=take(self._events, MAX_EVENTS, pb.FollowedEvent.ByteSize))
+
+
+class Followers:
+    """All gateways' wishes."""
+
+    def __init__(self) -> None:
+        self._by_generation: defaultdict[GenerationId, dict[Follower, None]] = defaultdict(dict)
+        self._streams: set[Follower] = set()
+
+    def open(self, follower: Follower) -> None:
+        """A stream has begun; `drop` ends it."""
+        self._streams.add(follower)
+
+    def __len__(self) -> int:
+        return len(self._by_generation)
+
+    def __contains__(self, generation_id: GenerationId) -> bool:
+        return generation_id in self._by_generation
+
+    def turn(self, limit: int) -> list[GenerationId]:
+        """Some of what is followed; next time others."""
+        taken = list(islice(self._by_generation, limit))
+        if len(taken) < len(self._by_generation):
+            for generation_id in taken:
+                self._by_generation[generation_id] = self._by_generation.pop(generation_id)
+        return taken
+
+    def add(self, generation_id: GenerationId, follower: Follower) -> None:
+        if len(follower.followed) >= MAX_FOLLOWED:
+            follower.close()
+            return
+        follower.followed.add(generation_id)
+        self._by_generation[generation_id][follower] = None
+
+    def remove(self, generation_id: GenerationId, follower: Follower) -> None:
+        follower.followed.discard(generation_id)
+        followers = self._by_generation.get(generation_id)
+        if followers is not None:
+            followers.pop(follower, None)
+            if not followers:
+                del self._by_generation[generation_id]
+
+    def close(self) -> None:
+        """Let every follower's stream end."""
+        for follower in self._streams:
+            follower.close()
+
+    def drop(self, follower: Follower) -> None:
+        self._streams.discard(follower)
+        for generation_id in list(follower.followed):
+            self.remove(generation_id, follower)
+
+    def publish(self, jobs: list[Job]) -> Callable[[], None] | None:
+        """Say transitions that are about to be durable; to be sent when they are."""
+        told: list[tuple[GenerationId, pb.FollowedEvent]] = []
+        touched: dict[Generation, None] = {}
+        for job in jobs:
+            generation = job.generation
+            if generation.generation_id not in self._by_generation or job.version == job.shown:
+                continue
+            event = pb.FollowedEvent(generation_id=generation.generation_id)
+            wire.fill_image(event.image, job, wire.placement_of(generation.quote))
+            job.shown = job.version
+            told.append((generation.generation_id, event))
+            touched[generation] = None
+        finished = [generation for generation in touched if generation.finished]
+        for generation in finished:
+            event = pb.FollowedEvent(generation_id=generation.generation_id)
+            event.finished.CopyFrom(wire.generation_message(generation))
+            told.append((generation.generation_id, event))
+        if not told:
+            return None
+
+        def send() -> None:
+            for generation_id, event in told:
+                self._tell(generation_id, event, durable=True)
+            for generation in finished:
+                self._over(generation.generation_id)
+
+        return send
+
+    def progressed(self, lease: Lease) -> None:
+        """Pass on how far a lease is."""
+        generation = lease.job.generation
+        if generation.generation_id not in self._by_generation:
+            return
+        event = pb.FollowedEvent(generation_id=generation.generation_id)
+        progress = event.progress
+        progress.job_id, progress.lease_id = lease.job.job_id, lease.lease_id
+        progress.step, progress.steps = lease.step, generation.terms.steps
+        self._tell(generation.generation_id, event, durable=False)
+
+    def waits(self, job: Job, message: pb.FollowedEvent) -> None:
+        """Pass on a new estimate."""
+        self._tell(job.generation.generation_id, message, durable=False)
+
+    def _tell(self, generation_id: GenerationId, event: pb.FollowedEvent, *, durable: bool) -> None:
+        for follower in self._by_generation.get(generation_id, ()):
+            follower.put(event, durable=durable)
+
+    def _over(self, generation_id: GenerationId) -> None:
+        for follower in list(self._by_generation.get(generation_id, ())):
+            self.remove(generation_id, follower)

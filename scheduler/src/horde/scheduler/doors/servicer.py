@@ -1,0 +1,77 @@
+"""SchedulerService: decode, ask, encode."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
+from horde.internal.scheduler.v1.scheduler_service_pb2_grpc import (
+    SchedulerServiceServicer,
+    add_SchedulerServiceServicer_to_server,
+)
+from horde.scheduler.doors.reading import Reading
+from horde.scheduler.doors.streams import follow, relay
+from horde.services.identity import AllowList
+from horde.services.server import Registration
+
+if TYPE_CHECKING:
+    from horde.scheduler.engine import Engine
+
+SERVICE = "horde.internal.scheduler.v1.SchedulerService"
+ALLOW = AllowList({f"/{SERVICE}/*": {"gateway"}})
+
+
+def scheduler_registration(engine: Engine) -> Registration:
+    """What is to be served."""
+    return Registration(add_SchedulerServiceServicer_to_server, Servicer(engine, engine.reading), SERVICE)
+
+
+class Servicer(SchedulerServiceServicer):
+    """The service, over one engine."""
+
+    def __init__(self, engine: Engine, reading: Reading) -> None:
+        self._engine = engine
+        self._reading = reading
+
+    async def SubmitGenerations(
+        self, request: pb.SubmitGenerationsRequest, context: Any
+    ) -> pb.SubmitGenerationsResponse:
+        return pb.SubmitGenerationsResponse(outcomes=await self._engine.submitting.submit(request.submissions))
+
+    async def GetGenerations(self, request: pb.GetGenerationsRequest, context: Any) -> pb.GetGenerationsResponse:
+        return pb.GetGenerationsResponse(outcomes=await self._reading.get(request.refs))
+
+    async def ListGenerations(self, request: pb.ListGenerationsRequest, context: Any) -> pb.ListGenerationsResponse:
+        return await self._reading.page(request)
+
+    async def CancelGenerations(
+        self, request: pb.CancelGenerationsRequest, context: Any
+    ) -> pb.CancelGenerationsResponse:
+        return pb.CancelGenerationsResponse(outcomes=await self._reading.cancel(request.refs))
+
+    async def WithdrawImages(self, request: pb.WithdrawImagesRequest, context: Any) -> pb.WithdrawImagesResponse:
+        return pb.WithdrawImagesResponse(outcomes=await self._reading.withdraw(request.ref, request.job_ids))
+
+    async def EstimateWaits(self, request: pb.EstimateWaitsRequest, context: Any) -> pb.EstimateWaitsResponse:
+        return pb.EstimateWaitsResponse(outcomes=[self._reading.estimate(each) for each in request.estimates])
+
+    async def ListWorkers(self, request: pb.ListWorkersRequest, context: Any) -> pb.ListWorkersResponse:
+        return self._reading.workers(request)
+
+    async def GetWorker(self, request: pb.GetWorkerRequest, context: Any) -> pb.GetWorkerResponse:
+        return pb.GetWorkerResponse(worker=self._reading.show_worker(self._reading.worker(request.worker_id)))
+
+    async def SetWorkerPaused(self, request: pb.SetWorkerPausedRequest, context: Any) -> pb.SetWorkerPausedResponse:
+        return pb.SetWorkerPausedResponse(worker=await self._reading.pause(request))
+
+    async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
+        return self._reading.models(request)
+
+    def Follow(
+        self, request_iterator: AsyncIterator[pb.FollowRequest], context: Any
+    ) -> AsyncIterator[pb.FollowResponse]:
+        return follow(self._engine, self._reading, request_iterator)
+
+    def Relay(self, request_iterator: AsyncIterator[pb.RelayRequest], context: Any) -> AsyncIterator[pb.RelayResponse]:
+        return relay(self._engine, request_iterator)

@@ -1,0 +1,222 @@
+"""Between the contract's messages and the scheduler's values: generations. No decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from google.protobuf.message import Message
+
+from horde.api.generation.v1 import generation_pb2
+from horde.api.job.v1 import job_pb2
+from horde.api.worker.v1 import worker_pb2, worker_service_pb2
+from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
+from horde.scheduler.core.estimates import Estimate
+from horde.scheduler.core.job import (
+    AccountId,
+    Ending,
+    Generation,
+    Job,
+    JobState,
+    Mkudos,
+    Price,
+    Terms,
+    WorkerId,
+    requester_text,
+)
+from horde.scheduler.core.settling import current
+
+SEED_SPACE = 2**63
+DEFAULT_TTL_MS = 20 * 60 * 1000
+SAMPLER_BIT = 16
+"""A mask's bits: features below, samplers from here on."""
+ALL_SAMPLERS = ((1 << 48) - 1) << SAMPLER_BIT
+
+
+def features_of(spec: job_pb2.JobSpec) -> int:
+    """What a worker must be able to do, as a mask."""
+    image = spec.image
+    mask = 0
+    for needed, feature in (
+        (image.HasField("source_image"), worker_pb2.FEATURE_IMAGE_TO_IMAGE),
+        (image.HasField("mask"), worker_pb2.FEATURE_INPAINTING),
+        (bool(image.loras), worker_pb2.FEATURE_LORA),
+        (image.HasField("control"), worker_pb2.FEATURE_CONTROL),
+        (bool(image.post_processors), worker_pb2.FEATURE_POST_PROCESSING),
+        (image.clip_skip > 0, worker_pb2.FEATURE_CLIP_SKIP),
+    ):
+        if needed:
+            mask |= 1 << feature
+    if image.sampler:
+        mask |= 1 << (SAMPLER_BIT + image.sampler)
+    return mask
+
+
+def inputs_of(spec: job_pb2.JobSpec) -> list[job_pb2.InputImage]:
+    """The pictures that a spec names, each once."""
+    image = spec.image
+    named = [
+        *([image.source_image] if image.HasField("source_image") else []),
+        *([image.mask] if image.HasField("mask") else []),
+        *([image.control.image] if image.HasField("control") and image.control.HasField("image") else []),
+    ]
+    return list({each.input_id: each for each in named}.values())
+
+
+def terms_of(spec: generation_pb2.GenerationSpec, quote: generation_pb2.Quote) -> Terms:
+    """What the core must know of a spec and its price."""
+    image, parts = spec.job.image, quote.per_image
+    return Terms(
+        model=spec.job.model,
+        width=image.width,
+        height=image.height,
+        steps=max(1, image.steps),
+        features=features_of(spec.job),
+        price=Price(
+            Mkudos(parts.price_mkudos),
+            Mkudos(sum(each.amount_mkudos for each in parts.surcharges)),
+            Mkudos(parts.tax_mkudos),
+        ),
+        fast_only=spec.fast_workers_only,
+        allowed=frozenset(WorkerId(each) for each in spec.allowed_worker_ids),
+        denied=frozenset(WorkerId(each) for each in spec.denied_worker_ids),
+        input_ids=tuple(each.input_id for each in inputs_of(spec.job)),
+    )
+
+
+def terms_from_bytes(spec: bytes, quote: bytes) -> Terms:
+    """The same, of what was written."""
+    return terms_of(generation_pb2.GenerationSpec.FromString(spec), generation_pb2.Quote.FromString(quote))
+
+
+def ttl_ms_of(spec: generation_pb2.GenerationSpec) -> int:
+    """How long the generation may live."""
+    if not spec.HasField("time_to_live"):
+        return DEFAULT_TTL_MS
+    return spec.time_to_live.ToMilliseconds()
+
+
+def requester_message(generation: Generation) -> job_pb2.Requester:
+    return job_pb2.Requester(account_id=generation.account_id, anonymous_digest=generation.digest)
+
+
+def requester_of(message: job_pb2.Requester) -> tuple[AccountId, bytes]:
+    return AccountId(message.account_id), message.anonymous_digest
+
+
+def text_of(message: job_pb2.Requester) -> str:
+    return requester_text(AccountId(message.account_id), message.anonymous_digest)
+
+
+def first_difference(old: Message, new: Message, path: str = "") -> str:
+    """The path of the first field, in order of numbers, that differs; empty if none does."""
+    fields: list[Any] = sorted(old.DESCRIPTOR.fields, key=lambda one: one.number)
+    for each in fields:
+        name = f"{path}.{each.name}" if path else each.name
+        mine, theirs = getattr(old, each.name), getattr(new, each.name)
+        if each.has_presence and old.HasField(each.name) != new.HasField(each.name):
+            return name
+        if each.message_type is not None and not each.is_repeated:
+            if old.HasField(each.name) and (inner := first_difference(mine, theirs, name)):
+                return inner
+        elif (list(mine) != list(theirs)) if each.is_repeated else mine != theirs:
+            return name
+    return ""
+
+
+def job_spec(generation: Generation, index: int) -> job_pb2.JobSpec:
+    """What to paint for one image: the spec with its own seed."""
+    spec = generation_pb2.GenerationSpec.FromString(generation.spec).job
+    spec.image.seed = seed_of(generation, index)
+    return spec
+
+
+def seed_of(generation: Generation, index: int) -> int:
+    return (generation.seed + index) % SEED_SPACE
+
+
+def wait_message(estimate: Estimate) -> generation_pb2.WaitEstimate:
+    message = generation_pb2.WaitEstimate(jobs_ahead=estimate.jobs_ahead, eligible_workers=estimate.eligible)
+    if estimate.eligible:
+        message.p50.FromMilliseconds(int(estimate.p50 * 1000))
+        message.p90.FromMilliseconds(int(estimate.p90 * 1000))
+    for reason, workers in estimate.ineligible:
+        message.ineligible.add(reason=reason, workers=workers)
+    return message
+
+
+def fill_image(message: generation_pb2.Image, job: Job, placement: int) -> None:
+    """One job, as its requester sees it."""
+    generation = job.generation
+    plain: Any = message
+    plain.job_id = job.job_id
+    plain.index = job.index
+    plain.seed = seed_of(generation, job.index)
+    plain.state = int(job.state)
+    plain.version = job.version
+    plain.attempt = len(job.leases)
+    plain.placement = placement
+    if job.state is JobState.LEASED:
+        lease = current(job)
+        if lease is not None:
+            plain.lease_id, plain.step = lease.lease_id, lease.step
+    if job.state is not JobState.ENDED:
+        return
+    plain.ending = int(job.ending)
+    if job.settlement:
+        message.settlement.MergeFromString(job.settlement)
+    if job.ending in (Ending.FAULTED, Ending.CENSORED):
+        plain.ending_detail = job.detail
+    if job.ending is Ending.DONE:
+        _fill_done(message, job)
+
+
+def _fill_done(message: generation_pb2.Image, job: Job) -> None:
+    plain: Any = message
+    plain.sha256, plain.size_bytes, plain.format = job.sha256, job.size_bytes, job.format
+    plain.withdrawn = job.withdrawn
+    if job.winner is not None:
+        plain.worker_id, plain.worker_name = job.winner.worker_id, job.winner.worker_name
+    if job.expires_at_ms:
+        message.expires_at.FromMilliseconds(job.expires_at_ms)
+    if job.deviations:
+        # They were kept as a Painted with nothing but deviations in it.
+        message.deviations.extend(worker_service_pb2.Painted.FromString(job.deviations).deviations)
+
+
+def placement_of(quote: bytes) -> int:
+    return generation_pb2.Quote.FromString(quote).placement
+
+
+def image_message(job: Job, placement: int) -> generation_pb2.Image:
+    message = generation_pb2.Image()
+    fill_image(message, job, placement)
+    return message
+
+
+def generation_message(generation: Generation) -> pb.SchedulerGeneration:
+    """A generation as it is now, without waits."""
+    message = pb.SchedulerGeneration()
+    message.requester.account_id = generation.account_id
+    message.requester.anonymous_digest = generation.digest
+    shown = message.generation
+    shown.generation_id = generation.generation_id
+    shown.request_id = generation.request_id
+    shown.spec.MergeFromString(generation.spec)
+    shown.spec.job.image.seed = generation.seed
+    shown.quote.MergeFromString(generation.quote)
+    shown.accepted_at.FromMilliseconds(generation.accepted_at_ms)
+    shown.deadline.FromMilliseconds(generation.accepted_at_ms + generation.ttl_ms)
+    placement = shown.quote.placement
+    for job in generation.jobs:
+        fill_image(shown.images.add(), job, placement)
+        message.object_names.append(job.object_name)
+    shown.version = generation.version
+    shown.finished = generation.finished
+    return message
+
+
+def add_waits(message: pb.SchedulerGeneration, waits: Iterable[tuple[int, Estimate]]) -> None:
+    """Put estimates to the images of these indices."""
+    for index, estimate in waits:
+        message.generation.images[index].wait.CopyFrom(wait_message(estimate))

@@ -1,0 +1,107 @@
+"""Between the contract's messages and the scheduler's values: workers. No decisions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from horde.api.ledger.v1 import ledger_pb2
+from horde.api.worker.v1 import worker_pb2, worker_service_pb2
+from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
+from horde.scheduler.core.attaching import HeldLease
+from horde.scheduler.core.effects import SaySettled
+from horde.scheduler.core.fleet import Capabilities, Offer, Worker
+from horde.scheduler.core.job import JobId, LeaseId
+from horde.scheduler.core.outcomes import Cancelled, Censored, Failed, Refused, Result
+from horde.scheduler.doors.wire import ALL_SAMPLERS, SAMPLER_BIT
+
+MAX_OFFERS = 256
+MAX_DETAIL = 500
+
+
+def text(value: str) -> str:
+    """Words of a stranger, as they may be kept."""
+    return value[:MAX_DETAIL].replace("\0", "")
+
+
+def capabilities_of(message: worker_pb2.Capabilities) -> Capabilities:
+    """What a worker says that it can do; models beyond the first MAX_OFFERS do not count."""
+    features = sum({1 << each for each in message.features if 0 < each < SAMPLER_BIT})
+    samplers = sum({1 << (SAMPLER_BIT + each) for each in message.samplers if 0 < each < 48}) or ALL_SAMPLERS
+    named = [each for each in message.models if each.name][:MAX_OFFERS]
+    offers = {each.name: Offer(each.loaded, max(0, each.max_pixels)) for each in named}
+    return Capabilities(offers, max(0, message.max_pixels), features | samplers, message.SerializeToString())
+
+
+def capabilities_from(words: bytes) -> Capabilities:
+    """The same, of what was written."""
+    return capabilities_of(worker_pb2.Capabilities.FromString(words))
+
+
+def held_of(message: worker_service_pb2.HeldLease) -> HeldLease:
+    return HeldLease(LeaseId(message.lease_id), JobId(message.job_id), message.step)
+
+
+def result_of(message: worker_service_pb2.Outcome) -> Result:
+    """An outcome that brings no receipt."""
+    match message.WhichOneof("result"):
+        case "censored":
+            return Censored(text(message.censored.category))
+        case "refused":
+            return Refused(text(message.refused.detail) or _name("RefusalReason", message.refused.reason))
+        case "cancelled":
+            return Cancelled(message.cancelled.step)
+        case _:
+            return Failed(text(message.failed.detail) or _name("FailureReason", message.failed.reason))
+
+
+def _name(enum: str, number: int) -> str:
+    values: Any = getattr(worker_service_pb2, enum)
+    return str(values.Name(number)) if number in values.values() else str(number)
+
+
+def settled_message(effect: SaySettled) -> pb.SessionResponse:
+    response = pb.SessionResponse(relay_session_id=effect.route.number)
+    settled = response.worker.settled
+    settled.lease_id, settled.job_id = effect.lease_id, effect.job_id
+    settled.disposition = effect.disposition  # type: ignore[assignment]
+    settled.detail = effect.detail
+    if effect.settlement:
+        settlement = ledger_pb2.Settlement.FromString(effect.settlement)
+        if settlement.earned_mkudos:
+            settled.settlement.CopyFrom(settlement)
+    return response
+
+
+def worker_message(worker: Worker, speeds: dict[tuple[str, int], float], now: float, now_ms: int) -> worker_pb2.Worker:
+    """A worker as everybody sees it."""
+    session = worker.session
+    message = worker_pb2.Worker(
+        worker_id=worker.worker_id,
+        name=worker.name,
+        owner_account_id=worker.owner,
+        state=state_of(worker),
+        leases=len(worker.leases),
+        slots=session.slots if session is not None else 0,
+        images_done=worker.images_done,
+        jobs_failed=worker.jobs_failed,
+        agent=worker.agent,
+    )
+    message.capabilities.MergeFromString(worker.capabilities.words)
+    message.last_seen_at.FromMilliseconds(now_ms if session is not None else worker.last_seen_ms)
+    if session is not None:
+        message.attached_for.FromMilliseconds(max(0, int((now - session.opened_at) * 1000)))
+    for (model, kind), seconds in sorted(speeds.items()):
+        if kind == -1:
+            message.speeds.add(model=model, ms_per_megapixel_step=round(seconds * 1000))
+    return message
+
+
+def state_of(worker: Worker) -> worker_pb2.WorkerState.ValueType:
+    session = worker.session
+    if session is None:
+        return worker_pb2.WORKER_STATE_AWAY
+    if session.draining:
+        return worker_pb2.WORKER_STATE_DRAINING
+    if worker.paused:
+        return worker_pb2.WORKER_STATE_PAUSED
+    return worker_pb2.WORKER_STATE_BUSY if worker.leases else worker_pb2.WORKER_STATE_READY

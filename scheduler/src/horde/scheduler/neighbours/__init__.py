@@ -1,0 +1,1 @@
+"""The ledger and the storage router, asked until they answer."""

@@ -1,0 +1,119 @@
+"""What the scheduler has its neighbours do, and what their answers mean to the core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from horde.scheduler.core import accepting, settling
+from horde.scheduler.core import effects as fx
+from horde.scheduler.core.answers import Again, Answer, CommitAnswer, Committed, Declined, Recorded
+from horde.scheduler.core.job import Amounts, Ending, Generation, Job, Mkudos, WorkerId
+from horde.scheduler.neighbours.courier import Courier
+from horde.scheduler.neighbours.ledger import Ledger, LedgerEvent, event_size
+from horde.scheduler.neighbours.storage import Storage, commit_size
+from horde.services import telemetry
+from horde.services.failpoints import declare, failpoint
+
+if TYPE_CHECKING:
+    from horde.scheduler.engine import Engine
+
+log = telemetry.get_logger(__name__)
+
+AFTER_CLAIM = declare("scheduler.after_claim")
+AFTER_HOLDS = declare("scheduler.after_holds")
+AFTER_COMMIT_OBJECT = declare("scheduler.after_commit_object")
+AFTER_SETTLE = declare("scheduler.after_settle")
+AFTER_RELEASE = declare("scheduler.after_release")
+
+
+class Errands:
+    """The couriers of one engine."""
+
+    def __init__(self, engine: Engine, ledger: Ledger, storage: Storage) -> None:
+        self._engine = engine
+        clock = engine.clock
+        self.ledger: Courier[LedgerEvent, Answer] = Courier(
+            "Apply", ledger.apply, self._applied, clock, size=event_size
+        )
+        self.commits: Courier[Job, CommitAnswer] = Courier(
+            "CommitObjects", storage.commit, self._committed, clock, size=commit_size
+        )
+        self.discards: Courier[fx.DiscardObject, Answer] = Courier(
+            "DiscardObjects", storage.discard, self._discarded, clock
+        )
+        self.claims: Courier[Generation, Answer] = Courier(
+            "ClaimInputs", storage.claim, self._claimed, clock, max_items=8
+        )
+        self.releases: Courier[Generation, Answer] = Courier("ReleaseInputs", storage.release, self._released, clock)
+        self.storage = storage
+
+    def couriers(self) -> list[Courier[Any, Any]]:
+        return [self.ledger, self.commits, self.discards, self.claims, self.releases]
+
+    def carriers(self) -> dict[type[fx.Effect], Callable[[Any], None]]:
+        """Which effect goes to whom."""
+        return {
+            fx.PlaceHolds: self.ledger.send,
+            fx.Settle: self.ledger.send,
+            fx.Release: self.ledger.send,
+            fx.RewardUptime: self.ledger.send,
+            fx.CommitObject: lambda effect: self.commits.send(effect.job),
+            fx.DiscardObject: self.discards.send,
+            fx.ClaimInputs: lambda effect: self.claims.send(effect.generation),
+            fx.ReleaseInputs: lambda effect: self.releases.send(effect.generation),
+        }
+
+    async def _applied(self, answered: Sequence[tuple[LedgerEvent, Answer]]) -> None:
+        kinds = {type(event) for event, _ in answered}
+        for kind, name in ((fx.PlaceHolds, AFTER_HOLDS), (fx.Settle, AFTER_SETTLE), (fx.Release, AFTER_RELEASE)):
+            if kind in kinds:
+                await failpoint(name)
+        engine = self._engine
+        now_ms = engine.now_ms()
+        for event, answer in answered:
+            match event:
+                case fx.PlaceHolds(generation):
+                    engine.held(generation, answer.status if isinstance(answer, Declined) else None)
+                case fx.Settle(job) | fx.Release(job):
+                    words = b"" if isinstance(answer, (Declined, Again)) else answer.words
+                    if isinstance(answer, Recorded):
+                        log.error("the ledger has ended it otherwise", job=job.job_id, ending=answer.ending)
+                        divided = Amounts(Mkudos(answer.earned), Mkudos(answer.tax), Mkudos(answer.surcharge))
+                        worker_id = WorkerId(answer.worker_id)
+                        settling.as_recorded(engine.board, job, Ending(answer.ending), worker_id, divided)
+                    with telemetry.span_from(job.generation.traceparent, "settle", job=job.job_id):
+                        settling.paid(engine.board, job, now_ms, words)
+                case fx.RewardUptime():
+                    if isinstance(answer, Declined):
+                        log.warning("no uptime reward", worker=event.worker_id, reason=answer.reason)
+        engine.flush()
+
+    async def _committed(self, answered: Sequence[tuple[Job, CommitAnswer]]) -> None:
+        await failpoint(AFTER_COMMIT_OBJECT)
+        engine = self._engine
+        for job, answer in answered:
+            if isinstance(answer, Committed):
+                settling.committed(engine.board, job, answer.size_bytes, answer.format, answer.expires_at_ms)
+            elif isinstance(answer, Declined):
+                log.error("not committed", job=job.job_id, reason=answer.reason, message=answer.message)
+                settling.void(engine.board, job, engine.now(), f"Storage: {answer.reason}")
+        engine.flush()
+
+    async def _discarded(self, answered: Sequence[tuple[fx.DiscardObject, Answer]]) -> None:
+        for effect, _ in answered:
+            # Declined means that it will never be possible; its quarantine ends by itself.
+            settling.discarded(self._engine.board, effect.job, effect.lease_id)
+        self._engine.flush()
+
+    async def _claimed(self, answered: Sequence[tuple[Generation, Answer]]) -> None:
+        await failpoint(AFTER_CLAIM)
+        for generation, answer in answered:
+            refusal = answer.status if isinstance(answer, Declined) else None
+            accepting.claimed(self._engine.board, generation, refusal)
+        self._engine.flush()
+
+    async def _released(self, answered: Sequence[tuple[Generation, Answer]]) -> None:
+        for generation, _ in answered:
+            settling.inputs_released(self._engine.board, generation)
+        self._engine.flush()

@@ -1,0 +1,112 @@
+"""The store, in dictionaries: for tests, which can abandon an engine and start another on the same memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from horde.scheduler.core.errors import NotLeader
+from horde.scheduler.core.job import AccountId, Ending, GenerationId, JobId, Phase
+from horde.scheduler.core.rows import Changes, Row, Stored
+
+
+class Memory:
+    """What outlives an engine."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self.generations: dict[str, Row] = {}
+        self.jobs: dict[str, Row] = {}
+        self.workers: dict[str, Row] = {}
+
+
+class MemoryStore:
+    """One leader's view of a memory."""
+
+    def __init__(self, memory: Memory | None = None) -> None:
+        self.memory = memory or Memory()
+        self._epoch = 0
+
+    async def lead(self) -> int:
+        self.memory.epoch += 1
+        self._epoch = self.memory.epoch
+        return self._epoch
+
+    async def write(self, changes: Changes) -> frozenset[GenerationId]:
+        memory = self.memory
+        if memory.epoch != self._epoch:
+            raise NotLeader
+        taken = {row["generation_id"] for row in changes.new_generations} & memory.generations.keys()
+        for row in changes.new_generations:
+            memory.generations.setdefault(row["generation_id"], dict(row))
+        for row in changes.new_jobs:
+            if row["generation_id"] not in taken:
+                memory.jobs.setdefault(row["job_id"], dict(row))
+        for row in changes.generations:
+            memory.generations[row["generation_id"]].update(row)
+        for row in changes.jobs:
+            memory.jobs[row["job_id"]].update(row)
+        gone = {*changes.forgotten, *changes.refused}
+        if gone:
+            memory.jobs = {key: row for key, row in memory.jobs.items() if row["generation_id"] not in gone}
+        for generation_id in changes.forgotten:
+            memory.generations.pop(generation_id, None)
+        for row in changes.workers:
+            memory.workers[row["worker_id"]] = dict(row)
+        return frozenset(GenerationId(each) for each in taken)
+
+    async def live(self) -> list[Stored]:
+        return [self._stored(row) for row in self.memory.generations.values() if not row["closed"]]
+
+    async def workers(self, seen_since_ms: int) -> list[Row]:
+        return [dict(row) for row in self.memory.workers.values() if row["last_seen_ms"] >= seen_since_ms]
+
+    async def find(self, generation_ids: Sequence[GenerationId]) -> list[Stored]:
+        known = self.memory.generations
+        return [self._stored(known[each]) for each in dict.fromkeys(generation_ids) if each in known]
+
+    async def find_by_jobs(self, job_ids: Sequence[JobId]) -> list[Stored]:
+        jobs = self.memory.jobs
+        return await self.find([jobs[each]["generation_id"] for each in job_ids if each in jobs])
+
+    async def page(
+        self, account_id: AccountId, digest: bytes, before: tuple[int, str] | None, limit: int
+    ) -> list[Stored]:
+        rows = [
+            row
+            for row in self.memory.generations.values()
+            if row["account_id"] == account_id and row["digest"] == digest and row["spec"]
+            if before is None or (row["accepted_at_ms"], row["generation_id"]) < before
+        ]
+        rows.sort(key=lambda row: (row["accepted_at_ms"], row["generation_id"]), reverse=True)
+        return [self._stored(row) for row in rows[:limit]]
+
+    async def forget(self, accepted_before_ms: int, limit: int, refusal: bytes) -> int:
+        memory = self.memory
+        kept = {
+            job["generation_id"]
+            for job in memory.jobs.values()
+            if job["ending"] == Ending.DONE and not job["withdrawn"]
+            if job["expires_at_ms"] == 0 or job["expires_at_ms"] >= accepted_before_ms
+        }
+        old = [
+            key
+            for key, row in memory.generations.items()
+            if row["closed"] and row["accepted_at_ms"] < accepted_before_ms and row["spec"] and key not in kept
+        ][:limit]
+        for key in old:
+            row = memory.generations[key]
+            words = row["refusal"] if row["phase"] == Phase.REFUSED else refusal
+            row.update(phase=int(Phase.REFUSED), refusal=words, spec=b"", quote=b"")
+        memory.jobs = {key: row for key, row in memory.jobs.items() if row["generation_id"] not in set(old)}
+        return len(old)
+
+    async def forget_workers(self, seen_before_ms: int, limit: int) -> int:
+        workers = self.memory.workers
+        old = [key for key, row in workers.items() if row["last_seen_ms"] < seen_before_ms][:limit]
+        for key in old:
+            del workers[key]
+        return len(old)
+
+    def _stored(self, row: Row) -> Stored:
+        jobs = [dict(job) for job in self.memory.jobs.values() if job["generation_id"] == row["generation_id"]]
+        return Stored(dict(row), sorted(jobs, key=lambda job: job["position"]))

@@ -1,0 +1,54 @@
+"""The store's port: what must be durable, and what must be atomic.
+
+Every write belongs to one leader's epoch and is refused once there is a newer one. The adapters are held to one suite,
+tests/conformance.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from horde.scheduler.core.job import AccountId, GenerationId, JobId
+from horde.scheduler.core.rows import Changes, Row, Stored
+
+
+class Store(Protocol):
+    """Where generations, jobs and workers are kept."""
+
+    async def lead(self) -> int:
+        """Become the leader: the epoch that this process writes in. From now on an older one cannot write."""
+
+    async def write(self, changes: Changes) -> frozenset[GenerationId]:
+        """Write all of it or nothing; durable on return. Repeating it is harmless.
+
+        New generations whose id is taken are left out, with their jobs, and named in the answer. Raises NotLeader if
+        there is a newer leader, Unavailable or Aborted if it should be tried again.
+        """
+
+    async def live(self) -> list[Stored]:
+        """Every generation for which something is left to do."""
+
+    async def workers(self, seen_since_ms: int) -> list[Row]:
+        """Workers that were here since."""
+
+    async def find(self, generation_ids: Sequence[GenerationId]) -> list[Stored]:
+        """Those of the generations that exist."""
+
+    async def find_by_jobs(self, job_ids: Sequence[JobId]) -> list[Stored]:
+        """The generations that jobs belong to, each once; at most 256 jobs."""
+
+    async def page(
+        self, account_id: AccountId, digest: bytes, before: tuple[int, str] | None, limit: int
+    ) -> list[Stored]:
+        """One requester's generations, newest first, after the (accepted_at_ms, generation_id) of the last page."""
+
+    async def forget(self, accepted_before_ms: int, limit: int, refusal: bytes) -> int:
+        """Make tombstones of closed generations that are old, at most `limit`; how many.
+
+        A tombstone is REFUSED, has no spec, quote and jobs, and stays, for the ledger never forgets the ids either.
+        Not forgotten is what has an image that is shared (it never expires) and not withdrawn, or that expired later.
+        """
+
+    async def forget_workers(self, seen_before_ms: int, limit: int) -> int:
+        """Delete what is kept of workers that were not here since, at most `limit` of them; how many."""

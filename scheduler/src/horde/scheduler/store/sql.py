@@ -1,0 +1,219 @@
+"""The store in SQL: SQLite on one machine, PostgreSQL in production."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Dialect,
+    Executable,
+    and_,
+    bindparam,
+    case,
+    delete,
+    exists,
+    false,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from horde.scheduler.core.errors import NotLeader
+from horde.scheduler.core.job import AccountId, Ending, GenerationId, JobId, Phase
+from horde.scheduler.core.rows import Changes, Row, Stored
+from horde.scheduler.store import migrations
+from horde.scheduler.store.tables import GENERATION, JOB, LEADER, WORKER
+from horde.services.sql import SqlThread, open_database
+
+MAX_IN = 500
+"""Ids in one query."""
+FIXED = {"job_id", "generation_id", "position", "object_name"}
+"""Columns of a job that never change."""
+
+# The lock is shared: a new leader's claim waits for this transaction, and this one sees any claim before it.
+_EPOCH = select(LEADER.c.epoch).with_for_update(read=True)
+_TAKEN = select(GENERATION.c.generation_id).where(GENERATION.c.generation_id.in_(bindparam("wanted", expanding=True)))
+_UPDATE_GENERATION = (
+    update(GENERATION)
+    .where(GENERATION.c.generation_id == bindparam("generation_id"))
+    .values({
+        name: bindparam(name) for name in ("phase", "refusal", "claimed", "unusable", "cancelled", "closed")
+    })
+)  # fmt: skip
+_UPDATE_JOB = (
+    update(JOB)
+    .where(JOB.c.job_id == bindparam("job_id"))
+    .values({column.name: bindparam(column.name) for column in JOB.columns if column.name not in FIXED})
+)
+
+
+class Prepared:
+    """A statement for many rows, compiled once and handed to the driver as it is.
+
+    SQLAlchemy prepares each row's values anew, which costs more than writing them does. Here the rows must be what the
+    driver takes: text, bytes and plain numbers.
+    """
+
+    def __init__(self, statement: Any, dialect: Dialect) -> None:
+        compiled = statement.compile(dialect=dialect)
+        self._text = str(compiled)
+        self._names: Sequence[str] | None = compiled.positiontup
+
+    def execute(self, connection: Connection, rows: Sequence[Row]) -> None:
+        names = self._names
+        driver_rows: Any = rows if names is None else [tuple([row[name] for name in names]) for row in rows]
+        connection.exec_driver_sql(self._text, driver_rows)
+
+
+class SqlStore:
+    """One leader's view of a database."""
+
+    def __init__(self, sql: SqlThread) -> None:
+        self._sql = sql
+        self._epoch = 0
+        dialect = sql.engine.dialect
+        insert: Any = postgresql.insert if dialect.name == "postgresql" else sqlite.insert
+        self._insert_generation = Prepared(insert(GENERATION).on_conflict_do_nothing(), dialect)
+        self._insert_job = Prepared(insert(JOB).on_conflict_do_nothing(), dialect)
+        self._update_generation = Prepared(_UPDATE_GENERATION, dialect)
+        self._update_job = Prepared(_UPDATE_JOB, dialect)
+        worker = insert(WORKER)
+        self._upsert_worker: Executable = worker.on_conflict_do_update(
+            index_elements=["worker_id"],
+            set_={column.name: worker.excluded[column.name] for column in WORKER.columns if column.name != "worker_id"},
+        )
+        self._insert_leader: Executable = insert(LEADER).on_conflict_do_nothing()
+
+    async def lead(self) -> int:
+        self._epoch = await self._sql.run(self._lead)
+        return self._epoch
+
+    def _lead(self, connection: Connection) -> int:
+        connection.execute(self._insert_leader, {"only": 1, "epoch": 0})
+        connection.execute(update(LEADER).values(epoch=LEADER.c.epoch + 1))
+        return int(connection.execute(select(LEADER.c.epoch)).scalar_one())
+
+    async def write(self, changes: Changes) -> frozenset[GenerationId]:
+        return await self._sql.run(lambda connection: self._write(connection, changes))
+
+    def _write(self, connection: Connection, changes: Changes) -> frozenset[GenerationId]:
+        if connection.execute(_EPOCH).scalar() != self._epoch:
+            raise NotLeader
+        taken: frozenset[GenerationId] = frozenset()
+        if changes.new_generations:
+            taken = self._insert(connection, changes)
+        if changes.generations:
+            self._update_generation.execute(connection, changes.generations)
+        if changes.jobs:
+            self._update_job.execute(connection, changes.jobs)
+        if changes.forgotten or changes.refused:
+            gone = [*changes.forgotten, *changes.refused]
+            connection.execute(delete(JOB).where(JOB.c.generation_id.in_(gone)))
+            connection.execute(delete(GENERATION).where(GENERATION.c.generation_id.in_(changes.forgotten)))
+        if changes.workers:
+            connection.execute(self._upsert_worker, changes.workers)
+        return taken
+
+    def _insert(self, connection: Connection, changes: Changes) -> frozenset[GenerationId]:
+        wanted = [row["generation_id"] for row in changes.new_generations]
+        taken = frozenset(GenerationId(each) for each in connection.execute(_TAKEN, {"wanted": wanted}).scalars())
+        fresh = [row for row in changes.new_generations if row["generation_id"] not in taken]
+        if fresh:
+            self._insert_generation.execute(connection, fresh)
+            jobs = [row for row in changes.new_jobs if row["generation_id"] not in taken]
+            self._insert_job.execute(connection, jobs)
+        return taken
+
+    async def live(self) -> list[Stored]:
+        query = select(GENERATION).where(GENERATION.c.closed == false()).order_by(GENERATION.c.accepted_at_ms)
+        return await self._sql.read(lambda connection: _with_jobs(connection, _rows(connection, query)))
+
+    async def workers(self, seen_since_ms: int) -> list[Row]:
+        query = select(WORKER).where(WORKER.c.last_seen_ms >= seen_since_ms)
+        return await self._sql.read(lambda connection: _rows(connection, query))
+
+    async def find(self, generation_ids: Sequence[GenerationId]) -> list[Stored]:
+        query = select(GENERATION).where(GENERATION.c.generation_id.in_(list(generation_ids)))
+        return await self._sql.read(lambda connection: _with_jobs(connection, _rows(connection, query)))
+
+    async def find_by_jobs(self, job_ids: Sequence[JobId]) -> list[Stored]:
+        of_jobs = select(JOB.c.generation_id).where(JOB.c.job_id.in_(list(job_ids)))
+        query = select(GENERATION).where(GENERATION.c.generation_id.in_(of_jobs))
+        return await self._sql.read(lambda connection: _with_jobs(connection, _rows(connection, query)))
+
+    async def page(
+        self, account_id: AccountId, digest: bytes, before: tuple[int, str] | None, limit: int
+    ) -> list[Stored]:
+        at, key = GENERATION.c.accepted_at_ms, GENERATION.c.generation_id
+        older = true() if before is None else or_(at < before[0], and_(at == before[0], key < before[1]))
+        query = (
+            select(GENERATION)
+            .where(GENERATION.c.account_id == account_id, GENERATION.c.digest == digest, older)
+            .where(GENERATION.c.spec != b"")
+            .order_by(at.desc(), key.desc())
+            .limit(limit)
+        )
+        return await self._sql.read(lambda connection: _with_jobs(connection, _rows(connection, query)))
+
+    async def forget(self, accepted_before_ms: int, limit: int, refusal: bytes) -> int:
+        kept = exists().where(
+            JOB.c.generation_id == GENERATION.c.generation_id,
+            JOB.c.ending == int(Ending.DONE),
+            JOB.c.withdrawn == false(),
+            or_(JOB.c.expires_at_ms == 0, JOB.c.expires_at_ms >= accepted_before_ms),
+        )
+        query = (
+            select(GENERATION.c.generation_id)
+            .where(
+                GENERATION.c.accepted_at_ms < accepted_before_ms,
+                GENERATION.c.closed == true(),
+                GENERATION.c.spec != b"",
+                ~kept,
+            )
+            .limit(min(limit, MAX_IN))
+        )
+
+        def work(connection: Connection) -> int:
+            old = list(connection.execute(query).scalars())
+            if old:
+                connection.execute(delete(JOB).where(JOB.c.generation_id.in_(old)))
+                words = case((GENERATION.c.phase == int(Phase.REFUSED), GENERATION.c.refusal), else_=refusal)
+                tombstone = {"phase": int(Phase.REFUSED), "refusal": words, "spec": b"", "quote": b""}
+                connection.execute(update(GENERATION).where(GENERATION.c.generation_id.in_(old)).values(tombstone))
+            return len(old)
+
+        return await self._sql.run(work)
+
+    async def forget_workers(self, seen_before_ms: int, limit: int) -> int:
+        old = select(WORKER.c.worker_id).where(WORKER.c.last_seen_ms < seen_before_ms).limit(limit)
+        query = delete(WORKER).where(WORKER.c.worker_id.in_(old))
+        return await self._sql.run(lambda connection: connection.execute(query).rowcount)
+
+
+def _rows(connection: Connection, query: Any) -> list[Row]:
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def _with_jobs(connection: Connection, generations: list[Row]) -> list[Stored]:
+    stored = {row["generation_id"]: Stored(row) for row in generations}
+    ids = list(stored)
+    for start in range(0, len(ids), MAX_IN):
+        some = ids[start : start + MAX_IN]
+        query = select(JOB).where(JOB.c.generation_id.in_(some)).order_by(JOB.c.position)
+        for row in _rows(connection, query):
+            stored[row["generation_id"]].jobs.append(row)
+    return list(stored.values())
+
+
+@asynccontextmanager
+async def sql_store(url: str) -> AsyncIterator[SqlStore]:
+    """The store at a database's URL, its tables made or brought up to date."""
+    engine = open_database(url)
+    async with SqlThread(engine) as sql:
+        await sql.run(migrations.upgrade)
+        yield SqlStore(sql)

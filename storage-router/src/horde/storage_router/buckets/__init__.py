@@ -1,0 +1,1 @@
+"""Buckets: the port, and folders, S3 and memory behind it."""

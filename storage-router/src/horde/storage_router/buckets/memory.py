@@ -1,0 +1,59 @@
+"""A bucket in a dict: for tests, and for a mesh that may forget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+from horde.storage_router.buckets.port import MAX_PAGE, Entry, Head, StoredObject
+from horde.storage_router.core.errors import LinksUnsupported
+
+
+class MemoryBucket:
+    """Lives as long as the process."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self._objects: dict[str, StoredObject] = {}
+
+    async def put(
+        self, key: str, data: bytes, *, metadata: Mapping[str, str] | None = None, media_type: str = ""
+    ) -> bool:
+        if key in self._objects:
+            return False
+        self._objects[key] = StoredObject(Head(len(data), dict(metadata or {}), self._now()), bytes(data))
+        return True
+
+    async def copy(
+        self, source: str, key: str, data: bytes, *, metadata: Mapping[str, str], media_type: str = ""
+    ) -> bool | None:
+        there = self._objects.get(source)
+        if there is None:
+            return None
+        return await self.put(key, there.data, metadata={**there.head.metadata, **metadata})
+
+    async def head(self, key: str) -> Head | None:
+        found = self._objects.get(key)
+        return None if found is None else found.head
+
+    async def read(self, key: str) -> StoredObject | None:
+        return self._objects.get(key)
+
+    async def get(self, key: str, offset: int, length: int) -> bytes | None:
+        found = self._objects.get(key)
+        return None if found is None else found.data[offset : offset + length]
+
+    async def delete(self, key: str) -> None:
+        self._objects.pop(key, None)
+
+    async def page(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
+        keys = sorted(key for key in self._objects if key.startswith(prefix) and key > after)
+        heads = ((key, self._objects[key].head) for key in keys[:limit])
+        return [Entry(key, head.modified_at, head.size_bytes) for key, head in heads]
+
+    async def link(self, key: str, lifetime: timedelta) -> str:
+        raise LinksUnsupported
+
+    def keys(self) -> list[str]:
+        """Every key there is, sorted."""
+        return sorted(self._objects)

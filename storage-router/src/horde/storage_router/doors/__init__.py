@@ -1,0 +1,1 @@
+"""What comes over the wire: messages to values and back, tokens, servicers."""

@@ -1,0 +1,124 @@
+"""A gateway at the end of a short wire, between neighbours that hold to the contract and remember what they were asked.
+
+The neighbours decide nothing by themselves: a test lends jobs, paints and ends them by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from grpc import aio
+
+from horde.api.account.v1.account_service_pb2_grpc import AccountServiceStub
+from horde.api.generation.v1.generation_service_pb2_grpc import GenerationServiceStub
+from horde.api.model.v1.model_service_pb2_grpc import ModelServiceStub
+from horde.api.worker.v1.worker_service_pb2_grpc import WorkerServiceStub
+from horde.gateway.doors.listeners import ALLOW
+from horde.gateway.gateway import Gateway, gateway
+from horde.gateway.settings import GatewaySettings
+from horde.gateway.store.memory import MemoryIdentityStore
+from horde.gateway.store.port import IdentityStore
+from horde.gateway.store.secret_files import load_operator_key
+from horde.internal.ledger.v1.ledger_service_pb2_grpc import add_LedgerServiceServicer_to_server
+from horde.internal.scheduler.v1.scheduler_service_pb2_grpc import (
+    add_SchedulerServiceServicer_to_server,
+)
+from horde.internal.storage.v1.object_service_pb2_grpc import add_ObjectServiceServicer_to_server
+from horde.services.channel import dial
+from horde.services.clock import Clock
+from horde.services.identity import AllowList, SharedKey, create_key_file
+from horde.services.server import Registration, serving
+from horde.testkit.gateway_neighbours import FakeLedger, FakeStorage
+from horde.testkit.gateway_scheduler import FakeRelay, FakeScheduler
+
+__all__ = ["Bench", "FakeLedger", "FakeRelay", "FakeScheduler", "FakeStorage", "bench"]
+
+GATEWAY_ONLY = frozenset({"gateway"})
+
+
+class Bench:
+    """A gateway between its fake neighbours, and stubs to it."""
+
+    def __init__(
+        self, scheduler: FakeScheduler, ledger: FakeLedger, storage: FakeStorage, settings: GatewaySettings
+    ) -> None:
+        self.scheduler = scheduler
+        self.ledger = ledger
+        self.storage = storage
+        self.settings = settings
+        self.target = ""
+        self.gateway: Gateway = None  # type: ignore[assignment]
+        self.channel: aio.Channel = None  # type: ignore[assignment]
+        self.accounts: Any = None
+        self.generations: Any = None
+        self.models: Any = None
+        self.workers: Any = None
+
+    @property
+    def operator(self) -> list[tuple[str, str]]:
+        """The operator's credentials."""
+        shown = load_operator_key(self.settings.state_dir / "operator.key")
+        return [("authorization", f"Bearer {shown.text()}")]
+
+
+@asynccontextmanager
+async def bench(
+    state_dir: Path, *, store: IdentityStore | None = None, clock: Clock | None = None, **fields: Any
+) -> AsyncIterator[Bench]:
+    """A gateway over real sockets. `fields` are settings."""
+    scheduler, ledger, storage = FakeScheduler(), FakeLedger(), FakeStorage()  # type: ignore[abstract]
+    key_file = state_dir / "run.key"
+    create_key_file(key_file)
+    names = ("horde.internal.scheduler.v1.SchedulerService", "horde.internal.ledger.v1.LedgerService")
+    fakes = {
+        "scheduler": Registration(add_SchedulerServiceServicer_to_server, scheduler, names[0]),
+        "ledger": Registration(add_LedgerServiceServicer_to_server, ledger, names[1]),
+        "storage_router": Registration(
+            add_ObjectServiceServicer_to_server, storage, "horde.internal.storage.v1.ObjectService"
+        ),
+    }
+    quick = timedelta(0)
+    async with AsyncExitStack() as stack:
+        addresses: dict[str, Any] = {}
+        for name, registration in fakes.items():
+            allow = AllowList({f"/{registration.name}/*": GATEWAY_ONLY})
+            served = serving(
+                "127.0.0.1:0",
+                [registration],
+                name=name,
+                allow=allow,
+                identity=SharedKey.from_file(key_file),
+                grace=quick,
+            )
+            addresses[name] = f"127.0.0.1:{(await stack.enter_async_context(served)).port}"
+        settings = GatewaySettings(
+            state_dir=state_dir, key_file=key_file, public_keys_dir=state_dir / "keys", **addresses, **fields
+        )
+        ready = Bench(scheduler, ledger, storage, settings)
+        ready.gateway = await stack.enter_async_context(gateway(settings, store or MemoryIdentityStore(), clock=clock))
+        server = await stack.enter_async_context(
+            serving(
+                "127.0.0.1:0",
+                ready.gateway.registrations(),
+                name="gateway",
+                allow=ALLOW,
+                identity=None,
+                reflection=True,
+                grace=timedelta(seconds=2),
+                farewell=ready.gateway.farewell,
+                max_message_bytes=settings.max_message_bytes,
+            )
+        )
+        ready.target = f"127.0.0.1:{server.port}"
+        ready.channel = await stack.enter_async_context(
+            dial(ready.target, caller=None, retry=False, wait_for_ready=True)
+        )
+        ready.accounts = AccountServiceStub(ready.channel)
+        ready.generations = GenerationServiceStub(ready.channel)
+        ready.models = ModelServiceStub(ready.channel)
+        ready.workers = WorkerServiceStub(ready.channel)
+        yield ready

@@ -1,0 +1,99 @@
+"""A ledger and a storage router that hold to the contract and remember what they were asked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from horde.api.job.v1 import job_pb2
+from horde.api.ledger.v1 import ledger_pb2
+from horde.api.storage.v1 import storage_service_pb2 as storage_pb2
+from horde.internal.ledger.v1 import ledger_service_pb2 as ledger_service
+from horde.internal.ledger.v1.ledger_service_pb2_grpc import LedgerServiceServicer
+from horde.internal.storage.v1 import object_service_pb2 as object_pb2
+from horde.internal.storage.v1.object_service_pb2_grpc import ObjectServiceServicer
+from horde.services.errors import ServiceError, Unavailable
+from horde.services.status import to_status
+
+
+class FakeLedger(LedgerServiceServicer):
+    """Applies everything."""
+
+    def __init__(self) -> None:
+        self.events: list[ledger_service.Event] = []
+        self.refusal: ServiceError | None = None
+        self.available = 50_000
+        self.trusted: set[str] = set()
+        self.away = False
+
+    async def Apply(self, request: ledger_service.ApplyRequest, context: Any) -> Any:
+        self._present()
+        outcomes = []
+        for event in request.events:
+            if self.refusal is not None and event.WhichOneof("operation") != "open_account":
+                outcomes.append(ledger_service.ApplyOutcome(error=to_status(self.refusal)))
+                continue
+            self.events.append(event)
+            outcomes.append(ledger_service.ApplyOutcome(entry=ledger_pb2.Entry(event_id=event.event_id)))
+        return ledger_service.ApplyResponse(outcomes=outcomes)
+
+    async def GetBalances(self, request: ledger_service.GetBalancesRequest, context: Any) -> Any:
+        self._present()
+        return ledger_service.GetBalancesResponse(
+            balances=[
+                ledger_pb2.Balance(
+                    account=ref,
+                    posted_mkudos=self.available,
+                    available_mkudos=self.available,
+                    owner_trusted=ref.account_id in self.trusted,
+                )
+                for ref in request.accounts
+            ]
+        )
+
+    async def ListEntries(self, request: ledger_service.ListEntriesRequest, context: Any) -> Any:
+        own = [event for event in self.events if event.gift.from_account_id == request.account_id]
+        return ledger_service.ListEntriesResponse(entries=[ledger_pb2.Entry(event_id=e.event_id) for e in own])
+
+    async def Audit(self, request: ledger_service.AuditRequest, context: Any) -> Any:
+        return ledger_service.AuditResponse(blocks=3, head_hash=b"h")
+
+    def opened(self) -> set[str]:
+        """The accounts that were made known."""
+        return {event.open_account.account_id for event in self.events if event.HasField("open_account")}
+
+    def _present(self) -> None:
+        if self.away:
+            raise Unavailable("away, says the test")
+
+
+class FakeStorage(ObjectServiceServicer):
+    """Knows the inputs that a test put."""
+
+    def __init__(self) -> None:
+        self.inputs: dict[tuple[str, str], storage_pb2.StoredInput] = {}
+        self.asked = 0
+
+    def put(self, requester: str, input_id: str, width: int, height: int) -> job_pb2.InputImage:
+        """Have an input of a requester (by account id)."""
+        stored = storage_pb2.StoredInput(input_id=input_id, sha256=b"\x01" * 32, width=width, height=height)
+        self.inputs[requester, input_id] = stored
+        return job_pb2.InputImage(input_id=input_id, sha256=stored.sha256)
+
+    async def DescribeInputs(self, request: object_pb2.DescribeInputsRequest, context: Any) -> Any:
+        self.asked += 1
+        outcomes = []
+        for each in request.inputs:
+            stored = self.inputs.get((request.requester.account_id, each.input_id))
+            if stored is None or stored.sha256 != each.sha256:
+                error = Unusable(metadata={"input_id": each.input_id})
+                outcomes.append(object_pb2.DescribeInputOutcome(error=to_status(error)))
+            else:
+                outcomes.append(object_pb2.DescribeInputOutcome(input=stored))
+        return object_pb2.DescribeInputsResponse(outcomes=outcomes)
+
+
+class Unusable(ServiceError):
+    """The storage router's word for an input that cannot be used."""
+
+    domain = "horde.api.storage.v1"
+    reason = "INPUT_UNUSABLE"

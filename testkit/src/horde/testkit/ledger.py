@@ -1,0 +1,184 @@
+"""The kit for tests and benches of the ledger: events as the scheduler and the gateway make them."""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid5
+
+from horde.ledger.core import identifiers
+from horde.ledger.core.accounts import ANONYMOUS, Account, AccountName
+from horde.ledger.core.audit import Report, audit
+from horde.ledger.core.economy import KUDOS, Economy
+from horde.ledger.core.entries import Entry
+from horde.ledger.core.journal import Answer, Journal
+from horde.ledger.core.operations import (
+    Award,
+    Correct,
+    Event,
+    Gift,
+    HoldAsked,
+    JobEnding,
+    OpenAccount,
+    PlaceHolds,
+    PriceParts,
+    Release,
+    RewardUptime,
+    SetStanding,
+    Settle,
+    Slash,
+)
+from horde.ledger.store.memory import MemoryStore
+from horde.ledger.store.port import Head
+
+_SPACE = UUID(identifiers.NAMESPACE)
+PRICE = PriceParts("test", 10 * KUDOS, (), 3 * KUDOS, 13 * KUDOS)
+"""Ten kudos for the painting and three of tax."""
+WORKER = str(uuid5(_SPACE, "worker"))
+DIGEST = "ab" * 32
+
+
+class PureLedger:
+    """The journal upon a memory, without a loop: what it decides is committed at once, or when `seal` is called."""
+
+    def __init__(self, economy: Economy | None = None, now_us: int = 1_800_000_000_000_000) -> None:
+        self.economy = economy or Economy()
+        self.store = MemoryStore()
+        self.journal = Journal(self.economy, Head(epoch=0))
+        self.now_us = now_us
+
+    def decide(self, *events: Event) -> list[Answer]:
+        """Decide, without committing."""
+        known = self.journal.look_up(self.store.asking(), events, self.now_us)
+        self.journal.learn(known)
+        return [self.journal.decide(event, known, self.now_us) for event in events]
+
+    def seal(self) -> None:
+        """Commit what was decided."""
+        previous = self.journal.head
+        batch = self.journal.seal()
+        if batch is not None:
+            self.store.put(previous, batch)
+
+    def apply(self, *events: Event) -> list[Answer]:
+        """Decide and commit, as one batch."""
+        answers = self.decide(*events)
+        self.seal()
+        return answers
+
+    def entry(self, event: Event) -> Entry:
+        """Apply what must not be refused."""
+        (answer,) = self.apply(event)
+        if not isinstance(answer.result, Entry):
+            raise answer.result
+        return answer.result
+
+    def restart(self) -> None:
+        """Forget everything but what is committed."""
+        self.journal = Journal(self.economy, self.journal.head)
+
+    def account(self, name: str) -> Account:
+        """What is stored of an account, or an empty one."""
+        found = self.store.asking().accounts([name])
+        return found[0] if found else Account(0, AccountName(name))
+
+    def spend(self, account_id: str) -> int:
+        return self.account("spend/" + account_id).posted
+
+    def escrow(self, account_id: str) -> int:
+        return self.account("escrow/" + account_id).posted
+
+    def audit(self) -> Report:
+        """Recompute everything."""
+        return audit(self.store.auditing())
+
+
+def some_id(name: str) -> str:
+    """The id that this name always gives."""
+    return str(uuid5(_SPACE, name))
+
+
+def price(price_mkudos: int, tax: int = 3 * KUDOS, surcharge: int = 0) -> PriceParts:
+    """A price of these parts."""
+    surcharges = ((1, surcharge),) if surcharge else ()
+    return PriceParts("test", price_mkudos, surcharges, tax, price_mkudos + tax + surcharge)
+
+
+def opened(account: str, opened_us: int = 1) -> Event:
+    """An account is made."""
+    return Event(some_id(f"open {account}"), OpenAccount(account, opened_us))
+
+
+def awarded(account: str, amount: int, name: str = "") -> Event:
+    """An operator awards."""
+    return Event(some_id(f"award {account} {name}"), Award(account, amount, "operator", "because"))
+
+
+def gift(giver: str, taker: str, amount: int, name: str = "", note: str = "") -> Event:
+    """Somebody gives."""
+    return Event(some_id(f"gift {giver} {taker} {name}"), Gift(giver, taker, amount, note))
+
+
+def job_of(generation: str, index: int = 0) -> str:
+    """The id of a generation's job."""
+    return identifiers.derived(some_id(generation), str(index))
+
+
+def held(generation: str, payer: str, parts: PriceParts = PRICE, count: int = 1) -> Event:
+    """A generation's kudos are held."""
+    jobs = [job_of(generation, index) for index in range(count)]
+    digest = DIGEST if payer == ANONYMOUS else ""
+    holds = [HoldAsked(identifiers.hold_id(job), job, parts) for job in jobs]
+    generation_id = some_id(generation)
+    return Event(identifiers.holds_event_id(generation_id), PlaceHolds(generation_id, payer, digest, holds))
+
+
+def settled(
+    generation: str,
+    owner: str,
+    parts: PriceParts = PRICE,
+    index: int = 0,
+    ending: JobEnding = JobEnding.DONE,
+    earned: int | None = None,
+    tax: int | None = None,
+    surcharge: int | None = None,
+) -> Event:
+    """A job is paid for: in full, but for what is said."""
+    job = job_of(generation, index)
+    censored = ending is JobEnding.CENSORED
+    operation = Settle(
+        hold_id=identifiers.hold_id(job),
+        job_id=job,
+        ending=ending,
+        owner_id=owner,
+        earned_mkudos=parts.price_mkudos if earned is None else earned,
+        tax_mkudos=(0 if censored else parts.tax_mkudos) if tax is None else tax,
+        surcharge_mkudos=(0 if censored else parts.surcharge_mkudos) if surcharge is None else surcharge,
+        worker_id=WORKER,
+        model="paintbox",
+    )
+    return Event(identifiers.settle_event_id(job), operation)
+
+
+def released(generation: str, index: int = 0, ending: JobEnding = JobEnding.FAULTED) -> Event:
+    """A job's kudos are given back."""
+    job = job_of(generation, index)
+    return Event(identifiers.settle_event_id(job), Release(identifiers.hold_id(job), job, ending))
+
+
+def uptime(owner: str, bucket: int, models: int = 1, worker: str = WORKER) -> Event:
+    """Ten minutes of readiness."""
+    return Event(identifiers.uptime_event_id(worker, bucket), RewardUptime(worker, owner, bucket, models))
+
+
+def slashed(account: str, amount: int, name: str = "") -> Event:
+    """A verdict burns escrow."""
+    return Event(some_id(f"slash {account} {name}"), Slash(account, amount, "junk"))
+
+
+def corrected(event: Event, reason: str = "mistake") -> Event:
+    """An entry is reversed."""
+    return Event(identifiers.correction_event_id(event.event_id), Correct(event.event_id, reason))
+
+
+def standing(account: str, strikes: int = 0, trusted: bool | None = None, name: str = "") -> Event:
+    """An operator or a verdict changes somebody's standing."""
+    return Event(some_id(f"standing {account} {name}"), SetStanding(account, strikes, trusted, "reviewed"))

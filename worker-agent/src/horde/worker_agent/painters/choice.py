@@ -1,0 +1,56 @@
+"""Which painter a worker has, by its settings."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from horde.services.telemetry import get_logger
+from horde.worker_agent.painters.models import DEFAULT_MODEL, find_models
+from horde.worker_agent.painters.port import Painter
+from horde.worker_agent.painters.scripted import ScriptedPainter
+from horde.worker_agent.settings import WorkerSettings
+
+log = get_logger(__name__)
+
+
+@asynccontextmanager
+async def open_painter(settings: WorkerSettings) -> AsyncIterator[Painter]:
+    """The painter, ready to paint, for as long as the block. Raises BadModel, CannotLoad."""
+    painter = scripted(settings) if settings.painter == "scripted" else await _with_diffusers(settings)
+    try:
+        yield painter
+    finally:
+        await painter.close()
+
+
+def scripted(settings: WorkerSettings) -> ScriptedPainter:
+    names = tuple(part.partition("=")[0].strip() for part in settings.models.split(",") if part.strip())
+    return ScriptedPainter(
+        names or (DEFAULT_MODEL,),
+        name=settings.name,
+        script=settings.script,
+        quality=settings.quality,
+        max_pixels=settings.max_pixels,
+    )
+
+
+async def _with_diffusers(settings: WorkerSettings) -> Painter:
+    from horde.worker_agent.painters.diffusers_studio import StudioSettings
+    from horde.worker_agent.painters.process import ProcessPainter
+
+    models = find_models(settings.models, settings.state_dir)
+    if any(model.stand_in for model in models):
+        log.warning("the model that comes with the agent is not here: a random one stands in, and paints noise")
+    log.info("loading", models=", ".join(f"{model.name} from {model.place}" for model in models))
+    painter = ProcessPainter(StudioSettings(models, settings.threads, settings.quality, settings.max_pixels))
+    await painter.open()
+    offered = painter.capabilities()
+    if painter.measured is not None:
+        log.info(
+            "measured",
+            ms_per_megapixel_step=round(painter.measured.ms_per_megapixel_step),
+            free_mib=painter.measured.bytes_free >> 20,
+            max_pixels=offered.max_pixels,
+        )
+    return painter

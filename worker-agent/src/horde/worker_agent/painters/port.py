@@ -1,0 +1,67 @@
+"""The port of painters: who turns a `Picture` into image bytes.
+
+A painter never sees a lease, a grant or a stream. It says what it can do, paints one picture at a time for each of its
+hands, tells each step, makes a preview only when somebody wants one, and stops within one step when told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from horde.worker_agent.core.jobs import Cancelled, Capabilities, Censored, Deviation, Failed, InputId, Picture, Refused
+
+MAX_PREVIEW_BYTES = 32 * 1024
+"""The contract's limit."""
+
+
+class CannotLoad(Exception):
+    """A painter is not able to begin; the message says why."""
+
+
+class Onlooker(Protocol):
+    """Who is told how a picture comes along. Called on the event loop; cheap."""
+
+    def stepped(self, step: int) -> None:
+        """So many steps are done, counted from 1 to the picture's `steps`."""
+
+    def wants_preview(self) -> bool:
+        """Whether a preview would be sent now."""
+
+    def previewed(self, step: int, image: bytes) -> None:
+        """A JPEG, PNG or WebP of at most MAX_PREVIEW_BYTES."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A picture is painted: encoded, of exactly the size asked for."""
+
+    image: bytes
+    deviations: tuple[Deviation, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A liar's word that a picture was painted and uploaded. Only the scripted painter says it, on command."""
+
+    receipt: str
+
+
+Work = Finished | Claimed | Refused | Failed | Censored | Cancelled
+
+
+class Painter(Protocol):
+    """Somebody who paints."""
+
+    def capabilities(self) -> Capabilities:
+        """What it can do now."""
+
+    async def paint(
+        self, picture: Picture, inputs: Mapping[InputId, bytes], onlooker: Onlooker, cancelled: asyncio.Event
+    ) -> Work:
+        """Paint one picture. Once `cancelled` is set it ends within one step, with Cancelled. It raises nothing."""
+
+    async def close(self) -> None:
+        """Give back what it holds; what is being painted is lost."""
