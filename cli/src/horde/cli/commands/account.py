@@ -28,17 +28,17 @@ def account() -> None:
 @asks
 async def create(horde: HordeClient, out: Output, name: str, keep: bool) -> None:
     """Open an account called NAME and show its API key, this once."""
-    from horde.clients.credentials import API_KEY_FILE, config_dir, write_secret
+    from horde.clients.credentials import API_KEY_FILE, write_secret
 
     answer = await horde.accounts.create(name)
-    path = (horde.config_folder or config_dir()) / API_KEY_FILE
+    path = horde.mesh_folder / API_KEY_FILE
     kept = bool(answer.api_key) and keep and write_secret(path, answer.api_key, replace=False)
     out.document({"account": answer.account, "api_key": answer.api_key, "kept_in": str(path) if kept else None})
     out.say(f"account  {answer.account.account_id}  ({answer.account.display_name})")
     out.say(f"API key  [bold]{answer.api_key}[/bold]")
     out.say("Nobody can show this key again.")
     if kept:
-        out.say(f"It is kept in {path} and used from now on.")
+        out.say(f"It is kept in {path} and used for {horde.target} from now on, for no other mesh.")
     elif keep:
         out.say(f"Another key is kept in {path} already: use --api-key or HORDE_API_KEY for this one.")
 
