@@ -58,7 +58,7 @@ class HordeClient:
         self._api_key = api_key
         self._anonymous = anonymous
         self._config_folder = config_folder
-        self._security = security or Security()
+        self.security = security or Security()
         self._patience = patience or Patience()
         self._stack = AsyncExitStack()
 
@@ -67,7 +67,7 @@ class HordeClient:
             self.target, api_key=self._api_key, anonymous=self._anonymous, folder=self._config_folder
         )
         doors: Doors = await self._stack.enter_async_context(
-            open_doors(self.target, credential, self._security, self._patience)
+            open_doors(self.target, credential, self.security, self._patience)
         )
         self.credential = credential
         self._doors = doors
