@@ -19,10 +19,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
+from horde.buckets.memory import MemoryBucket
 from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.services import failpoints
 from horde.services.errors import ServiceError
-from horde.storage_router.buckets.memory import MemoryBucket
 from horde.storage_router.budget import ByteBudget
 from horde.storage_router.commits import Commits
 from horde.storage_router.core.orders import Committed

@@ -11,8 +11,8 @@ import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from horde.buckets.port import Bucket
 from horde.services.failpoints import declare, failpoint
-from horde.storage_router.buckets.port import Bucket
 from horde.storage_router.core import keys
 from horde.storage_router.core.consent import compose, compose_withdrawal
 from horde.storage_router.core.errors import ContentConflict, ObjectNotFound
@@ -101,8 +101,8 @@ class SharedImages:
         """Bytes of an opened image."""
         return await self._bucket.get(key, offset, length)
 
-    async def link(self, key: str, lifetime: timedelta) -> str:
-        """A link to an opened image."""
+    async def link(self, key: str, lifetime: timedelta) -> str | None:
+        """A link to an opened image, if the store makes any."""
         return await self._bucket.link(key, lifetime)
 
     async def _find(self, job_id: str) -> Content | None:

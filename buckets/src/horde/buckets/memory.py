@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from horde.storage_router.buckets.port import MAX_PAGE, Entry, Head, StoredObject
-from horde.storage_router.core.errors import LinksUnsupported
+from horde.buckets.port import MAX_PAGE, Entry, Head, StoredObject
 
 
 class MemoryBucket:
@@ -51,8 +50,8 @@ class MemoryBucket:
         heads = ((key, self._objects[key].head) for key in keys[:limit])
         return [Entry(key, head.modified_at, head.size_bytes) for key, head in heads]
 
-    async def link(self, key: str, lifetime: timedelta) -> str:
-        raise LinksUnsupported
+    async def link(self, key: str, lifetime: timedelta) -> str | None:
+        return None
 
     def keys(self) -> list[str]:
         """Every key there is, sorted."""

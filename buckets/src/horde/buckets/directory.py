@@ -23,11 +23,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
+from horde.buckets.errors import StoreUnavailable
+from horde.buckets.port import MAX_PAGE, Entry, Head, StoredObject
+from horde.buckets.tails import MAX_TAIL, Tail, find_tail, make_tail
 from horde.services.batching import Batcher
 from horde.services.errors import ServiceError
-from horde.storage_router.buckets.port import MAX_PAGE, Entry, Head, StoredObject
-from horde.storage_router.core.errors import LinksUnsupported, StoreUnavailable
-from horde.storage_router.core.tails import MAX_TAIL, Tail, find_tail, make_tail
 
 MAX_GROUP = 64
 """Writes that are made durable together."""
@@ -137,8 +137,8 @@ class DirectoryBucket:
     async def page(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._list, prefix, after, limit)
 
-    async def link(self, key: str, lifetime: timedelta) -> str:
-        raise LinksUnsupported
+    async def link(self, key: str, lifetime: timedelta) -> str | None:
+        return None
 
     def _path(self, key: str) -> str:
         folder, _, name = key.partition("/")

@@ -85,5 +85,5 @@ class Bucket(ObjectReader, Protocol):
     async def page(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
         """Objects whose keys begin with `prefix` and come after `after`, in the order of keys."""
 
-    async def link(self, key: str, lifetime: timedelta) -> str:
-        """An HTTPS link by which anybody can read the object for a while. Raises LinksUnsupported."""
+    async def link(self, key: str, lifetime: timedelta) -> str | None:
+        """An HTTPS link by which anybody can read the object for a while. None if this store makes none."""

@@ -14,8 +14,8 @@ import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
 
-from horde.storage_router.buckets.port import MAX_PAGE, Entry, Head, StoredObject
-from horde.storage_router.core.errors import StoreUnavailable
+from horde.buckets.errors import StoreUnavailable
+from horde.buckets.port import MAX_PAGE, Entry, Head, StoredObject
 
 CALLS = 16
 """Calls to the server at once."""
@@ -146,7 +146,7 @@ class S3Bucket:
 
         return await self._call(page)
 
-    async def link(self, key: str, lifetime: timedelta) -> str:
+    async def link(self, key: str, lifetime: timedelta) -> str | None:
         return await self._call(lambda: self._client.presigned_get_object(self._bucket, key, expires=lifetime))
 
     async def _find(self, call: Callable[[], T]) -> T | None:
