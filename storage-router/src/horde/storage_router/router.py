@@ -167,7 +167,8 @@ def build(
 async def serve(settings: StorageRouterSettings, clock: Clock) -> AsyncIterator[Server]:
     """Serve, and sweep, for as long as the block. A sweeper that ends by a defect ends the block."""
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    signer = Signer.from_file(settings.state_dir / "receipts.key", ISSUER, publish=settings.public_keys_dir)
+    key = settings.signing_key_file or settings.state_dir / "receipts.key"
+    signer = Signer.from_file(key, ISSUER, publish=settings.public_keys_dir)
     verifier = Verifier(KeyRing(settings.public_keys_dir, clock.monotonic))
     async with open_buckets(settings, clock) as buckets, open_decoder(settings) as decoder:
         router = build(settings, buckets, decoder, verifier, signer, clock)

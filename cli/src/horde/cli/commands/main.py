@@ -13,6 +13,7 @@ COMMANDS: Final = {
     "up": ("up", "Start a whole mesh on this machine, with a worker."),
     "serve": ("serve", "Start one service, in the foreground."),
     "demo": ("demo", "Paint a few pictures through a mesh of its own, and show what became of them."),
+    "keys": ("keys", "For operators: the secrets of a mesh, made once, changed without an interruption."),
     "generate": ("generate", "Ask for pictures."),
     "generations": ("generations", "List, show, cancel or take back what you asked for."),
     "account": ("account", "Open an account, look at it, manage its API keys."),
