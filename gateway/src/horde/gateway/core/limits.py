@@ -8,7 +8,6 @@ many must not make the limiter forget where they come from.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from horde.gateway.core.errors import RateLimited
+from horde.services.addresses import address_bucket as address_bucket
 
 _FORM = re.compile(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,5})s\Z", re.ASCII)
 
@@ -95,19 +95,3 @@ class Limiter:
                 raise RateLimited(metadata={"limit": str(rate)}, retry_after=timedelta(seconds=wait))
             updates.append((memory, draw.subject, at + draw.weight * rate.interval))
         return updates
-
-
-def address_bucket(peer: str) -> str:
-    """The network that a gRPC peer (`ipv4:192.0.2.7:50000`) is counted as: its /24, its /56, or the empty text."""
-    kind, _, rest = peer.partition(":")
-    host = rest.rpartition(":")[0].replace("%5B", "[").replace("%5D", "]").strip("[]")
-    if kind not in ("ipv4", "ipv6"):
-        return ""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return ""
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    prefix = 24 if address.version == 4 else 56
-    return str(ipaddress.ip_network((address, prefix), strict=False))
