@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from horde.gateway.core.addresses import address_bucket
+from horde.services.addresses import address_bucket
 from horde.services.rates import Counters, Draw, Rate
 
 TEN = Rate.parse("10/60s")

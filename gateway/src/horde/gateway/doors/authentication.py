@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from horde.gateway.core.addresses import address_bucket
 from horde.gateway.core.credentials import AnonymousCredential, ApiKeyCredential, Peppers, parse_authorization
 from horde.gateway.core.errors import AccountRequired, ApiKeyUnknown, RateLimited, RoleMissing, ScopeMissing
 from horde.gateway.core.requesters import ANONYMOUS, Principal, Requester, Role, Scope
 from horde.gateway.store.port import IdentityStore
+from horde.services.addresses import address_bucket
 from horde.services.clock import Clock
 from horde.services.errors import ServiceError, Unauthenticated
 from horde.services.rates import Draw, Rate, TooOften

@@ -8,10 +8,10 @@ from typing import Any
 
 from horde.api.generation.v1 import generation_service_pb2 as pb
 from horde.api.generation.v1.generation_service_pb2_grpc import GenerationServiceServicer
-from horde.gateway.core.addresses import address_bucket
 from horde.gateway.doors.authentication import Reception
 from horde.gateway.doors.generations import Generations
 from horde.gateway.doors.watching import Watching
+from horde.services.addresses import address_bucket
 
 Context = Any
 

@@ -1,4 +1,4 @@
-"""Where a call comes from, as limits and shares count it."""
+"""Where calls come from, as far as it tells strangers apart."""
 
 from __future__ import annotations
 
