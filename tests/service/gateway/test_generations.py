@@ -43,6 +43,22 @@ async def test_a_quote_names_price_placement_wait_and_what_can_be_paid(
     assert not mesh.scheduler.submissions
 
 
+async def test_a_quote_after_a_charge_shows_what_is_left(mesh: Bench, anna: Credentials, spec: Spec) -> None:
+    for available in (50_000, 36_173, 22_346):
+        mesh.ledger.available = available
+        answer = await mesh.generations.QuoteGeneration(pb.QuoteGenerationRequest(spec=spec()), metadata=anna)
+        assert answer.quote.available_mkudos == available
+
+
+@pytest.mark.parametrize(("own", "share"), [(0, "all"), (1_000, "a part")])
+async def test_a_quote_says_how_much_of_it_the_floor_subsidy_pays(
+    own: int, share: str, mesh: Bench, anna: Credentials, spec: Spec
+) -> None:
+    mesh.ledger.available, mesh.ledger.subsidy = own, 60_000
+    answer = await mesh.generations.QuoteGeneration(pb.QuoteGenerationRequest(spec=spec()), metadata=anna)
+    assert [notice.text for notice in answer.quote.notices] == [f"The floor subsidy pays {share} of it."]
+
+
 async def test_a_quote_that_nobody_can_do_says_why(mesh: Bench, nobody: Credentials, spec: Spec) -> None:
     mesh.scheduler.wait = generation_pb2.WaitEstimate(
         ineligible=[

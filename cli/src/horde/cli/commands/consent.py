@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 @functools.partial(asks, reaches=False)
 async def consent(horde: HordeClient, out: Output) -> None:
     """What sharing pictures means: the text that you agree to when you share."""
-    from horde.clients.consent import CURRENT, consent_text, sha256_of
     from rich.markup import escape
+
+    from horde.clients.consent import CURRENT, consent_text, sha256_of
 
     text = consent_text(CURRENT)
     out.document({"version": CURRENT, "sha256": sha256_of(CURRENT), "text": text})
@@ -33,10 +34,10 @@ async def show_before_sharing(horde: HordeClient, out: Output, quote: Quote) -> 
 
     Whoever runs a script has agreed by its `--share`, or by asking as anonymous; the text is shown all the same.
     """
-    from horde.clients.consent import UnknownConsentText, consent_text
     from rich.markup import escape
 
     from horde.api.job.v1.job_pb2 import Placement
+    from horde.clients.consent import UnknownConsentText, consent_text
 
     version = quote.facts.consent_text_version
     mark = horde.mesh_folder / f"consent-{version}"
