@@ -18,6 +18,7 @@ from tests.mesh.probing import Buckets, png
 from horde.cli.local.mesh import LocalMesh, free_ports
 from horde.cli.local.roles import Role
 from horde.clients.credentials import mesh_folder, write_secret
+from horde.testkit.waiting import HANG_SECONDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -386,7 +387,7 @@ async def test_when_up_is_killed_its_services_go_with_it(tmp_path: Path) -> None
     assert children
     child.kill()
     await child.wait()
-    _, alive = await asyncio.to_thread(psutil.wait_procs, children, 15)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, children, HANG_SECONDS)
     assert not alive
 
 
@@ -402,24 +403,21 @@ async def test_serve_starts_one_service(tmp_path: Path) -> None:
         "HORDE_LEDGER_KEY_FILE": str(tmp_path / "key"),
     }
     child = await horde.start("serve", "ledger")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG_SECONDS):
         await says_serving(address)
     child.send_signal(signal.SIGTERM)
     await child.communicate()
     assert child.returncode == 0
 
 
-async def test_help_is_there_at_once(horde: Horde) -> None:
-    # Processor time, so that busy neighbours do not count.
+async def test_help_loads_nothing_that_it_does_not_need(horde: Horde) -> None:
     code = (
-        "import sys,time,runpy; sys.argv=['horde','--help']\n"
+        "import sys,runpy; sys.argv=['horde','--help']\n"
         "try: runpy.run_module('horde.cli.commands.main', run_name='__main__')\n"
         "except SystemExit: pass\n"
         "heavy=[m for m in ('grpc','google.protobuf','rich','PIL','torch','pydantic') if m in sys.modules]\n"
-        "print('HEAVY', heavy, 'CPU', time.process_time())"
+        "print('HEAVY', heavy)"
     )
     child = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
     output, _ = await child.communicate()
-    last = output.decode().splitlines()[-1]
-    assert last.startswith("HEAVY []"), last
-    assert float(last.rpartition(" ")[2]) < 0.5
+    assert output.decode().splitlines()[-1] == "HEAVY []"

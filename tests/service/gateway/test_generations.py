@@ -18,6 +18,7 @@ from horde.services.errors import AlreadyExists, FailedPrecondition, NotFound, R
 from horde.services.tokens import KeyRing, Verifier
 from horde.testkit.gateway import Bench, bench
 from horde.testkit.loopback import assert_raises_reason
+from horde.testkit.waiting import HANG_SECONDS
 
 Spec = Callable[..., generation_pb2.GenerationSpec]
 Credentials = list[tuple[str, str]]
@@ -363,7 +364,7 @@ async def test_answers_above_what_a_message_holds_are_fetched_one_by_one(
 
     mesh.scheduler.open.clear()
     asked = [asyncio.create_task(size(each.generation_id)) for each in created]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_SECONDS):
         while sum(mesh.scheduler.reads) + len(mesh.gateway.scheduler._reads) < 20:
             await asyncio.sleep(0.002)
     mesh.scheduler.open.set()

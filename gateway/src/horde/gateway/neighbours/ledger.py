@@ -97,7 +97,7 @@ class Balances:
         return known[0]
 
     async def current(self, account_id: str) -> ledger_pb2.Balance | None:
-        """The balance as it is now, for somebody who is shown it; an older one if the ledger does not say it in time."""
+        """The balance as it is now, for somebody who is shown it; an older one if the ledger is late."""
         return await self._when_told(account_id, self._asking(account_id))
 
     async def _when_told(self, account_id: str, asked: asyncio.Task[None]) -> ledger_pb2.Balance | None:
