@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from horde.buckets.port import MAX_PAGE, Entry, Head, StoredObject
 
@@ -22,6 +24,10 @@ class MemoryBucket:
             return False
         self._objects[key] = StoredObject(Head(len(data), dict(metadata or {}), self._now()), bytes(data))
         return True
+
+    async def put_file(self, key: str, path: Path, *, media_type: str = "") -> None:
+        data = await asyncio.to_thread(path.read_bytes)
+        self._objects[key] = StoredObject(Head(len(data), {}, self._now()), data)
 
     async def copy(
         self, source: str, key: str, data: bytes, *, metadata: Mapping[str, str], media_type: str = ""

@@ -1,54 +1,75 @@
-"""A bucket of an S3 server, through the `minio` client in threads. One credential for one bucket."""
+"""A bucket of an S3 server, through `obstore`: create-if-absent is in its public API. One credential for one bucket."""
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
-import urllib3
-from minio import Minio
-from minio.error import MinioException, S3Error
+from obstore import sign_async
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import S3Store
 
 from horde.buckets.errors import StoreUnavailable
 from horde.buckets.port import MAX_PAGE, Entry, Head, StoredObject
 
-CALLS = 16
-"""Calls to the server at once."""
-CONNECT_SECONDS = 3.0
-READ_SECONDS = 20.0
-"""How long the server may be silent; the client then tries once more."""
+if TYPE_CHECKING:
+    from obstore import GetResult
 
-_ABSENT = frozenset({"NoSuchKey", "NoSuchObject", "404", "NotFound"})
-_THERE = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict"})
-_META = "x-amz-meta-"
+CALLS: Final = 16
+"""Calls to the server at once."""
+CONNECT_TIMEOUT: Final = timedelta(seconds=3)
+READ_TIMEOUT: Final = timedelta(seconds=20)
+"""How long the server may be silent; the client then tries once more."""
+IDLE_TIMEOUT: Final = timedelta(seconds=5)
+CALL_TIMEOUT: Final = timedelta(seconds=120)
 
 T = TypeVar("T")
 
 
 class S3Bucket:
-    """Create-if-absent is `If-None-Match: *`, which the server must honour: it is tried out at the start."""
+    """Create-if-absent is `If-None-Match: *`, which the server must honour: a bucket opened to write tries it."""
 
-    def __init__(self, endpoint: str, bucket: str, access_key: str, secret_key: str, region: str, secure: bool) -> None:
+    def __init__(
+        self,
+        endpoint: str,
+        bucket: str,
+        access_key: str,
+        secret_key: str,
+        region: str,
+        secure: bool,
+        *,
+        read_only: bool = False,
+    ) -> None:
         self._bucket = bucket
-        self._http = urllib3.PoolManager(
-            timeout=urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS),
-            maxsize=CALLS,
-            block=True,
-            retries=urllib3.Retry(total=1, backoff_factor=0.2, status_forcelist=[500, 502, 503, 504]),
+        self._read_only = read_only
+        self._store = S3Store(
+            bucket,
+            endpoint=f"{'https' if secure else 'http'}://{endpoint}",
+            access_key_id=access_key,
+            secret_access_key=secret_key,
+            region=region,
+            virtual_hosted_style_request=False,
+            client_options={
+                "allow_http": not secure,
+                "connect_timeout": CONNECT_TIMEOUT,
+                # A server that is to stop waits for its connections.
+                "pool_idle_timeout": IDLE_TIMEOUT,
+                "read_timeout": READ_TIMEOUT,
+                "timeout": CALL_TIMEOUT,
+            },
+            retry_config={"max_retries": 1, "retry_timeout": CALL_TIMEOUT},
         )
-        self._client = Minio(
-            endpoint, access_key=access_key, secret_key=secret_key, region=region, secure=secure, http_client=self._http
-        )
-        self._threads = ThreadPoolExecutor(CALLS, thread_name_prefix=f"s3-{bucket}")
+        self._calls = asyncio.Semaphore(CALLS)
 
     async def __aenter__(self) -> Self:
-        if not await self._call(lambda: self._client.bucket_exists(self._bucket)):
-            raise StoreUnavailable(f"There is no bucket {self._bucket}.")
+        await self.page(".probe/", limit=1)
+        if self._read_only:
+            return self
         # A key of its own for each start, because replicas start at once; and gone after, because people list buckets.
         probe = f".probe/{secrets.token_hex(8)}"
         await self.put(probe, b"")
@@ -61,29 +82,25 @@ class S3Bucket:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self._threads.shutdown()
-        self._http.clear()
+        """Nothing is kept open that has to be closed."""
 
     async def put(
         self, key: str, data: bytes, *, metadata: Mapping[str, str] | None = None, media_type: str = ""
     ) -> bool:
-        headers: dict[str, str | list[str] | tuple[str]] = {
-            "If-None-Match": "*",
-            "Content-Type": media_type or "application/octet-stream",
-            **{_META + name: value for name, value in (metadata or {}).items()},
-        }
+        attributes = {"Content-Type": media_type or "application/octet-stream", **(metadata or {})}
 
-        def put() -> bool:
+        async def put() -> bool:
             try:
-                # `put_object` would turn the condition into metadata.
-                self._client._execute("PUT", self._bucket, key, body=data, headers=headers)
-            except S3Error as error:
-                if error.code in _THERE:
-                    return False
-                raise
+                await self._store.put_async(key, data, attributes=attributes, mode="create", use_multipart=False)
+            except AlreadyExistsError:
+                return False
             return True
 
         return await self._call(put)
+
+    async def put_file(self, key: str, path: Path, *, media_type: str = "") -> None:
+        attributes = {"Content-Type": media_type or "application/octet-stream"}
+        await self._call(lambda: self._store.put_async(key, path, attributes=attributes, max_concurrency=2))
 
     async def copy(
         self, source: str, key: str, data: bytes, *, metadata: Mapping[str, str], media_type: str = ""
@@ -95,81 +112,71 @@ class S3Bucket:
         return await self.put(key, data, metadata={**there.metadata, **metadata}, media_type=media_type)
 
     async def head(self, key: str) -> Head | None:
-        def head() -> Head:
-            found = self._client.stat_object(self._bucket, key)
-            assert found.size is not None
-            assert found.last_modified is not None
-            return Head(found.size, _metadata(found.metadata or {}), found.last_modified)
+        async def head() -> Head:
+            # `head_async` would leave the metadata out.
+            return _head(await self._store.get_async(key, options={"head": True}))
 
         return await self._find(head)
 
     async def read(self, key: str) -> StoredObject | None:
-        found = await self.head(key)
-        if found is None:
-            return None
-        data = await self.get(key, 0, found.size_bytes)
-        return None if data is None else StoredObject(found, data)
+        async def read() -> StoredObject:
+            found = await self._store.get_async(key)
+            return StoredObject(_head(found), bytes(await found.bytes_async()))
+
+        return await self._find(read)
 
     async def get(self, key: str, offset: int, length: int) -> bytes | None:
-        if not length:
-            return None if await self.head(key) is None else b""
+        async def get() -> bytes:
+            return bytes(await self._store.get_range_async(key, start=offset, length=length))
 
-        def get() -> bytes:
+        if length:
             try:
-                response = self._client.get_object(self._bucket, key, offset=offset, length=length)
-            except S3Error as error:
-                if error.code in ("InvalidRange", "416"):
-                    return b""
-                raise
-            try:
-                return response.read()
-            finally:
-                response.close()
-                response.release_conn()
-
-        return await self._find(get)
+                return await self._find(get)
+            except StoreUnavailable:
+                # A range behind the end is an error to the server, and one like any other to the client.
+                found = await self.head(key)
+                if found is not None and offset < found.size_bytes:
+                    raise
+                return None if found is None else b""
+        return None if await self.head(key) is None else b""
 
     async def delete(self, key: str) -> None:
-        await self._find(lambda: self._client.remove_object(self._bucket, key))
+        await self._find(lambda: self._store.delete_async(key))
 
     async def page(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
-        def page() -> list[Entry]:
+        async def page() -> list[Entry]:
             entries: list[Entry] = []
-            listing = self._client.list_objects(self._bucket, prefix=prefix, recursive=True, start_after=after or None)
-            for found in listing:
-                if len(entries) == limit:
+            listing = self._store.list(prefix, offset=after or None, chunk_size=min(limit, MAX_PAGE))
+            async for chunk in listing:
+                entries += (Entry(found["path"], found["last_modified"], found["size"]) for found in chunk)
+                if len(entries) >= limit:
                     break
-                assert found.object_name is not None
-                assert found.last_modified is not None
-                entries.append(Entry(found.object_name, found.last_modified, found.size or 0))
-            return entries
+            return entries[:limit]
 
         return await self._call(page)
 
     async def link(self, key: str, lifetime: timedelta) -> str | None:
-        return await self._call(lambda: self._client.presigned_get_object(self._bucket, key, expires=lifetime))
+        return await self._call(lambda: sign_async(self._store, "GET", key, lifetime))
 
-    async def _find(self, call: Callable[[], T]) -> T | None:
-        def find() -> T | None:
+    async def _find(self, call: Callable[[], Awaitable[T]]) -> T | None:
+        async def find() -> T | None:
             try:
-                return call()
-            except S3Error as error:
-                if error.code in _ABSENT:
-                    return None
-                raise
+                return await call()
+            except FileNotFoundError:
+                return None
 
         return await self._call(find)
 
-    async def _call(self, call: Callable[[], T]) -> T:
-        try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
-        except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
-            # Not the whole text: it may hold a signed address.
-            code = error.code if isinstance(error, S3Error) else type(error).__name__
-            raise StoreUnavailable(f"The S3 server failed: {code}.") from error
+    async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
+        async with self._calls:
+            try:
+                return await call()
+            except (BaseError, OSError) as error:
+                # Not the whole text: it may hold a signed address.
+                raise StoreUnavailable(f"The S3 server failed: {type(error).__name__}.") from error
 
 
-def _metadata(headers: Mapping[str, str]) -> dict[str, str]:
-    """The object's own metadata out of the headers of an answer."""
-    lowered = {name.lower(): value for name, value in headers.items()}
-    return {name.removeprefix(_META): value for name, value in lowered.items() if name.startswith(_META)}
+def _head(found: GetResult) -> Head:
+    # The metadata's names are in lower case; those of HTTP's own attributes are not.
+    metadata = {name: value for name, value in found.attributes.items() if name.islower()}
+    return Head(found.meta["size"], metadata, found.meta["last_modified"])
