@@ -20,6 +20,7 @@ from horde.worker_agent.core.jobs import (
     Feature,
     InputId,
     InputRef,
+    NoiseSchedule,
     Picture,
     RefusalReason,
     Refused,
@@ -27,7 +28,7 @@ from horde.worker_agent.core.jobs import (
 )
 from horde.worker_agent.painters.diffusers_studio import StudioSettings
 from horde.worker_agent.painters.models import ModelSource
-from horde.worker_agent.painters.port import MAX_PREVIEW_BYTES, Finished, Onlooker, Painter
+from horde.worker_agent.painters.port import MAX_PREVIEW_BYTES, Drying, Finished, Onlooker, Painter, Work
 from horde.worker_agent.painters.process import ProcessPainter
 from horde.worker_agent.painters.scripted import ScriptedPainter
 
@@ -75,9 +76,13 @@ class Notes(Onlooker):
         self.previews.append(image)
 
 
+async def ended(painter: Painter, picture: Picture, inputs: dict[InputId, bytes], notes: Notes) -> Work:
+    work = await painter.paint(picture, inputs, notes, notes.cancelled)
+    return await work.work if isinstance(work, Drying) else work
+
+
 async def finished(painter: Painter, picture: Picture, inputs: dict[InputId, bytes] | None = None) -> Finished:
-    notes = Notes()
-    work = await painter.paint(picture, inputs or {}, notes, notes.cancelled)
+    work = await ended(painter, picture, inputs or {}, Notes())
     assert isinstance(work, Finished), work
     return work
 
@@ -175,7 +180,7 @@ async def test_a_sampler_that_is_offered_paints_without_deviation(painter: Paint
     offered = painter.capabilities().samplers
     assert not offered or sampler in offered
     notes = Notes()
-    work = await painter.paint(replace(PICTURE, sampler=sampler, karras=True), {}, notes, notes.cancelled)
+    work = await ended(painter, replace(PICTURE, sampler=sampler, schedule=NoiseSchedule.KARRAS), {}, notes)
     assert isinstance(work, Finished)
     assert work.deviations == ()
     assert notes.steps == [1, 2, 3, 4]
@@ -189,7 +194,7 @@ class TestDiffusers:
         picture = replace(
             PICTURE,
             sampler=Sampler.DDIM,
-            karras=True,
+            schedule=NoiseSchedule.KARRAS,
             clip_skip=9,
             guidance_scale=1.0,
             negative_prompt="red",
@@ -197,7 +202,7 @@ class TestDiffusers:
         )
         work = await finished(painter, picture)
         assert {(each.field, each.kind) for each in work.deviations} == {
-            ("karras", DeviationKind.OMITTED),
+            ("schedule", DeviationKind.OMITTED),
             ("clip_skip", DeviationKind.CLAMPED),
             ("negative_prompt", DeviationKind.OMITTED),
             ("post_processors[0]", DeviationKind.OMITTED),

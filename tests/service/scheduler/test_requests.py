@@ -220,10 +220,8 @@ async def test_a_cancel_at_every_stage_pays_what_the_table_says() -> None:
         done = await ended(it, made.generation_id)
         assert [image.ending for image in done.images] == [job_pb2.JOB_ENDING_CANCELLED] * 2
         begun, queued = done.images
-        assert (begun.settlement.earned_mkudos, begun.settlement.surcharge_mkudos) == (
-            PRICE * 7 // 20,
-            SURCHARGE * 7 // 20,
-        )
+        # No other owner has painted with this model, so nothing shows how long a step takes: one is paid.
+        assert (begun.settlement.earned_mkudos, begun.settlement.surcharge_mkudos) == (PRICE // 20, SURCHARGE // 20)
         assert begun.settlement.tax_mkudos == 0
         assert queued.settlement.earned_mkudos == 0
         assert it.world.ledger.settled.keys() == {begun.job_id}
