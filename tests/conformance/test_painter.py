@@ -34,7 +34,7 @@ from horde.worker_agent.painters.process import ProcessPainter
 from horde.worker_agent.painters.scripted import ScriptedPainter
 
 # torch takes seconds to import, on a busy machine many.
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 
 PICTURE = Picture("paintbox", "a red star", 64, 64, steps=4, seed=7)
 

@@ -126,7 +126,7 @@ class Engine:
 
     async def run(self) -> None:
         """Write and carry for ever; to be cancelled. Raises NotLeader when another has taken over."""
-        self._uptime_due()
+        self._look_who_is_there()
         self._tell_waits()
         self.flush()
         async with asyncio.TaskGroup() as group:
@@ -185,13 +185,9 @@ class Engine:
             case Worker():
                 attaching.look_at_worker(self.board, subject, now)
 
-    def _uptime_due(self) -> None:
-        if self._uptime is not None:
-            uptime.reward(self.board, self.now_ms())
-        self._uptime = self.clock.call_later(uptime.until_next(self.now_ms()), self._uptime_tick)
-
-    def _uptime_tick(self) -> None:
-        self._uptime_due()
+    def _look_who_is_there(self) -> None:
+        self._uptime = self.clock.call_later(uptime.until_next(self.now_ms()), self._look_who_is_there)
+        uptime.look(self.board, self.now_ms())
         self.flush()
 
     def _tell_waits(self) -> None:

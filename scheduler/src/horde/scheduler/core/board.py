@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from horde.scheduler.core.deadlines import Deadlines
 from horde.scheduler.core.effects import Effect
+from horde.scheduler.core.endings import Paces
 from horde.scheduler.core.fleet import Fleet, Worker
 from horde.scheduler.core.job import AccountId, Generation, GenerationId, Job, JobId, LeaseId
 from horde.scheduler.core.leases import LEASE, SESSION
@@ -19,6 +20,7 @@ from horde.scheduler.core.matching import Queue
 from horde.scheduler.core.outcomes import Result
 from horde.scheduler.core.sessions import Route, Session
 from horde.scheduler.core.speeds import Speeds
+from horde.scheduler.core.uptime import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,8 @@ class Board:
         """Jobs queued since workers were last looked at."""
         self.fleet = Fleet()
         self.speeds = Speeds()
+        self.paces = Paces()
+        self.record = Record()
         self.sessions: dict[Route, Session] = {}
         self.deadlines = Deadlines()
         self.lease_ids = IdCounter(epoch, LEASE)

@@ -6,6 +6,7 @@ pause does not ruin a reputation. What was never measured is believed to be as t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from statistics import median
 
 from horde.scheduler.core.job import WorkerId
@@ -28,11 +29,14 @@ class Speeds:
         self._by_worker: dict[WorkerId, dict[Key, float]] = {}
         self._by_model: dict[str, dict[WorkerId, float]] = {}
         self._medians: dict[str, tuple[float, int]] = {}
+        self.taken = 0
+        """How many measurements."""
 
     def measure(self, worker_id: WorkerId, model: str, size_class: int, seconds: float, work: float) -> None:
         """Take in that `work` megapixel-steps took so long."""
         if seconds <= 0 or work <= 0:
             return
+        self.taken += 1
         sample = seconds / work
         mine = self._by_worker.setdefault(worker_id, {})
         for key in ((model, size_class), (model, -1)):
@@ -62,6 +66,10 @@ class Speeds:
             value = median(known.values())
             self._medians[model] = (value, REFRESH)
         return value
+
+    def painters(self, model: str) -> Iterable[WorkerId]:
+        """Workers that were measured with this model."""
+        return self._by_model.get(model, ())
 
     def expected(self, worker_id: WorkerId, model: str, size_class: int) -> float:
         """Seconds for a megapixel-step, as far as one can know."""
