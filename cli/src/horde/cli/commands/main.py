@@ -18,6 +18,7 @@ COMMANDS: Final = {
     "generations": ("generations", "List, show, cancel or take back what you asked for."),
     "account": ("account", "Open an account, look at it, manage its API keys."),
     "kudos": ("kudos", "Balance, statement, gifts; for operators awards and audits."),
+    "release": ("release", "Data releases: sets of shared images for research; make, list, pull, verify, prune."),
     "workers": ("catalogue", "Who paints, and how fast."),
     "models": ("catalogue", "What can be painted with, and how busy it is."),
 }
