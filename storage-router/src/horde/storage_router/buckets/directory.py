@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import heapq
+import itertools
 import os
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -137,6 +138,15 @@ class DirectoryBucket:
     async def page(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._list, prefix, after, limit)
 
+    async def walk(self, folder: str, size: int = MAX_PAGE) -> AsyncIterator[Sequence[Entry]]:
+        if not os.access(f"{self._root}/{folder}", os.F_OK):
+            return
+        loop = asyncio.get_running_loop()
+        with os.scandir(f"{self._root}/{folder}") as names:
+            # The folder is read on from where it was, never again from its start; what is deleted meanwhile is no harm.
+            while keys := await loop.run_in_executor(self._threads, _read_on, folder, names, size):
+                yield await loop.run_in_executor(self._threads, self._entries, keys)
+
     async def link(self, key: str, lifetime: timedelta) -> str:
         raise LinksUnsupported
 
@@ -190,14 +200,18 @@ class DirectoryBucket:
         except FileNotFoundError:
             return []
         keys = (f"{folder}/{name.replace('!', '/')}" for name in names)
-        entries = []
-        for key in heapq.nsmallest(limit, (key for key in keys if key.startswith(prefix) and key > after)):
-            try:
-                facts = Path(self._path(key)).stat()
-                entries.append(Entry(key, _moment(facts), facts.st_size))
-            except FileNotFoundError:
-                continue
-        return entries
+        found = heapq.nsmallest(limit, (key for key in keys if key.startswith(prefix) and key > after))
+        return self._entries(found)
+
+    def _entries(self, keys: Sequence[str]) -> list[Entry]:
+        return list(filter(None, map(self._entry, keys)))
+
+    def _entry(self, key: str) -> Entry | None:
+        try:
+            facts = os.stat(self._path(key))  # noqa: PTH116 - for each object of a folder
+        except FileNotFoundError:
+            return None
+        return Entry(key, _moment(facts), facts.st_size)
 
     async def _write(self, group: Sequence[_Write]) -> Sequence[bool | Exception | None]:
         moment = self._now().timestamp()
@@ -246,6 +260,10 @@ class DirectoryBucket:
             Path(path).unlink()
             raise
         return _Fresh(handle, path)
+
+
+def _read_on(folder: str, names: Iterator[os.DirEntry[str]], size: int) -> list[str]:
+    return [folder + entry.name.replace("!", "/") for entry in itertools.islice(names, size)]
 
 
 def _attempt(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | ServiceError:

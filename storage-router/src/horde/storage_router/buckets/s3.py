@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from types import TracebackType
@@ -145,6 +145,12 @@ class S3Bucket:
             return entries
 
         return await self._call(page)
+
+    async def walk(self, folder: str, size: int = MAX_PAGE) -> AsyncIterator[Sequence[Entry]]:
+        after = ""
+        while page := await self.page(folder, after=after, limit=size):
+            yield page
+            after = page[-1].key
 
     async def link(self, key: str, lifetime: timedelta) -> str:
         return await self._call(lambda: self._client.presigned_get_object(self._bucket, key, expires=lifetime))
