@@ -28,36 +28,18 @@ ORIENTED, COLOUR_CONVERTED, FLATTENED, FIRST_FRAME, STRIPPED, REENCODED = 1, 2, 
 GROUND = (255, 255, 255)
 """What transparent parts are put on: the white of a page, where people see pictures most."""
 JPEG_QUALITY = 95
+# fmt: off
 PLAIN_INFO = frozenset(
-    [
-        "jfif",
-        "jfif_version",
-        "jfif_unit",
-        "jfif_density",
-        "dpi",
-        "progressive",
-        "progression",
-        "interlace",
-        "gamma",
-        "srgb",
-        "adobe",
-        "adobe_transform",
-        "chromaticity",
-        "compression",
-        "background",
-        "loop",
-        "duration",
-        "timestamp",
-        "version",
-        "extension",
-        "sizes",
-        "aspect",
-    ]
+    {"adobe", "adobe_transform", "aspect", "background", "bbox", "blend", "chromaticity", "compression",
+     "default_image", "disposal", "dpi", "duration", "extension", "gamma", "interlace", "jfif",
+     "jfif_density", "jfif_unit", "jfif_version", "loop", "progression", "progressive", "sizes", "srgb",
+     "timestamp", "transparency", "version"}
 )
+# fmt: on
 """What a decoder tells of a file that is nothing about the picture or whoever made it."""
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """Where each pass of an interlaced PNG begins, and how far apart its pixels are."""
-CPU_SECONDS = 10
+CPU_SECONDS = 15
 """For one picture; beyond it the kernel ends the process."""
 
 
@@ -137,27 +119,30 @@ def normalise(kind: str, data: bytes, max_pixels: int, may_keep: bool) -> tuple[
             changes |= FIRST_FRAME
             opened.seek(0)
         lossy = kind in ("JPEG", "AVIF") or (kind == "WEBP" and b"VP8 " in data[12:64])
-        image = load(opened, kind, data)
-        for step in (orient, flatten, convert_colours):
+        image, whole = load(opened, kind, data)
+        if not is_bare(opened) or (whole and goes_on(kind, data)):
+            changes |= STRIPPED
+        elif may_keep and not changes and is_opaque(opened) and opened.mode in ("1", "L", "P", "RGB"):
+            return {"changes": 0}, b""
+        # Flattened before it is turned: so there are never more than two large images at once.
+        for step in (flatten, convert_colours, orient):
             image, change = step(image)
             changes |= change
-        plain = may_keep and is_plain(opened)
-        if plain and not changes and image is opened:
-            return {"changes": 0}, b""
+            if image is not opened:
+                opened.close()
+        image.info.clear()
         out = io.BytesIO()
-        bare = Image.new(image.mode, image.size)
-        bare.paste(image)
         if lossy:
-            bare.save(out, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+            image.save(out, "JPEG", quality=JPEG_QUALITY, subsampling=0)
         else:
-            bare.save(out, "PNG", compress_level=3)
-    changes |= 0 if plain else STRIPPED
+            image.save(out, "PNG", compress_level=1)
+    # An alpha channel in which nothing is transparent, a palette, an end that was missing: gone, and nothing to tell.
     changes |= 0 if kind == ("JPEG" if lossy else "PNG") else REENCODED
     return {"changes": changes}, out.getvalue()
 
 
-def load(image: Any, kind: str, data: bytes) -> Any:
-    """The image with every pixel decoded. A JPEG may lack its end, but no pixel."""
+def load(image: Any, kind: str, data: bytes) -> tuple[Any, bool]:
+    """The image with every pixel decoded, and whether the file was whole. A JPEG may lack its end, but no pixel."""
     from PIL import Image
 
     try:
@@ -173,15 +158,28 @@ def load(image: Any, kind: str, data: bytes) -> Any:
         # If a pixel is missing, what follows is taken for it: with other bytes behind it the picture is another one.
         if found[0].tobytes() != found[1].tobytes():
             raise
-        return found[0]
-    return image
+        return found[0], False
+    return image, True
 
 
-def is_plain(image: Any) -> bool:
+def is_bare(image: Any) -> bool:
     """Whether the file holds nothing but the picture."""
     if image.info.keys() - PLAIN_INFO or getattr(image, "text", None) or getattr(image, "private_chunks", None):
         return False
     return all(name in ("APP0", "APP14") for name, _ in getattr(image, "applist", ()))
+
+
+def goes_on(kind: str, data: bytes) -> bool:
+    """Whether something follows the end of a whole file."""
+    if kind == "WEBP":
+        return len(data) > int.from_bytes(data[4:8], "little") + 8
+    ends = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xae\x42\x60\x82", "GIF": b";"}
+    return kind in ends and not data.endswith(ends[kind])
+
+
+def is_opaque(image: Any) -> bool:
+    """Whether there is no channel for transparency, and no colour that means it."""
+    return not {"A", "a"} & {*image.getbands()} and "transparency" not in image.info
 
 
 def orient(image: Any) -> tuple[Any, int]:
@@ -197,16 +195,16 @@ def flatten(image: Any) -> tuple[Any, int]:
     """Without a channel for transparency."""
     from PIL import Image
 
-    if not {"A", "a"} & {*image.getbands()} and "transparency" not in image.info:
+    if is_opaque(image):
         return image, 0
-    seen = image.convert("RGBA")
+    kept = {name: image.info[name] for name in ("icc_profile", "exif") if name in image.info}
+    grey = image.mode in ("LA", "La")
+    seen = image if image.mode == "RGBA" else image.convert("RGBA")
     alpha = seen.getchannel("A")
     flat = Image.new("RGB", image.size, GROUND)
     flat.paste(seen, mask=alpha)
-    if image.mode in ("LA", "La"):
-        flat = flat.convert("L")
-    if "icc_profile" in image.info:
-        flat.info["icc_profile"] = image.info["icc_profile"]
+    flat = flat.convert("L") if grey else flat
+    flat.info.update(kept)
     return flat, FLATTENED if alpha.getextrema()[0] < 255 else 0
 
 
@@ -214,21 +212,33 @@ def convert_colours(image: Any) -> tuple[Any, int]:
     """In sRGB with 8 bits a channel."""
     from PIL import ImageCms
 
+    exif = image.info.get("exif")
+    change, converted = 0, image
     if image.mode.startswith(("I", "F")):
         # 16 bits of grey: the upper eight.
-        return image.convert("I").point(lambda value: value * (1 / 256) + 0).convert("L"), COLOUR_CONVERTED
-    if profile := image.info.get("icc_profile"):
+        converted = image.convert("I").point(lambda value: value * (1 / 256) + 0).convert("L")
+        change = COLOUR_CONVERTED
+    elif (profile := image.info.get("icc_profile")) and (seen := through_profile(image, profile)) is not None:
+        converted = seen
+        named = ImageCms.getProfileDescription(io.BytesIO(profile))
+        change = COLOUR_CONVERTED if "srgb" not in named.lower() or image.mode == "CMYK" else 0
+    elif image.mode not in ("L", "RGB"):
+        converted = image.convert("L" if image.mode == "1" else "RGB")
+        change = COLOUR_CONVERTED if image.mode == "CMYK" else 0
+    if exif:
+        converted.info["exif"] = exif
+    return converted, change
+
+
+def through_profile(image: Any, profile: bytes) -> Any:
+    """In sRGB, from a profile's colours. None, as viewers do, if it is none, or of other colours than the file's."""
+    from PIL import ImageCms
+
+    try:
         source = image.convert("RGB") if image.mode in ("P", "1") else image
-        try:
-            converted = ImageCms.profileToProfile(source, io.BytesIO(profile), SRGB, outputMode="RGB")
-        except (ImageCms.PyCMSError, ValueError, OSError):
-            # As viewers do: a profile that is none, or of other colours than the file's, is passed over.
-            pass
-        else:
-            return converted, COLOUR_CONVERTED
-    if image.mode in ("L", "RGB"):
-        return image, 0
-    return image.convert("L" if image.mode == "1" else "RGB"), COLOUR_CONVERTED if image.mode == "CMYK" else 0
+        return ImageCms.profileToProfile(source, io.BytesIO(profile), SRGB, outputMode="RGB")
+    except (ImageCms.PyCMSError, ValueError, OSError):
+        return None
 
 
 def try_to_normalise(kind: str, data: bytes, max_pixels: int, may_keep: bool) -> tuple[str, bytes]:

@@ -1,6 +1,7 @@
 """Decodes pictures in a small pool of child processes, each bounded in memory and time, each replaced when it dies.
 
-A picture that kills two children is a bad picture. One that takes too long is, too: the child is killed from here.
+A picture that kills two children is a bad picture; so is one that takes more than its processor time, which kills the
+child. One that takes too long by the clock is not: then the machine is busy, and whoever sent it may try again.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ MAX_DECODED = 2_000
 """Pictures after which a child is replaced, so that nothing builds up in it."""
 
 ENDED = "decoding it ended the decoder"
-SLOW = "decoding it takes too long"
+SLOW = "too slow by the clock"
 
 _NAMES = {ImageFormat.PNG: b"PNG ", ImageFormat.JPEG: b"JPEG", ImageFormat.WEBP: b"WEBP"}
 
@@ -88,7 +89,7 @@ class DecoderPool:
         head = decoder_child.HEAD.pack(decoder_child.NORMALISE, may_keep, format.encode().ljust(4), 0, 0, len(data))
         text, out = await self._ask(head + data, requester, max(1, self._size - 1))
         if not text.startswith("{"):
-            raise NotAnImage.because(text)
+            raise NotAnImage.as_input(text)
         return await read_answer(data, json.loads(text), out, Limits(self._max_out_bytes, limits.max_pixels))
 
     async def _ask(self, message: bytes, key: str, most: int) -> tuple[str, bytes]:
@@ -97,6 +98,8 @@ class DecoderPool:
             if text == ENDED:
                 # It may have been ended by something else: a picture is bad if it ends two.
                 text, out = await self._ask_child(message)
+        if text == SLOW:
+            raise StoreUnavailable("The decoders are too slow just now.")
         return text, out
 
     async def _ask_child(self, message: bytes) -> tuple[str, bytes]:

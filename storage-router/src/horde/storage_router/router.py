@@ -49,8 +49,8 @@ from horde.storage_router.upload_shares import UploadShares
 from horde.storage_router.uploads import Uploads
 
 NAME = "storage-router"
-INPUTS_STAND_BACK = 10
-"""How far an input's child stands back: its requester waits anyway, a painted image has somebody who is paid."""
+INPUTS_STAND_BACK = 5
+"""How far an input's child stands back behind everything else, and how many times as long it may take."""
 
 _STORAGE = storage.DESCRIPTOR.services_by_name["StorageService"].full_name
 _OBJECTS = objects.DESCRIPTOR.services_by_name["ObjectService"].full_name
@@ -128,10 +128,11 @@ class Decoders:
 @asynccontextmanager
 async def open_decoders(settings: StorageRouterSettings) -> AsyncIterator[Decoders]:
     """The children, started at first need."""
-    bounds = settings.max_pixels, settings.decoder_memory_bytes, settings.decoder_timeout_seconds
+    pixels, memory, seconds = settings.max_pixels, settings.decoder_memory_bytes, settings.decoder_timeout_seconds
+    back = INPUTS_STAND_BACK
     async with (
-        DecoderPool(settings.decoders, *bounds) as images,
-        DecoderPool(settings.input_decoders, *bounds, settings.max_image_bytes, nice=INPUTS_STAND_BACK) as inputs,
+        DecoderPool(settings.decoders, pixels, memory, seconds) as images,
+        DecoderPool(settings.input_decoders, pixels, memory, back * seconds, settings.max_image_bytes, back) as inputs,
     ):
         yield Decoders(images, inputs)
 

@@ -29,6 +29,10 @@ class NotAnImage(InvalidArgument):
     reason: ClassVar[str] = "NOT_AN_IMAGE"
 
     @classmethod
+    def as_input(cls, why: str) -> NotAnImage:
+        return cls(f"This cannot be taken as a picture: {why}.", metadata={"why": why})
+
+    @classmethod
     def because(cls, why: str) -> NotAnImage:
         return cls(f"Not a whole, single PNG, JPEG or WebP: {why}.", metadata={"why": why})
 

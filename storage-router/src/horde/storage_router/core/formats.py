@@ -40,11 +40,11 @@ def read_format(data: bytes) -> str:
     if data[4:8] == b"ftyp":
         return _read_brands(data)
     if not data:
-        raise NotAnImage.because("it is empty")
+        raise NotAnImage.as_input("it is empty")
     for start, name in _REFUSED.items():
         if data.lstrip().startswith(start) or data.startswith(start):
-            raise NotAnImage.because(f"it is {name}; an input must be {ACCEPTED}")
-    raise NotAnImage.because(f"it does not begin like one; an input must be {ACCEPTED}")
+            raise NotAnImage.as_input(f"it is {name}; an input must be {ACCEPTED}")
+    raise NotAnImage.as_input(f"it does not begin like one; an input must be {ACCEPTED}")
 
 
 def _read_brands(data: bytes) -> str:
@@ -54,5 +54,5 @@ def _read_brands(data: bytes) -> str:
     if brands & _AVIF:
         return "AVIF"
     if brands & _HEIC:
-        raise NotAnImage.because(f"it is HEIC; an input must be {ACCEPTED}")
-    raise NotAnImage.because(f"it is a video; an input must be {ACCEPTED}")
+        raise NotAnImage.as_input(f"it is HEIC; an input must be {ACCEPTED}")
+    raise NotAnImage.as_input(f"it is a video; an input must be {ACCEPTED}")
