@@ -12,7 +12,8 @@ import psutil
 import pytest
 from PIL import Image
 
-from horde.storage_router.core.errors import NotAnImage, StoreUnavailable
+from horde.services.errors import Unavailable
+from horde.storage_router.core.errors import NotAnImage
 from horde.storage_router.core.inspection import inspect
 from horde.storage_router.core.pictures import Limits, Picture
 from horde.storage_router.decoding import DecoderPool
@@ -78,7 +79,7 @@ async def test_a_child_that_is_killed_is_replaced_and_its_picture_not_blamed() -
 
 async def test_a_child_that_hangs_is_killed_after_its_time() -> None:
     async with pool(timeout=0.2) as decoder:
-        with pytest.raises(StoreUnavailable):
+        with pytest.raises(Unavailable):
             child = await decoder._start()
             os.kill(child.process.pid, signal.SIGSTOP)
             decoder._idle.append(child)

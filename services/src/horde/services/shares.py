@@ -65,8 +65,8 @@ class Pot:
                 raise self._refuse(key[0])
         self._add(taker, amount)
 
-    def charge(self, taker: Taker, amount: int) -> None:
-        """Count what somebody holds already, whatever the bounds say."""
+    def count(self, taker: Taker, amount: int) -> None:
+        """Count what was taken already, whatever the bounds: after a restart, from the record of it."""
         self._add(taker, amount)
 
     def give_back(self, taker: Taker, amount: int = 1) -> None:

@@ -15,9 +15,10 @@ from typing import Protocol, Self
 
 from horde.services import telemetry
 from horde.services.deadlines import without_deadline
+from horde.services.errors import Unavailable
 from horde.services.turns import Turns
 from horde.storage_router import decoder_child
-from horde.storage_router.core.errors import NotAnImage, ShareExceeded, StoreUnavailable, TooLarge
+from horde.storage_router.core.errors import NotAnImage, ShareExceeded, TooLarge
 from horde.storage_router.core.pictures import ImageFormat, Limits, Picture
 from horde.storage_router.normalising import Normalised, is_plain_file, read_answer
 
@@ -99,7 +100,7 @@ class DecoderPool:
                 # It may have been ended by something else: a picture is bad if it ends two.
                 text, out = await self._ask_child(message)
         if text == SLOW:
-            raise StoreUnavailable("The decoders are too slow just now.")
+            raise Unavailable("The decoders are too slow just now.")
         return text, out
 
     async def _ask_child(self, message: bytes) -> tuple[str, bytes]:
@@ -133,7 +134,7 @@ class DecoderPool:
                     env={},
                 )
             except OSError as error:
-                raise StoreUnavailable("The decoder does not start.") from error
+                raise Unavailable("The decoder does not start.") from error
         self.started += 1
         child = _Child(process)
         self._children.add(child)

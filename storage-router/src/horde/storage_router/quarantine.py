@@ -7,7 +7,7 @@ stored: so one of the two removes the object. The sign of a commit says what was
 
 from __future__ import annotations
 
-from horde.storage_router.buckets.port import Bucket
+from horde.buckets.port import Bucket
 from horde.storage_router.core import keys
 from horde.storage_router.core.errors import LeaseClosed
 from horde.storage_router.core.records import Quarantined

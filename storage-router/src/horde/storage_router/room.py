@@ -77,7 +77,7 @@ class Room:
         self._counts.remove(count)
         self._pot.clear()
         for requester, size in found.items():
-            self._pot.charge(_taker(requester), size)
+            self._pot.count(_taker(requester), size)
         self.counted = True
 
     def _full(self, kind: str) -> InputsFull:

@@ -1,4 +1,4 @@
-"""What the router refuses: one class for each StorageErrorReason, and the one error of stores, which has no reason.
+"""What the router refuses: one class for each StorageErrorReason.
 
 A test walks the proto enum and these classes and fails if they differ.
 """
@@ -16,7 +16,6 @@ from horde.services.errors import (
     NotFound,
     ResourceExhausted,
     ServiceError,
-    Unavailable,
 )
 
 DOMAIN = "horde.api.storage.v1"
@@ -170,10 +169,6 @@ class ShareExceeded(ResourceExhausted):
     def of_kind(cls, kind: str) -> ShareExceeded:
         """`kind` of key that has its share; empty if all is taken."""
         return cls(metadata={"of": kind or "all"}, retry_after=timedelta(seconds=1))
-
-
-class StoreUnavailable(Unavailable):
-    """The bucket is away."""
 
 
 ERRORS: tuple[type[ServiceError], ...] = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from datetime import UTC, datetime
 
 from horde.storage_router.core.pictures import ImageFormat
 
@@ -14,6 +15,8 @@ CLAIMS = "claims/"
 CLAIMED = "claimed/"
 IMAGES = "images/"
 WITHDRAWN = "withdrawn/"
+JOURNAL = "journal/"
+WITHDRAWALS = "withdrawals/"
 
 ANONYMOUS = "anonymous:"
 """How the text form of a requester without an account begins."""
@@ -107,6 +110,20 @@ def shared_image(job_id: str, format: ImageFormat) -> str:
 def shared_record(job_id: str) -> str:
     """What stands beside a shared image: how it was made, and the consent."""
     return f"{IMAGES}{_checked(job_id)}.json"
+
+
+def journal(moment: datetime, job_id: str) -> str:
+    """The entry that a shared image was, or was about to be, put in place in this hour."""
+    return f"{JOURNAL}{_hour(moment)}/{_checked(job_id)}"
+
+
+def withdrawals(moment: datetime, job_id: str) -> str:
+    """The entry that a shared image was withdrawn in this hour."""
+    return f"{WITHDRAWALS}{_hour(moment)}/{_checked(job_id)}"
+
+
+def _hour(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H")
 
 
 def withdrawn(job_id: str) -> str:

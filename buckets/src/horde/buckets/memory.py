@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 
-from horde.storage_router.buckets.port import MAX_PAGE, Entry, Head, StoredObject
-from horde.storage_router.core.errors import LinksUnsupported
+from horde.buckets.port import MAX_PAGE, Entry, Head, StoredObject
 
 
 class MemoryBucket:
@@ -23,6 +24,10 @@ class MemoryBucket:
             return False
         self._objects[key] = StoredObject(Head(len(data), dict(metadata or {}), self._now()), bytes(data))
         return True
+
+    async def put_file(self, key: str, path: Path, *, media_type: str = "") -> None:
+        data = await asyncio.to_thread(path.read_bytes)
+        self._objects[key] = StoredObject(Head(len(data), {}, self._now()), data)
 
     async def copy(
         self, source: str, key: str, data: bytes, *, metadata: Mapping[str, str], media_type: str = ""
@@ -57,8 +62,8 @@ class MemoryBucket:
             found = [(key, self._objects.get(key)) for key in keys[start : start + size]]
             yield [Entry(key, there.head.modified_at, there.head.size_bytes) for key, there in found if there]
 
-    async def link(self, key: str, lifetime: timedelta) -> str:
-        raise LinksUnsupported
+    async def link(self, key: str, lifetime: timedelta) -> str | None:
+        return None
 
     def keys(self) -> list[str]:
         """Every key there is, sorted."""

@@ -1,9 +1,8 @@
-"""How often somebody may call: the generic cell rate algorithm, one number per subject.
+"""How often something may happen: the generic cell rate algorithm, one number per subject.
 
-A limit `10/60s` lets ten through at once and one more every six seconds. Subjects are accounts, anonymous identities
-and addresses; a call passes all of its limits or none. Memory is bounded: the subjects seen longest ago are forgotten,
-which at worst lets one through early. Addresses have a memory of their own: identities cost nothing to make, and making
-many must not make the limiter forget where they come from.
+A rate `10/60s` lets ten through at once and one more every six seconds. A call passes all of its draws or none. Memory
+is bounded: the subjects seen longest ago are forgotten, which at worst lets one through early. Addresses have a memory
+of their own: identities cost nothing to make, and making many must not make it forget where they come from.
 """
 
 from __future__ import annotations
@@ -12,10 +11,6 @@ import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-
-from horde.gateway.core.errors import RateLimited
-from horde.services.addresses import address_bucket as address_bucket
 
 _FORM = re.compile(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,5})s\Z", re.ASCII)
 
@@ -55,8 +50,16 @@ class Draw:
     """Whether the subject is an address, and not somebody who calls from there."""
 
 
-class Limiter:
-    """Counts calls. Local to this process: replicas count by themselves until they share a memory."""
+@dataclass(frozen=True, slots=True)
+class TooOften:
+    """Which draw did not pass, and how many seconds to wait until it would."""
+
+    draw: Draw
+    seconds: float
+
+
+class Counters:
+    """Counts draws in this process."""
 
     def __init__(self, max_subjects: int = 100_000) -> None:
         """`max_subjects`: of callers, and again of addresses."""
@@ -67,23 +70,28 @@ class Limiter:
     def __len__(self) -> int:
         return len(self._callers) + len(self._addresses)
 
-    def admit(self, draws: Sequence[Draw], now: float) -> None:
-        """Let a call through, or raise RateLimited with how long to wait; a refused call uses nothing up.
+    def admit(self, draws: Sequence[Draw], now: float) -> TooOften | None:
+        """Count all draws and return None; or say which does not pass, and count none.
 
-        `now` is monotonic seconds.
-        A weight above what fits at once is let through when nothing else was: it then takes its time afterwards.
+        `now` is monotonic seconds. A weight above what fits at once is let through when nothing else was: it then takes
+        its time afterwards.
         """
-        for memory, subject, at in self._passed(draws, now):
+        passed = self._passed(draws, now)
+        if isinstance(passed, TooOften):
+            return passed
+        for memory, subject, at in passed:
             memory[subject] = at
             memory.move_to_end(subject)
             while len(memory) > self._max:
                 memory.popitem(last=False)
+        return None
 
-    def look(self, draws: Sequence[Draw], now: float) -> None:
-        """Raise what `admit` would raise, and count nothing."""
-        self._passed(draws, now)
+    def look(self, draws: Sequence[Draw], now: float) -> TooOften | None:
+        """Say what `admit` would say, and count nothing."""
+        passed = self._passed(draws, now)
+        return passed if isinstance(passed, TooOften) else None
 
-    def _passed(self, draws: Sequence[Draw], now: float) -> list[tuple[OrderedDict[str, float], str, float]]:
+    def _passed(self, draws: Sequence[Draw], now: float) -> list[tuple[OrderedDict[str, float], str, float]] | TooOften:
         updates = []
         for draw in draws:
             rate = draw.rate
@@ -92,6 +100,6 @@ class Limiter:
             cost = min(draw.weight, rate.count) * rate.interval
             wait = at + cost - now - rate.seconds
             if wait > 1e-9:
-                raise RateLimited(metadata={"limit": str(rate)}, retry_after=timedelta(seconds=wait))
+                return TooOften(draw, wait)
             updates.append((memory, draw.subject, at + draw.weight * rate.interval))
         return updates

@@ -1,34 +1,36 @@
 """A bucket in a folder: one file for each object, made whole under another name and then linked into place.
 
 The first part of a key is a folder, the others make up the file's name, joined by `!`. Metadata stands behind the bytes
-in the same file (see tails.py), so that one file is all there is to make durable; a *plain* bucket, which is what the
-shared one is, has no metadata and its files are the bytes and nothing else. Writes are grouped: what has queued up
-while the disk was busy is written, synchronised and linked together, in a thread. Several processes may share the
-folder.
+in the same file (see tails.py), so that one file is all there is to make durable. A *plain* bucket has no metadata: its
+files are the bytes and nothing else, each where its key says, for people and programs that know folders only.
+
+Writes are grouped: what has queued up while the disk was busy is written, synchronised and linked together, in a
+thread. Several processes may share the folder.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ctypes
-import heapq
 import itertools
 import os
 import secrets
+import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
+from horde.buckets.directory_listing import Listing, moment
+from horde.buckets.errors import StoreUnavailable
+from horde.buckets.port import MAX_PAGE, Entry, Head, StoredObject
+from horde.buckets.tails import MAX_TAIL, Tail, find_tail, make_tail
 from horde.services.batching import Batcher
 from horde.services.errors import ServiceError
-from horde.storage_router.buckets.port import MAX_PAGE, Entry, Head, StoredObject
-from horde.storage_router.core.errors import LinksUnsupported, StoreUnavailable
-from horde.storage_router.core.tails import MAX_TAIL, Tail, find_tail, make_tail
 
 MAX_GROUP = 64
 """Writes that are made durable together."""
@@ -84,6 +86,7 @@ class DirectoryBucket:
     def __init__(self, root: Path, now: Callable[[], datetime], *, plain: bool = False) -> None:
         self._root = root
         self._plain = plain
+        self._listing = Listing(str(root), self._path, plain=plain)
         self._now = now
         self._batcher: Batcher[_Write, bool | None] = Batcher(self._write, max_items=MAX_GROUP, max_inflight=2)
         self._threads = ThreadPoolExecutor(READERS + 2, thread_name_prefix="bucket")
@@ -106,6 +109,11 @@ class DirectoryBucket:
             raise ValueError("a plain bucket has no metadata")
         tail = b"" if self._plain else make_tail(len(data), metadata or {})
         return await self._batcher.submit(_Put(self._path(key), data, tail)) is True
+
+    async def put_file(self, key: str, path: Path, *, media_type: str = "") -> None:
+        if not self._plain:
+            raise ValueError("only a plain bucket takes files as they are")
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._replace, self._path(key), path)
 
     async def copy(
         self, source: str, key: str, data: bytes, *, metadata: Mapping[str, str], media_type: str = ""
@@ -136,25 +144,35 @@ class DirectoryBucket:
         return None if found is None else found[1]
 
     async def page(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._list, prefix, after, limit)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._listing.page, prefix, after, limit)
 
     async def walk(self, folder: str, size: int = MAX_PAGE) -> AsyncIterator[Sequence[Entry]]:
-        if not os.access(f"{self._root}/{folder}", os.F_OK):
-            return
         loop = asyncio.get_running_loop()
-        with os.scandir(f"{self._root}/{folder}") as names:
-            # The folder is read on from where it was, never again from its start; what is deleted meanwhile is no harm.
-            while keys := await loop.run_in_executor(self._threads, _read_on, folder, names, size):
-                yield await loop.run_in_executor(self._threads, self._entries, keys)
+        # The folder is read on from where it was, never again from its start; what is deleted meanwhile is no harm.
+        keys = self._listing.keys(folder)
+        while page := await loop.run_in_executor(self._threads, lambda: list(itertools.islice(keys, size))):
+            yield await loop.run_in_executor(self._threads, self._listing.entries, page)
 
-    async def link(self, key: str, lifetime: timedelta) -> str:
-        raise LinksUnsupported
+    async def link(self, key: str, lifetime: timedelta) -> str | None:
+        return None
 
     def _path(self, key: str) -> str:
         folder, _, name = key.partition("/")
         if not folder or not name or key.startswith(".") or "!" in key or "\0" in key or "/." in key:
             raise ValueError(f"{key!r} cannot be a key")
-        return f"{self._root}/{folder}/{name.replace('/', '!')}"
+        return f"{self._root}/{folder}/{name if self._plain else name.replace('/', '!')}"
+
+    def _replace(self, path: str, source: Path) -> None:
+        fresh = f"{self._root}/{_PARTIAL}/{secrets.token_hex(12)}"
+        try:
+            shutil.copyfile(source, fresh)
+            _synchronise(fresh, os.O_RDONLY)
+            _make_folder(Path(path).parent)
+            os.replace(fresh, path)  # noqa: PTH105 - beside its kin
+            _synchronise(str(Path(path).parent))
+        except OSError as error:
+            Path(fresh).unlink(missing_ok=True)
+            raise _unavailable(error) from error
 
     async def _in_thread(self, key: str, offset: int, length: int | None) -> tuple[Head, bytes] | None:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._find, key, offset, length)
@@ -182,7 +200,7 @@ class DirectoryBucket:
             data = os.pread(handle, wanted, offset) if wanted else b""
             if len(data) != wanted:
                 raise OSError(f"{path} has {len(data)} bytes where {wanted} should be")
-            return Head(size, tail.metadata, _moment(facts)), data
+            return Head(size, tail.metadata, moment(facts)), data
         finally:
             os.close(handle)
 
@@ -192,26 +210,6 @@ class DirectoryBucket:
         for left in partial.iterdir():
             if time.time() - left.stat().st_mtime > LEFTOVER_SECONDS:
                 left.unlink(missing_ok=True)
-
-    def _list(self, prefix: str, after: str, limit: int) -> list[Entry]:
-        folder = prefix.partition("/")[0]
-        try:
-            names = [entry.name for entry in os.scandir(f"{self._root}/{folder}")]
-        except FileNotFoundError:
-            return []
-        keys = (f"{folder}/{name.replace('!', '/')}" for name in names)
-        found = heapq.nsmallest(limit, (key for key in keys if key.startswith(prefix) and key > after))
-        return self._entries(found)
-
-    def _entries(self, keys: Sequence[str]) -> list[Entry]:
-        return list(filter(None, map(self._entry, keys)))
-
-    def _entry(self, key: str) -> Entry | None:
-        try:
-            facts = os.stat(self._path(key))  # noqa: PTH116 - for each object of a folder
-        except FileNotFoundError:
-            return None
-        return Entry(key, _moment(facts), facts.st_size)
 
     async def _write(self, group: Sequence[_Write]) -> Sequence[bool | Exception | None]:
         moment = self._now().timestamp()
@@ -262,10 +260,6 @@ class DirectoryBucket:
         return _Fresh(handle, path)
 
 
-def _read_on(folder: str, names: Iterator[os.DirEntry[str]], size: int) -> list[str]:
-    return [folder + entry.name.replace("!", "/") for entry in itertools.islice(names, size)]
-
-
 def _attempt(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | ServiceError:
     try:
         return step(*args, **kwargs)
@@ -308,16 +302,22 @@ def _link(fresh: str, path: str) -> bool:
     except FileExistsError:
         return False
     except FileNotFoundError:
-        folder = Path(path).parent
-        folder.mkdir(mode=0o700, exist_ok=True)
-        _synchronise(str(folder.parent))
+        _make_folder(Path(path).parent)
         return _link(fresh, path)
     return True
 
 
-def _synchronise(folder: str) -> None:
+def _make_folder(folder: Path) -> None:
+    """Make it with those above it, durably."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _synchronise(str(folder.parent))
+
+
+def _synchronise(path: str, kind: int = os.O_RDONLY | os.O_DIRECTORY) -> None:
     try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        handle = os.open(path, kind)
     except FileNotFoundError:
         return
     try:
@@ -330,10 +330,6 @@ def _end_of(handle: int, size: int) -> bytes:
     """The last bytes of a file, enough for its tail."""
     start = max(0, size - MAX_TAIL)
     return os.pread(handle, size - start, start)
-
-
-def _moment(facts: os.stat_result) -> datetime:
-    return datetime.fromtimestamp(facts.st_mtime, UTC)
 
 
 def _unavailable(error: OSError) -> ServiceError:
