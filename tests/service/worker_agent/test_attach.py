@@ -59,7 +59,7 @@ class ContentConflict(AlreadyExists):
 @asynccontextmanager
 async def at_work(settings: WorkerSettings, mesh: FakeMesh) -> AsyncIterator[Agent]:
     painter = ScriptedPainter(name=settings.name, script=settings.script)
-    async with working(settings, painter, SystemClock()) as (agent, _):
+    async with working(settings, painter, SystemClock()) as agent:
         await mesh.gateway.until(lambda: mesh.gateway.restatements())
         yield agent
 

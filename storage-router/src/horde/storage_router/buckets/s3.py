@@ -14,6 +14,7 @@ import urllib3
 from minio import Minio
 from minio.error import MinioException, S3Error
 
+from horde.services.neighbours import Watch
 from horde.storage_router.buckets.port import MAX_PAGE, Entry, Head, StoredObject
 from horde.storage_router.core.errors import StoreUnavailable
 
@@ -45,6 +46,7 @@ class S3Bucket:
             endpoint, access_key=access_key, secret_key=secret_key, region=region, secure=secure, http_client=self._http
         )
         self._threads = ThreadPoolExecutor(CALLS, thread_name_prefix=f"s3-{bucket}")
+        self._watch = Watch(f"the bucket {bucket} at {endpoint}")
 
     async def __aenter__(self) -> Self:
         if not await self._call(lambda: self._client.bucket_exists(self._bucket)):
@@ -61,7 +63,8 @@ class S3Bucket:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self._threads.shutdown()
+        # Not in this thread: a server that does not answer would keep the event loop with it.
+        await asyncio.get_running_loop().run_in_executor(None, self._threads.shutdown)
         self._http.clear()
 
     async def put(
@@ -162,11 +165,14 @@ class S3Bucket:
 
     async def _call(self, call: Callable[[], T]) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, call)
+            result = await asyncio.get_running_loop().run_in_executor(self._threads, call)
         except (MinioException, urllib3.exceptions.HTTPError, OSError) as error:
             # Not the whole text: it may hold a signed address.
             code = error.code if isinstance(error, S3Error) else type(error).__name__
+            self._watch.failed(code)
             raise StoreUnavailable(f"The S3 server failed: {code}.") from error
+        self._watch.answered()
+        return result
 
 
 def _metadata(headers: Mapping[str, str]) -> dict[str, str]:

@@ -132,10 +132,9 @@ class _Child:
         self.pipe.close()
         self.process.close()
 
-    @property
-    def how_it_ended(self) -> Failed:
-        """Why it is gone; asked before `end`."""
-        self.process.join(STOP_SECONDS)
+    async def how_it_ended(self) -> Failed:
+        """Why it is gone; asked before `end`. It may take a while to be gone: its memory is given back first."""
+        await asyncio.to_thread(self.process.join, STOP_SECONDS)
         if self.process.exitcode == -signal.SIGKILL:
             return Failed(FailureReason.OUT_OF_MEMORY, "the painting process was killed, most likely for its memory")
         return Failed(FailureReason.BACKEND, f"the painting process ended with status {self.process.exitcode}")
@@ -160,7 +159,7 @@ class ProcessPainter:
             await child.end()
             raise
         if not isinstance(message, _Ready):
-            why = message.why if isinstance(message, _CannotLoad) else child.how_it_ended.detail
+            why = message.why if isinstance(message, _CannotLoad) else (await child.how_it_ended()).detail
             await child.end()
             raise CannotLoad(why)
         self._child = child
@@ -210,7 +209,7 @@ class ProcessPainter:
                     self._capabilities = capabilities
                 case _Gone():
                     self._child = None
-                    how = Cancelled(step) if cancelled.is_set() else child.how_it_ended
+                    how = Cancelled(step) if cancelled.is_set() else await child.how_it_ended()
                     await child.end()
                     return how
                 case work:
