@@ -149,14 +149,14 @@ class Writer:
         try:
             while self._open or self._queue or self._decided or self._writes:
                 self._hand_over()
-                if self._replaced:
-                    raise WriterReplaced
                 if not self._fits(self._decided_events):
                     await self._sleep()
                 elif self._journal is None or self._journal.crowded:
                     await self._begin_anew()
                 else:
                     await self._decide_next(self._journal)
+            if self._replaced:
+                raise WriterReplaced
         except BaseException:
             # Whoever waits for an answer must not wait for ever: his event may be in, and repeating it finds out.
             self._end(WriterReplaced() if self._replaced else Unavailable("The ledger's writer has ended."))
