@@ -23,9 +23,11 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.pool import StaticPool
 
+from horde.services import telemetry
 from horde.services.errors import Aborted, ResourceExhausted, Unavailable
 from horde.services.neighbours import Watch
 
+log = telemetry.get_logger(__name__)
 R = TypeVar("R")
 Work = Callable[[Connection], R]
 """A transaction."""
@@ -64,6 +66,8 @@ def open_database(url: str, *, busy_seconds: float = 5.0) -> Engine:
     transaction begins, so that none fails half-way for want of it.
     """
     parsed = make_url(url)
+    # Where the truth of a service lies is said at its start: it may not be where the operator thinks.
+    log.info("database", at=parsed.render_as_string(hide_password=True))
     if parsed.get_backend_name() == "postgresql":
         address = parsed.set(drivername="postgresql+psycopg")
         return create_engine(address, pool_pre_ping=True, pool_size=8, connect_args=dict(CONNECT_OPTIONS))

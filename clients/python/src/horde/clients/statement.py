@@ -42,6 +42,7 @@ _WHY_ESCROW: Final = {
     EscrowReason.ESCROW_REASON_OWNER_UNTRUSTED: "new owner: half waits for trust",
     EscrowReason.ESCROW_REASON_ANONYMOUS_BOUND: "over the daily bound for anonymous work: waits for an operator",
     EscrowReason.ESCROW_REASON_SUBSIDY_BOUND: "over the daily bound for subsidised work: waits for an operator",
+    EscrowReason.ESCROW_REASON_UNPAID: "not paid in full: a subsidy does not pay for it, or has no more today",
 }
 _MOVED: Final = {
     TransferCode.TRANSFER_CODE_HOLD: "set aside",

@@ -1,4 +1,4 @@
-"""What the router refuses: one class for each StorageErrorReason, and the one error of stores, which has no reason.
+"""What the router refuses: one class for each StorageErrorReason.
 
 A test walks the proto enum and these classes and fails if they differ.
 """
@@ -15,7 +15,6 @@ from horde.services.errors import (
     NotFound,
     ResourceExhausted,
     ServiceError,
-    Unavailable,
 )
 
 DOMAIN = "horde.api.storage.v1"
@@ -135,10 +134,6 @@ class InputsFull(ResourceExhausted):
 
     domain: ClassVar[str] = DOMAIN
     reason: ClassVar[str] = "INPUTS_FULL"
-
-
-class StoreUnavailable(Unavailable):
-    """The bucket is away."""
 
 
 ERRORS: tuple[type[ServiceError], ...] = (
