@@ -206,7 +206,7 @@ async def test_what_a_lost_gateway_held_is_lent_again_after_the_grace() -> None:
         async with Gateway(it, "two") as gateway:
             other = await gateway.attach("other")
             await other.nothing()
-            await it.world.clock.advance(11.0)
+            await it.world.clock.advance(it.engine.board.limits.resume_grace + 1.0)
             await other.paint(await other.next("assignment"))
             await other.next("settled")
         assert (await ended(it, made.generation_id)).images[0].attempt == 2

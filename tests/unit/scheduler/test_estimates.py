@@ -8,8 +8,8 @@ from horde.scheduler.core import attaching, uptime
 from horde.scheduler.core import effects as fx
 from horde.scheduler.core.deadlines import SLACK
 from horde.scheduler.core.estimates import MAX_LOOK, Estimates
+from horde.scheduler.core.fitting import WhyNot
 from horde.scheduler.core.job import ANONYMOUS, AccountId
-from horde.scheduler.core.matching import WhyNot
 from horde.scheduler.core.outcomes import Failed
 
 BERT = AccountId("00000000-0000-4000-8000-00000000bbbb")

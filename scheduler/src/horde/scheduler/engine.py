@@ -13,16 +13,14 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
+from opentelemetry import metrics
+
 from horde.api.worker.v1 import worker_service_pb2
-from horde.scheduler.core import accepting, attaching, lending, reload, reporting, rows, settling, uptime
+from horde.scheduler.core import accepting, due, lending, reload, rows, uptime
 from horde.scheduler.core import effects as fx
 from horde.scheduler.core.board import Board, Limits
-from horde.scheduler.core.deadlines import Subject
-from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import Generation, JobId
-from horde.scheduler.core.leases import Lease
 from horde.scheduler.core.outcomes import Result
-from horde.scheduler.core.sessions import Session
 from horde.scheduler.doors import wire, wire_worker
 from horde.scheduler.doors.follow import Followers
 from horde.scheduler.doors.grants import Grants
@@ -43,6 +41,8 @@ log = telemetry.get_logger(__name__)
 
 AFTER_MATCH = declare("scheduler.after_match")
 BEFORE_SETTLED = declare("scheduler.before_settled")
+HOLD = 0.008
+"""Seconds that matching may hold the loop; what is left is done after others have had their turn."""
 WAITS_PAUSE = 1.0
 """Seconds between two estimates for the same follower; nothing is done while nobody follows."""
 DAY_MS = 24 * 3600 * 1000
@@ -50,6 +50,11 @@ MAX_RECALLED = 256
 """Jobs of one query."""
 KNOWN_DAYS = 30
 """How long a worker that stays away keeps its speeds, counters and pause; then its row is deleted."""
+
+
+MISSED = metrics.get_meter("horde.scheduler").create_counter(
+    "horde.scheduler.missed", unit="{job}", description="Jobs found beside an idle worker that fits: a defect."
+)
 
 
 class Engine:
@@ -92,6 +97,9 @@ class Engine:
         self._timer_at = float("inf")
         self._uptime: Timer | None = None
         self._waits: Timer | None = None
+        self._next_slice: Timer | None = None
+        self._goes_on = False
+        self._missed = 0
         self._do: dict[type[fx.Effect], Callable[[Any], None]] = {
             fx.Welcome: self.relays.welcome,
             fx.Revoke: self.relays.revoke,
@@ -136,16 +144,31 @@ class Engine:
 
     def flush(self) -> None:
         """After the board has changed: match, carry out, wake the saver, set the timer."""
-        board = self.board
+        board, until = self.board, self.now() + HOLD
         while board.effects or board.fresh or board.fleet.hungry:
             self._carry_out_now()
-            if board.fresh or board.fleet.hungry:
-                lending.match(board, self.now())
-                failpoint_sync(AFTER_MATCH)
+            if not (board.fresh or board.fleet.hungry):
+                continue
+            if self.now() >= until:
+                # Ten thousand workers may have become free at once: others have their turn, then it goes on.
+                if not self._goes_on:
+                    self._goes_on = True
+                    self._next_slice = self.clock.call_later(0.0, self._go_on)
+                break
+            lending.match(board, self.now())
+            failpoint_sync(AFTER_MATCH)
+        if board.missed > self._missed:
+            log.error("a job waited beside an idle worker that could paint it", count=board.missed - self._missed)
+            MISSED.add(board.missed - self._missed)
+            self._missed = board.missed
         self.saver.wake()
         at = board.deadlines.next()
         if at is not None and at < self._timer_at:
             self._set_timer(at)
+
+    def _go_on(self) -> None:
+        self._goes_on = False
+        self.flush()
 
     def carry_out(self, effects: list[fx.Effect]) -> None:
         """Do what had to wait until it was durable."""
@@ -167,23 +190,11 @@ class Engine:
 
     def _tick(self) -> None:
         self._timer_at = float("inf")
-        self.board.deadlines.due(self.now(), self._look)
+        due.look(self.board, self.now())
         self.flush()
         at = self.board.deadlines.next()
         if at is not None and at < self._timer_at:
             self._set_timer(at)
-
-    def _look(self, subject: Subject) -> None:
-        now = self.now()
-        match subject:
-            case Lease():
-                lending.look_at(self.board, subject, now)
-            case Generation():
-                settling.expire(self.board, subject, now)
-            case Session():
-                attaching.look_at(self.board, subject, now)
-            case Worker():
-                attaching.look_at_worker(self.board, subject, now)
 
     def _uptime_due(self) -> None:
         if self._uptime is not None:
@@ -235,13 +246,8 @@ class Engine:
         return generation
 
     def held(self, generation: Generation, refusal: bytes | None) -> None:
-        """The ledger has answered; then outcomes that waited for it."""
+        """The ledger has answered."""
         accepting.held(self.board, generation, self.now(), refusal)
-        for route, lease_id, job_id, result in self.board.parked.pop(generation.generation_id, ()):
-            session = self.board.sessions.get(route)
-            if session is not None:
-                worker = self.board.fleet.workers[session.worker_id]
-                reporting.outcome(self.board, worker, route, lease_id, job_id, result, self.now())
 
     async def farewell(self) -> None:
         """Let the streams end: gateways come back, and follow again."""
@@ -252,7 +258,7 @@ class Engine:
         """Stop the clockwork; what is not written is driven on by the next leader."""
         self.relays.close()
         self.followers.close()
-        for timer in (self._timer, self._uptime, self._waits):
+        for timer in (self._timer, self._uptime, self._waits, self._next_slice):
             if timer is not None:
                 timer.cancel()
 

@@ -40,7 +40,6 @@ def forget_workers(engine: Engine) -> None:
             if worker.last_seen_ms < now_ms - DAY_MS:
                 worker.last_seen_ms = now_ms
                 board.dirty_workers[worker] = None
-        elif not worker.leases and worker.last_seen_ms < now_ms - KNOWN_DAYS * DAY_MS:
-            board.fleet.drop(worker)
-            board.speeds.forget(worker.worker_id)
+        elif worker.away and worker.last_seen_ms < now_ms - KNOWN_DAYS * DAY_MS:
+            board.fleet.forget(worker)
     engine.flush()

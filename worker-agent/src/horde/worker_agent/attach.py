@@ -78,6 +78,7 @@ async def _attach(agent: Agent, gateway: WorkerServiceStub, api_key: str, backof
             match response.WhichOneof("message"):
                 case "welcome":
                     backoff.reset()
+                    backoff.stay_within(response.welcome.resume_grace.ToTimedelta().total_seconds())
                     log.info("attached", worker=response.welcome.worker_id)
                 case "farewell":
                     log.info("the gateway is going away", detail=response.farewell.detail)

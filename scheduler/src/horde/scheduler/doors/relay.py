@@ -91,7 +91,7 @@ class Relays:
         engine = self._engine
         now, now_ms = engine.now(), engine.now_ms()
         for route in [route for route in engine.board.sessions if route.relay == relay.number]:
-            attaching.closed(engine.board, route, now, now_ms)
+            attaching.closed(engine.board, route, now, now_ms, by_mesh=True)
         engine.flush()
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ from horde.scheduler.core.job import (
     generation_id_of,
     make_jobs,
 )
-from horde.scheduler.core.matching import ANONYMOUS_WEIGHT, weight_of
+from horde.scheduler.core.shares import ANONYMOUS_WEIGHT, weight_of
 from horde.scheduler.doors import wire
 from horde.services.deadlines import remaining
 from horde.services.errors import FieldViolation, ServiceError, Unavailable
