@@ -91,10 +91,13 @@ class Outbox(Generic[T]):
         self._items.append(item)
         self._filled.set()
 
-    def close(self, error: Exception | None = None) -> None:
-        """Take no more. What is in it is still read; then the reader ends, or raises `error`. Again: no effect."""
+    def close(self, error: Exception | None = None, *, drop: bool = False) -> None:
+        """Take no more. What is in it is still read, unless it is dropped; then the reader ends, or raises `error`.
+        Again: no effect."""
         if self.closed:
             return
+        if drop:
+            self._items.clear()
         self.closed = True
         self._error = error
         self._filled.set()
