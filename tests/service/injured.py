@@ -15,7 +15,7 @@ from typing import Any
 from horde.services.loops import Loops
 
 victim = ""
-hurt: asyncio.Event
+hurt = asyncio.Event()
 
 
 class Injected(Exception):
@@ -42,10 +42,7 @@ def main() -> int:
     start, guarded, enter = Loops.start, Loops.guarded, Loops.__aenter__
 
     async def listening(self: Loops) -> Loops:
-        global hurt
-        if "hurt" not in globals():
-            hurt = asyncio.Event()
-            asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, hurt.set)
+        asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, hurt.set)
         return await enter(self)
 
     def started(self: Loops, name: str, loop: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
