@@ -18,7 +18,7 @@ from horde.scheduler.core.job import GenerationId
 from horde.scheduler.core.rows import Stored
 from horde.scheduler.store.memory import MemoryStore
 from horde.services.clock import SystemClock
-from horde.services.errors import Unavailable
+from horde.services.errors import Internal, Unavailable
 from horde.services.lifecycle import LoopDied
 
 
@@ -110,7 +110,7 @@ async def test_a_defect_in_the_middle_of_matching_ends_the_scheduler(monkeypatch
     with pytest.raises(ExceptionGroup) as caught:
         async with scheduler() as it:
             monkeypatch.setattr(lending, "match", broken)
-            with pytest.raises(Exception):  # noqa: B017 - INTERNAL, or cut
+            with pytest.raises(Internal):
                 await it.submit(submission())
             await asyncio.Event().wait()
     assert all(isinstance(died, LoopDied) for died in leaves(caught.value))
