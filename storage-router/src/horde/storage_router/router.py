@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.internal.storage.v1.object_service_pb2_grpc import add_ObjectServiceServicer_to_server
 from horde.services.clock import Clock
 from horde.services.identity import PUBLIC, AllowList
+from horde.services.loops import Loops
 from horde.services.server import Registration, Server, serving
 from horde.services.tokens import KeyRing, Signer, Verifier
 from horde.storage_router.budget import ByteBudget
@@ -196,10 +196,9 @@ async def serve(settings: StorageRouterSettings, clock: Clock) -> AsyncIterator[
     key = settings.signing_key_file or settings.state_dir / "receipts.key"
     signer = Signer.from_file(key, ISSUER, publish=settings.public_keys_dir)
     verifier = Verifier(KeyRing(settings.public_keys_dir, clock.monotonic))
-    async with open_buckets(settings, clock) as buckets, open_decoders(settings) as decoders:
+    async with open_buckets(settings, clock) as buckets, open_decoders(settings) as decoders, Loops() as loops:
         router = build(settings, buckets, decoders, verifier, signer, clock)
         async with (
-            asyncio.TaskGroup() as group,
             serving(
                 settings.listeners(),
                 router.registrations,
@@ -210,8 +209,5 @@ async def serve(settings: StorageRouterSettings, clock: Clock) -> AsyncIterator[
                 grace=timedelta(seconds=settings.grace_seconds),
             ) as server,
         ):
-            sweeping = group.create_task(router.sweeper.run(timedelta(seconds=settings.sweep_seconds)))
-            try:
-                yield server
-            finally:
-                sweeping.cancel()
+            loops.start("sweeper", router.sweeper.run(timedelta(seconds=settings.sweep_seconds)))
+            yield server
