@@ -17,6 +17,7 @@ from PIL import Image
 from horde.worker_agent.core.jobs import (
     Cancelled,
     DeviationKind,
+    Failed,
     Feature,
     InputId,
     InputRef,
@@ -250,21 +251,35 @@ class TestDiffusers:
         assert painter._child is not None
         painter._child.process.kill()
         work = await painting
-        assert not isinstance(work, Finished)
+        assert isinstance(work, Failed)
+        # Nobody asks for a picture, and there is another already.
+        changed = asyncio.Event()
+        painter.on_change(changed.set)
+        while not painter.capabilities().models[0].loaded:
+            changed.clear()
+            await changed.wait()
         await finished(painter, PICTURE)
 
 
 @pytest.mark.slow
-async def test_a_model_that_is_loaded_on_demand_changes_what_is_offered(tmp_path: Path) -> None:
+async def test_models_are_offered_when_they_have_painted_and_the_next_begins_while_the_last_is_encoded(
+    tmp_path: Path,
+) -> None:
     names = ("first", "second", "third")
     models = tuple(ModelSource(name, str(tmp_path / "tiny"), stand_in=True) for name in names)
     studio = ProcessPainter(StudioSettings(models, threads=1))
+    changed = asyncio.Event()
+    studio.on_change(changed.set)
     await studio.open()
     try:
-        loaded = [[model.name for model in studio.capabilities().models if model.loaded]]
-        for name in names[1:]:
-            await finished(studio, replace(PICTURE, model=name))
-            loaded.append([model.name for model in studio.capabilities().models if model.loaded])
-        assert loaded == [["first"], ["first", "second"], ["second", "third"]]
+        assert studio.capabilities().models[0].name == "first"
+        while len(studio.capabilities().models) < 3:
+            changed.clear()
+            await changed.wait()
+        assert [model.name for model in studio.capabilities().models] == list(names)
+        works = [await studio.paint(replace(PICTURE, model=name), {}, Notes(), asyncio.Event()) for name in names]
+        assert all(isinstance(work, Drying) for work in works)
+        images = [await work.work for work in works if isinstance(work, Drying)]
+        assert all(isinstance(image, Finished) for image in images)
     finally:
         await studio.close()

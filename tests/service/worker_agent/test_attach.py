@@ -332,7 +332,7 @@ class NoisyPainter(ScriptedPainter):
 
 def with_source(mesh: FakeMesh, content: bytes, sha256: bytes, ticket: str = "ticket") -> pb.Assignment:
     """Lend a job that starts from a picture."""
-    mesh.router.inputs["ticket"] = content
+    mesh.router.inputs |= {"ticket": content, "damaged": content}
     source = job_pb2.InputImage(input_id="photo", sha256=sha256)
     tickets = [pb.InputTicket(input_id="photo", ticket=ticket)] if ticket else []
     return mesh.assign(tickets=tickets, source_image=source)
@@ -353,7 +353,7 @@ async def test_inputs_are_fetched_over_a_broken_download_and_checked(mesh: FakeM
 @pytest.mark.parametrize(
     ("sha256", "ticket", "words"),
     [
-        (b"0" * 32, "ticket", "is not what the job names"),
+        (hashlib.sha256(b"photo").digest(), "damaged", "arrived damaged"),
         (hashlib.sha256(b"photo").digest(), "", "no ticket"),
         (hashlib.sha256(b"photo").digest(), "expired", "OBJECT_NOT_FOUND"),
     ],

@@ -223,7 +223,7 @@ class FakeRouter(storage_grpc.StorageServiceServicer):
         if request.ticket not in self.inputs:
             raise ObjectNotFound
         content = self.inputs[request.ticket]
-        digest = hashlib.sha256(content).digest()
+        digest = hashlib.sha256(b"more than " * (request.ticket == "damaged") + content).digest()
         yield storage.DownloadResponse(header=storage.DownloadHeader(size_bytes=len(content), sha256=digest))
         for offset in range(request.offset, len(content), 1000):
             if self.break_download_after is not None and offset >= self.break_download_after:

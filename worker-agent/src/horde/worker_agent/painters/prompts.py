@@ -135,9 +135,10 @@ class _Encoding:
         chunks = [max(self._chunks(reader, words) for words in (prompt, negative)) for reader in self._readers]
         # Encoders that lie beside each other must be equally long.
         count = max(chunks)
-        said = {"prompt_embeds": self._encoded(prompt, count)}
+        said = {"prompt_embeds": self._encoded(prompt, count, self._clip_skip)}
         said["negative_prompt_embeds"] = (
-            self._torch.zeros_like(said["prompt_embeds"]) if zeros else self._encoded(negative, count)
+            # No layers are left out for it: so diffusers has it, and so a prompt paints the same whatever its length.
+            self._torch.zeros_like(said["prompt_embeds"]) if zeros else self._encoded(negative, count, 0)
         )
         if self._wide:
             said["pooled_prompt_embeds"] = self._pooled(prompt)
@@ -145,17 +146,17 @@ class _Encoding:
             said["negative_pooled_prompt_embeds"] = pooled
         return said
 
-    def _encoded(self, words: Emphasised, count: int) -> Any:
-        return self._torch.cat([self._by(reader, words, count) for reader in self._readers], dim=-1)
+    def _encoded(self, words: Emphasised, count: int, clip_skip: int) -> Any:
+        return self._torch.cat([self._by(reader, words, count, clip_skip) for reader in self._readers], dim=-1)
 
-    def _by(self, reader: Reader, words: Emphasised, count: int) -> Any:
+    def _by(self, reader: Reader, words: Emphasised, count: int, clip_skip: int) -> Any:
         torch = self._torch
         tokens, weights = self._tokens(reader, words)
         room = reader.window - 2
         laid = []
-        empty = self._layer(reader, self._chunk(reader, [])) if words.weighted else None
+        empty = self._layer(reader, self._chunk(reader, []), clip_skip) if words.weighted else None
         for start in range(0, count * room, room):
-            hidden = self._layer(reader, self._chunk(reader, tokens[start : start + room]))
+            hidden = self._layer(reader, self._chunk(reader, tokens[start : start + room]), clip_skip)
             if empty is not None:
                 factors = torch.ones(reader.window, dtype=hidden.dtype, device=hidden.device)
                 part = weights[start : start + room]
@@ -170,15 +171,15 @@ class _Encoding:
         tokens, _ = self._tokens(reader, words)
         return reader.encoder(self._chunk(reader, tokens[: reader.window - 2]))[0]
 
-    def _layer(self, reader: Reader, chunk: Any) -> Any:
+    def _layer(self, reader: Reader, chunk: Any, clip_skip: int) -> Any:
         states = reader.encoder(chunk, output_hidden_states=True)
         if self._wide:
-            return states.hidden_states[-(self._clip_skip + 2)]
-        if not self._clip_skip:
+            return states.hidden_states[-(clip_skip + 2)]
+        if not clip_skip:
             return states[0]
         # Where transformers keeps the last norm differs by version.
         encoder = getattr(reader.encoder, "text_model", reader.encoder)
-        return encoder.final_layer_norm(states.hidden_states[-(self._clip_skip + 1)])
+        return encoder.final_layer_norm(states.hidden_states[-(clip_skip + 1)])
 
     def _chunks(self, reader: Reader, words: Emphasised) -> int:
         room = reader.window - 2
