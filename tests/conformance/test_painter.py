@@ -197,7 +197,7 @@ class TestDiffusers:
         )
         work = await finished(painter, picture)
         assert {(each.field, each.kind) for each in work.deviations} == {
-            ("karras", DeviationKind.OMITTED),
+            ("schedule", DeviationKind.OMITTED),
             ("clip_skip", DeviationKind.CLAMPED),
             ("negative_prompt", DeviationKind.OMITTED),
             ("post_processors[0]", DeviationKind.OMITTED),

@@ -43,7 +43,7 @@ T = TypeVar("T")
 OWNER = AccountId("00000000-0000-4000-8000-00000000eeee")
 ANNA = AccountId("00000000-0000-4000-8000-00000000aaaa")
 PRICE = Price(Mkudos(10_830), Mkudos(2_166), Mkudos(3_000))
-ALL = (1 << 64) - 1
+ALL = (1 << 192) - 1
 START_MS = 1_767_225_600_000
 
 
@@ -374,7 +374,7 @@ class Table:
 def capable(
     models: tuple[str, ...] = ("m",), max_pixels: int = 1 << 20, features: int = ALL, loaded: bool = True
 ) -> Capabilities:
-    return Capabilities({model: Offer(loaded) for model in models}, max_pixels, features)
+    return Capabilities({model: Offer(loaded, max_pixels, features) for model in models})
 
 
 def painted(worker: Worker) -> Painted:

@@ -31,6 +31,9 @@ def test_each_reason_of_the_contract_has_one_class_with_its_code() -> None:
         "INPUT_UNUSABLE": "FAILED_PRECONDITION",
         "INPUTS_FULL": "RESOURCE_EXHAUSTED",
         "INVALID_FIELD": "INVALID_ARGUMENT",
+        "LEASE_CLOSED": "FAILED_PRECONDITION",
+        "NOT_TEXT": "INVALID_ARGUMENT",
+        "INPUT_IN_USE": "FAILED_PRECONDITION",
     }
     names = {name.removeprefix(PREFIX) for name in storage.StorageErrorReason.keys()} - {"UNSPECIFIED"}  # noqa: SIM118
     assert {error.reason: code_of(error).name for error in ERRORS} == documented

@@ -8,9 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from horde.api.storage.v1 import data_release_service_pb2 as releases
 from horde.api.storage.v1 import storage_service_pb2 as storage
-from horde.api.storage.v1.data_release_service_pb2_grpc import add_DataReleaseServiceServicer_to_server
 from horde.api.storage.v1.storage_service_pb2_grpc import add_StorageServiceServicer_to_server
 from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.internal.storage.v1.object_service_pb2_grpc import add_ObjectServiceServicer_to_server
@@ -30,7 +28,7 @@ from horde.storage_router.core.pictures import Limits
 from horde.storage_router.decoding import Decoder, DecoderPool
 from horde.storage_router.doors.items import Items
 from horde.storage_router.doors.permits import GATEWAY, ISSUER, SCHEDULER, Permits, Receipts
-from horde.storage_router.doors.servicer import DataReleaseServicer, ObjectServicer, StorageServicer
+from horde.storage_router.doors.servicer import ObjectServicer, StorageServicer
 from horde.storage_router.downloads import Downloads
 from horde.storage_router.expiry import Sweeper
 from horde.storage_router.input_orders import InputOrders
@@ -46,14 +44,12 @@ NAME = "storage-router"
 
 _STORAGE = storage.DESCRIPTOR.services_by_name["StorageService"].full_name
 _OBJECTS = objects.DESCRIPTOR.services_by_name["ObjectService"].full_name
-_RELEASES = releases.DESCRIPTOR.services_by_name["DataReleaseService"].full_name
 
 ALLOW = AllowList(
     {
         f"/{_STORAGE}/*": PUBLIC,
         f"/{_OBJECTS}/*": {SCHEDULER},
         f"/{_OBJECTS}/DescribeInputs": {SCHEDULER, GATEWAY},
-        f"/{_RELEASES}/*": PUBLIC,
     }
 )
 """Who may call what. StorageService is guarded by tokens; data releases are public to read, and there are none yet."""
@@ -152,13 +148,12 @@ def build(
     registrations = (
         Registration(
             add_StorageServiceServicer_to_server,
-            StorageServicer(uploads, Downloads(permits, private, shared, inputs)),
+            StorageServicer(uploads, Downloads(permits, private, shared, inputs)),  # type: ignore[abstract]
             _STORAGE,
         ),
         Registration(
             add_ObjectServiceServicer_to_server, ObjectServicer(commits, InputOrders(inputs, items)), _OBJECTS
         ),
-        Registration(add_DataReleaseServiceServicer_to_server, DataReleaseServicer(), _RELEASES),
     )
     return Router(registrations, Sweeper(buckets.private, inputs, partials, clock), budget)
 

@@ -34,7 +34,7 @@ async def list_workers(horde: HordeClient, out: Output, mine: bool) -> None:
     out.document({"workers": found})
     table = Table("worker", "name", "state", "models", "leases", "done", "failed", "speed", "agent")
     for worker in found:
-        speed = ", ".join(f"{each.model} {each.ms_per_megapixel_step} ms/MPx·step" for each in worker.speeds)
+        speed = ", ".join(f"{each.model} {each.megapixel_step.ToMilliseconds()} ms/MPx·step" for each in worker.speeds)
         table.add_row(
             short(worker.worker_id),
             worker.name,
@@ -84,6 +84,6 @@ async def models(horde: HordeClient, out: Output) -> None:
             str(model.jobs_queued),
             str(model.jobs_leased),
             wait,
-            f"{model.ms_per_megapixel_step} ms/MPx·step",
+            f"{model.megapixel_step.ToMilliseconds()} ms/MPx·step",
         )
     out.show(table)

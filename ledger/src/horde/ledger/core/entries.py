@@ -42,6 +42,8 @@ class TransferCode(IntEnum):
     PROMOTION = 10
     SLASH = 11
     CORRECTION = 12
+    RATING = 13
+    FORFEIT = 14
 
 
 class EscrowReason(IntEnum):
@@ -51,6 +53,7 @@ class EscrowReason(IntEnum):
     OWNER_UNTRUSTED = 1
     ANONYMOUS_BOUND = 2
     SUBSIDY_BOUND = 3
+    OWNER_UNVERIFIED = 4
 
 
 class Transfer(NamedTuple):

@@ -41,6 +41,7 @@ class Revoked(IntEnum):
     LAPSED = 3
     EXPIRED = 4
     UNKNOWN = 5
+    RECALLED = 6
 
 
 @dataclass(slots=True, eq=False)

@@ -137,6 +137,27 @@ class InputsFull(ResourceExhausted):
     reason: ClassVar[str] = "INPUTS_FULL"
 
 
+class LeaseClosed(FailedPrecondition):
+    """The lease ended without an object; nothing is owed."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "LEASE_CLOSED"
+
+
+class NotText(InvalidArgument):
+    """The bytes are not text of their format."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "NOT_TEXT"
+
+
+class InputInUse(FailedPrecondition):
+    """A generation that has not ended uses the input."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "INPUT_IN_USE"
+
+
 class StoreUnavailable(Unavailable):
     """The bucket is away."""
 
@@ -155,5 +176,8 @@ ERRORS: tuple[type[ServiceError], ...] = (
     InputUnusable,
     InvalidField,
     InputsFull,
+    LeaseClosed,
+    NotText,
+    InputInUse,
 )
 """Every reason of this package."""

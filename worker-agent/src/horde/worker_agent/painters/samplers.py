@@ -49,7 +49,7 @@ def choose_sampler(default: Any, picture: Picture) -> tuple[Any, list[Deviation]
     if KARRAS in parameters:
         options[KARRAS] = picture.karras
     elif picture.karras:
-        deviations.append(Deviation(DeviationKind.OMITTED, "karras", "true"))
+        deviations.append(Deviation(DeviationKind.OMITTED, "schedule", "KARRAS"))
     if "original_inference_steps" in parameters:
         # LCM distils so many steps, and refuses to do more.
         options["original_inference_steps"] = max(50, picture.steps)
