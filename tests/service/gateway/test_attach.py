@@ -138,6 +138,7 @@ async def test_a_broken_relay_keeps_the_workers_and_states_them_anew(
     assert (await other.hear("resync")).epoch == 8
     second = await relay_of(mesh)
     assert second is not first
+    await until(lambda: len(second.heard) >= 2)
     opened = {each.relay_session_id: each.opened for each in second.heard}
     assert {number: each.session_id for number, each in opened.items()} == {1: "s1", 2: "s2"}
     # What it says before it restates is covered by the restatement, and might confuse who has not heard that yet.

@@ -30,7 +30,7 @@ from horde.testkit.loopback import Loopback, ManualClock, fields_of, loopback
 
 @pytest.fixture
 async def mesh(tmp_path: Path) -> AsyncIterator[Loopback]:
-    clock, economy = ManualClock(), Economy()
+    clock, economy = ManualClock(), Economy(floor_age_s=0)
     async with (
         sql_store(f"sqlite:///{tmp_path / 'l.db'}") as store,
         sql_statistics(f"sqlite:///{tmp_path / 's.db'}") as statistics,
@@ -170,7 +170,7 @@ async def test_without_the_key_nothing_can_be_called(mesh: Loopback, method: str
 
 
 async def test_the_feed_ends_politely_when_the_ledger_stops(tmp_path: Path) -> None:
-    clock, economy = ManualClock(), Economy()
+    clock, economy = ManualClock(), Economy(floor_age_s=0)
     async with (
         sql_store(f"sqlite:///{tmp_path / 'l.db'}") as store,
         sql_statistics(f"sqlite:///{tmp_path / 's.db'}") as statistics,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from horde.buckets.directory import DirectoryBucket
 from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.services import failpoints
 from horde.services.errors import Internal, Unavailable
-from horde.storage_router.buckets.directory import DirectoryBucket
 from horde.testkit.loopback import ManualClock
 from horde.testkit.storage_router import Job, Kit, keys_of, kit, paint
 

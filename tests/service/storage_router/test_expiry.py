@@ -11,11 +11,11 @@ from datetime import datetime, timedelta
 import pytest
 
 from horde.api.job.v1 import job_pb2
+from horde.buckets.memory import MemoryBucket
+from horde.buckets.port import MAX_PAGE, Entry, Head
 from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.services import failpoints
 from horde.services.errors import Unavailable
-from horde.storage_router.buckets.memory import MemoryBucket
-from horde.storage_router.buckets.port import MAX_PAGE, Entry, Head
 from horde.storage_router.core.errors import InputsFull, InputUnusable, ObjectNotFound
 from horde.storage_router.core.partials import Partials
 from horde.storage_router.core.pictures import ImageFormat

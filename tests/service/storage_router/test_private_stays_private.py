@@ -19,10 +19,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
+from horde.buckets.memory import MemoryBucket
 from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.services import failpoints
 from horde.services.errors import ServiceError
-from horde.storage_router.buckets.memory import MemoryBucket
 from horde.storage_router.budget import ByteBudget
 from horde.storage_router.commits import Commits
 from horde.storage_router.core.orders import Committed
@@ -155,7 +155,7 @@ class Machine(RuleBasedStateMachine):
     def no_private_byte_is_shared(self) -> None:
         by_id = {job.job_id: job for job in JOBS}
         for key in self.shared.keys():  # noqa: SIM118
-            job = by_id[key.partition("/")[2].partition(".")[0]]
+            job = by_id[key.rpartition("/")[2].partition(".")[0]]
             assert place(job.facts) is Placement.SHARED, key
             assert not job.facts.has_input
 
@@ -170,6 +170,13 @@ class Machine(RuleBasedStateMachine):
                 assert record is not None
                 assert json.loads(record.data)["image"]["sha256"] == digest(stored.data)
                 assert json.loads(record.data)["consent"]["text_version"] == "2026-11"
+
+    @invariant()
+    def the_journal_knows_each_shared_image_and_each_withdrawal(self) -> None:
+        keys = self.shared.keys()
+        for folder, entries in (("images/", "journal/"), ("withdrawn/", "withdrawals/")):
+            found = {key.rpartition("/")[2].partition(".")[0] for key in keys if key.startswith(folder)}
+            assert found <= {key.rpartition("/")[2] for key in keys if key.startswith(entries)}
 
     @invariant()
     def what_was_withdrawn_from_the_shared_bucket_stays_away(self) -> None:

@@ -11,8 +11,8 @@ import pytest
 from grpc import aio
 
 from horde.api.storage.v1 import storage_service_pb2 as storage
+from horde.buckets.memory import MemoryBucket
 from horde.internal.storage.v1 import object_service_pb2 as objects
-from horde.storage_router.buckets.memory import MemoryBucket
 from horde.storage_router.core.errors import ContentConflict, ProtocolViolation, TooSlow
 from horde.testkit.loopback import ManualClock
 from horde.testkit.storage_router import Job, Kit, cut, finish, keys_of, kit, paint

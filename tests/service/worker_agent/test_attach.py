@@ -20,6 +20,7 @@ from horde.services.clock import SystemClock
 from horde.services.errors import (
     Aborted,
     AlreadyExists,
+    FieldViolation,
     InvalidArgument,
     ResourceExhausted,
     ServiceError,
@@ -448,3 +449,38 @@ async def test_a_worker_that_is_not_wanted_stops_and_says_why(mesh: FakeMesh, se
         with pytest.raises(Dismissed, match=str(error)):
             await run
     assert mesh.gateway.sessions == 1
+
+
+class InvalidField(InvalidArgument):
+    """The message is not valid."""
+
+    domain = "horde.api.worker.v1"
+    reason = "INVALID_FIELD"
+
+
+@pytest.mark.parametrize("by_itself", [False, True])
+async def test_an_outcome_that_the_mesh_cannot_read_is_dropped_and_never_the_worker(
+    mesh: FakeMesh, settings: Settings, by_itself: bool
+) -> None:
+    def reject(field: str) -> None:
+        mesh.gateway.hang_up(InvalidField(violations=[FieldViolation(field, "must not be so")]))
+
+    mesh.gateway.settles = False
+    async with at_work(settings(), mesh):
+        good, bad = mesh.assign(), mesh.assign("[fail]")
+        await mesh.gateway.until(lambda: len(mesh.gateway.outcomes()) == 2)
+        if by_itself:
+            # It is not told which: the restatement gives it a place.
+            reject("outcome.failed.detail")
+        else:
+            mesh.gateway.hang_up()
+        await mesh.gateway.until(lambda: len(mesh.gateway.restatements()) == 2)
+        place = [each.lease_id for each in mesh.gateway.restatements()[1].outcomes].index(bad.lease_id)
+        reject(f"restatement.outcomes[{place}].failed.detail")
+        await mesh.gateway.until(lambda: len(mesh.gateway.restatements()) == 3)
+        assert [each.lease_id for each in mesh.gateway.restatements()[2].outcomes] == [good.lease_id]
+        another = mesh.assign()
+        await mesh.gateway.until(lambda: painted(mesh, another.lease_id))
+    mesh.gateway.heard.clear()
+    async with at_work(settings(), mesh):
+        assert bad.lease_id not in [each.lease_id for each in mesh.gateway.restatements()[0].outcomes]

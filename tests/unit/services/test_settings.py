@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from pydantic_settings import SettingsConfigDict
@@ -23,6 +23,7 @@ from horde.services.tls import is_loopback
 
 class WeatherSettings(ServiceSettings):
     model_config = SettingsConfigDict(env_prefix="WEATHER_")
+    among_services: ClassVar[bool] = False
 
     stations: int
     """How many stations there are."""
@@ -51,6 +52,37 @@ def test_a_bad_setting_is_named_and_its_value_kept_quiet(monkeypatch: Any, capsy
         load_or_exit(WeatherSettings, [])
     assert left.value.code == 2
     assert "WEATHER_STATIONS" in capsys.readouterr().err
+
+
+def test_a_variable_that_begins_like_ours_and_is_none_ends_the_start(monkeypatch: Any) -> None:
+    monkeypatch.setenv("WEATHER_STATIONS", "7")
+    monkeypatch.setenv("WEATHER_STATOINS", "8")
+    with pytest.raises(BadSettings, match="WEATHER_STATOINS: there is no such setting; did you mean WEATHER_STATIONS"):
+        load(WeatherSettings)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["SERVICE_HOST", "SERVICE_PORT", "SERVICE_PORT_GRPC", "PORT", "PORT_7703_TCP", "PORT_7703_TCP_ADDR"],
+)
+def test_what_kubernetes_puts_into_the_environment_is_no_mistake(monkeypatch: Any, name: str) -> None:
+    monkeypatch.setenv("WEATHER_STATIONS", "7")
+    monkeypatch.setenv(f"WEATHER_{name}", "tcp://10.0.0.1:7703")
+    assert load(WeatherSettings).stations == 7
+
+
+class NeighbourSettings(ServiceSettings):
+    model_config = SettingsConfigDict(env_prefix="NEIGHBOUR_")
+
+
+def test_a_service_without_a_proof_of_its_name_does_not_start(monkeypatch: Any, tmp_path: Path) -> None:
+    with pytest.raises(BadSettings, match="NEIGHBOUR_KEY_FILE: without it"):
+        load(NeighbourSettings)
+    monkeypatch.setenv("NEIGHBOUR_KEY_FILE", str(tmp_path / "key"))
+    assert load(NeighbourSettings).key_file == tmp_path / "key"
+    monkeypatch.delenv("NEIGHBOUR_KEY_FILE")
+    monkeypatch.setenv("NEIGHBOUR_TLS_NAME_SUFFIX", ".mesh.example")
+    assert load(NeighbourSettings).tls_name_suffix == ".mesh.example"
 
 
 def test_the_command_line_is_stronger_than_the_environment(monkeypatch: Any) -> None:

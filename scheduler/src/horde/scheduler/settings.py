@@ -25,6 +25,8 @@ class Settings(ServiceSettings):
     """Our signing key, and the database unless `database_url` names another."""
     database_url: str = ""
     """`postgresql://…`; empty: SQLite in `state_dir`."""
+    signing_key_file: Path | None = None
+    """What grants are signed with, PEM, mode 0600; made at first start. Absent: `signing-key.pem` in `state_dir`."""
     public_keys_dir: Path = Path(".state/public-keys")
     """Where the mesh publishes its public keys."""
     ledger: str = "127.0.0.1:7703"
@@ -69,5 +71,6 @@ class Settings(ServiceSettings):
     def grants(self, clock: Clock) -> Grants:
         """Our key, made at first use and published; and everybody's public ones."""
         address = self.storage_address or self.storage_router
-        signer = Signer.from_file(self.state_dir / "signing-key.pem", SCHEDULER, publish=self.public_keys_dir)
+        key = self.signing_key_file or self.state_dir / "signing-key.pem"
+        signer = Signer.from_file(key, SCHEDULER, publish=self.public_keys_dir)
         return Grants(signer, Verifier(KeyRing(self.public_keys_dir, clock.monotonic)), address)

@@ -7,10 +7,13 @@ start and names its variable.
 
 from __future__ import annotations
 
+import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,9 +23,15 @@ from horde.services.tls import Listener, TlsFiles
 
 S = TypeVar("S", bound="ServiceSettings")
 
+KUBERNETES = re.compile(r"(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
+"""What Kubernetes puts into a container's environment for a Service whose name begins like ours."""
+
 
 class ServiceSettings(BaseSettings):
     """Fields of every service. Subclasses set `env_prefix`."""
+
+    among_services: ClassVar[bool] = True
+    """Whether the process speaks with other services, and so must prove its name and know theirs."""
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, env_ignore_empty=True)
 
@@ -67,6 +76,16 @@ class ServiceSettings(BaseSettings):
             return PeerCertificate(self.tls_name_suffix)
         return SharedKey.from_file(self.key_file) if self.key_file else None
 
+    def missing(self) -> list[str]:
+        """One line for each setting without which the process would start and be of no use."""
+        if not self.among_services or self.key_file or self.tls_name_suffix:
+            return []
+        prefix = self.model_config.get("env_prefix", "")
+        return [
+            f"{prefix}KEY_FILE: without it no service believes another. On one machine, name the key file of this run "
+            f"(`horde keys init` makes one); between machines, {prefix}TLS_NAME_SUFFIX and the TLS files instead"
+        ]
+
     def credentials(self, caller: str) -> Credentials | None:
         """How this service proves itself to its neighbours where the certificate does not."""
         return Credentials.from_key_file(caller, self.key_file) if self.key_file else None
@@ -79,12 +98,16 @@ class BadSettings(Exception):
 def load(settings: type[S], arguments: Sequence[str] = ()) -> S:
     """Read settings from arguments (`--log-level debug`), else from the environment.
 
-    Raises BadSettings that says which variable is wrong, and how. `--help` lists them all and exits.
+    Raises BadSettings that says which variable is wrong, and how; also for one that begins like ours and is none: a
+    mistyped database would otherwise be an empty one on this machine. `--help` lists them all and exits.
     """
+    unknown = unknown_variables(settings, os.environ)
+    if unknown:
+        raise BadSettings("\n".join(unknown))
     program = settings.__module__.removesuffix(".settings")
     command_line: Any = {"cli_parse_args": list(arguments), "cli_prog_name": program, "cli_kebab_case": True}
     try:
-        return settings(**{f"_{name}": value for name, value in command_line.items()})
+        loaded = settings(**{f"_{name}": value for name, value in command_line.items()})
     except ValidationError as error:
         prefix = settings.model_config.get("env_prefix", "")
         lines = []
@@ -93,6 +116,22 @@ def load(settings: type[S], arguments: Sequence[str] = ()) -> S:
             # Not the value: it may be a secret.
             lines.append(f"{name.upper()}: {each['msg']}")
         raise BadSettings("\n".join(lines)) from None
+    if missing := loaded.missing():
+        raise BadSettings("\n".join(missing))
+    return loaded
+
+
+def unknown_variables(settings: type[ServiceSettings], names: Iterable[str]) -> list[str]:
+    """One line for each of these names that begins with the settings' prefix and names no setting."""
+    prefix = settings.model_config.get("env_prefix", "").upper()
+    known = [prefix + field.upper() for field in settings.model_fields]
+    lines = []
+    for name in sorted(name.upper() for name in names if prefix and name.upper().startswith(prefix)):
+        if name in known or KUBERNETES.fullmatch(name.removeprefix(prefix)):
+            continue
+        near = get_close_matches(name, known, 1)
+        lines.append(f"{name}: there is no such setting" + (f"; did you mean {near[0]}?" if near else ""))
+    return lines
 
 
 def load_or_exit(settings: type[S], arguments: Sequence[str] | None = None) -> S:

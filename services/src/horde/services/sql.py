@@ -21,8 +21,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.pool import StaticPool
 
+from horde.services import telemetry
 from horde.services.errors import Aborted, Unavailable
 
+log = telemetry.get_logger(__name__)
 R = TypeVar("R")
 
 REPEATABLE = frozenset({"40001", "40P01"})
@@ -48,6 +50,8 @@ def open_database(url: str, *, busy_seconds: float = 5.0) -> Engine:
     transaction begins, so that none fails half-way for want of it.
     """
     parsed = make_url(url)
+    # Where the truth of a service lies is said at its start: it may not be where the operator thinks.
+    log.info("database", at=parsed.render_as_string(hide_password=True))
     if parsed.get_backend_name() == "postgresql":
         return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=8)
     if parsed.get_backend_name() != "sqlite":

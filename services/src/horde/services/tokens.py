@@ -189,14 +189,23 @@ class KeyRing:
         self._keys = {path.stem: _read_public(path) for path in sorted(self._folder.glob("*.json"))}
 
 
-def publish_key(folder: Path, key_id: str, public: PublicKey) -> None:
-    """Put a public key into the folder, as a JWK of its own."""
+def publish_key(folder: Path, key_id: str, public: PublicKey, not_after: datetime | None = None) -> None:
+    """Put a public key into the folder, as a JWK of its own, believed until `not_after`.
+
+    Where it stands there already and no end is given, nothing is written: the folder may be a read-only one that an
+    operator has filled.
+    """
     jwk: dict[str, Any] = OKPAlgorithm.to_jwk(public.key, as_dict=True)
     jwk |= {"kid": key_id, "use": "sig", "alg": ALGORITHM, "iss": public.issuer}
-    if public.not_after is not None:
-        jwk["exp"] = int(public.not_after.timestamp())
+    ends = not_after or public.not_after
+    if ends is not None:
+        jwk["exp"] = int(ends.timestamp())
+    path = folder / f"{key_id}.json"
+    content = json.dumps(jwk, indent=1, sort_keys=True).encode()
+    if not_after is None and path.exists() and json.loads(path.read_bytes()) | {"exp": 0} == jwk | {"exp": 0}:
+        return
     folder.mkdir(parents=True, exist_ok=True)
-    _write(folder / f"{key_id}.json", json.dumps(jwk, indent=1, sort_keys=True).encode(), 0o644)
+    _write(path, content, 0o644)
 
 
 def key_id_of(key: Ed25519PublicKey) -> str:

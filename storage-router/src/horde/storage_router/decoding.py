@@ -13,8 +13,9 @@ from typing import Protocol, Self
 
 from horde.services import telemetry
 from horde.services.deadlines import without_deadline
+from horde.services.errors import Unavailable
 from horde.storage_router import decoder_child
-from horde.storage_router.core.errors import NotAnImage, StoreUnavailable
+from horde.storage_router.core.errors import NotAnImage
 from horde.storage_router.core.pictures import ImageFormat, Picture
 
 log = telemetry.get_logger(__name__)
@@ -100,7 +101,7 @@ class DecoderPool:
                     env={},
                 )
             except OSError as error:
-                raise StoreUnavailable("The decoder does not start.") from error
+                raise Unavailable("The decoder does not start.") from error
         self.started += 1
         child = _Child(process)
         self._children.add(child)

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from horde.services.errors import OutOfRange
 from horde.services.failpoints import declare, failpoint
-from horde.storage_router.core.errors import ObjectNotFound
+from horde.storage_router.core.errors import LinksUnsupported, ObjectNotFound
 from horde.storage_router.core.placement import Placement
 from horde.storage_router.core.records import Content
 from horde.storage_router.doors.permits import GetInputTicket, Permits
@@ -68,7 +68,10 @@ class Downloads:
             raise ObjectNotFound("Links are made to images only.")
         images = self._shared if ticket.placement is Placement.SHARED else self._private
         key, _ = await images.open(ticket)
-        return await images.link(key, LINK_LIFETIME), LINK_LIFETIME
+        url = await images.link(key, LINK_LIFETIME)
+        if url is None:
+            raise LinksUnsupported
+        return url, LINK_LIFETIME
 
     async def _open(self, token: str) -> tuple[Shelf, str, Content]:
         ticket = self._permits.download(token)

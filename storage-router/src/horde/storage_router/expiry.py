@@ -13,11 +13,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
+from horde.buckets.port import Bucket, Entry
 from horde.services import telemetry
 from horde.services.clock import Clock
 from horde.services.errors import ServiceError
 from horde.services.failpoints import declare, failpoint
-from horde.storage_router.buckets.port import Bucket, Entry
 from horde.storage_router.core import keys
 from horde.storage_router.core.partials import Partials
 from horde.storage_router.core.records import PrivateImage

@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from horde.buckets.port import Bucket, Entry
 from horde.services.failpoints import declare, failpoint
-from horde.storage_router.buckets.port import Bucket, Entry
 from horde.storage_router.core import keys
 from horde.storage_router.core.errors import ContentConflict, InputUnusable, ObjectNotFound
 from horde.storage_router.core.records import Content, InputRecord, digest_requester

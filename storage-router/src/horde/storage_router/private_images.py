@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from horde.storage_router.buckets.port import Bucket
+from horde.buckets.port import Bucket
 from horde.storage_router.core import keys
 from horde.storage_router.core.errors import ContentConflict, ObjectNotFound
 from horde.storage_router.core.orders import CommitOrder, Committed
@@ -66,8 +66,8 @@ class PrivateImages:
         """Bytes of an opened image."""
         return await self._bucket.get(key, offset, length)
 
-    async def link(self, key: str, lifetime: timedelta) -> str:
-        """A link to an opened image."""
+    async def link(self, key: str, lifetime: timedelta) -> str | None:
+        """A link to an opened image, if the store makes any."""
         return await self._bucket.link(key, lifetime)
 
 

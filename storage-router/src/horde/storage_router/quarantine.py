@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from horde.storage_router.buckets.port import Bucket
+from horde.buckets.port import Bucket
 from horde.storage_router.core import keys
 from horde.storage_router.core.errors import ContentConflict
 from horde.storage_router.core.records import Quarantined

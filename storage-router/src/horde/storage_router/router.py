@@ -10,15 +10,15 @@ from datetime import timedelta
 
 from horde.api.storage.v1 import storage_service_pb2 as storage
 from horde.api.storage.v1.storage_service_pb2_grpc import add_StorageServiceServicer_to_server
+from horde.buckets.directory import DirectoryBucket
+from horde.buckets.port import Bucket
+from horde.buckets.s3 import S3Bucket
 from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.internal.storage.v1.object_service_pb2_grpc import add_ObjectServiceServicer_to_server
 from horde.services.clock import Clock
 from horde.services.identity import PUBLIC, AllowList
 from horde.services.server import Registration, Server, serving
 from horde.services.tokens import KeyRing, Signer, Verifier
-from horde.storage_router.buckets.directory import DirectoryBucket
-from horde.storage_router.buckets.port import Bucket
-from horde.storage_router.buckets.s3 import S3Bucket
 from horde.storage_router.budget import ByteBudget
 from horde.storage_router.checks import Checks
 from horde.storage_router.commits import Commits
@@ -162,7 +162,8 @@ def build(
 async def serve(settings: StorageRouterSettings, clock: Clock) -> AsyncIterator[Server]:
     """Serve, and sweep, for as long as the block. A sweeper that ends by a defect ends the block."""
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    signer = Signer.from_file(settings.state_dir / "receipts.key", ISSUER, publish=settings.public_keys_dir)
+    key = settings.signing_key_file or settings.state_dir / "receipts.key"
+    signer = Signer.from_file(key, ISSUER, publish=settings.public_keys_dir)
     verifier = Verifier(KeyRing(settings.public_keys_dir, clock.monotonic))
     async with open_buckets(settings, clock) as buckets, open_decoder(settings) as decoder:
         router = build(settings, buckets, decoder, verifier, signer, clock)

@@ -26,6 +26,9 @@ class StorageRouterSettings(ServiceSettings):
     are then served on `listen` alone. Empty: everybody calls `listen`."""
     state_dir: Path = Path(".state/storage-router")
     """Where buckets are kept when they are folders, and the key that receipts are signed with."""
+    signing_key_file: Path | None = None
+    """What receipts are signed with, PEM, mode 0600; made at first start. Absent: `receipts.key` in `state_dir`.
+    Replicas share one."""
     public_keys_dir: Path = Path(".state/public-keys")
     """Where the mesh publishes the keys that tokens are verified with."""
 

@@ -3,16 +3,19 @@
 Order of writing: the record with the consent first, then the image. So there is never an image without its consent
 record; a record without its image, which is what a crash between the two leaves, is not an image yet, and the repeated
 commit completes it. Order of withdrawal: the sign that it is withdrawn first, then the image, then the record.
+
+Both leave an entry in a journal by the hour, so that a data release learns what is new without a listing of all.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from horde.buckets.port import Bucket
 from horde.services.failpoints import declare, failpoint
-from horde.storage_router.buckets.port import Bucket
 from horde.storage_router.core import keys
 from horde.storage_router.core.consent import compose, compose_withdrawal
 from horde.storage_router.core.errors import ContentConflict, ObjectNotFound
@@ -41,7 +44,9 @@ class SharedImages:
         committed = Committed(content.size_bytes, content.format)
         if await self._bucket.head(keys.withdrawn(order.job_id)) is not None:
             return committed
-        await self._place_record(publication)
+        # Both before the image: so whoever reads the journal of an hour that is over misses none of that hour.
+        entry = keys.journal(self._now(), order.job_id)
+        await asyncio.gather(self._place_record(publication), self._bucket.put(entry, b""))
         await failpoint(AFTER_RECORD)
         await self._bucket.put(
             keys.shared_image(order.job_id, content.format), data, media_type=content.format.media_type
@@ -92,7 +97,10 @@ class SharedImages:
     async def withdraw(self, job_id: str) -> None:
         """Delete an image and its record, and leave the sign that it is withdrawn."""
         record = await self._bucket.read(keys.shared_record(job_id))
-        sign = compose_withdrawal(job_id, None if record is None else record.data, self._now())
+        now = self._now()
+        # First of all: a release that has the image already must hear of it. A repeat in another hour makes another.
+        await self._bucket.put(keys.withdrawals(now, job_id), b"")
+        sign = compose_withdrawal(job_id, None if record is None else record.data, now)
         await self._bucket.put(keys.withdrawn(job_id), sign, media_type=JSON)
         await failpoint(AFTER_SIGN)
         await self._delete(job_id)
@@ -101,8 +109,8 @@ class SharedImages:
         """Bytes of an opened image."""
         return await self._bucket.get(key, offset, length)
 
-    async def link(self, key: str, lifetime: timedelta) -> str:
-        """A link to an opened image."""
+    async def link(self, key: str, lifetime: timedelta) -> str | None:
+        """A link to an opened image, if the store makes any."""
         return await self._bucket.link(key, lifetime)
 
     async def _find(self, job_id: str) -> Content | None:

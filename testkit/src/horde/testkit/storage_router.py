@@ -21,13 +21,13 @@ from PIL import Image
 from horde.api.job.v1 import job_pb2
 from horde.api.storage.v1 import storage_service_pb2 as storage
 from horde.api.storage.v1.storage_service_pb2_grpc import StorageServiceStub
+from horde.buckets.memory import MemoryBucket
+from horde.buckets.port import Bucket
 from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.internal.storage.v1.object_service_pb2_grpc import ObjectServiceStub
 from horde.services.clock import Clock
 from horde.services.identity import BadProof, CallerNotAllowed
 from horde.services.tokens import Signer, TokenError, Verifier, key_id_of
-from horde.storage_router.buckets.memory import MemoryBucket
-from horde.storage_router.buckets.port import Bucket
 from horde.storage_router.budget import ByteBudget
 from horde.storage_router.core import keys
 from horde.storage_router.core.errors import ERRORS

@@ -57,7 +57,7 @@ async def keep_attached(agent: Agent, gateway: WorkerServiceStub, api_key: str, 
             await _attach(agent, gateway, api_key, backoff)
         except ServiceError as error:
             why = _words(error)
-            if isinstance(error, _HOPELESS):
+            if isinstance(error, _HOPELESS) and not agent.drop_rejected(error.violations):
                 raise Dismissed(why) from error
             at_least = error.retry_after.total_seconds() if error.retry_after else 0.0
         finally:

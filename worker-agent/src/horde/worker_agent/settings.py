@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import re
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -24,6 +24,7 @@ class WorkerSettings(ServiceSettings):
     """Lend this machine to the horde: paint for others, earn kudos."""
 
     model_config = SettingsConfigDict(env_prefix="HORDE_WORKER_")
+    among_services: ClassVar[bool] = False
 
     gateway: str = "127.0.0.1:7700"
     """Where the mesh is, HOST:PORT."""

@@ -10,7 +10,10 @@ from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.worker_agent.core import session
 from horde.worker_agent.core.jobs import (
+    MAX_CATEGORY_CHARACTERS,
     MAX_DETAIL_CHARACTERS,
+    MAX_DEVIATION_CHARACTERS,
+    MAX_DEVIATIONS,
     Assignment,
     Cancelled,
     Capabilities,
@@ -36,6 +39,7 @@ from horde.worker_agent.core.jobs import (
     Sampler,
     Settlement,
 )
+from horde.worker_agent.core.texts import fit
 
 DEFAULT_TTL = timedelta(minutes=2)
 _SAMPLERS = {each.value: each for each in Sampler}
@@ -92,24 +96,34 @@ def capabilities(offered: Capabilities) -> worker_pb2.Capabilities:
 
 
 def outcome_to_proto(outcome: Outcome) -> pb.Outcome:
+    """An outcome within the contract's bounds: its texts are cleaned and cut here, whoever wrote them."""
     proto = pb.Outcome(lease_id=outcome.lease_id, job_id=outcome.job_id)
     match outcome.result:
         case Painted(receipt, deviations):
-            proto.painted.CopyFrom(
-                pb.Painted(receipt=receipt, deviations=[deviation_to_proto(each) for each in deviations])
-            )
+            proto.painted.receipt = receipt
+            proto.painted.deviations.extend(map(deviation_to_proto, _told(deviations)))
         case Censored(category):
-            proto.censored.CopyFrom(pb.Censored(category=category))
+            proto.censored.category = fit(category, MAX_CATEGORY_CHARACTERS, one_line=True)
         case Refused(reason, detail):
-            code = pb.RefusalReason.ValueType(reason.value)
-            proto.refused.CopyFrom(pb.Refused(reason=code, detail=detail[:MAX_DETAIL_CHARACTERS]))
+            proto.refused.reason = pb.RefusalReason.ValueType(reason.value)
+            proto.refused.detail = fit(detail, MAX_DETAIL_CHARACTERS)
         case Failed(broke, detail):
-            proto.failed.CopyFrom(
-                pb.Failed(reason=pb.FailureReason.ValueType(broke.value), detail=detail[:MAX_DETAIL_CHARACTERS])
-            )
+            proto.failed.reason = pb.FailureReason.ValueType(broke.value)
+            proto.failed.detail = fit(detail, MAX_DETAIL_CHARACTERS)
         case Cancelled(step):
-            proto.cancelled.CopyFrom(pb.Cancelled(step=step))
+            proto.cancelled.step = step
+    # A result whose fields are all at their defaults is still that result.
+    getattr(proto, type(outcome.result).__name__.lower()).SetInParent()
     return proto
+
+
+def _told(deviations: tuple[Deviation, ...]) -> tuple[Deviation, ...]:
+    """As many as one outcome carries; the last place says how many more there are."""
+    if len(deviations) <= MAX_DEVIATIONS:
+        return deviations
+    rest = deviations[MAX_DEVIATIONS - 1 :]
+    more = Deviation(rest[0].kind, rest[0].field, f"{rest[0].asked} (and {len(rest) - 1} more like this)", rest[0].done)
+    return (*deviations[: MAX_DEVIATIONS - 1], more)
 
 
 def outcome_from_proto(proto: pb.Outcome) -> Outcome:
@@ -136,8 +150,12 @@ def _result(proto: pb.Outcome) -> Result:
 
 
 def deviation_to_proto(deviation: Deviation) -> job_pb2.Deviation:
-    kind = job_pb2.DeviationKind.ValueType(deviation.kind.value)
-    return job_pb2.Deviation(kind=kind, field=deviation.field, asked=deviation.asked, done=deviation.done)
+    field, asked, done = (
+        fit(text, MAX_DEVIATION_CHARACTERS) for text in (deviation.field, deviation.asked, deviation.done)
+    )
+    return job_pb2.Deviation(
+        kind=job_pb2.DeviationKind.ValueType(deviation.kind.value), field=field, asked=asked, done=done
+    )
 
 
 def deviation_from_proto(proto: job_pb2.Deviation) -> Deviation:

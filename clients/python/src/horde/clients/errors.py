@@ -107,7 +107,7 @@ class RateLimited(ResourceExhausted):
 
 
 class ImageNotFinished(FailedPrecondition):
-    """Only an image that is done can be withdrawn."""
+    """The image has no picture: it is not finished, or ended without one."""
 
     domain: ClassVar[str] = _GENERATION
     reason: ClassVar[str] = "IMAGE_NOT_FINISHED"

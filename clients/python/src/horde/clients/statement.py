@@ -45,6 +45,7 @@ _WHY_ESCROW: Final = {
     EscrowReason.ESCROW_REASON_ANONYMOUS_BOUND: "over the daily bound for anonymous work: waits for an operator",
     EscrowReason.ESCROW_REASON_SUBSIDY_BOUND: "over the daily bound for subsidised work: waits for an operator",
     EscrowReason.ESCROW_REASON_OWNER_UNVERIFIED: "the owner's work is being checked: waits for what is found",
+    EscrowReason.ESCROW_REASON_UNPAID: "not paid in full: a subsidy does not pay for it, or has no more today",
 }
 _MOVED: Final = {
     TransferCode.TRANSFER_CODE_HOLD: "set aside",

@@ -18,10 +18,10 @@ from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as service_pb2
 from horde.api.job.v1 import job_pb2
 from horde.gateway.core.errors import NeighbourUnavailable, Overloaded, RateLimited
-from horde.gateway.core.previews import Previews
 from horde.gateway.core.requesters import Requester
 from horde.gateway.doors import wire
 from horde.gateway.doors.generations import not_found
+from horde.gateway.doors.preview_news import PreviewNews
 from horde.gateway.doors.tickets import Tickets
 from horde.gateway.doors.watcher import LATER, SOON, Told, Watcher
 from horde.gateway.neighbours.exchange import Line, Stream, keep
@@ -82,7 +82,7 @@ class Watching:
         self,
         scheduler: Source,
         tickets: Tickets,
-        previews: Previews,
+        previews: PreviewNews,
         clock: Clock,
         *,
         max_watchers: int,

@@ -46,16 +46,19 @@ OPERATIONS: Final[Mapping[type[object], AbstractSet[str]]] = {
     RewardUptime: {SCHEDULER},
     Award: {GATEWAY, OPERATOR},
     Gift: {GATEWAY},
-    Slash: {GATEWAY, OPERATOR},
+    Slash: {SCHEDULER, GATEWAY, OPERATOR},
     Correct: {GATEWAY, OPERATOR},
     SetStanding: {GATEWAY, OPERATOR},
 }
 """Caller by operation. The gateway acts here for people, whose right to it (an operator's role) it checks; what pays
-for jobs is the scheduler's alone."""
+for jobs is the scheduler's alone, and it slashes for a job alone."""
 
 
 def check_caller(caller: str, events: Iterable[Event]) -> None:
     """Raise OperationNotAllowed if this caller may not ask for one of these."""
-    for kind in {type(event.operation) for event in events}:
+    asked = [event.operation for event in events]
+    for kind in {type(operation) for operation in asked}:
         if caller not in OPERATIONS[kind]:
             raise OperationNotAllowed(metadata={"caller": caller, "method": f"Apply.{kind.__name__}"})
+    if caller == SCHEDULER and any(isinstance(each, Slash) and not each.job_id for each in asked):
+        raise OperationNotAllowed(metadata={"caller": caller, "method": "Apply.Slash of no job"})

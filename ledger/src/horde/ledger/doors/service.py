@@ -104,23 +104,24 @@ class LedgerService:
         await self._until(min_sequence)
         names = [(name_of(kind, account_id), _owner_id(kind, account_id)) for kind, account_id in wanted]
         read = await self._store.balances(names)
-        day = day_of(self._now_us())
-        balances = [self._balance(kind, who, row, day) for (kind, who), row in zip(wanted, read.rows, strict=True)]
+        now_us = self._now_us()
+        balances = [self._balance(kind, who, row, now_us) for (kind, who), row in zip(wanted, read.rows, strict=True)]
         return BalancesRead(read.sequence, read.sum_mkudos, balances)
 
-    def _balance(self, kind: AccountKind, account_id: str, row: BalanceRow, day: int) -> Balance:
+    def _balance(self, kind: AccountKind, account_id: str, row: BalanceRow, now_us: int) -> Balance:
         economy, owner = self._economy, row.owner
         posted, held = (row.account.posted, row.account.held) if row.account is not None else (0, 0)
-        used = owner.subsidy_used if owner is not None and owner.day == day else 0
         match kind:
             case AccountKind.SPEND:
-                allowance = max(0, economy.floor_allowance_per_day_mkudos - used) if owner is not None else 0
-                available = max(0, posted - economy.floor_mkudos) + allowance
+                available = max(0, posted - economy.floor_mkudos)
+                if owner is not None:
+                    available += economy.floor_left(owner, now_us)
                 trusted = owner is not None and economy.trusted(owner)
                 return Balance(kind, account_id, posted, held, economy.floor_mkudos, available, trusted)
             case AccountKind.ESCROW | AccountKind.HELD:
                 return Balance(kind, account_id, posted, held, 0, 0)
             case AccountKind.ANONYMOUS_SUBSIDY:
+                used = owner.subsidy_used if owner is not None and owner.day == day_of(now_us) else 0
                 left = max(0, economy.anonymous_budget_per_day_mkudos - used)
                 return Balance(kind, account_id, posted, held, None, left)
             case _:

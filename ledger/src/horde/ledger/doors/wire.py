@@ -36,7 +36,8 @@ def event_of(message: api.Event) -> ops.Event | ServiceError:
 def _place_holds(m: api.PlaceHolds) -> ops.PlaceHolds:
     payer = m.payer
     holds = [ops.HoldAsked(hold.hold_id, hold.job_id, parts_of_message(hold.parts)) for hold in m.holds]
-    return ops.PlaceHolds(m.generation_id, payer.account_id, payer.anonymous_digest.hex(), holds)
+    digest, address = payer.anonymous_digest.hex(), m.address_digest.hex()
+    return ops.PlaceHolds(m.generation_id, payer.account_id, digest, holds, address)
 
 
 def parts_of_message(m: job.PriceParts) -> ops.PriceParts:
@@ -73,10 +74,12 @@ _OPERATIONS: Final[dict[str, Callable[[Any], ops.Operation]]] = {
     "place_holds": _place_holds,
     "settle": _settle,
     "release": lambda m: ops.Release(m.hold_id, m.job_id, m.ending),
-    "reward_uptime": lambda m: ops.RewardUptime(m.worker_id, m.owner_account_id, m.bucket, m.models),
+    "reward_uptime": lambda m: ops.RewardUptime(
+        m.worker_id, m.owner_account_id, m.bucket, m.models, m.offered_permille or 1000, m.sharers or 1
+    ),
     "award": lambda m: ops.Award(m.account_id, m.amount_mkudos, m.awarded_by, m.reason),
     "gift": lambda m: ops.Gift(m.from_account_id, m.to_account_id, m.amount_mkudos, m.message),
-    "slash": lambda m: ops.Slash(m.account_id, m.amount_mkudos, m.reason),
+    "slash": lambda m: ops.Slash(m.account_id, m.amount_mkudos, m.reason, m.job_id),
     "correct": lambda m: ops.Correct(m.corrected_event_id, m.reason),
     "set_standing": lambda m: ops.SetStanding(
         m.account_id, m.strikes_delta, m.trusted if m.HasField("trusted") else None, m.reason

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from typing import Any, Final, NoReturn, TypeVar, cast
 
@@ -44,6 +44,9 @@ _BY_NAME = Bulk(ACCOUNT, ("name", "number", "posted", "held", "sequence"))
 _GIFT_BY: Final = ('%"kind":"GIFT","op":{"amount":%,"from":"', '"%')
 """What stands before and after the giver's id in the text of a gift. To LIKE, some letters of an id mean any letter:
 that finds more, never less."""
+_BUDGETED: Final = ('%_subsidy"%', '%"ending":2,%', '%"kind":"UPTIME_REWARD"%')
+"""What stands in the text of an entry that counts in a day's budgets: a subsidy's account, the ending of a cancelled
+job, or uptime."""
 _HEAD = f"SELECT {', '.join(rows.WRITER_COLUMNS)} FROM {WRITER.name} WHERE shard = 0"
 _FENCE: Final = (
     f"UPDATE writer SET {', '.join(f'{column} = {{mark}}' for column in rows.WRITER_COLUMNS)} "
@@ -103,6 +106,15 @@ class SqlLookUp:
         )
         found = self._connection.exec_driver_sql(query, (*names, since_us, *_GIFT_BY))
         return [body for _, body in sorted((row[0], row[1]) for row in found)]
+
+    def budgeted(self, since_us: int) -> Iterator[str]:
+        mark = "?" if self._connection.dialect.name == "sqlite" else "%s"
+        query = (
+            f"SELECT body FROM event WHERE sequence >= (SELECT first_sequence FROM block WHERE at_us >= {mark} "
+            f"ORDER BY at_us LIMIT 1) AND ({' OR '.join([f'body LIKE {mark}'] * len(_BUDGETED))}) ORDER BY sequence"
+        )
+        for row in self._connection.exec_driver_sql(query, (since_us, *_BUDGETED)):
+            yield row[0]
 
 
 class SqlStore:

@@ -1,4 +1,4 @@
-"""What the router refuses: one class for each StorageErrorReason, and the one error of stores, which has no reason.
+"""What the router refuses: one class for each StorageErrorReason.
 
 A test walks the proto enum and these classes and fails if they differ.
 """
@@ -15,7 +15,6 @@ from horde.services.errors import (
     NotFound,
     ResourceExhausted,
     ServiceError,
-    Unavailable,
 )
 
 DOMAIN = "horde.api.storage.v1"
@@ -156,10 +155,6 @@ class InputInUse(FailedPrecondition):
 
     domain: ClassVar[str] = DOMAIN
     reason: ClassVar[str] = "INPUT_IN_USE"
-
-
-class StoreUnavailable(Unavailable):
-    """The bucket is away."""
 
 
 ERRORS: tuple[type[ServiceError], ...] = (

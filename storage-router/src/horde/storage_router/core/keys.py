@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 
 from horde.storage_router.core.pictures import ImageFormat
 
@@ -12,6 +13,8 @@ INPUTS = "inputs/"
 CLAIMS = "claims/"
 IMAGES = "images/"
 WITHDRAWN = "withdrawn/"
+JOURNAL = "journal/"
+WITHDRAWALS = "withdrawals/"
 
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
@@ -65,6 +68,20 @@ def shared_image(job_id: str, format: ImageFormat) -> str:
 def shared_record(job_id: str) -> str:
     """What stands beside a shared image: how it was made, and the consent."""
     return f"{IMAGES}{_checked(job_id)}.json"
+
+
+def journal(moment: datetime, job_id: str) -> str:
+    """The entry that a shared image was, or was about to be, put in place in this hour."""
+    return f"{JOURNAL}{_hour(moment)}/{_checked(job_id)}"
+
+
+def withdrawals(moment: datetime, job_id: str) -> str:
+    """The entry that a shared image was withdrawn in this hour."""
+    return f"{WITHDRAWALS}{_hour(moment)}/{_checked(job_id)}"
+
+
+def _hour(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H")
 
 
 def withdrawn(job_id: str) -> str:

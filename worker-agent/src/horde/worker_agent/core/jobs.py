@@ -17,6 +17,10 @@ MilliKudos = NewType("MilliKudos", int)
 
 MAX_DETAIL_CHARACTERS = 500
 """Of the words for people in an outcome."""
+MAX_CATEGORY_CHARACTERS = 64
+MAX_DEVIATIONS = 32
+MAX_DEVIATION_CHARACTERS = 200
+"""Of each text in a deviation."""
 
 
 class Sampler(IntEnum):
@@ -203,7 +207,7 @@ class Outcome:
             case Cancelled():
                 pass
         # Around a text stand a tag and a length, and around a few of them again; 16 covers both.
-        return 32 + sum(len(text.encode()) + 16 for text in texts)
+        return 32 + sum(len(text.encode(errors="replace")) + 16 for text in texts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,7 +183,12 @@ class _EscrowReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EscrowRe
     """
     ESCROW_REASON_SUBSIDY_BOUND: _EscrowReason.ValueType  # 3
     """Paid by the floor or the censor subsidy, over the same bound."""
-    ESCROW_REASON_OWNER_UNVERIFIED: _EscrowReason.ValueType  # 4
+    ESCROW_REASON_UNPAID: _EscrowReason.ValueType  # 4
+    """Nothing waits: part of the earning was not paid, because the day's budget
+    or the owner's share of it was spent, or because a subsidy would have had
+    to pay for a cancelled job.
+    """
+    ESCROW_REASON_OWNER_UNVERIFIED: _EscrowReason.ValueType  # 5
     """The owner's work is being checked; it is freed or slashed by what is found."""
 
 class EscrowReason(_EscrowReason, metaclass=_EscrowReasonEnumTypeWrapper):
@@ -199,7 +204,12 @@ operator's decree frees what waits for this reason and the next.
 """
 ESCROW_REASON_SUBSIDY_BOUND: EscrowReason.ValueType  # 3
 """Paid by the floor or the censor subsidy, over the same bound."""
-ESCROW_REASON_OWNER_UNVERIFIED: EscrowReason.ValueType  # 4
+ESCROW_REASON_UNPAID: EscrowReason.ValueType  # 4
+"""Nothing waits: part of the earning was not paid, because the day's budget
+or the owner's share of it was spent, or because a subsidy would have had
+to pay for a cancelled job.
+"""
+ESCROW_REASON_OWNER_UNVERIFIED: EscrowReason.ValueType  # 5
 """The owner's work is being checked; it is freed or slashed by what is found."""
 Global___EscrowReason: _TypeAlias = EscrowReason  # noqa: Y015
 
@@ -212,11 +222,16 @@ class _LedgerErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Led
     LEDGER_ERROR_REASON_UNSPECIFIED: _LedgerErrorReason.ValueType  # 0
     LEDGER_ERROR_REASON_INSUFFICIENT_KUDOS: _LedgerErrorReason.ValueType  # 1
     """FAILED_PRECONDITION; retry: changed; metadata: `available_mkudos`,
-    `needed_mkudos`. Remembered.
+    `needed_mkudos`, `floor?`, `back_at?`. Remembered. Where the floor subsidy
+    would have been enough, `floor` says why it gave nothing (ACCOUNT_TOO_YOUNG,
+    BUDGET_SPENT) and `back_at` when it will.
     """
     LEDGER_ERROR_REASON_BUDGET_SPENT: _LedgerErrorReason.ValueType  # 2
-    """RESOURCE_EXHAUSTED; retry: changed; metadata: `budget_mkudos`. The day's
-    anonymous budget is spent. Remembered.
+    """RESOURCE_EXHAUSTED; retry: changed; metadata: `budget`, `budget_mkudos`,
+    `share`, `back_at`. The day's budget of a subsidy is spent, or the caller's
+    share of it. Remembered: ask anew, under another id, when it is back.
+    `budget` is anonymous or uptime; `share` is token, address or owner, or
+    empty where all is spent; `back_at` is RFC 3339.
     """
     LEDGER_ERROR_REASON_EVENT_CONFLICT: _LedgerErrorReason.ValueType  # 3
     """ALREADY_EXISTS; retry: changed; metadata: `field`. This id was used for other
@@ -254,11 +269,16 @@ class LedgerErrorReason(_LedgerErrorReason, metaclass=_LedgerErrorReasonEnumType
 LEDGER_ERROR_REASON_UNSPECIFIED: LedgerErrorReason.ValueType  # 0
 LEDGER_ERROR_REASON_INSUFFICIENT_KUDOS: LedgerErrorReason.ValueType  # 1
 """FAILED_PRECONDITION; retry: changed; metadata: `available_mkudos`,
-`needed_mkudos`. Remembered.
+`needed_mkudos`, `floor?`, `back_at?`. Remembered. Where the floor subsidy
+would have been enough, `floor` says why it gave nothing (ACCOUNT_TOO_YOUNG,
+BUDGET_SPENT) and `back_at` when it will.
 """
 LEDGER_ERROR_REASON_BUDGET_SPENT: LedgerErrorReason.ValueType  # 2
-"""RESOURCE_EXHAUSTED; retry: changed; metadata: `budget_mkudos`. The day's
-anonymous budget is spent. Remembered.
+"""RESOURCE_EXHAUSTED; retry: changed; metadata: `budget`, `budget_mkudos`,
+`share`, `back_at`. The day's budget of a subsidy is spent, or the caller's
+share of it. Remembered: ask anew, under another id, when it is back.
+`budget` is anonymous or uptime; `share` is token, address or owner, or
+empty where all is spent; `back_at` is RFC 3339.
 """
 LEDGER_ERROR_REASON_EVENT_CONFLICT: LedgerErrorReason.ValueType  # 3
 """ALREADY_EXISTS; retry: changed; metadata: `field`. This id was used for other
@@ -582,7 +602,7 @@ class Balance(_message.Message):
     """`posted_mkudos` never goes below it. Absent: unbounded."""
     available_mkudos: _builtins.int
     """What a hold could draw now: posted - floor + what the floor subsidy would
-    still add today.
+    still add today, as long as its budget over everybody lasts.
     """
     sequence: _builtins.int
     """Includes every entry up to this."""

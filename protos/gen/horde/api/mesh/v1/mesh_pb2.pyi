@@ -14,7 +14,8 @@ the status details (the trailer `grpc-status-details-bin`), with
   without the enum's prefix, for example `INSUFFICIENT_KUDOS`;
 - `domain`: the proto package of that enum, for example
   `horde.api.ledger.v1` (but `mesh` for the reasons below);
-- `metadata`: the keys that the value's comment names, and no others.
+- `metadata`: the keys that the value's comment names, and no others; one that
+  is named with a question mark (`floor?`) only where the comment says so.
 
 The comment of each value begins with one sentence of fixed form, so that
 programs can read it:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 
-from horde.storage_router.buckets.port import MAX_PAGE, Entry, Head, StoredObject
-from horde.storage_router.core.errors import LinksUnsupported
+from horde.buckets.port import MAX_PAGE, Entry, Head, StoredObject
 
 
 class MemoryBucket:
@@ -23,6 +24,10 @@ class MemoryBucket:
             return False
         self._objects[key] = StoredObject(Head(len(data), dict(metadata or {}), self._now()), bytes(data))
         return True
+
+    async def put_file(self, key: str, path: Path, *, media_type: str = "") -> None:
+        data = await asyncio.to_thread(path.read_bytes)
+        self._objects[key] = StoredObject(Head(len(data), {}, self._now()), data)
 
     async def copy(
         self, source: str, key: str, data: bytes, *, metadata: Mapping[str, str], media_type: str = ""
@@ -51,8 +56,8 @@ class MemoryBucket:
         heads = ((key, self._objects[key].head) for key in keys[:limit])
         return [Entry(key, head.modified_at, head.size_bytes) for key, head in heads]
 
-    async def link(self, key: str, lifetime: timedelta) -> str:
-        raise LinksUnsupported
+    async def link(self, key: str, lifetime: timedelta) -> str | None:
+        return None
 
     def keys(self) -> list[str]:
         """Every key there is, sorted."""

@@ -1,8 +1,8 @@
 """The port for bytes: what a bucket must be able to do. Three adapters are held to one conformance suite.
 
-Objects never change: they are made whole, once, and deleted. There is no move: a copy and then a deletion can be
-repeated from any point. Whoever copies has read the object, to see that its digest still holds, and hands the bytes on;
-a store that can do without them does.
+Objects never change: they are made whole, once, and deleted; only `put_file` may make one again. There is no move: a
+copy and then a deletion can be repeated from any point. Whoever copies has read the object, to see that its digest
+still holds, and hands the bytes on; a store that can do without them does.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Protocol
 
 MAX_PAGE = 1_000
@@ -79,11 +80,14 @@ class Bucket(ObjectReader, Protocol):
         metadata, too.
         """
 
+    async def put_file(self, key: str, path: Path, *, media_type: str = "") -> None:
+        """Make an object of a file, however large, or replace one by it: whole or not at all, and durable."""
+
     async def delete(self, key: str) -> None:
         """Delete it, durably. Nothing there is fine."""
 
     async def page(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
-        """Objects whose keys begin with `prefix` and come after `after`, in the order of keys."""
+        """Objects whose keys begin with `prefix`, which ends with `/`, and come after `after`, in the order of keys."""
 
-    async def link(self, key: str, lifetime: timedelta) -> str:
-        """An HTTPS link by which anybody can read the object for a while. Raises LinksUnsupported."""
+    async def link(self, key: str, lifetime: timedelta) -> str | None:
+        """An HTTPS link by which anybody can read the object for a while. None if this store makes none."""

@@ -1,10 +1,11 @@
 """A bucket in a folder: one file for each object, made whole under another name and then linked into place.
 
 The first part of a key is a folder, the others make up the file's name, joined by `!`. Metadata stands behind the bytes
-in the same file (see tails.py), so that one file is all there is to make durable; a *plain* bucket, which is what the
-shared one is, has no metadata and its files are the bytes and nothing else. Writes are grouped: what has queued up
-while the disk was busy is written, synchronised and linked together, in a thread. Several processes may share the
-folder.
+in the same file (see tails.py), so that one file is all there is to make durable. A *plain* bucket has no metadata: its
+files are the bytes and nothing else, each where its key says, for people and programs that know folders only.
+
+Writes are grouped: what has queued up while the disk was busy is written, synchronised and linked together, in a
+thread. Several processes may share the folder.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import ctypes
 import heapq
 import os
 import secrets
+import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -23,11 +25,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
+from horde.buckets.errors import StoreUnavailable
+from horde.buckets.port import MAX_PAGE, Entry, Head, StoredObject
+from horde.buckets.tails import MAX_TAIL, Tail, find_tail, make_tail
 from horde.services.batching import Batcher
 from horde.services.errors import ServiceError
-from horde.storage_router.buckets.port import MAX_PAGE, Entry, Head, StoredObject
-from horde.storage_router.core.errors import LinksUnsupported, StoreUnavailable
-from horde.storage_router.core.tails import MAX_TAIL, Tail, find_tail, make_tail
 
 MAX_GROUP = 64
 """Writes that are made durable together."""
@@ -106,6 +108,11 @@ class DirectoryBucket:
         tail = b"" if self._plain else make_tail(len(data), metadata or {})
         return await self._batcher.submit(_Put(self._path(key), data, tail)) is True
 
+    async def put_file(self, key: str, path: Path, *, media_type: str = "") -> None:
+        if not self._plain:
+            raise ValueError("only a plain bucket takes files as they are")
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._replace, self._path(key), path)
+
     async def copy(
         self, source: str, key: str, data: bytes, *, metadata: Mapping[str, str], media_type: str = ""
     ) -> bool | None:
@@ -137,14 +144,26 @@ class DirectoryBucket:
     async def page(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._list, prefix, after, limit)
 
-    async def link(self, key: str, lifetime: timedelta) -> str:
-        raise LinksUnsupported
+    async def link(self, key: str, lifetime: timedelta) -> str | None:
+        return None
 
     def _path(self, key: str) -> str:
         folder, _, name = key.partition("/")
         if not folder or not name or key.startswith(".") or "!" in key or "\0" in key or "/." in key:
             raise ValueError(f"{key!r} cannot be a key")
-        return f"{self._root}/{folder}/{name.replace('/', '!')}"
+        return f"{self._root}/{folder}/{name if self._plain else name.replace('/', '!')}"
+
+    def _replace(self, path: str, source: Path) -> None:
+        fresh = f"{self._root}/{_PARTIAL}/{secrets.token_hex(12)}"
+        try:
+            shutil.copyfile(source, fresh)
+            _synchronise(fresh, os.O_RDONLY)
+            _make_folder(Path(path).parent)
+            os.replace(fresh, path)  # noqa: PTH105 - beside its kin
+            _synchronise(str(Path(path).parent))
+        except OSError as error:
+            Path(fresh).unlink(missing_ok=True)
+            raise _unavailable(error) from error
 
     async def _in_thread(self, key: str, offset: int, length: int | None) -> tuple[Head, bytes] | None:
         return await asyncio.get_running_loop().run_in_executor(self._threads, self._find, key, offset, length)
@@ -184,20 +203,21 @@ class DirectoryBucket:
                 left.unlink(missing_ok=True)
 
     def _list(self, prefix: str, after: str, limit: int) -> list[Entry]:
-        folder = prefix.partition("/")[0]
-        try:
-            names = [entry.name for entry in os.scandir(f"{self._root}/{folder}")]
-        except FileNotFoundError:
-            return []
-        keys = (f"{folder}/{name.replace('!', '/')}" for name in names)
         entries = []
-        for key in heapq.nsmallest(limit, (key for key in keys if key.startswith(prefix) and key > after)):
+        found = (key for key in self._keys(prefix) if key.startswith(prefix) and key > after)
+        for key in heapq.nsmallest(limit, found):
             try:
                 facts = Path(self._path(key)).stat()
                 entries.append(Entry(key, _moment(facts), facts.st_size))
             except FileNotFoundError:
                 continue
         return entries
+
+    def _keys(self, prefix: str) -> Iterator[str]:
+        top = f"{self._root}/{prefix if self._plain else prefix.partition('/')[0]}"
+        for folder, _, names in os.walk(top):
+            start = folder.rstrip("/")[len(f"{self._root}/") :]
+            yield from (f"{start}/{name if self._plain else name.replace('!', '/')}" for name in names)
 
     async def _write(self, group: Sequence[_Write]) -> Sequence[bool | Exception | None]:
         moment = self._now().timestamp()
@@ -290,16 +310,22 @@ def _link(fresh: str, path: str) -> bool:
     except FileExistsError:
         return False
     except FileNotFoundError:
-        folder = Path(path).parent
-        folder.mkdir(mode=0o700, exist_ok=True)
-        _synchronise(str(folder.parent))
+        _make_folder(Path(path).parent)
         return _link(fresh, path)
     return True
 
 
-def _synchronise(folder: str) -> None:
+def _make_folder(folder: Path) -> None:
+    """Make it with those above it, durably."""
+    if not folder.is_dir():
+        _make_folder(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+        _synchronise(str(folder.parent))
+
+
+def _synchronise(path: str, kind: int = os.O_RDONLY | os.O_DIRECTORY) -> None:
     try:
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        handle = os.open(path, kind)
     except FileNotFoundError:
         return
     try:

@@ -1,0 +1,1 @@
+"""Data releases: versioned, finished sets of shared images, made for research by an operator's job."""

@@ -1,0 +1,1 @@
+"""The rules of a data release: no input, no output."""
