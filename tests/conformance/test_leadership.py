@@ -7,6 +7,7 @@ from pathlib import Path
 
 from horde.services.clock import SystemClock
 from horde.services.leadership import in_charge
+from horde.testkit.waiting import HANG_SECONDS
 
 
 async def test_a_standby_waits_for_its_turn(postgresql_url: str) -> None:
@@ -21,7 +22,7 @@ async def test_a_standby_waits_for_its_turn(postgresql_url: str) -> None:
         standby = asyncio.create_task(second())
         await asyncio.wait([standby], timeout=0.3)
         assert not leading.is_set()
-    await asyncio.wait_for(leading.wait(), 10)
+    await asyncio.wait_for(leading.wait(), HANG_SECONDS)
     done.set()
     await standby
 

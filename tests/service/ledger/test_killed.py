@@ -41,7 +41,9 @@ from horde.testkit.ledger_wire import caller_of, event_message
 from horde.testkit.postgres import ThrowawayPostgres, throwaway_postgres
 
 CALLS, CALLERS = 40, 4
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.slow]
+AGAIN_SECONDS = 5.0
+"""After that a call is made again: whoever should answer may have been stopped."""
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +105,7 @@ class Mesh:
             try:
                 async with dial(self.target, caller=credentials, errors=errors.ALL, retry=False) as channel:
                     stub: Any = LedgerServiceStub(channel)
-                    answered: api.ApplyResponse = await stub.Apply(request, timeout=5)
+                    answered: api.ApplyResponse = await stub.Apply(request, timeout=AGAIN_SECONDS)
                     return list(answered.outcomes)
             except (Unavailable, Aborted, DeadlineExceeded):
                 # Whether it happened is unknown: again, with the same ids.

@@ -20,6 +20,7 @@ from horde.services.errors import ResourceExhausted
 from horde.services.status import from_status
 from horde.services.streams import MAX_BYTES, take
 from horde.testkit.loopback import ManualClock
+from horde.testkit.waiting import ticks
 
 LONG = "\U0001f98a" * 8_000
 """32 kB."""
@@ -61,7 +62,7 @@ async def test_many_large_generations_are_committed_after_storage_was_away() -> 
         for _ in range(140):
             await painter.paint(await painter.next("assignment"))
         it.world.storage.away = False
-        for _ in range(1000):
+        for _ in ticks():
             if len(it.world.ledger.settled) == 140:
                 return
             await it.world.clock.advance(1.0)
@@ -145,13 +146,13 @@ async def test_an_end_that_cannot_be_paid_is_seen_and_is_paid_when_the_ledger_is
         ledger.holds.clear()
         await painter.paint(await painter.next("assignment"))
         apply = it.engine.errands.ledger
-        for _ in range(1000):
+        for _ in ticks():
             if apply.stuck:
                 break
             await asyncio.sleep(0.005)
         assert (apply.stuck, len(ledger.settled)) == (1, 0)
         ledger.holds.update(holds)
-        for _ in range(1000):
+        for _ in ticks():
             if ledger.settled and not apply.stuck:
                 break
             await it.world.clock.advance(1.0)

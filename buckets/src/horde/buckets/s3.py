@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -156,6 +156,12 @@ class S3Bucket:
             return entries[:limit]
 
         return await self._call(page)
+
+    async def walk(self, folder: str, size: int = MAX_PAGE) -> AsyncIterator[Sequence[Entry]]:
+        after = ""
+        while page := await self.page(folder, after=after, limit=size):
+            yield page
+            after = page[-1].key
 
     async def link(self, key: str, lifetime: timedelta) -> str | None:
         return await self._call(lambda: sign_async(self._store, "GET", key, lifetime))

@@ -117,7 +117,7 @@ class Engine:
 
     def start(self) -> None:
         """Begin to write and to carry. The saver's loop ends by NotLeader when another has taken over."""
-        self._uptime_due()
+        self._look_who_is_there()
         self._tell_waits()
         self.flush()
         self._loops.start("saver", self.saver.run(self.carry_out, self.submitting.taken))
@@ -189,13 +189,10 @@ class Engine:
         if at is not None and at < self._timer_at:
             self._set_timer(at)
 
-    def _uptime_due(self) -> None:
-        if self._uptime is not None:
-            uptime.reward(self.board, self.term.now_ms())
-        self._uptime = self._call_later(uptime.until_next(self.term.now_ms()), self._uptime_tick)
-
-    def _uptime_tick(self) -> None:
-        self._uptime_due()
+    def _look_who_is_there(self) -> None:
+        now_ms = self.term.now_ms()
+        self._uptime = self._call_later(uptime.until_next(now_ms), self._look_who_is_there)
+        uptime.look(self.board, now_ms)
         self.flush()
 
     def _tell_waits(self) -> None:

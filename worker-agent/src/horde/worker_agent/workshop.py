@@ -37,7 +37,7 @@ from horde.worker_agent.core.leases import Stage
 from horde.worker_agent.core.throttle import PREVIEW_INTERVAL_SECONDS, PROGRESS_INTERVAL_SECONDS, Throttle
 from horde.worker_agent.doors import StorageDoors, TooManyDoors
 from horde.worker_agent.inputs import InputUnavailable, fetch
-from horde.worker_agent.painters.port import MAX_PREVIEW_BYTES, Claimed, Finished, Painter, Work
+from horde.worker_agent.painters.port import MAX_PREVIEW_BYTES, Claimed, Drying, Finished, Painter, Work
 from horde.worker_agent.spool import Spool, Spooled
 from horde.worker_agent.upload import AlreadyUploaded, UploadRefused, upload
 
@@ -123,6 +123,7 @@ class Workshop:
         self._hands = asyncio.Semaphore(hands)
         self._backoff = backoff
         self._benches: dict[LeaseId, _Bench] = {}
+        painter.on_change(lambda: listener.offer(painter.capabilities()))
 
     def __len__(self) -> int:
         return len(self._benches)
@@ -198,6 +199,8 @@ class Workshop:
             self._listener.offer(self._painter.capabilities())
         if bench.cancelled.is_set():
             return None
+        if isinstance(work, Drying):
+            work = await work.work
         return await self._deliver(bench, assignment, picture, work)
 
     async def _deliver(self, bench: _Bench, assignment: Assignment, picture: Picture, work: Work) -> Result | None:

@@ -106,8 +106,9 @@ class FleetReading:
             jobs_queued=queue.count if queue is not None else 0,
             jobs_leased=counts.leased[name],
             queued_milli_megapixel_steps=round(queue.work * 1000) if queue is not None else 0,
-            ms_per_megapixel_step=round((board.speeds.median(name) or 0.0) * 1000),
         )
+        if median := board.speeds.median(name):
+            message.megapixel_step.FromMicroseconds(round(median * 1_000_000))
         usual = Terms(name, 512, 512, 25, 0, _NO_PRICE)
         estimate = self._estimates.for_terms(usual, AccountId("-"), self._term.now())
         if estimate.eligible:

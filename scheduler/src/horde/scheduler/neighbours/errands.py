@@ -83,7 +83,7 @@ class Errands:
                     with telemetry.span_from(job.generation.traceparent, "settle", job=job.job_id):
                         settling.paid(term.board, job, now_ms, words)
                 case fx.RewardUptime():
-                    if isinstance(answer, Declined):
+                    if isinstance(answer, Declined) and answer.reason != "BUDGET_SPENT":
                         log.warning("no uptime reward", worker=event.worker_id, reason=answer.reason)
         term.flush()
 

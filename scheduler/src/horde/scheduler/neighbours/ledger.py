@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Protocol
 from uuid import UUID, uuid5
 
@@ -14,12 +15,13 @@ from horde.internal.ledger.v1 import ledger_service_pb2 as pb
 from horde.internal.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from horde.scheduler.core.answers import Again, Answer, Done, Recorded, Stuck
 from horde.scheduler.core.effects import PlaceHolds, Release, RewardUptime, Settle
-from horde.scheduler.core.job import Job
+from horde.scheduler.core.job import ANONYMOUS, Generation, Job
 from horde.scheduler.doors.statuses import declined
 from horde.scheduler.neighbours.pairs import pairs
 from horde.services.status import from_status
 
 CONFLICT = "EVENT_CONFLICT"
+DAY_MS = 86_400_000
 LedgerEvent = PlaceHolds | Settle | Release | RewardUptime
 
 
@@ -63,6 +65,15 @@ def hold_id_of(job: Job) -> str:
     return str(uuid5(UUID(job.job_id), "hold"))
 
 
+def address_digest(generation: Generation) -> bytes:
+    """Tells anonymous addresses apart for their shares of a day's budgets. Two bytes are enough for that and too few to
+    find an address by, and of another day they are others; the journal keeps them for ever."""
+    bucket = generation.flow.removeprefix(ANONYMOUS + "/")
+    if not generation.anonymous or not bucket:
+        return b""
+    return sha256(f"{generation.accepted_at_ms // DAY_MS} {bucket}".encode()).digest()[:2]
+
+
 def event_size(event: LedgerEvent) -> int:
     """How many bytes an event takes up, at most."""
     if isinstance(event, PlaceHolds):
@@ -79,6 +90,7 @@ def fill_event(message: pb.Event, event: LedgerEvent) -> None:
             holds.generation_id = generation.generation_id
             holds.payer.account_id = generation.account_id
             holds.payer.anonymous_digest = generation.digest
+            holds.address_digest = address_digest(generation)
             parts = generation_pb2.Quote.FromString(generation.quote).per_image
             for job in generation.jobs:
                 holds.holds.add(hold_id=hold_id_of(job), job_id=job.job_id, parts=parts)
@@ -98,11 +110,12 @@ def fill_event(message: pb.Event, event: LedgerEvent) -> None:
             release = message.release
             release.hold_id, release.job_id = hold_id_of(job), job.job_id
             release.ending = int(job.ending)  # type: ignore[assignment]
-        case RewardUptime(worker_id, owner, bucket, models):
+        case RewardUptime(worker_id, owner, bucket, models, offered_permille, sharers):
             message.event_id = str(uuid5(UUID(worker_id), str(bucket)))
             reward = message.reward_uptime
             reward.worker_id, reward.owner_account_id = worker_id, owner
             reward.bucket, reward.models = bucket, models
+            reward.offered_permille, reward.sharers = max(1, offered_permille), sharers
 
 
 def recorded(outcome: pb.ApplyOutcome) -> Answer:

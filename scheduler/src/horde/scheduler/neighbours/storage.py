@@ -96,7 +96,11 @@ class GrpcStorage:
     async def release(self, generations: Sequence[Generation]) -> Sequence[Answer]:
         request = pb.ReleaseInputsRequest()
         for generation in generations:
-            request.claims.add(generation_id=generation.generation_id, input_ids=generation.terms.input_ids)
+            request.claims.add(
+                generation_id=generation.generation_id,
+                requester=wire.requester_message(generation),
+                input_ids=generation.terms.input_ids,
+            )
         response = await self._stub().ReleaseInputs(request)
         return [_answer(status) for status in response.outcomes]
 
