@@ -70,6 +70,14 @@ def settle(owner: str = "bob", generation: str = "g") -> api.Event:
     return api.Event(event_id=identifiers.settle_event_id(job_id), settle=operation)
 
 
+def release(reason: str = "") -> api.Event:
+    job_id = job_of("g")
+    operation = api.Release(
+        hold_id=identifiers.hold_id(job_id), job_id=job_id, ending=job.JOB_ENDING_EXPIRED, reason=reason
+    )
+    return api.Event(event_id=identifiers.settle_event_id(job_id), release=operation)
+
+
 def slash(job_id: str = "") -> api.Event:
     operation = api.Slash(account_id="bob", amount_mkudos=5, reason="junk", job_id=job_id)
     return api.Event(event_id=identifiers.slash_event_id(job_id) if job_id else some_id("slash"), slash=operation)
@@ -149,6 +157,9 @@ async def test_every_reason_of_the_contract_has_its_class() -> None:
         ("scheduler", award(), False),
         ("scheduler", slash(), False),
         ("operator", slash(), True),
+        ("operator", release(), False),
+        ("scheduler", release("why"), False),
+        ("gateway", release("why"), False),
         ("scheduler", api.Event(event_id=some_id("x"), gift=api.Gift()), False),
         ("storage-router", settle(), False),
         ("worker-agent", award(), False),
