@@ -16,6 +16,7 @@ from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.storage_router.core.errors import ContentConflict, LeaseClosed, ProtocolViolation, TooSlow
 from horde.testkit.loopback import ManualClock
 from horde.testkit.storage_router import Job, Kit, cut, finish, keys_of, kit, paint
+from horde.testkit.waiting import HANG_SECONDS
 
 Request = storage.UploadImageRequest
 JOB = Job(width=512, height=512)
@@ -250,7 +251,7 @@ async def test_what_is_stored_after_its_worker_hung_up_is_not_kept_after_a_disca
         await router.orders.DiscardObjects(discard)
         bucket.deleted.clear()
         bucket.gate.set()
-        await asyncio.wait_for(bucket.deleted.wait(), 5)
+        await asyncio.wait_for(bucket.deleted.wait(), HANG_SECONDS)
         assert not [key for key in await keys_of(bucket) if key.startswith("quarantine/")]
 
 
