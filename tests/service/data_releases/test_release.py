@@ -23,7 +23,7 @@ from horde.data_releases.core import layout
 from horde.data_releases.core.plan import OtherPlan
 from horde.data_releases.keys import public_pem
 from horde.data_releases.releases import Releases
-from horde.testkit.data_releases import KEYS, Moment, Sharing, job_id, plain_folder, release
+from horde.testkit.data_releases import KEYS, Moment, Sharing, contents, job_id, plain_folder, release
 
 
 @dataclass
@@ -58,11 +58,6 @@ def rows(folder: Path, name: str = layout.METADATA) -> list[dict[str, Any]]:
 def left_out(folder: Path) -> dict[str, int]:
     counted = json.loads((folder / layout.STATISTICS).read_bytes())["left_out"]
     return {reason: found["images"] for reason, found in counted.items() if found["images"]}
-
-
-def contents(folder: Path) -> dict[str, str]:
-    files = (path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 async def test_a_release_holds_every_image_with_its_row_its_prompt_and_its_checksum(stage: Stage) -> None:
