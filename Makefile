@@ -14,12 +14,12 @@ BIN     := $(VENV)/bin
 PY      := $(BIN)/python
 STAMPS  := .cache/stamps
 PYTEST  := $(PY) -m pytest -q -p no:cacheprovider
-SOURCES := $(wildcard */src) clients/python/src tests bench protos/generate.py
+SOURCES := $(wildcard */src) clients/python/src tests bench protos/generate.py protos/contract.py
 TIERS   := unit conformance service mesh deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock protos protos-check lint format types breaking release-protos check test demo up clean \
+.PHONY: help install lock protos protos-check lint format types breaking contract-image check test demo up clean \
 	bench bench-ledger soak-ledger mutants-ledger farms train-model evaluate-model test-kills $(TIERS:%=test-%)
 
 help: ## List the targets
@@ -56,12 +56,11 @@ protos: install ## Generate protos/gen from the contracts
 protos-check: install ## Fail if protos/gen is not what the contracts say
 	$(PY) protos/generate.py --check
 
-breaking: install ## Fail if a contract breaks the last released one
-	@if [ -f protos/released.binpb ]; then $(BIN)/buf breaking protos --against protos/released.binpb; \
-	else echo "no release yet: nothing to break"; fi
+breaking: install ## Fail if a contract breaks its committed image, or is not in it
+	$(PY) protos/contract.py --check
 
-release-protos: install ## Record the contracts as released
-	$(BIN)/buf build protos -o protos/released.binpb
+contract-image: install ## Write the image of the contracts anew; CHANGELOG.md must say what changed
+	$(PY) protos/contract.py --renew
 
 ## ---- check
 

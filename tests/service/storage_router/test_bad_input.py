@@ -14,11 +14,9 @@ import grpc
 import pytest
 
 from horde.api.job.v1 import job_pb2
-from horde.api.storage.v1 import data_release_service_pb2 as releases
 from horde.api.storage.v1 import storage_service_pb2 as storage
-from horde.api.storage.v1.data_release_service_pb2_grpc import DataReleaseServiceStub
 from horde.internal.storage.v1 import object_service_pb2 as objects
-from horde.services.errors import OutOfRange, ResourceExhausted, ServiceError, Unimplemented
+from horde.services.errors import OutOfRange, ResourceExhausted, ServiceError
 from horde.services.identity import CallerNotAllowed
 from horde.services.tokens import TokenExpired, TokenForged, TokenMalformed, TokenWrongAudience
 from horde.storage_router.core import errors
@@ -443,18 +441,6 @@ async def test_a_process_without_the_key_orders_nothing() -> None:
                 expected = grpc.StatusCode.PERMISSION_DENIED if proof is None else grpc.StatusCode.UNAUTHENTICATED
                 assert caught.value.code() is expected
         assert await keys_of(router.private) == [f"quarantine/{JOB.job_id}/{JOB.lease_id}"]
-
-
-async def test_data_releases_answer_that_they_are_not_there_yet() -> None:
-    async with kit(ManualClock()) as router:
-        stub = DataReleaseServiceStub(router.channel)
-        for call in (
-            stub.CreateDataRelease(releases.CreateDataReleaseRequest(release_id="2026-11.1")),
-            stub.GetDataRelease(releases.GetDataReleaseRequest(release_id="2026-11.1")),
-            stub.ListDataReleases(releases.ListDataReleasesRequest()),
-        ):
-            with pytest.raises(Unimplemented):
-                await call
 
 
 def test_the_jobs_of_the_table_are_private_and_shared() -> None:

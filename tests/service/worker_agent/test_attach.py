@@ -61,7 +61,7 @@ class ContentConflict(AlreadyExists):
 @asynccontextmanager
 async def at_work(settings: WorkerSettings, mesh: FakeMesh) -> AsyncIterator[Agent]:
     painter = ScriptedPainter(name=settings.name, script=settings.script)
-    async with working(settings, painter, SystemClock()) as (agent, _):
+    async with working(settings, painter, SystemClock()) as agent:
         await mesh.gateway.until(lambda: mesh.gateway.restatements())
         yield agent
 
@@ -447,8 +447,11 @@ async def test_a_worker_that_is_not_wanted_stops_and_says_why(mesh: FakeMesh, se
         run = asyncio.create_task(run_worker(settings(), asyncio.create_task(asyncio.Event().wait())))
         await mesh.gateway.until(lambda: mesh.gateway.restatements())
         mesh.gateway.hang_up(error)
-        with pytest.raises(Dismissed, match=str(error)):
+        with pytest.raises(ExceptionGroup) as ended:
             await run
+        dismissed = ended.value.exceptions[0].__cause__
+        assert isinstance(dismissed, Dismissed)
+        assert str(error) in str(dismissed)
     assert mesh.gateway.sessions == 1
 
 

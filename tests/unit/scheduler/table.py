@@ -46,7 +46,7 @@ BERT = AccountId("00000000-0000-4000-8000-00000000bbbb")
 CARL = AccountId("00000000-0000-4000-8000-00000000cccc")
 DORA = AccountId("00000000-0000-4000-8000-00000000dddd")
 PRICE = Price(Mkudos(10_830), Mkudos(2_166), Mkudos(3_000))
-ALL = (1 << 64) - 1
+ALL = (1 << 192) - 1
 START_MS = 1_767_225_600_000
 
 
@@ -361,7 +361,7 @@ class Table:
 def capable(
     models: tuple[str, ...] = ("m",), max_pixels: int = 1 << 20, features: int = ALL, loaded: bool = True
 ) -> Capabilities:
-    return Capabilities({model: Offer(loaded) for model in models}, max_pixels, features)
+    return Capabilities({model: Offer(loaded, max_pixels, features) for model in models})
 
 
 def painted(worker: Worker) -> Painted:

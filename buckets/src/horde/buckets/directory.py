@@ -31,6 +31,7 @@ from horde.buckets.port import MAX_PAGE, Entry, Head, StoredObject
 from horde.buckets.tails import MAX_TAIL, Tail, find_tail, make_tail
 from horde.services.batching import Batcher
 from horde.services.errors import ServiceError
+from horde.services.neighbours import Watch
 
 MAX_GROUP = 64
 """Writes that are made durable together."""
@@ -90,6 +91,7 @@ class DirectoryBucket:
         self._now = now
         self._batcher: Batcher[_Write, bool | None] = Batcher(self._write, max_items=MAX_GROUP, max_inflight=2)
         self._threads = ThreadPoolExecutor(READERS + 2, thread_name_prefix="bucket")
+        self._watch = Watch(f"the bucket in {root}")
 
     async def __aenter__(self) -> Self:
         await asyncio.get_running_loop().run_in_executor(self._threads, self._prepare)
@@ -213,7 +215,9 @@ class DirectoryBucket:
 
     async def _write(self, group: Sequence[_Write]) -> Sequence[bool | Exception | None]:
         moment = self._now().timestamp()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._write_group, group, moment)
+        results = await asyncio.get_running_loop().run_in_executor(self._threads, self._write_group, group, moment)
+        self._watch.note(next((result for result in results if isinstance(result, StoreUnavailable)), None))
+        return results
 
     def _write_group(self, group: Sequence[_Write], moment: float) -> Sequence[bool | Exception | None]:
         """Bytes first and durable, then names, then the folders that hold the names."""

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from horde.api.storage.v1 import data_release_service_pb2 as releases
 from horde.api.storage.v1 import storage_service_pb2 as storage
-from horde.api.storage.v1.data_release_service_pb2_grpc import add_DataReleaseServiceServicer_to_server
 from horde.api.storage.v1.storage_service_pb2_grpc import add_StorageServiceServicer_to_server
 from horde.buckets.directory import DirectoryBucket
 from horde.buckets.port import Bucket
@@ -19,6 +16,7 @@ from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.internal.storage.v1.object_service_pb2_grpc import add_ObjectServiceServicer_to_server
 from horde.services.clock import Clock
 from horde.services.identity import PUBLIC, AllowList
+from horde.services.loops import Loops
 from horde.services.server import Registration, Server, serving
 from horde.services.tokens import KeyRing, Signer, Verifier
 from horde.storage_router.budget import ByteBudget
@@ -31,7 +29,7 @@ from horde.storage_router.core.pictures import Limits
 from horde.storage_router.decoding import Decoder, DecoderPool
 from horde.storage_router.doors.items import Items
 from horde.storage_router.doors.permits import GATEWAY, ISSUER, SCHEDULER, Permits, Receipts
-from horde.storage_router.doors.servicer import DataReleaseServicer, ObjectServicer, StorageServicer
+from horde.storage_router.doors.servicer import ObjectServicer, StorageServicer
 from horde.storage_router.downloads import Downloads
 from horde.storage_router.expiry import Sweeper
 from horde.storage_router.input_orders import InputOrders
@@ -54,14 +52,12 @@ INPUTS_STAND_BACK = 5
 
 _STORAGE = storage.DESCRIPTOR.services_by_name["StorageService"].full_name
 _OBJECTS = objects.DESCRIPTOR.services_by_name["ObjectService"].full_name
-_RELEASES = releases.DESCRIPTOR.services_by_name["DataReleaseService"].full_name
 
 ALLOW = AllowList(
     {
         f"/{_STORAGE}/*": PUBLIC,
         f"/{_OBJECTS}/*": {SCHEDULER},
         f"/{_OBJECTS}/DescribeInputs": {SCHEDULER, GATEWAY},
-        f"/{_RELEASES}/*": PUBLIC,
     }
 )
 """Who may call what. StorageService is guarded by tokens; data releases are public to read, and there are none yet."""
@@ -178,13 +174,12 @@ def build(
     registrations = (
         Registration(
             add_StorageServiceServicer_to_server,
-            StorageServicer(uploads, input_uploads, Downloads(permits, private, shared, inputs)),
+            StorageServicer(uploads, input_uploads, Downloads(permits, private, shared, inputs)),  # type: ignore[abstract]
             _STORAGE,
         ),
         Registration(
             add_ObjectServiceServicer_to_server, ObjectServicer(commits, InputOrders(inputs, items)), _OBJECTS
         ),
-        Registration(add_DataReleaseServiceServicer_to_server, DataReleaseServicer(), _RELEASES),
     )
     return Router(registrations, Sweeper(buckets.private, inputs, partials, clock), shares)
 
@@ -196,10 +191,9 @@ async def serve(settings: StorageRouterSettings, clock: Clock) -> AsyncIterator[
     key = settings.signing_key_file or settings.state_dir / "receipts.key"
     signer = Signer.from_file(key, ISSUER, publish=settings.public_keys_dir)
     verifier = Verifier(KeyRing(settings.public_keys_dir, clock.monotonic))
-    async with open_buckets(settings, clock) as buckets, open_decoders(settings) as decoders:
+    async with open_buckets(settings, clock) as buckets, open_decoders(settings) as decoders, Loops() as loops:
         router = build(settings, buckets, decoders, verifier, signer, clock)
         async with (
-            asyncio.TaskGroup() as group,
             serving(
                 settings.listeners(),
                 router.registrations,
@@ -210,8 +204,5 @@ async def serve(settings: StorageRouterSettings, clock: Clock) -> AsyncIterator[
                 grace=timedelta(seconds=settings.grace_seconds),
             ) as server,
         ):
-            sweeping = group.create_task(router.sweeper.run(timedelta(seconds=settings.sweep_seconds)))
-            try:
-                yield server
-            finally:
-                sweeping.cancel()
+            loops.start("sweeper", router.sweeper.run(timedelta(seconds=settings.sweep_seconds)))
+            yield server

@@ -32,6 +32,8 @@ class EventKind(IntEnum):
     SLASH = 9
     CORRECTION = 10
     STANDING = 11
+    RATING = 12
+    CLOSE_ACCOUNT = 13
 
 
 class JobEnding(IntEnum):
@@ -50,6 +52,7 @@ class MultiplierReason(IntEnum):
     POST_PROCESSOR = 1
     CONTROL = 2
     SOURCE_IMAGE = 3
+    HIRES_FIX = 4
 
 
 class SurchargeReason(IntEnum):

@@ -174,10 +174,11 @@ class Lane:
     def first(self, worker: Worker, model: str, speeds: Speeds) -> Entry | None:
         """What is due first among all that this worker can paint."""
         worker_id, capabilities = worker.worker_id, worker.capabilities
+        features = capabilities.offers[model].features
         place = bisect_right(self._sizes, capabilities.limit(model))
         # Only what some job here asks for tells workers apart; so there are few classes, however workers differ.
         key = (
-            capabilities.features & self._features,
+            features & self._features,
             self._sizes[place - 1] if place else 0,
             not self._fast_only or speeds.is_fast(worker_id, model),
             worker_id if self._denials and self._denials[worker_id] > MANY_DENIALS else None,
@@ -187,9 +188,7 @@ class Lane:
         mine.asked = self._asked
         found = mine.first(worker_id)
         if worker_id in self._allowing:
-            own = self._named_class(worker_id, capabilities.features, capabilities.limit(model), key[2]).first(
-                worker_id
-            )
+            own = self._named_class(worker_id, features, capabilities.limit(model), key[2]).first(worker_id)
             if own is not None and (found is None or own < found):
                 return own
         return found

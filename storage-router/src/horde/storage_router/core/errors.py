@@ -171,6 +171,20 @@ class ShareExceeded(ResourceExhausted):
         return cls(metadata={"of": kind or "all"}, retry_after=timedelta(seconds=1))
 
 
+class NotText(InvalidArgument):
+    """The bytes are not text of their format."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "NOT_TEXT"
+
+
+class InputInUse(FailedPrecondition):
+    """A generation that has not ended uses the input."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "INPUT_IN_USE"
+
+
 ERRORS: tuple[type[ServiceError], ...] = (
     NotAnImage,
     WrongDimensions,
@@ -188,5 +202,7 @@ ERRORS: tuple[type[ServiceError], ...] = (
     LeaseClosed,
     TooManyFailures,
     ShareExceeded,
+    NotText,
+    InputInUse,
 )
 """Every reason of this package."""

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from horde.api.storage.v1 import data_release_service_pb2 as releases
 from horde.api.storage.v1 import storage_service_pb2 as storage
-from horde.api.storage.v1.data_release_service_pb2_grpc import DataReleaseServiceServicer
 from horde.api.storage.v1.storage_service_pb2_grpc import StorageServiceServicer
 from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.internal.storage.v1.object_service_pb2_grpc import ObjectServiceServicer
 from horde.services.addresses import address_bucket
-from horde.services.errors import Unimplemented
 from horde.storage_router.commits import Commits
 from horde.storage_router.doors import wire
 from horde.storage_router.downloads import Downloads
@@ -103,22 +100,3 @@ class ObjectServicer(ObjectServiceServicer):
     ) -> objects.ReleaseInputsResponse:
         outcomes = await self._inputs.release(wire.read_releases(request))
         return objects.ReleaseInputsResponse(outcomes=wire.write_statuses(outcomes))
-
-
-class DataReleaseServicer(DataReleaseServiceServicer):
-    """Data releases come later; until then the contract says so."""
-
-    async def CreateDataRelease(
-        self, request: releases.CreateDataReleaseRequest, context: Context
-    ) -> releases.CreateDataReleaseResponse:
-        raise Unimplemented
-
-    async def GetDataRelease(
-        self, request: releases.GetDataReleaseRequest, context: Context
-    ) -> releases.GetDataReleaseResponse:
-        raise Unimplemented
-
-    async def ListDataReleases(
-        self, request: releases.ListDataReleasesRequest, context: Context
-    ) -> releases.ListDataReleasesResponse:
-        raise Unimplemented

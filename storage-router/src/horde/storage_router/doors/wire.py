@@ -82,7 +82,9 @@ def write_download(part: Content | Piece) -> storage.DownloadResponse:
 
 def write_link(link: tuple[str, timedelta]) -> storage.CreateLinkResponse:
     """A link."""
-    return storage.CreateLinkResponse(url=link[0], expires_in_seconds=int(link[1].total_seconds()))
+    response = storage.CreateLinkResponse(url=link[0])
+    response.expires_in.FromTimedelta(link[1])
+    return response
 
 
 def write_input(input_id: str, record: InputRecord) -> storage.StoredInput:
