@@ -48,7 +48,7 @@ class Capabilities:
     def limit(self, model: str) -> int:
         """The largest picture, in pixels, with this model."""
         own = self.offers[model].max_pixels
-        return min(own, self.max_pixels) if own else self.max_pixels
+        return own if 0 < own < self.max_pixels else self.max_pixels
 
 
 @dataclass(slots=True, eq=False)

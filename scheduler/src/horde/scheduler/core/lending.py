@@ -16,7 +16,7 @@ LOADING = 12.0
 """Seconds that loading a model is expected to take, when workers are compared."""
 SAMPLE = 8
 """Idle workers that are compared for one job, all of whom can paint it."""
-LOOKS = 16
+LOOKS = 4
 """Of one slice of matching: the engine does other things between two slices."""
 RELOOK_PAUSE = 15.0
 """Seconds between two looks at a part of those who are idle."""

@@ -10,10 +10,11 @@ paint makes no model more urgent, and an old backlog of one requester does not d
 
 from __future__ import annotations
 
+from horde.scheduler.core.capability import Entry
 from horde.scheduler.core.fitting import signature_of
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import ANONYMOUS, Job
-from horde.scheduler.core.lanes import Entry, Lane
+from horde.scheduler.core.lanes import Lane
 from horde.scheduler.core.shares import ANONYMOUS_WEIGHT, Shares
 from horde.scheduler.core.speeds import Speeds
 
