@@ -50,9 +50,15 @@ class Bucket:
     head: Entry | None = None
     classes: list[CapabilityClass | Heads] = field(default_factory=list)
     """All that it fits."""
+    paintable: bool = False
+    """Whether somebody here could paint these jobs, when it was last looked at."""
+    flows: dict[str, int] = field(default_factory=dict)
+    """Whose jobs they are, and how many."""
 
     def push(self, job: Job) -> None:
         entry: Entry = (job.tag, job.generation.accepted_at_ms, job.ticket, job, self)
+        flow = job.generation.flow
+        self.flows[flow] = self.flows.get(flow, 0) + 1
         self.live += 1
         heapq.heappush(self.heap, entry)
         if self.head is None or entry < self.head:
@@ -62,7 +68,11 @@ class Bucket:
 
     def remove(self, job: Job) -> None:
         """Take out a job whose ticket is void already."""
-        heap = self.heap
+        heap, flow = self.heap, job.generation.flow
+        if self.flows[flow] > 1:
+            self.flows[flow] -= 1
+        else:
+            del self.flows[flow]
         self.live -= 1
         if self.head is not None and self.head[3] is job:
             while heap and heap[0][3].ticket != heap[0][2]:

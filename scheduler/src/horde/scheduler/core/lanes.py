@@ -49,21 +49,19 @@ class Lane:
         self._fast_only = False
         self._asked = 0
 
-    def push(self, job: Job, signature: Signature) -> None:
-        bucket = self.buckets.get(signature)
-        if bucket is None:
-            bucket = self._create(signature)
-        elif not bucket.live:
+    def bucket(self, signature: Signature) -> Bucket:
+        """The bucket for jobs of a signature, perhaps a new one."""
+        return self.buckets.get(signature) or self._create(signature)
+
+    def push(self, job: Job, bucket: Bucket) -> None:
+        if not bucket.live:
             self._empty -= 1
-        # The bucket's, so that like jobs share one.
-        job.signature = bucket.signature
+        job.signature = bucket.signature  # The bucket's, so that like jobs share one.
         bucket.push(job)
         self.count += 1
 
-    def remove(self, job: Job) -> None:
+    def remove(self, job: Job, bucket: Bucket) -> None:
         """Take out a job whose ticket is void already."""
-        assert job.signature is not None
-        bucket = self.buckets[job.signature]
         bucket.remove(job)
         self.count -= 1
         if not bucket.live:
@@ -133,6 +131,7 @@ class Lane:
         return created
 
     def _create(self, signature: Signature) -> Bucket:
+        self._empty += 1
         bucket = self.buckets[signature] = Bucket(signature, bisect_left(SLOT_ENDS, signature.pixels))
         self._features |= signature.features
         self._fast_only = self._fast_only or signature.fast_only
