@@ -20,7 +20,7 @@ TIERS   := unit conformance service mesh deploy
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install lock protos protos-check lint format types breaking contract-image check test demo up clean \
-	bench bench-ledger soak-ledger mutants-ledger train-model evaluate-model test-kills $(TIERS:%=test-%)
+	bench bench-ledger soak-ledger mutants-ledger farms train-model evaluate-model test-kills $(TIERS:%=test-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -76,8 +76,10 @@ format: install ## Put sources and contracts into shape
 	$(BIN)/ruff format -q
 	$(BIN)/buf format protos -w
 
-types: install ## Type-check, strictly
+types: install ## Type-check, strictly; what people install on their own machines also as on theirs
 	$(PY) -m mypy
+	for platform in win32 darwin; do \
+		$(PY) -m mypy --platform $$platform --follow-imports silent clients/python/src cli/src || exit 1; done
 
 $(TIERS:%=test-%): test-%: install ## (test-unit, test-service, test-mesh …) Run one tier of tests
 	@if [ -d tests/$* ]; then $(PYTEST) tests/$*; else echo "no tests/$*"; fi
@@ -106,6 +108,9 @@ bench-ledger: install ## Transfers a second through the ledger
 
 soak-ledger: install ## The ledger under load and faults, for long
 	$(PY) bench/ledger_soak.py
+
+farms: install ## What ten farms earn in thirty days, beside a cheap GPU that paints
+	$(PY) bench/farms.py
 
 mutants-ledger: install ## Put seeded defects into the ledger: the tests must catch each
 	$(PY) bench/ledger_mutants.py

@@ -29,6 +29,7 @@ from horde.services.errors import (
 )
 from horde.testkit.gateway import Bench, FakeRelay, bench
 from horde.testkit.loopback import ManualClock, assert_raises_reason, fields_of
+from horde.testkit.waiting import HANG_SECONDS
 
 Credentials = list[tuple[str, str]]
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
@@ -54,7 +55,7 @@ LARGEST = worker_pb2.Capabilities(
 
 async def until(true: Callable[[], object]) -> None:
     """Wait for something that other tasks bring about."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_SECONDS):
         while not true():
             await asyncio.sleep(0.002)
 
@@ -69,7 +70,7 @@ class Worker:
         await self.stream.write(pb.AttachRequest(**message))
 
     async def hear(self, kind: str) -> Any:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_SECONDS):
             message = await self.stream.read()
         assert message is not aio.EOF, "the stream ended"
         assert message.WhichOneof("message") == kind

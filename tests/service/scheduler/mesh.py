@@ -33,6 +33,7 @@ from horde.scheduler.store.port import Store
 from horde.services.server import Registration
 from horde.services.tokens import Signer, Verifier
 from horde.testkit.loopback import Loopback, ManualClock, SequentialIds, loopback
+from horde.testkit.waiting import HANG_SECONDS
 
 ANNA = "00000000-0000-4000-8000-00000000aaaa"
 BERT = "00000000-0000-4000-8000-00000000bbbb"
@@ -144,7 +145,9 @@ class Running:
     loopback: Loopback
     stub: Any
 
-    async def submit(self, *submissions: pb.SubmitGeneration, timeout: float = 10.0) -> list[pb.GenerationOutcome]:
+    async def submit(
+        self, *submissions: pb.SubmitGeneration, timeout: float = HANG_SECONDS
+    ) -> list[pb.GenerationOutcome]:
         request = pb.SubmitGenerationsRequest(submissions=submissions)
         response = await self.stub.SubmitGenerations(request, timeout=timeout)
         return list(response.outcomes)
@@ -309,7 +312,7 @@ class Painter:
     async def close(self, *, clean: bool = False) -> None:
         await self._send(closed=pb.SessionClosed(clean=clean))
 
-    async def next(self, kind: str, timeout: float = 5.0) -> Any:
+    async def next(self, kind: str, timeout: float = HANG_SECONDS) -> Any:
         """The next message, which must be of this kind (`end` for the end of the stream)."""
         message = await asyncio.wait_for(self.gateway.inbox(self.number).get(), timeout)
         if message.WhichOneof("message") == "end":

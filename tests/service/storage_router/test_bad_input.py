@@ -21,7 +21,7 @@ from horde.services.identity import CallerNotAllowed
 from horde.services.tokens import TokenExpired, TokenForged, TokenMalformed, TokenWrongAudience
 from horde.storage_router.core import errors
 from horde.storage_router.decoding import DecoderPool
-from horde.storage_router.doors.permits import AUDIENCE
+from horde.storage_router.doors.permits import AUDIENCE, LEEWAY
 from horde.testkit.loopback import ManualClock, fields_of
 from horde.testkit.storage_router import LIFETIME, Job, Kit, cut, finish, keys_of, kit, make_signer, paint
 
@@ -77,7 +77,7 @@ def signed_by(issuer: str, seed: int = 0, audience: str = AUDIENCE) -> Callable[
 
 
 def expired(router: Kit) -> str:
-    return router.scheduler.sign(AUDIENCE, JOB.grant_claims(), LIFETIME, router.clock.now() - LIFETIME)
+    return router.scheduler.sign(AUDIENCE, JOB.grant_claims(), LIFETIME, router.clock.now() - LIFETIME - LEEWAY)
 
 
 UPLOADS: dict[str, Bad] = {
@@ -87,11 +87,11 @@ UPLOADS: dict[str, Bad] = {
     "a grant without signature": Bad(TokenForged, grant=lambda r: r.grant(JOB).rpartition(".")[0] + "."),
     "a grant with other claims": Bad(TokenForged, grant=lambda r: flip(r.grant(JOB))),
     "a grant signed with an unknown key": Bad(TokenForged, grant=signed_by("scheduler", seed=1)),
-    "a grant signed by the gateway": Bad(TokenForged, grant=signed_by("gateway")),
-    "a grant signed by the router itself": Bad(TokenForged, grant=signed_by("storage-router")),
+    "a grant signed by the gateway": Bad(TokenWrongAudience, grant=signed_by("gateway")),
+    "a grant signed by the router itself": Bad(TokenWrongAudience, grant=signed_by("storage-router")),
     "a grant for somebody else": Bad(TokenWrongAudience, grant=signed_by("scheduler", audience="ledger")),
     "an expired grant": Bad(TokenExpired, grant=expired),
-    "a ticket instead of a grant": Bad(TokenForged, grant=lambda r: r.input_ticket("input-1")),
+    "a ticket instead of a grant": Bad(TokenWrongAudience, grant=lambda r: r.input_ticket("input-1")),
     "a grant for another act": Bad(TokenWrongAudience, grant=claims(act="get_input")),
     **{
         f"a grant without {name}": Bad(TokenMalformed, grant=without(name))
@@ -230,7 +230,7 @@ async def test_a_bad_upload_in_one_message_is_refused_alike(name: str) -> None:
         assert (bad.metadata or {}).items() <= caught.value.metadata.items()
         assert await keys_of(router.private) == []
         assert await keys_of(router.shared) == []
-        assert router.budget.used == 0
+        assert router.shares.images.used == 0
 
 
 async def test_a_chunk_before_the_opening_is_refused() -> None:
@@ -254,7 +254,7 @@ INPUTS: dict[str, tuple[type[ServiceError], Callable[[Kit], str], bytes]] = {
     "an expired ticket": (
         TokenExpired,
         lambda r: r.gateway.sign(
-            AUDIENCE, {"act": "put_input"}, timedelta(seconds=1), r.clock.now() - timedelta(seconds=1)
+            AUDIENCE, {"act": "put_input"}, timedelta(seconds=1), r.clock.now() - LEEWAY - timedelta(seconds=1)
         ),
         GOOD,
     ),
@@ -263,7 +263,7 @@ INPUTS: dict[str, tuple[type[ServiceError], Callable[[Kit], str], bytes]] = {
         lambda r: r.ticket({"act": "get_input", "input_id": "input-1", "sha256": "00" * 32}),
         GOOD,
     ),
-    "a grant": (TokenForged, lambda r: r.grant(JOB), GOOD),
+    "a grant": (TokenWrongAudience, lambda r: r.grant(JOB), GOOD),
     "too many bytes": (errors.TooLarge, lambda r: r.input_ticket("input-1", max_bytes=len(GOOD) - 1), GOOD),
     "not an image": (errors.NotAnImage, lambda r: r.input_ticket("input-1"), b"text"),
     "too many pixels": (errors.TooLarge, lambda r: r.input_ticket("input-1"), png(9_000, 9_000, b"")),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -17,12 +16,14 @@ from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.internal.storage.v1.object_service_pb2_grpc import add_ObjectServiceServicer_to_server
 from horde.services.clock import Clock
 from horde.services.identity import PUBLIC, AllowList
+from horde.services.loops import Loops
 from horde.services.server import Registration, Server, serving
 from horde.services.tokens import KeyRing, Signer, Verifier
 from horde.storage_router.budget import ByteBudget
 from horde.storage_router.checks import Checks
 from horde.storage_router.commits import Commits
 from horde.storage_router.core.assembly import MinimumRate
+from horde.storage_router.core.failures import Failures
 from horde.storage_router.core.partials import Partials
 from horde.storage_router.core.pictures import Limits
 from horde.storage_router.decoding import Decoder, DecoderPool
@@ -32,15 +33,22 @@ from horde.storage_router.doors.servicer import ObjectServicer, StorageServicer
 from horde.storage_router.downloads import Downloads
 from horde.storage_router.expiry import Sweeper
 from horde.storage_router.input_orders import InputOrders
-from horde.storage_router.inputs import Inputs
+from horde.storage_router.input_uploads import InputUploads
+from horde.storage_router.inputs import KEPT as INPUTS_KEPT
+from horde.storage_router.inputs import SLACK, Inputs
+from horde.storage_router.normalising import Normaliser
 from horde.storage_router.private_images import PrivateImages
 from horde.storage_router.quarantine import Quarantine
+from horde.storage_router.receiving import Receiver
 from horde.storage_router.room import Room
 from horde.storage_router.settings import StorageRouterSettings, read_secret
 from horde.storage_router.shared_images import SharedImages
+from horde.storage_router.upload_shares import UploadShares
 from horde.storage_router.uploads import Uploads
 
 NAME = "storage-router"
+INPUTS_STAND_BACK = 5
+"""How far an input's child stands back behind everything else, and how many times as long it may take."""
 
 _STORAGE = storage.DESCRIPTOR.services_by_name["StorageService"].full_name
 _OBJECTS = objects.DESCRIPTOR.services_by_name["ObjectService"].full_name
@@ -69,7 +77,7 @@ class Router:
 
     registrations: tuple[Registration, ...]
     sweeper: Sweeper
-    budget: ByteBudget
+    shares: UploadShares
     """Bytes of uploads on their way."""
 
 
@@ -105,17 +113,30 @@ async def open_buckets(settings: StorageRouterSettings, clock: Clock) -> AsyncIt
         yield Buckets(*opened)
 
 
-def open_decoder(settings: StorageRouterSettings) -> DecoderPool:
-    """The children that decode."""
-    return DecoderPool(
-        settings.decoders, settings.max_pixels, settings.decoder_memory_bytes, settings.decoder_timeout_seconds
-    )
+@dataclass(frozen=True, slots=True)
+class Decoders:
+    """The children that decode: images and inputs apart, so that neither waits for the other."""
+
+    images: Decoder
+    inputs: Normaliser
+
+
+@asynccontextmanager
+async def open_decoders(settings: StorageRouterSettings) -> AsyncIterator[Decoders]:
+    """The children, started at first need."""
+    pixels, memory, seconds = settings.max_pixels, settings.decoder_memory_bytes, settings.decoder_timeout_seconds
+    back = INPUTS_STAND_BACK
+    async with (
+        DecoderPool(settings.decoders, pixels, memory, seconds) as images,
+        DecoderPool(settings.input_decoders, pixels, memory, back * seconds, settings.max_image_bytes, back) as inputs,
+    ):
+        yield Decoders(images, inputs)
 
 
 def build(
     settings: StorageRouterSettings,
     buckets: Buckets,
-    decoder: Decoder,
+    decoders: Decoders,
     verifier: Verifier,
     signer: Signer,
     clock: Clock,
@@ -126,36 +147,41 @@ def build(
     quarantine = Quarantine(buckets.private)
     private = PrivateImages(buckets.private, clock.now)
     shared = SharedImages(buckets.shared, clock.now)
-    inputs = Inputs(buckets.private, clock.now, Room(settings.max_stored_input_bytes))
+    inputs = Inputs(
+        buckets.private, clock.now, Room(settings.max_stored_input_bytes, clock.monotonic, INPUTS_KEPT + SLACK)
+    )
     partials = Partials(settings.max_partial_bytes, clock.monotonic)
     items = Items(settings.commit_concurrency)
-    budget = ByteBudget("max_memory_bytes", settings.max_memory_bytes)
+    failures = Failures()
+    shares = UploadShares(settings.max_memory_bytes, settings.max_input_memory_bytes, failures)
+    receiver = Receiver(clock, MinimumRate(settings.minimum_bytes_per_second))
     uploads = Uploads(
         permits,
         Receipts(signer),
         quarantine,
-        inputs,
-        Checks(decoder, settings.decode_private),
+        Checks(decoders.images, settings.decode_private),
         partials,
-        budget,
+        shares,
+        failures,
         limits,
-        MinimumRate(settings.minimum_bytes_per_second),
+        receiver,
         clock,
     )
+    input_uploads = InputUploads(permits, inputs, decoders.inputs, shares, failures, limits, receiver, clock.now)
     commits = Commits(
         quarantine, private, shared, ByteBudget("max_memory_bytes", settings.max_memory_bytes // 2), items
     )
     registrations = (
         Registration(
             add_StorageServiceServicer_to_server,
-            StorageServicer(uploads, Downloads(permits, private, shared, inputs)),  # type: ignore[abstract]
+            StorageServicer(uploads, input_uploads, Downloads(permits, private, shared, inputs)),  # type: ignore[abstract]
             _STORAGE,
         ),
         Registration(
             add_ObjectServiceServicer_to_server, ObjectServicer(commits, InputOrders(inputs, items)), _OBJECTS
         ),
     )
-    return Router(registrations, Sweeper(buckets.private, inputs, partials, clock), budget)
+    return Router(registrations, Sweeper(buckets.private, inputs, partials, clock), shares)
 
 
 @asynccontextmanager
@@ -165,10 +191,9 @@ async def serve(settings: StorageRouterSettings, clock: Clock) -> AsyncIterator[
     key = settings.signing_key_file or settings.state_dir / "receipts.key"
     signer = Signer.from_file(key, ISSUER, publish=settings.public_keys_dir)
     verifier = Verifier(KeyRing(settings.public_keys_dir, clock.monotonic))
-    async with open_buckets(settings, clock) as buckets, open_decoder(settings) as decoder:
-        router = build(settings, buckets, decoder, verifier, signer, clock)
+    async with open_buckets(settings, clock) as buckets, open_decoders(settings) as decoders, Loops() as loops:
+        router = build(settings, buckets, decoders, verifier, signer, clock)
         async with (
-            asyncio.TaskGroup() as group,
             serving(
                 settings.listeners(),
                 router.registrations,
@@ -179,8 +204,5 @@ async def serve(settings: StorageRouterSettings, clock: Clock) -> AsyncIterator[
                 grace=timedelta(seconds=settings.grace_seconds),
             ) as server,
         ):
-            sweeping = group.create_task(router.sweeper.run(timedelta(seconds=settings.sweep_seconds)))
-            try:
-                yield server
-            finally:
-                sweeping.cancel()
+            loops.start("sweeper", router.sweeper.run(timedelta(seconds=settings.sweep_seconds)))
+            yield server

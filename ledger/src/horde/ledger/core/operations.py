@@ -189,13 +189,15 @@ class Release:
     hold_id: str
     job_id: str
     ending: int
+    note: str = ""
+    """By an operator: who and why."""
 
     kind = EventKind.RELEASE
-    note = ""
     account_ids = ()
 
     def canonical(self) -> str:
-        return f'{{"ending":{self.ending},"hold":"{self.hold_id}","job":"{self.job_id}"}}'
+        note = f',"note":{quoted(self.note)}' if self.note else ""
+        return f'{{"ending":{self.ending},"hold":"{self.hold_id}","job":"{self.job_id}"{note}}}'
 
 
 @dataclass(frozen=True, slots=True)

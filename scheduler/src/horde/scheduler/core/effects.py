@@ -92,6 +92,10 @@ class RewardUptime(Effect):
     owner: AccountId
     bucket: int
     models: int
+    offered_permille: int = 1000
+    """Of the bucket."""
+    sharers: int = 1
+    """Owners that are rewarded for it, times this owner's workers."""
 
 
 # To storage.

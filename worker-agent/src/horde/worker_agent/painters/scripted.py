@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import re
-import signal
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -57,7 +55,10 @@ MAX_PIXELS = 4096 * 4096
 
 
 def _die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+    import psutil
+
+    # Windows knows no SIGKILL, but the same end.
+    psutil.Process().kill()
 
 
 class ScriptedPainter:
@@ -79,7 +80,10 @@ class ScriptedPainter:
         self._script = self._commands(script)
         self._quality = quality
         self._offered = Capabilities(
-            models=tuple(ModelOffer(model, loaded=True) for model in models),
+            models=tuple(
+                ModelOffer(model, loaded=True, features=frozenset(Feature), samplers=frozenset(Sampler))
+                for model in models
+            ),
             max_pixels=max_pixels or MAX_PIXELS,
             features=frozenset(Feature),
             samplers=frozenset(Sampler),
@@ -91,6 +95,9 @@ class ScriptedPainter:
 
     def capabilities(self) -> Capabilities:
         return self._offered
+
+    def on_change(self, changed: Callable[[], None]) -> None:
+        """They never do."""
 
     async def paint(
         self, picture: Picture, inputs: Mapping[InputId, bytes], onlooker: Onlooker, cancelled: asyncio.Event
