@@ -64,6 +64,8 @@ def generate(out: Path) -> None:
         contract = PROTOS / path.relative_to(out).parent / (path.name.split("_pb2_grpc")[0] + ".proto")
         if not any(line.startswith("service ") for line in contract.read_text("utf-8").splitlines()):
             path.unlink()
+    # The texts that people agree to are a part of the contract: they travel with it.
+    shutil.copytree(PROTOS / "consent", out / "horde" / "api" / "consent")
 
 
 def files(folder: Path) -> set[Path]:

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from horde.ledger.core.accounts import DAY_US
 from horde.ledger.core.audit import audit
+from horde.ledger.core.budgets import day_of_entries, days_from
 from horde.ledger.core.economy import KUDOS, Economy
 from horde.ledger.core.entries import Entry, entry_of, parse
 from horde.ledger.core.journal import Answer
@@ -22,7 +23,7 @@ from horde.ledger.core.operations import Event
 from horde.ledger.store.port import LedgerStore
 from horde.ledger.store.sql import sql_store
 from horde.ledger.writer import Writer
-from horde.testkit.ledger import PureLedger
+from horde.testkit.ledger import PureLedger, drawn
 from horde.testkit.ledger_model import Observer, some_event
 from horde.testkit.loopback import ManualClock
 from horde.testkit.postgres import ThrowawayPostgres
@@ -32,6 +33,15 @@ ECONOMY = Economy(
     promotion_escrow_mkudos=60 * KUDOS,
     subsidised_earning_per_day_mkudos=40 * KUDOS,
     anonymous_budget_per_day_mkudos=200 * KUDOS,
+    anonymous_token_share_permille=2_000,
+    floor_age_s=3_600,
+    floor_budget_per_day_mkudos=100 * KUDOS,
+    censor_budget_per_day_mkudos=60 * KUDOS,
+    censor_owner_share_permille=1_000,
+    censor_payer_share_permille=1_000,
+    cancelled_earning_per_day_mkudos=30 * KUDOS,
+    uptime_budget_per_day_mkudos=50_000 * KUDOS,
+    uptime_owner_share_permille=3,
     gift_min_mkudos=1,
     gifts_per_day=5,
 )
@@ -58,6 +68,9 @@ class Pure:
 
     def finding(self) -> object:
         return self.ledger.audit().finding
+
+    def drawn_today(self) -> tuple[object, object]:
+        return self.ledger.drawn_today()
 
     def stored(self, names: list[str]) -> dict[str, int]:
         return {name: self.ledger.account(name).posted for name in names}
@@ -93,6 +106,14 @@ class Sql:
 
     def pass_time(self, us: int) -> None:
         self.clock.jump(us / 1_000_000)
+
+    def drawn_today(self) -> tuple[object, object]:
+        journal, now_us = self.writer._journal, int(self.clock.now().timestamp() * 1_000_000)
+        day = journal._book.day if journal is not None else None
+        if day is None:
+            return None, None
+        bodies = self.run(self.store.look_up(lambda ask: [parse(each) for each in ask.budgeted(days_from(now_us))]))
+        return drawn(day.turn_to(now_us)), drawn(day_of_entries(ECONOMY, bodies, now_us))
 
     def finding(self) -> object:
         return self.run(self.store.audit(lambda rows: audit(rows))).finding
@@ -134,6 +155,11 @@ class Machine(RuleBasedStateMachine):
     def what_is_stored_is_what_the_model_says(self) -> None:
         posted = self.observer.model.posted
         assert self.subject.stored(sorted(posted)) == dict(posted)
+
+    @invariant()
+    def the_budgets_of_the_day_are_what_the_journal_says(self) -> None:
+        remembered, journal = self.subject.drawn_today()
+        assert remembered == journal
 
     def teardown(self) -> None:
         try:

@@ -37,7 +37,11 @@ async def test_statistics_add_up_and_resume(ledger: Any, tmp_path: Path) -> None
         assert read.totals["burned"] == 6 * KUDOS
         assert (read.totals["jobs_settled"], read.totals["jobs_released"]) == (2, 1)
     await ledger.apply(
-        gift("ann", "bob", KUDOS), held("poor", "dan"), settled("poor", "cat"), corrected(settled("g", "bob"))
+        gift("ann", "bob", KUDOS),
+        opened("dan"),
+        held("poor", "dan"),
+        settled("poor", "cat"),
+        corrected(settled("g", "bob")),
     )
     async with sql_statistics(url) as statistics, sql_statistics("sqlite://") as anew:
         read = await caught_up(ledger, statistics)

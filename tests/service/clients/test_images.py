@@ -1,14 +1,20 @@
 """Bytes through the second door: whole, right, and going on where they broke."""
 
 import asyncio
+import re
 
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from tests.service.clients.fake_mesh import FakeMesh
 
+from horde.api.generation.v1.generation_pb2 import Generation, Image
+from horde.api.job.v1.job_pb2 import JobEnding, JobState
 from horde.clients.client import HordeClient
 from horde.clients.credentials import AnonymousToken
 from horde.clients.errors import DamagedImage, ImageNotFinished, NotAnImage, ObjectNotFound, TooLarge, Unavailable
 from horde.clients.retrying import IMPATIENT
+
+ENDED, DONE, EXPIRED = JobState.JOB_STATE_ENDED, JobEnding.JOB_ENDING_DONE, JobEnding.JOB_ENDING_EXPIRED
 
 
 async def test_a_broken_download_goes_on_where_it_broke(mesh: FakeMesh, horde: HordeClient) -> None:
@@ -41,11 +47,42 @@ async def test_an_unfinished_or_withdrawn_image_has_no_bytes(mesh: FakeMesh, hor
         await horde.images.fetch("g", "job")
     made.images[0].withdrawn = False
     made.images[0].ClearField("download")
+    made.images[0].state = JobState.JOB_STATE_LEASED
     with pytest.raises(ImageNotFinished):
         await horde.images.fetch("g", "job")
     with pytest.raises(ObjectNotFound):
         await horde.images.fetch("g", "another")
     assert mesh.heard("Download") == []
+
+
+@pytest.mark.parametrize(
+    ("image", "words"),
+    [
+        (Image(index=2, state=ENDED, ending=DONE, withdrawn=True), "Image 2 was withdrawn."),
+        (Image(index=2, state=JobState.JOB_STATE_QUEUED), "Image 2 is not finished yet."),
+        (Image(index=2, state=ENDED, ending=EXPIRED), "Image 2 ended without a picture: expired."),
+        (
+            Image(index=2, state=ENDED, ending=DONE, expires_at=Timestamp(seconds=1_800_000_000)),
+            "Image 2 was kept until 2027-01-15 08:00 UTC, and is gone.",
+        ),
+    ],
+    ids=["withdrawn", "unfinished", "expired job", "clock a day off"],
+)
+async def test_why_there_is_no_picture_speaks_of_what_was_asked(
+    mesh: FakeMesh, horde: HordeClient, image: Image, words: str
+) -> None:
+    image.job_id = "job"
+    mesh.generations["g"] = Generation(generation_id="g", images=[image])
+    with pytest.raises((ImageNotFinished, ObjectNotFound), match=re.escape(words)):
+        await horde.images.fetch("g", "job")
+
+
+async def test_tickets_that_are_never_good_are_not_asked_for_for_ever(mesh: FakeMesh, horde: HordeClient) -> None:
+    mesh.done_generation("g")
+    mesh.tickets_until_good = 1_000
+    with pytest.raises(Unavailable, match="the clocks of the mesh's services differ"):
+        await horde.images.fetch("g", "job")
+    assert len(mesh.heard("Download")) == 4
 
 
 async def test_an_input_is_put_whole_and_again_under_the_same_id(mesh: FakeMesh, horde: HordeClient) -> None:

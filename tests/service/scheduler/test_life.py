@@ -10,11 +10,12 @@ from tests.service.scheduler.mesh import PRICE, SURCHARGE, TAX, Gateway, Running
 from horde.api.job.v1 import job_pb2
 from horde.api.worker.v1 import worker_service_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
+from horde.testkit.waiting import HANG_SECONDS, ticks
 
 
 async def ended(running: Running, generation_id: str) -> Any:
     """The generation, once it is finished."""
-    for _ in range(500):
+    for _ in ticks():
         outcome = await running.get(generation_id)
         assert outcome.WhichOneof("result") == "generation", outcome
         if outcome.generation.generation.finished:
@@ -66,7 +67,7 @@ async def test_followers_are_told_in_order() -> None:
             assignment = await painter.next("assignment")
             await painter.paint(assignment)
         while events[-1].WhichOneof("event") != "finished":
-            events += (await asyncio.wait_for(call.read(), 5)).events
+            events += (await asyncio.wait_for(call.read(), HANG_SECONDS)).events
         versions = [event.image.version for event in events if event.HasField("image")]
         assert versions == sorted(set(versions))
         assert versions[0] > events[0].snapshot.generation.version

@@ -13,6 +13,7 @@ from sqlalchemy import Column, Connection, ForeignKey, Integer, MetaData, Table,
 from horde.services.errors import Aborted, NotFound, Unavailable
 from horde.services.sql import SqlThread, open_database
 from horde.testkit.postgres import ThrowawayPostgres
+from horde.testkit.waiting import HANG_SECONDS
 
 tables = MetaData()
 shelves = Table("shelves", tables, Column("id", Integer, primary_key=True))
@@ -102,7 +103,7 @@ async def test_a_snapshot_is_of_one_moment(sql: SqlThread) -> None:
     def twice(connection: Connection) -> tuple[int, int]:
         before = count(connection)
         adding = sql.run(lambda writing: writing.execute(insert(shelves).values(id=2)))
-        asyncio.run_coroutine_threadsafe(adding, loop).result(10)
+        asyncio.run_coroutine_threadsafe(adding, loop).result(HANG_SECONDS)
         return before, count(connection)
 
     assert await sql.snapshot(twice) == (1, 1)
@@ -134,7 +135,7 @@ async def test_sqlite_is_durable_and_readers_do_not_wait_for_the_writer(tmp_path
         def slow(connection: Connection) -> None:
             add_shelf(connection)
             loop.call_soon_threadsafe(inside.set)
-            asyncio.run_coroutine_threadsafe(leave.wait(), loop).result(10)
+            asyncio.run_coroutine_threadsafe(leave.wait(), loop).result(HANG_SECONDS)
 
         writing = asyncio.create_task(sql.run(slow))
         await inside.wait()

@@ -20,6 +20,7 @@ from horde.services.clock import SystemClock
 from horde.services.errors import (
     Aborted,
     AlreadyExists,
+    FieldViolation,
     InvalidArgument,
     ResourceExhausted,
     ServiceError,
@@ -27,6 +28,7 @@ from horde.services.errors import (
     Unavailable,
 )
 from horde.testkit.loopback import ManualClock
+from horde.testkit.waiting import HANG_SECONDS
 from horde.testkit.worker_agent import FakeMesh
 from horde.worker_agent.agent import Agent
 from horde.worker_agent.attach import Dismissed
@@ -59,13 +61,13 @@ class ContentConflict(AlreadyExists):
 @asynccontextmanager
 async def at_work(settings: WorkerSettings, mesh: FakeMesh) -> AsyncIterator[Agent]:
     painter = ScriptedPainter(name=settings.name, script=settings.script)
-    async with working(settings, painter, SystemClock()) as (agent, _):
+    async with working(settings, painter, SystemClock()) as agent:
         await mesh.gateway.until(lambda: mesh.gateway.restatements())
         yield agent
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANG_SECONDS):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -330,7 +332,7 @@ class NoisyPainter(ScriptedPainter):
 
 def with_source(mesh: FakeMesh, content: bytes, sha256: bytes, ticket: str = "ticket") -> pb.Assignment:
     """Lend a job that starts from a picture."""
-    mesh.router.inputs["ticket"] = content
+    mesh.router.inputs |= {"ticket": content, "damaged": content}
     source = job_pb2.InputImage(input_id="photo", sha256=sha256)
     tickets = [pb.InputTicket(input_id="photo", ticket=ticket)] if ticket else []
     return mesh.assign(tickets=tickets, source_image=source)
@@ -351,7 +353,7 @@ async def test_inputs_are_fetched_over_a_broken_download_and_checked(mesh: FakeM
 @pytest.mark.parametrize(
     ("sha256", "ticket", "words"),
     [
-        (b"0" * 32, "ticket", "is not what the job names"),
+        (hashlib.sha256(b"photo").digest(), "damaged", "arrived damaged"),
         (hashlib.sha256(b"photo").digest(), "", "no ticket"),
         (hashlib.sha256(b"photo").digest(), "expired", "OBJECT_NOT_FOUND"),
     ],
@@ -441,10 +443,48 @@ class Superseded(Aborted):
 
 @pytest.mark.parametrize("error", [Superseded(), Unauthenticated("no such key")])
 async def test_a_worker_that_is_not_wanted_stops_and_says_why(mesh: FakeMesh, settings: Settings, error: Any) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANG_SECONDS):
         run = asyncio.create_task(run_worker(settings(), asyncio.create_task(asyncio.Event().wait())))
         await mesh.gateway.until(lambda: mesh.gateway.restatements())
         mesh.gateway.hang_up(error)
-        with pytest.raises(Dismissed, match=str(error)):
+        with pytest.raises(ExceptionGroup) as ended:
             await run
+        dismissed = ended.value.exceptions[0].__cause__
+        assert isinstance(dismissed, Dismissed)
+        assert str(error) in str(dismissed)
     assert mesh.gateway.sessions == 1
+
+
+class InvalidField(InvalidArgument):
+    """The message is not valid."""
+
+    domain = "horde.api.worker.v1"
+    reason = "INVALID_FIELD"
+
+
+@pytest.mark.parametrize("by_itself", [False, True])
+async def test_an_outcome_that_the_mesh_cannot_read_is_dropped_and_never_the_worker(
+    mesh: FakeMesh, settings: Settings, by_itself: bool
+) -> None:
+    def reject(field: str) -> None:
+        mesh.gateway.hang_up(InvalidField(violations=[FieldViolation(field, "must not be so")]))
+
+    mesh.gateway.settles = False
+    async with at_work(settings(), mesh):
+        good, bad = mesh.assign(), mesh.assign("[fail]")
+        await mesh.gateway.until(lambda: len(mesh.gateway.outcomes()) == 2)
+        if by_itself:
+            # It is not told which: the restatement gives it a place.
+            reject("outcome.failed.detail")
+        else:
+            mesh.gateway.hang_up()
+        await mesh.gateway.until(lambda: len(mesh.gateway.restatements()) == 2)
+        place = [each.lease_id for each in mesh.gateway.restatements()[1].outcomes].index(bad.lease_id)
+        reject(f"restatement.outcomes[{place}].failed.detail")
+        await mesh.gateway.until(lambda: len(mesh.gateway.restatements()) == 3)
+        assert [each.lease_id for each in mesh.gateway.restatements()[2].outcomes] == [good.lease_id]
+        another = mesh.assign()
+        await mesh.gateway.until(lambda: painted(mesh, another.lease_id))
+    mesh.gateway.heard.clear()
+    async with at_work(settings(), mesh):
+        assert bad.lease_id not in [each.lease_id for each in mesh.gateway.restatements()[0].outcomes]

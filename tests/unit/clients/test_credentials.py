@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from horde.clients.credentials import (
     AnonymousToken,
@@ -11,23 +13,30 @@ from horde.clients.credentials import (
     config_dir,
     find_credential,
     keep_anonymous_token,
+    mesh_folder,
     write_secret,
 )
 
+HERE = "127.0.0.1:7700"
+
+
+def kept_in(folder: Path) -> Path:
+    return mesh_folder(HERE, folder)
+
 
 def test_an_option_goes_before_the_environment_and_that_before_the_file(tmp_path: Path) -> None:
-    assert write_secret(tmp_path / "api-key", "kept")
+    assert write_secret(kept_in(tmp_path) / "api-key", "kept")
     environment = {"HORDE_API_KEY": "said"}
-    assert find_credential(api_key="given", folder=tmp_path, environ=environment) == ApiKey("given")
-    assert find_credential(folder=tmp_path, environ=environment) == ApiKey("said")
-    assert find_credential(folder=tmp_path, environ={}) == ApiKey("kept")
+    assert find_credential(HERE, api_key="given", folder=tmp_path, environ=environment) == ApiKey("given")
+    assert find_credential(HERE, folder=tmp_path, environ=environment) == ApiKey("said")
+    assert find_credential(HERE, folder=tmp_path, environ={}) == ApiKey("kept")
 
 
 def test_anonymous_skips_every_key_and_keeps_its_token(tmp_path: Path) -> None:
-    write_secret(tmp_path / "api-key", "kept")
-    first = find_credential(anonymous=True, folder=tmp_path, environ={"HORDE_API_KEY": "said"})
+    write_secret(kept_in(tmp_path) / "api-key", "kept")
+    first = find_credential(HERE, anonymous=True, folder=tmp_path, environ={"HORDE_API_KEY": "said"})
     assert isinstance(first, AnonymousToken)
-    assert find_credential(anonymous=True, folder=tmp_path, environ={}) == first
+    assert find_credential(HERE, anonymous=True, folder=tmp_path, environ={}) == first
 
 
 def test_the_token_is_128_random_bits_in_a_file_that_nobody_else_can_read(tmp_path: Path) -> None:
@@ -40,17 +49,17 @@ def test_the_token_is_128_random_bits_in_a_file_that_nobody_else_can_read(tmp_pa
 
 
 def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "api-key"
+    path = kept_in(tmp_path) / "api-key"
     write_secret(path, "kept")
     path.chmod(0o644)
     with pytest.raises(BadCredentialFile, match="chmod 600"):
-        find_credential(folder=tmp_path, environ={})
+        find_credential(HERE, folder=tmp_path, environ={})
 
 
 def test_a_file_with_something_else_is_refused(tmp_path: Path) -> None:
-    write_secret(tmp_path / "anonymous-token", "not hexadecimal")
+    write_secret(kept_in(tmp_path) / "anonymous-token", "not hexadecimal")
     with pytest.raises(BadCredentialFile):
-        find_credential(folder=tmp_path, environ={})
+        find_credential(HERE, folder=tmp_path, environ={})
 
 
 def test_secrets_do_not_show_when_printed() -> None:
@@ -69,3 +78,28 @@ def test_who_makes_the_file_second_uses_the_first_one(tmp_path: Path) -> None:
 def test_the_folder_can_be_named(tmp_path: Path) -> None:
     assert config_dir({"HORDE_CONFIG_DIR": str(tmp_path)}) == tmp_path
     assert config_dir({"XDG_CONFIG_HOME": str(tmp_path)}) == tmp_path / "horde"
+
+
+def test_what_is_kept_for_one_mesh_is_never_sent_to_another(tmp_path: Path) -> None:
+    write_secret(kept_in(tmp_path) / "api-key", "kept")
+    elsewhere = find_credential("mesh.example:7700", folder=tmp_path, environ={})
+    assert isinstance(elsewhere, AnonymousToken)
+    assert elsewhere != find_credential(HERE, anonymous=True, folder=tmp_path, environ={})
+    assert find_credential(HERE, folder=tmp_path, environ={}) == ApiKey("kept")
+
+
+@pytest.mark.parametrize("name", ["localhost:7700", "LOCALHOST:7700", "[::1]:7700", "dns:///127.0.0.1:7700"])
+def test_the_names_of_this_machine_are_one_mesh(name: str, tmp_path: Path) -> None:
+    assert mesh_folder(name, tmp_path) == kept_in(tmp_path)
+
+
+@given(st.lists(st.text(min_size=1), min_size=2, max_size=2, unique_by=str.lower))
+def test_no_two_meshes_share_a_folder_and_none_leaves_it(names: list[str]) -> None:
+    folders = []
+    for name in names:
+        try:
+            folders.append(mesh_folder(name, Path("config")))
+        except ValueError:
+            continue
+    assert all(folder.parent == Path("config", "meshes") for folder in folders)
+    assert len(set(folders)) == len(folders) or any("127.0.0.1" in folder.name for folder in folders)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from horde.gateway.core.limits import Rate
 from horde.gateway.settings import GatewaySettings
+from horde.services.rates import Rate
 from horde.storage_router.settings import StorageRouterSettings
 
 

@@ -68,9 +68,51 @@ def test_who_is_trusted(owner: Owner, trusted: bool) -> None:
     assert ECONOMY.trusted(owner) is trusted
 
 
-@pytest.mark.parametrize(("models", "kudos"), [(0, 50), (1, 52), (30, 110), (31, 110), (10_000, 110)])
-def test_uptime_pays_for_models_up_to_a_bound(models: int, kudos: int) -> None:
-    assert ECONOMY.uptime_reward(models) == kudos * KUDOS
+@pytest.mark.parametrize(
+    ("models", "permille", "sharers", "mkudos"),
+    [
+        (0, 1000, 1, 0),
+        (1, 1000, 1, 52_000),
+        (10, 1000, 1, 70_000),
+        (30, 1000, 1, 70_000),
+        (10_000, 1000, 1, 70_000),
+        (1, 500, 1, 26_000),
+        (1, 1000, 2, 35_000),
+        (1, 100, 2, 3_500),
+        (1, 1000, 1_000_000, 0),
+    ],
+)
+def test_uptime_pays_for_models_in_demand_for_the_time_offered_and_a_fair_part(
+    models: int, permille: int, sharers: int, mkudos: int
+) -> None:
+    assert ECONOMY.uptime_reward(models, permille, sharers) == pytest.approx(mkudos, abs=70)
+
+
+def test_all_budgets_of_a_day_together_are_less_than_a_cheap_gpu_earns_by_painting() -> None:
+    together = (
+        ECONOMY.anonymous_budget_per_day_mkudos
+        + ECONOMY.floor_budget_per_day_mkudos
+        + ECONOMY.censor_budget_per_day_mkudos
+        + ECONOMY.uptime_budget_per_day_mkudos
+    )
+    # 10.83 kudos for 50 steps of 512x512, two steps a second.
+    assert together < 24 * 3600 * 10_830 // 25
+
+
+@pytest.mark.parametrize(
+    ("owner", "left"),
+    [
+        (None, 0),
+        (Owner("a", 2 * DAY_US), 60_000),
+        (Owner("a", 2 * DAY_US + 1), 0),
+        (Owner("a", 0, day=3, subsidy_used=50_000), 10_000),
+        (Owner("a", 0, day=3, subsidy_used=70_000), 0),
+        (Owner("a", 0, day=2, subsidy_used=50_000), 60_000),
+    ],
+)
+def test_the_floor_subsidy_is_for_accounts_of_some_age(owner: Owner | None, left: int) -> None:
+    assert ECONOMY.floor_left(owner, 3 * DAY_US) == left
+    assert Economy(floor_age_s=0).floor_left(None, 0) == 60_000
 
 
 def test_nothing_in_the_economy_is_a_float() -> None:

@@ -150,7 +150,7 @@ def mint_by_painting_for_oneself(ledger: PureLedger, payer: str, ending: JobEndi
     before = ledger.spend("bob")
     for number in range(300):
         try:
-            ledger.entry(held(f"{payer} {number}", payer))
+            ledger.entry(held(f"{payer} {number}", payer, token=f"{number:064x}"))
         except (BudgetSpent, InsufficientKudos):
             break
         ledger.entry(settled(f"{payer} {number}", "bob", ending=ending))
@@ -166,12 +166,18 @@ def test_nobody_mints_by_painting_his_own_requests(
 ) -> None:
     rich(ledger)
     ledger.apply(standing("bob", trusted=trusted))
-    bound = ledger.economy.subsidised_earning_per_day_mkudos
+    censored = ending is JobEnding.CENSORED
+    economy = ledger.economy
+    bound = (
+        economy.censor_budget_per_day_mkudos * economy.censor_owner_share_permille // 1000
+        if censored
+        else economy.subsidised_earning_per_day_mkudos
+    )
     assert 0 < mint_by_painting_for_oneself(ledger, payer, ending) <= bound
-    # What is over is parked: it makes nobody trusted, and no rule frees it.
+    # What is over is parked, or was not paid: it makes nobody trusted, and no rule frees it.
     ledger.now_us += 8 * DAY_US
     ledger.apply(standing("bob", name="touch"), opened("bob"))
-    assert ledger.escrow("bob") >= 1_000 * KUDOS
+    assert censored or ledger.escrow("bob") >= 1_000 * KUDOS
     ledger.apply(uptime("bob", 1))
     assert ledger.spend("bob") <= bound + ledger.economy.uptime_reward(1)
     ledger.apply(standing("bob", trusted=True, name="reviewed"))
@@ -353,3 +359,20 @@ def test_decisions_go_on_upon_what_is_not_committed_yet(ledger: PureLedger) -> N
     ledger.seal()
     assert ledger.audit().finding is None
     assert PRICE.total_mkudos == 13_000
+
+
+def test_an_operator_releases_what_nobody_can_come_for_any_more(ledger: PureLedger) -> None:
+    rich(ledger)
+    ledger.apply(held("g", "ann", count=2))
+    lost, paid = released("g", 0, JobEnding.EXPIRED, note="database lost (op)"), settled("g", "bob", index=1)
+    for _ in range(2):
+        with pytest.raises(InvalidField):
+            ledger.entry(lost)
+        ledger.now_us += DAY_US
+    assert ledger.entry(lost).note == "database lost (op)"
+    assert ledger.spend("ann") == 87 * KUDOS
+    # Its scheduler comes back after all: the job is over, and nobody is paid twice.
+    with pytest.raises(EventConflict):
+        ledger.entry(settled("g", "bob"))
+    ledger.entry(paid)
+    assert ledger.audit().finding is None

@@ -30,7 +30,7 @@ from horde.worker_agent.home import AlreadyRunning, locked
 from horde.worker_agent.outcomes import OutcomeFolder
 from horde.worker_agent.spool import Spool, Spooled
 
-words = st.text(max_size=40)
+words = st.text(st.characters(categories=["L", "N", "P", "S"]), max_size=40)
 deviations = st.builds(Deviation, st.sampled_from(DeviationKind), words, words, words)
 results: st.SearchStrategy[Result] = st.one_of(
     st.builds(Painted, words, st.lists(deviations, max_size=3).map(tuple)),

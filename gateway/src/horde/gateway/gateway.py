@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -10,7 +9,6 @@ from pathlib import Path
 
 from grpc import aio
 
-from horde.gateway.core.limits import Limiter
 from horde.gateway.core.previews import Previews
 from horde.gateway.doors.account_servicer import AccountServicer
 from horde.gateway.doors.accounts import Accounts
@@ -19,6 +17,7 @@ from horde.gateway.doors.generation_servicer import GenerationServicer
 from horde.gateway.doors.generations import Generations
 from horde.gateway.doors.listeners import registrations
 from horde.gateway.doors.model_servicer import ModelServicer
+from horde.gateway.doors.preview_news import PreviewNews
 from horde.gateway.doors.relay import Relay
 from horde.gateway.doors.tickets import Tickets
 from horde.gateway.doors.watching import Watching
@@ -34,10 +33,16 @@ from horde.services.channel import dial
 from horde.services.clock import Clock, SystemClock
 from horde.services.identity import Credentials
 from horde.services.ids import Ids, RandomIds
+from horde.services.loops import Loops
 from horde.services.server import Registration
+from horde.services.shared.memory import InProcess
+from horde.services.shared.port import Shared
+from horde.services.shared.redis import redis_shared
 from horde.services.tokens import Signer
 
 NAME = "gateway"
+REVOKED = "revoked"
+"""The topic on which replicas tell each other of keys that were revoked."""
 
 
 class Gateway:
@@ -52,6 +57,7 @@ class Gateway:
         scheduler_streams: aio.Channel,
         ledger: aio.Channel,
         storage: aio.Channel,
+        shared: Shared,
         clock: Clock,
         ids: Ids,
     ) -> None:
@@ -71,12 +77,16 @@ class Gateway:
             max_input_bytes=settings.max_input_bytes,
         )
         self.previews = Previews(clock)
-        self.watching = Watching(self.scheduler, tickets, self.previews, clock, max_watchers=settings.max_watchers)
+        gateway_id = str(ids.new())
+        self.preview_news = PreviewNews(self.previews, shared, clock, gateway_id)
+        self.watching = Watching(self.scheduler, tickets, self.preview_news, clock, max_watchers=settings.max_watchers)
         self.relay = Relay(
-            self.scheduler, self.previews, clock, gateway_id=str(ids.new()), max_sessions=settings.max_sessions
+            self.scheduler, self.previews, clock, gateway_id=gateway_id, max_sessions=settings.max_sessions
         )
+        self._shared = shared
+        shared.subscribe(REVOKED, lambda news: self._forget_key(news.decode()))
         self.authenticator = Authenticator(store, peppers, clock)
-        self.reception = Reception(self.authenticator, Limiter(), settings.rates(), clock)
+        self.reception = Reception(self.authenticator, shared, settings.rates(), clock)
         self.accounts = Accounts(
             store,
             self.ledger,
@@ -86,7 +96,7 @@ class Gateway:
             clock,
             ids,
             registration_open=settings.registration_open,
-            revoked=self.relay.revoke,
+            revoked=self._revoke_key,
         )
         self.generations = Generations(
             self.scheduler,
@@ -100,13 +110,23 @@ class Gateway:
 
     def registrations(self) -> Sequence[Registration]:
         """The services of the doors that are open here."""
+        # What these lack is answered UNIMPLEMENTED by the chassis.
         return registrations(
             self._settings.doors,
-            AccountServicer(self.reception, self.accounts),
-            GenerationServicer(self.reception, self.generations, self.watching),
+            AccountServicer(self.reception, self.accounts),  # type: ignore[abstract]
+            GenerationServicer(self.reception, self.generations, self.watching),  # type: ignore[abstract]
             ModelServicer(self.reception, self.workers),
-            WorkerServicer(self.reception, self.relay, self.workers),
+            WorkerServicer(self.reception, self.relay, self.workers),  # type: ignore[abstract]
         )
+
+    def _revoke_key(self, api_key_id: str) -> None:
+        """Believe a key no longer, here at once and at every other replica as soon as it hears."""
+        self._forget_key(api_key_id)
+        self._shared.publish(REVOKED, api_key_id.encode())
+
+    def _forget_key(self, api_key_id: str) -> None:
+        self.authenticator.forget(api_key_id)
+        self.relay.revoke(api_key_id)
 
     async def farewell(self) -> None:
         """Tell all long streams that this end is going away."""
@@ -120,41 +140,52 @@ class Gateway:
             load_operator_key(self._settings.operator_key_file or self._settings.state_dir / "operator.key")
         )
         doors = self._settings.doors
-        async with self.scheduler.running(), self.ledger.running(), asyncio.TaskGroup() as tasks:
-            loops = [tasks.create_task(self.authenticator.keep_use())]
+        async with self.scheduler.running(), self.ledger.running(), Loops() as loops:
+            loops.start("key use", self.authenticator.keep_use())
             if doors != "workers":
-                loops.append(tasks.create_task(self.accounts.open_at_ledger()))
-                loops.append(tasks.create_task(self.watching.run()))
+                loops.start("accounts", self.accounts.open_at_ledger())
+                loops.start("watching", self.watching.run())
+            loops.start("previews", self.preview_news.run())
             if doors != "requesters":
-                loops.append(tasks.create_task(self.relay.run()))
-            try:
-                yield
-            finally:
-                for loop in loops:
-                    loop.cancel()
+                loops.start("relay", self.relay.run())
+            yield
 
 
 @asynccontextmanager
 async def gateway(
-    settings: GatewaySettings, store: IdentityStore, *, clock: Clock | None = None, ids: Ids | None = None
+    settings: GatewaySettings,
+    store: IdentityStore,
+    *,
+    clock: Clock | None = None,
+    ids: Ids | None = None,
+    shared: Shared | None = None,
 ) -> AsyncIterator[Gateway]:
-    """The gateway with channels to its neighbours, running for as long as the block."""
+    """The gateway with channels to its neighbours, running for as long as the block.
+
+    `shared` is what it shares with other replicas, unless the settings name a Redis.
+    """
+    clock = clock or SystemClock()
     caller = Credentials.from_key_file(NAME, settings.key_file) if settings.key_file is not None else None
     tls = settings.tls() if settings.tls_authorities is not None else None
     async with AsyncExitStack() as stack:
 
-        async def channel(address: str, *, retry: bool = True) -> aio.Channel:
-            dialled = dial(address, caller=caller, tls=tls, retry=retry, max_message_bytes=16 * 1024 * 1024)
+        async def channel(neighbour: str, address: str, *, retry: bool = True) -> aio.Channel:
+            dialled = dial(
+                address, caller=caller, tls=tls, retry=retry, max_message_bytes=16 * 1024 * 1024, neighbour=neighbour
+            )
             return await stack.enter_async_context(dialled)
 
+        if redis := settings.redis():
+            shared = await stack.enter_async_context(redis_shared(redis, clock, NAME))
         built = Gateway(
             settings,
             store,
-            scheduler=await channel(settings.scheduler),
-            scheduler_streams=await channel(settings.scheduler, retry=False),
-            ledger=await channel(settings.ledger),
-            storage=await channel(settings.storage_router),
-            clock=clock or SystemClock(),
+            scheduler=await channel("scheduler", settings.scheduler),
+            scheduler_streams=await channel("scheduler (streams)", settings.scheduler, retry=False),
+            ledger=await channel("ledger", settings.ledger),
+            storage=await channel("storage router", settings.storage_router),
+            shared=shared or InProcess(clock),
+            clock=clock,
             ids=ids or RandomIds(),
         )
         await stack.enter_async_context(built.running())

@@ -9,9 +9,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
-from horde.gateway.core.limits import Rate
 from horde.gateway.doors.authentication import Rates
+from horde.services.rates import Rate
 from horde.services.settings import ServiceSettings
+from horde.services.shared.redis import RedisAddress
 
 UNLIMITED = "none"
 
@@ -51,6 +52,17 @@ class GatewaySettings(ServiceSettings):
     """What tickets are signed with, PEM, mode 0600; made at first start. Absent: `tickets.pem` in `state_dir`."""
     public_keys_dir: Path = Path(".state/public-keys")
     """Where the public half of the signing key is published, for the storage router: its default too."""
+    redis_url: str = ""
+    """Where replicas of the gateway share limits, revoked keys and previews: `redis://HOST:PORT/0`, `rediss://` over
+    TLS; with `redis_sentinel_master`, HOST:PORT of the sentinels, by commas. Empty: there is one gateway."""
+    redis_password_file: Path | None = None
+    """Redis' password, in a file of mode 0600."""
+    redis_cluster: bool = False
+    """Whether `redis_url` is a node of a cluster."""
+    redis_sentinel_master: str = ""
+    """The name of the master that the sentinels watch."""
+    redis_authorities: Path | None = None
+    """Whose certificate Redis must have, PEM. Absent: the system's authorities."""
     scheduler: str = "127.0.0.1:7702"
     """The scheduler's address."""
     ledger: str = "127.0.0.1:7703"
@@ -102,6 +114,18 @@ class GatewaySettings(ServiceSettings):
 
     Behind a proxy all callers come from one address: `none` there, and let the proxy limit them.
     """
+
+    def redis(self) -> RedisAddress | None:
+        """Where Redis is, if there is one."""
+        if not self.redis_url:
+            return None
+        return RedisAddress(
+            self.redis_url,
+            self.redis_password_file,
+            self.redis_cluster,
+            self.redis_sentinel_master,
+            self.redis_authorities,
+        )
 
     def rates(self) -> Rates:
         """The limits, as values."""

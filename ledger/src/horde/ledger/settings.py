@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 from pydantic import Field
@@ -30,11 +31,35 @@ class LedgerSettings(ServiceSettings):
     """Events in one commit at most."""
     floor_allowance_per_day_mkudos: int = Field(default=_DEFAULT.floor_allowance_per_day_mkudos, ge=0)
     """See economy.py."""
+    floor_age_s: int = Field(default=_DEFAULT.floor_age_s, ge=0)
+    """See economy.py."""
+    floor_budget_per_day_mkudos: int = Field(default=_DEFAULT.floor_budget_per_day_mkudos, ge=0)
+    """See economy.py."""
+    floor_address_share_permille: int = Field(default=_DEFAULT.floor_address_share_permille, ge=0)
+    """See economy.py."""
     anonymous_budget_per_day_mkudos: int = Field(default=_DEFAULT.anonymous_budget_per_day_mkudos, ge=0)
+    """See economy.py."""
+    anonymous_address_share_permille: int = Field(default=_DEFAULT.anonymous_address_share_permille, ge=0)
+    """See economy.py."""
+    anonymous_token_share_permille: int = Field(default=_DEFAULT.anonymous_token_share_permille, ge=0)
+    """See economy.py."""
+    small_share_mkudos: int = Field(default=_DEFAULT.small_share_mkudos, ge=0)
+    """See economy.py."""
+    censor_budget_per_day_mkudos: int = Field(default=_DEFAULT.censor_budget_per_day_mkudos, ge=0)
+    """See economy.py."""
+    censor_owner_share_permille: int = Field(default=_DEFAULT.censor_owner_share_permille, ge=0)
+    """See economy.py."""
+    censor_payer_share_permille: int = Field(default=_DEFAULT.censor_payer_share_permille, ge=0)
+    """See economy.py."""
+    cancelled_earning_per_day_mkudos: int = Field(default=_DEFAULT.cancelled_earning_per_day_mkudos, ge=0)
     """See economy.py."""
     subsidised_earning_per_day_mkudos: int = Field(default=_DEFAULT.subsidised_earning_per_day_mkudos, ge=0)
     """See economy.py."""
     promotion_escrow_mkudos: int = Field(default=_DEFAULT.promotion_escrow_mkudos, ge=1)
+    """See economy.py."""
+    uptime_budget_per_day_mkudos: int = Field(default=_DEFAULT.uptime_budget_per_day_mkudos, ge=0)
+    """See economy.py."""
+    uptime_owner_share_permille: int = Field(default=_DEFAULT.uptime_owner_share_permille, ge=0)
     """See economy.py."""
 
     def url(self) -> str:
@@ -53,9 +78,5 @@ class LedgerSettings(ServiceSettings):
 
     def economy(self) -> Economy:
         """The economy, with what was set here."""
-        return Economy(
-            floor_allowance_per_day_mkudos=self.floor_allowance_per_day_mkudos,
-            anonymous_budget_per_day_mkudos=self.anonymous_budget_per_day_mkudos,
-            subsidised_earning_per_day_mkudos=self.subsidised_earning_per_day_mkudos,
-            promotion_escrow_mkudos=self.promotion_escrow_mkudos,
-        )
+        told = {each.name: getattr(self, each.name) for each in fields(Economy) if hasattr(self, each.name)}
+        return Economy(**told)

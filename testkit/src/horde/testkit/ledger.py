@@ -7,8 +7,9 @@ from uuid import UUID, uuid5
 from horde.ledger.core import identifiers
 from horde.ledger.core.accounts import ANONYMOUS, Account, AccountName
 from horde.ledger.core.audit import Report, audit
+from horde.ledger.core.budgets import Day, day_of_entries, days_from
 from horde.ledger.core.economy import KUDOS, Economy
-from horde.ledger.core.entries import Entry
+from horde.ledger.core.entries import Entry, parse
 from horde.ledger.core.journal import Answer, Journal
 from horde.ledger.core.operations import (
     Award,
@@ -28,6 +29,7 @@ from horde.ledger.core.operations import (
 )
 from horde.ledger.store.memory import MemoryStore
 from horde.ledger.store.port import Head
+from horde.services.shares import Pot
 
 _SPACE = UUID(identifiers.NAMESPACE)
 PRICE = PriceParts("test", 10 * KUDOS, (), 3 * KUDOS, 13 * KUDOS)
@@ -75,6 +77,13 @@ class PureLedger:
         """Forget everything but what is committed."""
         self.journal = Journal(self.economy, self.journal.head)
 
+    def drawn_today(self) -> tuple[object, object]:
+        """All that counts in the day's budgets, as it is remembered and as the journal says; it must be the same."""
+        if self.journal._book.day is None:
+            return None, None
+        entries = map(parse, self.store.asking().budgeted(days_from(self.now_us)))
+        return drawn(self.journal._book.today(self.now_us)), drawn(day_of_entries(self.economy, entries, self.now_us))
+
     def account(self, name: str) -> Account:
         """What is stored of an account, or an empty one."""
         found = self.store.asking().accounts([name])
@@ -89,6 +98,17 @@ class PureLedger:
     def audit(self) -> Report:
         """Recompute everything."""
         return audit(self.store.auditing())
+
+
+def drawn(day: Day) -> object:
+    """What a day has, so that two can be compared."""
+    pots = {name: (pot.used, pot._held) for name, pot in vars_of(day) if isinstance(pot, Pot)}
+    return day.day, pots, dict(day.cancelled), day.drawers
+
+
+def vars_of(thing: object) -> list[tuple[str, object]]:
+    """Of an object with slots."""
+    return [(name, getattr(thing, name)) for name in type(thing).__slots__]  # type: ignore[attr-defined]
 
 
 def some_id(name: str) -> str:
@@ -122,13 +142,15 @@ def job_of(generation: str, index: int = 0) -> str:
     return identifiers.derived(some_id(generation), str(index))
 
 
-def held(generation: str, payer: str, parts: PriceParts = PRICE, count: int = 1) -> Event:
-    """A generation's kudos are held."""
+def held(
+    generation: str, payer: str, parts: PriceParts = PRICE, count: int = 1, token: str = DIGEST, address: str = ""
+) -> Event:
+    """A generation's kudos are held; anonymous has a token."""
     jobs = [job_of(generation, index) for index in range(count)]
-    digest = DIGEST if payer == ANONYMOUS else ""
+    digest = token if payer == ANONYMOUS else ""
     holds = [HoldAsked(identifiers.hold_id(job), job, parts) for job in jobs]
     generation_id = some_id(generation)
-    return Event(identifiers.holds_event_id(generation_id), PlaceHolds(generation_id, payer, digest, holds))
+    return Event(identifiers.holds_event_id(generation_id), PlaceHolds(generation_id, payer, digest, holds, address))
 
 
 def settled(
@@ -158,15 +180,24 @@ def settled(
     return Event(identifiers.settle_event_id(job), operation)
 
 
-def released(generation: str, index: int = 0, ending: JobEnding = JobEnding.FAULTED) -> Event:
-    """A job's kudos are given back."""
+def released(generation: str, index: int = 0, ending: JobEnding = JobEnding.FAULTED, note: str = "") -> Event:
+    """A job's kudos are given back; with a note by an operator."""
     job = job_of(generation, index)
-    return Event(identifiers.settle_event_id(job), Release(identifiers.hold_id(job), job, ending))
+    return Event(identifiers.settle_event_id(job), Release(identifiers.hold_id(job), job, ending, note))
 
 
-def uptime(owner: str, bucket: int, models: int = 1, worker: str = WORKER) -> Event:
+def uptime(
+    owner: str, bucket: int, models: int = 1, worker: str = WORKER, permille: int = 1000, sharers: int = 1
+) -> Event:
     """Ten minutes of readiness."""
-    return Event(identifiers.uptime_event_id(worker, bucket), RewardUptime(worker, owner, bucket, models))
+    operation = RewardUptime(worker, owner, bucket, models, permille, sharers)
+    return Event(identifiers.uptime_event_id(worker, bucket), operation)
+
+
+def slashed_for(generation: str, owner: str, amount: int = 0, index: int = 0) -> Event:
+    """A verdict on a job burns escrow of who was paid for it."""
+    job = job_of(generation, index)
+    return Event(identifiers.slash_event_id(job), Slash(owner, amount, "junk", job))
 
 
 def slashed(account: str, amount: int, name: str = "") -> Event:

@@ -27,6 +27,7 @@ from horde.testkit.ledger import (
     released,
     settled,
     slashed,
+    slashed_for,
     standing,
     uptime,
 )
@@ -174,17 +175,18 @@ def some_event(chance: random.Random, accounts: int = 5, generations: int = 40) 
         case 2 | 3:
             return gift(who, other + "x" * (who == other), chance.choice([1, KUDOS, 30 * KUDOS]), name)
         case 4:
-            return uptime(who, chance.randrange(20), chance.randrange(40))
+            return uptime(who, chance.randrange(20), chance.randrange(40), permille=chance.choice([1000, 300]))
         case 5:
             return standing(who, chance.choice([-1, 0, 1, 5]), chance.choice([None, None, True, False]), name)
         case 6:
-            return slashed(who, chance.choice([1, 60 * KUDOS]), name)
+            return chance.choice([slashed(who, chance.choice([1, 60 * KUDOS]), name), slashed_for(generation, who)])
         case 7:
             again = random.Random(chance.getrandbits(16))
             return corrected(some_event(again, accounts, generations))
         case 8 | 9 | 10:
             payer = chance.choice([who, who, ANONYMOUS])
-            return held(generation, payer, parts, chance.randrange(1, 4))
+            token, address = chance.choice(["ab" * 32, "cd" * 32]), chance.choice(["", "aa", "bb"])
+            return held(generation, payer, parts, chance.randrange(1, 4), token, address)
         case 11:
             return released(generation, chance.randrange(3), chance.choice([JobEnding.FAULTED, JobEnding.EXPIRED]))
         case _:

@@ -26,10 +26,14 @@ def event_message(event: Event) -> api.Event:
     match event.operation:
         case OpenAccount(account_id, opened_us):
             message.open_account.CopyFrom(api.OpenAccount(account_id=account_id, opened_at=stamp_of(opened_us)))
-        case PlaceHolds(generation_id, account_id, digest, asked):
+        case PlaceHolds(generation_id, account_id, digest, asked, address):
             payer = job.Requester(account_id=account_id, anonymous_digest=bytes.fromhex(digest))
             holds = [api.Hold(hold_id=h.hold_id, job_id=h.job_id, parts=parts_message(h.parts)) for h in asked]
-            message.place_holds.CopyFrom(api.PlaceHolds(generation_id=generation_id, payer=payer, holds=holds))
+            message.place_holds.CopyFrom(
+                api.PlaceHolds(
+                    generation_id=generation_id, payer=payer, holds=holds, address_digest=bytes.fromhex(address)
+                )
+            )
         case Settle() as s:
             message.settle.CopyFrom(
                 api.Settle(
@@ -44,11 +48,20 @@ def event_message(event: Event) -> api.Event:
                     model=s.model,
                 )
             )
-        case Release(hold_id, job_id, ending):
-            message.release.CopyFrom(api.Release(hold_id=hold_id, job_id=job_id, ending=ending))  # type: ignore[arg-type]
-        case RewardUptime(worker_id, owner_id, bucket, models):
+        case Release(hold_id, job_id, ending, note):
+            message.release.CopyFrom(
+                api.Release(hold_id=hold_id, job_id=job_id, ending=ending, reason=note)  # type: ignore[arg-type]
+            )
+        case RewardUptime(worker_id, owner_id, bucket, models, permille, sharers):
             message.reward_uptime.CopyFrom(
-                api.RewardUptime(worker_id=worker_id, owner_account_id=owner_id, bucket=bucket, models=models)
+                api.RewardUptime(
+                    worker_id=worker_id,
+                    owner_account_id=owner_id,
+                    bucket=bucket,
+                    models=models,
+                    offered_permille=permille,
+                    sharers=sharers,
+                )
             )
         case Award(account_id, amount, by, note):
             message.award.CopyFrom(api.Award(account_id=account_id, amount_mkudos=amount, awarded_by=by, reason=note))
@@ -56,8 +69,8 @@ def event_message(event: Event) -> api.Event:
             message.gift.CopyFrom(
                 api.Gift(from_account_id=giver, to_account_id=taker, amount_mkudos=amount, message=note)
             )
-        case Slash(account_id, amount, note):
-            message.slash.CopyFrom(api.Slash(account_id=account_id, amount_mkudos=amount, reason=note))
+        case Slash(account_id, amount, note, job_id):
+            message.slash.CopyFrom(api.Slash(account_id=account_id, amount_mkudos=amount, reason=note, job_id=job_id))
         case Correct(corrected_id, note):
             message.correct.CopyFrom(api.Correct(corrected_event_id=corrected_id, reason=note))
         case SetStanding(account_id, strikes, trusted, note):

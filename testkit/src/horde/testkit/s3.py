@@ -18,8 +18,9 @@ from typing import Any, Final
 from minio import Minio
 from minio.error import S3Error
 
+from horde.testkit.waiting import HANG_SECONDS, ticks
+
 REGION: Final = "us-east-1"
-START_TIMEOUT_S: Final = 60.0
 POLICIES: Final = sorted((Path(__file__).parents[4] / "deploy" / "policies").glob("*.json"))
 """What operators deploy: one user for each, with the name of the file."""
 _SERVERS_WORDS: Final = {
@@ -140,22 +141,24 @@ def throwaway_s3(buckets: Sequence[str]) -> Iterator[ThrowawayS3]:
             yield server
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(HANG_SECONDS)
 
 
 def _make_buckets(admin: Minio, buckets: Sequence[str], process: subprocess.Popen[bytes], log: Path) -> None:
     """Once it answers: it says nowhere that it is ready."""
-    ends = time.monotonic() + START_TIMEOUT_S
     left = list(buckets)
-    while left:
+    for _ in ticks():
+        if not left:
+            return
         try:
             if not admin.bucket_exists(left[0]):
                 admin.make_bucket(left[0])
             left.pop(0)
         except Exception:
-            if process.poll() is not None or time.monotonic() > ends:
-                raise RuntimeError(log.read_text()[-2000:]) from None
+            if process.poll() is not None:
+                break
             time.sleep(0.1)
+    raise RuntimeError(log.read_text()[-2000:])
 
 
 def _free_ports(count: int) -> list[int]:

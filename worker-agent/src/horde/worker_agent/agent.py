@@ -6,12 +6,13 @@ Everything here runs on the event loop without waiting, so what happens in one o
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
 from horde.api.worker.v1 import worker_service_pb2 as pb
-from horde.services.errors import ResourceExhausted
+from horde.services.errors import FieldViolation, ResourceExhausted
 from horde.services.failpoints import declare, failpoint_sync
 from horde.services.streams import Outbox
 from horde.services.telemetry import get_logger
@@ -47,6 +48,8 @@ from horde.worker_agent.workshop import Listener, Workshop
 
 log = get_logger(__name__)
 
+_OUTCOME = re.compile(r"(?:restatement\.outcomes\[(?P<index>\d+)\]|outcome)(?:\.|$)")
+
 AFTER_KEEPING = declare("worker.after_keeping")
 
 OUTBOX_LIMIT = 2_048
@@ -70,6 +73,7 @@ class Agent:
         self._workshop = make_workshop(self)
         self._outbox: Outbox[pb.AttachRequest] | None = None
         self._changed = asyncio.Event()
+        self._suspected = False
         self.tally = Tally()
         self.last_busy = 0.0
         """When something was last begun or ended; monotonic seconds."""
@@ -90,9 +94,6 @@ class Agent:
             self._workshop.resume(spooled)
         if outcomes or uploads:
             log.info("taking up what an earlier run left", outcomes=len(outcomes), uploads=len(uploads))
-
-    async def close(self) -> None:
-        await self._workshop.close()
 
     # The stream.
 
@@ -123,6 +124,22 @@ class Agent:
             case "preview_wish":
                 wish = response.preview_wish
                 self._do(session.preview_wished(LeaseId(wish.lease_id), wish.wanted))
+
+    def drop_rejected(self, violations: Sequence[FieldViolation]) -> bool:
+        """Forget each outcome that the mesh says it cannot read; whether attaching again may go better for it.
+
+        A current mesh settles such an outcome by itself. One that ends the stream instead would end every stream.
+        """
+        before = len(self._session.unsettled)
+        for violation in violations:
+            if (named := _OUTCOME.match(violation.field)) and named["index"] is not None:
+                self._do(self._session.rejected(int(named["index"]), f"{violation.field} {violation.description}"))
+        if len(self._session.unsettled) < before:
+            self._suspected = False
+            return True
+        # One that was said by itself: the next restatement has it in it, and is told its place.
+        suspected, self._suspected = self._suspected, any(_OUTCOME.match(each.field) for each in violations)
+        return self._suspected and not suspected
 
     # The work.
 

@@ -10,7 +10,10 @@ from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.worker_agent.core import session
 from horde.worker_agent.core.jobs import (
+    MAX_CATEGORY_CHARACTERS,
     MAX_DETAIL_CHARACTERS,
+    MAX_DEVIATION_CHARACTERS,
+    MAX_DEVIATIONS,
     Assignment,
     Cancelled,
     Capabilities,
@@ -26,6 +29,7 @@ from horde.worker_agent.core.jobs import (
     LeaseId,
     Lora,
     MilliKudos,
+    NoiseSchedule,
     Outcome,
     Painted,
     Picture,
@@ -36,6 +40,7 @@ from horde.worker_agent.core.jobs import (
     Sampler,
     Settlement,
 )
+from horde.worker_agent.core.texts import fit
 
 DEFAULT_TTL = timedelta(minutes=2)
 _SAMPLERS = {each.value: each for each in Sampler}
@@ -79,36 +84,47 @@ def demand(wanted: session.Demand) -> pb.Demand:
 
 
 def capabilities(offered: Capabilities) -> worker_pb2.Capabilities:
-    return worker_pb2.Capabilities(
-        models=[
-            worker_pb2.ModelOffer(name=each.name, loaded=each.loaded, sha256=each.sha256, max_pixels=each.max_pixels)
-            for each in offered.models
-        ],
-        max_pixels=offered.max_pixels,
+    image = worker_pb2.ImageOffer(
         features=[worker_pb2.Feature.ValueType(each.value) for each in sorted(offered.features)],
-        samplers=[job_pb2.Sampler.ValueType(each.value) for each in sorted(offered.samplers)],
+        samplers=[job_pb2.Sampler.ValueType(each.value) for each in sorted(offered.samplers) if each.value],
+        schedules=[job_pb2.NOISE_SCHEDULE_KARRAS] if offered.samplers else [],
     )
+    models = []
+    for each in offered.models:
+        image.max_pixels = min(each.max_pixels or offered.max_pixels, offered.max_pixels)
+        models.append(worker_pb2.ModelOffer(name=each.name, loaded=each.loaded, sha256=each.sha256, image=image))
+    return worker_pb2.Capabilities(models=models)
 
 
 def outcome_to_proto(outcome: Outcome) -> pb.Outcome:
+    """An outcome within the contract's bounds: its texts are cleaned and cut here, whoever wrote them."""
     proto = pb.Outcome(lease_id=outcome.lease_id, job_id=outcome.job_id)
     match outcome.result:
         case Painted(receipt, deviations):
-            proto.painted.CopyFrom(
-                pb.Painted(receipt=receipt, deviations=[deviation_to_proto(each) for each in deviations])
-            )
+            proto.painted.receipt = receipt
+            proto.painted.deviations.extend(map(deviation_to_proto, _told(deviations)))
         case Censored(category):
-            proto.censored.CopyFrom(pb.Censored(category=category))
+            proto.censored.category = fit(category, MAX_CATEGORY_CHARACTERS, one_line=True)
         case Refused(reason, detail):
-            code = pb.RefusalReason.ValueType(reason.value)
-            proto.refused.CopyFrom(pb.Refused(reason=code, detail=detail[:MAX_DETAIL_CHARACTERS]))
+            proto.refused.reason = pb.RefusalReason.ValueType(reason.value)
+            proto.refused.detail = fit(detail, MAX_DETAIL_CHARACTERS)
         case Failed(broke, detail):
-            proto.failed.CopyFrom(
-                pb.Failed(reason=pb.FailureReason.ValueType(broke.value), detail=detail[:MAX_DETAIL_CHARACTERS])
-            )
+            proto.failed.reason = pb.FailureReason.ValueType(broke.value)
+            proto.failed.detail = fit(detail, MAX_DETAIL_CHARACTERS)
         case Cancelled(step):
-            proto.cancelled.CopyFrom(pb.Cancelled(step=step))
+            proto.cancelled.step = step
+    # A result whose fields are all at their defaults is still that result.
+    getattr(proto, type(outcome.result).__name__.lower()).SetInParent()
     return proto
+
+
+def _told(deviations: tuple[Deviation, ...]) -> tuple[Deviation, ...]:
+    """As many as one outcome carries; the last place says how many more there are."""
+    if len(deviations) <= MAX_DEVIATIONS:
+        return deviations
+    rest = deviations[MAX_DEVIATIONS - 1 :]
+    more = Deviation(rest[0].kind, rest[0].field, f"{rest[0].asked} (and {len(rest) - 1} more like this)", rest[0].done)
+    return (*deviations[: MAX_DEVIATIONS - 1], more)
 
 
 def outcome_from_proto(proto: pb.Outcome) -> Outcome:
@@ -135,8 +151,12 @@ def _result(proto: pb.Outcome) -> Result:
 
 
 def deviation_to_proto(deviation: Deviation) -> job_pb2.Deviation:
-    kind = job_pb2.DeviationKind.ValueType(deviation.kind.value)
-    return job_pb2.Deviation(kind=kind, field=deviation.field, asked=deviation.asked, done=deviation.done)
+    field, asked, done = (
+        fit(text, MAX_DEVIATION_CHARACTERS) for text in (deviation.field, deviation.asked, deviation.done)
+    )
+    return job_pb2.Deviation(
+        kind=job_pb2.DeviationKind.ValueType(deviation.kind.value), field=field, asked=asked, done=done
+    )
 
 
 def deviation_from_proto(proto: job_pb2.Deviation) -> Deviation:
@@ -169,13 +189,13 @@ def picture(spec: job_pb2.JobSpec) -> Picture:
         negative_prompt=image.negative_prompt,
         guidance_scale=image.guidance_scale if image.HasField("guidance_scale") else None,
         sampler=_sampler(image.sampler),
-        karras=image.karras,
+        schedule=_schedule(image.schedule),
         clip_skip=image.clip_skip,
         loras=tuple(Lora(each.name, each.strength) for each in image.loras),
         source_image=input_ref(image.source_image) if image.HasField("source_image") else None,
         mask=input_ref(image.mask) if image.HasField("mask") else None,
-        control_image=input_ref(image.control.image) if image.HasField("control") else None,
-        control_type=image.control.type,
+        control_image=input_ref(image.controls[0].image) if image.controls else None,
+        control_type=image.controls[0].type if image.controls else "",
         denoising_strength=image.denoising_strength if image.HasField("denoising_strength") else None,
         post_processors=tuple(_POST_PROCESSORS.get(each, str(each)) for each in image.post_processors),
         unheard_of=_unheard_of(image),
@@ -183,14 +203,28 @@ def picture(spec: job_pb2.JobSpec) -> Picture:
 
 
 def _unheard_of(image: job_pb2.ImageSpec) -> tuple[Deviation, ...]:
-    """What a newer mesh asks for by a number that this agent does not know."""
-    if image.sampler in _SAMPLERS:
-        return ()
-    return (Deviation(DeviationKind.SUBSTITUTED, "sampler", str(image.sampler), "the model's own default"),)
+    """What a newer mesh asks for by a number that this agent does not know, and what this agent does not do."""
+    own = "the model's own default"
+    found = []
+    if image.sampler not in _SAMPLERS:
+        found.append(Deviation(DeviationKind.SUBSTITUTED, "sampler", str(image.sampler), own))
+    if image.schedule not in (job_pb2.NOISE_SCHEDULE_UNSPECIFIED, job_pb2.NOISE_SCHEDULE_KARRAS):
+        found.append(Deviation(DeviationKind.SUBSTITUTED, "schedule", str(image.schedule), own))
+    for index, lora in enumerate(image.loras):
+        if lora.HasField("clip_strength"):
+            asked = f"{lora.clip_strength:g}"
+            found.append(Deviation(DeviationKind.OMITTED, f"loras[{index}].clip_strength", asked))
+        if lora.trigger:
+            found.append(Deviation(DeviationKind.OMITTED, f"loras[{index}].trigger", lora.trigger))
+    return tuple(found)
 
 
 def _sampler(number: int) -> Sampler:
     return _SAMPLERS.get(number, Sampler.DEFAULT)
+
+
+def _schedule(number: int) -> NoiseSchedule:
+    return NoiseSchedule(number) if number in NoiseSchedule.__members__.values() else NoiseSchedule.DEFAULT
 
 
 def input_ref(proto: job_pb2.InputImage) -> InputRef:
@@ -207,19 +241,18 @@ def settled(proto: pb.Settled) -> tuple[LeaseId, Disposition, Settlement | None,
     return LeaseId(proto.lease_id), disposition, paid, proto.detail
 
 
-def settlement(proto: ledger_pb2.Settlement) -> Settlement:
+def settlement(proto: ledger_pb2.WorkerSettlement) -> Settlement:
     reason = _ESCROW_REASONS.get(proto.escrow_reason, "") if proto.escrow_reason else ""
-    quoted = proto.quoted.multipliers
     return Settlement(
         earned=MilliKudos(proto.earned_mkudos),
         to_spend=MilliKudos(proto.to_spend_mkudos),
         to_escrow=MilliKudos(proto.to_escrow_mkudos),
         tax=MilliKudos(proto.tax_mkudos),
-        surcharge=MilliKudos(proto.surcharge_mkudos),
-        from_censor_subsidy=MilliKudos(proto.from_censor_subsidy_mkudos),
         escrow_reason=_in_words(reason, "ESCROW_REASON_"),
-        base=MilliKudos(proto.quoted.base_mkudos),
-        multipliers=tuple((_in_words(_multiplier(each), "MULTIPLIER_REASON_"), each.permille) for each in quoted),
+        base=MilliKudos(proto.base_mkudos),
+        multipliers=tuple(
+            (_in_words(_multiplier(each), "MULTIPLIER_REASON_"), each.permille) for each in proto.multipliers
+        ),
     )
 
 

@@ -8,7 +8,9 @@ import click
 
 from horde.cli.commands.asking import asks
 from horde.cli.commands.exits import Exit
+from horde.cli.commands.groups import DefaultGroup
 from horde.cli.commands.output import Output, kudos
+from horde.cli.commands.values import TEXT, WORD
 
 if TYPE_CHECKING:
     from horde.api.account.v1 import account_service_pb2 as pb
@@ -17,43 +19,47 @@ if TYPE_CHECKING:
 SCOPES = ("generate", "work", "manage")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=DefaultGroup, default="show", context_settings={"help_option_names": ["-h", "--help"]})
 def account() -> None:
-    """Open an account, look at it, manage its API keys."""
+    """Open an account, look at it, manage its API keys. Without a further word: show."""
 
 
 @account.command()
-@click.argument("name")
+@click.argument("name", type=TEXT)
 @click.option("--keep/--no-keep", default=True, help="Keep the API key for later commands, if none is kept yet.")
 @asks
 async def create(horde: HordeClient, out: Output, name: str, keep: bool) -> None:
     """Open an account called NAME and show its API key, this once."""
-    from horde.clients.credentials import API_KEY_FILE, config_dir, write_secret
+    from rich.markup import escape
+
+    from horde.clients.credentials import API_KEY_FILE, write_secret
 
     answer = await horde.accounts.create(name)
-    path = (horde.config_folder or config_dir()) / API_KEY_FILE
+    path = horde.mesh_folder / API_KEY_FILE
     kept = bool(answer.api_key) and keep and write_secret(path, answer.api_key, replace=False)
     out.document({"account": answer.account, "api_key": answer.api_key, "kept_in": str(path) if kept else None})
-    out.say(f"account  {answer.account.account_id}  ({answer.account.display_name})")
+    out.say(f"account  {answer.account.account_id}  ({escape(answer.account.display_name)})")
     out.say(f"API key  [bold]{answer.api_key}[/bold]")
     out.say("Nobody can show this key again.")
     if kept:
-        out.say(f"It is kept in {path} and used from now on.")
+        out.say(f"It is kept in {escape(str(path))} and used for {horde.target} from now on, for no other mesh.")
     elif keep:
-        out.say(f"Another key is kept in {path} already: use --api-key or HORDE_API_KEY for this one.")
+        out.say(f"Another key is kept in {escape(str(path))} already: use --api-key or HORDE_API_KEY for this one.")
 
 
 @account.command()
 @asks
 async def show(horde: HordeClient, out: Output) -> None:
     """Your account and its balances."""
+    from rich.markup import escape
+
     from horde.api.account.v1.account_service_pb2 import AccountRole
 
     answer = await horde.accounts.show()
     out.document(answer)
     mine = answer.account
     roles = ", ".join(AccountRole.Name(role).removeprefix("ACCOUNT_ROLE_").lower() for role in mine.roles) or "none"
-    out.say(f"account    {mine.account_id}  ({mine.display_name})")
+    out.say(f"account    {mine.account_id}  ({escape(mine.display_name)})")
     out.say(f"since      {mine.created_at.ToDatetime():%Y-%m-%d}")
     out.say(f"roles      {roles}")
     out.say(f"trusted    {'yes' if mine.trusted else 'not yet: half of what your workers earn waits in escrow'}")
@@ -63,29 +69,27 @@ async def show(horde: HordeClient, out: Output) -> None:
     out.say(f"escrow     {kudos(answer.escrow.posted_mkudos)}")
 
 
-@account.group()
+@account.group(cls=DefaultGroup, default="list")
 def keys() -> None:
-    """The API keys of your account."""
+    """The API keys of your account. Without a further word: list."""
 
 
 @keys.command("list")
 @asks
 async def list_keys(horde: HordeClient, out: Output) -> None:
     """All keys, without their secrets."""
-    from rich.table import Table
-
     found = await horde.accounts.keys()
     out.document({"keys": found})
-    table = Table("key", "label", "scopes", "made", "last used", "")
+    rows = []
     for key in found:
         used = f"{key.last_used_at.ToDatetime():%Y-%m-%d %H:%M}" if key.HasField("last_used_at") else "never"
         made = f"{key.created_at.ToDatetime():%Y-%m-%d}"
-        table.add_row(key.api_key_id, key.label, _scopes(key), made, used, "revoked" if key.revoked else "")
-    out.show(table)
+        rows.append((key.api_key_id, made, used, "revoked" if key.revoked else _scopes(key), key.label))
+    out.table(("key", "made", "last used", "scopes", "label"), rows)
 
 
 @keys.command("create")
-@click.argument("label")
+@click.argument("label", type=TEXT)
 @click.option("--scope", "scopes", multiple=True, type=click.Choice(SCOPES), default=SCOPES, help="May be repeated.")
 @asks
 async def create_key(horde: HordeClient, out: Output, label: str, scopes: tuple[str, ...]) -> None:
@@ -99,13 +103,17 @@ async def create_key(horde: HordeClient, out: Output, label: str, scopes: tuple[
 
 
 @keys.command("revoke")
-@click.argument("api_key_id")
+@click.argument("key", type=WORD)
 @asks
-async def revoke_key(horde: HordeClient, out: Output, api_key_id: str) -> Exit:
-    """Make a key useless within five seconds."""
-    key = await horde.accounts.revoke_key(api_key_id)
-    out.document({"key": key})
-    out.say(f"{key.api_key_id} ({key.label}) is revoked")
+async def revoke_key(horde: HordeClient, out: Output, key: str) -> Exit:
+    """Make KEY, its label, its id or the id's first letters, useless within five seconds."""
+    from rich.markup import escape
+
+    from horde.cli.commands.naming import key_named
+
+    revoked = await horde.accounts.revoke_key(await key_named(horde, key))
+    out.document({"key": revoked})
+    out.say(f"{revoked.api_key_id} ({escape(revoked.label)}) is revoked")
     return Exit.OK
 
 

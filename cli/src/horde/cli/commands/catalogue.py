@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from horde.cli.commands.asking import asks
-from horde.cli.commands.output import Output, seconds, short
+from horde.cli.commands.groups import DefaultGroup
+from horde.cli.commands.output import Output, cut, seconds, short
+from horde.cli.commands.values import TEXT
 
 if TYPE_CHECKING:
     from horde.clients.client import HordeClient
 
+NAME_COLUMNS: Final = 16
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
-@click.pass_context
-def workers(context: click.Context) -> None:
+
+@click.group(cls=DefaultGroup, default="list", context_settings={"help_option_names": ["-h", "--help"]})
+def workers() -> None:
     """Who paints, and how fast. Without a further word: list."""
-    if context.invoked_subcommand is None:
-        context.invoke(list_workers.main, args=[], standalone_mode=False)
 
 
 @workers.command("list")
@@ -26,37 +27,40 @@ def workers(context: click.Context) -> None:
 @asks
 async def list_workers(horde: HordeClient, out: Output, mine: bool) -> None:
     """Workers that were here in the last day."""
-    from rich.table import Table
-
     from horde.api.worker.v1.worker_pb2 import WorkerState
 
     found = [worker async for worker in horde.workers.list(mine=mine)]
     out.document({"workers": found})
-    table = Table("worker", "name", "state", "models", "leases", "done", "failed", "speed", "agent")
+    rows = []
     for worker in found:
-        speed = ", ".join(f"{each.model} {each.ms_per_megapixel_step} ms/MPx·step" for each in worker.speeds)
-        table.add_row(
-            short(worker.worker_id),
-            worker.name,
-            WorkerState.Name(worker.state).removeprefix("WORKER_STATE_").lower(),
-            ", ".join(offer.name for offer in worker.capabilities.models),
-            f"{worker.leases}/{worker.slots}",
-            str(worker.images_done),
-            str(worker.jobs_failed),
-            speed,
-            worker.agent,
+        speeds = {speed.model: f" {speed.megapixel_step.ToMilliseconds()} ms" for speed in worker.speeds}
+        rows.append(
+            (
+                short(worker.worker_id),
+                cut(worker.name, NAME_COLUMNS),
+                WorkerState.Name(worker.state).removeprefix("WORKER_STATE_").lower(),
+                f"{worker.leases}/{worker.slots}",
+                f"{worker.images_done}/{worker.jobs_failed}",
+                ", ".join(f"{offer.name}{speeds.get(offer.name, '')}" for offer in worker.capabilities.models),
+            )
         )
-    out.show(table)
+    out.table(
+        ("worker", "name", "state", "busy", "done/failed", "models, and a megapixel's step with each"), rows, folds=True
+    )
 
 
 def _pausing(name: str, paused: bool, said: str) -> None:
-    @workers.command(name, help=f"Make a worker of yours {said}.")
-    @click.argument("worker_id")
+    @workers.command(name, help=f"Make WORKER, a name, an id or its first digits, {said}.")
+    @click.argument("worker", type=TEXT)
     @asks
-    async def set_paused(horde: HordeClient, out: Output, worker_id: str) -> None:
-        worker = await horde.workers.set_paused(worker_id, paused)
-        out.document({"worker": worker})
-        out.say(f"{worker.name} is {name}d")
+    async def set_paused(horde: HordeClient, out: Output, worker: str) -> None:
+        from rich.markup import escape
+
+        from horde.cli.commands.naming import worker_named
+
+        changed = await horde.workers.set_paused(await worker_named(horde, worker), paused)
+        out.document({"worker": changed})
+        out.say(f"{escape(changed.name)} is {name}d")
 
 
 _pausing("pause", True, "finish what it holds and get nothing new")
@@ -66,24 +70,18 @@ _pausing("resume", False, "get jobs again")
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @asks
 async def models(horde: HordeClient, out: Output) -> None:
-    """What can be painted with now, and how busy it is."""
-    from rich.table import Table
+    """What can be painted with now, what each model can, and how busy it is."""
+    from horde.cli.commands.choosing import abilities
 
     found = [model async for model in horde.models.list()]
     out.document({"models": found})
-    table = Table("model", "workers", "loaded", "queued", "painting", "a 512x512 would begin in", "median speed")
+    can = await abilities(horde)
+    rows = []
     for model in found:
         wait = "-"
         if model.HasField("wait"):
             half, nine = (model.wait.p50.ToTimedelta().total_seconds(), model.wait.p90.ToTimedelta().total_seconds())
             wait = f"{seconds(half)} to {seconds(nine)}"
-        table.add_row(
-            model.name,
-            str(model.workers),
-            str(model.workers_loaded),
-            str(model.jobs_queued),
-            str(model.jobs_leased),
-            wait,
-            f"{model.ms_per_megapixel_step} ms/MPx·step",
-        )
-    out.show(table)
+        queue = f"{model.jobs_queued}/{model.jobs_leased}"
+        rows.append((model.name, str(model.workers), queue, wait, can.get(model.name, "nobody is here")))
+    out.table(("model", "workers", "waiting/painting", "wait", "paints"), rows, folds=True)

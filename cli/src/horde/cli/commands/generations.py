@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from horde.cli.commands.asking import asks
 from horde.cli.commands.exits import Exit
-from horde.cli.commands.output import Output, describe, kudos
+from horde.cli.commands.groups import DefaultGroup
+from horde.cli.commands.output import Output, describe, kudos, short
+from horde.cli.commands.values import ID_PREFIX, TEXT
 
 if TYPE_CHECKING:
     from horde.clients.client import HordeClient
 
+PROMPT_CHARACTERS: Final = 200
+"""How much of a prompt a list shows."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+@click.group(cls=DefaultGroup, default="list", context_settings={"help_option_names": ["-h", "--help"]})
 def generations() -> None:
-    """List, show, cancel or take back what you asked for."""
+    """List, show, cancel or take back what you asked for. Without a further word: list."""
 
 
 @generations.command("list")
@@ -25,8 +29,6 @@ def generations() -> None:
 @asks
 async def list_generations(horde: HordeClient, out: Output, limit: int) -> None:
     """Newest first."""
-    from rich.table import Table
-
     from horde.api.job.v1.job_pb2 import JobEnding
     from horde.cli.commands.quoting import placement_name
 
@@ -36,85 +38,65 @@ async def list_generations(horde: HordeClient, out: Output, limit: int) -> None:
         if len(found) >= limit:
             break
     out.document({"generations": found})
-    table = Table("generation", "accepted", "prompt", "images", "placement", "price")
+    rows = []
     for generation in found:
         done = sum(image.ending == JobEnding.JOB_ENDING_DONE for image in generation.images)
-        table.add_row(
-            generation.generation_id,
-            f"{generation.accepted_at.ToDatetime():%Y-%m-%d %H:%M}",
-            generation.spec.job.image.prompt[:40],
-            f"{done}/{len(generation.images)}{'' if generation.finished else ' …'}",
-            placement_name(generation.quote.placement),
-            kudos(generation.quote.total_mkudos),
+        rows.append(
+            (
+                short(generation.generation_id),
+                f"{generation.accepted_at.ToDatetime():%Y-%m-%d %H:%M}",
+                f"{done}/{len(generation.images)}{'' if generation.finished else ' …'}",
+                placement_name(generation.quote.placement),
+                kudos(generation.quote.total_mkudos),
+                " ".join(generation.spec.job.image.prompt[:PROMPT_CHARACTERS].split()),
+            )
         )
-    out.show(table)
+    out.table(("generation", "accepted", "done", "bucket", "price", "prompt"), rows)
 
 
 @generations.command()
-@click.argument("generation_id")
+@click.argument("generation", type=ID_PREFIX)
 @asks
-async def show(horde: HordeClient, out: Output, generation_id: str) -> None:
+async def show(horde: HordeClient, out: Output, generation: str) -> None:
     """One generation, as it is now."""
+    from horde.cli.commands.naming import generation_named
     from horde.cli.commands.reporting import say_generation
 
-    generation = await horde.generations.get(generation_id)
-    out.document({"generation": generation})
-    say_generation(out, generation, {})
+    found = await horde.generations.get(await generation_named(horde, generation))
+    out.document({"generation": found})
+    say_generation(out, found, {})
 
 
 @generations.command()
-@click.argument("generation_id")
-@click.option("--out", "folder", default=Path(), type=click.Path(path_type=Path, file_okay=False), help="Folder.")
+@click.argument("generation", type=ID_PREFIX)
 @asks
-async def fetch(horde: HordeClient, out: Output, generation_id: str, folder: Path) -> Exit:
-    """Save the images that are done."""
-    import asyncio
-
-    from horde.clients.images import suffix_of
-
-    generation = await horde.generations.get(generation_id)
-    files: dict[str, str] = {}
-    for image in generation.images:
-        if not image.HasField("download"):
-            continue
-        path = folder / f"{generation_id[:8]}-{image.index}{suffix_of(image)}"
-        content = await horde.images.fetch_from(generation, image.job_id)
-        await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)
-        await asyncio.to_thread(path.write_bytes, content)
-        files[image.job_id] = str(path)
-        out.say(str(path))
-    out.document({"files": files})
-    return Exit.OK if len(files) == len(generation.images) else Exit.INCOMPLETE
-
-
-@generations.command()
-@click.argument("generation_id")
-@asks
-async def cancel(horde: HordeClient, out: Output, generation_id: str) -> None:
+async def cancel(horde: HordeClient, out: Output, generation: str) -> None:
     """End what has not ended. Finished images stay; steps already painted are paid for."""
+    from horde.cli.commands.naming import generation_named
     from horde.cli.commands.reporting import say_generation
 
-    generation = await horde.generations.cancel(generation_id)
-    out.document({"generation": generation})
-    say_generation(out, generation, {})
+    cancelled = await horde.generations.cancel(await generation_named(horde, generation))
+    out.document({"generation": cancelled})
+    say_generation(out, cancelled, {})
 
 
 @generations.command()
-@click.argument("generation_id")
-@click.argument("job_ids", nargs=-1)
+@click.argument("generation", type=ID_PREFIX)
+@click.argument("images", nargs=-1, type=TEXT)
 @asks
-async def withdraw(horde: HordeClient, out: Output, generation_id: str, job_ids: tuple[str, ...]) -> Exit:
-    """Take finished images back, for good: those of JOB_IDS, or all."""
+async def withdraw(horde: HordeClient, out: Output, generation: str, images: tuple[str, ...]) -> Exit:
+    """Take finished images back, for good: those of IMAGES, by number or id, or all."""
     from horde.api.job.v1.job_pb2 import JobEnding
+    from horde.cli.commands.naming import generation_named, image_named
 
-    chosen = list(job_ids)
-    if not chosen:
-        generation = await horde.generations.get(generation_id)
-        chosen = [image.job_id for image in generation.images if image.ending == JobEnding.JOB_ENDING_DONE]
-    outcomes = await horde.generations.withdraw(generation_id, chosen)
+    found = await horde.generations.get(await generation_named(horde, generation))
+    chosen = [image_named(found, name) for name in images]
+    chosen = chosen or [image.job_id for image in found.images if image.ending == JobEnding.JOB_ENDING_DONE]
+    outcomes = await horde.generations.withdraw(found.generation_id, chosen)
     out.document(
         {"outcomes": {job_id: describe(error) if error else "withdrawn" for job_id, error in outcomes.items()}}
     )
+    numbers = {image.job_id: image.index for image in found.images}
     for job_id, error in outcomes.items():
-        out.say(f"{job_id}  {error.message if error else 'withdrawn'}")
+        out.say(f"image {numbers[job_id]}  {error.message if error else 'withdrawn'}")
     return Exit.FAILED if any(outcomes.values()) else Exit.OK

@@ -9,30 +9,18 @@ import click
 from horde.cli.commands import output
 from horde.cli.commands.asking import asks
 from horde.cli.commands.exits import Exit
+from horde.cli.commands.groups import DefaultGroup
 from horde.cli.commands.output import Output, short
+from horde.cli.commands.values import AMOUNT, MAX_INT63, TEXT, WORD
 
 if TYPE_CHECKING:
     from horde.clients.client import HordeClient
     from horde.clients.statement import StatementLine
 
 
-class Amount(click.ParamType[int]):
-    """Kudos as typed, milli-kudos inside."""
-
-    name = "kudos"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        try:
-            return output.milli(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=DefaultGroup, default="balance", context_settings={"help_option_names": ["-h", "--help"]})
 def kudos() -> None:
-    """Balance, statement, gifts; for operators awards and audits."""
+    """Balance, statement, gifts; for operators awards and audits. Without a further word: balance."""
 
 
 @kudos.command()
@@ -93,9 +81,9 @@ def _print_line(out: Output, line: StatementLine) -> None:
 
 
 @kudos.command()
-@click.argument("account_id")
-@click.argument("amount", type=Amount())
-@click.option("--message", default="", help="The recipient sees it.")
+@click.argument("account_id", type=WORD)
+@click.argument("amount", type=AMOUNT)
+@click.option("--message", type=TEXT, default="", help="The recipient sees it.")
 @asks
 async def gift(horde: HordeClient, out: Output, account_id: str, amount: int, message: str) -> None:
     """Give AMOUNT kudos to ACCOUNT_ID."""
@@ -105,9 +93,9 @@ async def gift(horde: HordeClient, out: Output, account_id: str, amount: int, me
 
 
 @kudos.command()
-@click.argument("account_id")
-@click.argument("amount", type=Amount())
-@click.option("--reason", required=True, help="Why; it is in the ledger for good.")
+@click.argument("account_id", type=WORD)
+@click.argument("amount", type=AMOUNT)
+@click.option("--reason", type=TEXT, required=True, help="Why; it is in the ledger for good.")
 @asks
 async def award(horde: HordeClient, out: Output, account_id: str, amount: int, reason: str) -> None:
     """Make AMOUNT kudos for ACCOUNT_ID. For operators."""
@@ -117,7 +105,7 @@ async def award(horde: HordeClient, out: Output, account_id: str, amount: int, r
 
 
 @kudos.command()
-@click.option("--from-block", default=0, show_default=True, help="Where to begin.")
+@click.option("--from-block", default=0, show_default=True, type=click.IntRange(0, MAX_INT63), help="Where to begin.")
 @asks
 async def audit(horde: HordeClient, out: Output, from_block: int) -> Exit:
     """Recompute every balance and hash of the ledger. For operators."""

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
 
 from horde.services.errors import ServiceError
 
 if TYPE_CHECKING:
     from google.protobuf.message import Message
     from rich.console import Console
-    from rich.table import Table
+
+PIPE_COLUMNS: Final = 1_000
+"""How wide a table may be where nobody looks at it: nothing is cut that a program may want."""
+
+GAP: Final = 2
+"""Between two columns of a table."""
+LEAST_COLUMNS: Final = 10
+"""What the last column of a table always has."""
 
 
 class Output:
@@ -20,53 +29,97 @@ class Output:
 
     def __init__(self, *, as_json: bool) -> None:
         self.as_json = as_json
+        self.known: dict[str, Any] = {}
+        """What a document says also when the command fails: what was begun."""
+        self.resume: tuple[str, ...] = ()
+        """What is said after any end but a good one: how to go on."""
         self._consoles: dict[bool, Console] = {}
 
     def console(self, *, err: bool = False) -> Console:
         """A terminal, or what stands in for one."""
         if err not in self._consoles:
-            from rich.console import Console
+            from horde.cli.commands.terminal import PatientConsole
 
-            self._consoles[err] = Console(stderr=err, highlight=False, soft_wrap=True)
+            console = PatientConsole(stderr=err, highlight=False, soft_wrap=True)
+            if not console.is_terminal:
+                console.width = PIPE_COLUMNS
+            self._consoles[err] = console
         return self._consoles[err]
 
     def say(self, text: str) -> None:
         """A line of the result, for people."""
         if not self.as_json:
-            self.console().print(text)
+            self._print(text)
 
     def note(self, text: str) -> None:
         """A line on the side, for people."""
         if not self.as_json:
-            self.console(err=True).print(text)
+            self._print(text, err=True)
 
-    def show(self, table: Table) -> None:
-        """A table of the result, for people."""
-        if not self.as_json:
-            self.console().print(table)
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], *, folds: bool = False) -> None:
+        """A table of the result, for people.
+
+        Of all columns only the last gives way where the terminal is narrow: it is cut, or `folds`.
+        """
+        if self.as_json:
+            return
+        from rich.cells import cell_len
+        from rich.table import Table
+        from rich.text import Text
+
+        # What stands in a cell may come from strangers: it is text, not markup.
+        lines = [[Text(cell) for cell in row] for row in rows]
+        table = Table(box=None, padding=(0, GAP, 0, 0), header_style="bold", pad_edge=False)
+        left = self.console().width
+        for number, name in enumerate(columns[:-1]):
+            width = max([cell_len(name), *(line[number].cell_len for line in lines)])
+            table.add_column(name, no_wrap=True, width=width)
+            left -= width + GAP
+        table.add_column(
+            columns[-1], no_wrap=not folds, overflow="fold" if folds else "ellipsis", max_width=max(left, LEAST_COLUMNS)
+        )
+        for line in lines:
+            table.add_row(*line)
+        self._print(table, soft_wrap=False)
 
     def document(self, content: Mapping[str, Any] | Message) -> None:
         """The result, for programs: called once in a command."""
         if self.as_json:
-            sys.stdout.write(json.dumps(plain(content), indent=2, ensure_ascii=False) + "\n")
-            sys.stdout.flush()
+            try:
+                sys.stdout.write(json.dumps(plain(content), indent=2, ensure_ascii=False) + "\n")
+                sys.stdout.flush()
+            except BrokenPipeError:
+                nobody_reads(err=False)
 
     def error(self, error: Exception) -> None:
         """Why there is no result."""
         if self.as_json:
-            self.document({"error": describe(error)})
+            self.document({"error": describe(error), **self.known})
             return
         from rich.markup import escape
 
-        console = self.console(err=True)
-        console.print(f"[red]error:[/red] {escape(_sentence(error))}")
+        from horde.cli.commands.wording import facts_of, violation_text
+
+        self.note(f"[red]error:[/red] {escape(_sentence(error))}")
         if isinstance(error, ServiceError):
             for violation in error.violations:
-                console.print(f"  [bold]{escape(violation.field)}[/bold]: {escape(violation.description)}")
-            for key, value in error.metadata.items():
-                console.print(f"  [dim]{escape(key)}: {escape(value)}[/dim]")
+                self.note(f"  {escape(violation_text(violation))}")
+            for fact in facts_of(error):
+                self.note(f"  [dim]{escape(fact)}[/dim]")
             if error.retry_after is not None:
-                console.print(f"  try again in {error.retry_after.total_seconds():.0f} s")
+                self.note(f"  try again in {while_text(error.retry_after)}")
+
+    def _print(self, shown: Any, *, err: bool = False, **options: Any) -> None:
+        self.console(err=err).print(shown, **options)
+
+
+def nobody_reads(*, err: bool) -> None:
+    """Let everything further that is written there go nowhere: whoever reads, as `head` does, has read enough, and
+    pictures are painted and saved all the same.
+    """
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2 if err else 1)
+    os.close(nowhere)
 
 
 def _sentence(error: Exception) -> str:
@@ -127,8 +180,28 @@ def short(identifier: str) -> str:
     return identifier[:8]
 
 
+def cut(text: str, columns: int) -> str:
+    """The beginning of a name, for tables."""
+    return text if len(text) <= columns else f"{text[: columns - 1]}…"
+
+
 def seconds(value: float) -> str:
-    """A while, for people."""
+    """A while that was measured or guessed, for people."""
     if value < 10:
         return f"{value:.1f} s"
     return f"{value:.0f} s" if value < 120 else f"{value / 60:.0f} min"
+
+
+def while_text(span: timedelta) -> str:
+    """A while that somebody set, exactly, in the largest unit that fits: `20 min`, `30 days`."""
+    total = span.total_seconds()
+    for name, size in (("day", 86_400), ("h", 3_600), ("min", 60)):
+        if total >= size and total % size == 0:
+            number = int(total // size)
+            return f"{number} {name}{'s' if name == 'day' and number > 1 else ''}"
+    return f"{total:.0f} s" if total >= 1 else f"{total:g} s"
+
+
+def plural(number: int, noun: str) -> str:
+    """For example `1 image`, `4 images`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"

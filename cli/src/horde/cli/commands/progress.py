@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Column
 from rich.text import Text
 
 from horde.api.generation.v1.generation_pb2 import Image
@@ -32,6 +33,13 @@ def state_text(image: Image) -> str:
             return f"{ending}: {image.ending_detail}" if image.ending_detail else ending
         case _:
             return "accepted"
+
+
+PREVIEWS_FROM: Final = 0.75
+"""How far an image is when a glimpse of it begins to look like something."""
+BAR_COLUMNS: Final = 30
+NARROW_COLUMNS: Final = 72
+"""Where a terminal is narrower, the bar is short and there is no clock."""
 
 
 class Screen(Protocol):
@@ -83,7 +91,7 @@ class PlainScreen(SilentScreen):
         text = state_text(image)
         if self._said.get(image.index) != text:
             self._said[image.index] = text
-            self._console.print(f"image {image.index}  {text}")
+            self._console.print(f"image {image.index}  {text}", markup=False)
 
 
 class LiveScreen:
@@ -91,13 +99,18 @@ class LiveScreen:
 
     def __init__(self, console: Console, steps: int) -> None:
         self._steps = steps
+        narrow = console.width < NARROW_COLUMNS
         self._progress = Progress(
-            TextColumn("image {task.fields[index]}"),
-            BarColumn(bar_width=30),
+            TextColumn("{task.fields[index]}" if narrow else "image {task.fields[index]}"),
+            BarColumn(bar_width=BAR_COLUMNS // 3 if narrow else BAR_COLUMNS),
             TextColumn("{task.completed:.0f}/{task.total:.0f}"),
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
+            # It gives way where the terminal is narrow, and never takes a second line.
+            TextColumn(
+                "{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis", ratio=1)
+            ),
+            *([] if narrow else [TimeElapsedColumn()]),
             console=console,
+            expand=True,
         )
         self._tasks: dict[int, TaskID] = {}
         self._preview: Text | None = None
@@ -127,8 +140,11 @@ class LiveScreen:
                 )
             case Waiting():
                 self._progress.update(self._task(event.index), description=f"queued: {wait_text(event.estimate)}")
-            case Previewed():
+            case Previewed() if event.step >= PREVIEWS_FROM * self._steps:
                 self._preview = picture(event.image) or self._preview
+            case _:
+                # Too early to be worth a look.
+                pass
         self._live.update(self._render())
 
     def refresh(self) -> None:

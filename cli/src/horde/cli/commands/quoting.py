@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from rich.markup import escape
+
 from horde.api.generation.v1.generation_pb2 import IneligibleReason, Quote, WaitEstimate
 from horde.api.job.v1.job_pb2 import Placement, PlacementFacts, PriceParts
 from horde.cli.commands.output import Output, kudos, seconds
@@ -46,7 +48,7 @@ def say_quote(out: Output, quote: Quote, count: int) -> None:
         out.say(f"available  {kudos(quote.available_mkudos)} kudos")
     out.say(f"goes to    the [bold]{placement_name(quote.placement)}[/bold] bucket: {placement_reason(quote.facts)}")
     for notice in quote.notices:
-        out.say(f"note       {notice.text}")
+        out.say(f"note       {escape(notice.text)}")
     if quote.HasField("wait"):
         out.say(f"wait       {wait_text(quote.wait)}")
     else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from rich.markup import escape
+
 from horde.api.generation.v1.generation_pb2 import Generation, Image
 from horde.api.job.v1.job_pb2 import Deviation, DeviationKind, JobEnding
 from horde.cli.commands.output import Output, kudos
@@ -20,12 +22,12 @@ def say_generation(out: Output, generation: Generation, files: Mapping[str, str]
 
 def _say_image(out: Output, image: Image, file: str | None) -> None:
     where = file or ("withdrawn" if image.withdrawn else "")
-    out.say(f"[bold]image {image.index}[/bold]    {state_text(image)}  {where}".rstrip())
+    out.say(f"[bold]image {image.index}[/bold]    {escape(f'{state_text(image)}  {where}'.rstrip())}")
     if image.ending == JobEnding.JOB_ENDING_DONE:
         kept = f" until {image.expires_at.ToDatetime():%Y-%m-%d %H:%M} UTC" if image.HasField("expires_at") else ""
-        out.say(f"  seed {image.seed}, by {image.worker_name}, {placement_name(image.placement)}{kept}")
+        out.say(f"  seed {image.seed}, by {escape(image.worker_name)}, {placement_name(image.placement)}{kept}")
     for deviation in image.deviations:
-        out.say(f"  [yellow]not exactly as asked:[/yellow] {_deviation(deviation)}")
+        out.say(f"  [yellow]not exactly as asked:[/yellow] {escape(_deviation(deviation))}")
     if image.HasField("settlement"):
         parts = ", ".join(
             f"{part.name.strip()} {kudos(part.mkudos)}{f' ({part.remark})' if part.remark else ''}"

@@ -6,12 +6,16 @@ import asyncio
 import os
 import signal
 import tempfile
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
+from horde.cli.commands.asking import json_option
 from horde.cli.commands.exits import Exit
+from horde.cli.commands.interrupts import on_signals
+from horde.cli.commands.output import Output
 
 COLOURS = {
     "ledger": "yellow",
@@ -40,29 +44,41 @@ WIDTH = max(map(len, COLOURS))
 )
 @click.option("--ephemeral", is_flag=True, help="Keep nothing: a temporary folder and free ports.")
 @click.option("--quiet", is_flag=True, help="Only warnings of the services.")
-def up(workers: int, painter: str, state: Path, ephemeral: bool, quiet: bool) -> None:
-    """Start a whole mesh on this machine, each service a process of its own, and a worker; Ctrl-C stops it."""
+@json_option
+def up(workers: int, painter: str, state: Path, ephemeral: bool, quiet: bool, as_json: bool) -> None:
+    """Start a whole mesh on this machine, each service a process of its own, and a worker; Ctrl-C stops it.
+
+    With --json the document comes when the mesh is up.
+    """
     with ExitStack() as stack:
         where = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="horde-"))) if ephemeral else state
-        status = asyncio.run(_up(workers, painter, where, free=ephemeral, quiet=quiet))
+        out = Output(as_json=as_json)
+        status = asyncio.run(_up(workers, painter, where, out, free=ephemeral, quiet=quiet))
     click.get_current_context().exit(status)
 
 
-async def _up(workers: int, painter: str, state: Path, *, free: bool, quiet: bool) -> int:
+async def _up(workers: int, painter: str, state: Path, out: Output, *, free: bool, quiet: bool) -> int:
     from horde.cli.local.mesh import WorkerPlan, local_mesh
     from horde.cli.local.processes import ProcessEnded
     from horde.cli.local.roles import DEFAULT_PORTS, Role
 
     told = {role: {"LOG_LEVEL": "warning" if quiet else "info"} for role in Role}
-    _stop_on_signals()
     try:
-        async with local_mesh(state, ports=None if free else DEFAULT_PORTS, sink=_print_line, extra=told) as mesh:
-            for number in range(1, workers + 1):
-                await mesh.start_worker(WorkerPlan(f"worker-{number}", painter, {"DRAIN_SECONDS": "5"}))
-            _say_ready(mesh.gateway, state)
-            ended = await mesh.any_end()
-            click.secho(f"{ended.name} ended by itself; stopping the others", fg="red", err=True)
-            return Exit.FAILED
+        with on_signals(_stopper(), signal.SIGINT, signal.SIGTERM):
+            async with local_mesh(state, ports=None if free else DEFAULT_PORTS, sink=_print_line, extra=told) as mesh:
+                for number in range(1, workers + 1):
+                    await mesh.start_worker(WorkerPlan(f"worker-{number}", painter, {"DRAIN_SECONDS": "5"}))
+                _say_ready(mesh.gateway, state)
+                out.document(
+                    {
+                        "gateway": mesh.gateway,
+                        "state": str(mesh.layout.state),
+                        "processes": {name: process.pid for name, process in mesh.processes.items()},
+                    }
+                )
+                ended = await mesh.any_end()
+                click.secho(f"{ended.name} ended by itself; stopping the others", fg="red", err=True)
+                return Exit.FAILED
     except asyncio.CancelledError:
         # Told to stop, and stopped.
         return Exit.OK
@@ -71,9 +87,8 @@ async def _up(workers: int, painter: str, state: Path, *, free: bool, quiet: boo
         return Exit.UNAVAILABLE
 
 
-def _stop_on_signals() -> None:
-    """The first SIGINT or SIGTERM cancels this task; the second ends the process, and the kernel its children."""
-    loop = asyncio.get_running_loop()
+def _stopper() -> Callable[[], None]:
+    """The first call cancels this task; the second ends the process, and with it its children."""
     task = asyncio.current_task()
     assert task is not None
     stopping = False
@@ -86,8 +101,7 @@ def _stop_on_signals() -> None:
         click.secho("stopping (Ctrl-C again to stop at once)", err=True)
         task.cancel()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, received)
+    return received
 
 
 def _print_line(name: str, line: str) -> None:

@@ -37,6 +37,12 @@ DEFAULT_PORTS: Final = {
     Role.SCHEDULER: 7702,
     Role.LEDGER: 7703,
 }
+GENEROUS: Final = {
+    "FLOOR_AGE_S": "0",
+    "ANONYMOUS_ADDRESS_SHARE_PERMILLE": "1000000",
+    "ANONYMOUS_TOKEN_SHARE_PERMILLE": "1000000",
+}
+"""Of the ledger: here all come from one address and accounts are new, and nobody keeps anything from anybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +101,8 @@ class Layout:
             told["PUBLIC_KEYS_DIR"] = str(self.public_keys)
         if role in (Role.GATEWAY, Role.SCHEDULER):
             told |= {"LEDGER": self.address(Role.LEDGER), "STORAGE_ROUTER": self.address(Role.STORAGE_ROUTER)}
+        if role is Role.LEDGER:
+            told |= GENEROUS
         if role is Role.SCHEDULER:
             told["STORAGE_ADDRESS"] = self.address(Role.STORAGE_ROUTER)
         if role is Role.GATEWAY:

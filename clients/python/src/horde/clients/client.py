@@ -9,13 +9,14 @@ async with HordeClient() as horde:
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-from horde.api.generation.v1.generation_pb2 import GenerationSpec
+from horde.api.generation.v1.generation_pb2 import Generation, GenerationSpec
 from horde.clients.accounts import Accounts
-from horde.clients.credentials import Credential, find_credential
+from horde.clients.credentials import Credential, find_credential, mesh_folder
 from horde.clients.doors import Doors, Security, open_doors
 from horde.clients.generations import Generations
 from horde.clients.images import Images
@@ -23,7 +24,7 @@ from horde.clients.kudos import Kudos
 from horde.clients.models import Models
 from horde.clients.retrying import Patience
 from horde.clients.session import GenerationSession
-from horde.clients.specs import generation_spec
+from horde.clients.specs import generation_spec, new_request_id
 from horde.clients.workers import Workers
 
 DEFAULT_TARGET: Final = "127.0.0.1:7700"
@@ -52,23 +53,24 @@ class HordeClient:
         patience: Patience | None = None,
     ) -> None:
         """`target` is the gateway's address. Without `credential`, see `find_credential` for who asks."""
-        self._target = target
+        self.target = target
         self._credential = credential
         self._api_key = api_key
         self._anonymous = anonymous
-        self.config_folder = config_folder
-        self._security = security or Security()
+        self._config_folder = config_folder
+        self.security = security or Security()
         self._patience = patience or Patience()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         credential = self._credential or find_credential(
-            api_key=self._api_key, anonymous=self._anonymous, folder=self.config_folder
+            self.target, api_key=self._api_key, anonymous=self._anonymous, folder=self._config_folder
         )
         doors: Doors = await self._stack.enter_async_context(
-            open_doors(self._target, credential, self._security, self._patience)
+            open_doors(self.target, credential, self.security, self._patience)
         )
         self.credential = credential
+        self._doors = doors
         self.generations = Generations(doors)
         self.images = Images(doors, self.generations)
         self.accounts = Accounts(doors)
@@ -82,18 +84,40 @@ class HordeClient:
     ) -> None:
         await self._stack.aclose()
 
+    @property
+    def mesh_folder(self) -> Path:
+        """Where this user's key and token for this mesh are kept."""
+        return mesh_folder(self.target, self._config_folder)
+
+    async def reach(self, within: timedelta) -> None:
+        """Wait until the gateway answers. Raises Unavailable, with the reason, if it has not by then."""
+        await self._doors.reach(within)
+
     def generation(
         self,
         spec: GenerationSpec | str,
         *,
         request_id: str | None = None,
         max_total_mkudos: int | None = None,
+        cancels: bool = True,
     ) -> GenerationSession:
-        """Ask for images, and cancel what is not finished on leaving the block. A text is a prompt with defaults."""
-        return GenerationSession(
-            self.generations,
-            self.images,
-            generation_spec(spec) if isinstance(spec, str) else spec,
-            request_id=request_id,
-            max_total_mkudos=max_total_mkudos,
-        )
+        """Ask for images. A text is a prompt with defaults.
+
+        Leaving the block early cancels what is not finished, unless `cancels` is false: then it goes on, and can be
+        followed again.
+        """
+
+        async def ask() -> Generation:
+            return await self.generations.create(asked, request_id=named, max_total_mkudos=max_total_mkudos)
+
+        asked = generation_spec(spec) if isinstance(spec, str) else spec
+        named = request_id or new_request_id()
+        return GenerationSession(self.generations, self.images, ask, cancels=cancels)
+
+    def following(self, generation_id: str) -> GenerationSession:
+        """A generation that was asked for before, also by another process. Leaving the block cancels nothing."""
+
+        async def get() -> Generation:
+            return await self.generations.get(generation_id)
+
+        return GenerationSession(self.generations, self.images, get, cancels=False)

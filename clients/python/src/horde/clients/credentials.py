@@ -1,7 +1,8 @@
 """Who is asking: an API key, or the token that an anonymous client makes once and keeps.
 
-Where things are kept: in the folder that `HORDE_CONFIG_DIR` names, else `$XDG_CONFIG_HOME/horde`, else
-`~/.config/horde` (`%APPDATA%\\horde` on Windows). Files there are for their owner's eyes alone (mode 0600).
+What proves who somebody is at one mesh is never sent to another: each mesh has a folder of its own, `meshes/<its
+gateway>`, in the folder that `HORDE_CONFIG_DIR` names, else `$XDG_CONFIG_HOME/horde`, else `~/.config/horde`
+(`%APPDATA%\\horde` on Windows). Files there are for their owner's eyes alone (mode 0600).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 TOKEN_BITS: Final = 128
 API_KEY_FILE: Final = "api-key"
@@ -25,6 +27,8 @@ class ApiKey:
     """The secret of an account: `horde_<id>_<secret>`."""
 
     secret: str = field(repr=False)
+    source: str = field(default="", compare=False)
+    """Where it was found, for whoever has to mend it."""
 
     @property
     def authorization(self) -> str:
@@ -58,23 +62,43 @@ def config_dir(environ: Mapping[str, str] = os.environ) -> Path:
     return Path(environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "horde"
 
 
+def mesh_folder(target: str, folder: Path | None = None) -> Path:
+    """Where this user's key and token for the mesh whose gateway is at `target` are. It need not exist yet.
+
+    `folder` stands for `config_dir()`. The names of this machine are one mesh.
+    """
+    address = target.removeprefix("dns:///").lower()
+    host, colon, port = address.rpartition(":")
+    if host in ("localhost", "[::1]"):
+        address = f"127.0.0.1{colon}{port}"
+    # A name that every file system takes, and no two meshes share: `quote` leaves no "+" of the address itself.
+    name = quote(address, safe="[]").replace("%3A", "+")
+    if not name.strip("."):
+        raise ValueError(f"{target!r} is not the address of a mesh")
+    return (folder or config_dir()) / "meshes" / name
+
+
 def find_credential(
+    target: str,
     *,
     api_key: str | None = None,
     anonymous: bool = False,
     folder: Path | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> Credential:
-    """What to ask with: the key given, that of `HORDE_API_KEY`, that in the folder, else the kept anonymous token.
+    """What to ask the mesh at `target` with: the key given, that of `HORDE_API_KEY`, the one kept for this mesh, else
+    the anonymous token kept for it.
 
     `anonymous` skips every key. Raises BadCredentialFile.
     """
-    where = folder or config_dir(environ)
+    where = mesh_folder(target, folder or config_dir(environ))
     if not anonymous:
-        if found := api_key or environ.get("HORDE_API_KEY"):
-            return ApiKey(found.strip())
+        if api_key:
+            return ApiKey(api_key.strip(), "the key given")
+        if found := environ.get("HORDE_API_KEY"):
+            return ApiKey(found.strip(), "HORDE_API_KEY")
         if kept := read_secret(where / API_KEY_FILE):
-            return ApiKey(kept)
+            return ApiKey(kept, str(where / API_KEY_FILE))
     return keep_anonymous_token(where / ANONYMOUS_TOKEN_FILE)
 
 

@@ -5,6 +5,7 @@ Callers of the SDK know only the first; tickets and addresses for the second com
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -12,9 +13,11 @@ from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 from grpc import aio
+from grpc_health.v1.health_pb2 import HealthCheckRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from horde.clients.credentials import Credential
-from horde.clients.errors import ALL
+from horde.clients.errors import ALL, DeadlineExceeded, Unavailable, Unimplemented
 from horde.clients.retrying import Attempts, Patience, patiently
 from horde.services.channel import dial
 from horde.services.tls import TlsFiles, is_loopback
@@ -24,6 +27,9 @@ Response = TypeVar("Response")
 
 MAX_STORAGE_CHANNELS: Final = 16
 """Storage routers that one client speaks to at once; an address beyond that is refused."""
+
+LAST_WORD_SECONDS: Final = 0.5
+"""How long an unreachable gateway is asked why it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +79,21 @@ class Doors:
     def stream(self, method: Callable[..., Any], request: object) -> Any:
         """Open a stream of answers from the gateway, once."""
         return method(request, metadata=self._headers)
+
+    async def reach(self, within: timedelta) -> None:
+        """Wait until the gateway is connected. Raises Unavailable, with what gRPC says about it, if it is not then."""
+        try:
+            async with asyncio.timeout(within.total_seconds()):
+                await self.gateway.channel_ready()
+        except TimeoutError:
+            # A call that does not wait for a connection is told why there is none.
+            health: Any = HealthStub(self.gateway)
+            try:
+                await health.Check(HealthCheckRequest(), timeout=LAST_WORD_SECONDS)
+            except DeadlineExceeded:
+                raise Unavailable("No connection came about.") from None
+            except Unimplemented:
+                pass
 
     async def storage(self, address: str) -> aio.Channel:
         """The channel to a storage router."""

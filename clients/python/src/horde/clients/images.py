@@ -13,7 +13,7 @@ from grpc import aio
 from horde.api.generation.v1 import generation_service_pb2 as generation_pb
 from horde.api.generation.v1.generation_pb2 import Generation, Image, ImageDownload
 from horde.api.generation.v1.generation_service_pb2_grpc import GenerationServiceStub
-from horde.api.job.v1.job_pb2 import InputImage
+from horde.api.job.v1.job_pb2 import InputImage, JobEnding, JobState
 from horde.api.storage.v1 import storage_service_pb2 as pb
 from horde.api.storage.v1.storage_service_pb2_grpc import StorageServiceStub
 from horde.clients.doors import Doors
@@ -32,6 +32,9 @@ from horde.clients.retrying import patiently
 CHUNK_BYTES: Final = 256 * 1024
 MAX_IMAGE_BYTES: Final = 256 * 1024 * 1024
 """What a download may hold in memory; more is refused before it is read."""
+MAX_EXPIRED_TICKETS: Final = 3
+"""One may have waited too long; that many in a row were never good."""
+CLOCKS_DIFFER: Final = "Every ticket is expired when it arrives: the clocks of the mesh's services differ."
 PUT_TIMEOUT: Final = timedelta(minutes=5)
 SUFFIXES: Final = {
     pb.IMAGE_FORMAT_PNG: ".png",
@@ -66,11 +69,15 @@ class Images:
         image = _image(generation, job_id)
         download = _Download(self._doors, bytes(image.sha256))
         attempts = self._doors.attempts()
+        expired = 0
         while True:
             try:
                 return await download.run(image.download)
-            except TokenExpired as expired:
-                await attempts.pause_after(Unavailable(expired.message))
+            except TokenExpired:
+                expired += 1
+                if expired > MAX_EXPIRED_TICKETS:
+                    raise Unavailable(CLOCKS_DIFFER) from None
+                await attempts.pause_after(Unavailable(CLOCKS_DIFFER))
                 image = _image(await self._generations.get(generation.generation_id), job_id)
             except ServiceError as error:
                 await attempts.pause_after(error)
@@ -102,12 +109,28 @@ class Images:
 def _image(generation: Generation, job_id: str) -> Image:
     for image in generation.images:
         if image.job_id == job_id:
-            if image.withdrawn:
-                raise ObjectNotFound("The image was withdrawn.")
-            if not image.HasField("download"):
-                raise ImageNotFinished(metadata={"job_id": job_id})
+            if image.withdrawn or not image.HasField("download"):
+                raise no_picture(image)
             return image
     raise ObjectNotFound(f"The generation has no image {job_id}.")
+
+
+def no_picture(image: Image) -> ObjectNotFound | ImageNotFinished:
+    """Why an image has no bytes to fetch."""
+    about = {"job_id": image.job_id}
+    if image.withdrawn:
+        return ObjectNotFound(f"Image {image.index} was withdrawn.", metadata=about)
+    if image.state != JobState.JOB_STATE_ENDED:
+        return ImageNotFinished(f"Image {image.index} is not finished yet.", metadata=about)
+    if image.ending != JobEnding.JOB_ENDING_DONE:
+        ending = JobEnding.Name(image.ending).removeprefix("JOB_ENDING_").lower()
+        return ImageNotFinished(f"Image {image.index} ended without a picture: {ending}.", metadata=about)
+    if image.HasField("expires_at"):
+        return ObjectNotFound(
+            f"Image {image.index} was kept until {image.expires_at.ToDatetime():%Y-%m-%d %H:%M} UTC, and is gone.",
+            metadata=about,
+        )
+    return ObjectNotFound(f"Image {image.index} is not there any more.", metadata=about)
 
 
 async def _parts(ticket: str, content: bytes, digest: bytes) -> AsyncIterator[pb.PutInputRequest]:

@@ -1,19 +1,20 @@
-"""A generation for as long as a block: leaving it early cancels what is not finished, so nobody paints in vain."""
+"""A generation for as long as a block: leaving it early cancels what is not finished, so nobody paints in vain; or lets
+it go on, for whoever follows it again.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Final, Self
 
-from horde.api.generation.v1.generation_pb2 import Generation, GenerationSpec, Image
+from horde.api.generation.v1.generation_pb2 import Generation, Image
 from horde.api.job.v1.job_pb2 import JobEnding
 from horde.clients.errors import ServiceError
 from horde.clients.generations import Generations
 from horde.clients.images import Images
-from horde.clients.specs import new_request_id
 from horde.clients.watching import Finished, ImageChanged, Snapshot, WatchEvent
 
 CANCEL_SECONDS: Final = 5.0
@@ -21,22 +22,20 @@ CANCEL_SECONDS: Final = 5.0
 
 
 class GenerationSession:
-    """Use with `async with client.generation(...) as session`."""
+    """Use with `async with client.generation(...) as session`, or `client.following(...)`."""
 
     def __init__(
         self,
         generations: Generations,
         images: Images,
-        spec: GenerationSpec,
+        begin: Callable[[], Awaitable[Generation]],
         *,
-        request_id: str | None,
-        max_total_mkudos: int | None,
+        cancels: bool,
     ) -> None:
         self._generations = generations
         self._images = images
-        self._spec = spec
-        self._request_id = request_id or new_request_id()
-        self._max_total_mkudos = max_total_mkudos
+        self._begin = begin
+        self._cancels = cancels
         self._generation: Generation | None = None
 
     @property
@@ -49,15 +48,13 @@ class GenerationSession:
     async def __aenter__(self) -> Self:
         # If this is cancelled after the request was accepted, repeating it is how its id becomes known again; the id is
         # ours, so nothing is lost but that the generation goes on.
-        self._generation = await self._generations.create(
-            self._spec, request_id=self._request_id, max_total_mkudos=self._max_total_mkudos
-        )
+        self._generation = await self._begin()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.generation.finished:
+        if self.generation.finished or not self._cancels:
             return
         cancelling = asyncio.ensure_future(self._cancel())
         try:

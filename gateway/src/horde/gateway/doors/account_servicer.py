@@ -21,7 +21,7 @@ class AccountServicer(AccountServiceServicer):
         self._accounts = accounts
 
     async def CreateAccount(self, request: pb.CreateAccountRequest, context: Context) -> pb.CreateAccountResponse:
-        self._reception.count_registration(context)
+        await self._reception.count_registration(context)
         return await self._accounts.create(request)
 
     async def GetAccount(self, request: pb.GetAccountRequest, context: Context) -> pb.GetAccountResponse:

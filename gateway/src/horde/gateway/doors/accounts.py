@@ -147,7 +147,6 @@ class Accounts:
         key = await self._store.revoke_key(principal.account_id, api_key_id) if len(api_key_id) <= 32 else None
         if key is None:
             raise ApiKeyNotFound(metadata={"api_key_id": api_key_id[:64]})
-        self._authenticator.forget(api_key_id)
         self._revoked(api_key_id)
         return wire.api_key_message(key)
 

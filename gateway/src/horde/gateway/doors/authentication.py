@@ -1,7 +1,7 @@
 """Who is calling: from the `authorization` metadata to a principal, and whether it may, and how often.
 
-A verified key is believed for five seconds, which is also how long a revoked one may live on in another replica. What
-is remembered is a digest of the header, never the header.
+A verified key is believed for five seconds. Replicas tell each other of revoked ones; where they cannot, that is how
+long one may live on. What is remembered is a digest of the header, never the header.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from horde.gateway.core.credentials import AnonymousCredential, ApiKeyCredential, Peppers, parse_authorization
-from horde.gateway.core.errors import AccountRequired, ApiKeyUnknown, RoleMissing, ScopeMissing
-from horde.gateway.core.limits import Draw, Limiter, Rate, address_bucket
+from horde.gateway.core.errors import AccountRequired, ApiKeyUnknown, RateLimited, RoleMissing, ScopeMissing
 from horde.gateway.core.requesters import ANONYMOUS, Principal, Requester, Role, Scope
 from horde.gateway.store.port import IdentityStore
+from horde.services.addresses import address_bucket
 from horde.services.clock import Clock
 from horde.services.errors import ServiceError, Unauthenticated
+from horde.services.rates import Draw, Rate, TooOften
+from horde.services.shared.port import Shared
 from horde.services.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -55,7 +57,9 @@ class Authenticator:
         self._used: dict[str, datetime] = {}
         self._dirty = asyncio.Event()
 
-    async def principal(self, values: list[str | bytes], stranger: Callable[[], None] = lambda: None) -> Principal:
+    async def principal(
+        self, values: list[str | bytes], stranger: Callable[[], Awaitable[None]] | None = None
+    ) -> Principal:
         """Whose credentials these are; raises the authentication errors of the contract.
 
         `stranger` is called, and may raise, before a key is looked up that was not found good here before.
@@ -70,8 +74,11 @@ class Authenticator:
             return Principal(Requester(ANONYMOUS, credential.digest))
         pending = self._pending.get(name)
         if pending is None:
-            if known is None:
-                stranger()
+            if known is None and stranger is not None:
+                await stranger()
+            # Another call with the same key may have begun meanwhile.
+            pending = self._pending.get(name)
+        if pending is None:
             pending = self._pending[name] = asyncio.create_task(self._look_up(name, credential))
             pending.add_done_callback(lambda task: self._looked_up(name, task))
         return await asyncio.shield(pending)
@@ -165,9 +172,9 @@ class Rates:
 class Reception:
     """Lets calls in: who is it, may it, and not too often."""
 
-    def __init__(self, authenticator: Authenticator, limiter: Limiter, rates: Rates, clock: Clock) -> None:
+    def __init__(self, authenticator: Authenticator, shared: Shared, rates: Rates, clock: Clock) -> None:
         self._authenticator = authenticator
-        self._limiter = limiter
+        self._shared = shared
         self._rates = rates
         self._clock = clock
 
@@ -176,23 +183,23 @@ class Reception:
         values = _credentials(context)
         failures = self._rates.address_failures
 
-        def stranger() -> None:
+        async def stranger() -> None:
             # Before the look-up: that is what guessing costs. Who was let in before is not kept out by a neighbour.
             if failures is not None:
-                self._limiter.look([_failure(context, failures)], self._clock.monotonic())
+                _refuse(await self._shared.look([_failure(context, failures)]))
 
         try:
             principal = await self._authenticator.principal(values, stranger)
         except Unauthenticated:
             if failures is not None:
-                self._limiter.admit([_failure(context, failures)], self._clock.monotonic())
+                _refuse(await self._shared.admit([_failure(context, failures)]))
             raise
         rates = self._rates
         if principal.anonymous:
             address = address_bucket(context.peer())
-            self._count("calls", principal, address, rates.anonymous_calls, rates.address_calls)
+            await self._count("calls", principal, address, rates.anonymous_calls, rates.address_calls)
         else:
-            self._count("calls", principal, "", rates.account_calls)
+            await self._count("calls", principal, "", rates.account_calls)
         return principal
 
     def still(self, context: CallContext) -> Still:
@@ -217,30 +224,30 @@ class Reception:
             raise RoleMissing(metadata={"role": role.value})
         return principal
 
-    def count_images(self, principal: Principal, address: str, images: int) -> None:
+    async def count_images(self, principal: Principal, address: str, images: int) -> None:
         """Count images that are asked for; anonymous ones also against where they come from."""
         rates = self._rates
         if principal.anonymous:
-            self._count("images", principal, address, rates.anonymous_images, rates.address_images, images)
+            await self._count("images", principal, address, rates.anonymous_images, rates.address_images, images)
         else:
-            self._count("images", principal, address, rates.account_images, None, images)
+            await self._count("images", principal, address, rates.account_images, None, images)
 
-    def count_input(self, principal: Principal, address: str) -> None:
+    async def count_input(self, principal: Principal, address: str) -> None:
         """Count an input that may be put: it takes room until it expires. Anonymous ones also where they come from."""
         rates = self._rates
         if principal.anonymous:
-            self._count("inputs", principal, address, rates.anonymous_inputs, rates.address_inputs)
+            await self._count("inputs", principal, address, rates.anonymous_inputs, rates.address_inputs)
         else:
-            self._count("inputs", principal, address, rates.account_inputs)
+            await self._count("inputs", principal, address, rates.account_inputs)
 
-    def count_registration(self, context: CallContext) -> None:
+    async def count_registration(self, context: CallContext) -> None:
         """Count an account that is opened."""
         rate = self._rates.address_accounts
         if rate is not None:
             draw = Draw(f"accounts {address_bucket(context.peer())}", rate, of_address=True)
-            self._limiter.admit([draw], self._clock.monotonic())
+            _refuse(await self._shared.admit([draw]))
 
-    def _count(
+    async def _count(
         self,
         kind: str,
         principal: Principal,
@@ -253,7 +260,13 @@ class Reception:
         draws = [Draw(f"{kind} {principal.requester}", own, weight)] if own else []
         if shared:
             draws.append(Draw(f"{kind} {address}", shared, weight, of_address=True))
-        self._limiter.admit(draws, self._clock.monotonic())
+        _refuse(await self._shared.admit(draws))
+
+
+def _refuse(verdict: TooOften | None) -> None:
+    if verdict is not None:
+        wait = timedelta(seconds=verdict.seconds)
+        raise RateLimited(metadata={"limit": str(verdict.draw.rate)}, retry_after=wait)
 
 
 def _failure(context: CallContext, rate: Rate) -> Draw:

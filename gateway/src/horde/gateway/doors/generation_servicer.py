@@ -8,10 +8,10 @@ from typing import Any
 
 from horde.api.generation.v1 import generation_service_pb2 as pb
 from horde.api.generation.v1.generation_service_pb2_grpc import GenerationServiceServicer
-from horde.gateway.core.limits import address_bucket
 from horde.gateway.doors.authentication import Reception
 from horde.gateway.doors.generations import Generations
 from horde.gateway.doors.watching import Watching
+from horde.services.addresses import address_bucket
 
 Context = Any
 
@@ -35,7 +35,7 @@ class GenerationServicer(GenerationServiceServicer):
         principal = await self._reception.requester(context)
         asked = self._generations.appraise_creation(principal, request)
         address = address_bucket(context.peer())
-        self._reception.count_images(principal, address, asked.spec.count)
+        await self._reception.count_images(principal, address, asked.spec.count)
         return pb.CreateGenerationResponse(
             generation=await self._generations.create(principal, asked, request, address)
         )
@@ -73,5 +73,5 @@ class GenerationServicer(GenerationServiceServicer):
     ) -> pb.CreateInputTicketResponse:
         principal = await self._reception.requester(context)
         checked = self._generations.checked_input(request.input_id)
-        self._reception.count_input(principal, address_bucket(context.peer()))
+        await self._reception.count_input(principal, address_bucket(context.peer()))
         return self._generations.input_ticket(principal, checked)

@@ -18,10 +18,10 @@ from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as service_pb2
 from horde.api.job.v1 import job_pb2
 from horde.gateway.core.errors import NeighbourUnavailable, Overloaded, RateLimited
-from horde.gateway.core.previews import Previews
 from horde.gateway.core.requesters import Requester
 from horde.gateway.doors import wire
 from horde.gateway.doors.generations import not_found
+from horde.gateway.doors.preview_news import PreviewNews
 from horde.gateway.doors.tickets import Tickets
 from horde.gateway.doors.watcher import LATER, SOON, Told, Watcher
 from horde.gateway.neighbours.exchange import Line, Stream, keep
@@ -29,6 +29,7 @@ from horde.gateway.neighbours.refusals import outward
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
 from horde.services.clock import Clock
 from horde.services.errors import ResourceExhausted, ServiceError
+from horde.services.loops import Loops
 from horde.services.status import from_status
 from horde.services.streams import Outbox, OutboxClosed
 from horde.services.telemetry import get_logger
@@ -82,7 +83,7 @@ class Watching:
         self,
         scheduler: Source,
         tickets: Tickets,
-        previews: Previews,
+        previews: PreviewNews,
         clock: Clock,
         *,
         max_watchers: int,
@@ -98,7 +99,7 @@ class Watching:
         self._watchers: set[Watcher] = set()
         self._of_requester: Counter[Requester] = Counter()
         self._line: Line[scheduler_pb2.FollowRequest] | None = None
-        self._verifying: set[asyncio.Task[None]] = set()
+        self._loops = Loops()
         self._stopped = False
 
     def __len__(self) -> int:
@@ -133,12 +134,11 @@ class Watching:
         self._stopped = True
         for watcher in tuple(self._watchers):
             watcher.fail(NeighbourUnavailable("This gateway is stopping; watch again."))
-        for task in self._verifying:
-            task.cancel()
 
     async def run(self) -> None:
         """Keep the stream to the scheduler, and tell what it says. Runs until cancelled."""
-        await keep("follow", self._follow, self._clock)
+        async with self._loops:
+            await keep("follow", self._follow, self._clock)
 
     async def _follow(self) -> None:
         line = Line[scheduler_pb2.FollowRequest](MAX_WISHES)
@@ -223,9 +223,8 @@ class Watching:
         elif kind == "finished":
             self._finished(event.generation_id, followed, event.finished)
         elif kind == "error":
-            task = asyncio.create_task(self._verify(event.generation_id, followed, from_status(event.error)))
-            self._verifying.add(task)
-            task.add_done_callback(self._verifying.discard)
+            verifying = self._verify(event.generation_id, followed, from_status(event.error))
+            self._loops.spawn("verify", verifying)
         elif followed.known is None or followed.stale:
             return
         elif kind == "image":

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from horde.ledger.core.accounts import Account, AccountName, Giving, Owner
+from horde.ledger.core.budgets import Day
 from horde.ledger.core.economy import Economy
 from horde.ledger.core.entries import Settlement, Transfer
 from horde.ledger.core.operations import PriceParts
@@ -68,7 +69,7 @@ class Book:
     """Balances, owners and holds that are known in this epoch, and which of them changed since the last
     `forget_changes`."""
 
-    __slots__ = ("accounts", "changed", "changed_owners", "closed", "created", "economy", "giving", "holds",
+    __slots__ = ("accounts", "changed", "changed_owners", "closed", "created", "day", "economy", "giving", "holds",
                  "next_number", "opened", "owners")  # fmt: skip
 
     def __init__(self, economy: Economy, next_number: int = 1) -> None:
@@ -78,6 +79,8 @@ class Book:
         self.owners: dict[str, Owner | None] = {}
         self.holds: dict[str, Hold | None] = {}
         self.giving: dict[str, Giving] = {}
+        self.day: Day | None = None
+        """None until it is loaded; kept for the whole epoch: it is bounded by the day's budgets."""
         self.created: list[Account] = []
         self.changed: dict[str, Account] = {}
         self.changed_owners: dict[str, Owner] = {}
@@ -107,6 +110,12 @@ class Book:
             # Who was never heard of has given nothing.
             self.giving.setdefault(account_id, Giving())
         return owner
+
+    def today(self, now_us: int) -> Day:
+        """The day's budgets; to be loaded first."""
+        if self.day is None:
+            raise KeyError("the day")
+        return self.day.turn_to(now_us)
 
     def post(self, transfers: Iterable[Transfer], sequence: int) -> None:
         """Move the kudos. Raises Unbalanced where an account would go below its floor: the rule should have refused."""

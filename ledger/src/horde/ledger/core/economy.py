@@ -20,7 +20,7 @@ KUDOS: Final = 1000
 class Economy:
     """Every number of the economy. Amounts are in milli-kudos. Change one, and change `version` too."""
 
-    version: str = "2026-11"
+    version: str = "2026-11-26"
 
     floor_mkudos: int = 0
     """Below this nobody spends. AI Horde stops at 25 registered and -50 anonymous, and mints what is missing, silently
@@ -31,23 +31,48 @@ class Economy:
     """What the floor subsidy adds for one account in a day: four private pictures of 13.83, so that somebody who has
     just registered can paint a few, today and every day. Own rule, in place of AI Horde's unbounded forgiveness."""
 
+    floor_age_s: int = 86_400
+    """... and for accounts of this age alone: names are free, so puppets would be. Own rule."""
+    floor_budget_per_day_mkudos: int = 5_000 * KUDOS
+    """... and to all accounts together, in a day."""
+    floor_address_share_permille: int = 100
+    """... of which an address has this share, where it is told."""
+
     anonymous_budget_per_day_mkudos: int = 20_000 * KUDOS
     """What all anonymous requests may cost the anonymous subsidy in a day: about 1,700 shared pictures. Own rule; AI
     Horde's anonymous account just sinks."""
+    anonymous_address_share_permille: int = 50
+    """The share of one address (a /24 or /56) in what is free of it: alone it gets 952 of 20,000 kudos, a hundred that
+    want everything get five sixths, and the next one still has 166. Own rule."""
+    anonymous_token_share_permille: int = 25
+    """The same of one token."""
+    small_share_mkudos: int = 30 * KUDOS
+    """What anybody may draw of a budget however small his share has become, as long as there is any."""
+
+    censor_budget_per_day_mkudos: int = 1_000 * KUDOS
+    """What is paid for pictures that workers' checkers withheld, over everybody in a day: nothing shows that they were
+    painted. Own rule; AI Horde pays them all, and mints it."""
+    censor_owner_share_permille: int = 100
+    """The share of one owner in what is free of it: at most 90 kudos."""
+    censor_payer_share_permille: int = 100
+    """The same of one account that asked: else one puppet would feed any number of owners."""
+
+    cancelled_earning_per_day_mkudos: int = 1_000 * KUDOS
+    """What cancelled jobs pay one owner in a day: a hundred pictures, almost painted. They pass no tax and no limit on
+    gifts, so they must not be a way around both. Own rule."""
 
     subsidised_earning_per_day_mkudos: int = 2_000 * KUDOS
     """What the subsidies together (anonymous, floor, censor) pay one owner in a day before the rest is parked in
-    escrow: a tenth of the anonymous budget, and less than a third of a day's uptime, so that asking for pictures
-    oneself, without name, by many names, or to have them censored, and painting them oneself, is not worth it. Own
-    rule, from design.md 5."""
+    escrow: a tenth of the anonymous budget, 83 kudos an hour, so that asking for pictures oneself, without name, by
+    many names, or to have them censored, and painting them oneself, is not worth it. Own rule, from design.md 5."""
 
     escrow_numerator: int = 1
     escrow_denominator: int = 2
     """Of what a new owner earns by painting, the half waits in escrow (AI Horde; design.md 5)."""
 
     promotion_escrow_mkudos: int = 5_000 * KUDOS
-    """An owner is trusted once this waits in escrow: about 900 pictures, or a day of uptime. AI Horde's value is not
-    public (its sample says 1, its tests 100)."""
+    """An owner is trusted once this waits in escrow: about 900 pictures. AI Horde's value is not public (its sample
+    says 1, its tests 100)."""
     promotion_age_us: int = 7 * DAY_US
     """... and the account is a week old (AI Horde)."""
     strikes_limit: int = 5
@@ -62,6 +87,13 @@ class Economy:
     uptime_models_counted: int = 30
     """... up to this many. AI Horde counts all that are claimed; a worker that claims ten thousand should not mint by
     it."""
+    uptime_budget_per_day_mkudos: int = 10_080 * KUDOS
+    """What uptime pays over everybody in a day, 70 kudos for each bucket: a thank-you to a small mesh, and to a large
+    one next to nothing, as what is painted pays. All budgets of a day together are 36,080 kudos, 1,503 an hour: less
+    than a cheap GPU earns by painting (two steps a second at 512x512: 1,560). So whoever took all of them, by whatever
+    farm, would be better off painting; raise them with what your mesh burns. Own rule."""
+    uptime_owner_share_permille: int = 1_000
+    """The share of one owner in what is free of it: at most the half, 5,040 kudos."""
 
     gift_min_mkudos: int = KUDOS
     """The smallest gift (AI Horde: whole kudos, more than none)."""
@@ -91,9 +123,23 @@ class Economy:
         old = now_us - owner.opened_us >= self.promotion_age_us
         return free if old and free >= self.promotion_escrow_mkudos else 0
 
-    def uptime_reward(self, models: int) -> int:
-        """What ten minutes of readiness earn."""
-        return self.uptime_base_mkudos + self.uptime_per_model_mkudos * min(models, self.uptime_models_counted)
+    def uptime_reward(self, models: int, offered_permille: int = 1000, sharers: int = 1) -> int:
+        """What ten minutes of readiness earn: for models that were in demand, for the part of the time in which they
+        were offered, and no more than a fair part of what the day's budget has for these ten minutes."""
+        if models < 1:
+            return 0
+        full = self.uptime_base_mkudos + self.uptime_per_model_mkudos * min(models, self.uptime_models_counted)
+        fair = self.uptime_budget_per_day_mkudos * self.uptime_bucket_s // (DAY_US // 1_000_000) // sharers
+        return min(full, fair) * offered_permille // 1000
+
+    def floor_left(self, owner: Owner | None, now_us: int) -> int:
+        """What the floor subsidy would still add for an account today, as far as its own bounds go."""
+        if owner is None:
+            return 0 if self.floor_age_s else self.floor_allowance_per_day_mkudos
+        if now_us - owner.opened_us < self.floor_age_s * 1_000_000:
+            return 0
+        used = owner.subsidy_used if owner.day == day_of(now_us) else 0
+        return max(0, self.floor_allowance_per_day_mkudos - used)
 
     def split_earning(self, earned: int, subsidised: int, subsidised_today: int, trusted: bool) -> Split:
         """Divide what a job earned: `subsidised` of it is paid by a subsidy, `subsidised_today` was before it.

@@ -42,6 +42,8 @@ class TransferCode(IntEnum):
     PROMOTION = 10
     SLASH = 11
     CORRECTION = 12
+    RATING = 13
+    FORFEIT = 14
 
 
 class EscrowReason(IntEnum):
@@ -51,6 +53,8 @@ class EscrowReason(IntEnum):
     OWNER_UNTRUSTED = 1
     ANONYMOUS_BOUND = 2
     SUBSIDY_BOUND = 3
+    UNPAID = 4
+    OWNER_UNVERIFIED = 5
 
 
 class Transfer(NamedTuple):
@@ -64,7 +68,7 @@ class Transfer(NamedTuple):
 
 @dataclass(slots=True)
 class Settlement:
-    """How one job's hold was divided, in milli-kudos."""
+    """How one job's hold was divided, in milli-kudos: what was paid, which may be less than what was asked for."""
 
     owner_id: str
     payer_id: str
@@ -146,18 +150,20 @@ def parts_of_json(parts: Json) -> PriceParts:
 
 
 def _settlement(op: Json, decided: Json) -> Settlement:
+    # What was paid may be less than what was asked for.
+    earned, spent = decided["spend"] + decided["escrow"], decided["charged"] + decided["subsidised"]
     return Settlement(
         owner_id=op["owner"],
         payer_id=decided["payer"],
         worker_id=op["worker"],
         model=op["model"],
         ending=op["ending"],
-        earned=op["earned"],
+        earned=earned,
         to_spend=decided["spend"],
         to_escrow=decided["escrow"],
         escrow_reason=decided["escrow_reason"],
         tax=op["tax"],
-        surcharge=op["surcharge"],
+        surcharge=spent - (earned - decided["censor"]) - op["tax"],
         charged=decided["charged"],
         subsidised=decided["subsidised"],
         subsidy=decided["subsidy"],
@@ -213,6 +219,7 @@ _FIELDS: Final[Mapping[str, str]] = {
     "by": "awarded_by",
     "corrected": "corrected_event_id",
     "earned": "earned_mkudos",
+    "offered": "offered_permille",
     "from": "from_account_id",
     "generation": "generation_id",
     "hold": "hold_id",

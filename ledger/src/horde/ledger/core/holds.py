@@ -6,6 +6,8 @@ is spent of it comes from the payer's own part first, so the subsidies are the l
 
 from __future__ import annotations
 
+from typing import Final
+
 from horde.ledger.core.accounts import (
     ANONYMOUS,
     ANONYMOUS_SUBSIDY,
@@ -19,52 +21,58 @@ from horde.ledger.core.accounts import (
     spend_of,
 )
 from horde.ledger.core.book import Book, Draft, Hold
+from horde.ledger.core.budgets import censoring, drawer, rfc3339
 from horde.ledger.core.economy import Split, day_of
 from horde.ledger.core.entries import EscrowReason, Settlement, Transfer, TransferCode, settlement_text
-from horde.ledger.core.errors import AmountExceedsHold, BudgetSpent, HoldNotFound, InsufficientKudos
+from horde.ledger.core.errors import AmountExceedsHold, BudgetSpent, HoldNotFound, InsufficientKudos, InvalidField
 from horde.ledger.core.operations import JobEnding, PlaceHolds, Release, Settle
+from horde.services.errors import FieldViolation
+from horde.services.shares import Taker
 
+ORPHANED_DAYS: Final = 2
+"""Days after which nobody can come for a hold any more: a job lives one at most, and the day of a hold is all that is
+kept of its time."""
 _HOLD = int(TransferCode.HOLD)
 _RELEASE = int(TransferCode.RELEASE)
 
 
-def available(book: Book, account_id: str, now_us: int) -> int:
-    """What a hold of a registered account could draw now, in milli-kudos."""
-    own, allowance = _sources(book, account_id, day_of(now_us))
-    return own + allowance
-
-
-def _sources(book: Book, account_id: str, day: int) -> tuple[int, int]:
-    economy, owner = book.economy, book.owners[account_id]
-    used = owner.subsidy_used if owner is not None and owner.day == day else 0
-    own = max(0, book.posted(spend_of(account_id)) - economy.floor_mkudos)
-    return own, max(0, economy.floor_allowance_per_day_mkudos - used)
-
-
 def place(book: Book, asked: PlaceHolds, now_us: int) -> Draft:
     """Hold for every job of a generation, or refuse with InsufficientKudos or BudgetSpent."""
-    day = day_of(now_us)
     needed = sum(hold.parts.total_mkudos for hold in asked.holds)
+    taker = drawer(asked.anonymous_digest, asked.address_digest)
     if asked.anonymous:
-        budget = book.economy.anonymous_budget_per_day_mkudos
-        everyone = book.owners[ANONYMOUS]
-        used = everyone.subsidy_used if everyone is not None and everyone.day == day else 0
-        if used + needed > budget:
-            raise BudgetSpent(metadata={"budget_mkudos": str(budget)})
-        own, subsidy = 0, ANONYMOUS_SUBSIDY
-    else:
-        own, allowance = _sources(book, asked.account_id, day)
-        if needed > own + allowance:
-            raise InsufficientKudos(
-                metadata={"available_mkudos": str(own + allowance), "needed_mkudos": str(needed)},
-            )
-        subsidy = FLOOR_SUBSIDY
-    return _place(book, asked, now_us, own, subsidy)
+        book.today(now_us).anonymous.take(taker, needed)
+        return _place(book, asked, now_us, 0, ANONYMOUS_SUBSIDY, taker)
+    own = max(0, book.posted(spend_of(asked.account_id)) - book.economy.floor_mkudos)
+    if needed > own:
+        _draw_on_floor(book, asked.account_id, taker, own, needed, now_us)
+    return _place(book, asked, now_us, own, FLOOR_SUBSIDY, taker)
 
 
-def _place(book: Book, asked: PlaceHolds, now_us: int, own: int, subsidy: AccountName) -> Draft:
+def _draw_on_floor(book: Book, account_id: str, taker: Taker, own: int, needed: int, now_us: int) -> None:
+    """Take what the account lacks from the floor subsidy's budget, or refuse with InsufficientKudos: nobody who has
+    kudos is told to wait for a subsidy."""
+    economy, owner, day = book.economy, book.owners[account_id], book.today(now_us)
+    left = economy.floor_left(owner, now_us)
+    metadata = {"available_mkudos": str(own + left), "needed_mkudos": str(needed)}
+    if needed > own + left:
+        if not left and needed <= own + economy.floor_allowance_per_day_mkudos and owner is not None:
+            back_us = owner.opened_us + economy.floor_age_s * 1_000_000
+            if back_us > now_us:
+                metadata |= {"floor": "ACCOUNT_TOO_YOUNG", "back_at": rfc3339(back_us)}
+        raise InsufficientKudos(metadata=metadata)
+    try:
+        day.floor.take(taker, needed - own)
+    except BudgetSpent:
+        metadata |= {"available_mkudos": str(own), "floor": "BUDGET_SPENT", "back_at": day.back_at}
+        raise InsufficientKudos(metadata=metadata) from None
+
+
+def _place(book: Book, asked: PlaceHolds, now_us: int, own: int, subsidy: AccountName, taker: Taker) -> Draft:
     day, spend = day_of(now_us), spend_of(asked.account_id)
     draft = Draft(generation_id=asked.generation_id, parties=() if asked.anonymous else (asked.account_id,))
+    if asked.address_digest:
+        draft.decided = f'{{"address":"{asked.address_digest}"}}'
     subsidised = 0
     for hold in asked.holds:
         parts = hold.parts
@@ -76,6 +84,7 @@ def _place(book: Book, asked: PlaceHolds, now_us: int, own: int, subsidy: Accoun
             draft.transfers.append(Transfer(spend, HELD, from_own, _HOLD))
         if from_subsidy:
             draft.transfers.append(Transfer(subsidy, HELD, from_subsidy, _HOLD))
+            book.today(now_us).drawers[hold.hold_id] = taker
         book.open_hold(
             Hold(
                 hold_id=hold.hold_id, job_id=hold.job_id, generation_id=asked.generation_id, payer_id=asked.account_id,
@@ -108,11 +117,14 @@ def settle(book: Book, asked: Settle, now_us: int) -> Draft:
     ):
         spent = asked.earned_mkudos + asked.tax_mkudos + asked.surcharge_mkudos
         raise AmountExceedsHold(metadata={"held_mkudos": str(hold.total), "asked_mkudos": str(spent)})
-    spent = 0 if censored else asked.earned_mkudos + asked.tax_mkudos + asked.surcharge_mkudos
+    earned, surcharge = _payable(book, asked, hold, now_us)
+    spent = 0 if censored else earned + asked.tax_mkudos + surcharge
     charged = min(spent, hold.own)
     subsidised = spent - charged
-    by_subsidy = asked.earned_mkudos if censored else min(asked.earned_mkudos, subsidised)
-    split, reason = _earn(book, asked.owner_id, asked.earned_mkudos, by_subsidy, hold.payer_id, now_us)
+    by_subsidy = earned if censored else min(earned, subsidised)
+    split, reason = _earn(book, asked.owner_id, earned, by_subsidy, hold.payer_id, now_us)
+    if earned < asked.earned_mkudos:
+        reason = EscrowReason.UNPAID
     source = CENSOR_SUBSIDY if censored else HELD
     transfers = []
     if split.to_spend:
@@ -121,16 +133,14 @@ def settle(book: Book, asked: Settle, now_us: int) -> Draft:
         transfers.append(Transfer(source, escrow_of(asked.owner_id), split.to_escrow, int(TransferCode.EARNING_ESCROW)))
     if asked.tax_mkudos:
         transfers.append(Transfer(HELD, TAX_BURN, asked.tax_mkudos, int(TransferCode.TAX)))
-    if asked.surcharge_mkudos:
-        transfers.append(Transfer(HELD, SURCHARGE_BURN, asked.surcharge_mkudos, int(TransferCode.SURCHARGE)))
+    if surcharge:
+        transfers.append(Transfer(HELD, SURCHARGE_BURN, surcharge, int(TransferCode.SURCHARGE)))
     _give_back(book, hold, hold.own - charged, hold.subsidised - subsidised, transfers, now_us)
     settlement = Settlement(
         owner_id=asked.owner_id, payer_id=hold.payer_id, worker_id=asked.worker_id, model=asked.model,
-        ending=asked.ending, earned=asked.earned_mkudos, to_spend=split.to_spend, to_escrow=split.to_escrow,
-        escrow_reason=reason,
-        tax=asked.tax_mkudos, surcharge=asked.surcharge_mkudos, charged=charged, subsidised=subsidised,
-        subsidy=hold.subsidy, returned=hold.total - spent, from_censor_subsidy=asked.earned_mkudos if censored else 0,
-        parts=quoted,
+        ending=asked.ending, earned=earned, to_spend=split.to_spend, to_escrow=split.to_escrow, escrow_reason=reason,
+        tax=asked.tax_mkudos, surcharge=surcharge, charged=charged, subsidised=subsidised, subsidy=hold.subsidy,
+        returned=hold.total - spent, from_censor_subsidy=earned if censored else 0, parts=quoted,
     )  # fmt: skip
     return Draft(
         transfers=transfers,
@@ -140,6 +150,26 @@ def settle(book: Book, asked: Settle, now_us: int) -> Draft:
         settlement=settlement,
         decided=settlement_text(settlement, hold.generation_id, hold.parts),
     )
+
+
+def _payable(book: Book, asked: Settle, hold: Hold, now_us: int) -> tuple[int, int]:
+    """What is paid of an earning and of the surcharges. It cannot be refused: the job has ended."""
+    earned, surcharge = asked.earned_mkudos, asked.surcharge_mkudos
+    if asked.ending == JobEnding.CENSORED and earned:
+        try:
+            book.today(now_us).censor.take(censoring(asked.owner_id, hold.payer_id), earned)
+        except BudgetSpent:
+            return 0, 0
+    elif asked.ending == JobEnding.CANCELLED and earned:
+        # Nothing was painted that anybody has: a subsidy pays for none of it, and the payer not without a bound.
+        day = book.today(now_us)
+        left = max(0, book.economy.cancelled_earning_per_day_mkudos - day.cancelled[asked.owner_id])
+        earned = min(earned, left, hold.own)
+        if earned:
+            day.cancelled[asked.owner_id] += earned
+    if asked.ending == JobEnding.CANCELLED:
+        surcharge = min(surcharge, hold.own - earned)
+    return earned, surcharge
 
 
 def _earn(book: Book, owner_id: str, earned: int, by_subsidy: int, payer_id: str, now_us: int) -> tuple[Split, int]:
@@ -161,6 +191,8 @@ def _earn(book: Book, owner_id: str, earned: int, by_subsidy: int, payer_id: str
 def release(book: Book, asked: Release, now_us: int) -> Draft:
     """Give all of a job's hold back, each part to its own source."""
     hold = _open_hold(book, asked.hold_id)
+    if asked.note and hold.day > day_of(now_us) - ORPHANED_DAYS:
+        raise InvalidField(violations=[FieldViolation("release.hold_id", "is of a job that may live still")])
     transfers: list[Transfer] = []
     _give_back(book, hold, hold.own, hold.subsidised, transfers, now_us)
     decided = (
@@ -193,4 +225,5 @@ def _give_back(book: Book, hold: Hold, own: int, subsidised: int, transfers: lis
         transfers.append(Transfer(HELD, AccountName(hold.subsidy), subsidised, _RELEASE))
         if hold.day == day_of(now_us):
             _draw(book, hold.payer_id, -subsidised, hold.day, now_us)
+    book.today(now_us).resolved(hold.hold_id, hold.subsidy, subsidised)
     book.close_hold(hold)

@@ -57,6 +57,11 @@ def uptime_event_id(worker_id: str, bucket: int) -> str:
     return derived(worker_id, str(bucket))
 
 
+def slash_event_id(job_id: str) -> str:
+    """Of the one event that slashes for a job."""
+    return derived(job_id, "slash")
+
+
 def correction_event_id(event_id: str) -> str:
     """Of the one event that reverses another."""
     return derived(event_id, "correction")

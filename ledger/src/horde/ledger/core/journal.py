@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from horde.ledger.core import holds, rewards
+from horde.ledger.core import budgets, holds, rewards
 from horde.ledger.core.accounts import ANONYMOUS, SYSTEM, Account, Giving, Owner, escrow_of, spend_of
 from horde.ledger.core.book import Book, Draft, Hold, Unbalanced
+from horde.ledger.core.budgets import Day
 from horde.ledger.core.chain import leaf_hash, sealed
 from horde.ledger.core.economy import Economy
 from horde.ledger.core.entries import (
@@ -26,7 +27,7 @@ from horde.ledger.core.entries import (
     refusal_text,
 )
 from horde.ledger.core.errors import REMEMBERED, EventConflict
-from horde.ledger.core.identifiers import promotion_event_id
+from horde.ledger.core.identifiers import promotion_event_id, settle_event_id
 from horde.ledger.core.operations import (
     Correct,
     Event,
@@ -35,6 +36,7 @@ from horde.ledger.core.operations import (
     Operation,
     Release,
     Settle,
+    Slash,
     fingerprint,
 )
 from horde.ledger.store.port import Batch, EntryRow, Head, LookUp, Recorded, RefusalRow
@@ -62,6 +64,7 @@ class Known(NamedTuple):
     owners: dict[str, Owner | None]
     accounts: dict[str, Account | None]
     giving: dict[str, Giving]
+    day: Day | None = None
 
 
 @dataclass(slots=True)
@@ -107,7 +110,8 @@ class Journal:
         book, operations = self._book, [event.operation for event in events]
         kinds = {each.kind for each in operations}
         corrected = [each.corrected_id for each in operations if isinstance(each, Correct)]
-        recorded = ask.find([*[event.event_id for event in events], *corrected])
+        slashed = [settle_event_id(each.job_id) for each in operations if isinstance(each, Slash) and each.job_id]
+        recorded = ask.find([*[event.event_id for event in events], *corrected, *slashed])
         # Not by set difference: against a view of a dict that walks through the whole dict.
         named = _hold_ids(operations) if kinds & _ENDING else ()
         hold_ids = [each for each in named if each not in book.holds]
@@ -129,7 +133,12 @@ class Journal:
         if missing:
             accounts.update({account.name: account for account in ask.accounts(missing)})
         giving = self._giving(ask, operations, now_us) if EventKind.GIFT in kinds else {}
-        return Known(recorded, holds_found, owners, accounts, giving)
+        day = self._day(ask, now_us) if book.day is None and kinds & _BUDGETED else None
+        return Known(recorded, holds_found, owners, accounts, giving, day)
+
+    def _day(self, ask: LookUp, now_us: int) -> Day:
+        """All of it is durable: the first event that counts is decided after this."""
+        return budgets.day_of_entries(self._book.economy, map(parse, ask.budgeted(budgets.days_from(now_us))), now_us)
 
     def _giving(self, ask: LookUp, operations: Sequence[Operation], now_us: int) -> dict[str, Giving]:
         known = self._book.giving
@@ -144,6 +153,8 @@ class Journal:
     def learn(self, known: Known) -> None:
         """Keep what was looked up; what has come to be known meanwhile is newer."""
         book = self._book
+        if book.day is None:
+            book.day = known.day
         for name, account in known.accounts.items():
             book.accounts.setdefault(name, account)
         for account_id, owner in known.owners.items():
@@ -204,7 +215,11 @@ class Journal:
             return self._repeat(event, text, mark, recorded)
         try:
             if isinstance(operation, Correct):
-                draft = self._correct(operation, known, work.now_us)
+                before = self._recorded(operation.corrected_id, known)
+                draft = rewards.correct(self._book, operation, before, work.now_us)
+            elif isinstance(operation, Slash):
+                before = self._recorded(settle_event_id(operation.job_id), known) if operation.job_id else None
+                draft = rewards.slash(self._book, operation, before, work.now_us)
             else:
                 draft = _RULES[operation.kind](self._book, operation, work.now_us)
         except ServiceError as refusal:
@@ -219,9 +234,9 @@ class Journal:
                 self._promote(account_id, work)
         return Answer(entry)
 
-    def _correct(self, asked: Correct, known: Known, now_us: int) -> Draft:
-        recorded = self._newer(asked.corrected_id) or known.recorded.get(asked.corrected_id)
-        return rewards.correct(self._book, asked, None if recorded is None else parse(recorded.body), now_us)
+    def _recorded(self, event_id: str, known: Known) -> Json | None:
+        recorded = self._newer(event_id) or known.recorded.get(event_id)
+        return None if recorded is None else parse(recorded.body)
 
     def _repeat(self, event: Event, text: str, mark: bytes, recorded: Recorded) -> Answer:
         body = parse(recorded.body)
@@ -266,6 +281,7 @@ class Journal:
 
 
 _ENDING: Final = frozenset({EventKind.SETTLE, EventKind.RELEASE})
+_BUDGETED: Final = frozenset({EventKind.PLACE_HOLDS, EventKind.UPTIME_REWARD, *_ENDING})
 
 
 def _hold_ids(operations: Sequence[Operation]) -> set[str]:
@@ -287,6 +303,5 @@ _RULES: Final[Mapping[EventKind, Callable[[Book, Any, int], Draft]]] = {
     EventKind.UPTIME_REWARD: rewards.reward_uptime,
     EventKind.AWARD: rewards.award,
     EventKind.GIFT: rewards.gift,
-    EventKind.SLASH: rewards.slash,
     EventKind.STANDING: rewards.set_standing,
 }

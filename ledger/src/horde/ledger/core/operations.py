@@ -32,6 +32,8 @@ class EventKind(IntEnum):
     SLASH = 9
     CORRECTION = 10
     STANDING = 11
+    RATING = 12
+    CLOSE_ACCOUNT = 13
 
 
 class JobEnding(IntEnum):
@@ -50,6 +52,7 @@ class MultiplierReason(IntEnum):
     POST_PROCESSOR = 1
     CONTROL = 2
     SOURCE_IMAGE = 3
+    HIRES_FIX = 4
 
 
 class SurchargeReason(IntEnum):
@@ -126,6 +129,8 @@ class PlaceHolds:
     anonymous_digest: str
     """Lower-case hex; empty but for anonymous."""
     holds: Sequence[HoldAsked]
+    address_digest: str = ""
+    """Lower-case hex; a key of shares, no part of the fingerprint: it may be told of an event that was sent before."""
 
     kind = EventKind.PLACE_HOLDS
     note = ""
@@ -184,13 +189,15 @@ class Release:
     hold_id: str
     job_id: str
     ending: int
+    note: str = ""
+    """By an operator: who and why."""
 
     kind = EventKind.RELEASE
-    note = ""
     account_ids = ()
 
     def canonical(self) -> str:
-        return f'{{"ending":{self.ending},"hold":"{self.hold_id}","job":"{self.job_id}"}}'
+        note = f',"note":{quoted(self.note)}' if self.note else ""
+        return f'{{"ending":{self.ending},"hold":"{self.hold_id}","job":"{self.job_id}"{note}}}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +208,11 @@ class RewardUptime:
     owner_id: str
     bucket: int
     models: int
+    """Offered, and in demand."""
+    offered_permille: int = 1000
+    """How much of the bucket."""
+    sharers: int = 1
+    """Among how many the bucket's part of the budget is shared."""
 
     kind = EventKind.UPTIME_REWARD
     note = ""
@@ -211,7 +223,8 @@ class RewardUptime:
 
     def canonical(self) -> str:
         return (
-            f'{{"bucket":{self.bucket},"models":{self.models},"owner":"{self.owner_id}","worker":"{self.worker_id}"}}'
+            f'{{"bucket":{self.bucket},"models":{self.models},"offered":{self.offered_permille},'
+            f'"owner":"{self.owner_id}","sharers":{self.sharers},"worker":"{self.worker_id}"}}'
         )
 
 
@@ -264,7 +277,10 @@ class Slash:
 
     account_id: str
     amount_mkudos: int
+    """0, of a job: all that it earned."""
     note: str
+    job_id: str = ""
+    """The job that the verdict was on, if it was on one."""
 
     kind = EventKind.SLASH
 
@@ -273,7 +289,8 @@ class Slash:
         return (self.account_id,)
 
     def canonical(self) -> str:
-        return f'{{"account":"{self.account_id}","amount":{self.amount_mkudos},"note":{quoted(self.note)}}}'
+        job = f'"job":"{self.job_id}",' if self.job_id else ""
+        return f'{{"account":"{self.account_id}","amount":{self.amount_mkudos},{job}"note":{quoted(self.note)}}}'
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,8 +21,10 @@ from horde.ledger.core.book import Book, Draft
 from horde.ledger.core.economy import Economy, day_of
 from horde.ledger.core.entries import Json, Transfer, TransferCode, canonical
 from horde.ledger.core.errors import EntryNotFound, InsufficientKudos, InvalidField, LimitReached, NotCorrectable
+from horde.ledger.core.identifiers import settle_event_id
 from horde.ledger.core.operations import Award, Correct, EventKind, Gift, OpenAccount, RewardUptime, SetStanding, Slash
 from horde.services.errors import FieldViolation
+from horde.services.shares import Taker
 
 CORRECTABLE = frozenset({EventKind.SETTLE, EventKind.UPTIME_REWARD, EventKind.AWARD, EventKind.GIFT, EventKind.SLASH})
 """Holds are released, promotions follow from the rule, and a correction is corrected by doing the thing anew."""
@@ -39,14 +41,18 @@ def open_account(book: Book, asked: OpenAccount, now_us: int) -> Draft:
 
 
 def reward_uptime(book: Book, asked: RewardUptime, now_us: int) -> Draft:
-    """Mint for ten minutes of readiness; all of it waits in escrow while the owner is new (AI Horde)."""
+    """Mint for ten minutes of readiness, or refuse with BudgetSpent; all of it waits in escrow while the owner is new
+    (AI Horde)."""
     economy = book.economy
     if asked.bucket * economy.uptime_bucket_s * 1_000_000 > now_us:
         raise InvalidField(violations=[FieldViolation("reward_uptime.bucket", "has not begun yet")])
+    reward = economy.uptime_reward(asked.models, asked.offered_permille, asked.sharers)
+    if not reward:
+        raise InvalidField(violations=[FieldViolation("reward_uptime.models", "are worth nothing")])
+    book.today(now_us).uptime.take(Taker((("owner", asked.owner_id),)), reward)
     owner = book.owner(asked.owner_id, now_us)
     to = spend_of(asked.owner_id) if economy.trusted(owner) else escrow_of(asked.owner_id)
-    minted = Transfer(MINT, to, economy.uptime_reward(asked.models), int(TransferCode.UPTIME))
-    return Draft([minted], (asked.owner_id,))
+    return Draft([Transfer(MINT, to, reward, int(TransferCode.UPTIME))], (asked.owner_id,))
 
 
 def award(book: Book, asked: Award, now_us: int) -> Draft:
@@ -117,14 +123,21 @@ def promotion(book: Book, account_id: str, now_us: int) -> Draft | None:
     return draft
 
 
-def slash(book: Book, asked: Slash, now_us: int) -> Draft:
-    """Burn escrow: at most what is there, what is parked first."""
+def slash(book: Book, asked: Slash, paid: Json | None, now_us: int) -> Draft:
+    """Burn escrow: at most what is there, what is parked first. For a job (`paid` is its settlement): at most what it
+    earned, of which half was spendable at once, so it is taken from all that waits."""
+    amount = asked.amount_mkudos
+    if asked.job_id:
+        if paid is None or paid["kind"] != EventKind.SETTLE.name or paid["op"]["owner"] != asked.account_id:
+            raise EntryNotFound(metadata={"event_id": settle_event_id(asked.job_id)})
+        earned = int(paid["decided"]["spend"]) + int(paid["decided"]["escrow"])
+        amount = min(amount or earned, earned)
     owner = book.owner(asked.account_id, now_us)
     escrow = book.posted(escrow_of(asked.account_id))
-    burned = min(asked.amount_mkudos, escrow)
+    burned = min(amount, escrow)
     owner.parked = max(0, owner.parked - burned)
     book.changed_owners[asked.account_id] = owner
-    draft = Draft(parties=(asked.account_id,))
+    draft = Draft(parties=(asked.account_id,), job_id=asked.job_id)
     if burned:
         draft.transfers = [Transfer(escrow_of(asked.account_id), SLASH_BURN, burned, int(TransferCode.SLASH))]
     return draft

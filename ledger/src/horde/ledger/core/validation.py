@@ -35,6 +35,9 @@ MAX_AMOUNT_MKUDOS: Final = 10**12
 """A billion kudos in one amount: nine million of them fit into a balance."""
 MAX_TEXT: Final = 500
 MAX_MODEL: Final = 200
+MAX_ADDRESS_DIGEST: Final = 4
+"""Digits. More would tell which address it is."""
+MAX_SHARERS: Final = 10**9
 MAX_SURCHARGES: Final = 8
 MAX_MULTIPLIERS: Final = 8
 MAX_STRIKES: Final = 1000
@@ -70,7 +73,9 @@ def check(event: Event) -> None:
                 wrong.add("open_account.opened_at", "must be after 1970")
         case Slash():
             wrong.name("slash.account_id", operation.account_id)
-            wrong.amount("slash.amount_mkudos", operation.amount_mkudos)
+            wrong.amount("slash.amount_mkudos", operation.amount_mkudos, least=0 if operation.job_id else 1)
+            if operation.job_id and wrong.uuid("slash.job_id", operation.job_id):
+                wrong.derived("event_id", event.event_id, identifiers.slash_event_id(operation.job_id))
             wrong.text("slash.reason", operation.note, 1)
         case Correct():
             if wrong.uuid("correct.corrected_event_id", operation.corrected_id):
@@ -107,6 +112,8 @@ def _place_holds(wrong: _Violations, asked: PlaceHolds, event_id: str) -> None:
         wrong.derived("event_id", event_id, identifiers.holds_event_id(asked.generation_id))
     if not is_name(asked.account_id):
         wrong.add("place_holds.payer.account_id", "must be an id")
+    if len(asked.address_digest) > MAX_ADDRESS_DIGEST:
+        wrong.add("place_holds.address_digest", "must have at most 2 bytes")
     if len(asked.anonymous_digest) != (64 if asked.anonymous else 0):
         wrong.add("place_holds.payer.anonymous_digest", "must have 32 bytes for anonymous, and none for others")
     if not 1 <= len(asked.holds) <= MAX_HOLDS:
@@ -147,6 +154,7 @@ def _release(wrong: _Violations, asked: Release, event_id: str) -> None:
         wrong.derived("release.hold_id", asked.hold_id, identifiers.hold_id(asked.job_id))
     if asked.ending not in RELEASED:
         wrong.add("release.ending", "must be CANCELLED, FAULTED or EXPIRED")
+    wrong.text("release.reason", asked.note, 0)
 
 
 def _reward_uptime(wrong: _Violations, asked: RewardUptime, event_id: str) -> None:
@@ -155,8 +163,12 @@ def _reward_uptime(wrong: _Violations, asked: RewardUptime, event_id: str) -> No
     wrong.name("reward_uptime.owner_account_id", asked.owner_id)
     if asked.bucket < 0:
         wrong.add("reward_uptime.bucket", "must not be negative")
-    if asked.models < 0:
-        wrong.add("reward_uptime.models", "must not be negative")
+    if asked.models < 1:
+        wrong.add("reward_uptime.models", "must be at least 1: nothing is paid for what nobody wants")
+    if not 1 <= asked.offered_permille <= 1000:
+        wrong.add("reward_uptime.offered_permille", "must be 0 to 1000")
+    if not 1 <= asked.sharers <= MAX_SHARERS:
+        wrong.add("reward_uptime.sharers", f"must be 0 to {MAX_SHARERS}")
 
 
 def _gift(wrong: _Violations, asked: Gift) -> None:

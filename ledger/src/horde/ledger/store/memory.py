@@ -152,6 +152,10 @@ class _LookUp:
         lines = sorted({line for account in accounts for line in self._store._statement.get(account.number, ())})
         return [self._store._events[line - 1].body for line in lines]
 
+    def budgeted(self, since_us: int) -> list[str]:
+        first = next((block.first_sequence for block in self._store._blocks if block.at_us >= since_us), 0)
+        return [each.body for each in self._store._events[first - 1 :]] if first else []
+
 
 class _MemoryAuditRows:
     def __init__(self, store: MemoryStore) -> None:

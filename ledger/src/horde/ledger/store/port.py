@@ -104,6 +104,10 @@ class LookUp(Protocol):
         """Texts of the entries of all gifts that these owners gave at or after a time, in their order. There may be
         others among them."""
 
+    def budgeted(self, since_us: int) -> Iterable[str]:
+        """Texts of all entries at or after a time that move a subsidy's kudos, pay for a cancelled job or reward
+        uptime, in their order. There may be others among them."""
+
 
 class BalanceRow(NamedTuple):
     """One account and its owner, as a reader sees them."""

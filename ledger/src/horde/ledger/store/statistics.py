@@ -74,7 +74,7 @@ def add_up(bodies: Iterable[Json]) -> Step:
             step.totals["jobs_settled"] += 1
             step.owner_jobs[op["owner"]] += 1
             step.model_jobs[op["model"]] += 1
-            step.model_earned[op["model"]] += op["earned"]
+            step.model_earned[op["model"]] += body["decided"]["spend"] + body["decided"]["escrow"]
         elif kind == "RELEASE":
             step.totals["jobs_released"] += 1
         for debit, credit, amount, code in body["transfers"]:

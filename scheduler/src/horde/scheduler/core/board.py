@@ -6,11 +6,13 @@ what must be written, and leave effects for the engine.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass
 
-from horde.scheduler.core.deadlines import Deadlines
+from horde.scheduler.core.deadlines import Deadlines, Relook
 from horde.scheduler.core.effects import Effect
+from horde.scheduler.core.endings import Paces
+from horde.scheduler.core.fitting import Signature
 from horde.scheduler.core.fleet import Fleet, Worker
 from horde.scheduler.core.job import AccountId, Generation, GenerationId, Job, JobId, LeaseId
 from horde.scheduler.core.leases import LEASE, SESSION
@@ -19,6 +21,7 @@ from horde.scheduler.core.matching import Queue
 from horde.scheduler.core.outcomes import Result
 from horde.scheduler.core.sessions import Route, Session
 from horde.scheduler.core.speeds import Speeds
+from horde.scheduler.core.uptime import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,9 @@ class Limits:
     """Ended generations that stay in memory, for repeats and readers."""
     max_parked: int = 8
     """Outcomes of one generation that wait for its accepting to be repeated."""
-    resume_grace: float = 10.0
+    resume_grace: float = 20.0
+    """How long a session may be away before its leases are lent to others. Welcome says it to agents, which wait no
+    longer than three quarters of it, and never more than 15 s, between two attempts to come back."""
     lease_ttl: float = 60.0
     """Without progress; three expected steps are added."""
     load_allowance: float = 180.0
@@ -56,13 +61,18 @@ class Board:
         self.live_jobs = 0
         self.live_by_requester: Counter[tuple[AccountId, bytes]] = Counter()
         self.parked: dict[GenerationId, list[tuple[Route, LeaseId, JobId, Result]]] = {}
-        self.queue = Queue()
-        self.fresh: list[Job] = []
-        """Jobs queued since workers were last looked at."""
-        self.fleet = Fleet()
+        self.fresh: deque[Job] = deque()
+        """Jobs queued since idle workers were last looked at for them."""
+        self.missed = 0
+        """Jobs found waiting beside an idle worker that could paint them: 0, or matching has a defect."""
         self.speeds = Speeds()
+        self.paces = Paces()
+        self.record = Record()
+        self.fleet = Fleet(self.speeds)
+        self.queue = Queue(self._paintable)
         self.sessions: dict[Route, Session] = {}
         self.deadlines = Deadlines()
+        self.relook = Relook()
         self.lease_ids = IdCounter(epoch, LEASE)
         self.session_ids = IdCounter(epoch, SESSION)
 
@@ -121,6 +131,9 @@ class Board:
         self.live_jobs -= sum(job.live for job in generation.jobs)
         self._uncount(generation)
         self._drop(generation)
+
+    def _paintable(self, model: str, signature: Signature) -> bool:
+        return next(self.fleet.here.fitting(model, signature, self.speeds), None) is not None
 
     def route_of(self, worker: Worker | None) -> Route | None:
         """Where a worker can be reached now."""

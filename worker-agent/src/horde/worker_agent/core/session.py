@@ -151,6 +151,8 @@ class Session:
         self._slots = slots
         self._paused = False
         self._said: Demand | None = None
+        self._restated: tuple[Outcome, ...] = ()
+        """The outcomes of the newest restatement, in its order."""
         self.draining = False
         self.phase = Phase.AWAY
         self.leases = LeaseBook()
@@ -241,6 +243,12 @@ class Session:
             effects += [Forget(lease_id), Settled(outcome, disposition, settlement, detail)]
         return effects + self._redemand()
 
+    def rejected(self, index: int, why: str) -> list[Effect]:
+        """The mesh does not read the outcome at this place of the newest restatement: it is never said again."""
+        if not 0 <= index < len(self._restated):
+            return []
+        return self.settled(self._restated[index].lease_id, Disposition.UNSPECIFIED, None, why)
+
     def preview_wished(self, lease_id: LeaseId, wanted: bool) -> list[Effect]:
         if (held := self.leases.get(lease_id)) is not None:
             held.preview_wanted = wanted
@@ -323,7 +331,8 @@ class Session:
         outcomes = tuple(self.unsettled.values())
         # The newest, for the mesh takes back the leases that it holds open and does not find in here.
         older = len(outcomes) - _fitting(outcomes[::-1], MAX_RESTATEMENT_BYTES - MAX_HELD_LEASE_BYTES * len(leases))
-        restatement = Restatement(epoch, self.demand, leases, outcomes[older:])
+        self._restated = outcomes[older:]
+        restatement = Restatement(epoch, self.demand, leases, self._restated)
         return [Send(restatement), *map(Send, outcomes[:older])]
 
     def _redemand(self) -> list[Effect]:

@@ -155,7 +155,14 @@ class PlaceHolds(_message.Message):
     GENERATION_ID_FIELD_NUMBER: _builtins.int
     PAYER_FIELD_NUMBER: _builtins.int
     HOLDS_FIELD_NUMBER: _builtins.int
+    ADDRESS_DIGEST_FIELD_NUMBER: _builtins.int
     generation_id: _builtins.str
+    address_digest: _builtins.bytes
+    """Tells addresses apart for their shares of the day's budgets, and too short
+    to find an address by: 2 bytes of SHA-256 over the day and the address'
+    bucket. Empty: not told, and counted under no address. No part of what a
+    repetition must agree with.
+    """
     @_builtins.property
     def payer(self) -> _job_pb2.Requester: ...
     @_builtins.property
@@ -168,10 +175,11 @@ class PlaceHolds(_message.Message):
         generation_id: _builtins.str = ...,
         payer: _job_pb2.Requester | None = ...,
         holds: _abc.Iterable[Global___Hold] | None = ...,
+        address_digest: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["payer", b"payer"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation_id", b"generation_id", "holds", b"holds", "payer", b"payer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address_digest", b"address_digest", "generation_id", b"generation_id", "holds", b"holds", "payer", b"payer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -212,6 +220,10 @@ class Settle(_message.Message):
     from. Needs the job's hold (HOLD_NOT_FOUND); may not pay more than was held
     (AMOUNT_EXCEEDS_HOLD), but for a CENSORED ending, whose earning comes from
     the censor subsidy while all that was held goes back.
+
+    What is paid may be less than what is asked for, and the answer says so: a
+    CANCELLED job pays out of the payer's own kudos alone, and one owner no more
+    than so much a day; a CENSORED one only while the day's budget lasts.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -263,6 +275,9 @@ class Release(_message.Message):
     """Release gives all of a job's hold back. A job that never got a hold (its
     generation was refused, or never arrived) is answered HOLD_NOT_FOUND, and
     the id stays unused.
+
+    An operator may release a hold that was placed two days ago or before, with a
+    reason, which stands in the entry; else INVALID_FIELD.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -270,19 +285,23 @@ class Release(_message.Message):
     HOLD_ID_FIELD_NUMBER: _builtins.int
     JOB_ID_FIELD_NUMBER: _builtins.int
     ENDING_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     hold_id: _builtins.str
     job_id: _builtins.str
     ending: _job_pb2.JobEnding.ValueType
+    reason: _builtins.str
+    """By an operator: who and why, 1 to 500 characters. Empty by the scheduler."""
     def __init__(
         self,
         *,
         hold_id: _builtins.str = ...,
         job_id: _builtins.str = ...,
         ending: _job_pb2.JobEnding.ValueType = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ending", b"ending", "hold_id", b"hold_id", "job_id", b"job_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ending", b"ending", "hold_id", b"hold_id", "job_id", b"job_id", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -291,7 +310,7 @@ Global___Release: _TypeAlias = Release  # noqa: Y015
 @_typing.final
 class RewardUptime(_message.Message):
     """RewardUptime mints for ten minutes of a worker's readiness; one per worker
-    and bucket, whatever restarts.
+    and bucket, whatever restarts. Refused with BUDGET_SPENT.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -300,12 +319,22 @@ class RewardUptime(_message.Message):
     OWNER_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     BUCKET_FIELD_NUMBER: _builtins.int
     MODELS_FIELD_NUMBER: _builtins.int
+    OFFERED_PERMILLE_FIELD_NUMBER: _builtins.int
+    SHARERS_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     owner_account_id: _builtins.str
     bucket: _builtins.int
     """Unix time / 600."""
     models: _builtins.int
-    """How many models it offered; decides the amount."""
+    """How many models it offered that were in demand; decides the amount.
+    At least 1.
+    """
+    offered_permille: _builtins.int
+    """How much of the bucket it offered them; 1 to 1000, 0 means 1000."""
+    sharers: _builtins.int
+    """Among how many this bucket's part of the day's budget is shared: owners
+    that are rewarded for it, times this owner's workers. 0 means 1.
+    """
     def __init__(
         self,
         *,
@@ -313,10 +342,12 @@ class RewardUptime(_message.Message):
         owner_account_id: _builtins.str = ...,
         bucket: _builtins.int = ...,
         models: _builtins.int = ...,
+        offered_permille: _builtins.int = ...,
+        sharers: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "models", b"models", "owner_account_id", b"owner_account_id", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bucket", b"bucket", "models", b"models", "offered_permille", b"offered_permille", "owner_account_id", b"owner_account_id", "sharers", b"sharers", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -388,27 +419,37 @@ Global___Gift: _TypeAlias = Gift  # noqa: Y015
 
 @_typing.final
 class Slash(_message.Message):
-    """Slash burns escrow after a verdict."""
+    """Slash burns escrow after a verdict. ENTRY_NOT_FOUND if it names a job that
+    was not paid to this account.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     AMOUNT_MKUDOS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     amount_mkudos: _builtins.int
-    """At most what is in escrow is burned."""
+    """At most what is in escrow is burned; of a job, at most what it earned,
+    and 0 means all of that.
+    """
     reason: _builtins.str
+    job_id: _builtins.str
+    """The job whose picture was not what it should be; the event_id is then
+    uuid5(job_id, "slash"). The scheduler may slash for a job alone.
+    """
     def __init__(
         self,
         *,
         account_id: _builtins.str = ...,
         amount_mkudos: _builtins.int = ...,
         reason: _builtins.str = ...,
+        job_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount_mkudos", b"amount_mkudos", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount_mkudos", b"amount_mkudos", "job_id", b"job_id", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -576,6 +617,108 @@ class GetBalancesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetBalancesResponse: _TypeAlias = GetBalancesResponse  # noqa: Y015
+
+@_typing.final
+class ListHoldsRequest(_message.Message):
+    """ListHoldsRequest says which open holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACED_BEFORE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """1 to 500; 0 means 50."""
+    page_token: _builtins.str
+    @_builtins.property
+    def placed_before(self) -> _timestamp_pb2.Timestamp:
+        """Only the UTC day of it counts: holds of earlier days are listed."""
+
+    def __init__(
+        self,
+        *,
+        placed_before: _timestamp_pb2.Timestamp | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["placed_before", b"placed_before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "placed_before", b"placed_before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHoldsRequest: _TypeAlias = ListHoldsRequest  # noqa: Y015
+
+@_typing.final
+class ListHoldsResponse(_message.Message):
+    """ListHoldsResponse is a page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def holds(self) -> _containers.RepeatedCompositeFieldContainer[Global___OpenHold]: ...
+    def __init__(
+        self,
+        *,
+        holds: _abc.Iterable[Global___OpenHold] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holds", b"holds", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHoldsResponse: _TypeAlias = ListHoldsResponse  # noqa: Y015
+
+@_typing.final
+class OpenHold(_message.Message):
+    """OpenHold is the kudos that are set aside for a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLD_ID_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    GENERATION_ID_FIELD_NUMBER: _builtins.int
+    PAYER_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    OWN_MKUDOS_FIELD_NUMBER: _builtins.int
+    SUBSIDISED_MKUDOS_FIELD_NUMBER: _builtins.int
+    PLACED_ON_FIELD_NUMBER: _builtins.int
+    hold_id: _builtins.str
+    job_id: _builtins.str
+    generation_id: _builtins.str
+    payer_account_id: _builtins.str
+    """Whose; `anonymous` for anonymous."""
+    own_mkudos: _builtins.int
+    """From the payer's own account."""
+    subsidised_mkudos: _builtins.int
+    """From a subsidy."""
+    @_builtins.property
+    def placed_on(self) -> _timestamp_pb2.Timestamp:
+        """The UTC day on which it was placed, at its beginning."""
+
+    def __init__(
+        self,
+        *,
+        hold_id: _builtins.str = ...,
+        job_id: _builtins.str = ...,
+        generation_id: _builtins.str = ...,
+        payer_account_id: _builtins.str = ...,
+        own_mkudos: _builtins.int = ...,
+        subsidised_mkudos: _builtins.int = ...,
+        placed_on: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["placed_on", b"placed_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation_id", b"generation_id", "hold_id", b"hold_id", "job_id", b"job_id", "own_mkudos", b"own_mkudos", "payer_account_id", b"payer_account_id", "placed_on", b"placed_on", "subsidised_mkudos", b"subsidised_mkudos"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenHold: _TypeAlias = OpenHold  # noqa: Y015
 
 @_typing.final
 class ListEntriesRequest(_message.Message):
