@@ -83,7 +83,14 @@ def _listen() -> asyncio.Future[signal.Signals]:
             os._exit(128 + number)
         first.set_result(number)
 
+    def interrupted(number: int, frame: object) -> None:
+        loop.call_soon_threadsafe(received, signal.Signals(number))
+
     for number in SIGNALS:
-        loop.add_signal_handler(number, received, number)
+        try:
+            loop.add_signal_handler(number, received, number)
+        except NotImplementedError:
+            # Windows' event loop knows none. Python calls this one between two steps of the main thread.
+            signal.signal(number, interrupted)
     _first[loop] = first
     return first
