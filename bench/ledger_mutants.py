@@ -1,4 +1,5 @@
-"""Seeded defects: each is put into a copy of the ledger, and the tests must fail. `make mutants-ledger`.
+"""Seeded defects: each is put into a copy of the ledger (or of the scheduler, where it decides what is paid), and the
+tests must fail. `make mutants-ledger`.
 
 A defect that no test catches is a hole in the tests, and ends this with status 1. Without an argument all are
 tried; with words, those whose name has them.
@@ -19,11 +20,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCE = "ledger/src/horde/ledger"
+LEDGER = "ledger/src/horde/ledger"
+SCHEDULER = "scheduler/src/horde/scheduler"
 CORE = ("tests/unit/ledger",)
 STORE = ("tests/conformance/ledger/test_store.py", "-k", "sqlite")
 AUDIT = ("tests/conformance/ledger/test_audit.py", "-k", "sqlite")
 DOOR = ("tests/service/ledger/test_servicer.py",)
+UPTIME = ("tests/unit/scheduler/test_uptime.py",)
+ENDINGS = ("tests/unit/scheduler/test_endings.py", "tests/unit/scheduler/test_settling.py")
 
 
 @dataclass(frozen=True)
@@ -32,13 +36,14 @@ class Mutant:
     module: str
     changes: tuple[tuple[str, str], ...]
     tests: tuple[str, ...] = CORE
+    service: str = LEDGER
 
 
 MUTANTS = [
-    Mutant("drop the fingerprint", "journal", (("if recorded.fingerprint != mark:", "if False:"),)),
+    Mutant("drop the fingerprint", "core/journal", (("if recorded.fingerprint != mark:", "if False:"),)),
     Mutant(
         "skip the epoch check",
-        "store_sql",
+        "store/sql",
         (("WHERE shard = 0 AND {' AND '", "WHERE shard = 0 OR {' AND '"),),
         STORE,
     ),
@@ -49,39 +54,66 @@ MUTANTS = [
     ),
     Mutant(
         "float arithmetic",
-        "economy",
+        "core/economy",
         (("free - free * (self.escrow_denominator - self.escrow_numerator) // self.escrow_denominator", "free - round(free * 0.5)"),),
     ),
     Mutant(
         "settle without releasing the rest",
-        "holds",
+        "core/holds",
         (("_give_back(book, hold, hold.own - charged, hold.subsidised - subsidised,", "_give_back(book, hold, 0, 0,"),),
     ),
-    Mutant("forget refusals", "journal", (("if refusal.reason in REMEMBERED:", "if False:"),), STORE),
-    Mutant("leave a settled hold open", "holds", (("    book.close_hold(hold)\n", ""),)),
-    Mutant("do not count what a subsidy gave", "holds", (("    owner.subsidy_used += amount\n", ""),)),
-    Mutant("no bound on what subsidies pay", "economy", (("parked = max(0, subsidised - within)", "parked = 0"),)),
-    Mutant("promote the young", "economy", (("now_us - owner.opened_us >= self.promotion_age_us", "True"),)),
-    Mutant("count what is parked", "economy", (("free = escrow_mkudos - owner.parked", "free = escrow_mkudos"),)),
-    Mutant("break the chain of blocks", "chain", (("header + previous_hash + merkle_root", "header + merkle_root"),)),
+    Mutant("forget refusals", "core/journal", (("if refusal.reason in REMEMBERED:", "if False:"),), STORE),
+    Mutant("leave a settled hold open", "core/holds", (("    book.close_hold(hold)\n", ""),)),
+    Mutant("do not count what a subsidy gave", "core/holds", (("    owner.subsidy_used += amount\n", ""),)),
+    Mutant("no bound on what subsidies pay", "core/economy", (("parked = max(0, subsidised - within)", "parked = 0"),)),
+    Mutant("promote the young", "core/economy", (("now_us - owner.opened_us >= self.promotion_age_us", "True"),)),
+    Mutant("count what is parked", "core/economy", (("free = escrow_mkudos - owner.parked", "free = escrow_mkudos"),)),
+    Mutant("break the chain of blocks", "core/chain", (("header + previous_hash + merkle_root", "header + merkle_root"),)),
     Mutant("keep memory after a failed commit", "writer", (("        self._journal = None\n        self._requeue([*self._take_decided(), *calls])", "        self._requeue([*self._take_decided(), *calls])"),)),
-    Mutant("give what only a subsidy would add", "rewards", (("free = max(0, book.posted(source) - economy.floor_mkudos)", "free = 10**12"),)),
-    Mutant("play ping-pong", "rewards", (('        return "gift_back_after_us"', '        return ""'),)),
-    Mutant("forget gifts with the writer", "rewards", (('giving.add(entry["op"]["to"],', 'Giving().add(entry["op"]["to"],'),), STORE),
-    Mutant("remember a sealed batch too few", "journal", (("SEALED_KEPT: Final = 3", "SEALED_KEPT: Final = 2"),)),
+    Mutant("give what only a subsidy would add", "core/rewards", (("free = max(0, book.posted(source) - economy.floor_mkudos)", "free = 10**12"),)),
+    Mutant("play ping-pong", "core/rewards", (('        return "gift_back_after_us"', '        return ""'),)),
+    Mutant("forget gifts with the writer", "core/rewards", (('giving.add(entry["op"]["to"],', 'Giving().add(entry["op"]["to"],'),), STORE),
+    Mutant("remember a sealed batch too few", "core/journal", (("SEALED_KEPT: Final = 3", "SEALED_KEPT: Final = 2"),)),
     Mutant("decide in another order after a failed commit", "writer", (("            self._failed += calls\n", "            self._failed = calls + self._failed\n"),)),
     Mutant("answer a repeat of what was not committed", "writer", (("                if self._journal is None:\n", "                if False:\n"),)),
     Mutant("answer a repeat of what is being committed", "writer", (("                await asyncio.wait([before])\n", ""),)),
     Mutant("give the store all there is", "writer", (("MAX_WRITING: Final = 2", "MAX_WRITING: Final = 9"),)),
-    Mutant("let every caller do everything", "permissions", (("if caller not in OPERATIONS[kind]:", "if False:"),), DOOR),
-    Mutant("pay a censored picture from the hold", "holds", (("source = CENSOR_SUBSIDY if censored else HELD", "source = HELD"),)),
-    Mutant("release to the payer what a subsidy gave", "holds", (("transfers.append(Transfer(HELD, AccountName(hold.subsidy), subsidised, _RELEASE))", "transfers.append(Transfer(HELD, spend_of(hold.payer_id), subsidised, _RELEASE))"),)),
-    Mutant("pay uptime twice", "journal", (("        if recorded is not None:\n            return self._repeat", "        if recorded is not None and operation.kind is not EventKind.UPTIME_REWARD:\n            return self._repeat"),)),
-    Mutant("hold half a group", "holds", (("    for hold in asked.holds:\n        parts", "    for hold in asked.holds[:2]:\n        parts"),)),
-    Mutant("forget what is decided and not committed", "journal", (("        for work in self._unseen:\n", "        for work in ():\n"),)),
-    Mutant("charge tax to nobody", "holds", (("    if asked.tax_mkudos:\n", "    if False:\n"),)),
-    Mutant("lose a line of the statement", "holds", (("return (owner_id,) if payer_id == ANONYMOUS else (payer_id, owner_id)", "return (owner_id,)"),), STORE),
-    Mutant("do not look at balances in the audit", "audit", (("            _balances(rows, recomputed, report)\n", ""),), AUDIT),
+    Mutant("let every caller do everything", "core/permissions", (("if caller not in OPERATIONS[kind]:", "if False:"),), DOOR),
+    Mutant("pay a censored picture from the hold", "core/holds", (("source = CENSOR_SUBSIDY if censored else HELD", "source = HELD"),)),
+    Mutant("release to the payer what a subsidy gave", "core/holds", (("transfers.append(Transfer(HELD, AccountName(hold.subsidy), subsidised, _RELEASE))", "transfers.append(Transfer(HELD, spend_of(hold.payer_id), subsidised, _RELEASE))"),)),
+    Mutant("pay uptime twice", "core/journal", (("        if recorded is not None:\n            return self._repeat", "        if recorded is not None and operation.kind is not EventKind.UPTIME_REWARD:\n            return self._repeat"),)),
+    Mutant("hold half a group", "core/holds", (("    for hold in asked.holds:\n        parts", "    for hold in asked.holds[:2]:\n        parts"),)),
+    Mutant("forget what is decided and not committed", "core/journal", (("        for work in self._unseen:\n", "        for work in ():\n"),)),
+    Mutant("charge tax to nobody", "core/holds", (("    if asked.tax_mkudos:\n", "    if False:\n"),)),
+    Mutant("lose a line of the statement", "core/holds", (("return (owner_id,) if payer_id == ANONYMOUS else (payer_id, owner_id)", "return (owner_id,)"),), STORE),
+    Mutant("do not look at balances in the audit", "core/audit", (("            _balances(rows, recomputed, report)\n", ""),), AUDIT),
+    Mutant("no share of a token", "core/budgets", (('return Taker((("token", digest), ("address", address)))', 'return Taker((("address", address),))'),)),
+    Mutant("no share of an address", "core/budgets", (('return Taker((("token", digest), ("address", address)))', 'return Taker((("token", digest),))'),)),
+    Mutant("forget the day with the writer", "core/budgets", (("        day.follow(entry)\n", "        pass\n"),)),
+    Mutant("do not give back to the day what came back", "core/budgets", (("if taker is not None and returned:", "if False:"),)),
+    Mutant("a day never ends", "core/budgets", (("if now_us // DAY_US > self.day:", "if not self.day:"),)),
+    Mutant("believe a clock that steps back", "core/budgets", (("if now_us // DAY_US > self.day:", "if now_us // DAY_US != self.day:"),)),
+    Mutant("one puppet feeds all who censor", "core/budgets", (('(("payer", payer_id),)', "()"),)),
+    Mutant("pay for all that is censored", "core/holds", (("            return 0, 0\n", "            return earned, surcharge\n"),)),
+    Mutant("a subsidy pays for what was cancelled", "core/holds", (("min(earned, left, hold.own)", "min(earned, left)"),)),
+    Mutant("no bound on what cancelled jobs pay", "core/holds", (("min(earned, left, hold.own)", "min(earned, hold.own)"),)),
+    Mutant("a floor for the newborn", "core/economy", (("if now_us - owner.opened_us < self.floor_age_s * 1_000_000:", "if False:"),)),
+    Mutant("no budget of the floor over everybody", "core/holds", (("        day.floor.take(taker, needed - own)\n", "        pass\n"),)),
+    Mutant("no budget of uptime", "core/rewards", (('    book.today(now_us).uptime.take(Taker((("owner", asked.owner_id),)), reward)\n', ""),)),
+    Mutant("uptime is shared with nobody", "core/economy", ((" // sharers", ""),)),
+    Mutant("pay uptime for the time away", "core/economy", (("min(full, fair) * offered_permille // 1000", "min(full, fair)"),)),
+    Mutant("slash more than the job earned", "core/rewards", (("amount = min(amount or earned, earned)", "amount = (amount or earned) + 1"),)),
+    Mutant("slash somebody else", "core/rewards", ((' or paid["op"]["owner"] != asked.account_id', ""),)),
+    Mutant("the scheduler slashes for no job", "core/permissions", (("if caller == SCHEDULER and any(", "if False and any("),), DOOR),
+    Mutant("do not record the address", "core/holds", (("    if asked.address_digest:\n", "    if False:\n"),)),
+    Mutant("one's own workers make the pace", "core/endings", (("return median(others) if others else None", "return median(by_owner.values()) if by_owner else None"),), ENDINGS, SCHEDULER),
+    Mutant("believe steps that nobody can measure", "core/endings", (("return min(believed, UNMEASURED_STEPS)", "return believed"),), ENDINGS, SCHEDULER),
+    Mutant("a worker has all its time for each", "core/settling", ((" / max(1, painting)", ""),), ENDINGS, SCHEDULER),
+    Mutant("anonymous requests prove a worker", "core/uptime", (("payer in (ANONYMOUS, winner.owner)", "payer == winner.owner"),), UPTIME, SCHEDULER),
+    Mutant("one proves oneself", "core/uptime", (("payer in (ANONYMOUS, winner.owner)", "payer == ANONYMOUS"),), UPTIME, SCHEDULER),
+    Mutant("one's own wishes are demand", "core/uptime", (("payer != owner and now_ms", "now_ms"),), UPTIME, SCHEDULER),
+    Mutant("pay for no slots", "core/uptime", ((" and session.slots > 0", ""),), UPTIME, SCHEDULER),
+    Mutant("share among workers, not owners", "core/uptime", (("sharers = len(workers_of) * workers_of[worker.owner]", "sharers = len(rewarded)"),), UPTIME, SCHEDULER),
 ]  # fmt: skip
 
 
@@ -90,7 +122,15 @@ def main() -> int:
     survived = []
     with tempfile.TemporaryDirectory(prefix="ledger-mutants-") as name:
         copy = Path(name)
-        for each in ("protos/gen", "services/src", "ledger/src", "tests", "pyproject.toml"):
+        for each in (
+            "protos/gen",
+            "services/src",
+            "ledger/src",
+            "scheduler/src",
+            "testkit/src",
+            "tests",
+            "pyproject.toml",
+        ):
             source = ROOT / each
             target = copy / each
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -109,7 +149,7 @@ def main() -> int:
 
 def _try(mutant: Mutant, copy: Path) -> str:
     """Put the defect in, run the tests, take it out again; the first test that failed."""
-    path = copy / SOURCE / f"{mutant.module}.py"
+    path = copy / mutant.service / f"{mutant.module}.py"
     sound = path.read_text()
     text = sound
     for before, after in mutant.changes:

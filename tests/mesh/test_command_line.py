@@ -317,6 +317,10 @@ async def test_a_key_is_kept_for_its_mesh_and_forgotten(horde: Horde) -> None:
     assert (await horde.ask("account"))["account"]["account_id"] == kept["account_id"]
     assert await horde.ask("logout") == {"forgotten": True}
     assert await horde.ask("logout") == {"forgotten": False}
+    await horde.ask("login", "--api-key", opened["api_key"])
+    status, _, error = await horde.run("account", "--api-key", opened["api_key"][:-3] + "xyz")
+    assert status == 4
+    assert "The key is from the key given; `horde login` keeps another." in error
     wrong = await horde.ask("login", "--api-key", opened["api_key"][:-3] + "xyz", status=4)
     assert wrong["error"]["reason"] == "API_KEY_UNKNOWN"
 

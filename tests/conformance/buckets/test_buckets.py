@@ -145,6 +145,35 @@ async def test_pages_follow_each_other_in_the_order_of_keys(bucket: Bucket) -> N
     assert found == keys
 
 
+async def test_a_walk_passes_each_object_of_a_folder_once_while_what_it_passed_is_deleted(bucket: Bucket) -> None:
+    keys = {f"claims/{number % 7}/{number:03}" for number in range(50)}
+    await asyncio.gather(*(bucket.put(key, b"x") for key in [*keys, "images/a"]))
+    found: list[str] = []
+    async for page in bucket.walk("claims/", size=8):
+        assert 0 < len(page) <= 8
+        assert all(entry.size_bytes >= 1 for entry in page)
+        found += [entry.key for entry in page]
+        await asyncio.gather(*(bucket.delete(entry.key) for entry in page[::2]))
+    assert (len(found), set(found)) == (50, keys)
+    assert [page async for page in bucket.walk("nothing/")] == []
+    assert sum([len(page) async for page in bucket.walk("claims/")]) < 50
+
+
+async def test_a_folder_is_read_once_however_many_pages_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with DirectoryBucket(tmp_path, SystemClock().now) as bucket:
+        await asyncio.gather(*(bucket.put(f"quarantine/job/{number}", b"x") for number in range(60)))
+        read: list[Path] = []
+        scan = os.scandir
+
+        def noted(path: Path) -> object:
+            read.append(path)
+            return scan(path)
+
+        monkeypatch.setattr(os, "scandir", noted)
+        assert len([page async for page in bucket.walk("quarantine/", size=5)]) == 12
+        assert len(read) == 1
+
+
 async def test_a_listing_says_what_objects_take(bucket: Bucket) -> None:
     await bucket.put("inputs/a", bytes(100_000), metadata={"kind": "large"})
     await bucket.put("inputs/b", b"")

@@ -14,11 +14,12 @@ from horde.ledger.core.accounts import ANONYMOUS
 from horde.ledger.core.audit import audit
 from horde.ledger.core.economy import KUDOS, Economy
 from horde.ledger.store import audit_sql
-from horde.ledger.store.migrations import migrate, migrate_down
+from horde.ledger.store.migrations import HISTORY
 from horde.ledger.store.port import AuditRows
 from horde.ledger.store.sql import SqlStore, sql_store
 from horde.ledger.store.tables import METADATA
 from horde.ledger.writer import Writer
+from horde.services import migrations
 from horde.services.errors import Unavailable
 from horde.testkit.ledger import awarded, gift, held, opened, released, settled, standing, uptime
 from horde.testkit.loopback import ManualClock
@@ -221,9 +222,9 @@ async def test_the_schema_goes_up_and_down_and_is_that_of_the_code(store: SqlSto
         context = MigrationContext.configure(connection)
         made_otherwise = compare_metadata(context, METADATA)
         assert [each for each in made_otherwise if "statistics" not in str(each)] == []
-        migrate_down(connection)
+        migrations.downgrade(connection, HISTORY)
     with store.engine.begin() as connection:
         assert not connection.dialect.has_table(connection, "event")
-        migrate(connection)
+        migrations.upgrade(connection, HISTORY)
     await write_some(store)
     assert await finding(store) is None

@@ -14,6 +14,7 @@ from grpc import aio
 from horde.api.account.v1 import account_service_pb2 as account_pb2
 from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as generation_service
+from horde.api.job.v1 import job_pb2
 from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.gateway.doors.attach import MESSAGES_AT_ONCE
@@ -36,7 +37,19 @@ JOB = str(uuid.UUID(int=5))
 OUTCOME = pb.Outcome(lease_id="1-1", job_id=JOB, cancelled=pb.Cancelled())
 HEAVY = pb.Outcome(lease_id="1-1", job_id=JOB, painted=pb.Painted(receipt="r" * 4_096))
 LARGEST = worker_pb2.Capabilities(
-    models=[worker_pb2.ModelOffer(name=f"{n:0>128}", max_pixels=2**31 - 1, sha256=bytes(32)) for n in range(256)]
+    models=[
+        worker_pb2.ModelOffer(
+            name=f"{n:0>128}",
+            sha256=bytes(32),
+            image=worker_pb2.ImageOffer(
+                max_pixels=2**31 - 1,
+                features=list(worker_pb2.Feature.values()),
+                samplers=list(job_pb2.Sampler.values()),
+                schedules=list(job_pb2.NoiseSchedule.values()),
+            ),
+        )
+        for n in range(256)
+    ]
 )
 
 
@@ -64,7 +77,8 @@ class Worker:
         return getattr(message, kind)
 
     async def attach(self, name: str = "rig") -> None:
-        capabilities = worker_pb2.Capabilities(models=[worker_pb2.ModelOffer(name="paintbox")], max_pixels=512 * 512)
+        offer = worker_pb2.ImageOffer(max_pixels=512 * 512)
+        capabilities = worker_pb2.Capabilities(models=[worker_pb2.ModelOffer(name="paintbox", image=offer)])
         await self.say(hello=pb.Hello(worker_name=name, capabilities=capabilities, agent="test"))
         await self.hear("welcome")
 
@@ -248,9 +262,8 @@ async def test_hello_comes_once(mesh: Bench, worker: Worker) -> None:
 
 async def test_a_bad_hello_lists_all_that_is_wrong(mesh: Bench, worker: Worker) -> None:
     relay = await relay_of(mesh)
-    capabilities = worker_pb2.Capabilities(
-        models=[worker_pb2.ModelOffer(name="", max_pixels=-1, sha256=b"x")], max_pixels=-5
-    )
+    offer = worker_pb2.ImageOffer(max_pixels=-1, size_multiple=12)
+    capabilities = worker_pb2.Capabilities(models=[worker_pb2.ModelOffer(name="", sha256=b"x", image=offer)])
     await worker.say(hello=pb.Hello(worker_name="a b", capabilities=capabilities, agent="\x00"))
     with assert_raises_reason(InvalidArgument, "INVALID_FIELD") as caught:
         await worker.stream.read()
@@ -258,9 +271,9 @@ async def test_a_bad_hello_lists_all_that_is_wrong(mesh: Bench, worker: Worker) 
         "hello.worker_name",
         "hello.agent",
         "hello.capabilities.models[0].name",
-        "hello.capabilities.models[0].max_pixels",
         "hello.capabilities.models[0].sha256",
-        "hello.capabilities.max_pixels",
+        "hello.capabilities.models[0].image.max_pixels",
+        "hello.capabilities.models[0].image.size_multiple",
     ]
     assert not relay.heard
 

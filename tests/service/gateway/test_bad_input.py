@@ -89,7 +89,7 @@ SPECS: dict[str, tuple[Change, list[str]]] = {
         image(source_image=job_pb2.InputImage(input_id="NO", sha256=b"short")),
         [f"{IMAGE}.source_image.input_id", f"{IMAGE}.source_image.sha256"],
     ),
-    "control without an image": (image(control=job_pb2.Control(type="canny")), [f"{IMAGE}.control.image"]),
+    "control without an image": (image(controls=[job_pb2.Control(type="canny")]), [f"{IMAGE}.controls[0].image"]),
     "strength without a source": (image(denoising_strength=0.5), [f"{IMAGE}.denoising_strength"]),
     "zero strength": (image(source_image=INPUT, denoising_strength=0), [f"{IMAGE}.denoising_strength"]),
     "strength that is not a number": (

@@ -31,6 +31,7 @@ from horde.ledger.core.journal import Answer
 from horde.ledger.core.operations import Event, PlaceHolds
 from horde.ledger.doors.wire import entry_message
 from horde.ledger.store.sql import sql_store
+from horde.services import lifecycle
 from horde.services.channel import dial
 from horde.services.errors import Aborted, DeadlineExceeded, ServiceError, Unavailable
 from horde.services.identity import Credentials, create_key_file
@@ -237,7 +238,7 @@ async def test_a_standby_takes_over(tmp_path: Path, postgres: ThrowawayPostgres)
         leader = await mesh.start()
         await mesh.serving(leader)
         standby = await mesh.start()
-        await said(standby, "standing_by")
+        await said(standby, "standing by")
         loading = asyncio.create_task(load(mesh, seed=8))
         await asyncio.sleep(0.1)
         leader.kill()
@@ -272,7 +273,7 @@ async def test_a_paused_writer_that_wakes_up_can_write_no_more(tmp_path: Path, p
             stub: Any = LedgerServiceStub(channel)
             with pytest.raises((WriterReplaced, Unavailable)):
                 await stub.Apply(api.ApplyRequest(events=[event_message(late[0])]))
-        assert await old.wait() == 0
+        assert await old.wait() == lifecycle.REPLACED
         new.terminate()
         assert await new.wait() == 0
         await check(url, history)

@@ -260,10 +260,9 @@ class Painter:
         restate: bool = True,
     ) -> None:
         hello = worker_service_pb2.Hello(worker_name=self.name, agent="test/1")
-        hello.capabilities.max_pixels = max_pixels
-        hello.capabilities.features.extend(features)  # type: ignore[arg-type]
+        offer = worker_pb2.ImageOffer(max_pixels=max_pixels, features=features)  # type: ignore[arg-type]
         for model in models:
-            hello.capabilities.models.append(worker_pb2.ModelOffer(name=model, loaded=True))
+            hello.capabilities.models.append(worker_pb2.ModelOffer(name=model, loaded=True, image=offer))
         await self._send(opened=pb.SessionOpened(owner_account_id=self.owner, hello=hello, session_id=session_id))
         if not session_id:
             welcome = await self.next("welcome")

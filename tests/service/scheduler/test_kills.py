@@ -149,9 +149,9 @@ class Stubborn:
                 return
             opened = pb.SessionOpened(owner_account_id=OWNER, session_id=self.session_id)
             opened.hello.worker_name = "w1"
-            opened.hello.capabilities.max_pixels = 1 << 20
-            opened.hello.capabilities.features.append(worker_pb2.FEATURE_IMAGE_TO_IMAGE)
-            opened.hello.capabilities.models.add(name="paintbox", loaded=True)
+            offer = opened.hello.capabilities.models.add(name="paintbox", loaded=True).image
+            offer.max_pixels = 1 << 20
+            offer.features.append(worker_pb2.FEATURE_IMAGE_TO_IMAGE)
             first = [pb.SessionRequest(relay_session_id=1, opened=opened)]
             if self.session_id:
                 first.append(self._restatement(welcome.relay_welcome.epoch))

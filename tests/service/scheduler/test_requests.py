@@ -382,7 +382,7 @@ async def test_the_id_of_something_forgotten_is_never_painted_again() -> None:
         await ended(it, made.generation_id)
         await quiet(it.world)
         await it.engine.saver.saved()
-        assert await it.engine.store.forget(it.engine.now_ms() + 1, 10, FORGOTTEN) == 1
+        assert await it.engine.term.store.forget(it.engine.term.now_ms() + 1, 10, FORGOTTEN) == 1
         painter = await gateway.attach()
         for spec in (made, submission(ttl=60, steps=30)):
             (again,) = await it.submit(spec)
@@ -396,7 +396,7 @@ async def test_a_page_shows_only_what_is_durable(monkeypatch: pytest.MonkeyPatch
     async with scheduler() as it:
         made = submission(ttl=60)
         await it.submit(made)
-        store, writable = it.engine.store, asyncio.Event()
+        store, writable = it.engine.term.store, asyncio.Event()
         write = store.write
 
         async def later(changes: Changes) -> Any:

@@ -129,7 +129,8 @@ class TestTime:
             await stub(wire.channel).Say(say("x"), timeout=1_000.0)
             await stub(wire.channel).Say(say("x"))
         given, default = servicer.left
-        assert 500 < given <= 999
+        # Each was looked at after what it is compared with: a busy machine can only make it smaller.
+        assert 500 < given <= servicer.wire[0] - 0.009
         assert 0 < default < 10.2  # gRPC rounds long timeouts up on the wire
 
     async def test_a_further_call_gets_what_is_left(self, servicer: Any, echo: Any, stub: Any) -> None:

@@ -61,7 +61,7 @@ class ContentConflict(AlreadyExists):
 @asynccontextmanager
 async def at_work(settings: WorkerSettings, mesh: FakeMesh) -> AsyncIterator[Agent]:
     painter = ScriptedPainter(name=settings.name, script=settings.script)
-    async with working(settings, painter, SystemClock()) as (agent, _):
+    async with working(settings, painter, SystemClock()) as agent:
         await mesh.gateway.until(lambda: mesh.gateway.restatements())
         yield agent
 
@@ -343,7 +343,7 @@ class NoisyPainter(ScriptedPainter):
 
 def with_source(mesh: FakeMesh, content: bytes, sha256: bytes, ticket: str = "ticket") -> pb.Assignment:
     """Lend a job that starts from a picture."""
-    mesh.router.inputs["ticket"] = content
+    mesh.router.inputs |= {"ticket": content, "damaged": content}
     source = job_pb2.InputImage(input_id="photo", sha256=sha256)
     tickets = [pb.InputTicket(input_id="photo", ticket=ticket)] if ticket else []
     return mesh.assign(tickets=tickets, source_image=source)
@@ -364,7 +364,7 @@ async def test_inputs_are_fetched_over_a_broken_download_and_checked(mesh: FakeM
 @pytest.mark.parametrize(
     ("sha256", "ticket", "words"),
     [
-        (b"0" * 32, "ticket", "is not what the job names"),
+        (hashlib.sha256(b"photo").digest(), "damaged", "arrived damaged"),
         (hashlib.sha256(b"photo").digest(), "", "no ticket"),
         (hashlib.sha256(b"photo").digest(), "expired", "OBJECT_NOT_FOUND"),
     ],
@@ -466,8 +466,11 @@ async def test_a_worker_that_is_not_wanted_stops_and_says_why(mesh: FakeMesh, se
         run = asyncio.create_task(run_worker(settings(), asyncio.create_task(asyncio.Event().wait())))
         await mesh.gateway.until(lambda: mesh.gateway.restatements())
         mesh.gateway.hang_up(error)
-        with pytest.raises(Dismissed, match=str(error)):
+        with pytest.raises(ExceptionGroup) as ended:
             await run
+        dismissed = ended.value.exceptions[0].__cause__
+        assert isinstance(dismissed, Dismissed)
+        assert str(error) in str(dismissed)
     assert mesh.gateway.sessions == 1
 
 

@@ -8,9 +8,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,6 +24,7 @@ from horde.cli.commands.generate import SAMPLERS
 from horde.cli.commands.main import COMMANDS, main
 from horde.cli.commands.output import Output, kudos, milli
 from horde.clients.client import HordeClient
+from horde.clients.credentials import mesh_folder, write_secret
 from horde.clients.errors import Unavailable
 
 
@@ -134,3 +137,23 @@ def test_a_reader_that_has_read_enough_ends_nothing() -> None:
 def test_a_wrong_option_is_status_2() -> None:
     assert CliRunner().invoke(main, ["generate", "a fox", "--sampler", "none"]).exit_code == 2
     assert CliRunner().invoke(main, ["paint"]).exit_code == 2
+
+
+def test_who_has_keys_for_other_meshes_alone_is_told_that_he_asks_as_anonymous(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def there(horde: HordeClient, within: timedelta) -> None:
+        pass
+
+    monkeypatch.setattr(HordeClient, "reach", there)
+    write_secret(mesh_folder("mesh.example:7700", tmp_path) / "api-key", "kept")
+    words = ["account", "show", "--gateway", "127.0.0.1:1", "--patience", "0", "--config-dir", str(tmp_path)]
+    assert "No key is kept for 127.0.0.1:1, only for other meshes" in CliRunner().invoke(main, words).stderr
+    assert "only for other meshes" not in CliRunner().invoke(main, [*words, "--anonymous"]).stderr
+
+
+def test_a_shell_completes_commands_and_options() -> None:
+    assert "_HORDE_COMPLETE" in CliRunner().invoke(main, ["completion", "bash"]).output
+    found = ShellComplete(main, {}, "horde", "_HORDE_COMPLETE").get_completions(["generate"], "--neg")
+    assert [each.value for each in found] == ["--negative"]
+    assert "watch" in [each.value for each in ShellComplete(main, {}, "horde", "_").get_completions([], "wa")]

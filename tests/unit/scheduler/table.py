@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar
 
-from horde.scheduler.core import accepting, attaching, lending, reload, reporting, rows, settling
+from horde.scheduler.core import accepting, attaching, due, lending, reload, reporting, rows, settling
 from horde.scheduler.core import effects as fx
 from horde.scheduler.core.attaching import HeldLease, Restatement
 from horde.scheduler.core.board import Board, Limits
@@ -33,10 +33,10 @@ from horde.scheduler.core.job import (
     requester_text,
 )
 from horde.scheduler.core.leases import Lease
-from horde.scheduler.core.matching import ANONYMOUS_WEIGHT, weight_of
 from horde.scheduler.core.outcomes import Painted, Result
 from horde.scheduler.core.rows import Changes, Moment
-from horde.scheduler.core.sessions import Route, Session
+from horde.scheduler.core.sessions import Route
+from horde.scheduler.core.shares import ANONYMOUS_WEIGHT, weight_of
 from horde.scheduler.store.memory import Memory, MemoryStore
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ BERT = AccountId("00000000-0000-4000-8000-00000000bbbb")
 CARL = AccountId("00000000-0000-4000-8000-00000000cccc")
 DORA = AccountId("00000000-0000-4000-8000-00000000dddd")
 PRICE = Price(Mkudos(10_830), Mkudos(2_166), Mkudos(3_000))
-ALL = (1 << 64) - 1
+ALL = (1 << 192) - 1
 START_MS = 1_767_225_600_000
 
 
@@ -267,9 +267,9 @@ class Table:
         lending.progressed(self.board, worker, lease.lease_id, step, self.now)
         self.work()
 
-    def vanish(self, worker: Worker) -> None:
+    def vanish(self, worker: Worker, *, by_mesh: bool = False) -> None:
         if worker.session is not None and worker.session.route is not None:
-            attaching.closed(self.board, worker.session.route, self.now, self.now_ms)
+            attaching.closed(self.board, worker.session.route, self.now, self.now_ms, by_mesh=by_mesh)
             self.work()
 
     # What the world does.
@@ -279,20 +279,9 @@ class Table:
         end = self.now + seconds
         while (at := self.board.deadlines.next()) is not None and at <= end:
             self.now = max(self.now, at)
-            self.board.deadlines.due(self.now, self._look)
+            due.look(self.board, self.now)
             self.work()
         self.now = end
-
-    def _look(self, subject: Any) -> None:
-        match subject:
-            case Lease():
-                lending.look_at(self.board, subject, self.now)
-            case Generation():
-                settling.expire(self.board, subject, self.now)
-            case Session():
-                attaching.look_at(self.board, subject, self.now)
-            case Worker():
-                attaching.look_at_worker(self.board, subject, self.now)
 
     def run_errands(self, **how: Any) -> None:
         """Everything that neighbours were asked is done and answered, and what follows from it."""
@@ -314,11 +303,6 @@ class Table:
                 refusal = self.books.place(generation, refuse)
                 if answer:
                     accepting.held(self.board, generation, self.now, refusal)
-                    for route, lease_id, job_id, result in self.board.parked.pop(generation.generation_id, ()):
-                        session = self.board.sessions.get(route)
-                        if session is not None:
-                            worker = self.board.fleet.workers[session.worker_id]
-                            reporting.outcome(self.board, worker, route, lease_id, job_id, result, self.now)
             case fx.Settle(job) | fx.Release(job):
                 self.books.end(job)
                 if answer:
@@ -377,7 +361,7 @@ class Table:
 def capable(
     models: tuple[str, ...] = ("m",), max_pixels: int = 1 << 20, features: int = ALL, loaded: bool = True
 ) -> Capabilities:
-    return Capabilities({model: Offer(loaded) for model in models}, max_pixels, features)
+    return Capabilities({model: Offer(loaded, max_pixels, features) for model in models})
 
 
 def painted(worker: Worker) -> Painted:

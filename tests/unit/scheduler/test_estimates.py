@@ -7,8 +7,8 @@ from tests.unit.scheduler.table import ANNA, BERT, Table, terms
 from horde.scheduler.core import attaching
 from horde.scheduler.core.deadlines import SLACK
 from horde.scheduler.core.estimates import MAX_LOOK, Estimates
+from horde.scheduler.core.fitting import WhyNot
 from horde.scheduler.core.job import ANONYMOUS
-from horde.scheduler.core.matching import WhyNot
 from horde.scheduler.core.outcomes import Failed
 
 

@@ -14,6 +14,7 @@ from horde.api.job.v1 import job_pb2
 from horde.api.worker.v1 import worker_service_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2
 from horde.scheduler.core import effects, errors
+from horde.scheduler.core.fitting import WhyNot
 from horde.scheduler.core.job import (
     MOVES,
     Ending,
@@ -24,7 +25,6 @@ from horde.scheduler.core.job import (
     requester_text,
 )
 from horde.scheduler.core.leases import LEASE, Revoked, make_id, order_of
-from horde.scheduler.core.matching import WhyNot
 from horde.services.errors import ServiceError
 
 

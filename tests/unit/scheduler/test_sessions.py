@@ -53,18 +53,18 @@ def test_what_is_not_restated_is_lent_to_somebody_else() -> None:
 
 
 def test_leases_wait_a_grace_for_a_broken_stream() -> None:
-    table = Table(resume_grace=10.0)
+    table = Table(resume_grace=20.0)
     worker = table.attach("w1")
     (job,) = table.queued().jobs
     lease = table.lease(job)
     table.vanish(worker)
-    table.pass_time(9.0)
+    table.pass_time(19.0)
     assert state(lease) is LeaseState.OPEN
     table.attach("w1")
-    table.pass_time(9.0)
+    table.pass_time(19.0)
     assert state(lease) is LeaseState.OPEN
     table.vanish(worker)
-    table.pass_time(11.0)
+    table.pass_time(21.0)
     assert state(lease) is LeaseState.LAPSED
     assert state(job) is JobState.QUEUED
     assert worker.session is None
@@ -76,7 +76,7 @@ def test_a_lapsed_lease_goes_on_if_nobody_took_its_job() -> None:
     (job,) = table.queued().jobs
     lease = table.lease(job)
     table.vanish(worker)
-    table.pass_time(11.0)
+    table.pass_time(21.0)
     table.held[lease.lease_id] = (worker.worker_id, job.job_id)
     table.attach("w1")
     assert state(lease) is LeaseState.OPEN
@@ -90,7 +90,7 @@ def test_a_lapsed_lease_is_revoked_if_somebody_took_its_job() -> None:
     (job,) = table.queued().jobs
     lease = table.lease(job)
     table.vanish(worker)
-    table.pass_time(11.0)
+    table.pass_time(21.0)
     table.attach("w2")
     table.held[lease.lease_id] = (worker.worker_id, job.job_id)
     table.attach("w1")
@@ -115,7 +115,7 @@ def test_after_a_restart_leases_wait_for_their_workers() -> None:
     table.start()
     first, second = table.board.generations[generation.generation_id].jobs
     table.attach("w1")
-    table.pass_time(11.0)
+    table.pass_time(21.0)
     by_worker = {table.board.fleet.workers[job.leases[0].worker_id].name: job for job in (first, second)}
     assert state(by_worker["w1"].leases[0]) is LeaseState.OPEN
     assert state(by_worker["w2"].leases[0]) is LeaseState.LAPSED

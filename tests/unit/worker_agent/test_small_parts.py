@@ -69,7 +69,7 @@ def test_an_offer_is_always_within_the_contract(seconds: float, used: int, free:
 
 def settlement(earned: int, spend: int, escrow: int, tax: int) -> Settlement:
     milli = MilliKudos
-    return Settlement(milli(earned), milli(spend), milli(escrow), milli(tax), milli(0))
+    return Settlement(milli(earned), milli(spend), milli(escrow), milli(tax))
 
 
 def test_an_entry_is_told_part_by_part() -> None:

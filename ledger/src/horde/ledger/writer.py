@@ -30,6 +30,7 @@ from horde.ledger.store.port import Batch, Head, LedgerStore
 from horde.services.clock import Clock
 from horde.services.errors import Aborted, Internal, ResourceExhausted, Unavailable
 from horde.services.failpoints import failpoint
+from horde.services.loops import Loops
 from horde.services.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -70,9 +71,12 @@ class Writer:
         self._max_batch = max_batch
         self._queue: deque[_Call] = deque()
         self._queued = 0
+        self._deciding: list[_Call] = []
+        """Which are being looked up."""
         self._decided: list[_Call] = []
         """Of the open batch."""
         self._decided_events = 0
+        self._loops = Loops()
         self._writes: deque[asyncio.Task[None]] = deque()
         """Of the closed batches, oldest first."""
         self._failed: list[_Call] = []
@@ -88,12 +92,12 @@ class Writer:
         """Of the last entry that is durable."""
         self.following = False
         """Whether more entries may come."""
-        self.replaced = asyncio.Event()
-        """Set once another writer has taken over."""
+        self._replaced = False
+        """Another writer has taken over."""
 
     async def apply(self, events: Sequence[Event]) -> list[Answer]:
         """Apply events, at most `max_batch`, in order, each by itself; the answers are durable."""
-        if self.replaced.is_set():
+        if self._replaced:
             raise WriterReplaced
         if not self._open:
             raise Unavailable("It is stopping.")
@@ -123,7 +127,8 @@ class Writer:
         self._epoch, self.sequence = head.epoch, head.sequence
         self._journal = Journal(self._economy, head)
         self._open = self.following = True
-        self._preparing = asyncio.create_task(self._prepare())
+        await self._loops.__aenter__()
+        self._preparing = self._loops.start("writer", self._prepare())
         log.info("ledger.took_over", epoch=head.epoch, sequence=head.sequence, block=head.block)
         return self
 
@@ -131,21 +136,31 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
         self._open = self.following = False
+        self._loops.leave()
         self._news.set()
         self._wake()
-        await self._preparing
+        await asyncio.wait([self._preparing])
+        await self._loops.__aexit__(kind, error, tb)
 
     # Deciding, ahead of the commits.
 
     async def _prepare(self) -> None:
-        while self._open or self._queue or self._decided or self._writes:
-            self._hand_over()
-            if not self._fits(self._decided_events):
-                await self._sleep()
-            elif self._journal is None or self._journal.crowded:
-                await self._begin_anew()
-            else:
-                await self._decide_next(self._journal)
+        """Decide what comes in, until the block is left and all is done. Raises WriterReplaced."""
+        try:
+            while self._open or self._queue or self._decided or self._writes:
+                self._hand_over()
+                if not self._fits(self._decided_events):
+                    await self._sleep()
+                elif self._journal is None or self._journal.crowded:
+                    await self._begin_anew()
+                else:
+                    await self._decide_next(self._journal)
+            if self._replaced:
+                raise WriterReplaced
+        except BaseException:
+            # Whoever waits for an answer must not wait for ever: his event may be in, and repeating it finds out.
+            self._end(WriterReplaced() if self._replaced else Unavailable("The ledger's writer has ended."))
+            raise
 
     async def _begin_anew(self) -> None:
         """Make the journal from what is durable. Nothing may be decided or on its way meanwhile."""
@@ -184,7 +199,7 @@ class Writer:
         return taken
 
     async def _decide_next(self, journal: Journal) -> None:
-        calls = self._take()
+        calls = self._deciding = self._take()
         events = [event for call in calls for event in call.events]
         try:
             asked_us = self._now_us()
@@ -211,6 +226,7 @@ class Writer:
                     call.broken.add(place)
                     self._throw_away(calls)
                     return
+        self._deciding = []
         self._decided += calls
         self._decided_events += len(events)
         self._news.set()
@@ -269,7 +285,7 @@ class Writer:
                 self._give_up(calls, defect)
                 return
             before = self._writes[-1] if self._writes else None
-            self._writes.append(asyncio.create_task(self._commit(calls, previous, batch, before)))
+            self._writes.append(self._loops.spawn("commit", self._commit(calls, previous, batch, before)))
 
     async def _commit(
         self, calls: list[_Call], previous: Head, batch: Batch | None, before: asyncio.Task[None] | None
@@ -285,6 +301,10 @@ class Writer:
                 if self._journal is None:
                     raise Aborted("What was repeated may not have been committed.")
             await failpoint(failpoints.BEFORE_ANSWER)
+        except asyncio.CancelledError:
+            for call in calls:
+                call.fail(Unavailable("The ledger's writer has ended."))
+            raise
         except WriterReplaced:
             self._requeue(calls)
             self._stop_for_good()
@@ -320,13 +340,17 @@ class Writer:
             self._moved.set_result(None)
 
     def _stop_for_good(self) -> None:
-        if not self.replaced.is_set():
+        if not self._replaced:
             log.error("ledger.replaced", epoch=self._epoch)
-        self.replaced.set()
+        self._replaced = True
+        self._end(WriterReplaced())
+
+    def _end(self, error: Exception) -> None:
+        """Take nothing more, and tell everybody who waits. Those whose batch is at the store hear from there."""
         self._open = self.following = False
         self._journal = None
-        for call in [*self._take_decided(), *self._queue]:
-            call.fail(WriterReplaced())
+        for call in [*self._failed, *self._take_decided(), *self._deciding, *self._queue]:
+            call.fail(error)
         self._queue.clear()
         self._queued = 0
         self._news.set()

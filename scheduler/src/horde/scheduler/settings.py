@@ -35,8 +35,9 @@ class Settings(ServiceSettings):
     """A gRPC target, for us."""
     storage_address: str = ""
     """The same, as workers reach it; empty: as we do."""
-    resume_grace_seconds: float = Field(default=10.0, gt=0, le=300)
-    """How long leases wait for a broken stream to come back."""
+    resume_grace_seconds: float = Field(default=20.0, gt=0, le=300)
+    """How long leases wait for a broken stream to come back. Workers are told, and wait no longer than three quarters
+    of it between two attempts; 15 s at most, so that more than 20 s gains nothing."""
     lease_ttl_seconds: float = Field(default=60.0, gt=0, le=900)
     """How long a worker may make no progress; three expected steps are added."""
     load_allowance_seconds: float = Field(default=180.0, ge=0, le=3600)

@@ -96,7 +96,7 @@ class FakeGateway(worker_grpc.WorkerServiceServicer):
         self, lease_id: str, job_id: str, disposition: pb.Disposition.ValueType = pb.DISPOSITION_ACCEPTED
     ) -> None:
         """Say that an outcome is settled."""
-        paid = ledger_pb2.Settlement(
+        paid = ledger_pb2.WorkerSettlement(
             earned_mkudos=10_830, to_spend_mkudos=5_415, to_escrow_mkudos=5_415, tax_mkudos=3_000
         )
         settled = pb.Settled(lease_id=lease_id, job_id=job_id, disposition=disposition)
@@ -233,7 +233,7 @@ class FakeRouter(storage_grpc.StorageServiceServicer):
         if request.ticket not in self.inputs:
             raise ObjectNotFound
         content = self.inputs[request.ticket]
-        digest = hashlib.sha256(content).digest()
+        digest = hashlib.sha256(b"more than " * (request.ticket == "damaged") + content).digest()
         yield storage.DownloadResponse(header=storage.DownloadHeader(size_bytes=len(content), sha256=digest))
         for offset in range(request.offset, len(content), 1000):
             if self.break_download_after is not None and offset >= self.break_download_after:
@@ -276,7 +276,7 @@ class FakeMesh:
 @asynccontextmanager
 async def fake_mesh() -> AsyncIterator[FakeMesh]:
     """A mesh on a free port of this machine."""
-    gateway, router = FakeGateway(), FakeRouter()
+    gateway, router = FakeGateway(), FakeRouter()  # type: ignore[abstract]
     services = [
         Registration(worker_grpc.add_WorkerServiceServicer_to_server, gateway, WORKERS),
         Registration(storage_grpc.add_StorageServiceServicer_to_server, router, STORAGE),

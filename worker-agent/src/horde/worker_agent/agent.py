@@ -95,9 +95,6 @@ class Agent:
         if outcomes or uploads:
             log.info("taking up what an earlier run left", outcomes=len(outcomes), uploads=len(uploads))
 
-    async def close(self) -> None:
-        await self._workshop.close()
-
     # The stream.
 
     def connected(self, outbox: Outbox[pb.AttachRequest]) -> None:

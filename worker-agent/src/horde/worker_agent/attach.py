@@ -16,6 +16,7 @@ from horde.services.errors import (
     Unauthenticated,
     Unimplemented,
 )
+from horde.services.lifecycle import CannotStart
 from horde.services.streams import Outbox
 from horde.services.telemetry import get_logger
 from horde.worker_agent.agent import OUTBOX_LIMIT, Agent
@@ -44,7 +45,7 @@ _HOPELESS = (
 )
 
 
-class Dismissed(Exception):
+class Dismissed(CannotStart):
     """The mesh does not want this worker as it is; attaching again would not help."""
 
 
@@ -63,7 +64,7 @@ async def keep_attached(agent: Agent, gateway: WorkerServiceStub, api_key: str, 
                     "stop that one, or give one of the two a name of its own with --name"
                 ) from error
             if isinstance(error, _HOPELESS) and not agent.drop_rejected(error.violations):
-                raise Dismissed(why) from error
+                raise Dismissed(f"the mesh does not take this worker: {why}") from error
             at_least = error.retry_after.total_seconds() if error.retry_after else 0.0
         finally:
             agent.disconnected()
@@ -82,6 +83,7 @@ async def _attach(agent: Agent, gateway: WorkerServiceStub, api_key: str, backof
             match response.WhichOneof("message"):
                 case "welcome":
                     backoff.reset()
+                    backoff.stay_within(response.welcome.resume_grace.ToTimedelta().total_seconds())
                     log.info("attached", worker=response.welcome.worker_id)
                 case "farewell":
                     log.info("the gateway is going away", detail=response.farewell.detail)

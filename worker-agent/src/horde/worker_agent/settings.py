@@ -82,6 +82,11 @@ class WorkerSettings(ServiceSettings):
             raise ValueError("HORDE_WORKER_PAINTERS: diffusers paints one picture at a time")
         return self
 
+    @property
+    def stop_seconds(self) -> float:
+        """How long the process may take to end: what is begun is finished, what is left is given back."""
+        return self.drain_seconds + 30
+
     def read_api_key(self) -> str:
         """The key; raises PermissionError for a file that others can read."""
         if self.api_key_file is None:

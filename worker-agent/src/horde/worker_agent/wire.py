@@ -84,15 +84,16 @@ def demand(wanted: session.Demand) -> pb.Demand:
 
 
 def capabilities(offered: Capabilities) -> worker_pb2.Capabilities:
-    return worker_pb2.Capabilities(
-        models=[
-            worker_pb2.ModelOffer(name=each.name, loaded=each.loaded, sha256=each.sha256, max_pixels=each.max_pixels)
-            for each in offered.models
-        ],
-        max_pixels=offered.max_pixels,
+    image = worker_pb2.ImageOffer(
         features=[worker_pb2.Feature.ValueType(each.value) for each in sorted(offered.features)],
-        samplers=[job_pb2.Sampler.ValueType(each.value) for each in sorted(offered.samplers)],
+        samplers=[job_pb2.Sampler.ValueType(each.value) for each in sorted(offered.samplers) if each.value],
+        schedules=[job_pb2.NOISE_SCHEDULE_KARRAS] if offered.samplers else [],
     )
+    models = []
+    for each in offered.models:
+        image.max_pixels = min(each.max_pixels or offered.max_pixels, offered.max_pixels)
+        models.append(worker_pb2.ModelOffer(name=each.name, loaded=each.loaded, sha256=each.sha256, image=image))
+    return worker_pb2.Capabilities(models=models)
 
 
 def outcome_to_proto(outcome: Outcome) -> pb.Outcome:
@@ -188,13 +189,13 @@ def picture(spec: job_pb2.JobSpec) -> Picture:
         negative_prompt=image.negative_prompt,
         guidance_scale=image.guidance_scale if image.HasField("guidance_scale") else None,
         sampler=_sampler(image.sampler),
-        schedule=NoiseSchedule.KARRAS if image.karras else NoiseSchedule.DEFAULT,
+        schedule=_schedule(image.schedule),
         clip_skip=image.clip_skip,
         loras=tuple(Lora(each.name, each.strength) for each in image.loras),
         source_image=input_ref(image.source_image) if image.HasField("source_image") else None,
         mask=input_ref(image.mask) if image.HasField("mask") else None,
-        control_image=input_ref(image.control.image) if image.HasField("control") else None,
-        control_type=image.control.type,
+        control_image=input_ref(image.controls[0].image) if image.controls else None,
+        control_type=image.controls[0].type if image.controls else "",
         denoising_strength=image.denoising_strength if image.HasField("denoising_strength") else None,
         post_processors=tuple(_POST_PROCESSORS.get(each, str(each)) for each in image.post_processors),
         unheard_of=_unheard_of(image),
@@ -202,14 +203,28 @@ def picture(spec: job_pb2.JobSpec) -> Picture:
 
 
 def _unheard_of(image: job_pb2.ImageSpec) -> tuple[Deviation, ...]:
-    """What a newer mesh asks for by a number that this agent does not know."""
-    if image.sampler in _SAMPLERS:
-        return ()
-    return (Deviation(DeviationKind.SUBSTITUTED, "sampler", str(image.sampler), "the model's own default"),)
+    """What a newer mesh asks for by a number that this agent does not know, and what this agent does not do."""
+    own = "the model's own default"
+    found = []
+    if image.sampler not in _SAMPLERS:
+        found.append(Deviation(DeviationKind.SUBSTITUTED, "sampler", str(image.sampler), own))
+    if image.schedule not in (job_pb2.NOISE_SCHEDULE_UNSPECIFIED, job_pb2.NOISE_SCHEDULE_KARRAS):
+        found.append(Deviation(DeviationKind.SUBSTITUTED, "schedule", str(image.schedule), own))
+    for index, lora in enumerate(image.loras):
+        if lora.HasField("clip_strength"):
+            asked = f"{lora.clip_strength:g}"
+            found.append(Deviation(DeviationKind.OMITTED, f"loras[{index}].clip_strength", asked))
+        if lora.trigger:
+            found.append(Deviation(DeviationKind.OMITTED, f"loras[{index}].trigger", lora.trigger))
+    return tuple(found)
 
 
 def _sampler(number: int) -> Sampler:
     return _SAMPLERS.get(number, Sampler.DEFAULT)
+
+
+def _schedule(number: int) -> NoiseSchedule:
+    return NoiseSchedule(number) if number in NoiseSchedule.__members__.values() else NoiseSchedule.DEFAULT
 
 
 def input_ref(proto: job_pb2.InputImage) -> InputRef:
@@ -226,19 +241,18 @@ def settled(proto: pb.Settled) -> tuple[LeaseId, Disposition, Settlement | None,
     return LeaseId(proto.lease_id), disposition, paid, proto.detail
 
 
-def settlement(proto: ledger_pb2.Settlement) -> Settlement:
+def settlement(proto: ledger_pb2.WorkerSettlement) -> Settlement:
     reason = _ESCROW_REASONS.get(proto.escrow_reason, "") if proto.escrow_reason else ""
-    quoted = proto.quoted.multipliers
     return Settlement(
         earned=MilliKudos(proto.earned_mkudos),
         to_spend=MilliKudos(proto.to_spend_mkudos),
         to_escrow=MilliKudos(proto.to_escrow_mkudos),
         tax=MilliKudos(proto.tax_mkudos),
-        surcharge=MilliKudos(proto.surcharge_mkudos),
-        from_censor_subsidy=MilliKudos(proto.from_censor_subsidy_mkudos),
         escrow_reason=_in_words(reason, "ESCROW_REASON_"),
-        base=MilliKudos(proto.quoted.base_mkudos),
-        multipliers=tuple((_in_words(_multiplier(each), "MULTIPLIER_REASON_"), each.permille) for each in quoted),
+        base=MilliKudos(proto.base_mkudos),
+        multipliers=tuple(
+            (_in_words(_multiplier(each), "MULTIPLIER_REASON_"), each.permille) for each in proto.multipliers
+        ),
     )
 
 

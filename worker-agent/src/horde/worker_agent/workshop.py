@@ -14,6 +14,7 @@ from typing import Protocol, assert_never
 
 from horde.services.clock import Clock
 from horde.services.failpoints import declare, failpoint
+from horde.services.loops import Loops
 from horde.services.telemetry import get_logger, span_from
 from horde.worker_agent.core.backoff import Backoff
 from horde.worker_agent.core.jobs import (
@@ -99,7 +100,7 @@ class _Onlooker:
 
 
 class Workshop:
-    """All work that is going on."""
+    """All work that is going on. Where the loops end it is dropped as it is; what is spooled stays for the next run."""
 
     def __init__(
         self,
@@ -109,6 +110,7 @@ class Workshop:
         listener: Listener,
         clock: Clock,
         *,
+        loops: Loops,
         hands: int = 1,
         backoff: Callable[[], Backoff] = Backoff,
     ) -> None:
@@ -117,6 +119,7 @@ class Workshop:
         self._spool = spool
         self._listener = listener
         self._clock = clock
+        self._loops = loops
         self._hands = asyncio.Semaphore(hands)
         self._backoff = backoff
         self._benches: dict[LeaseId, _Bench] = {}
@@ -147,16 +150,9 @@ class Workshop:
         if bench.task is not None and bench.begun and not bench.at_the_easel:
             bench.task.cancel()
 
-    async def close(self) -> None:
-        """Drop everything as it is. What is spooled stays for the next run."""
-        tasks = [bench.task for bench in self._benches.values() if bench.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
     def _open(self, bench: _Bench, work: Callable[[], Awaitable[Result | None]]) -> None:
         self._benches[bench.lease_id] = bench
-        bench.task = asyncio.create_task(self._attend(bench, work))
+        bench.task = self._loops.spawn("job", self._attend(bench, work))
 
     async def _attend(self, bench: _Bench, work: Callable[[], Awaitable[Result | None]]) -> None:
         """See a lease's work to its end, whatever that is."""

@@ -55,7 +55,7 @@ def _abilities_text(model: str, workers: list[Worker]) -> str:
     for worker in workers:
         for offer in worker.capabilities.models:
             if offer.name == model:
-                pixels = max(pixels, offer.max_pixels or worker.capabilities.max_pixels)
-                features |= set(worker.capabilities.features)
+                pixels = max(pixels, offer.image.max_pixels)
+                features |= set(offer.image.features)
     size = f"up to {pixels / 1e6:.2g} MPx"
     return ", ".join([size, *(words for feature, words in _ABILITIES.items() if feature in features)])

@@ -157,7 +157,7 @@ async def _spec(
     keep: timedelta | None,
     **asked: Any,
 ) -> GenerationSpec:
-    from horde.api.job.v1.job_pb2 import Sampler
+    from horde.api.job.v1.job_pb2 import NoiseSchedule, Sampler
     from horde.clients.specs import generation_spec
 
     return generation_spec(
@@ -172,7 +172,7 @@ async def _spec(
         seed=asked["seed"],
         guidance_scale=asked["guidance"],
         sampler=Sampler.Value(f"SAMPLER_{sampler.upper()}") if sampler else Sampler.SAMPLER_UNSPECIFIED,
-        karras=asked["karras"],
+        schedule=NoiseSchedule.NOISE_SCHEDULE_KARRAS if asked["karras"] else NoiseSchedule.NOISE_SCHEDULE_UNSPECIFIED,
         clip_skip=asked["clip_skip"],
         source_image=await horde.images.put(await asyncio.to_thread(image.read_bytes)) if image else None,
         mask=await horde.images.put(await asyncio.to_thread(mask.read_bytes)) if mask else None,

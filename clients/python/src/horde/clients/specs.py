@@ -13,7 +13,16 @@ from typing import Final
 from google.protobuf.duration_pb2 import Duration
 
 from horde.api.generation.v1.generation_pb2 import GenerationSpec
-from horde.api.job.v1.job_pb2 import Control, ImageSpec, InputImage, JobSpec, Lora, PostProcessor, Sampler
+from horde.api.job.v1.job_pb2 import (
+    Control,
+    ImageSpec,
+    InputImage,
+    JobSpec,
+    Lora,
+    NoiseSchedule,
+    PostProcessor,
+    Sampler,
+)
 
 DEFAULT_MODEL: Final = "paintbox"
 DEFAULT_SIZE: Final = 128
@@ -34,12 +43,12 @@ def generation_spec(
     seed: int | None = None,
     guidance_scale: float | None = None,
     sampler: Sampler.ValueType = Sampler.SAMPLER_UNSPECIFIED,
-    karras: bool = False,
+    schedule: NoiseSchedule.ValueType = NoiseSchedule.NOISE_SCHEDULE_UNSPECIFIED,
     clip_skip: int = 0,
     loras: Iterable[Lora] = (),
     source_image: InputImage | None = None,
     mask: InputImage | None = None,
-    control: Control | None = None,
+    controls: Iterable[Control] = (),
     denoising_strength: float | None = None,
     post_processors: Iterable[PostProcessor.ValueType] = (),
     fast_workers_only: bool = False,
@@ -56,12 +65,12 @@ def generation_spec(
         height=height,
         steps=steps,
         sampler=sampler,
-        karras=karras,
+        schedule=schedule,
         clip_skip=clip_skip,
         loras=loras,
         source_image=source_image,
         mask=mask,
-        control=control,
+        controls=controls,
         post_processors=post_processors,
     )
     # Absence differs from zero for these.

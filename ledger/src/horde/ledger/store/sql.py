@@ -17,9 +17,10 @@ from horde.ledger.core.errors import WriterReplaced
 from horde.ledger.core.identifiers import id_bytes, id_text
 from horde.ledger.store.audit_sql import SqlAuditRows
 from horde.ledger.store.bulk import Bulk, Command, Step, commands
-from horde.ledger.store.migrations import migrate
+from horde.ledger.store.migrations import HISTORY
 from horde.ledger.store.port import AuditRows, BalanceRow, Balances, Batch, Head, LookUp, Recorded
 from horde.ledger.store.tables import ACCOUNT, BLOCK, EVENT, HOLD, OWNER, REFUSAL, STATEMENT, WRITER
+from horde.services import migrations
 from horde.services.errors import Aborted
 from horde.services.failpoints import failpoint_sync
 from horde.services.sql import SqlThread, open_database
@@ -63,7 +64,7 @@ async def sql_store(url: str) -> AsyncIterator[SqlStore]:
     if engine.dialect.name == "postgresql":
         event.listen(engine, "connect", _steer_planner)
     async with SqlThread(engine) as sql:
-        await sql.run(lambda connection: migrate(connection))
+        await sql.run(lambda connection: migrations.upgrade(connection, HISTORY))
         yield SqlStore(sql)
 
 
@@ -221,10 +222,10 @@ class SqlStore:
 
     async def audit(self, work: Callable[[AuditRows], T]) -> T:
         def over(connection: Connection) -> T:
-            with closing(SqlAuditRows(connection)) as stored:
+            with closing(SqlAuditRows(connection, self._sql.stopping.is_set)) as stored:
                 return work(stored)
 
-        return await self._sql.snapshot(over)
+        return await self._sql.scan(over)
 
     @property
     def _mark(self) -> str:

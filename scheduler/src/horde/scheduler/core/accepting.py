@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from horde.scheduler.core import settling
+from horde.scheduler.core import reporting, settling
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import Answer, ClaimInputs, Forgotten, PlaceHolds, ReleaseInputs
 from horde.scheduler.core.errors import QueueFull, TooManyGenerations
@@ -61,11 +61,20 @@ def claimed(board: Board, generation: Generation, refusal: bytes | None = None) 
 
 def held(board: Board, generation: Generation, now: float, refusal: bytes | None = None) -> None:
     """The ledger has answered for the holds; `refusal` is its words, opaque, and remembered."""
-    if generation.phase is not Phase.HOLDING:
-        return
-    if refusal is not None:
-        _refuse(board, generation, refusal)
-        return
+    if generation.phase is Phase.HOLDING:
+        if refusal is not None:
+            _refuse(board, generation, refusal)
+        else:
+            _accept(board, generation, now)
+    # Outcomes that came while the accepting was being repeated.
+    for route, lease_id, job_id, result in board.parked.pop(generation.generation_id, ()):
+        session = board.sessions.get(route)
+        if session is not None:
+            worker = board.fleet.workers[session.worker_id]
+            reporting.outcome(board, worker, route, lease_id, job_id, result, now)
+
+
+def _accept(board: Board, generation: Generation, now: float) -> None:
     generation.phase = Phase.ACCEPTED
     board.dirty_generations[generation] = None
     ending = _ending_already_due(generation, now)

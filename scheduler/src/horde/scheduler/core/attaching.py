@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from horde.scheduler.core import lending, reporting, settling
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import EndSession, Revoke, Welcome
+from horde.scheduler.core.fitting import signature_of, why_not
 from horde.scheduler.core.fleet import (
     FORGOTTEN_AT_ONCE,
     MAX_WORKERS,
@@ -16,8 +17,7 @@ from horde.scheduler.core.fleet import (
     worker_id_of,
 )
 from horde.scheduler.core.job import AccountId, Job, JobId, JobState, LeaseId
-from horde.scheduler.core.leases import MAX_ATTEMPTS, Lease, LeaseState, Revoked, order_of
-from horde.scheduler.core.matching import signature_of, why_not
+from horde.scheduler.core.leases import Lease, LeaseState, Revoked, order_of
 from horde.scheduler.core.outcomes import Result
 from horde.scheduler.core.sessions import Route, Session, SessionState
 
@@ -69,7 +69,7 @@ def opened(
     worker.last_seen_ms = now_ms
     board.sessions[route] = session
     board.dirty_workers[worker] = None
-    board.fleet.changed(worker)
+    board.fleet.present(worker)
     session.grace_until = now + board.limits.resume_grace
     board.deadlines.add(session.grace_until, session)
     if not resumed:
@@ -86,14 +86,13 @@ def _make_room(board: Board, owner: AccountId) -> bool:
 
 def _forget_one(board: Board, owner: AccountId | None = None) -> bool:
     workers = board.fleet.workers.values()
-    away = [each for each in workers if each.session is None and not each.leases and owner in (None, each.owner)]
+    away = [worker for worker in workers if worker.away and owner in (None, worker.owner)]
     if not away:
         return False
     # Never painted first: names are free, so whoever would push others out brings only such.
-    away.sort(key=lambda each: (each.images_done > 0, each.last_seen_ms))
-    for each in away[: 1 if owner else FORGOTTEN_AT_ONCE]:
-        board.fleet.drop(each)
-        board.speeds.forget(each.worker_id)
+    away.sort(key=lambda worker: (worker.images_done > 0, worker.last_seen_ms))
+    for worker in away[: 1 if owner else FORGOTTEN_AT_ONCE]:
+        board.fleet.forget(worker)
     return True
 
 
@@ -126,15 +125,15 @@ def restated(board: Board, session: Session, worker: Worker, stated: Restatement
         return
     session.state = SessionState.READY
     session.ready_since_ms = session.ready_since_ms or now_ms
-    named = {each.lease_id for each in stated.held} | {lease_id for lease_id, _, _ in stated.outcomes}
+    named = {held.lease_id for held in stated.held} | {lease_id for lease_id, _, _ in stated.outcomes}
     for lease_id, job_id, result in stated.outcomes:
         reporting.outcome(board, worker, route, lease_id, job_id, result, now)
     for lease in list(worker.leases.values()):
         if lease.lease_id not in named:
             settling.give_back(board, lease, LeaseState.LAPSED, now)
     session.slots = max(0, min(stated.slots, board.limits.max_slots))
-    for each in stated.held:
-        _keep(board, worker, route, each, now)
+    for held in stated.held:
+        _keep(board, worker, route, held, now)
     demanded(board, session, worker, stated.slots, stated.draining)
 
 
@@ -163,7 +162,7 @@ def _come_back(board: Board, worker: Worker, held: HeldLease, now: float) -> Lea
     lease = job.lease(held.lease_id)
     if lease is None:
         lost = 0 < order_of(held.lease_id)[0] < board.epoch
-        if not lost or len(job.leases) >= MAX_ATTEMPTS or not _could_have(board, worker, job):
+        if not lost or settling.exhausted(job) or not _could_have(board, worker, job):
             return None
         board.queue.remove(job)
         lease = Lease(held.lease_id, job, worker.worker_id, worker.owner, worker.name, granted_at=now)
@@ -185,7 +184,6 @@ def _could_have(board: Board, worker: Worker, job: Job) -> bool:
         session is not None
         and len(worker.leases) < session.slots
         and why_not(signature_of(job), worker, terms.model, board.speeds) is None
-        and terms.pixels <= worker.capabilities.limit(terms.model)
     )
 
 
@@ -200,17 +198,18 @@ def capable(board: Board, worker: Worker, capabilities: Capabilities) -> None:
     """What the worker can do now."""
     worker.capabilities = capabilities
     board.dirty_workers[worker] = None
-    board.fleet.changed(worker)
+    board.fleet.present(worker)
 
 
-def closed(board: Board, route: Route, now: float, now_ms: int) -> None:
-    """A worker's stream has ended, or its relay has: the session may come back within the grace."""
+def closed(board: Board, route: Route, now: float, now_ms: int, *, by_mesh: bool = False) -> None:
+    """A worker's stream has ended, or its relay has (`by_mesh`): the session may come back within the grace."""
     session = board.sessions.pop(route, None)
     if session is None or session.route != route:
         return
     worker = board.fleet.workers[session.worker_id]
     session.route = None
     session.state = SessionState.ADRIFT
+    session.lost_by_mesh = by_mesh
     session.grace_until = now + board.limits.resume_grace
     worker.last_seen_ms = now_ms
     board.dirty_workers[worker] = None
@@ -230,7 +229,7 @@ def look_at(board: Board, session: Session, now: float) -> None:
     if worker.session is not session:
         return
     for lease in list(worker.leases.values()):
-        lending.lapse(board, lease, now)
+        lending.lapse(board, lease, now, lost_by_mesh=session.lost_by_mesh)
     if session.state is SessionState.ADRIFT:
         _gone(board, session, worker)
 
@@ -242,7 +241,7 @@ def look_at_worker(board: Board, worker: Worker, now: float) -> None:
         board.fleet.changed(worker)
     if worker.session is None:
         for lease in list(worker.leases.values()):
-            lending.lapse(board, lease, now)
+            lending.lapse(board, lease, now, lost_by_mesh=True)
 
 
 def pause(board: Board, worker: Worker, paused: bool, now_ms: int) -> None:
@@ -258,4 +257,4 @@ def _gone(board: Board, session: Session, worker: Worker) -> None:
     session.state = SessionState.ENDED
     if worker.session is session:
         worker.session = None
-    board.fleet.changed(worker)
+    board.fleet.present(worker)

@@ -6,10 +6,10 @@ what must be written, and leave effects for the engine.
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass
 
-from horde.scheduler.core.deadlines import Deadlines
+from horde.scheduler.core.deadlines import Deadlines, Relook
 from horde.scheduler.core.effects import Effect
 from horde.scheduler.core.endings import Paces
 from horde.scheduler.core.fleet import Fleet, Worker
@@ -38,7 +38,9 @@ class Limits:
     """Ended generations that stay in memory, for repeats and readers."""
     max_parked: int = 8
     """Outcomes of one generation that wait for its accepting to be repeated."""
-    resume_grace: float = 10.0
+    resume_grace: float = 20.0
+    """How long a session may be away before its leases are lent to others. Welcome says it to agents, which wait no
+    longer than three quarters of it, and never more than 15 s, between two attempts to come back."""
     lease_ttl: float = 60.0
     """Without progress; three expected steps are added."""
     load_allowance: float = 180.0
@@ -59,14 +61,17 @@ class Board:
         self.live_by_requester: Counter[tuple[AccountId, bytes]] = Counter()
         self.parked: dict[GenerationId, list[tuple[Route, LeaseId, JobId, Result]]] = {}
         self.queue = Queue()
-        self.fresh: list[Job] = []
-        """Jobs queued since workers were last looked at."""
-        self.fleet = Fleet()
+        self.fresh: deque[Job] = deque()
+        """Jobs queued since idle workers were last looked at for them."""
+        self.missed = 0
+        """Jobs found waiting beside an idle worker that could paint them: 0, or matching has a defect."""
         self.speeds = Speeds()
         self.paces = Paces()
         self.record = Record()
+        self.fleet = Fleet(self.speeds)
         self.sessions: dict[Route, Session] = {}
         self.deadlines = Deadlines()
+        self.relook = Relook()
         self.lease_ids = IdCounter(epoch, LEASE)
         self.session_ids = IdCounter(epoch, SESSION)
 

@@ -1,4 +1,4 @@
-"""Everything that will be due, in one heap: leases, generations, sessions' graces.
+"""Everything that will be due, in one heap: leases, generations, sessions' graces, jobs to be tried again.
 
 An entry is only a reminder to look again. What it is about may have moved its deadline or be over; so entries are never
 removed, and the heap is swept when most of it is about nothing any more.
@@ -8,14 +8,23 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import count
 
 from horde.scheduler.core.fleet import Worker
-from horde.scheduler.core.job import Generation
+from horde.scheduler.core.job import Generation, Job, JobState
 from horde.scheduler.core.leases import Lease, LeaseState
 from horde.scheduler.core.sessions import Session, SessionState
 
-Subject = Lease | Generation | Session | Worker
+
+@dataclass(slots=True, eq=False)
+class Relook:
+    """The slow second look at those who are idle."""
+
+    armed: bool = False
+
+
+Subject = Lease | Generation | Session | Worker | Job | Relook
 
 SLACK = 1024
 """Entries about nothing that are always borne."""
@@ -44,9 +53,10 @@ class Deadlines:
         """When something is due next."""
         return self._heap[0][0] if self._heap else None
 
-    def due(self, now: float, look: Callable[[Subject], None]) -> None:
-        """Take out what is due and look at it."""
-        while self._heap and self._heap[0][0] <= now:
+    def due(self, now: float, look: Callable[[Subject], None], at_most: int) -> None:
+        """Take out what is due and look at it; what is beyond `at_most` stays due."""
+        while at_most and self._heap and self._heap[0][0] <= now:
+            at_most -= 1
             _, _, subject = heapq.heappop(self._heap)
             if matters(subject):
                 look(subject)
@@ -63,3 +73,7 @@ def matters(subject: Subject) -> bool:
             return subject.state in (SessionState.OPENED, SessionState.ADRIFT)
         case Worker():
             return bool(subject.leases or subject.rests_until)
+        case Job():
+            return subject.state is JobState.QUEUED and bool(subject.barred)
+        case Relook():
+            return subject.armed

@@ -16,6 +16,8 @@ ACCEPTED = 1
 DUPLICATE = 2
 INVALID_RECEIPT = 3
 UNKNOWN_JOB = 4
+OUTCOME_INVALID = 5
+REJECTED = 6
 """Dispositions; numbers of the contract."""
 
 

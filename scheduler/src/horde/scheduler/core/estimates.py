@@ -3,8 +3,9 @@
     p50 = (work ahead + work begun) / rate of the eligible workers; at once if one of them is free
     p90 = twice p50 and one job more
 
-Work ahead is what has smaller tags in the buckets that share workers with the asker, found by looking at MAX_LOOK jobs
-at most and scaling up; so an estimate costs the same however long the queue is.
+Only workers that are here count, whether they are looked at one by one or, where very many could do it, as a sample.
+Work ahead is what has smaller tags in the buckets that somebody here can paint, found by looking at MAX_LOOK jobs at
+most and scaling up; so an estimate costs the same however long the queue is.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from dataclasses import dataclass
 from itertools import islice
 
 from horde.scheduler.core.board import Board
+from horde.scheduler.core.fitting import Signature, WhyNot, signature_of, signature_of_terms, size_class, why_not
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import ANONYMOUS, AccountId, Job, Terms, WorkerId
-from horde.scheduler.core.matching import Bucket, Entry, Signature, WhyNot, signature_of, size_class, why_not
+from horde.scheduler.core.lanes import Bucket, Entry, Lane
 
 MAX_LOOK = 512
 MAX_WORKERS_LOOKED_AT = 2_000
+"""Of those who have what a job needs."""
 MAX_SUPPLIES = 1_024
 LASTS = 1.0
 """Seconds."""
@@ -59,15 +62,16 @@ class Estimates:
     def __init__(self, board: Board) -> None:
         self._board = board
         self._supplies: dict[Hashable, Supply] = {}
+        self._paintable: dict[str, tuple[float, list[Bucket], list[Bucket]]] = {}
 
     def for_job(self, job: Job, now: float) -> Estimate:
         """For a job that is queued."""
         signature = job.signature or signature_of(job)
-        return self._estimate(job.generation.terms, signature, job.generation.anonymous, job.tag, job.tried, now)
+        return self._estimate(job.generation.terms, signature, job.generation.anonymous, job.tag, job.barred, now)
 
     def for_terms(self, terms: Terms, account_id: AccountId, now: float) -> Estimate:
         """For something that was not asked for yet: it comes after all that its like wait for."""
-        signature = Signature(terms.features, size_class(terms.pixels), terms.fast_only, terms.allowed, terms.denied)
+        signature = signature_of_terms(terms, terms.denied)
         return self._estimate(terms, signature, account_id == ANONYMOUS, float("inf"), frozenset(), now)
 
     def _estimate(
@@ -76,59 +80,103 @@ class Estimates:
         signature: Signature,
         anonymous: bool,
         tag: float,
-        tried: frozenset[WorkerId],
+        barred: frozenset[WorkerId],
         now: float,
     ) -> Estimate:
-        supply = self._supply(terms, signature, tried, now)
+        supply = self._supply(terms, signature, barred, now)
         if not supply.eligible:
             return Estimate(0, 0.0, 0.0, 0, supply.ineligible)
-        count, work = _ahead(self._board, terms, anonymous, tag)
-        if count == 0 and self._somebody_is_free(terms, signature, tried):
+        count, work = self._ahead(terms.model, anonymous, tag, now)
+        if count == 0 and self._somebody_is_free(terms.model, signature):
             return Estimate(0, 0.0, 1.0, supply.eligible, supply.ineligible)
         p50 = (work + supply.begun) / supply.rate
         return Estimate(count, p50, 2 * p50 + supply.fastest * terms.work, supply.eligible, supply.ineligible)
 
-    def _somebody_is_free(self, terms: Terms, signature: Signature, tried: frozenset[WorkerId]) -> bool:
-        free = self._board.fleet.free_for(terms.model)
-        return any(_reason(self._board, worker, terms, signature, tried) is None for worker in free)
+    def _somebody_is_free(self, model: str, signature: Signature) -> bool:
+        fitting = self._board.fleet.idle.fitting(model, signature, self._board.speeds)
+        return next(fitting, None) is not None
 
-    def _supply(self, terms: Terms, signature: Signature, tried: frozenset[WorkerId], now: float) -> Supply:
-        key = (terms.model, signature, terms.pixels)
+    def _supply(self, terms: Terms, signature: Signature, barred: frozenset[WorkerId], now: float) -> Supply:
+        key = (terms.model, signature)
         known = self._supplies.get(key)
         if known is None or now - known.at >= LASTS:
             if len(self._supplies) >= MAX_SUPPLIES:
                 self._supplies.clear()
-            known = self._supplies[key] = _look(self._board, terms, signature, tried, now)
+            known = self._supplies[key] = _look(self._board, terms, signature, barred, now)
         return known
 
+    def _ahead(self, model: str, anonymous: bool, tag: float, now: float) -> tuple[int, float]:
+        """About how many jobs that somebody here can paint come before this tag, and their work."""
+        queue = self._board.queue.models.get(model)
+        if queue is None:
+            return 0, 0.0
+        known = self._paintable.get(model)
+        if known is None or now - known[0] >= LASTS:
+            if len(self._paintable) >= MAX_SUPPLIES:
+                self._paintable.clear()
+            known = now, self._can_be_painted(model, queue.named), self._can_be_painted(model, queue.anonymous)
+            self._paintable[model] = known
+        _, named, unnamed = known
+        budget = max(1, MAX_LOOK // max(1, len(named) + len(unnamed)))
+        count, work = 0.0, 0.0
+        # An account passes the anonymous; the anonymous wait for everybody.
+        for buckets, before in ((named, float("inf") if anonymous else tag), (unnamed, tag)):
+            if buckets is unnamed and not anonymous:
+                break
+            for bucket in buckets:
+                jobs, megapixel_steps = _sample(bucket.heap, budget, before)
+                count, work = count + jobs, work + megapixel_steps
+        return round(count), work
 
-def _look(board: Board, terms: Terms, signature: Signature, tried: frozenset[WorkerId], now: float) -> Supply:
+    def _can_be_painted(self, model: str, lane: Lane) -> list[Bucket]:
+        here, speeds = self._board.fleet.here, self._board.speeds
+        return [
+            bucket
+            for bucket in islice(lane.buckets.values(), MAX_LOOK)
+            if bucket.live and next(here.fitting(model, bucket.signature, speeds), None) is not None
+        ]
+
+
+def _look(board: Board, terms: Terms, signature: Signature, barred: frozenset[WorkerId], now: float) -> Supply:
+    here = board.fleet.here
+    reasons: Counter[int] = Counter()
+    have_what_it_needs: list[Worker] = []
+    offering = 0
+    for kind, limit, workers in here.groups(terms.model):
+        offering += len(workers)
+        if signature.features & ~kind.features:
+            reasons[WhyNot.FEATURE] += len(workers)
+        elif signature.pixels > limit:
+            reasons[WhyNot.SIZE] += len(workers)
+        else:
+            have_what_it_needs += workers
+    reasons[WhyNot.MODEL] = len(here) - offering
+    stride = 1 + len(have_what_it_needs) // MAX_WORKERS_LOOKED_AT
     speeds: list[float] = []
     begun = 0.0
-    reasons: Counter[int] = Counter()
-    kind = size_class(terms.pixels)
-    for worker in islice(board.fleet.workers.values(), MAX_WORKERS_LOOKED_AT):
-        if worker.session is None:
-            continue
-        reason = _reason(board, worker, terms, signature, tried)
+    kind_of_size = size_class(terms.pixels)
+    for worker in have_what_it_needs[::stride]:
+        reason = _reason(board, worker, terms.model, signature, barred)
         if reason is None:
-            speeds.append(board.speeds.expected(worker.worker_id, terms.model, kind))
+            speeds.append(board.speeds.expected(worker.worker_id, terms.model, kind_of_size))
             begun += _left(worker)
         else:
-            reasons[reason] += 1
-    rate = sum(1 / speed for speed in speeds)
-    return Supply(now, len(speeds), rate, begun, min(speeds, default=0.0), tuple(reasons.most_common()))
+            reasons[reason] += stride
+    rate = stride * sum(1 / speed for speed in speeds)
+    ineligible = tuple((reason, count) for reason, count in reasons.most_common() if count)
+    return Supply(now, stride * len(speeds), rate, stride * begun, min(speeds, default=0.0), ineligible)
 
 
-def _reason(board: Board, worker: Worker, terms: Terms, signature: Signature, tried: frozenset[WorkerId]) -> int | None:
-    reason = why_not(signature, worker, terms.model, board.speeds)
-    if reason is None and terms.pixels > worker.capabilities.limit(terms.model):
-        return WhyNot.SIZE
-    if reason is None and (worker.paused or (worker.session is not None and worker.session.draining)):
-        return WhyNot.PAUSED
-    if reason == WhyNot.DENIED and worker.worker_id in tried:
+def _reason(board: Board, worker: Worker, model: str, signature: Signature, barred: frozenset[WorkerId]) -> int | None:
+    reason = why_not(signature, worker, model, board.speeds)
+    if reason == WhyNot.DENIED and worker.worker_id in barred:
         return WhyNot.TRIED_BEFORE
-    return reason
+    session = worker.session
+    if reason is not None or session is None:
+        return reason
+    if worker.paused or session.draining:
+        return WhyNot.PAUSED
+    return WhyNot.NO_FREE_SLOT if session.ready and not session.slots else None
 
 
 def _left(worker: Worker) -> float:
@@ -140,26 +188,6 @@ def _left(worker: Worker) -> float:
     return total
 
 
-def _ahead(board: Board, terms: Terms, anonymous: bool, tag: float) -> tuple[int, float]:
-    queue = board.queue.models.get(terms.model)
-    if queue is None:
-        return 0, 0.0
-    count, work = 0.0, 0.0
-    budget = max(1, MAX_LOOK // max(1, len(queue.buckets) + len(queue.restricted)))
-    for index, bucket in enumerate(queue.every_bucket()):
-        if index >= MAX_LOOK:
-            break
-        for heap in _heaps(bucket, anonymous):
-            n, w = _sample(heap, budget, tag if (heap is bucket.anonymous) == anonymous else float("inf"))
-            count, work = count + n, work + w
-    return round(count), work
-
-
-def _heaps(bucket: Bucket, anonymous: bool) -> tuple[list[Entry], ...]:
-    # An account passes the anonymous; the anonymous wait for everybody.
-    return (bucket.named, bucket.anonymous) if anonymous else (bucket.named,)
-
-
 def _sample(heap: list[Entry], budget: int, tag: float) -> tuple[float, float]:
     """About how many live entries have a smaller tag, and their work."""
     stride = max(1, len(heap) // budget)
@@ -167,5 +195,5 @@ def _sample(heap: list[Entry], budget: int, tag: float) -> tuple[float, float]:
     if not looked:
         return 0.0, 0.0
     scale = len(heap) / len(looked)
-    ahead = [job for its, _, ticket, job in looked if job.ticket == ticket and its < tag]
+    ahead = [job for its, _, ticket, job, _ in looked if job.ticket == ticket and its < tag]
     return len(ahead) * scale, sum(job.generation.terms.work for job in ahead) * scale

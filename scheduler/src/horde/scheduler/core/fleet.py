@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import Counter
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
 from horde.scheduler.core.job import AccountId, LeaseId, WorkerId
 from horde.scheduler.core.leases import Lease
+from horde.scheduler.core.roster import Roster
+from horde.scheduler.core.speeds import Speeds
 
 if TYPE_CHECKING:
     from horde.scheduler.core.sessions import Session
@@ -24,8 +24,6 @@ FORGOTTEN_AT_ONCE = 64
 MAX_STRIKES = 3
 """Failures in a row after which a worker rests: a second, then twice as long with each further one."""
 LONGEST_REST = 60.0
-SAMPLE = 8
-"""Free workers that are looked at for one job; those who have waited longest come first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +32,9 @@ class Offer:
 
     loaded: bool = False
     max_pixels: int = 0
-    """0: the worker's own limit."""
+    """The largest picture."""
+    features: int = 0
+    """A mask, as Terms.features."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +42,11 @@ class Capabilities:
     """What a worker can do now. `words` are the contract's bytes, to be shown."""
 
     offers: dict[str, Offer] = field(default_factory=dict)
-    max_pixels: int = 0
-    features: int = 0
-    """A mask, as Terms.features."""
     words: bytes = b""
 
     def limit(self, model: str) -> int:
         """The largest picture, in pixels, with this model."""
-        own = self.offers[model].max_pixels
-        return min(own, self.max_pixels) if own else self.max_pixels
+        return self.offers[model].max_pixels
 
 
 @dataclass(slots=True, eq=False)
@@ -88,7 +84,7 @@ class Worker:
     @property
     def free(self) -> bool:
         """It could take a job now."""
-        session = self.session
+        session = self.session  # Spelt out, for this is asked more often than anything.
         return (
             session is not None
             and session.ready
@@ -97,6 +93,16 @@ class Worker:
             and not self.rests_until
             and len(self.leases) < session.slots
         )
+
+    @property
+    def away(self) -> bool:
+        """Not here, and nothing waits for it to come back."""
+        return self.session is None and not self.leases
+
+    @property
+    def willing(self) -> bool:
+        """It takes jobs, perhaps when it is done with others."""
+        return self.ready and self.session is not None and self.session.slots > 0
 
     def failed(self, now: float) -> bool:
         """Count a failure; whether the worker rests from now on."""
@@ -120,63 +126,68 @@ def worker_id_of(owner: AccountId, name: str) -> WorkerId:
 
 
 class Fleet:
-    """All workers of the last day, and an index of the free ones by model."""
+    """All workers that are known, and those who are here and those who are idle by what they can do.
 
-    def __init__(self) -> None:
+    A worker that could take a job is either hungry, to be looked at soon, or idle: then nothing that waits is for it.
+    """
+
+    def __init__(self, speeds: Speeds) -> None:
         self.workers: dict[WorkerId, Worker] = {}
         self.owned: Counter[AccountId] = Counter()
         """How many workers of each owner are known."""
+        self.here = Roster()
+        """Workers with a session."""
         self.hungry: dict[WorkerId, None] = {}
-        """Workers that may have become free and were not offered anything yet."""
-        self._free: defaultdict[str, dict[WorkerId, None]] = defaultdict(dict)
-        self._listed: dict[WorkerId, Capabilities] = {}
+        """Workers that may have become free, or able to do more, and were not offered anything since."""
+        self.idle = Roster(by_speed=True)
+        """Free workers for which nothing waited when they were looked at last."""
+        self._speeds = speeds
 
     def add(self, worker: Worker) -> None:
         if worker.worker_id not in self.workers:
             self.owned[worker.owner] += 1
         self.workers[worker.worker_id] = worker
 
-    def drop(self, worker: Worker) -> None:
-        """Forget a worker that has been away for long."""
-        self._unlist(worker)
+    def forget(self, worker: Worker) -> None:
+        """Forget a worker that has been away for long, and what was measured of it."""
         if self.workers.pop(worker.worker_id, None) is not None:
             self.owned[worker.owner] -= 1
             if not self.owned[worker.owner]:
                 del self.owned[worker.owner]
-        self.hungry.pop(worker.worker_id, None)
+        for model in self._speeds.forget(worker.worker_id):
+            self.measured(model)
+
+    def present(self, worker: Worker) -> None:
+        """Its session or what it can do has changed."""
+        if worker.session is None:
+            self.here.remove(worker.worker_id)
+        else:
+            self.here.add(worker, self._speeds)
+        self.changed(worker)
 
     def changed(self, worker: Worker) -> None:
-        """Bring the index up to date; to be called whenever what makes a worker free may have changed."""
-        if not worker.free:
-            self._unlist(worker)
+        """What makes a worker free may have changed."""
+        if worker.free:
+            self.hungry[worker.worker_id] = None
+        else:
             self.hungry.pop(worker.worker_id, None)
-            return
-        self.hungry[worker.worker_id] = None
-        listed = self._listed.get(worker.worker_id)
-        if listed is worker.capabilities:
-            return
-        self._unlist(worker)
-        self._listed[worker.worker_id] = worker.capabilities
-        for model in worker.capabilities.offers:
-            self._free[model][worker.worker_id] = None
+            self.idle.remove(worker.worker_id)
 
-    def _unlist(self, worker: Worker) -> None:
-        listed = self._listed.pop(worker.worker_id, None)
-        if listed is None:
-            return
-        for model in listed.offers:
-            free = self._free[model]
-            free.pop(worker.worker_id, None)
-            if not free:
-                del self._free[model]
+    def measured(self, model: str) -> None:
+        """Speeds have changed: who is idle and fast now, or not any more, is looked at again."""
+        for worker in self.idle.misjudged(model, self._speeds):
+            self.changed(worker)
 
-    def free_for(self, model: str) -> list[Worker]:
-        """Some free workers that offer the model, longest waiting first; at most SAMPLE."""
-        free = self._free.get(model)
-        return [self.workers[each] for each in islice(free, SAMPLE)] if free else []
+    def next_hungry(self) -> Worker:
+        """A worker to be looked at; whoever looks says afterwards whether it is idle."""
+        worker_id = next(iter(self.hungry))
+        del self.hungry[worker_id]
+        return self.workers[worker_id]
 
-    def offering(self, model: str) -> Iterator[Worker]:
-        """Every worker with a session that offers the model."""
-        for worker in self.workers.values():
-            if worker.session is not None and model in worker.capabilities.offers:
-                yield worker
+    def looked_at(self, worker: Worker) -> None:
+        """Nothing that waits is for it, or it is not free any more."""
+        self.hungry.pop(worker.worker_id, None)
+        if worker.free:
+            self.idle.add(worker, self._speeds)
+        else:
+            self.idle.remove(worker.worker_id)

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, NewType
 from uuid import UUID, uuid5
 
 if TYPE_CHECKING:
+    from horde.scheduler.core.fitting import Signature
     from horde.scheduler.core.leases import Lease
-    from horde.scheduler.core.matching import Signature
 
 GenerationId = NewType("GenerationId", str)
 JobId = NewType("JobId", str)
@@ -192,8 +192,14 @@ class Job:
     """Its place in the order of its model, kept over requeues."""
     ticket: int = 0
     """The queue entry that is valid now; 0 while it is not queued."""
+    queued_at: float = 0.0
+    """Since when it waits, on the core's clock; kept over requeues."""
     signature: Signature | None = None
-    """The bucket that it is queued in."""
+    """What it needs of a worker: the bucket that it is queued in."""
+    barred: frozenset[WorkerId] = frozenset()
+    """Workers that may not have it for now, since they had it and did not paint it."""
+    retry_at: float = 0.0
+    """When those who are barred may have it again, unless somebody else here can paint it."""
     winner: Lease | None = None
     amounts: Amounts = NOTHING
     sha256: bytes = b""
@@ -234,8 +240,13 @@ class Job:
 
     @property
     def tried(self) -> frozenset[WorkerId]:
-        """Workers that had it: it is never lent to them again."""
+        """Workers that had it."""
         return frozenset(lease.worker_id for lease in self.leases)
+
+    @property
+    def attempts(self) -> int:
+        """Leases that count against it: those that the mesh itself lost do not."""
+        return sum(not lease.lost_by_mesh for lease in self.leases)
 
     def lease(self, lease_id: LeaseId) -> Lease | None:
         return next((lease for lease in self.leases if lease.lease_id == lease_id), None)

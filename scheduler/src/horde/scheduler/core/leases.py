@@ -13,7 +13,9 @@ from enum import IntEnum
 from horde.scheduler.core.job import AccountId, Job, LeaseId, WorkerId
 
 MAX_ATTEMPTS = 3
-"""Leases of one job; then it is faulted."""
+"""Attempts of one job; then it is faulted."""
+MAX_LEASES = 12
+"""Leases of one job, those that the mesh lost included; then it is faulted, too."""
 
 
 class LeaseState(IntEnum):
@@ -41,6 +43,7 @@ class Revoked(IntEnum):
     LAPSED = 3
     EXPIRED = 4
     UNKNOWN = 5
+    RECALLED = 6
 
 
 @dataclass(slots=True, eq=False)
@@ -58,6 +61,8 @@ class Lease:
     ttl: float = 60.0
     step: int = 0
     state: LeaseState = LeaseState.OPEN
+    lost_by_mesh: bool = False
+    """It ended through no fault of its worker or job: a gateway or the scheduler was away."""
 
     @property
     def lapses_at(self) -> float:

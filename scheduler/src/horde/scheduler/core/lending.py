@@ -2,58 +2,101 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from horde.scheduler.core import settling
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import Assign, Progressed, Revoke
+from horde.scheduler.core.fitting import size_class
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import Job, JobState, LeaseId
 from horde.scheduler.core.leases import Lease, LeaseState, Revoked
-from horde.scheduler.core.matching import size_class, why_not
 
 LOADING = 12.0
 """Seconds that loading a model is expected to take, when workers are compared."""
+SAMPLE = 8
+"""Idle workers that are compared for one job, all of whom can paint it."""
+LOOKS = 16
+"""Of one slice of matching: the engine does other things between two slices."""
+RELOOK_PAUSE = 15.0
+"""Seconds between two looks at a part of those who are idle."""
+RELOOK_MOST = 256
 
 
-def match(board: Board, now: float) -> None:
-    """Bring free workers and queued jobs together; to be called after whatever may have changed either."""
-    hungry = board.fleet.hungry
-    while hungry:
-        worker_id = next(iter(hungry))
-        del hungry[worker_id]
-        _feed(board, board.fleet.workers[worker_id], now)
-    fresh, board.fresh = board.fresh, []
-    for job in fresh:
-        # The worker that suits this job best takes what is due for it, which may be another job; so once more.
-        while job.ticket and (worker := best_worker(board, job, now)) is not None:
-            due = board.queue.take(worker, now, board.speeds)
-            if due is None:
-                break
+def match(board: Board, now: float, looks: int = LOOKS) -> None:
+    """Bring free workers and queued jobs together, for one slice; to be called until nobody is hungry and no job fresh.
+
+    Before and after, nothing that waits is for an idle worker, but for fresh jobs.
+    """
+    fleet, fresh = board.fleet, board.fresh
+    # The hungry first: until they were looked at, nobody knows whether they are idle.
+    while looks > 0 and fleet.hungry:
+        looks -= 1
+        worker = fleet.next_hungry()
+        due = board.queue.take(worker, now, board.speeds) if worker.free else None
+        if due is None:
+            fleet.looked_at(worker)
+        else:
+            # One at a time: who has more slots comes again after the others who are hungry.
             grant(board, worker, due, now)
+    while looks > 0 and fresh and not fleet.hungry:
+        looks -= 1
+        if not fresh[0].ticket or not _seek(board, fresh[0], now):
+            fresh.popleft()
+    if not board.relook.armed and board.queue.models and len(fleet.idle):
+        board.relook.armed = True
+        board.deadlines.add(now + RELOOK_PAUSE, board.relook)
 
 
-def _feed(board: Board, worker: Worker, now: float) -> None:
-    while worker.free and board.queue.models:
-        job = board.queue.take(worker, now, board.speeds)
-        if job is None:
-            return
-        grant(board, worker, job, now)
+def _seek(board: Board, job: Job, now: float) -> bool:
+    """Look for a worker for a fresh job; the worker takes what is due for it, which may be another fresh one."""
+    worker = best_worker(board, job, now)
+    if worker is None:
+        return False
+    due = board.queue.take(worker, now, board.speeds)
+    if due is None:
+        board.missed += 1
+        return False
+    grant(board, worker, due, now)
+    # It is no hungrier than before: all that could be for it is fresh, and will be looked at.
+    board.fleet.looked_at(worker)
+    return True
+
+
+def look_again(board: Board, now: float) -> None:
+    """Make sure that nothing waits for those who have been idle longest: if so, matching has a defect."""
+    board.relook.armed = False
+    idle = board.fleet.idle
+    for worker in list(islice(idle, min(RELOOK_MOST, 1 + len(idle) // 4))):
+        if board.queue.first(worker, now, board.speeds) is not None:
+            board.missed += 1
+            board.fleet.changed(worker)
+        else:
+            board.fleet.looked_at(worker)
 
 
 def best_worker(board: Board, job: Job, now: float) -> Worker | None:
-    """The free worker that is expected to finish this job first."""
-    terms, signature = job.generation.terms, job.signature
-    if signature is None:
-        return None
-    best: tuple[float, Worker] | None = None
-    for worker in board.fleet.free_for(terms.model):
-        if why_not(signature, worker, terms.model, board.speeds) is not None:
-            continue
-        if terms.pixels > worker.capabilities.limit(terms.model):
-            continue
-        finish = _expected_finish(board, worker, job)
-        if best is None or finish < best[0]:
-            best = (finish, worker)
-    return best[1] if best else None
+    """The idle worker that is expected to finish this job first, of a sample of those who can paint it."""
+    assert job.signature is not None
+    fitting = board.fleet.idle.fitting(job.generation.terms.model, job.signature, board.speeds)
+    return min(islice(fitting, SAMPLE), key=lambda worker: _expected_finish(board, worker, job), default=None)
+
+
+def try_again(board: Board, job: Job, now: float) -> None:
+    """Those who had this job may have it again, if nobody else here can paint it."""
+    if job.retry_at > now:
+        board.deadlines.add(job.retry_at, job)
+        return
+    assert job.signature is not None
+    others = board.fleet.here.fitting(job.generation.terms.model, job.signature, board.speeds)
+    if any(worker.willing for worker in others):
+        job.retry_at = now + settling.RETRY_AFTER
+        board.deadlines.add(job.retry_at, job)
+        return
+    board.queue.remove(job)
+    job.barred = frozenset()
+    board.queue.push(job, now, again=True)
+    board.fresh.append(job)
 
 
 def _expected_finish(board: Board, worker: Worker, job: Job) -> float:
@@ -131,11 +174,13 @@ def look_at(board: Board, lease: Lease, now: float) -> None:
         lapse(board, lease, now)
 
 
-def lapse(board: Board, lease: Lease, now: float) -> None:
-    """Take a lease back for lack of progress, or with its lost session."""
+def lapse(board: Board, lease: Lease, now: float, *, lost_by_mesh: bool = False) -> None:
+    """Take a lease back for lack of progress, or with its lost session; what the mesh lost counts against nobody."""
     worker = board.fleet.workers.get(lease.worker_id)
+    lease.lost_by_mesh = lost_by_mesh
     if worker is not None:
-        settling.strike(board, worker, now)
+        if not lost_by_mesh:
+            settling.strike(board, worker, now)
         route = board.route_of(worker)
         if route is not None:
             board.emit(Revoke(route, lease.lease_id, Revoked.LAPSED))

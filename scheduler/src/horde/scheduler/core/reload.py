@@ -32,6 +32,7 @@ def workers(board: Board, rows: Iterable[Row], read: Callable[[bytes], Capabilit
         board.fleet.add(worker)
         known = {(model, kind): value for model, kind, value in json.loads(row["speeds"])}
         board.speeds.restore(worker.worker_id, known)
+    board.speeds.restored()
 
 
 def generations(board: Board, stored: Iterable[Generation], now: float) -> None:
@@ -52,6 +53,7 @@ def generations(board: Board, stored: Iterable[Generation], now: float) -> None:
 def _go_on(board: Board, job: Job, now: float) -> None:
     settling.carry_out(board, job)
     if job.state is JobState.QUEUED:
+        settling.bar(board, job, now)
         board.queue.push(job, now)
         board.fresh.append(job)
     elif job.state is JobState.LEASED:

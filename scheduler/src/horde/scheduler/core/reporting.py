@@ -17,10 +17,10 @@ from horde.scheduler.core.effects import (
     SaySettled,
 )
 from horde.scheduler.core.endings import amounts
+from horde.scheduler.core.fitting import size_class
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import Ending, Job, JobId, JobState, LeaseId, Phase
 from horde.scheduler.core.leases import Lease, LeaseState
-from horde.scheduler.core.matching import size_class
 from horde.scheduler.core.outcomes import Cancelled, Censored, Failed, Invalid, Painted, Refused, Result
 from horde.scheduler.core.sessions import Route
 
@@ -120,6 +120,7 @@ def _measure(board: Board, worker: Worker, lease: Lease, now: float) -> None:
     began = max(lease.granted_at, worker.freed_at)
     if lease.state is LeaseState.OPEN and now > began:
         board.speeds.measure(worker.worker_id, terms.model, size_class(terms.pixels), now - began, terms.work)
+        board.fleet.measured(terms.model)
 
 
 def _answer(

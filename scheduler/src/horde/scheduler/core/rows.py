@@ -1,7 +1,7 @@
 """What is written, and reading it back: values of columns, without knowing of any database.
 
 Spec and quote are opaque bytes beside the few columns that the core needs; leases are a JSON list within their job's
-row, for there are three at most and they change together.
+row, for there are few (MAX_LEASES) and they change together.
 """
 
 from __future__ import annotations
@@ -138,15 +138,22 @@ def job_row(job: Job, moment: Moment) -> Row:
     }
 
 
-def _lease_values(lease: Lease) -> tuple[str | int | float, ...]:
-    return lease.lease_id, lease.worker_id, lease.owner, lease.worker_name, lease.state, lease.step, lease.ttl
+def _lease_values(lease: Lease, moment: Moment) -> tuple[str | int | float, ...]:
+    return (
+        lease.lease_id,
+        lease.worker_id,
+        lease.owner,
+        lease.worker_name,
+        lease.state,
+        lease.step,
+        lease.ttl,
+        moment.wall(lease.granted_at),
+        int(lease.lost_by_mesh),
+    )
 
 
 def _leases_text(job: Job, moment: Moment) -> str:
-    return json.dumps(
-        [(*_lease_values(each), moment.wall(each.granted_at)) for each in job.leases],
-        separators=(",", ":"),
-    )
+    return json.dumps([_lease_values(lease, moment) for lease in job.leases], separators=(",", ":"))
 
 
 def worker_row(worker: Worker, speeds: dict[tuple[str, int], float]) -> Row:
@@ -218,8 +225,10 @@ def _job_from(row: Row, generation: Generation, moment: Moment) -> Job:
         ended_at_ms=row["ended_at_ms"],
         leavings={LeaseId(each) for each in row["leavings"].split()},
     )
-    for lease_id, worker_id, owner, name, state, step, ttl, granted_ms in json.loads(row["leases"] or "[]"):
+    # Rows of an earlier version end before `lost_by_mesh`.
+    for lease_id, worker_id, owner, name, state, step, ttl, granted_ms, *later in json.loads(row["leases"] or "[]"):
         lease = Lease(LeaseId(lease_id), job, WorkerId(worker_id), AccountId(owner), name)
+        lease.lost_by_mesh = bool(later and later[0])
         lease.state, lease.step, lease.ttl = LeaseState(state), step, ttl
         lease.granted_at, lease.touched_at = moment.core(granted_ms), moment.now
         job.leases.append(lease)

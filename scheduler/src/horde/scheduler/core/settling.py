@@ -22,13 +22,15 @@ from horde.scheduler.core.effects import (
     Settle,
 )
 from horde.scheduler.core.endings import amounts, counted_steps
+from horde.scheduler.core.fitting import size_class
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import NOTHING, Amounts, Ending, Generation, Job, JobState, LeaseId, Phase, WorkerId
-from horde.scheduler.core.leases import MAX_ATTEMPTS, Lease, LeaseState, Revoked
-from horde.scheduler.core.matching import size_class
+from horde.scheduler.core.leases import MAX_ATTEMPTS, MAX_LEASES, Lease, LeaseState, Revoked
 
 COUNTED = 16
 """Images after which a worker's counters are written."""
+RETRY_AFTER = 10.0
+"""Seconds after which those who had a job may have it again, where nobody else can; twice as long with each attempt."""
 REVOKED_FOR = {
     Ending.DONE: Revoked.SUPERSEDED,
     Ending.CENSORED: Revoked.SUPERSEDED,
@@ -117,7 +119,7 @@ def void(board: Board, job: Job, now: float, detail: str) -> None:
         ending = Ending.CANCELLED
     elif generation.expired or now >= generation.deadline:
         ending = Ending.EXPIRED
-    elif len(job.leases) >= MAX_ATTEMPTS:
+    elif exhausted(job):
         ending = Ending.FAULTED
     else:
         requeue(board, job, now)
@@ -251,24 +253,39 @@ def give_back(board: Board, lease: Lease, state: LeaseState, now: float, detail:
     job = lease.job
     if job.state is not JobState.LEASED or job.leases[-1] is not lease:
         return
-    if len(job.leases) >= MAX_ATTEMPTS:
-        # It failed on several different workers, and nobody is punished for it.
-        for each in job.leases:
-            worker = board.fleet.workers.get(each.worker_id)
-            if worker is not None:
-                worker.forgive()
-                board.fleet.changed(worker)
+    if exhausted(job):
+        if len(job.tried) > 1:
+            # It failed on several different workers, and nobody is punished for it.
+            for worker_id in job.tried:
+                worker = board.fleet.workers.get(worker_id)
+                if worker is not None:
+                    worker.forgive()
+                    board.fleet.changed(worker)
         end(board, job, Ending.FAULTED, now, detail=detail or "Three workers could not paint it.")
     else:
         requeue(board, job, now)
+
+
+def exhausted(job: Job) -> bool:
+    """It has been tried often enough."""
+    return job.attempts >= MAX_ATTEMPTS or len(job.leases) >= MAX_LEASES
 
 
 def requeue(board: Board, job: Job, now: float) -> None:
     """Back to its old place in the queue."""
     job.move(JobState.QUEUED)
     board.dirty_jobs[job] = None
+    bar(board, job, now)
     board.queue.push(job, now, again=True)
     board.fresh.append(job)
+
+
+def bar(board: Board, job: Job, now: float) -> None:
+    """Those who had a job do not get it for a while, so that others may try."""
+    job.barred = frozenset(lease.worker_id for lease in job.leases if not lease.lost_by_mesh)
+    if job.barred:
+        job.retry_at = now + RETRY_AFTER * 2.0 ** (job.attempts - 1)
+        board.deadlines.add(job.retry_at, job)
 
 
 def revoke(board: Board, lease: Lease, reason: Revoked, now: float) -> None:

@@ -17,6 +17,7 @@ from horde.scheduler.core.answers import Again, Answer, Done, Recorded, Stuck
 from horde.scheduler.core.effects import PlaceHolds, Release, RewardUptime, Settle
 from horde.scheduler.core.job import ANONYMOUS, Generation, Job
 from horde.scheduler.doors.statuses import declined
+from horde.scheduler.neighbours.pairs import pairs
 from horde.services.status import from_status
 
 CONFLICT = "EVENT_CONFLICT"
@@ -42,10 +43,11 @@ class GrpcLedger:
         for event in events:
             fill_event(request.events.add(), event)
         response = await self._stub.Apply(request)
-        answers = [answer_of(event, outcome) for event, outcome in zip(events, response.outcomes, strict=True)]
+        applied = pairs(events, response.outcomes)
+        answers = [answer_of(event, outcome) for event, outcome in applied]
         conflicts = [
             index
-            for index, (event, outcome) in enumerate(zip(events, response.outcomes, strict=True))
+            for index, (event, outcome) in enumerate(applied)
             if isinstance(event, (Settle, Release))
             and outcome.HasField("error")
             and from_status(outcome.error).reason == CONFLICT
@@ -54,7 +56,7 @@ class GrpcLedger:
             # Ended otherwise by an earlier process whose memory of it is lost: it stays as it is in the books.
             asked = pb.GetEntriesRequest(event_ids=[request.events[index].event_id for index in conflicts])
             read = await self._stub.GetEntries(asked)
-            for index, outcome in zip(conflicts, read.outcomes, strict=True):
+            for index, outcome in pairs(conflicts, read.outcomes):
                 answers[index] = recorded(outcome)
         return answers
 

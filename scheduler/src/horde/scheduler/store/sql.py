@@ -26,8 +26,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.job import AccountId, Ending, GenerationId, JobId, Phase
 from horde.scheduler.core.rows import Changes, Row, Stored
-from horde.scheduler.store import migrations
+from horde.scheduler.store.migrations import HISTORY
 from horde.scheduler.store.tables import GENERATION, JOB, LEADER, WORKER
+from horde.services import migrations
 from horde.services.sql import SqlThread, open_database
 
 MAX_IN = 500
@@ -215,5 +216,5 @@ async def sql_store(url: str) -> AsyncIterator[SqlStore]:
     """The store at a database's URL, its tables made or brought up to date."""
     engine = open_database(url)
     async with SqlThread(engine) as sql:
-        await sql.run(migrations.upgrade)
+        await sql.run(lambda connection: migrations.upgrade(connection, HISTORY))
         yield SqlStore(sql)

@@ -19,6 +19,8 @@ ISSUER = "storage-router"
 AUDIENCE = "storage-router"
 GATEWAY = "gateway"
 SCHEDULER = "scheduler"
+LEEWAY = timedelta(minutes=1)
+"""How much longer than it says a token is taken: its maker's clock is another machine's."""
 RECEIPT_LIFETIME = timedelta(days=8)
 """Longer than an object stays in quarantine."""
 
@@ -54,6 +56,7 @@ class GetInputTicket:
 
     input_id: str
     sha256: str
+    requester: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +105,7 @@ class Permits:
     def download(self, token: str) -> GetInputTicket | GetImageTicket:
         claims = self._verify(token, (GATEWAY, SCHEDULER), ("get_image", "get_input"))
         if claims.text("act") == "get_input":
-            return GetInputTicket(claims.name("input_id"), claims.digest())
+            return GetInputTicket(claims.name("input_id"), claims.digest(), claims.text("requester"))
         if claims.text("iss") != GATEWAY:
             raise TokenWrongAudience(metadata={"expected": f"a ticket of the {GATEWAY}"})
         return GetImageTicket(
@@ -116,7 +119,7 @@ class Permits:
     def _verify(self, token: str, issuers: tuple[str, ...], acts: tuple[str, ...]) -> _Claims:
         if not token:
             raise TokenMalformed
-        claims = _Claims(self._verifier.verify(token, AUDIENCE, issuers, self._now()))
+        claims = _Claims(self._verifier.verify(token, AUDIENCE, issuers, self._now(), LEEWAY))
         if claims.text("act") not in acts:
             raise TokenWrongAudience(metadata={"expected": " or ".join(acts)})
         return claims

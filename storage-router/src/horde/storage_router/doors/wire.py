@@ -19,10 +19,12 @@ from horde.storage_router.core.fields import Fields
 from horde.storage_router.core.orders import CommitOrder, Committed, DiscardOrder, WithdrawOrder
 from horde.storage_router.core.pictures import ImageFormat
 from horde.storage_router.core.placement import Placement, PlacementFacts
-from horde.storage_router.core.records import Content
+from horde.storage_router.core.records import Content, InputRecord
 from horde.storage_router.downloads import Piece
+from horde.storage_router.input_orders import InputRelease
 from horde.storage_router.inputs import NamedInput
-from horde.storage_router.uploads import Finish, Open, Part, Receipt, Resume, Said
+from horde.storage_router.receiving import Finish, Open, Part, Said
+from horde.storage_router.uploads import Receipt, Resume
 
 MAX_ITEMS = 256
 """Items of one call."""
@@ -80,14 +82,17 @@ def write_download(part: Content | Piece) -> storage.DownloadResponse:
 
 def write_link(link: tuple[str, timedelta]) -> storage.CreateLinkResponse:
     """A link."""
-    return storage.CreateLinkResponse(url=link[0], expires_in_seconds=int(link[1].total_seconds()))
+    response = storage.CreateLinkResponse(url=link[0])
+    response.expires_in.FromTimedelta(link[1])
+    return response
 
 
-def write_input(input_id: str, content: Content) -> storage.StoredInput:
+def write_input(input_id: str, record: InputRecord) -> storage.StoredInput:
     """A stored input."""
+    content = record.content
     return storage.StoredInput(
         input_id=input_id,
-        sha256=bytes.fromhex(content.sha256),
+        sha256=bytes.fromhex(record.sent_sha256),
         size_bytes=content.size_bytes,
         width=content.width,
         height=content.height,
@@ -212,7 +217,7 @@ def _read_input(named: job_pb2.InputImage) -> NamedInput | ServiceError:
 
 
 def write_descriptions(
-    named: Sequence[job_pb2.InputImage], outcomes: Sequence[Content | ServiceError]
+    named: Sequence[job_pb2.InputImage], outcomes: Sequence[InputRecord | ServiceError]
 ) -> objects.DescribeInputsResponse:
     """What is stored."""
     response = objects.DescribeInputsResponse()
@@ -232,18 +237,19 @@ def read_generation(generation_id: str) -> str:
     return name
 
 
-def read_releases(request: objects.ReleaseInputsRequest) -> Sequence[tuple[str, Sequence[str]] | ServiceError]:
+def read_releases(request: objects.ReleaseInputsRequest) -> Sequence[InputRelease | ServiceError]:
     """Generations and the inputs that they let go."""
     _check_count("claims", len(request.claims))
     return [_read_release(claim) for claim in request.claims]
 
 
-def _read_release(claim: objects.InputClaim) -> tuple[str, Sequence[str]] | ServiceError:
+def _read_release(claim: objects.InputClaim) -> InputRelease | ServiceError:
     fields = Fields()
     generation = fields.name("generation_id", claim.generation_id)
     fields.check(len(claim.input_ids) <= MAX_ITEMS, "input_ids", f"at most {MAX_ITEMS}")
     inputs = [fields.name(f"input_ids[{index}]", each) for index, each in enumerate(claim.input_ids[:MAX_ITEMS])]
-    return fields.error() or (generation, inputs)
+    requester = _read_requester(fields, claim.requester)
+    return fields.error() or InputRelease(generation, requester, inputs)
 
 
 def _read_requester(fields: Fields, requester: job_pb2.Requester) -> str:

@@ -29,6 +29,11 @@ class Backoff:
         self.tries += 1
         return at_least + max(self.floor, bound * self.draw())
 
+    def stay_within(self, grace: float) -> None:
+        """Never wait longer than three quarters of the seconds that the other side waits for us; 0: it does not say."""
+        if grace > 0:
+            self.limit = min(self.limit, 0.75 * grace)
+
     def reset(self) -> None:
         """It worked: begin again from the shortest wait."""
         self.tries = 0

@@ -50,6 +50,7 @@ class Feature(IntEnum):
     CONTROL = 4
     POST_PROCESSING = 5
     CLIP_SKIP = 6
+    UPSCALING = 7
 
 
 class DeviationKind(IntEnum):
@@ -268,7 +269,7 @@ class Capabilities:
     max_pixels: int
     features: frozenset[Feature] = frozenset()
     samplers: frozenset[Sampler] = frozenset()
-    """Empty: all."""
+    """Beside the model's own default."""
 
     @classmethod
     def of(cls, offers: Iterable[ModelOffer]) -> Capabilities:
@@ -290,6 +291,8 @@ class Disposition(IntEnum):
     DUPLICATE = 2
     INVALID_RECEIPT = 3
     UNKNOWN_JOB = 4
+    OUTCOME_INVALID = 5
+    REJECTED = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,8 +303,6 @@ class Settlement:
     to_spend: MilliKudos
     to_escrow: MilliKudos
     tax: MilliKudos
-    surcharge: MilliKudos
-    from_censor_subsidy: MilliKudos = MilliKudos(0)
     escrow_reason: str = ""
     base: MilliKudos = MilliKudos(0)
     """Of the price, before the multipliers; 0: not told."""
@@ -318,3 +319,4 @@ class RevocationReason(IntEnum):
     LAPSED = 3
     EXPIRED = 4
     UNKNOWN = 5
+    RECALLED = 6

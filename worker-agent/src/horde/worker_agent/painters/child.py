@@ -154,10 +154,9 @@ class Child:
         self._pipe.close()
         self.process.close()
 
-    @property
-    def how_it_ended(self) -> Failed:
-        """Why it is gone; asked before `end`."""
-        self.process.join(STOP_SECONDS)
+    async def how_it_ended(self) -> Failed:
+        """Why it is gone; asked before `end`. It may take a while to be gone: its memory is given back first."""
+        await asyncio.to_thread(self.process.join, STOP_SECONDS)
         if self.process.exitcode == KILLED:
             return Failed(FailureReason.OUT_OF_MEMORY, "the painting process was killed, most likely for its memory")
         return Failed(FailureReason.BACKEND, f"the painting process ended with status {self.process.exitcode}")

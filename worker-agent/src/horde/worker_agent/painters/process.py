@@ -108,7 +108,7 @@ class ProcessPainter:
         finally:
             waiting.cancel()
         if not isinstance(message, Ready):
-            why = message.why if isinstance(message, Ended) else child.how_it_ended.detail
+            why = message.why if isinstance(message, Ended) else (await child.how_it_ended()).detail
             await child.end()
             raise CannotLoad(why)
         self._child = child
@@ -124,7 +124,7 @@ class ProcessPainter:
             await self._follow(child)
             self._child = None
             self._ready.clear()
-            how = child.how_it_ended
+            how = await child.how_it_ended()
             for order in list(self._orders.values()):
                 self._conclude(order, Cancelled(order.step) if order.cancelled.is_set() else how)
             self._orders.clear()

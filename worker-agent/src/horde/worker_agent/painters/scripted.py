@@ -36,6 +36,7 @@ from horde.worker_agent.core.jobs import (
     Picture,
     RefusalReason,
     Refused,
+    Sampler,
 )
 from horde.worker_agent.painters.pictures import encode_preview, encode_webp
 from horde.worker_agent.painters.port import Claimed, Finished, Onlooker, Work
@@ -82,6 +83,7 @@ class ScriptedPainter:
             models=tuple(ModelOffer(model, loaded=True) for model in models),
             max_pixels=max_pixels or MAX_PIXELS,
             features=frozenset(Feature),
+            samplers=frozenset(Sampler),
         )
         self._clock = clock or SystemClock()
         self._die = die
@@ -159,7 +161,7 @@ class ScriptedPainter:
             image = encode_webp(draw(picture, wider), quality=self._quality)
         if "truncated" in commands:
             image = image[: len(image) // 2]
-        deviations = (Deviation(DeviationKind.OMITTED, "karras", "true"),) if "deviate" in commands else ()
+        deviations = (Deviation(DeviationKind.OMITTED, "schedule", "KARRAS"),) if "deviate" in commands else ()
         return Finished(image, deviations)
 
     def _commands(self, text: str) -> dict[str, str]:

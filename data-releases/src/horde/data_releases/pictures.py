@@ -1,0 +1,46 @@
+"""What is done to each picture: its digest is checked, it is decoded, hashed by likeness, and given its provenance."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from dataclasses import dataclass
+
+import imagehash
+from PIL import Image
+
+from horde.data_releases.core.embedding import embed
+from horde.data_releases.core.provenance import make_parameters, make_xmp
+from horde.data_releases.core.records import SharedRecord
+
+MAX_PIXELS = 8192 * 8192
+
+
+class Damaged(ValueError):
+    """The bytes are not those of the record, or no picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A picture as it will be released."""
+
+    data: bytes
+    sha256: str
+    phash: int
+
+
+def prepare(record: SharedRecord, data: bytes) -> Prepared:
+    """Check, hash and mark a picture. Raises Damaged. The pixels stay what they are."""
+    if hashlib.sha256(data).hexdigest() != record.sha256 or record.width * record.height > MAX_PIXELS:
+        raise Damaged
+    try:
+        with warnings.catch_warnings(), Image.open(io.BytesIO(data), formats=[record.format]) as picture:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            if picture.size != (record.width, record.height):
+                raise Damaged
+            likeness = imagehash.phash(picture)
+        released = embed(data, record.format, record.width, record.height, make_xmp(record), make_parameters(record))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise Damaged(str(error)) from error
+    return Prepared(released, hashlib.sha256(released).hexdigest(), int(str(likeness), 16))
