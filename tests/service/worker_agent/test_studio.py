@@ -31,7 +31,7 @@ from horde.worker_agent.painters.pipelines import Pipelines
 from horde.worker_agent.painters.port import CannotLoad
 
 # torch and diffusers warn of what tiny models are not; their import takes seconds, on a busy machine many.
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.filterwarnings("ignore")]
 
 PICTURE = Picture("sd15", "a red star", 64, 64, steps=4, seed=7)
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 FORMATS: Final = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
 """The ending of a file, by the record's name of its format."""
+RELEASED_FORMAT: Final = "WEBP"
 _INPUTS: Final = ("source_image", "mask", "control")
 _HOW: Final = {"registered": "asked", "anonymous": "anonymous rule"}
 _SHA256_LENGTH: Final = 64
@@ -70,8 +71,13 @@ class SharedRecord:
 
     @property
     def file_name(self) -> str:
-        """Of the image in a shard."""
+        """As it was painted, in the shared bucket."""
         return f"{self.id}.{FORMATS[self.format]}"
+
+    @property
+    def released_name(self) -> str:
+        """In a shard."""
+        return f"{self.id}.{FORMATS[RELEASED_FORMAT]}"
 
     @property
     def prompt(self) -> str:
