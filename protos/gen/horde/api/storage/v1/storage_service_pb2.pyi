@@ -196,6 +196,15 @@ class _StorageErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_St
     """FAILED_PRECONDITION; retry: never; metadata: `input_id`. A generation that
     has not ended uses the input.
     """
+    STORAGE_ERROR_REASON_TOO_MANY_FAILURES: _StorageErrorReason.ValueType  # 17
+    """FAILED_PRECONDITION; retry: never; metadata: `limit`. Too many uploads under
+    this grant or ticket were refused for what they brought.
+    """
+    STORAGE_ERROR_REASON_SHARE_EXCEEDED: _StorageErrorReason.ValueType  # 18
+    """RESOURCE_EXHAUSTED; retry: later; metadata: `of`; details: RetryInfo. As much
+    is on its way already as may be: of all together (`of` is `all`), or of
+    whoever this comes from (`requester`, `owner`, `address`, `decoders`).
+    """
 
 class StorageErrorReason(_StorageErrorReason, metaclass=_StorageErrorReasonEnumTypeWrapper):
     """StorageErrorReason is every `ErrorInfo.reason` of this package, in the domain
@@ -260,6 +269,15 @@ format.
 STORAGE_ERROR_REASON_INPUT_IN_USE: StorageErrorReason.ValueType  # 16
 """FAILED_PRECONDITION; retry: never; metadata: `input_id`. A generation that
 has not ended uses the input.
+"""
+STORAGE_ERROR_REASON_TOO_MANY_FAILURES: StorageErrorReason.ValueType  # 17
+"""FAILED_PRECONDITION; retry: never; metadata: `limit`. Too many uploads under
+this grant or ticket were refused for what they brought.
+"""
+STORAGE_ERROR_REASON_SHARE_EXCEEDED: StorageErrorReason.ValueType  # 18
+"""RESOURCE_EXHAUSTED; retry: later; metadata: `of`; details: RetryInfo. As much
+is on its way already as may be: of all together (`of` is `all`), or of
+whoever this comes from (`requester`, `owner`, `address`, `decoders`).
 """
 Global___StorageErrorReason: _TypeAlias = StorageErrorReason  # noqa: Y015
 
