@@ -11,10 +11,13 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from horde.api.job.v1 import job_pb2
 from horde.data_releases.core.card import write_card
 from horde.data_releases.core.checksums import BadChecksums, read_checksums, write_checksums
 from horde.data_releases.core.columns import COLUMNS, Measured, Place, describe
@@ -75,10 +78,42 @@ def test_consent_is_whole_or_none(consent: Any) -> None:
         read(consent=consent)
 
 
-@pytest.mark.parametrize("name", ["source_image", "mask", "control"])
-def test_what_began_with_a_picture_is_refused(name: str) -> None:
+def reaches_input(kind: Descriptor) -> bool:
+    return kind is job_pb2.InputImage.DESCRIPTOR or any(
+        reaches_input(field.message_type) for field in kind.fields if field.message_type
+    )
+
+
+def test_whatever_the_contract_lets_begin_with_a_picture_is_refused() -> None:
+    fields = [
+        field
+        for field in job_pb2.ImageSpec.DESCRIPTOR.fields
+        if field.message_type and reaches_input(field.message_type)
+    ]
+    assert {"source_image", "mask", "controls"} <= {field.name for field in fields}
+    for field in fields:
+        spec = job_pb2.JobSpec(model="m", image=job_pb2.ImageSpec(prompt="x"))
+        given = json.loads(json_format.MessageToJson(spec, preserving_proto_field_name=True))
+        deep = {"image": {"input_id": "1"}} if field.name == "controls" else {"input_id": "1"}
+        given["image"][field.name] = [deep] if field.is_repeated else deep
+        with pytest.raises(NotTextToImage):
+            read(spec=given)
+
+
+@pytest.mark.parametrize("kind", ["text", "caption", "upscale"])
+def test_what_is_no_picture_from_text_is_refused(kind: str) -> None:
     with pytest.raises(NotTextToImage):
-        read(spec={"model": "m", "image": {"prompt": "x", name: {"input_id": "1"}}})
+        read(spec={"model": "m", kind: {"prompt": "x"}})
+
+
+def test_what_the_worker_said_of_the_making_is_in_the_row() -> None:
+    making = job_pb2.Making(
+        model_sha256=bytes(range(32)), engine="diffusers 0.40", precision="float16", device_class="c"
+    )
+    said = json.loads(json_format.MessageToJson(making, preserving_proto_field_name=True))
+    row = describe(read(making=said), Measured("", 1, "", None), Place("s", 0), None, Pseudonyms(b"", "r"), "xmp")
+    assert (row["model_hash"], row["engine"]) == (bytes(range(32)).hex(), "diffusers 0.40")
+    assert (row["precision"], row["device_class"]) == ("float16", "c")
 
 
 @pytest.mark.parametrize("own", [None, *Verdict])

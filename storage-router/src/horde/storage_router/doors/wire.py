@@ -141,7 +141,11 @@ def _read_made(commit: objects.CommitObject) -> dict[str, object]:
     """How a shared image was painted, as it is written beside it."""
     if commit.placement != job_pb2.PLACEMENT_SHARED:
         return {}
-    return {"spec": _plain(commit.spec), "deviations": [_plain(each) for each in commit.deviations]}
+    return {
+        "spec": _plain(commit.spec),
+        "deviations": [_plain(each) for each in commit.deviations],
+        "making": _plain(commit.making),
+    }
 
 
 def _plain(message: Message) -> object:
