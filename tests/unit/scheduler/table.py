@@ -99,7 +99,8 @@ class Table:
     """A scheduler on a table."""
 
     def __init__(self, **limits: Any) -> None:
-        self.limits = Limits(**limits)
+        # Everybody is proven, unless a test is about strangers.
+        self.limits = Limits(**{"proven_images": 0, **limits})
         self.memory = Memory()
         self.books = Books()
         self.committed: dict[JobId, LeaseId] = {}

@@ -24,13 +24,30 @@ from horde.scheduler.core.effects import (
 from horde.scheduler.core.endings import amounts, counted_steps
 from horde.scheduler.core.fitting import size_class
 from horde.scheduler.core.fleet import Worker
-from horde.scheduler.core.job import NOTHING, Amounts, Ending, Generation, Job, JobState, LeaseId, Phase, WorkerId
-from horde.scheduler.core.leases import MAX_ATTEMPTS, MAX_LEASES, Lease, LeaseState, Revoked
+from horde.scheduler.core.job import (
+    ANONYMOUS,
+    NOTHING,
+    Amounts,
+    Ending,
+    Generation,
+    Job,
+    JobState,
+    LeaseId,
+    Phase,
+    WorkerId,
+)
+from horde.scheduler.core.leases import MAX_ATTEMPTS, MAX_LEASES, Fault, Lease, LeaseState, Revoked
 
 COUNTED = 16
 """Images after which a worker's counters are written."""
 RETRY_AFTER = 10.0
-"""Seconds after which those who had a job may have it again, where nobody else can; twice as long with each attempt."""
+"""Seconds after which those who had a job may have it again, where nobody else can; twice as long with each lease."""
+MOST_DOUBLINGS = 6
+WARY_AFTER = 4
+"""Leases that came to nothing after which a job goes to proven owners first."""
+FIRST_WITHHOLDING = 1.0
+LONGEST_WITHHOLDING = 900.0
+"""Seconds for which a worker is not offered a model that it gave back; twice as long each time."""
 REVOKED_FOR = {
     Ending.DONE: Revoked.SUPERSEDED,
     Ending.CENSORED: Revoked.SUPERSEDED,
@@ -65,7 +82,7 @@ def _decide(
         if lease is winner and ending in (Ending.DONE, Ending.CENSORED):
             lease.state = LeaseState.WON
             free(board, lease, now)
-        elif lease.state is LeaseState.OPEN:
+        elif lease.state is LeaseState.OPEN or lease.hedged:
             revoke(board, lease, REVOKED_FOR[ending], now)
         if ending is not Ending.DONE or lease is not winner:
             job.leavings.add(lease.lease_id)
@@ -105,7 +122,7 @@ def void(board: Board, job: Job, now: float, detail: str) -> None:
     winner = job.winner
     if job.state is not JobState.SETTLING or job.ending is not Ending.DONE or job.committed or winner is None:
         return
-    winner.state = LeaseState.VOID
+    winner.state, winner.fault = LeaseState.VOID, Fault.WORKER
     job.leavings.add(winner.lease_id)
     worker = board.fleet.workers.get(winner.worker_id)
     if worker is not None:
@@ -154,6 +171,7 @@ def paid(board: Board, job: Job, now_ms: int, settlement: bytes) -> None:
     job.ended_at_ms = now_ms
     job.move(JobState.ENDED)
     board.record.paid(job, now_ms)
+    _count_paid(board, job)
     board.live_jobs -= 1
     board.dirty_jobs[job] = None
     if job.winner is not None:
@@ -167,6 +185,16 @@ def paid(board: Board, job: Job, now_ms: int, settlement: bytes) -> None:
         if route is not None:
             board.emit(SaySettled(route, job.winner.lease_id, job.job_id, ACCEPTED, settlement))
     wind_up(board, job.generation)
+
+
+def _count_paid(board: Board, job: Job) -> None:
+    """An image that somebody else paid for speaks for its owner; anonymous pays nothing."""
+    winner = job.winner
+    if job.ending is not Ending.DONE or winner is None or job.generation.account_id in (ANONYMOUS, winner.owner):
+        return
+    worker = board.fleet.workers.get(winner.worker_id)
+    if worker is not None:
+        board.fleet.image_paid(worker)
 
 
 def wind_up(board: Board, generation: Generation) -> None:
@@ -246,29 +274,48 @@ def current(job: Job) -> Lease | None:
     return lease if lease.state is LeaseState.OPEN else None
 
 
-def give_back(board: Board, lease: Lease, state: LeaseState, now: float, detail: str = "") -> None:
+def give_back(
+    board: Board, lease: Lease, state: LeaseState, now: float, detail: str = "", *, fault: Fault = Fault.NONE
+) -> None:
     """A lease ended without an end for its job: another attempt, or FAULTED after the last."""
-    lease.state = state
-    free(board, lease, now)
+    lease.state, lease.fault, lease.hedged = state, fault, False
+    worker = free(board, lease, now)
+    if worker is not None and fault is not Fault.NONE:
+        worker.standing.faults[fault] += 1
     job = lease.job
     if job.state is not JobState.LEASED or job.leases[-1] is not lease:
         return
     if exhausted(job):
-        if len(job.tried) > 1:
-            # It failed on several different workers, and nobody is punished for it.
-            for worker_id in job.tried:
-                worker = board.fleet.workers.get(worker_id)
-                if worker is not None:
-                    worker.forgive()
-                    board.fleet.changed(worker)
-        end(board, job, Ending.FAULTED, now, detail=detail or "Three workers could not paint it.")
+        _forgive(board, job)
+        end(board, job, Ending.FAULTED, now, detail=detail or "Workers of three owners could not paint it.")
     else:
         requeue(board, job, now)
 
 
 def exhausted(job: Job) -> bool:
     """It has been tried often enough."""
-    return job.attempts >= MAX_ATTEMPTS or len(job.leases) >= MAX_LEASES
+    return len(job.failed_owners) >= MAX_ATTEMPTS or len(job.leases) >= MAX_LEASES
+
+
+def _forgive(board: Board, job: Job) -> None:
+    """Where a proven owner failed at it, too, it was the job's fault: the others are not punished for it."""
+    standings = board.fleet.standings
+    proven = {owner for owner in job.failed_owners if owner in standings and standings[owner].proven}
+    for lease in job.leases:
+        worker = board.fleet.workers.get(lease.worker_id)
+        if lease.fault is Fault.WORKER and worker is not None and proven - {lease.owner}:
+            worker.forgive()
+            board.fleet.changed(worker)
+
+
+def withhold(board: Board, worker: Worker, model: str, now: float) -> None:
+    """Do not offer a worker a model that it gave back, for a while that grows until it paints with it."""
+    worker.refusals[model] += 1
+    doublings = min(worker.refusals[model] - 1, 30)
+    worker.withheld[model] = now + min(LONGEST_WITHHOLDING, FIRST_WITHHOLDING * 2.0**doublings)
+    board.deadlines.add(worker.withheld[model], worker)
+    if worker.session is not None:
+        board.fleet.refit(worker)
 
 
 def requeue(board: Board, job: Job, now: float) -> None:
@@ -282,15 +329,22 @@ def requeue(board: Board, job: Job, now: float) -> None:
 
 def bar(board: Board, job: Job, now: float) -> None:
     """Those who had a job do not get it for a while, so that others may try."""
-    job.barred = frozenset(lease.worker_id for lease in job.leases if not lease.lost_by_mesh)
-    if job.barred:
-        job.retry_at = now + RETRY_AFTER * 2.0 ** (job.attempts - 1)
+    had = [lease for lease in job.leases if lease.fault is not Fault.MESH]
+    barred = {lease.worker_id for lease in had}
+    for owner in {lease.owner for lease in had}:
+        # A stranger with all his workers: one more name is nobody else.
+        if (standing := board.fleet.standings.get(owner)) is not None and not standing.proven:
+            barred.update(standing.workers)
+    job.barred = frozenset(barred)
+    job.wary = len(had) >= WARY_AFTER and any(standing.proven for standing in board.fleet.standings.values())
+    if had:
+        job.retry_at = now + RETRY_AFTER * 2.0 ** min(len(had) - 1, MOST_DOUBLINGS)
         board.deadlines.add(job.retry_at, job)
 
 
 def revoke(board: Board, lease: Lease, reason: Revoked, now: float) -> None:
     """Take an open lease back and tell the worker, if it is here."""
-    lease.state = LeaseState.REVOKED
+    lease.state, lease.hedged = LeaseState.REVOKED, False
     worker = free(board, lease, now)
     route = board.route_of(worker)
     if route is not None:
@@ -307,7 +361,7 @@ def strike(board: Board, worker: Worker, now: float) -> None:
 def free(board: Board, lease: Lease, now: float) -> Worker | None:
     """A lease no longer takes up one of its worker's slots."""
     worker = board.fleet.workers.get(lease.worker_id)
-    if worker is None or worker.leases.pop(lease.lease_id, None) is None:
+    if worker is None or not board.fleet.gave_back(worker, lease):
         return worker
     worker.freed_at = now
     for other in worker.leases.values():
