@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from horde.scheduler.core import lending, reporting, settling
+from horde.scheduler.core import lending, reporting, returning, settling
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import EndSession, Revoke, Welcome
 from horde.scheduler.core.fitting import signature_of, why_not
@@ -130,7 +130,7 @@ def restated(board: Board, session: Session, worker: Worker, stated: Restatement
         reporting.outcome(board, worker, route, lease_id, job_id, result, now)
     for lease in list(worker.leases.values()):
         if lease.lease_id not in named:
-            settling.give_back(board, lease, LeaseState.LAPSED, now, fault=Fault.WORKER)
+            returning.give_back(board, lease, LeaseState.LAPSED, now, fault=Fault.WORKER)
     session.slots = max(0, min(stated.slots, board.limits.max_slots))
     for held in stated.held:
         _keep(board, worker, route, held, now)
@@ -162,7 +162,7 @@ def _come_back(board: Board, worker: Worker, held: HeldLease, now: float) -> Lea
     lease = job.lease(held.lease_id)
     if lease is None:
         lost = 0 < order_of(held.lease_id)[0] < board.epoch
-        if not lost or settling.exhausted(job) or not _could_have(board, worker, job):
+        if not lost or returning.exhausted(board, job) or not _could_have(board, worker, job):
             return None
         board.queue.remove(job)
         lease = Lease(held.lease_id, job, worker.worker_id, worker.owner, worker.name, granted_at=now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from horde.scheduler.core import settling
+from horde.scheduler.core import returning
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import Assign, Progressed, Revoke
 from horde.scheduler.core.fitting import signature_of_terms, size_class
@@ -41,7 +41,7 @@ def match(board: Board, now: float, looks: int = LOOKS) -> None:
     while looks > 0 and fleet.hungry:
         looks -= 1
         worker = fleet.next_hungry()
-        due = board.queue.take(worker, now, board.speeds) if worker.free else None
+        due = _take(board, worker, now) if worker.free else None
         if due is None:
             fleet.looked_at(worker)
         else:
@@ -61,14 +61,25 @@ def _seek(board: Board, job: Job, now: float) -> bool:
     worker = best_worker(board, job, now)
     if worker is None:
         return False
-    due = board.queue.take(worker, now, board.speeds)
+    due = _take(board, worker, now)
     if due is None:
-        board.missed += 1
+        # Unless it is a new name of somebody who had it, and is barred now.
+        board.missed += worker.worker_id not in job.barred
         return False
     grant(board, worker, due, now)
     # It is no hungrier than before: all that could be for it is fresh, and will be looked at.
     board.fleet.looked_at(worker)
     return True
+
+
+def _take(board: Board, worker: Worker, now: float) -> Job | None:
+    """What is due for a worker. A job that a stranger had is not for a new name of his, which nobody knew to bar."""
+    while (job := board.queue.take(worker, now, board.speeds)) is not None:
+        if not job.barred or worker.standing.proven or all(lease.owner != worker.owner for lease in job.leases):
+            return job
+        job.barred |= {worker.worker_id}
+        board.queue.push(job, now, again=True)
+    return None
 
 
 def look_again(board: Board, now: float) -> None:
@@ -101,7 +112,7 @@ def try_again(board: Board, job: Job, now: float) -> None:
     assert job.signature is not None
     others = board.fleet.here.fitting(job.generation.terms.model, job.signature, board.speeds)
     if any(worker.willing for worker in others):
-        job.retry_at = now + settling.RETRY_AFTER
+        job.retry_at = now + returning.RETRY_AFTER
         board.deadlines.add(job.retry_at, job)
         return
     board.queue.remove(job)
@@ -217,7 +228,7 @@ def _hedge(board: Board, lease: Lease, now: float) -> None:
     # It keeps its slot, and its late outcome may still win.
     lease.state, lease.hedged = LeaseState.LAPSED, True
     board.hedged.add(lease)
-    settling.requeue(board, job, now)
+    returning.requeue(board, job, now)
 
 
 def lapse(board: Board, lease: Lease, now: float, *, fault: Fault = Fault.WORKER) -> None:
@@ -225,8 +236,8 @@ def lapse(board: Board, lease: Lease, now: float, *, fault: Fault = Fault.WORKER
     worker = board.fleet.workers.get(lease.worker_id)
     if worker is not None:
         if fault is Fault.WORKER:
-            settling.strike(board, worker, now)
+            returning.strike(board, worker, now)
         route = board.route_of(worker)
         if route is not None:
             board.emit(Revoke(route, lease.lease_id, Revoked.LAPSED))
-    settling.give_back(board, lease, LeaseState.LAPSED, now, "The workers that had it fell silent.", fault=fault)
+    returning.give_back(board, lease, LeaseState.LAPSED, now, "The workers that had it fell silent.", fault=fault)

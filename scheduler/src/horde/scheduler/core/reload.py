@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 
-from horde.scheduler.core import accepting, settling
+from horde.scheduler.core import accepting, returning, settling
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.fleet import MAX_WORKERS, MAX_WORKERS_OF_ONE, Capabilities, Worker
 from horde.scheduler.core.job import AccountId, Generation, Job, JobState, Phase, WorkerId
@@ -54,7 +54,7 @@ def generations(board: Board, stored: Iterable[Generation], now: float) -> None:
 def _go_on(board: Board, job: Job, now: float) -> None:
     settling.carry_out(board, job)
     if job.state is JobState.QUEUED:
-        settling.bar(board, job, now)
+        returning.bar(board, job, now)
         board.queue.push(job, now)
         board.fresh.append(job)
     elif job.state is JobState.LEASED:

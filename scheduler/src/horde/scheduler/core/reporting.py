@@ -6,7 +6,7 @@ winner gets the same answer; every other gets DUPLICATE.
 
 from __future__ import annotations
 
-from horde.scheduler.core import settling
+from horde.scheduler.core import returning, settling
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import (
     ACCEPTED,
@@ -68,45 +68,47 @@ def _first(board: Board, worker: Worker, route: Route, lease: Lease, result: Res
             job.deviations = result.deviations
             divided = amounts(Ending.DONE, job.generation.terms.price)
             settling.end(board, job, Ending.DONE, now, winner=lease, divided=divided)
-        case Censored(category) if not _believed(worker, job):
+        case Censored(category) if not _believed(board, worker, job):
             job.doubts[worker.owner] = lease.lease_id
             detail = "Somebody else looks at it, too, before it is withheld."
-            settling.give_back(board, lease, LeaseState.RETURNED, now, category, fault=Fault.DOUBT)
+            returning.give_back(board, lease, LeaseState.RETURNED, now, category, fault=Fault.DOUBT)
             _answer(board, route, lease.lease_id, job.job_id, ACCEPTED, detail)
         case Censored(category):
             divided = amounts(Ending.CENSORED, job.generation.terms.price)
             settling.end(board, job, Ending.CENSORED, now, winner=lease, divided=divided, detail=category)
         case Invalid(detail):
-            settling.strike(board, worker, now)
+            returning.strike(board, worker, now)
             job.leavings.add(lease.lease_id)
-            settling.give_back(board, lease, LeaseState.VOID, now, detail, fault=Fault.WORKER)
+            returning.give_back(board, lease, LeaseState.VOID, now, detail, fault=Fault.WORKER)
             _answer(board, route, lease.lease_id, job.job_id, INVALID_RECEIPT, detail)
         case Failed(detail, by_network=False):
-            settling.strike(board, worker, now)
+            returning.strike(board, worker, now)
             _returned(board, worker, route, lease, now, detail, Fault.WORKER)
         case Failed(detail):
-            settling.withhold(board, worker, job.generation.terms.model, now)
+            returning.withhold(board, worker, job.generation.terms.model, now)
             _returned(board, worker, route, lease, now, detail, Fault.NETWORK)
         case Refused(detail, leaving):
             if not leaving:
-                settling.withhold(board, worker, job.generation.terms.model, now)
+                returning.withhold(board, worker, job.generation.terms.model, now)
             _returned(board, worker, route, lease, now, detail, Fault.REFUSED)
         case Cancelled():
             # Nobody asked it to: it gives the job back.
-            settling.withhold(board, worker, job.generation.terms.model, now)
+            returning.withhold(board, worker, job.generation.terms.model, now)
             _returned(board, worker, route, lease, now, "The worker stopped.", Fault.REFUSED)
 
 
 def _returned(board: Board, worker: Worker, route: Route, lease: Lease, now: float, detail: str, fault: Fault) -> None:
     """A worker gave a job back."""
     was_open = lease.state is LeaseState.OPEN
-    settling.give_back(board, lease, LeaseState.RETURNED, now, detail, fault=fault)
+    returning.give_back(board, lease, LeaseState.RETURNED, now, detail, fault=fault)
     _answer(board, route, lease.lease_id, lease.job.job_id, ACCEPTED if was_open else DUPLICATE)
 
 
-def _believed(worker: Worker, job: Job) -> bool:
-    """Whether a worker's word that a picture must be withheld ends the job: a proven owner's, or the second one's."""
-    return worker.standing.proven or any(owner != worker.owner for owner in job.doubts)
+def _believed(board: Board, worker: Worker, job: Job) -> bool:
+    """Whether a worker's word that a picture must be withheld ends the job: a proven owner's does, and where none is
+    here the second one's."""
+    second = any(owner != worker.owner for owner in job.doubts)
+    return worker.standing.proven or (second and not returning.proven_left(board, job))
 
 
 def _contradict(board: Board, job: Job, lease: Lease) -> None:

@@ -12,7 +12,6 @@ from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import (
     ACCEPTED,
     DUPLICATE,
-    INVALID_RECEIPT,
     CommitObject,
     DiscardObject,
     Release,
@@ -36,18 +35,10 @@ from horde.scheduler.core.job import (
     Phase,
     WorkerId,
 )
-from horde.scheduler.core.leases import MAX_ATTEMPTS, MAX_LEASES, Fault, Lease, LeaseState, Revoked
+from horde.scheduler.core.leases import Lease, LeaseState, Revoked
 
 COUNTED = 16
 """Images after which a worker's counters are written."""
-RETRY_AFTER = 10.0
-"""Seconds after which those who had a job may have it again, where nobody else can; twice as long with each lease."""
-MOST_DOUBLINGS = 6
-WARY_AFTER = 4
-"""Leases that came to nothing after which a job goes to proven owners first."""
-FIRST_WITHHOLDING = 1.0
-LONGEST_WITHHOLDING = 900.0
-"""Seconds for which a worker is not offered a model that it gave back; twice as long each time."""
 REVOKED_FOR = {
     Ending.DONE: Revoked.SUPERSEDED,
     Ending.CENSORED: Revoked.SUPERSEDED,
@@ -71,10 +62,10 @@ def end(
     if job.ticket:
         board.queue.remove(job)
     job.move(JobState.SETTLING)
-    _decide(board, job, ending, now, winner, divided, detail)
+    decide(board, job, ending, now, winner, divided, detail)
 
 
-def _decide(
+def decide(
     board: Board, job: Job, ending: Ending, now: float, winner: Lease | None, divided: Amounts, detail: str
 ) -> None:
     job.ending, job.winner, job.amounts, job.detail = ending, winner, divided, detail
@@ -115,35 +106,6 @@ def committed(board: Board, job: Job, size_bytes: int, image_format: int, expire
     # there is none. What is paid for must never be taken for void.
     board.dirty_jobs[job] = None
     board.emit_after_save(_payment(job))
-
-
-def void(board: Board, job: Job, now: float, detail: str) -> None:
-    """Storage cannot commit the winner's object: it did not win. Another attempt, or the end."""
-    winner = job.winner
-    if job.state is not JobState.SETTLING or job.ending is not Ending.DONE or job.committed or winner is None:
-        return
-    winner.state, winner.fault = LeaseState.VOID, Fault.WORKER
-    job.leavings.add(winner.lease_id)
-    worker = board.fleet.workers.get(winner.worker_id)
-    if worker is not None:
-        strike(board, worker, now)
-    route = board.route_of(worker)
-    if route is not None:
-        board.emit(SaySettled(route, winner.lease_id, job.job_id, INVALID_RECEIPT, detail=detail))
-    generation = job.generation
-    job.winner, job.amounts, job.ending = None, NOTHING, Ending.NONE
-    if generation.cancelled:
-        ending = Ending.CANCELLED
-    elif generation.expired or now >= generation.deadline:
-        ending = Ending.EXPIRED
-    elif exhausted(job):
-        ending = Ending.FAULTED
-    else:
-        requeue(board, job, now)
-        board.emit_after_save(DiscardObject(job, winner.lease_id))
-        return
-    job.touch()
-    _decide(board, job, ending, now, None, NOTHING, detail)
 
 
 def as_recorded(board: Board, job: Job, ending: Ending, worker_id: WorkerId, divided: Amounts) -> None:
@@ -274,74 +236,6 @@ def current(job: Job) -> Lease | None:
     return lease if lease.state is LeaseState.OPEN else None
 
 
-def give_back(
-    board: Board, lease: Lease, state: LeaseState, now: float, detail: str = "", *, fault: Fault = Fault.NONE
-) -> None:
-    """A lease ended without an end for its job: another attempt, or FAULTED after the last."""
-    lease.state, lease.fault, lease.hedged = state, fault, False
-    worker = free(board, lease, now)
-    if worker is not None and fault is not Fault.NONE:
-        worker.standing.faults[fault] += 1
-    job = lease.job
-    if job.state is not JobState.LEASED or job.leases[-1] is not lease:
-        return
-    if exhausted(job):
-        _forgive(board, job)
-        end(board, job, Ending.FAULTED, now, detail=detail or "Workers of three owners could not paint it.")
-    else:
-        requeue(board, job, now)
-
-
-def exhausted(job: Job) -> bool:
-    """It has been tried often enough."""
-    return len(job.failed_owners) >= MAX_ATTEMPTS or len(job.leases) >= MAX_LEASES
-
-
-def _forgive(board: Board, job: Job) -> None:
-    """Where a proven owner failed at it, too, it was the job's fault: the others are not punished for it."""
-    standings = board.fleet.standings
-    proven = {owner for owner in job.failed_owners if owner in standings and standings[owner].proven}
-    for lease in job.leases:
-        worker = board.fleet.workers.get(lease.worker_id)
-        if lease.fault is Fault.WORKER and worker is not None and proven - {lease.owner}:
-            worker.forgive()
-            board.fleet.changed(worker)
-
-
-def withhold(board: Board, worker: Worker, model: str, now: float) -> None:
-    """Do not offer a worker a model that it gave back, for a while that grows until it paints with it."""
-    worker.refusals[model] += 1
-    doublings = min(worker.refusals[model] - 1, 30)
-    worker.withheld[model] = now + min(LONGEST_WITHHOLDING, FIRST_WITHHOLDING * 2.0**doublings)
-    board.deadlines.add(worker.withheld[model], worker)
-    if worker.session is not None:
-        board.fleet.refit(worker)
-
-
-def requeue(board: Board, job: Job, now: float) -> None:
-    """Back to its old place in the queue."""
-    job.move(JobState.QUEUED)
-    board.dirty_jobs[job] = None
-    bar(board, job, now)
-    board.queue.push(job, now, again=True)
-    board.fresh.append(job)
-
-
-def bar(board: Board, job: Job, now: float) -> None:
-    """Those who had a job do not get it for a while, so that others may try."""
-    had = [lease for lease in job.leases if lease.fault is not Fault.MESH]
-    barred = {lease.worker_id for lease in had}
-    for owner in {lease.owner for lease in had}:
-        # A stranger with all his workers: one more name is nobody else.
-        if (standing := board.fleet.standings.get(owner)) is not None and not standing.proven:
-            barred.update(standing.workers)
-    job.barred = frozenset(barred)
-    job.wary = len(had) >= WARY_AFTER and any(standing.proven for standing in board.fleet.standings.values())
-    if had:
-        job.retry_at = now + RETRY_AFTER * 2.0 ** min(len(had) - 1, MOST_DOUBLINGS)
-        board.deadlines.add(job.retry_at, job)
-
-
 def revoke(board: Board, lease: Lease, reason: Revoked, now: float) -> None:
     """Take an open lease back and tell the worker, if it is here."""
     lease.state, lease.hedged = LeaseState.REVOKED, False
@@ -349,13 +243,6 @@ def revoke(board: Board, lease: Lease, reason: Revoked, now: float) -> None:
     route = board.route_of(worker)
     if route is not None:
         board.emit(Revoke(route, lease.lease_id, reason))
-
-
-def strike(board: Board, worker: Worker, now: float) -> None:
-    """A worker has failed; after some failures in a row it rests."""
-    if worker.failed(now):
-        board.deadlines.add(worker.rests_until, worker)
-        board.fleet.changed(worker)
 
 
 def free(board: Board, lease: Lease, now: float) -> Worker | None:
