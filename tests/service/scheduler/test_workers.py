@@ -89,7 +89,7 @@ async def test_an_outcome_of_a_job_that_never_was_may_be_forgotten() -> None:
 
 
 async def test_many_outcomes_of_jobs_that_left_the_memory_cost_one_query(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(limits=Limits(max_recent=1))
+    world = World(limits=Limits(proven_images=0, max_recent=1))
     asked: list[list[str]] = []
     find = MemoryStore.find_by_jobs
 
