@@ -17,6 +17,7 @@ from horde.api.generation.v1 import generation_service_pb2 as generation_service
 from horde.api.job.v1 import job_pb2
 from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as pb
+from horde.gateway.core.requesters import Principal, Requester
 from horde.gateway.doors.attach import MESSAGES_AT_ONCE
 from horde.gateway.store.memory import MemoryIdentityStore
 from horde.services.errors import (
@@ -487,3 +488,59 @@ async def test_after_a_storm_nothing_is_left(
     stream = mesh.generations.WatchGeneration(watch, metadata=anna)
     assert (await stream.read()).HasField("snapshot")
     await Worker(mesh, anna).attach()
+
+
+async def test_bytes_that_are_no_message_end_the_session_and_its_leases_are_adrift(
+    mesh: Bench, worker: Worker, anna: Credentials
+) -> None:
+    relay = await relay_of(mesh)
+    raw: Any = mesh.channel.stream_stream(
+        "/horde.api.worker.v1.WorkerService/Attach",
+        request_serializer=lambda message: message if isinstance(message, bytes) else message.SerializeToString(),
+        response_deserializer=pb.AttachResponse.FromString,
+    )
+    worker.stream = raw(metadata=anna)
+    await worker.attach()
+    await worker.restate()
+    relay.say(1, pb.AttachResponse(assignment=pb.Assignment(lease_id="7-2", job_id=JOB)))
+    await worker.hear("assignment")
+    await worker.stream.write(b"\xff\xff\xff\xff")
+    with pytest.raises(FailedPrecondition) as caught:
+        await worker.stream.read()
+    assert (caught.value.reason, caught.value.domain) == ("PROTOCOL_VIOLATION", "horde.api.worker.v1")
+    await until(lambda: relay.kinds(1)[-1] == "closed")
+    assert not relay.heard[-1].closed.clean
+    assert len(mesh.gateway.relay) == 0
+
+
+async def test_bytes_that_are_no_hello_are_refused_as_none(mesh: Bench, anna: Credentials) -> None:
+    raw: Any = mesh.channel.stream_stream(
+        "/horde.api.worker.v1.WorkerService/Attach",
+        request_serializer=bytes,
+        response_deserializer=pb.AttachResponse.FromString,
+    )
+    stream = raw(metadata=anna)
+    await stream.write(b"\xff\xff\xff\xff")
+    with pytest.raises(FailedPrecondition) as caught:
+        await stream.read()
+    assert caught.value.reason == "HELLO_EXPECTED"
+
+
+async def test_attaching_costs_the_same_however_many_are_attached(mesh: Bench) -> None:
+    relay, looked_at = mesh.gateway.relay, 0
+
+    class Counted(dict[int, Any]):
+        def values(self) -> Any:
+            nonlocal looked_at
+            for session in super().values():
+                looked_at += 1
+                yield session
+
+    relay._sessions = Counted()
+    relay._max_sessions = 2_000
+    hello = pb.Hello(worker_name="rig")
+    sessions = [relay._open(Principal(Requester(f"account-{number % 10}")), hello) for number in range(2_000)]
+    assert looked_at == 0
+    for session in sessions:
+        relay._close(session, clean=True)
+    assert not relay._of_account

@@ -216,11 +216,7 @@ class DirectoryBucket:
     async def _write(self, group: Sequence[_Write]) -> Sequence[bool | Exception | None]:
         moment = self._now().timestamp()
         results = await asyncio.get_running_loop().run_in_executor(self._threads, self._write_group, group, moment)
-        for result in results:
-            if isinstance(result, StoreUnavailable):
-                self._watch.failed(result)
-            else:
-                self._watch.answered()
+        self._watch.note(next((result for result in results if isinstance(result, StoreUnavailable)), None))
         return results
 
     def _write_group(self, group: Sequence[_Write], moment: float) -> Sequence[bool | Exception | None]:

@@ -16,12 +16,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
 from typing import Final, Self
 
 from horde.ledger import failpoints
+from horde.ledger.calls import Call
 from horde.ledger.core.economy import Economy
 from horde.ledger.core.errors import WriterReplaced
 from horde.ledger.core.journal import Answer, Journal
@@ -45,22 +45,6 @@ RETRY_PAUSES_S: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Pauses between attempts while the database is away; then callers are told, and repeat with the same ids."""
 
 
-@dataclass(slots=True, eq=False)
-class _Call:
-    """Events of one caller, and what is decided on them so far."""
-
-    events: Sequence[Event]
-    future: asyncio.Future[list[Answer]]
-    answers: list[Answer] = field(default_factory=list)
-    broken: set[int] = field(default_factory=set)
-    """Events, by their place, that a defect of ours keeps from being decided."""
-    attempts: int = 0
-
-    def fail(self, error: Exception) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
-
-
 class Writer:
     """Applies events in groups, for as long as the block. Entering it takes over from every writer before."""
 
@@ -69,17 +53,17 @@ class Writer:
         self._economy = economy
         self._clock = clock
         self._max_batch = max_batch
-        self._queue: deque[_Call] = deque()
+        self._queue: deque[Call] = deque()
         self._queued = 0
-        self._deciding: list[_Call] = []
+        self._deciding: list[Call] = []
         """Which are being looked up."""
-        self._decided: list[_Call] = []
+        self._decided: list[Call] = []
         """Of the open batch."""
         self._decided_events = 0
         self._loops = Loops()
         self._writes: deque[asyncio.Task[None]] = deque()
         """Of the closed batches, oldest first."""
-        self._failed: list[_Call] = []
+        self._failed: list[Call] = []
         """Whose batch was not committed, or may not have been; they wait for the one behind it to end."""
         self._failure: Exception = Unavailable()
         """Why."""
@@ -104,7 +88,7 @@ class Writer:
         if self._queued + len(events) > MAX_WAITING:
             retry_after = timedelta(milliseconds=200)
             raise ResourceExhausted(metadata={"bound": "ledger.max_waiting"}, retry_after=retry_after)
-        call = _Call(events, asyncio.get_running_loop().create_future())
+        call = Call(events, asyncio.get_running_loop().create_future())
         self._queue.append(call)
         self._queued += len(events)
         self._news.set()
@@ -188,9 +172,9 @@ class Writer:
         """Whether nothing more can come into the open batch: it has all it may, or no room for the next call."""
         return self._decided_events >= self._max_batch or (bool(self._queue) and not self._fits(self._decided_events))
 
-    def _take(self) -> list[_Call]:
+    def _take(self) -> list[Call]:
         """Whole calls, in order, for which the open batch has room."""
-        taken: list[_Call] = []
+        taken: list[Call] = []
         count = self._decided_events
         while self._fits(count):
             taken.append(self._queue.popleft())
@@ -234,27 +218,27 @@ class Writer:
     def _now_us(self) -> int:
         return int(self._clock.now().timestamp() * 1_000_000)
 
-    def _throw_away(self, calls: Sequence[_Call] = ()) -> None:
+    def _throw_away(self, calls: Sequence[Call] = ()) -> None:
         """Forget what was decided and is not being committed; decide on that again, and then on these calls."""
         self._journal = None
         self._requeue([*self._take_decided(), *calls])
 
-    def _take_decided(self) -> list[_Call]:
+    def _take_decided(self) -> list[Call]:
         calls, self._decided, self._decided_events = self._decided, [], 0
         return calls
 
-    def _give_up(self, calls: Sequence[_Call], defect: Exception) -> None:
+    def _give_up(self, calls: Sequence[Call], defect: Exception) -> None:
         log.error("ledger.batch_failed", exc_info=defect)
         self._throw_away()
         for call in calls:
             call.fail(Internal())
 
-    def _requeue(self, calls: Sequence[_Call]) -> None:
+    def _requeue(self, calls: Sequence[Call]) -> None:
         self._queue.extendleft(reversed(calls))
         self._queued += sum(len(call.events) for call in calls)
         self._news.set()
 
-    async def _put_back(self, calls: Sequence[_Call], error: Exception) -> None:
+    async def _put_back(self, calls: Sequence[Call], error: Exception) -> None:
         """Try again a little later, some times; then tell the callers."""
         again = []
         for call in calls:
@@ -288,7 +272,7 @@ class Writer:
             self._writes.append(self._loops.spawn("commit", self._commit(calls, previous, batch, before)))
 
     async def _commit(
-        self, calls: list[_Call], previous: Head, batch: Batch | None, before: asyncio.Task[None] | None
+        self, calls: list[Call], previous: Head, batch: Batch | None, before: asyncio.Task[None] | None
     ) -> None:
         try:
             if batch is not None:

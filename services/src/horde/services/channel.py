@@ -129,9 +129,7 @@ def _options(max_message_bytes: int, retry: bool, keepalive: Keepalive) -> Seque
         ("grpc.max_metadata_size", 16 * 1024),
         ("grpc.enable_retries", int(retry)),
         *([("grpc.service_config", json.dumps(RETRIES))] if retry else []),
-        ("grpc.keepalive_timeout_ms", 10_000),
-        ("grpc.keepalive_permit_without_calls", 1),
-        ("grpc.http2.max_pings_without_data", 0),
+        *keepalive.options(),
         # Neighbours restart: look again soon, and often.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.min_reconnect_backoff_ms", 100),

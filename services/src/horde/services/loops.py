@@ -96,7 +96,13 @@ class Loops:
             work.close()
             raise
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._running.discard(task)
+            # Of a task that was cancelled before its first step nobody has begun it.
+            work.close()
+
+        task.add_done_callback(ended)
         return task
 
     async def _watch(self, name: str, work: Coroutine[Any, Any, None], ends: bool) -> None:

@@ -34,6 +34,13 @@ class Watch:
         """The log says that it fails."""
         self._last_line = float("-inf")
 
+    def note(self, failure: object | None) -> None:
+        """How one asking went: why it failed, or None."""
+        if failure is None:
+            self.answered()
+        else:
+            self.failed(failure)
+
     def failed(self, why: object) -> None:
         """It did not do what it was asked: it is away, broken, or does not let us in."""
         now = self._monotonic()

@@ -21,11 +21,12 @@ from typing import Protocol
 from google.protobuf.message import DecodeError
 
 from horde.api.worker.v1 import worker_service_pb2 as service_pb2
-from horde.gateway.core.errors import ApiKeyUnknown, HelloExpected, Overloaded, ProtocolViolation, TooManySessions
+from horde.gateway.core.errors import ApiKeyUnknown, HelloExpected, ProtocolViolation, TooManySessions
 from horde.gateway.core.previews import Previews
 from horde.gateway.core.requesters import Principal
 from horde.gateway.doors.attach import Paced, check_said, checked_hello
 from horde.gateway.doors.authentication import Still
+from horde.gateway.doors.sessions import Hears, Says, Session
 from horde.gateway.neighbours.exchange import Line, Stream, keep
 from horde.gateway.neighbours.refusals import outward
 from horde.gateway.neighbours.scheduler import split
@@ -43,9 +44,6 @@ RELAY_OPENED = declare("gateway.relay.opened")
 RELAY_SENDING = declare("gateway.relay.sending")
 ATTACHED = declare("gateway.relay.attached")
 
-Says = scheduler_pb2.SessionRequest
-Hears = service_pb2.AttachResponse
-
 MAX_BATCH = 256
 MAX_LINE = 20_000
 """Messages of workers that wait for the scheduler; then their readers wait."""
@@ -53,8 +51,6 @@ SOFT_LINE = 5_000
 """From here on progress is dropped."""
 LINGER_SECONDS = 0.02
 """How long progress waits for other messages to go with."""
-MAX_OUTBOX = 1_000
-"""Messages that wait for one worker; then it is hung up."""
 MAX_SESSIONS_PER_ACCOUNT = 256
 GOODBYE_SECONDS = 0.1
 """How long a worker that half-closed may still turn out to have vanished."""
@@ -68,45 +64,6 @@ class Source(Protocol):
 
     def relay(self) -> Stream:
         """Open the stream."""
-
-
-class Session:
-    """One worker's stream."""
-
-    def __init__(self, number: int, principal: Principal, hello: service_pb2.Hello) -> None:
-        self.number = number
-        self.account_id = principal.account_id
-        self.api_key_id = principal.api_key_id
-        self.worker = f"{principal.account_id}/{hello.worker_name}"
-        self.hello = hello
-        self.session_id = ""
-        self.outbox: Outbox[Hears] = Outbox(MAX_OUTBOX)
-        self.said_goodbye = False
-        self.restating = 0
-        """The epoch of the resync that the worker has not answered; the answer will cover what it says before."""
-
-    def say(self, message: Hears) -> None:
-        """Tell the worker something; one who does not read is hung up."""
-        try:
-            self.outbox.put_nowait(message)
-        except OutboxClosed:
-            return
-        except ResourceExhausted:
-            self.end(Overloaded("The worker does not read what it is told."))
-
-    def wish(self, lease_id: str, wanted: bool) -> None:
-        """Ask the worker for previews, or for none."""
-        self.say(Hears(preview_wish=service_pb2.PreviewWish(lease_id=lease_id, wanted=wanted)))
-
-    def end(self, error: Exception | None = None) -> None:
-        """Hang up, with an error or politely."""
-        self.outbox.close(error)
-
-    def opened(self) -> Says:
-        opened = scheduler_pb2.SessionOpened(
-            owner_account_id=self.account_id, hello=self.hello, session_id=self.session_id
-        )
-        return Says(relay_session_id=self.number, opened=opened)
 
 
 class Relay:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, Protocol
 
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.internal.scheduler.v1.scheduler_service_pb2_grpc import (
     SchedulerServiceServicer,
     add_SchedulerServiceServicer_to_server,
 )
-from horde.scheduler.engine import Engine
+from horde.scheduler.doors.fleet_reading import FleetReading
+from horde.scheduler.doors.reading import Reading
+from horde.scheduler.doors.relay import Relays
+from horde.scheduler.doors.submitting import Submitting
 from horde.services.identity import AllowList
 from horde.services.server import Registration
 
@@ -18,19 +21,28 @@ SERVICE = "horde.internal.scheduler.v1.SchedulerService"
 ALLOW = AllowList({f"/{SERVICE}/*": {"gateway"}})
 
 
-def scheduler_registration(engine: Engine) -> Registration:
+class Parts(Protocol):
+    """Who answers what: the engine has them all."""
+
+    submitting: Submitting
+    reading: Reading
+    fleet_reading: FleetReading
+    relays: Relays
+
+
+def scheduler_registration(parts: Parts) -> Registration:
     """What is to be served."""
-    return Registration(add_SchedulerServiceServicer_to_server, Servicer(engine), SERVICE)
+    return Registration(add_SchedulerServiceServicer_to_server, Servicer(parts), SERVICE)
 
 
 class Servicer(SchedulerServiceServicer):
-    """The service, over one engine."""
+    """The service."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._submitting = engine.submitting
-        self._reading = engine.reading
-        self._fleet = engine.fleet_reading
-        self._relays = engine.relays
+    def __init__(self, parts: Parts) -> None:
+        self._submitting = parts.submitting
+        self._reading = parts.reading
+        self._fleet = parts.fleet_reading
+        self._relays = parts.relays
 
     async def SubmitGenerations(
         self, request: pb.SubmitGenerationsRequest, context: Any

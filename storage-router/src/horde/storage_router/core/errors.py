@@ -159,6 +159,18 @@ class InputsFull(ResourceExhausted):
     reason: ClassVar[str] = "INPUTS_FULL"
 
 
+class ShareExceeded(ResourceExhausted):
+    """As much is on its way already as may be, of all together or of whoever this comes from."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "SHARE_EXCEEDED"
+
+    @classmethod
+    def of_kind(cls, kind: str) -> ShareExceeded:
+        """`kind` of key that has its share; empty if all is taken."""
+        return cls(metadata={"of": kind or "all"}, retry_after=timedelta(seconds=1))
+
+
 class NotText(InvalidArgument):
     """The bytes are not text of their format."""
 
@@ -172,17 +184,9 @@ class InputInUse(FailedPrecondition):
     domain: ClassVar[str] = DOMAIN
     reason: ClassVar[str] = "INPUT_IN_USE"
 
-
-class ShareExceeded(ResourceExhausted):
-    """As much is on its way already as may be, of all together or of whoever this comes from."""
-
-    domain: ClassVar[str] = DOMAIN
-    reason: ClassVar[str] = "SHARE_EXCEEDED"
-
     @classmethod
-    def of_kind(cls, kind: str) -> ShareExceeded:
-        """`kind` of key that has its share; empty if all is taken."""
-        return cls(metadata={"of": kind or "all"}, retry_after=timedelta(seconds=1))
+    def named(cls, input_id: str) -> InputInUse:
+        return cls(metadata={"input_id": input_id})
 
 
 ERRORS: tuple[type[ServiceError], ...] = (
@@ -200,9 +204,9 @@ ERRORS: tuple[type[ServiceError], ...] = (
     InvalidField,
     InputsFull,
     LeaseClosed,
-    NotText,
-    InputInUse,
     TooManyFailures,
     ShareExceeded,
+    NotText,
+    InputInUse,
 )
 """Every reason of this package."""
