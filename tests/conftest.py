@@ -9,7 +9,7 @@ import pytest
 from horde.testkit.postgres import ThrowawayPostgres, throwaway_postgres
 from horde.testkit.s3 import ThrowawayS3, throwaway_s3
 
-BUCKETS = ("horde-private", "horde-shared")
+BUCKETS = ("horde-private", "horde-shared", "horde-releases")
 
 
 @pytest.fixture(scope="session")
@@ -29,6 +29,6 @@ def postgresql_url(postgresql_server: ThrowawayPostgres) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[ThrowawayS3]:
-    """An S3 server of this test run alone, with a private and a shared bucket."""
+    """An S3 server of this test run alone, with a bucket each for what is private, shared, and released."""
     with throwaway_s3(BUCKETS) as server:
         yield server

@@ -16,7 +16,7 @@ from horde.worker_agent.painters import prompts
 from horde.worker_agent.painters.diffusers_studio import Painting, Studio, StudioSettings
 from horde.worker_agent.painters.models import find_models
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.filterwarnings("ignore")]
 
 CHUNKED, CUT = ("sd15", "sdxl"), ("sd3", "flux-schnell", "pixart")
 PICTURE = Picture("", "a red star", 64, 64, steps=2, seed=7)

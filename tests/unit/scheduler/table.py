@@ -227,9 +227,17 @@ class Table:
 
     # What workers do.
 
-    def attach(self, name: str = "w1", slots: int = 1, *, restate: bool = True, **of: Any) -> Worker:
+    def attach(
+        self,
+        name: str = "w1",
+        slots: int = 1,
+        *,
+        restate: bool = True,
+        capabilities: Capabilities | None = None,
+        **of: Any,
+    ) -> Worker:
         route, owner = Route(1, next(self.numbers)), of.pop("owner", OWNER)
-        capabilities = capable(**of)
+        capabilities = capabilities or capable(**of)
         attaching.opened(self.board, route, owner, name, "test", capabilities, "", self.now, self.now_ms)
         self.work()
         worker = self.board.fleet.workers[worker_id_of(owner, name)]

@@ -9,7 +9,6 @@ from tests.unit.scheduler.table import ANNA, Table, capable
 
 from horde.scheduler.core.job import ANONYMOUS, AccountId, Generation, JobState
 from horde.scheduler.core.lending import best_worker
-from horde.scheduler.core.shares import weight_of
 
 WHALE = AccountId("00000000-0000-4000-8000-00000000ffff")
 
@@ -45,12 +44,6 @@ def test_shares_follow_weights() -> None:
     queue(table, ANNA, 60, weight=1.0)
     shares = Counter(each.account_id for each in served(table, 40))
     assert 28 <= shares[WHALE] <= 32
-
-
-def test_weight_grows_slowly_with_kudos() -> None:
-    assert weight_of(0) == weight_of(-5) == 1.0
-    assert 1.9 < weight_of(99_000) < 2.1
-    assert weight_of(10**12) < 6.0
 
 
 def test_the_anonymous_are_one_flow_of_low_weight_split_by_address() -> None:

@@ -6,8 +6,6 @@ import io
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image, ImageOps
 
 from horde.data_releases.core.statistics import shorten
@@ -58,6 +56,10 @@ def _by_day(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 def _draw_bars(title: str, counts: Mapping[str, int]) -> bytes:
+    # It takes a second to load, which who pulls or verifies need not wait for.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6, 3), dpi=100)
     FigureCanvasAgg(figure)
     # Placed by hand: laying it out takes as long as drawing it.

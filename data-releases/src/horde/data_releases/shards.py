@@ -12,10 +12,12 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, Self
 
+from horde.data_releases.core.columns import COLUMNS
 from horde.data_releases.core.layout import shard_name
 from horde.data_releases.tables import METADATA_SCHEMA, write_rows
 
 HEADER_BYTES: Final = 512
+_TEXTS: Final = frozenset(column.name for column in COLUMNS if column.kind == "string")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,10 @@ def describe_file(name: str, path: Path) -> File:
 
 
 def write_row(row: Mapping[str, Any]) -> bytes:
-    """A row as JSON: the same names as in Parquet, times as text."""
-    plain = {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
+    """A row as JSON, each name always of one type: loaders guess all types by the first few samples."""
+    plain = {
+        name: value.isoformat() if isinstance(value, datetime) else "" if value is None and name in _TEXTS else value
+        for name, value in row.items()
+        if value != [] and (value is not None or name in _TEXTS)
+    }
     return json.dumps(plain, ensure_ascii=False, sort_keys=True).encode()

@@ -134,3 +134,9 @@ async def release(
     sharing.clock.at += timedelta(days=8)
     as_of = order.as_of or sharing.clock.at
     return await builder(sharing, releases, state, ratings).create(replace(order, as_of=as_of, others=whole))
+
+
+def contents(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file below a folder, by its path."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
 
 import click
 
+from horde.cli.commands.becoming import become
 from horde.cli.commands.exits import Exit
 
 
@@ -22,5 +22,4 @@ def release(arguments: tuple[str, ...]) -> None:
     if importlib.util.find_spec("pyarrow") is None:
         click.echo("error: data releases need more: pip install 'horde-mesh[data-releases]'", err=True)
         sys.exit(Exit.USAGE)
-    # It takes the place of this process: signals and the exit status are its own.
-    os.execv(sys.executable, [sys.executable, "-m", "horde.data_releases", *arguments])  # noqa: S606
+    become("horde.data_releases", arguments)

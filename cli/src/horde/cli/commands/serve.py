@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import click
 
+from horde.cli.commands.becoming import become
 from horde.cli.local.roles import DEFAULT_PORTS, Role
 
 EPILOG = """\b
@@ -24,9 +23,4 @@ def serve(service: str, arguments: tuple[str, ...]) -> None:
     role = Role(service)
     if role in DEFAULT_PORTS:
         os.environ.setdefault(f"{role.prefix}LISTEN", f"127.0.0.1:{DEFAULT_PORTS[role]}")
-    command = [sys.executable, "-m", role.module, *arguments]
-    if sys.platform == "win32":
-        # There a process cannot take another's place: this one waits, and ends as it did.
-        sys.exit(subprocess.call(command))  # noqa: S603
-    # The service takes the place of this process: signals and the exit status are its own.
-    os.execv(sys.executable, command)  # noqa: S606
+    become(role.module, arguments)

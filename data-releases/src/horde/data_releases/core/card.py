@@ -79,13 +79,21 @@ import glob, webdataset, datasets, pandas, duckdb
 
 webdataset.WebDataset(sorted(glob.glob("{plan.release_id}/shards/*.tar")), shardshuffle=False).decode("pil")
 datasets.load_dataset("webdataset", data_files="{plan.release_id}/shards/*.tar", split="train")
-datasets.load_dataset("imagefolder", data_files="{plan.release_id}/shards/*.tar", split="train")
 pandas.read_parquet("{plan.release_id}/metadata.parquet")
 duckdb.sql("SELECT model, count(*) FROM '{plan.release_id}/metadata.parquet' GROUP BY 1")
 ```
 
-A shard is a tar of `<id>.png`, `.jpg` or `.webp`, `<id>.txt` (the prompt) and `<id>.json` (all columns). One image can be read by a range:
-`bytes` bytes of `shard` from `tar_offset` on."""
+As loose files, for `imagefolder` and for looking at:
+
+```sh
+mkdir images && cp {plan.release_id}/metadata.parquet images/
+for shard in {plan.release_id}/shards/*.tar; do tar xf "$shard" -C images --exclude='__*' --exclude='*.json' --exclude='*.txt'; done
+python -c 'import datasets; print(datasets.load_dataset("imagefolder", data_dir="images", split="train"))'
+```
+
+A shard is a tar of `<id>.webp`, `<id>.txt` (the prompt) and `<id>.json` (the columns). Loaders take the types of the first samples for those of
+all, so in `.json` a text that is null is empty, and a null number or an empty list is left out. One image can be read by a range: `bytes`
+bytes of `shard` from `tar_offset` on."""
 
 
 def _columns(columns: Sequence[Column]) -> str:

@@ -4,6 +4,7 @@ are made of this table.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -64,7 +65,7 @@ COLUMNS: Final = (
     Column("source_sha256", "string", "SHA-256 of the file as it was painted", "hexadecimal"),
     Column("phash", "string", "perceptual hash, 64 bit, as `imagehash.phash` makes it", "hexadecimal"),
     Column("near_duplicate_of", "string", "an earlier image whose perceptual hash differs in few bits", null="none"),
-    Column("format", "string", "`PNG`, `JPEG` or `WEBP`"),
+    Column("source_format", "string", "what it was painted as; what was no `WEBP` became one, pixel for pixel"),
     Column("width", "int32", "width", "pixels"),
     Column("height", "int32", "height", "pixels"),
     Column("prompt", "string", "what was asked for"),
@@ -75,15 +76,18 @@ COLUMNS: Final = (
     Column("steps", "int32", "sampling steps", "steps"),
     Column("guidance_scale", "float64", "classifier-free guidance", null="the model's own default"),
     Column("sampler", "string", "the sampler", null="the model's own default"),
-    Column("karras", "bool", "whether Karras' noise schedule was asked for"),
+    Column("schedule", "string", "the noise schedule", null="the model's own default"),
     Column("clip_skip", "int32", "layers left out at the text encoder's end", "layers"),
     Column("loras", "list<struct<name,strength>>", "LoRAs, in order; a strength of 1 is its author's intention"),
+    Column("textual_inversions", "list<string>", "names of textual inversions, in order"),
+    Column("hires_fix", "bool", "whether it was painted small first"),
+    Column("tiling", "bool", "whether its edges fit each other"),
     Column("post_processors", "list<string>", "post-processors, in order"),
     Column("model", "string", "the model's name in the mesh's catalogue"),
     Column("model_hash", "string", "SHA-256 of the model's weights", "hexadecimal", UNKNOWN),
     Column("engine", "string", "the program that painted, with its version", null=UNKNOWN),
+    Column("precision", "string", "of the numbers it was computed with", null=UNKNOWN),
     Column("device_class", "string", "the class of the device that painted; never a serial number", null=UNKNOWN),
-    Column("generation_ms", "int64", "how long painting took", "milliseconds", UNKNOWN),
     Column("deviations", "list<struct<kind,field,asked,done>>", "what was done otherwise than asked"),
     Column("created_at", "timestamp[ms, tz=UTC]", "when it was asked for, cut to the hour", "time"),
     Column("user_type", "string", "`registered` or `anonymous`"),
@@ -127,7 +131,7 @@ def describe(
     asked_at = _hour(record.consent.when)
     return {
         "id": record.id,
-        "file_name": record.file_name,
+        "file_name": record.released_name,
         "shard": place.shard,
         "tar_offset": place.tar_offset,
         "bytes": measured.size_bytes,
@@ -135,7 +139,7 @@ def describe(
         "source_sha256": record.sha256,
         "phash": measured.phash,
         "near_duplicate_of": measured.near_duplicate_of,
-        "format": record.format,
+        "source_format": record.format,
         "width": record.width,
         "height": record.height,
         "prompt": record.prompt,
@@ -144,20 +148,23 @@ def describe(
         "seed": None if image.get("seed") is None else int(image["seed"]),
         "seed_text": None if image.get("seed") is None else str(image["seed"]),
         "steps": int(image.get("steps", 0)),
-        "guidance_scale": image.get("guidance_scale"),
+        "guidance_scale": None if image.get("guidance_scale") is None else float(image["guidance_scale"]),
         "sampler": _enum(image.get("sampler"), "SAMPLER_"),
-        "karras": bool(image.get("karras", False)),
+        "schedule": _enum(image.get("schedule"), "NOISE_SCHEDULE_"),
         "clip_skip": int(image.get("clip_skip", 0)),
         "loras": [
             {"name": str(lora.get("name", "")), "strength": float(lora.get("strength", 0.0))}
             for lora in image.get("loras", ())
         ],
+        "textual_inversions": [str(each.get("name", "")) for each in image.get("textual_inversions", ())],
+        "hires_fix": "hires_fix" in image,
+        "tiling": bool(image.get("tiling", False)),
         "post_processors": [_enum(name, "POST_PROCESSOR_") for name in image.get("post_processors", ())],
         "model": record.model,
-        "model_hash": made.get("model_hash"),
+        "model_hash": _hexadecimal(made.get("model_sha256")),
         "engine": made.get("engine"),
+        "precision": made.get("precision"),
         "device_class": made.get("device_class"),
-        "generation_ms": None if made.get("generation_ms") is None else int(made["generation_ms"]),
         "deviations": [_deviation(deviation) for deviation in record.deviations],
         "created_at": asked_at,
         "user_type": record.consent.who_class,
@@ -182,6 +189,11 @@ def _deviation(deviation: Mapping[str, str]) -> dict[str, str | None]:
 
 def _enum(name: str | None, prefix: str) -> str | None:
     return None if name is None or name.endswith("UNSPECIFIED") else name.removeprefix(prefix).lower()
+
+
+def _hexadecimal(coded: str | None) -> str | None:
+    """Bytes as JSON has them, for people."""
+    return base64.b64decode(coded).hex() if coded else None
 
 
 def _hour(moment: datetime) -> datetime:

@@ -20,6 +20,8 @@ _CONTEXT: Final = {
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
     "fileProperty": "cr:fileProperty",
@@ -38,6 +40,7 @@ _CONTEXT: Final = {
     "regex": "cr:regex",
     "repeated": "cr:repeated",
     "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/",
     "separator": "cr:separator",
     "source": "cr:source",
@@ -51,7 +54,7 @@ _TYPES: Final = {
     "float64": "sc:Float",
     "timestamp[ms, tz=UTC]": "sc:DateTime",
 }
-_PARQUET: Final = "application/vnd.apache.parquet"
+_PARQUET: Final = "application/x-parquet"
 
 
 def write_croissant(plan: Plan, statistics: Mapping[str, Any], digests: Mapping[str, str]) -> dict[str, Any]:

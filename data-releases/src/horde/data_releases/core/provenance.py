@@ -1,4 +1,4 @@
-"""What a released file says of its own making: XMP for archives and search, and the line that hobby tools read."""
+"""What a released file says of its own making, in XMP: what was asked for, who agreed to what, and what is allowed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from horde.data_releases.core.columns import LICENCE, TRAINING_MINING
 from horde.data_releases.core.records import SharedRecord
 
 MAX_XMP: Final = 60_000
-"""Bytes; a JPEG has room for 65,502 in one segment. Where it would be more, the long texts are left out."""
+"""Bytes. Where it would be more, the long texts are left out: they stand beside the image anyway."""
 _CONTROL: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _PACKET: Final = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <x:xmpmeta xmlns:x="adobe:ns:meta/">
@@ -68,25 +68,6 @@ def _xmp(record: SharedRecord, *, whole: bool) -> bytes:
         consent=_xml(_json(consent)),
         mining=_xml(_json(TRAINING_MINING)),
     ).encode()
-
-
-def make_parameters(record: SharedRecord) -> str:
-    """The parameters in the form that many tools for diffusion models read and write."""
-    image = record.image
-    named = {
-        "Steps": image.get("steps"),
-        "Sampler": str(image.get("sampler", "")).removeprefix("SAMPLER_").lower() or None,
-        "CFG scale": image.get("guidance_scale"),
-        "Seed": image.get("seed"),
-        "Size": f"{record.width}x{record.height}",
-        "Model": record.model,
-        "Clip skip": image.get("clip_skip"),
-    }
-    lines = [record.prompt]
-    if record.negative_prompt:
-        lines.append(f"Negative prompt: {record.negative_prompt}")
-    lines.append(", ".join(f"{name}: {value}" for name, value in named.items() if value is not None))
-    return "\n".join(lines)
 
 
 def _json(value: object) -> str:

@@ -7,7 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-COUNTED: Final = ("model", "sampler", "steps", "pixels", "prompt_words", "format", "user_type", "moderation", "day")
+COUNTED: Final = (
+    "model",
+    "sampler",
+    "steps",
+    "pixels",
+    "prompt_words",
+    "source_format",
+    "user_type",
+    "moderation",
+    "day",
+)
 """What images are counted by."""
 OTHERS: Final = "(others)"
 MAX_VALUES: Final = 500
@@ -35,7 +45,7 @@ class Statistics:
             "steps": _below(row["steps"]),
             "pixels": _below(row["width"] * row["height"]),
             "prompt_words": _below(len(row["prompt"].split())),
-            "format": row["format"],
+            "source_format": row["source_format"],
             "user_type": row["user_type"],
             "moderation": row["moderation"] or "(not looked at)",
             "day": row["created_at"].date().isoformat(),

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from horde.scheduler.core.deadlines import Deadlines, Relook
 from horde.scheduler.core.effects import Effect
 from horde.scheduler.core.endings import Paces
+from horde.scheduler.core.fitting import Signature
 from horde.scheduler.core.fleet import Fleet, Worker
 from horde.scheduler.core.job import AccountId, Generation, GenerationId, Job, JobId, LeaseId
 from horde.scheduler.core.leases import LEASE, SESSION
@@ -60,7 +61,6 @@ class Board:
         self.live_jobs = 0
         self.live_by_requester: Counter[tuple[AccountId, bytes]] = Counter()
         self.parked: dict[GenerationId, list[tuple[Route, LeaseId, JobId, Result]]] = {}
-        self.queue = Queue()
         self.fresh: deque[Job] = deque()
         """Jobs queued since idle workers were last looked at for them."""
         self.missed = 0
@@ -69,6 +69,7 @@ class Board:
         self.paces = Paces()
         self.record = Record()
         self.fleet = Fleet(self.speeds)
+        self.queue = Queue(self._paintable)
         self.sessions: dict[Route, Session] = {}
         self.deadlines = Deadlines()
         self.relook = Relook()
@@ -130,6 +131,9 @@ class Board:
         self.live_jobs -= sum(job.live for job in generation.jobs)
         self._uncount(generation)
         self._drop(generation)
+
+    def _paintable(self, model: str, signature: Signature) -> bool:
+        return next(self.fleet.here.fitting(model, signature, self.speeds), None) is not None
 
     def route_of(self, worker: Worker | None) -> Route | None:
         """Where a worker can be reached now."""

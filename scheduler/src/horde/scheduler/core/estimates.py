@@ -16,10 +16,11 @@ from dataclasses import dataclass
 from itertools import islice
 
 from horde.scheduler.core.board import Board
+from horde.scheduler.core.capability import Bucket, Entry
 from horde.scheduler.core.fitting import Signature, WhyNot, signature_of, signature_of_terms, size_class, why_not
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import ANONYMOUS, AccountId, Job, Terms, WorkerId
-from horde.scheduler.core.lanes import Bucket, Entry, Lane
+from horde.scheduler.core.lanes import Lane
 
 MAX_LOOK = 512
 MAX_WORKERS_LOOKED_AT = 2_000
@@ -176,7 +177,7 @@ def _reason(board: Board, worker: Worker, model: str, signature: Signature, barr
         return reason
     if worker.paused or session.draining:
         return WhyNot.PAUSED
-    return WhyNot.NO_FREE_SLOT if session.ready and not session.slots else None
+    return WhyNot.NO_SLOTS if session.ready and not session.slots else None
 
 
 def _left(worker: Worker) -> float:

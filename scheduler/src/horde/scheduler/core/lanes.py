@@ -1,134 +1,31 @@
-"""The index from workers to waiting jobs: what is first for those who can do the same.
+"""The index from workers to waiting jobs.
 
-Jobs of one signature lie in a *bucket*, by tag. Workers that can do the same things with a model are of one
-*capability class*; each class keeps a heap of the heads of all buckets that fit it. So what is first for a worker is
-found without looking at any job that it cannot paint, however many there are and however they came.
-
-A class's heap holds, for each bucket that fits, at least one entry that is not later than the bucket's head: a head
-that comes earlier is pushed at once, one that has gone later is found out when it gets to the top.
-
-Buckets with an allow list are in no open class: each worker that is named has a class of its own for them.
+What is first for a worker is found without looking at any job that it cannot paint, however many there are and however
+they came: its capability class has it (`capability.py`). A limit of pixels that divides a slot of sizes is exact, too:
+for that slot there are heads of their own, of the sizes within the limit. Buckets with an allow list are in no open
+class: each worker that is named has heads of its own for them. Buckets that deny a worker are passed over one by one,
+and where these are many, the worker has a class of its own.
 """
 
 from __future__ import annotations
 
-import heapq
-from bisect import bisect_right, insort
-from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from bisect import bisect_left, bisect_right, insort
+from typing import TypeVar
 
+from horde.scheduler.core.capability import NOTHING, SLOT_ENDS, SLOTS, Bucket, CapabilityClass, Entry, Heads
 from horde.scheduler.core.fitting import Signature
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import Job, WorkerId
 from horde.scheduler.core.speeds import Speeds
 
 MAX_CLASSES = 256
-"""Classes of one lane; those that asked least recently are built anew when they ask again."""
+"""Classes of one lane, and heads of one slot that limits divide; those that asked least recently are built anew."""
+MAX_EMPTY = 512
+"""Empty buckets that a lane keeps beside as many as half of all, for most come back."""
 MANY_DENIALS = 16
 """Buckets that deny a worker, beyond which it has a class of its own instead of passing each of them over."""
 
-Entry = tuple[float, int, int, Job, "Bucket"]
-"""A place in a heap: tag, time of accept, ticket (which is unique), job. Void once the job's ticket is another."""
-
-
-@dataclass(slots=True, eq=False)
-class Bucket:
-    """Queued jobs of one signature."""
-
-    signature: Signature
-    heap: list[Entry] = field(default_factory=list)
-    live: int = 0
-    head: Entry | None = None
-    classes: list[CapabilityClass] = field(default_factory=list)
-    """All that it fits."""
-
-    def push(self, job: Job) -> None:
-        entry: Entry = (job.tag, job.generation.accepted_at_ms, job.ticket, job, self)
-        self.live += 1
-        heapq.heappush(self.heap, entry)
-        if self.head is None or entry < self.head:
-            self.head = entry
-            for fitting in self.classes:
-                fitting.came_earlier(entry)
-
-    def remove(self, job: Job) -> None:
-        """Take out a job whose ticket is void already."""
-        heap = self.heap
-        self.live -= 1
-        if self.head is not None and self.head[3] is job:
-            while heap and heap[0][3].ticket != heap[0][2]:
-                heapq.heappop(heap)
-            self.head = heap[0] if heap else None
-        elif len(heap) > 2 * self.live + 64:
-            heap[:] = [entry for entry in heap if entry[3].ticket == entry[2]]
-            heapq.heapify(heap)
-
-
-class CapabilityClass:
-    """Workers that can do the same with one model, and the heads of the buckets that fit them."""
-
-    __slots__ = ("asked", "fast", "features", "heap", "limit", "listed", "without")
-
-    def __init__(self, features: int, limit: int, fast: bool, without: WorkerId | None = None) -> None:
-        self.features = features
-        self.limit = limit
-        """Pixels."""
-        self.fast = fast
-        self.without = without
-        """The only worker of this class, if it is one that many buckets deny: those are left out."""
-        self.asked = 0
-        self.heap: list[Entry] = []
-        self.listed: dict[Bucket, Entry] = {}
-        """The one entry of each bucket that counts; others in the heap are left over."""
-
-    def fits(self, signature: Signature) -> bool:
-        return (
-            signature.pixels <= self.limit
-            and not signature.features & ~self.features
-            and (self.fast or not signature.fast_only)
-            and (self.without is None or self.without not in signature.denied)
-        )
-
-    def add(self, bucket: Bucket) -> None:
-        """Take in a bucket, if it fits."""
-        if self.fits(bucket.signature):
-            bucket.classes.append(self)
-            if bucket.head is not None:
-                self.came_earlier(bucket.head)
-
-    def came_earlier(self, head: Entry) -> None:
-        """A bucket that fits has this head, which is earlier than the one before."""
-        self.listed[head[4]] = head
-        heapq.heappush(self.heap, head)
-        if len(self.heap) > 2 * len(self.listed) + 64:
-            self.heap = list(self.listed.values())
-            heapq.heapify(self.heap)
-
-    def first(self, worker_id: WorkerId) -> Entry | None:
-        """What is due first among all that fits, without the buckets that deny this worker."""
-        heap, listed = self.heap, self.listed
-        denied: list[Entry] = []
-        found = None
-        while heap:
-            entry = heap[0]
-            bucket = entry[4]
-            if bucket.head is entry:
-                if worker_id not in bucket.signature.denied:
-                    found = entry
-                    break
-                denied.append(heapq.heappop(heap))
-            elif listed.get(bucket) is not entry:
-                heapq.heappop(heap)
-            elif bucket.head is None:
-                heapq.heappop(heap)
-                del listed[bucket]
-            else:
-                listed[bucket] = bucket.head
-                heapq.heapreplace(heap, bucket.head)
-        for entry in denied:
-            heapq.heappush(heap, entry)
-        return found
+K = TypeVar("K")
 
 
 class Lane:
@@ -139,99 +36,119 @@ class Lane:
         self.buckets: dict[Signature, Bucket] = {}
         """Also empty ones, for a while: most come back."""
         self._empty = 0
-        self._open: dict[tuple[int, int, bool, WorkerId | None], CapabilityClass] = {}
-        self._named: dict[WorkerId, CapabilityClass] = {}
-        """Classes of one worker, for the buckets that allow it by name."""
+        self._open: dict[tuple[int, bool, WorkerId | None], CapabilityClass] = {}
+        self._divided: dict[int, dict[tuple[int, int, bool], Heads]] = {}
+        """By slot: heads for those whose limit divides it, by features, largest size within the limit, and fast or
+        not."""
+        self._named: dict[WorkerId, tuple[tuple[int, int, bool], Heads]] = {}
+        """For one worker, what it can do, and heads of the buckets that allow it by name."""
         self._allowing: dict[WorkerId, dict[Bucket, None]] = {}
-        self._denials: Counter[WorkerId] = Counter()
+        self._denials: dict[WorkerId, int] = {}
         self._sizes: list[int] = []
         self._features = 0
         self._fast_only = False
         self._asked = 0
 
-    def push(self, job: Job, signature: Signature) -> None:
-        bucket = self.buckets.get(signature)
-        if bucket is None:
-            bucket = self._create(signature)
-        elif not bucket.live:
+    def bucket(self, signature: Signature) -> Bucket:
+        """The bucket for jobs of a signature, perhaps a new one."""
+        return self.buckets.get(signature) or self._create(signature)
+
+    def push(self, job: Job, bucket: Bucket) -> None:
+        if not bucket.live:
             self._empty -= 1
-        # The bucket's, so that like jobs share one.
-        job.signature = bucket.signature
+        job.signature = bucket.signature  # The bucket's, so that like jobs share one.
         bucket.push(job)
         self.count += 1
 
-    def remove(self, job: Job) -> None:
+    def remove(self, job: Job, bucket: Bucket) -> None:
         """Take out a job whose ticket is void already."""
-        assert job.signature is not None
-        bucket = self.buckets[job.signature]
         bucket.remove(job)
         self.count -= 1
         if not bucket.live:
             self._empty += 1
-            if self._empty > 64 + len(self.buckets) // 2:
+            if self._empty > MAX_EMPTY + len(self.buckets) // 2:
                 self._sweep()
 
     def first(self, worker: Worker, model: str, speeds: Speeds) -> Entry | None:
         """What is due first among all that this worker can paint."""
         worker_id, capabilities = worker.worker_id, worker.capabilities
-        features = capabilities.offers[model].features
-        place = bisect_right(self._sizes, capabilities.limit(model))
         # Only what some job here asks for tells workers apart; so there are few classes, however workers differ.
-        key = (
-            features & self._features,
-            self._sizes[place - 1] if place else 0,
-            not self._fast_only or speeds.is_fast(worker_id, model),
-            worker_id if self._denials and self._denials[worker_id] > MANY_DENIALS else None,
-        )
+        features = capabilities.offers[model].features & self._features
+        fast = not self._fast_only or speeds.is_fast(worker_id, model)
+        alone = worker_id if self._denials.get(worker_id, 0) > MANY_DENIALS else None
+        key = (features, fast, alone)
         mine = self._open.get(key) or self._open_class(key)
-        self._asked += 1
-        mine.asked = self._asked
-        found = mine.first(worker_id)
+        self._asked = mine.asked = self._asked + 1
+        limit = capabilities.limit(model)
+        sizes = self._sizes
+        slot, place = bisect_left(SLOT_ENDS, limit), bisect_right(sizes, limit)
+        if place < len(sizes) and (slot == SLOTS - 1 or sizes[place] <= SLOT_ENDS[slot]):
+            # Some sizes of the slot are too large, and some perhaps not.
+            found = mine.first(worker_id, slot)
+            if place and (not slot or sizes[place - 1] > SLOT_ENDS[slot - 1]):
+                heads = self._divided_slot(slot, (features, sizes[place - 1], fast))
+                heads.asked = self._asked
+                found = min(found, heads.first(worker_id))
+        else:
+            found = mine.first(worker_id, slot + 1)
         if worker_id in self._allowing:
-            own = self._named_class(worker_id, features, capabilities.limit(model), key[2]).first(worker_id)
-            if own is not None and (found is None or own < found):
-                return own
-        return found
+            found = min(found, self._named_heads(worker_id, (features, limit, fast)).first(worker_id))
+        return None if found is NOTHING else found
 
-    def _open_class(self, key: tuple[int, int, bool, WorkerId | None]) -> CapabilityClass:
-        if len(self._open) >= MAX_CLASSES:
-            by_use = sorted(self._open, key=lambda known: self._open[known].asked)
-            for known in by_use[: MAX_CLASSES // 4]:
-                _dissolve(self._open.pop(known), self.buckets.values())
+    def _open_class(self, key: tuple[int, bool, WorkerId | None]) -> CapabilityClass:
+        _make_room(self._open, self.buckets)
         created = self._open[key] = CapabilityClass(*key)
         for bucket in self.buckets.values():
-            if not bucket.signature.allowed:
-                created.add(bucket)
+            if not bucket.signature.allowed and created.fits(bucket.signature):
+                _enter(bucket, created)
         return created
 
-    def _named_class(self, worker_id: WorkerId, features: int, limit: int, fast: bool) -> CapabilityClass:
-        known = self._named.get(worker_id)
+    def _divided_slot(self, slot: int, can: tuple[int, int, bool]) -> Heads:
+        among = self._divided.setdefault(slot, {})
+        known = among.get(can)
         if known is not None:
-            if (known.features, known.limit, known.fast) == (features, limit, fast):
-                return known
-            _dissolve(known, self._allowing[worker_id])
-        created = self._named[worker_id] = CapabilityClass(features, limit, fast)
+            return known
+        _make_room(among, self.buckets)
+        created = among[can] = Heads()
+        for bucket in self.buckets.values():
+            if bucket.slot == slot and not bucket.signature.allowed and _can(can, bucket.signature):
+                _enter(bucket, created)
+        return created
+
+    def _named_heads(self, worker_id: WorkerId, can: tuple[int, int, bool]) -> Heads:
+        known = self._named.get(worker_id)
+        if known is not None and known[0] == can:
+            return known[1]
+        if known is not None:
+            for bucket in self._allowing[worker_id]:
+                if known[1] in bucket.classes:
+                    bucket.classes.remove(known[1])
+        created = Heads()
+        self._named[worker_id] = can, created
         for bucket in self._allowing[worker_id]:
-            created.add(bucket)
+            if _can(can, bucket.signature):
+                _enter(bucket, created)
         return created
 
     def _create(self, signature: Signature) -> Bucket:
-        bucket = self.buckets[signature] = Bucket(signature)
+        self._empty += 1
+        bucket = self.buckets[signature] = Bucket(signature, bisect_left(SLOT_ENDS, signature.pixels))
         self._features |= signature.features
         self._fast_only = self._fast_only or signature.fast_only
         place = bisect_right(self._sizes, signature.pixels)
         if not place or self._sizes[place - 1] != signature.pixels:
             insort(self._sizes, signature.pixels)
         for worker_id in signature.denied:
-            self._denials[worker_id] += 1
+            self._denials[worker_id] = self._denials.get(worker_id, 0) + 1
         if signature.allowed:
             for worker_id in signature.allowed:
                 self._allowing.setdefault(worker_id, {})[bucket] = None
-                if worker_id in self._named:
-                    self._named[worker_id].add(bucket)
-        else:
-            for known in self._open.values():
-                known.add(bucket)
+                named = self._named.get(worker_id)
+                if named is not None and _can(named[0], signature):
+                    bucket.classes.append(named[1])
+            return bucket
+        bucket.classes += [known for known in self._open.values() if known.fits(signature)]
+        bucket.classes += [heads for can, heads in self._divided.get(bucket.slot, {}).items() if _can(can, signature)]
         return bucket
 
     def _sweep(self) -> None:
@@ -240,7 +157,7 @@ class Lane:
             signature = bucket.signature
             del self.buckets[signature]
             for fitting in bucket.classes:
-                fitting.listed.pop(bucket, None)
+                fitting.forget(bucket)
             for worker_id in signature.denied:
                 self._denials[worker_id] -= 1
                 if not self._denials[worker_id]:
@@ -258,7 +175,22 @@ class Lane:
             self._features |= signature.features
 
 
-def _dissolve(gone: CapabilityClass, among: Iterable[Bucket]) -> None:
-    for bucket in among:
-        if gone in bucket.classes:
-            bucket.classes.remove(gone)
+def _enter(bucket: Bucket, fitting: CapabilityClass | Heads) -> None:
+    bucket.classes.append(fitting)
+    if bucket.head is not None:
+        fitting.came_earlier(bucket.head)
+
+
+def _can(can: tuple[int, int, bool], signature: Signature) -> bool:
+    features, limit, fast = can
+    return not signature.features & ~features and signature.pixels <= limit and (fast or not signature.fast_only)
+
+
+def _make_room(among: dict[K, CapabilityClass] | dict[K, Heads], buckets: dict[Signature, Bucket]) -> None:
+    """Before one more is known: those that asked least recently go, if there are many."""
+    if len(among) < MAX_CLASSES:
+        return
+    by_use = sorted(among, key=lambda key: among[key].asked)
+    gone = {among.pop(key) for key in by_use[: MAX_CLASSES // 4]}
+    for bucket in buckets.values():
+        bucket.classes = [fitting for fitting in bucket.classes if fitting not in gone]

@@ -16,7 +16,7 @@ LOADING = 12.0
 """Seconds that loading a model is expected to take, when workers are compared."""
 SAMPLE = 8
 """Idle workers that are compared for one job, all of whom can paint it."""
-LOOKS = 16
+LOOKS = 4
 """Of one slice of matching: the engine does other things between two slices."""
 RELOOK_PAUSE = 15.0
 """Seconds between two looks at a part of those who are idle."""
@@ -43,7 +43,7 @@ def match(board: Board, now: float, looks: int = LOOKS) -> None:
         looks -= 1
         if not fresh[0].ticket or not _seek(board, fresh[0], now):
             fresh.popleft()
-    if not board.relook.armed and board.queue.models and len(fleet.idle):
+    if not board.relook.armed and board.queue.models:
         board.relook.armed = True
         board.deadlines.add(now + RELOOK_PAUSE, board.relook)
 
@@ -65,7 +65,10 @@ def _seek(board: Board, job: Job, now: float) -> bool:
 
 def look_again(board: Board, now: float) -> None:
     """Make sure that nothing waits for those who have been idle longest: if so, matching has a defect."""
-    board.relook.armed = False
+    board.relook.armed = bool(board.queue.models)
+    if board.relook.armed:
+        board.deadlines.add(now + RELOOK_PAUSE, board.relook)
+    board.queue.review()
     idle = board.fleet.idle
     for worker in list(islice(idle, min(RELOOK_MOST, 1 + len(idle) // 4))):
         if board.queue.first(worker, now, board.speeds) is not None:

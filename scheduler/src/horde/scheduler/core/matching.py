@@ -10,10 +10,13 @@ paint makes no model more urgent, and an old backlog of one requester does not d
 
 from __future__ import annotations
 
-from horde.scheduler.core.fitting import signature_of
+from collections.abc import Callable
+
+from horde.scheduler.core.capability import Bucket, Entry
+from horde.scheduler.core.fitting import Signature, signature_of
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import ANONYMOUS, Job
-from horde.scheduler.core.lanes import Entry, Lane
+from horde.scheduler.core.lanes import Lane
 from horde.scheduler.core.shares import ANONYMOUS_WEIGHT, Shares
 from horde.scheduler.core.speeds import Speeds
 
@@ -21,12 +24,20 @@ LOADED_BONUS = 30.0
 """Seconds."""
 STICKY = 300.0
 """Seconds of serving one model after which its bonus is gone."""
+MAX_REVIEWED = 1024
+"""Kinds of waiting jobs that are looked at in one review."""
+
+
+Paintable = Callable[[str, Signature], bool]
+"""Whether somebody here could paint such jobs of a model."""
 
 
 class ModelQueue:
     """The queue of one model."""
 
-    def __init__(self) -> None:
+    def __init__(self, model: str, paintable: Paintable) -> None:
+        self._model = model
+        self._paintable = paintable
         self.named = Lane()
         self.anonymous = Lane()
         self.shares = Shares()
@@ -34,6 +45,7 @@ class ModelQueue:
         self.addresses = Shares()
         """Of the anonymous among themselves."""
         self.work = 0.0
+        self._unreviewed: list[tuple[Lane, Bucket]] = []
 
     @property
     def count(self) -> int:
@@ -43,45 +55,78 @@ class ModelQueue:
         """Queue a job; `again` keeps the tag that it had."""
         generation = job.generation
         work = generation.terms.work
-        shares = self.shares
+        lane, shares = self.named, self.shares
         if generation.anonymous:
-            if again:
-                shares.joined(ANONYMOUS, ANONYMOUS_WEIGHT)
-            else:
-                shares.enter(ANONYMOUS, ANONYMOUS_WEIGHT, work)
-            shares = self.addresses
+            lane, shares = self.anonymous, self.addresses
+        bucket = lane.bucket(signature_of(job))
+        if not bucket.live:
+            bucket.paintable = self._paintable(self._model, bucket.signature)
         if again:
-            shares.joined(generation.flow, generation.weight)
+            shares.join(generation.flow, generation.weight, bucket.paintable)
             # It was due already; and the clock may have begun anew since.
             job.tag = min(job.tag, shares.clock)
         else:
-            job.tag = shares.enter(generation.flow, generation.weight, work)
+            job.tag = shares.enter(generation.flow, generation.weight, work, bucket.paintable)
+        if generation.anonymous and again:
+            self.shares.join(ANONYMOUS, ANONYMOUS_WEIGHT, bucket.paintable)
+        elif generation.anonymous:
+            self.shares.enter(ANONYMOUS, ANONYMOUS_WEIGHT, work, bucket.paintable)
         self.work += work
-        (self.anonymous if generation.anonymous else self.named).push(job, signature_of(job))
+        lane.push(job, bucket)
 
     def remove(self, job: Job) -> None:
         """Take a job out that nobody was given."""
-        if job.generation.anonymous:
-            self.shares.withdraw(ANONYMOUS)
-            self.addresses.withdraw(job.generation.flow)
+        lane, bucket = self._place(job)
+        if lane is self.anonymous:
+            self.shares.withdraw(ANONYMOUS, bucket.paintable)
+            self.addresses.withdraw(job.generation.flow, bucket.paintable)
         else:
-            self.shares.withdraw(job.generation.flow)
-        self._drop(job)
+            self.shares.withdraw(job.generation.flow, bucket.paintable)
+        self._drop(job, lane, bucket)
 
     def serve(self, job: Job) -> None:
         """Take a job out that a worker is given."""
-        generation, work = job.generation, job.generation.terms.work
-        if generation.anonymous:
+        lane, bucket = self._place(job)
+        flow, work = job.generation.flow, job.generation.terms.work
+        if not bucket.paintable:
+            self._turn(lane, bucket)
+        if lane is self.anonymous:
             self.shares.serve(ANONYMOUS, self.anonymous_start, work)
-            self.addresses.serve(generation.flow, job.tag, work)
+            self.addresses.serve(flow, job.tag, work)
         else:
-            self.shares.serve(generation.flow, job.tag, work)
-        self._drop(job)
+            self.shares.serve(flow, job.tag, work)
+        self._drop(job, lane, bucket)
 
-    def _drop(self, job: Job) -> None:
+    def _place(self, job: Job) -> tuple[Lane, Bucket]:
+        assert job.signature is not None
+        lane = self.anonymous if job.generation.anonymous else self.named
+        return lane, lane.buckets[job.signature]
+
+    def _drop(self, job: Job, lane: Lane, bucket: Bucket) -> None:
         job.ticket = 0
         self.work = max(0.0, self.work - job.generation.terms.work)
-        (self.anonymous if job.generation.anonymous else self.named).remove(job)
+        lane.remove(job, bucket)
+
+    def review(self, at_most: int) -> None:
+        """See of some kinds of waiting jobs, the others next time, whether somebody here can paint them still."""
+        if not self._unreviewed:
+            self._unreviewed = [
+                (lane, bucket) for lane in (self.named, self.anonymous) for bucket in lane.buckets.values()
+            ]
+        for lane, bucket in self._unreviewed[-at_most:]:
+            if bucket.live and bucket.paintable is not self._paintable(self._model, bucket.signature):
+                self._turn(lane, bucket)
+        del self._unreviewed[-at_most:]
+
+    def _turn(self, lane: Lane, bucket: Bucket) -> None:
+        """Somebody can paint what nobody could, or the other way round."""
+        bucket.paintable = not bucket.paintable
+        sign = 1 if bucket.paintable else -1
+        shares = self.addresses if lane is self.anonymous else self.shares
+        for flow, count in bucket.flows.items():
+            shares.turned(flow, sign * count)
+        if lane is self.anonymous:
+            self.shares.turned(ANONYMOUS, sign * bucket.live)
 
     @property
     def anonymous_start(self) -> float:
@@ -103,7 +148,8 @@ class ModelQueue:
 class Queue:
     """The queues of all models."""
 
-    def __init__(self) -> None:
+    def __init__(self, paintable: Paintable) -> None:
+        self._paintable = paintable
         self.models: dict[str, ModelQueue] = {}
         self._tickets = 0
 
@@ -119,7 +165,7 @@ class Queue:
         model = job.generation.terms.model
         queue = self.models.get(model)
         if queue is None:
-            queue = self.models[model] = ModelQueue()
+            queue = self.models[model] = ModelQueue(model, self._paintable)
         queue.push(job, again)
 
     def remove(self, job: Job) -> None:
@@ -129,6 +175,11 @@ class Queue:
         queue.remove(job)
         if not queue.count:
             del self.models[model]
+
+    def review(self) -> None:
+        """See whether what waits can be painted by somebody here, as it could not or could before."""
+        for queue in self.models.values():
+            queue.review(max(1, MAX_REVIEWED // len(self.models)))
 
     def take(self, worker: Worker, now: float, speeds: Speeds) -> Job | None:
         """The next job for a worker, of whichever of its models is due; None if there is none for it."""
