@@ -289,7 +289,9 @@ async def test_who_has_not_the_kudos_is_told_the_ways_out_in_kudos(horde: Horde)
 async def test_a_mistyped_model_is_not_waited_for(horde: Horde) -> None:
     await horde.ask("account", "create", "hans")
     refused = await horde.ask("generate", "x", "--model", "Paintbux", *SMALL, status=5)
-    assert "Did you mean paintbox?" in refused["error"]["message"]
+    assert refused["error"]["reason"] == "MODEL_UNKNOWN"
+    assert refused["error"]["metadata"]["did_you_mean"] == "paintbox"
+    assert "did you mean paintbox?" in (await horde.run("generate", "x", "--model", "Paintbux", *SMALL))[2]
     assert (await horde.ask("generations", "list"))["generations"] == []
     waiting = await horde.ask(
         "generate", "x", "--model", "Paintbux", "--wait-for-model", "--no-wait", "--out", str(horde.folder), *SMALL

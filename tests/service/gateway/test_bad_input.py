@@ -100,7 +100,11 @@ SPECS: dict[str, tuple[Change, list[str]]] = {
         image(post_processors=[1, 0, 99]),
         [f"{IMAGE}.post_processors[1]", f"{IMAGE}.post_processors[2]"],
     ),
-    "too many post-processors": (image(post_processors=[1] * 5), [f"{IMAGE}.post_processors"]),
+    "too many post-processors": (image(post_processors=[3] * 5), [f"{IMAGE}.post_processors"]),
+    "a picture that no grant could carry": (
+        image(width=128, height=128, post_processors=[2] * 4),
+        [f"{IMAGE}.post_processors"],
+    ),
     "no images": (whole(count=0), ["spec.count"]),
     "too many images": (whole(count=21), ["spec.count"]),
     "negative images": (whole(count=-1), ["spec.count"]),

@@ -57,7 +57,7 @@ async def test_a_neighbour_that_answers_one_outcome_too_few_is_asked_again(neigh
         inputs["source_image"] = job_pb2.InputImage(input_id="one", sha256=digest)
         world.storage.inputs["one"] = digest
     async with scheduler(world) as it, Gateway(it) as gateway:
-        painter = await gateway.attach(features=("image to image",) if inputs else ())
+        painter = await gateway.attach()
         made = submission(**inputs)
         (accepted,) = await it.submit(made)
         assert accepted.WhichOneof("result") == "generation", accepted

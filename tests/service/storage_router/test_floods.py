@@ -166,6 +166,10 @@ async def test_few_uploads_of_a_lease_may_fail_and_the_decoder_is_not_asked_agai
                     await bring(job, bad if bring == router.upload else paint(width=256, height=256))
                 assert caught.value.metadata == {"limit": str(MOST)}
             assert asked.decoded == MOST
+            # Nor by many streams at once, before the first of them is known to have failed.
+            crowd = Job.numbered(3, width=256, height=256).shared()
+            await asyncio.gather(*(router.upload(crowd, bad) for _ in range(12)), return_exceptions=True)
+            assert asked.decoded == 2 * MOST
             other = Job.numbered(2).shared()
             assert await router.put(other, paint())
 

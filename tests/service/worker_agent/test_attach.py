@@ -190,13 +190,24 @@ async def test_an_assignment_said_twice_is_painted_once(mesh: FakeMesh, settings
         assert mesh.router.opened == 1
 
 
-async def test_a_small_image_goes_in_one_message_again_and_again(mesh: FakeMesh, settings: Settings) -> None:
-    mesh.router.break_after = 100
-    async with at_work(settings(), mesh):
-        lent = mesh.assign()
-        await mesh.gateway.until(lambda: painted(mesh, lent.lease_id))
-        assert lent.grant in mesh.router.stored
-        assert (mesh.router.opened, mesh.router.offsets) == (2, [])
+async def test_a_small_image_goes_in_one_message_and_after_a_break_on_from_what_has_arrived(mesh: FakeMesh) -> None:
+    """A line that breaks after every 30 kB, as one of 5 kB/s that is cut every six seconds."""
+    image = random.Random(0).randbytes(100_000)
+    mesh.router.break_after = mesh.router.breaks_every = 30_000
+    async with storage_doors() as doors:
+        receipt = await upload(
+            await doors.at(mesh.target),
+            "1-1",
+            image,
+            hashlib.sha256(image).digest(),
+            SystemClock(),
+            Backoff(0.01, 0.01, 0.0),
+        )
+    assert receipt.startswith("receipt:1-1:")
+    assert mesh.router.stored["1-1"] == image
+    # The first try, in one message, brings nothing; each further one goes on from where the last one broke.
+    assert mesh.router.offsets == sorted(set(mesh.router.offsets))
+    assert 2 < len(mesh.router.offsets) <= 6
 
 
 async def test_a_large_upload_that_breaks_goes_on_from_the_byte_that_the_router_names(mesh: FakeMesh) -> None:
@@ -439,6 +450,14 @@ class Superseded(Aborted):
 
     domain = "horde.api.worker.v1"
     reason = "SESSION_SUPERSEDED"
+
+
+async def test_two_workers_of_one_name_are_told_what_to_do(mesh: FakeMesh, settings: Settings) -> None:
+    run = asyncio.create_task(run_worker(settings(), asyncio.create_task(asyncio.Event().wait())))
+    await mesh.gateway.until(lambda: mesh.gateway.restatements())
+    mesh.gateway.hang_up(Superseded())
+    with pytest.raises(Dismissed, match=r"worker anna of the same account: stop that one, or give one .* --name"):
+        await run
 
 
 @pytest.mark.parametrize("error", [Superseded(), Unauthenticated("no such key")])

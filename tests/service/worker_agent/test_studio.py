@@ -23,6 +23,7 @@ from horde.worker_agent.core.jobs import (
     Picture,
     RefusalReason,
     Refused,
+    Sampler,
 )
 from horde.worker_agent.painters.diffusers_studio import Painting, Studio, StudioSettings
 from horde.worker_agent.painters.models import BadModel, find_models
@@ -178,6 +179,14 @@ def test_a_pipeline_that_calls_nobody_back_tells_its_steps_and_can_be_cancelled(
     notes = Notes(cancel_at=2)
     assert studio.paint(picture, {}, notes) == Cancelled(2)
     assert notes.steps == [1, 2]
+
+
+def test_a_sampler_that_computes_no_numbers_gives_way_to_the_models_own(built: Callable[[str], Path]) -> None:
+    studio = opened({"pixart": built("pixart")})
+    picture = replace(PICTURE, model="pixart", steps=2)
+    work = paint(studio, replace(picture, sampler=Sampler.DPM2_ANCESTRAL))
+    assert [(each.kind, each.field) for each in work.deviations] == [(DeviationKind.SUBSTITUTED, "sampler")]
+    assert work.image.tobytes() == paint(studio, picture).image.tobytes()
 
 
 def test_models_that_do_not_fit_together_take_turns_and_none_fails(built: Callable[[str], Path]) -> None:

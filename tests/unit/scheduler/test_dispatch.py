@@ -120,7 +120,7 @@ def test_who_asks_for_nothing_is_a_reason_to_wait() -> None:
     table = Table()
     table.attach("w", slots=0)
     estimate = Estimates(table.board).for_terms(terms(), ANNA, table.now)
-    assert (estimate.eligible, estimate.ineligible) == (0, ((WhyNot.NO_FREE_SLOT, 1),))
+    assert (estimate.eligible, estimate.ineligible) == (0, ((WhyNot.NO_SLOTS, 1),))
 
 
 def crash(table: Table, worker: Worker) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import gc
 import os
 import signal
 import sys
 import threading
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -171,6 +172,12 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
+def give_memory_back() -> None:
+    """Hand pages that nothing lies on back to the system: the C library keeps what a flood once needed."""
+    if (trim := getattr(ctypes.CDLL(None), "malloc_trim", None)) is not None:
+        trim(0)
+
+
 def spare_the_collector() -> None:
     """Look for garbage a tenth as often, and never at what was imported.
 
@@ -188,5 +195,20 @@ def _this_process(deadline: _Deadline) -> _Process:
     if process is None:
         process = _processes[loop] = _Process(deadline)
         for number in SIGNALS:
-            loop.add_signal_handler(number, process.received, number)
+            _on_signal(loop, number, process.received)
     return process
+
+
+def _on_signal(
+    loop: asyncio.AbstractEventLoop, number: signal.Signals, received: Callable[[signal.Signals], object]
+) -> None:
+    """Call this on the loop when the signal comes."""
+
+    def interrupted(got: int, frame: object) -> None:
+        loop.call_soon_threadsafe(received, signal.Signals(got))
+
+    try:
+        loop.add_signal_handler(number, received, number)
+    except NotImplementedError:
+        # Windows' event loop knows none. Python calls this one between two steps of the main thread.
+        signal.signal(number, interrupted)

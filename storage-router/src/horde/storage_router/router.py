@@ -58,6 +58,7 @@ ALLOW = AllowList(
         f"/{_STORAGE}/*": PUBLIC,
         f"/{_OBJECTS}/*": {SCHEDULER},
         f"/{_OBJECTS}/DescribeInputs": {SCHEDULER, GATEWAY},
+        f"/{_OBJECTS}/DeleteInputs": {GATEWAY},
     }
 )
 """Who may call what. StorageService is guarded by tokens; data releases are public to read, and there are none yet."""
@@ -143,7 +144,7 @@ def build(
 ) -> Router:
     """Put the service together."""
     limits = Limits(settings.max_image_bytes, settings.max_pixels)
-    permits = Permits(verifier, clock.now)
+    permits = Permits(verifier, clock)
     quarantine = Quarantine(buckets.private)
     private = PrivateImages(buckets.private, clock.now)
     shared = SharedImages(buckets.shared, clock.now)

@@ -7,6 +7,7 @@ code that runs does not.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -249,11 +250,11 @@ def lora_for(model: Path, file: Path) -> None:
     torch, diffusers = import_module("torch"), import_module("diffusers")
     peft: Any = import_module("peft")
     torch.manual_seed(SEED)
-    pipeline = diffusers.DiffusionPipeline.from_pretrained(model, local_files_only=True)
-    part = getattr(pipeline, "unet", None) or pipeline.transformer
+    name = "unet" if (model / "unet").is_dir() else "transformer"
+    kind = json.loads((model / "model_index.json").read_text(encoding="utf-8"))[name][1]
+    part = getattr(diffusers, kind).from_pretrained(model / name, local_files_only=True)
     config = peft.LoraConfig(r=2, lora_alpha=8, target_modules=["to_q", "to_k"], init_lora_weights=False)
     peft.inject_adapter_in_model(config, part, "made")
     weights = peft.get_peft_model_state_dict(part, adapter_name="made")
-    prefix = "unet" if hasattr(pipeline, "unet") else "transformer"
     file.parent.mkdir(parents=True, exist_ok=True)
-    import_module("safetensors.torch").save_file({f"{prefix}.{name}": value for name, value in weights.items()}, file)
+    import_module("safetensors.torch").save_file({f"{name}.{key}": value for key, value in weights.items()}, file)

@@ -155,6 +155,8 @@ class FakeRouter(storage_grpc.StorageServiceServicer):
         """What `resume` said, upload by upload; those in one message are not in it."""
         self.break_after: int | None = None
         """Break the next upload when so many bytes have arrived."""
+        self.breaks_every: int | None = None
+        """Break each further one after so many bytes more."""
         self.refuse_with: ServiceError | None = None
         self.inputs: dict[str, bytes] = {}
         self.break_download_after: int | None = None
@@ -167,7 +169,7 @@ class FakeRouter(storage_grpc.StorageServiceServicer):
         self._open(context)
         if request.grant not in self.stored:
             assert 0 < len(request.data) <= 256 * 1024
-            self._break(len(request.data))
+            self._break_one(len(request.data))
             assert hashlib.sha256(request.data).digest() == request.sha256
             self.stored[request.grant] = request.data
         return storage.PutImageResponse(receipt=self._receipt(request.grant))
@@ -210,9 +212,17 @@ class FakeRouter(storage_grpc.StorageServiceServicer):
         if self.refuse_with is not None:
             raise self.refuse_with
 
+    def _break_one(self, size_bytes: int) -> None:
+        """For an upload in one message: none of it stays."""
+        try:
+            self._break(size_bytes)
+        except Unavailable:
+            self.break_after = self.breaks_every
+            raise
+
     def _break(self, arrived: int) -> None:
         if self.break_after is not None and arrived >= self.break_after:
-            self.break_after = None
+            self.break_after = arrived + self.breaks_every if self.breaks_every else None
             raise Unavailable("the test broke the upload")
 
     def _receipt(self, grant: str) -> str:

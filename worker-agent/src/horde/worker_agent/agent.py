@@ -172,6 +172,11 @@ class Agent:
         self._do(self._session.offer(capabilities))
 
     @property
+    def name(self) -> str:
+        """Of this worker, among those of its owner."""
+        return self._session.name
+
+    @property
     def idle(self) -> bool:
         """Works on nothing."""
         return self._session.idle

@@ -58,6 +58,11 @@ async def keep_attached(agent: Agent, gateway: WorkerServiceStub, api_key: str, 
             await _attach(agent, gateway, api_key, backoff)
         except ServiceError as error:
             why = _words(error)
+            if isinstance(error, SessionSuperseded):
+                raise Dismissed(
+                    f"{why}. Another process is attached as the worker {agent.name} of the same account: "
+                    "stop that one, or give one of the two a name of its own with --name"
+                ) from error
             if isinstance(error, _HOPELESS) and not agent.drop_rejected(error.violations):
                 raise Dismissed(f"the mesh does not take this worker: {why}") from error
             at_least = error.retry_after.total_seconds() if error.retry_after else 0.0

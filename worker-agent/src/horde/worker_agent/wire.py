@@ -29,6 +29,7 @@ from horde.worker_agent.core.jobs import (
     LeaseId,
     Lora,
     MilliKudos,
+    ModelOffer,
     NoiseSchedule,
     Outcome,
     Painted,
@@ -44,6 +45,7 @@ from horde.worker_agent.core.texts import fit
 
 DEFAULT_TTL = timedelta(minutes=2)
 _SAMPLERS = {each.value: each for each in Sampler}
+_SCHEDULES = {each.value: each for each in NoiseSchedule}
 _POST_PROCESSORS = {value: name.removeprefix("POST_PROCESSOR_") for name, value in job_pb2.PostProcessor.items()}
 _ESCROW_REASONS = {value: name for name, value in ledger_pb2.EscrowReason.items()}
 _MULTIPLIERS = {value: name for name, value in job_pb2.MultiplierReason.items()}
@@ -84,16 +86,20 @@ def demand(wanted: session.Demand) -> pb.Demand:
 
 
 def capabilities(offered: Capabilities) -> worker_pb2.Capabilities:
+    return worker_pb2.Capabilities(models=[_model_offer(each, offered.max_pixels) for each in offered.models])
+
+
+def _model_offer(model: ModelOffer, max_pixels: int) -> worker_pb2.ModelOffer:
+    samplers = [job_pb2.Sampler.ValueType(each.value) for each in sorted(model.samplers) if each.value]
     image = worker_pb2.ImageOffer(
-        features=[worker_pb2.Feature.ValueType(each.value) for each in sorted(offered.features)],
-        samplers=[job_pb2.Sampler.ValueType(each.value) for each in sorted(offered.samplers) if each.value],
-        schedules=[job_pb2.NOISE_SCHEDULE_KARRAS] if offered.samplers else [],
+        max_pixels=min(model.max_pixels or max_pixels, max_pixels),
+        features=[worker_pb2.Feature.ValueType(each.value) for each in sorted(model.features)],
+        samplers=samplers,
+        # Which of them a sampler knows is told as a deviation where it does not.
+        schedules=[job_pb2.NoiseSchedule.ValueType(each.value) for each in NoiseSchedule if each.value and samplers],
+        # Other sizes are painted larger and cut, as a deviation; so every multiple of 8 can be asked for.
     )
-    models = []
-    for each in offered.models:
-        image.max_pixels = min(each.max_pixels or offered.max_pixels, offered.max_pixels)
-        models.append(worker_pb2.ModelOffer(name=each.name, loaded=each.loaded, sha256=each.sha256, image=image))
-    return worker_pb2.Capabilities(models=models)
+    return worker_pb2.ModelOffer(name=model.name, loaded=model.loaded, sha256=model.sha256, image=image)
 
 
 def outcome_to_proto(outcome: Outcome) -> pb.Outcome:
@@ -189,7 +195,7 @@ def picture(spec: job_pb2.JobSpec) -> Picture:
         negative_prompt=image.negative_prompt,
         guidance_scale=image.guidance_scale if image.HasField("guidance_scale") else None,
         sampler=_sampler(image.sampler),
-        schedule=_schedule(image.schedule),
+        schedule=_SCHEDULES.get(image.schedule, NoiseSchedule.DEFAULT),
         clip_skip=image.clip_skip,
         loras=tuple(Lora(each.name, each.strength) for each in image.loras),
         source_image=input_ref(image.source_image) if image.HasField("source_image") else None,
@@ -208,7 +214,7 @@ def _unheard_of(image: job_pb2.ImageSpec) -> tuple[Deviation, ...]:
     found = []
     if image.sampler not in _SAMPLERS:
         found.append(Deviation(DeviationKind.SUBSTITUTED, "sampler", str(image.sampler), own))
-    if image.schedule not in (job_pb2.NOISE_SCHEDULE_UNSPECIFIED, job_pb2.NOISE_SCHEDULE_KARRAS):
+    if image.schedule not in _SCHEDULES:
         found.append(Deviation(DeviationKind.SUBSTITUTED, "schedule", str(image.schedule), own))
     for index, lora in enumerate(image.loras):
         if lora.HasField("clip_strength"):
@@ -221,10 +227,6 @@ def _unheard_of(image: job_pb2.ImageSpec) -> tuple[Deviation, ...]:
 
 def _sampler(number: int) -> Sampler:
     return _SAMPLERS.get(number, Sampler.DEFAULT)
-
-
-def _schedule(number: int) -> NoiseSchedule:
-    return NoiseSchedule(number) if number in NoiseSchedule.__members__.values() else NoiseSchedule.DEFAULT
 
 
 def input_ref(proto: job_pb2.InputImage) -> InputRef:

@@ -177,7 +177,7 @@ def _reason(board: Board, worker: Worker, model: str, signature: Signature, barr
         return reason
     if worker.paused or session.draining:
         return WhyNot.PAUSED
-    return WhyNot.NO_FREE_SLOT if session.ready and not session.slots else None
+    return WhyNot.NO_SLOTS if session.ready and not session.slots else None
 
 
 def _left(worker: Worker) -> float:

@@ -58,7 +58,7 @@ class WhyNot:
     SLOW = 5
     PAUSED = 6
     TRIED_BEFORE = 7
-    NO_FREE_SLOT = 8
+    NO_SLOTS = 8
     """It is here and asks for nothing."""
     RESTING = 9
     REFUSED_MODEL = 10

@@ -10,7 +10,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -26,9 +26,11 @@ from horde.worker_agent.core.jobs import (
     Feature,
     InputId,
     ModelOffer,
+    NoiseSchedule,
     Picture,
     RefusalReason,
     Refused,
+    Sampler,
 )
 from horde.worker_agent.painters import machine
 from horde.worker_agent.painters.arguments import BadInput, CannotPaint, call_for
@@ -167,9 +169,10 @@ class Studio:
         """Paint, once more where another way may help: leaner, more precise, without what does not fit."""
         steps = Steps(picture, watch)
         name = picture.model
+        substituted: tuple[Deviation, ...] = ()
         while True:
             try:
-                return self._paint(self._shelf.get(name), picture, inputs, steps)
+                return self._paint(self._shelf.get(name), picture, inputs, steps, substituted)
             except Stop:
                 return Cancelled(steps.done)
             except BadInput as error:
@@ -181,7 +184,13 @@ class Studio:
                 # The attempt may have left half of it in the model.
                 self._shelf.discard(name)
             except NoPicture as error:
-                if not self._shelf.widen(name):
+                if (picture.sampler, picture.schedule) != (Sampler.DEFAULT, NoiseSchedule.DEFAULT):
+                    # Some samplers divide by nothing at few steps; that is no fault of the model.
+                    asked = f"{picture.sampler.name}, {picture.schedule.name}"
+                    done = f"the model's own: with what was asked for, {error}"
+                    substituted = (Deviation(DeviationKind.SUBSTITUTED, "sampler", asked, done),)
+                    picture = replace(picture, sampler=Sampler.DEFAULT, schedule=NoiseSchedule.DEFAULT)
+                elif not self._shelf.widen(name):
                     self._shelf.discard(name)
                     return Failed(FailureReason.BACKEND, str(error))
             except Exception as error:  # noqa: BLE001 - a model's code may raise anything; the mesh must hear of it
@@ -192,10 +201,15 @@ class Studio:
                     return Refused(RefusalReason.OUT_OF_MEMORY, str(error))
 
     def _paint(
-        self, model: Pipelines, picture: Picture, inputs: Mapping[InputId, bytes], steps: Steps
+        self,
+        model: Pipelines,
+        picture: Picture,
+        inputs: Mapping[InputId, bytes],
+        steps: Steps,
+        substituted: tuple[Deviation, ...],
     ) -> Painting | Censored:
         torch: Any = import_module("torch")
-        deviations: list[Deviation] = []
+        deviations = list(substituted)
         call = call_for(model, picture, inputs, deviations)
         pipeline = call.pipeline
         pipeline.scheduler, changes = choose_sampler(model.default_scheduler, picture)

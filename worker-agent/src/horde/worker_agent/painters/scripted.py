@@ -80,7 +80,10 @@ class ScriptedPainter:
         self._script = self._commands(script)
         self._quality = quality
         self._offered = Capabilities(
-            models=tuple(ModelOffer(model, loaded=True) for model in models),
+            models=tuple(
+                ModelOffer(model, loaded=True, features=frozenset(Feature), samplers=frozenset(Sampler))
+                for model in models
+            ),
             max_pixels=max_pixels or MAX_PIXELS,
             features=frozenset(Feature),
             samplers=frozenset(Sampler),
