@@ -8,17 +8,10 @@ tried; with words, those whose name has them.
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
 import sys
-import tempfile
-import time
-from dataclasses import dataclass
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from mutants import Mutant, run
+
 SOURCE = "ledger/src/horde/ledger"
 CORE = ("tests/unit/ledger",)
 STORE = ("tests/conformance/ledger/test_store.py", "-k", "sqlite")
@@ -26,19 +19,11 @@ AUDIT = ("tests/conformance/ledger/test_audit.py", "-k", "sqlite")
 DOOR = ("tests/service/ledger/test_servicer.py",)
 
 
-@dataclass(frozen=True)
-class Mutant:
-    name: str
-    module: str
-    changes: tuple[tuple[str, str], ...]
-    tests: tuple[str, ...] = CORE
-
-
 MUTANTS = [
-    Mutant("drop the fingerprint", "journal", (("if recorded.fingerprint != mark:", "if False:"),)),
+    Mutant("drop the fingerprint", "core/journal", (("if recorded.fingerprint != mark:", "if False:"),)),
     Mutant(
         "skip the epoch check",
-        "store_sql",
+        "store/sql",
         (("WHERE shard = 0 AND {' AND '", "WHERE shard = 0 OR {' AND '"),),
         STORE,
     ),
@@ -49,93 +34,41 @@ MUTANTS = [
     ),
     Mutant(
         "float arithmetic",
-        "economy",
+        "core/economy",
         (("free - free * (self.escrow_denominator - self.escrow_numerator) // self.escrow_denominator", "free - round(free * 0.5)"),),
     ),
     Mutant(
         "settle without releasing the rest",
-        "holds",
+        "core/holds",
         (("_give_back(book, hold, hold.own - charged, hold.subsidised - subsidised,", "_give_back(book, hold, 0, 0,"),),
     ),
-    Mutant("forget refusals", "journal", (("if refusal.reason in REMEMBERED:", "if False:"),), STORE),
-    Mutant("leave a settled hold open", "holds", (("    book.close_hold(hold)\n", ""),)),
-    Mutant("do not count what a subsidy gave", "holds", (("    owner.subsidy_used += amount\n", ""),)),
-    Mutant("no bound on what subsidies pay", "economy", (("parked = max(0, subsidised - within)", "parked = 0"),)),
-    Mutant("promote the young", "economy", (("now_us - owner.opened_us >= self.promotion_age_us", "True"),)),
-    Mutant("count what is parked", "economy", (("free = escrow_mkudos - owner.parked", "free = escrow_mkudos"),)),
-    Mutant("break the chain of blocks", "chain", (("header + previous_hash + merkle_root", "header + merkle_root"),)),
+    Mutant("forget refusals", "core/journal", (("if refusal.reason in REMEMBERED:", "if False:"),), STORE),
+    Mutant("leave a settled hold open", "core/holds", (("    book.close_hold(hold)\n", ""),)),
+    Mutant("do not count what a subsidy gave", "core/holds", (("    owner.subsidy_used += amount\n", ""),)),
+    Mutant("no bound on what subsidies pay", "core/economy", (("parked = max(0, subsidised - within)", "parked = 0"),)),
+    Mutant("promote the young", "core/economy", (("now_us - owner.opened_us >= self.promotion_age_us", "True"),)),
+    Mutant("count what is parked", "core/economy", (("free = escrow_mkudos - owner.parked", "free = escrow_mkudos"),)),
+    Mutant("break the chain of blocks", "core/chain", (("header + previous_hash + merkle_root", "header + merkle_root"),)),
     Mutant("keep memory after a failed commit", "writer", (("        self._journal = None\n        self._requeue([*self._take_decided(), *calls])", "        self._requeue([*self._take_decided(), *calls])"),)),
-    Mutant("give what only a subsidy would add", "rewards", (("free = max(0, book.posted(source) - economy.floor_mkudos)", "free = 10**12"),)),
-    Mutant("play ping-pong", "rewards", (('        return "gift_back_after_us"', '        return ""'),)),
-    Mutant("forget gifts with the writer", "rewards", (('giving.add(entry["op"]["to"],', 'Giving().add(entry["op"]["to"],'),), STORE),
-    Mutant("remember a sealed batch too few", "journal", (("SEALED_KEPT: Final = 3", "SEALED_KEPT: Final = 2"),)),
+    Mutant("give what only a subsidy would add", "core/rewards", (("free = max(0, book.posted(source) - economy.floor_mkudos)", "free = 10**12"),)),
+    Mutant("play ping-pong", "core/rewards", (('        return "gift_back_after_us"', '        return ""'),)),
+    Mutant("forget gifts with the writer", "core/rewards", (('giving.add(entry["op"]["to"],', 'Giving().add(entry["op"]["to"],'),), STORE),
+    Mutant("remember a sealed batch too few", "core/journal", (("SEALED_KEPT: Final = 3", "SEALED_KEPT: Final = 2"),)),
     Mutant("decide in another order after a failed commit", "writer", (("            self._failed += calls\n", "            self._failed = calls + self._failed\n"),)),
     Mutant("answer a repeat of what was not committed", "writer", (("                if self._journal is None:\n", "                if False:\n"),)),
     Mutant("answer a repeat of what is being committed", "writer", (("                await asyncio.wait([before])\n", ""),)),
     Mutant("give the store all there is", "writer", (("MAX_WRITING: Final = 2", "MAX_WRITING: Final = 9"),)),
-    Mutant("let every caller do everything", "permissions", (("if caller not in OPERATIONS[kind]:", "if False:"),), DOOR),
-    Mutant("pay a censored picture from the hold", "holds", (("source = CENSOR_SUBSIDY if censored else HELD", "source = HELD"),)),
-    Mutant("release to the payer what a subsidy gave", "holds", (("transfers.append(Transfer(HELD, AccountName(hold.subsidy), subsidised, _RELEASE))", "transfers.append(Transfer(HELD, spend_of(hold.payer_id), subsidised, _RELEASE))"),)),
-    Mutant("pay uptime twice", "journal", (("        if recorded is not None:\n            return self._repeat", "        if recorded is not None and operation.kind is not EventKind.UPTIME_REWARD:\n            return self._repeat"),)),
-    Mutant("hold half a group", "holds", (("    for hold in asked.holds:\n        parts", "    for hold in asked.holds[:2]:\n        parts"),)),
-    Mutant("forget what is decided and not committed", "journal", (("        for work in self._unseen:\n", "        for work in ():\n"),)),
-    Mutant("charge tax to nobody", "holds", (("    if asked.tax_mkudos:\n", "    if False:\n"),)),
-    Mutant("lose a line of the statement", "holds", (("return (owner_id,) if payer_id == ANONYMOUS else (payer_id, owner_id)", "return (owner_id,)"),), STORE),
-    Mutant("do not look at balances in the audit", "audit", (("            _balances(rows, recomputed, report)\n", ""),), AUDIT),
+    Mutant("let every caller do everything", "core/permissions", (("if caller not in OPERATIONS[kind]:", "if False:"),), DOOR),
+    Mutant("pay a censored picture from the hold", "core/holds", (("source = CENSOR_SUBSIDY if censored else HELD", "source = HELD"),)),
+    Mutant("release to the payer what a subsidy gave", "core/holds", (("transfers.append(Transfer(HELD, AccountName(hold.subsidy), subsidised, _RELEASE))", "transfers.append(Transfer(HELD, spend_of(hold.payer_id), subsidised, _RELEASE))"),)),
+    Mutant("pay uptime twice", "core/journal", (("        if recorded is not None:\n            return self._repeat", "        if recorded is not None and operation.kind is not EventKind.UPTIME_REWARD:\n            return self._repeat"),)),
+    Mutant("hold half a group", "core/holds", (("    for hold in asked.holds:\n        parts", "    for hold in asked.holds[:2]:\n        parts"),)),
+    Mutant("forget what is decided and not committed", "core/journal", (("        for work in self._unseen:\n", "        for work in ():\n"),)),
+    Mutant("charge tax to nobody", "core/holds", (("    if asked.tax_mkudos:\n", "    if False:\n"),)),
+    Mutant("lose a line of the statement", "core/holds", (("return (owner_id,) if payer_id == ANONYMOUS else (payer_id, owner_id)", "return (owner_id,)"),), STORE),
+    Mutant("do not look at balances in the audit", "core/audit", (("            _balances(rows, recomputed, report)\n", ""),), AUDIT),
 ]  # fmt: skip
 
 
-def main() -> int:
-    chosen = [mutant for mutant in MUTANTS if all(word in mutant.name for word in sys.argv[1:])]
-    survived = []
-    with tempfile.TemporaryDirectory(prefix="ledger-mutants-") as name:
-        copy = Path(name)
-        for each in ("protos/gen", "services/src", "ledger/src", "tests", "pyproject.toml"):
-            source = ROOT / each
-            target = copy / each
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, target)
-        for mutant in chosen:
-            caught = _try(mutant, copy)
-            print(f"{'caught  ' if caught else 'SURVIVED'}  {mutant.name}: {caught or 'no test failed'}", flush=True)
-            if not caught:
-                survived.append(mutant.name)
-    print(f"{len(chosen) - len(survived)} of {len(chosen)} defects caught")
-    return 1 if survived else 0
-
-
-def _try(mutant: Mutant, copy: Path) -> str:
-    """Put the defect in, run the tests, take it out again; the first test that failed."""
-    path = copy / SOURCE / f"{mutant.module}.py"
-    sound = path.read_text()
-    text = sound
-    for before, after in mutant.changes:
-        if text.count(before) != 1:
-            raise SystemExit(f"{mutant.name}: {before!r} is {text.count(before)} times in {mutant.module}.py")
-        text = text.replace(before, after)
-    compile(text, path, "exec")  # What cannot be read would be caught by any test.
-    path.write_text(text)
-    began = time.monotonic()
-    try:
-        ran = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-q", "--timeout", "60", "-p", "no:cacheprovider", *mutant.tests],
-            cwd=copy,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            text=True,
-        )
-    finally:
-        path.write_text(sound)
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", ran.stdout, re.MULTILINE)
-    if ran.returncode == 0 or failed is None:
-        if ran.returncode != 0:
-            print(ran.stdout[-2000:], ran.stderr[-2000:])
-        return ""
-    return f"{failed[1].rpartition('/')[2]} ({time.monotonic() - began:.0f} s)"
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(SOURCE, CORE, MUTANTS))
