@@ -14,13 +14,14 @@ BIN     := $(VENV)/bin
 PY      := $(BIN)/python
 STAMPS  := .cache/stamps
 PYTEST  := $(PY) -m pytest -q -p no:cacheprovider
-SOURCES := $(wildcard */src) clients/python/src tests bench protos/generate.py
+SOURCES := $(wildcard */src) clients/python/src tests bench protos/generate.py protos/contract.py
 TIERS   := unit conformance service mesh deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock protos protos-check lint format types breaking release-protos check test demo up clean \
-	bench bench-ledger bench-scheduler soak-ledger mutants-ledger mutants-scheduler train-model evaluate-model test-kills $(TIERS:%=test-%)
+.PHONY: help install lock protos protos-check lint format types breaking contract-image check test demo up clean \
+	bench bench-ledger bench-scheduler soak-ledger mutants-ledger mutants-scheduler farms train-model evaluate-model \
+	test-kills $(TIERS:%=test-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -56,12 +57,11 @@ protos: install ## Generate protos/gen from the contracts
 protos-check: install ## Fail if protos/gen is not what the contracts say
 	$(PY) protos/generate.py --check
 
-breaking: install ## Fail if a contract breaks the last released one
-	@if [ -f protos/released.binpb ]; then $(BIN)/buf breaking protos --against protos/released.binpb; \
-	else echo "no release yet: nothing to break"; fi
+breaking: install ## Fail if a contract breaks its committed image, or is not in it
+	$(PY) protos/contract.py --check
 
-release-protos: install ## Record the contracts as released
-	$(BIN)/buf build protos -o protos/released.binpb
+contract-image: install ## Write the image of the contracts anew; CHANGELOG.md must say what changed
+	$(PY) protos/contract.py --renew
 
 ## ---- check
 
@@ -77,8 +77,10 @@ format: install ## Put sources and contracts into shape
 	$(BIN)/ruff format -q
 	$(BIN)/buf format protos -w
 
-types: install ## Type-check, strictly
+types: install ## Type-check, strictly; what people install on their own machines also as on theirs
 	$(PY) -m mypy
+	for platform in win32 darwin; do \
+		$(PY) -m mypy --platform $$platform --follow-imports silent clients/python/src cli/src || exit 1; done
 
 $(TIERS:%=test-%): test-%: install ## (test-unit, test-service, test-mesh …) Run one tier of tests
 	@if [ -d tests/$* ]; then $(PYTEST) tests/$*; else echo "no tests/$*"; fi
@@ -110,6 +112,9 @@ bench-scheduler: install ## Jobs matched a second by the scheduler's core, and t
 
 soak-ledger: install ## The ledger under load and faults, for long
 	$(PY) bench/ledger_soak.py
+
+farms: install ## What ten farms earn in thirty days, beside a cheap GPU that paints
+	$(PY) bench/farms.py
 
 mutants-ledger: install ## Put seeded defects into the ledger: the tests must catch each
 	$(PY) bench/ledger_mutants.py

@@ -1,7 +1,8 @@
-"""Seeded defects: each is put into a copy of the ledger, and the tests must fail. `make mutants-ledger`.
+"""Seeded defects: each is put into a copy of the ledger (or of the scheduler, where it decides what is paid), and the
+tests must fail. `make mutants-ledger`.
 
 A defect that no test catches is a hole in the tests, and ends this with status 1. Without an argument all are
-tried; with words, those whose name has them.
+tried; with words, those whose name has them; with a number before them, those from that one on.
 """
 
 # ruff: noqa: E501 - a defect is one line, as long as the code it changes
@@ -12,11 +13,15 @@ import sys
 
 from mutants import Mutant, run
 
-SOURCE = "ledger/src/horde/ledger"
+LEDGER = "ledger/src/horde/ledger"
+SCHEDULER = "scheduler/src/horde/scheduler"
 CORE = ("tests/unit/ledger",)
 STORE = ("tests/conformance/ledger/test_store.py", "-k", "sqlite")
 AUDIT = ("tests/conformance/ledger/test_audit.py", "-k", "sqlite")
 DOOR = ("tests/service/ledger/test_servicer.py",)
+BUDGETS = ("tests/unit/ledger/test_budgets.py", "tests/unit/ledger/test_economy.py")
+UPTIME = ("tests/unit/scheduler/test_uptime.py",)
+ENDINGS = ("tests/unit/scheduler/test_endings.py", "tests/unit/scheduler/test_settling.py")
 
 
 MUTANTS = [
@@ -67,8 +72,35 @@ MUTANTS = [
     Mutant("charge tax to nobody", "core/holds", (("    if asked.tax_mkudos:\n", "    if False:\n"),)),
     Mutant("lose a line of the statement", "core/holds", (("return (owner_id,) if payer_id == ANONYMOUS else (payer_id, owner_id)", "return (owner_id,)"),), STORE),
     Mutant("do not look at balances in the audit", "core/audit", (("            _balances(rows, recomputed, report)\n", ""),), AUDIT),
+    Mutant("no share of a token", "core/budgets", (('return Taker((("token", digest), ("address", address)))', 'return Taker((("address", address),))'),), BUDGETS),
+    Mutant("no share of an address", "core/budgets", (('return Taker((("token", digest), ("address", address)))', 'return Taker((("token", digest),))'),), BUDGETS),
+    Mutant("forget the day with the writer", "core/budgets", (("        day.follow(entry)\n", "        pass\n"),), BUDGETS),
+    Mutant("do not give back to the day what came back", "core/budgets", (("if taker is not None and returned:", "if False:"),), BUDGETS),
+    Mutant("a day never ends", "core/budgets", (("if now_us // DAY_US > self.day:", "if not self.day:"),), BUDGETS),
+    Mutant("believe a clock that steps back", "core/budgets", (("if now_us // DAY_US > self.day:", "if now_us // DAY_US != self.day:"),), BUDGETS),
+    Mutant("one puppet feeds all who censor", "core/budgets", (('(("payer", payer_id),)', "()"),), BUDGETS),
+    Mutant("pay for all that is censored", "core/holds", (("            return 0, 0\n", "            return earned, surcharge\n"),), BUDGETS),
+    Mutant("a subsidy pays for what was cancelled", "core/holds", (("min(earned, left, hold.own)", "min(earned, left)"),), BUDGETS),
+    Mutant("no bound on what cancelled jobs pay", "core/holds", (("min(earned, left, hold.own)", "min(earned, hold.own)"),), BUDGETS),
+    Mutant("a floor for the newborn", "core/economy", (("if now_us - owner.opened_us < self.floor_age_s * 1_000_000:", "if False:"),), BUDGETS),
+    Mutant("no budget of the floor over everybody", "core/holds", (("        day.floor.take(taker, needed - own)\n", "        pass\n"),), BUDGETS),
+    Mutant("no budget of uptime", "core/rewards", (('    book.today(now_us).uptime.take(Taker((("owner", asked.owner_id),)), reward)\n', ""),), BUDGETS),
+    Mutant("uptime is shared with nobody", "core/economy", ((" // sharers", ""),), BUDGETS),
+    Mutant("pay uptime for the time away", "core/economy", (("min(full, fair) * offered_permille // 1000", "min(full, fair)"),), BUDGETS),
+    Mutant("slash more than the job earned", "core/rewards", (("amount = min(amount or earned, earned)", "amount = (amount or earned) + 1"),), BUDGETS),
+    Mutant("slash somebody else", "core/rewards", ((' or paid["op"]["owner"] != asked.account_id', ""),), BUDGETS),
+    Mutant("the scheduler slashes for no job", "core/permissions", (("if caller == SCHEDULER and any(", "if False and any("),), DOOR),
+    Mutant("do not record the address", "core/holds", (("    if asked.address_digest:\n", "    if False:\n"),), BUDGETS),
+    Mutant("one's own workers make the pace", "core/endings", (("return median(others) if others else None", "return median(by_owner.values()) if by_owner else None"),), ENDINGS, SCHEDULER),
+    Mutant("believe steps that nobody can measure", "core/endings", (("return min(believed, UNMEASURED_STEPS)", "return believed"),), ENDINGS, SCHEDULER),
+    Mutant("a worker has all its time for each", "core/settling", ((" / max(1, painting)", ""),), ENDINGS, SCHEDULER),
+    Mutant("anonymous requests prove a worker", "core/uptime", (("payer in (ANONYMOUS, winner.owner)", "payer == winner.owner"),), UPTIME, SCHEDULER),
+    Mutant("one proves oneself", "core/uptime", (("payer in (ANONYMOUS, winner.owner)", "payer == ANONYMOUS"),), UPTIME, SCHEDULER),
+    Mutant("one's own wishes are demand", "core/uptime", (("payer != owner and now_ms", "now_ms"),), UPTIME, SCHEDULER),
+    Mutant("pay for no slots", "core/uptime", ((" and session.slots > 0", ""),), UPTIME, SCHEDULER),
+    Mutant("share among workers, not owners", "core/uptime", (("sharers = len(workers_of) * workers_of[worker.owner]", "sharers = len(rewarded)"),), UPTIME, SCHEDULER),
 ]  # fmt: skip
 
 
 if __name__ == "__main__":
-    sys.exit(run(SOURCE, CORE, MUTANTS))
+    sys.exit(run(LEDGER, CORE, MUTANTS))

@@ -30,14 +30,18 @@ class Mutant:
     """Its path below the service's package, as core/journal."""
     changes: tuple[tuple[str, str], ...]
     tests: tuple[str, ...] = ()
+    service: str = ""
+    """Its package's folder, if it is not the one that is tried."""
 
 
 def run(source: str, tests: tuple[str, ...], mutants: Sequence[Mutant]) -> int:
     """Try those mutants of the modules below `source` whose name has all words of the command line; the exit status.
 
-    `tests` are those of a mutant that names none.
+    With a number before the words, those from that one on. `tests` are those of a mutant that names none.
     """
-    chosen = [mutant for mutant in mutants if all(word in mutant.name for word in sys.argv[1:])]
+    words = sys.argv[1:]
+    begin = int(words.pop(0)) if words and words[0].isdigit() else 0
+    chosen = [mutant for mutant in mutants[begin:] if all(word in mutant.name for word in words)]
     survived = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
         copy = Path(name)
@@ -48,7 +52,9 @@ def run(source: str, tests: tuple[str, ...], mutants: Sequence[Mutant]) -> int:
             if (sound := _test(copy, suite)).returncode != 0:
                 raise SystemExit(f"{' '.join(suite)}: fails without any defect\n{sound.stdout[-2000:]}")
         for mutant in chosen:
-            caught = _try(mutant, copy / source / f"{mutant.module}.py", copy, mutant.tests or tests)
+            caught = _try(
+                mutant, copy / (mutant.service or source) / f"{mutant.module}.py", copy, mutant.tests or tests
+            )
             print(f"{'caught  ' if caught else 'SURVIVED'}  {mutant.name}: {caught or 'no test failed'}", flush=True)
             if not caught:
                 survived.append(mutant.name)

@@ -99,8 +99,8 @@ class Mesh:
         features = (1 << FEATURE_BITS) - 1
         if number % 2:
             features &= ~(1 << self.random.randrange(FEATURE_BITS)) & ~(1 << self.random.randrange(FEATURE_BITS))
-        offers = {model: Offer(loaded=index == 0) for index, model in enumerate(dict.fromkeys(chosen))}
-        capabilities = Capabilities(offers, side * side, features)
+        offers = {model: Offer(index == 0, side * side, features) for index, model in enumerate(dict.fromkeys(chosen))}
+        capabilities = Capabilities(offers)
         route = Route(1, number)
         owner = AccountId(f"00000000-0000-4000-8000-{number // 8:012x}")
         attaching.opened(self.board, route, owner, f"w{number}", "", capabilities, "", 0.0, 0)

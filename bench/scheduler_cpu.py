@@ -76,8 +76,8 @@ class Load:
             opened = pb.SessionRequest(relay_session_id=number)
             opened.opened.owner_account_id = OWNER
             opened.opened.hello.worker_name = f"w{number}"
-            opened.opened.hello.capabilities.max_pixels = 1 << 22
-            opened.opened.hello.capabilities.models.add(name="paintbox", loaded=True)
+            offer = opened.opened.hello.capabilities.models.add(name="paintbox", loaded=True)
+            offer.image.max_pixels = 1 << 22
             self.out.put_nowait(opened)
         writer = asyncio.create_task(self._write(call))
         while (batch := await call.read()) is not aio.EOF:

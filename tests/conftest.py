@@ -12,7 +12,7 @@ from horde.testkit.s3 import ThrowawayS3, throwaway_s3
 
 settings.register_profile("unshrunk", phases=(Phase.explicit, Phase.reuse, Phase.generate))
 """For those who only ask whether a test fails, as bench/mutants.py."""
-BUCKETS = ("horde-private", "horde-shared")
+BUCKETS = ("horde-private", "horde-shared", "horde-releases")
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +32,6 @@ def postgresql_url(postgresql_server: ThrowawayPostgres) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[ThrowawayS3]:
-    """An S3 server of this test run alone, with a private and a shared bucket."""
+    """An S3 server of this test run alone, with a bucket each for what is private, shared, and released."""
     with throwaway_s3(BUCKETS) as server:
         yield server

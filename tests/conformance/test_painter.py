@@ -17,9 +17,11 @@ from PIL import Image
 from horde.worker_agent.core.jobs import (
     Cancelled,
     DeviationKind,
+    Failed,
     Feature,
     InputId,
     InputRef,
+    NoiseSchedule,
     Picture,
     RefusalReason,
     Refused,
@@ -27,12 +29,12 @@ from horde.worker_agent.core.jobs import (
 )
 from horde.worker_agent.painters.diffusers_studio import StudioSettings
 from horde.worker_agent.painters.models import ModelSource
-from horde.worker_agent.painters.port import MAX_PREVIEW_BYTES, Finished, Onlooker, Painter
+from horde.worker_agent.painters.port import MAX_PREVIEW_BYTES, Drying, Finished, Onlooker, Painter, Work
 from horde.worker_agent.painters.process import ProcessPainter
 from horde.worker_agent.painters.scripted import ScriptedPainter
 
 # torch takes seconds to import, on a busy machine many.
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.asyncio(loop_scope="module")]
 
 PICTURE = Picture("paintbox", "a red star", 64, 64, steps=4, seed=7)
 
@@ -75,9 +77,13 @@ class Notes(Onlooker):
         self.previews.append(image)
 
 
+async def ended(painter: Painter, picture: Picture, inputs: dict[InputId, bytes], notes: Notes) -> Work:
+    work = await painter.paint(picture, inputs, notes, notes.cancelled)
+    return await work.work if isinstance(work, Drying) else work
+
+
 async def finished(painter: Painter, picture: Picture, inputs: dict[InputId, bytes] | None = None) -> Finished:
-    notes = Notes()
-    work = await painter.paint(picture, inputs or {}, notes, notes.cancelled)
+    work = await ended(painter, picture, inputs or {}, Notes())
     assert isinstance(work, Finished), work
     return work
 
@@ -175,7 +181,7 @@ async def test_a_sampler_that_is_offered_paints_without_deviation(painter: Paint
     offered = painter.capabilities().samplers
     assert not offered or sampler in offered
     notes = Notes()
-    work = await painter.paint(replace(PICTURE, sampler=sampler, karras=True), {}, notes, notes.cancelled)
+    work = await ended(painter, replace(PICTURE, sampler=sampler, schedule=NoiseSchedule.KARRAS), {}, notes)
     assert isinstance(work, Finished)
     assert work.deviations == ()
     assert notes.steps == [1, 2, 3, 4]
@@ -189,7 +195,7 @@ class TestDiffusers:
         picture = replace(
             PICTURE,
             sampler=Sampler.DDIM,
-            karras=True,
+            schedule=NoiseSchedule.KARRAS,
             clip_skip=9,
             guidance_scale=1.0,
             negative_prompt="red",
@@ -197,7 +203,7 @@ class TestDiffusers:
         )
         work = await finished(painter, picture)
         assert {(each.field, each.kind) for each in work.deviations} == {
-            ("karras", DeviationKind.OMITTED),
+            ("schedule", DeviationKind.OMITTED),
             ("clip_skip", DeviationKind.CLAMPED),
             ("negative_prompt", DeviationKind.OMITTED),
             ("post_processors[0]", DeviationKind.OMITTED),
@@ -245,21 +251,35 @@ class TestDiffusers:
         assert painter._child is not None
         painter._child.process.kill()
         work = await painting
-        assert not isinstance(work, Finished)
+        assert isinstance(work, Failed)
+        # Nobody asks for a picture, and there is another already.
+        changed = asyncio.Event()
+        painter.on_change(changed.set)
+        while not painter.capabilities().models[0].loaded:
+            changed.clear()
+            await changed.wait()
         await finished(painter, PICTURE)
 
 
 @pytest.mark.slow
-async def test_a_model_that_is_loaded_on_demand_changes_what_is_offered(tmp_path: Path) -> None:
+async def test_models_are_offered_when_they_have_painted_and_the_next_begins_while_the_last_is_encoded(
+    tmp_path: Path,
+) -> None:
     names = ("first", "second", "third")
     models = tuple(ModelSource(name, str(tmp_path / "tiny"), stand_in=True) for name in names)
     studio = ProcessPainter(StudioSettings(models, threads=1))
+    changed = asyncio.Event()
+    studio.on_change(changed.set)
     await studio.open()
     try:
-        loaded = [[model.name for model in studio.capabilities().models if model.loaded]]
-        for name in names[1:]:
-            await finished(studio, replace(PICTURE, model=name))
-            loaded.append([model.name for model in studio.capabilities().models if model.loaded])
-        assert loaded == [["first"], ["first", "second"], ["second", "third"]]
+        assert studio.capabilities().models[0].name == "first"
+        while len(studio.capabilities().models) < 3:
+            changed.clear()
+            await changed.wait()
+        assert [model.name for model in studio.capabilities().models] == list(names)
+        works = [await studio.paint(replace(PICTURE, model=name), {}, Notes(), asyncio.Event()) for name in names]
+        assert all(isinstance(work, Drying) for work in works)
+        images = [await work.work for work in works if isinstance(work, Drying)]
+        assert all(isinstance(image, Finished) for image in images)
     finally:
         await studio.close()

@@ -28,6 +28,7 @@ from horde.internal.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from horde.services.channel import dial
 from horde.services.identity import Credentials
 from horde.testkit.s3 import ThrowawayS3
+from horde.testkit.waiting import HANG_SECONDS
 
 PRIVATE, SHARED = Placement.PLACEMENT_PRIVATE, Placement.PLACEMENT_SHARED
 DONE, CANCELLED = JobEnding.JOB_ENDING_DONE, JobEnding.JOB_ENDING_CANCELLED
@@ -59,7 +60,6 @@ EXTRA: Final[Mapping[Role, Mapping[str, str]]] = {
     Role.SCHEDULER: {**QUIET[Role.SCHEDULER], "RESUME_GRACE_SECONDS": "2"},
 }
 AWARD_MKUDOS: Final = 1_000_000_000
-FOLDER_SECONDS: Final = 15.0
 
 
 def small(prompt: str, **options: object) -> GenerationSpec:
@@ -171,11 +171,11 @@ class Buckets:
 async def eventually(holds: Callable[[], bool], what: str) -> None:
     """Wait for a folder to be as it should: it cannot be watched, and is cleared a moment after the end."""
     try:
-        async with asyncio.timeout(FOLDER_SECONDS):
+        async with asyncio.timeout(HANG_SECONDS):
             while not await asyncio.to_thread(holds):
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        raise AssertionError(f"not within {FOLDER_SECONDS} s: {what}") from None
+        raise AssertionError(f"not within {HANG_SECONDS} s: {what}") from None
 
 
 async def assert_done_and_paid(books: Books, generation: Generation) -> None:

@@ -193,9 +193,9 @@ async def test_a_mask_of_another_size_is_refused(account: HordeClient) -> None:
     assert "mask" in str(caught.value) + str(caught.value.metadata)
 
 
-@pytest.mark.parametrize("field", ["source_image", "control"])
+@pytest.mark.parametrize("field", ["source_image", "controls"])
 async def test_an_input_that_was_never_put_is_refused(field: str, account: HordeClient) -> None:
-    given = NOT_PUT if field == "source_image" else Control(image=NOT_PUT)
+    given = NOT_PUT if field == "source_image" else [Control(image=NOT_PUT)]
     with pytest.raises(InputUnusable) as caught:
         await account.generations.create(small("x", **{field: given}))
     assert caught.value.metadata["input_id"] == NOT_PUT.input_id

@@ -17,7 +17,8 @@ from tests.mesh.probing import Buckets, png
 
 from horde.cli.local.mesh import LocalMesh, free_ports
 from horde.cli.local.roles import Role
-from horde.clients.credentials import write_secret
+from horde.clients.credentials import mesh_folder, write_secret
+from horde.testkit.waiting import HANG_SECONDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -29,6 +30,7 @@ class Horde:
 
     def __init__(self, gateway: str, folder: Path) -> None:
         self.folder = folder
+        self.gateway = gateway
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HORDE_")},
             "HORDE_GATEWAY": gateway,
@@ -68,7 +70,7 @@ def horde(mesh: LocalMesh, tmp_path: Path) -> Horde:
 
 async def test_an_account_is_opened_and_its_key_is_used_from_then_on(horde: Horde) -> None:
     opened = await horde.ask("account", "create", "anna")
-    key_file = horde.folder / "config" / "api-key"
+    key_file = mesh_folder(horde.gateway, horde.folder / "config") / "api-key"
     assert opened["kept_in"] == str(key_file)
     assert key_file.read_text().strip() == opened["api_key"]
     assert key_file.stat().st_mode & 0o777 == 0o600
@@ -77,7 +79,7 @@ async def test_an_account_is_opened_and_its_key_is_used_from_then_on(horde: Hord
     another = await horde.ask("account", "keys", "create", "laptop", "--scope", "generate")
     listed = await horde.ask("account", "keys", "list")
     assert [key["label"] for key in listed["keys"]][-1] == "laptop"
-    await horde.ask("account", "keys", "revoke", another["key"]["api_key_id"])
+    await horde.ask("account", "keys", "revoke", "laptop")
     refused = await horde.ask("generate", "x", "--api-key", another["api_key"], *SMALL, status=4)
     assert refused["error"]["reason"] == "API_KEY_UNKNOWN"
 
@@ -104,11 +106,11 @@ async def test_a_picture_is_painted_saved_and_accounted_for(horde: Horde, mesh: 
     listed = await horde.ask("generations", "list")
     generation_id = made["generation"]["generation_id"]
     assert [each["generation_id"] for each in listed["generations"]] == [generation_id]
-    fetched = await horde.ask("generations", "fetch", generation_id, "--out", str(out / "again"))
+    fetched = await horde.ask("fetch", generation_id[:8], "--out", str(out / "again"))
     assert sorted(Path(file).read_bytes() for file in fetched["files"].values()) == sorted(
         Path(file).read_bytes() for file in files
     )
-    withdrawn = await horde.ask("generations", "withdraw", generation_id)
+    withdrawn = await horde.ask("generations", "withdraw", generation_id[:6])
     assert set(withdrawn["outcomes"].values()) == {"withdrawn"}
 
 
@@ -197,7 +199,7 @@ async def test_both_sides_follow_a_dear_picture_on_their_statements(horde: Horde
 @pytest.mark.parametrize(
     ("arguments", "status", "reason"),
     [
-        (("generate", "x", "--width", "63"), 2, "INVALID_FIELD"),
+        (("generate", "x", "--width", "68"), 2, "INVALID_FIELD"),
         (("generate", "x", "--max-price", "0.001", *SMALL), 3, "PRICE_ABOVE_MAXIMUM"),
         (("account", "show", "--anonymous"), 4, "ACCOUNT_REQUIRED"),
         (("generate", "x", "--api-key", "nonsense"), 4, None),
@@ -224,11 +226,105 @@ async def test_ctrl_c_cancels_and_keeps_what_is_finished(horde: Horde) -> None:
         if b"done" in line:
             break
     child.send_signal(signal.SIGINT)
-    output, _ = await child.communicate()
+    output, error = await child.communicate()
     assert child.returncode == 130
     kept = list((horde.folder / "kept").iterdir())
     assert 1 <= len(kept) <= 6
     assert b"cancelled" in output or len(kept) == 6
+    generation_id = output.decode().split()[1]
+    assert f"horde fetch {generation_id}" in error.decode()
+
+
+async def test_what_was_killed_is_followed_again_by_the_first_digits_of_its_first_line(horde: Horde) -> None:
+    child = await horde.start("generate", "[slow:0.2]", "-n", "3", "--anonymous", *SMALL)
+    assert child.stdout is not None
+    first = (await child.stdout.readline()).decode().split()
+    child.kill()
+    await child.communicate()
+    assert first[0] == "generation"
+    prefix = first[1][:8]
+    listed = await horde.run("generations", "--anonymous")
+    assert prefix in listed[1]
+    out = horde.folder / "again"
+    status, text, error = await horde.run("watch", prefix, "--anonymous", "--out", str(out))
+    assert status == 0, error
+    assert text.splitlines()[0] == f"generation {first[1]}"
+    assert sorted(path.name for path in out.iterdir()) == [f"{prefix}-{number}.webp" for number in range(3)]
+    fetched = await horde.ask("fetch", prefix, "--anonymous", "--out", str(horde.folder / "fetched"))
+    assert len(fetched["files"]) == 3
+    shown = await horde.ask("generations", "show", prefix, "--anonymous")
+    assert shown["generation"]["generation_id"] == first[1]
+    await horde.ask("generations", "withdraw", prefix, "1", "--anonymous")
+    missing = await horde.ask("fetch", prefix, "--anonymous", "--out", str(out), status=7)
+    assert list(missing["missing"].values()) == ["Image 1 was withdrawn."]
+
+
+async def test_the_place_is_tried_before_anything_is_spent(horde: Horde) -> None:
+    await horde.ask("account", "create", "fritz")
+    before = await horde.ask("kudos", "balance")
+    status, text, error = await horde.run("generate", "x", "--out", "/proc/foo", *SMALL)
+    assert status == 2
+    assert text == ""
+    assert "--out /proc/foo" in error
+    assert (await horde.ask("generations", "list"))["generations"] == []
+    assert await horde.ask("kudos", "balance") == before
+
+
+async def test_who_has_not_the_kudos_is_told_the_ways_out_in_kudos(horde: Horde) -> None:
+    await horde.ask("account", "create", "gerd")
+    asked = ("generate", "a house", "-n", "20", "--width", "512", "--height", "512", "--steps", "50")
+    status, text, error = await horde.run(*asked, "--out", str(horde.folder))
+    assert (status, text) == (3, "")
+    assert "you can pay 60.000 kudos" in error
+    assert "this needs 276.540 kudos" in error
+    assert "--share: give it to research, 236.540 instead of 276.540" in error
+    assert "-n 4: 4 images for 55.308" in error
+    for way in ("--width ", "horde serve worker", "00:00 UTC", "--anonymous"):
+        assert way in error
+    assert "mkudos" not in error
+    assert "--request-id" not in error
+    assert (await horde.ask("generations", "list"))["generations"] == []
+
+
+async def test_a_mistyped_model_is_not_waited_for(horde: Horde) -> None:
+    await horde.ask("account", "create", "hans")
+    refused = await horde.ask("generate", "x", "--model", "Paintbux", *SMALL, status=5)
+    assert refused["error"]["reason"] == "MODEL_UNKNOWN"
+    assert refused["error"]["metadata"]["did_you_mean"] == "paintbox"
+    assert "did you mean paintbox?" in (await horde.run("generate", "x", "--model", "Paintbux", *SMALL))[2]
+    assert (await horde.ask("generations", "list"))["generations"] == []
+    waiting = await horde.ask(
+        "generate", "x", "--model", "Paintbux", "--wait-for-model", "--no-wait", "--out", str(horde.folder), *SMALL
+    )
+    generation_id = waiting["generation"]["generation_id"]
+    cancelled = await horde.ask("generations", "cancel", generation_id[:8])
+    assert cancelled["generation"]["generation_id"] == generation_id
+
+
+async def test_the_consent_is_shown_before_the_first_share_and_not_again(horde: Horde) -> None:
+    asked = ("generate", "a house", "--share", "--anonymous", "--out", str(horde.folder), *SMALL)
+    first, again = await horde.run(*asked), await horde.run(*asked)
+    assert (first[0], again[0]) == (0, 0)
+    assert "# Sharing pictures with research: consent 2026-11" in first[2]
+    assert "# Sharing pictures" not in again[2]
+    shown = await horde.ask("consent")
+    assert shown["text"] in first[2]
+
+
+async def test_a_key_is_kept_for_its_mesh_and_forgotten(horde: Horde) -> None:
+    opened = await horde.ask("account", "create", "inge", "--no-keep")
+    refused = await horde.ask("account", "show", status=4)
+    assert refused["error"]["reason"] == "ACCOUNT_REQUIRED"
+    kept = await horde.ask("login", "--api-key", opened["api_key"])
+    assert (await horde.ask("account"))["account"]["account_id"] == kept["account_id"]
+    assert await horde.ask("logout") == {"forgotten": True}
+    assert await horde.ask("logout") == {"forgotten": False}
+    await horde.ask("login", "--api-key", opened["api_key"])
+    status, _, error = await horde.run("account", "--api-key", opened["api_key"][:-3] + "xyz")
+    assert status == 4
+    assert "The key is from the key given; `horde login` keeps another." in error
+    wrong = await horde.ask("login", "--api-key", opened["api_key"][:-3] + "xyz", status=4)
+    assert wrong["error"]["reason"] == "API_KEY_UNKNOWN"
 
 
 async def test_workers_and_models_are_listed(horde: Horde) -> None:
@@ -239,6 +335,9 @@ async def test_workers_and_models_are_listed(horde: Horde) -> None:
     status, text, _ = await horde.run("workers")
     assert status == 0
     assert "anna" in text
+    status, text, _ = await horde.run("models")
+    assert status == 0
+    assert "from an image, with a mask" in text
 
 
 async def test_an_operator_awards_and_audits_and_others_do_not(horde: Horde, mesh: LocalMesh) -> None:
@@ -274,6 +373,7 @@ async def test_up_starts_a_mesh_and_stops_it_cleanly(number: signal.Signals, tmp
     assert gateway, said
     children = psutil.Process(child.pid).children(recursive=True)
     assert len(children) >= 5
+    assert child.stdout is not None
     status, _, error = await Horde(gateway, tmp_path).run("generate", "x", "--out", str(tmp_path), *SMALL)
     assert status == 0, error
     child.send_signal(number)
@@ -293,7 +393,7 @@ async def test_when_up_is_killed_its_services_go_with_it(tmp_path: Path) -> None
     assert children
     child.kill()
     await child.wait()
-    _, alive = await asyncio.to_thread(psutil.wait_procs, children, 15)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, children, HANG_SECONDS)
     assert not alive
 
 
@@ -309,24 +409,21 @@ async def test_serve_starts_one_service(tmp_path: Path) -> None:
         "HORDE_LEDGER_KEY_FILE": str(tmp_path / "key"),
     }
     child = await horde.start("serve", "ledger")
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG_SECONDS):
         await says_serving(address)
     child.send_signal(signal.SIGTERM)
     await child.communicate()
     assert child.returncode == 0
 
 
-async def test_help_is_there_at_once(horde: Horde) -> None:
-    # Processor time, so that busy neighbours do not count.
+async def test_help_loads_nothing_that_it_does_not_need(horde: Horde) -> None:
     code = (
-        "import sys,time,runpy; sys.argv=['horde','--help']\n"
+        "import sys,runpy; sys.argv=['horde','--help']\n"
         "try: runpy.run_module('horde.cli.commands.main', run_name='__main__')\n"
         "except SystemExit: pass\n"
         "heavy=[m for m in ('grpc','google.protobuf','rich','PIL','torch','pydantic') if m in sys.modules]\n"
-        "print('HEAVY', heavy, 'CPU', time.process_time())"
+        "print('HEAVY', heavy)"
     )
     child = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
     output, _ = await child.communicate()
-    last = output.decode().splitlines()[-1]
-    assert last.startswith("HEAVY []"), last
-    assert float(last.rpartition(" ")[2]) < 0.5
+    assert output.decode().splitlines()[-1] == "HEAVY []"

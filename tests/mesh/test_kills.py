@@ -47,8 +47,9 @@ from horde.cli.local.roles import Role
 from horde.clients.client import HordeClient
 from horde.clients.retrying import Patience
 from horde.clients.watching import ImageChanged, Progressed, Snapshot
+from horde.testkit.waiting import HANG_SECONDS
 
-pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(180)]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PLACES: Final[dict[Role, tuple[str, ...]]] = {
     Role.GATEWAY: (
@@ -122,7 +123,7 @@ MATRIX: Final = [
     if place in REPRESENTATIVE or (ALL and kind == EMBEDDED)
 ]
 each_kind: Final = pytest.mark.parametrize("mesh", KINDS, indirect=True, scope="module")
-PATIENT: Final = Patience(total=timedelta(seconds=60))
+PATIENT: Final = Patience(total=timedelta(seconds=HANG_SECONDS))
 
 
 @dataclass(frozen=True)

@@ -60,10 +60,7 @@ def documents(text: str) -> list[dict[str, Any]]:
 async def test_reflection_lists_the_services(role: Role, mesh: LocalMesh) -> None:
     listed = set((await grpcurl(mesh.layout.address(role), "list")).split())
     assert SERVED[role] <= listed
-    assert listed - SERVED[role] <= STANDARD | {
-        "grpc.reflection.v1.ServerReflection",
-        "horde.api.storage.v1.DataReleaseService",
-    }
+    assert listed - SERVED[role] <= STANDARD | {"grpc.reflection.v1.ServerReflection"}
 
 
 @pytest.mark.parametrize("role", SERVICES, ids=lambda role: role.value)

@@ -81,7 +81,7 @@ async def test_a_row(
         played.inputs.append(content)
         put = await horde.images.put(content)
         if row.inputs == "control":
-            spec.job.image.control.CopyFrom(Control(image=put, type="canny"))
+            spec.job.image.controls.append(Control(image=put, type="canny"))
         else:
             spec.job.image.source_image.CopyFrom(put)
         if row.inputs == "mask":

@@ -78,3 +78,32 @@ def test_copied_contracts_are_those_of_the_installed_package() -> None:
     installed = Path(google.rpc.status_pb2.__file__).parent
     for path in (ROOT / "protos" / "third_party" / "google" / "rpc").glob("*.proto"):
         assert path.read_text("utf-8") == (installed / path.name).read_text("utf-8")
+
+
+BESIDE_THE_LOOPS = {
+    "services/src/horde/services/loops.py": "the loops themselves",
+    "services/src/horde/services/streams.py": "a stream's listener: its error is the stream's",
+    "services/src/horde/services/calls.py": "the end of a span",
+    "services/src/horde/services/shared/redis.py": "within the loop that waits for it",
+    "gateway/src/horde/gateway/neighbours/ledger.py": "an asking that many wait for",
+    "gateway/src/horde/gateway/neighbours/exchange.py": "two directions that end together, within a loop",
+    "gateway/src/horde/gateway/doors/authentication.py": "a look-up that many wait for",
+    "storage-router/src/horde/storage_router/decoding.py": "a dead child that is buried",
+    "storage-router/src/horde/storage_router/uploads.py": "an upload that goes on when its caller hangs up",
+    "worker-agent/src/horde/worker_agent/__main__.py": "the signal, which is waited for",
+    "worker-agent/src/horde/worker_agent/running.py": "what is opened, until a signal comes",
+    "worker-agent/src/horde/worker_agent/painters/process.py": "a cancel that follows a picture",
+    "worker-agent/src/horde/worker_agent/painters/scripted.py": "two waits of which the first counts",
+}
+"""Where a service starts a task by itself, and who hears its error: all others belong to `loops.py`."""
+SERVICE_FOLDERS = ("services", "gateway", "scheduler", "ledger", "storage-router", "worker-agent", "buckets")
+STARTS_A_TASK = re.compile(r"\b(create_task|ensure_future|TaskGroup)\(")
+
+
+def test_whatever_a_service_runs_beside_its_calls_is_one_of_its_loops() -> None:
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        if path.relative_to(ROOT).parts[0] in SERVICE_FOLDERS and STARTS_A_TASK.search(path.read_text("utf-8"))
+    }
+    assert found == BESIDE_THE_LOOPS.keys()

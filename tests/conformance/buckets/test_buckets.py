@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import urllib.request
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from horde.buckets.errors import StoreUnavailable
 from horde.buckets.memory import MemoryBucket
 from horde.buckets.port import Bucket
 from horde.buckets.s3 import S3Bucket
+from horde.services import neighbours
 from horde.services.clock import SystemClock
 from horde.testkit.s3 import REGION, ThrowawayS3
 
@@ -145,6 +147,35 @@ async def test_pages_follow_each_other_in_the_order_of_keys(bucket: Bucket) -> N
     assert found == keys
 
 
+async def test_a_walk_passes_each_object_of_a_folder_once_while_what_it_passed_is_deleted(bucket: Bucket) -> None:
+    keys = {f"claims/{number % 7}/{number:03}" for number in range(50)}
+    await asyncio.gather(*(bucket.put(key, b"x") for key in [*keys, "images/a"]))
+    found: list[str] = []
+    async for page in bucket.walk("claims/", size=8):
+        assert 0 < len(page) <= 8
+        assert all(entry.size_bytes >= 1 for entry in page)
+        found += [entry.key for entry in page]
+        await asyncio.gather(*(bucket.delete(entry.key) for entry in page[::2]))
+    assert (len(found), set(found)) == (50, keys)
+    assert [page async for page in bucket.walk("nothing/")] == []
+    assert sum([len(page) async for page in bucket.walk("claims/")]) < 50
+
+
+async def test_a_folder_is_read_once_however_many_pages_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with DirectoryBucket(tmp_path, SystemClock().now) as bucket:
+        await asyncio.gather(*(bucket.put(f"quarantine/job/{number}", b"x") for number in range(60)))
+        read: list[Path] = []
+        scan = os.scandir
+
+        def noted(path: Path) -> object:
+            read.append(path)
+            return scan(path)
+
+        monkeypatch.setattr(os, "scandir", noted)
+        assert len([page async for page in bucket.walk("quarantine/", size=5)]) == 12
+        assert len(read) == 1
+
+
 async def test_a_listing_says_what_objects_take(bucket: Bucket) -> None:
     await bucket.put("inputs/a", bytes(100_000), metadata={"kind": "large"})
     await bucket.put("inputs/b", b"")
@@ -261,3 +292,35 @@ async def test_each_credential_opens_its_own_bucket_only(s3_server: ThrowawayS3)
 async def test_a_server_that_is_away_is_an_unavailable_store() -> None:
     with pytest.raises(StoreUnavailable):
         await S3Bucket("127.0.0.1:1", "horde-private", "key", "secret", "us-east-1", secure=False).__aenter__()
+
+
+async def test_a_folder_that_takes_nothing_more_is_told_once_and_so_is_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[tuple[str, str]] = []
+
+    class Recorder:
+        def warning(self, event: str, **facts: str) -> None:
+            lines.append((event, facts.get("why", "")))
+
+        info = warning
+
+    monkeypatch.setattr(neighbours, "log", Recorder())
+    async with DirectoryBucket(tmp_path, SystemClock().now) as bucket:
+        written = os.open
+
+        def full(path: str, flags: int, mode: int = 0o777) -> int:
+            if flags & os.O_CREAT:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return written(path, flags, mode)
+
+        monkeypatch.setattr(os, "open", full)
+        for number in range(9):
+            with pytest.raises(StoreUnavailable):
+                await bucket.put(f"images/{number}", b"bytes")
+        monkeypatch.setattr(os, "open", written)
+        assert await bucket.put("images/a", b"bytes")
+    assert lines == [
+        ("a neighbour fails", "The folder of a bucket failed: No space left on device."),
+        ("a neighbour is back", ""),
+    ]

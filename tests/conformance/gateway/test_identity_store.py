@@ -15,10 +15,9 @@ from horde.gateway.core.errors import TooManyApiKeys
 from horde.gateway.core.identities import MAX_API_KEYS, MAX_REVOKED_KEYS, Account, ApiKey
 from horde.gateway.core.requesters import Role, Scope
 from horde.gateway.store.memory import MemoryIdentityStore
-from horde.gateway.store.migrations import migrate
 from horde.gateway.store.port import IdentityStore
-from horde.gateway.store.sql import SqlIdentityStore
-from horde.services.sql import SqlThread, open_database
+from horde.gateway.store.sql import sql_store
+from horde.services.sql import open_database
 
 NOW = datetime(2026, 11, 22, 1, 2, 3, 456789, tzinfo=UTC)
 
@@ -31,10 +30,8 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     url = f"sqlite:///{tmp_path / 'identity.sqlite'}"
     if request.param == "postgresql":
         url = request.getfixturevalue("postgresql_url")
-    engine = open_database(url)
-    migrate(engine)
-    async with SqlThread(engine) as sql:
-        yield SqlIdentityStore(sql)
+    async with sql_store(url) as opened:
+        yield opened
 
 
 def account(number: int, request_id: str = "") -> Account:
@@ -162,9 +159,10 @@ async def test_the_migrations_make_the_schema_that_the_code_uses(
     from horde.gateway.store.sql import metadata
 
     url = f"sqlite:///{tmp_path / 'x.sqlite'}" if kind == "sqlite" else request.getfixturevalue("postgresql_url")
-    engine = open_database(url)
     for _ in range(2):
-        migrate(engine)
+        async with sql_store(url):
+            pass
+    engine = open_database(url)
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": "gateway_schema"})
         differences = [each for each in compare_metadata(context, metadata) if each[0] != "remove_index"]

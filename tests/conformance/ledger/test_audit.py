@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,15 @@ from horde.ledger.core.accounts import ANONYMOUS
 from horde.ledger.core.audit import audit
 from horde.ledger.core.economy import KUDOS, Economy
 from horde.ledger.store import audit_sql
-from horde.ledger.store.migrations import migrate, migrate_down
+from horde.ledger.store.migrations import HISTORY
 from horde.ledger.store.port import AuditRows
 from horde.ledger.store.sql import SqlStore, sql_store
 from horde.ledger.store.tables import METADATA
 from horde.ledger.writer import Writer
-from horde.services.errors import Unavailable
+from horde.services import migrations
+from horde.services.errors import ResourceExhausted, Unavailable
 from horde.testkit.ledger import awarded, gift, held, opened, released, settled, standing, uptime
-from horde.testkit.loopback import ManualClock
+from horde.testkit.loopback import ManualClock, settle
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -221,9 +224,54 @@ async def test_the_schema_goes_up_and_down_and_is_that_of_the_code(store: SqlSto
         context = MigrationContext.configure(connection)
         made_otherwise = compare_metadata(context, METADATA)
         assert [each for each in made_otherwise if "statistics" not in str(each)] == []
-        migrate_down(connection)
+        migrations.downgrade(connection, HISTORY)
     with store.engine.begin() as connection:
         assert not connection.dialect.has_table(connection, "event")
-        migrate(connection)
+        migrations.upgrade(connection, HISTORY)
     await write_some(store)
     assert await finding(store) is None
+
+
+async def test_two_audits_at_once_stop_nobody_and_a_third_is_refused(store: SqlStore) -> None:
+    await write_some(store)
+    begun, go_on = threading.Event(), threading.Event()
+
+    def long_audit(rows: AuditRows) -> None:
+        begun.set()
+        assert go_on.wait(60)
+
+    audits = [asyncio.create_task(store.audit(long_audit)) for _ in range(2)]
+    await asyncio.to_thread(begun.wait)
+    with pytest.raises(ResourceExhausted) as refused:
+        await store.audit(long_audit)
+    assert refused.value.retry_after is not None
+    # Whoever looks something up, reads or writes meanwhile does not wait for them.
+    async with Writer(store, Economy(), ManualClock()) as writer:
+        await writer.apply([awarded("ann", KUDOS, "meanwhile")])
+        await asyncio.gather(*(store.balances([("spend/ann", "ann")]) for _ in range(8)))
+    go_on.set()
+    await asyncio.gather(*audits)
+    await store.audit(long_audit)
+
+
+async def test_an_audit_whose_caller_has_gone_keeps_its_place_until_it_is_over(store: SqlStore) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def long_audit(rows: AuditRows) -> None:
+        begun.set()
+        assert go_on.wait(60)
+
+    for _ in range(2):
+        audit_call = asyncio.create_task(store.audit(long_audit))
+        await asyncio.to_thread(begun.wait)
+        audit_call.cancel()
+        await asyncio.gather(audit_call, return_exceptions=True)
+        waiting = asyncio.create_task(store.audit(long_audit))
+        await settle()
+        with pytest.raises(ResourceExhausted):
+            await store.audit(long_audit)
+        go_on.set()
+        await waiting
+        begun.clear()
+        go_on.clear()
+        await settle()

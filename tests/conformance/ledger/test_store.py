@@ -190,17 +190,27 @@ async def test_entries_are_read_by_id(ledger: Any) -> None:
 
 async def test_a_writer_that_was_replaced_writes_no_more(store: LedgerStore) -> None:
     clock = ManualClock()
-    async with Writer(store, Economy(), clock) as old:
-        await old.apply([opened("ann")])
-        async with Writer(store, Economy(), clock) as new:
-            with pytest.raises(WriterReplaced):
-                await old.apply([awarded("ann", KUDOS)])
-            assert old.replaced.is_set()
-            with pytest.raises(WriterReplaced):
-                await old.apply([awarded("ann", KUDOS)])
-            (answer,) = await new.apply([awarded("ann", KUDOS)])
-            assert isinstance(answer.result, Entry)
-            assert answer.result.sequence == 2
+    opened_old: asyncio.Future[Writer] = asyncio.get_running_loop().create_future()
+
+    async def old_term() -> None:
+        async with Writer(store, Economy(), clock) as writer:
+            opened_old.set_result(writer)
+            await asyncio.Event().wait()
+
+    term = asyncio.create_task(old_term())
+    old = await opened_old
+    await old.apply([opened("ann")])
+    async with Writer(store, Economy(), clock) as new:
+        with pytest.raises(WriterReplaced):
+            await old.apply([awarded("ann", KUDOS)])
+        with pytest.raises(ExceptionGroup) as ended:
+            await term
+        assert isinstance(ended.value.exceptions[0].__cause__, WriterReplaced)
+        with pytest.raises(WriterReplaced):
+            await old.apply([awarded("ann", KUDOS)])
+        (answer,) = await new.apply([awarded("ann", KUDOS)])
+        assert isinstance(answer.result, Entry)
+        assert answer.result.sequence == 2
 
 
 async def made_upon(store: LedgerStore, head: Head, *events: Event) -> Batch:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import inspect
+from sqlalchemy import event, inspect
 from tests.unit.scheduler.table import Table, terms
 
 from horde.scheduler.core.errors import NotLeader
@@ -187,6 +187,23 @@ async def test_only_the_old_and_closed_are_forgotten_and_leave_a_tombstone(store
         going.generation_id, new.generation_id, shared.generation_id,
     }  # fmt: skip
     assert (await one(store, shared)).jobs
+
+
+async def test_what_is_kept_for_ever_is_not_looked_at_again_and_again(tmp_path: Path) -> None:
+    async with sql_store(f"sqlite:///{tmp_path / 's.db'}") as store:
+        plans: list[str] = []
+
+        @event.listens_for(store._sql.engine, "before_cursor_execute")
+        def explain(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+            if statement.startswith("SELECT generation.generation_id"):
+                cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                plans.extend(row[3] for row in cursor.fetchall())
+
+        await store.lead()
+        await store.forget(1, 10, b"no")
+        (plan,) = plans
+        assert plan.startswith("SEARCH generation USING")
+        assert "INDEX generation_over" in plan
 
 
 async def test_workers_are_kept_and_replaced(store: Store) -> None:

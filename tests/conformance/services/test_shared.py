@@ -15,6 +15,7 @@ from horde.services.shared.memory import InProcess
 from horde.services.shared.port import MAX_NEWS_BYTES, Shared
 from horde.services.shared.redis import RedisAddress, redis_shared
 from horde.testkit.redis import ThrowawayRedis, throwaway_redis
+from horde.testkit.waiting import HANG_SECONDS
 
 TEN = Rate.parse("10/3600s")
 """Slow enough that no test sees one come back."""
@@ -43,7 +44,7 @@ async def joined(shared: Shared) -> None:
     """Wait until it hears the others."""
     there = asyncio.Event()
     shared.on_joined(there.set)
-    await asyncio.wait_for(there.wait(), 60)
+    await asyncio.wait_for(there.wait(), HANG_SECONDS)
 
 
 class Heard:
@@ -60,7 +61,7 @@ class Heard:
     async def until(self, true: Callable[[], bool]) -> None:
         while not true():
             self._came.clear()
-            await asyncio.wait_for(self._came.wait(), 60)
+            await asyncio.wait_for(self._came.wait(), HANG_SECONDS)
 
 
 async def test_replicas_count_together(replicas: tuple[Shared, Shared]) -> None:
@@ -183,7 +184,7 @@ async def test_without_a_server_each_replica_counts_alone_and_comes_back_by_itse
             server.start()
         again = asyncio.Event()
         shared.on_joined(again.set)
-        await asyncio.wait_for(again.wait(), 60)
+        await asyncio.wait_for(again.wait(), HANG_SECONDS)
         while b"back" not in heard.news:
             shared.publish("keys", b"back")
             await asyncio.sleep(0.01)

@@ -12,6 +12,7 @@ from horde.clients.client import HordeClient
 from horde.clients.credentials import ApiKey
 from horde.clients.retrying import Patience
 from horde.testkit.loopback import loopback
+from horde.testkit.waiting import HANG_SECONDS
 
 
 @pytest.fixture(autouse=True)
@@ -29,6 +30,6 @@ async def mesh() -> AsyncIterator[FakeMesh]:
 
 @pytest.fixture
 async def horde(mesh: FakeMesh, tmp_path: Path) -> AsyncIterator[HordeClient]:
-    quick = Patience(timedelta(seconds=5), timedelta(milliseconds=1), timedelta(milliseconds=5))
+    quick = Patience(timedelta(seconds=HANG_SECONDS), timedelta(milliseconds=1), timedelta(milliseconds=5))
     async with HordeClient(mesh.address, credential=ApiKey("horde_a_b"), patience=quick) as client:
         yield client

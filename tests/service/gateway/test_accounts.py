@@ -23,6 +23,7 @@ from horde.services.errors import (
 )
 from horde.testkit.gateway import Bench, bench
 from horde.testkit.loopback import ManualClock, assert_raises_reason
+from horde.testkit.waiting import HANG_SECONDS
 
 Credentials = list[tuple[str, str]]
 GENERATE, WORK, MANAGE = pb.API_KEY_SCOPE_GENERATE, pb.API_KEY_SCOPE_WORK, pb.API_KEY_SCOPE_MANAGE
@@ -58,7 +59,7 @@ async def test_the_ledger_hears_of_every_account_also_when_it_was_away(
     anna = await register("Anna")
     mesh.ledger.away = False
     opened = await account_id(mesh, anna)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_SECONDS):
         while opened not in mesh.ledger.opened():
             await asyncio.sleep(0.01)
 

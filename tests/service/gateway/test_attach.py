@@ -14,8 +14,10 @@ from grpc import aio
 from horde.api.account.v1 import account_service_pb2 as account_pb2
 from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as generation_service
+from horde.api.job.v1 import job_pb2
 from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as pb
+from horde.gateway.core.requesters import Principal, Requester
 from horde.gateway.doors.attach import MESSAGES_AT_ONCE
 from horde.gateway.store.memory import MemoryIdentityStore
 from horde.services.errors import (
@@ -28,6 +30,7 @@ from horde.services.errors import (
 )
 from horde.testkit.gateway import Bench, FakeRelay, bench
 from horde.testkit.loopback import ManualClock, assert_raises_reason, fields_of
+from horde.testkit.waiting import HANG_SECONDS
 
 Credentials = list[tuple[str, str]]
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
@@ -35,13 +38,25 @@ JOB = str(uuid.UUID(int=5))
 OUTCOME = pb.Outcome(lease_id="1-1", job_id=JOB, cancelled=pb.Cancelled())
 HEAVY = pb.Outcome(lease_id="1-1", job_id=JOB, painted=pb.Painted(receipt="r" * 4_096))
 LARGEST = worker_pb2.Capabilities(
-    models=[worker_pb2.ModelOffer(name=f"{n:0>128}", max_pixels=2**31 - 1, sha256=bytes(32)) for n in range(256)]
+    models=[
+        worker_pb2.ModelOffer(
+            name=f"{n:0>128}",
+            sha256=bytes(32),
+            image=worker_pb2.ImageOffer(
+                max_pixels=2**31 - 1,
+                features=list(worker_pb2.Feature.values()),
+                samplers=list(job_pb2.Sampler.values()),
+                schedules=list(job_pb2.NoiseSchedule.values()),
+            ),
+        )
+        for n in range(256)
+    ]
 )
 
 
 async def until(true: Callable[[], object]) -> None:
     """Wait for something that other tasks bring about."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_SECONDS):
         while not true():
             await asyncio.sleep(0.002)
 
@@ -56,14 +71,15 @@ class Worker:
         await self.stream.write(pb.AttachRequest(**message))
 
     async def hear(self, kind: str) -> Any:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_SECONDS):
             message = await self.stream.read()
         assert message is not aio.EOF, "the stream ended"
         assert message.WhichOneof("message") == kind
         return getattr(message, kind)
 
     async def attach(self, name: str = "rig") -> None:
-        capabilities = worker_pb2.Capabilities(models=[worker_pb2.ModelOffer(name="paintbox")], max_pixels=512 * 512)
+        offer = worker_pb2.ImageOffer(max_pixels=512 * 512)
+        capabilities = worker_pb2.Capabilities(models=[worker_pb2.ModelOffer(name="paintbox", image=offer)])
         await self.say(hello=pb.Hello(worker_name=name, capabilities=capabilities, agent="test"))
         await self.hear("welcome")
 
@@ -247,9 +263,8 @@ async def test_hello_comes_once(mesh: Bench, worker: Worker) -> None:
 
 async def test_a_bad_hello_lists_all_that_is_wrong(mesh: Bench, worker: Worker) -> None:
     relay = await relay_of(mesh)
-    capabilities = worker_pb2.Capabilities(
-        models=[worker_pb2.ModelOffer(name="", max_pixels=-1, sha256=b"x")], max_pixels=-5
-    )
+    offer = worker_pb2.ImageOffer(max_pixels=-1, size_multiple=12)
+    capabilities = worker_pb2.Capabilities(models=[worker_pb2.ModelOffer(name="", sha256=b"x", image=offer)])
     await worker.say(hello=pb.Hello(worker_name="a b", capabilities=capabilities, agent="\x00"))
     with assert_raises_reason(InvalidArgument, "INVALID_FIELD") as caught:
         await worker.stream.read()
@@ -257,9 +272,9 @@ async def test_a_bad_hello_lists_all_that_is_wrong(mesh: Bench, worker: Worker) 
         "hello.worker_name",
         "hello.agent",
         "hello.capabilities.models[0].name",
-        "hello.capabilities.models[0].max_pixels",
         "hello.capabilities.models[0].sha256",
-        "hello.capabilities.max_pixels",
+        "hello.capabilities.models[0].image.max_pixels",
+        "hello.capabilities.models[0].image.size_multiple",
     ]
     assert not relay.heard
 
@@ -473,3 +488,59 @@ async def test_after_a_storm_nothing_is_left(
     stream = mesh.generations.WatchGeneration(watch, metadata=anna)
     assert (await stream.read()).HasField("snapshot")
     await Worker(mesh, anna).attach()
+
+
+async def test_bytes_that_are_no_message_end_the_session_and_its_leases_are_adrift(
+    mesh: Bench, worker: Worker, anna: Credentials
+) -> None:
+    relay = await relay_of(mesh)
+    raw: Any = mesh.channel.stream_stream(
+        "/horde.api.worker.v1.WorkerService/Attach",
+        request_serializer=lambda message: message if isinstance(message, bytes) else message.SerializeToString(),
+        response_deserializer=pb.AttachResponse.FromString,
+    )
+    worker.stream = raw(metadata=anna)
+    await worker.attach()
+    await worker.restate()
+    relay.say(1, pb.AttachResponse(assignment=pb.Assignment(lease_id="7-2", job_id=JOB)))
+    await worker.hear("assignment")
+    await worker.stream.write(b"\xff\xff\xff\xff")
+    with pytest.raises(FailedPrecondition) as caught:
+        await worker.stream.read()
+    assert (caught.value.reason, caught.value.domain) == ("PROTOCOL_VIOLATION", "horde.api.worker.v1")
+    await until(lambda: relay.kinds(1)[-1] == "closed")
+    assert not relay.heard[-1].closed.clean
+    assert len(mesh.gateway.relay) == 0
+
+
+async def test_bytes_that_are_no_hello_are_refused_as_none(mesh: Bench, anna: Credentials) -> None:
+    raw: Any = mesh.channel.stream_stream(
+        "/horde.api.worker.v1.WorkerService/Attach",
+        request_serializer=bytes,
+        response_deserializer=pb.AttachResponse.FromString,
+    )
+    stream = raw(metadata=anna)
+    await stream.write(b"\xff\xff\xff\xff")
+    with pytest.raises(FailedPrecondition) as caught:
+        await stream.read()
+    assert caught.value.reason == "HELLO_EXPECTED"
+
+
+async def test_attaching_costs_the_same_however_many_are_attached(mesh: Bench) -> None:
+    relay, looked_at = mesh.gateway.relay, 0
+
+    class Counted(dict[int, Any]):
+        def values(self) -> Any:
+            nonlocal looked_at
+            for session in super().values():
+                looked_at += 1
+                yield session
+
+    relay._sessions = Counted()
+    relay._max_sessions = 2_000
+    hello = pb.Hello(worker_name="rig")
+    sessions = [relay._open(Principal(Requester(f"account-{number % 10}")), hello) for number in range(2_000)]
+    assert looked_at == 0
+    for session in sessions:
+        relay._close(session, clean=True)
+    assert not relay._of_account

@@ -89,7 +89,7 @@ SPECS: dict[str, tuple[Change, list[str]]] = {
         image(source_image=job_pb2.InputImage(input_id="NO", sha256=b"short")),
         [f"{IMAGE}.source_image.input_id", f"{IMAGE}.source_image.sha256"],
     ),
-    "control without an image": (image(control=job_pb2.Control(type="canny")), [f"{IMAGE}.control.image"]),
+    "control without an image": (image(controls=[job_pb2.Control(type="canny")]), [f"{IMAGE}.controls[0].image"]),
     "strength without a source": (image(denoising_strength=0.5), [f"{IMAGE}.denoising_strength"]),
     "zero strength": (image(source_image=INPUT, denoising_strength=0), [f"{IMAGE}.denoising_strength"]),
     "strength that is not a number": (
@@ -100,7 +100,11 @@ SPECS: dict[str, tuple[Change, list[str]]] = {
         image(post_processors=[1, 0, 99]),
         [f"{IMAGE}.post_processors[1]", f"{IMAGE}.post_processors[2]"],
     ),
-    "too many post-processors": (image(post_processors=[1] * 5), [f"{IMAGE}.post_processors"]),
+    "too many post-processors": (image(post_processors=[3] * 5), [f"{IMAGE}.post_processors"]),
+    "a picture that no grant could carry": (
+        image(width=128, height=128, post_processors=[2] * 4),
+        [f"{IMAGE}.post_processors"],
+    ),
     "no images": (whole(count=0), ["spec.count"]),
     "too many images": (whole(count=21), ["spec.count"]),
     "negative images": (whole(count=-1), ["spec.count"]),

@@ -16,6 +16,7 @@ from horde.gateway.doors.listeners import ACCOUNT, ALLOW, GENERATION, MODEL, WOR
 from horde.services.errors import ServiceError
 from horde.services.identity import PUBLIC, create_key_file
 from horde.testkit.gateway import Bench, bench
+from horde.testkit.waiting import HANG_SECONDS
 
 DOORS = {
     "requesters": [ACCOUNT, GENERATION, MODEL],
@@ -96,7 +97,7 @@ async def test_the_program_opens_the_door_that_it_is_told(tmp_path: Path) -> Non
     process = await asyncio.create_subprocess_exec(*program, env=environment, stderr=asyncio.subprocess.PIPE)
     assert process.stderr is not None
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(HANG_SECONDS):
             while not (line := await process.stderr.readline()).count(b'"serving"'):
                 assert line, "it ended"
     finally:

@@ -18,6 +18,7 @@ from horde.services.errors import AlreadyExists, FailedPrecondition, NotFound, R
 from horde.services.tokens import KeyRing, Verifier
 from horde.testkit.gateway import Bench, bench
 from horde.testkit.loopback import assert_raises_reason
+from horde.testkit.waiting import HANG_SECONDS
 
 Spec = Callable[..., generation_pb2.GenerationSpec]
 Credentials = list[tuple[str, str]]
@@ -41,6 +42,22 @@ async def test_a_quote_names_price_placement_wait_and_what_can_be_paid(
     assert quote.available_mkudos == 50_000
     assert not quote.notices
     assert not mesh.scheduler.submissions
+
+
+async def test_a_quote_after_a_charge_shows_what_is_left(mesh: Bench, anna: Credentials, spec: Spec) -> None:
+    for available in (50_000, 36_173, 22_346):
+        mesh.ledger.available = available
+        answer = await mesh.generations.QuoteGeneration(pb.QuoteGenerationRequest(spec=spec()), metadata=anna)
+        assert answer.quote.available_mkudos == available
+
+
+@pytest.mark.parametrize(("own", "share"), [(0, "all"), (1_000, "a part")])
+async def test_a_quote_says_how_much_of_it_the_floor_subsidy_pays(
+    own: int, share: str, mesh: Bench, anna: Credentials, spec: Spec
+) -> None:
+    mesh.ledger.available, mesh.ledger.subsidy = own, 60_000
+    answer = await mesh.generations.QuoteGeneration(pb.QuoteGenerationRequest(spec=spec()), metadata=anna)
+    assert [notice.text for notice in answer.quote.notices] == [f"The floor subsidy pays {share} of it."]
 
 
 async def test_a_quote_that_nobody_can_do_says_why(mesh: Bench, nobody: Credentials, spec: Spec) -> None:
@@ -347,7 +364,7 @@ async def test_answers_above_what_a_message_holds_are_fetched_one_by_one(
 
     mesh.scheduler.open.clear()
     asked = [asyncio.create_task(size(each.generation_id)) for each in created]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_SECONDS):
         while sum(mesh.scheduler.reads) + len(mesh.gateway.scheduler._reads) < 20:
             await asyncio.sleep(0.002)
     mesh.scheduler.open.set()

@@ -22,6 +22,7 @@ from horde.services.shared.redis import RedisAddress, redis_shared
 from horde.testkit.gateway import Bench, bench
 from horde.testkit.loopback import ManualClock
 from horde.testkit.redis import ThrowawayRedis, throwaway_redis
+from horde.testkit.waiting import HANG_SECONDS
 
 PICTURE = b"\xff\xd8\xff" + bytes(100)
 
@@ -48,7 +49,7 @@ async def pair(redis: ThrowawayRedis, tmp_path: Path) -> AsyncIterator[tuple[Ben
 
 
 async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANG_SECONDS):
         while not true():
             await asyncio.sleep(0.001)
 
@@ -72,7 +73,7 @@ async def test_a_key_that_one_revokes_is_unknown_to_the_other(pair: tuple[Bench,
     assert await refusal(other, who) is None
     joined = asyncio.Event()
     other.gateway._shared.on_joined(joined.set)
-    await asyncio.wait_for(joined.wait(), 60)
+    await asyncio.wait_for(joined.wait(), HANG_SECONDS)
     keys = await one.accounts.ListApiKeys(account.ListApiKeysRequest(), metadata=who)
     revoke = account.RevokeApiKeyRequest(api_key_id=keys.keys[0].api_key_id)
     await one.accounts.RevokeApiKey(revoke, metadata=who)
@@ -132,7 +133,7 @@ async def test_previews_cross_gateways_while_somebody_watches(redis: ThrowawayRe
         for shared in (one, other):
             joined = asyncio.Event()
             shared.on_joined(joined.set)
-            await asyncio.wait_for(joined.wait(), 60)
+            await asyncio.wait_for(joined.wait(), HANG_SECONDS)
         assert not wishes.asked()
         news.watch("G1", screen)
         await until(lambda: wishes.asked())

@@ -17,6 +17,7 @@ from horde.internal.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
 from horde.services.errors import NotFound, ResourceExhausted, Unavailable
 from horde.testkit.gateway import Bench
 from horde.testkit.loopback import assert_raises_reason
+from horde.testkit.waiting import HANG_SECONDS
 
 Spec = Callable[..., generation_pb2.GenerationSpec]
 Credentials = list[tuple[str, str]]
@@ -24,7 +25,7 @@ Credentials = list[tuple[str, str]]
 
 async def until(true: Callable[[], object]) -> None:
     """Wait for something that other tasks bring about."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_SECONDS):
         while not true():
             await asyncio.sleep(0.002)
 
@@ -40,7 +41,7 @@ def watch(mesh: Bench, who: Credentials, generation_id: str) -> Any:
 
 
 async def hear(stream: Any, kind: str) -> Any:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_SECONDS):
         told = await stream.read()
     assert told is not aio.EOF, "the stream ended"
     assert told.WhichOneof("event") == kind

@@ -70,6 +70,19 @@ def settle(owner: str = "bob", generation: str = "g") -> api.Event:
     return api.Event(event_id=identifiers.settle_event_id(job_id), settle=operation)
 
 
+def release(reason: str = "") -> api.Event:
+    job_id = job_of("g")
+    operation = api.Release(
+        hold_id=identifiers.hold_id(job_id), job_id=job_id, ending=job.JOB_ENDING_EXPIRED, reason=reason
+    )
+    return api.Event(event_id=identifiers.settle_event_id(job_id), release=operation)
+
+
+def slash(job_id: str = "") -> api.Event:
+    operation = api.Slash(account_id="bob", amount_mkudos=5, reason="junk", job_id=job_id)
+    return api.Event(event_id=identifiers.slash_event_id(job_id) if job_id else some_id("slash"), slash=operation)
+
+
 def award(amount: int = 100_000) -> api.Event:
     operation = api.Award(account_id="ann", amount_mkudos=amount, awarded_by="op", reason="why")
     return api.Event(event_id=some_id("award"), award=operation)
@@ -142,6 +155,11 @@ async def test_every_reason_of_the_contract_has_its_class() -> None:
         ("gateway", settle(), False),
         ("gateway", holds(), False),
         ("scheduler", award(), False),
+        ("scheduler", slash(), False),
+        ("operator", slash(), True),
+        ("operator", release(), False),
+        ("scheduler", release("why"), False),
+        ("gateway", release("why"), False),
         ("scheduler", api.Event(event_id=some_id("x"), gift=api.Gift()), False),
         ("storage-router", settle(), False),
         ("worker-agent", award(), False),
@@ -156,6 +174,34 @@ async def test_each_caller_has_its_own_operations(mesh: Loopback, caller: str, e
         else:
             with pytest.raises(PermissionDenied):
                 await call
+
+
+async def test_the_scheduler_slashes_for_a_job_that_was_paid(mesh: Loopback) -> None:
+    async with mesh.dial("scheduler", errors=errors.ALL) as channel:
+        stub: Any = LedgerServiceStub(channel)
+        asked = api.ApplyRequest(events=[holds(), slash(job_of("g")), settle()])
+        held, early, paid = (await stub.Apply(asked)).outcomes
+        assert isinstance(from_status(early.error, errors.ALL), errors.EntryNotFound)
+        assert held.HasField("entry")
+        assert paid.HasField("entry")
+        (burned,) = (await stub.Apply(api.ApplyRequest(events=[slash(job_of("g"))]))).outcomes
+        assert (burned.entry.job_id, burned.entry.transfers[0].amount_mkudos) == (job_of("g"), 5)
+
+
+async def test_whose_share_is_spent_is_told_when_it_is_back(mesh: Loopback) -> None:
+    async with mesh.dial("scheduler", errors=errors.ALL) as channel:
+        stub: Any = LedgerServiceStub(channel)
+        event = holds("anonymous", "anonymous")
+        event.place_holds.payer.anonymous_digest = b"\1" * 32
+        event.place_holds.address_digest = b"ab"
+        parts = event.place_holds.holds[0].parts
+        parts.price_mkudos, parts.total_mkudos = 19_749_000, 19_752_000
+        (outcome,) = (await stub.Apply(api.ApplyRequest(events=[event]))).outcomes
+        error = from_status(outcome.error, errors.ALL)
+        assert isinstance(error, errors.BudgetSpent)
+        assert error.metadata["share"] == "token"
+        assert error.retry_after is not None
+        assert 0 < error.retry_after.total_seconds() <= 86_400
 
 
 @pytest.mark.parametrize("method", [method.rpartition("/")[2] for method in METHODS])

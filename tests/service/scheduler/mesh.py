@@ -33,6 +33,7 @@ from horde.scheduler.store.port import Store
 from horde.services.server import Registration
 from horde.services.tokens import Signer, Verifier
 from horde.testkit.loopback import Loopback, ManualClock, SequentialIds, loopback
+from horde.testkit.waiting import HANG_SECONDS
 
 ANNA = "00000000-0000-4000-8000-00000000aaaa"
 BERT = "00000000-0000-4000-8000-00000000bbbb"
@@ -144,7 +145,9 @@ class Running:
     loopback: Loopback
     stub: Any
 
-    async def submit(self, *submissions: pb.SubmitGeneration, timeout: float = 10.0) -> list[pb.GenerationOutcome]:
+    async def submit(
+        self, *submissions: pb.SubmitGeneration, timeout: float = HANG_SECONDS
+    ) -> list[pb.GenerationOutcome]:
         request = pb.SubmitGenerationsRequest(submissions=submissions)
         response = await self.stub.SubmitGenerations(request, timeout=timeout)
         return list(response.outcomes)
@@ -257,10 +260,9 @@ class Painter:
         restate: bool = True,
     ) -> None:
         hello = worker_service_pb2.Hello(worker_name=self.name, agent="test/1")
-        hello.capabilities.max_pixels = max_pixels
-        hello.capabilities.features.extend(features)  # type: ignore[arg-type]
+        offer = worker_pb2.ImageOffer(max_pixels=max_pixels, features=features)  # type: ignore[arg-type]
         for model in models:
-            hello.capabilities.models.append(worker_pb2.ModelOffer(name=model, loaded=True))
+            hello.capabilities.models.append(worker_pb2.ModelOffer(name=model, loaded=True, image=offer))
         await self._send(opened=pb.SessionOpened(owner_account_id=self.owner, hello=hello, session_id=session_id))
         if not session_id:
             welcome = await self.next("welcome")
@@ -310,7 +312,7 @@ class Painter:
     async def close(self, *, clean: bool = False) -> None:
         await self._send(closed=pb.SessionClosed(clean=clean))
 
-    async def next(self, kind: str, timeout: float = 5.0) -> Any:
+    async def next(self, kind: str, timeout: float = HANG_SECONDS) -> Any:
         """The next message, which must be of this kind (`end` for the end of the stream)."""
         message = await asyncio.wait_for(self.gateway.inbox(self.number).get(), timeout)
         if message.WhichOneof("message") == "end":

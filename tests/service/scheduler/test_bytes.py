@@ -13,13 +13,14 @@ from tests.service.scheduler.mesh import Gateway, requester, scheduler, submissi
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.scheduler.core.answers import Answer, Done, Stuck
 from horde.scheduler.doors import submitting
-from horde.scheduler.doors.batches import MAX_BYTES, take
 from horde.scheduler.doors.follow import Follower
 from horde.scheduler.doors.relay import Relay
 from horde.scheduler.neighbours.courier import LONGEST_STUCK_PAUSE, Courier
 from horde.services.errors import ResourceExhausted
 from horde.services.status import from_status
+from horde.services.streams import MAX_BYTES, take
 from horde.testkit.loopback import ManualClock
+from horde.testkit.waiting import ticks
 
 LONG = "\U0001f98a" * 8_000
 """32 kB."""
@@ -42,12 +43,12 @@ async def test_what_gateways_are_told_is_cut_by_bytes() -> None:
         event = pb.FollowedEvent(generation_id=str(number))
         event.snapshot.generation.spec.job.image.prompt = LONG
         follower.put(event)
-    relay.close()
-    follower.close()
-    batches = [batch async for batch in relay.batches()]
+    relay.outbox.close()
+    follower.outbox.close()
+    _welcome, *batches = [batch async for batch in relay.responses(1)]
     assert sum(len(batch.sessions) for batch in batches) == 140
     assert max(batch.ByteSize() for batch in batches) <= MAX_BYTES + 1024
-    told = [batch async for batch in follower.batches()]
+    told = [batch async for batch in follower.responses()]
     assert [event.generation_id for batch in told for event in batch.events] == [str(each) for each in range(140)]
     assert max(batch.ByteSize() for batch in told) <= MAX_BYTES + 1024
 
@@ -61,7 +62,7 @@ async def test_many_large_generations_are_committed_after_storage_was_away() -> 
         for _ in range(140):
             await painter.paint(await painter.next("assignment"))
         it.world.storage.away = False
-        for _ in range(1000):
+        for _ in ticks():
             if len(it.world.ledger.settled) == 140:
                 return
             await it.world.clock.advance(1.0)
@@ -145,13 +146,13 @@ async def test_an_end_that_cannot_be_paid_is_seen_and_is_paid_when_the_ledger_is
         ledger.holds.clear()
         await painter.paint(await painter.next("assignment"))
         apply = it.engine.errands.ledger
-        for _ in range(1000):
+        for _ in ticks():
             if apply.stuck:
                 break
             await asyncio.sleep(0.005)
         assert (apply.stuck, len(ledger.settled)) == (1, 0)
         ledger.holds.update(holds)
-        for _ in range(1000):
+        for _ in ticks():
             if ledger.settled and not apply.stuck:
                 break
             await it.world.clock.advance(1.0)

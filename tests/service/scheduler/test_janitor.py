@@ -6,13 +6,12 @@ import asyncio
 
 from tests.service.scheduler.mesh import Gateway, Running, World, neighbours, running, scheduler
 
-from horde.scheduler.engine import DAY_MS, KNOWN_DAYS
-from horde.scheduler.janitor import PAUSE, sweep
+from horde.scheduler.janitor import DAY_MS, KNOWN_DAYS, PAUSE, sweep
 
 
 async def sweep_once(it: Running) -> None:
     """Have the janitor come by once."""
-    sweeping = asyncio.create_task(sweep(it.engine, history_days=30))
+    sweeping = asyncio.create_task(sweep(it.engine.term, history_days=30))
     await it.world.clock.advance(PAUSE)
     await it.engine.saver.saved()
     sweeping.cancel()
@@ -51,4 +50,4 @@ async def test_of_a_worker_that_is_here_for_long_it_is_written_daily() -> None:
         make_old(it, DAY_MS)
         await sweep_once(it)
         (row,) = it.world.memory.workers.values()
-        assert row["last_seen_ms"] == it.engine.now_ms()
+        assert row["last_seen_ms"] == it.engine.term.now_ms()

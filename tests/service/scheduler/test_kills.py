@@ -30,6 +30,7 @@ from horde.services.errors import ServiceError
 from horde.services.identity import AllowList, Credentials, SharedKey, create_key_file
 from horde.services.server import Registration, serving
 from horde.services.tokens import Signer
+from horde.testkit.waiting import HANG_SECONDS, ticks
 
 POINTS = [
     "after_accepting",
@@ -46,6 +47,8 @@ POINTS = [
     "after_release",
 ]
 INPUT = "00000000-0000-4000-8000-00000000cccc"
+AGAIN_SECONDS = 5.0
+"""After that a call is made again: whoever should answer may have been killed."""
 
 
 class Place:
@@ -71,7 +74,7 @@ class Place:
 
     async def killed(self) -> int:
         assert self.process is not None
-        return await asyncio.wait_for(self.process.wait(), 20)
+        return await asyncio.wait_for(self.process.wait(), HANG_SECONDS)
 
 
 @asynccontextmanager
@@ -146,9 +149,9 @@ class Stubborn:
                 return
             opened = pb.SessionOpened(owner_account_id=OWNER, session_id=self.session_id)
             opened.hello.worker_name = "w1"
-            opened.hello.capabilities.max_pixels = 1 << 20
-            opened.hello.capabilities.features.append(worker_pb2.FEATURE_IMAGE_TO_IMAGE)
-            opened.hello.capabilities.models.add(name="paintbox", loaded=True)
+            offer = opened.hello.capabilities.models.add(name="paintbox", loaded=True).image
+            offer.max_pixels = 1 << 20
+            offer.features.append(worker_pb2.FEATURE_IMAGE_TO_IMAGE)
             first = [pb.SessionRequest(relay_session_id=1, opened=opened)]
             if self.session_id:
                 first.append(self._restatement(welcome.relay_welcome.epoch))
@@ -203,7 +206,7 @@ async def until(place: Place, request: pb.SubmitGeneration) -> Any:
     while True:
         try:
             response = await place.stub.SubmitGenerations(
-                pb.SubmitGenerationsRequest(submissions=[request]), timeout=5, wait_for_ready=True
+                pb.SubmitGenerationsRequest(submissions=[request]), timeout=AGAIN_SECONDS, wait_for_ready=True
             )
         except ServiceError:
             continue
@@ -234,10 +237,10 @@ async def test_whatever_it_was_doing_it_goes_on(point: str, tmp_path: Path) -> N
         assert await it.killed() == -9
         assert (tmp_path / "state").stat().st_mode & 0o077 == 0, "prompts are nobody else's business"
         await it.start()
-        done = await asyncio.wait_for(tasks[1], 30)
+        done = await asyncio.wait_for(tasks[1], HANG_SECONDS)
         ending = job_pb2.JOB_ENDING_CANCELLED if cancelling else job_pb2.JOB_ENDING_DONE
         assert [image.ending for image in done.images] == [ending] * 2
-        for _ in range(500):
+        for _ in ticks():
             quiet = not (gateway.outcomes or world.storage.quarantine or world.storage.claims or world.ledger.holds)
             if quiet:
                 break
@@ -257,7 +260,7 @@ async def test_whatever_it_was_doing_it_goes_on(point: str, tmp_path: Path) -> N
 async def _insist(it: Place, request: pb.CancelGenerationsRequest) -> None:
     while True:
         try:
-            await it.stub.CancelGenerations(request, timeout=5, wait_for_ready=True)
+            await it.stub.CancelGenerations(request, timeout=AGAIN_SECONDS, wait_for_ready=True)
         except ServiceError:
             continue
         return

@@ -10,11 +10,12 @@ from tests.service.scheduler.mesh import PRICE, SURCHARGE, TAX, Gateway, Running
 from horde.api.job.v1 import job_pb2
 from horde.api.worker.v1 import worker_service_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
+from horde.testkit.waiting import HANG_SECONDS, ticks
 
 
 async def ended(running: Running, generation_id: str) -> Any:
     """The generation, once it is finished."""
-    for _ in range(500):
+    for _ in ticks():
         outcome = await running.get(generation_id)
         assert outcome.WhichOneof("result") == "generation", outcome
         if outcome.generation.generation.finished:
@@ -39,12 +40,16 @@ async def test_a_generation_is_held_lent_painted_committed_paid_and_told() -> No
         assert settled.disposition == worker_service_pb2.DISPOSITION_ACCEPTED
         assert settled.settlement.earned_mkudos == PRICE
         assert settled.settlement.tax_mkudos == TAX
-        assert settled.settlement.surcharge_mkudos == SURCHARGE
+        assert settled.settlement.price_mkudos == PRICE
         done = await ended(running, shown.generation_id)
         (image,) = done.images
         assert (image.state, image.ending) == (job_pb2.JOB_STATE_ENDED, job_pb2.JOB_ENDING_DONE)
         assert image.worker_name == "w1"
-        assert image.settlement == settled.settlement
+        assert image.settlement.surcharge_mkudos == SURCHARGE
+        assert image.settlement.event_id == settled.settlement.event_id
+        # The worker is told what it earned and why, and nothing of who paid.
+        told = {field.name for field in settled.settlement.DESCRIPTOR.fields}
+        assert not told & {"payer_account_id", "charged_mkudos", "from_subsidy_mkudos", "surcharge_mkudos"}
         assert running.world.storage.committed.keys() == {image.job_id}
         assert not running.world.ledger.holds
         # Told again, the same.
@@ -66,7 +71,7 @@ async def test_followers_are_told_in_order() -> None:
             assignment = await painter.next("assignment")
             await painter.paint(assignment)
         while events[-1].WhichOneof("event") != "finished":
-            events += (await asyncio.wait_for(call.read(), 5)).events
+            events += (await asyncio.wait_for(call.read(), HANG_SECONDS)).events
         versions = [event.image.version for event in events if event.HasField("image")]
         assert versions == sorted(set(versions))
         assert versions[0] > events[0].snapshot.generation.version

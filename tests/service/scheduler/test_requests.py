@@ -37,6 +37,7 @@ from horde.scheduler.janitor import FORGOTTEN
 from horde.services.errors import InvalidArgument, NotFound, PermissionDenied, ServiceError, Unavailable
 from horde.services.status import from_status
 from horde.testkit.loopback import assert_raises_reason, fields_of, loopback
+from horde.testkit.waiting import HANG_SECONDS, ticks
 
 
 def error_of(outcome: Any) -> ServiceError:
@@ -50,7 +51,7 @@ def reason_of(outcome: Any) -> tuple[str, dict[str, str]]:
 
 
 async def ended(running: Running, generation_id: str, who: job_pb2.Requester | None = None) -> Any:
-    for _ in range(1000):
+    for _ in ticks():
         outcome = await running.get(generation_id, who)
         if outcome.generation.generation.finished:
             return outcome.generation.generation
@@ -60,7 +61,7 @@ async def ended(running: Running, generation_id: str, who: job_pb2.Requester | N
 
 async def quiet(world: World) -> None:
     """Nothing is held, claimed or left over."""
-    for _ in range(1000):
+    for _ in ticks():
         if not (world.ledger.holds or world.storage.claims or world.storage.quarantine):
             return
         await asyncio.sleep(0.005)
@@ -219,10 +220,8 @@ async def test_a_cancel_at_every_stage_pays_what_the_table_says() -> None:
         done = await ended(it, made.generation_id)
         assert [image.ending for image in done.images] == [job_pb2.JOB_ENDING_CANCELLED] * 2
         begun, queued = done.images
-        assert (begun.settlement.earned_mkudos, begun.settlement.surcharge_mkudos) == (
-            PRICE * 7 // 20,
-            SURCHARGE * 7 // 20,
-        )
+        # No other owner has painted with this model, so nothing shows how long a step takes: one is paid.
+        assert (begun.settlement.earned_mkudos, begun.settlement.surcharge_mkudos) == (PRICE // 20, SURCHARGE // 20)
         assert begun.settlement.tax_mkudos == 0
         assert queued.settlement.earned_mkudos == 0
         assert it.world.ledger.settled.keys() == {begun.job_id}
@@ -365,9 +364,9 @@ async def test_the_estimate_of_a_followed_generation_is_told_again() -> None:
         await call.write(pb.FollowRequest(follow=ref))
         await call.read()
         await it.world.clock.advance(1.5)
-        events = (await asyncio.wait_for(call.read(), 5)).events
+        events = (await asyncio.wait_for(call.read(), HANG_SECONDS)).events
         while not any(event.HasField("wait") for event in events):
-            events = (await asyncio.wait_for(call.read(), 5)).events
+            events = (await asyncio.wait_for(call.read(), HANG_SECONDS)).events
         (wait,) = (event.wait for event in events if event.HasField("wait"))
         assert isinstance(wait.wait, generation_pb2.WaitEstimate)
         await call.write(pb.FollowRequest(unfollow=made.generation_id))
@@ -383,7 +382,7 @@ async def test_the_id_of_something_forgotten_is_never_painted_again() -> None:
         await ended(it, made.generation_id)
         await quiet(it.world)
         await it.engine.saver.saved()
-        assert await it.engine.store.forget(it.engine.now_ms() + 1, 10, FORGOTTEN) == 1
+        assert await it.engine.term.store.forget(it.engine.term.now_ms() + 1, 10, FORGOTTEN) == 1
         painter = await gateway.attach()
         for spec in (made, submission(ttl=60, steps=30)):
             (again,) = await it.submit(spec)
@@ -397,7 +396,7 @@ async def test_a_page_shows_only_what_is_durable(monkeypatch: pytest.MonkeyPatch
     async with scheduler() as it:
         made = submission(ttl=60)
         await it.submit(made)
-        store, writable = it.engine.store, asyncio.Event()
+        store, writable = it.engine.term.store, asyncio.Event()
         write = store.write
 
         async def later(changes: Changes) -> Any:

@@ -24,6 +24,8 @@ class EchoServicer:
         self.hook: Callable[[str], Awaitable[None]] | None = None
         self.callers: list[str] = []
         self.left: list[float | None] = []
+        self.wire: list[float | None] = []
+        """What gRPC said was left, just before."""
         self.ended = asyncio.Event()
 
     async def _heard(self, text: str) -> StringValue:
@@ -34,6 +36,7 @@ class EchoServicer:
         return StringValue(value=text)
 
     async def Say(self, request: StringValue, context: Any) -> StringValue:
+        self.wire.append(context.time_remaining())
         return await self._heard(request.value)
 
     async def Count(self, request: StringValue, context: Any) -> AsyncIterator[StringValue]:

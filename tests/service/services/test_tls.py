@@ -20,6 +20,7 @@ from horde.services.errors import PermissionDenied, Unavailable
 from horde.services.identity import AllowList, PeerCertificate
 from horde.services.server import Listener, serving
 from horde.services.tls import TlsFiles
+from horde.testkit.waiting import HANG_SECONDS
 
 ECHO = "test.echo.v1.EchoService"
 
@@ -80,7 +81,7 @@ async def test_a_certificate_is_a_name_and_none_is_no_entry(
 
         async def say(files: TlsFiles) -> None:
             async with dial(target, caller=None, tls=files, retry=False) as channel:
-                await stub(channel).Say(StringValue(value="x"), timeout=5)
+                await stub(channel).Say(StringValue(value="x"), timeout=HANG_SECONDS)
 
         await say(ours.issue("reader.mesh.example"))
         assert servicer.callers == ["reader"]
@@ -93,7 +94,7 @@ async def test_a_certificate_is_a_name_and_none_is_no_entry(
             await say(TlsFiles(stranger.certificate, stranger.key, ours.file))
         with pytest.raises(Unavailable):
             async with dial(target, caller=None, retry=False) as channel:
-                await stub(channel).Say(StringValue(value="plaintext"), timeout=5)
+                await stub(channel).Say(StringValue(value="plaintext"), timeout=HANG_SECONDS)
     assert servicer.callers == ["reader"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 import pytest
@@ -16,21 +16,29 @@ from horde.buckets.port import MAX_PAGE, Entry, Head
 from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.services import failpoints
 from horde.services.errors import Unavailable
+from horde.services.identity import CallerNotAllowed
+from horde.storage_router.core import keys
 from horde.storage_router.core.errors import InputsFull, InputUnusable, ObjectNotFound
 from horde.storage_router.core.partials import Partials
-from horde.storage_router.core.pictures import ImageFormat
-from horde.storage_router.core.records import Content
+from horde.storage_router.core.pictures import Change, ImageFormat
+from horde.storage_router.core.records import Content, InputRecord, digest_requester
 from horde.storage_router.expiry import Sweeper
 from horde.storage_router.inputs import Inputs, NamedInput
 from horde.storage_router.room import Room
-from horde.testkit.loopback import ManualClock, settle
+from horde.testkit.loopback import START, ManualClock, settle
 from horde.testkit.storage_router import Job, Kit, keys_of, kit, paint, requester_message
 
 HOUR = 3_600.0
 DAY = 24 * HOUR
 IMAGE = paint()
 CONTENT = Content(hashlib.sha256(IMAGE).hexdigest(), len(IMAGE), ImageFormat.WEBP, 64, 64)
+STORED = InputRecord(CONTENT, CONTENT.sha256, Change.NONE, digest_requester("alice"), START)
+KEY = keys.input_image("alice", "input-1")
 NAMED = NamedInput("input-1", CONTENT.sha256)
+
+
+def room(clock: ManualClock, limit: int = 1 << 30) -> Room:
+    return Room(limit, clock.monotonic, timedelta(hours=1))
 
 
 async def claim(router: Kit, generation: str, requester: str = "alice") -> int:
@@ -42,8 +50,10 @@ async def claim(router: Kit, generation: str, requester: str = "alice") -> int:
     return outcome.code
 
 
-async def release(router: Kit, generation: str) -> None:
-    claims = [objects.InputClaim(generation_id=generation, input_ids=["input-1"])]
+async def release(router: Kit, generation: str, requester: str = "alice") -> None:
+    claims = [
+        objects.InputClaim(generation_id=generation, requester=requester_message(requester), input_ids=["input-1"])
+    ]
     (outcome,) = (await router.orders.ReleaseInputs(objects.ReleaseInputsRequest(claims=claims))).outcomes
     assert outcome.code == 0
 
@@ -100,19 +110,38 @@ async def test_an_input_stays_while_a_generation_claims_it_and_goes_when_the_las
         assert await claim(router, "second") == 0
         await release(router, "first")
         await release(router, "first")
-        assert "inputs/input-1" in await keys_of(router.private)
+        assert KEY in await keys_of(router.private)
         await release(router, "second")
         assert await keys_of(router.private) == []
         assert await claim(router, "third") == 9
 
 
-async def test_an_input_released_within_its_hour_can_be_used_again() -> None:
+async def test_an_input_goes_with_the_last_generation_that_used_it_and_not_an_hour_later() -> None:
     clock = ManualClock()
     async with kit(clock) as router:
         await router.put_input(router.input_ticket("input-1"), IMAGE)
-        assert await claim(router, "first") == 0
+        assert [await claim(router, name) for name in ("first", "second")] == [0, 0]
         await release(router, "first")
-        assert await claim(router, "second") == 0
+        assert await claim(router, "third") == 0
+        await release(router, "second")
+        await release(router, "third")
+        assert await keys_of(router.private) == []
+        assert await router.private.page(keys.CLAIMED) == []
+        assert await claim(router, "fourth") == 9
+        await router.put_input(router.input_ticket("input-1"), IMAGE)
+        assert await claim(router, "fifth") == 0
+
+
+async def test_another_requesters_input_of_the_same_id_is_another_input() -> None:
+    clock = ManualClock()
+    async with kit(clock) as router:
+        await router.put_input(router.input_ticket("input-1"), IMAGE)
+        await router.put_input(router.input_ticket("input-1", "bob"), paint(seed=1))
+        assert await claim(router, "first") == 0
+        await release(router, "first", "bob")
+        assert KEY in await keys_of(router.private)
+        await release(router, "first")
+        assert await keys_of(router.private) == [keys.input_image("bob", "input-1")]
 
 
 async def test_a_claim_that_nobody_releases_ends_after_25_hours() -> None:
@@ -129,14 +158,21 @@ async def test_a_claim_that_nobody_releases_ends_after_25_hours() -> None:
 
 
 @pytest.mark.parametrize(
-    "point", ["storage.inputs.after_claim", "storage.inputs.after_release", "storage.input.after_put"]
+    "point",
+    [
+        "storage.inputs.after_claim",
+        "storage.inputs.after_sign",
+        "storage.inputs.after_release",
+        "storage.input.after_put",
+        "storage.input.after_open",
+    ],
 )
 async def test_inputs_survive_a_failure_at_each_point(point: str) -> None:
     clock = ManualClock()
     async with kit(clock) as router:
         failpoints.arm(f"{point}=error@1")
         try:
-            if point == "storage.input.after_put":
+            if point.startswith("storage.input."):
                 # Always, as the channel tries again by itself.
                 failpoints.arm(f"{point}=error")
                 with pytest.raises(Unavailable):
@@ -144,11 +180,15 @@ async def test_inputs_survive_a_failure_at_each_point(point: str) -> None:
                 failpoints.arm("")
             await router.put_input(router.input_ticket("input-1"), IMAGE)
             first = await claim(router, "first")
-            assert first == (14 if point == "storage.inputs.after_claim" else 0)
+            assert first == (14 if point in ("storage.inputs.after_claim", "storage.inputs.after_sign") else 0)
             assert await claim(router, "first") == 0
             await clock.advance(2 * HOUR)
             if point == "storage.inputs.after_release":
-                claims = [objects.InputClaim(generation_id="first", input_ids=["input-1"])]
+                claims = [
+                    objects.InputClaim(
+                        generation_id="first", requester=requester_message("alice"), input_ids=["input-1"]
+                    )
+                ]
                 answer = await router.orders.ReleaseInputs(objects.ReleaseInputsRequest(claims=claims))
                 assert answer.outcomes[0].code == 14
             await release(router, "first")
@@ -188,29 +228,29 @@ class Interleaving(MemoryBucket):
             await turn.acquire()
 
 
+@pytest.mark.parametrize("hours", [0, 2])
 @pytest.mark.parametrize("order", sorted(set(itertools.permutations("ccccrrrr"))))
-async def test_a_claim_that_was_granted_holds_however_it_meets_a_release(order: tuple[str, ...]) -> None:
+async def test_a_claim_that_was_granted_holds_however_it_meets_a_release(order: tuple[str, ...], hours: int) -> None:
     clock = ManualClock()
     bucket = Interleaving(clock)
-    inputs = Inputs(bucket, clock.now, Room(1 << 30))
-    await inputs.store("input-1", "alice", CONTENT, IMAGE)
+    inputs = Inputs(bucket, clock.now, room(clock))
+    await inputs.store("alice", "input-1", STORED, IMAGE)
     await inputs.claim("first", "alice", NAMED)
-    clock.jump(2 * HOUR)
+    clock.jump(hours * HOUR)
     bucket.turns = {"c": asyncio.Semaphore(0), "r": asyncio.Semaphore(0)}
     tasks = {
         "c": asyncio.create_task(inputs.claim("second", "alice", NAMED), name="c"),
-        "r": asyncio.create_task(inputs.release("first", ["input-1"]), name="r"),
+        "r": asyncio.create_task(inputs.release("first", "alice", ["input-1"]), name="r"),
     }
-    for name in (*order, *"crcrcrcrcrcr"):
+    for name in (*order, *"crcrcrcrcrcrcrcr"):
         bucket.turns[name].release()
         await settle(5)
     outcome = (await asyncio.gather(*tasks.values(), return_exceptions=True))[0]
     if outcome is None:
-        assert (await inputs.describe("alice", NAMED)).sha256 == CONTENT.sha256
+        assert (await inputs.describe("alice", NAMED)) == STORED
     else:
         assert isinstance(outcome, InputUnusable)
-        clock.jump(HOUR)
-        await inputs.expire("input-1")
+        await inputs.expire(KEY)
         assert bucket.keys() == []
 
 
@@ -221,16 +261,16 @@ class WatchedBucket(MemoryBucket):
         super().__init__(now)
         self.pages: list[int] = []
 
-    async def page(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
-        found = await super().page(prefix, after=after, limit=limit)
-        self.pages.append(len(found))
-        return found
+    async def walk(self, folder: str, size: int = MAX_PAGE) -> AsyncIterator[Sequence[Entry]]:
+        async for page in super().walk(folder, size):
+            self.pages.append(len(page))
+            yield page
 
 
 async def test_a_round_goes_on_page_after_page_until_nothing_due_is_left_and_others_have_their_turns() -> None:
     clock = ManualClock()
     bucket = WatchedBucket(clock.now)
-    sweeper = Sweeper(bucket, Inputs(bucket, clock.now, Room(1 << 30)), Partials(0, clock.monotonic), clock, page=10)
+    sweeper = Sweeper(bucket, Inputs(bucket, clock.now, room(clock)), Partials(0, clock.monotonic), clock, page=10)
     for number in range(25):
         await bucket.put(f"quarantine/job/{number:02}", b"x")
     await clock.advance(8 * DAY)
@@ -250,64 +290,109 @@ async def test_a_round_goes_on_page_after_page_until_nothing_due_is_left_and_oth
     assert bucket.keys() == [f"quarantine/job/{number:02}-fresh" for number in range(15)]
     assert max(bucket.pages) == 10
     assert {1, 2, 3, 4} <= set(turns)
+    assert sum(bucket.pages) == 40, "each object is looked at once"
 
 
 async def test_inputs_are_refused_while_all_together_take_as_much_room_as_they_may() -> None:
     clock = ManualClock()
-    async with kit(clock, max_stored_input_bytes=2 * len(IMAGE)) as router:
-        for name in ("input-1", "input-2"):
-            await router.put_input(router.input_ticket(name), IMAGE)
-        with pytest.raises(InputsFull) as caught:
-            await router.put_input(router.input_ticket("input-3"), IMAGE)
-        assert caught.value.metadata == {"limit": str(2 * len(IMAGE))}
-        assert caught.value.retry_after == timedelta(minutes=1)
-        assert await keys_of(router.private) == ["inputs/input-1", "inputs/input-2"]
-        # What is there already is answered as at first, and what workers bring has nothing to do with it.
-        await router.put_input(router.input_ticket("input-2"), IMAGE)
+    limit = 40 * len(IMAGE)
+    async with kit(clock, max_stored_input_bytes=limit) as router:
+
+        async def put(number: int, requester: str) -> None:
+            await router.put_input(router.input_ticket(f"input-{number}", requester), IMAGE)
+
+        async def fill(requester: str) -> int:
+            """How many inputs of one requester are taken."""
+            number = 0
+            with pytest.raises(InputsFull) as caught:
+                while True:
+                    await put(number + 1, requester)
+                    number += 1
+            assert caught.value.metadata == {"limit": str(limit), "of": "requester"}
+            assert caught.value.retry_after == timedelta(minutes=1)
+            return number
+
+        assert 3 <= await fill("alice") <= 6
+        for number in range(8):
+            await fill(f"greedy-{number}")
+        # However many came before, the next one finds a place; and what workers bring has nothing to do with it.
+        await put(1, "bob")
+        await put(1, "alice")
         assert await router.upload(Job(), IMAGE)
-        assert await claim(router, "first") == 0
         await clock.advance(HOUR + 300)
         await router.sweeper.sweep()
-        await router.put_input(router.input_ticket("input-3"), IMAGE)
-        with pytest.raises(InputsFull):
-            await router.put_input(router.input_ticket("input-4"), IMAGE)
-        await release(router, "first")
-        await router.put_input(router.input_ticket("input-4"), IMAGE)
+        assert 3 <= await fill("alice") <= 6
+
+
+async def test_strangers_of_one_address_share_and_leave_room_for_accounts() -> None:
+    clock = ManualClock()
+    full = room(clock, 1_000)
+    strangers = [keys.requester_in(keys.input_image(f"anonymous:{number:064x}", "i")) for number in range(2_000)]
+    account = keys.requester_in(keys.input_image("alice", "i"))
+    with pytest.raises(InputsFull) as caught:
+        for stranger in strangers:
+            full.take(stranger, 1, "192.0.2.0/24")
+    assert caught.value.metadata["of"] == "address"
+    assert full.used == 111
+    full.take(strangers[-1], 1, "198.51.100.0/24")
+    with pytest.raises(InputsFull):
+        for number, stranger in enumerate(strangers):
+            full.take(stranger, 1, f"10.0.{number}.0/24")
+    assert full.used == 750
+    full.take(account, 25)
+    # What strangers of an address brought counts for as long as it may stay, wherever it is by then.
+    await clock.advance(HOUR)
+    full.count().finish()
+    full.take(strangers[0], 50, "192.0.2.0/24")
 
 
 async def test_room_is_counted_in_the_bucket_and_not_only_in_this_process() -> None:
     clock = ManualClock()
     bucket = MemoryBucket(clock.now)
     for number in range(MAX_PAGE + 1):
-        await bucket.put(f"inputs/old-{number}", b"x")
-    here, there = (Inputs(bucket, clock.now, Room(MAX_PAGE + 1 + 2 * len(IMAGE))) for _ in range(2))
-    await here.store("input-1", "alice", CONTENT, IMAGE)
+        await bucket.put(keys.input_image(f"somebody-{number}", "i"), b"x")
+    size = MAX_PAGE + 1 + 30 * len(IMAGE)
+    here, there = (Inputs(bucket, clock.now, room(clock, size)) for _ in range(2))
+    await here.store("alice", "input-1", STORED, IMAGE)
     assert here.room.used == MAX_PAGE + 1 + len(IMAGE)
-    await there.store("input-2", "alice", CONTENT, IMAGE)
-    with pytest.raises(InputsFull):
-        await there.store("input-3", "alice", CONTENT, IMAGE)
+    await there.store("alice", "input-2", STORED, IMAGE)
     assert here.room.used == MAX_PAGE + 1 + len(IMAGE)
     await Sweeper(bucket, here, Partials(0, clock.monotonic), clock).sweep()
-    with pytest.raises(InputsFull):
-        await here.store("input-3", "alice", CONTENT, IMAGE)
+    assert here.room.used == MAX_PAGE + 1 + 2 * len(IMAGE)
 
 
 async def test_what_is_stored_while_inputs_are_counted_is_not_forgotten() -> None:
-    room = Room(10)
-    room.take(3)
-    before = room.taken
-    room.take(4)
-    room.recount(3, before)
-    assert room.used == 7
-    room.give_back(100)
-    assert room.used == 0
+    full = room(ManualClock(), 1_000)
+    full.take("account-a", 3)
+    count = full.count()
+    full.take("account-a", 4)
+    count.add("account-a", 3)
+    count.finish()
+    assert full.used == 7
+    full.give_back("account-a", 100)
+    assert full.used == 0
+
+
+async def test_a_release_that_broke_off_is_finished_by_the_sweeper() -> None:
+    clock = ManualClock()
+    async with kit(clock) as router:
+        await router.put_input(router.input_ticket("input-1"), IMAGE)
+        assert await claim(router, "first") == 0
+        await router.private.delete(keys.claim("alice", "input-1", "first"))
+        await clock.advance(299)
+        await router.sweeper.sweep()
+        assert KEY in await keys_of(router.private)
+        await clock.advance(1)
+        await router.sweeper.sweep()
+        assert await keys_of(router.private) == []
+        assert await router.private.page(keys.CLAIMED) == []
 
 
 async def test_a_discarded_lease_is_remembered_for_longer_than_any_grant_lives() -> None:
     clock = ManualClock()
     bucket = MemoryBucket(clock.now)
-    sweeper = Sweeper(bucket, Inputs(bucket, clock.now, Room(1 << 30)), Partials(0, clock.monotonic), clock)
-    await bucket.put("discarded/job/lease", b"")
+    sweeper = Sweeper(bucket, Inputs(bucket, clock.now, room(clock)), Partials(0, clock.monotonic), clock)
+    await bucket.put("closed/job/lease", b"")
     await clock.advance(DAY + 600)
     assert (await sweeper.sweep()).deleted == 0
     await clock.advance(2 * HOUR)
@@ -328,3 +413,26 @@ async def test_the_sweeper_goes_on_after_the_store_was_away() -> None:
         assert await keys_of(router.private) == []
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_an_input_is_deleted_when_asked_unless_a_generation_uses_it() -> None:
+    clock = ManualClock()
+    bucket = MemoryBucket(clock.now)
+
+    async def delete(router: Kit, requester: str, *input_ids: str) -> list[int]:
+        request = objects.DeleteInputsRequest(requester=requester_message(requester), input_ids=input_ids)
+        return [outcome.code for outcome in (await router.orders.DeleteInputs(request)).outcomes]
+
+    async with kit(clock, private=bucket) as scheduling, kit(clock, private=bucket, caller="gateway") as asking:
+        await asking.put_input(asking.input_ticket("input-1"), IMAGE)
+        assert await claim(scheduling, "first") == 0
+        assert await delete(asking, "bob", "input-1") == [0]
+        assert await delete(asking, "alice", "input-1", "input-2", "a/b") == [9, 0, 3]
+        assert KEY in await keys_of(bucket)
+        await release(scheduling, "first")
+        await asking.put_input(asking.input_ticket("input-1"), IMAGE)
+        assert await delete(asking, "alice", "input-1") == [0]
+        assert await keys_of(bucket) == []
+        assert await bucket.page(keys.CLAIMED) == []
+        with pytest.raises(CallerNotAllowed):
+            await delete(scheduling, "alice", "input-1")

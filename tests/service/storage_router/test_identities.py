@@ -14,7 +14,7 @@ from horde.services.errors import ServiceError
 from horde.services.tokens import TokenExpired, TokenForged, TokenWrongAudience
 from horde.storage_router.core.errors import ContentConflict, ObjectNotFound
 from horde.storage_router.core.placement import PlacementFacts
-from horde.storage_router.doors.permits import AUDIENCE
+from horde.storage_router.doors.permits import AUDIENCE, LEEWAY
 from horde.testkit.loopback import ManualClock
 from horde.testkit.storage_router import LIFETIME, Job, Kit, keys_of, kit, paint, requester_message
 
@@ -71,7 +71,7 @@ async def test_tickets_that_do_not_hold_open_nothing() -> None:
         claims = job.image_ticket_claims(IMAGE)
         now = router.clock.now()
         tickets: list[tuple[type[ServiceError], str]] = [
-            (TokenExpired, router.gateway.sign(AUDIENCE, claims, LIFETIME, now - LIFETIME)),
+            (TokenExpired, router.gateway.sign(AUDIENCE, claims, LIFETIME, now - LIFETIME - LEEWAY)),
             (TokenWrongAudience, router.gateway.sign("scheduler", claims, LIFETIME, now)),
             (TokenWrongAudience, router.scheduler.sign(AUDIENCE, claims, LIFETIME, now)),
             (TokenWrongAudience, router.input_ticket("input-1")),
@@ -97,9 +97,8 @@ async def test_an_input_is_its_requesters_alone(owner: str, other: str) -> None:
         stored = await router.put_input(router.input_ticket("input-1", owner), IMAGE)
         assert (stored.width, stored.height, stored.size_bytes) == (64, 64, len(IMAGE))
         assert await router.put_input(router.input_ticket("input-1", owner), IMAGE) == stored
-        for requester, image in ((owner, paint(seed=1)), (other, IMAGE), (other, paint(seed=1))):
-            with pytest.raises(ContentConflict):
-                await router.put_input(router.input_ticket("input-1", requester), image)
+        with pytest.raises(ContentConflict):
+            await router.put_input(router.input_ticket("input-1", owner), paint(seed=1))
         assert await describe(router, owner, named("input-1"), named("input-2")) == [True, False]
         assert await describe(router, other, named("input-1")) == [False]
         assert await describe(router, owner, named("input-1", paint(seed=1))) == [False]
@@ -108,7 +107,10 @@ async def test_an_input_is_its_requesters_alone(owner: str, other: str) -> None:
         )
         (outcome,) = (await router.orders.ClaimInputs(claim)).outcomes
         assert outcome.code == 9
-        assert await keys_of(router.private) == ["inputs/input-1"]
+        mine = await router.put_input(router.input_ticket("input-1", other), paint(seed=1))
+        assert mine.sha256 == hashlib.sha256(paint(seed=1)).digest()
+        assert await describe(router, owner, named("input-1")) == [True]
+        assert len(await keys_of(router.private)) == 2
 
 
 async def test_the_holder_of_a_lease_reads_the_input_it_has_a_ticket_for_and_no_other() -> None:
@@ -119,15 +121,17 @@ async def test_the_holder_of_a_lease_reads_the_input_it_has_a_ticket_for_and_no_
             "act": "get_input",
             "input_id": "input-1",
             "sha256": hashlib.sha256(IMAGE).hexdigest(),
+            "requester": "alice",
             "lease_id": "1.1",
         }
         ticket = router.scheduler.sign(AUDIENCE, claims, LIFETIME, router.clock.now())
         header, data = await router.download(ticket)
         assert (data, header.sha256) == (IMAGE, hashlib.sha256(IMAGE).digest())
-        with pytest.raises(ObjectNotFound):
-            await router.download(
-                router.scheduler.sign(AUDIENCE, {**claims, "input_id": "input-2"}, LIFETIME, router.clock.now())
-            )
+        for other in ({"input_id": "input-2"}, {"requester": "bob"}, {"sha256": "00" * 32}):
+            with pytest.raises(ObjectNotFound):
+                await router.download(
+                    router.scheduler.sign(AUDIENCE, {**claims, **other}, LIFETIME, router.clock.now())
+                )
         with pytest.raises(ObjectNotFound):
             await router.door.CreateLink(storage.CreateLinkRequest(ticket=ticket))
 

@@ -66,7 +66,7 @@ class Machine(RuleBasedStateMachine):
         self.clock = ManualClock()
         self.private, self.shared = MemoryBucket(self.clock.now), MemoryBucket(self.clock.now)
         self.quarantine = Quarantine(self.private)
-        inputs = Inputs(self.private, self.clock.now, Room(1 << 30))
+        inputs = Inputs(self.private, self.clock.now, Room(1 << 30, self.clock.monotonic, timedelta(hours=1)))
         self.commits = Commits(
             self.quarantine,
             PrivateImages(self.private, self.clock.now),

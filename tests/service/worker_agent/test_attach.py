@@ -28,6 +28,7 @@ from horde.services.errors import (
     Unavailable,
 )
 from horde.testkit.loopback import ManualClock
+from horde.testkit.waiting import HANG_SECONDS
 from horde.testkit.worker_agent import FakeMesh
 from horde.worker_agent.agent import Agent
 from horde.worker_agent.attach import Dismissed
@@ -60,13 +61,13 @@ class ContentConflict(AlreadyExists):
 @asynccontextmanager
 async def at_work(settings: WorkerSettings, mesh: FakeMesh) -> AsyncIterator[Agent]:
     painter = ScriptedPainter(name=settings.name, script=settings.script)
-    async with working(settings, painter, SystemClock()) as (agent, _):
+    async with working(settings, painter, SystemClock()) as agent:
         await mesh.gateway.until(lambda: mesh.gateway.restatements())
         yield agent
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANG_SECONDS):
         while not condition():
             await asyncio.sleep(0.01)
 
@@ -189,13 +190,24 @@ async def test_an_assignment_said_twice_is_painted_once(mesh: FakeMesh, settings
         assert mesh.router.opened == 1
 
 
-async def test_a_small_image_goes_in_one_message_again_and_again(mesh: FakeMesh, settings: Settings) -> None:
-    mesh.router.break_after = 100
-    async with at_work(settings(), mesh):
-        lent = mesh.assign()
-        await mesh.gateway.until(lambda: painted(mesh, lent.lease_id))
-        assert lent.grant in mesh.router.stored
-        assert (mesh.router.opened, mesh.router.offsets) == (2, [])
+async def test_a_small_image_goes_in_one_message_and_after_a_break_on_from_what_has_arrived(mesh: FakeMesh) -> None:
+    """A line that breaks after every 30 kB, as one of 5 kB/s that is cut every six seconds."""
+    image = random.Random(0).randbytes(100_000)
+    mesh.router.break_after = mesh.router.breaks_every = 30_000
+    async with storage_doors() as doors:
+        receipt = await upload(
+            await doors.at(mesh.target),
+            "1-1",
+            image,
+            hashlib.sha256(image).digest(),
+            SystemClock(),
+            Backoff(0.01, 0.01, 0.0),
+        )
+    assert receipt.startswith("receipt:1-1:")
+    assert mesh.router.stored["1-1"] == image
+    # The first try, in one message, brings nothing; each further one goes on from where the last one broke.
+    assert mesh.router.offsets == sorted(set(mesh.router.offsets))
+    assert 2 < len(mesh.router.offsets) <= 6
 
 
 async def test_a_large_upload_that_breaks_goes_on_from_the_byte_that_the_router_names(mesh: FakeMesh) -> None:
@@ -331,7 +343,7 @@ class NoisyPainter(ScriptedPainter):
 
 def with_source(mesh: FakeMesh, content: bytes, sha256: bytes, ticket: str = "ticket") -> pb.Assignment:
     """Lend a job that starts from a picture."""
-    mesh.router.inputs["ticket"] = content
+    mesh.router.inputs |= {"ticket": content, "damaged": content}
     source = job_pb2.InputImage(input_id="photo", sha256=sha256)
     tickets = [pb.InputTicket(input_id="photo", ticket=ticket)] if ticket else []
     return mesh.assign(tickets=tickets, source_image=source)
@@ -352,7 +364,7 @@ async def test_inputs_are_fetched_over_a_broken_download_and_checked(mesh: FakeM
 @pytest.mark.parametrize(
     ("sha256", "ticket", "words"),
     [
-        (b"0" * 32, "ticket", "is not what the job names"),
+        (hashlib.sha256(b"photo").digest(), "damaged", "arrived damaged"),
         (hashlib.sha256(b"photo").digest(), "", "no ticket"),
         (hashlib.sha256(b"photo").digest(), "expired", "OBJECT_NOT_FOUND"),
     ],
@@ -440,14 +452,25 @@ class Superseded(Aborted):
     reason = "SESSION_SUPERSEDED"
 
 
+async def test_two_workers_of_one_name_are_told_what_to_do(mesh: FakeMesh, settings: Settings) -> None:
+    run = asyncio.create_task(run_worker(settings(), asyncio.create_task(asyncio.Event().wait())))
+    await mesh.gateway.until(lambda: mesh.gateway.restatements())
+    mesh.gateway.hang_up(Superseded())
+    with pytest.raises(Dismissed, match=r"worker anna of the same account: stop that one, or give one .* --name"):
+        await run
+
+
 @pytest.mark.parametrize("error", [Superseded(), Unauthenticated("no such key")])
 async def test_a_worker_that_is_not_wanted_stops_and_says_why(mesh: FakeMesh, settings: Settings, error: Any) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANG_SECONDS):
         run = asyncio.create_task(run_worker(settings(), asyncio.create_task(asyncio.Event().wait())))
         await mesh.gateway.until(lambda: mesh.gateway.restatements())
         mesh.gateway.hang_up(error)
-        with pytest.raises(Dismissed, match=str(error)):
+        with pytest.raises(ExceptionGroup) as ended:
             await run
+        dismissed = ended.value.exceptions[0].__cause__
+        assert isinstance(dismissed, Dismissed)
+        assert str(error) in str(dismissed)
     assert mesh.gateway.sessions == 1
 
 

@@ -52,7 +52,7 @@ async def started(mesh: FakeMesh, state: Path, **settings: str) -> AsyncIterator
 
 
 async def attached(mesh: FakeMesh, times: int = 1) -> pb.Restatement:
-    await mesh.gateway.until(lambda: len(mesh.gateway.restatements()) >= times, 120)
+    await mesh.gateway.until(lambda: len(mesh.gateway.restatements()) >= times)
     return mesh.gateway.restatements()[times - 1]
 
 
@@ -145,12 +145,11 @@ async def test_a_second_process_of_the_same_worker_does_not_start(mesh: FakeMesh
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 async def test_diffusers_paints_and_its_process_dies_with_a_killed_agent(mesh: FakeMesh, tmp_path: Path) -> None:
     async with started(mesh, tmp_path, PAINTER="diffusers", THREADS="1") as process:
         await attached(mesh)
         lent = mesh.assign("a house", width=128, height=64)
-        await mesh.gateway.until(mesh.gateway.outcomes, 60)
+        await mesh.gateway.until(mesh.gateway.outcomes)
         assert mesh.gateway.outcomes()[0].HasField("painted")
         assert mesh.gateway.progress(lent.lease_id)[-1] == 4
         assert lent.grant in mesh.router.stored

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from grpc import aio
 
+from horde.cli.commands.becoming import BECOMES_ANOTHER
 from horde.cli.commands.exits import Exit
 from horde.cli.commands.main import main
 from horde.cli.commands.wording import OPTIONS, option_for, violation_text
@@ -40,7 +41,7 @@ ODD = {
     "a way up": "../..",
     "two lines": "a\nb",
 }
-STARTS_SOMETHING = {("up",), ("demo",), ("serve",)}
+STARTS_SOMETHING = {("up",), ("demo",), *((name,) for name in BECOMES_ANOTHER)}
 """Their arguments are read here, and not acted on."""
 
 

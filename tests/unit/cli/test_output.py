@@ -8,21 +8,24 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from horde.api.job.v1.job_pb2 import Sampler
+from horde.api.job.v1.job_pb2 import NoiseSchedule, ResizeMode, Sampler
 from horde.cli.commands import asking
-from horde.cli.commands.generate import SAMPLERS
-from horde.cli.commands.groups import DefaultGroup
+from horde.cli.commands.becoming import BECOMES_ANOTHER
+from horde.cli.commands.generate import RESIZE_MODES, SAMPLERS, SCHEDULES
 from horde.cli.commands.main import COMMANDS, main
 from horde.cli.commands.output import Output, kudos, milli
 from horde.clients.client import HordeClient
+from horde.clients.credentials import mesh_folder, write_secret
 from horde.clients.errors import Unavailable
 
 
@@ -37,11 +40,15 @@ def test_what_is_not_a_number_of_milli_kudos_is_refused(text: str) -> None:
         milli(text)
 
 
-def test_every_sampler_can_be_chosen() -> None:
+def test_every_sampler_schedule_and_resize_mode_can_be_chosen() -> None:
     assert {f"SAMPLER_{name.upper()}" for name in SAMPLERS} == set(Sampler.keys()) - {"SAMPLER_UNSPECIFIED"}
+    schedules = {f"NOISE_SCHEDULE_{name.upper()}" for name in SCHEDULES}
+    assert schedules == set(NoiseSchedule.keys()) - {"NOISE_SCHEDULE_UNSPECIFIED"}
+    modes = {f"RESIZE_MODE_{name.upper()}" for name in RESIZE_MODES}
+    assert modes == set(ResizeMode.keys()) - {"RESIZE_MODE_UNSPECIFIED"}
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "release"])
 def test_every_command_explains_itself(command: str) -> None:
     result = CliRunner().invoke(main, [command, "--help"])
     assert result.exit_code == 0
@@ -54,15 +61,15 @@ def leaves(group: click.Group, path: str = "horde") -> Iterator[tuple[str, click
         command = group.get_command(context, name)
         assert command is not None
         if isinstance(command, click.Group):
-            assert isinstance(command, DefaultGroup), f"{path} {name} means nothing without a further word"
             yield from leaves(command, f"{path} {name}")
         else:
             yield f"{path} {name}", command
 
 
 @pytest.mark.parametrize(("name", "command"), list(leaves(main)), ids=[name for name, _ in leaves(main)])
-def test_every_command_has_json_but_serve_which_becomes_the_service(name: str, command: click.Command) -> None:
-    assert any("--json" in parameter.opts for parameter in command.params) is (name != "horde serve")
+def test_every_command_has_json_but_those_that_become_another_program(name: str, command: click.Command) -> None:
+    becomes = name.removeprefix("horde ") in BECOMES_ANOTHER
+    assert any("--json" in parameter.opts for parameter in command.params) is not becomes
 
 
 @pytest.mark.parametrize("group", ["workers", "account", "kudos", "generations"])
@@ -136,3 +143,23 @@ def test_a_reader_that_has_read_enough_ends_nothing() -> None:
 def test_a_wrong_option_is_status_2() -> None:
     assert CliRunner().invoke(main, ["generate", "a fox", "--sampler", "none"]).exit_code == 2
     assert CliRunner().invoke(main, ["paint"]).exit_code == 2
+
+
+def test_who_has_keys_for_other_meshes_alone_is_told_that_he_asks_as_anonymous(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def there(horde: HordeClient, within: timedelta) -> None:
+        pass
+
+    monkeypatch.setattr(HordeClient, "reach", there)
+    write_secret(mesh_folder("mesh.example:7700", tmp_path) / "api-key", "kept")
+    words = ["account", "show", "--gateway", "127.0.0.1:1", "--patience", "0", "--config-dir", str(tmp_path)]
+    assert "No key is kept for 127.0.0.1:1, only for other meshes" in CliRunner().invoke(main, words).stderr
+    assert "only for other meshes" not in CliRunner().invoke(main, [*words, "--anonymous"]).stderr
+
+
+def test_a_shell_completes_commands_and_options() -> None:
+    assert "_HORDE_COMPLETE" in CliRunner().invoke(main, ["completion", "bash"]).output
+    found = ShellComplete(main, {}, "horde", "_HORDE_COMPLETE").get_completions(["generate"], "--neg")
+    assert [each.value for each in found] == ["--negative"]
+    assert "watch" in [each.value for each in ShellComplete(main, {}, "horde", "_").get_completions([], "wa")]

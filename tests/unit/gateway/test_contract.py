@@ -15,7 +15,7 @@ from horde.gateway.core import errors
 from horde.gateway.core.placement import Placement, PlacementNotice
 from horde.gateway.core.pricing import MultiplierReason, SurchargeReason
 from horde.gateway.core.requesters import Role, Scope
-from horde.gateway.core.spec import PostProcessor, Sampler
+from horde.gateway.core.spec import ADDON_SOURCES, INVERSION_PLACES, NoiseSchedule, PostProcessor, ResizeMode, Sampler
 from horde.gateway.doors import wire
 from horde.services.errors import ServiceError
 
@@ -53,6 +53,10 @@ def test_every_error_says_something() -> None:
 
 
 def test_samplers_and_post_processors_are_those_of_the_contract() -> None:
+    assert {each.name: int(each) for each in NoiseSchedule if each} == names(job_pb2.NoiseSchedule, "NOISE_SCHEDULE_")
+    assert {each.name: int(each) for each in ResizeMode if each} == names(job_pb2.ResizeMode, "RESIZE_MODE_")
+    assert set(job_pb2.AddonSource.values()) == ADDON_SOURCES
+    assert set(job_pb2.TextualInversionPlace.values()) == INVERSION_PLACES
     samplers = names(job_pb2.Sampler, "SAMPLER_")
     assert {each.name: int(each) for each in Sampler if each} == samplers
     assert {each.name: int(each) for each in PostProcessor} == names(job_pb2.PostProcessor, "POST_PROCESSOR_")
@@ -78,6 +82,5 @@ def test_every_field_of_an_image_is_read() -> None:
 
     from horde.gateway.core.spec import ImageSpec
 
-    # `karras` alone has nothing that could be wrong and costs nothing.
     listed = {field.name for field in job_pb2.ImageSpec.DESCRIPTOR.fields}
-    assert {field.name for field in fields(ImageSpec)} == listed - {"karras"}
+    assert {field.name for field in fields(ImageSpec)} == listed

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from horde.gateway.core import pricing
 from horde.gateway.core.pricing import TABLE, Price, effective_steps, price_image
-from horde.gateway.core.spec import Control, ImageSpec, InputRef, Sampler
+from horde.gateway.core.spec import Control, HiresFix, ImageSpec, InputRef, Sampler
 
 REF = InputRef("x", b"")
 
@@ -42,7 +42,7 @@ def price(fast: bool = False, denies: bool = False, **fields: Any) -> Price:
         # 12.9918 = 10.82648… x 1.2
         ({"post_processors": (1,)}, 12_992),
         ({"post_processors": (1, 2)}, 15_591),
-        ({"control": Control(REF, "")}, 32_480),
+        ({"controls": (Control(REF, ""),)}, 32_480),
         # x 1.3 x 0.75
         ({"source_image": REF}, 10_556),
         ({"source_image": REF, "denoising_strength": 1.0}, 14_075),
@@ -85,7 +85,7 @@ IMAGES = st.builds(
     steps=st.integers(1, 500),
     sampler=st.sampled_from([int(each) for each in Sampler]),
     source_image=st.none() | st.just(REF),
-    control=st.none() | st.just(Control(REF, "")),
+    controls=st.lists(st.just(Control(REF, "")), max_size=3).map(tuple),
     denoising_strength=st.none() | st.floats(0.0625, 1, width=32),
     post_processors=st.lists(st.integers(1, 4), max_size=4).map(tuple),
 )
@@ -108,7 +108,7 @@ def test_money_is_whole_and_adds_up(image: ImageSpec, fast: bool, denies: bool, 
 def test_the_price_is_the_base_times_the_multipliers(image: ImageSpec) -> None:
     found = price_image(image, fast_workers_only=False, denies_workers=False, tax_mkudos=0)
     expected = [("POST_PROCESSOR", 1_200)] * len(image.post_processors)
-    expected += [("CONTROL", 3_000)] * (image.control is not None)
+    expected += [("CONTROL", 1_500 if index else 3_000) for index, _ in enumerate(image.controls)]
     expected += [("SOURCE_IMAGE", 1_300)] * (image.source_image is not None)
     assert [(each.reason.value, each.permille) for each in found.multipliers] == expected
     times = Fraction(1)
@@ -125,8 +125,8 @@ def test_the_price_is_the_base_times_the_multipliers(image: ImageSpec) -> None:
 @settings(deadline=None)
 @given(IMAGES)
 def test_the_base_is_what_it_costs_without_what_makes_it_dearer(image: ImageSpec) -> None:
-    plain = replace(image, source_image=None, control=None, post_processors=())
-    dear = replace(plain, control=image.control, post_processors=image.post_processors)
+    plain = replace(image, source_image=None, controls=(), post_processors=())
+    dear = replace(plain, controls=image.controls, post_processors=image.post_processors)
 
     def found(each: ImageSpec) -> Price:
         return price_image(each, fast_workers_only=False, denies_workers=False, tax_mkudos=0)
@@ -137,7 +137,12 @@ def test_the_base_is_what_it_costs_without_what_makes_it_dearer(image: ImageSpec
 def test_a_price_can_be_followed_by_hand() -> None:
     # 64x64: no area. 0.1232 x 50 steps x 0.8 = 4.928; x 1.2 x 1.2 x 3 x 1.3 = 27.6756480, up.
     found = price(
-        width=64, height=64, source_image=REF, denoising_strength=0.8, control=Control(REF, ""), post_processors=(1, 2)
+        width=64,
+        height=64,
+        source_image=REF,
+        denoising_strength=0.8,
+        controls=(Control(REF, ""),),
+        post_processors=(1, 2),
     )
     assert (found.base_mkudos, found.price_mkudos) == (4_928, 27_676)
     assert [each.permille for each in found.multipliers] == [1_200, 1_200, 3_000, 1_300]
@@ -153,7 +158,8 @@ def test_more_work_never_costs_less(image: ImageSpec, steps: int, eights: int) -
     assert mkudos(replace(image, steps=image.steps + steps)) >= base
     assert mkudos(replace(image, width=image.width + 8 * eights)) >= base
     assert mkudos(replace(image, post_processors=(*image.post_processors, 1))) > base
-    assert mkudos(replace(image, control=Control(REF, ""))) >= base
+    assert mkudos(replace(image, controls=(*image.controls, Control(REF, "")))) > base
+    assert mkudos(replace(image, hires_fix=HiresFix())) >= base
     # Sides are interchangeable: only the area counts.
     assert mkudos(replace(image, width=image.height, height=image.width)) == base
 

@@ -29,6 +29,8 @@ from horde.testkit.ledger import (
     price,
     released,
     settled,
+    slashed,
+    slashed_for,
     some_id,
     standing,
     uptime,
@@ -71,7 +73,8 @@ FULL = dataclasses.replace(price(10_400, surcharge=7), base_mkudos=8_000, multip
     [
         opened("ann"), awarded("ann", 5), gift("ann", "bob", 5, note="hi"), held("g", "ann", FULL, 2),
         held("g", "anonymous"), settled("g", "bob", FULL), released("g"), uptime("bob", 5, 3), standing("bob", 2),
-        standing("bob", trusted=False), corrected(settled("g", "bob")),
+        standing("bob", trusted=False), corrected(settled("g", "bob")), uptime("bob", 5, 3, permille=300, sharers=12),
+        held("g", "anonymous", address="ab01"), slashed("bob", 5), slashed_for("g", "bob"),
     ],
 )  # fmt: skip
 def test_events_cross_the_wire_as_they_are(event: Event) -> None:
@@ -121,6 +124,13 @@ def other(event: Event, **changes: object) -> Event:
         (held("g", "ann", dataclasses.replace(FULL, total_mkudos=1)), ["place_holds.holds[0].parts.total_mkudos"]),
         (other(uptime("bob", 5), bucket=6), ["event_id"]),
         (uptime("bob", -1), ["reward_uptime.bucket"]),
+        (uptime("bob", 5, models=0), ["reward_uptime.models"]),
+        (uptime("bob", 5, permille=1001), ["reward_uptime.offered_permille"]),
+        (uptime("bob", 5, sharers=-1), ["reward_uptime.sharers"]),
+        (held("g", "anonymous", address="ab0123"), ["place_holds.address_digest"]),
+        (slashed("bob", 0), ["slash.amount_mkudos"]),
+        (other(slashed_for("g", "bob"), job_id="x"), ["slash.job_id"]),
+        (Event(some_id("x"), slashed_for("g", "bob").operation), ["event_id"]),
         (standing("bob", 1001), ["set_standing.strikes_delta"]),
         (opened("ann", 0), ["open_account.opened_at"]),
     ],

@@ -359,3 +359,20 @@ def test_decisions_go_on_upon_what_is_not_committed_yet(ledger: PureLedger) -> N
     ledger.seal()
     assert ledger.audit().finding is None
     assert PRICE.total_mkudos == 13_000
+
+
+def test_an_operator_releases_what_nobody_can_come_for_any_more(ledger: PureLedger) -> None:
+    rich(ledger)
+    ledger.apply(held("g", "ann", count=2))
+    lost, paid = released("g", 0, JobEnding.EXPIRED, note="database lost (op)"), settled("g", "bob", index=1)
+    for _ in range(2):
+        with pytest.raises(InvalidField):
+            ledger.entry(lost)
+        ledger.now_us += DAY_US
+    assert ledger.entry(lost).note == "database lost (op)"
+    assert ledger.spend("ann") == 87 * KUDOS
+    # Its scheduler comes back after all: the job is over, and nobody is paid twice.
+    with pytest.raises(EventConflict):
+        ledger.entry(settled("g", "bob"))
+    ledger.entry(paid)
+    assert ledger.audit().finding is None

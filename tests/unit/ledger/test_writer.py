@@ -11,6 +11,7 @@ import pytest
 from horde.ledger.core.economy import KUDOS, Economy
 from horde.ledger.core.entries import Entry
 from horde.ledger.core.errors import InsufficientKudos
+from horde.ledger.core.journal import Answer
 from horde.ledger.core.operations import Award, Event
 from horde.ledger.store.memory import MemoryStore
 from horde.ledger.store.port import Batch, Head, LookUp
@@ -295,3 +296,40 @@ async def test_memory_is_bounded_and_forgotten_only_when_all_is_committed(monkey
         assert [account.posted for account in store.asking().accounts(names)] == [5] * 60
         assert writer._journal is not None
         assert len(writer._journal._book.accounts) < 60
+
+
+@pytest.mark.parametrize("defect", [KeyError("a defect"), ValueError("damaged")])
+async def test_a_look_up_that_breaks_ends_the_ledger_and_nobody_waits_for_ever(defect: Exception) -> None:
+    store = Moody()
+    store.fail_look_up = [defect]
+    store.look_up_gate.clear()
+    told: list[BaseException | list[Answer]] = []
+    with pytest.raises(ExceptionGroup) as ended:
+        async with Writer(store, Economy(), ManualClock()) as writer:
+            calls = [asyncio.create_task(writer.apply([opened(name)])) for name in ("ann", "bob")]
+            try:
+                await asyncio.Event().wait()
+            finally:
+                told = await asyncio.gather(*calls, return_exceptions=True)
+    (died,) = ended.value.exceptions
+    assert died.__cause__ is defect
+    assert [type(error) for error in told] == [Unavailable, Unavailable]
+    with pytest.raises(Unavailable):
+        await writer.apply([opened("cat")])
+
+
+async def test_a_writer_that_breaks_while_a_commit_is_on_its_way_leaves_nobody_waiting() -> None:
+    store = Moody()
+    told: list[BaseException | list[Answer]] = []
+    with pytest.raises(ExceptionGroup):
+        async with Writer(store, Economy(), ManualClock()) as writer:
+            store.gate.clear()
+            calls = [asyncio.create_task(writer.apply([opened("ann")]))]
+            await settle()
+            store.fail_look_up = [KeyError("a defect")]
+            calls.append(asyncio.create_task(writer.apply([opened("bob")])))
+            try:
+                await asyncio.Event().wait()
+            finally:
+                told = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(error) for error in told] == [Unavailable, Unavailable]

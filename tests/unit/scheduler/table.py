@@ -42,8 +42,11 @@ from horde.scheduler.store.memory import Memory, MemoryStore
 T = TypeVar("T")
 OWNER = AccountId("00000000-0000-4000-8000-00000000eeee")
 ANNA = AccountId("00000000-0000-4000-8000-00000000aaaa")
+BERT = AccountId("00000000-0000-4000-8000-00000000bbbb")
+CARL = AccountId("00000000-0000-4000-8000-00000000cccc")
+DORA = AccountId("00000000-0000-4000-8000-00000000dddd")
 PRICE = Price(Mkudos(10_830), Mkudos(2_166), Mkudos(3_000))
-ALL = (1 << 64) - 1
+ALL = (1 << 192) - 1
 START_MS = 1_767_225_600_000
 
 
@@ -233,11 +236,11 @@ class Table:
         capabilities: Capabilities | None = None,
         **of: Any,
     ) -> Worker:
-        route = Route(1, next(self.numbers))
+        route, owner = Route(1, next(self.numbers)), of.pop("owner", OWNER)
         capabilities = capabilities or capable(**of)
-        attaching.opened(self.board, route, OWNER, name, "test", capabilities, "", self.now, self.now_ms)
+        attaching.opened(self.board, route, owner, name, "test", capabilities, "", self.now, self.now_ms)
         self.work()
-        worker = self.board.fleet.workers[worker_id_of(OWNER, name)]
+        worker = self.board.fleet.workers[worker_id_of(owner, name)]
         if restate:
             self.restate(worker, slots)
         return worker
@@ -366,7 +369,7 @@ class Table:
 def capable(
     models: tuple[str, ...] = ("m",), max_pixels: int = 1 << 20, features: int = ALL, loaded: bool = True
 ) -> Capabilities:
-    return Capabilities({model: Offer(loaded) for model in models}, max_pixels, features)
+    return Capabilities({model: Offer(loaded, max_pixels, features) for model in models})
 
 
 def painted(worker: Worker) -> Painted:

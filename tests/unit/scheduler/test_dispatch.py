@@ -64,6 +64,7 @@ def test_what_comes_back_is_first_again_among_its_like() -> None:
     table = Table()
     worker = table.attach("w")
     first = table.queued("first").jobs[0]
+    table.pass_time(0.1)
     for index in range(3):
         table.queued(f"r{index}")
     table.vanish(worker, by_mesh=True)

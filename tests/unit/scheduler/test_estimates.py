@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from tests.unit.scheduler.table import ANNA, Table, terms
+from tests.unit.scheduler.table import ANNA, BERT, Table, terms
 
-from horde.scheduler.core import attaching, uptime
-from horde.scheduler.core import effects as fx
+from horde.scheduler.core import attaching
 from horde.scheduler.core.deadlines import SLACK
 from horde.scheduler.core.estimates import MAX_LOOK, Estimates
 from horde.scheduler.core.fitting import WhyNot
-from horde.scheduler.core.job import ANONYMOUS, AccountId
+from horde.scheduler.core.job import ANONYMOUS
 from horde.scheduler.core.outcomes import Failed
-
-BERT = AccountId("00000000-0000-4000-8000-00000000bbbb")
 
 
 def test_a_free_worker_means_now() -> None:
@@ -77,29 +74,6 @@ def test_a_long_queue_is_sampled() -> None:
         table.queued(f"r{index}", 20)
     estimate = Estimates(table.board).for_terms(terms(), BERT, 0.0)
     assert abs(estimate.jobs_ahead - 5 * MAX_LOOK) < 0.02 * 5 * MAX_LOOK
-
-
-def test_only_a_whole_bucket_of_readiness_is_rewarded() -> None:
-    table = Table()
-    whole = table.attach("whole")
-    table.pass_time(uptime.until_next(table.now_ms) + 1.0)
-    late = table.attach("late")
-    gone = table.attach("gone")
-    table.pass_time(300.0)
-    table.vanish(gone)
-    bucket = table.now_ms // uptime.BUCKET_MS
-    table.errands.clear()
-    table.pass_time(uptime.until_next(table.now_ms))
-    uptime.reward(table.board, table.now_ms)
-    table.work()
-    rewarded = [each for each in table.errands if isinstance(each, fx.RewardUptime)]
-    assert [(each.worker_id, each.bucket) for each in rewarded] == [(whole.worker_id, bucket)]
-    table.errands.clear()
-    table.pass_time(600.0)
-    uptime.reward(table.board, table.now_ms)
-    table.work()
-    rewarded = [each for each in table.errands if isinstance(each, fx.RewardUptime)]
-    assert {each.worker_id for each in rewarded} == {whole.worker_id, late.worker_id}
 
 
 def test_what_is_over_does_not_stay_in_the_heap_of_deadlines() -> None:

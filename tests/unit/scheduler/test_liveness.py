@@ -230,8 +230,9 @@ def _place(queue: ModelQueue, job: Job) -> tuple[float, bool, float, int, int]:
 
 
 def _capabilities(offered: dict[str, tuple[bool, int]], side: int, features: int) -> Capabilities:
-    made = {model: Offer(loaded, limit * limit) for model, (loaded, limit) in offered.items()}
-    return Capabilities(made, side * side, features)
+    return Capabilities(
+        {model: Offer(loaded, min(limit or side, side) ** 2, features) for model, (loaded, limit) in offered.items()}
+    )
 
 
 @pytest.mark.timeout(60 + STEPS // 5)

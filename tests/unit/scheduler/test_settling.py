@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from tests.unit.scheduler.table import ANNA, PRICE, Table, endings, painted, states
+from tests.unit.scheduler.table import ANNA, BERT, PRICE, Table, endings, painted, states
 
 from horde.scheduler.core import effects as fx
 from horde.scheduler.core.errors import QueueFull, TooManyGenerations
-from horde.scheduler.core.job import NOTHING, Amounts, Ending, JobState, Mkudos, Phase
+from horde.scheduler.core.job import NOTHING, Amounts, Ending, Job, JobState, Mkudos, Phase
 from horde.scheduler.core.leases import LeaseState, Revoked
 from horde.scheduler.core.outcomes import Cancelled, Censored, Invalid
 
@@ -66,8 +68,24 @@ def test_a_cancel_in_the_queue_gives_everything_back() -> None:
     assert not table.board.queue.models
 
 
+def a_second_for_a_step(table: Table, **of: Any) -> None:
+    """Somebody else has painted, a step in a second."""
+    other = table.attach("measured", owner=BERT, **of)
+    (job,) = table.queued("measured").jobs
+    table.pass_time(20.0)
+    table.paint(table.lease(job))
+    table.vanish(other)
+
+
+def earned_by_cancelling(table: Table, job: Job) -> int:
+    table.cancel(job.generation)
+    table.run_errands()
+    return table.books.ended[job.job_id][1].earned
+
+
 def test_a_cancel_pays_the_steps_that_were_painted() -> None:
     table = Table()
+    a_second_for_a_step(table)
     worker = table.attach("w1")
     generation = table.queued()
     lease = table.lease(generation.jobs[0])
@@ -83,20 +101,67 @@ def test_a_cancel_pays_the_steps_that_were_painted() -> None:
     assert (said.disposition, said.settlement) == (fx.ACCEPTED, b"s")
 
 
-def test_a_cancel_does_not_believe_a_worker_that_was_never_so_fast() -> None:
+def test_a_cancel_does_not_believe_a_worker_beyond_the_fleets_speed() -> None:
     table = Table()
-    worker = table.attach("w1")
-    (job,) = table.queued("first").jobs
-    table.pass_time(20.0)
-    table.paint(table.lease(job))  # A second for a step.
-    generation = table.queued("second")
+    a_second_for_a_step(table)
+    table.attach("w1")
+    (job,) = table.queued("second").jobs
     table.pass_time(1.5)
-    table.progress(table.lease(generation.jobs[0]), 19)
+    table.progress(table.lease(job), 19)
+    assert earned_by_cancelling(table, job) == PRICE.price * 2 // 20
+
+
+def test_what_somebody_measured_on_his_own_workers_does_not_decide_what_a_cancel_pays() -> None:
+    table = Table()
+    for name in ("w1", "w2"):
+        worker = table.attach(name)
+        (job,) = table.queued(f"fast {name}").jobs
+        table.pass_time(0.01)
+        table.paint(table.lease(job))
+        if name == "w1":
+            table.vanish(worker)
+    (job,) = table.queued("second").jobs
+    table.pass_time(10.0)
+    table.progress(table.lease(job), 20)
+    # With a model that nobody else has, next to nothing.
+    assert earned_by_cancelling(table, job) == PRICE.price // 20
+
+
+def test_a_fresh_model_and_all_steps_at_once_earn_next_to_nothing() -> None:
+    table = Table()
+    a_second_for_a_step(table)
+    table.attach("w1", models=("invented",))
+    (job,) = table.queued("puppet", model="invented").jobs
+    table.pass_time(0.3)
+    table.progress(table.lease(job), 20)
+    assert earned_by_cancelling(table, job) == PRICE.price // 20
+
+
+def test_the_time_of_a_worker_is_divided_among_all_that_it_says_it_paints() -> None:
+    table = Table()
+    a_second_for_a_step(table)
+    worker = table.attach("w1", slots=4)
+    jobs = [table.queued(f"many {number}").jobs[0] for number in range(4)]
+    assert len(worker.leases) == 4
+    table.pass_time(3.6)
+    for job in jobs:
+        table.progress(table.lease(job), 20)
+    first, *rest = [earned_by_cancelling(table, job) for job in jobs]
+    assert first == PRICE.price // 20
+    # What was begun before the last one ended has had no time of its own since.
+    assert rest == [0, 0, 0]
+
+
+def test_a_cancel_of_many_pays_the_one_that_was_being_painted() -> None:
+    table = Table()
+    a_second_for_a_step(table)
+    table.attach("w1", slots=2)
+    generation = table.queued("two", images=2)
+    table.pass_time(5.0)
+    table.progress(table.lease(generation.jobs[1]), 5)
     table.cancel(generation)
     table.run_errands()
-    _, divided, _ = table.books.ended[generation.jobs[0].job_id]
-    assert divided.earned == PRICE.price * 2 // 20
-    assert worker.images_done == 1
+    assert [table.books.ended[job.job_id][1].earned for job in generation.jobs] == [0, PRICE.price * 5 // 20]
 
 
 def test_an_outcome_that_came_before_the_cancel_wins() -> None:

@@ -28,17 +28,43 @@ def test_terms_are_what_matters_of_a_spec() -> None:
     assert (terms.model, terms.pixels, terms.steps) == ("paintbox", 512 * 512, 20)
     assert (terms.price.price, terms.price.surcharge, terms.price.tax) == (PRICE, SURCHARGE, TAX)
     assert terms.denied == {"w"}
-    assert terms.features == 1 << worker_pb2.FEATURE_CLIP_SKIP | 1 << (wire.SAMPLER_BIT + job_pb2.SAMPLER_EULER)
+    bits = (worker_pb2.FEATURE_CLIP_SKIP, wire.SAMPLER_BIT + job_pb2.SAMPLER_EULER, wire.MULTIPLE_BIT + 3)
+    assert terms.features == sum(1 << bit for bit in bits)
     assert wire.terms_from_bytes(made.spec.SerializeToString(), made.quote.SerializeToString()) == terms
 
 
 def test_what_a_spec_needs_is_what_a_worker_must_have() -> None:
-    message = worker_pb2.Capabilities(features=[worker_pb2.FEATURE_INPAINTING], samplers=[job_pb2.SAMPLER_DDIM])
-    able = wire_worker.capabilities_of(message).features
-    assert not wire.features_of(submission(sampler=job_pb2.SAMPLER_DDIM).spec.job) & ~able
-    assert wire.features_of(submission(sampler=job_pb2.SAMPLER_HEUN).spec.job) & ~able
-    everything = wire_worker.capabilities_of(worker_pb2.Capabilities()).features
-    assert not wire.features_of(submission(sampler=job_pb2.SAMPLER_LCM).spec.job) & ~everything
+    offer = worker_pb2.ImageOffer(
+        max_pixels=1 << 20,
+        features=[worker_pb2.FEATURE_INPAINTING],
+        samplers=[job_pb2.SAMPLER_DDIM],
+        schedules=[job_pb2.NOISE_SCHEDULE_KARRAS],
+        size_multiple=16,
+    )
+
+    def lacks(**changes: Any) -> int:
+        message = worker_pb2.Capabilities(models=[worker_pb2.ModelOffer(name="m", image=offer)])
+        able = wire_worker.capabilities_of(message).offers["m"].features
+        spec = submission().spec.job
+        spec.image.MergeFrom(job_pb2.ImageSpec(**changes))
+        return wire.features_of(spec) & ~able
+
+    assert not lacks()
+    assert not lacks(sampler=job_pb2.SAMPLER_DDIM, schedule=job_pb2.NOISE_SCHEDULE_KARRAS, width=528)
+    assert lacks(width=520) == 1 << wire.MULTIPLE_BIT
+    assert lacks(sampler=job_pb2.SAMPLER_HEUN)
+    assert lacks(schedule=job_pb2.NOISE_SCHEDULE_BETA)
+    for feature, field in (
+        (worker_pb2.FEATURE_TILING, {"tiling": True}),
+        (worker_pb2.FEATURE_HIRES_FIX, {"hires_fix": job_pb2.HiresFix()}),
+        (worker_pb2.FEATURE_UPSCALING, {"post_processors": [job_pb2.POST_PROCESSOR_UPSCALE_2X]}),
+        (worker_pb2.FEATURE_POST_PROCESSING, {"post_processors": [job_pb2.POST_PROCESSOR_FACE_REPAIR]}),
+        (worker_pb2.FEATURE_RESIZE_MODES, {"resize_mode": job_pb2.RESIZE_MODE_FIT}),
+        (worker_pb2.FEATURE_RESIZE_MODES, {"invert_mask": True}),
+        (worker_pb2.FEATURE_CONTROL, {"controls": [job_pb2.Control()]}),
+        (worker_pb2.FEATURE_TEXTUAL_INVERSION, {"textual_inversions": [job_pb2.TextualInversion()]}),
+    ):
+        assert lacks(**field) == 1 << feature, field
 
 
 @pytest.mark.parametrize(
@@ -136,7 +162,9 @@ def test_strangers_words_are_bounded() -> None:
     assert "\0" not in read.detail
     refused = worker_service_pb2.Outcome(refused=worker_service_pb2.Refused(reason=2))  # type: ignore[arg-type]
     assert wire_worker.result_of(refused) == Refused("REFUSAL_REASON_OUT_OF_MEMORY")
-    many = worker_pb2.Capabilities(models=[worker_pb2.ModelOffer(name=str(index)) for index in range(10_000)])
+    many = worker_pb2.Capabilities(
+        models=[worker_pb2.ModelOffer(name=str(index), image=worker_pb2.ImageOffer()) for index in range(10_000)]
+    )
     assert len(wire_worker.capabilities_of(many).offers) == wire_worker.MAX_OFFERS
 
 

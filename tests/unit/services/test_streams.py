@@ -93,60 +93,63 @@ async def test_closing_with_an_error_raises_it_after_the_last_item() -> None:
         await outbox.drain()
 
 
-async def three() -> AsyncIterator[int]:
-    for number in (1, 2, 3):
-        yield number
-
-
-async def forever() -> AsyncIterator[int]:
-    yield 1
-    await asyncio.Event().wait()
-
-
 async def test_a_conversation_ends_after_the_other_side_has() -> None:
     outbox: Outbox[int] = Outbox(10)
 
-    async def receive(number: int) -> None:
-        outbox.put_nowait(number * 2)
+    async def listen() -> None:
+        for number in (1, 2, 3):
+            outbox.put_nowait(number * 2)
 
-    assert [item async for item in converse(three(), receive, outbox)] == [2, 4, 6]
+    assert [item async for item in converse(listen, outbox, outbox)] == [2, 4, 6]
     assert outbox.closed
 
 
-async def test_it_may_go_on_after_the_other_side_has_ended() -> None:
+async def test_what_is_said_may_be_batches_of_what_is_in_the_outbox() -> None:
     outbox: Outbox[int] = Outbox(10)
 
-    async def receive(number: int) -> None:
-        pass
+    async def listen() -> None:
+        for number in (1, 2, 3):
+            outbox.put_nowait(number)
 
-    def ended() -> None:
-        outbox.put_nowait(7)
+    async def pairs() -> AsyncIterator[list[int]]:
+        while batch := await outbox.drain(2):
+            yield batch
+
+    assert [batch async for batch in converse(listen, outbox, pairs())] == [[1, 2], [3]]
+
+
+@pytest.mark.parametrize("error", [Aborted("no more"), KeyError("a defect")])
+async def test_whatever_error_ends_the_listening_ends_the_call_with_it(error: Exception) -> None:
+    outbox: Outbox[int] = Outbox(10)
+
+    async def listen() -> None:
+        outbox.put_nowait(1)
+        outbox.put_nowait(2)
+        raise error
+
+    heard = []
+    with pytest.raises(type(error)):
+        async for item in converse(listen, outbox, outbox):
+            heard.append(item)  # noqa: PERF401 - what was said before the error counts
+    assert heard == [1, 2]
+
+
+async def test_closing_the_outbox_ends_it_and_the_listener() -> None:
+    outbox: Outbox[int] = Outbox(10)
+
+    async def listen() -> None:
+        outbox.put_nowait(1)
         outbox.close()
+        await asyncio.Event().wait()
 
-    assert [item async for item in converse(three(), receive, outbox, ended)] == [7]
-
-
-async def test_an_error_while_receiving_ends_it_with_that_error() -> None:
-    outbox: Outbox[int] = Outbox(10)
-
-    async def receive(number: int) -> None:
-        outbox.put_nowait(number)
-        if number == 2:
-            raise Aborted("no more")
-
-    said = []
-    with pytest.raises(Aborted):
-        async for item in converse(three(), receive, outbox):
-            said.append(item)  # noqa: PERF401 - what was said before the error counts
-    assert said == [1, 2]
-
-
-async def test_closing_the_outbox_ends_it_and_the_reader() -> None:
-    outbox: Outbox[int] = Outbox(10)
-
-    async def receive(number: int) -> None:
-        outbox.put_nowait(number)
-        outbox.close()
-
-    assert [item async for item in converse(forever(), receive, outbox)] == [1]
+    assert [item async for item in converse(listen, outbox, outbox)] == [1]
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_batch_is_cut_by_bytes_and_a_large_item_travels_alone() -> None:
+    outbox: Outbox[bytes] = Outbox(10)
+    for item in (b"a" * 3, b"b" * 3, b"c" * 30, b"d"):
+        outbox.put_nowait(item)
+    assert await outbox.drain(10, len, max_bytes=7) == [b"a" * 3, b"b" * 3]
+    assert await outbox.drain(10, len, max_bytes=7) == [b"c" * 30]
+    assert await outbox.drain(10, len, max_bytes=7) == [b"d"]

@@ -58,7 +58,7 @@ def test_it_is_for_one_audience() -> None:
 
 
 def test_only_an_issuer_that_is_asked_for_counts() -> None:
-    with pytest.raises(TokenForged):
+    with pytest.raises(TokenWrongAudience):
         VERIFIER.verify(token(), "store", ["planner", "ledger"], NOW)
 
 

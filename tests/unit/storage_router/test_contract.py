@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from horde.api.storage.v1 import storage_service_pb2 as storage
@@ -28,6 +30,11 @@ def test_each_reason_of_the_contract_has_one_class_with_its_code() -> None:
         "INPUT_UNUSABLE": "FAILED_PRECONDITION",
         "INPUTS_FULL": "RESOURCE_EXHAUSTED",
         "INVALID_FIELD": "INVALID_ARGUMENT",
+        "LEASE_CLOSED": "FAILED_PRECONDITION",
+        "NOT_TEXT": "INVALID_ARGUMENT",
+        "INPUT_IN_USE": "FAILED_PRECONDITION",
+        "TOO_MANY_FAILURES": "FAILED_PRECONDITION",
+        "SHARE_EXCEEDED": "RESOURCE_EXHAUSTED",
     }
     names = {name.removeprefix(PREFIX) for name in storage.StorageErrorReason.keys()} - {"UNSPECIFIED"}  # noqa: SIM118
     assert {error.reason: code_of(error).name for error in ERRORS} == documented
@@ -47,6 +54,11 @@ def test_no_error_names_a_reason_that_the_contract_has_not() -> None:
 )
 def test_what_is_not_a_plain_name_is_no_part_of_a_key(name: str) -> None:
     assert not keys.is_name(name)
-    for make in (keys.private_image, keys.input_image, keys.shared_record, keys.claims_on):
+    for make in (
+        keys.private_image,
+        partial(keys.input_image, "alice"),
+        keys.shared_record,
+        partial(keys.claims_on, "a"),
+    ):
         with pytest.raises(ValueError, match="part of a key"):
             make(name)

@@ -200,7 +200,7 @@ def test_too_many_unsettled_outcomes_end_the_demand_until_they_are_settled() -> 
         effects = worker.finished(LeaseId(f"1-{number}"), Failed(FailureReason.BACKEND))
     assert said(effects)[-1] == Demand(0, False)
     one = MilliKudos(1)
-    paid = Settlement(one, one, one, one, one)
+    paid = Settlement(one, one, one, one)
     assert said(worker.settled(LeaseId("1-0"), Disposition.ACCEPTED, paid)) == [Demand(SLOTS, False)]
 
 

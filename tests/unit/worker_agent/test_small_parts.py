@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import struct
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,7 +69,7 @@ def test_an_offer_is_always_within_the_contract(seconds: float, used: int, free:
 
 def settlement(earned: int, spend: int, escrow: int, tax: int) -> Settlement:
     milli = MilliKudos
-    return Settlement(milli(earned), milli(spend), milli(escrow), milli(tax), milli(0))
+    return Settlement(milli(earned), milli(spend), milli(escrow), milli(tax))
 
 
 def test_an_entry_is_told_part_by_part() -> None:
@@ -91,12 +92,20 @@ def test_a_tally_counts_what_was_paid_and_what_was_not() -> None:
     assert (tally.accepted, tally.unpaid, tally.earned, tally.escrow) == (1, 1, 10, 6)
 
 
+def a_model(folder: Path) -> None:
+    """The least that is a model: a pipeline's name, and weights that hold nothing."""
+    (folder / "model_index.json").write_text('{"_class_name": "StableDiffusionPipeline"}')
+    (folder / "vae").mkdir()
+    (folder / "vae" / "diffusion_pytorch_model.safetensors").write_bytes(struct.pack("<Q", 2) + b"{}")
+
+
 def test_models_are_named_folders_and_hub_ids(tmp_path: Path) -> None:
+    a_model(tmp_path)
     (tmp_path / "loras").mkdir()
     (tmp_path / "loras" / "ink.safetensors").touch()
     said = {"recommended": {"guidance": 3.0}, "sizes": {"maximum": 512}}
     (tmp_path / "catalogue.json").write_text(json.dumps(said))
-    local, remote = find_models(f"mine={tmp_path}, sd=somebody/something", tmp_path)
+    local, remote = find_models(f"mine={tmp_path}, sd=somebody/something", tmp_path).models
     assert (local.name, local.place, local.hub, local.guidance_scale) == ("mine", str(tmp_path), False, 3.0)
     assert local.loras == {"ink"}
     assert local.max_pixels == 512 * 512
@@ -110,6 +119,7 @@ def test_a_model_that_is_not_named_well_is_refused(text: str, tmp_path: Path) ->
 
 
 def test_a_model_whose_files_are_not_those_of_its_catalogue_is_refused(tmp_path: Path) -> None:
+    a_model(tmp_path)
     listed = [{"path": "unet/weights", "sha256": hashlib.sha256(b"good").hexdigest()}]
     (tmp_path / "catalogue.json").write_text(json.dumps({"files": listed}))
     with pytest.raises(BadModel, match="lacks unet/weights"):
@@ -124,5 +134,6 @@ def test_a_model_whose_files_are_not_those_of_its_catalogue_is_refused(tmp_path:
 
 @pytest.mark.parametrize("written", ["not json", "[]", "{}", '{"recommended": {"guidance": "much"}}'])
 def test_a_catalogue_that_says_nothing_useful_does_no_harm(written: str, tmp_path: Path) -> None:
+    a_model(tmp_path)
     (tmp_path / "catalogue.json").write_text(written)
-    assert find_models(f"mine={tmp_path}", tmp_path)[0].guidance_scale is None
+    assert find_models(f"mine={tmp_path}", tmp_path).models[0].guidance_scale is None

@@ -12,24 +12,26 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import heapq
+import itertools
 import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
+from horde.buckets.directory_listing import Listing, moment
 from horde.buckets.errors import StoreUnavailable
 from horde.buckets.port import MAX_PAGE, Entry, Head, StoredObject
 from horde.buckets.tails import MAX_TAIL, Tail, find_tail, make_tail
 from horde.services.batching import Batcher
 from horde.services.errors import ServiceError
+from horde.services.neighbours import Watch
 
 MAX_GROUP = 64
 """Writes that are made durable together."""
@@ -85,9 +87,11 @@ class DirectoryBucket:
     def __init__(self, root: Path, now: Callable[[], datetime], *, plain: bool = False) -> None:
         self._root = root
         self._plain = plain
+        self._listing = Listing(str(root), self._path, plain=plain)
         self._now = now
         self._batcher: Batcher[_Write, bool | None] = Batcher(self._write, max_items=MAX_GROUP, max_inflight=2)
         self._threads = ThreadPoolExecutor(READERS + 2, thread_name_prefix="bucket")
+        self._watch = Watch(f"the bucket in {root}")
 
     async def __aenter__(self) -> Self:
         await asyncio.get_running_loop().run_in_executor(self._threads, self._prepare)
@@ -142,7 +146,14 @@ class DirectoryBucket:
         return None if found is None else found[1]
 
     async def page(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._list, prefix, after, limit)
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._listing.page, prefix, after, limit)
+
+    async def walk(self, folder: str, size: int = MAX_PAGE) -> AsyncIterator[Sequence[Entry]]:
+        loop = asyncio.get_running_loop()
+        # The folder is read on from where it was, never again from its start; what is deleted meanwhile is no harm.
+        keys = self._listing.keys(folder)
+        while page := await loop.run_in_executor(self._threads, lambda: list(itertools.islice(keys, size))):
+            yield await loop.run_in_executor(self._threads, self._listing.entries, page)
 
     async def link(self, key: str, lifetime: timedelta) -> str | None:
         return None
@@ -191,7 +202,7 @@ class DirectoryBucket:
             data = os.pread(handle, wanted, offset) if wanted else b""
             if len(data) != wanted:
                 raise OSError(f"{path} has {len(data)} bytes where {wanted} should be")
-            return Head(size, tail.metadata, _moment(facts)), data
+            return Head(size, tail.metadata, moment(facts)), data
         finally:
             os.close(handle)
 
@@ -202,26 +213,11 @@ class DirectoryBucket:
             if time.time() - left.stat().st_mtime > LEFTOVER_SECONDS:
                 left.unlink(missing_ok=True)
 
-    def _list(self, prefix: str, after: str, limit: int) -> list[Entry]:
-        entries = []
-        found = (key for key in self._keys(prefix) if key.startswith(prefix) and key > after)
-        for key in heapq.nsmallest(limit, found):
-            try:
-                facts = Path(self._path(key)).stat()
-                entries.append(Entry(key, _moment(facts), facts.st_size))
-            except FileNotFoundError:
-                continue
-        return entries
-
-    def _keys(self, prefix: str) -> Iterator[str]:
-        top = f"{self._root}/{prefix if self._plain else prefix.partition('/')[0]}"
-        for folder, _, names in os.walk(top):
-            start = folder.rstrip("/")[len(f"{self._root}/") :]
-            yield from (f"{start}/{name if self._plain else name.replace('!', '/')}" for name in names)
-
     async def _write(self, group: Sequence[_Write]) -> Sequence[bool | Exception | None]:
         moment = self._now().timestamp()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._write_group, group, moment)
+        results = await asyncio.get_running_loop().run_in_executor(self._threads, self._write_group, group, moment)
+        self._watch.note(next((result for result in results if isinstance(result, StoreUnavailable)), None))
+        return results
 
     def _write_group(self, group: Sequence[_Write], moment: float) -> Sequence[bool | Exception | None]:
         """Bytes first and durable, then names, then the folders that hold the names."""
@@ -338,10 +334,6 @@ def _end_of(handle: int, size: int) -> bytes:
     """The last bytes of a file, enough for its tail."""
     start = max(0, size - MAX_TAIL)
     return os.pread(handle, size - start, start)
-
-
-def _moment(facts: os.stat_result) -> datetime:
-    return datetime.fromtimestamp(facts.st_mtime, UTC)
 
 
 def _unavailable(error: OSError) -> ServiceError:

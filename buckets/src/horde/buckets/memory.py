@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -55,6 +55,12 @@ class MemoryBucket:
         keys = sorted(key for key in self._objects if key.startswith(prefix) and key > after)
         heads = ((key, self._objects[key].head) for key in keys[:limit])
         return [Entry(key, head.modified_at, head.size_bytes) for key, head in heads]
+
+    async def walk(self, folder: str, size: int = MAX_PAGE) -> AsyncIterator[Sequence[Entry]]:
+        keys = [key for key in self._objects if key.startswith(folder)]
+        for start in range(0, len(keys), size):
+            found = [(key, self._objects.get(key)) for key in keys[start : start + size]]
+            yield [Entry(key, there.head.modified_at, there.head.size_bytes) for key, there in found if there]
 
     async def link(self, key: str, lifetime: timedelta) -> str | None:
         return None

@@ -7,7 +7,7 @@ still holds, and hands the bytes on; a store that can do without them does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -87,7 +87,16 @@ class Bucket(ObjectReader, Protocol):
         """Delete it, durably. Nothing there is fine."""
 
     async def page(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
-        """Objects whose keys begin with `prefix`, which ends with `/`, and come after `after`, in the order of keys."""
+        """Objects whose keys begin with `prefix`, which ends with `/`, and come after `after`, in the order of keys.
+
+        For few of many: a store may look at all of the folder each time.
+        """
+
+    def walk(self, folder: str, size: int = MAX_PAGE) -> AsyncIterator[Sequence[Entry]]:
+        """Every object of a folder (`inputs/`), in any order, at most `size` at a time; looks at each once.
+
+        What is made or deleted meanwhile may be among them or not.
+        """
 
     async def link(self, key: str, lifetime: timedelta) -> str | None:
         """An HTTPS link by which anybody can read the object for a while. None if this store makes none."""

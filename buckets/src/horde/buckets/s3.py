@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +16,7 @@ from obstore.store import S3Store
 
 from horde.buckets.errors import StoreUnavailable
 from horde.buckets.port import MAX_PAGE, Entry, Head, StoredObject
+from horde.services.neighbours import Watch
 
 if TYPE_CHECKING:
     from obstore import GetResult
@@ -65,6 +66,7 @@ class S3Bucket:
             retry_config={"max_retries": 1, "retry_timeout": CALL_TIMEOUT},
         )
         self._calls = asyncio.Semaphore(CALLS)
+        self._watch = Watch(f"the bucket {bucket} at {endpoint}")
 
     async def __aenter__(self) -> Self:
         await self.page(".probe/", limit=1)
@@ -155,6 +157,12 @@ class S3Bucket:
 
         return await self._call(page)
 
+    async def walk(self, folder: str, size: int = MAX_PAGE) -> AsyncIterator[Sequence[Entry]]:
+        after = ""
+        while page := await self.page(folder, after=after, limit=size):
+            yield page
+            after = page[-1].key
+
     async def link(self, key: str, lifetime: timedelta) -> str | None:
         return await self._call(lambda: sign_async(self._store, "GET", key, lifetime))
 
@@ -170,10 +178,13 @@ class S3Bucket:
     async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
         async with self._calls:
             try:
-                return await call()
+                result = await call()
             except (BaseError, OSError) as error:
                 # Not the whole text: it may hold a signed address.
+                self._watch.failed(type(error).__name__)
                 raise StoreUnavailable(f"The S3 server failed: {type(error).__name__}.") from error
+        self._watch.answered()
+        return result
 
 
 def _head(found: GetResult) -> Head:

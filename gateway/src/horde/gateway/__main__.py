@@ -8,26 +8,22 @@ from datetime import timedelta
 from horde.gateway.doors.listeners import ALLOW
 from horde.gateway.gateway import NAME, database_url, gateway
 from horde.gateway.settings import GatewaySettings
-from horde.gateway.store.migrations import migrate
-from horde.gateway.store.sql import SqlIdentityStore
+from horde.gateway.store.sql import sql_store
 from horde.services import failpoints, lifecycle
 from horde.services.server import Listener, serving
 from horde.services.settings import load_or_exit
-from horde.services.sql import SqlThread, open_database
 from horde.services.telemetry import configure_logs, telemetry
 
 
 async def run(settings: GatewaySettings) -> None:
     """Serve until signalled."""
     failpoints.arm(settings.failpoints)
-    engine = open_database(database_url(settings))
-    migrate(engine)
     tls = settings.tls() if settings.tls_certificate is not None else None
     certified, plaintext = settings.client_certificates, settings.plaintext
     listener = Listener(settings.listen, tls, require_client=certified, plaintext=plaintext)
     async with (
-        SqlThread(engine) as sql,
-        gateway(settings, SqlIdentityStore(sql)) as built,
+        sql_store(database_url(settings)) as store,
+        gateway(settings, store) as built,
         serving(
             listener,
             built.registrations(),
@@ -48,7 +44,7 @@ def main() -> int:
     settings = load_or_exit(GatewaySettings)
     configure_logs(level=settings.log_level, form=settings.log_format, service=NAME)
     with telemetry(service=NAME, endpoint=settings.telemetry_endpoint):
-        return lifecycle.run(run(settings))
+        return lifecycle.run(run(settings), stop_seconds=settings.stop_seconds)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -34,6 +33,7 @@ from horde.services.channel import dial
 from horde.services.clock import Clock, SystemClock
 from horde.services.identity import Credentials
 from horde.services.ids import Ids, RandomIds
+from horde.services.loops import Loops
 from horde.services.server import Registration
 from horde.services.shared.memory import InProcess
 from horde.services.shared.port import Shared
@@ -110,12 +110,13 @@ class Gateway:
 
     def registrations(self) -> Sequence[Registration]:
         """The services of the doors that are open here."""
+        # What these lack is answered UNIMPLEMENTED by the chassis.
         return registrations(
             self._settings.doors,
-            AccountServicer(self.reception, self.accounts),
-            GenerationServicer(self.reception, self.generations, self.watching),
+            AccountServicer(self.reception, self.accounts),  # type: ignore[abstract]
+            GenerationServicer(self.reception, self.generations, self.watching),  # type: ignore[abstract]
             ModelServicer(self.reception, self.workers),
-            WorkerServicer(self.reception, self.relay, self.workers),
+            WorkerServicer(self.reception, self.relay, self.workers),  # type: ignore[abstract]
         )
 
     def _revoke_key(self, api_key_id: str) -> None:
@@ -139,19 +140,15 @@ class Gateway:
             load_operator_key(self._settings.operator_key_file or self._settings.state_dir / "operator.key")
         )
         doors = self._settings.doors
-        async with self.scheduler.running(), self.ledger.running(), asyncio.TaskGroup() as tasks:
-            loops = [tasks.create_task(self.authenticator.keep_use())]
+        async with self.scheduler.running(), self.ledger.running(), Loops() as loops:
+            loops.start("key use", self.authenticator.keep_use())
             if doors != "workers":
-                loops.append(tasks.create_task(self.accounts.open_at_ledger()))
-                loops.append(tasks.create_task(self.watching.run()))
-            loops.append(tasks.create_task(self.preview_news.run()))
+                loops.start("accounts", self.accounts.open_at_ledger())
+                loops.start("watching", self.watching.run())
+            loops.start("previews", self.preview_news.run())
             if doors != "requesters":
-                loops.append(tasks.create_task(self.relay.run()))
-            try:
-                yield
-            finally:
-                for loop in loops:
-                    loop.cancel()
+                loops.start("relay", self.relay.run())
+            yield
 
 
 @asynccontextmanager
@@ -172,8 +169,10 @@ async def gateway(
     tls = settings.tls() if settings.tls_authorities is not None else None
     async with AsyncExitStack() as stack:
 
-        async def channel(address: str, *, retry: bool = True) -> aio.Channel:
-            dialled = dial(address, caller=caller, tls=tls, retry=retry, max_message_bytes=16 * 1024 * 1024)
+        async def channel(neighbour: str, address: str, *, retry: bool = True) -> aio.Channel:
+            dialled = dial(
+                address, caller=caller, tls=tls, retry=retry, max_message_bytes=16 * 1024 * 1024, neighbour=neighbour
+            )
             return await stack.enter_async_context(dialled)
 
         if redis := settings.redis():
@@ -181,10 +180,10 @@ async def gateway(
         built = Gateway(
             settings,
             store,
-            scheduler=await channel(settings.scheduler),
-            scheduler_streams=await channel(settings.scheduler, retry=False),
-            ledger=await channel(settings.ledger),
-            storage=await channel(settings.storage_router),
+            scheduler=await channel("scheduler", settings.scheduler),
+            scheduler_streams=await channel("scheduler (streams)", settings.scheduler, retry=False),
+            ledger=await channel("ledger", settings.ledger),
+            storage=await channel("storage router", settings.storage_router),
             shared=shared or InProcess(clock),
             clock=clock,
             ids=ids or RandomIds(),

@@ -16,12 +16,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from datetime import timedelta
 from types import TracebackType
 from typing import Final, Self
 
 from horde.ledger import failpoints
+from horde.ledger.calls import Call
 from horde.ledger.core.economy import Economy
 from horde.ledger.core.errors import WriterReplaced
 from horde.ledger.core.journal import Answer, Journal
@@ -30,6 +30,7 @@ from horde.ledger.store.port import Batch, Head, LedgerStore
 from horde.services.clock import Clock
 from horde.services.errors import Aborted, Internal, ResourceExhausted, Unavailable
 from horde.services.failpoints import failpoint
+from horde.services.loops import Loops
 from horde.services.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -44,22 +45,6 @@ RETRY_PAUSES_S: Final = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 """Pauses between attempts while the database is away; then callers are told, and repeat with the same ids."""
 
 
-@dataclass(slots=True, eq=False)
-class _Call:
-    """Events of one caller, and what is decided on them so far."""
-
-    events: Sequence[Event]
-    future: asyncio.Future[list[Answer]]
-    answers: list[Answer] = field(default_factory=list)
-    broken: set[int] = field(default_factory=set)
-    """Events, by their place, that a defect of ours keeps from being decided."""
-    attempts: int = 0
-
-    def fail(self, error: Exception) -> None:
-        if not self.future.done():
-            self.future.set_exception(error)
-
-
 class Writer:
     """Applies events in groups, for as long as the block. Entering it takes over from every writer before."""
 
@@ -68,14 +53,17 @@ class Writer:
         self._economy = economy
         self._clock = clock
         self._max_batch = max_batch
-        self._queue: deque[_Call] = deque()
+        self._queue: deque[Call] = deque()
         self._queued = 0
-        self._decided: list[_Call] = []
+        self._deciding: list[Call] = []
+        """Which are being looked up."""
+        self._decided: list[Call] = []
         """Of the open batch."""
         self._decided_events = 0
+        self._loops = Loops()
         self._writes: deque[asyncio.Task[None]] = deque()
         """Of the closed batches, oldest first."""
-        self._failed: list[_Call] = []
+        self._failed: list[Call] = []
         """Whose batch was not committed, or may not have been; they wait for the one behind it to end."""
         self._failure: Exception = Unavailable()
         """Why."""
@@ -88,19 +76,19 @@ class Writer:
         """Of the last entry that is durable."""
         self.following = False
         """Whether more entries may come."""
-        self.replaced = asyncio.Event()
-        """Set once another writer has taken over."""
+        self._replaced = False
+        """Another writer has taken over."""
 
     async def apply(self, events: Sequence[Event]) -> list[Answer]:
         """Apply events, at most `max_batch`, in order, each by itself; the answers are durable."""
-        if self.replaced.is_set():
+        if self._replaced:
             raise WriterReplaced
         if not self._open:
             raise Unavailable("It is stopping.")
         if self._queued + len(events) > MAX_WAITING:
             retry_after = timedelta(milliseconds=200)
             raise ResourceExhausted(metadata={"bound": "ledger.max_waiting"}, retry_after=retry_after)
-        call = _Call(events, asyncio.get_running_loop().create_future())
+        call = Call(events, asyncio.get_running_loop().create_future())
         self._queue.append(call)
         self._queued += len(events)
         self._news.set()
@@ -123,7 +111,8 @@ class Writer:
         self._epoch, self.sequence = head.epoch, head.sequence
         self._journal = Journal(self._economy, head)
         self._open = self.following = True
-        self._preparing = asyncio.create_task(self._prepare())
+        await self._loops.__aenter__()
+        self._preparing = self._loops.start("writer", self._prepare())
         log.info("ledger.took_over", epoch=head.epoch, sequence=head.sequence, block=head.block)
         return self
 
@@ -131,21 +120,31 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
         self._open = self.following = False
+        self._loops.leave()
         self._news.set()
         self._wake()
-        await self._preparing
+        await asyncio.wait([self._preparing])
+        await self._loops.__aexit__(kind, error, tb)
 
     # Deciding, ahead of the commits.
 
     async def _prepare(self) -> None:
-        while self._open or self._queue or self._decided or self._writes:
-            self._hand_over()
-            if not self._fits(self._decided_events):
-                await self._sleep()
-            elif self._journal is None or self._journal.crowded:
-                await self._begin_anew()
-            else:
-                await self._decide_next(self._journal)
+        """Decide what comes in, until the block is left and all is done. Raises WriterReplaced."""
+        try:
+            while self._open or self._queue or self._decided or self._writes:
+                self._hand_over()
+                if not self._fits(self._decided_events):
+                    await self._sleep()
+                elif self._journal is None or self._journal.crowded:
+                    await self._begin_anew()
+                else:
+                    await self._decide_next(self._journal)
+            if self._replaced:
+                raise WriterReplaced
+        except BaseException:
+            # Whoever waits for an answer must not wait for ever: his event may be in, and repeating it finds out.
+            self._end(WriterReplaced() if self._replaced else Unavailable("The ledger's writer has ended."))
+            raise
 
     async def _begin_anew(self) -> None:
         """Make the journal from what is durable. Nothing may be decided or on its way meanwhile."""
@@ -173,9 +172,9 @@ class Writer:
         """Whether nothing more can come into the open batch: it has all it may, or no room for the next call."""
         return self._decided_events >= self._max_batch or (bool(self._queue) and not self._fits(self._decided_events))
 
-    def _take(self) -> list[_Call]:
+    def _take(self) -> list[Call]:
         """Whole calls, in order, for which the open batch has room."""
-        taken: list[_Call] = []
+        taken: list[Call] = []
         count = self._decided_events
         while self._fits(count):
             taken.append(self._queue.popleft())
@@ -184,7 +183,7 @@ class Writer:
         return taken
 
     async def _decide_next(self, journal: Journal) -> None:
-        calls = self._take()
+        calls = self._deciding = self._take()
         events = [event for call in calls for event in call.events]
         try:
             asked_us = self._now_us()
@@ -211,6 +210,7 @@ class Writer:
                     call.broken.add(place)
                     self._throw_away(calls)
                     return
+        self._deciding = []
         self._decided += calls
         self._decided_events += len(events)
         self._news.set()
@@ -218,27 +218,27 @@ class Writer:
     def _now_us(self) -> int:
         return int(self._clock.now().timestamp() * 1_000_000)
 
-    def _throw_away(self, calls: Sequence[_Call] = ()) -> None:
+    def _throw_away(self, calls: Sequence[Call] = ()) -> None:
         """Forget what was decided and is not being committed; decide on that again, and then on these calls."""
         self._journal = None
         self._requeue([*self._take_decided(), *calls])
 
-    def _take_decided(self) -> list[_Call]:
+    def _take_decided(self) -> list[Call]:
         calls, self._decided, self._decided_events = self._decided, [], 0
         return calls
 
-    def _give_up(self, calls: Sequence[_Call], defect: Exception) -> None:
+    def _give_up(self, calls: Sequence[Call], defect: Exception) -> None:
         log.error("ledger.batch_failed", exc_info=defect)
         self._throw_away()
         for call in calls:
             call.fail(Internal())
 
-    def _requeue(self, calls: Sequence[_Call]) -> None:
+    def _requeue(self, calls: Sequence[Call]) -> None:
         self._queue.extendleft(reversed(calls))
         self._queued += sum(len(call.events) for call in calls)
         self._news.set()
 
-    async def _put_back(self, calls: Sequence[_Call], error: Exception) -> None:
+    async def _put_back(self, calls: Sequence[Call], error: Exception) -> None:
         """Try again a little later, some times; then tell the callers."""
         again = []
         for call in calls:
@@ -269,10 +269,10 @@ class Writer:
                 self._give_up(calls, defect)
                 return
             before = self._writes[-1] if self._writes else None
-            self._writes.append(asyncio.create_task(self._commit(calls, previous, batch, before)))
+            self._writes.append(self._loops.spawn("commit", self._commit(calls, previous, batch, before)))
 
     async def _commit(
-        self, calls: list[_Call], previous: Head, batch: Batch | None, before: asyncio.Task[None] | None
+        self, calls: list[Call], previous: Head, batch: Batch | None, before: asyncio.Task[None] | None
     ) -> None:
         try:
             if batch is not None:
@@ -285,6 +285,10 @@ class Writer:
                 if self._journal is None:
                     raise Aborted("What was repeated may not have been committed.")
             await failpoint(failpoints.BEFORE_ANSWER)
+        except asyncio.CancelledError:
+            for call in calls:
+                call.fail(Unavailable("The ledger's writer has ended."))
+            raise
         except WriterReplaced:
             self._requeue(calls)
             self._stop_for_good()
@@ -320,13 +324,17 @@ class Writer:
             self._moved.set_result(None)
 
     def _stop_for_good(self) -> None:
-        if not self.replaced.is_set():
+        if not self._replaced:
             log.error("ledger.replaced", epoch=self._epoch)
-        self.replaced.set()
+        self._replaced = True
+        self._end(WriterReplaced())
+
+    def _end(self, error: Exception) -> None:
+        """Take nothing more, and tell everybody who waits. Those whose batch is at the store hear from there."""
         self._open = self.following = False
         self._journal = None
-        for call in [*self._take_decided(), *self._queue]:
-            call.fail(WriterReplaced())
+        for call in [*self._failed, *self._take_decided(), *self._deciding, *self._queue]:
+            call.fail(error)
         self._queue.clear()
         self._queued = 0
         self._news.set()

@@ -12,9 +12,6 @@ from horde.services.clock import SystemClock
 from horde.services.settings import load_or_exit
 from horde.services.telemetry import configure_logs, telemetry
 
-REPLACED = 3
-"""The exit status when another has taken over."""
-
 
 async def run(settings: Settings) -> None:
     """Lead and serve until told to stop. Raises NotLeader when another has taken over."""
@@ -28,12 +25,7 @@ def main() -> int:
     settings = load_or_exit(Settings)
     configure_logs(level=settings.log_level, form=settings.log_format, service=NAME)
     failpoints.arm(settings.failpoints)
-    replaced = False
-    try:
-        return lifecycle.run(run(settings))
-    except* NotLeader:
-        replaced = True
-    return REPLACED if replaced else 1
+    return lifecycle.run(run(settings), stop_seconds=settings.stop_seconds, statuses={NotLeader: lifecycle.REPLACED})
 
 
 if __name__ == "__main__":

@@ -7,51 +7,43 @@ timer to the next deadline.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import timedelta
 from typing import Any
 
 from opentelemetry import metrics
 
-from horde.api.worker.v1 import worker_service_pb2
-from horde.scheduler.core import accepting, due, lending, reload, rows, uptime
+from horde.scheduler.core import due, lending, reload, rows, uptime
 from horde.scheduler.core import effects as fx
 from horde.scheduler.core.board import Board, Limits
-from horde.scheduler.core.job import Generation, JobId
-from horde.scheduler.core.outcomes import Result
+from horde.scheduler.core.estimates import Estimates
 from horde.scheduler.doors import wire, wire_worker
+from horde.scheduler.doors.fleet_reading import FleetReading
 from horde.scheduler.doors.follow import Followers
 from horde.scheduler.doors.grants import Grants
 from horde.scheduler.doors.reading import Reading
 from horde.scheduler.doors.relay import Relays
 from horde.scheduler.doors.submitting import Submitting
+from horde.scheduler.janitor import DAY_MS, KNOWN_DAYS
 from horde.scheduler.neighbours.errands import Errands
 from horde.scheduler.neighbours.ledger import Ledger
 from horde.scheduler.neighbours.storage import Storage
 from horde.scheduler.store.port import Store
 from horde.scheduler.store.saver import Saver
+from horde.scheduler.term import Term
 from horde.services import telemetry
 from horde.services.clock import Clock, Timer
 from horde.services.failpoints import declare, failpoint_sync
 from horde.services.ids import Ids
+from horde.services.loops import Loops
 
 log = telemetry.get_logger(__name__)
 
 AFTER_MATCH = declare("scheduler.after_match")
-BEFORE_SETTLED = declare("scheduler.before_settled")
 HOLD = 0.008
 """Seconds that matching may hold the loop; what is left is done after others have had their turn."""
 WAITS_PAUSE = 1.0
 """Seconds between two estimates for the same follower; nothing is done while nobody follows."""
-DAY_MS = 24 * 3600 * 1000
-MAX_RECALLED = 256
-"""Jobs of one query."""
-KNOWN_DAYS = 30
-"""How long a worker that stays away keeps its speeds, counters and pause; then its row is deleted."""
-
-
 MISSED = metrics.get_meter("horde.scheduler").create_counter(
     "horde.scheduler.missed", unit="{job}", description="Jobs found beside an idle worker that fits: a defect."
 )
@@ -68,6 +60,7 @@ class Engine:
         grants: Grants,
         clock: Clock,
         ids: Ids,
+        loops: Loops,
         *,
         epoch: int,
         limits: Limits | None = None,
@@ -75,24 +68,18 @@ class Engine:
         write_behind: float = 0.005,
     ) -> None:
         self.board = Board(epoch, limits)
-        self.store = store
-        self.clock = clock
-        self._grants = grants
+        self.term = term = Term(self.board, store, clock)
+        term.flush = self.flush
+        self._clock = clock
+        self._loops = loops
         self.followers = Followers()
-        self.relays = Relays(self)
-        self.errands = Errands(self, ledger, storage)
-        self.submitting = Submitting(self, ids)
-        self.reading = Reading(self)
-        self.saver = Saver(
-            self.board,
-            store,
-            clock,
-            self.followers,
-            self.carry_out,
-            self.submitting.taken,
-            commit_pause,
-            write_behind,
-        )
+        self.saver = Saver(self.board, store, clock, self.followers, commit_pause, write_behind)
+        self.relays = Relays(term, grants)
+        self.errands = Errands(term, ledger, storage)
+        self.submitting = Submitting(term, self.saver, ids)
+        estimates = Estimates(self.board)
+        self.reading = Reading(term, self.saver, self.submitting, self.followers, estimates, storage)
+        self.fleet_reading = FleetReading(term, self.saver, estimates)
         self._timer: Timer | None = None
         self._timer_at = float("inf")
         self._uptime: Timer | None = None
@@ -104,58 +91,61 @@ class Engine:
             fx.Welcome: self.relays.welcome,
             fx.Revoke: self.relays.revoke,
             fx.EndSession: self.relays.end,
-            fx.Assign: self._assign,
-            fx.SaySettled: self._say_settled,
+            fx.Assign: self.relays.assign,
+            fx.SaySettled: self.relays.settled,
             fx.Answer: lambda effect: self.submitting.answer(effect.generation),
             fx.Forgotten: lambda effect: self.submitting.forgotten(effect.generation, effect.refusal),
             fx.Progressed: lambda effect: self.followers.progressed(effect.lease),
             **self.errands.carriers(),
         }
 
-    def now(self) -> float:
-        return self.clock.monotonic()
-
-    def now_ms(self) -> int:
-        return int(self.clock.now().timestamp() * 1000)
-
     async def load(self) -> None:
         """Read back what an earlier process left."""
-        moment = rows.Moment(self.now(), self.now_ms())
+        term = self.term
+        moment = rows.Moment(term.now(), term.now_ms())
         reload.workers(
-            self.board, await self.store.workers(moment.now_ms - KNOWN_DAYS * DAY_MS), wire_worker.capabilities_from
+            self.board, await term.store.workers(moment.now_ms - KNOWN_DAYS * DAY_MS), wire_worker.capabilities_from
         )
-        stored = await self.store.live()
         generations = [
-            rows.generation_from(each, wire.terms_from_bytes(each.generation["spec"], each.generation["quote"]), moment)
-            for each in stored
+            rows.generation_from(
+                stored, wire.terms_from_bytes(stored.generation["spec"], stored.generation["quote"]), moment
+            )
+            for stored in await term.store.live()
         ]
         reload.generations(self.board, generations, moment.now)
         log.info("leading", epoch=self.board.epoch, generations=len(generations))
 
-    async def run(self) -> None:
-        """Write and carry for ever; to be cancelled. Raises NotLeader when another has taken over."""
-        self._uptime_due()
+    def start(self) -> None:
+        """Begin to write and to carry. The saver's loop ends by NotLeader when another has taken over."""
+        self._look_who_is_there()
         self._tell_waits()
         self.flush()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self.saver.run())
-            for courier in self.errands.couriers():
-                group.create_task(courier.run())
+        self._loops.start("saver", self.saver.run(self.carry_out, self.submitting.taken))
+        for courier in self.errands.couriers():
+            self._loops.start(f"courier {courier.name}", courier.run())
 
     def flush(self) -> None:
         """After the board has changed: match, carry out, wake the saver, set the timer."""
-        board, until = self.board, self.now() + HOLD
+        try:
+            self._flush()
+        except Exception as error:
+            # Effects that were not carried out are lost, and nobody would ask for them again: the next start does.
+            self._loops.fail("engine", error)
+            raise
+
+    def _flush(self) -> None:
+        board, until = self.board, self.term.now() + HOLD
         while board.effects or board.fresh or board.fleet.hungry:
             self._carry_out_now()
             if not (board.fresh or board.fleet.hungry):
                 continue
-            if self.now() >= until:
+            if self.term.now() >= until:
                 # Ten thousand workers may have become free at once: others have their turn, then it goes on.
                 if not self._goes_on:
                     self._goes_on = True
-                    self._next_slice = self.clock.call_later(0.0, self._go_on)
+                    self._next_slice = self._call_later(0.0, self._go_on)
                 break
-            lending.match(board, self.now())
+            lending.match(board, self.term.now())
             failpoint_sync(AFTER_MATCH)
         if board.missed > self._missed:
             log.error("a job waited beside an idle worker that could paint it", count=board.missed - self._missed)
@@ -169,6 +159,9 @@ class Engine:
     def _go_on(self) -> None:
         self._goes_on = False
         self.flush()
+
+    def _call_later(self, seconds: float, callback: Callable[[], None]) -> Timer:
+        return self._clock.call_later(seconds, self._loops.guarded("clockwork", callback))
 
     def carry_out(self, effects: list[fx.Effect]) -> None:
         """Do what had to wait until it was durable."""
@@ -186,68 +179,26 @@ class Engine:
         if self._timer is not None:
             self._timer.cancel()
         self._timer_at = at
-        self._timer = self.clock.call_later(max(0.0, at - self.now()), self._tick)
+        self._timer = self._call_later(max(0.0, at - self.term.now()), self._tick)
 
     def _tick(self) -> None:
         self._timer_at = float("inf")
-        due.look(self.board, self.now())
+        due.look(self.board, self.term.now())
         self.flush()
         at = self.board.deadlines.next()
         if at is not None and at < self._timer_at:
             self._set_timer(at)
 
-    def _uptime_due(self) -> None:
-        if self._uptime is not None:
-            uptime.reward(self.board, self.now_ms())
-        self._uptime = self.clock.call_later(uptime.until_next(self.now_ms()), self._uptime_tick)
-
-    def _uptime_tick(self) -> None:
-        self._uptime_due()
+    def _look_who_is_there(self) -> None:
+        now_ms = self.term.now_ms()
+        self._uptime = self._call_later(uptime.until_next(now_ms), self._look_who_is_there)
+        uptime.look(self.board, now_ms)
         self.flush()
 
     def _tell_waits(self) -> None:
         if self._waits is not None:
             self.reading.tell_waits()
-        self._waits = self.clock.call_later(WAITS_PAUSE, self._tell_waits)
-
-    def _assign(self, effect: fx.Assign) -> None:
-        lease = effect.lease
-        left = timedelta(seconds=max(0.0, lease.job.generation.deadline - self.now()))
-        self.relays.put(effect.route, self._grants.assignment(effect.route, lease, self.clock.now(), left))
-
-    def _say_settled(self, effect: fx.SaySettled) -> None:
-        failpoint_sync(BEFORE_SETTLED)
-        self.relays.put(effect.route, wire_worker.settled_message(effect))
-
-    def read_outcome(self, outcome: worker_service_pb2.Outcome) -> Result:
-        """An outcome, its receipt checked."""
-        if outcome.HasField("painted"):
-            return self._grants.read(outcome, self.clock.now())
-        return wire_worker.result_of(outcome)
-
-    async def recall(self, job_ids: Sequence[JobId]) -> frozenset[JobId]:
-        """Have jobs in memory that are over, and say which of them are not remembered at all."""
-        jobs = self.board.jobs
-        unknown = [job_id for job_id in dict.fromkeys(job_ids) if job_id not in jobs]
-        found: set[JobId] = set()
-        for start in range(0, len(unknown), MAX_RECALLED):
-            for stored in await self.store.find_by_jobs(unknown[start : start + MAX_RECALLED]):
-                found.update(job.job_id for job in self.remember(stored).jobs)
-        return frozenset(unknown) - found
-
-    def remember(self, stored: rows.Stored) -> Generation:
-        """Take in something read from the store, unless it is here already."""
-        known = self.board.generations.get(stored.generation["generation_id"])
-        if known is not None:
-            return known
-        terms = wire.terms_from_bytes(stored.generation["spec"], stored.generation["quote"])
-        generation = rows.generation_from(stored, terms, rows.Moment(self.now(), self.now_ms()))
-        self.board.remember(generation)
-        return generation
-
-    def held(self, generation: Generation, refusal: bytes | None) -> None:
-        """The ledger has answered."""
-        accepting.held(self.board, generation, self.now(), refusal)
+        self._waits = self._call_later(WAITS_PAUSE, self._tell_waits)
 
     async def farewell(self) -> None:
         """Let the streams end: gateways come back, and follow again."""
@@ -269,12 +220,11 @@ async def leading(
 ) -> AsyncIterator[Engine]:
     """Lead for as long as the block: a new epoch, everything read back, everything driven on."""
     epoch = await store.lead()
-    engine = Engine(store, ledger, storage, grants, clock, ids, epoch=epoch, **options)
-    await engine.load()
-    async with asyncio.TaskGroup() as group:
-        running = group.create_task(engine.run())
+    async with Loops() as loops:
+        engine = Engine(store, ledger, storage, grants, clock, ids, loops, epoch=epoch, **options)
+        await engine.load()
+        engine.start()
         try:
             yield engine
         finally:
             engine.close()
-            running.cancel()

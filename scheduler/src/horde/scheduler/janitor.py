@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from horde.scheduler.core.errors import RefusedBefore
-from horde.scheduler.engine import DAY_MS, KNOWN_DAYS, Engine
+from horde.scheduler.term import Term
 from horde.services import telemetry
 from horde.services.errors import ServiceError
 from horde.services.status import to_status
@@ -12,29 +12,33 @@ log = telemetry.get_logger(__name__)
 
 FORGOTTEN = to_status(RefusedBefore()).SerializeToString()
 """What is answered to a request whose id is of something forgotten."""
+DAY_MS = 24 * 3600 * 1000
+KNOWN_DAYS = 30
+"""How long a worker that stays away keeps its speeds, counters and pause; then its row is deleted."""
 PAUSE = 600.0
 """Seconds between two looks."""
-AT_ONCE = 500
+AT_ONCE = 100
 """Rows of one transaction."""
 
 
-async def sweep(engine: Engine, history_days: int) -> None:
+async def sweep(term: Term, history_days: int) -> None:
     """Forget for ever; to be cancelled."""
     while True:
-        await engine.clock.sleep(PAUSE)
-        forget_workers(engine)
+        await term.clock.sleep(PAUSE)
+        forget_workers(term)
         try:
-            while await engine.store.forget(engine.now_ms() - history_days * DAY_MS, AT_ONCE, FORGOTTEN) == AT_ONCE:
-                await engine.clock.sleep(1.0)
-            while await engine.store.forget_workers(engine.now_ms() - KNOWN_DAYS * DAY_MS, AT_ONCE) == AT_ONCE:
-                await engine.clock.sleep(1.0)
+            while await term.store.forget(term.now_ms() - history_days * DAY_MS, AT_ONCE, FORGOTTEN) == AT_ONCE:
+                await term.clock.sleep(1.0)
+            while await term.store.forget_workers(term.now_ms() - KNOWN_DAYS * DAY_MS, AT_ONCE) == AT_ONCE:
+                await term.clock.sleep(1.0)
         except ServiceError as error:
-            log.warning("the store does not answer", error=str(error))
+            # What is too old today is no younger in ten minutes.
+            log.debug("the store does not answer", error=str(error))
 
 
-def forget_workers(engine: Engine) -> None:
+def forget_workers(term: Term) -> None:
     """Workers that have not been here for long are not known any more; of those that are here, it is written daily."""
-    board, now_ms = engine.board, engine.now_ms()
+    board, now_ms = term.board, term.now_ms()
     for worker in list(board.fleet.workers.values()):
         if worker.session is not None:
             if worker.last_seen_ms < now_ms - DAY_MS:
@@ -42,4 +46,4 @@ def forget_workers(engine: Engine) -> None:
                 board.dirty_workers[worker] = None
         elif worker.away and worker.last_seen_ms < now_ms - KNOWN_DAYS * DAY_MS:
             board.fleet.forget(worker)
-    engine.flush()
+    term.flush()

@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from horde.services.errors import Internal, ResourceExhausted, Unavailable
+from horde.services.loops import Loops
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -43,6 +44,7 @@ class Batcher(Generic[T, R]):
         self._drain = drain.total_seconds()
         self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
         self._arrived = asyncio.Event()
+        self._loops = Loops()
         self._workers: list[asyncio.Task[None]] = []
         self._open = False
 
@@ -64,7 +66,8 @@ class Batcher(Generic[T, R]):
     async def __aenter__(self) -> Self:
         self._open = True
         # Started here, not by a submit: a batch belongs to no single caller, so it inherits no caller's deadline.
-        self._workers = [asyncio.create_task(self._work()) for _ in range(self._max_inflight)]
+        await self._loops.__aenter__()
+        self._workers = [self._loops.start("batches", self._work()) for _ in range(self._max_inflight)]
         return self
 
     async def __aexit__(
@@ -72,13 +75,14 @@ class Batcher(Generic[T, R]):
     ) -> None:
         self._open = False
         self._arrived.set()
+        self._loops.leave()
         if self._workers:
-            _, late = await asyncio.wait(self._workers, timeout=self._drain)
-            for worker in late:
-                worker.cancel()
-            await asyncio.gather(*self._workers, return_exceptions=True)
-        while self._waiting:
-            _give(self._waiting.popleft()[1], Unavailable("It is stopping."))
+            await asyncio.wait(self._workers, timeout=self._drain)
+        try:
+            await self._loops.__aexit__(kind, error, tb)
+        finally:
+            while self._waiting:
+                _give(self._waiting.popleft()[1], Unavailable("It is stopping."))
 
     async def _work(self) -> None:
         while self._open or self._waiting:

@@ -60,6 +60,11 @@ class ServiceSettings(BaseSettings):
     failpoints: str = ""
     """For tests: where to fail, see failpoints.py."""
 
+    @property
+    def stop_seconds(self) -> float:
+        """How long the process may take to end: the farewell and the calls have their grace, what is open is closed."""
+        return 2 * self.grace_seconds + 10
+
     def tls(self) -> TlsFiles | None:
         """The TLS files, if there are any."""
         if self.tls_certificate is None and self.tls_authorities is None:

@@ -13,6 +13,8 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -22,10 +24,13 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 from sqlalchemy.pool import StaticPool
 
 from horde.services import telemetry
-from horde.services.errors import Aborted, Unavailable
+from horde.services.errors import Aborted, ResourceExhausted, Unavailable
+from horde.services.neighbours import Watch
 
 log = telemetry.get_logger(__name__)
 R = TypeVar("R")
+Work = Callable[[Connection], R]
+"""A transaction."""
 
 REPEATABLE = frozenset({"40001", "40P01"})
 """SQLSTATEs that mean: nothing is wrong, run the transaction again."""
@@ -41,6 +46,17 @@ SQLITE_ABSENT = frozenset(
 )
 """SQLite's codes for a file that cannot be used just now."""
 READ_ONLY: dict[str, Any] = {"horde_read_only": True}
+CONNECT_OPTIONS: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 11_000,
+}
+"""For PostgreSQL: seconds, but for the last, which is milliseconds. A server that vanished is noticed within 11 s,
+whether it owes an answer or not."""
+MAX_SCANS = 2
+"""Long reads at once: one that runs, and one that waits."""
 
 
 def open_database(url: str, *, busy_seconds: float = 5.0) -> Engine:
@@ -53,7 +69,8 @@ def open_database(url: str, *, busy_seconds: float = 5.0) -> Engine:
     # Where the truth of a service lies is said at its start: it may not be where the operator thinks.
     log.info("database", at=parsed.render_as_string(hide_password=True))
     if parsed.get_backend_name() == "postgresql":
-        return create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True, pool_size=8)
+        address = parsed.set(drivername="postgresql+psycopg")
+        return create_engine(address, pool_pre_ping=True, pool_size=8, connect_args=dict(CONNECT_OPTIONS))
     if parsed.get_backend_name() != "sqlite":
         raise ValueError(f"{parsed.get_backend_name()} is neither sqlite nor postgresql")
     memory = parsed.database in (None, "", ":memory:")
@@ -143,22 +160,63 @@ class SqlThread:
         self._writer = ThreadPoolExecutor(1, "sql-write")
         in_memory = isinstance(engine.pool, StaticPool)
         self._readers = self._writer if in_memory else ThreadPoolExecutor(readers, "sql-read")
+        # One thread, for one that computes is enough to slow down all others: they share Python's lock.
+        self._scanner = self._writer if in_memory else ThreadPoolExecutor(1, "sql-scan")
+        self._scans = 0
+        self.stopping = threading.Event()
+        """Set when the block is being left: a long read had better end."""
+        self._watch = Watch(f"the database {engine.url.render_as_string(hide_password=True)}")
         self._writing = _Kept(engine)
         self._reading: dict[int, _Kept] = {}
         """By thread."""
 
     async def run(self, work: Callable[[Connection], R]) -> R:
         """Run one writing transaction; they run one after the other, in the order of the calls."""
-        return await asyncio.get_running_loop().run_in_executor(self._writer, self._write, work)
+        return await self._in(self._writer, self._write, work)
 
     async def read(self, work: Callable[[Connection], R]) -> R:
         """Read beside the writer: each statement sees what was committed before it began. What is read may be read
         twice, if the database went away meanwhile."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
+        return await self._in(self._readers, self._read, work)
 
     async def snapshot(self, work: Callable[[Connection], R]) -> R:
         """Read beside the writer, all as of one moment."""
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self._snapshot, work)
+        return await self._in(self._readers, self._snapshot, work)
+
+    async def scan(self, work: Callable[[Connection], R]) -> R:
+        """Read much, all as of one moment, in a thread that is for nothing else: whatever it takes, no reader waits.
+
+        Raises ResourceExhausted where MAX_SCANS are under way.
+        """
+        if self._scans >= MAX_SCANS:
+            raise ResourceExhausted(
+                "As much is being read as may be at once.",
+                metadata={"bound": "sql.max_scans"},
+                retry_after=timedelta(seconds=30),
+            )
+        self._scans += 1
+        scanning = self._scanner.submit(self._snapshot, work)
+        # Not when its caller has gone: it still runs, and keeps its place.
+        scanning.add_done_callback(partial(self._scanned, asyncio.get_running_loop()))
+        return await asyncio.wrap_future(scanning)
+
+    def _scanned(self, loop: asyncio.AbstractEventLoop, _: object) -> None:
+        def free() -> None:
+            self._scans -= 1
+
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(free)
+
+    async def _in(self, thread: ThreadPoolExecutor, how: Callable[[Work[R]], R], work: Work[R]) -> R:
+        try:
+            result = await asyncio.get_running_loop().run_in_executor(thread, how, work)
+        except Unavailable as error:
+            # A subclass, or one that the transaction raised by itself, is the service's and no word of the database.
+            if isinstance(error.__cause__, DBAPIError):
+                self._watch.failed(str(error.__cause__.orig).strip())
+            raise
+        self._watch.answered()
+        return result
 
     def _write(self, work: Callable[[Connection], R]) -> R:
         with translated():
@@ -196,8 +254,9 @@ class SqlThread:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None:
+        self.stopping.set()
         loop = asyncio.get_running_loop()
-        for pool in {self._readers, self._writer}:
+        for pool in {self._scanner, self._readers, self._writer}:
             # Not in this thread: what still runs would block the loop.
             await loop.run_in_executor(None, pool.shutdown)
         await loop.run_in_executor(None, self._drop)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
 from enum import Enum, auto
 from typing import Generic, TypeVar
 
 from horde.services.errors import ResourceExhausted
 
 T = TypeVar("T")
-In = TypeVar("In")
 Out = TypeVar("Out")
+
+
+MAX_BYTES = 1 << 20
+"""Of one message that many items are put into: a quarter of the smallest limit that a peer may have."""
 
 
 class Overflow(Enum):
@@ -26,6 +29,22 @@ class Overflow(Enum):
 
 class OutboxClosed(Exception):
     """Nothing can be put any more."""
+
+
+def take(
+    waiting: deque[T], max_items: int, size: Callable[[T], int] | None = None, max_bytes: int = MAX_BYTES
+) -> list[T]:
+    """Take the next message's items out of what waits, at least one if there is one; a large one travels alone."""
+    if size is None:
+        return [waiting.popleft() for _ in range(min(len(waiting), max_items))]
+    taken: list[T] = []
+    room = max_bytes
+    while waiting and len(taken) < max_items:
+        room -= size(waiting[0])
+        if room < 0 and taken:
+            break
+        taken.append(waiting.popleft())
+    return taken
 
 
 class Outbox(Generic[T]):
@@ -72,17 +91,25 @@ class Outbox(Generic[T]):
         self._items.append(item)
         self._filled.set()
 
-    def close(self, error: Exception | None = None) -> None:
-        """Take no more. What is in it is still read; then the reader ends, or raises `error`. Again: no effect."""
+    def close(self, error: Exception | None = None, *, drop: bool = False) -> None:
+        """Take no more. What is in it is still read, unless it is dropped; then the reader ends, or raises `error`.
+        Again: no effect."""
         if self.closed:
             return
+        if drop:
+            self._items.clear()
         self.closed = True
         self._error = error
         self._filled.set()
         self._room.set()
 
-    async def drain(self, max_items: int = 1_000) -> list[T]:
-        """Everything that is in it, waiting for the first item; an empty list means that it is closed."""
+    async def drain(
+        self, max_items: int = 1_000, size: Callable[[T], int] | None = None, max_bytes: int = MAX_BYTES
+    ) -> list[T]:
+        """Everything that is in it, waiting for the first item; an empty list means that it is closed.
+
+        With a `size` in bytes no more than `max_bytes`, but one item at least.
+        """
         while not self._items:
             if self.closed:
                 if self._error is not None:
@@ -90,8 +117,7 @@ class Outbox(Generic[T]):
                 return []
             self._filled.clear()
             await self._filled.wait()
-        count = min(len(self._items), max_items)
-        items = [self._items.popleft() for _ in range(count)]
+        items = take(self._items, max_items, size, max_bytes)
         self._room.set()
         return items
 
@@ -106,35 +132,28 @@ class Outbox(Generic[T]):
 
 
 async def converse(
-    requests: AsyncIterable[In],
-    receive: Callable[[In], Awaitable[None]],
-    outbox: Outbox[Out],
-    ended: Callable[[], None] | None = None,
-) -> AsyncIterator[Out]:
-    """The body of a bidirectional handler: `receive` gets each message, the outbox's items are said.
+    listen: Callable[[], Awaitable[None]], outbox: Outbox[T], answers: AsyncIterable[Out]
+) -> AsyncGenerator[Out, None]:
+    """The body of a bidirectional handler: `listen` takes in what the other side says, `answers` is what is said.
 
-    It ends when the outbox is closed. An error of `receive` closes it, and ends the call with that error. When the
-    other side has closed its direction, `ended` is called; without one the outbox is closed. However it ends, the
-    reader is cancelled and the outbox closed.
+    `answers` are made of what is in the outbox: itself, or batches of it. They end when it is closed, and that is the
+    end of the call. When `listen` returns, the outbox is closed; an error of it, whatever it is, is what the call ends
+    with. However it ends, the listener is cancelled and the outbox closed.
     """
 
-    async def read() -> None:
+    async def heard() -> None:
         try:
-            async for request in requests:
-                await receive(request)
+            await listen()
         except Exception as error:  # noqa: BLE001 - raised again by the outbox's reader
             outbox.close(error)
-            return
-        if ended is None:
-            outbox.close()
         else:
-            ended()
+            outbox.close()
 
-    reader = asyncio.create_task(read())
+    listener = asyncio.create_task(heard())
     try:
-        async for item in outbox:
-            yield item
+        async for answer in answers:
+            yield answer
     finally:
         outbox.close()
-        reader.cancel()
-        await asyncio.gather(reader, return_exceptions=True)
+        listener.cancel()
+        await asyncio.gather(listener, return_exceptions=True)

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from jwt.algorithms import OKPAlgorithm
 
-from horde.services.errors import Unauthenticated
+from horde.services.errors import PermissionDenied, ServiceError, Unauthenticated
 from horde.services.identity import read_private
 
 ALGORITHM = "EdDSA"
@@ -39,32 +39,32 @@ _OPTIONS: Any = {
 }
 
 
-class TokenError(Unauthenticated):
+class TokenError(ServiceError):
     """The token is not valid."""
 
     domain: ClassVar[str] = "mesh"
 
 
-class TokenMalformed(TokenError):
+class TokenMalformed(TokenError, Unauthenticated):
     """This is not a token."""
 
     reason: ClassVar[str] = "TOKEN_MALFORMED"
 
 
-class TokenForged(TokenError):
+class TokenForged(TokenError, Unauthenticated):
     """No known key signed this token."""
 
     reason: ClassVar[str] = "TOKEN_FORGED"
 
 
-class TokenExpired(TokenError):
+class TokenExpired(TokenError, Unauthenticated):
     """The token's time is over."""
 
     reason: ClassVar[str] = "TOKEN_EXPIRED"
 
 
-class TokenWrongAudience(TokenError):
-    """The token is meant for somebody else."""
+class TokenWrongAudience(TokenError, PermissionDenied):
+    """The token is good, but for something else: another service, or another act."""
 
     reason: ClassVar[str] = "TOKEN_WRONG_AUDIENCE"
 
@@ -138,8 +138,11 @@ class Verifier:
         issuers: str | Collection[str],
         now: datetime,
         leeway: timedelta = timedelta(0),
+        seen: Callable[[Mapping[str, Any]], None] | None = None,
     ) -> dict[str, Any]:
         """What the token says, if one of `issuers` said it to `audience` and its time is not over.
+
+        `seen` gets what a good token says before its time is looked at: to compare clocks, and for nothing else.
 
         Raises a TokenError that says what is wrong with it.
         """
@@ -154,13 +157,15 @@ class Verifier:
         except jwt.PyJWTError:
             raise TokenMalformed from None
         allowed = (issuers,) if isinstance(issuers, str) else issuers
-        if claims["iss"] != public.issuer or public.issuer not in allowed:
-            raise TokenForged("The key is not that of an issuer who may say this.")
-        if claims["aud"] != audience:
+        if claims["iss"] != public.issuer:
+            raise TokenForged("The key is not that of the issuer that it names.")
+        if claims["aud"] != audience or public.issuer not in allowed:
             raise TokenWrongAudience
         expires = claims["exp"]
         if not isinstance(expires, int):
             raise TokenMalformed
+        if seen is not None:
+            seen(claims)
         if now.timestamp() >= expires + leeway.total_seconds():
             raise TokenExpired
         return claims

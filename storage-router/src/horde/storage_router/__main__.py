@@ -24,7 +24,7 @@ def main() -> int:
     settings = load_or_exit(StorageRouterSettings)
     configure_logs(level=settings.log_level, form=settings.log_format, service=NAME)
     failpoints.arm(settings.failpoints)
-    return lifecycle.run(run(settings))
+    return lifecycle.run(run(settings), stop_seconds=settings.stop_seconds)
 
 
 if __name__ == "__main__":

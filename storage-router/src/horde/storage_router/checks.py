@@ -22,14 +22,23 @@ class Checks:
         self._decode_private = decode_private
 
     async def check(
-        self, data: bytes, sha256: str, limits: Limits, placement: Placement, size: tuple[int, int] | None = None
+        self,
+        data: bytes,
+        sha256: str,
+        limits: Limits,
+        placement: Placement,
+        size: tuple[int, int],
+        owner: str,
+        *,
+        known: bool,
     ) -> Content:
-        """What the bytes are. `size` is the exact width and height they must have."""
+        """What the bytes are. `size` is the exact width and height they must have; `known`, whether the owner has a
+        record.
+        """
         picture = await _inspect(data, limits)
-        if size is not None:
-            picture.check_size(*size)
+        picture.check_size(*size)
         if placement is Placement.SHARED or self._decode_private:
-            await self._decoder.decode(data, picture)
+            await self._decoder.decode(data, picture, owner, known=known)
         return Content.of(picture, sha256, len(data))
 
 

@@ -76,7 +76,7 @@ class Commits:
             await failpoint(BEFORE_COPY)
             committed = await self._place(order, record, taken)
         await failpoint(AFTER_COPY)
-        await self._quarantine.forget(order.job_id, order.lease_id)
+        await self._quarantine.close(order.job_id, order.lease_id, record)
         await failpoint(BEFORE_ANSWER)
         return committed
 

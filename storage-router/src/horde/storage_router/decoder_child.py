@@ -1,24 +1,45 @@
 """The child process that decodes strangers' pictures. Run as a file, alone: it imports nothing of the mesh.
 
-It reads from standard input, for each picture, a head (format, width, height, length) and the bytes, and answers on
-standard output with the length of a text and the text: empty if the picture decoded, else why not. It bounds itself
-before it reads the first byte: memory, processor time for each picture, no files, no core dumps.
+It reads from standard input, for each picture, a head and the bytes, and answers on standard output with two lengths, a
+text and some bytes. It is asked for one of two things. CHECK: does every pixel decode? NORMALISE: the picture as a
+viewer shows it, as a plain file. It bounds itself before it reads the first byte: memory, processor time for each
+picture, no files, no core dumps.
 """
 
 from __future__ import annotations
 
 import io
+import json
 import os
 import resource
 import struct
 import sys
 import zlib
+from typing import Any
 
-HEAD = struct.Struct(">4sIII")
-ANSWER = struct.Struct(">H")
+HEAD = struct.Struct(">c?4sIII")
+"""What is asked, whether the file itself may be kept, its format, width, height (of CHECK) and length."""
+ANSWER = struct.Struct(">HI")
+"""Lengths of the text and of the bytes. The text is empty, or says why not, or is the JSON of what was normalised."""
+CHECK, NORMALISE = b"C", b"N"
+
+ORIENTED, COLOUR_CONVERTED, FLATTENED, FIRST_FRAME, STRIPPED, REENCODED = 1, 2, 4, 8, 16, 32
+"""What was done to a picture: the values of `pictures.Change`."""
+GROUND = (255, 255, 255)
+"""What transparent parts are put on: the white of a page, where people see pictures most."""
+JPEG_QUALITY = 95
+# fmt: off
+PLAIN_INFO = frozenset(
+    {"adobe", "adobe_transform", "aspect", "background", "bbox", "blend", "chromaticity", "compression",
+     "default_image", "disposal", "dpi", "duration", "extension", "gamma", "interlace", "jfif",
+     "jfif_density", "jfif_unit", "jfif_version", "loop", "progression", "progressive", "sizes", "srgb",
+     "timestamp", "transparency", "version"}
+)
+# fmt: on
+"""What a decoder tells of a file that is nothing about the picture or whoever made it."""
 ADAM7 = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """Where each pass of an interlaced PNG begins, and how far apart its pixels are."""
-CPU_SECONDS = 10
+CPU_SECONDS = 15
 """For one picture; beyond it the kernel ends the process."""
 
 
@@ -79,32 +100,203 @@ def decode(kind: str, width: int, height: int, data: bytes) -> str:
     return ""
 
 
-def warm_up() -> None:
-    """Load every file that decoding needs, while files can still be opened."""
+class Refused(Exception):
+    """Why a picture cannot be normalised."""
+
+
+def normalise(kind: str, data: bytes, max_pixels: int, may_keep: bool) -> tuple[dict[str, object], bytes]:
+    """The picture as a viewer shows it: facts about it, and a plain file, which is empty if the one given is plain.
+
+    `may_keep`: whether the file, if nothing has to be done, may stay as it is.
+    """
     from PIL import Image
 
-    for kind in ("PNG", "JPEG", "WEBP"):
+    changes = COLOUR_CONVERTED if kind == "PNG" and data[24:25] == b"\x10" else 0  # its upper eight of 16 bits
+    with Image.open(io.BytesIO(data), formats=(kind,)) as opened:
+        if opened.size[0] * opened.size[1] > max_pixels:
+            raise Refused(f"more than {max_pixels} pixels")
+        if getattr(opened, "n_frames", 1) != 1:
+            changes |= FIRST_FRAME
+            opened.seek(0)
+        lossy = kind in ("JPEG", "AVIF") or (kind == "WEBP" and b"VP8 " in data[12:64])
+        image, whole = load(opened, kind, data)
+        if not is_bare(opened) or (whole and goes_on(kind, data)):
+            changes |= STRIPPED
+        elif may_keep and not changes and is_opaque(opened) and opened.mode in ("1", "L", "P", "RGB"):
+            return {"changes": 0}, b""
+        # Flattened before it is turned: so there are never more than two large images at once.
+        for step in (flatten, convert_colours, orient):
+            image, change = step(image)
+            changes |= change
+            if image is not opened:
+                opened.close()
+        image.info.clear()
+        out = io.BytesIO()
+        if lossy:
+            image.save(out, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+        else:
+            image.save(out, "PNG", compress_level=1)
+    # An alpha channel in which nothing is transparent, a palette, an end that was missing: gone, and nothing to tell.
+    changes |= 0 if kind == ("JPEG" if lossy else "PNG") else REENCODED
+    return {"changes": changes}, out.getvalue()
+
+
+def load(image: Any, kind: str, data: bytes) -> tuple[Any, bool]:
+    """The image with every pixel decoded, and whether the file was whole. A JPEG may lack its end, but no pixel."""
+    from PIL import Image
+
+    try:
+        image.load()
+    except OSError:
+        if kind != "JPEG":
+            raise
+        found = []
+        for more in (b"\xff\xd9", b"\x5a\xa5" * 4096 + b"\xff\xd9"):
+            with Image.open(io.BytesIO(data + more), formats=(kind,)) as again:
+                again.load()
+                found.append(again.copy())
+        # If a pixel is missing, what follows is taken for it: with other bytes behind it the picture is another one.
+        if found[0].tobytes() != found[1].tobytes():
+            raise
+        return found[0], False
+    return image, True
+
+
+def is_bare(image: Any) -> bool:
+    """Whether the file holds nothing but the picture."""
+    if image.info.keys() - PLAIN_INFO or getattr(image, "text", None) or getattr(image, "private_chunks", None):
+        return False
+    return all(name in ("APP0", "APP14") for name, _ in getattr(image, "applist", ()))
+
+
+def goes_on(kind: str, data: bytes) -> bool:
+    """Whether something follows the end of a whole file."""
+    if kind == "WEBP":
+        return len(data) > int.from_bytes(data[4:8], "little") + 8
+    ends = {"JPEG": b"\xff\xd9", "PNG": b"IEND\xae\x42\x60\x82", "GIF": b";"}
+    return kind in ends and not data.endswith(ends[kind])
+
+
+def is_opaque(image: Any) -> bool:
+    """Whether there is no channel for transparency, and no colour that means it."""
+    return not {"A", "a"} & {*image.getbands()} and "transparency" not in image.info
+
+
+def orient(image: Any) -> tuple[Any, int]:
+    """Turned as its Exif data say."""
+    from PIL import ImageOps
+
+    if image.getexif().get(0x0112, 1) == 1:
+        return image, 0
+    return ImageOps.exif_transpose(image), ORIENTED
+
+
+def flatten(image: Any) -> tuple[Any, int]:
+    """Without a channel for transparency."""
+    from PIL import Image
+
+    if is_opaque(image):
+        return image, 0
+    kept = {name: image.info[name] for name in ("icc_profile", "exif") if name in image.info}
+    grey = image.mode in ("LA", "La")
+    seen = image if image.mode == "RGBA" else image.convert("RGBA")
+    alpha = seen.getchannel("A")
+    flat = Image.new("RGB", image.size, GROUND)
+    flat.paste(seen, mask=alpha)
+    flat = flat.convert("L") if grey else flat
+    flat.info.update(kept)
+    return flat, FLATTENED if alpha.getextrema()[0] < 255 else 0
+
+
+def convert_colours(image: Any) -> tuple[Any, int]:
+    """In sRGB with 8 bits a channel."""
+    from PIL import ImageCms
+
+    exif = image.info.get("exif")
+    change, converted = 0, image
+    if image.mode.startswith(("I", "F")):
+        # 16 bits of grey: the upper eight.
+        converted = image.convert("I").point(lambda value: value * (1 / 256) + 0).convert("L")
+        change = COLOUR_CONVERTED
+    elif (profile := image.info.get("icc_profile")) and (seen := through_profile(image, profile)) is not None:
+        converted = seen
+        named = ImageCms.getProfileDescription(io.BytesIO(profile))
+        change = COLOUR_CONVERTED if "srgb" not in named.lower() or image.mode == "CMYK" else 0
+    elif image.mode not in ("L", "RGB"):
+        converted = image.convert("L" if image.mode == "1" else "RGB")
+        change = COLOUR_CONVERTED if image.mode == "CMYK" else 0
+    if exif:
+        converted.info["exif"] = exif
+    return converted, change
+
+
+def through_profile(image: Any, profile: bytes) -> Any:
+    """In sRGB, from a profile's colours. None, as viewers do, if it is none, or of other colours than the file's."""
+    from PIL import ImageCms
+
+    try:
+        source = image.convert("RGB") if image.mode in ("P", "1") else image
+        return ImageCms.profileToProfile(source, io.BytesIO(profile), SRGB, outputMode="RGB")
+    except (ImageCms.PyCMSError, ValueError, OSError):
+        return None
+
+
+def try_to_normalise(kind: str, data: bytes, max_pixels: int, may_keep: bool) -> tuple[str, bytes]:
+    """The answer: JSON and bytes, or why not."""
+    try:
+        facts, out = normalise(kind, data, max_pixels, may_keep)
+    except Refused as error:
+        return json.dumps({"too_large": str(error)}), b""
+    except MemoryError:
+        return "decoding it takes too much memory", b""
+    except Exception as error:  # noqa: BLE001 - whatever a decoder trips over, the picture is bad
+        return f"it cannot be decoded ({type(error).__name__})", b""
+    return json.dumps(facts), out
+
+
+SRGB: Any = None
+
+
+def warm_up(max_pixels: int) -> None:
+    """Load every file that decoding needs, while files can still be opened."""
+    global SRGB
+    from PIL import Image, ImageCms
+
+    SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
+    profile = SRGB.tobytes()
+    for kind in ("PNG", "JPEG", "WEBP", "AVIF", "GIF", "BMP"):
         out = io.BytesIO()
         Image.new("RGB", (8, 8)).save(out, kind)
-        assert decode(kind, 8, 8, out.getvalue()) == ""
+        if kind in ("PNG", "JPEG", "WEBP"):
+            assert decode(kind, 8, 8, out.getvalue()) == ""
+            out = io.BytesIO()
+            Image.new("RGB", (8, 8)).save(out, kind, icc_profile=profile)
+        text, _ = try_to_normalise(kind, out.getvalue(), max_pixels, False)
+        assert text.startswith("{"), text
 
 
 def main() -> None:
     """Serve until standard input ends."""
     from PIL import Image, ImageFile
 
-    max_pixels, memory_bytes = int(sys.argv[1]), int(sys.argv[2])
+    max_pixels, memory_bytes, nice = int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    os.nice(nice)
     Image.MAX_IMAGE_PIXELS = max_pixels
     ImageFile.LOAD_TRUNCATED_IMAGES = False
-    warm_up()
+    warm_up(max_pixels)
     bound(memory_bytes)
-    source, sink = sys.stdin.buffer, sys.stdout.fileno()
+    source, sink = sys.stdin.buffer, sys.stdout.buffer
     while head := source.read(HEAD.size):
-        kind, width, height, length = HEAD.unpack(head)
-        data = source.read(length)
+        asked, may_keep, name, width, height, length = HEAD.unpack(head)
+        data, kind, out = source.read(length), name.rstrip(b" ").decode(), b""
         bound_next()
-        text = decode(kind.rstrip(b" ").decode(), width, height, data).encode()
-        os.write(sink, ANSWER.pack(len(text)) + text)
+        if asked == NORMALISE:
+            text, out = try_to_normalise(kind, data, max_pixels, may_keep)
+        else:
+            text = decode(kind, width, height, data)
+        encoded = text.encode()
+        sink.write(ANSWER.pack(len(encoded), len(out)) + encoded + out)
+        sink.flush()
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Decodes pictures in a small pool of child processes, each bounded in memory and time, each replaced when it dies.
 
-A picture that kills two children is a bad picture. One that takes too long is, too: the child is killed from here.
+A picture that kills two children is a bad picture; so is one that takes more than its processor time, which kills the
+child. One that takes too long by the clock is not: then the machine is busy, and whoever sent it may try again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from pathlib import Path
 from types import TracebackType
@@ -14,9 +16,11 @@ from typing import Protocol, Self
 from horde.services import telemetry
 from horde.services.deadlines import without_deadline
 from horde.services.errors import Unavailable
+from horde.services.turns import Turns
 from horde.storage_router import decoder_child
-from horde.storage_router.core.errors import NotAnImage
-from horde.storage_router.core.pictures import ImageFormat, Picture
+from horde.storage_router.core.errors import NotAnImage, ShareExceeded, TooLarge
+from horde.storage_router.core.pictures import ImageFormat, Limits, Picture
+from horde.storage_router.normalising import Normalised, is_plain_file, read_answer
 
 log = telemetry.get_logger(__name__)
 
@@ -24,7 +28,7 @@ MAX_DECODED = 2_000
 """Pictures after which a child is replaced, so that nothing builds up in it."""
 
 ENDED = "decoding it ended the decoder"
-SLOW = "decoding it takes too long"
+SLOW = "too slow by the clock"
 
 _NAMES = {ImageFormat.PNG: b"PNG ", ImageFormat.JPEG: b"JPEG", ImageFormat.WEBP: b"WEBP"}
 
@@ -32,19 +36,29 @@ _NAMES = {ImageFormat.PNG: b"PNG ", ImageFormat.JPEG: b"JPEG", ImageFormat.WEBP:
 class Decoder(Protocol):
     """Decodes pictures."""
 
-    async def decode(self, data: bytes, picture: Picture) -> None:
-        """Decode every pixel. Raises NotAnImage."""
+    async def decode(self, data: bytes, picture: Picture, owner: str, *, known: bool) -> None:
+        """Decode every pixel, in this owner's turn; `known` if it has a record. Raises NotAnImage or ShareExceeded."""
 
 
 class DecoderPool:
-    """`size` children, started at first need. Use as an async context."""
+    """`size` children, started at first need, used in fair turns. Use as an async context."""
 
-    def __init__(self, size: int, max_pixels: int, memory_bytes: int, timeout_seconds: float) -> None:
-        self._arguments = (str(max_pixels), str(memory_bytes))
+    def __init__(
+        self,
+        size: int,
+        max_pixels: int,
+        memory_bytes: int,
+        timeout_seconds: float,
+        max_out_bytes: int = 0,
+        nice: int = 0,
+    ) -> None:
+        """`max_out_bytes`: of a normalised picture. `nice`: how far the children stand back behind other processes."""
+        self._arguments = (str(max_pixels), str(memory_bytes), str(nice))
         self._timeout = timeout_seconds
-        self._idle: asyncio.LifoQueue[_Child | None] = asyncio.LifoQueue()
-        for _ in range(size):
-            self._idle.put_nowait(None)
+        self._max_out_bytes = max_out_bytes
+        self._size = size
+        self._turns = Turns(size, lambda: asyncio.get_running_loop().time(), _too_many_wait)
+        self._idle: list[_Child] = []
         self._children: set[_Child] = set()
         self._endings: set[asyncio.Task[None]] = set()
         self.started = 0
@@ -60,22 +74,41 @@ class DecoderPool:
             self._end(child)
         await asyncio.gather(*self._endings)
 
-    async def decode(self, data: bytes, picture: Picture) -> None:
-        """Decode every pixel. Raises NotAnImage."""
-        why = await self._decode(data, picture)
-        if why == ENDED:
-            # It may have been ended by something else: a picture is bad if it ends two.
-            why = await self._decode(data, picture)
-        if why:
-            raise NotAnImage.because(why)
+    async def decode(self, data: bytes, picture: Picture, owner: str, *, known: bool) -> None:
+        """Decode every pixel, in this owner's turn. Raises NotAnImage or ShareExceeded."""
+        name = _NAMES[picture.format]
+        head = decoder_child.HEAD.pack(decoder_child.CHECK, False, name, picture.width, picture.height, len(data))
+        # One without a record leaves a place to the others, whatever it brings.
+        most = self._size if known else max(1, self._size - 1)
+        text, _ = await self._ask(head + data, owner, most)
+        if text:
+            raise NotAnImage.because(text)
 
-    async def _decode(self, data: bytes, picture: Picture) -> str:
-        child = await self._idle.get()
-        why = ENDED
+    async def normalise(self, data: bytes, format: str, limits: Limits, requester: str) -> Normalised:
+        """The picture as a viewer shows it, in this requester's turn. Raises NotAnImage, TooLarge or ShareExceeded."""
+        may_keep = await is_plain_file(data, limits)
+        head = decoder_child.HEAD.pack(decoder_child.NORMALISE, may_keep, format.encode().ljust(4), 0, 0, len(data))
+        text, out = await self._ask(head + data, requester, max(1, self._size - 1))
+        if not text.startswith("{"):
+            raise NotAnImage.as_input(text)
+        return await read_answer(data, json.loads(text), out, Limits(self._max_out_bytes, limits.max_pixels))
+
+    async def _ask(self, message: bytes, key: str, most: int) -> tuple[str, bytes]:
+        async with self._turns.turn(key, most):
+            text, out = await self._ask_child(message)
+            if text == ENDED:
+                # It may have been ended by something else: a picture is bad if it ends two.
+                text, out = await self._ask_child(message)
+        if text == SLOW:
+            raise Unavailable("The decoders are too slow just now.")
+        return text, out
+
+    async def _ask_child(self, message: bytes) -> tuple[str, bytes]:
+        child, why = None, ENDED
+        out = b""
         try:
-            if child is None:
-                child = await self._start()
-            why = await asyncio.wait_for(child.decode(data, picture), self._timeout)
+            child = self._idle.pop() if self._idle else await self._start()
+            why, out = await asyncio.wait_for(child.ask(message, self._max_out_bytes), self._timeout)
         except TimeoutError:
             why = SLOW
         except (OSError, EOFError):
@@ -84,9 +117,9 @@ class DecoderPool:
             # Also when this call was cancelled: a late answer would be taken for the next picture's.
             if child is not None and (why in (ENDED, SLOW) or child.decoded >= MAX_DECODED):
                 self._end(child)
-                child = None
-            self._idle.put_nowait(child)
-        return why
+            elif child is not None:
+                self._idle.append(child)
+        return why, out
 
     async def _start(self) -> _Child:
         with without_deadline():
@@ -122,6 +155,10 @@ async def _wait(process: asyncio.subprocess.Process) -> None:
     await process.wait()
 
 
+def _too_many_wait() -> ShareExceeded:
+    return ShareExceeded.of_kind("decoders")
+
+
 class _Child:
     """One process, one picture at a time."""
 
@@ -129,16 +166,20 @@ class _Child:
         self.process = process
         self.decoded = 0
 
-    async def decode(self, data: bytes, picture: Picture) -> str:
+    async def ask(self, message: bytes, max_out_bytes: int) -> tuple[str, bytes]:
+        """What it answers: a text and bytes. Raises TooLarge for more of them than that."""
         sink, source = self.process.stdin, self.process.stdout
         assert sink is not None
         assert source is not None
-        sink.write(decoder_child.HEAD.pack(_NAMES[picture.format], picture.width, picture.height, len(data)) + data)
+        sink.write(message)
         await sink.drain()
         try:
-            length = decoder_child.ANSWER.unpack(await source.readexactly(decoder_child.ANSWER.size))[0]
+            length, size = decoder_child.ANSWER.unpack(await source.readexactly(decoder_child.ANSWER.size))
             text = await source.readexactly(length) if length else b""
+            if size > max_out_bytes:
+                raise TooLarge.over(max_out_bytes, "bytes as a viewer shows it")
+            out = await source.readexactly(size) if size else b""
         except asyncio.IncompleteReadError as error:
             raise EOFError from error
         self.decoded += 1
-        return text.decode("utf-8", "replace")
+        return text.decode("utf-8", "replace"), out

@@ -1,9 +1,9 @@
 """Deletes what is too old. Runs on a timer inside the service; several replicas may run it at once.
 
 What is deleted when: quarantine after seven days, private images past their time, inputs past their hour that nobody
-claims, claims after 25 hours, signs of discarded leases after 26, broken uploads after an hour. Shared images never.
-Each round looks at everything, a page at a time: nothing that is due stays longer than a round takes, and no more than
-a page is in memory.
+claims, claims after 25 hours, signs of closed leases after 26, broken uploads after an hour. Shared images never.
+Each round looks at everything once, a page at a time: nothing that is due stays longer than a round takes, and no more
+than a page is in memory.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from horde.buckets.port import Bucket, Entry
-from horde.services import telemetry
+from horde.services import lifecycle, telemetry
 from horde.services.clock import Clock
 from horde.services.errors import ServiceError
 from horde.services.failpoints import declare, failpoint
 from horde.storage_router.core import keys
 from horde.storage_router.core.partials import Partials
 from horde.storage_router.core.records import PrivateImage
-from horde.storage_router.inputs import CLAIM_HOLDS, KEPT, Inputs
+from horde.storage_router.inputs import CLAIM_HOLDS, KEPT, SLACK, Inputs
+from horde.storage_router.room import Count
 
 QUARANTINE_KEPT = timedelta(days=7)
 """Longer than any SETTLING may last."""
-DISCARDED_KEPT = timedelta(hours=26)
+CLOSED_KEPT = timedelta(hours=26)
 """Longer than any grant of the lease lives: ten minutes more than its generation, which lives for 24 hours at most."""
 PAGE = 20_000
-"""Objects of a listing that are in memory at once, some megabytes: for each page a folder is read from its start."""
+"""Objects of a listing that are in memory at once: some megabytes."""
 TURN = 100
 """Objects looked at before others have their turn."""
 
@@ -54,8 +55,6 @@ class Sweeper:
         self._partials = partials
         self._clock = clock
         self._page = page
-        self._kept = 0
-        """Bytes of the inputs that this round has left."""
 
     async def run(self, every: timedelta) -> None:
         """Sweep for as long as the service runs, and for no more than half of that time."""
@@ -70,38 +69,40 @@ class Sweeper:
                 continue
             finally:
                 took = self._clock.monotonic() - began
+                lifecycle.give_memory_back()
             if swept.deleted:
                 log.info("swept", looked_at=swept.looked_at, deleted=swept.deleted)
 
     async def sweep(self) -> Swept:
         """One round: each folder, to its end."""
         self._partials.expire()
-        taken, self._kept = self._inputs.room.taken, 0
         rounds = [
             await self._sweep(keys.QUARANTINE, self._delete_after(QUARANTINE_KEPT)),
-            await self._sweep(keys.DISCARDED, self._delete_after(DISCARDED_KEPT)),
+            await self._sweep(keys.CLOSED, self._delete_after(CLOSED_KEPT)),
             await self._sweep(keys.CLAIMS, self._delete_after(CLAIM_HOLDS)),
-            await self._sweep(keys.INPUTS, self._expire_input),
+            await self._sweep(keys.CLAIMED, self._expire_claimed),
+            await self._sweep_inputs(),
             await self._sweep(keys.IMAGES, self._expire_image),
         ]
-        self._inputs.room.recount(self._kept, taken)
         return Swept(sum(each.looked_at for each in rounds), sum(each.deleted for each in rounds))
 
-    async def _sweep(self, prefix: str, expire: Callable[[Entry], Awaitable[bool]]) -> Swept:
+    async def _sweep(self, folder: str, expire: Callable[[Entry], Awaitable[bool]]) -> Swept:
         looked_at = deleted = 0
-        after = ""
-        while True:
-            page = await self._bucket.page(prefix, after=after, limit=self._page)
+        async for page in self._bucket.walk(folder, self._page):
             for number, entry in enumerate(page):
                 if number % TURN == 0:
                     # A bucket in memory or in a folder answers without waiting.
                     await asyncio.sleep(0)
                 deleted += await expire(entry)
             looked_at += len(page)
-            # The end is an empty page: a short one may only mean that others delete at the same time.
-            if not page:
-                return Swept(looked_at, deleted)
-            after = page[-1].key
+        return Swept(looked_at, deleted)
+
+    async def _sweep_inputs(self) -> Swept:
+        count = self._inputs.room.count()
+        try:
+            return await self._sweep(keys.INPUTS, self._expire_input(count))
+        finally:
+            count.finish()
 
     def _delete_after(self, kept: timedelta) -> Callable[[Entry], Awaitable[bool]]:
         async def expire(entry: Entry) -> bool:
@@ -111,13 +112,24 @@ class Sweeper:
 
         return expire
 
-    async def _expire_input(self, entry: Entry) -> bool:
-        if self._clock.now() >= entry.modified_at + KEPT:
-            await failpoint(BEFORE_DELETE)
-            if await self._inputs.expire(entry.key.removeprefix(keys.INPUTS)):
-                return True
-        self._kept += entry.size_bytes
-        return False
+    def _expire_input(self, count: Count) -> Callable[[Entry], Awaitable[bool]]:
+        async def expire(entry: Entry) -> bool:
+            if self._clock.now() >= entry.modified_at + KEPT:
+                await failpoint(BEFORE_DELETE)
+                if await self._inputs.expire(entry.key):
+                    return True
+            count.add(keys.requester_in(entry.key), entry.size_bytes)
+            return False
+
+        return expire
+
+    async def _expire_claimed(self, entry: Entry) -> bool:
+        """What a release left when it broke off: an input that nobody claims any more, or a sign beside nothing."""
+        if self._clock.now() < entry.modified_at + SLACK:
+            return False
+        if not await self._inputs.expire(keys.claimed_input(entry.key)):
+            return False
+        return await self._delete(entry.key)
 
     async def _expire_image(self, entry: Entry) -> bool:
         found = await self._bucket.head(entry.key)

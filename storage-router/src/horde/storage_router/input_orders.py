@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from horde.services.errors import ServiceError
-from horde.storage_router.core.records import Content
+from horde.storage_router.core.records import InputRecord
 from horde.storage_router.doors.items import Items
 from horde.storage_router.inputs import Inputs, NamedInput
+
+
+@dataclass(frozen=True, slots=True)
+class InputRelease:
+    """A generation lets its inputs go."""
+
+    generation_id: str
+    requester: str
+    input_ids: Sequence[str]
 
 
 class InputOrders:
@@ -19,10 +29,10 @@ class InputOrders:
 
     async def describe(
         self, requester: str, named: Sequence[NamedInput | ServiceError]
-    ) -> Sequence[Content | ServiceError]:
+    ) -> Sequence[InputRecord | ServiceError]:
         """What is stored."""
 
-        async def one(each: NamedInput) -> Content:
+        async def one(each: NamedInput) -> InputRecord:
             return await self._inputs.describe(requester, each)
 
         return await self._items.each(named, one)
@@ -37,12 +47,18 @@ class InputOrders:
 
         return await self._items.each(named, one)
 
-    async def release(
-        self, claims: Sequence[tuple[str, Sequence[str]] | ServiceError]
-    ) -> Sequence[ServiceError | None]:
+    async def delete(self, requester: str, input_ids: Sequence[str | ServiceError]) -> Sequence[ServiceError | None]:
+        """Delete inputs that nobody claims."""
+
+        async def one(input_id: str) -> None:
+            await self._inputs.delete(requester, input_id)
+
+        return await self._items.each(input_ids, one)
+
+    async def release(self, claims: Sequence[InputRelease | ServiceError]) -> Sequence[ServiceError | None]:
         """End generations' claims."""
 
-        async def one(claim: tuple[str, Sequence[str]]) -> None:
-            await self._inputs.release(*claim)
+        async def one(claim: InputRelease) -> None:
+            await self._inputs.release(claim.generation_id, claim.requester, claim.input_ids)
 
         return await self._items.each(claims, one)

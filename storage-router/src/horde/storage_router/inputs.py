@@ -1,8 +1,10 @@
-"""Source images, masks and control images: kept for one hour, or for as long as a generation claims them.
+"""Source images, masks and control images: kept for one hour, or for as long as generations claim them.
 
-A claim is an object of its own. An input past its hour lives only by claims, and a new claim on it holds only if
-another is still there *after* the new one was written: whoever releases the last claim looks again after taking it
-away, so one of the two sees the other. Within its hour an input is usable until shortly before the sweeper may take it.
+An input belongs to its requester: the same id of another requester is another input. A claim is an object of its own.
+The first claim leaves a sign beside the input; from then on it lives by claims alone: a new claim holds only if another
+one is still there *after* the new one was written, and whoever releases a claim looks again after taking it away, and
+deletes what nobody claims. So one of the two sees the other. An input that nobody ever claimed is usable until shortly
+before the sweeper may take it.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from datetime import datetime, timedelta
 from horde.buckets.port import Bucket, Entry
 from horde.services.failpoints import declare, failpoint
 from horde.storage_router.core import keys
-from horde.storage_router.core.errors import ContentConflict, InputUnusable, ObjectNotFound
+from horde.storage_router.core.errors import ContentConflict, InputInUse, InputUnusable, ObjectNotFound
 from horde.storage_router.core.records import Content, InputRecord, digest_requester
 from horde.storage_router.doors.permits import GetInputTicket
 from horde.storage_router.room import Room
@@ -30,109 +32,145 @@ MAX_CLAIMS = 1_000
 """Claims on one input that are looked at."""
 
 AFTER_CLAIM = declare("storage.inputs.after_claim")
+AFTER_SIGN = declare("storage.inputs.after_sign")
 AFTER_RELEASE = declare("storage.inputs.after_release")
 
 
 @dataclass(frozen=True, slots=True)
 class NamedInput:
-    """An input as a request names it."""
+    """An input as a request names it: by the digest of what was sent."""
 
     input_id: str
     sha256: str
 
 
 class Inputs:
-    """Holds the private bucket; knows only the folders `inputs/` and `claims/`."""
+    """Holds the private bucket; knows only the folders `inputs/`, `claims/` and `claimed/`."""
 
     def __init__(self, bucket: Bucket, now: Callable[[], datetime], room: Room) -> None:
         self._bucket = bucket
         self._now = now
         self.room = room
 
-    async def store(self, input_id: str, requester: str, content: Content, data: bytes) -> Content:
-        """Keep an input. The same again is fine; other content, or somebody else's, is a conflict.
+    async def find(self, requester: str, input_id: str, sent_sha256: str) -> InputRecord | None:
+        """What is kept of this very upload. Raises ContentConflict if it is of another one."""
+        found = await self._bucket.head(keys.input_image(requester, input_id))
+        if found is None:
+            return None
+        record = InputRecord.from_metadata(found.metadata)
+        if not _is_of(record, requester) or record.sent_sha256 != sent_sha256:
+            raise ContentConflict.of_digest()
+        return record
+
+    async def store(
+        self, requester: str, input_id: str, record: InputRecord, data: bytes, address: str = ""
+    ) -> InputRecord:
+        """Keep an input. The same again is fine; other content is a conflict. `address` is where it comes from.
 
         Raises InputsFull, but not to one that is kept already.
         """
-        record = InputRecord(content, digest_requester(requester), self._now())
-        key = keys.input_image(input_id)
-        while True:
-            found = await self._bucket.head(key)
-            if found is not None:
-                there = InputRecord.from_metadata(found.metadata)
-                if not _is_of(there, requester) or there.content.sha256 != content.sha256:
-                    raise ContentConflict.of_digest()
-                return there.content
-            if await self._put(key, data, record):
-                return content
+        key = keys.input_image(requester, input_id)
+        while (found := await self.find(requester, input_id, record.sent_sha256)) is None:
+            await self._bucket.delete(keys.claimed(requester, input_id))
+            if await self._put(key, data, record, address):
+                return record
+        return found
 
-    async def _put(self, key: str, data: bytes, record: InputRecord) -> bool:
-        if self.room.used is None:
+    async def _put(self, key: str, data: bytes, record: InputRecord, address: str) -> bool:
+        if not self.room.counted:
             await self.count()
-        self.room.take(len(data))
+        owner = keys.requester_in(key)
+        self.room.take(owner, len(data), address)
         # If this fails, it may be stored all the same: the sweeper's count will tell.
         made = await self._bucket.put(
             key, data, metadata=record.to_metadata(), media_type=record.content.format.media_type
         )
         if not made:
-            self.room.give_back(len(data))
+            self.room.give_back(owner, len(data))
         return made
 
     async def count(self) -> None:
         """Look how much room is taken."""
-        before, counted, after = self.room.taken, 0, ""
-        while page := await self._bucket.page(keys.INPUTS, after=after):
-            counted += sum(entry.size_bytes for entry in page)
-            after = page[-1].key
-        self.room.recount(counted, before)
+        count = self.room.count()
+        try:
+            async for page in self._bucket.walk(keys.INPUTS):
+                for entry in page:
+                    count.add(keys.requester_in(entry.key), entry.size_bytes)
+        finally:
+            count.finish()
 
-    async def describe(self, requester: str, named: NamedInput) -> Content:
-        """What is stored. Raises InputUnusable."""
+    async def describe(self, requester: str, named: NamedInput) -> InputRecord:
+        """What is kept. Raises InputUnusable."""
         record = await self._find(requester, named)
-        if not self._is_fresh(record) and not await self._claims(named.input_id):
+        if await self._was_claimed(requester, named.input_id):
+            usable = bool(await self._claims(keys.claims_on(requester, named.input_id)))
+        else:
+            usable = self._now() < record.stored_at + KEPT
+        if not usable:
             raise InputUnusable.named(named.input_id)
-        return record.content
+        return record
 
     async def claim(self, generation_id: str, requester: str, named: NamedInput) -> None:
         """Keep an input for a generation. Raises InputUnusable."""
         record = await self._find(requester, named)
-        key = keys.claim(named.input_id, generation_id)
+        key = keys.claim(requester, named.input_id, generation_id)
         is_new = await self._bucket.put(key, b"")
         await failpoint(AFTER_CLAIM)
-        if self._is_fresh(record) or not is_new:
+        # The claim stands before the sign does: whoever finds the sign finds the claim, too, unless it was released.
+        is_first = await self._bucket.put(keys.claimed(requester, named.input_id), b"")
+        await failpoint(AFTER_SIGN)
+        if not is_new or (is_first and self._now() < record.stored_at + KEPT):
             return
-        if all(entry.key == key for entry in await self._claims(named.input_id)):
+        claims = await self._claims(keys.claims_on(requester, named.input_id))
+        if is_first or all(entry.key == key for entry in claims):
             await self._bucket.delete(key)
             raise InputUnusable.named(named.input_id)
 
-    async def release(self, generation_id: str, input_ids: Sequence[str]) -> None:
-        """End a generation's claims; delete what nobody claims any more and is past its hour."""
+    async def release(self, generation_id: str, requester: str, input_ids: Sequence[str]) -> None:
+        """End a generation's claims; delete what nobody claims any more."""
         for input_id in input_ids:
-            await self._bucket.delete(keys.claim(input_id, generation_id))
+            await self._bucket.delete(keys.claim(requester, input_id, generation_id))
             await failpoint(AFTER_RELEASE)
-            await self.expire(input_id)
+            await self.expire(keys.input_image(requester, input_id))
 
-    async def expire(self, input_id: str) -> bool:
-        """Delete an input if it is past its hour and unclaimed; says whether it is gone."""
-        key = keys.input_image(input_id)
+    async def delete(self, requester: str, input_id: str) -> None:
+        """Delete an input. Nothing there is fine. Raises InputInUse."""
+        key = keys.input_image(requester, input_id)
+        if (found := await self._bucket.head(key)) is None:
+            return
+        # From here on a claim holds only beside another one, and there is none, or we see it.
+        await self._bucket.put(keys.claimed_of_key(key), b"")
+        if await self._claims(keys.claims_on_key(key)):
+            raise InputInUse.named(input_id)
+        await self._delete(key, found.size_bytes)
+
+    async def expire(self, key: str) -> bool:
+        """Delete an input if nobody claims it, and somebody did or its hour is over; says whether it is gone."""
         found = await self._bucket.head(key)
         if found is None:
             return True
-        record = InputRecord.from_metadata(found.metadata)
-        if self._now() < record.stored_at + KEPT + SLACK or await self._claims(input_id):
+        if await self._claims(keys.claims_on_key(key)):
             return False
-        await self._bucket.delete(key)
-        self.room.give_back(found.size_bytes)
+        sign = keys.claimed_of_key(key)
+        over = self._now() >= InputRecord.from_metadata(found.metadata).stored_at + KEPT + SLACK
+        if not over and await self._bucket.head(sign) is None:
+            return False
+        await self._delete(key, found.size_bytes)
         return True
+
+    async def _delete(self, key: str, size_bytes: int) -> None:
+        await self._bucket.delete(key)
+        await self._bucket.delete(keys.claimed_of_key(key))
+        self.room.give_back(keys.requester_in(key), size_bytes)
 
     async def open(self, ticket: GetInputTicket) -> tuple[str, Content]:
         """Where the ticket's input is, and what."""
-        key = keys.input_image(ticket.input_id)
+        key = keys.input_image(ticket.requester, ticket.input_id)
         found = await self._bucket.head(key)
         if found is None:
             raise ObjectNotFound
         record = InputRecord.from_metadata(found.metadata)
-        if record.content.sha256 != ticket.sha256:
+        if not _is_of(record, ticket.requester) or record.sent_sha256 != ticket.sha256:
             raise ObjectNotFound
         return key, record.content
 
@@ -141,21 +179,21 @@ class Inputs:
         return await self._bucket.get(key, offset, length)
 
     async def _find(self, requester: str, named: NamedInput) -> InputRecord:
-        found = await self._bucket.head(keys.input_image(named.input_id))
+        found = await self._bucket.head(keys.input_image(requester, named.input_id))
         if found is None:
             raise InputUnusable.named(named.input_id)
         record = InputRecord.from_metadata(found.metadata)
-        if not _is_of(record, requester) or record.content.sha256 != named.sha256:
+        if not _is_of(record, requester) or record.sent_sha256 != named.sha256:
             raise InputUnusable.named(named.input_id)
         return record
 
-    def _is_fresh(self, record: InputRecord) -> bool:
-        return self._now() < record.stored_at + KEPT
+    async def _was_claimed(self, requester: str, input_id: str) -> bool:
+        return await self._bucket.head(keys.claimed(requester, input_id)) is not None
 
-    async def _claims(self, input_id: str) -> Sequence[Entry]:
+    async def _claims(self, prefix: str) -> Sequence[Entry]:
         """The claims that hold. One is forgotten after 25 hours."""
         since = self._now() - CLAIM_HOLDS
-        claims = await self._bucket.page(keys.claims_on(input_id), limit=MAX_CLAIMS)
+        claims = await self._bucket.page(prefix, limit=MAX_CLAIMS)
         return [claim for claim in claims if claim.modified_at > since]
 
 

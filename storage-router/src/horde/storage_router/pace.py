@@ -24,8 +24,13 @@ class Pace:
         self._timer: Timer | None = None
         self._task: asyncio.Task[object] | None = None
         self._expired = False
-        self.received = 0
-        """Bytes so far; whoever reads counts them here."""
+        self._received = 0
+        self._heard = self._began
+
+    def hear(self, received: int) -> None:
+        """Something came; `received` is how many bytes it has been so far."""
+        self._received = received
+        self._heard = self._clock.monotonic()
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.current_task()
@@ -44,7 +49,8 @@ class Pace:
     def _ring(self) -> None:
         if self._task is None:
             return
-        left = self._began + self._rate.latest(self.received) - self._clock.monotonic()
+        now = self._clock.monotonic()
+        left = min(self._began + self._rate.latest(self._received), self._heard + self._rate.silence_seconds) - now
         if left > 0:
             self._timer = self._clock.call_later(left, self._ring)
         else:

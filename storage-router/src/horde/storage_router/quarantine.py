@@ -1,34 +1,53 @@
-"""Where every upload lands first: one object for each lease, until it is committed, discarded or too old."""
+"""Where every upload lands first: one object for each lease, until it is committed, discarded or too old.
+
+A lease that was committed or discarded is closed: a sign stays for as long as its grant can live, so that what comes
+later is not kept. The sign is written before the object is deleted, and an upload looks for the sign after it has
+stored: so one of the two removes the object. The sign of a commit says what was committed.
+"""
 
 from __future__ import annotations
 
 from horde.buckets.port import Bucket
 from horde.storage_router.core import keys
-from horde.storage_router.core.errors import ContentConflict
+from horde.storage_router.core.errors import LeaseClosed
 from horde.storage_router.core.records import Quarantined
 
 
 class Quarantine:
-    """Holds the private bucket; knows only the folders `quarantine/` and `discarded/`."""
+    """Holds the private bucket; knows only the folders `quarantine/` and `closed/`."""
 
     def __init__(self, bucket: Bucket) -> None:
         self._bucket = bucket
 
     async def store(self, job_id: str, lease_id: str, data: bytes, record: Quarantined) -> Quarantined:
-        """Keep an upload, if it is the lease's first; says what is kept."""
+        """Keep an upload, if it is the lease's first; says what is kept. Call `settle` next."""
         key = keys.quarantined(job_id, lease_id)
         if await self._bucket.put(
             key, data, metadata=record.to_metadata(), media_type=record.content.format.media_type
         ):
             return record
-        kept = await self.find(job_id, lease_id)
+        kept = await self.look(job_id, lease_id)
         if kept is None:
-            # Committed or discarded in between: there is nothing left to report by this lease.
-            raise ContentConflict.of_digest()
+            raise LeaseClosed.of_lease(lease_id)
         return kept
 
+    async def settle(self, job_id: str, lease_id: str, stored: Quarantined) -> Quarantined:
+        """Take away what was stored after its lease was closed; says what counts. Raises LeaseClosed."""
+        try:
+            closed = await self._find_closed(job_id, lease_id)
+        except LeaseClosed:
+            await self.forget(job_id, lease_id)
+            raise
+        if closed is not None:
+            await self.forget(job_id, lease_id)
+        return closed or stored
+
+    async def look(self, job_id: str, lease_id: str) -> Quarantined | None:
+        """What a lease has brought, committed or not. Raises LeaseClosed if it was discarded."""
+        return await self.find(job_id, lease_id) or await self._find_closed(job_id, lease_id)
+
     async def find(self, job_id: str, lease_id: str) -> Quarantined | None:
-        """What a lease has stored."""
+        """What a lease has stored here."""
         found = await self._bucket.head(keys.quarantined(job_id, lease_id))
         return None if found is None else Quarantined.from_metadata(found.metadata)
 
@@ -38,17 +57,23 @@ class Quarantine:
         return None if found is None else found.data
 
     async def forget(self, job_id: str, lease_id: str) -> None:
-        """Delete what a lease has stored: it stands elsewhere now, or is not wanted."""
+        """Delete what a lease has stored."""
         await self._bucket.delete(keys.quarantined(job_id, lease_id))
 
-    async def discard(self, job_id: str, lease_id: str) -> None:
-        """Delete what a lease has stored, and what it still may store: its grant can outlive it.
-
-        The sign comes first. An upload looks for it after it has stored, so one of the two removes the object.
-        """
-        await self._bucket.put(keys.discarded(job_id, lease_id), b"")
+    async def close(self, job_id: str, lease_id: str, committed: Quarantined) -> None:
+        """Delete what stands elsewhere now; what was committed stays known."""
+        await self._bucket.put(keys.closed(job_id, lease_id), b"", metadata=committed.to_metadata())
         await self.forget(job_id, lease_id)
 
-    async def is_discarded(self, job_id: str, lease_id: str) -> bool:
-        """Whether nobody wants this lease's image any more."""
-        return await self._bucket.head(keys.discarded(job_id, lease_id)) is not None
+    async def discard(self, job_id: str, lease_id: str) -> None:
+        """Delete what a lease has stored, and what it still may store."""
+        await self._bucket.put(keys.closed(job_id, lease_id), b"")
+        await self.forget(job_id, lease_id)
+
+    async def _find_closed(self, job_id: str, lease_id: str) -> Quarantined | None:
+        found = await self._bucket.head(keys.closed(job_id, lease_id))
+        if found is None:
+            return None
+        if not found.metadata:
+            raise LeaseClosed.of_lease(lease_id)
+        return Quarantined.from_metadata(found.metadata)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 
-from horde.api.storage.v1 import data_release_service_pb2 as releases
 from horde.api.storage.v1 import storage_service_pb2 as storage
-from horde.api.storage.v1.data_release_service_pb2_grpc import add_DataReleaseServiceServicer_to_server
 from horde.api.storage.v1.storage_service_pb2_grpc import add_StorageServiceServicer_to_server
 from horde.buckets.directory import DirectoryBucket
 from horde.buckets.port import Bucket
@@ -19,41 +16,49 @@ from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.internal.storage.v1.object_service_pb2_grpc import add_ObjectServiceServicer_to_server
 from horde.services.clock import Clock
 from horde.services.identity import PUBLIC, AllowList
+from horde.services.loops import Loops
 from horde.services.server import Registration, Server, serving
 from horde.services.tokens import KeyRing, Signer, Verifier
 from horde.storage_router.budget import ByteBudget
 from horde.storage_router.checks import Checks
 from horde.storage_router.commits import Commits
 from horde.storage_router.core.assembly import MinimumRate
+from horde.storage_router.core.failures import Failures
 from horde.storage_router.core.partials import Partials
 from horde.storage_router.core.pictures import Limits
 from horde.storage_router.decoding import Decoder, DecoderPool
 from horde.storage_router.doors.items import Items
 from horde.storage_router.doors.permits import GATEWAY, ISSUER, SCHEDULER, Permits, Receipts
-from horde.storage_router.doors.servicer import DataReleaseServicer, ObjectServicer, StorageServicer
+from horde.storage_router.doors.servicer import ObjectServicer, StorageServicer
 from horde.storage_router.downloads import Downloads
 from horde.storage_router.expiry import Sweeper
 from horde.storage_router.input_orders import InputOrders
-from horde.storage_router.inputs import Inputs
+from horde.storage_router.input_uploads import InputUploads
+from horde.storage_router.inputs import KEPT as INPUTS_KEPT
+from horde.storage_router.inputs import SLACK, Inputs
+from horde.storage_router.normalising import Normaliser
 from horde.storage_router.private_images import PrivateImages
 from horde.storage_router.quarantine import Quarantine
+from horde.storage_router.receiving import Receiver
 from horde.storage_router.room import Room
 from horde.storage_router.settings import StorageRouterSettings, read_secret
 from horde.storage_router.shared_images import SharedImages
+from horde.storage_router.upload_shares import UploadShares
 from horde.storage_router.uploads import Uploads
 
 NAME = "storage-router"
+INPUTS_STAND_BACK = 5
+"""How far an input's child stands back behind everything else, and how many times as long it may take."""
 
 _STORAGE = storage.DESCRIPTOR.services_by_name["StorageService"].full_name
 _OBJECTS = objects.DESCRIPTOR.services_by_name["ObjectService"].full_name
-_RELEASES = releases.DESCRIPTOR.services_by_name["DataReleaseService"].full_name
 
 ALLOW = AllowList(
     {
         f"/{_STORAGE}/*": PUBLIC,
         f"/{_OBJECTS}/*": {SCHEDULER},
         f"/{_OBJECTS}/DescribeInputs": {SCHEDULER, GATEWAY},
-        f"/{_RELEASES}/*": PUBLIC,
+        f"/{_OBJECTS}/DeleteInputs": {GATEWAY},
     }
 )
 """Who may call what. StorageService is guarded by tokens; data releases are public to read, and there are none yet."""
@@ -73,7 +78,7 @@ class Router:
 
     registrations: tuple[Registration, ...]
     sweeper: Sweeper
-    budget: ByteBudget
+    shares: UploadShares
     """Bytes of uploads on their way."""
 
 
@@ -109,58 +114,75 @@ async def open_buckets(settings: StorageRouterSettings, clock: Clock) -> AsyncIt
         yield Buckets(*opened)
 
 
-def open_decoder(settings: StorageRouterSettings) -> DecoderPool:
-    """The children that decode."""
-    return DecoderPool(
-        settings.decoders, settings.max_pixels, settings.decoder_memory_bytes, settings.decoder_timeout_seconds
-    )
+@dataclass(frozen=True, slots=True)
+class Decoders:
+    """The children that decode: images and inputs apart, so that neither waits for the other."""
+
+    images: Decoder
+    inputs: Normaliser
+
+
+@asynccontextmanager
+async def open_decoders(settings: StorageRouterSettings) -> AsyncIterator[Decoders]:
+    """The children, started at first need."""
+    pixels, memory, seconds = settings.max_pixels, settings.decoder_memory_bytes, settings.decoder_timeout_seconds
+    back = INPUTS_STAND_BACK
+    async with (
+        DecoderPool(settings.decoders, pixels, memory, seconds) as images,
+        DecoderPool(settings.input_decoders, pixels, memory, back * seconds, settings.max_image_bytes, back) as inputs,
+    ):
+        yield Decoders(images, inputs)
 
 
 def build(
     settings: StorageRouterSettings,
     buckets: Buckets,
-    decoder: Decoder,
+    decoders: Decoders,
     verifier: Verifier,
     signer: Signer,
     clock: Clock,
 ) -> Router:
     """Put the service together."""
     limits = Limits(settings.max_image_bytes, settings.max_pixels)
-    permits = Permits(verifier, clock.now)
+    permits = Permits(verifier, clock)
     quarantine = Quarantine(buckets.private)
     private = PrivateImages(buckets.private, clock.now)
     shared = SharedImages(buckets.shared, clock.now)
-    inputs = Inputs(buckets.private, clock.now, Room(settings.max_stored_input_bytes))
+    inputs = Inputs(
+        buckets.private, clock.now, Room(settings.max_stored_input_bytes, clock.monotonic, INPUTS_KEPT + SLACK)
+    )
     partials = Partials(settings.max_partial_bytes, clock.monotonic)
     items = Items(settings.commit_concurrency)
-    budget = ByteBudget("max_memory_bytes", settings.max_memory_bytes)
+    failures = Failures()
+    shares = UploadShares(settings.max_memory_bytes, settings.max_input_memory_bytes, failures)
+    receiver = Receiver(clock, MinimumRate(settings.minimum_bytes_per_second))
     uploads = Uploads(
         permits,
         Receipts(signer),
         quarantine,
-        inputs,
-        Checks(decoder, settings.decode_private),
+        Checks(decoders.images, settings.decode_private),
         partials,
-        budget,
+        shares,
+        failures,
         limits,
-        MinimumRate(settings.minimum_bytes_per_second),
+        receiver,
         clock,
     )
+    input_uploads = InputUploads(permits, inputs, decoders.inputs, shares, failures, limits, receiver, clock.now)
     commits = Commits(
         quarantine, private, shared, ByteBudget("max_memory_bytes", settings.max_memory_bytes // 2), items
     )
     registrations = (
         Registration(
             add_StorageServiceServicer_to_server,
-            StorageServicer(uploads, Downloads(permits, private, shared, inputs)),
+            StorageServicer(uploads, input_uploads, Downloads(permits, private, shared, inputs)),  # type: ignore[abstract]
             _STORAGE,
         ),
         Registration(
             add_ObjectServiceServicer_to_server, ObjectServicer(commits, InputOrders(inputs, items)), _OBJECTS
         ),
-        Registration(add_DataReleaseServiceServicer_to_server, DataReleaseServicer(), _RELEASES),
     )
-    return Router(registrations, Sweeper(buckets.private, inputs, partials, clock), budget)
+    return Router(registrations, Sweeper(buckets.private, inputs, partials, clock), shares)
 
 
 @asynccontextmanager
@@ -170,10 +192,9 @@ async def serve(settings: StorageRouterSettings, clock: Clock) -> AsyncIterator[
     key = settings.signing_key_file or settings.state_dir / "receipts.key"
     signer = Signer.from_file(key, ISSUER, publish=settings.public_keys_dir)
     verifier = Verifier(KeyRing(settings.public_keys_dir, clock.monotonic))
-    async with open_buckets(settings, clock) as buckets, open_decoder(settings) as decoder:
-        router = build(settings, buckets, decoder, verifier, signer, clock)
+    async with open_buckets(settings, clock) as buckets, open_decoders(settings) as decoders, Loops() as loops:
+        router = build(settings, buckets, decoders, verifier, signer, clock)
         async with (
-            asyncio.TaskGroup() as group,
             serving(
                 settings.listeners(),
                 router.registrations,
@@ -184,8 +205,5 @@ async def serve(settings: StorageRouterSettings, clock: Clock) -> AsyncIterator[
                 grace=timedelta(seconds=settings.grace_seconds),
             ) as server,
         ):
-            sweeping = group.create_task(router.sweeper.run(timedelta(seconds=settings.sweep_seconds)))
-            try:
-                yield server
-            finally:
-                sweeping.cancel()
+            loops.start("sweeper", router.sweeper.run(timedelta(seconds=settings.sweep_seconds)))
+            yield server

@@ -56,7 +56,9 @@ class StorageRouterSettings(ServiceSettings):
     max_pixels: int = Field(default=8192 * 8192, ge=1)
     """No image or input may have more pixels, whatever its token says."""
     max_memory_bytes: int = Field(default=512 * MIB, ge=1)
-    """Bytes of pictures in memory, of all uploads together; commits have half as much again of their own."""
+    """Bytes of images in memory, of all uploads together, in shares; commits have half as much again of their own."""
+    max_input_memory_bytes: int = Field(default=256 * MIB, ge=1)
+    """Bytes of inputs in memory, of all uploads together, in shares."""
     max_partial_bytes: int = Field(default=64 * MIB, ge=0)
     """Bytes kept of uploads that broke off."""
     max_stored_input_bytes: int = Field(default=8 * 1024 * MIB, ge=0)
@@ -66,9 +68,11 @@ class StorageRouterSettings(ServiceSettings):
     minimum_bytes_per_second: int = Field(default=16 * 1024, ge=1)
     """How fast an upload must be after its first ten seconds."""
     decoders: int = Field(default=2, ge=1)
-    """Child processes that decode pictures."""
+    """Child processes that decode images."""
+    input_decoders: int = Field(default=1, ge=1)
+    """Child processes that make inputs what a viewer shows; they stand back behind everything else."""
     decode_private: bool = False
-    """Whether private images and inputs are decoded, too. What goes public always is."""
+    """Whether private images are decoded, too. What goes public, and every input, always is."""
     decoder_memory_bytes: int = Field(default=1024 * MIB, ge=128 * MIB)
     """Address space of each decoder."""
     decoder_timeout_seconds: float = Field(default=20.0, gt=0)

@@ -22,6 +22,8 @@ class FakeLedger(LedgerServiceServicer):
         self.events: list[ledger_service.Event] = []
         self.refusal: ServiceError | None = None
         self.available = 50_000
+        self.subsidy = 0
+        """What the floor subsidy would add to what is available."""
         self.trusted: set[str] = set()
         self.away = False
 
@@ -43,7 +45,7 @@ class FakeLedger(LedgerServiceServicer):
                 ledger_pb2.Balance(
                     account=ref,
                     posted_mkudos=self.available,
-                    available_mkudos=self.available,
+                    available_mkudos=self.available + self.subsidy,
                     owner_trusted=ref.account_id in self.trusted,
                 )
                 for ref in request.accounts

@@ -180,10 +180,10 @@ def settled(
     return Event(identifiers.settle_event_id(job), operation)
 
 
-def released(generation: str, index: int = 0, ending: JobEnding = JobEnding.FAULTED) -> Event:
-    """A job's kudos are given back."""
+def released(generation: str, index: int = 0, ending: JobEnding = JobEnding.FAULTED, note: str = "") -> Event:
+    """A job's kudos are given back; with a note by an operator."""
     job = job_of(generation, index)
-    return Event(identifiers.settle_event_id(job), Release(identifiers.hold_id(job), job, ending))
+    return Event(identifiers.settle_event_id(job), Release(identifiers.hold_id(job), job, ending, note))
 
 
 def uptime(

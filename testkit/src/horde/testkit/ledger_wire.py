@@ -48,8 +48,10 @@ def event_message(event: Event) -> api.Event:
                     model=s.model,
                 )
             )
-        case Release(hold_id, job_id, ending):
-            message.release.CopyFrom(api.Release(hold_id=hold_id, job_id=job_id, ending=ending))  # type: ignore[arg-type]
+        case Release(hold_id, job_id, ending, note):
+            message.release.CopyFrom(
+                api.Release(hold_id=hold_id, job_id=job_id, ending=ending, reason=note)  # type: ignore[arg-type]
+            )
         case RewardUptime(worker_id, owner_id, bucket, models, permille, sharers):
             message.reward_uptime.CopyFrom(
                 api.RewardUptime(

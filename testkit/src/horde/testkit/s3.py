@@ -9,17 +9,26 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from minio import Minio
 from minio.error import S3Error
 
+from horde.testkit.waiting import HANG_SECONDS, ticks
+
 REGION: Final = "us-east-1"
-START_TIMEOUT_S: Final = 60.0
+POLICIES: Final = sorted((Path(__file__).parents[4] / "deploy" / "policies").glob("*.json"))
+"""What operators deploy: one user for each, with the name of the file."""
+_SERVERS_WORDS: Final = {
+    "s3:GetObject": "Read",
+    "s3:PutObject": "Write",
+    "s3:DeleteObject": "Write",
+    "s3:ListBucket": "List",
+}
 _ADMIN: Final = "admin"
 
 
@@ -86,7 +95,18 @@ class ThrowawayS3:
     def identities(self, buckets: Sequence[str]) -> str:
         """The server's list of users, as it reads it."""
         users = [self._identity(name, [f"{what}:{name}" for what in ("Read", "Write", "List")]) for name in buckets]
+        users += [self._identity(path.stem, _actions(json.loads(path.read_text()))) for path in POLICIES]
         return json.dumps({"identities": [self._identity(_ADMIN, ["Admin"]), *users]})
+
+
+def _actions(policy: Mapping[str, Any]) -> list[str]:
+    """A policy in the form of AWS and MinIO, as this server's list of what is allowed."""
+    return [
+        f"{_SERVERS_WORDS[action]}:{_place(resource.removeprefix('arn:aws:s3:::'))}"
+        for statement in policy["Statement"]
+        for action in statement["Action"]
+        for resource in statement["Resource"]
+    ]
 
 
 @contextmanager
@@ -121,22 +141,24 @@ def throwaway_s3(buckets: Sequence[str]) -> Iterator[ThrowawayS3]:
             yield server
         finally:
             process.terminate()
-            process.wait(30)
+            process.wait(HANG_SECONDS)
 
 
 def _make_buckets(admin: Minio, buckets: Sequence[str], process: subprocess.Popen[bytes], log: Path) -> None:
     """Once it answers: it says nowhere that it is ready."""
-    ends = time.monotonic() + START_TIMEOUT_S
     left = list(buckets)
-    while left:
+    for _ in ticks():
+        if not left:
+            return
         try:
             if not admin.bucket_exists(left[0]):
                 admin.make_bucket(left[0])
             left.pop(0)
         except Exception:
-            if process.poll() is not None or time.monotonic() > ends:
-                raise RuntimeError(log.read_text()[-2000:]) from None
+            if process.poll() is not None:
+                break
             time.sleep(0.1)
+    raise RuntimeError(log.read_text()[-2000:])
 
 
 def _free_ports(count: int) -> list[int]:
@@ -153,3 +175,8 @@ def _free_ports(count: int) -> list[int]:
             if len(found) == count:
                 break
     return found
+
+
+def _place(resource: str) -> str:
+    """A whole bucket is its name; a part of one keeps its star."""
+    return resource.removesuffix("/*") if resource.count("/") == 1 else resource

@@ -28,16 +28,18 @@ from horde.internal.storage.v1.object_service_pb2_grpc import ObjectServiceStub
 from horde.services.clock import Clock
 from horde.services.identity import BadProof, CallerNotAllowed
 from horde.services.tokens import Signer, TokenError, Verifier, key_id_of
-from horde.storage_router.budget import ByteBudget
 from horde.storage_router.core import keys
 from horde.storage_router.core.errors import ERRORS
-from horde.storage_router.core.pictures import Picture
+from horde.storage_router.core.inspection import inspect
+from horde.storage_router.core.pictures import Change, Limits, Picture
 from horde.storage_router.core.placement import Placement, PlacementFacts, place
 from horde.storage_router.decoding import Decoder, DecoderPool
 from horde.storage_router.doors.permits import AUDIENCE, ISSUER
 from horde.storage_router.expiry import Sweeper
-from horde.storage_router.router import ALLOW, Buckets, build
+from horde.storage_router.normalising import Normalised, Normaliser
+from horde.storage_router.router import ALLOW, Buckets, Decoders, build
 from horde.storage_router.settings import StorageRouterSettings
+from horde.storage_router.upload_shares import UploadShares
 from horde.testkit.loopback import loopback
 
 NOT_ASKED = PlacementFacts(anonymous=False, asked=False, has_input=False, consent_text_version="2026-11")
@@ -66,8 +68,15 @@ class NoDecoder:
     def __init__(self) -> None:
         self.decoded = 0
 
-    async def decode(self, data: bytes, picture: Picture) -> None:
+    async def decode(self, data: bytes, picture: Picture, owner: str, *, known: bool) -> None:
         self.decoded += 1
+
+
+class AsSent:
+    """Takes every input for a plain file, if its structure is one's."""
+
+    async def normalise(self, data: bytes, format: str, limits: Limits, requester: str) -> Normalised:
+        return Normalised(data, inspect(data, limits), Change.NONE)
 
 
 @dataclass(frozen=True)
@@ -175,7 +184,7 @@ class Kit:
     shared: Bucket
     clock: Clock
     sweeper: Sweeper
-    budget: ByteBudget
+    shares: UploadShares
     decoder: Decoder
     door: StorageServiceStub
     orders: ObjectServiceStub
@@ -222,7 +231,7 @@ class Kit:
 
     async def received(self, count: int) -> None:
         """Wait until so many bytes of uploads have arrived."""
-        while self.budget.used != count:  # noqa: ASYNC110 - it is what arrives over the wire
+        while self.shares.images.used + self.shares.inputs.used != count:  # noqa: ASYNC110 - it is what arrives over the wire
             await asyncio.sleep(0.002)
 
     async def put_input(self, ticket: str, image: bytes) -> storage.StoredInput:
@@ -271,6 +280,7 @@ async def kit(
     private: Bucket | None = None,
     shared: Bucket | None = None,
     decoder: Decoder | None = None,
+    normaliser: Normaliser | None = None,
     caller: str = "scheduler",
     state_dir: Path = Path("unused"),
     **settings: Any,
@@ -282,7 +292,8 @@ async def kit(
     signers = [make_signer("gateway"), make_signer("scheduler"), make_signer(ISSUER)]
     verifier = Verifier({signer.key_id: signer.public_key() for signer in signers})
     decoder = NoDecoder() if decoder is None else decoder
-    router = build(chosen, Buckets(private, shared), decoder, verifier, signers[2], clock)
+    decoders = Decoders(decoder, AsSent() if normaliser is None else normaliser)
+    router = build(chosen, Buckets(private, shared), decoders, verifier, signers[2], clock)
     errors = (*ERRORS, *_all(TokenError), BadProof, CallerNotAllowed)
     async with loopback(router.registrations, caller=caller, allow=ALLOW, errors=errors) as loop:
         yield Kit(
@@ -290,7 +301,7 @@ async def kit(
             shared,
             clock,
             router.sweeper,
-            router.budget,
+            router.shares,
             decoder,
             StorageServiceStub(loop.channel),
             ObjectServiceStub(loop.channel),
@@ -304,8 +315,8 @@ def _all(base: type[TokenError]) -> list[type[TokenError]]:
 
 
 async def keys_of(bucket: Bucket) -> list[str]:
-    """Every key in a bucket, whatever its folder."""
-    folders = (keys.QUARANTINE, keys.DISCARDED, keys.INPUTS, keys.CLAIMS, keys.IMAGES, keys.WITHDRAWN)
+    """Every key in a bucket, whatever its folder; but not the signs that something is closed or claimed."""
+    folders = (keys.QUARANTINE, keys.INPUTS, keys.CLAIMS, keys.IMAGES, keys.WITHDRAWN)
     found = await asyncio.gather(*(bucket.page(prefix) for prefix in folders))
     return sorted(entry.key for page in found for entry in page)
 

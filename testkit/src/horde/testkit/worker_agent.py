@@ -21,6 +21,7 @@ from horde.services.errors import NotFound, ServiceError, Unavailable, Unimpleme
 from horde.services.server import Registration
 from horde.services.streams import Outbox
 from horde.testkit.loopback import loopback
+from horde.testkit.waiting import HANG_SECONDS
 
 WORKERS = "horde.api.worker.v1.WorkerService"
 STORAGE = "horde.api.storage.v1.StorageService"
@@ -95,7 +96,7 @@ class FakeGateway(worker_grpc.WorkerServiceServicer):
         self, lease_id: str, job_id: str, disposition: pb.Disposition.ValueType = pb.DISPOSITION_ACCEPTED
     ) -> None:
         """Say that an outcome is settled."""
-        paid = ledger_pb2.Settlement(
+        paid = ledger_pb2.WorkerSettlement(
             earned_mkudos=10_830, to_spend_mkudos=5_415, to_escrow_mkudos=5_415, tax_mkudos=3_000
         )
         settled = pb.Settled(lease_id=lease_id, job_id=job_id, disposition=disposition)
@@ -134,9 +135,9 @@ class FakeGateway(worker_grpc.WorkerServiceServicer):
         """The steps that were heard of a lease."""
         return [each.progress.step for each in self.heard if each.progress.lease_id == lease_id]
 
-    async def until(self, condition: Callable[[], Any], seconds: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], Any]) -> None:
         """Wait until something was heard. Raises TimeoutError."""
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(HANG_SECONDS):
             while not condition():
                 self._news.clear()
                 await self._news.wait()
@@ -154,6 +155,8 @@ class FakeRouter(storage_grpc.StorageServiceServicer):
         """What `resume` said, upload by upload; those in one message are not in it."""
         self.break_after: int | None = None
         """Break the next upload when so many bytes have arrived."""
+        self.breaks_every: int | None = None
+        """Break each further one after so many bytes more."""
         self.refuse_with: ServiceError | None = None
         self.inputs: dict[str, bytes] = {}
         self.break_download_after: int | None = None
@@ -166,7 +169,7 @@ class FakeRouter(storage_grpc.StorageServiceServicer):
         self._open(context)
         if request.grant not in self.stored:
             assert 0 < len(request.data) <= 256 * 1024
-            self._break(len(request.data))
+            self._break_one(len(request.data))
             assert hashlib.sha256(request.data).digest() == request.sha256
             self.stored[request.grant] = request.data
         return storage.PutImageResponse(receipt=self._receipt(request.grant))
@@ -209,9 +212,17 @@ class FakeRouter(storage_grpc.StorageServiceServicer):
         if self.refuse_with is not None:
             raise self.refuse_with
 
+    def _break_one(self, size_bytes: int) -> None:
+        """For an upload in one message: none of it stays."""
+        try:
+            self._break(size_bytes)
+        except Unavailable:
+            self.break_after = self.breaks_every
+            raise
+
     def _break(self, arrived: int) -> None:
         if self.break_after is not None and arrived >= self.break_after:
-            self.break_after = None
+            self.break_after = arrived + self.breaks_every if self.breaks_every else None
             raise Unavailable("the test broke the upload")
 
     def _receipt(self, grant: str) -> str:
@@ -222,7 +233,7 @@ class FakeRouter(storage_grpc.StorageServiceServicer):
         if request.ticket not in self.inputs:
             raise ObjectNotFound
         content = self.inputs[request.ticket]
-        digest = hashlib.sha256(content).digest()
+        digest = hashlib.sha256(b"more than " * (request.ticket == "damaged") + content).digest()
         yield storage.DownloadResponse(header=storage.DownloadHeader(size_bytes=len(content), sha256=digest))
         for offset in range(request.offset, len(content), 1000):
             if self.break_download_after is not None and offset >= self.break_download_after:
@@ -265,7 +276,7 @@ class FakeMesh:
 @asynccontextmanager
 async def fake_mesh() -> AsyncIterator[FakeMesh]:
     """A mesh on a free port of this machine."""
-    gateway, router = FakeGateway(), FakeRouter()
+    gateway, router = FakeGateway(), FakeRouter()  # type: ignore[abstract]
     services = [
         Registration(worker_grpc.add_WorkerServiceServicer_to_server, gateway, WORKERS),
         Registration(storage_grpc.add_StorageServiceServicer_to_server, router, STORAGE),

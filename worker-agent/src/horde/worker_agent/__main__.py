@@ -17,7 +17,7 @@ DISMISSED = 3
 
 
 async def run(settings: WorkerSettings) -> None:
-    """Work until told to stop. Raises Dismissed, CannotStart."""
+    """Work until told to stop. Raises Dismissed, in a group, and CannotStart."""
     configure_logs(level=settings.log_level, form=settings.log_format, service="worker")
     failpoints.arm(settings.failpoints)
     with telemetry(service="worker-agent", endpoint=settings.telemetry_endpoint):
@@ -31,11 +31,7 @@ async def run(settings: WorkerSettings) -> None:
 def main() -> int:
     """Run, and say the exit status."""
     settings = load_or_exit(WorkerSettings)
-    try:
-        return lifecycle.run(run(settings))
-    except Dismissed as dismissed:
-        sys.stderr.write(f"the mesh does not take this worker: {dismissed}\n")
-        return DISMISSED
+    return lifecycle.run(run(settings), stop_seconds=settings.stop_seconds, statuses={Dismissed: DISMISSED})
 
 
 if __name__ == "__main__":

@@ -95,9 +95,6 @@ class Agent:
         if outcomes or uploads:
             log.info("taking up what an earlier run left", outcomes=len(outcomes), uploads=len(uploads))
 
-    async def close(self) -> None:
-        await self._workshop.close()
-
     # The stream.
 
     def connected(self, outbox: Outbox[pb.AttachRequest]) -> None:
@@ -173,6 +170,11 @@ class Agent:
 
     def offer(self, capabilities: Capabilities) -> None:
         self._do(self._session.offer(capabilities))
+
+    @property
+    def name(self) -> str:
+        """Of this worker, among those of its owner."""
+        return self._session.name
 
     @property
     def idle(self) -> bool:

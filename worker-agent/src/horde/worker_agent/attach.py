@@ -16,6 +16,7 @@ from horde.services.errors import (
     Unauthenticated,
     Unimplemented,
 )
+from horde.services.lifecycle import CannotStart
 from horde.services.streams import Outbox
 from horde.services.telemetry import get_logger
 from horde.worker_agent.agent import OUTBOX_LIMIT, Agent
@@ -44,7 +45,7 @@ _HOPELESS = (
 )
 
 
-class Dismissed(Exception):
+class Dismissed(CannotStart):
     """The mesh does not want this worker as it is; attaching again would not help."""
 
 
@@ -57,8 +58,13 @@ async def keep_attached(agent: Agent, gateway: WorkerServiceStub, api_key: str, 
             await _attach(agent, gateway, api_key, backoff)
         except ServiceError as error:
             why = _words(error)
+            if isinstance(error, SessionSuperseded):
+                raise Dismissed(
+                    f"{why}. Another process is attached as the worker {agent.name} of the same account: "
+                    "stop that one, or give one of the two a name of its own with --name"
+                ) from error
             if isinstance(error, _HOPELESS) and not agent.drop_rejected(error.violations):
-                raise Dismissed(why) from error
+                raise Dismissed(f"the mesh does not take this worker: {why}") from error
             at_least = error.retry_after.total_seconds() if error.retry_after else 0.0
         finally:
             agent.disconnected()

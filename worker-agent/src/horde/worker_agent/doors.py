@@ -37,7 +37,14 @@ class StorageDoors:
             tls = self._tls or (None if self._plaintext or is_loopback(address) else ANYBODY)
             # What goes wrong is tried again by upload.py and inputs.py, from the right byte: not by gRPC.
             channel = await self._stack.enter_async_context(
-                dial(address, caller=None, tls=tls, plaintext=self._plaintext, retry=False)
+                dial(
+                    address,
+                    caller=None,
+                    tls=tls,
+                    plaintext=self._plaintext,
+                    retry=False,
+                    neighbour="storage router",
+                )
             )
             stub = self._stubs[address] = StorageServiceStub(channel)
         return stub

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from horde.worker_agent.outcomes import make_private
 
@@ -19,12 +20,31 @@ class AlreadyRunning(Exception):
 def locked(folder: Path) -> Iterator[Path]:
     """The folder, ours alone for as long as the block or this process lives. Raises AlreadyRunning."""
     make_private(folder)
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    lock = FileLock(folder / "lock", mode=0o600, blocking=False, thread_local=False)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AlreadyRunning(f"another process works in {folder}") from None
+        lock.acquire()
+    except Timeout:
+        raise AlreadyRunning(f"another process works in {folder}") from None
+    try:
         yield folder
     finally:
-        os.close(handle)
+        lock.release()
+
+
+def lasting_name(state_dir: Path, host: str) -> str:
+    """A worker's name where its owner gives it none: the host's, and a few letters that no other host of that name has.
+
+    It is drawn once and kept in the folder, for a worker has the same name after a restart. Where the folder cannot be
+    written it lasts for this run.
+    """
+    kept = state_dir / "name"
+    try:
+        return kept.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        name = f"{host}-{secrets.token_hex(3)}"
+    try:
+        make_private(state_dir)
+        kept.write_text(name, encoding="ascii")
+    except OSError:
+        pass
+    return name

@@ -1,4 +1,8 @@
-"""Fetching what a job names: source image, mask, control image. Checked against the digest that the job names."""
+"""Fetching what a job names: source image, mask, control image.
+
+The job names them by the digest of what was sent to storage. Storage gives them as a viewer shows them, which may be
+other bytes: so they are checked against the digest that storage says, and storage checks the ticket against the job's.
+"""
 
 from __future__ import annotations
 
@@ -32,19 +36,23 @@ async def fetch(
         ticket = tickets.get(ref.input_id)
         if ticket is None:
             raise InputUnavailable(f"no ticket for input {ref.input_id}")
-        content = await _download(stub, ref, ticket, clock, backoff)
-        if hashlib.sha256(content).digest() != ref.sha256:
-            raise InputUnavailable(f"input {ref.input_id} is not what the job names")
+        content, sha256 = await _download(stub, ref, ticket, clock, backoff)
+        if hashlib.sha256(content).digest() != sha256:
+            raise InputUnavailable(f"input {ref.input_id} arrived damaged")
         found[ref.input_id] = content
     return found
 
 
-async def _download(stub: StorageServiceStub, ref: InputRef, ticket: str, clock: Clock, backoff: Backoff) -> bytes:
-    """The bytes of one input, going on where a broken download stopped."""
-    content = bytearray()
+async def _download(
+    stub: StorageServiceStub, ref: InputRef, ticket: str, clock: Clock, backoff: Backoff
+) -> tuple[bytes, bytes]:
+    """The bytes of one input and their digest, going on where a broken download stopped."""
+    content, sha256 = bytearray(), b""
     for _ in range(MAX_TRIES):
         try:
             async for response in stub.Download(pb.DownloadRequest(ticket=ticket, offset=len(content))):
+                if response.HasField("header"):
+                    sha256 = response.header.sha256
                 if not response.HasField("chunk"):
                     continue
                 if response.chunk.offset != len(content):
@@ -52,7 +60,7 @@ async def _download(stub: StorageServiceStub, ref: InputRef, ticket: str, clock:
                 content += response.chunk.data
                 if len(content) > MAX_INPUT_BYTES:
                     raise InputUnavailable(f"input {ref.input_id} is larger than {MAX_INPUT_BYTES} bytes")
-            return bytes(content)
+            return bytes(content), sha256
         except ServiceError as error:
             if not worth_another_try(error):
                 raise InputUnavailable(f"input {ref.input_id}: {error.reason or error.message}") from error

@@ -21,6 +21,9 @@ from horde.worker_agent.core.jobs import LeaseId, Outcome
 
 log = get_logger(__name__)
 
+_AS_IT_IS = getattr(os, "O_BINARY", 0)
+"""Windows would write another line end otherwise, into the middle of a picture."""
+
 
 @lru_cache(maxsize=1024)
 def file_name(lease_id: LeaseId) -> str:
@@ -36,7 +39,7 @@ def make_private(folder: Path) -> Path:
 
 def write_at_once(folder: str, name: str, *parts: bytes) -> None:
     """Write a file for this user's eyes alone, in one call as far as the system takes it."""
-    handle = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    handle = os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | _AS_IT_IS, 0o600)
     try:
         rest = memoryview(b"".join(parts))
         while rest:

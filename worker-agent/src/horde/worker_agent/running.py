@@ -12,6 +12,7 @@ from horde.api.worker.v1.worker_service_pb2_grpc import WorkerServiceStub
 from horde.services.channel import dial
 from horde.services.clock import Clock, SystemClock
 from horde.services.lifecycle import CannotStart
+from horde.services.loops import Loops
 from horde.services.telemetry import get_logger
 from horde.services.tls import is_loopback
 from horde.worker_agent.agent import Agent
@@ -39,7 +40,7 @@ IDLE_WORD_SECONDS = 60.0
 
 
 async def run_worker(settings: WorkerSettings, stop: Awaitable[object], clock: Clock | None = None) -> None:
-    """Work until `stop` is done, then leave within `drain_seconds`. Raises Dismissed, CannotStart."""
+    """Work until `stop` is done, then leave within `drain_seconds`. Raises Dismissed, in a group, and CannotStart."""
     clock = clock or SystemClock()
     async with contextlib.AsyncExitStack() as stack:
         stopping = asyncio.ensure_future(stop)
@@ -51,16 +52,12 @@ async def run_worker(settings: WorkerSettings, stop: Awaitable[object], clock: C
             raise CannotStart(str(error)) from error
         if painter is None:
             return
-        async with working(settings, painter, clock) as (agent, attached):
-            idle = asyncio.create_task(_say_why_idle(agent, clock, painter.capabilities()))
+        async with working(settings, painter, clock) as agent:
             try:
-                await asyncio.wait((stopping, attached), return_when=asyncio.FIRST_COMPLETED)
-                if attached.done():
-                    await attached
+                await stopping
                 log.info("leaving: finishing what is begun", seconds=settings.drain_seconds)
                 await _leave(agent, settings.drain_seconds)
             finally:
-                idle.cancel()
                 log.info(
                     "this run", paid=agent.tally.accepted, unpaid=agent.tally.unpaid, kudos=kudos(agent.tally.earned)
                 )
@@ -78,10 +75,8 @@ async def _unless(stopping: asyncio.Future[object], opening: Coroutine[None, Non
 
 
 @contextlib.asynccontextmanager
-async def working(
-    settings: WorkerSettings, painter: Painter, clock: Clock
-) -> AsyncIterator[tuple[Agent, asyncio.Task[None]]]:
-    """An agent that is at work, and the task that keeps it attached."""
+async def working(settings: WorkerSettings, painter: Painter, clock: Clock) -> AsyncIterator[Agent]:
+    """An agent that is at work, and stays attached. Raises Dismissed, as what a loop died of."""
     tls = settings.tls() or (None if settings.plaintext or is_loopback(settings.gateway) else ANYBODY)
     session = Session(settings.name, agent_version(), painter.capabilities(), settings.painters + settings.prefetch)
     spool = Spool(settings.home / "spool")
@@ -92,24 +87,29 @@ async def working(
     async with (
         storage_doors(settings.tls(), plaintext=settings.plaintext) as doors,
         dial(
-            settings.gateway, caller=None, errors=ERRORS, tls=tls, plaintext=settings.plaintext, retry=False
+            settings.gateway,
+            caller=None,
+            errors=ERRORS,
+            tls=tls,
+            plaintext=settings.plaintext,
+            retry=False,
+            neighbour="gateway",
         ) as channel,
+        Loops() as loops,
     ):
         agent = Agent(
             session,
             OutcomeFolder(settings.home / "outcomes"),
             spool,
-            lambda listener: Workshop(painter, doors, spool, listener, clock, hands=settings.painters, backoff=backoff),
+            lambda listener: Workshop(
+                painter, doors, spool, listener, clock, loops=loops, hands=settings.painters, backoff=backoff
+            ),
         )
         agent.restore()
         gateway = WorkerServiceStub(channel)
-        attached = asyncio.create_task(keep_attached(agent, gateway, settings.read_api_key(), clock, backoff()))
-        try:
-            yield agent, attached
-        finally:
-            attached.cancel()
-            await asyncio.gather(attached, return_exceptions=True)
-            await agent.close()
+        loops.start("attach", keep_attached(agent, gateway, settings.read_api_key(), clock, backoff()))
+        loops.start("idle word", _say_why_idle(agent, clock, painter.capabilities()))
+        yield agent
 
 
 def agent_version() -> str:

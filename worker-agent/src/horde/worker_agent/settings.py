@@ -5,19 +5,21 @@ from __future__ import annotations
 import platform
 import re
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import SettingsConfigDict
 
 from horde.services.identity import read_private
 from horde.services.settings import ServiceSettings
+from horde.worker_agent.home import lasting_name
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def _host_name() -> str:
-    return re.sub(r"[^A-Za-z0-9._-]", "-", platform.node())[:64] or "worker"
+def _own_name(validated: dict[str, Any]) -> str:
+    host = re.sub(r"[^A-Za-z0-9._-]", "-", platform.node())[:48] or "worker"
+    return lasting_name(validated["state_dir"], host)
 
 
 class WorkerSettings(ServiceSettings):
@@ -34,8 +36,10 @@ class WorkerSettings(ServiceSettings):
     """A file, for your eyes alone (mode 0600), with an API key of your account that has the scope WORK."""
     api_key: SecretStr = SecretStr("")
     """The key itself, where a file is not practical."""
-    name: str = Field(default_factory=_host_name)
-    """This worker's name among yours; keep it over restarts."""
+    state_dir: Path = Path(".state/worker-agent")
+    """Where outcomes and images wait that the mesh does not have yet; a folder in it for each worker's name."""
+    name: str = Field(default_factory=_own_name)
+    """This worker's name among yours. Not given: the host's with a few letters, drawn once and kept in `state_dir`."""
     painter: Literal["diffusers", "scripted"] = "diffusers"
     """Who paints. `scripted` needs no model and is for tests."""
     models: str = ""
@@ -52,8 +56,6 @@ class WorkerSettings(ServiceSettings):
     """The largest width x height to take on; 0: as measured."""
     quality: int = Field(default=90, ge=1, le=100)
     """Of the WebP images."""
-    state_dir: Path = Path(".state/worker-agent")
-    """Where outcomes and images wait that the mesh does not have yet; a folder in it for each worker's name."""
     drain_seconds: float = Field(default=120.0, ge=0)
     """How long jobs may take to end when the agent is told to stop; then they are given back."""
     reconnect_first_seconds: float = Field(default=0.5, gt=0)
@@ -79,6 +81,11 @@ class WorkerSettings(ServiceSettings):
         if self.painter == "diffusers" and self.painters != 1:
             raise ValueError("HORDE_WORKER_PAINTERS: diffusers paints one picture at a time")
         return self
+
+    @property
+    def stop_seconds(self) -> float:
+        """How long the process may take to end: what is begun is finished, what is left is given back."""
+        return self.drain_seconds + 30
 
     def read_api_key(self) -> str:
         """The key; raises PermissionError for a file that others can read."""

@@ -31,12 +31,16 @@ from horde.services.telemetry import TRACEPARENT, span_from
 from horde.worker_agent.core.backoff import Backoff
 
 CHUNK_BYTES = 256 * 1024
-"""The contract's limit; an image of no more than this goes in one message."""
+"""The contract's limit; an image of no more than this goes in one message at first."""
+SLOW_CHUNK_BYTES = 8 * 1024
+"""After a try that broke: small enough that a slow line brings some of them before it breaks again."""
 MIN_BYTES_PER_SECOND = 16 * 1024
 """The contract's minimum rate: a try that takes longer than this gives is stuck."""
 PATIENCE_SECONDS = 30.0
 """What one try may take beside its bytes."""
 
+_BROKEN = (Unavailable, Cancelled, DeadlineExceeded, Unknown)
+"""What a line that breaks looks like from here; a router that is busy looks otherwise."""
 _PASSING = (Unavailable, Aborted, DeadlineExceeded, Cancelled, ResourceExhausted, Internal, Unknown)
 
 
@@ -63,6 +67,7 @@ async def upload(
     traceparent: str = "",
 ) -> str:
     """Bring the image; the receipt. Tries for ever: whoever calls cancels. Raises UploadRefused, AlreadyUploaded."""
+    broken = False
     while True:
         try:
             with span_from(traceparent, "upload", size=len(image)):
@@ -71,14 +76,17 @@ async def upload(
                     # A volunteer records nothing, but the requester's trace goes on in the router all the same.
                     "metadata": ((TRACEPARENT, traceparent),) if traceparent and telemetry.rpc is None else None,
                 }
-                if 0 < len(image) <= CHUNK_BYTES:
+                # Once broken, in a stream also if it is small: what has arrived need not go again.
+                if 0 < len(image) <= CHUNK_BYTES and not broken:
                     return await _put(stub, grant, image, sha256, manner)
-                return await _stream(stub, grant, image, sha256, manner)
+                chunk_bytes = SLOW_CHUNK_BYTES if broken else CHUNK_BYTES
+                return await _stream(stub, grant, image, sha256, chunk_bytes, manner)
         except AlreadyExists as error:
             raise AlreadyUploaded(error.message) from error
         except ServiceError as error:
             if not worth_another_try(error):
                 raise UploadRefused(f"{error.reason}: {error.message}" if error.reason else error.message) from error
+            broken = broken or isinstance(error, _BROKEN)
             await clock.sleep(backoff.next(error.retry_after.total_seconds() if error.retry_after else 0.0))
 
 
@@ -89,15 +97,17 @@ async def _put(stub: StorageServiceStub, grant: str, image: bytes, sha256: bytes
     return answer.receipt
 
 
-async def _stream(stub: StorageServiceStub, grant: str, image: bytes, sha256: bytes, manner: dict[str, Any]) -> str:
+async def _stream(
+    stub: StorageServiceStub, grant: str, image: bytes, sha256: bytes, chunk_bytes: int, manner: dict[str, Any]
+) -> str:
     finish = pb.UploadFinish(sha256=sha256, size_bytes=len(image))
     call: Any = stub.UploadImage(**manner)
     try:
         await call.write(pb.UploadImageRequest(open=pb.UploadImageOpen(grant=grant)))
         answer = await _read(call)
         if answer.HasField("resume"):
-            for offset in range(answer.resume.offset, len(image), CHUNK_BYTES):
-                chunk = pb.Chunk(offset=offset, data=image[offset : offset + CHUNK_BYTES])
+            for offset in range(answer.resume.offset, len(image), chunk_bytes):
+                chunk = pb.Chunk(offset=offset, data=image[offset : offset + chunk_bytes])
                 await call.write(pb.UploadImageRequest(chunk=chunk))
             await call.write(pb.UploadImageRequest(finish=finish))
             await _close(call)

@@ -29,6 +29,8 @@ from horde.worker_agent.core.jobs import (
     LeaseId,
     Lora,
     MilliKudos,
+    ModelOffer,
+    NoiseSchedule,
     Outcome,
     Painted,
     Picture,
@@ -43,6 +45,7 @@ from horde.worker_agent.core.texts import fit
 
 DEFAULT_TTL = timedelta(minutes=2)
 _SAMPLERS = {each.value: each for each in Sampler}
+_SCHEDULES = {each.value: each for each in NoiseSchedule}
 _POST_PROCESSORS = {value: name.removeprefix("POST_PROCESSOR_") for name, value in job_pb2.PostProcessor.items()}
 _ESCROW_REASONS = {value: name for name, value in ledger_pb2.EscrowReason.items()}
 _MULTIPLIERS = {value: name for name, value in job_pb2.MultiplierReason.items()}
@@ -83,15 +86,20 @@ def demand(wanted: session.Demand) -> pb.Demand:
 
 
 def capabilities(offered: Capabilities) -> worker_pb2.Capabilities:
-    return worker_pb2.Capabilities(
-        models=[
-            worker_pb2.ModelOffer(name=each.name, loaded=each.loaded, sha256=each.sha256, max_pixels=each.max_pixels)
-            for each in offered.models
-        ],
-        max_pixels=offered.max_pixels,
-        features=[worker_pb2.Feature.ValueType(each.value) for each in sorted(offered.features)],
-        samplers=[job_pb2.Sampler.ValueType(each.value) for each in sorted(offered.samplers)],
+    return worker_pb2.Capabilities(models=[_model_offer(each, offered.max_pixels) for each in offered.models])
+
+
+def _model_offer(model: ModelOffer, max_pixels: int) -> worker_pb2.ModelOffer:
+    samplers = [job_pb2.Sampler.ValueType(each.value) for each in sorted(model.samplers) if each.value]
+    image = worker_pb2.ImageOffer(
+        max_pixels=min(model.max_pixels or max_pixels, max_pixels),
+        features=[worker_pb2.Feature.ValueType(each.value) for each in sorted(model.features)],
+        samplers=samplers,
+        # Which of them a sampler knows is told as a deviation where it does not.
+        schedules=[job_pb2.NoiseSchedule.ValueType(each.value) for each in NoiseSchedule if each.value and samplers],
+        # Other sizes are painted larger and cut, as a deviation; so every multiple of 8 can be asked for.
     )
+    return worker_pb2.ModelOffer(name=model.name, loaded=model.loaded, sha256=model.sha256, image=image)
 
 
 def outcome_to_proto(outcome: Outcome) -> pb.Outcome:
@@ -187,13 +195,13 @@ def picture(spec: job_pb2.JobSpec) -> Picture:
         negative_prompt=image.negative_prompt,
         guidance_scale=image.guidance_scale if image.HasField("guidance_scale") else None,
         sampler=_sampler(image.sampler),
-        karras=image.karras,
+        schedule=_SCHEDULES.get(image.schedule, NoiseSchedule.DEFAULT),
         clip_skip=image.clip_skip,
         loras=tuple(Lora(each.name, each.strength) for each in image.loras),
         source_image=input_ref(image.source_image) if image.HasField("source_image") else None,
         mask=input_ref(image.mask) if image.HasField("mask") else None,
-        control_image=input_ref(image.control.image) if image.HasField("control") else None,
-        control_type=image.control.type,
+        control_image=input_ref(image.controls[0].image) if image.controls else None,
+        control_type=image.controls[0].type if image.controls else "",
         denoising_strength=image.denoising_strength if image.HasField("denoising_strength") else None,
         post_processors=tuple(_POST_PROCESSORS.get(each, str(each)) for each in image.post_processors),
         unheard_of=_unheard_of(image),
@@ -201,10 +209,20 @@ def picture(spec: job_pb2.JobSpec) -> Picture:
 
 
 def _unheard_of(image: job_pb2.ImageSpec) -> tuple[Deviation, ...]:
-    """What a newer mesh asks for by a number that this agent does not know."""
-    if image.sampler in _SAMPLERS:
-        return ()
-    return (Deviation(DeviationKind.SUBSTITUTED, "sampler", str(image.sampler), "the model's own default"),)
+    """What a newer mesh asks for by a number that this agent does not know, and what this agent does not do."""
+    own = "the model's own default"
+    found = []
+    if image.sampler not in _SAMPLERS:
+        found.append(Deviation(DeviationKind.SUBSTITUTED, "sampler", str(image.sampler), own))
+    if image.schedule not in _SCHEDULES:
+        found.append(Deviation(DeviationKind.SUBSTITUTED, "schedule", str(image.schedule), own))
+    for index, lora in enumerate(image.loras):
+        if lora.HasField("clip_strength"):
+            asked = f"{lora.clip_strength:g}"
+            found.append(Deviation(DeviationKind.OMITTED, f"loras[{index}].clip_strength", asked))
+        if lora.trigger:
+            found.append(Deviation(DeviationKind.OMITTED, f"loras[{index}].trigger", lora.trigger))
+    return tuple(found)
 
 
 def _sampler(number: int) -> Sampler:
@@ -225,19 +243,18 @@ def settled(proto: pb.Settled) -> tuple[LeaseId, Disposition, Settlement | None,
     return LeaseId(proto.lease_id), disposition, paid, proto.detail
 
 
-def settlement(proto: ledger_pb2.Settlement) -> Settlement:
+def settlement(proto: ledger_pb2.WorkerSettlement) -> Settlement:
     reason = _ESCROW_REASONS.get(proto.escrow_reason, "") if proto.escrow_reason else ""
-    quoted = proto.quoted.multipliers
     return Settlement(
         earned=MilliKudos(proto.earned_mkudos),
         to_spend=MilliKudos(proto.to_spend_mkudos),
         to_escrow=MilliKudos(proto.to_escrow_mkudos),
         tax=MilliKudos(proto.tax_mkudos),
-        surcharge=MilliKudos(proto.surcharge_mkudos),
-        from_censor_subsidy=MilliKudos(proto.from_censor_subsidy_mkudos),
         escrow_reason=_in_words(reason, "ESCROW_REASON_"),
-        base=MilliKudos(proto.quoted.base_mkudos),
-        multipliers=tuple((_in_words(_multiplier(each), "MULTIPLIER_REASON_"), each.permille) for each in quoted),
+        base=MilliKudos(proto.base_mkudos),
+        multipliers=tuple(
+            (_in_words(_multiplier(each), "MULTIPLIER_REASON_"), each.permille) for each in proto.multipliers
+        ),
     )
 
 

@@ -14,6 +14,7 @@ from typing import Protocol, assert_never
 
 from horde.services.clock import Clock
 from horde.services.failpoints import declare, failpoint
+from horde.services.loops import Loops
 from horde.services.telemetry import get_logger, span_from
 from horde.worker_agent.core.backoff import Backoff
 from horde.worker_agent.core.jobs import (
@@ -36,7 +37,7 @@ from horde.worker_agent.core.leases import Stage
 from horde.worker_agent.core.throttle import PREVIEW_INTERVAL_SECONDS, PROGRESS_INTERVAL_SECONDS, Throttle
 from horde.worker_agent.doors import StorageDoors, TooManyDoors
 from horde.worker_agent.inputs import InputUnavailable, fetch
-from horde.worker_agent.painters.port import MAX_PREVIEW_BYTES, Claimed, Finished, Painter, Work
+from horde.worker_agent.painters.port import MAX_PREVIEW_BYTES, Claimed, Drying, Finished, Painter, Work
 from horde.worker_agent.spool import Spool, Spooled
 from horde.worker_agent.upload import AlreadyUploaded, UploadRefused, upload
 
@@ -99,7 +100,7 @@ class _Onlooker:
 
 
 class Workshop:
-    """All work that is going on."""
+    """All work that is going on. Where the loops end it is dropped as it is; what is spooled stays for the next run."""
 
     def __init__(
         self,
@@ -109,6 +110,7 @@ class Workshop:
         listener: Listener,
         clock: Clock,
         *,
+        loops: Loops,
         hands: int = 1,
         backoff: Callable[[], Backoff] = Backoff,
     ) -> None:
@@ -117,9 +119,11 @@ class Workshop:
         self._spool = spool
         self._listener = listener
         self._clock = clock
+        self._loops = loops
         self._hands = asyncio.Semaphore(hands)
         self._backoff = backoff
         self._benches: dict[LeaseId, _Bench] = {}
+        painter.on_change(lambda: listener.offer(painter.capabilities()))
 
     def __len__(self) -> int:
         return len(self._benches)
@@ -146,16 +150,9 @@ class Workshop:
         if bench.task is not None and bench.begun and not bench.at_the_easel:
             bench.task.cancel()
 
-    async def close(self) -> None:
-        """Drop everything as it is. What is spooled stays for the next run."""
-        tasks = [bench.task for bench in self._benches.values() if bench.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
     def _open(self, bench: _Bench, work: Callable[[], Awaitable[Result | None]]) -> None:
         self._benches[bench.lease_id] = bench
-        bench.task = asyncio.create_task(self._attend(bench, work))
+        bench.task = self._loops.spawn("job", self._attend(bench, work))
 
     async def _attend(self, bench: _Bench, work: Callable[[], Awaitable[Result | None]]) -> None:
         """See a lease's work to its end, whatever that is."""
@@ -202,6 +199,8 @@ class Workshop:
             self._listener.offer(self._painter.capabilities())
         if bench.cancelled.is_set():
             return None
+        if isinstance(work, Drying):
+            work = await work.work
         return await self._deliver(bench, assignment, picture, work)
 
     async def _deliver(self, bench: _Bench, assignment: Assignment, picture: Picture, work: Work) -> Result | None:

@@ -94,8 +94,10 @@ def asks(function: Asking, *, reaches: bool = True) -> Callable[..., None]:
         **options: Any,
     ) -> None:
         from horde.clients.client import HordeClient
+        from horde.clients.credentials import ApiKey
         from horde.clients.doors import Security
         from horde.clients.retrying import Patience
+        from horde.services.errors import Unauthenticated
         from horde.services.tls import TlsFiles
 
         async def run(out: Output) -> Exit | int | None:
@@ -110,7 +112,13 @@ def asks(function: Asking, *, reaches: bool = True) -> Callable[..., None]:
             async with client as horde:
                 if reaches:
                     await _reach(horde, out, REACH_WITHIN if patience is None else timedelta(seconds=patience))
-                return await function(horde, out, **options)
+                    _say_if_keys_are_for_others(horde, out, meant=anonymous)
+                try:
+                    return await function(horde, out, **options)
+                except Unauthenticated:
+                    if isinstance(horde.credential, ApiKey) and horde.credential.source:
+                        out.resume = (f"The key is from {horde.credential.source}; `horde login` keeps another.",)
+                    raise
 
         ends(run, Output(as_json=as_json))
 
@@ -136,6 +144,15 @@ async def _reach(horde: HordeClient, out: Output, within: timedelta) -> None:
         raise Unavailable(f"No mesh answers at {horde.target}: {error.message.rpartition(': ')[2]}") from None
     finally:
         reaching.cancel()
+
+
+def _say_if_keys_are_for_others(horde: HordeClient, out: Output, *, meant: bool) -> None:
+    """Say that somebody asks as anonymous whose keys are all for other meshes: it may not be what he means."""
+    from horde.clients.credentials import API_KEY_FILE, AnonymousToken
+
+    folder = horde.mesh_folder.parent
+    if not meant and isinstance(horde.credential, AnonymousToken) and any(folder.glob(f"*/{API_KEY_FILE}")):
+        out.note(f"No key is kept for {horde.target}, only for other meshes: asking as anonymous.")
 
 
 def ends(run: Callable[[Output], Awaitable[Exit | int | None]], out: Output) -> None:

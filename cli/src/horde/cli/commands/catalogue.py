@@ -33,7 +33,7 @@ async def list_workers(horde: HordeClient, out: Output, mine: bool) -> None:
     out.document({"workers": found})
     rows = []
     for worker in found:
-        speeds = {speed.model: f" {speed.ms_per_megapixel_step} ms" for speed in worker.speeds}
+        speeds = {speed.model: f" {speed.megapixel_step.ToMilliseconds()} ms" for speed in worker.speeds}
         rows.append(
             (
                 short(worker.worker_id),
@@ -75,7 +75,7 @@ async def models(horde: HordeClient, out: Output) -> None:
 
     found = [model async for model in horde.models.list()]
     out.document({"models": found})
-    can = await abilities(horde)
+    can = await abilities(horde, found)
     rows = []
     for model in found:
         wait = "-"

@@ -61,10 +61,14 @@ class LazyGroup(click.Group):
             # A terminal that cannot show a letter gets another one, not an error.
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="replace")
+        as_json = "--json" in (sys.argv[1:] if args is None else args)
         try:
             status = super().main(args, standalone_mode=False, **options)
         except click.ClickException as error:
-            _refuse(error, as_json="--json" in (sys.argv[1:] if args is None else args))
+            _refuse(error, as_json=as_json)
+        except OSError as error:
+            # A folder that is none, a disk that is full: what the operating system says is what can be acted on.
+            _refuse(click.ClickException(str(error)), as_json=as_json)
         except click.Abort:
             click.echo("cancelled", err=True)
             sys.exit(Exit.CANCELLED)

@@ -43,7 +43,10 @@ def init(folder: Path, as_json: bool) -> None:
 
     What is there already stays as it is.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.ClickException(f"{folder} cannot be made: {error.strerror}") from None
     if not (folder / RUN_KEY).exists():
         create_key_file(folder / RUN_KEY)
     if not (folder / PEPPER).exists():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 
 import click
 
+from horde.cli.commands.becoming import become
 from horde.cli.local.roles import DEFAULT_PORTS, Role
 
 EPILOG = """\b
@@ -23,5 +23,4 @@ def serve(service: str, arguments: tuple[str, ...]) -> None:
     role = Role(service)
     if role in DEFAULT_PORTS:
         os.environ.setdefault(f"{role.prefix}LISTEN", f"127.0.0.1:{DEFAULT_PORTS[role]}")
-    # The service takes the place of this process: signals and the exit status are its own.
-    os.execv(sys.executable, [sys.executable, "-m", role.module, *arguments])  # noqa: S606
+    become(role.module, arguments)

@@ -1,38 +1,38 @@
 """What runs first in each process of a local mesh: ties its life to that of the process that started it.
 
-`python -m horde.cli.local.child PARENT_PID -m MODULE ARGUMENTS...` becomes that module; with a path in place of
-`-m MODULE`, that script. A `preexec_fn` would do the same, but needs a fork, which gRPC's threads do not survive.
+`python -m horde.cli.local.child -m MODULE ARGUMENTS...` becomes that module; with a path in place of `-m MODULE`, that
+script. Its standard input is a pipe that its parent holds open and never writes to: it ends with the parent, however
+that ends, on every system.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import runpy
 import signal
 import sys
-from typing import Final
-
-_PR_SET_PDEATHSIG: Final = 1
+import threading
 
 
-def die_with(parent: int) -> None:
-    """From now on the kernel sends SIGTERM when the parent is gone, however it went. Linux alone can do that."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            # It was gone before we asked.
-            sys.exit(128 + signal.SIGTERM)
+def end_with_parent() -> None:
+    """From now on this process is told to stop once its parent is gone."""
+
+    def wait() -> None:
+        while os.read(0, 4096):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, name="parent", daemon=True).start()
 
 
 def main() -> None:
     """Become the program that the arguments name."""
-    die_with(int(sys.argv[1]))
-    if sys.argv[2] == "-m":
-        sys.argv = sys.argv[3:]
+    end_with_parent()
+    if sys.argv[1] == "-m":
+        sys.argv = sys.argv[2:]
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
     else:
-        sys.argv = sys.argv[2:]
+        sys.argv = sys.argv[1:]
         sys.path.insert(0, os.path.dirname(sys.argv[0]))  # noqa: PTH120 - as Python does for a script
         runpy.run_path(sys.argv[0], run_name="__main__")
 

@@ -21,9 +21,10 @@ from horde.clients.client import HordeClient
 from horde.clients.credentials import AnonymousToken, new_anonymous_token, read_secret, write_secret
 from horde.services.identity import create_key_file
 
-START_SECONDS: Final = 60.0
-STOP_SECONDS: Final = 10.0
-WORKER_STOP_SECONDS: Final = 20.0
+# For what hangs: a service that cannot start ends, and is told at once; a busy machine may take its time.
+START_SECONDS: Final = 180.0
+STOP_SECONDS: Final = 60.0
+WORKER_STOP_SECONDS: Final = 60.0
 OWNER_NAME: Final = "this machine"
 
 

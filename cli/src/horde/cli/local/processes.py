@@ -44,10 +44,10 @@ class Process:
             sys.executable,
             "-m",
             "horde.cli.local.child",
-            str(os.getpid()),
             *arguments,
             env=dict(environment),
-            stdin=asyncio.subprocess.DEVNULL,
+            # Held open, never written to: its end is ours (`child.py`).
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
             limit=MAX_LINE_BYTES,
@@ -79,7 +79,9 @@ class Process:
 
     async def kill(self) -> None:
         """End it at once, as a power cut would."""
-        self.tell(signal.SIGKILL)
+        if self._child.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._child.kill()
         await self.ended()
 
     async def stop(self, grace_seconds: float) -> int:

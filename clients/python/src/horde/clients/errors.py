@@ -9,6 +9,30 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from horde.clients import account_errors
+from horde.clients.account_errors import AccountBusy as AccountBusy
+from horde.clients.account_errors import AccountNotFound as AccountNotFound
+from horde.clients.account_errors import AccountRequestConflict as AccountRequestConflict
+from horde.clients.account_errors import AccountRequired as AccountRequired
+from horde.clients.account_errors import AmountLimitReached as AmountLimitReached
+from horde.clients.account_errors import ApiKeyNotFound as ApiKeyNotFound
+from horde.clients.account_errors import ApiKeyUnknown as ApiKeyUnknown
+from horde.clients.account_errors import BudgetSpent as BudgetSpent
+from horde.clients.account_errors import CredentialsMalformed as CredentialsMalformed
+from horde.clients.account_errors import CredentialsMissing as CredentialsMissing
+from horde.clients.account_errors import EventConflict as EventConflict
+from horde.clients.account_errors import ExportRequired as ExportRequired
+from horde.clients.account_errors import InsufficientKudos as InsufficientKudos
+from horde.clients.account_errors import InvalidAccountField as InvalidAccountField
+from horde.clients.account_errors import RegistrationClosed as RegistrationClosed
+from horde.clients.account_errors import RoleMissing as RoleMissing
+from horde.clients.account_errors import ScopeMissing as ScopeMissing
+from horde.clients.account_errors import SelfGift as SelfGift
+from horde.clients.account_errors import SharedKeyBound as SharedKeyBound
+from horde.clients.account_errors import SharedKeyBudgetSpent as SharedKeyBudgetSpent
+from horde.clients.account_errors import SharedKeyExpired as SharedKeyExpired
+from horde.clients.account_errors import SharedKeyNotFound as SharedKeyNotFound
+from horde.clients.account_errors import TooManyApiKeys as TooManyApiKeys
 from horde.services.errors import Aborted as Aborted
 from horde.services.errors import AlreadyExists as AlreadyExists
 from horde.services.errors import DeadlineExceeded as DeadlineExceeded
@@ -26,8 +50,6 @@ from horde.services.errors import Unavailable as Unavailable
 from horde.services.errors import Unimplemented as Unimplemented
 
 _GENERATION = "horde.api.generation.v1"
-_ACCOUNT = "horde.api.account.v1"
-_LEDGER = "horde.api.ledger.v1"
 _STORAGE = "horde.api.storage.v1"
 _MESH = "mesh"
 
@@ -98,129 +120,32 @@ class RefusedBefore(Aborted):
     reason: ClassVar[str] = "REFUSED_BEFORE"
 
 
-# Who asks.
+class ImageNotFound(NotFound):
+    """The generation has no such image."""
+
+    domain: ClassVar[str] = _GENERATION
+    reason: ClassVar[str] = "IMAGE_NOT_FOUND"
 
 
-class CredentialsMissing(Unauthenticated):
-    """No API key and no anonymous token was sent."""
+class GenerationNotFinished(FailedPrecondition):
+    """It has not ended; cancel it first, or wait."""
 
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "CREDENTIALS_MISSING"
-
-
-class CredentialsMalformed(Unauthenticated):
-    """The API key or anonymous token is not of a known form."""
-
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "CREDENTIALS_MALFORMED"
+    domain: ClassVar[str] = _GENERATION
+    reason: ClassVar[str] = "GENERATION_NOT_FINISHED"
 
 
-class ApiKeyUnknown(Unauthenticated):
-    """No such API key, or it was revoked."""
+class ModelUnknown(NotFound):
+    """The catalogue has no such model, and no worker here offers one."""
 
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "API_KEY_UNKNOWN"
-
-
-class ScopeMissing(PermissionDenied):
-    """The API key may not be used for this."""
-
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "SCOPE_MISSING"
+    domain: ClassVar[str] = _GENERATION
+    reason: ClassVar[str] = "MODEL_UNKNOWN"
 
 
-class AccountRequired(PermissionDenied):
-    """This is not for anonymous: open an account."""
+class PromptRefused(PermissionDenied):
+    """The prompt meets a rule of this mesh."""
 
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "ACCOUNT_REQUIRED"
-
-
-class RoleMissing(PermissionDenied):
-    """This needs a role that the account does not have."""
-
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "ROLE_MISSING"
-
-
-class AccountNotFound(NotFound):
-    """There is no such account."""
-
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "ACCOUNT_NOT_FOUND"
-
-
-class ApiKeyNotFound(NotFound):
-    """The account has no such API key."""
-
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "API_KEY_NOT_FOUND"
-
-
-class InvalidAccountField(InvalidArgument):
-    """Some fields of the request are wrong; `violations` lists them all."""
-
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "INVALID_FIELD"
-
-
-class AccountRequestConflict(AlreadyExists):
-    """This request_id was used for something else: use a new one."""
-
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "REQUEST_CONFLICT"
-
-
-class RegistrationClosed(PermissionDenied):
-    """Accounts are opened by an operator here."""
-
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "REGISTRATION_CLOSED"
-
-
-class TooManyApiKeys(ResourceExhausted):
-    """The account has as many API keys as it may: revoke one."""
-
-    domain: ClassVar[str] = _ACCOUNT
-    reason: ClassVar[str] = "TOO_MANY_API_KEYS"
-
-
-# Kudos.
-
-
-class InsufficientKudos(FailedPrecondition):
-    """The account cannot pay for this."""
-
-    domain: ClassVar[str] = _LEDGER
-    reason: ClassVar[str] = "INSUFFICIENT_KUDOS"
-
-
-class BudgetSpent(ResourceExhausted):
-    """What the mesh gives to anonymous requesters in a day is spent."""
-
-    domain: ClassVar[str] = _LEDGER
-    reason: ClassVar[str] = "BUDGET_SPENT"
-
-
-class SelfGift(InvalidArgument):
-    """Nobody gives to himself."""
-
-    domain: ClassVar[str] = _LEDGER
-    reason: ClassVar[str] = "SELF_GIFT"
-
-
-class AmountLimitReached(FailedPrecondition):
-    """A limit on gifts is reached."""
-
-    domain: ClassVar[str] = _LEDGER
-    reason: ClassVar[str] = "LIMIT_REACHED"
-
-
-class EventConflict(AlreadyExists):
-    """This request_id was used for another gift or award: use a new one."""
-
-    domain: ClassVar[str] = _LEDGER
-    reason: ClassVar[str] = "EVENT_CONFLICT"
+    domain: ClassVar[str] = _GENERATION
+    reason: ClassVar[str] = "PROMPT_REFUSED"
 
 
 # Bytes.
@@ -339,6 +264,6 @@ def _named(kind: type[ServiceError]) -> list[type[ServiceError]]:
 
 
 ALL: tuple[type[ServiceError], ...] = tuple(
-    cls for cls in _named(ServiceError) if cls.__module__ == __name__ and cls.reason
+    cls for cls in _named(ServiceError) if cls.__module__ in (__name__, account_errors.__name__) and cls.reason
 )
 """What is handed to a channel, so that each of these comes out of a call as itself."""

@@ -11,6 +11,7 @@ _MULTIPLIERS: Final = {
     MultiplierReason.MULTIPLIER_REASON_POST_PROCESSOR: "post-processor",
     MultiplierReason.MULTIPLIER_REASON_CONTROL: "control image",
     MultiplierReason.MULTIPLIER_REASON_SOURCE_IMAGE: "source image",
+    MultiplierReason.MULTIPLIER_REASON_HIRES_FIX: "painted twice, small and then large",
 }
 _SURCHARGES: Final = {
     SurchargeReason.SURCHARGE_REASON_FAST_WORKERS_ONLY: "fast workers only",

@@ -13,7 +13,19 @@ from typing import Final
 from google.protobuf.duration_pb2 import Duration
 
 from horde.api.generation.v1.generation_pb2 import GenerationSpec
-from horde.api.job.v1.job_pb2 import Control, ImageSpec, InputImage, JobSpec, Lora, PostProcessor, Sampler
+from horde.api.job.v1.job_pb2 import (
+    Control,
+    HiresFix,
+    ImageSpec,
+    InputImage,
+    JobSpec,
+    Lora,
+    NoiseSchedule,
+    PostProcessor,
+    ResizeMode,
+    Sampler,
+    TextualInversion,
+)
 
 DEFAULT_MODEL: Final = "paintbox"
 DEFAULT_SIZE: Final = 128
@@ -34,14 +46,19 @@ def generation_spec(
     seed: int | None = None,
     guidance_scale: float | None = None,
     sampler: Sampler.ValueType = Sampler.SAMPLER_UNSPECIFIED,
-    karras: bool = False,
+    schedule: NoiseSchedule.ValueType = NoiseSchedule.NOISE_SCHEDULE_UNSPECIFIED,
     clip_skip: int = 0,
     loras: Iterable[Lora] = (),
     source_image: InputImage | None = None,
     mask: InputImage | None = None,
-    control: Control | None = None,
+    invert_mask: bool = False,
+    resize_mode: ResizeMode.ValueType = ResizeMode.RESIZE_MODE_UNSPECIFIED,
+    controls: Iterable[Control] = (),
     denoising_strength: float | None = None,
     post_processors: Iterable[PostProcessor.ValueType] = (),
+    hires_fix: HiresFix | None = None,
+    tiling: bool = False,
+    textual_inversions: Iterable[TextualInversion] = (),
     fast_workers_only: bool = False,
     denied_worker_ids: Iterable[str] = (),
     allowed_worker_ids: Iterable[str] = (),
@@ -56,13 +73,18 @@ def generation_spec(
         height=height,
         steps=steps,
         sampler=sampler,
-        karras=karras,
+        schedule=schedule,
         clip_skip=clip_skip,
         loras=loras,
         source_image=source_image,
         mask=mask,
-        control=control,
+        invert_mask=invert_mask,
+        resize_mode=resize_mode,
+        controls=controls,
         post_processors=post_processors,
+        hires_fix=hires_fix,
+        tiling=tiling,
+        textual_inversions=textual_inversions,
     )
     # Absence differs from zero for these.
     if seed is not None:

@@ -22,6 +22,8 @@ _WHAT: Final = {
     EventKind.EVENT_KIND_SLASH: "escrow burned",
     EventKind.EVENT_KIND_CORRECTION: "correction",
     EventKind.EVENT_KIND_STANDING: "standing changed",
+    EventKind.EVENT_KIND_RATING: "ratings",
+    EventKind.EVENT_KIND_CLOSE_ACCOUNT: "account closed",
 }
 _PAINTED: Final = {
     JobEnding.JOB_ENDING_DONE: "image painted",
@@ -42,6 +44,7 @@ _WHY_ESCROW: Final = {
     EscrowReason.ESCROW_REASON_OWNER_UNTRUSTED: "new owner: half waits for trust",
     EscrowReason.ESCROW_REASON_ANONYMOUS_BOUND: "over the daily bound for anonymous work: waits for an operator",
     EscrowReason.ESCROW_REASON_SUBSIDY_BOUND: "over the daily bound for subsidised work: waits for an operator",
+    EscrowReason.ESCROW_REASON_OWNER_UNVERIFIED: "the owner's work is being checked: waits for what is found",
     EscrowReason.ESCROW_REASON_UNPAID: "not paid in full: a subsidy does not pay for it, or has no more today",
 }
 _MOVED: Final = {

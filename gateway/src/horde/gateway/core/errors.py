@@ -110,6 +110,48 @@ class TooManyApiKeys(ResourceExhausted):
     reason: ClassVar[str] = "TOO_MANY_API_KEYS"
 
 
+class SharedKeyNotFound(NotFound):
+    """The account has no such shared key."""
+
+    domain: ClassVar[str] = ACCOUNT
+    reason: ClassVar[str] = "SHARED_KEY_NOT_FOUND"
+
+
+class SharedKeyExpired(Unauthenticated):
+    """The shared key has expired."""
+
+    domain: ClassVar[str] = ACCOUNT
+    reason: ClassVar[str] = "SHARED_KEY_EXPIRED"
+
+
+class SharedKeyBudgetSpent(FailedPrecondition):
+    """The shared key's budget does not reach."""
+
+    domain: ClassVar[str] = ACCOUNT
+    reason: ClassVar[str] = "SHARED_KEY_BUDGET_SPENT"
+
+
+class SharedKeyBound(FailedPrecondition):
+    """More than one generation with this shared key may be."""
+
+    domain: ClassVar[str] = ACCOUNT
+    reason: ClassVar[str] = "SHARED_KEY_BOUND"
+
+
+class ExportRequired(FailedPrecondition):
+    """Export the account first, and read the export to its end."""
+
+    domain: ClassVar[str] = ACCOUNT
+    reason: ClassVar[str] = "EXPORT_REQUIRED"
+
+
+class AccountBusy(FailedPrecondition):
+    """The account has generations or leases that have not ended."""
+
+    domain: ClassVar[str] = ACCOUNT
+    reason: ClassVar[str] = "ACCOUNT_BUSY"
+
+
 class InvalidField(InvalidArgument):
     """The request is not valid."""
 
@@ -145,6 +187,34 @@ class RateLimited(ResourceExhausted):
     reason: ClassVar[str] = "RATE_LIMITED"
 
 
+class ImageNotFound(NotFound):
+    """The generation has no such image."""
+
+    domain: ClassVar[str] = GENERATION
+    reason: ClassVar[str] = "IMAGE_NOT_FOUND"
+
+
+class GenerationNotFinished(FailedPrecondition):
+    """It has not ended; cancel it first, or wait."""
+
+    domain: ClassVar[str] = GENERATION
+    reason: ClassVar[str] = "GENERATION_NOT_FINISHED"
+
+
+class ModelUnknown(NotFound):
+    """The catalogue has no such model, and no worker here offers one."""
+
+    domain: ClassVar[str] = GENERATION
+    reason: ClassVar[str] = "MODEL_UNKNOWN"
+
+
+class PromptRefused(PermissionDenied):
+    """The prompt meets a rule of this mesh."""
+
+    domain: ClassVar[str] = GENERATION
+    reason: ClassVar[str] = "PROMPT_REFUSED"
+
+
 class HelloExpected(FailedPrecondition):
     """A worker's first message is `hello`."""
 
@@ -178,6 +248,13 @@ class WorkerNotFound(NotFound):
 
     domain: ClassVar[str] = WORKER
     reason: ClassVar[str] = "WORKER_NOT_FOUND"
+
+
+class WorkerBusy(FailedPrecondition):
+    """The worker is here, or holds leases."""
+
+    domain: ClassVar[str] = WORKER
+    reason: ClassVar[str] = "WORKER_BUSY"
 
 
 class ModelNotFound(NotFound):

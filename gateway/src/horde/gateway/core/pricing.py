@@ -44,6 +44,7 @@ class MultiplierReason(Enum):
     POST_PROCESSOR = "POST_PROCESSOR"
     CONTROL = "CONTROL"
     SOURCE_IMAGE = "SOURCE_IMAGE"
+    HIRES_FIX = "HIRES_FIX"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,9 @@ class PriceTable:
     area_factor: Fraction = Fraction("8.75")
     post_processor_permille: int = 1_200
     control_permille: int = 3_000
+    further_control_permille: int = 1_500
     source_image_permille: int = 1_300
+    hires_fix_permille: int = 1_300
     second_order_samplers: frozenset[int] = field(default=SECOND_ORDER)
     second_order_factor: int = 2
     default_denoising: Fraction = Fraction("0.75")
@@ -128,10 +131,14 @@ def _up(exact: Fraction) -> int:
 
 def _multipliers(image: ImageSpec, table: PriceTable) -> tuple[Multiplier, ...]:
     found = [Multiplier(MultiplierReason.POST_PROCESSOR, table.post_processor_permille) for _ in image.post_processors]
-    if image.control is not None:
-        found.append(Multiplier(MultiplierReason.CONTROL, table.control_permille))
+    for index, _ in enumerate(image.controls):
+        found.append(
+            Multiplier(MultiplierReason.CONTROL, table.further_control_permille if index else table.control_permille)
+        )
     if image.source_image is not None:
         found.append(Multiplier(MultiplierReason.SOURCE_IMAGE, table.source_image_permille))
+    if image.hires_fix is not None:
+        found.append(Multiplier(MultiplierReason.HIRES_FIX, table.hires_fix_permille))
     return tuple(found)
 
 

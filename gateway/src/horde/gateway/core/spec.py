@@ -27,6 +27,27 @@ class Sampler(IntEnum):
     LCM = 11
 
 
+class NoiseSchedule(IntEnum):
+    """How the noise goes down from step to step; the numbers of the contract."""
+
+    DEFAULT = 0
+    TRAINED = 1
+    KARRAS = 2
+    EXPONENTIAL = 3
+    BETA = 4
+    SGM_UNIFORM = 5
+    SIMPLE = 6
+
+
+class ResizeMode(IntEnum):
+    """How a picture of another shape is brought to a size; the numbers of the contract."""
+
+    DEFAULT = 0
+    FIT = 1
+    FILL = 2
+    STRETCH = 3
+
+
 class PostProcessor(IntEnum):
     """What changes a finished picture; the numbers of the contract."""
 
@@ -36,7 +57,13 @@ class PostProcessor(IntEnum):
     STRIP_BACKGROUND = 4
 
 
+UPSCALES = {PostProcessor.UPSCALE_2X: 2, PostProcessor.UPSCALE_4X: 4}
+"""How many times a side each upscaler makes of one."""
 SAMPLERS = frozenset(int(each) for each in Sampler)
+SCHEDULES = frozenset(int(each) for each in NoiseSchedule)
+RESIZE_MODES = frozenset(int(each) for each in ResizeMode)
+ADDON_SOURCES = frozenset(range(3))
+INVERSION_PLACES = frozenset(range(3))
 POST_PROCESSORS = frozenset(int(each) for each in PostProcessor)
 
 
@@ -62,6 +89,21 @@ class Lora:
 
     name: str
     strength: float
+    clip_strength: float | None = None
+    source: int = 0
+    sha256: bytes = b""
+    trigger: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TextualInversion:
+    """A word that a model is taught."""
+
+    name: str
+    source: int = 0
+    sha256: bytes = b""
+    place: int = 0
+    strength: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +112,16 @@ class Control:
 
     image: InputRef | None
     type: str
+    strength: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HiresFix:
+    """Paint small first: pixels of the first pass, and how far the second leaves it."""
+
+    width: int = 0
+    height: int = 0
+    denoising_strength: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +135,20 @@ class ImageSpec:
     steps: int = 0
     guidance_scale: float | None = None
     sampler: int = 0
+    schedule: int = 0
     seed: int | None = None
     clip_skip: int = 0
     loras: tuple[Lora, ...] = ()
     source_image: InputRef | None = None
     mask: InputRef | None = None
-    control: Control | None = None
+    controls: tuple[Control, ...] = ()
     denoising_strength: float | None = None
     post_processors: tuple[int, ...] = ()
+    resize_mode: int = 0
+    invert_mask: bool = False
+    hires_fix: HiresFix | None = None
+    tiling: bool = False
+    textual_inversions: tuple[TextualInversion, ...] = ()
 
     @property
     def inputs(self) -> tuple[tuple[str, InputRef], ...]:
@@ -98,14 +156,14 @@ class ImageSpec:
         named = (
             ("source_image", self.source_image),
             ("mask", self.mask),
-            ("control.image", self.control.image if self.control else None),
+            *((f"controls[{index}].image", control.image) for index, control in enumerate(self.controls)),
         )
         return tuple((name, ref) for name, ref in named if ref is not None)
 
     @property
     def has_input(self) -> bool:
         """Whether it names any picture, well or badly: one that is asked for badly is still not to be shared."""
-        return self.source_image is not None or self.mask is not None or self.control is not None
+        return self.source_image is not None or self.mask is not None or bool(self.controls)
 
 
 @dataclass(frozen=True, slots=True)

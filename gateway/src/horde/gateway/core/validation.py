@@ -11,7 +11,21 @@ import math
 import re
 from collections.abc import Sequence
 
-from horde.gateway.core.spec import POST_PROCESSORS, SAMPLERS, Control, GenerationSpec, ImageSpec, InputRef, Span
+from horde.gateway.core.spec import (
+    ADDON_SOURCES,
+    INVERSION_PLACES,
+    POST_PROCESSORS,
+    RESIZE_MODES,
+    SAMPLERS,
+    SCHEDULES,
+    UPSCALES,
+    Control,
+    GenerationSpec,
+    HiresFix,
+    ImageSpec,
+    InputRef,
+    Span,
+)
 from horde.services.errors import FieldViolation
 
 MAX_COUNT = 20
@@ -23,6 +37,12 @@ MAX_CLIP_SKIP = 12
 MAX_LORAS = 8
 MAX_LORA_STRENGTH = 5
 MAX_POST_PROCESSORS = 4
+MAX_CONTROLS = 3
+MAX_CONTROL_STRENGTH = 2
+MAX_TEXTUAL_INVERSIONS = 20
+MAX_TRIGGER_CHARACTERS = 200
+MAX_RESULT_SIDE = 8_192
+"""Pixels of the finished picture: what storage takes from a grant."""
 MAX_WORKER_IDS = 32
 MAX_NAME_CHARACTERS = 128
 MAX_TIME_TO_LIVE_SECONDS = 24 * 3600
@@ -58,6 +78,16 @@ class Violations:
         """A number between bounds, both included; neither infinite nor not a number."""
         if not math.isfinite(value) or not low <= value <= high:
             self.add(field, f"must be {low:g} to {high:g}")
+
+    def above_zero(self, field: str, value: float, high: float) -> None:
+        """A number above 0 up to a bound."""
+        if not math.isfinite(value) or not 0 < value <= high:
+            self.add(field, f"must be above 0, and at most {high:g}")
+
+    def digest(self, field: str, value: bytes, *, required: bool = False) -> None:
+        """A SHA-256, or none."""
+        if len(value) != 32 and (value or required):
+            self.add(field, "must be 32 bytes")
 
     def uuid(self, field: str, value: str) -> None:
         """A UUID in its canonical lower-case form."""
@@ -126,22 +156,72 @@ def _image(wrong: Violations, root: str, image: ImageSpec) -> None:
         wrong.add(f"{root}.sampler", f"{image.sampler} is not known")
     if image.seed is not None and image.seed < 0:
         wrong.add(f"{root}.seed", f"must be 0 to {MAX_INT63}")
+    if image.schedule not in SCHEDULES:
+        wrong.add(f"{root}.schedule", f"{image.schedule} is not known")
     wrong.within(f"{root}.clip_skip", image.clip_skip, 0, MAX_CLIP_SKIP)
     _loras(wrong, root, image)
+    _inversions(wrong, root, image)
     _inputs(wrong, root, image)
+    if image.hires_fix is not None:
+        _hires_fix(wrong, f"{root}.hires_fix", image, image.hires_fix)
+    _post_processors(wrong, root, image)
+
+
+def _post_processors(wrong: Violations, root: str, image: ImageSpec) -> None:
     if len(image.post_processors) > MAX_POST_PROCESSORS:
         wrong.add(f"{root}.post_processors", f"must be at most {MAX_POST_PROCESSORS}")
+    scale = 1
     for index, each in enumerate(image.post_processors[: MAX_POST_PROCESSORS + 1]):
         if each not in POST_PROCESSORS:
             wrong.add(f"{root}.post_processors[{index}]", f"{each} is not known" if each else "is unspecified")
+        scale *= UPSCALES.get(each, 1)  # type: ignore[call-overload]
+    largest = max(image.width, image.height) * scale
+    if scale > 1 and largest > MAX_RESULT_SIDE:
+        wrong.add(
+            f"{root}.post_processors",
+            f"the finished picture must have at most {MAX_RESULT_SIDE} pixels on a side, and has {largest}",
+        )
+
+
+def _hires_fix(wrong: Violations, root: str, image: ImageSpec, hires: HiresFix) -> None:
+    if hires.width or hires.height:
+        for side, pixels, most in (("width", hires.width, image.width), ("height", hires.height, image.height)):
+            if not MIN_SIDE <= pixels <= most or pixels % SIDE_STEP:
+                wrong.add(f"{root}.{side}", f"must be {MIN_SIDE} to {most}, a multiple of {SIDE_STEP}, and is {pixels}")
+    if hires.denoising_strength is not None:
+        wrong.above_zero(f"{root}.denoising_strength", hires.denoising_strength, 1)
 
 
 def _loras(wrong: Violations, root: str, image: ImageSpec) -> None:
     if len(image.loras) > MAX_LORAS:
         wrong.add(f"{root}.loras", f"must be at most {MAX_LORAS}")
     for index, lora in enumerate(image.loras[: MAX_LORAS + 1]):
-        wrong.name(f"{root}.loras[{index}].name", lora.name)
-        wrong.real(f"{root}.loras[{index}].strength", lora.strength, -MAX_LORA_STRENGTH, MAX_LORA_STRENGTH)
+        path = f"{root}.loras[{index}]"
+        wrong.name(f"{path}.name", lora.name)
+        wrong.real(f"{path}.strength", lora.strength, -MAX_LORA_STRENGTH, MAX_LORA_STRENGTH)
+        if lora.clip_strength is not None:
+            wrong.real(f"{path}.clip_strength", lora.clip_strength, -MAX_LORA_STRENGTH, MAX_LORA_STRENGTH)
+        if lora.source not in ADDON_SOURCES:
+            wrong.add(f"{path}.source", f"{lora.source} is not known")
+        wrong.digest(f"{path}.sha256", lora.sha256)
+        wrong.text(f"{path}.trigger", lora.trigger, MAX_TRIGGER_CHARACTERS, one_line=True)
+
+
+def _inversions(wrong: Violations, root: str, image: ImageSpec) -> None:
+    if len(image.textual_inversions) > MAX_TEXTUAL_INVERSIONS:
+        wrong.add(f"{root}.textual_inversions", f"must be at most {MAX_TEXTUAL_INVERSIONS}")
+    for index, inversion in enumerate(image.textual_inversions[: MAX_TEXTUAL_INVERSIONS + 1]):
+        path = f"{root}.textual_inversions[{index}]"
+        wrong.name(f"{path}.name", inversion.name)
+        if inversion.source not in ADDON_SOURCES:
+            wrong.add(f"{path}.source", f"{inversion.source} is not known")
+        wrong.digest(f"{path}.sha256", inversion.sha256)
+        if inversion.place not in INVERSION_PLACES:
+            wrong.add(f"{path}.place", f"{inversion.place} is not known")
+        if inversion.strength is not None:
+            if not inversion.place:
+                wrong.add(f"{path}.strength", "needs a place")
+            wrong.real(f"{path}.strength", inversion.strength, -MAX_LORA_STRENGTH, MAX_LORA_STRENGTH)
 
 
 def _inputs(wrong: Violations, root: str, image: ImageSpec) -> None:
@@ -151,14 +231,20 @@ def _inputs(wrong: Violations, root: str, image: ImageSpec) -> None:
         _input(wrong, f"{root}.mask", image.mask)
         if image.source_image is None:
             wrong.add(f"{root}.mask", "needs a source_image")
-    if image.control is not None:
-        _control(wrong, f"{root}.control", image.control)
-    strength = image.denoising_strength
-    if strength is not None:
+    if len(image.controls) > MAX_CONTROLS:
+        wrong.add(f"{root}.controls", f"must be at most {MAX_CONTROLS}")
+    for index, control in enumerate(image.controls[: MAX_CONTROLS + 1]):
+        _control(wrong, f"{root}.controls[{index}]", control)
+    if image.resize_mode not in RESIZE_MODES:
+        wrong.add(f"{root}.resize_mode", f"{image.resize_mode} is not known")
+    elif image.resize_mode and not image.has_input:
+        wrong.add(f"{root}.resize_mode", "needs a picture to resize")
+    if image.invert_mask and image.mask is None:
+        wrong.add(f"{root}.invert_mask", "needs a mask")
+    if image.denoising_strength is not None:
         if image.source_image is None:
             wrong.add(f"{root}.denoising_strength", "needs a source_image")
-        if not math.isfinite(strength) or not 0 < strength <= 1:
-            wrong.add(f"{root}.denoising_strength", "must be above 0, and at most 1")
+        wrong.above_zero(f"{root}.denoising_strength", image.denoising_strength, 1)
 
 
 def _control(wrong: Violations, root: str, control: Control) -> None:
@@ -167,12 +253,13 @@ def _control(wrong: Violations, root: str, control: Control) -> None:
     else:
         _input(wrong, f"{root}.image", control.image)
     wrong.name(f"{root}.type", control.type, 64, required=False)
+    if control.strength is not None:
+        wrong.above_zero(f"{root}.strength", control.strength, MAX_CONTROL_STRENGTH)
 
 
 def _input(wrong: Violations, root: str, ref: InputRef) -> None:
     wrong.uuid(f"{root}.input_id", ref.input_id)
-    if len(ref.sha256) != 32:
-        wrong.add(f"{root}.sha256", "must be 32 bytes")
+    wrong.digest(f"{root}.sha256", ref.sha256, required=True)
 
 
 def _worker_ids(wrong: Violations, root: str, worker_ids: Sequence[str]) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as service_pb2
 from horde.gateway.core.errors import HelloExpected, InvalidWorkerField, ProtocolViolation
-from horde.gateway.core.validation import Violations
+from horde.gateway.core.validation import MAX_INT63, MAX_STEPS, Violations
 from horde.services.clock import Clock
 from horde.services.errors import FieldViolation
 
@@ -22,6 +22,7 @@ MAX_HELLO_BYTES = 64 * 1024
 MAX_MODELS = 256
 MAX_FEATURES = 32
 MAX_SAMPLERS = 64
+SIZE_MULTIPLES = frozenset({0, 8, 16, 32, 64})
 MAX_LEASES = 256
 MAX_OUTCOMES = 1_024
 MAX_SLOTS = 64
@@ -143,14 +144,21 @@ def _capabilities(wrong: Violations, root: str, capabilities: worker_pb2.Capabil
     wrong.within(f"{root}.models", len(capabilities.models), 0, MAX_MODELS, " models")
     for index, model in enumerate(capabilities.models[:MAX_MODELS]):
         wrong.name(f"{root}.models[{index}].name", model.name)
-        if model.max_pixels < 0:
-            wrong.add(f"{root}.models[{index}].max_pixels", "must not be negative")
         if len(model.sha256) not in (0, 32):
             wrong.add(f"{root}.models[{index}].sha256", "must be 32 bytes, or none")
-    if capabilities.max_pixels < 0:
-        wrong.add(f"{root}.max_pixels", "must not be negative")
-    wrong.within(f"{root}.features", len(capabilities.features), 0, MAX_FEATURES, " features")
-    wrong.within(f"{root}.samplers", len(capabilities.samplers), 0, MAX_SAMPLERS, " samplers")
+        if model.WhichOneof("kind") == "image":
+            _image_offer(wrong, f"{root}.models[{index}].image", model.image)
+
+
+def _image_offer(wrong: Violations, root: str, offer: worker_pb2.ImageOffer) -> None:
+    wrong.within(f"{root}.max_pixels", offer.max_pixels, 1, MAX_INT63)
+    wrong.within(f"{root}.features", len(offer.features), 0, MAX_FEATURES, " features")
+    wrong.within(f"{root}.samplers", len(offer.samplers), 0, MAX_SAMPLERS, " samplers")
+    wrong.within(f"{root}.schedules", len(offer.schedules), 0, MAX_SAMPLERS, " schedules")
+    if offer.size_multiple not in SIZE_MULTIPLES:
+        wrong.add(f"{root}.size_multiple", "must be 8, 16, 32 or 64, or 0 for 8")
+    wrong.within(f"{root}.max_steps", offer.max_steps, 0, MAX_STEPS)
+    wrong.within(f"{root}.max_batch", offer.max_batch, 0, MAX_SLOTS)
 
 
 def _outcome(wrong: Violations, root: str, outcome: service_pb2.Outcome) -> None:

@@ -109,7 +109,7 @@ class Generations:
         self, principal: Principal, asked: Asked, message: generation_pb2.GenerationSpec
     ) -> generation_pb2.Quote:
         """The price, with how long it might wait and what could be paid, as far as the neighbours say so in time."""
-        wait, balance = await asyncio.gather(self._wait(principal, message), self._balance(principal))
+        wait, balance = await asyncio.gather(self._wait(principal, message), self._shown_balance(principal))
         quote = asked.quote
         if wait is not None and wait.eligible_workers:
             quote.wait.CopyFrom(wait)
@@ -119,7 +119,7 @@ class Generations:
             quote.available_mkudos = balance.available_mkudos
             own = balance.posted_mkudos - balance.floor_mkudos
             if own < quote.total_mkudos <= balance.available_mkudos:
-                text = "The floor subsidy pays a part of it."
+                text = f"The floor subsidy pays {'all' if own <= 0 else 'a part'} of it."
                 quote.notices.add(code=generation_pb2.NOTICE_CODE_SUBSIDISED, text=text)
         return quote
 
@@ -258,6 +258,9 @@ class Generations:
         except (ServiceError, TimeoutError):
             return None
         return answer.wait
+
+    async def _shown_balance(self, principal: Principal) -> ledger_pb2.Balance | None:
+        return None if principal.anonymous else await self._balances.current(principal.account_id)
 
     async def _balance(self, principal: Principal) -> ledger_pb2.Balance | None:
         return None if principal.anonymous else await self._balances.recent(principal.account_id)

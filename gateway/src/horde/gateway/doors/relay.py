@@ -11,25 +11,31 @@ workers' readers back. Progress is the first to be dropped, for the next one say
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from contextlib import aclosing
 from datetime import timedelta
+from functools import partial
 from typing import Protocol
 
+from google.protobuf.message import DecodeError
+
 from horde.api.worker.v1 import worker_service_pb2 as service_pb2
-from horde.gateway.core.errors import ApiKeyUnknown, HelloExpected, Overloaded, TooManySessions
+from horde.gateway.core.errors import ApiKeyUnknown, HelloExpected, ProtocolViolation, TooManySessions
 from horde.gateway.core.previews import Previews
 from horde.gateway.core.requesters import Principal
 from horde.gateway.doors.attach import Paced, check_said, checked_hello
 from horde.gateway.doors.authentication import Still
+from horde.gateway.doors.sessions import Hears, Says, Session
 from horde.gateway.neighbours.exchange import Line, Stream, keep
 from horde.gateway.neighbours.refusals import outward
 from horde.gateway.neighbours.scheduler import split
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
 from horde.services.clock import Clock
-from horde.services.errors import ResourceExhausted, ServiceError
+from horde.services.errors import ResourceExhausted
 from horde.services.failpoints import declare, failpoint
 from horde.services.status import from_status
-from horde.services.streams import Outbox, OutboxClosed
+from horde.services.streams import Outbox, OutboxClosed, converse
 from horde.services.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -38,9 +44,6 @@ RELAY_OPENED = declare("gateway.relay.opened")
 RELAY_SENDING = declare("gateway.relay.sending")
 ATTACHED = declare("gateway.relay.attached")
 
-Says = scheduler_pb2.SessionRequest
-Hears = service_pb2.AttachResponse
-
 MAX_BATCH = 256
 MAX_LINE = 20_000
 """Messages of workers that wait for the scheduler; then their readers wait."""
@@ -48,12 +51,11 @@ SOFT_LINE = 5_000
 """From here on progress is dropped."""
 LINGER_SECONDS = 0.02
 """How long progress waits for other messages to go with."""
-MAX_OUTBOX = 1_000
-"""Messages that wait for one worker; then it is hung up."""
 MAX_SESSIONS_PER_ACCOUNT = 256
 GOODBYE_SECONDS = 0.1
 """How long a worker that half-closed may still turn out to have vanished."""
 FIRST_MESSAGE_SECONDS = 15.0
+UNREADABLE = "bytes that are no message"
 RETRY_AFTER = timedelta(seconds=10)
 
 
@@ -62,45 +64,6 @@ class Source(Protocol):
 
     def relay(self) -> Stream:
         """Open the stream."""
-
-
-class Session:
-    """One worker's stream."""
-
-    def __init__(self, number: int, principal: Principal, hello: service_pb2.Hello) -> None:
-        self.number = number
-        self.account_id = principal.account_id
-        self.api_key_id = principal.api_key_id
-        self.worker = f"{principal.account_id}/{hello.worker_name}"
-        self.hello = hello
-        self.session_id = ""
-        self.outbox: Outbox[Hears] = Outbox(MAX_OUTBOX)
-        self.said_goodbye = False
-        self.restating = 0
-        """The epoch of the resync that the worker has not answered; the answer will cover what it says before."""
-
-    def say(self, message: Hears) -> None:
-        """Tell the worker something; one who does not read is hung up."""
-        try:
-            self.outbox.put_nowait(message)
-        except OutboxClosed:
-            return
-        except ResourceExhausted:
-            self.end(Overloaded("The worker does not read what it is told."))
-
-    def wish(self, lease_id: str, wanted: bool) -> None:
-        """Ask the worker for previews, or for none."""
-        self.say(Hears(preview_wish=service_pb2.PreviewWish(lease_id=lease_id, wanted=wanted)))
-
-    def end(self, error: Exception | None = None) -> None:
-        """Hang up, with an error or politely."""
-        self.outbox.close(error)
-
-    def opened(self) -> Says:
-        opened = scheduler_pb2.SessionOpened(
-            owner_account_id=self.account_id, hello=self.hello, session_id=self.session_id
-        )
-        return Says(relay_session_id=self.number, opened=opened)
 
 
 class Relay:
@@ -115,6 +78,8 @@ class Relay:
         self._gateway_id = gateway_id
         self._max_sessions = max_sessions
         self._sessions: dict[int, Session] = {}
+        self._of_account: Counter[str] = Counter()
+        """How many sessions an account has."""
         self._last_number = 0
         self._line: Line[Says] | None = None
         self._welcome_heard = False
@@ -141,23 +106,19 @@ class Relay:
                 first = await anext(reader)
         except (StopAsyncIteration, TimeoutError):
             raise HelloExpected(metadata={"got": "nothing"}) from None
+        except DecodeError as error:
+            raise HelloExpected(metadata={"got": UNREADABLE}) from error
         session = self._open(principal, checked_hello(first))
+        listen = partial(self._listen, session, Paced(reader, self._clock), still)
         ended = False
-        listener = asyncio.create_task(self._listen(session, Paced(reader, self._clock), still))
         try:
             await failpoint(ATTACHED)
-            async for message in session.outbox:
-                yield message
+            async with aclosing(converse(listen, session.outbox, session.outbox)) as messages:
+                async for message in messages:
+                    yield message
             ended = True
         finally:
-            listener.cancel()
-            try:
-                await asyncio.gather(listener, return_exceptions=True)
-            except asyncio.CancelledError:
-                ended = False
-                raise
-            finally:
-                self._close(session, clean=ended and session.said_goodbye)
+            self._close(session, clean=ended and session.said_goodbye)
 
     async def run(self) -> None:
         """Keep the relay to the scheduler. Runs until cancelled."""
@@ -178,23 +139,27 @@ class Relay:
                 session.end(ApiKeyUnknown())
 
     def _open(self, principal: Principal, hello: service_pb2.Hello) -> Session:
-        own = sum(session.account_id == principal.account_id for session in self._sessions.values())
+        own = self._of_account[principal.account_id]
         if self._stopped or len(self._sessions) >= self._max_sessions or own >= MAX_SESSIONS_PER_ACCOUNT:
             limit = MAX_SESSIONS_PER_ACCOUNT if own >= MAX_SESSIONS_PER_ACCOUNT else self._max_sessions
             raise TooManySessions(metadata={"limit": str(limit)}, retry_after=RETRY_AFTER)
         self._last_number += 1
         session = self._sessions[self._last_number] = Session(self._last_number, principal, hello)
+        self._of_account[session.account_id] += 1
         self._put(session.opened())
         return session
 
     def _close(self, session: Session, *, clean: bool) -> None:
         session.end()
         del self._sessions[session.number]
+        self._of_account[session.account_id] -= 1
+        if not self._of_account[session.account_id]:
+            del self._of_account[session.account_id]
         closed = scheduler_pb2.SessionClosed(clean=clean)
         self._put(Says(relay_session_id=session.number, closed=closed))
 
     async def _listen(self, session: Session, requests: AsyncIterator[service_pb2.AttachRequest], still: Still) -> None:
-        """Pass on what a worker says, until it half-closes or says something that it must not."""
+        """Pass on what a worker says, until it half-closes or says something that it must not, which is raised."""
         good_until = 0.0
         try:
             async for request in requests:
@@ -202,14 +167,12 @@ class Relay:
                 if self._clock.monotonic() >= good_until:
                     good_until = await still()
                 await self._said(session, request)
-        except ServiceError as error:
-            session.end(error)
-        else:
-            # A call that was cut looks half-closed at first; if it was, this task is cancelled in a moment.
-            await self._clock.sleep(GOODBYE_SECONDS)
-            # One that was sent away comes back elsewhere: that is no goodbye.
-            session.said_goodbye = not self._stopped
-            session.end()
+        except DecodeError as error:
+            raise ProtocolViolation(metadata={"got": UNREADABLE}) from error
+        # A call that was cut looks half-closed at first; if it was, this task is cancelled in a moment.
+        await self._clock.sleep(GOODBYE_SECONDS)
+        # One that was sent away comes back elsewhere: that is no goodbye.
+        session.said_goodbye = not self._stopped
 
     async def _said(self, session: Session, request: service_pb2.AttachRequest) -> None:
         kind = check_said(request)

@@ -18,6 +18,7 @@ from horde.gateway.core.requesters import Requester
 from horde.gateway.doors import wire
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
 from horde.services.clock import Clock
+from horde.services.errors import Internal
 from horde.services.tokens import Signer
 
 AUDIENCE = "storage-router"
@@ -78,11 +79,15 @@ class Tickets:
         image.download.expires_in.seconds = int((cached[1] - now).total_seconds())
 
     def _sign_image(self, image: generation_pb2.Image, requester: Requester, object_name: str, now: datetime) -> str:
+        placement = wire.PLACEMENT_NAMES.get(image.placement)
+        if placement is None:
+            # A word of a scheduler that is newer, or wrong: no defect of this side.
+            raise Internal(f"The image {image.job_id} is done, and stored in no place that is known here.")
         claims = {
             "act": "get_image",
             "job_id": image.job_id,
             "object_name": object_name,
-            "placement": wire.PLACEMENT_NAMES[image.placement],
+            "placement": placement,
             "sha256": image.sha256.hex(),
             "requester": str(requester),
         }

@@ -29,6 +29,7 @@ from horde.gateway.neighbours.refusals import outward
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
 from horde.services.clock import Clock
 from horde.services.errors import ResourceExhausted, ServiceError
+from horde.services.loops import Loops
 from horde.services.status import from_status
 from horde.services.streams import Outbox, OutboxClosed
 from horde.services.telemetry import get_logger
@@ -98,7 +99,7 @@ class Watching:
         self._watchers: set[Watcher] = set()
         self._of_requester: Counter[Requester] = Counter()
         self._line: Line[scheduler_pb2.FollowRequest] | None = None
-        self._verifying: set[asyncio.Task[None]] = set()
+        self._loops = Loops()
         self._stopped = False
 
     def __len__(self) -> int:
@@ -133,12 +134,11 @@ class Watching:
         self._stopped = True
         for watcher in tuple(self._watchers):
             watcher.fail(NeighbourUnavailable("This gateway is stopping; watch again."))
-        for task in self._verifying:
-            task.cancel()
 
     async def run(self) -> None:
         """Keep the stream to the scheduler, and tell what it says. Runs until cancelled."""
-        await keep("follow", self._follow, self._clock)
+        async with self._loops:
+            await keep("follow", self._follow, self._clock)
 
     async def _follow(self) -> None:
         line = Line[scheduler_pb2.FollowRequest](MAX_WISHES)
@@ -223,9 +223,8 @@ class Watching:
         elif kind == "finished":
             self._finished(event.generation_id, followed, event.finished)
         elif kind == "error":
-            task = asyncio.create_task(self._verify(event.generation_id, followed, from_status(event.error)))
-            self._verifying.add(task)
-            task.add_done_callback(self._verifying.discard)
+            verifying = self._verify(event.generation_id, followed, from_status(event.error))
+            self._loops.spawn("verify", verifying)
         elif followed.known is None or followed.stale:
             return
         elif kind == "image":

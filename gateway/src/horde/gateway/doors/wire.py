@@ -30,6 +30,7 @@ MULTIPLIERS = {
     MultiplierReason.POST_PROCESSOR: job_pb2.MULTIPLIER_REASON_POST_PROCESSOR,
     MultiplierReason.CONTROL: job_pb2.MULTIPLIER_REASON_CONTROL,
     MultiplierReason.SOURCE_IMAGE: job_pb2.MULTIPLIER_REASON_SOURCE_IMAGE,
+    MultiplierReason.HIRES_FIX: job_pb2.MULTIPLIER_REASON_HIRES_FIX,
 }
 NOTICES = {
     PlacementNotice.NOT_SHARED_HAS_INPUT: (
@@ -90,19 +91,41 @@ def _image_spec(message: job_pb2.ImageSpec) -> domain.ImageSpec:
         steps=message.steps,
         guidance_scale=message.guidance_scale if has("guidance_scale") else None,
         sampler=message.sampler,
+        schedule=message.schedule,
         seed=message.seed if has("seed") else None,
         clip_skip=message.clip_skip,
-        loras=tuple(domain.Lora(lora.name, lora.strength) for lora in message.loras),
+        loras=tuple(map(_lora, message.loras)),
         source_image=_input(message.source_image) if has("source_image") else None,
         mask=_input(message.mask) if has("mask") else None,
-        control=_control(message.control) if has("control") else None,
+        controls=tuple(map(_control, message.controls)),
         denoising_strength=message.denoising_strength if has("denoising_strength") else None,
         post_processors=tuple(message.post_processors),
+        resize_mode=message.resize_mode,
+        invert_mask=message.invert_mask,
+        hires_fix=_hires_fix(message.hires_fix) if has("hires_fix") else None,
+        tiling=message.tiling,
+        textual_inversions=tuple(map(_inversion, message.textual_inversions)),
     )
 
 
+def _lora(message: job_pb2.Lora) -> domain.Lora:
+    clip_strength = message.clip_strength if message.HasField("clip_strength") else None
+    return domain.Lora(message.name, message.strength, clip_strength, message.source, message.sha256, message.trigger)
+
+
+def _inversion(message: job_pb2.TextualInversion) -> domain.TextualInversion:
+    strength = message.strength if message.HasField("strength") else None
+    return domain.TextualInversion(message.name, message.source, message.sha256, message.place, strength)
+
+
+def _hires_fix(message: job_pb2.HiresFix) -> domain.HiresFix:
+    strength = message.denoising_strength if message.HasField("denoising_strength") else None
+    return domain.HiresFix(message.width, message.height, strength)
+
+
 def _control(message: job_pb2.Control) -> domain.Control:
-    return domain.Control(_input(message.image) if message.HasField("image") else None, message.type)
+    image = _input(message.image) if message.HasField("image") else None
+    return domain.Control(image, message.type, message.strength if message.HasField("strength") else None)
 
 
 def _input(message: job_pb2.InputImage) -> domain.InputRef:

@@ -82,7 +82,7 @@ class Line(Generic[Said]):
 async def keep(
     name: str, once: Callable[[], Awaitable[None]], clock: Clock, chance: Callable[[], float] = random.random
 ) -> None:
-    """Do `once` again and again, waiting longer while it fails at once. Runs until cancelled.
+    """Do `once` again and again, waiting longer while it fails at once. Runs until cancelled, or until a defect.
 
     `chance` draws from 0 to 1: so that many gateways do not come back in step.
     """
@@ -95,8 +95,6 @@ async def keep(
             log.debug("a stream to a neighbour broke", stream=name, error=str(error))
         except ServiceError as error:
             log.warning("a stream to a neighbour ended badly", stream=name, error=str(error))
-        except Exception as error:
-            log.error("a stream to a neighbour ended by a defect", stream=name, exc_info=error)
         failures = 0 if clock.monotonic() - began > MAX_BACKOFF else failures + 1
         most = min(MAX_BACKOFF, MIN_BACKOFF * 2.0 ** min(failures, 10))
         await clock.sleep(MIN_BACKOFF + chance() * most)

@@ -91,15 +91,27 @@ class Balances:
         known = self._known.get(account_id)
         if known is not None and self._clock.monotonic() - known[1] <= FRESH_SECONDS:
             return known[0]
+        asked = self._asking(account_id)
+        if known is None:
+            return await self._when_told(account_id, asked)
+        return known[0]
+
+    async def current(self, account_id: str) -> ledger_pb2.Balance | None:
+        """The balance as it is now, for somebody who is shown it; an older one if the ledger is late."""
+        return await self._when_told(account_id, self._asking(account_id))
+
+    async def _when_told(self, account_id: str, asked: asyncio.Task[None]) -> ledger_pb2.Balance | None:
+        await asyncio.wait([asked], timeout=PATIENCE_SECONDS)
+        known = self._known.get(account_id)
+        return None if known is None else known[0]
+
+    def _asking(self, account_id: str) -> asyncio.Task[None]:
         asked = self._asked.get(account_id)
         if asked is None:
             with deadlines.without_deadline():
                 asked = self._asked[account_id] = asyncio.create_task(self._ask(account_id))
             asked.add_done_callback(lambda task: self._asked.pop(account_id, None))
-        if known is None:
-            await asyncio.wait([asked], timeout=PATIENCE_SECONDS)
-            known = self._known.get(account_id)
-        return None if known is None else known[0]
+        return asked
 
     def changed(self, account_id: str) -> None:
         """Forget what is known: something was just moved here."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -26,8 +27,10 @@ from sqlalchemy import (
 from horde.gateway.core.errors import TooManyApiKeys
 from horde.gateway.core.identities import MAX_API_KEYS, Account, ApiKey, forgettable
 from horde.gateway.core.requesters import Role, Scope
+from horde.gateway.store.migrations import HISTORY
+from horde.services import migrations
 from horde.services.errors import Aborted
-from horde.services.sql import SqlThread
+from horde.services.sql import SqlThread, open_database
 
 R = TypeVar("R")
 
@@ -58,6 +61,14 @@ api_keys = Table(
     Column("revoked", Boolean, nullable=False),
     Column("request_id", String(36)),
 )
+
+
+@asynccontextmanager
+async def sql_store(url: str) -> AsyncIterator[SqlIdentityStore]:
+    """The store at a database's URL, its schema brought up to date, for as long as the block."""
+    async with SqlThread(open_database(url)) as sql:
+        await sql.run(lambda connection: migrations.upgrade(connection, HISTORY))
+        yield SqlIdentityStore(sql)
 
 
 class SqlIdentityStore:

@@ -30,6 +30,7 @@ class AccountKind(IntEnum):
     FLOOR_SUBSIDY = 8
     CENSOR_SUBSIDY = 9
     HELD = 10
+    RATING_SUBSIDY = 11
 
 
 class Once(StrEnum):

@@ -42,6 +42,8 @@ class TransferCode(IntEnum):
     PROMOTION = 10
     SLASH = 11
     CORRECTION = 12
+    RATING = 13
+    FORFEIT = 14
 
 
 class EscrowReason(IntEnum):
@@ -52,6 +54,7 @@ class EscrowReason(IntEnum):
     ANONYMOUS_BOUND = 2
     SUBSIDY_BOUND = 3
     UNPAID = 4
+    OWNER_UNVERIFIED = 5
 
 
 class Transfer(NamedTuple):

@@ -6,6 +6,8 @@ is spent of it comes from the payer's own part first, so the subsidies are the l
 
 from __future__ import annotations
 
+from typing import Final
+
 from horde.ledger.core.accounts import (
     ANONYMOUS,
     ANONYMOUS_SUBSIDY,
@@ -22,10 +24,14 @@ from horde.ledger.core.book import Book, Draft, Hold
 from horde.ledger.core.budgets import censoring, drawer, rfc3339
 from horde.ledger.core.economy import Split, day_of
 from horde.ledger.core.entries import EscrowReason, Settlement, Transfer, TransferCode, settlement_text
-from horde.ledger.core.errors import AmountExceedsHold, BudgetSpent, HoldNotFound, InsufficientKudos
+from horde.ledger.core.errors import AmountExceedsHold, BudgetSpent, HoldNotFound, InsufficientKudos, InvalidField
 from horde.ledger.core.operations import JobEnding, PlaceHolds, Release, Settle
+from horde.services.errors import FieldViolation
 from horde.services.shares import Taker
 
+ORPHANED_DAYS: Final = 2
+"""Days after which nobody can come for a hold any more: a job lives one at most, and the day of a hold is all that is
+kept of its time."""
 _HOLD = int(TransferCode.HOLD)
 _RELEASE = int(TransferCode.RELEASE)
 
@@ -185,6 +191,8 @@ def _earn(book: Book, owner_id: str, earned: int, by_subsidy: int, payer_id: str
 def release(book: Book, asked: Release, now_us: int) -> Draft:
     """Give all of a job's hold back, each part to its own source."""
     hold = _open_hold(book, asked.hold_id)
+    if asked.note and hold.day > day_of(now_us) - ORPHANED_DAYS:
+        raise InvalidField(violations=[FieldViolation("release.hold_id", "is of a job that may live still")])
     transfers: list[Transfer] = []
     _give_back(book, hold, hold.own, hold.subsidised, transfers, now_us)
     decided = (

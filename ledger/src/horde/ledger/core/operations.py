@@ -32,6 +32,8 @@ class EventKind(IntEnum):
     SLASH = 9
     CORRECTION = 10
     STANDING = 11
+    RATING = 12
+    CLOSE_ACCOUNT = 13
 
 
 class JobEnding(IntEnum):
@@ -50,6 +52,7 @@ class MultiplierReason(IntEnum):
     POST_PROCESSOR = 1
     CONTROL = 2
     SOURCE_IMAGE = 3
+    HIRES_FIX = 4
 
 
 class SurchargeReason(IntEnum):
@@ -186,13 +189,15 @@ class Release:
     hold_id: str
     job_id: str
     ending: int
+    note: str = ""
+    """By an operator: who and why."""
 
     kind = EventKind.RELEASE
-    note = ""
     account_ids = ()
 
     def canonical(self) -> str:
-        return f'{{"ending":{self.ending},"hold":"{self.hold_id}","job":"{self.job_id}"}}'
+        note = f',"note":{quoted(self.note)}' if self.note else ""
+        return f'{{"ending":{self.ending},"hold":"{self.hold_id}","job":"{self.job_id}"{note}}}'
 
 
 @dataclass(frozen=True, slots=True)

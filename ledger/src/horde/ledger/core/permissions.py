@@ -29,6 +29,7 @@ OPERATOR: Final = "operator"
 METHODS: Final[Mapping[str, AbstractSet[str]]] = {
     f"/{SERVICE}/Apply": {SCHEDULER, GATEWAY, OPERATOR},
     f"/{SERVICE}/GetBalances": {SCHEDULER, GATEWAY, OPERATOR},
+    f"/{SERVICE}/ListHolds": {OPERATOR},
     f"/{SERVICE}/ListEntries": {GATEWAY, OPERATOR},
     f"/{SERVICE}/GetEntries": {SCHEDULER, GATEWAY, OPERATOR},
     f"/{SERVICE}/FollowEntries": {GATEWAY, OPERATOR},
@@ -42,7 +43,7 @@ OPERATIONS: Final[Mapping[type[object], AbstractSet[str]]] = {
     OpenAccount: {GATEWAY},
     PlaceHolds: {SCHEDULER},
     Settle: {SCHEDULER},
-    Release: {SCHEDULER},
+    Release: {SCHEDULER, OPERATOR},
     RewardUptime: {SCHEDULER},
     Award: {GATEWAY, OPERATOR},
     Gift: {GATEWAY},
@@ -51,7 +52,7 @@ OPERATIONS: Final[Mapping[type[object], AbstractSet[str]]] = {
     SetStanding: {GATEWAY, OPERATOR},
 }
 """Caller by operation. The gateway acts here for people, whose right to it (an operator's role) it checks; what pays
-for jobs is the scheduler's alone, and it slashes for a job alone."""
+for jobs is the scheduler's alone, and it slashes for a job alone. Operators release what it has lost, and say why."""
 
 
 def check_caller(caller: str, events: Iterable[Event]) -> None:
@@ -60,5 +61,8 @@ def check_caller(caller: str, events: Iterable[Event]) -> None:
     for kind in {type(operation) for operation in asked}:
         if caller not in OPERATIONS[kind]:
             raise OperationNotAllowed(metadata={"caller": caller, "method": f"Apply.{kind.__name__}"})
-    if caller == SCHEDULER and any(isinstance(each, Slash) and not each.job_id for each in asked):
-        raise OperationNotAllowed(metadata={"caller": caller, "method": "Apply.Slash of no job"})
+    for operation in asked:
+        if isinstance(operation, Slash) and caller == SCHEDULER and not operation.job_id:
+            raise OperationNotAllowed(metadata={"caller": caller, "method": "Apply.Slash of no job"})
+        if isinstance(operation, Release) and bool(operation.note) != (caller == OPERATOR):
+            raise OperationNotAllowed(metadata={"caller": caller, "method": "Apply.Release, with a reason or without"})

@@ -154,6 +154,7 @@ def _release(wrong: _Violations, asked: Release, event_id: str) -> None:
         wrong.derived("release.hold_id", asked.hold_id, identifiers.hold_id(asked.job_id))
     if asked.ending not in RELEASED:
         wrong.add("release.ending", "must be CANCELLED, FAULTED or EXPIRED")
+    wrong.text("release.reason", asked.note, 0)
 
 
 def _reward_uptime(wrong: _Violations, asked: RewardUptime, event_id: str) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from heapq import nsmallest
 from typing import Final, NamedTuple
 
 from horde.ledger.core import audit, validation
 from horde.ledger.core.accounts import ANONYMOUS, AccountKind, name_of
+from horde.ledger.core.book import Hold
 from horde.ledger.core.chain import Block, Step, leaf_hash, merkle_path
 from horde.ledger.core.economy import Economy, day_of
 from horde.ledger.core.entries import Entry, entry_of, parse, refusal_of
@@ -16,7 +18,7 @@ from horde.ledger.core.identifiers import is_uuid
 from horde.ledger.core.journal import Answer
 from horde.ledger.core.operations import Event
 from horde.ledger.core.permissions import check_caller
-from horde.ledger.store.port import BalanceRow, LedgerStore, Recorded
+from horde.ledger.store.port import AuditRows, BalanceRow, LedgerStore, Recorded
 from horde.ledger.store.statistics import Statistics, StatisticsStore
 from horde.ledger.writer import Writer
 from horde.services.clock import Clock
@@ -140,6 +142,22 @@ class LedgerService:
         rows = await self._store.statement(account_id, int(page_token or 0), size + 1)
         entries = [entry_of(parse(row.body), row.block) for row in rows[:size]]
         return entries, str(entries[-1].sequence) if len(rows) > size else ""
+
+    async def holds(self, before_us: int, page_size: int, page_token: str) -> tuple[list[Hold], str]:
+        """A page of the open holds of days before a time, and the token of the next page."""
+        if not 0 <= page_size <= MAX_PAGE:
+            raise InvalidField(violations=[FieldViolation("page_size", f"must be 0 to {MAX_PAGE}")])
+        if page_token and not is_uuid(page_token):
+            raise InvalidField(violations=[FieldViolation("page_token", "was not given by this method")])
+        size, day = page_size or DEFAULT_PAGE, day_of(before_us)
+
+        def first(rows: AuditRows) -> list[Hold]:
+            # All are looked at: rarely and by an operator, and the ledger goes on meanwhile.
+            wanted = (hold for hold in rows.holds() if hold.day < day and hold.job_id > page_token)
+            return nsmallest(size + 1, wanted, key=lambda hold: hold.job_id)
+
+        found = await self._store.audit(first)
+        return found[:size], found[size - 1].job_id if len(found) > size else ""
 
     async def entries(self, event_ids: Sequence[str]) -> list[Answer]:
         """Entries, or remembered refusals, by event id."""

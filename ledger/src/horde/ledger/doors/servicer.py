@@ -28,6 +28,10 @@ class LedgerServicer(grpc_api.LedgerServiceServicer):
         wanted = [wire.account_of(account) for account in request.accounts]
         return wire.balances_message(await self._service.balances(wanted, request.min_sequence))
 
+    async def ListHolds(self, request: api.ListHoldsRequest, context: Any) -> api.ListHoldsResponse:
+        before_us = wire.microseconds(request.placed_before)
+        return wire.holds_message(*await self._service.holds(before_us, request.page_size, request.page_token))
+
     async def ListEntries(self, request: api.ListEntriesRequest, context: Any) -> api.ListEntriesResponse:
         entries, token = await self._service.statement(
             request.account_id, request.page_size, request.page_token, request.min_sequence

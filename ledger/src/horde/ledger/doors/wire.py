@@ -12,8 +12,9 @@ from horde.api.job.v1 import job_pb2 as job
 from horde.api.ledger.v1 import ledger_pb2 as pb
 from horde.internal.ledger.v1 import ledger_service_pb2 as api
 from horde.ledger.core import operations as ops
-from horde.ledger.core.accounts import AccountKind, parts_of
+from horde.ledger.core.accounts import DAY_US, AccountKind, parts_of
 from horde.ledger.core.audit import Report
+from horde.ledger.core.book import Hold
 from horde.ledger.core.chain import Block
 from horde.ledger.core.entries import Entry, Settlement
 from horde.ledger.core.errors import InvalidField
@@ -73,7 +74,7 @@ _OPERATIONS: Final[dict[str, Callable[[Any], ops.Operation]]] = {
     "open_account": lambda m: ops.OpenAccount(m.account_id, microseconds(m.opened_at)),
     "place_holds": _place_holds,
     "settle": _settle,
-    "release": lambda m: ops.Release(m.hold_id, m.job_id, m.ending),
+    "release": lambda m: ops.Release(m.hold_id, m.job_id, m.ending, m.reason),
     "reward_uptime": lambda m: ops.RewardUptime(
         m.worker_id, m.owner_account_id, m.bucket, m.models, m.offered_permille or 1000, m.sharers or 1
     ),
@@ -205,6 +206,23 @@ def _balance(balance: Balance, sequence: int) -> pb.Balance:
         sequence=sequence,
         owner_trusted=balance.owner_trusted,
     )
+
+
+def holds_message(holds: Iterable[Hold], next_page_token: str) -> api.ListHoldsResponse:
+    """Say open holds."""
+    listed = [
+        api.OpenHold(
+            hold_id=hold.hold_id,
+            job_id=hold.job_id,
+            generation_id=hold.generation_id,
+            payer_account_id=hold.payer_id,
+            own_mkudos=hold.own,
+            subsidised_mkudos=hold.subsidised,
+            placed_on=stamp_of(hold.day * DAY_US),
+        )
+        for hold in holds
+    ]
+    return api.ListHoldsResponse(holds=listed, next_page_token=next_page_token)
 
 
 def statistics_message(read: Statistics) -> api.GetStatisticsResponse:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, groupby
 from operator import itemgetter
 from typing import Any, Final
@@ -18,6 +18,7 @@ from horde.ledger.core.book import Hold
 from horde.ledger.core.chain import Block
 from horde.ledger.core.identifiers import id_text
 from horde.ledger.store.port import EntryRow, Head, RefusalRow
+from horde.services.errors import Unavailable
 
 PAGE: Final = 1_000
 """How many rows are in memory at a time. More is slower: they leave the processor's cache before they are looked at."""
@@ -39,8 +40,9 @@ def _text(data: bytes) -> str:
 class SqlAuditRows:
     """`AuditRows` over one reading transaction."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, stopping: Callable[[], bool]) -> None:
         self._connection = connection
+        self._stopping = stopping
         self._open: list[Any] = []
         self._sqlite: Any = None
         if connection.dialect.name == "sqlite":
@@ -104,6 +106,9 @@ class SqlAuditRows:
             self._open.append(cursor)
             cursor.execute(statement)
             while page := cursor.fetchmany(PAGE):
+                if self._stopping():
+                    # It may take hours: a process that is told to end does not wait for it.
+                    raise Unavailable("It is stopping.")
                 yield page
         except self._connection.dialect.loaded_dbapi.Error as error:
             raise self._as_usual(statement, error) from error

@@ -17,9 +17,10 @@ from horde.ledger.core.errors import WriterReplaced
 from horde.ledger.core.identifiers import id_bytes, id_text
 from horde.ledger.store.audit_sql import SqlAuditRows
 from horde.ledger.store.bulk import Bulk, Command, Step, commands
-from horde.ledger.store.migrations import migrate
+from horde.ledger.store.migrations import HISTORY
 from horde.ledger.store.port import AuditRows, BalanceRow, Balances, Batch, Head, LookUp, Recorded
 from horde.ledger.store.tables import ACCOUNT, BLOCK, EVENT, HOLD, OWNER, REFUSAL, STATEMENT, WRITER
+from horde.services import migrations
 from horde.services.errors import Aborted
 from horde.services.failpoints import failpoint_sync
 from horde.services.sql import SqlThread, open_database
@@ -44,7 +45,7 @@ _BY_NAME = Bulk(ACCOUNT, ("name", "number", "posted", "held", "sequence"))
 _GIFT_BY: Final = ('%"kind":"GIFT","op":{"amount":%,"from":"', '"%')
 """What stands before and after the giver's id in the text of a gift. To LIKE, some letters of an id mean any letter:
 that finds more, never less."""
-_BUDGETED: Final = ('%_subsidy"%', '%"ending":2,%', '%"kind":"UPTIME_REWARD"%')
+_BUDGETED: Final = ('%!_subsidy"%', '%"ending":2,%', '%"kind":"UPTIME_REWARD"%')
 """What stands in the text of an entry that counts in a day's budgets: a subsidy's account, the ending of a cancelled
 job, or uptime."""
 _HEAD = f"SELECT {', '.join(rows.WRITER_COLUMNS)} FROM {WRITER.name} WHERE shard = 0"
@@ -63,7 +64,7 @@ async def sql_store(url: str) -> AsyncIterator[SqlStore]:
     if engine.dialect.name == "postgresql":
         event.listen(engine, "connect", _steer_planner)
     async with SqlThread(engine) as sql:
-        await sql.run(lambda connection: migrate(connection))
+        await sql.run(lambda connection: migrations.upgrade(connection, HISTORY))
         yield SqlStore(sql)
 
 
@@ -109,9 +110,10 @@ class SqlLookUp:
 
     def budgeted(self, since_us: int) -> Iterator[str]:
         mark = "?" if self._connection.dialect.name == "sqlite" else "%s"
+        any_of = " OR ".join([f"body LIKE {mark} ESCAPE '!'"] * len(_BUDGETED))
         query = (
             f"SELECT body FROM event WHERE sequence >= (SELECT first_sequence FROM block WHERE at_us >= {mark} "
-            f"ORDER BY at_us LIMIT 1) AND ({' OR '.join([f'body LIKE {mark}'] * len(_BUDGETED))}) ORDER BY sequence"
+            f"ORDER BY at_us LIMIT 1) AND ({any_of}) ORDER BY sequence"
         )
         for row in self._connection.exec_driver_sql(query, (since_us, *_BUDGETED)):
             yield row[0]
@@ -221,10 +223,10 @@ class SqlStore:
 
     async def audit(self, work: Callable[[AuditRows], T]) -> T:
         def over(connection: Connection) -> T:
-            with closing(SqlAuditRows(connection)) as stored:
+            with closing(SqlAuditRows(connection, self._sql.stopping.is_set)) as stored:
                 return work(stored)
 
-        return await self._sql.snapshot(over)
+        return await self._sql.scan(over)
 
     @property
     def _mark(self) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from horde.scheduler.core.deadlines import Deadlines, Relook
 from horde.scheduler.core.effects import Effect
+from horde.scheduler.core.endings import Paces
 from horde.scheduler.core.fitting import Signature
 from horde.scheduler.core.fleet import Fleet, Worker
 from horde.scheduler.core.job import AccountId, Generation, GenerationId, Job, JobId, LeaseId
@@ -20,6 +21,7 @@ from horde.scheduler.core.matching import Queue
 from horde.scheduler.core.outcomes import Result
 from horde.scheduler.core.sessions import Route, Session
 from horde.scheduler.core.speeds import Speeds
+from horde.scheduler.core.uptime import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Board:
         self.missed = 0
         """Jobs found waiting beside an idle worker that could paint them: 0, or matching has a defect."""
         self.speeds = Speeds()
+        self.paces = Paces()
+        self.record = Record()
         self.fleet = Fleet(self.speeds)
         self.queue = Queue(self._paintable)
         self.sessions: dict[Route, Session] = {}

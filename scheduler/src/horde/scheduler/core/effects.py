@@ -16,6 +16,8 @@ ACCEPTED = 1
 DUPLICATE = 2
 INVALID_RECEIPT = 3
 UNKNOWN_JOB = 4
+OUTCOME_INVALID = 5
+REJECTED = 6
 """Dispositions; numbers of the contract."""
 
 
@@ -90,6 +92,10 @@ class RewardUptime(Effect):
     owner: AccountId
     bucket: int
     models: int
+    offered_permille: int = 1000
+    """Of the bucket."""
+    sharers: int = 1
+    """Owners that are rewarded for it, times this owner's workers."""
 
 
 # To storage.

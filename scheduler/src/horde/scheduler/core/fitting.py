@@ -60,6 +60,9 @@ class WhyNot:
     TRIED_BEFORE = 7
     NO_SLOTS = 8
     """It is here and asks for nothing."""
+    RESTING = 9
+    REFUSED_MODEL = 10
+    BACKING_OFF = 11
 
 
 def why_not(signature: Signature, worker: Worker, model: str, speeds: Speeds) -> int | None:
@@ -67,7 +70,7 @@ def why_not(signature: Signature, worker: Worker, model: str, speeds: Speeds) ->
     capabilities = worker.capabilities
     if model not in capabilities.offers:
         return WhyNot.MODEL
-    if signature.features & ~capabilities.features:
+    if signature.features & ~capabilities.offers[model].features:
         return WhyNot.FEATURE
     if signature.pixels > capabilities.limit(model):
         return WhyNot.SIZE

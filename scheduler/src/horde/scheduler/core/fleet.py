@@ -32,7 +32,9 @@ class Offer:
 
     loaded: bool = False
     max_pixels: int = 0
-    """0: the worker's own limit."""
+    """The largest picture."""
+    features: int = 0
+    """A mask, as Terms.features."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +42,11 @@ class Capabilities:
     """What a worker can do now. `words` are the contract's bytes, to be shown."""
 
     offers: dict[str, Offer] = field(default_factory=dict)
-    max_pixels: int = 0
-    features: int = 0
-    """A mask, as Terms.features."""
     words: bytes = b""
 
     def limit(self, model: str) -> int:
         """The largest picture, in pixels, with this model."""
-        own = self.offers[model].max_pixels
-        return own if 0 < own < self.max_pixels else self.max_pixels
+        return self.offers[model].max_pixels
 
 
 @dataclass(slots=True, eq=False)

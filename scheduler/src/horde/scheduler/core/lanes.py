@@ -73,7 +73,7 @@ class Lane:
         """What is due first among all that this worker can paint."""
         worker_id, capabilities = worker.worker_id, worker.capabilities
         # Only what some job here asks for tells workers apart; so there are few classes, however workers differ.
-        features = capabilities.features & self._features
+        features = capabilities.offers[model].features & self._features
         fast = not self._fast_only or speeds.is_fast(worker_id, model)
         alone = worker_id if self._denials.get(worker_id, 0) > MANY_DENIALS else None
         key = (features, fast, alone)

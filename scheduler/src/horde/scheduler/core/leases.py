@@ -43,6 +43,7 @@ class Revoked(IntEnum):
     LAPSED = 3
     EXPIRED = 4
     UNKNOWN = 5
+    RECALLED = 6
 
 
 @dataclass(slots=True, eq=False)

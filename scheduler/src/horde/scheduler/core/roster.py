@@ -73,7 +73,7 @@ class Roster:
         places: list[tuple[str, Kind, int]] = []
         for model, offer in capabilities.offers.items():
             fast = not self._by_speed or speeds.is_fast(worker.worker_id, model)
-            kind = Kind(offer.loaded or worker.model == model, capabilities.features, fast)
+            kind = Kind(offer.loaded or worker.model == model, offer.features, fast)
             limit = capabilities.limit(model)
             shelves = self._models.setdefault(model, {})
             shelf = shelves.get(kind)

@@ -90,7 +90,22 @@ def changing(generation: Generation) -> Row:
         "unusable": generation.unusable,
         "cancelled": generation.cancelled,
         "closed": generation.closed,
+        "over_at_ms": over_at_ms(generation),
     }
+
+
+def over_at_ms(generation: Generation) -> int | None:
+    """When the last image of a closed generation is gone, and at the earliest when it was accepted.
+
+    None while it is open, for ever where an image is shared and not withdrawn, and for a tombstone: those are not to be
+    forgotten.
+    """
+    if not generation.closed or not generation.spec:
+        return None
+    expiries = [job.expires_at_ms for job in generation.jobs if job.ending is Ending.DONE and not job.withdrawn]
+    return (
+        None if 0 in expiries else max(generation.accepted_at_ms, *expiries) if expiries else generation.accepted_at_ms
+    )
 
 
 def generation_row(generation: Generation) -> Row:

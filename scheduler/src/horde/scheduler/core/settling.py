@@ -153,6 +153,7 @@ def paid(board: Board, job: Job, now_ms: int, settlement: bytes) -> None:
     job.settlement = settlement
     job.ended_at_ms = now_ms
     job.move(JobState.ENDED)
+    board.record.paid(job, now_ms)
     board.live_jobs -= 1
     board.dirty_jobs[job] = None
     if job.winner is not None:
@@ -205,10 +206,10 @@ def cancel(board: Board, generation: Generation, now: float) -> None:
     if not generation.cancelled:
         generation.cancelled = True
         board.dirty_generations[generation] = None
-    for job in generation.jobs:
-        if job.open:
-            winner, divided = _cancelled_at(board, job, now)
-            end(board, job, Ending.CANCELLED, now, winner=winner, divided=divided)
+    # All are looked at before the first ends: which frees its worker, as if only then the next had been begun.
+    ends = [(job, *_cancelled_at(board, job, now)) for job in generation.jobs if job.open]
+    for job, winner, divided in ends:
+        end(board, job, Ending.CANCELLED, now, winner=winner, divided=divided)
 
 
 def _cancelled_at(board: Board, job: Job, now: float) -> tuple[Lease | None, Amounts]:
@@ -216,12 +217,15 @@ def _cancelled_at(board: Board, job: Job, now: float) -> tuple[Lease | None, Amo
     lease = current(job)
     if lease is None:
         return None, NOTHING
-    terms = job.generation.terms
-    seconds = board.speeds.measured(lease.worker_id, terms.model, size_class(terms.pixels))
-    if seconds is None:
-        seconds = board.speeds.median(terms.model)
+    terms, worker = job.generation.terms, board.fleet.workers.get(lease.worker_id)
+    if worker is None:
+        return None, NOTHING
+    seconds = board.paces.of_others(board, terms.model, size_class(terms.pixels), lease.owner)
     per_step = None if seconds is None else seconds * terms.pixels / 1e6
-    done = counted_steps(lease.step, terms.steps, now - lease.granted_at, per_step)
+    # Its time is divided among all that it says it paints.
+    painting = sum(other.step > 0 for other in worker.leases.values())
+    elapsed = (now - max(lease.granted_at, worker.freed_at)) / max(1, painting)
+    done = counted_steps(lease.step, terms.steps, elapsed, per_step)
     divided = amounts(Ending.CANCELLED, terms.price, done, terms.steps)
     return (None, NOTHING) if divided == NOTHING else (lease, divided)
 

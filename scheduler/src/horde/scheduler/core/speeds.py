@@ -6,6 +6,7 @@ pause does not ruin a reputation. What was never measured is believed to be as t
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from statistics import median
 
 from horde.scheduler.core.job import WorkerId
@@ -29,11 +30,14 @@ class Speeds:
         self._by_model: dict[str, dict[WorkerId, float]] = {}
         self._medians: dict[str, float] = {}
         self._until_refresh: dict[str, int] = {}
+        self.taken = 0
+        """How many measurements."""
 
     def measure(self, worker_id: WorkerId, model: str, size_class: int, seconds: float, work: float) -> None:
         """Take in that `work` megapixel-steps took so long. Who is fast may be others afterwards."""
         if seconds <= 0 or work <= 0:
             return
+        self.taken += 1
         sample = seconds / work
         mine = self._by_worker.setdefault(worker_id, {})
         for key in ((model, size_class), (model, -1)):
@@ -70,6 +74,10 @@ class Speeds:
             return True
         mine = self._by_model[model].get(worker_id)
         return mine is not None and mine <= median
+
+    def painters(self, model: str) -> Iterable[WorkerId]:
+        """Workers that were measured with this model."""
+        return self._by_model.get(model, ())
 
     def expected(self, worker_id: WorkerId, model: str, size_class: int) -> float:
         """Seconds for a megapixel-step, as far as one can know."""

@@ -6,8 +6,7 @@ does not read is spared progress first; if even the durable does not fit, its st
 
 from __future__ import annotations
 
-import asyncio
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from itertools import islice
 
@@ -15,8 +14,8 @@ from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.scheduler.core.job import Generation, GenerationId, Job
 from horde.scheduler.core.leases import Lease
 from horde.scheduler.doors import wire
-from horde.scheduler.doors.batches import take
 from horde.services.errors import ResourceExhausted
+from horde.services.streams import Outbox, OutboxClosed
 
 MAX_EVENTS = 256
 """Of one message."""
@@ -31,36 +30,23 @@ class Follower:
 
     def __init__(self) -> None:
         self.followed: set[GenerationId] = set()
-        self.closed = False
-        self._events: deque[pb.FollowedEvent] = deque()
-        self._filled = asyncio.Event()
+        self.outbox: Outbox[pb.FollowedEvent] = Outbox(MAX_WAITING)
 
     def put(self, event: pb.FollowedEvent, *, durable: bool = True) -> None:
         """Have it told; what is not durable may be dropped."""
-        if not durable and len(self._events) >= MAX_WAITING // 2:
+        if not durable and len(self.outbox) >= MAX_WAITING // 2:
             return
-        if len(self._events) >= MAX_WAITING:
-            self.closed = True
-        else:
-            self._events.append(event)
-        self._filled.set()
+        try:
+            self.outbox.put_nowait(event)
+        except OutboxClosed:
+            return
+        except ResourceExhausted:
+            self.outbox.close(ResourceExhausted("This follower does not read."), drop=True)
 
-    def close(self) -> None:
-        """Tell what is there, then end."""
-        self.closed = True
-        self._filled.set()
-
-    async def batches(self) -> AsyncIterator[pb.FollowResponse]:
+    async def responses(self) -> AsyncIterator[pb.FollowResponse]:
         """What to say, as it comes."""
-        while True:
-            while not self._events:
-                if self.closed:
-                    return
-                self._filled.clear()
-                await self._filled.wait()
-            if len(self._events) >= MAX_WAITING:
-                raise ResourceExhausted("This follower does not read.")
-            yield pb.FollowResponse(events=take(self._events, MAX_EVENTS, pb.FollowedEvent.ByteSize))
+        while events := await self.outbox.drain(MAX_EVENTS, pb.FollowedEvent.ByteSize):
+            yield pb.FollowResponse(events=events)
 
 
 class Followers:
@@ -90,7 +76,7 @@ class Followers:
 
     def add(self, generation_id: GenerationId, follower: Follower) -> None:
         if len(follower.followed) >= MAX_FOLLOWED:
-            follower.close()
+            follower.outbox.close()
             return
         follower.followed.add(generation_id)
         self._by_generation[generation_id][follower] = None
@@ -106,7 +92,7 @@ class Followers:
     def close(self) -> None:
         """Let every follower's stream end."""
         for follower in self._streams:
-            follower.close()
+            follower.outbox.close()
 
     def drop(self, follower: Follower) -> None:
         self._streams.discard(follower)

@@ -12,7 +12,7 @@ from horde.api.job.v1 import job_pb2
 from horde.api.storage.v1 import storage_service_pb2
 from horde.api.worker.v1 import worker_service_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
-from horde.scheduler.core.job import AccountId, JobId, LeaseId, WorkerId
+from horde.scheduler.core.job import AccountId, JobId, LeaseId, WorkerId, requester_text
 from horde.scheduler.core.leases import Lease
 from horde.scheduler.core.outcomes import Invalid, Painted, Result
 from horde.scheduler.core.sessions import Route
@@ -67,6 +67,7 @@ class Grants:
                 "act": "get_input",
                 "input_id": each.input_id,
                 "sha256": each.sha256.hex(),
+                "requester": requester_text(generation.account_id, generation.digest),
                 "lease_id": lease.lease_id,
             }
             message.inputs.add(input_id=each.input_id, ticket=self.signer.sign(STORAGE, claims, lifetime, now))

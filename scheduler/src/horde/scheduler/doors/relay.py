@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import aclosing
 from datetime import timedelta
+from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING
 
+from horde.api.worker.v1 import worker_service_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.scheduler.core import attaching, lending, reporting
 from horde.scheduler.core.attaching import Restatement
-from horde.scheduler.core.effects import EndSession, Revoke, Welcome
+from horde.scheduler.core.effects import Assign, EndSession, Revoke, SaySettled, Welcome
 from horde.scheduler.core.errors import WORKER_ERRORS, ProtocolViolation
 from horde.scheduler.core.job import AccountId, JobId, LeaseId
+from horde.scheduler.core.outcomes import Result
 from horde.scheduler.core.sessions import Route
 from horde.scheduler.doors import wire_worker
-from horde.scheduler.doors.batches import take
-from horde.scheduler.doors.grants import ids_of
+from horde.scheduler.doors.grants import Grants, ids_of
+from horde.scheduler.term import Term
 from horde.services.errors import ResourceExhausted
-from horde.services.failpoints import declare, failpoint
+from horde.services.failpoints import declare, failpoint, failpoint_sync
 from horde.services.status import to_status
-
-if TYPE_CHECKING:
-    from horde.scheduler.engine import Engine
+from horde.services.streams import Outbox, OutboxClosed, converse
 
 AFTER_OUTCOME = declare("scheduler.after_outcome")
 AFTER_ASSIGN = declare("scheduler.after_assign")
+BEFORE_SETTLED = declare("scheduler.before_settled")
 MAX_MESSAGES = 256
 """Of one response."""
 MAX_WAITING = 50_000
@@ -40,74 +40,81 @@ class Relay:
 
     def __init__(self, number: int) -> None:
         self.number = number
-        self.closed = False
-        self._messages: deque[pb.SessionResponse] = deque()
-        self._filled = asyncio.Event()
+        self.outbox: Outbox[pb.SessionResponse] = Outbox(MAX_WAITING)
 
     def put(self, message: pb.SessionResponse) -> None:
-        if len(self._messages) >= MAX_WAITING:
-            self.closed = True
-        else:
-            self._messages.append(message)
-        self._filled.set()
+        """Have it said; a gateway that does not read is hung up on."""
+        try:
+            self.outbox.put_nowait(message)
+        except OutboxClosed:
+            return
+        except ResourceExhausted:
+            self.outbox.close(ResourceExhausted("This gateway does not read."), drop=True)
 
-    def close(self) -> None:
-        self.closed = True
-        self._filled.set()
-
-    async def batches(self) -> AsyncIterator[pb.RelayResponse]:
-        """What to say, as it comes."""
-        while True:
-            while not self._messages:
-                if self.closed:
-                    return
-                self._filled.clear()
-                await self._filled.wait()
-            if len(self._messages) >= MAX_WAITING:
-                raise ResourceExhausted("This gateway does not read.")
-            messages = take(self._messages, MAX_MESSAGES, pb.SessionResponse.ByteSize)
+    async def responses(self, epoch: int) -> AsyncIterator[pb.RelayResponse]:
+        """What to say: the welcome, then whatever comes."""
+        yield pb.RelayResponse(relay_welcome=pb.RelayWelcome(epoch=epoch))
+        while messages := await self.outbox.drain(MAX_MESSAGES, pb.SessionResponse.ByteSize):
             yield pb.RelayResponse(sessions=messages)
-            if any(each.worker.WhichOneof("message") == "assignment" for each in messages):
+            if any(message.worker.WhichOneof("message") == "assignment" for message in messages):
                 await failpoint(AFTER_ASSIGN)
 
 
 class Relays:
     """All gateways' streams, and what is said on them."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, term: Term, grants: Grants) -> None:
+        self._term = term
+        self._grants = grants
         self._relays: dict[int, Relay] = {}
         self._numbers = count(1)
 
-    def open(self) -> Relay:
+    async def serve(self, requests: AsyncIterable[pb.RelayRequest]) -> AsyncIterator[pb.RelayResponse]:
+        """One gateway's stream, from its hello to its end."""
         relay = Relay(next(self._numbers))
         self._relays[relay.number] = relay
-        return relay
+        listen = partial(self._listen, relay, requests)
+        responses = converse(listen, relay.outbox, relay.responses(self._term.board.epoch))
+        try:
+            async with aclosing(responses):
+                async for response in responses:
+                    yield response
+        finally:
+            self._lost(relay)
 
-    def lost(self, relay: Relay) -> None:
+    def _lost(self, relay: Relay) -> None:
         """A gateway is gone, and with it the streams of its workers, for now."""
-        relay.close()
         self._relays.pop(relay.number, None)
-        engine = self._engine
-        now, now_ms = engine.now(), engine.now_ms()
-        for route in [route for route in engine.board.sessions if route.relay == relay.number]:
-            attaching.closed(engine.board, route, now, now_ms, by_mesh=True)
-        engine.flush()
+        term = self._term
+        now, now_ms = term.now(), term.now_ms()
+        for route in [route for route in term.board.sessions if route.relay == relay.number]:
+            attaching.closed(term.board, route, now, now_ms, by_mesh=True)
+        term.flush()
 
     def close(self) -> None:
+        """Let every gateway's stream end."""
         for relay in self._relays.values():
-            relay.close()
+            relay.outbox.close()
 
     def put(self, route: Route, message: pb.SessionResponse) -> None:
         relay = self._relays.get(route.relay)
         if relay is not None:
             relay.put(message)
 
+    def assign(self, effect: Assign) -> None:
+        lease, term = effect.lease, self._term
+        left = timedelta(seconds=max(0.0, lease.job.generation.deadline - term.now()))
+        self.put(effect.route, self._grants.assignment(effect.route, lease, term.clock.now(), left))
+
+    def settled(self, effect: SaySettled) -> None:
+        failpoint_sync(BEFORE_SETTLED)
+        self.put(effect.route, wire_worker.settled_message(effect))
+
     def welcome(self, effect: Welcome) -> None:
         message = pb.SessionResponse(relay_session_id=effect.route.number)
         welcome = message.worker.welcome
         welcome.session_id, welcome.worker_id = effect.session_id, effect.worker_id
-        welcome.resume_grace.FromMilliseconds(int(self._engine.board.limits.resume_grace * 1000))
+        welcome.resume_grace.FromMilliseconds(int(self._term.board.limits.resume_grace * 1000))
         self.put(effect.route, message)
 
     def revoke(self, effect: Revoke) -> None:
@@ -123,7 +130,7 @@ class Relays:
         status = to_status(error(effect.detail or None, metadata=metadata, retry_after=retry))
         self.put(effect.route, pb.SessionResponse(relay_session_id=effect.route.number, end=status))
 
-    async def listen(self, relay: Relay, requests: AsyncIterable[pb.RelayRequest]) -> None:
+    async def _listen(self, relay: Relay, requests: AsyncIterable[pb.RelayRequest]) -> None:
         """Take in what a gateway says until it stops."""
         greeted = False
         async for request in requests:
@@ -139,58 +146,64 @@ class Relays:
             if reported:
                 await failpoint(AFTER_OUTCOME)
                 # All at once: who comes back with many outcomes of jobs that are over must not cost a query for each.
-                absent = await self._engine.recall(reported)
+                absent = await self._term.recall(reported)
             for each in request.sessions:
-                await self._said(Route(relay.number, each.relay_session_id), each, absent)
-            self._engine.flush()
+                await self._session_said(Route(relay.number, each.relay_session_id), each, absent)
+            self._term.flush()
 
-    async def _said(self, route: Route, message: pb.SessionRequest, absent: frozenset[JobId]) -> None:
-        engine = self._engine
+    def _read_outcome(self, outcome: worker_service_pb2.Outcome) -> Result:
+        """An outcome, its receipt checked."""
+        if outcome.HasField("painted"):
+            return self._grants.read(outcome, self._term.clock.now())
+        return wire_worker.result_of(outcome)
+
+    async def _session_said(self, route: Route, message: pb.SessionRequest, absent: frozenset[JobId]) -> None:
+        term = self._term
         match message.WhichOneof("message"):
             case "opened":
                 hello = message.opened.hello
                 attaching.opened(
-                    engine.board,
+                    term.board,
                     route,
                     AccountId(message.opened.owner_account_id),
                     wire_worker.text(hello.worker_name),
                     wire_worker.text(hello.agent),
                     wire_worker.capabilities_of(hello.capabilities),
                     message.opened.session_id,
-                    engine.now(),
-                    engine.now_ms(),
+                    term.now(),
+                    term.now_ms(),
                 )
             case "closed":
-                attaching.closed(engine.board, route, engine.now(), engine.now_ms())
+                attaching.closed(term.board, route, term.now(), term.now_ms())
             case "worker":
                 await self._worker_said(route, message, absent)
 
     async def _worker_said(self, route: Route, message: pb.SessionRequest, absent: frozenset[JobId]) -> None:
-        engine, board = self._engine, self._engine.board
+        term, board = self._term, self._term.board
         session = board.sessions.get(route)
         if session is None:
             return  # It was ended; what it says meanwhile it will say again.
         worker = board.fleet.workers[session.worker_id]
-        said = message.worker
-        kind = said.WhichOneof("message")
+        word = message.worker
+        kind = word.WhichOneof("message")
         match kind:
             case "progress":
-                lease_id = LeaseId(said.progress.lease_id)
-                lending.progressed(board, worker, lease_id, said.progress.step, engine.now())
+                lease_id = LeaseId(word.progress.lease_id)
+                lending.progressed(board, worker, lease_id, word.progress.step, term.now())
             case "outcome":
-                lease_id, job_id = ids_of(said.outcome)
+                lease_id, job_id = ids_of(word.outcome)
                 if job_id not in absent:
-                    await engine.recall([job_id])  # No query, unless it has left the memory since.
-                result = engine.read_outcome(said.outcome)
-                reporting.outcome(board, worker, route, lease_id, job_id, result, engine.now())
+                    await term.recall([job_id])  # No query, unless it has left the memory since.
+                result = self._read_outcome(word.outcome)
+                reporting.outcome(board, worker, route, lease_id, job_id, result, term.now())
             case "demand":
-                attaching.demanded(board, session, worker, said.demand.slots, said.demand.draining)
+                attaching.demanded(board, session, worker, word.demand.slots, word.demand.draining)
             case "capabilities":
-                attaching.capable(board, worker, wire_worker.capabilities_of(said.capabilities))
+                attaching.capable(board, worker, wire_worker.capabilities_of(word.capabilities))
             case "restatement":
-                stated = said.restatement
-                outcomes = tuple((*ids_of(each), engine.read_outcome(each)) for each in stated.outcomes)
-                await engine.recall([job_id for _, job_id, _ in outcomes])
+                stated = word.restatement
+                outcomes = tuple((*ids_of(each), self._read_outcome(each)) for each in stated.outcomes)
+                await term.recall([job_id for _, job_id, _ in outcomes])
                 restatement = Restatement(
                     stated.epoch,
                     stated.demand.slots,
@@ -198,9 +211,9 @@ class Relays:
                     tuple(wire_worker.held_of(each) for each in stated.leases),
                     outcomes,
                 )
-                attaching.restated(board, session, worker, restatement, engine.now(), engine.now_ms())
+                attaching.restated(board, session, worker, restatement, term.now(), term.now_ms())
             case "preview" | None:
                 pass  # Gateways pass previews among themselves; None is something newer than this contract.
             case _:
                 board.emit(EndSession(route, "PROTOCOL_VIOLATION", str(kind)))
-                attaching.closed(board, route, engine.now(), engine.now_ms())
+                attaching.closed(board, route, term.now(), term.now_ms())

@@ -3,41 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.internal.scheduler.v1.scheduler_service_pb2_grpc import (
     SchedulerServiceServicer,
     add_SchedulerServiceServicer_to_server,
 )
+from horde.scheduler.doors.fleet_reading import FleetReading
 from horde.scheduler.doors.reading import Reading
-from horde.scheduler.doors.streams import follow, relay
+from horde.scheduler.doors.relay import Relays
+from horde.scheduler.doors.submitting import Submitting
 from horde.services.identity import AllowList
 from horde.services.server import Registration
-
-if TYPE_CHECKING:
-    from horde.scheduler.engine import Engine
 
 SERVICE = "horde.internal.scheduler.v1.SchedulerService"
 ALLOW = AllowList({f"/{SERVICE}/*": {"gateway"}})
 
 
-def scheduler_registration(engine: Engine) -> Registration:
+class Parts(Protocol):
+    """Who answers what: the engine has them all."""
+
+    submitting: Submitting
+    reading: Reading
+    fleet_reading: FleetReading
+    relays: Relays
+
+
+def scheduler_registration(parts: Parts) -> Registration:
     """What is to be served."""
-    return Registration(add_SchedulerServiceServicer_to_server, Servicer(engine, engine.reading), SERVICE)
+    return Registration(add_SchedulerServiceServicer_to_server, Servicer(parts), SERVICE)
 
 
 class Servicer(SchedulerServiceServicer):
-    """The service, over one engine."""
+    """The service."""
 
-    def __init__(self, engine: Engine, reading: Reading) -> None:
-        self._engine = engine
-        self._reading = reading
+    def __init__(self, parts: Parts) -> None:
+        self._submitting = parts.submitting
+        self._reading = parts.reading
+        self._fleet = parts.fleet_reading
+        self._relays = parts.relays
 
     async def SubmitGenerations(
         self, request: pb.SubmitGenerationsRequest, context: Any
     ) -> pb.SubmitGenerationsResponse:
-        return pb.SubmitGenerationsResponse(outcomes=await self._engine.submitting.submit(request.submissions))
+        return pb.SubmitGenerationsResponse(outcomes=await self._submitting.submit(request.submissions))
 
     async def GetGenerations(self, request: pb.GetGenerationsRequest, context: Any) -> pb.GetGenerationsResponse:
         return pb.GetGenerationsResponse(outcomes=await self._reading.get(request.refs))
@@ -57,21 +67,21 @@ class Servicer(SchedulerServiceServicer):
         return pb.EstimateWaitsResponse(outcomes=[self._reading.estimate(each) for each in request.estimates])
 
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Any) -> pb.ListWorkersResponse:
-        return self._reading.workers(request)
+        return self._fleet.workers(request)
 
     async def GetWorker(self, request: pb.GetWorkerRequest, context: Any) -> pb.GetWorkerResponse:
-        return pb.GetWorkerResponse(worker=self._reading.show_worker(self._reading.worker(request.worker_id)))
+        return pb.GetWorkerResponse(worker=self._fleet.show_worker(self._fleet.worker(request.worker_id)))
 
     async def SetWorkerPaused(self, request: pb.SetWorkerPausedRequest, context: Any) -> pb.SetWorkerPausedResponse:
-        return pb.SetWorkerPausedResponse(worker=await self._reading.pause(request))
+        return pb.SetWorkerPausedResponse(worker=await self._fleet.pause(request))
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
-        return self._reading.models(request)
+        return self._fleet.models(request)
 
     def Follow(
         self, request_iterator: AsyncIterator[pb.FollowRequest], context: Any
     ) -> AsyncIterator[pb.FollowResponse]:
-        return follow(self._engine, self._reading, request_iterator)
+        return self._reading.follow(request_iterator)
 
     def Relay(self, request_iterator: AsyncIterator[pb.RelayRequest], context: Any) -> AsyncIterator[pb.RelayResponse]:
-        return relay(self._engine, request_iterator)
+        return self._relays.serve(request_iterator)

@@ -6,7 +6,6 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from uuid import UUID
 
 from google.rpc import status_pb2
@@ -24,16 +23,16 @@ from horde.scheduler.core.job import (
     generation_id_of,
     make_jobs,
 )
+from horde.scheduler.core.rows import Stored
 from horde.scheduler.core.shares import ANONYMOUS_WEIGHT, weight_of
 from horde.scheduler.doors import wire
+from horde.scheduler.store.saver import Saver
+from horde.scheduler.term import Term
 from horde.services.deadlines import remaining
 from horde.services.errors import FieldViolation, ServiceError, Unavailable
 from horde.services.failpoints import declare, failpoint_sync
 from horde.services.ids import Ids
 from horde.services.status import to_status
-
-if TYPE_CHECKING:
-    from horde.scheduler.engine import Engine
 
 BEFORE_ANSWER = declare("scheduler.before_answer")
 MAX_COUNT = 20
@@ -55,10 +54,11 @@ class Waiter:
 
 
 class Submitting:
-    """Answers submissions of one engine."""
+    """Answers submissions."""
 
-    def __init__(self, engine: Engine, ids: Ids) -> None:
-        self._engine = engine
+    def __init__(self, term: Term, saver: Saver, ids: Ids) -> None:
+        self._term = term
+        self._saver = saver
         self._ids = ids
         self._waiters: defaultdict[GenerationId, list[Waiter]] = defaultdict(list)
         self._watchers: defaultdict[GenerationId, list[Callable[[], None]]] = defaultdict(list)
@@ -73,7 +73,7 @@ class Submitting:
     async def submit(self, submissions: Sequence[pb.SubmitGeneration]) -> list[pb.GenerationOutcome]:
         """Answer each, in order, once it is durable; UNAVAILABLE for what is not decided within the deadline."""
         waiters = [self._begin(each) for each in submissions]
-        self._engine.flush()
+        self._term.flush()
         left = remaining()
         await asyncio.wait(
             [waiter.decided for waiter in waiters],
@@ -93,10 +93,10 @@ class Submitting:
         submission = waiter.submission
         check(submission)
         generation_id = GenerationId(submission.generation_id)
-        known = self._engine.board.generations.get(generation_id)
+        known = self._term.board.generations.get(generation_id)
         if known is None:
             known = self._make(submission)
-            accepting.submit(self._engine.board, known)
+            accepting.submit(self._term.board, known)
         else:
             compare(known, submission)
             if known.phase in (Phase.ACCEPTED, Phase.REFUSED):
@@ -105,11 +105,11 @@ class Submitting:
         self._waiters[generation_id].append(waiter)
 
     def _answer_later(self, generation: Generation, waiter: Waiter) -> None:
-        def done(reading: asyncio.Future[pb.GenerationOutcome]) -> None:
+        def decide(outcome: pb.GenerationOutcome) -> None:
             if not waiter.decided.done():
-                waiter.decided.set_result(reading.result())
+                waiter.decided.set_result(outcome)
 
-        self._engine.saver.read(generation, lambda: outcome_of(generation)).add_done_callback(done)
+        self._saver.read_then(generation, lambda: outcome_of(generation), decide)
 
     def _outcome(self, waiter: Waiter) -> pb.GenerationOutcome:
         if waiter.decided.done():
@@ -121,7 +121,7 @@ class Submitting:
         return refusal(Unavailable("It is not decided yet; ask again with the same ids."))
 
     def _make(self, submission: pb.SubmitGeneration) -> Generation:
-        engine = self._engine
+        term = self._term
         requester, spec = submission.requester, submission.spec
         account_id = AccountId(requester.account_id)
         anonymous = account_id == ANONYMOUS
@@ -138,9 +138,9 @@ class Submitting:
             seed=image.seed if image.HasField("seed") else self._ids.new().int % wire.SEED_SPACE,
             flow=f"{ANONYMOUS}/{submission.address_bucket}" if anonymous else account_id,
             weight=ANONYMOUS_WEIGHT if anonymous else weight_of(submission.balance_mkudos),
-            accepted_at_ms=engine.now_ms(),
+            accepted_at_ms=term.now_ms(),
             ttl_ms=ttl_ms,
-            deadline=engine.now() + ttl_ms / 1000,
+            deadline=term.now() + ttl_ms / 1000,
             traceparent=submission.traceparent[:64],
         )
         make_jobs(generation, (self._ids.new().hex for _ in range(spec.count)))
@@ -166,15 +166,13 @@ class Submitting:
             if not waiter.decided.done():
                 waiter.decided.set_result(outcome)
 
-    async def taken(self, generations: Sequence[Generation]) -> None:
+    def taken(self, generations: Sequence[Generation], stored: Sequence[Stored]) -> None:
         """These ids were used before, and what they stand for is over: that is the answer."""
-        engine = self._engine
         for generation in generations:
             generation.closed = True
-            engine.board.forget(generation)
-        stored = await engine.store.find([each.generation_id for each in generations])
-        for each in stored:
-            known = engine.remember(each)
+            self._term.board.forget(generation)
+        for found in stored:
+            known = self._term.remember(found)
             for waiter in self._waiters.pop(known.generation_id, ()):
                 if waiter.decided.done():
                     continue

@@ -28,28 +28,46 @@ from horde.scheduler.core.settling import current
 
 SEED_SPACE = 2**63
 DEFAULT_TTL_MS = 20 * 60 * 1000
-SAMPLER_BIT = 16
+SAMPLER_BIT = 32
 """A mask's bits: features below, samplers from here on."""
-ALL_SAMPLERS = ((1 << 48) - 1) << SAMPLER_BIT
+SCHEDULE_BIT = 96
+MULTIPLE_BIT = 160
+"""From here on the largest of MULTIPLES that divides both sides."""
+MULTIPLES = (8, 16, 32, 64)
+UPSCALERS = frozenset({job_pb2.POST_PROCESSOR_UPSCALE_2X, job_pb2.POST_PROCESSOR_UPSCALE_4X})
 
 
 def features_of(spec: job_pb2.JobSpec) -> int:
     """What a worker must be able to do, as a mask."""
     image = spec.image
+    addons: list[job_pb2.Lora | job_pb2.TextualInversion] = [*image.loras, *image.textual_inversions]
     mask = 0
     for needed, feature in (
         (image.HasField("source_image"), worker_pb2.FEATURE_IMAGE_TO_IMAGE),
         (image.HasField("mask"), worker_pb2.FEATURE_INPAINTING),
         (bool(image.loras), worker_pb2.FEATURE_LORA),
-        (image.HasField("control"), worker_pb2.FEATURE_CONTROL),
-        (bool(image.post_processors), worker_pb2.FEATURE_POST_PROCESSING),
+        (bool(image.controls), worker_pb2.FEATURE_CONTROL),
+        (any(each not in UPSCALERS for each in image.post_processors), worker_pb2.FEATURE_POST_PROCESSING),
+        (any(each in UPSCALERS for each in image.post_processors), worker_pb2.FEATURE_UPSCALING),
         (image.clip_skip > 0, worker_pb2.FEATURE_CLIP_SKIP),
+        (image.HasField("hires_fix"), worker_pb2.FEATURE_HIRES_FIX),
+        (image.tiling, worker_pb2.FEATURE_TILING),
+        (bool(image.textual_inversions), worker_pb2.FEATURE_TEXTUAL_INVERSION),
+        (any(each.source or each.sha256 for each in addons), worker_pb2.FEATURE_FOREIGN_ADDONS),
+        (
+            image.invert_mask or image.resize_mode in (job_pb2.RESIZE_MODE_FIT, job_pb2.RESIZE_MODE_STRETCH),
+            worker_pb2.FEATURE_RESIZE_MODES,
+        ),
     ):
         if needed:
             mask |= 1 << feature
     if image.sampler:
         mask |= 1 << (SAMPLER_BIT + image.sampler)
-    return mask
+    if image.schedule:
+        mask |= 1 << (SCHEDULE_BIT + image.schedule)
+    sides = image.width | image.height
+    multiple = max((index for index, each in enumerate(MULTIPLES) if not sides % each), default=0)
+    return mask | 1 << (MULTIPLE_BIT + multiple)
 
 
 def inputs_of(spec: job_pb2.JobSpec) -> list[job_pb2.InputImage]:
@@ -58,7 +76,7 @@ def inputs_of(spec: job_pb2.JobSpec) -> list[job_pb2.InputImage]:
     named = [
         *([image.source_image] if image.HasField("source_image") else []),
         *([image.mask] if image.HasField("mask") else []),
-        *([image.control.image] if image.HasField("control") and image.control.HasField("image") else []),
+        *(control.image for control in image.controls if control.HasField("image")),
     ]
     return list({each.input_id: each for each in named}.values())
 

@@ -12,7 +12,7 @@ from horde.scheduler.core.effects import SaySettled
 from horde.scheduler.core.fleet import Capabilities, Offer, Worker
 from horde.scheduler.core.job import JobId, LeaseId
 from horde.scheduler.core.outcomes import Cancelled, Censored, Failed, Refused, Result
-from horde.scheduler.doors.wire import ALL_SAMPLERS, SAMPLER_BIT
+from horde.scheduler.doors.wire import MULTIPLE_BIT, MULTIPLES, SAMPLER_BIT, SCHEDULE_BIT
 
 MAX_OFFERS = 256
 MAX_DETAIL = 500
@@ -24,12 +24,19 @@ def text(value: str) -> str:
 
 
 def capabilities_of(message: worker_pb2.Capabilities) -> Capabilities:
-    """What a worker says that it can do; models beyond the first MAX_OFFERS do not count."""
-    features = sum({1 << each for each in message.features if 0 < each < SAMPLER_BIT})
-    samplers = sum({1 << (SAMPLER_BIT + each) for each in message.samplers if 0 < each < 48}) or ALL_SAMPLERS
-    named = [each for each in message.models if each.name][:MAX_OFFERS]
-    offers = {each.name: Offer(each.loaded, max(0, each.max_pixels)) for each in named}
-    return Capabilities(offers, max(0, message.max_pixels), features | samplers, message.SerializeToString())
+    """What a worker says that it can do; models beyond the first MAX_OFFERS do not count, nor other kinds of work."""
+    named = [each for each in message.models if each.name and each.WhichOneof("kind") == "image"][:MAX_OFFERS]
+    offers = {each.name: Offer(each.loaded, max(0, each.image.max_pixels), _abilities(each.image)) for each in named}
+    return Capabilities(offers, message.SerializeToString())
+
+
+def _abilities(offer: worker_pb2.ImageOffer) -> int:
+    """What can be asked for, as a mask; what this version does not know cannot."""
+    bits: list[int] = [each for each in offer.features if 0 < each < SAMPLER_BIT]
+    bits += [SAMPLER_BIT + each for each in offer.samplers if 0 < each < SCHEDULE_BIT - SAMPLER_BIT]
+    bits += [SCHEDULE_BIT + each for each in offer.schedules if 0 < each < MULTIPLE_BIT - SCHEDULE_BIT]
+    bits += [MULTIPLE_BIT + index for index, each in enumerate(MULTIPLES) if each >= offer.size_multiple]
+    return sum({1 << bit for bit in bits})
 
 
 def capabilities_from(words: bytes) -> Capabilities:
@@ -68,8 +75,25 @@ def settled_message(effect: SaySettled) -> pb.SessionResponse:
     if effect.settlement:
         settlement = ledger_pb2.Settlement.FromString(effect.settlement)
         if settlement.earned_mkudos:
-            settled.settlement.CopyFrom(settlement)
+            settled.settlement.CopyFrom(worker_settlement(settlement))
     return response
+
+
+def worker_settlement(paid: ledger_pb2.Settlement) -> ledger_pb2.WorkerSettlement:
+    """What a worker is told: what its owner earned and why, and nothing of who paid."""
+    return ledger_pb2.WorkerSettlement(
+        event_id=paid.event_id,
+        earned_mkudos=paid.earned_mkudos,
+        to_spend_mkudos=paid.to_spend_mkudos,
+        to_escrow_mkudos=paid.to_escrow_mkudos,
+        escrow_reason=paid.escrow_reason,
+        ending=paid.ending,
+        model=paid.model,
+        price_mkudos=paid.quoted.price_mkudos,
+        base_mkudos=paid.quoted.base_mkudos,
+        multipliers=paid.quoted.multipliers,
+        tax_mkudos=paid.tax_mkudos,
+    )
 
 
 def worker_message(worker: Worker, speeds: dict[tuple[str, int], float], now: float, now_ms: int) -> worker_pb2.Worker:
@@ -92,7 +116,7 @@ def worker_message(worker: Worker, speeds: dict[tuple[str, int], float], now: fl
         message.attached_for.FromMilliseconds(max(0, int((now - session.opened_at) * 1000)))
     for (model, kind), seconds in sorted(speeds.items()):
         if kind == -1:
-            message.speeds.add(model=model, ms_per_megapixel_step=round(seconds * 1000))
+            message.speeds.add(model=model).megapixel_step.FromMicroseconds(round(seconds * 1_000_000))
     return message
 
 

@@ -19,10 +19,11 @@ from typing import Generic, TypeVar
 from opentelemetry import metrics
 
 from horde.scheduler.core.answers import Again, Stuck
-from horde.scheduler.doors.batches import take
+from horde.scheduler.neighbours.pairs import pairs
 from horde.services import telemetry
 from horde.services.clock import Clock
 from horde.services.errors import ResourceExhausted, ServiceError
+from horde.services.streams import take
 
 T = TypeVar("T")
 A = TypeVar("A")
@@ -88,8 +89,7 @@ class Courier(Generic[T, A]):
                 await self._wanted.wait()
             batch = take(self._items, at_most, self._size)
             try:
-                answers = await self._call(batch)
-                await self._take(batch, answers)
+                await self._take(pairs(batch, await self._call(batch)))
                 pause, at_most = FIRST_PAUSE, min(2 * at_most, self._max_items)
             except ServiceError as error:
                 if isinstance(error, ResourceExhausted) and len(batch) == 1:
@@ -99,13 +99,15 @@ class Courier(Generic[T, A]):
                     self._items.extendleft(reversed(batch))
                 if isinstance(error, ResourceExhausted):
                     at_most = max(1, len(batch) // 2)
-                log.warning("neighbour does not answer", call=self.name, items=len(batch), error=str(error))
+                if not error.remote:
+                    # Of what came over the wire the channel says when it begins and when it is over.
+                    log.warning("an answer is of no use", call=self.name, items=len(batch), error=str(error))
                 await self._clock.sleep(pause * random.uniform(0.5, 1.0))
                 pause = min(2 * pause, LONGEST_PAUSE)
 
-    async def _take(self, batch: Sequence[T], answers: Sequence[A]) -> None:
+    async def _take(self, answered: Sequence[tuple[T, A]]) -> None:
         done = []
-        for item, answer in zip(batch, answers, strict=True):
+        for item, answer in answered:
             if isinstance(answer, Stuck):
                 self._ask_seldom(item, answer.message)
             elif isinstance(answer, Again):

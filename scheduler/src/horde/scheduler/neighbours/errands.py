@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from horde.scheduler.core import accepting, settling
 from horde.scheduler.core import effects as fx
@@ -12,11 +12,9 @@ from horde.scheduler.core.job import Amounts, Ending, Generation, Job, Mkudos, W
 from horde.scheduler.neighbours.courier import Courier
 from horde.scheduler.neighbours.ledger import Ledger, LedgerEvent, event_size
 from horde.scheduler.neighbours.storage import Storage, commit_size
+from horde.scheduler.term import Term
 from horde.services import telemetry
 from horde.services.failpoints import declare, failpoint
-
-if TYPE_CHECKING:
-    from horde.scheduler.engine import Engine
 
 log = telemetry.get_logger(__name__)
 
@@ -28,11 +26,11 @@ AFTER_RELEASE = declare("scheduler.after_release")
 
 
 class Errands:
-    """The couriers of one engine."""
+    """The couriers, one for each kind of call."""
 
-    def __init__(self, engine: Engine, ledger: Ledger, storage: Storage) -> None:
-        self._engine = engine
-        clock = engine.clock
+    def __init__(self, term: Term, ledger: Ledger, storage: Storage) -> None:
+        self._term = term
+        clock = term.clock
         self.ledger: Courier[LedgerEvent, Answer] = Courier(
             "Apply", ledger.apply, self._applied, clock, size=event_size
         )
@@ -46,7 +44,6 @@ class Errands:
             "ClaimInputs", storage.claim, self._claimed, clock, max_items=8
         )
         self.releases: Courier[Generation, Answer] = Courier("ReleaseInputs", storage.release, self._released, clock)
-        self.storage = storage
 
     def couriers(self) -> list[Courier[Any, Any]]:
         return [self.ledger, self.commits, self.discards, self.claims, self.releases]
@@ -69,51 +66,52 @@ class Errands:
         for kind, name in ((fx.PlaceHolds, AFTER_HOLDS), (fx.Settle, AFTER_SETTLE), (fx.Release, AFTER_RELEASE)):
             if kind in kinds:
                 await failpoint(name)
-        engine = self._engine
-        now_ms = engine.now_ms()
+        term = self._term
+        now_ms = term.now_ms()
         for event, answer in answered:
             match event:
                 case fx.PlaceHolds(generation):
-                    engine.held(generation, answer.status if isinstance(answer, Declined) else None)
+                    refusal = answer.status if isinstance(answer, Declined) else None
+                    accepting.held(term.board, generation, term.now(), refusal)
                 case fx.Settle(job) | fx.Release(job):
                     words = b"" if isinstance(answer, (Declined, Again)) else answer.words
                     if isinstance(answer, Recorded):
                         log.error("the ledger has ended it otherwise", job=job.job_id, ending=answer.ending)
                         divided = Amounts(Mkudos(answer.earned), Mkudos(answer.tax), Mkudos(answer.surcharge))
                         worker_id = WorkerId(answer.worker_id)
-                        settling.as_recorded(engine.board, job, Ending(answer.ending), worker_id, divided)
+                        settling.as_recorded(term.board, job, Ending(answer.ending), worker_id, divided)
                     with telemetry.span_from(job.generation.traceparent, "settle", job=job.job_id):
-                        settling.paid(engine.board, job, now_ms, words)
+                        settling.paid(term.board, job, now_ms, words)
                 case fx.RewardUptime():
-                    if isinstance(answer, Declined):
+                    if isinstance(answer, Declined) and answer.reason != "BUDGET_SPENT":
                         log.warning("no uptime reward", worker=event.worker_id, reason=answer.reason)
-        engine.flush()
+        term.flush()
 
     async def _committed(self, answered: Sequence[tuple[Job, CommitAnswer]]) -> None:
         await failpoint(AFTER_COMMIT_OBJECT)
-        engine = self._engine
+        term = self._term
         for job, answer in answered:
             if isinstance(answer, Committed):
-                settling.committed(engine.board, job, answer.size_bytes, answer.format, answer.expires_at_ms)
+                settling.committed(term.board, job, answer.size_bytes, answer.format, answer.expires_at_ms)
             elif isinstance(answer, Declined):
                 log.error("not committed", job=job.job_id, reason=answer.reason, message=answer.message)
-                settling.void(engine.board, job, engine.now(), f"Storage: {answer.reason}")
-        engine.flush()
+                settling.void(term.board, job, term.now(), f"Storage: {answer.reason}")
+        term.flush()
 
     async def _discarded(self, answered: Sequence[tuple[fx.DiscardObject, Answer]]) -> None:
         for effect, _ in answered:
             # Declined means that it will never be possible; its quarantine ends by itself.
-            settling.discarded(self._engine.board, effect.job, effect.lease_id)
-        self._engine.flush()
+            settling.discarded(self._term.board, effect.job, effect.lease_id)
+        self._term.flush()
 
     async def _claimed(self, answered: Sequence[tuple[Generation, Answer]]) -> None:
         await failpoint(AFTER_CLAIM)
         for generation, answer in answered:
             refusal = answer.status if isinstance(answer, Declined) else None
-            accepting.claimed(self._engine.board, generation, refusal)
-        self._engine.flush()
+            accepting.claimed(self._term.board, generation, refusal)
+        self._term.flush()
 
     async def _released(self, answered: Sequence[tuple[Generation, Answer]]) -> None:
         for generation, _ in answered:
-            settling.inputs_released(self._engine.board, generation)
-        self._engine.flush()
+            settling.inputs_released(self._term.board, generation)
+        self._term.flush()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from typing import Protocol
 from uuid import UUID, uuid5
 
@@ -14,11 +15,13 @@ from horde.internal.ledger.v1 import ledger_service_pb2 as pb
 from horde.internal.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from horde.scheduler.core.answers import Again, Answer, Done, Recorded, Stuck
 from horde.scheduler.core.effects import PlaceHolds, Release, RewardUptime, Settle
-from horde.scheduler.core.job import Job
+from horde.scheduler.core.job import ANONYMOUS, Generation, Job
 from horde.scheduler.doors.statuses import declined
+from horde.scheduler.neighbours.pairs import pairs
 from horde.services.status import from_status
 
 CONFLICT = "EVENT_CONFLICT"
+DAY_MS = 86_400_000
 LedgerEvent = PlaceHolds | Settle | Release | RewardUptime
 
 
@@ -40,10 +43,11 @@ class GrpcLedger:
         for event in events:
             fill_event(request.events.add(), event)
         response = await self._stub.Apply(request)
-        answers = [answer_of(event, outcome) for event, outcome in zip(events, response.outcomes, strict=True)]
+        applied = pairs(events, response.outcomes)
+        answers = [answer_of(event, outcome) for event, outcome in applied]
         conflicts = [
             index
-            for index, (event, outcome) in enumerate(zip(events, response.outcomes, strict=True))
+            for index, (event, outcome) in enumerate(applied)
             if isinstance(event, (Settle, Release))
             and outcome.HasField("error")
             and from_status(outcome.error).reason == CONFLICT
@@ -52,13 +56,22 @@ class GrpcLedger:
             # Ended otherwise by an earlier process whose memory of it is lost: it stays as it is in the books.
             asked = pb.GetEntriesRequest(event_ids=[request.events[index].event_id for index in conflicts])
             read = await self._stub.GetEntries(asked)
-            for index, outcome in zip(conflicts, read.outcomes, strict=True):
+            for index, outcome in pairs(conflicts, read.outcomes):
                 answers[index] = recorded(outcome)
         return answers
 
 
 def hold_id_of(job: Job) -> str:
     return str(uuid5(UUID(job.job_id), "hold"))
+
+
+def address_digest(generation: Generation) -> bytes:
+    """Tells anonymous addresses apart for their shares of a day's budgets. Two bytes are enough for that and too few to
+    find an address by, and of another day they are others; the journal keeps them for ever."""
+    bucket = generation.flow.removeprefix(ANONYMOUS + "/")
+    if not generation.anonymous or not bucket:
+        return b""
+    return sha256(f"{generation.accepted_at_ms // DAY_MS} {bucket}".encode()).digest()[:2]
 
 
 def event_size(event: LedgerEvent) -> int:
@@ -77,6 +90,7 @@ def fill_event(message: pb.Event, event: LedgerEvent) -> None:
             holds.generation_id = generation.generation_id
             holds.payer.account_id = generation.account_id
             holds.payer.anonymous_digest = generation.digest
+            holds.address_digest = address_digest(generation)
             parts = generation_pb2.Quote.FromString(generation.quote).per_image
             for job in generation.jobs:
                 holds.holds.add(hold_id=hold_id_of(job), job_id=job.job_id, parts=parts)
@@ -96,11 +110,12 @@ def fill_event(message: pb.Event, event: LedgerEvent) -> None:
             release = message.release
             release.hold_id, release.job_id = hold_id_of(job), job.job_id
             release.ending = int(job.ending)  # type: ignore[assignment]
-        case RewardUptime(worker_id, owner, bucket, models):
+        case RewardUptime(worker_id, owner, bucket, models, offered_permille, sharers):
             message.event_id = str(uuid5(UUID(worker_id), str(bucket)))
             reward = message.reward_uptime
             reward.worker_id, reward.owner_account_id = worker_id, owner
             reward.bucket, reward.models = bucket, models
+            reward.offered_permille, reward.sharers = max(1, offered_permille), sharers
 
 
 def recorded(outcome: pb.ApplyOutcome) -> Answer:

@@ -18,6 +18,7 @@ from horde.scheduler.core.effects import DiscardObject
 from horde.scheduler.core.job import Generation, Job
 from horde.scheduler.doors import wire
 from horde.scheduler.doors.statuses import declined
+from horde.scheduler.neighbours.pairs import pairs
 
 DEFAULT_KEEP_SECONDS = 24 * 3600
 
@@ -86,7 +87,8 @@ class GrpcStorage:
                 inputs=wire.inputs_of(spec.job),
             )
             response = await self._stub().ClaimInputs(request)
-            failed = [answer for status in response.outcomes if not isinstance(answer := _answer(status), Done)]
+            claimed = [_answer(status) for _, status in pairs(request.inputs, response.outcomes)]
+            failed = [answer for answer in claimed if not isinstance(answer, Done)]
             again = [answer for answer in failed if isinstance(answer, Again)]
             answers.append((again or failed or [Done()])[0])
         return answers
@@ -94,7 +96,11 @@ class GrpcStorage:
     async def release(self, generations: Sequence[Generation]) -> Sequence[Answer]:
         request = pb.ReleaseInputsRequest()
         for generation in generations:
-            request.claims.add(generation_id=generation.generation_id, input_ids=generation.terms.input_ids)
+            request.claims.add(
+                generation_id=generation.generation_id,
+                requester=wire.requester_message(generation),
+                input_ids=generation.terms.input_ids,
+            )
         response = await self._stub().ReleaseInputs(request)
         return [_answer(status) for status in response.outcomes]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from horde.scheduler.core.errors import NotLeader
-from horde.scheduler.core.job import AccountId, Ending, GenerationId, JobId, Phase
+from horde.scheduler.core.job import AccountId, GenerationId, JobId, Phase
 from horde.scheduler.core.rows import Changes, Row, Stored
 
 
@@ -80,23 +80,17 @@ class MemoryStore:
         rows.sort(key=lambda row: (row["accepted_at_ms"], row["generation_id"]), reverse=True)
         return [self._stored(row) for row in rows[:limit]]
 
-    async def forget(self, accepted_before_ms: int, limit: int, refusal: bytes) -> int:
+    async def forget(self, over_before_ms: int, limit: int, refusal: bytes) -> int:
         memory = self.memory
-        kept = {
-            job["generation_id"]
-            for job in memory.jobs.values()
-            if job["ending"] == Ending.DONE and not job["withdrawn"]
-            if job["expires_at_ms"] == 0 or job["expires_at_ms"] >= accepted_before_ms
-        }
         old = [
             key
             for key, row in memory.generations.items()
-            if row["closed"] and row["accepted_at_ms"] < accepted_before_ms and row["spec"] and key not in kept
+            if row["over_at_ms"] is not None and row["over_at_ms"] < over_before_ms
         ][:limit]
         for key in old:
             row = memory.generations[key]
             words = row["refusal"] if row["phase"] == Phase.REFUSED else refusal
-            row.update(phase=int(Phase.REFUSED), refusal=words, spec=b"", quote=b"")
+            row.update(phase=int(Phase.REFUSED), refusal=words, spec=b"", quote=b"", over_at_ms=None)
         memory.jobs = {key: row for key, row in memory.jobs.items() if row["generation_id"] not in set(old)}
         return len(old)
 

@@ -43,11 +43,11 @@ class Store(Protocol):
     ) -> list[Stored]:
         """One requester's generations, newest first, after the (accepted_at_ms, generation_id) of the last page."""
 
-    async def forget(self, accepted_before_ms: int, limit: int, refusal: bytes) -> int:
-        """Make tombstones of closed generations that are old, at most `limit`; how many.
+    async def forget(self, over_before_ms: int, limit: int, refusal: bytes) -> int:
+        """Make tombstones of generations of which all was over before (`rows.over_at_ms`), at most `limit`; how many.
+        What is kept for ever is not looked at, however much there is.
 
         A tombstone is REFUSED, has no spec, quote and jobs, and stays, for the ledger never forgets the ids either.
-        Not forgotten is what has an image that is shared (it never expires) and not withdrawn, or that expired later.
         """
 
     async def forget_workers(self, seen_before_ms: int, limit: int) -> int:

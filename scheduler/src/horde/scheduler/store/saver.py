@@ -20,7 +20,7 @@ from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import CommitObject, Effect, Release, Settle
 from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.job import Generation, GenerationId, Job, Phase
-from horde.scheduler.core.rows import Changes, Moment, changing, generation_row, job_row, worker_row
+from horde.scheduler.core.rows import Changes, Moment, Stored, changing, generation_row, job_row, worker_row
 from horde.scheduler.store.port import Store
 from horde.services import telemetry
 from horde.services.clock import Clock
@@ -46,6 +46,10 @@ class Publisher(Protocol):
     def publish(self, jobs: list[Job]) -> Callable[[], None] | None: ...
 
 
+Taken = Callable[[list[Generation], list[Stored]], None]
+"""Is told which new generations' ids were used before, and what is stored under them."""
+
+
 @dataclass(slots=True)
 class Batch:
     """One transaction, and what waits for it."""
@@ -66,8 +70,6 @@ class Saver:
         store: Store,
         clock: Clock,
         publisher: Publisher,
-        carry_out: Callable[[list[Effect]], None],
-        taken: Callable[[list[Generation]], Awaitable[None]],
         pause: float = 0.0,
         write_behind: float = WRITE_BEHIND,
     ) -> None:
@@ -75,8 +77,6 @@ class Saver:
         self._store = store
         self._clock = clock
         self._publisher = publisher
-        self._carry_out = carry_out
-        self._taken = taken
         self._pause = pause
         self._write_behind = write_behind
         self._wanted = asyncio.Event()
@@ -135,8 +135,11 @@ class Saver:
         self._wanted.set()
         return future
 
-    async def run(self) -> None:
-        """Write for ever; to be cancelled. Raises NotLeader when this process was replaced."""
+    async def run(self, carry_out: Callable[[list[Effect]], None], taken: Taken) -> None:
+        """Write for ever; to be cancelled. Raises NotLeader when this process was replaced.
+
+        `carry_out` gets what had to wait until a batch was durable.
+        """
         while True:
             await self._wanted.wait()
             if not self._board.effects_after_save and not self._readers and self._write_behind:
@@ -145,49 +148,46 @@ class Saver:
             if left > 0:
                 await self._clock.sleep(left)
             self._wanted.clear()
-            await self.write()
+            await self._write(carry_out, taken)
 
-    async def write(self) -> None:
+    async def _write(self, carry_out: Callable[[list[Effect]], None], taken: Taken) -> None:
         """Write what has changed now."""
         batch = self._close()
-        taken: frozenset[GenerationId] = frozenset()
+        taken_ids: frozenset[GenerationId] = frozenset()
         if batch.changes:
             self._writing = batch
             try:
-                taken = await self._insist(batch.changes)
+                taken_ids = await self._insist(lambda: self._store.write(batch.changes))
             finally:
                 self._writing = None
-        new = [each for each in batch.generations if not each.written]
+        new = [generation for generation in batch.generations if not generation.written]
         for generation in new:
             generation.written = True
         if new:
             await _pass(AFTER_ACCEPTING)
-        lost = await self._lost([each for each in new if each.generation_id in taken]) if taken else []
-        if lost:
-            batch.effects = [each for each in batch.effects if getattr(each, "generation", None) not in lost]
-            await self._taken(lost)
-        if any(isinstance(each, (CommitObject, Settle, Release)) for each in batch.effects):
+        if taken_ids:
+            stored = await self._insist(lambda: self._store.find(sorted(taken_ids)))
+            lost = _lost([generation for generation in new if generation.generation_id in taken_ids], stored)
+            batch.effects = [effect for effect in batch.effects if getattr(effect, "generation", None) not in lost]
+            lost_ids = {generation.generation_id for generation in lost}
+            taken(lost, [found for found in stored if found.generation["generation_id"] in lost_ids])
+        if any(isinstance(effect, (CommitObject, Settle, Release)) for effect in batch.effects):
             await _pass(AFTER_SETTLING)
-        for each in batch.then:
-            each()
-        self._carry_out(batch.effects)
+        for then in batch.then:
+            then()
+        carry_out(batch.effects)
 
-    async def _lost(self, generations: list[Generation]) -> list[Generation]:
-        """Those whose id something else has; where a commit's answer was lost, it may be they themselves."""
-        stored = await self._store.find([each.generation_id for each in generations])
-        names = {each.generation["generation_id"]: each.jobs[0]["object_name"] for each in stored if each.jobs}
-        return [each for each in generations if names.get(each.generation_id) != each.jobs[0].object_name]
-
-    async def _insist(self, changes: Changes) -> frozenset[GenerationId]:
+    async def _insist(self, action: Callable[[], Awaitable[R]]) -> R:
+        """Do it, however long the store is away: what was decided is in memory alone."""
         pause = FIRST_PAUSE
         while True:
             try:
-                return await self._store.write(changes)
+                return await action()
             except NotLeader:
                 self.replaced = True
                 raise
             except ServiceError as error:
-                log.warning("the store does not answer", error=str(error))
+                log.debug("the store does not answer", error=str(error))
                 await self._clock.sleep(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -229,6 +229,16 @@ class Saver:
 def pause_after(company: int, pause: float) -> float:
     """Seconds between a batch that was for so many generations and the next."""
     return pause * min(max(1, company), BUSY)
+
+
+def _lost(generations: list[Generation], stored: list[Stored]) -> list[Generation]:
+    """Those whose id something else has; where a commit's answer was lost, it may be they themselves."""
+    names = {found.generation["generation_id"]: found.jobs[0]["object_name"] for found in stored if found.jobs}
+    return [
+        generation
+        for generation in generations
+        if names.get(generation.generation_id) != generation.jobs[0].object_name
+    ]
 
 
 async def _pass(name: str) -> None:

@@ -14,7 +14,6 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
-    exists,
     false,
     or_,
     select,
@@ -24,10 +23,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from horde.scheduler.core.errors import NotLeader
-from horde.scheduler.core.job import AccountId, Ending, GenerationId, JobId, Phase
+from horde.scheduler.core.job import AccountId, GenerationId, JobId, Phase
 from horde.scheduler.core.rows import Changes, Row, Stored
-from horde.scheduler.store import migrations
+from horde.scheduler.store.migrations import HISTORY
 from horde.scheduler.store.tables import GENERATION, JOB, LEADER, WORKER
+from horde.services import migrations
 from horde.services.sql import SqlThread, open_database
 
 MAX_IN = 500
@@ -42,7 +42,9 @@ _UPDATE_GENERATION = (
     update(GENERATION)
     .where(GENERATION.c.generation_id == bindparam("generation_id"))
     .values({
-        name: bindparam(name) for name in ("phase", "refusal", "claimed", "unusable", "cancelled", "closed")
+        name: bindparam(name) for name in (
+            "phase", "refusal", "claimed", "unusable", "cancelled", "closed", "over_at_ms",
+        )
     })
 )  # fmt: skip
 _UPDATE_JOB = (
@@ -160,21 +162,12 @@ class SqlStore:
         )
         return await self._sql.read(lambda connection: _with_jobs(connection, _rows(connection, query)))
 
-    async def forget(self, accepted_before_ms: int, limit: int, refusal: bytes) -> int:
-        kept = exists().where(
-            JOB.c.generation_id == GENERATION.c.generation_id,
-            JOB.c.ending == int(Ending.DONE),
-            JOB.c.withdrawn == false(),
-            or_(JOB.c.expires_at_ms == 0, JOB.c.expires_at_ms >= accepted_before_ms),
-        )
+    async def forget(self, over_before_ms: int, limit: int, refusal: bytes) -> int:
+        over_at = GENERATION.c.over_at_ms
         query = (
             select(GENERATION.c.generation_id)
-            .where(
-                GENERATION.c.accepted_at_ms < accepted_before_ms,
-                GENERATION.c.closed == true(),
-                GENERATION.c.spec != b"",
-                ~kept,
-            )
+            .where(over_at.is_not(None), over_at < over_before_ms)
+            .order_by(over_at)
             .limit(min(limit, MAX_IN))
         )
 
@@ -183,7 +176,13 @@ class SqlStore:
             if old:
                 connection.execute(delete(JOB).where(JOB.c.generation_id.in_(old)))
                 words = case((GENERATION.c.phase == int(Phase.REFUSED), GENERATION.c.refusal), else_=refusal)
-                tombstone = {"phase": int(Phase.REFUSED), "refusal": words, "spec": b"", "quote": b""}
+                tombstone = {
+                    "phase": int(Phase.REFUSED),
+                    "refusal": words,
+                    "spec": b"",
+                    "quote": b"",
+                    "over_at_ms": None,
+                }
                 connection.execute(update(GENERATION).where(GENERATION.c.generation_id.in_(old)).values(tombstone))
             return len(old)
 
@@ -215,5 +214,5 @@ async def sql_store(url: str) -> AsyncIterator[SqlStore]:
     """The store at a database's URL, its tables made or brought up to date."""
     engine = open_database(url)
     async with SqlThread(engine) as sql:
-        await sql.run(migrations.upgrade)
+        await sql.run(lambda connection: migrations.upgrade(connection, HISTORY))
         yield SqlStore(sql)

@@ -47,6 +47,7 @@ GENERATION = Table(
     Column("unusable", LargeBinary, nullable=False),
     Column("cancelled", Boolean, nullable=False),
     Column("closed", Boolean, nullable=False),
+    Column("over_at_ms", BigInteger, nullable=True),
 )
 Index(
     "generation_by_requester",
@@ -55,7 +56,12 @@ Index(
     GENERATION.c.accepted_at_ms,
     GENERATION.c.generation_id,
 )
-Index("generation_by_age", GENERATION.c.accepted_at_ms)
+Index(
+    "generation_over",
+    GENERATION.c.over_at_ms,
+    sqlite_where=GENERATION.c.over_at_ms.is_not(None),
+    postgresql_where=GENERATION.c.over_at_ms.is_not(None),
+)
 Index(
     "generation_open",
     GENERATION.c.generation_id,
@@ -105,3 +111,4 @@ WORKER = Table(
     Column("last_seen_ms", BigInteger, nullable=False),
     Column("speeds", Text, nullable=False),
 )
+Index("worker_by_age", WORKER.c.last_seen_ms)

@@ -22,6 +22,8 @@ from redis.exceptions import TimeoutError as RedisTimeout
 from horde.services.batching import Batcher
 from horde.services.clock import Clock
 from horde.services.identity import read_private
+from horde.services.loops import Loops
+from horde.services.neighbours import Watch
 from horde.services.rates import Counters, Draw, TooOften
 from horde.services.shared.port import MAX_NEWS_BYTES, Hear
 from horde.services.telemetry import get_logger
@@ -105,7 +107,7 @@ class RedisShared:
         self._prefix = prefix
         self._alone = Counters()
         self._away_until = float("-inf")
-        self._failed = 0
+        self._watch = Watch("redis", clock.monotonic)
         self._draws: Batcher[tuple[bool, Sequence[Draw]], TooOften | None] = Batcher(self._ask, max_inflight=4)
         self._news: deque[tuple[str, bytes]] = deque(maxlen=MAX_WAITING_NEWS)
         self._news_there = asyncio.Event()
@@ -148,15 +150,14 @@ class RedisShared:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Take part for as long as the block."""
-        async with self._draws, asyncio.TaskGroup() as tasks:
-            loops = [tasks.create_task(self._tell()), tasks.create_task(self._hear())]
-            try:
+        try:
+            async with self._draws, Loops() as loops:
+                loops.start("news to replicas", self._tell())
+                loops.start("news of replicas", self._hear())
                 yield
-            finally:
-                for loop in loops:
-                    loop.cancel()
-                await self._client.aclose()
-                await self._listener.aclose()
+        finally:
+            await self._client.aclose()
+            await self._listener.aclose()
 
     async def _decide(self, count: bool, draws: Sequence[Draw]) -> TooOften | None:
         if not draws:
@@ -168,7 +169,7 @@ class RedisShared:
             except (RedisError, OSError, TimeoutError) as error:
                 self._failing(error)
             else:
-                self._answering()
+                self._watch.answered()
                 return answer
         return self._alone.admit(draws, now) if count else self._alone.look(draws, now)
 
@@ -190,14 +191,7 @@ class RedisShared:
 
     def _failing(self, error: Exception) -> None:
         self._away_until = self._clock.monotonic() + AWAY_SECONDS
-        self._failed += 1
-        if self._failed == 1:
-            log.warning("redis does not answer: this process counts alone", error=type(error).__name__)
-
-    def _answering(self) -> None:
-        if self._failed:
-            log.info("redis answers again", failed=self._failed)
-            self._failed = 0
+        self._watch.failed(f"{type(error).__name__}: this process counts alone")
 
     async def _tell(self) -> None:
         while True:

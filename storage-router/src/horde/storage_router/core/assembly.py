@@ -15,7 +15,7 @@ DIGEST_BYTES = 32
 
 @dataclass(frozen=True, slots=True)
 class MinimumRate:
-    """How fast an upload must be: `bytes_per_second`, counted from `grace_seconds` on."""
+    """How fast an upload must be: `bytes_per_second`, counted from `grace_seconds` on, and never silent for long."""
 
     bytes_per_second: int = 16 * 1024
     grace_seconds: float = 10.0
@@ -23,6 +23,11 @@ class MinimumRate:
     def latest(self, received: int) -> float:
         """Seconds after the opening until which this many bytes are enough."""
         return self.grace_seconds + received / self.bytes_per_second
+
+    @property
+    def silence_seconds(self) -> float:
+        """How long nothing may come: what was sent fast buys no right to hold it here."""
+        return self.latest(MAX_CHUNK_BYTES)
 
 
 def check_digest(content: bytes, sha256: bytes) -> None:
@@ -33,10 +38,10 @@ def check_digest(content: bytes, sha256: bytes) -> None:
         raise DigestMismatch
 
 
-def check_whole(content: bytes, sha256: bytes, max_bytes: int) -> None:
+def check_whole(content: bytes, sha256: bytes, max_bytes: int, max_message: int = MAX_CHUNK_BYTES) -> None:
     """Raise what is wrong with an upload that came in one message."""
-    if not 1 <= len(content) <= MAX_CHUNK_BYTES:
-        raise ProtocolViolation.expected(f"an image of 1 to {MAX_CHUNK_BYTES} bytes", f"{len(content)} bytes")
+    if not 1 <= len(content) <= max_message:
+        raise ProtocolViolation.expected(f"an image of 1 to {max_message} bytes", f"{len(content)} bytes")
     if len(content) > max_bytes:
         raise TooLarge.over(max_bytes, "bytes")
     check_digest(content, sha256)

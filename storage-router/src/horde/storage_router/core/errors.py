@@ -5,6 +5,7 @@ A test walks the proto enum and these classes and fails if they differ.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import ClassVar
 
 from horde.services.errors import (
@@ -25,6 +26,10 @@ class NotAnImage(InvalidArgument):
 
     domain: ClassVar[str] = DOMAIN
     reason: ClassVar[str] = "NOT_AN_IMAGE"
+
+    @classmethod
+    def as_input(cls, why: str) -> NotAnImage:
+        return cls(f"This cannot be taken as a picture: {why}.", metadata={"why": why})
 
     @classmethod
     def because(cls, why: str) -> NotAnImage:
@@ -63,6 +68,24 @@ class ContentConflict(AlreadyExists):
     @classmethod
     def of_digest(cls) -> ContentConflict:
         return cls(metadata={"field": "sha256"})
+
+
+class LeaseClosed(FailedPrecondition):
+    """The lease ended without an object: its job was done by another, cancelled, or has expired."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "LEASE_CLOSED"
+
+    @classmethod
+    def of_lease(cls, lease_id: str) -> LeaseClosed:
+        return cls(metadata={"lease_id": lease_id})
+
+
+class TooManyFailures(FailedPrecondition):
+    """Too many uploads under this token were refused."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "TOO_MANY_FAILURES"
 
 
 class DigestMismatch(InvalidArgument):
@@ -136,6 +159,36 @@ class InputsFull(ResourceExhausted):
     reason: ClassVar[str] = "INPUTS_FULL"
 
 
+class ShareExceeded(ResourceExhausted):
+    """As much is on its way already as may be, of all together or of whoever this comes from."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "SHARE_EXCEEDED"
+
+    @classmethod
+    def of_kind(cls, kind: str) -> ShareExceeded:
+        """`kind` of key that has its share; empty if all is taken."""
+        return cls(metadata={"of": kind or "all"}, retry_after=timedelta(seconds=1))
+
+
+class NotText(InvalidArgument):
+    """The bytes are not text of their format."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "NOT_TEXT"
+
+
+class InputInUse(FailedPrecondition):
+    """A generation that has not ended uses the input."""
+
+    domain: ClassVar[str] = DOMAIN
+    reason: ClassVar[str] = "INPUT_IN_USE"
+
+    @classmethod
+    def named(cls, input_id: str) -> InputInUse:
+        return cls(metadata={"input_id": input_id})
+
+
 ERRORS: tuple[type[ServiceError], ...] = (
     NotAnImage,
     WrongDimensions,
@@ -150,5 +203,10 @@ ERRORS: tuple[type[ServiceError], ...] = (
     InputUnusable,
     InvalidField,
     InputsFull,
+    LeaseClosed,
+    TooManyFailures,
+    ShareExceeded,
+    NotText,
+    InputInUse,
 )
 """Every reason of this package."""

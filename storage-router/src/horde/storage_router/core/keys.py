@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from datetime import UTC, datetime
 
 from horde.storage_router.core.pictures import ImageFormat
 
 QUARANTINE = "quarantine/"
-DISCARDED = "discarded/"
+CLOSED = "closed/"
 INPUTS = "inputs/"
 CLAIMS = "claims/"
+CLAIMED = "claimed/"
 IMAGES = "images/"
 WITHDRAWN = "withdrawn/"
 JOURNAL = "journal/"
 WITHDRAWALS = "withdrawals/"
 
+ANONYMOUS = "anonymous:"
+"""How the text form of a requester without an account begins."""
+
+_ACCOUNT, _STRANGER = "account-", "stranger-"
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 
 
@@ -35,9 +41,9 @@ def quarantined(job_id: str, lease_id: str) -> str:
     return f"{QUARANTINE}{_checked(job_id)}/{_checked(lease_id)}"
 
 
-def discarded(job_id: str, lease_id: str) -> str:
+def closed(job_id: str, lease_id: str) -> str:
     """The sign that a lease's upload, should it still come, is not wanted."""
-    return f"{DISCARDED}{_checked(job_id)}/{_checked(lease_id)}"
+    return f"{CLOSED}{_checked(job_id)}/{_checked(lease_id)}"
 
 
 def private_image(object_name: str) -> str:
@@ -45,19 +51,55 @@ def private_image(object_name: str) -> str:
     return IMAGES + _checked(object_name)
 
 
-def input_image(input_id: str) -> str:
+def is_account(requester_part: str) -> bool:
+    """Whether this part of a key is an account's."""
+    return requester_part.startswith(_ACCOUNT)
+
+
+def _requester(requester: str) -> str:
+    """The part of a key that is a requester's: which kind it is, and nothing else in clear."""
+    kind = _STRANGER if requester.startswith(ANONYMOUS) else _ACCOUNT
+    return kind + hashlib.sha256(b"key " + requester.encode()).hexdigest()[:32]
+
+
+def input_image(requester: str, input_id: str) -> str:
     """What a requester put in."""
-    return INPUTS + _checked(input_id)
+    return f"{INPUTS}{_requester(requester)}/{_checked(input_id)}"
 
 
-def claims_on(input_id: str) -> str:
+def requester_in(input_key: str) -> str:
+    """The part that tells whose an input is."""
+    return input_key.split("/")[1]
+
+
+def claims_on(requester: str, input_id: str) -> str:
     """The folder of all claims on an input."""
-    return f"{CLAIMS}{_checked(input_id)}/"
+    return claims_on_key(input_image(requester, input_id))
 
 
-def claim(input_id: str, generation_id: str) -> str:
+def claims_on_key(input_key: str) -> str:
+    """The same, of an input's key."""
+    return f"{CLAIMS}{input_key.removeprefix(INPUTS)}/"
+
+
+def claim(requester: str, input_id: str, generation_id: str) -> str:
     """A generation's hold on an input."""
-    return claims_on(input_id) + _checked(generation_id)
+    return claims_on(requester, input_id) + _checked(generation_id)
+
+
+def claimed(requester: str, input_id: str) -> str:
+    """The sign that somebody has claimed an input."""
+    return claimed_of_key(input_image(requester, input_id))
+
+
+def claimed_of_key(input_key: str) -> str:
+    """The same, of an input's key."""
+    return CLAIMED + input_key.removeprefix(INPUTS)
+
+
+def claimed_input(sign: str) -> str:
+    """The input that a sign stands beside."""
+    return INPUTS + sign.removeprefix(CLAIMED)
 
 
 def shared_image(job_id: str, format: ImageFormat) -> str:

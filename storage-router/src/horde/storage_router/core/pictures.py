@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, Flag, auto
 
 from horde.storage_router.core.errors import NotAnImage, TooLarge, WrongDimensions
 
@@ -39,6 +39,24 @@ class Limits:
             raise NotAnImage.because("it has no area")
         if width * height > self.max_pixels:
             raise TooLarge.over(self.max_pixels, "pixels")
+
+
+class Change(Flag):
+    """What was done to an input so that it is what a viewer shows."""
+
+    NONE = 0
+    ORIENTED = auto()
+    """Turned or mirrored as its Exif data say."""
+    COLOUR_CONVERTED = auto()
+    """From its own colours (a profile, CMYK, more than 8 bits a channel) to sRGB with 8 bits."""
+    FLATTENED = auto()
+    """Its transparent parts were put on white."""
+    FIRST_FRAME = auto()
+    """Of several pictures or frames, the first."""
+    STRIPPED = auto()
+    """Its metadata, a second picture or what followed its end were dropped."""
+    REENCODED = auto()
+    """It is kept in another format than it came in."""
 
 
 @dataclass(frozen=True, slots=True)

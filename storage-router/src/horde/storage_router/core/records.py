@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from horde.storage_router.core.pictures import ImageFormat, Picture
+from horde.storage_router.core.pictures import Change, ImageFormat, Picture
 from horde.storage_router.core.placement import Placement
 
 Metadata = Mapping[str, str]
@@ -97,22 +97,33 @@ class PrivateImage:
 
 @dataclass(frozen=True, slots=True)
 class InputRecord:
-    """A stored input: whose, and since when."""
+    """A stored input: what is kept of what was sent, whose, and since when."""
 
     content: Content
+    sent_sha256: str
+    """Of what was sent: the name of this input in requests."""
+    changes: Change
     requester_digest: str
     stored_at: datetime
 
     def to_metadata(self) -> dict[str, str]:
         return {
             **self.content.to_metadata(),
+            "sent": self.sent_sha256,
+            "changes": str(self.changes.value),
             "requester": self.requester_digest,
             "stored": to_text(self.stored_at),
         }
 
     @classmethod
     def from_metadata(cls, metadata: Metadata) -> InputRecord:
-        return cls(Content.from_metadata(metadata), metadata["requester"], from_text(metadata["stored"]))
+        return cls(
+            Content.from_metadata(metadata),
+            metadata["sent"],
+            Change(int(metadata["changes"])),
+            metadata["requester"],
+            from_text(metadata["stored"]),
+        )
 
 
 def digest_requester(requester: str) -> str:

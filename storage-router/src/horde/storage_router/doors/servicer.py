@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from horde.api.storage.v1 import data_release_service_pb2 as releases
 from horde.api.storage.v1 import storage_service_pb2 as storage
-from horde.api.storage.v1.data_release_service_pb2_grpc import DataReleaseServiceServicer
 from horde.api.storage.v1.storage_service_pb2_grpc import StorageServiceServicer
 from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.internal.storage.v1.object_service_pb2_grpc import ObjectServiceServicer
-from horde.services.errors import Unimplemented
+from horde.services.addresses import address_bucket
 from horde.storage_router.commits import Commits
 from horde.storage_router.doors import wire
 from horde.storage_router.downloads import Downloads
 from horde.storage_router.input_orders import InputOrders
+from horde.storage_router.input_uploads import InputUploads
 from horde.storage_router.uploads import Uploads
 
 Context = Any  # ServicerContext[Request, Response], which is generic for the type checker only
@@ -24,24 +23,35 @@ Context = Any  # ServicerContext[Request, Response], which is generic for the ty
 class StorageServicer(StorageServiceServicer):
     """The public door for bytes."""
 
-    def __init__(self, uploads: Uploads, downloads: Downloads) -> None:
+    def __init__(self, uploads: Uploads, inputs: InputUploads, downloads: Downloads) -> None:
         self._uploads = uploads
+        self._inputs = inputs
         self._downloads = downloads
 
     async def PutInput(
         self, request_iterator: AsyncIterator[storage.PutInputRequest], context: Context
     ) -> storage.PutInputResponse:
-        stored = await self._uploads.put_input(wire.read_input_upload(request_iterator))
+        said = wire.read_input_upload(request_iterator)
+        stored = await self._inputs.put_in_parts(said, address_bucket(context.peer()))
         return storage.PutInputResponse(input=wire.write_input(*stored))
 
+    async def PutSmallInput(
+        self, request: storage.PutSmallInputRequest, context: Context
+    ) -> storage.PutSmallInputResponse:
+        address = address_bucket(context.peer())
+        stored = await self._inputs.put(request.ticket, request.data, request.sha256, address)
+        return storage.PutSmallInputResponse(input=wire.write_input(*stored))
+
     async def PutImage(self, request: storage.PutImageRequest, context: Context) -> storage.PutImageResponse:
-        receipt = await self._uploads.put_image(request.grant, request.data, request.sha256)
+        address = address_bucket(context.peer())
+        receipt = await self._uploads.put_image(request.grant, request.data, request.sha256, address)
         return storage.PutImageResponse(receipt=receipt.token)
 
     async def UploadImage(
         self, request_iterator: AsyncIterator[storage.UploadImageRequest], context: Context
     ) -> AsyncIterator[storage.UploadImageResponse]:
-        async for answer in self._uploads.upload_image(wire.read_image_upload(request_iterator)):
+        said = wire.read_image_upload(request_iterator)
+        async for answer in self._uploads.upload_image(said, address_bucket(context.peer())):
             yield wire.write_upload_answer(answer)
 
     async def Download(
@@ -98,21 +108,10 @@ class ObjectServicer(ObjectServiceServicer):
         outcomes = await self._inputs.release(wire.read_releases(request))
         return objects.ReleaseInputsResponse(outcomes=wire.write_statuses(outcomes))
 
-
-class DataReleaseServicer(DataReleaseServiceServicer):
-    """Data releases come later; until then the contract says so."""
-
-    async def CreateDataRelease(
-        self, request: releases.CreateDataReleaseRequest, context: Context
-    ) -> releases.CreateDataReleaseResponse:
-        raise Unimplemented
-
-    async def GetDataRelease(
-        self, request: releases.GetDataReleaseRequest, context: Context
-    ) -> releases.GetDataReleaseResponse:
-        raise Unimplemented
-
-    async def ListDataReleases(
-        self, request: releases.ListDataReleasesRequest, context: Context
-    ) -> releases.ListDataReleasesResponse:
-        raise Unimplemented
+    async def DeleteInputs(
+        self, request: objects.DeleteInputsRequest, context: Context
+    ) -> objects.DeleteInputsResponse:
+        outcomes = await self._inputs.delete(
+            wire.read_requester(request.requester), wire.read_input_ids(request.input_ids)
+        )
+        return objects.DeleteInputsResponse(outcomes=wire.write_statuses(outcomes))

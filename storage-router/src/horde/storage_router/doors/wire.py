@@ -17,12 +17,14 @@ from horde.services.status import to_status
 from horde.storage_router.core.errors import InvalidField
 from horde.storage_router.core.fields import Fields
 from horde.storage_router.core.orders import CommitOrder, Committed, DiscardOrder, WithdrawOrder
-from horde.storage_router.core.pictures import ImageFormat
+from horde.storage_router.core.pictures import Change, ImageFormat
 from horde.storage_router.core.placement import Placement, PlacementFacts
-from horde.storage_router.core.records import Content
+from horde.storage_router.core.records import Content, InputRecord
 from horde.storage_router.downloads import Piece
+from horde.storage_router.input_orders import InputRelease
 from horde.storage_router.inputs import NamedInput
-from horde.storage_router.uploads import Finish, Open, Part, Receipt, Resume, Said
+from horde.storage_router.receiving import Finish, Open, Part, Said
+from horde.storage_router.uploads import Receipt, Resume
 
 MAX_ITEMS = 256
 """Items of one call."""
@@ -32,6 +34,14 @@ _FORMATS = {
     ImageFormat.PNG: storage.IMAGE_FORMAT_PNG,
     ImageFormat.JPEG: storage.IMAGE_FORMAT_JPEG,
     ImageFormat.WEBP: storage.IMAGE_FORMAT_WEBP,
+}
+_CHANGES = {
+    Change.ORIENTED: storage.INPUT_CHANGE_ORIENTED,
+    Change.COLOUR_CONVERTED: storage.INPUT_CHANGE_COLOUR_CONVERTED,
+    Change.FLATTENED: storage.INPUT_CHANGE_FLATTENED,
+    Change.FIRST_FRAME: storage.INPUT_CHANGE_FIRST_FRAME,
+    Change.STRIPPED: storage.INPUT_CHANGE_STRIPPED,
+    Change.REENCODED: storage.INPUT_CHANGE_REENCODED,
 }
 _PLACEMENTS: dict[int, Placement] = {
     job_pb2.PLACEMENT_PRIVATE: Placement.PRIVATE,
@@ -80,18 +90,22 @@ def write_download(part: Content | Piece) -> storage.DownloadResponse:
 
 def write_link(link: tuple[str, timedelta]) -> storage.CreateLinkResponse:
     """A link."""
-    return storage.CreateLinkResponse(url=link[0], expires_in_seconds=int(link[1].total_seconds()))
+    response = storage.CreateLinkResponse(url=link[0])
+    response.expires_in.FromTimedelta(link[1])
+    return response
 
 
-def write_input(input_id: str, content: Content) -> storage.StoredInput:
+def write_input(input_id: str, record: InputRecord) -> storage.StoredInput:
     """A stored input."""
+    content = record.content
     return storage.StoredInput(
         input_id=input_id,
-        sha256=bytes.fromhex(content.sha256),
+        sha256=bytes.fromhex(record.sent_sha256),
         size_bytes=content.size_bytes,
         width=content.width,
         height=content.height,
         format=_FORMATS[content.format],
+        changes=[number for change, number in _CHANGES.items() if change in record.changes],
     )
 
 
@@ -136,7 +150,11 @@ def _read_made(commit: objects.CommitObject) -> dict[str, object]:
     """How a shared image was painted, as it is written beside it."""
     if commit.placement != job_pb2.PLACEMENT_SHARED:
         return {}
-    return {"spec": _plain(commit.spec), "deviations": [_plain(each) for each in commit.deviations]}
+    return {
+        "spec": _plain(commit.spec),
+        "deviations": [_plain(each) for each in commit.deviations],
+        "making": _plain(commit.making),
+    }
 
 
 def _plain(message: Message) -> object:
@@ -211,8 +229,20 @@ def _read_input(named: job_pb2.InputImage) -> NamedInput | ServiceError:
     return fields.error() or found
 
 
+def read_input_ids(input_ids: Sequence[str]) -> Sequence[str | ServiceError]:
+    """The ids of one call."""
+    _check_count("input_ids", len(input_ids))
+    return [_read_input_id(each) for each in input_ids]
+
+
+def _read_input_id(input_id: str) -> str | ServiceError:
+    fields = Fields()
+    fields.name("input_id", input_id)
+    return fields.error() or input_id
+
+
 def write_descriptions(
-    named: Sequence[job_pb2.InputImage], outcomes: Sequence[Content | ServiceError]
+    named: Sequence[job_pb2.InputImage], outcomes: Sequence[InputRecord | ServiceError]
 ) -> objects.DescribeInputsResponse:
     """What is stored."""
     response = objects.DescribeInputsResponse()
@@ -232,18 +262,19 @@ def read_generation(generation_id: str) -> str:
     return name
 
 
-def read_releases(request: objects.ReleaseInputsRequest) -> Sequence[tuple[str, Sequence[str]] | ServiceError]:
+def read_releases(request: objects.ReleaseInputsRequest) -> Sequence[InputRelease | ServiceError]:
     """Generations and the inputs that they let go."""
     _check_count("claims", len(request.claims))
     return [_read_release(claim) for claim in request.claims]
 
 
-def _read_release(claim: objects.InputClaim) -> tuple[str, Sequence[str]] | ServiceError:
+def _read_release(claim: objects.InputClaim) -> InputRelease | ServiceError:
     fields = Fields()
     generation = fields.name("generation_id", claim.generation_id)
     fields.check(len(claim.input_ids) <= MAX_ITEMS, "input_ids", f"at most {MAX_ITEMS}")
     inputs = [fields.name(f"input_ids[{index}]", each) for index, each in enumerate(claim.input_ids[:MAX_ITEMS])]
-    return fields.error() or (generation, inputs)
+    requester = _read_requester(fields, claim.requester)
+    return fields.error() or InputRelease(generation, requester, inputs)
 
 
 def _read_requester(fields: Fields, requester: job_pb2.Requester) -> str:

@@ -20,11 +20,7 @@ def sentence(settlement: Settlement) -> str:
     if settlement.to_escrow:
         why = f" ({settlement.escrow_reason})" if settlement.escrow_reason else ""
         parts.append(f"{kudos(settlement.to_spend)} to spend, {kudos(settlement.to_escrow)} in escrow{why}")
-    if settlement.from_censor_subsidy:
-        parts.append(f"{kudos(settlement.from_censor_subsidy)} from the censor subsidy")
     parts.append(f"tax burned {kudos(settlement.tax)}")
-    if settlement.surcharge:
-        parts.append(f"surcharges burned {kudos(settlement.surcharge)}")
     return "; ".join(parts)
 
 

@@ -5,7 +5,8 @@ Knows nothing of streams, disks, painters or protobuf.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import IntEnum
 from typing import NewType
@@ -49,6 +50,7 @@ class Feature(IntEnum):
     CONTROL = 4
     POST_PROCESSING = 5
     CLIP_SKIP = 6
+    UPSCALING = 7
 
 
 class DeviationKind(IntEnum):
@@ -57,6 +59,29 @@ class DeviationKind(IntEnum):
     OMITTED = 1
     SUBSTITUTED = 2
     CLAMPED = 3
+    TRUNCATED = 4
+    REINTERPRETED = 5
+
+
+class NoiseSchedule(IntEnum):
+    """How the noise goes down from step to step; numbered as in the contract."""
+
+    DEFAULT = 0
+    TRAINED = 1
+    KARRAS = 2
+    EXPONENTIAL = 3
+    BETA = 4
+    SGM_UNIFORM = 5
+    SIMPLE = 6
+
+
+class ResizeMode(IntEnum):
+    """How a picture of another shape is brought to a size; numbered as in the contract."""
+
+    DEFAULT = 0
+    FIT = 1
+    FILL = 2
+    STRETCH = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +106,13 @@ class InputRef:
 class Lora:
     name: str
     strength: float
+    """On the picture model."""
+    clip_strength: float | None = None
+    """On the text encoder; None: as `strength`."""
+    sha256: bytes = b""
+    """Present: no other file will do."""
+    trigger: str = ""
+    """Words that wake it, added to a prompt that has them not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +128,7 @@ class Picture:
     negative_prompt: str = ""
     guidance_scale: float | None = None
     sampler: Sampler = Sampler.DEFAULT
-    karras: bool = False
+    schedule: NoiseSchedule = NoiseSchedule.DEFAULT
     clip_skip: int = 0
     loras: tuple[Lora, ...] = ()
     source_image: InputRef | None = None
@@ -105,6 +137,8 @@ class Picture:
     control_type: str = ""
     denoising_strength: float | None = None
     post_processors: tuple[str, ...] = ()
+    resize_mode: ResizeMode = ResizeMode.DEFAULT
+    invert_mask: bool = False
     unheard_of: tuple[Deviation, ...] = ()
     """What the request holds that this agent does not know, and what is done instead."""
 
@@ -211,10 +245,20 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class ModelOffer:
+    """What one model can do here."""
+
     name: str
     loaded: bool
     sha256: bytes = b""
     max_pixels: int = 0
+    features: frozenset[Feature] = frozenset()
+    samplers: frozenset[Sampler] = frozenset()
+    size_multiple: int = 8
+    """Of width and height, pixels; other sizes are painted larger and cut, as a deviation."""
+
+    def now(self, *, loaded: bool) -> ModelOffer:
+        """The same, in memory or not."""
+        return self if self.loaded is loaded else replace(self, loaded=loaded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +269,18 @@ class Capabilities:
     max_pixels: int
     features: frozenset[Feature] = frozenset()
     samplers: frozenset[Sampler] = frozenset()
-    """Empty: all."""
+    """Beside the model's own default."""
+
+    @classmethod
+    def of(cls, offers: Iterable[ModelOffer]) -> Capabilities:
+        """Of these models: as a whole, what at least one of them can do."""
+        models = tuple(offers)
+        return cls(
+            models,
+            max((model.max_pixels for model in models), default=0),
+            frozenset().union(*(model.features for model in models)),
+            frozenset().union(*(model.samplers for model in models)),
+        )
 
 
 class Disposition(IntEnum):
@@ -236,6 +291,8 @@ class Disposition(IntEnum):
     DUPLICATE = 2
     INVALID_RECEIPT = 3
     UNKNOWN_JOB = 4
+    OUTCOME_INVALID = 5
+    REJECTED = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +303,6 @@ class Settlement:
     to_spend: MilliKudos
     to_escrow: MilliKudos
     tax: MilliKudos
-    surcharge: MilliKudos
-    from_censor_subsidy: MilliKudos = MilliKudos(0)
     escrow_reason: str = ""
     base: MilliKudos = MilliKudos(0)
     """Of the price, before the multipliers; 0: not told."""
@@ -264,3 +319,4 @@ class RevocationReason(IntEnum):
     LAPSED = 3
     EXPIRED = 4
     UNKNOWN = 5
+    RECALLED = 6

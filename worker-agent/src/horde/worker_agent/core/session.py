@@ -145,7 +145,7 @@ class Session:
     """One worker's work and word, over any number of streams."""
 
     def __init__(self, worker_name: str, agent: str, capabilities: Capabilities, slots: int) -> None:
-        self._name = worker_name
+        self.name = worker_name
         self._agent = agent
         self._capabilities = capabilities
         self._slots = slots
@@ -189,7 +189,7 @@ class Session:
 
     def connected(self) -> list[Effect]:
         self.phase = Phase.GREETING
-        return [Send(Hello(self._name, self._capabilities, self._agent))]
+        return [Send(Hello(self.name, self._capabilities, self._agent))]
 
     def disconnected(self) -> list[Effect]:
         """The stream is gone; the work goes on."""

@@ -39,7 +39,10 @@ async def _with_diffusers(settings: WorkerSettings) -> Painter:
     from horde.worker_agent.painters.diffusers_studio import StudioSettings
     from horde.worker_agent.painters.process import ProcessPainter
 
-    models = find_models(settings.models, settings.state_dir)
+    found = find_models(settings.models, settings.state_dir)
+    for problem in found.problems:
+        log.warning("a model is not served", why=problem)
+    models = found.models
     if any(model.stand_in for model in models):
         log.warning("the model that comes with the agent is not here: a random one stands in, and paints noise")
     log.info("loading", models=", ".join(f"{model.name} from {model.place}" for model in models))

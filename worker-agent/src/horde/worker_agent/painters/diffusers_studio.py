@@ -1,18 +1,18 @@
-"""Paints with diffusers: any folder or hub id that AutoPipelineForText2Image can load.
+"""Paints with diffusers: any folder, file or hub id that it can load and that passes a first picture here.
 
-A `Studio` blocks while it paints; `painter_process.py` keeps it in a process of its own. torch and diffusers are
-imported inside `load` only: they take seconds and hundreds of megabytes that nothing else needs.
+A `Studio` blocks while it paints; `process.py` keeps it in a process of its own. torch and diffusers are imported
+inside `load` only: they take seconds and hundreds of megabytes that nothing else needs.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from horde.worker_agent.core import measuring
 from horde.worker_agent.core.jobs import (
@@ -26,22 +26,32 @@ from horde.worker_agent.core.jobs import (
     Feature,
     InputId,
     ModelOffer,
+    NoiseSchedule,
     Picture,
     RefusalReason,
     Refused,
+    Sampler,
 )
-from horde.worker_agent.painters.arguments import BadInput, arguments_for
-from horde.worker_agent.painters.loras import applied, have_peft
+from horde.worker_agent.painters import machine
+from horde.worker_agent.painters.arguments import BadInput, CannotPaint, call_for
+from horde.worker_agent.painters.families import can_be_skipped
+from horde.worker_agent.painters.judging import NoPicture, check_picture
+from horde.worker_agent.painters.loras import Unfit, applied, fitting, have_peft
 from horde.worker_agent.painters.models import ModelSource
-from horde.worker_agent.painters.pictures import encode_webp
-from horde.worker_agent.painters.pipelines import Pipelines, load_pipelines, parameters
-from horde.worker_agent.painters.port import Finished, Work
+from horde.worker_agent.painters.pipelines import Pipelines
+from horde.worker_agent.painters.port import CannotLoad
+from horde.worker_agent.painters.prompts import say
 from horde.worker_agent.painters.quiet import hush
 from horde.worker_agent.painters.samplers import choose_sampler, offered_samplers
-from horde.worker_agent.painters.steps import Step, Stop, Watch, after_step
+from horde.worker_agent.painters.shelf import Shelf, is_out_of_memory
+from horde.worker_agent.painters.steps import Steps, Stop, Watch
 
-RESIDENT_MODELS = 2
-"""How many models stay in memory; the one used longest ago goes first."""
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+SHARE_FOR_MODELS = 0.8
+"""Of the memory that is free, where the owner names no bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +64,25 @@ class StudioSettings:
     quality: int = 90
     max_pixels: int = 0
     """0: as measured."""
+    precision: str = ""
+    """Of the weights, `float16`, `bfloat16` or `float32`; empty: as the device likes it."""
+    memory_bytes: int = 0
+    """The most that models may take; 0: what is free."""
+
+
+@dataclass(frozen=True, slots=True)
+class Painting:
+    """A picture that is painted and not yet encoded."""
+
+    image: Image
+    deviations: tuple[Deviation, ...]
+
+
+Painted = Painting | Refused | Failed | Censored | Cancelled
 
 
 class _Unwatched:
-    """For the benchmark: remembers when each step ended."""
+    """For the first picture: remembers when each step ended."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -80,137 +105,185 @@ class Studio:
     def __init__(self, settings: StudioSettings) -> None:
         self._settings = settings
         self._sources = {source.name: source for source in settings.models}
-        self._models: OrderedDict[str, Pipelines] = OrderedDict()
+        self._untried = deque(self._sources)
+        self._offers: dict[str, ModelOffer] = {}
+        self._unfit: dict[str, set[str]] = {}
+        """By model, the LoRAs that turned out not to go with it."""
         self._device = "cpu"
-        self._max_pixels = measuring.LARGEST_PIXELS
-        self._said = Capabilities((), 0)
+        self._max_pixels: dict[str, int] = {}
         self.measured: measuring.Measured | None = None
+        self.problems: dict[str, str] = {}
+        """By model, why it is not offered."""
 
     def load(self) -> Capabilities:
-        """Import torch, load the first model, measure. Raises what diffusers raises for a bad folder."""
+        """Import torch, and try models until one paints. Raises CannotLoad if none does."""
         hush(offline=not any(source.hub for source in self._sources.values()))
         torch: Any = import_module("torch")
         import_module("diffusers.utils.logging").disable_progress_bar()
         torch.set_num_threads(self._settings.threads or max(1, (os.cpu_count() or 2) - 1))
-        if torch.cuda.is_available():
-            self._device = "cuda"
-        first = next(iter(self._sources))
-        self._model(first)
-        self.measured = self._measure(first)
-        self._max_pixels = self._settings.max_pixels or measuring.max_pixels(self.measured)
+        self._device = machine.device()
+        precision = self._settings.precision or machine.usual_precision(self._device)
+        self._shelf = Shelf(self._sources.values(), self._device, precision, self._free_bytes)
+        while self._untried and not self._offers:
+            self.try_next()
+        if not self._offers:
+            raise CannotLoad("; ".join(f"{name}: {why}" for name, why in self.problems.items()))
         return self.capabilities()
 
+    @property
+    def has_untried(self) -> bool:
+        """Whether there are models that have not painted their first picture yet."""
+        return bool(self._untried)
+
+    def try_next(self) -> None:
+        """Paint a first picture with the next model: it is offered from then on, or a problem."""
+        name = self._untried.popleft()
+        try:
+            measured = self._measure(name)
+        except Exception as error:  # noqa: BLE001 - whatever a model's files make diffusers raise
+            self.problems[name] = f"{type(error).__name__}: {error}"
+            self._shelf.discard(name)
+            return
+        self.measured = self.measured or measured
+        limit = self._sources[name].max_pixels
+        fits = self._settings.max_pixels or measuring.max_pixels(measured)
+        self._max_pixels[name] = min(fits, limit) if limit else fits
+        self._offers[name] = self._offer(self._shelf.get(name))
+
     def capabilities(self) -> Capabilities:
-        """What can be done now; the features are those of the model used last."""
-        if not self._models:
-            return self._said
-        model = next(reversed(self._models.values()))
-        features = {Feature.CLIP_SKIP} if "clip_skip" in parameters(model.text_to_image) else set()
+        """What can be done now, model by model; the whole is what at least one of them can do."""
+        return Capabilities.of(offer.now(loaded=name in self._shelf) for name, offer in self._offers.items())
+
+    def paint(self, picture: Picture, inputs: Mapping[InputId, bytes], watch: Watch) -> Painted:
+        """Paint one picture; every way in which that can go wrong is an answer."""
+        if picture.model not in self._offers:
+            why = self.problems.get(picture.model, f"there is no model {picture.model} here")
+            return Refused(RefusalReason.MODEL_UNAVAILABLE, why)
+        if picture.control_image is not None:
+            return Refused(RefusalReason.MODEL_UNAVAILABLE, "this worker cannot be guided by structure")
+        if picture.width * picture.height > (most := self._max_pixels[picture.model]):
+            return Refused(RefusalReason.OUT_OF_MEMORY, f"at most {most} pixels fit here")
+        return self._try(picture, inputs, watch)
+
+    def _try(self, picture: Picture, inputs: Mapping[InputId, bytes], watch: Watch) -> Painted:
+        """Paint, once more where another way may help: leaner, more precise, without what does not fit."""
+        steps = Steps(picture, watch)
+        name = picture.model
+        substituted: tuple[Deviation, ...] = ()
+        while True:
+            try:
+                return self._paint(self._shelf.get(name), picture, inputs, steps, substituted)
+            except Stop:
+                return Cancelled(steps.done)
+            except BadInput as error:
+                return Refused(RefusalReason.INPUT_UNAVAILABLE, str(error))
+            except CannotPaint as error:
+                return Refused(RefusalReason.MODEL_UNAVAILABLE, str(error))
+            except Unfit as error:
+                self._unfit.setdefault(name, set()).add(error.name)
+                # The attempt may have left half of it in the model.
+                self._shelf.discard(name)
+            except NoPicture as error:
+                if (picture.sampler, picture.schedule) != (Sampler.DEFAULT, NoiseSchedule.DEFAULT):
+                    # Some samplers divide by nothing at few steps; that is no fault of the model.
+                    asked = f"{picture.sampler.name}, {picture.schedule.name}"
+                    done = f"the model's own: with what was asked for, {error}"
+                    substituted = (Deviation(DeviationKind.SUBSTITUTED, "sampler", asked, done),)
+                    picture = replace(picture, sampler=Sampler.DEFAULT, schedule=NoiseSchedule.DEFAULT)
+                elif not self._shelf.widen(name):
+                    self._shelf.discard(name)
+                    return Failed(FailureReason.BACKEND, str(error))
+            except Exception as error:  # noqa: BLE001 - a model's code may raise anything; the mesh must hear of it
+                if not is_out_of_memory(error):
+                    self._shelf.discard(name)
+                    return Failed(FailureReason.BACKEND, f"{type(error).__name__}: {error}")
+                if not self._shelf.make_lean(name):
+                    return Refused(RefusalReason.OUT_OF_MEMORY, str(error))
+
+    def _paint(
+        self,
+        model: Pipelines,
+        picture: Picture,
+        inputs: Mapping[InputId, bytes],
+        steps: Steps,
+        substituted: tuple[Deviation, ...],
+    ) -> Painting | Censored:
+        torch: Any = import_module("torch")
+        deviations = list(substituted)
+        call = call_for(model, picture, inputs, deviations)
+        pipeline = call.pipeline
+        pipeline.scheduler, changes = choose_sampler(model.default_scheduler, picture)
+        deviations += changes
+        unfit = self._unfit.get(picture.model, ())
+        loras = fitting(pipeline, model.source, picture.loras, unfit, deviations)
+        with applied(pipeline, model.source, loras), torch.inference_mode():
+            words = say(pipeline, call.prompt, call.negative_prompt, call.clip_skip, deviations)
+            # On the processor, so that a seed gives the same first noise on every machine.
+            generator = torch.Generator("cpu").manual_seed(picture.seed)
+            output = pipeline(generator=generator, **words, **call.arguments, **steps.follow(pipeline))
+        if steps.watch.cancelled():
+            raise Stop
+        if any(getattr(output, "nsfw_content_detected", None) or ()):
+            return Censored("nsfw")
+        image: Image = output.images[0]
+        check_picture(image)
+        return Painting(self._finish(image, picture, call.size, call.source, call.mask, deviations), tuple(deviations))
+
+    @staticmethod
+    def _finish(
+        image: Image,
+        picture: Picture,
+        size: tuple[int, int],
+        source: Image | None,
+        mask: Image | None,
+        deviations: list[Deviation],
+    ) -> Image:
+        """What was painted, at the size that was asked for."""
+        from PIL.Image import Resampling, composite
+
+        if image.size != size:
+            asked, done = f"{size[0]}x{size[1]}", f"{image.width}x{image.height}, resized"
+            deviations.append(Deviation(DeviationKind.SUBSTITUTED, "width", asked, done))
+            image = image.resize(size, Resampling.LANCZOS)
+        if source is not None and mask is not None:
+            # What was not to be painted anew stays exactly as it was: the VAE would change it.
+            image = composite(image, source, mask)
+        left, top = (image.width - picture.width) // 2, (image.height - picture.height) // 2
+        if left or top or image.size != (picture.width, picture.height):
+            image = image.crop((left, top, left + picture.width, top + picture.height))
+        return image
+
+    def _offer(self, model: Pipelines) -> ModelOffer:
+        features = {Feature.CLIP_SKIP} if can_be_skipped(model.text_to_image) else set()
         if model.image_to_image is not None:
             features.add(Feature.IMAGE_TO_IMAGE)
         if model.inpainting is not None:
             features.add(Feature.INPAINTING)
-        if any(source.loras for source in self._sources.values()) and have_peft():
+        if model.source.loras and have_peft():
             features.add(Feature.LORA)
-        self._said = Capabilities(
-            models=tuple(
-                ModelOffer(name, loaded=name in self._models, max_pixels=source.max_pixels)
-                for name, source in self._sources.items()
-            ),
-            max_pixels=self._max_pixels,
+        return ModelOffer(
+            model.source.name,
+            loaded=True,
+            max_pixels=self._max_pixels[model.source.name],
             features=frozenset(features),
             samplers=offered_samplers(model.default_scheduler),
+            size_multiple=model.size_multiple,
         )
-        return self._said
-
-    def paint(self, picture: Picture, inputs: Mapping[InputId, bytes], watch: Watch) -> Work:
-        """Paint one picture; every way in which that can go wrong is an answer."""
-        if picture.model not in self._sources:
-            return Refused(RefusalReason.MODEL_UNAVAILABLE, f"there is no model {picture.model} here")
-        if picture.control_image is not None:
-            return Refused(RefusalReason.MODEL_UNAVAILABLE, "this worker cannot be guided by structure")
-        if picture.width * picture.height > self._max_pixels:
-            return Refused(RefusalReason.OUT_OF_MEMORY, f"at most {self._max_pixels} pixels fit here")
-        torch: Any = import_module("torch")
-        step = Step()
-        try:
-            return self._paint(self._model(picture.model), picture, inputs, watch, step)
-        except Stop:
-            return Cancelled(step.done)
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            self._models.clear()
-            if self._device == "cuda":
-                torch.cuda.empty_cache()
-            return Failed(FailureReason.OUT_OF_MEMORY, str(error))
-        except BadInput as error:
-            return Refused(RefusalReason.INPUT_UNAVAILABLE, str(error))
-        except Exception as error:  # noqa: BLE001 - a model's code may raise anything; the mesh must hear of it
-            return Failed(FailureReason.BACKEND, f"{type(error).__name__}: {error}")
-
-    def _paint(
-        self, model: Pipelines, picture: Picture, inputs: Mapping[InputId, bytes], watch: Watch, step: Step
-    ) -> Work:
-        from PIL import Image
-
-        torch: Any = import_module("torch")
-        deviations: list[Deviation] = []
-        pipeline, arguments = arguments_for(model, picture, inputs, deviations)
-        pipeline.scheduler, said = choose_sampler(model.default_scheduler, picture)
-        deviations += said
-        if "callback_on_step_end" in parameters(pipeline):
-            arguments["callback_on_step_end"] = after_step(picture, watch, step)
-            arguments["callback_on_step_end_tensor_inputs"] = ["latents"]
-        with applied(pipeline, model.source, picture.loras, deviations), torch.inference_mode():
-            # On the processor, so that a seed gives the same first noise on every machine.
-            generator = torch.Generator("cpu").manual_seed(picture.seed)
-            output = pipeline(generator=generator, **arguments)
-        if watch.cancelled():
-            raise Stop
-        if any(getattr(output, "nsfw_content_detected", None) or ()):
-            return Censored("nsfw")
-        image = output.images[0]
-        if image.size != (picture.width, picture.height):
-            made = f"{image.width}x{image.height}, resized"
-            deviations.append(Deviation(DeviationKind.SUBSTITUTED, "width", f"{picture.width}x{picture.height}", made))
-            image = image.resize((picture.width, picture.height), Image.Resampling.LANCZOS)
-        if picture.mask is not None:
-            # What was not to be painted anew stays exactly as it was: the VAE would change it.
-            image = Image.composite(image, arguments["image"], arguments["mask_image"])
-        return Finished(encode_webp(image, quality=self._settings.quality), tuple(deviations))
-
-    def _model(self, name: str) -> Pipelines:
-        """A model, loaded if it is not in memory."""
-        if name in self._models:
-            self._models.move_to_end(name)
-            return self._models[name]
-        while len(self._models) >= RESIDENT_MODELS:
-            self._models.popitem(last=False)
-        self._models[name] = load_pipelines(self._sources[name], self._device)
-        return self._models[name]
 
     def _measure(self, name: str) -> measuring.Measured:
-        """Paint the benchmark's picture once."""
-        side, steps = measuring.BENCHMARK_SIDE, measuring.BENCHMARK_STEPS
-        before = self._most_memory()
+        """Paint the first picture, and look at it. Raises what went wrong."""
+        side, count = measuring.BENCHMARK_SIDE, measuring.BENCHMARK_STEPS
         watch = _Unwatched()
-        work = self.paint(Picture(name, "a red circle", side, side, steps, seed=1), {}, watch)
-        if not isinstance(work, Finished):
-            raise RuntimeError(f"the model {name} cannot paint: {work}")
+        # In memory before the measuring begins: what is measured is the painting.
+        self._shelf.get(name)
+        with machine.PeakMemory(self._device) as peak:
+            work = self._try(Picture(name, "a red circle", side, side, count, seed=1), {}, watch)
+        if not isinstance(work, Painting):
+            raise CannotLoad(f"its first picture failed: {getattr(work, 'detail', work)}")
         seconds = (watch.ends[-1] - watch.ends[0]) / max(1, len(watch.ends) - 1) if len(watch.ends) > 1 else 1.0
-        return measuring.Measured(seconds, max(0, self._most_memory() - before), self._free_memory())
+        return measuring.Measured(seconds, peak.bytes, machine.free_bytes(self._device))
 
-    def _most_memory(self) -> int:
-        """The most memory that was ever held, in bytes."""
-        if self._device == "cuda":
-            torch: Any = import_module("torch")
-            return int(torch.cuda.max_memory_allocated())
-        import resource
-
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-    def _free_memory(self) -> int:
-        if self._device == "cuda":
-            torch: Any = import_module("torch")
-            return int(torch.cuda.mem_get_info()[0])
-        psutil: Any = import_module("psutil")
-        return int(psutil.virtual_memory().available)
+    def _free_bytes(self, taken: int) -> int:
+        if self._settings.memory_bytes:
+            return self._settings.memory_bytes - taken
+        return int(machine.free_bytes(self._device) * SHARE_FOR_MODELS)

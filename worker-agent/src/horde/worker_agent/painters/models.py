@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from horde.worker_agent.painters.weights import BadWeights, check_weights
+
 DEFAULT_MODEL = "paintbox"
 MAX_MODELS = 256
 """The contract's limit."""
@@ -27,7 +29,7 @@ class ModelSource:
 
     name: str
     place: str
-    """A folder in diffusers' layout, or a hub id."""
+    """A folder in diffusers' layout, one .safetensors file, or a hub id."""
     guidance_scale: float | None = None
     """The model's own default; None: the pipeline's."""
     hub: bool = False
@@ -38,6 +40,8 @@ class ModelSource:
     """The model's own limit; 0: none."""
     loras: frozenset[str] = frozenset()
     """Names of the LoRAs that lie in the folder."""
+    kind: str = ""
+    """The pipeline's class as the folder names it; empty: not told."""
 
     @property
     def lora_folder(self) -> str:
@@ -45,32 +49,58 @@ class ModelSource:
         return str(Path(self.place) / "loras")
 
 
-def find_models(text: str, cache: Path) -> tuple[ModelSource, ...]:
-    """The models of a setting `NAME=FOLDER_OR_HUB_ID,…`; of an empty one, the model that comes with the agent.
+@dataclass(frozen=True, slots=True)
+class FoundModels:
+    """What is here of what was named, and why the rest is not."""
 
-    Where that model is missing, a tiny random one in `cache` stands in, which paints but noise. Raises BadModel.
+    models: tuple[ModelSource, ...]
+    problems: tuple[str, ...] = ()
+
+
+def find_models(text: str, cache: Path) -> FoundModels:
+    """The models of a setting `NAME=PLACE,…`; of an empty one, the model that comes with the agent.
+
+    Where that model is missing, a tiny random one in `cache` stands in, which paints but noise. A model that is not
+    here or not whole is a problem of its own, not of the others. Raises BadModel for a setting that makes no sense, and
+    if none of the models is here.
     """
     parts = [part.strip() for part in text.split(",") if part.strip()]
     if len(parts) > MAX_MODELS:
         raise BadModel(f"more than {MAX_MODELS} models")
     if not parts:
-        return (_default(cache),)
-    found = {}
+        return FoundModels((_default(cache),))
+    found: dict[str, ModelSource] = {}
+    problems: list[str] = []
+    names: set[str] = set()
     for part in parts:
         name, equals, place = part.partition("=")
-        if not name or name in found:
+        if not name or name in names:
             raise BadModel(f"{part!r} is not NAME=FOLDER_OR_HUB_ID with a name of its own")
-        if not equals and name == DEFAULT_MODEL:
-            found[name] = _default(cache)
-        elif not place:
+        if not place and not (not equals and name == DEFAULT_MODEL):
             raise BadModel(f"{part!r} names no folder and no hub id")
-        elif Path(place).is_dir():
-            found[name] = _described(name, Path(place))
-        elif place.startswith((".", "/", "~")) or place.count("/") != 1:
-            raise BadModel(f"{place} is no folder here and no hub id")
-        else:
-            found[name] = ModelSource(name, place, hub=True)
-    return tuple(found.values())
+        names.add(name)
+        try:
+            found[name] = _at(name, place, cache)
+        except (BadModel, BadWeights) as error:
+            problems.append(f"{name}: {error}")
+    if not found:
+        raise BadModel("; ".join(problems))
+    return FoundModels(tuple(found.values()), tuple(problems))
+
+
+def _at(name: str, place: str, cache: Path) -> ModelSource:
+    """The model at a place. Raises BadModel, BadWeights."""
+    if not place:
+        return _default(cache)
+    path = Path(place).expanduser()
+    if path.is_dir():
+        return _described(name, path)
+    if path.is_file():
+        check_weights(path)
+        return ModelSource(name, str(path))
+    if place.startswith((".", "/", "~")) or place.count("/") != 1:
+        raise BadModel(f"{place} is no folder here and no hub id")
+    return ModelSource(name, place, hub=True)
 
 
 def _default(cache: Path) -> ModelSource:
@@ -89,10 +119,16 @@ def _own_model() -> Path | None:
 def _described(name: str, folder: Path) -> ModelSource:
     catalogue = _read(folder / "catalogue.json")
     _verify(name, folder, catalogue.get("files"))
+    check_weights(folder)
     guidance = _number(catalogue.get("recommended"), "guidance")
     longest = int(_number(catalogue.get("sizes"), "maximum") or 0)
     loras = frozenset(path.stem for path in (folder / "loras").glob("*.safetensors"))
-    return ModelSource(name, str(folder), guidance, max_pixels=longest * longest, loras=loras)
+    kind = _read(folder / "model_index.json").get("_class_name")
+    if not isinstance(kind, str):
+        raise BadModel(
+            f"{folder} is not a model in diffusers' layout: it has no model_index.json that names a pipeline"
+        )
+    return ModelSource(name, str(folder), guidance, max_pixels=longest * longest, loras=loras, kind=kind)
 
 
 def _read(path: Path) -> dict[str, object]:

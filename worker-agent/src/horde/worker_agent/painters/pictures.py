@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 PREVIEW_SIDE = 256
 """The longer side of a preview, pixels."""
-MAX_INPUT_PIXELS = 8192 * 8192
-"""Of a source image or mask; looked at before anything is decoded."""
 
 
 def encode_webp(image: Image, *, quality: int, effort: int = 4) -> bytes:
@@ -26,17 +24,6 @@ def encode_webp(image: Image, *, quality: int, effort: int = 4) -> bytes:
     out = io.BytesIO()
     plain.save(out, "WEBP", quality=quality, method=effort, exif=b"", icc_profile=b"", xmp=b"")
     return out.getvalue()
-
-
-def decode_input(content: bytes, mode: str, size: tuple[int, int]) -> Image:
-    """A stranger's picture, cut and scaled to a size. Raises ValueError or OSError for what is none, or too large."""
-    from PIL import Image, ImageOps
-
-    with Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP")) as opened:
-        if opened.width * opened.height > MAX_INPUT_PIXELS:
-            raise ValueError(f"more than {MAX_INPUT_PIXELS} pixels")
-        upright = ImageOps.exif_transpose(opened)
-        return ImageOps.fit(upright.convert(mode), size, Image.Resampling.LANCZOS)
 
 
 def encode_preview(image: Image) -> bytes:

@@ -7,7 +7,7 @@ hands, tells each step, makes a preview only when somebody wants one, and stops 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -52,6 +52,13 @@ class Claimed:
 Work = Finished | Claimed | Refused | Failed | Censored | Cancelled
 
 
+@dataclass(frozen=True, slots=True)
+class Drying:
+    """A picture is painted and still being encoded; the painter is free for the next."""
+
+    work: Awaitable[Work]
+
+
 class Painter(Protocol):
     """Somebody who paints."""
 
@@ -60,8 +67,11 @@ class Painter(Protocol):
 
     async def paint(
         self, picture: Picture, inputs: Mapping[InputId, bytes], onlooker: Onlooker, cancelled: asyncio.Event
-    ) -> Work:
+    ) -> Work | Drying:
         """Paint one picture. Once `cancelled` is set it ends within one step, with Cancelled. It raises nothing."""
+
+    def on_change(self, changed: Callable[[], None]) -> None:
+        """Call this, on the event loop, whenever the capabilities may have changed by themselves."""
 
     async def close(self) -> None:
         """Give back what it holds; what is being painted is lost."""

@@ -1,302 +1,249 @@
 """Keeps a blocking studio in a process of its own, behind the port of painters.
 
 The event loop stays alive whatever torch does; a child that is killed for its memory, or that does not stop, costs one
-picture and a restart, not the agent. The child ends when this process does, however that ends.
+picture and is started again at once. The child ends when this process does, however that ends.
 """
 
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-import os
-import queue
-import signal
-import threading
-from collections.abc import Mapping
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from typing import Any
+import itertools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
+from horde.services.clock import Clock, SystemClock
 from horde.services.telemetry import get_logger
+from horde.worker_agent.core.backoff import Backoff
+from horde.worker_agent.core.breaker import Breaker
 from horde.worker_agent.core.jobs import Cancelled, Capabilities, Failed, FailureReason, InputId, Picture
 from horde.worker_agent.core.measuring import Measured
-from horde.worker_agent.painters.diffusers_studio import Studio, StudioSettings
-from horde.worker_agent.painters.port import CannotLoad, Onlooker, Work
+from horde.worker_agent.painters.child import (
+    Cancel,
+    Changed,
+    Child,
+    Ended,
+    Gone,
+    Off,
+    Paint,
+    Previewed,
+    Ready,
+    Stepped,
+    WantPreview,
+)
+from horde.worker_agent.painters.diffusers_studio import StudioSettings
+from horde.worker_agent.painters.port import CannotLoad, Drying, Onlooker, Work
 
 log = get_logger(__name__)
 
 STUCK_SECONDS = 120.0
 """How long a step may last after it was told to stop; then the child is killed."""
-STOP_SECONDS = 5.0
+SLOW_START_SECONDS = 10.0
+"""How often a start that takes long says that it goes on."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Ready:
-    capabilities: Capabilities
-    measured: Measured | None
+@dataclass(slots=True)
+class _Order:
+    """One picture that the child has been given."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Changed:
-    """Another model is in memory now."""
-
-    capabilities: Capabilities
-
-
-@dataclass(frozen=True, slots=True)
-class _CannotLoad:
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Paint:
     picture: Picture
-    inputs: dict[InputId, bytes]
+    onlooker: Onlooker
+    cancelled: asyncio.Event
+    off: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when the child can begin another."""
+    work: asyncio.Future[Work] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    step: int = 0
 
-
-@dataclass(frozen=True, slots=True)
-class _Cancel:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class _WantPreview:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class _Leave:
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class _Stepped:
-    step: int
-
-
-@dataclass(frozen=True, slots=True)
-class _Previewed:
-    step: int
-    image: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Gone:
-    """The child has ended."""
-
-
-class _Child:
-    """The studio's process, and the thread that listens to it."""
-
-    def __init__(self, settings: StudioSettings) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, settings), daemon=True, name="horde-studio")
-        self.process.start()
-        # Or its end would never be seen: a copy of it would be open here.
-        theirs.close()
-        self.said: asyncio.Queue[Any] = asyncio.Queue()
-        self._loop = asyncio.get_running_loop()
-        self._listener = threading.Thread(target=self._listen, daemon=True, name="horde-studio-pipe")
-        self._listener.start()
-
-    def _listen(self) -> None:
-        message: Any = None
-        while not isinstance(message, _Gone):
-            try:
-                message = self.pipe.recv()
-            except (EOFError, OSError):
-                message = _Gone()
-            try:
-                self._loop.call_soon_threadsafe(self.said.put_nowait, message)
-            except RuntimeError:
-                # The loop is closed: nobody listens any more.
-                return
-
-    def send(self, message: object) -> None:
-        try:
-            self.pipe.send(message)
-        except OSError:
-            # It is gone; `_Gone` is on its way.
-            pass
-
-    async def end(self) -> None:
-        """End it: at its next step, or by force after STOP_SECONDS."""
-        self.send(_Leave())
-        await asyncio.to_thread(self.process.join, STOP_SECONDS)
-        if self.process.is_alive():
-            self.process.kill()
-            await asyncio.to_thread(self.process.join)
-        # Only now: the listening thread has it until the other end is closed.
-        await asyncio.to_thread(self._listener.join, STOP_SECONDS)
-        self.pipe.close()
-        self.process.close()
-
-    @property
-    def how_it_ended(self) -> Failed:
-        """Why it is gone; asked before `end`."""
-        self.process.join(STOP_SECONDS)
-        if self.process.exitcode == -signal.SIGKILL:
-            return Failed(FailureReason.OUT_OF_MEMORY, "the painting process was killed, most likely for its memory")
-        return Failed(FailureReason.BACKEND, f"the painting process ended with status {self.process.exitcode}")
+    def end(self, work: Work) -> None:
+        self.off.set()
+        if not self.work.done():
+            self.work.set_result(work)
 
 
 class ProcessPainter:
-    """A painter whose studio is another process. Paints one picture at a time."""
+    """A painter whose studio is another process. Paints one picture at a time, while the one before is encoded."""
 
-    def __init__(self, settings: StudioSettings) -> None:
+    def __init__(
+        self, settings: StudioSettings, clock: Clock | None = None, backoff: Callable[[], Backoff] = Backoff
+    ) -> None:
         self._settings = settings
-        self._child: _Child | None = None
+        self._clock = clock or SystemClock()
+        self._backoff = backoff
+        self._child: Child | None = None
+        self._ready = asyncio.Event()
         self._capabilities = Capabilities((), 0)
+        self._breakers: dict[str, Breaker] = {}
         self._turn = asyncio.Lock()
+        self._orders: dict[int, _Order] = {}
+        self._numbers = itertools.count()
+        self._life: asyncio.Task[None] | None = None
+        self._changed: Callable[[], None] = lambda: None
         self.measured: Measured | None = None
+
+    def on_change(self, changed: Callable[[], None]) -> None:
+        self._changed = changed
+
+    def capabilities(self) -> Capabilities:
+        now = self._clock.monotonic()
+        offered = [
+            model.now(loaded=model.loaded and self._ready.is_set())
+            for model in self._capabilities.models
+            if model.name not in self._breakers or self._breakers[model.name].offered(now)
+        ]
+        return Capabilities.of(offered)
 
     async def open(self) -> None:
         """Start the studio and wait until it can paint. Raises CannotLoad."""
-        child = _Child(self._settings)
+        child = await self._start()
+        self._life = asyncio.create_task(self._live(child))
+
+    async def _start(self) -> Child:
+        """A child that can paint. Raises CannotLoad."""
+        child = Child(self._settings)
+        waiting = asyncio.create_task(self._say_that_it_goes_on())
         try:
             message = await child.said.get()
         except asyncio.CancelledError:
             await child.end()
             raise
-        if not isinstance(message, _Ready):
-            why = message.why if isinstance(message, _CannotLoad) else child.how_it_ended.detail
+        finally:
+            waiting.cancel()
+        if not isinstance(message, Ready):
+            why = message.why if isinstance(message, Ended) else (await child.how_it_ended()).detail
             await child.end()
             raise CannotLoad(why)
         self._child = child
-        self._capabilities = message.capabilities
+        self._take(message.capabilities, message.problems)
         self.measured = message.measured
+        self._ready.set()
+        return child
 
-    def capabilities(self) -> Capabilities:
-        return self._capabilities
+    async def _live(self, child: Child) -> None:
+        """Follow the child to its end, and start another, for as long as this painter is open."""
+        backoff = self._backoff()
+        while True:
+            await self._follow(child)
+            self._child = None
+            self._ready.clear()
+            how = await child.how_it_ended()
+            for order in list(self._orders.values()):
+                self._conclude(order, Cancelled(order.step) if order.cancelled.is_set() else how)
+            self._orders.clear()
+            await child.end()
+            self._changed()
+            log.warning("the painting process has ended and is started again", why=how.detail)
+            child = await self._start_again(backoff)
+            self._changed()
+
+    async def _start_again(self, backoff: Backoff) -> Child:
+        while True:
+            try:
+                child = await self._start()
+            except CannotLoad as error:
+                seconds = backoff.next()
+                log.warning("the painting process does not start", why=str(error), seconds=round(seconds, 1))
+                await self._clock.sleep(seconds)
+            else:
+                # One that lived is no reason to wait when it dies.
+                backoff.reset()
+                return child
+
+    async def _follow(self, child: Child) -> None:
+        while True:
+            match await child.said.get():
+                case Stepped(number, step):
+                    if order := self._orders.get(number):
+                        order.step = step
+                        order.onlooker.stepped(step)
+                        if order.onlooker.wants_preview():
+                            child.send(WantPreview(number))
+                case Previewed(number, step, image):
+                    if order := self._orders.get(number):
+                        order.onlooker.previewed(step, image)
+                case Off(number):
+                    if order := self._orders.get(number):
+                        order.off.set()
+                case Changed(capabilities, problems):
+                    self._take(capabilities, problems)
+                    self._changed()
+                case Ended(number, work) if number in self._orders:
+                    self._conclude(self._orders.pop(number), work)
+                case Gone():
+                    return
+
+    def _take(self, capabilities: Capabilities, problems: Mapping[str, str]) -> None:
+        self._capabilities = capabilities
+        for name, why in problems.items():
+            log.warning("a model is not offered", model=name, why=why)
+
+    def _conclude(self, order: _Order, work: Work) -> None:
+        """An order has ended; what that says of its model."""
+        name = order.picture.model
+        if isinstance(work, Failed):
+            breaker = self._breakers.setdefault(name, Breaker())
+            if seconds := breaker.failed(self._clock.monotonic()):
+                log.warning(
+                    "a model keeps failing and is not offered for a while", model=name, seconds=seconds, why=work.detail
+                )
+                self._clock.call_later(seconds, self._changed)
+                self._changed()
+        elif not isinstance(work, Cancelled):
+            self._breakers.pop(name, None)
+        order.end(work)
 
     async def paint(
         self, picture: Picture, inputs: Mapping[InputId, bytes], onlooker: Onlooker, cancelled: asyncio.Event
-    ) -> Work:
+    ) -> Work | Drying:
         async with self._turn:
-            if cancelled.is_set():
+            if not await self._wait_until_ready(cancelled):
                 return Cancelled(0)
-            if self._child is None:
-                log.info("starting the painting process again")
-                try:
-                    await self.open()
-                except CannotLoad as error:
-                    return Failed(FailureReason.BACKEND, str(error))
             assert self._child is not None
-            child = self._child
-            child.send(_Paint(picture, dict(inputs)))
-            stopper = asyncio.create_task(self._stop_when(cancelled, child))
+            child, number = self._child, next(self._numbers)
+            order = self._orders[number] = _Order(picture, onlooker, cancelled)
+            child.send(Paint(number, picture, dict(inputs)))
+            stopper = asyncio.create_task(self._stop_when(cancelled, child, number))
             try:
-                return await self._follow(child, onlooker, cancelled)
+                await order.off.wait()
             except asyncio.CancelledError:
                 # Nobody waits for this picture: the child must not go on with it.
-                self._child = None
-                await child.end()
+                child.send(Cancel(number))
                 raise
             finally:
                 stopper.cancel()
+        return order.work.result() if order.work.done() else Drying(order.work)
 
-    async def _follow(self, child: _Child, onlooker: Onlooker, cancelled: asyncio.Event) -> Work:
-        step = 0
-        while True:
-            match await child.said.get():
-                case _Stepped(step):
-                    onlooker.stepped(step)
-                    if onlooker.wants_preview():
-                        child.send(_WantPreview())
-                case _Previewed(at, image):
-                    onlooker.previewed(at, image)
-                case _Changed(capabilities):
-                    self._capabilities = capabilities
-                case _Gone():
-                    self._child = None
-                    how = Cancelled(step) if cancelled.is_set() else child.how_it_ended
-                    await child.end()
-                    return how
-                case work:
-                    result: Work = work
-                    return result
+    async def _wait_until_ready(self, cancelled: asyncio.Event) -> bool:
+        """Whether the child is ready before the picture is cancelled."""
+        if not self._ready.is_set() and not cancelled.is_set():
+            waits = [asyncio.create_task(self._ready.wait()), asyncio.create_task(cancelled.wait())]
+            try:
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+        return not cancelled.is_set()
 
-    async def _stop_when(self, cancelled: asyncio.Event, child: _Child) -> None:
+    async def _stop_when(self, cancelled: asyncio.Event, child: Child, number: int) -> None:
         await cancelled.wait()
-        child.send(_Cancel())
+        child.send(Cancel(number))
         await asyncio.sleep(STUCK_SECONDS)
         log.warning("the painting process does not stop and is killed", seconds=STUCK_SECONDS)
-        child.process.kill()
+        child.kill()
+
+    async def _say_that_it_goes_on(self) -> None:
+        """A download or a slow disk is not silence."""
+        names = ", ".join(model.name for model in self._settings.models)
+        began = self._clock.monotonic()
+        while True:
+            await self._clock.sleep(SLOW_START_SECONDS)
+            log.info("still loading", models=names, seconds=round(self._clock.monotonic() - began))
 
     async def close(self) -> None:
+        if self._life is not None:
+            self._life.cancel()
+            await asyncio.gather(self._life, return_exceptions=True)
         if self._child is not None:
             child, self._child = self._child, None
             await child.end()
-
-
-class _Parent:
-    """The agent, as the painting thread of the child sees it."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
-        self._cancelled = threading.Event()
-        self._wanted = threading.Event()
-        self._orders: queue.SimpleQueue[_Paint | None] = queue.SimpleQueue()
-        threading.Thread(target=self._listen, daemon=True).start()
-
-    def _listen(self) -> None:
-        while True:
-            try:
-                message = self._pipe.recv()
-            except (EOFError, OSError):
-                # The agent is gone, perhaps killed: nobody wants what is painted here.
-                os._exit(0)
-            match message:
-                case _Paint():
-                    self._cancelled.clear()
-                    self._wanted.clear()
-                    self._orders.put(message)
-                case _Leave():
-                    self._cancelled.set()
-                    self._orders.put(None)
-                    return
-                case _Cancel():
-                    self._cancelled.set()
-                case _WantPreview():
-                    self._wanted.set()
-
-    def next_order(self) -> _Paint | None:
-        """What to paint next; None: nothing any more."""
-        return self._orders.get()
-
-    def say(self, message: object) -> None:
-        self._pipe.send(message)
-
-    def stepped(self, step: int) -> None:
-        self.say(_Stepped(step))
-
-    def wants_preview(self) -> bool:
-        return self._wanted.is_set()
-
-    def previewed(self, step: int, image: bytes) -> None:
-        self._wanted.clear()
-        self.say(_Previewed(step, image))
-
-    def cancelled(self) -> bool:
-        return self._cancelled.is_set()
-
-
-def _serve(pipe: Connection, settings: StudioSettings) -> None:
-    """The child's life."""
-    # Ctrl-C is for the agent: it drains, and the picture that is painted here is part of that.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = _Parent(pipe)
-    studio = Studio(settings)
-    try:
-        capabilities = studio.load()
-    except Exception as error:  # noqa: BLE001 - whatever a model's files make diffusers raise
-        parent.say(_CannotLoad(f"{type(error).__name__}: {error}"))
-        return
-    parent.say(_Ready(capabilities, studio.measured))
-    while (order := parent.next_order()) is not None:
-        work = studio.paint(order.picture, order.inputs, parent)
-        if studio.capabilities() != capabilities:
-            capabilities = studio.capabilities()
-            parent.say(_Changed(capabilities))
-        parent.say(work)
+        for order in self._orders.values():
+            order.end(Failed(FailureReason.BACKEND, "the painter was closed"))
+        self._orders.clear()

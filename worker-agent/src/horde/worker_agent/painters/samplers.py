@@ -1,11 +1,12 @@
-"""Samplers: the contract's names, diffusers' classes, and what a model can be painted with."""
+"""Samplers and noise schedules: the contract's names, diffusers' classes, and what a model can be painted with."""
 
 from __future__ import annotations
 
 import inspect
+from importlib.util import find_spec
 from typing import Any
 
-from horde.worker_agent.core.jobs import Deviation, DeviationKind, Picture, Sampler
+from horde.worker_agent.core.jobs import Deviation, DeviationKind, NoiseSchedule, Picture, Sampler
 
 CLASSES = {
     Sampler.DDIM: "DDIMScheduler",
@@ -20,16 +21,28 @@ CLASSES = {
     Sampler.DEIS: "DEISMultistepScheduler",
     Sampler.LCM: "LCMScheduler",
 }
-KARRAS = "use_karras_sigmas"
+FLOW = "FlowMatchEulerDiscreteScheduler"
+"""Euler's method for models that were trained on straight paths from noise to picture; no other works with them."""
+_SWITCHES = {
+    NoiseSchedule.KARRAS: "use_karras_sigmas",
+    NoiseSchedule.EXPONENTIAL: "use_exponential_sigmas",
+    NoiseSchedule.BETA: "use_beta_sigmas",
+}
+_SPACING = {NoiseSchedule.SGM_UNIFORM: "trailing", NoiseSchedule.SIMPLE: "trailing"}
 
 
 def offered_samplers(default: Any) -> frozenset[Sampler]:
-    """What a model with this scheduler can be painted with."""
-    compatible = {kind.__name__ for kind in default.compatibles} | {type(default).__name__}
+    """What a model with this scheduler can be painted with; never none, which would mean all."""
+    own = type(default).__name__
+    if own == FLOW:
+        return frozenset({Sampler.EULER})
+    if default.config.get("use_flow_sigmas") or default.config.get("prediction_type") == "flow_prediction":
+        return frozenset(sampler for sampler, name in CLASSES.items() if name == own) or frozenset({Sampler.DEFAULT})
+    compatible = {kind.__name__ for kind in default.compatibles} | {own}
     if "DDIMScheduler" in compatible:
         # Of the same family, though diffusers does not list it.
         compatible.add(CLASSES[Sampler.LCM])
-    return frozenset(sampler for sampler, name in CLASSES.items() if name in compatible)
+    return frozenset(sampler for sampler, name in CLASSES.items() if name in compatible) or frozenset({Sampler.DEFAULT})
 
 
 def choose_sampler(default: Any, picture: Picture) -> tuple[Any, list[Deviation]]:
@@ -38,19 +51,31 @@ def choose_sampler(default: Any, picture: Picture) -> tuple[Any, list[Deviation]
 
     deviations = []
     kind = type(default)
-    if picture.sampler is not Sampler.DEFAULT:
-        if picture.sampler in offered_samplers(default):
-            kind = getattr(diffusers, CLASSES[picture.sampler])
-        else:
-            asked, done = picture.sampler.name, kind.__name__
-            deviations.append(Deviation(DeviationKind.SUBSTITUTED, "sampler", asked, done))
+    if picture.sampler is not Sampler.DEFAULT and picture.sampler not in offered_samplers(default):
+        deviations.append(Deviation(DeviationKind.SUBSTITUTED, "sampler", picture.sampler.name, kind.__name__))
+    elif picture.sampler is not Sampler.DEFAULT and kind.__name__ != FLOW:
+        kind = getattr(diffusers, CLASSES[picture.sampler])
     parameters = inspect.signature(kind.__init__).parameters
-    options: dict[str, Any] = {}
-    if KARRAS in parameters:
-        options[KARRAS] = picture.karras
-    elif picture.karras:
-        deviations.append(Deviation(DeviationKind.OMITTED, "karras", "true"))
+    options = _schedule(picture.schedule, parameters)
+    if options is None:
+        deviations.append(Deviation(DeviationKind.OMITTED, "schedule", picture.schedule.name))
+        options = {}
     if "original_inference_steps" in parameters:
         # LCM distils so many steps, and refuses to do more.
         options["original_inference_steps"] = max(50, picture.steps)
     return kind.from_config(default.config, **options), deviations
+
+
+def _schedule(schedule: NoiseSchedule, parameters: Any) -> dict[str, Any] | None:
+    """What to tell a scheduler; None if it does not know this schedule. By default nothing: the model has its own."""
+    if schedule is NoiseSchedule.DEFAULT:
+        return {}
+    options: dict[str, Any] = {name: False for name in _SWITCHES.values() if name in parameters}
+    if schedule is NoiseSchedule.TRAINED:
+        return options
+    if schedule in _SPACING:
+        return options | {"timestep_spacing": _SPACING[schedule]} if "timestep_spacing" in parameters else None
+    switch = _SWITCHES[schedule]
+    if switch not in parameters or (schedule is NoiseSchedule.BETA and find_spec("scipy") is None):
+        return None
+    return options | {switch: True}

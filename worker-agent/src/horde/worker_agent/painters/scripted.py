@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 import re
-import signal
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
@@ -38,6 +36,7 @@ from horde.worker_agent.core.jobs import (
     Picture,
     RefusalReason,
     Refused,
+    Sampler,
 )
 from horde.worker_agent.painters.pictures import encode_preview, encode_webp
 from horde.worker_agent.painters.port import Claimed, Finished, Onlooker, Work
@@ -56,7 +55,10 @@ MAX_PIXELS = 4096 * 4096
 
 
 def _die() -> None:
-    os.kill(os.getpid(), signal.SIGKILL)
+    import psutil
+
+    # Windows knows no SIGKILL, but the same end.
+    psutil.Process().kill()
 
 
 class ScriptedPainter:
@@ -78,9 +80,13 @@ class ScriptedPainter:
         self._script = self._commands(script)
         self._quality = quality
         self._offered = Capabilities(
-            models=tuple(ModelOffer(model, loaded=True) for model in models),
+            models=tuple(
+                ModelOffer(model, loaded=True, features=frozenset(Feature), samplers=frozenset(Sampler))
+                for model in models
+            ),
             max_pixels=max_pixels or MAX_PIXELS,
             features=frozenset(Feature),
+            samplers=frozenset(Sampler),
         )
         self._clock = clock or SystemClock()
         self._die = die
@@ -89,6 +95,9 @@ class ScriptedPainter:
 
     def capabilities(self) -> Capabilities:
         return self._offered
+
+    def on_change(self, changed: Callable[[], None]) -> None:
+        """They never do."""
 
     async def paint(
         self, picture: Picture, inputs: Mapping[InputId, bytes], onlooker: Onlooker, cancelled: asyncio.Event
@@ -155,7 +164,7 @@ class ScriptedPainter:
             image = encode_webp(draw(picture, wider), quality=self._quality)
         if "truncated" in commands:
             image = image[: len(image) // 2]
-        deviations = (Deviation(DeviationKind.OMITTED, "karras", "true"),) if "deviate" in commands else ()
+        deviations = (Deviation(DeviationKind.OMITTED, "schedule", "KARRAS"),) if "deviate" in commands else ()
         return Finished(image, deviations)
 
     def _commands(self, text: str) -> dict[str, str]:

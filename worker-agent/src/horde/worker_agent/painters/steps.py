@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol
 
 from horde.worker_agent.core.jobs import Picture
+from horde.worker_agent.painters.families import parameters
+from horde.worker_agent.painters.judging import NoPicture
 from horde.worker_agent.painters.pictures import encode_preview
 
 PREVIEW_LATENT_SIDE = 32
@@ -22,31 +25,63 @@ class Watch(Protocol):
 
 
 class Stop(Exception):
-    """Raised inside a pipeline's callback to leave it at once."""
+    """Raised inside a pipeline to leave it at once."""
 
 
 @dataclass(slots=True)
-class Step:
-    done: int = 0
+class Steps:
+    """The steps of one picture, counted in the picture's own, whatever the sampler makes of them."""
 
+    picture: Picture
+    watch: Watch
+    done: int = field(default=0, init=False)
 
-def after_step(picture: Picture, watch: Watch, step: Step) -> Any:
-    """A callback for diffusers: counts in the picture's steps, whatever the sampler makes of them."""
+    def follow(self, pipeline: Any) -> dict[str, Any]:
+        """Watch a pipeline that is about to be called; what it must be called with for that."""
+        if "callback_on_step_end" in parameters(pipeline):
+            return {
+                "callback_on_step_end": self._called_back,
+                "callback_on_step_end_tensor_inputs": ["latents"],
+            }
+        self._follow_scheduler(pipeline)
+        return {}
 
-    def callback(pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+    def ended(self, pipeline: Any, count: int, total: int, latents: Any) -> None:
+        """So many of a pipeline's own steps are done. Raises Stop, NoPicture."""
         # Second-order samplers evaluate twice a step; image to image runs only a part of the steps.
-        total = getattr(pipeline, "num_timesteps", 0) or picture.steps
-        done = min(picture.steps, (index + 1) * picture.steps // total)
-        if watch.cancelled():
+        done = min(self.picture.steps, count * self.picture.steps // max(1, total))
+        if self.watch.cancelled():
             raise Stop
-        if done > step.done:
-            step.done = done
-            watch.stepped(done)
-        if watch.wants_preview() and (preview := _preview(pipeline, tensors.get("latents"))) is not None:
-            watch.previewed(step.done, preview)
+        if count >= total and latents is not None and not bool(latents.isfinite().all()):
+            # Once, at the end: looking makes a GPU wait. What is not a number stays so.
+            raise NoPicture("the model computed values that are no numbers")
+        if done > self.done:
+            self.done = done
+            self.watch.stepped(done)
+        if self.watch.wants_preview() and (preview := _preview(pipeline, latents)) is not None:
+            self.watch.previewed(self.done, preview)
+
+    def _called_back(self, pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        total = getattr(pipeline, "num_timesteps", 0) or self.picture.steps
+        self.ended(pipeline, index + 1, total, tensors.get("latents"))
         return tensors
 
-    return callback
+    def _follow_scheduler(self, pipeline: Any) -> None:
+        """For a pipeline that calls nobody back: its scheduler, which is this picture's own, is asked for each step."""
+        scheduler = pipeline.scheduler
+        original = scheduler.step
+        count = 0
+
+        @functools.wraps(original)
+        def step(*arguments: Any, **named: Any) -> Any:
+            nonlocal count
+            result = original(*arguments, **named)
+            count += 1
+            latents = result[0] if isinstance(result, tuple) else result.prev_sample
+            self.ended(pipeline, count, len(scheduler.timesteps), latents)
+            return result
+
+        scheduler.step = step
 
 
 def _preview(pipeline: Any, latents: Any) -> bytes | None:

@@ -35,7 +35,7 @@ def _build(folder: Path) -> None:
     diffusers: Any = import_module("diffusers")
     transformers: Any = import_module("transformers")
     torch.manual_seed(SEED)
-    tokenizer = transformers.CLIPTokenizer(vocab=_vocabulary(), merges=[], model_max_length=77)
+    tokenizer = clip_tokenizer()
     text = transformers.CLIPTextConfig(
         vocab_size=len(tokenizer),
         hidden_size=32,
@@ -79,6 +79,11 @@ def _build(folder: Path) -> None:
         requires_safety_checker=False,
     )
     pipeline.save_pretrained(folder, safe_serialization=True)
+
+
+def clip_tokenizer() -> Any:
+    """A tokenizer of CLIP's kind that knows letters and no words."""
+    return import_module("transformers").CLIPTokenizer(vocab=_vocabulary(), merges=[], model_max_length=77)
 
 
 def _vocabulary() -> dict[str, int]:

@@ -5,6 +5,8 @@ Accounts, API keys and kudos, for the people they belong to."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -29,7 +31,7 @@ class _AccountRoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AccountRo
     DESCRIPTOR: _descriptor.EnumDescriptor
     ACCOUNT_ROLE_UNSPECIFIED: _AccountRole.ValueType  # 0
     ACCOUNT_ROLE_MODERATOR: _AccountRole.ValueType  # 1
-    """Takes shared images out, pauses workers."""
+    """Takes shared images out, pauses and bans, has the queue of reports."""
     ACCOUNT_ROLE_OPERATOR: _AccountRole.ValueType  # 2
     """Awards, audits, makes data releases."""
 
@@ -38,7 +40,7 @@ class AccountRole(_AccountRole, metaclass=_AccountRoleEnumTypeWrapper):
 
 ACCOUNT_ROLE_UNSPECIFIED: AccountRole.ValueType  # 0
 ACCOUNT_ROLE_MODERATOR: AccountRole.ValueType  # 1
-"""Takes shared images out, pauses workers."""
+"""Takes shared images out, pauses and bans, has the queue of reports."""
 ACCOUNT_ROLE_OPERATOR: AccountRole.ValueType  # 2
 """Awards, audits, makes data releases."""
 Global___AccountRole: _TypeAlias = AccountRole  # noqa: Y015
@@ -77,31 +79,51 @@ class _AccountErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Ac
     DESCRIPTOR: _descriptor.EnumDescriptor
     ACCOUNT_ERROR_REASON_UNSPECIFIED: _AccountErrorReason.ValueType  # 0
     ACCOUNT_ERROR_REASON_CREDENTIALS_MISSING: _AccountErrorReason.ValueType  # 1
-    """UNAUTHENTICATED. No `authorization`. Send one."""
+    """UNAUTHENTICATED; retry: never. No `authorization`. Send one."""
     ACCOUNT_ERROR_REASON_CREDENTIALS_MALFORMED: _AccountErrorReason.ValueType  # 2
-    """UNAUTHENTICATED. Not of a form that this contract names."""
+    """UNAUTHENTICATED; retry: never. Not of a form that this contract names."""
     ACCOUNT_ERROR_REASON_API_KEY_UNKNOWN: _AccountErrorReason.ValueType  # 3
-    """UNAUTHENTICATED. No such key, or it was revoked. Do not retry."""
+    """UNAUTHENTICATED; retry: never. No such key, or it was revoked."""
     ACCOUNT_ERROR_REASON_SCOPE_MISSING: _AccountErrorReason.ValueType  # 4
-    """PERMISSION_DENIED. The key lacks a scope. Metadata: `scope`."""
+    """PERMISSION_DENIED; retry: never; metadata: `scope`. The key lacks a scope."""
     ACCOUNT_ERROR_REASON_ACCOUNT_REQUIRED: _AccountErrorReason.ValueType  # 5
-    """PERMISSION_DENIED. Not for anonymous."""
+    """PERMISSION_DENIED; retry: never. Not for anonymous, nor for shared keys."""
     ACCOUNT_ERROR_REASON_ROLE_MISSING: _AccountErrorReason.ValueType  # 6
-    """PERMISSION_DENIED. Metadata: `role`."""
+    """PERMISSION_DENIED; retry: never; metadata: `role`."""
     ACCOUNT_ERROR_REASON_ACCOUNT_NOT_FOUND: _AccountErrorReason.ValueType  # 7
-    """NOT_FOUND. Metadata: `account_id`."""
+    """NOT_FOUND; retry: never; metadata: `account_id`."""
     ACCOUNT_ERROR_REASON_API_KEY_NOT_FOUND: _AccountErrorReason.ValueType  # 8
-    """NOT_FOUND. Metadata: `api_key_id`."""
+    """NOT_FOUND; retry: never; metadata: `api_key_id`."""
     ACCOUNT_ERROR_REASON_INVALID_FIELD: _AccountErrorReason.ValueType  # 9
-    """INVALID_ARGUMENT, with field violations."""
+    """INVALID_ARGUMENT; retry: changed; details: BadRequest."""
     ACCOUNT_ERROR_REASON_REQUEST_CONFLICT: _AccountErrorReason.ValueType  # 10
-    """ALREADY_EXISTS. The request_id was used for other content.
-    Metadata: `field`.
+    """ALREADY_EXISTS; retry: changed; metadata: `field`. The request_id, or the
+    key, was used for other content; `field` is the first that differs.
     """
     ACCOUNT_ERROR_REASON_REGISTRATION_CLOSED: _AccountErrorReason.ValueType  # 11
-    """PERMISSION_DENIED. An operator opens accounts here."""
+    """PERMISSION_DENIED; retry: never. An operator opens accounts here."""
     ACCOUNT_ERROR_REASON_TOO_MANY_API_KEYS: _AccountErrorReason.ValueType  # 12
-    """RESOURCE_EXHAUSTED. Metadata: `limit`."""
+    """RESOURCE_EXHAUSTED; retry: never; metadata: `limit`. Revoke one first."""
+    ACCOUNT_ERROR_REASON_SHARED_KEY_NOT_FOUND: _AccountErrorReason.ValueType  # 13
+    """NOT_FOUND; retry: never; metadata: `shared_key_id`."""
+    ACCOUNT_ERROR_REASON_SHARED_KEY_EXPIRED: _AccountErrorReason.ValueType  # 14
+    """UNAUTHENTICATED; retry: never; metadata: `expired_at`. Its owner can make it
+    last longer.
+    """
+    ACCOUNT_ERROR_REASON_SHARED_KEY_BUDGET_SPENT: _AccountErrorReason.ValueType  # 15
+    """FAILED_PRECONDITION; retry: changed; metadata: `left_mkudos`,
+    `needed_mkudos`. The key's budget does not reach.
+    """
+    ACCOUNT_ERROR_REASON_SHARED_KEY_BOUND: _AccountErrorReason.ValueType  # 16
+    """FAILED_PRECONDITION; retry: changed; metadata: `bound`, `limit`, `asked`.
+    More than one generation with this key may be.
+    """
+    ACCOUNT_ERROR_REASON_EXPORT_REQUIRED: _AccountErrorReason.ValueType  # 17
+    """FAILED_PRECONDITION; retry: changed. Export the account first, and read it
+    to the end.
+    """
+    ACCOUNT_ERROR_REASON_ACCOUNT_BUSY: _AccountErrorReason.ValueType  # 18
+    """FAILED_PRECONDITION; retry: never; metadata: `generations`, `leases`."""
 
 class AccountErrorReason(_AccountErrorReason, metaclass=_AccountErrorReasonEnumTypeWrapper):
     """AccountErrorReason is every `ErrorInfo.reason` of this package, in the domain
@@ -110,31 +132,51 @@ class AccountErrorReason(_AccountErrorReason, metaclass=_AccountErrorReasonEnumT
 
 ACCOUNT_ERROR_REASON_UNSPECIFIED: AccountErrorReason.ValueType  # 0
 ACCOUNT_ERROR_REASON_CREDENTIALS_MISSING: AccountErrorReason.ValueType  # 1
-"""UNAUTHENTICATED. No `authorization`. Send one."""
+"""UNAUTHENTICATED; retry: never. No `authorization`. Send one."""
 ACCOUNT_ERROR_REASON_CREDENTIALS_MALFORMED: AccountErrorReason.ValueType  # 2
-"""UNAUTHENTICATED. Not of a form that this contract names."""
+"""UNAUTHENTICATED; retry: never. Not of a form that this contract names."""
 ACCOUNT_ERROR_REASON_API_KEY_UNKNOWN: AccountErrorReason.ValueType  # 3
-"""UNAUTHENTICATED. No such key, or it was revoked. Do not retry."""
+"""UNAUTHENTICATED; retry: never. No such key, or it was revoked."""
 ACCOUNT_ERROR_REASON_SCOPE_MISSING: AccountErrorReason.ValueType  # 4
-"""PERMISSION_DENIED. The key lacks a scope. Metadata: `scope`."""
+"""PERMISSION_DENIED; retry: never; metadata: `scope`. The key lacks a scope."""
 ACCOUNT_ERROR_REASON_ACCOUNT_REQUIRED: AccountErrorReason.ValueType  # 5
-"""PERMISSION_DENIED. Not for anonymous."""
+"""PERMISSION_DENIED; retry: never. Not for anonymous, nor for shared keys."""
 ACCOUNT_ERROR_REASON_ROLE_MISSING: AccountErrorReason.ValueType  # 6
-"""PERMISSION_DENIED. Metadata: `role`."""
+"""PERMISSION_DENIED; retry: never; metadata: `role`."""
 ACCOUNT_ERROR_REASON_ACCOUNT_NOT_FOUND: AccountErrorReason.ValueType  # 7
-"""NOT_FOUND. Metadata: `account_id`."""
+"""NOT_FOUND; retry: never; metadata: `account_id`."""
 ACCOUNT_ERROR_REASON_API_KEY_NOT_FOUND: AccountErrorReason.ValueType  # 8
-"""NOT_FOUND. Metadata: `api_key_id`."""
+"""NOT_FOUND; retry: never; metadata: `api_key_id`."""
 ACCOUNT_ERROR_REASON_INVALID_FIELD: AccountErrorReason.ValueType  # 9
-"""INVALID_ARGUMENT, with field violations."""
+"""INVALID_ARGUMENT; retry: changed; details: BadRequest."""
 ACCOUNT_ERROR_REASON_REQUEST_CONFLICT: AccountErrorReason.ValueType  # 10
-"""ALREADY_EXISTS. The request_id was used for other content.
-Metadata: `field`.
+"""ALREADY_EXISTS; retry: changed; metadata: `field`. The request_id, or the
+key, was used for other content; `field` is the first that differs.
 """
 ACCOUNT_ERROR_REASON_REGISTRATION_CLOSED: AccountErrorReason.ValueType  # 11
-"""PERMISSION_DENIED. An operator opens accounts here."""
+"""PERMISSION_DENIED; retry: never. An operator opens accounts here."""
 ACCOUNT_ERROR_REASON_TOO_MANY_API_KEYS: AccountErrorReason.ValueType  # 12
-"""RESOURCE_EXHAUSTED. Metadata: `limit`."""
+"""RESOURCE_EXHAUSTED; retry: never; metadata: `limit`. Revoke one first."""
+ACCOUNT_ERROR_REASON_SHARED_KEY_NOT_FOUND: AccountErrorReason.ValueType  # 13
+"""NOT_FOUND; retry: never; metadata: `shared_key_id`."""
+ACCOUNT_ERROR_REASON_SHARED_KEY_EXPIRED: AccountErrorReason.ValueType  # 14
+"""UNAUTHENTICATED; retry: never; metadata: `expired_at`. Its owner can make it
+last longer.
+"""
+ACCOUNT_ERROR_REASON_SHARED_KEY_BUDGET_SPENT: AccountErrorReason.ValueType  # 15
+"""FAILED_PRECONDITION; retry: changed; metadata: `left_mkudos`,
+`needed_mkudos`. The key's budget does not reach.
+"""
+ACCOUNT_ERROR_REASON_SHARED_KEY_BOUND: AccountErrorReason.ValueType  # 16
+"""FAILED_PRECONDITION; retry: changed; metadata: `bound`, `limit`, `asked`.
+More than one generation with this key may be.
+"""
+ACCOUNT_ERROR_REASON_EXPORT_REQUIRED: AccountErrorReason.ValueType  # 17
+"""FAILED_PRECONDITION; retry: changed. Export the account first, and read it
+to the end.
+"""
+ACCOUNT_ERROR_REASON_ACCOUNT_BUSY: AccountErrorReason.ValueType  # 18
+"""FAILED_PRECONDITION; retry: never; metadata: `generations`, `leases`."""
 Global___AccountErrorReason: _TypeAlias = AccountErrorReason  # noqa: Y015
 
 @_typing.final
@@ -148,11 +190,25 @@ class Account(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     ROLES_FIELD_NUMBER: _builtins.int
     TRUSTED_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    PUBLIC_FIELD_NUMBER: _builtins.int
+    CONTACT_FIELD_NUMBER: _builtins.int
+    TEAM_ID_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     display_name: _builtins.str
-    """1 to 64 characters; for people; not unique."""
+    """1 to 64 characters, one line; for people; not unique."""
     trusted: _builtins.bool
     """Earnings are spendable at once."""
+    number: _builtins.int
+    """Small and unique, from 1, for programs that tell people by a number."""
+    public: _builtins.bool
+    """The display name may be shown to others: at workers and among leaders."""
+    contact: _builtins.str
+    """How to reach the owner; at most 256 characters; only operators and the
+    account itself see it.
+    """
+    team_id: _builtins.str
+    """Empty: in none."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -165,10 +221,14 @@ class Account(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         roles: _abc.Iterable[Global___AccountRole.ValueType] | None = ...,
         trusted: _builtins.bool = ...,
+        number: _builtins.int = ...,
+        public: _builtins.bool = ...,
+        contact: _builtins.str = ...,
+        team_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "created_at", b"created_at", "display_name", b"display_name", "roles", b"roles", "trusted", b"trusted"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "contact", b"contact", "created_at", b"created_at", "display_name", b"display_name", "number", b"number", "public", b"public", "roles", b"roles", "team_id", b"team_id", "trusted", b"trusted"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -186,10 +246,13 @@ class ApiKey(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     LAST_USED_AT_FIELD_NUMBER: _builtins.int
     REVOKED_FIELD_NUMBER: _builtins.int
+    HINT_FIELD_NUMBER: _builtins.int
     api_key_id: _builtins.str
-    """The readable part of the key."""
+    """Not part of the key."""
     label: _builtins.str
     revoked: _builtins.bool
+    hint: _builtins.str
+    """Its last four characters, for people to tell keys apart."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[Global___ApiKeyScope.ValueType]: ...
     @_builtins.property
@@ -207,14 +270,119 @@ class ApiKey(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         last_used_at: _timestamp_pb2.Timestamp | None = ...,
         revoked: _builtins.bool = ...,
+        hint: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "last_used_at", b"last_used_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "created_at", b"created_at", "label", b"label", "last_used_at", b"last_used_at", "revoked", b"revoked", "scopes", b"scopes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "created_at", b"created_at", "hint", b"hint", "label", b"label", "last_used_at", b"last_used_at", "revoked", b"revoked", "scopes", b"scopes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ApiKey: _TypeAlias = ApiKey  # noqa: Y015
+
+@_typing.final
+class SharedKey(_message.Message):
+    """SharedKey is a key for others, without its secret."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARED_KEY_ID_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    CREATED_AT_FIELD_NUMBER: _builtins.int
+    BUDGET_MKUDOS_FIELD_NUMBER: _builtins.int
+    SPENT_MKUDOS_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    BOUNDS_FIELD_NUMBER: _builtins.int
+    REVOKED_FIELD_NUMBER: _builtins.int
+    LAST_USED_AT_FIELD_NUMBER: _builtins.int
+    HINT_FIELD_NUMBER: _builtins.int
+    shared_key_id: _builtins.str
+    label: _builtins.str
+    budget_mkudos: _builtins.int
+    """What may be spent with it in all, and what was, open holds included.
+    Absent: all that the owner has.
+    """
+    spent_mkudos: _builtins.int
+    revoked: _builtins.bool
+    hint: _builtins.str
+    """Its last four characters."""
+    @_builtins.property
+    def created_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """Absent: never."""
+
+    @_builtins.property
+    def bounds(self) -> Global___SharedKeyBounds: ...
+    @_builtins.property
+    def last_used_at(self) -> _timestamp_pb2.Timestamp:
+        """Absent: never used. Kept to the minute."""
+
+    def __init__(
+        self,
+        *,
+        shared_key_id: _builtins.str = ...,
+        label: _builtins.str = ...,
+        created_at: _timestamp_pb2.Timestamp | None = ...,
+        budget_mkudos: _builtins.int | None = ...,
+        spent_mkudos: _builtins.int = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+        bounds: Global___SharedKeyBounds | None = ...,
+        revoked: _builtins.bool = ...,
+        last_used_at: _timestamp_pb2.Timestamp | None = ...,
+        hint: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_budget_mkudos", b"_budget_mkudos", "bounds", b"bounds", "budget_mkudos", b"budget_mkudos", "created_at", b"created_at", "expires_at", b"expires_at", "last_used_at", b"last_used_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_mkudos", b"_budget_mkudos", "bounds", b"bounds", "budget_mkudos", b"budget_mkudos", "created_at", b"created_at", "expires_at", b"expires_at", "hint", b"hint", "label", b"label", "last_used_at", b"last_used_at", "revoked", b"revoked", "shared_key_id", b"shared_key_id", "spent_mkudos", b"spent_mkudos"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__budget_mkudos: _TypeAlias = _typing.Literal["budget_mkudos"]  # noqa: Y015
+    _WhichOneofArgType__budget_mkudos: _TypeAlias = _typing.Literal["_budget_mkudos", b"_budget_mkudos"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__budget_mkudos) -> _WhichOneofReturnType__budget_mkudos | None: ...
+
+Global___SharedKey: _TypeAlias = SharedKey  # noqa: Y015
+
+@_typing.final
+class SharedKeyBounds(_message.Message):
+    """SharedKeyBounds are what one generation asked for with a shared key may be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_PIXELS_FIELD_NUMBER: _builtins.int
+    MAX_STEPS_FIELD_NUMBER: _builtins.int
+    MAX_COUNT_FIELD_NUMBER: _builtins.int
+    MAX_TOTAL_MKUDOS_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    MAX_OPEN_GENERATIONS_FIELD_NUMBER: _builtins.int
+    max_pixels: _builtins.int
+    """Of one image. 0: no bound of its own, here and below."""
+    max_steps: _builtins.int
+    max_count: _builtins.int
+    """Images of one generation."""
+    max_total_mkudos: _builtins.int
+    max_open_generations: _builtins.int
+    """Generations that have not ended, at once."""
+    @_builtins.property
+    def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these models; at most 32. Empty: all."""
+
+    def __init__(
+        self,
+        *,
+        max_pixels: _builtins.int = ...,
+        max_steps: _builtins.int = ...,
+        max_count: _builtins.int = ...,
+        max_total_mkudos: _builtins.int = ...,
+        models: _abc.Iterable[_builtins.str] | None = ...,
+        max_open_generations: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_count", b"max_count", "max_open_generations", b"max_open_generations", "max_pixels", b"max_pixels", "max_steps", b"max_steps", "max_total_mkudos", b"max_total_mkudos", "models", b"models"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SharedKeyBounds: _TypeAlias = SharedKeyBounds  # noqa: Y015
 
 @_typing.final
 class CreateAccountRequest(_message.Message):
@@ -224,17 +392,24 @@ class CreateAccountRequest(_message.Message):
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    API_KEY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
+    """A UUID, made by the client."""
     display_name: _builtins.str
+    api_key: _builtins.str
+    """The first key: 22 characters of 0-9, A-Z, a-z, drawn at random by the
+    client. One that is visibly not random is INVALID_FIELD.
+    """
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
         display_name: _builtins.str = ...,
+        api_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "display_name", b"display_name", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -242,29 +417,239 @@ Global___CreateAccountRequest: _TypeAlias = CreateAccountRequest  # noqa: Y015
 
 @_typing.final
 class CreateAccountResponse(_message.Message):
-    """CreateAccountResponse is the account and its first key, with every scope."""
+    """CreateAccountResponse is the account and its first key."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ACCOUNT_FIELD_NUMBER: _builtins.int
     API_KEY_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
     api_key: _builtins.str
-    """`horde_<id>_<secret>`. Empty when this request_id is repeated."""
+    """TRANSITION: of servers that still draw the key themselves."""
+    @_builtins.property
+    def account(self) -> Global___Account: ...
+    @_builtins.property
+    def key(self) -> Global___ApiKey: ...
+    def __init__(
+        self,
+        *,
+        account: Global___Account | None = ...,
+        api_key: _builtins.str = ...,
+        key: Global___ApiKey | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "api_key", b"api_key", "key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateAccountResponse: _TypeAlias = CreateAccountResponse  # noqa: Y015
+
+@_typing.final
+class UpdateAccountRequest(_message.Message):
+    """UpdateAccountRequest changes the caller's account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Of `account`: `display_name`, `public`, `contact`."""
+
+    @_builtins.property
+    def account(self) -> Global___Account: ...
+    def __init__(
+        self,
+        *,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        account: Global___Account | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateAccountRequest: _TypeAlias = UpdateAccountRequest  # noqa: Y015
+
+@_typing.final
+class UpdateAccountResponse(_message.Message):
+    """UpdateAccountResponse is the account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def account(self) -> Global___Account: ...
     def __init__(
         self,
         *,
         account: Global___Account | None = ...,
-        api_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "api_key", b"api_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___CreateAccountResponse: _TypeAlias = CreateAccountResponse  # noqa: Y015
+Global___UpdateAccountResponse: _TypeAlias = UpdateAccountResponse  # noqa: Y015
+
+@_typing.final
+class ExportAccountRequest(_message.Message):
+    """ExportAccountRequest asks for everything."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportAccountRequest: _TypeAlias = ExportAccountRequest  # noqa: Y015
+
+@_typing.final
+class ExportAccountResponse(_message.Message):
+    """ExportAccountResponse is one item, or the end."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def item(self) -> Global___ExportItem: ...
+    @_builtins.property
+    def end(self) -> Global___ExportEnd: ...
+    def __init__(
+        self,
+        *,
+        item: Global___ExportItem | None = ...,
+        end: Global___ExportEnd | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "item", b"item", "message", b"message"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "item", b"item", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["item", "end"]  # noqa: Y015
+    _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
+
+Global___ExportAccountResponse: _TypeAlias = ExportAccountResponse  # noqa: Y015
+
+@_typing.final
+class ExportItem(_message.Message):
+    """ExportItem is one thing that the mesh keeps."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    JSON_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """The full name of the message in `json`, for example
+    `horde.api.account.v1.Account`.
+    """
+    json: _builtins.str
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["json", b"json", "kind", b"kind"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportItem: _TypeAlias = ExportItem  # noqa: Y015
+
+@_typing.final
+class ExportEnd(_message.Message):
+    """ExportEnd says that the export is whole."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPORT_ID_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    export_id: _builtins.str
+    items: _builtins.int
+    sha256: _builtins.bytes
+    """32 bytes, over all `json`s in order, each followed by a line feed."""
+    def __init__(
+        self,
+        *,
+        export_id: _builtins.str = ...,
+        items: _builtins.int = ...,
+        sha256: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["export_id", b"export_id", "items", b"items", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExportEnd: _TypeAlias = ExportEnd  # noqa: Y015
+
+@_typing.final
+class DeleteAccountRequest(_message.Message):
+    """DeleteAccountRequest ends the caller's account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPORT_ID_FIELD_NUMBER: _builtins.int
+    WITHDRAW_SHARED_FIELD_NUMBER: _builtins.int
+    export_id: _builtins.str
+    """Of an ExportAccount of the last hour that was read to its end."""
+    withdraw_shared: _builtins.bool
+    """Also withdraw what was shared. False: it stays shared, without a way back."""
+    def __init__(
+        self,
+        *,
+        export_id: _builtins.str = ...,
+        withdraw_shared: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["export_id", b"export_id", "withdraw_shared", b"withdraw_shared"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteAccountRequest: _TypeAlias = DeleteAccountRequest  # noqa: Y015
+
+@_typing.final
+class DeleteAccountResponse(_message.Message):
+    """DeleteAccountResponse counts what went."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATIONS_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    IMAGES_WITHDRAWN_FIELD_NUMBER: _builtins.int
+    BURNED_MKUDOS_FIELD_NUMBER: _builtins.int
+    generations: _builtins.int
+    images: _builtins.int
+    images_withdrawn: _builtins.int
+    burned_mkudos: _builtins.int
+    def __init__(
+        self,
+        *,
+        generations: _builtins.int = ...,
+        images: _builtins.int = ...,
+        images_withdrawn: _builtins.int = ...,
+        burned_mkudos: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burned_mkudos", b"burned_mkudos", "generations", b"generations", "images", b"images", "images_withdrawn", b"images_withdrawn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteAccountResponse: _TypeAlias = DeleteAccountResponse  # noqa: Y015
 
 @_typing.final
 class GetAccountRequest(_message.Message):
@@ -322,9 +707,12 @@ class CreateApiKeyRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     LABEL_FIELD_NUMBER: _builtins.int
     SCOPES_FIELD_NUMBER: _builtins.int
+    API_KEY_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     label: _builtins.str
     """At most 64 characters."""
+    api_key: _builtins.str
+    """As CreateAccountRequest's."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[Global___ApiKeyScope.ValueType]:
         """At least one."""
@@ -335,10 +723,11 @@ class CreateApiKeyRequest(_message.Message):
         request_id: _builtins.str = ...,
         label: _builtins.str = ...,
         scopes: _abc.Iterable[Global___ApiKeyScope.ValueType] | None = ...,
+        api_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["label", b"label", "request_id", b"request_id", "scopes", b"scopes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "label", b"label", "request_id", b"request_id", "scopes", b"scopes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -353,7 +742,7 @@ class CreateApiKeyResponse(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     API_KEY_FIELD_NUMBER: _builtins.int
     api_key: _builtins.str
-    """Shown this once. Empty when this request_id is repeated."""
+    """TRANSITION: of servers that still draw the key themselves."""
     @_builtins.property
     def key(self) -> Global___ApiKey: ...
     def __init__(
@@ -455,6 +844,269 @@ class RevokeApiKeyResponse(_message.Message):
 Global___RevokeApiKeyResponse: _TypeAlias = RevokeApiKeyResponse  # noqa: Y015
 
 @_typing.final
+class CreateSharedKeyRequest(_message.Message):
+    """CreateSharedKeyRequest asks for a shared key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    BUDGET_MKUDOS_FIELD_NUMBER: _builtins.int
+    LASTS_FIELD_NUMBER: _builtins.int
+    BOUNDS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    """A UUID, made by the client."""
+    label: _builtins.str
+    """At most 64 characters."""
+    key: _builtins.str
+    """As CreateAccountRequest's."""
+    budget_mkudos: _builtins.int
+    """0 or more. Absent: all that the owner has."""
+    @_builtins.property
+    def lasts(self) -> _duration_pb2.Duration:
+        """From now; 1 minute to 10 years. Absent: never expires."""
+
+    @_builtins.property
+    def bounds(self) -> Global___SharedKeyBounds: ...
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        label: _builtins.str = ...,
+        key: _builtins.str = ...,
+        budget_mkudos: _builtins.int | None = ...,
+        lasts: _duration_pb2.Duration | None = ...,
+        bounds: Global___SharedKeyBounds | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_budget_mkudos", b"_budget_mkudos", "bounds", b"bounds", "budget_mkudos", b"budget_mkudos", "lasts", b"lasts"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_mkudos", b"_budget_mkudos", "bounds", b"bounds", "budget_mkudos", b"budget_mkudos", "key", b"key", "label", b"label", "lasts", b"lasts", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__budget_mkudos: _TypeAlias = _typing.Literal["budget_mkudos"]  # noqa: Y015
+    _WhichOneofArgType__budget_mkudos: _TypeAlias = _typing.Literal["_budget_mkudos", b"_budget_mkudos"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__budget_mkudos) -> _WhichOneofReturnType__budget_mkudos | None: ...
+
+Global___CreateSharedKeyRequest: _TypeAlias = CreateSharedKeyRequest  # noqa: Y015
+
+@_typing.final
+class CreateSharedKeyResponse(_message.Message):
+    """CreateSharedKeyResponse is the key, without its secret."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def key(self) -> Global___SharedKey: ...
+    def __init__(
+        self,
+        *,
+        key: Global___SharedKey | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateSharedKeyResponse: _TypeAlias = CreateSharedKeyResponse  # noqa: Y015
+
+@_typing.final
+class ListSharedKeysRequest(_message.Message):
+    """ListSharedKeysRequest asks for all that are good, and about the last 32 that
+    were revoked.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSharedKeysRequest: _TypeAlias = ListSharedKeysRequest  # noqa: Y015
+
+@_typing.final
+class ListSharedKeysResponse(_message.Message):
+    """ListSharedKeysResponse lists them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___SharedKey]: ...
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[Global___SharedKey] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSharedKeysResponse: _TypeAlias = ListSharedKeysResponse  # noqa: Y015
+
+@_typing.final
+class GetSharedKeyRequest(_message.Message):
+    """GetSharedKeyRequest names a shared key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARED_KEY_ID_FIELD_NUMBER: _builtins.int
+    shared_key_id: _builtins.str
+    """Empty: the one that the call came with."""
+    def __init__(
+        self,
+        *,
+        shared_key_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["shared_key_id", b"shared_key_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSharedKeyRequest: _TypeAlias = GetSharedKeyRequest  # noqa: Y015
+
+@_typing.final
+class GetSharedKeyResponse(_message.Message):
+    """GetSharedKeyResponse is the key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def key(self) -> Global___SharedKey: ...
+    def __init__(
+        self,
+        *,
+        key: Global___SharedKey | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetSharedKeyResponse: _TypeAlias = GetSharedKeyResponse  # noqa: Y015
+
+@_typing.final
+class UpdateSharedKeyRequest(_message.Message):
+    """UpdateSharedKeyRequest changes a shared key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARED_KEY_ID_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    BUDGET_MKUDOS_FIELD_NUMBER: _builtins.int
+    LASTS_FIELD_NUMBER: _builtins.int
+    BOUNDS_FIELD_NUMBER: _builtins.int
+    shared_key_id: _builtins.str
+    label: _builtins.str
+    budget_mkudos: _builtins.int
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Of the following: `label`, `budget_mkudos`, `lasts`, `bounds`."""
+
+    @_builtins.property
+    def lasts(self) -> _duration_pb2.Duration:
+        """From now."""
+
+    @_builtins.property
+    def bounds(self) -> Global___SharedKeyBounds: ...
+    def __init__(
+        self,
+        *,
+        shared_key_id: _builtins.str = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+        label: _builtins.str = ...,
+        budget_mkudos: _builtins.int | None = ...,
+        lasts: _duration_pb2.Duration | None = ...,
+        bounds: Global___SharedKeyBounds | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_budget_mkudos", b"_budget_mkudos", "bounds", b"bounds", "budget_mkudos", b"budget_mkudos", "lasts", b"lasts", "update_mask", b"update_mask"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_mkudos", b"_budget_mkudos", "bounds", b"bounds", "budget_mkudos", b"budget_mkudos", "label", b"label", "lasts", b"lasts", "shared_key_id", b"shared_key_id", "update_mask", b"update_mask"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__budget_mkudos: _TypeAlias = _typing.Literal["budget_mkudos"]  # noqa: Y015
+    _WhichOneofArgType__budget_mkudos: _TypeAlias = _typing.Literal["_budget_mkudos", b"_budget_mkudos"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__budget_mkudos) -> _WhichOneofReturnType__budget_mkudos | None: ...
+
+Global___UpdateSharedKeyRequest: _TypeAlias = UpdateSharedKeyRequest  # noqa: Y015
+
+@_typing.final
+class UpdateSharedKeyResponse(_message.Message):
+    """UpdateSharedKeyResponse is the key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def key(self) -> Global___SharedKey: ...
+    def __init__(
+        self,
+        *,
+        key: Global___SharedKey | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateSharedKeyResponse: _TypeAlias = UpdateSharedKeyResponse  # noqa: Y015
+
+@_typing.final
+class RevokeSharedKeyRequest(_message.Message):
+    """RevokeSharedKeyRequest names a shared key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SHARED_KEY_ID_FIELD_NUMBER: _builtins.int
+    shared_key_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        shared_key_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["shared_key_id", b"shared_key_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeSharedKeyRequest: _TypeAlias = RevokeSharedKeyRequest  # noqa: Y015
+
+@_typing.final
+class RevokeSharedKeyResponse(_message.Message):
+    """RevokeSharedKeyResponse is the key, revoked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def key(self) -> Global___SharedKey: ...
+    def __init__(
+        self,
+        *,
+        key: Global___SharedKey | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeSharedKeyResponse: _TypeAlias = RevokeSharedKeyResponse  # noqa: Y015
+
+@_typing.final
 class GiftKudosRequest(_message.Message):
     """GiftKudosRequest is a gift."""
 
@@ -466,6 +1118,7 @@ class GiftKudosRequest(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     to_account_id: _builtins.str
+    """Its id, or its decimal `number`."""
     amount_mkudos: _builtins.int
     """Above 0."""
     message: _builtins.str
@@ -569,18 +1222,38 @@ class ListStatementEntriesRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    KINDS_FIELD_NUMBER: _builtins.int
+    GENERATION_ID_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """1 to 100; 0 means 50."""
+    """At most 100; default 50."""
     page_token: _builtins.str
+    generation_id: _builtins.str
+    """Only entries of this generation."""
+    @_builtins.property
+    def kinds(self) -> _containers.RepeatedScalarFieldContainer[_ledger_pb2.EventKind.ValueType]:
+        """Only these kinds; empty: all."""
+
+    @_builtins.property
+    def after(self) -> _timestamp_pb2.Timestamp:
+        """Only from then on, and only before then."""
+
+    @_builtins.property
+    def before(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        kinds: _abc.Iterable[_ledger_pb2.EventKind.ValueType] | None = ...,
+        generation_id: _builtins.str = ...,
+        after: _timestamp_pb2.Timestamp | None = ...,
+        before: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "before", b"before", "generation_id", b"generation_id", "kinds", b"kinds", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -610,6 +1283,113 @@ class ListStatementEntriesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListStatementEntriesResponse: _TypeAlias = ListStatementEntriesResponse  # noqa: Y015
+
+@_typing.final
+class ListAccountsRequest(_message.Message):
+    """ListAccountsRequest asks for a page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    NAME_CONTAINS_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most 100; default 50."""
+    page_token: _builtins.str
+    role: Global___AccountRole.ValueType
+    """Only with this role. Unspecified: all."""
+    name_contains: _builtins.str
+    """Only those whose display name holds this, whatever the case; at most 64
+    characters.
+    """
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        role: Global___AccountRole.ValueType = ...,
+        name_contains: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name_contains", b"name_contains", "page_size", b"page_size", "page_token", b"page_token", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAccountsRequest: _TypeAlias = ListAccountsRequest  # noqa: Y015
+
+@_typing.final
+class ListAccountsResponse(_message.Message):
+    """ListAccountsResponse is a page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Account]: ...
+    def __init__(
+        self,
+        *,
+        accounts: _abc.Iterable[Global___Account] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAccountsResponse: _TypeAlias = ListAccountsResponse  # noqa: Y015
+
+@_typing.final
+class SetRolesRequest(_message.Message):
+    """SetRolesRequest names an account and its roles."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ROLES_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    @_builtins.property
+    def roles(self) -> _containers.RepeatedScalarFieldContainer[Global___AccountRole.ValueType]: ...
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        roles: _abc.Iterable[Global___AccountRole.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "roles", b"roles"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetRolesRequest: _TypeAlias = SetRolesRequest  # noqa: Y015
+
+@_typing.final
+class SetRolesResponse(_message.Message):
+    """SetRolesResponse is the account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def account(self) -> Global___Account: ...
+    def __init__(
+        self,
+        *,
+        account: Global___Account | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetRolesResponse: _TypeAlias = SetRolesResponse  # noqa: Y015
 
 @_typing.final
 class AuditLedgerRequest(_message.Message):

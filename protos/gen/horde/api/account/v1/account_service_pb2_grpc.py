@@ -29,6 +29,13 @@ class AccountServiceStub:
     """AccountService is about the caller's own account. The metadata
     `authorization: Bearer <API key>` says whose, but for CreateAccount.
     Anonymous has no keys, no statement and gives nothing: ACCOUNT_REQUIRED.
+
+    API keys. A key is 22 characters of 0-9, A-Z, a-z, drawn at random (131 bits)
+    by the client, which sends it once, to have it made good, and keeps it: the
+    mesh keeps a digest and can show it to nobody. So an answer that was lost
+    loses nothing: the client has the key already and repeats the call.
+
+    GetAccount and ListStatementEntries need any scope, the rest MANAGE.
     """
 
     def __init__(self, channel):
@@ -47,6 +54,21 @@ class AccountServiceStub:
                 request_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.GetAccountRequest.SerializeToString,
                 response_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.GetAccountResponse.FromString,
                 _registered_method=True)
+        self.UpdateAccount = channel.unary_unary(
+                '/horde.api.account.v1.AccountService/UpdateAccount',
+                request_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.UpdateAccountRequest.SerializeToString,
+                response_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.UpdateAccountResponse.FromString,
+                _registered_method=True)
+        self.ExportAccount = channel.unary_stream(
+                '/horde.api.account.v1.AccountService/ExportAccount',
+                request_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ExportAccountRequest.SerializeToString,
+                response_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ExportAccountResponse.FromString,
+                _registered_method=True)
+        self.DeleteAccount = channel.unary_unary(
+                '/horde.api.account.v1.AccountService/DeleteAccount',
+                request_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.DeleteAccountRequest.SerializeToString,
+                response_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.DeleteAccountResponse.FromString,
+                _registered_method=True)
         self.CreateApiKey = channel.unary_unary(
                 '/horde.api.account.v1.AccountService/CreateApiKey',
                 request_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.CreateApiKeyRequest.SerializeToString,
@@ -61,6 +83,31 @@ class AccountServiceStub:
                 '/horde.api.account.v1.AccountService/RevokeApiKey',
                 request_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.RevokeApiKeyRequest.SerializeToString,
                 response_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.RevokeApiKeyResponse.FromString,
+                _registered_method=True)
+        self.CreateSharedKey = channel.unary_unary(
+                '/horde.api.account.v1.AccountService/CreateSharedKey',
+                request_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.CreateSharedKeyRequest.SerializeToString,
+                response_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.CreateSharedKeyResponse.FromString,
+                _registered_method=True)
+        self.ListSharedKeys = channel.unary_unary(
+                '/horde.api.account.v1.AccountService/ListSharedKeys',
+                request_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ListSharedKeysRequest.SerializeToString,
+                response_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ListSharedKeysResponse.FromString,
+                _registered_method=True)
+        self.GetSharedKey = channel.unary_unary(
+                '/horde.api.account.v1.AccountService/GetSharedKey',
+                request_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.GetSharedKeyRequest.SerializeToString,
+                response_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.GetSharedKeyResponse.FromString,
+                _registered_method=True)
+        self.UpdateSharedKey = channel.unary_unary(
+                '/horde.api.account.v1.AccountService/UpdateSharedKey',
+                request_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.UpdateSharedKeyRequest.SerializeToString,
+                response_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.UpdateSharedKeyResponse.FromString,
+                _registered_method=True)
+        self.RevokeSharedKey = channel.unary_unary(
+                '/horde.api.account.v1.AccountService/RevokeSharedKey',
+                request_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.RevokeSharedKeyRequest.SerializeToString,
+                response_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.RevokeSharedKeyResponse.FromString,
                 _registered_method=True)
         self.GiftKudos = channel.unary_unary(
                 '/horde.api.account.v1.AccountService/GiftKudos',
@@ -77,6 +124,16 @@ class AccountServiceStub:
                 request_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ListStatementEntriesRequest.SerializeToString,
                 response_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ListStatementEntriesResponse.FromString,
                 _registered_method=True)
+        self.ListAccounts = channel.unary_unary(
+                '/horde.api.account.v1.AccountService/ListAccounts',
+                request_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ListAccountsRequest.SerializeToString,
+                response_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ListAccountsResponse.FromString,
+                _registered_method=True)
+        self.SetRoles = channel.unary_unary(
+                '/horde.api.account.v1.AccountService/SetRoles',
+                request_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.SetRolesRequest.SerializeToString,
+                response_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.SetRolesResponse.FromString,
+                _registered_method=True)
         self.AuditLedger = channel.unary_unary(
                 '/horde.api.account.v1.AccountService/AuditLedger',
                 request_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.AuditLedgerRequest.SerializeToString,
@@ -88,13 +145,21 @@ class AccountServiceServicer:
     """AccountService is about the caller's own account. The metadata
     `authorization: Bearer <API key>` says whose, but for CreateAccount.
     Anonymous has no keys, no statement and gives nothing: ACCOUNT_REQUIRED.
+
+    API keys. A key is 22 characters of 0-9, A-Z, a-z, drawn at random (131 bits)
+    by the client, which sends it once, to have it made good, and keeps it: the
+    mesh keeps a digest and can show it to nobody. So an answer that was lost
+    loses nothing: the client has the key already and repeats the call.
+
+    GetAccount and ListStatementEntries need any scope, the rest MANAGE.
     """
 
     def CreateAccount(self, request, context):
-        """CreateAccount opens an account and shows its first API key, once; nobody
-        can show it again. The same request_id again within the hour answers with
-        the same account and without the key. Needs no authorization where
-        registration is open; else REGISTRATION_CLOSED.
+        """CreateAccount opens an account with its first API key, which has every
+        scope. The same request_id with the same content answers with the same
+        account, for ever; with other content, REQUEST_CONFLICT, `api_key` included.
+        Needs no authorization where registration is open; else
+        REGISTRATION_CLOSED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -107,9 +172,42 @@ class AccountServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateAccount(self, request, context):
+        """UpdateAccount changes the fields that `update_mask` names. Errors:
+        INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ExportAccount(self, request, context):
+        """ExportAccount streams everything that the mesh keeps about the caller, but
+        for the bytes of images: one JSON object of this contract's messages for
+        each item, in the order of `kind`. The last message brings the export's id
+        and digest, which DeleteAccount asks for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteAccount(self, request, context):
+        """DeleteAccount ends the account: keys, shared keys, webhooks, styles, names
+        and generations with their private images go at once; shared images are
+        withdrawn if asked for. What the ledger recorded stays, under a number that
+        leads to nobody; remaining kudos are burned. It cannot be undone, so it
+        needs an export of the last hour. Repeating it is harmless for an hour.
+
+        Errors: EXPORT_REQUIRED, ACCOUNT_BUSY (generations or leases have not ended:
+        cancel, or wait).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateApiKey(self, request, context):
-        """CreateApiKey makes another key, with no more scopes than the one used.
-        Shown once.
+        """CreateApiKey makes another key good, with no more scopes than the one used.
+        Repeated, it answers with the same key, as CreateAccount does. Errors:
+        INVALID_FIELD, SCOPE_MISSING, TOO_MANY_API_KEYS, REQUEST_CONFLICT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,6 +228,49 @@ class AccountServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateSharedKey(self, request, context):
+        """CreateSharedKey makes a key that others may use to ask for images at the
+        caller's expense, within its budget, until it expires, within its bounds.
+        It is sent as `authorization: Bearer <key>` like an API key, has the scope
+        GENERATE alone, and its holders see only what was asked for with it.
+        Repeated, it answers with the same key. Errors: INVALID_FIELD,
+        TOO_MANY_API_KEYS (at most 32 that are good), REQUEST_CONFLICT.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSharedKeys(self, request, context):
+        """ListSharedKeys lists them, newest first, with what was spent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSharedKey(self, request, context):
+        """GetSharedKey shows one: to its owner by its id, to a holder that calls with
+        it, without an id. Errors: SHARED_KEY_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateSharedKey(self, request, context):
+        """UpdateSharedKey changes the fields that `update_mask` names. Errors:
+        INVALID_FIELD, SHARED_KEY_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeSharedKey(self, request, context):
+        """RevokeSharedKey makes one useless within five seconds; what was accepted
+        goes on. Repeating it is harmless. Errors: SHARED_KEY_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GiftKudos(self, request, context):
         """GiftKudos gives kudos to another account. The same request_id again has
         one effect and one answer. Errors: ACCOUNT_NOT_FOUND; INSUFFICIENT_KUDOS,
@@ -141,7 +282,8 @@ class AccountServiceServicer:
 
     def AwardKudos(self, request, context):
         """AwardKudos makes kudos for an account, with a reason. Needs the role
-        OPERATOR.
+        OPERATOR. Errors: ACCOUNT_NOT_FOUND; EVENT_CONFLICT of
+        `horde.api.ledger.v1`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -149,6 +291,22 @@ class AccountServiceServicer:
 
     def ListStatementEntries(self, request, context):
         """ListStatementEntries is the account's statement, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListAccounts(self, request, context):
+        """ListAccounts lists accounts by when they were opened, newest first. Needs
+        the role OPERATOR.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SetRoles(self, request, context):
+        """SetRoles gives an account these roles and no others. Needs the role
+        OPERATOR; nobody takes his own. Errors: ACCOUNT_NOT_FOUND, INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -175,6 +333,21 @@ def add_AccountServiceServicer_to_server(servicer, server):
                     request_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.GetAccountRequest.FromString,
                     response_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.GetAccountResponse.SerializeToString,
             ),
+            'UpdateAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateAccount,
+                    request_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.UpdateAccountRequest.FromString,
+                    response_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.UpdateAccountResponse.SerializeToString,
+            ),
+            'ExportAccount': grpc.unary_stream_rpc_method_handler(
+                    servicer.ExportAccount,
+                    request_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ExportAccountRequest.FromString,
+                    response_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ExportAccountResponse.SerializeToString,
+            ),
+            'DeleteAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteAccount,
+                    request_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.DeleteAccountRequest.FromString,
+                    response_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.DeleteAccountResponse.SerializeToString,
+            ),
             'CreateApiKey': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateApiKey,
                     request_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.CreateApiKeyRequest.FromString,
@@ -190,6 +363,31 @@ def add_AccountServiceServicer_to_server(servicer, server):
                     request_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.RevokeApiKeyRequest.FromString,
                     response_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.RevokeApiKeyResponse.SerializeToString,
             ),
+            'CreateSharedKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSharedKey,
+                    request_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.CreateSharedKeyRequest.FromString,
+                    response_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.CreateSharedKeyResponse.SerializeToString,
+            ),
+            'ListSharedKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSharedKeys,
+                    request_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ListSharedKeysRequest.FromString,
+                    response_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ListSharedKeysResponse.SerializeToString,
+            ),
+            'GetSharedKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSharedKey,
+                    request_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.GetSharedKeyRequest.FromString,
+                    response_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.GetSharedKeyResponse.SerializeToString,
+            ),
+            'UpdateSharedKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateSharedKey,
+                    request_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.UpdateSharedKeyRequest.FromString,
+                    response_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.UpdateSharedKeyResponse.SerializeToString,
+            ),
+            'RevokeSharedKey': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeSharedKey,
+                    request_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.RevokeSharedKeyRequest.FromString,
+                    response_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.RevokeSharedKeyResponse.SerializeToString,
+            ),
             'GiftKudos': grpc.unary_unary_rpc_method_handler(
                     servicer.GiftKudos,
                     request_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.GiftKudosRequest.FromString,
@@ -204,6 +402,16 @@ def add_AccountServiceServicer_to_server(servicer, server):
                     servicer.ListStatementEntries,
                     request_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ListStatementEntriesRequest.FromString,
                     response_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ListStatementEntriesResponse.SerializeToString,
+            ),
+            'ListAccounts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAccounts,
+                    request_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ListAccountsRequest.FromString,
+                    response_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ListAccountsResponse.SerializeToString,
+            ),
+            'SetRoles': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetRoles,
+                    request_deserializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.SetRolesRequest.FromString,
+                    response_serializer=horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.SetRolesResponse.SerializeToString,
             ),
             'AuditLedger': grpc.unary_unary_rpc_method_handler(
                     servicer.AuditLedger,
@@ -222,6 +430,13 @@ class AccountService:
     """AccountService is about the caller's own account. The metadata
     `authorization: Bearer <API key>` says whose, but for CreateAccount.
     Anonymous has no keys, no statement and gives nothing: ACCOUNT_REQUIRED.
+
+    API keys. A key is 22 characters of 0-9, A-Z, a-z, drawn at random (131 bits)
+    by the client, which sends it once, to have it made good, and keeps it: the
+    mesh keeps a digest and can show it to nobody. So an answer that was lost
+    loses nothing: the client has the key already and repeats the call.
+
+    GetAccount and ListStatementEntries need any scope, the rest MANAGE.
     """
 
     @staticmethod
@@ -268,6 +483,87 @@ class AccountService:
             '/horde.api.account.v1.AccountService/GetAccount',
             horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.GetAccountRequest.SerializeToString,
             horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.GetAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.api.account.v1.AccountService/UpdateAccount',
+            horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.UpdateAccountRequest.SerializeToString,
+            horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.UpdateAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ExportAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/horde.api.account.v1.AccountService/ExportAccount',
+            horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ExportAccountRequest.SerializeToString,
+            horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ExportAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.api.account.v1.AccountService/DeleteAccount',
+            horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.DeleteAccountRequest.SerializeToString,
+            horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.DeleteAccountResponse.FromString,
             options,
             channel_credentials,
             insecure,
@@ -360,6 +656,141 @@ class AccountService:
             _registered_method=True)
 
     @staticmethod
+    def CreateSharedKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.api.account.v1.AccountService/CreateSharedKey',
+            horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.CreateSharedKeyRequest.SerializeToString,
+            horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.CreateSharedKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSharedKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.api.account.v1.AccountService/ListSharedKeys',
+            horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ListSharedKeysRequest.SerializeToString,
+            horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ListSharedKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSharedKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.api.account.v1.AccountService/GetSharedKey',
+            horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.GetSharedKeyRequest.SerializeToString,
+            horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.GetSharedKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateSharedKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.api.account.v1.AccountService/UpdateSharedKey',
+            horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.UpdateSharedKeyRequest.SerializeToString,
+            horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.UpdateSharedKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeSharedKey(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.api.account.v1.AccountService/RevokeSharedKey',
+            horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.RevokeSharedKeyRequest.SerializeToString,
+            horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.RevokeSharedKeyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def GiftKudos(request,
             target,
             options=(),
@@ -430,6 +861,60 @@ class AccountService:
             '/horde.api.account.v1.AccountService/ListStatementEntries',
             horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ListStatementEntriesRequest.SerializeToString,
             horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ListStatementEntriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAccounts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.api.account.v1.AccountService/ListAccounts',
+            horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ListAccountsRequest.SerializeToString,
+            horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.ListAccountsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetRoles(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.api.account.v1.AccountService/SetRoles',
+            horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.SetRolesRequest.SerializeToString,
+            horde_dot_api_dot_account_dot_v1_dot_account__service__pb2.SetRolesResponse.FromString,
             options,
             channel_credentials,
             insecure,

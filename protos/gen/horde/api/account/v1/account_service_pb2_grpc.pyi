@@ -16,26 +16,77 @@ class AccountServiceStub:
     """AccountService is about the caller's own account. The metadata
     `authorization: Bearer <API key>` says whose, but for CreateAccount.
     Anonymous has no keys, no statement and gives nothing: ACCOUNT_REQUIRED.
+
+    API keys. A key is 22 characters of 0-9, A-Z, a-z, drawn at random (131 bits)
+    by the client, which sends it once, to have it made good, and keeps it: the
+    mesh keeps a digest and can show it to nobody. So an answer that was lost
+    loses nothing: the client has the key already and repeats the call.
+
+    GetAccount and ListStatementEntries need any scope, the rest MANAGE.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateAccount: _aio.UnaryUnaryMultiCallable[_account_service_pb2.CreateAccountRequest, _account_service_pb2.CreateAccountResponse]
-    """CreateAccount opens an account and shows its first API key, once; nobody
-    can show it again. The same request_id again within the hour answers with
-    the same account and without the key. Needs no authorization where
-    registration is open; else REGISTRATION_CLOSED.
+    """CreateAccount opens an account with its first API key, which has every
+    scope. The same request_id with the same content answers with the same
+    account, for ever; with other content, REQUEST_CONFLICT, `api_key` included.
+    Needs no authorization where registration is open; else
+    REGISTRATION_CLOSED.
     """
     GetAccount: _aio.UnaryUnaryMultiCallable[_account_service_pb2.GetAccountRequest, _account_service_pb2.GetAccountResponse]
     """GetAccount shows the caller's account with its balances."""
+    UpdateAccount: _aio.UnaryUnaryMultiCallable[_account_service_pb2.UpdateAccountRequest, _account_service_pb2.UpdateAccountResponse]
+    """UpdateAccount changes the fields that `update_mask` names. Errors:
+    INVALID_FIELD.
+    """
+    ExportAccount: _aio.UnaryStreamMultiCallable[_account_service_pb2.ExportAccountRequest, _account_service_pb2.ExportAccountResponse]
+    """ExportAccount streams everything that the mesh keeps about the caller, but
+    for the bytes of images: one JSON object of this contract's messages for
+    each item, in the order of `kind`. The last message brings the export's id
+    and digest, which DeleteAccount asks for.
+    """
+    DeleteAccount: _aio.UnaryUnaryMultiCallable[_account_service_pb2.DeleteAccountRequest, _account_service_pb2.DeleteAccountResponse]
+    """DeleteAccount ends the account: keys, shared keys, webhooks, styles, names
+    and generations with their private images go at once; shared images are
+    withdrawn if asked for. What the ledger recorded stays, under a number that
+    leads to nobody; remaining kudos are burned. It cannot be undone, so it
+    needs an export of the last hour. Repeating it is harmless for an hour.
+
+    Errors: EXPORT_REQUIRED, ACCOUNT_BUSY (generations or leases have not ended:
+    cancel, or wait).
+    """
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_account_service_pb2.CreateApiKeyRequest, _account_service_pb2.CreateApiKeyResponse]
-    """CreateApiKey makes another key, with no more scopes than the one used.
-    Shown once.
+    """CreateApiKey makes another key good, with no more scopes than the one used.
+    Repeated, it answers with the same key, as CreateAccount does. Errors:
+    INVALID_FIELD, SCOPE_MISSING, TOO_MANY_API_KEYS, REQUEST_CONFLICT.
     """
     ListApiKeys: _aio.UnaryUnaryMultiCallable[_account_service_pb2.ListApiKeysRequest, _account_service_pb2.ListApiKeysResponse]
     """ListApiKeys lists the account's keys, without their secrets."""
     RevokeApiKey: _aio.UnaryUnaryMultiCallable[_account_service_pb2.RevokeApiKeyRequest, _account_service_pb2.RevokeApiKeyResponse]
     """RevokeApiKey makes a key useless within five seconds. Repeating it is
     harmless. Errors: API_KEY_NOT_FOUND.
+    """
+    CreateSharedKey: _aio.UnaryUnaryMultiCallable[_account_service_pb2.CreateSharedKeyRequest, _account_service_pb2.CreateSharedKeyResponse]
+    """CreateSharedKey makes a key that others may use to ask for images at the
+    caller's expense, within its budget, until it expires, within its bounds.
+    It is sent as `authorization: Bearer <key>` like an API key, has the scope
+    GENERATE alone, and its holders see only what was asked for with it.
+    Repeated, it answers with the same key. Errors: INVALID_FIELD,
+    TOO_MANY_API_KEYS (at most 32 that are good), REQUEST_CONFLICT.
+    """
+    ListSharedKeys: _aio.UnaryUnaryMultiCallable[_account_service_pb2.ListSharedKeysRequest, _account_service_pb2.ListSharedKeysResponse]
+    """ListSharedKeys lists them, newest first, with what was spent."""
+    GetSharedKey: _aio.UnaryUnaryMultiCallable[_account_service_pb2.GetSharedKeyRequest, _account_service_pb2.GetSharedKeyResponse]
+    """GetSharedKey shows one: to its owner by its id, to a holder that calls with
+    it, without an id. Errors: SHARED_KEY_NOT_FOUND.
+    """
+    UpdateSharedKey: _aio.UnaryUnaryMultiCallable[_account_service_pb2.UpdateSharedKeyRequest, _account_service_pb2.UpdateSharedKeyResponse]
+    """UpdateSharedKey changes the fields that `update_mask` names. Errors:
+    INVALID_FIELD, SHARED_KEY_NOT_FOUND.
+    """
+    RevokeSharedKey: _aio.UnaryUnaryMultiCallable[_account_service_pb2.RevokeSharedKeyRequest, _account_service_pb2.RevokeSharedKeyResponse]
+    """RevokeSharedKey makes one useless within five seconds; what was accepted
+    goes on. Repeating it is harmless. Errors: SHARED_KEY_NOT_FOUND.
     """
     GiftKudos: _aio.UnaryUnaryMultiCallable[_account_service_pb2.GiftKudosRequest, _account_service_pb2.GiftKudosResponse]
     """GiftKudos gives kudos to another account. The same request_id again has
@@ -44,10 +95,19 @@ class AccountServiceStub:
     """
     AwardKudos: _aio.UnaryUnaryMultiCallable[_account_service_pb2.AwardKudosRequest, _account_service_pb2.AwardKudosResponse]
     """AwardKudos makes kudos for an account, with a reason. Needs the role
-    OPERATOR.
+    OPERATOR. Errors: ACCOUNT_NOT_FOUND; EVENT_CONFLICT of
+    `horde.api.ledger.v1`.
     """
     ListStatementEntries: _aio.UnaryUnaryMultiCallable[_account_service_pb2.ListStatementEntriesRequest, _account_service_pb2.ListStatementEntriesResponse]
     """ListStatementEntries is the account's statement, newest first."""
+    ListAccounts: _aio.UnaryUnaryMultiCallable[_account_service_pb2.ListAccountsRequest, _account_service_pb2.ListAccountsResponse]
+    """ListAccounts lists accounts by when they were opened, newest first. Needs
+    the role OPERATOR.
+    """
+    SetRoles: _aio.UnaryUnaryMultiCallable[_account_service_pb2.SetRolesRequest, _account_service_pb2.SetRolesResponse]
+    """SetRoles gives an account these roles and no others. Needs the role
+    OPERATOR; nobody takes his own. Errors: ACCOUNT_NOT_FOUND, INVALID_FIELD.
+    """
     AuditLedger: _aio.UnaryUnaryMultiCallable[_account_service_pb2.AuditLedgerRequest, _account_service_pb2.AuditLedgerResponse]
     """AuditLedger recomputes every balance and hash and names the first bad
     block. Needs the role OPERATOR.
@@ -57,6 +117,13 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
     """AccountService is about the caller's own account. The metadata
     `authorization: Bearer <API key>` says whose, but for CreateAccount.
     Anonymous has no keys, no statement and gives nothing: ACCOUNT_REQUIRED.
+
+    API keys. A key is 22 characters of 0-9, A-Z, a-z, drawn at random (131 bits)
+    by the client, which sends it once, to have it made good, and keeps it: the
+    mesh keeps a digest and can show it to nobody. So an answer that was lost
+    loses nothing: the client has the key already and repeats the call.
+
+    GetAccount and ListStatementEntries need any scope, the rest MANAGE.
     """
 
     @_abc_1.abstractmethod
@@ -65,10 +132,11 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _account_service_pb2.CreateAccountRequest,
         context: _aio.ServicerContext[_account_service_pb2.CreateAccountRequest, _abc.Awaitable[_account_service_pb2.CreateAccountResponse]],
     ) -> _abc.Awaitable[_account_service_pb2.CreateAccountResponse]:
-        """CreateAccount opens an account and shows its first API key, once; nobody
-        can show it again. The same request_id again within the hour answers with
-        the same account and without the key. Needs no authorization where
-        registration is open; else REGISTRATION_CLOSED.
+        """CreateAccount opens an account with its first API key, which has every
+        scope. The same request_id with the same content answers with the same
+        account, for ever; with other content, REQUEST_CONFLICT, `api_key` included.
+        Needs no authorization where registration is open; else
+        REGISTRATION_CLOSED.
         """
 
     @_abc_1.abstractmethod
@@ -80,13 +148,52 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         """GetAccount shows the caller's account with its balances."""
 
     @_abc_1.abstractmethod
+    def UpdateAccount(
+        self,
+        request: _account_service_pb2.UpdateAccountRequest,
+        context: _aio.ServicerContext[_account_service_pb2.UpdateAccountRequest, _abc.Awaitable[_account_service_pb2.UpdateAccountResponse]],
+    ) -> _abc.Awaitable[_account_service_pb2.UpdateAccountResponse]:
+        """UpdateAccount changes the fields that `update_mask` names. Errors:
+        INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
+    def ExportAccount(
+        self,
+        request: _account_service_pb2.ExportAccountRequest,
+        context: _aio.ServicerContext[_account_service_pb2.ExportAccountRequest, _abc.AsyncIterator[_account_service_pb2.ExportAccountResponse]],
+    ) -> _abc.AsyncIterator[_account_service_pb2.ExportAccountResponse]:
+        """ExportAccount streams everything that the mesh keeps about the caller, but
+        for the bytes of images: one JSON object of this contract's messages for
+        each item, in the order of `kind`. The last message brings the export's id
+        and digest, which DeleteAccount asks for.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteAccount(
+        self,
+        request: _account_service_pb2.DeleteAccountRequest,
+        context: _aio.ServicerContext[_account_service_pb2.DeleteAccountRequest, _abc.Awaitable[_account_service_pb2.DeleteAccountResponse]],
+    ) -> _abc.Awaitable[_account_service_pb2.DeleteAccountResponse]:
+        """DeleteAccount ends the account: keys, shared keys, webhooks, styles, names
+        and generations with their private images go at once; shared images are
+        withdrawn if asked for. What the ledger recorded stays, under a number that
+        leads to nobody; remaining kudos are burned. It cannot be undone, so it
+        needs an export of the last hour. Repeating it is harmless for an hour.
+
+        Errors: EXPORT_REQUIRED, ACCOUNT_BUSY (generations or leases have not ended:
+        cancel, or wait).
+        """
+
+    @_abc_1.abstractmethod
     def CreateApiKey(
         self,
         request: _account_service_pb2.CreateApiKeyRequest,
         context: _aio.ServicerContext[_account_service_pb2.CreateApiKeyRequest, _abc.Awaitable[_account_service_pb2.CreateApiKeyResponse]],
     ) -> _abc.Awaitable[_account_service_pb2.CreateApiKeyResponse]:
-        """CreateApiKey makes another key, with no more scopes than the one used.
-        Shown once.
+        """CreateApiKey makes another key good, with no more scopes than the one used.
+        Repeated, it answers with the same key, as CreateAccount does. Errors:
+        INVALID_FIELD, SCOPE_MISSING, TOO_MANY_API_KEYS, REQUEST_CONFLICT.
         """
 
     @_abc_1.abstractmethod
@@ -108,6 +215,58 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def CreateSharedKey(
+        self,
+        request: _account_service_pb2.CreateSharedKeyRequest,
+        context: _aio.ServicerContext[_account_service_pb2.CreateSharedKeyRequest, _abc.Awaitable[_account_service_pb2.CreateSharedKeyResponse]],
+    ) -> _abc.Awaitable[_account_service_pb2.CreateSharedKeyResponse]:
+        """CreateSharedKey makes a key that others may use to ask for images at the
+        caller's expense, within its budget, until it expires, within its bounds.
+        It is sent as `authorization: Bearer <key>` like an API key, has the scope
+        GENERATE alone, and its holders see only what was asked for with it.
+        Repeated, it answers with the same key. Errors: INVALID_FIELD,
+        TOO_MANY_API_KEYS (at most 32 that are good), REQUEST_CONFLICT.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSharedKeys(
+        self,
+        request: _account_service_pb2.ListSharedKeysRequest,
+        context: _aio.ServicerContext[_account_service_pb2.ListSharedKeysRequest, _abc.Awaitable[_account_service_pb2.ListSharedKeysResponse]],
+    ) -> _abc.Awaitable[_account_service_pb2.ListSharedKeysResponse]:
+        """ListSharedKeys lists them, newest first, with what was spent."""
+
+    @_abc_1.abstractmethod
+    def GetSharedKey(
+        self,
+        request: _account_service_pb2.GetSharedKeyRequest,
+        context: _aio.ServicerContext[_account_service_pb2.GetSharedKeyRequest, _abc.Awaitable[_account_service_pb2.GetSharedKeyResponse]],
+    ) -> _abc.Awaitable[_account_service_pb2.GetSharedKeyResponse]:
+        """GetSharedKey shows one: to its owner by its id, to a holder that calls with
+        it, without an id. Errors: SHARED_KEY_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateSharedKey(
+        self,
+        request: _account_service_pb2.UpdateSharedKeyRequest,
+        context: _aio.ServicerContext[_account_service_pb2.UpdateSharedKeyRequest, _abc.Awaitable[_account_service_pb2.UpdateSharedKeyResponse]],
+    ) -> _abc.Awaitable[_account_service_pb2.UpdateSharedKeyResponse]:
+        """UpdateSharedKey changes the fields that `update_mask` names. Errors:
+        INVALID_FIELD, SHARED_KEY_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeSharedKey(
+        self,
+        request: _account_service_pb2.RevokeSharedKeyRequest,
+        context: _aio.ServicerContext[_account_service_pb2.RevokeSharedKeyRequest, _abc.Awaitable[_account_service_pb2.RevokeSharedKeyResponse]],
+    ) -> _abc.Awaitable[_account_service_pb2.RevokeSharedKeyResponse]:
+        """RevokeSharedKey makes one useless within five seconds; what was accepted
+        goes on. Repeating it is harmless. Errors: SHARED_KEY_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
     def GiftKudos(
         self,
         request: _account_service_pb2.GiftKudosRequest,
@@ -125,7 +284,8 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_account_service_pb2.AwardKudosRequest, _abc.Awaitable[_account_service_pb2.AwardKudosResponse]],
     ) -> _abc.Awaitable[_account_service_pb2.AwardKudosResponse]:
         """AwardKudos makes kudos for an account, with a reason. Needs the role
-        OPERATOR.
+        OPERATOR. Errors: ACCOUNT_NOT_FOUND; EVENT_CONFLICT of
+        `horde.api.ledger.v1`.
         """
 
     @_abc_1.abstractmethod
@@ -135,6 +295,26 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_account_service_pb2.ListStatementEntriesRequest, _abc.Awaitable[_account_service_pb2.ListStatementEntriesResponse]],
     ) -> _abc.Awaitable[_account_service_pb2.ListStatementEntriesResponse]:
         """ListStatementEntries is the account's statement, newest first."""
+
+    @_abc_1.abstractmethod
+    def ListAccounts(
+        self,
+        request: _account_service_pb2.ListAccountsRequest,
+        context: _aio.ServicerContext[_account_service_pb2.ListAccountsRequest, _abc.Awaitable[_account_service_pb2.ListAccountsResponse]],
+    ) -> _abc.Awaitable[_account_service_pb2.ListAccountsResponse]:
+        """ListAccounts lists accounts by when they were opened, newest first. Needs
+        the role OPERATOR.
+        """
+
+    @_abc_1.abstractmethod
+    def SetRoles(
+        self,
+        request: _account_service_pb2.SetRolesRequest,
+        context: _aio.ServicerContext[_account_service_pb2.SetRolesRequest, _abc.Awaitable[_account_service_pb2.SetRolesResponse]],
+    ) -> _abc.Awaitable[_account_service_pb2.SetRolesResponse]:
+        """SetRoles gives an account these roles and no others. Needs the role
+        OPERATOR; nobody takes his own. Errors: ACCOUNT_NOT_FOUND, INVALID_FIELD.
+        """
 
     @_abc_1.abstractmethod
     def AuditLedger(

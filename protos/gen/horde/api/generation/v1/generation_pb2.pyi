@@ -24,6 +24,32 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _QuoteChangeKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _QuoteChangeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QuoteChangeKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    QUOTE_CHANGE_KIND_UNSPECIFIED: _QuoteChangeKind.ValueType  # 0
+    QUOTE_CHANGE_KIND_SMALLER: _QuoteChangeKind.ValueType  # 1
+    QUOTE_CHANGE_KIND_FEWER_STEPS: _QuoteChangeKind.ValueType  # 2
+    QUOTE_CHANGE_KIND_OTHER_MODEL: _QuoteChangeKind.ValueType  # 3
+    QUOTE_CHANGE_KIND_ALLOW_SLOW_WORKERS: _QuoteChangeKind.ValueType  # 4
+    QUOTE_CHANGE_KIND_ALLOW_DENIED_WORKERS: _QuoteChangeKind.ValueType  # 5
+    QUOTE_CHANGE_KIND_SHARE: _QuoteChangeKind.ValueType  # 6
+
+class QuoteChangeKind(_QuoteChangeKind, metaclass=_QuoteChangeKindEnumTypeWrapper):
+    """QuoteChangeKind says what to ask for otherwise."""
+
+QUOTE_CHANGE_KIND_UNSPECIFIED: QuoteChangeKind.ValueType  # 0
+QUOTE_CHANGE_KIND_SMALLER: QuoteChangeKind.ValueType  # 1
+QUOTE_CHANGE_KIND_FEWER_STEPS: QuoteChangeKind.ValueType  # 2
+QUOTE_CHANGE_KIND_OTHER_MODEL: QuoteChangeKind.ValueType  # 3
+QUOTE_CHANGE_KIND_ALLOW_SLOW_WORKERS: QuoteChangeKind.ValueType  # 4
+QUOTE_CHANGE_KIND_ALLOW_DENIED_WORKERS: QuoteChangeKind.ValueType  # 5
+QUOTE_CHANGE_KIND_SHARE: QuoteChangeKind.ValueType  # 6
+Global___QuoteChangeKind: _TypeAlias = QuoteChangeKind  # noqa: Y015
+
 class _NoticeCode:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -42,7 +68,13 @@ class _NoticeCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoticeCode
     NOTICE_CODE_NO_WORKER: _NoticeCode.ValueType  # 4
     """No worker that is here now can do this; it waits for one."""
     NOTICE_CODE_SUBSIDISED: _NoticeCode.ValueType  # 5
-    """Part is paid by the floor subsidy."""
+    """Part, or all, is paid by the floor subsidy."""
+    NOTICE_CODE_PROMPT_TOO_LONG: _NoticeCode.ValueType  # 6
+    """The prompt is longer than the model is known to read."""
+    NOTICE_CODE_RESHAPED_INPUT: _NoticeCode.ValueType  # 7
+    """The source image's shape is not the picture's: see `resize_mode`."""
+    NOTICE_CODE_UNUSUAL_FOR_MODEL: _NoticeCode.ValueType  # 8
+    """The model's author advises otherwise: `text` says what and why."""
 
 class NoticeCode(_NoticeCode, metaclass=_NoticeCodeEnumTypeWrapper):
     """NoticeCode is what a Notice is about."""
@@ -59,7 +91,13 @@ NOTICE_CODE_SHARED_ASKED: NoticeCode.ValueType  # 3
 NOTICE_CODE_NO_WORKER: NoticeCode.ValueType  # 4
 """No worker that is here now can do this; it waits for one."""
 NOTICE_CODE_SUBSIDISED: NoticeCode.ValueType  # 5
-"""Part is paid by the floor subsidy."""
+"""Part, or all, is paid by the floor subsidy."""
+NOTICE_CODE_PROMPT_TOO_LONG: NoticeCode.ValueType  # 6
+"""The prompt is longer than the model is known to read."""
+NOTICE_CODE_RESHAPED_INPUT: NoticeCode.ValueType  # 7
+"""The source image's shape is not the picture's: see `resize_mode`."""
+NOTICE_CODE_UNUSUAL_FOR_MODEL: NoticeCode.ValueType  # 8
+"""The model's author advises otherwise: `text` says what and why."""
 Global___NoticeCode: _TypeAlias = NoticeCode  # noqa: Y015
 
 class _IneligibleReason:
@@ -70,29 +108,91 @@ class _IneligibleReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Inel
     DESCRIPTOR: _descriptor.EnumDescriptor
     INELIGIBLE_REASON_UNSPECIFIED: _IneligibleReason.ValueType  # 0
     INELIGIBLE_REASON_MODEL: _IneligibleReason.ValueType  # 1
+    """Does not offer the model."""
     INELIGIBLE_REASON_SIZE: _IneligibleReason.ValueType  # 2
+    """Too many pixels or steps, or a side that is no multiple of what it needs."""
     INELIGIBLE_REASON_FEATURE: _IneligibleReason.ValueType  # 3
+    """Lacks a feature, sampler or noise schedule."""
     INELIGIBLE_REASON_DENIED: _IneligibleReason.ValueType  # 4
+    """The requester denied it, or allowed only others."""
     INELIGIBLE_REASON_SLOW: _IneligibleReason.ValueType  # 5
+    """Slower than asked for."""
     INELIGIBLE_REASON_PAUSED: _IneligibleReason.ValueType  # 6
+    """Paused, by its owner, itself or a moderator."""
     INELIGIBLE_REASON_TRIED_BEFORE: _IneligibleReason.ValueType  # 7
+    """Tried this job before; others are to try first."""
+    INELIGIBLE_REASON_NO_SLOTS: _IneligibleReason.ValueType  # 8
+    """Has no free slot, or has asked for none."""
+    INELIGIBLE_REASON_RESTING: _IneligibleReason.ValueType  # 9
+    """Failed several times in a row and rests for a while."""
+    INELIGIBLE_REASON_REFUSED_MODEL: _IneligibleReason.ValueType  # 10
+    """Refused work with this model lately, so it is not asked for a while."""
+    INELIGIBLE_REASON_BACKING_OFF: _IneligibleReason.ValueType  # 11
+    """Tried this job before and may again, after a pause."""
 
 class IneligibleReason(_IneligibleReason, metaclass=_IneligibleReasonEnumTypeWrapper):
-    """IneligibleReason says why a worker cannot do a job."""
+    """IneligibleReason says why a worker cannot do a job, or not now."""
 
 INELIGIBLE_REASON_UNSPECIFIED: IneligibleReason.ValueType  # 0
 INELIGIBLE_REASON_MODEL: IneligibleReason.ValueType  # 1
+"""Does not offer the model."""
 INELIGIBLE_REASON_SIZE: IneligibleReason.ValueType  # 2
+"""Too many pixels or steps, or a side that is no multiple of what it needs."""
 INELIGIBLE_REASON_FEATURE: IneligibleReason.ValueType  # 3
+"""Lacks a feature, sampler or noise schedule."""
 INELIGIBLE_REASON_DENIED: IneligibleReason.ValueType  # 4
+"""The requester denied it, or allowed only others."""
 INELIGIBLE_REASON_SLOW: IneligibleReason.ValueType  # 5
+"""Slower than asked for."""
 INELIGIBLE_REASON_PAUSED: IneligibleReason.ValueType  # 6
+"""Paused, by its owner, itself or a moderator."""
 INELIGIBLE_REASON_TRIED_BEFORE: IneligibleReason.ValueType  # 7
+"""Tried this job before; others are to try first."""
+INELIGIBLE_REASON_NO_SLOTS: IneligibleReason.ValueType  # 8
+"""Has no free slot, or has asked for none."""
+INELIGIBLE_REASON_RESTING: IneligibleReason.ValueType  # 9
+"""Failed several times in a row and rests for a while."""
+INELIGIBLE_REASON_REFUSED_MODEL: IneligibleReason.ValueType  # 10
+"""Refused work with this model lately, so it is not asked for a while."""
+INELIGIBLE_REASON_BACKING_OFF: IneligibleReason.ValueType  # 11
+"""Tried this job before and may again, after a pause."""
 Global___IneligibleReason: _TypeAlias = IneligibleReason  # noqa: Y015
+
+class _LeaseState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LeaseStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeaseState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LEASE_STATE_UNSPECIFIED: _LeaseState.ValueType  # 0
+    """Not said: take it for painting."""
+    LEASE_STATE_WAITING: _LeaseState.ValueType  # 1
+    """Holds it, and has not begun."""
+    LEASE_STATE_PREPARING: _LeaseState.ValueType  # 2
+    """Loads the model, fetches inputs."""
+    LEASE_STATE_PAINTING: _LeaseState.ValueType  # 3
+    LEASE_STATE_UPLOADING: _LeaseState.ValueType  # 4
+    """Painted, and on its way to storage."""
+
+class LeaseState(_LeaseState, metaclass=_LeaseStateEnumTypeWrapper):
+    """LeaseState is what a worker does with a lease."""
+
+LEASE_STATE_UNSPECIFIED: LeaseState.ValueType  # 0
+"""Not said: take it for painting."""
+LEASE_STATE_WAITING: LeaseState.ValueType  # 1
+"""Holds it, and has not begun."""
+LEASE_STATE_PREPARING: LeaseState.ValueType  # 2
+"""Loads the model, fetches inputs."""
+LEASE_STATE_PAINTING: LeaseState.ValueType  # 3
+LEASE_STATE_UPLOADING: LeaseState.ValueType  # 4
+"""Painted, and on its way to storage."""
+Global___LeaseState: _TypeAlias = LeaseState  # noqa: Y015
 
 @_typing.final
 class GenerationSpec(_message.Message):
-    """GenerationSpec is what a requester asks for."""
+    """GenerationSpec is what a requester asks for. Every limit stands at its field,
+    here and in `horde.api.job.v1`.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -150,7 +250,10 @@ Global___GenerationSpec: _TypeAlias = GenerationSpec  # noqa: Y015
 
 @_typing.final
 class Quote(_message.Message):
-    """Quote is what a generation would cost and where it would go."""
+    """Quote is what a generation would cost and where it would go. Frozen in a
+    Generation, it lacks what is of the moment: `wait`, `available_mkudos`,
+    `changes` and the notices NO_WORKER and SUBSIDISED.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -161,11 +264,15 @@ class Quote(_message.Message):
     NOTICES_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
     AVAILABLE_MKUDOS_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
+    SUBSIDISED_MKUDOS_FIELD_NUMBER: _builtins.int
     total_mkudos: _builtins.int
     """count x per image."""
     placement: _job_pb2.Placement.ValueType
     available_mkudos: _builtins.int
     """What the requester's next hold could draw. Absent for anonymous."""
+    subsidised_mkudos: _builtins.int
+    """Of the total, what the subsidy would pay now."""
     @_builtins.property
     def per_image(self) -> _job_pb2.PriceParts:
         """Of each image."""
@@ -178,6 +285,10 @@ class Quote(_message.Message):
     def wait(self) -> Global___WaitEstimate:
         """Absent: no worker that is here now could do it. Not an error: one may join."""
 
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuoteChange]:
+        """What would make it start sooner or cost less, best first; at most 8."""
+
     def __init__(
         self,
         *,
@@ -188,16 +299,50 @@ class Quote(_message.Message):
         notices: _abc.Iterable[Global___Notice] | None = ...,
         wait: Global___WaitEstimate | None = ...,
         available_mkudos: _builtins.int | None = ...,
+        changes: _abc.Iterable[Global___QuoteChange] | None = ...,
+        subsidised_mkudos: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_available_mkudos", b"_available_mkudos", "available_mkudos", b"available_mkudos", "facts", b"facts", "per_image", b"per_image", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_available_mkudos", b"_available_mkudos", "available_mkudos", b"available_mkudos", "facts", b"facts", "notices", b"notices", "per_image", b"per_image", "placement", b"placement", "total_mkudos", b"total_mkudos", "wait", b"wait"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_available_mkudos", b"_available_mkudos", "available_mkudos", b"available_mkudos", "changes", b"changes", "facts", b"facts", "notices", b"notices", "per_image", b"per_image", "placement", b"placement", "subsidised_mkudos", b"subsidised_mkudos", "total_mkudos", b"total_mkudos", "wait", b"wait"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__available_mkudos: _TypeAlias = _typing.Literal["available_mkudos"]  # noqa: Y015
     _WhichOneofArgType__available_mkudos: _TypeAlias = _typing.Literal["_available_mkudos", b"_available_mkudos"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__available_mkudos) -> _WhichOneofReturnType__available_mkudos | None: ...
 
 Global___Quote: _TypeAlias = Quote  # noqa: Y015
+
+@_typing.final
+class QuoteChange(_message.Message):
+    """QuoteChange is one thing that a requester could ask for otherwise."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    TOTAL_MKUDOS_FIELD_NUMBER: _builtins.int
+    WAIT_FIELD_NUMBER: _builtins.int
+    kind: Global___QuoteChangeKind.ValueType
+    value: _builtins.str
+    """What to ask for instead: the model's name, `512x512`, `20`."""
+    total_mkudos: _builtins.int
+    @_builtins.property
+    def wait(self) -> Global___WaitEstimate: ...
+    def __init__(
+        self,
+        *,
+        kind: Global___QuoteChangeKind.ValueType = ...,
+        value: _builtins.str = ...,
+        total_mkudos: _builtins.int = ...,
+        wait: Global___WaitEstimate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["wait", b"wait"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "total_mkudos", b"total_mkudos", "value", b"value", "wait", b"wait"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QuoteChange: _TypeAlias = QuoteChange  # noqa: Y015
 
 @_typing.final
 class Notice(_message.Message):
@@ -226,7 +371,9 @@ Global___Notice: _TypeAlias = Notice  # noqa: Y015
 
 @_typing.final
 class WaitEstimate(_message.Message):
-    """WaitEstimate is when the next image of a generation may be begun."""
+    """WaitEstimate is when the next image of a generation may be begun: a range, and
+    why it is not sooner.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -235,10 +382,15 @@ class WaitEstimate(_message.Message):
     P90_FIELD_NUMBER: _builtins.int
     ELIGIBLE_WORKERS_FIELD_NUMBER: _builtins.int
     INELIGIBLE_FIELD_NUMBER: _builtins.int
+    P90_HELD_PERMILLE_FIELD_NUMBER: _builtins.int
+    DONE_P50_FIELD_NUMBER: _builtins.int
+    DONE_P90_FIELD_NUMBER: _builtins.int
     jobs_ahead: _builtins.int
     """Jobs that will be lent before it, among workers that could do it."""
     eligible_workers: _builtins.int
     """Workers here now that could do it."""
+    p90_held_permille: _builtins.int
+    """How often `p90` held for this model lately, in thousandths. 0: not known yet."""
     @_builtins.property
     def p50(self) -> _duration_pb2.Duration:
         """Half of the time it is begun by then."""
@@ -251,6 +403,14 @@ class WaitEstimate(_message.Message):
     def ineligible(self) -> _containers.RepeatedCompositeFieldContainer[Global___IneligibleWorkers]:
         """Why others could not, most frequent first."""
 
+    @_builtins.property
+    def done_p50(self) -> _duration_pb2.Duration:
+        """When the first image may be finished: half of the time, and nine times of
+        ten, it is by then.
+        """
+
+    @_builtins.property
+    def done_p90(self) -> _duration_pb2.Duration: ...
     def __init__(
         self,
         *,
@@ -259,10 +419,13 @@ class WaitEstimate(_message.Message):
         p90: _duration_pb2.Duration | None = ...,
         eligible_workers: _builtins.int = ...,
         ineligible: _abc.Iterable[Global___IneligibleWorkers] | None = ...,
+        p90_held_permille: _builtins.int = ...,
+        done_p50: _duration_pb2.Duration | None = ...,
+        done_p90: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["p50", b"p50", "p90", b"p90"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["done_p50", b"done_p50", "done_p90", b"done_p90", "p50", b"p50", "p90", b"p90"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["eligible_workers", b"eligible_workers", "ineligible", b"ineligible", "jobs_ahead", b"jobs_ahead", "p50", b"p50", "p90", b"p90"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["done_p50", b"done_p50", "done_p90", b"done_p90", "eligible_workers", b"eligible_workers", "ineligible", b"ineligible", "jobs_ahead", b"jobs_ahead", "p50", b"p50", "p90", b"p90", "p90_held_permille", b"p90_held_permille"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -307,12 +470,15 @@ class Generation(_message.Message):
     IMAGES_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     FINISHED_FIELD_NUMBER: _builtins.int
+    SHARED_KEY_ID_FIELD_NUMBER: _builtins.int
     generation_id: _builtins.str
     request_id: _builtins.str
     version: _builtins.int
     """Grows with every durable transition of any of its jobs."""
     finished: _builtins.bool
     """Every image has ended."""
+    shared_key_id: _builtins.str
+    """With which shared key it was asked for; only its owner sees this."""
     @_builtins.property
     def spec(self) -> Global___GenerationSpec:
         """With its seed filled in."""
@@ -341,10 +507,11 @@ class Generation(_message.Message):
         images: _abc.Iterable[Global___Image] | None = ...,
         version: _builtins.int = ...,
         finished: _builtins.bool = ...,
+        shared_key_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "deadline", b"deadline", "quote", b"quote", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "deadline", b"deadline", "finished", b"finished", "generation_id", b"generation_id", "images", b"images", "quote", b"quote", "request_id", b"request_id", "spec", b"spec", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "deadline", b"deadline", "finished", b"finished", "generation_id", b"generation_id", "images", b"images", "quote", b"quote", "request_id", b"request_id", "shared_key_id", b"shared_key_id", "spec", b"spec", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -378,6 +545,9 @@ class Image(_message.Message):
     WITHDRAWN_FIELD_NUMBER: _builtins.int
     SETTLEMENT_FIELD_NUMBER: _builtins.int
     ENDING_DETAIL_FIELD_NUMBER: _builtins.int
+    TEXT_FORMAT_FIELD_NUMBER: _builtins.int
+    MAKING_FIELD_NUMBER: _builtins.int
+    LEASE_STATE_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     index: _builtins.int
     seed: _builtins.int
@@ -396,15 +566,20 @@ class Image(_message.Message):
     """From here on: only when DONE."""
     size_bytes: _builtins.int
     format: _storage_service_pb2.ImageFormat.ValueType
+    """Of an image. As the worker brought it; name files by it."""
     worker_id: _builtins.str
     worker_name: _builtins.str
     withdrawn: _builtins.bool
     """The requester took it back."""
     ending_detail: _builtins.str
     """When FAULTED or CENSORED: why, for people."""
+    text_format: _storage_service_pb2.TextFormat.ValueType
+    """Of a text, instead of `format`."""
+    lease_state: Global___LeaseState.ValueType
+    """While LEASED."""
     @_builtins.property
     def wait(self) -> Global___WaitEstimate:
-        """While QUEUED."""
+        """While QUEUED. In Get, Create and Watch, not in List."""
 
     @_builtins.property
     def deviations(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Deviation]: ...
@@ -419,6 +594,10 @@ class Image(_message.Message):
     @_builtins.property
     def settlement(self) -> _ledger_pb2.Settlement:
         """When ended: how its kudos were divided; exactly the ledger's entry."""
+
+    @_builtins.property
+    def making(self) -> _job_pb2.Making:
+        """What it was made with where the spec left it to the model."""
 
     def __init__(
         self,
@@ -445,14 +624,64 @@ class Image(_message.Message):
         withdrawn: _builtins.bool = ...,
         settlement: _ledger_pb2.Settlement | None = ...,
         ending_detail: _builtins.str = ...,
+        text_format: _storage_service_pb2.TextFormat.ValueType = ...,
+        making: _job_pb2.Making | None = ...,
+        lease_state: Global___LeaseState.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["download", b"download", "expires_at", b"expires_at", "settlement", b"settlement", "wait", b"wait"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["download", b"download", "expires_at", b"expires_at", "making", b"making", "settlement", b"settlement", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "deviations", b"deviations", "download", b"download", "ending", b"ending", "ending_detail", b"ending_detail", "expires_at", b"expires_at", "format", b"format", "index", b"index", "job_id", b"job_id", "lease_id", b"lease_id", "placement", b"placement", "seed", b"seed", "settlement", b"settlement", "sha256", b"sha256", "size_bytes", b"size_bytes", "state", b"state", "step", b"step", "version", b"version", "wait", b"wait", "withdrawn", b"withdrawn", "worker_id", b"worker_id", "worker_name", b"worker_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "deviations", b"deviations", "download", b"download", "ending", b"ending", "ending_detail", b"ending_detail", "expires_at", b"expires_at", "format", b"format", "index", b"index", "job_id", b"job_id", "lease_id", b"lease_id", "lease_state", b"lease_state", "making", b"making", "placement", b"placement", "seed", b"seed", "settlement", b"settlement", "sha256", b"sha256", "size_bytes", b"size_bytes", "state", b"state", "step", b"step", "text_format", b"text_format", "version", b"version", "wait", b"wait", "withdrawn", b"withdrawn", "worker_id", b"worker_id", "worker_name", b"worker_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Image: _TypeAlias = Image  # noqa: Y015
+
+@_typing.final
+class SharedImage(_message.Message):
+    """SharedImage is one image that its requester shared, and what became of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATION_ID_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    SHARED_AT_FIELD_NUMBER: _builtins.int
+    CONSENT_TEXT_VERSION_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
+    RELEASE_NAMES_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_AT_FIELD_NUMBER: _builtins.int
+    generation_id: _builtins.str
+    job_id: _builtins.str
+    consent_text_version: _builtins.str
+    """Which text was agreed to, and how: asked for, or by being anonymous."""
+    asked: _builtins.bool
+    @_builtins.property
+    def shared_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def release_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Data releases that carry it, by name."""
+
+    @_builtins.property
+    def withdrawn_at(self) -> _timestamp_pb2.Timestamp:
+        """Absent: not withdrawn."""
+
+    def __init__(
+        self,
+        *,
+        generation_id: _builtins.str = ...,
+        job_id: _builtins.str = ...,
+        shared_at: _timestamp_pb2.Timestamp | None = ...,
+        consent_text_version: _builtins.str = ...,
+        asked: _builtins.bool = ...,
+        release_names: _abc.Iterable[_builtins.str] | None = ...,
+        withdrawn_at: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["shared_at", b"shared_at", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "consent_text_version", b"consent_text_version", "generation_id", b"generation_id", "job_id", b"job_id", "release_names", b"release_names", "shared_at", b"shared_at", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SharedImage: _TypeAlias = SharedImage  # noqa: Y015
 
 @_typing.final
 class ImageDownload(_message.Message):

@@ -22,12 +22,16 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from horde.api.generation.v1 import generation_pb2 as horde_dot_api_dot_generation_dot_v1_dot_generation__pb2
+from horde.api.job.v1 import job_pb2 as horde_dot_api_dot_job_dot_v1_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0horde/api/generation/v1/generation_service.proto\x12\x17horde.api.generation.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\x1a(horde/api/generation/v1/generation.proto\"O\n\x16QuoteGenerationRequest\x12\x35\n\x04spec\x18\x01 \x01(\x0b\x32\'.horde.api.generation.v1.GenerationSpec\"H\n\x17QuoteGenerationResponse\x12-\n\x05quote\x18\x01 \x01(\x0b\x32\x1e.horde.api.generation.v1.Quote\"\x98\x01\n\x17\x43reateGenerationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x35\n\x04spec\x18\x02 \x01(\x0b\x32\'.horde.api.generation.v1.GenerationSpec\x12\x1d\n\x10max_total_mkudos\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x13\n\x11_max_total_mkudos\"S\n\x18\x43reateGenerationResponse\x12\x37\n\ngeneration\x18\x01 \x01(\x0b\x32#.horde.api.generation.v1.Generation\"-\n\x14GetGenerationRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\"P\n\x15GetGenerationResponse\x12\x37\n\ngeneration\x18\x01 \x01(\x0b\x32#.horde.api.generation.v1.Generation\"?\n\x16ListGenerationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"l\n\x17ListGenerationsResponse\x12\x38\n\x0bgenerations\x18\x01 \x03(\x0b\x32#.horde.api.generation.v1.Generation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"A\n\x16WatchGenerationRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x10\n\x08previews\x18\x02 \x01(\x08\"\xe5\x02\n\x17WatchGenerationResponse\x12\x37\n\x08snapshot\x18\x01 \x01(\x0b\x32#.horde.api.generation.v1.GenerationH\x00\x12/\n\x05image\x18\x02 \x01(\x0b\x32\x1e.horde.api.generation.v1.ImageH\x00\x12\x35\n\x08progress\x18\x03 \x01(\x0b\x32!.horde.api.generation.v1.ProgressH\x00\x12\x33\n\x07preview\x18\x04 \x01(\x0b\x32 .horde.api.generation.v1.PreviewH\x00\x12\x32\n\x04wait\x18\x05 \x01(\x0b\x32\".horde.api.generation.v1.ImageWaitH\x00\x12\x37\n\x08\x66inished\x18\x06 \x01(\x0b\x32#.horde.api.generation.v1.GenerationH\x00\x42\x07\n\x05\x65vent\"I\n\x08Progress\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08lease_id\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\r\n\x05steps\x18\x04 \x01(\x05\"H\n\x07Preview\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08lease_id\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\r\n\x05image\x18\x04 \x01(\x0c\"P\n\tImageWait\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x33\n\x04wait\x18\x02 \x01(\x0b\x32%.horde.api.generation.v1.WaitEstimate\"0\n\x17\x43\x61ncelGenerationRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\"S\n\x18\x43\x61ncelGenerationResponse\x12\x37\n\ngeneration\x18\x01 \x01(\x0b\x32#.horde.api.generation.v1.Generation\"?\n\x15WithdrawImagesRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x0f\n\x07job_ids\x18\x02 \x03(\t\">\n\x16WithdrawImagesResponse\x12$\n\x08outcomes\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status\",\n\x18\x43reateInputTicketRequest\x12\x10\n\x08input_id\x18\x01 \x01(\t\"~\n\x19\x43reateInputTicketResponse\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0e\n\x06ticket\x18\x02 \x01(\t\x12\x11\n\tmax_bytes\x18\x03 \x01(\x03\x12-\n\nexpires_in\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration*\xe0\x03\n\x15GenerationErrorReason\x12\'\n#GENERATION_ERROR_REASON_UNSPECIFIED\x10\x00\x12)\n%GENERATION_ERROR_REASON_INVALID_FIELD\x10\x01\x12,\n(GENERATION_ERROR_REASON_REQUEST_CONFLICT\x10\x02\x12\x30\n,GENERATION_ERROR_REASON_GENERATION_NOT_FOUND\x10\x03\x12/\n+GENERATION_ERROR_REASON_PRICE_ABOVE_MAXIMUM\x10\x04\x12*\n&GENERATION_ERROR_REASON_INPUT_UNUSABLE\x10\x05\x12\x30\n,GENERATION_ERROR_REASON_TOO_MANY_GENERATIONS\x10\x06\x12(\n$GENERATION_ERROR_REASON_RATE_LIMITED\x10\x07\x12.\n*GENERATION_ERROR_REASON_IMAGE_NOT_FINISHED\x10\x08\x12*\n&GENERATION_ERROR_REASON_REFUSED_BEFORE\x10\t2\xc8\x07\n\x11GenerationService\x12t\n\x0fQuoteGeneration\x12/.horde.api.generation.v1.QuoteGenerationRequest\x1a\x30.horde.api.generation.v1.QuoteGenerationResponse\x12w\n\x10\x43reateGeneration\x12\x30.horde.api.generation.v1.CreateGenerationRequest\x1a\x31.horde.api.generation.v1.CreateGenerationResponse\x12n\n\rGetGeneration\x12-.horde.api.generation.v1.GetGenerationRequest\x1a..horde.api.generation.v1.GetGenerationResponse\x12t\n\x0fListGenerations\x12/.horde.api.generation.v1.ListGenerationsRequest\x1a\x30.horde.api.generation.v1.ListGenerationsResponse\x12v\n\x0fWatchGeneration\x12/.horde.api.generation.v1.WatchGenerationRequest\x1a\x30.horde.api.generation.v1.WatchGenerationResponse0\x01\x12w\n\x10\x43\x61ncelGeneration\x12\x30.horde.api.generation.v1.CancelGenerationRequest\x1a\x31.horde.api.generation.v1.CancelGenerationResponse\x12q\n\x0eWithdrawImages\x12..horde.api.generation.v1.WithdrawImagesRequest\x1a/.horde.api.generation.v1.WithdrawImagesResponse\x12z\n\x11\x43reateInputTicket\x12\x31.horde.api.generation.v1.CreateInputTicketRequest\x1a\x32.horde.api.generation.v1.CreateInputTicketResponseB\xee\x01\n\x1forg.hordemesh.api.generation.v1B\x16GenerationServiceProtoP\x01ZBgithub.com/horde-mesh/horde-mesh-go/api/generation/v1;generationv1\xa2\x02\x04HMGX\xaa\x02\x17Horde.Api.Generation.V1\xba\x02\x14HordeApiGenerationV1\xca\x02\x17Horde\\Api\\Generation\\V1\xea\x02\x1aHorde::Api::Generation::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n0horde/api/generation/v1/generation_service.proto\x12\x17horde.api.generation.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a(horde/api/generation/v1/generation.proto\x1a\x1ahorde/api/job/v1/job.proto\"O\n\x16QuoteGenerationRequest\x12\x35\n\x04spec\x18\x01 \x01(\x0b\x32\'.horde.api.generation.v1.GenerationSpec\"H\n\x17QuoteGenerationResponse\x12-\n\x05quote\x18\x01 \x01(\x0b\x32\x1e.horde.api.generation.v1.Quote\"\x98\x01\n\x17\x43reateGenerationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x35\n\x04spec\x18\x02 \x01(\x0b\x32\'.horde.api.generation.v1.GenerationSpec\x12\x1d\n\x10max_total_mkudos\x18\x03 \x01(\x03H\x00\x88\x01\x01\x42\x13\n\x11_max_total_mkudos\"S\n\x18\x43reateGenerationResponse\x12\x37\n\ngeneration\x18\x01 \x01(\x0b\x32#.horde.api.generation.v1.Generation\"\\\n\x14GetGenerationRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12-\n\tread_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"P\n\x15GetGenerationResponse\x12\x37\n\ngeneration\x18\x01 \x01(\x0b\x32#.horde.api.generation.v1.Generation\"\x99\x03\n\x16ListGenerationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12-\n\tread_mask\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\x12\x15\n\x08\x66inished\x18\x04 \x01(\x08H\x00\x88\x01\x01\x12\r\n\x05model\x18\x05 \x01(\t\x12.\n\tplacement\x18\x06 \x01(\x0e\x32\x1b.horde.api.job.v1.Placement\x12\x32\n\x0e\x61\x63\x63\x65pted_after\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0f\x61\x63\x63\x65pted_before\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11request_id_prefix\x18\t \x01(\t\x12\x15\n\rshared_key_id\x18\n \x01(\t\x12+\n\x06\x65nding\x18\x0b \x01(\x0e\x32\x1b.horde.api.job.v1.JobEndingB\x0b\n\t_finished\"l\n\x17ListGenerationsResponse\x12\x38\n\x0bgenerations\x18\x01 \x03(\x0b\x32#.horde.api.generation.v1.Generation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"A\n\x16WatchGenerationRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x10\n\x08previews\x18\x02 \x01(\x08\"\xe5\x02\n\x17WatchGenerationResponse\x12\x37\n\x08snapshot\x18\x01 \x01(\x0b\x32#.horde.api.generation.v1.GenerationH\x00\x12/\n\x05image\x18\x02 \x01(\x0b\x32\x1e.horde.api.generation.v1.ImageH\x00\x12\x35\n\x08progress\x18\x03 \x01(\x0b\x32!.horde.api.generation.v1.ProgressH\x00\x12\x33\n\x07preview\x18\x04 \x01(\x0b\x32 .horde.api.generation.v1.PreviewH\x00\x12\x32\n\x04wait\x18\x05 \x01(\x0b\x32\".horde.api.generation.v1.ImageWaitH\x00\x12\x37\n\x08\x66inished\x18\x06 \x01(\x0b\x32#.horde.api.generation.v1.GenerationH\x00\x42\x07\n\x05\x65vent\"}\n\x08Progress\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08lease_id\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\r\n\x05steps\x18\x04 \x01(\x05\x12\x32\n\x05state\x18\x05 \x01(\x0e\x32#.horde.api.generation.v1.LeaseState\"H\n\x07Preview\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08lease_id\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\r\n\x05image\x18\x04 \x01(\x0c\"P\n\tImageWait\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x33\n\x04wait\x18\x02 \x01(\x0b\x32%.horde.api.generation.v1.WaitEstimate\"0\n\x17\x43\x61ncelGenerationRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\"S\n\x18\x43\x61ncelGenerationResponse\x12\x37\n\ngeneration\x18\x01 \x01(\x0b\x32#.horde.api.generation.v1.Generation\"0\n\x17\x44\x65leteGenerationRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\"\x1a\n\x18\x44\x65leteGenerationResponse\"?\n\x15WithdrawImagesRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x0f\n\x07job_ids\x18\x02 \x03(\t\">\n\x16WithdrawImagesResponse\x12$\n\x08outcomes\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status\"W\n\x17ListSharedImagesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x15\n\rgeneration_id\x18\x03 \x01(\t\"i\n\x18ListSharedImagesResponse\x12\x34\n\x06images\x18\x01 \x03(\x0b\x32$.horde.api.generation.v1.SharedImage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"3\n\x18WithdrawAllSharedRequest\x12\x17\n\x0f\x65xpected_images\x18\x01 \x01(\x03\"D\n\x19WithdrawAllSharedResponse\x12\x0e\n\x06images\x18\x01 \x01(\x03\x12\x17\n\x0freleased_images\x18\x02 \x01(\x03\",\n\x18\x43reateInputTicketRequest\x12\x10\n\x08input_id\x18\x01 \x01(\t\"~\n\x19\x43reateInputTicketResponse\x12\x0f\n\x07\x61\x64\x64ress\x18\x01 \x01(\t\x12\x0e\n\x06ticket\x18\x02 \x01(\t\x12\x11\n\tmax_bytes\x18\x03 \x01(\x03\x12-\n\nexpires_in\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"&\n\x12\x44\x65leteInputRequest\x12\x10\n\x08input_id\x18\x01 \x01(\t\"\x15\n\x13\x44\x65leteInputResponse*\x99\x05\n\x15GenerationErrorReason\x12\'\n#GENERATION_ERROR_REASON_UNSPECIFIED\x10\x00\x12)\n%GENERATION_ERROR_REASON_INVALID_FIELD\x10\x01\x12,\n(GENERATION_ERROR_REASON_REQUEST_CONFLICT\x10\x02\x12\x30\n,GENERATION_ERROR_REASON_GENERATION_NOT_FOUND\x10\x03\x12/\n+GENERATION_ERROR_REASON_PRICE_ABOVE_MAXIMUM\x10\x04\x12*\n&GENERATION_ERROR_REASON_INPUT_UNUSABLE\x10\x05\x12\x30\n,GENERATION_ERROR_REASON_TOO_MANY_GENERATIONS\x10\x06\x12(\n$GENERATION_ERROR_REASON_RATE_LIMITED\x10\x07\x12.\n*GENERATION_ERROR_REASON_IMAGE_NOT_FINISHED\x10\x08\x12*\n&GENERATION_ERROR_REASON_REFUSED_BEFORE\x10\t\x12+\n\'GENERATION_ERROR_REASON_IMAGE_NOT_FOUND\x10\n\x12\x33\n/GENERATION_ERROR_REASON_GENERATION_NOT_FINISHED\x10\x0b\x12)\n%GENERATION_ERROR_REASON_MODEL_UNKNOWN\x10\x0c\x12*\n&GENERATION_ERROR_REASON_PROMPT_REFUSED\x10\r2\xd6\x0e\n\x11GenerationService\x12\x96\x01\n\x0fQuoteGeneration\x12/.horde.api.generation.v1.QuoteGenerationRequest\x1a\x30.horde.api.generation.v1.QuoteGenerationResponse\" \x82\xd3\xe4\x93\x02\x1a\"\x15/v1/generations:quote:\x01*\x12\x93\x01\n\x10\x43reateGeneration\x12\x30.horde.api.generation.v1.CreateGenerationRequest\x1a\x31.horde.api.generation.v1.CreateGenerationResponse\"\x1a\x82\xd3\xe4\x93\x02\x14\"\x0f/v1/generations:\x01*\x12\x97\x01\n\rGetGeneration\x12-.horde.api.generation.v1.GetGenerationRequest\x1a..horde.api.generation.v1.GetGenerationResponse\"\'\x82\xd3\xe4\x93\x02!\x12\x1f/v1/generations/{generation_id}\x12\x8d\x01\n\x0fListGenerations\x12/.horde.api.generation.v1.ListGenerationsRequest\x1a\x30.horde.api.generation.v1.ListGenerationsResponse\"\x17\x82\xd3\xe4\x93\x02\x11\x12\x0f/v1/generations\x12\xa5\x01\n\x0fWatchGeneration\x12/.horde.api.generation.v1.WatchGenerationRequest\x1a\x30.horde.api.generation.v1.WatchGenerationResponse\"-\x82\xd3\xe4\x93\x02\'\x12%/v1/generations/{generation_id}:watch0\x01\x12\xaa\x01\n\x10\x43\x61ncelGeneration\x12\x30.horde.api.generation.v1.CancelGenerationRequest\x1a\x31.horde.api.generation.v1.CancelGenerationResponse\"1\x82\xd3\xe4\x93\x02+\"&/v1/generations/{generation_id}:cancel:\x01*\x12\xa0\x01\n\x10\x44\x65leteGeneration\x12\x30.horde.api.generation.v1.DeleteGenerationRequest\x1a\x31.horde.api.generation.v1.DeleteGenerationResponse\"\'\x82\xd3\xe4\x93\x02!*\x1f/v1/generations/{generation_id}\x12\xa6\x01\n\x0eWithdrawImages\x12..horde.api.generation.v1.WithdrawImagesRequest\x1a/.horde.api.generation.v1.WithdrawImagesResponse\"3\x82\xd3\xe4\x93\x02-\"(/v1/generations/{generation_id}:withdraw:\x01*\x12\x8b\x01\n\x10ListSharedImages\x12\x30.horde.api.generation.v1.ListSharedImagesRequest\x1a\x31.horde.api.generation.v1.ListSharedImagesResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/shared\x12\x9a\x01\n\x11WithdrawAllShared\x12\x31.horde.api.generation.v1.WithdrawAllSharedRequest\x1a\x32.horde.api.generation.v1.WithdrawAllSharedResponse\"\x1e\x82\xd3\xe4\x93\x02\x18\"\x13/v1/shared:withdraw:\x01*\x12\x91\x01\n\x11\x43reateInputTicket\x12\x31.horde.api.generation.v1.CreateInputTicketRequest\x1a\x32.horde.api.generation.v1.CreateInputTicketResponse\"\x15\x82\xd3\xe4\x93\x02\x0f\"\n/v1/inputs:\x01*\x12\x87\x01\n\x0b\x44\x65leteInput\x12+.horde.api.generation.v1.DeleteInputRequest\x1a,.horde.api.generation.v1.DeleteInputResponse\"\x1d\x82\xd3\xe4\x93\x02\x17*\x15/v1/inputs/{input_id}B\xee\x01\n\x1forg.hordemesh.api.generation.v1B\x16GenerationServiceProtoP\x01ZBgithub.com/horde-mesh/horde-mesh-go/api/generation/v1;generationv1\xa2\x02\x04HMGX\xaa\x02\x17Horde.Api.Generation.V1\xba\x02\x14HordeApiGenerationV1\xca\x02\x17Horde\\Api\\Generation\\V1\xea\x02\x1aHorde::Api::Generation::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,46 +39,86 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'horde.api.generation.v1.gen
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\037org.hordemesh.api.generation.v1B\026GenerationServiceProtoP\001ZBgithub.com/horde-mesh/horde-mesh-go/api/generation/v1;generationv1\242\002\004HMGX\252\002\027Horde.Api.Generation.V1\272\002\024HordeApiGenerationV1\312\002\027Horde\\Api\\Generation\\V1\352\002\032Horde::Api::Generation::V1'
-  _globals['_GENERATIONERRORREASON']._serialized_start=1972
-  _globals['_GENERATIONERRORREASON']._serialized_end=2452
-  _globals['_QUOTEGENERATIONREQUEST']._serialized_start=176
-  _globals['_QUOTEGENERATIONREQUEST']._serialized_end=255
-  _globals['_QUOTEGENERATIONRESPONSE']._serialized_start=257
-  _globals['_QUOTEGENERATIONRESPONSE']._serialized_end=329
-  _globals['_CREATEGENERATIONREQUEST']._serialized_start=332
-  _globals['_CREATEGENERATIONREQUEST']._serialized_end=484
-  _globals['_CREATEGENERATIONRESPONSE']._serialized_start=486
-  _globals['_CREATEGENERATIONRESPONSE']._serialized_end=569
-  _globals['_GETGENERATIONREQUEST']._serialized_start=571
-  _globals['_GETGENERATIONREQUEST']._serialized_end=616
-  _globals['_GETGENERATIONRESPONSE']._serialized_start=618
-  _globals['_GETGENERATIONRESPONSE']._serialized_end=698
-  _globals['_LISTGENERATIONSREQUEST']._serialized_start=700
-  _globals['_LISTGENERATIONSREQUEST']._serialized_end=763
-  _globals['_LISTGENERATIONSRESPONSE']._serialized_start=765
-  _globals['_LISTGENERATIONSRESPONSE']._serialized_end=873
-  _globals['_WATCHGENERATIONREQUEST']._serialized_start=875
-  _globals['_WATCHGENERATIONREQUEST']._serialized_end=940
-  _globals['_WATCHGENERATIONRESPONSE']._serialized_start=943
-  _globals['_WATCHGENERATIONRESPONSE']._serialized_end=1300
-  _globals['_PROGRESS']._serialized_start=1302
-  _globals['_PROGRESS']._serialized_end=1375
-  _globals['_PREVIEW']._serialized_start=1377
-  _globals['_PREVIEW']._serialized_end=1449
-  _globals['_IMAGEWAIT']._serialized_start=1451
-  _globals['_IMAGEWAIT']._serialized_end=1531
-  _globals['_CANCELGENERATIONREQUEST']._serialized_start=1533
-  _globals['_CANCELGENERATIONREQUEST']._serialized_end=1581
-  _globals['_CANCELGENERATIONRESPONSE']._serialized_start=1583
-  _globals['_CANCELGENERATIONRESPONSE']._serialized_end=1666
-  _globals['_WITHDRAWIMAGESREQUEST']._serialized_start=1668
-  _globals['_WITHDRAWIMAGESREQUEST']._serialized_end=1731
-  _globals['_WITHDRAWIMAGESRESPONSE']._serialized_start=1733
-  _globals['_WITHDRAWIMAGESRESPONSE']._serialized_end=1795
-  _globals['_CREATEINPUTTICKETREQUEST']._serialized_start=1797
-  _globals['_CREATEINPUTTICKETREQUEST']._serialized_end=1841
-  _globals['_CREATEINPUTTICKETRESPONSE']._serialized_start=1843
-  _globals['_CREATEINPUTTICKETRESPONSE']._serialized_end=1969
-  _globals['_GENERATIONSERVICE']._serialized_start=2455
-  _globals['_GENERATIONSERVICE']._serialized_end=3423
+  _globals['_GENERATIONSERVICE'].methods_by_name['QuoteGeneration']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['QuoteGeneration']._serialized_options = b'\202\323\344\223\002\032\"\025/v1/generations:quote:\001*'
+  _globals['_GENERATIONSERVICE'].methods_by_name['CreateGeneration']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['CreateGeneration']._serialized_options = b'\202\323\344\223\002\024\"\017/v1/generations:\001*'
+  _globals['_GENERATIONSERVICE'].methods_by_name['GetGeneration']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['GetGeneration']._serialized_options = b'\202\323\344\223\002!\022\037/v1/generations/{generation_id}'
+  _globals['_GENERATIONSERVICE'].methods_by_name['ListGenerations']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['ListGenerations']._serialized_options = b'\202\323\344\223\002\021\022\017/v1/generations'
+  _globals['_GENERATIONSERVICE'].methods_by_name['WatchGeneration']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['WatchGeneration']._serialized_options = b'\202\323\344\223\002\'\022%/v1/generations/{generation_id}:watch'
+  _globals['_GENERATIONSERVICE'].methods_by_name['CancelGeneration']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['CancelGeneration']._serialized_options = b'\202\323\344\223\002+\"&/v1/generations/{generation_id}:cancel:\001*'
+  _globals['_GENERATIONSERVICE'].methods_by_name['DeleteGeneration']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['DeleteGeneration']._serialized_options = b'\202\323\344\223\002!*\037/v1/generations/{generation_id}'
+  _globals['_GENERATIONSERVICE'].methods_by_name['WithdrawImages']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['WithdrawImages']._serialized_options = b'\202\323\344\223\002-\"(/v1/generations/{generation_id}:withdraw:\001*'
+  _globals['_GENERATIONSERVICE'].methods_by_name['ListSharedImages']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['ListSharedImages']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/shared'
+  _globals['_GENERATIONSERVICE'].methods_by_name['WithdrawAllShared']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['WithdrawAllShared']._serialized_options = b'\202\323\344\223\002\030\"\023/v1/shared:withdraw:\001*'
+  _globals['_GENERATIONSERVICE'].methods_by_name['CreateInputTicket']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['CreateInputTicket']._serialized_options = b'\202\323\344\223\002\017\"\n/v1/inputs:\001*'
+  _globals['_GENERATIONSERVICE'].methods_by_name['DeleteInput']._loaded_options = None
+  _globals['_GENERATIONSERVICE'].methods_by_name['DeleteInput']._serialized_options = b'\202\323\344\223\002\027*\025/v1/inputs/{input_id}'
+  _globals['_GENERATIONERRORREASON']._serialized_start=3003
+  _globals['_GENERATIONERRORREASON']._serialized_end=3668
+  _globals['_QUOTEGENERATIONREQUEST']._serialized_start=301
+  _globals['_QUOTEGENERATIONREQUEST']._serialized_end=380
+  _globals['_QUOTEGENERATIONRESPONSE']._serialized_start=382
+  _globals['_QUOTEGENERATIONRESPONSE']._serialized_end=454
+  _globals['_CREATEGENERATIONREQUEST']._serialized_start=457
+  _globals['_CREATEGENERATIONREQUEST']._serialized_end=609
+  _globals['_CREATEGENERATIONRESPONSE']._serialized_start=611
+  _globals['_CREATEGENERATIONRESPONSE']._serialized_end=694
+  _globals['_GETGENERATIONREQUEST']._serialized_start=696
+  _globals['_GETGENERATIONREQUEST']._serialized_end=788
+  _globals['_GETGENERATIONRESPONSE']._serialized_start=790
+  _globals['_GETGENERATIONRESPONSE']._serialized_end=870
+  _globals['_LISTGENERATIONSREQUEST']._serialized_start=873
+  _globals['_LISTGENERATIONSREQUEST']._serialized_end=1282
+  _globals['_LISTGENERATIONSRESPONSE']._serialized_start=1284
+  _globals['_LISTGENERATIONSRESPONSE']._serialized_end=1392
+  _globals['_WATCHGENERATIONREQUEST']._serialized_start=1394
+  _globals['_WATCHGENERATIONREQUEST']._serialized_end=1459
+  _globals['_WATCHGENERATIONRESPONSE']._serialized_start=1462
+  _globals['_WATCHGENERATIONRESPONSE']._serialized_end=1819
+  _globals['_PROGRESS']._serialized_start=1821
+  _globals['_PROGRESS']._serialized_end=1946
+  _globals['_PREVIEW']._serialized_start=1948
+  _globals['_PREVIEW']._serialized_end=2020
+  _globals['_IMAGEWAIT']._serialized_start=2022
+  _globals['_IMAGEWAIT']._serialized_end=2102
+  _globals['_CANCELGENERATIONREQUEST']._serialized_start=2104
+  _globals['_CANCELGENERATIONREQUEST']._serialized_end=2152
+  _globals['_CANCELGENERATIONRESPONSE']._serialized_start=2154
+  _globals['_CANCELGENERATIONRESPONSE']._serialized_end=2237
+  _globals['_DELETEGENERATIONREQUEST']._serialized_start=2239
+  _globals['_DELETEGENERATIONREQUEST']._serialized_end=2287
+  _globals['_DELETEGENERATIONRESPONSE']._serialized_start=2289
+  _globals['_DELETEGENERATIONRESPONSE']._serialized_end=2315
+  _globals['_WITHDRAWIMAGESREQUEST']._serialized_start=2317
+  _globals['_WITHDRAWIMAGESREQUEST']._serialized_end=2380
+  _globals['_WITHDRAWIMAGESRESPONSE']._serialized_start=2382
+  _globals['_WITHDRAWIMAGESRESPONSE']._serialized_end=2444
+  _globals['_LISTSHAREDIMAGESREQUEST']._serialized_start=2446
+  _globals['_LISTSHAREDIMAGESREQUEST']._serialized_end=2533
+  _globals['_LISTSHAREDIMAGESRESPONSE']._serialized_start=2535
+  _globals['_LISTSHAREDIMAGESRESPONSE']._serialized_end=2640
+  _globals['_WITHDRAWALLSHAREDREQUEST']._serialized_start=2642
+  _globals['_WITHDRAWALLSHAREDREQUEST']._serialized_end=2693
+  _globals['_WITHDRAWALLSHAREDRESPONSE']._serialized_start=2695
+  _globals['_WITHDRAWALLSHAREDRESPONSE']._serialized_end=2763
+  _globals['_CREATEINPUTTICKETREQUEST']._serialized_start=2765
+  _globals['_CREATEINPUTTICKETREQUEST']._serialized_end=2809
+  _globals['_CREATEINPUTTICKETRESPONSE']._serialized_start=2811
+  _globals['_CREATEINPUTTICKETRESPONSE']._serialized_end=2937
+  _globals['_DELETEINPUTREQUEST']._serialized_start=2939
+  _globals['_DELETEINPUTREQUEST']._serialized_end=2977
+  _globals['_DELETEINPUTRESPONSE']._serialized_start=2979
+  _globals['_DELETEINPUTRESPONSE']._serialized_end=3000
+  _globals['_GENERATIONSERVICE']._serialized_start=3671
+  _globals['_GENERATIONSERVICE']._serialized_end=5549
 # @@protoc_insertion_point(module_scope)

@@ -6,11 +6,14 @@ The requesters' door."""
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import status_pb2 as _status_pb2
 from horde.api.generation.v1 import generation_pb2 as _generation_pb2
+from horde.api.job.v1 import job_pb2 as _job_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -30,36 +33,58 @@ class _GenerationErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[
     DESCRIPTOR: _descriptor.EnumDescriptor
     GENERATION_ERROR_REASON_UNSPECIFIED: _GenerationErrorReason.ValueType  # 0
     GENERATION_ERROR_REASON_INVALID_FIELD: _GenerationErrorReason.ValueType  # 1
-    """INVALID_ARGUMENT, with a field violation for every wrong field. The paths
-    are those of the request, for example `spec.job.image.width`.
+    """INVALID_ARGUMENT; retry: changed; details: BadRequest. A field violation for
+    every wrong field. The paths are those of the request, for example
+    `spec.job.image.width`.
     """
     GENERATION_ERROR_REASON_REQUEST_CONFLICT: _GenerationErrorReason.ValueType  # 2
-    """ALREADY_EXISTS. The request_id was used for something else. Use a new one.
-    Metadata: `field`, the first that differs.
+    """ALREADY_EXISTS; retry: changed; metadata: `field`. The request_id was used
+    for something else; `field` is the first that differs.
     """
     GENERATION_ERROR_REASON_GENERATION_NOT_FOUND: _GenerationErrorReason.ValueType  # 3
-    """NOT_FOUND. No such generation of this requester.
-    Metadata: `generation_id`.
+    """NOT_FOUND; retry: never; metadata: `generation_id`. No such generation of
+    this requester.
     """
     GENERATION_ERROR_REASON_PRICE_ABOVE_MAXIMUM: _GenerationErrorReason.ValueType  # 4
-    """FAILED_PRECONDITION. Metadata: `total_mkudos`, `max_total_mkudos`."""
+    """FAILED_PRECONDITION; retry: changed; metadata: `total_mkudos`,
+    `max_total_mkudos`.
+    """
     GENERATION_ERROR_REASON_INPUT_UNUSABLE: _GenerationErrorReason.ValueType  # 5
-    """FAILED_PRECONDITION. An input is not there, not this requester's, or of
-    other content. Metadata: `input_id`, `field`.
+    """FAILED_PRECONDITION; retry: changed; metadata: `input_id`, `field`. An input
+    is not there, not this requester's, or of other content.
     """
     GENERATION_ERROR_REASON_TOO_MANY_GENERATIONS: _GenerationErrorReason.ValueType  # 6
-    """RESOURCE_EXHAUSTED. Metadata: `limit`."""
+    """RESOURCE_EXHAUSTED; retry: later; metadata: `limit`; details: RetryInfo. Some
+    must end first.
+    """
     GENERATION_ERROR_REASON_RATE_LIMITED: _GenerationErrorReason.ValueType  # 7
-    """RESOURCE_EXHAUSTED, with RetryInfo. Metadata: `limit`, for example
-    `10/60s`.
+    """RESOURCE_EXHAUSTED; retry: later; metadata: `limit`; details: RetryInfo.
+    `limit` is for example `10/60s`.
     """
     GENERATION_ERROR_REASON_IMAGE_NOT_FINISHED: _GenerationErrorReason.ValueType  # 8
-    """FAILED_PRECONDITION. Only a DONE image can be withdrawn.
-    Metadata: `job_id`.
+    """FAILED_PRECONDITION; retry: never; metadata: `job_id`. Only a DONE image can
+    be withdrawn.
     """
     GENERATION_ERROR_REASON_REFUSED_BEFORE: _GenerationErrorReason.ValueType  # 9
-    """ABORTED. The generation ended as refused for lack of kudos before; what
-    was remembered is answered instead where it is known.
+    """ABORTED; retry: changed. The generation ended as refused for lack of kudos
+    before; what was remembered is answered instead where it is known.
+    """
+    GENERATION_ERROR_REASON_IMAGE_NOT_FOUND: _GenerationErrorReason.ValueType  # 10
+    """NOT_FOUND; retry: never; metadata: `job_id`. The generation has no such
+    image.
+    """
+    GENERATION_ERROR_REASON_GENERATION_NOT_FINISHED: _GenerationErrorReason.ValueType  # 11
+    """FAILED_PRECONDITION; retry: never; metadata: `generation_id`. Cancel it
+    first, or wait.
+    """
+    GENERATION_ERROR_REASON_MODEL_UNKNOWN: _GenerationErrorReason.ValueType  # 12
+    """NOT_FOUND; retry: changed; metadata: `model`, `did_you_mean`. The catalogue
+    has no such model and no worker here offers one; `did_you_mean` holds the
+    nearest names, separated by commas, or nothing.
+    """
+    GENERATION_ERROR_REASON_PROMPT_REFUSED: _GenerationErrorReason.ValueType  # 13
+    """PERMISSION_DENIED; retry: changed; metadata: `field`, `rule`, `message`. The
+    prompt meets a rule of this mesh.
     """
 
 class GenerationErrorReason(_GenerationErrorReason, metaclass=_GenerationErrorReasonEnumTypeWrapper):
@@ -69,36 +94,58 @@ class GenerationErrorReason(_GenerationErrorReason, metaclass=_GenerationErrorRe
 
 GENERATION_ERROR_REASON_UNSPECIFIED: GenerationErrorReason.ValueType  # 0
 GENERATION_ERROR_REASON_INVALID_FIELD: GenerationErrorReason.ValueType  # 1
-"""INVALID_ARGUMENT, with a field violation for every wrong field. The paths
-are those of the request, for example `spec.job.image.width`.
+"""INVALID_ARGUMENT; retry: changed; details: BadRequest. A field violation for
+every wrong field. The paths are those of the request, for example
+`spec.job.image.width`.
 """
 GENERATION_ERROR_REASON_REQUEST_CONFLICT: GenerationErrorReason.ValueType  # 2
-"""ALREADY_EXISTS. The request_id was used for something else. Use a new one.
-Metadata: `field`, the first that differs.
+"""ALREADY_EXISTS; retry: changed; metadata: `field`. The request_id was used
+for something else; `field` is the first that differs.
 """
 GENERATION_ERROR_REASON_GENERATION_NOT_FOUND: GenerationErrorReason.ValueType  # 3
-"""NOT_FOUND. No such generation of this requester.
-Metadata: `generation_id`.
+"""NOT_FOUND; retry: never; metadata: `generation_id`. No such generation of
+this requester.
 """
 GENERATION_ERROR_REASON_PRICE_ABOVE_MAXIMUM: GenerationErrorReason.ValueType  # 4
-"""FAILED_PRECONDITION. Metadata: `total_mkudos`, `max_total_mkudos`."""
+"""FAILED_PRECONDITION; retry: changed; metadata: `total_mkudos`,
+`max_total_mkudos`.
+"""
 GENERATION_ERROR_REASON_INPUT_UNUSABLE: GenerationErrorReason.ValueType  # 5
-"""FAILED_PRECONDITION. An input is not there, not this requester's, or of
-other content. Metadata: `input_id`, `field`.
+"""FAILED_PRECONDITION; retry: changed; metadata: `input_id`, `field`. An input
+is not there, not this requester's, or of other content.
 """
 GENERATION_ERROR_REASON_TOO_MANY_GENERATIONS: GenerationErrorReason.ValueType  # 6
-"""RESOURCE_EXHAUSTED. Metadata: `limit`."""
+"""RESOURCE_EXHAUSTED; retry: later; metadata: `limit`; details: RetryInfo. Some
+must end first.
+"""
 GENERATION_ERROR_REASON_RATE_LIMITED: GenerationErrorReason.ValueType  # 7
-"""RESOURCE_EXHAUSTED, with RetryInfo. Metadata: `limit`, for example
-`10/60s`.
+"""RESOURCE_EXHAUSTED; retry: later; metadata: `limit`; details: RetryInfo.
+`limit` is for example `10/60s`.
 """
 GENERATION_ERROR_REASON_IMAGE_NOT_FINISHED: GenerationErrorReason.ValueType  # 8
-"""FAILED_PRECONDITION. Only a DONE image can be withdrawn.
-Metadata: `job_id`.
+"""FAILED_PRECONDITION; retry: never; metadata: `job_id`. Only a DONE image can
+be withdrawn.
 """
 GENERATION_ERROR_REASON_REFUSED_BEFORE: GenerationErrorReason.ValueType  # 9
-"""ABORTED. The generation ended as refused for lack of kudos before; what
-was remembered is answered instead where it is known.
+"""ABORTED; retry: changed. The generation ended as refused for lack of kudos
+before; what was remembered is answered instead where it is known.
+"""
+GENERATION_ERROR_REASON_IMAGE_NOT_FOUND: GenerationErrorReason.ValueType  # 10
+"""NOT_FOUND; retry: never; metadata: `job_id`. The generation has no such
+image.
+"""
+GENERATION_ERROR_REASON_GENERATION_NOT_FINISHED: GenerationErrorReason.ValueType  # 11
+"""FAILED_PRECONDITION; retry: never; metadata: `generation_id`. Cancel it
+first, or wait.
+"""
+GENERATION_ERROR_REASON_MODEL_UNKNOWN: GenerationErrorReason.ValueType  # 12
+"""NOT_FOUND; retry: changed; metadata: `model`, `did_you_mean`. The catalogue
+has no such model and no worker here offers one; `did_you_mean` holds the
+nearest names, separated by commas, or nothing.
+"""
+GENERATION_ERROR_REASON_PROMPT_REFUSED: GenerationErrorReason.ValueType  # 13
+"""PERMISSION_DENIED; retry: changed; metadata: `field`, `rule`, `message`. The
+prompt meets a rule of this mesh.
 """
 Global___GenerationErrorReason: _TypeAlias = GenerationErrorReason  # noqa: Y015
 
@@ -207,15 +254,21 @@ class GetGenerationRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     GENERATION_ID_FIELD_NUMBER: _builtins.int
+    READ_MASK_FIELD_NUMBER: _builtins.int
     generation_id: _builtins.str
+    @_builtins.property
+    def read_mask(self) -> _field_mask_pb2.FieldMask:
+        """Of Generation. Absent: everything. A path that is none is INVALID_FIELD."""
+
     def __init__(
         self,
         *,
         generation_id: _builtins.str = ...,
+        read_mask: _field_mask_pb2.FieldMask | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["read_mask", b"read_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation_id", b"generation_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation_id", b"generation_id", "read_mask", b"read_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -251,21 +304,60 @@ class ListGenerationsRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    READ_MASK_FIELD_NUMBER: _builtins.int
+    FINISHED_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    PLACEMENT_FIELD_NUMBER: _builtins.int
+    ACCEPTED_AFTER_FIELD_NUMBER: _builtins.int
+    ACCEPTED_BEFORE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_PREFIX_FIELD_NUMBER: _builtins.int
+    SHARED_KEY_ID_FIELD_NUMBER: _builtins.int
+    ENDING_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """1 to 100; 0 means 20."""
+    """At most 100; default 20."""
     page_token: _builtins.str
-    """Opaque; from the page before."""
+    finished: _builtins.bool
+    """Filters: all of those that are there must hold."""
+    model: _builtins.str
+    placement: _job_pb2.Placement.ValueType
+    request_id_prefix: _builtins.str
+    """Whose request_id begins so; at most 36 characters."""
+    shared_key_id: _builtins.str
+    """For accounts: only those asked for with this shared key."""
+    ending: _job_pb2.JobEnding.ValueType
+    """With an image that ended so. Unspecified: any."""
+    @_builtins.property
+    def read_mask(self) -> _field_mask_pb2.FieldMask:
+        """Of Generation. Absent: everything but `images[].download` and `.wait`."""
+
+    @_builtins.property
+    def accepted_after(self) -> _timestamp_pb2.Timestamp:
+        """Accepted then or later, and before then."""
+
+    @_builtins.property
+    def accepted_before(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        read_mask: _field_mask_pb2.FieldMask | None = ...,
+        finished: _builtins.bool | None = ...,
+        model: _builtins.str = ...,
+        placement: _job_pb2.Placement.ValueType = ...,
+        accepted_after: _timestamp_pb2.Timestamp | None = ...,
+        accepted_before: _timestamp_pb2.Timestamp | None = ...,
+        request_id_prefix: _builtins.str = ...,
+        shared_key_id: _builtins.str = ...,
+        ending: _job_pb2.JobEnding.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_finished", b"_finished", "accepted_after", b"accepted_after", "accepted_before", b"accepted_before", "finished", b"finished", "read_mask", b"read_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_finished", b"_finished", "accepted_after", b"accepted_after", "accepted_before", b"accepted_before", "ending", b"ending", "finished", b"finished", "model", b"model", "page_size", b"page_size", "page_token", b"page_token", "placement", b"placement", "read_mask", b"read_mask", "request_id_prefix", b"request_id_prefix", "shared_key_id", b"shared_key_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__finished: _TypeAlias = _typing.Literal["finished"]  # noqa: Y015
+    _WhichOneofArgType__finished: _TypeAlias = _typing.Literal["_finished", b"_finished"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__finished) -> _WhichOneofReturnType__finished | None: ...
 
 Global___ListGenerationsRequest: _TypeAlias = ListGenerationsRequest  # noqa: Y015
 
@@ -305,9 +397,9 @@ class WatchGenerationRequest(_message.Message):
     PREVIEWS_FIELD_NUMBER: _builtins.int
     generation_id: _builtins.str
     previews: _builtins.bool
-    """Send previews, at most one a second for each image. The mesh MAY send
-    them: for now only where one gateway holds both this watcher and the
-    worker, and never when the two doors are separate processes.
+    """Send previews, at most one a second for each image. The mesh MAY send them;
+    where it has `MESH_FEATURE_PREVIEWS` it does whichever gateway holds the
+    worker.
     """
     def __init__(
         self,
@@ -383,11 +475,13 @@ class Progress(_message.Message):
     LEASE_ID_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
     STEPS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     lease_id: _builtins.str
     step: _builtins.int
-    """Steps done."""
+    """Steps done; of a text: tokens."""
     steps: _builtins.int
+    state: _generation_pb2.LeaseState.ValueType
     def __init__(
         self,
         *,
@@ -395,10 +489,11 @@ class Progress(_message.Message):
         lease_id: _builtins.str = ...,
         step: _builtins.int = ...,
         steps: _builtins.int = ...,
+        state: _generation_pb2.LeaseState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "lease_id", b"lease_id", "step", b"step", "steps", b"steps"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "lease_id", b"lease_id", "state", b"state", "step", b"step", "steps", b"steps"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -506,6 +601,44 @@ class CancelGenerationResponse(_message.Message):
 Global___CancelGenerationResponse: _TypeAlias = CancelGenerationResponse  # noqa: Y015
 
 @_typing.final
+class DeleteGenerationRequest(_message.Message):
+    """DeleteGenerationRequest names what to forget."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATION_ID_FIELD_NUMBER: _builtins.int
+    generation_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        generation_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation_id", b"generation_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteGenerationRequest: _TypeAlias = DeleteGenerationRequest  # noqa: Y015
+
+@_typing.final
+class DeleteGenerationResponse(_message.Message):
+    """DeleteGenerationResponse says nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteGenerationResponse: _TypeAlias = DeleteGenerationResponse  # noqa: Y015
+
+@_typing.final
 class WithdrawImagesRequest(_message.Message):
     """WithdrawImagesRequest names 1 to 100 images."""
 
@@ -551,6 +684,109 @@ class WithdrawImagesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WithdrawImagesResponse: _TypeAlias = WithdrawImagesResponse  # noqa: Y015
+
+@_typing.final
+class ListSharedImagesRequest(_message.Message):
+    """ListSharedImagesRequest asks for a page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    GENERATION_ID_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most 500; default 100."""
+    page_token: _builtins.str
+    generation_id: _builtins.str
+    """Only of this generation."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        generation_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation_id", b"generation_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSharedImagesRequest: _TypeAlias = ListSharedImagesRequest  # noqa: Y015
+
+@_typing.final
+class ListSharedImagesResponse(_message.Message):
+    """ListSharedImagesResponse is a page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def images(self) -> _containers.RepeatedCompositeFieldContainer[_generation_pb2.SharedImage]: ...
+    def __init__(
+        self,
+        *,
+        images: _abc.Iterable[_generation_pb2.SharedImage] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSharedImagesResponse: _TypeAlias = ListSharedImagesResponse  # noqa: Y015
+
+@_typing.final
+class WithdrawAllSharedRequest(_message.Message):
+    """WithdrawAllSharedRequest takes everything back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXPECTED_IMAGES_FIELD_NUMBER: _builtins.int
+    expected_images: _builtins.int
+    """How many the requester thinks it is, from ListSharedImages; another number
+    is INVALID_FIELD, so that nothing is taken back by mistake. 0: whatever.
+    """
+    def __init__(
+        self,
+        *,
+        expected_images: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected_images", b"expected_images"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawAllSharedRequest: _TypeAlias = WithdrawAllSharedRequest  # noqa: Y015
+
+@_typing.final
+class WithdrawAllSharedResponse(_message.Message):
+    """WithdrawAllSharedResponse counts what was taken back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGES_FIELD_NUMBER: _builtins.int
+    RELEASED_IMAGES_FIELD_NUMBER: _builtins.int
+    images: _builtins.int
+    released_images: _builtins.int
+    """Of them, those that data releases carry."""
+    def __init__(
+        self,
+        *,
+        images: _builtins.int = ...,
+        released_images: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "released_images", b"released_images"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawAllSharedResponse: _TypeAlias = WithdrawAllSharedResponse  # noqa: Y015
 
 @_typing.final
 class CreateInputTicketRequest(_message.Message):
@@ -605,3 +841,41 @@ class CreateInputTicketResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateInputTicketResponse: _TypeAlias = CreateInputTicketResponse  # noqa: Y015
+
+@_typing.final
+class DeleteInputRequest(_message.Message):
+    """DeleteInputRequest names an input."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_ID_FIELD_NUMBER: _builtins.int
+    input_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        input_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_id", b"input_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteInputRequest: _TypeAlias = DeleteInputRequest  # noqa: Y015
+
+@_typing.final
+class DeleteInputResponse(_message.Message):
+    """DeleteInputResponse says nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteInputResponse: _TypeAlias = DeleteInputResponse  # noqa: Y015

@@ -30,7 +30,7 @@ class GenerationServiceStub:
 
     Who is calling: every call carries the metadata `authorization`:
 
-    Bearer <API key>              an account
+    Bearer <API key>              an account, or the holder of a shared key
     Anonymous <32 hex digits>     the anonymous account; the digits are a
     random 128-bit token that the client makes
     once and keeps
@@ -39,9 +39,10 @@ class GenerationServiceStub:
     nothing can be read, fetched, cancelled or withdrawn again. What belongs to
     somebody else is answered exactly as what does not exist.
 
-    Every RPC may answer with the authentication errors of
-    `horde.api.account.v1` (do not retry; mend the key), RATE_LIMITED (wait for
-    the RetryInfo) and UNAVAILABLE (retry with jitter and the same request_id).
+    API keys need the scope GENERATE. Every RPC may answer with the authentication
+    errors of `horde.api.account.v1` (do not retry; mend the key), RESTRICTED of
+    `horde.api.standing.v1`, RATE_LIMITED (wait for the RetryInfo) and UNAVAILABLE
+    (retry with jitter and the same request_id).
     """
 
     def __init__(self, channel):
@@ -80,15 +81,35 @@ class GenerationServiceStub:
                 request_serializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.CancelGenerationRequest.SerializeToString,
                 response_deserializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.CancelGenerationResponse.FromString,
                 _registered_method=True)
+        self.DeleteGeneration = channel.unary_unary(
+                '/horde.api.generation.v1.GenerationService/DeleteGeneration',
+                request_serializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.DeleteGenerationRequest.SerializeToString,
+                response_deserializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.DeleteGenerationResponse.FromString,
+                _registered_method=True)
         self.WithdrawImages = channel.unary_unary(
                 '/horde.api.generation.v1.GenerationService/WithdrawImages',
                 request_serializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.WithdrawImagesRequest.SerializeToString,
                 response_deserializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.WithdrawImagesResponse.FromString,
                 _registered_method=True)
+        self.ListSharedImages = channel.unary_unary(
+                '/horde.api.generation.v1.GenerationService/ListSharedImages',
+                request_serializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.ListSharedImagesRequest.SerializeToString,
+                response_deserializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.ListSharedImagesResponse.FromString,
+                _registered_method=True)
+        self.WithdrawAllShared = channel.unary_unary(
+                '/horde.api.generation.v1.GenerationService/WithdrawAllShared',
+                request_serializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.WithdrawAllSharedRequest.SerializeToString,
+                response_deserializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.WithdrawAllSharedResponse.FromString,
+                _registered_method=True)
         self.CreateInputTicket = channel.unary_unary(
                 '/horde.api.generation.v1.GenerationService/CreateInputTicket',
                 request_serializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.CreateInputTicketRequest.SerializeToString,
                 response_deserializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.CreateInputTicketResponse.FromString,
+                _registered_method=True)
+        self.DeleteInput = channel.unary_unary(
+                '/horde.api.generation.v1.GenerationService/DeleteInput',
+                request_serializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.DeleteInputRequest.SerializeToString,
+                response_deserializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.DeleteInputResponse.FromString,
                 _registered_method=True)
 
 
@@ -97,7 +118,7 @@ class GenerationServiceServicer:
 
     Who is calling: every call carries the metadata `authorization`:
 
-    Bearer <API key>              an account
+    Bearer <API key>              an account, or the holder of a shared key
     Anonymous <32 hex digits>     the anonymous account; the digits are a
     random 128-bit token that the client makes
     once and keeps
@@ -106,15 +127,16 @@ class GenerationServiceServicer:
     nothing can be read, fetched, cancelled or withdrawn again. What belongs to
     somebody else is answered exactly as what does not exist.
 
-    Every RPC may answer with the authentication errors of
-    `horde.api.account.v1` (do not retry; mend the key), RATE_LIMITED (wait for
-    the RetryInfo) and UNAVAILABLE (retry with jitter and the same request_id).
+    API keys need the scope GENERATE. Every RPC may answer with the authentication
+    errors of `horde.api.account.v1` (do not retry; mend the key), RESTRICTED of
+    `horde.api.standing.v1`, RATE_LIMITED (wait for the RetryInfo) and UNAVAILABLE
+    (retry with jitter and the same request_id).
     """
 
     def QuoteGeneration(self, request, context):
         """QuoteGeneration says what a spec would cost, where its images would go and
         how long it might wait. It changes nothing. Errors: INVALID_FIELD, with
-        every wrong field.
+        every wrong field; MODEL_UNKNOWN, PROMPT_REFUSED, INPUT_UNUSABLE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -129,8 +151,10 @@ class GenerationServiceServicer:
         with another spec, REQUEST_CONFLICT. When a call fails with UNAVAILABLE or
         DEADLINE_EXCEEDED, whether it was accepted is unknown: repeat it.
 
-        Errors: INVALID_FIELD, PRICE_ABOVE_MAXIMUM, INPUT_UNUSABLE (put the input
-        again), REQUEST_CONFLICT, TOO_MANY_GENERATIONS (wait until some ended);
+        Errors: INVALID_FIELD, MODEL_UNKNOWN, PROMPT_REFUSED, PRICE_ABOVE_MAXIMUM,
+        INPUT_UNUSABLE (put the input again), REQUEST_CONFLICT,
+        TOO_MANY_GENERATIONS (wait until some ended), REFUSED_BEFORE;
+        SHARED_KEY_BUDGET_SPENT, SHARED_KEY_BOUND of `horde.api.account.v1`;
         INSUFFICIENT_KUDOS or BUDGET_SPENT of `horde.api.ledger.v1`, remembered:
         top up, then use a new request_id. A refused request leaves nothing behind.
         """
@@ -182,11 +206,39 @@ class GenerationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteGeneration(self, request, context):
+        """DeleteGeneration forgets a finished generation: its private images are
+        deleted, its prompts and parameters too, and its shared images are
+        withdrawn. What the ledger recorded stays. Repeating it is harmless. Errors:
+        GENERATION_NOT_FINISHED (cancel it first).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WithdrawImages(self, request, context):
         """WithdrawImages takes finished images back: private ones are deleted; shared
         ones are deleted from the shared bucket and, where a data release already
         carried them, listed in the next release's removals. Item errors:
-        GENERATION_NOT_FOUND, IMAGE_NOT_FINISHED. Repeating it is harmless.
+        IMAGE_NOT_FOUND, IMAGE_NOT_FINISHED. Repeating it is harmless. Errors:
+        GENERATION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSharedImages(self, request, context):
+        """ListSharedImages lists what the requester shared, newest first: when, under
+        which text, and which data releases carry it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawAllShared(self, request, context):
+        """WithdrawAllShared takes back everything that the requester ever shared, as
+        WithdrawImages does. It answers when all of it is recorded; deleting goes on
+        after that. Repeating it is harmless.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -194,7 +246,17 @@ class GenerationServiceServicer:
 
     def CreateInputTicket(self, request, context):
         """CreateInputTicket permits putting one input into storage with
-        StorageService.PutInput. Make the input_id before the first call.
+        StorageService.PutInput or PutSmallInput. Make the input_id before the first
+        call.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteInput(self, request, context):
+        """DeleteInput deletes an input now. What is not there is answered OK. Errors:
+        INPUT_IN_USE of `horde.api.storage.v1` (a generation that names it has not
+        ended).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -233,15 +295,35 @@ def add_GenerationServiceServicer_to_server(servicer, server):
                     request_deserializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.CancelGenerationRequest.FromString,
                     response_serializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.CancelGenerationResponse.SerializeToString,
             ),
+            'DeleteGeneration': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteGeneration,
+                    request_deserializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.DeleteGenerationRequest.FromString,
+                    response_serializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.DeleteGenerationResponse.SerializeToString,
+            ),
             'WithdrawImages': grpc.unary_unary_rpc_method_handler(
                     servicer.WithdrawImages,
                     request_deserializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.WithdrawImagesRequest.FromString,
                     response_serializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.WithdrawImagesResponse.SerializeToString,
             ),
+            'ListSharedImages': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSharedImages,
+                    request_deserializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.ListSharedImagesRequest.FromString,
+                    response_serializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.ListSharedImagesResponse.SerializeToString,
+            ),
+            'WithdrawAllShared': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawAllShared,
+                    request_deserializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.WithdrawAllSharedRequest.FromString,
+                    response_serializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.WithdrawAllSharedResponse.SerializeToString,
+            ),
             'CreateInputTicket': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateInputTicket,
                     request_deserializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.CreateInputTicketRequest.FromString,
                     response_serializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.CreateInputTicketResponse.SerializeToString,
+            ),
+            'DeleteInput': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteInput,
+                    request_deserializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.DeleteInputRequest.FromString,
+                    response_serializer=horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.DeleteInputResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -256,7 +338,7 @@ class GenerationService:
 
     Who is calling: every call carries the metadata `authorization`:
 
-    Bearer <API key>              an account
+    Bearer <API key>              an account, or the holder of a shared key
     Anonymous <32 hex digits>     the anonymous account; the digits are a
     random 128-bit token that the client makes
     once and keeps
@@ -265,9 +347,10 @@ class GenerationService:
     nothing can be read, fetched, cancelled or withdrawn again. What belongs to
     somebody else is answered exactly as what does not exist.
 
-    Every RPC may answer with the authentication errors of
-    `horde.api.account.v1` (do not retry; mend the key), RATE_LIMITED (wait for
-    the RetryInfo) and UNAVAILABLE (retry with jitter and the same request_id).
+    API keys need the scope GENERATE. Every RPC may answer with the authentication
+    errors of `horde.api.account.v1` (do not retry; mend the key), RESTRICTED of
+    `horde.api.standing.v1`, RATE_LIMITED (wait for the RetryInfo) and UNAVAILABLE
+    (retry with jitter and the same request_id).
     """
 
     @staticmethod
@@ -433,6 +516,33 @@ class GenerationService:
             _registered_method=True)
 
     @staticmethod
+    def DeleteGeneration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.api.generation.v1.GenerationService/DeleteGeneration',
+            horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.DeleteGenerationRequest.SerializeToString,
+            horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.DeleteGenerationResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def WithdrawImages(request,
             target,
             options=(),
@@ -460,6 +570,60 @@ class GenerationService:
             _registered_method=True)
 
     @staticmethod
+    def ListSharedImages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.api.generation.v1.GenerationService/ListSharedImages',
+            horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.ListSharedImagesRequest.SerializeToString,
+            horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.ListSharedImagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawAllShared(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.api.generation.v1.GenerationService/WithdrawAllShared',
+            horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.WithdrawAllSharedRequest.SerializeToString,
+            horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.WithdrawAllSharedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def CreateInputTicket(request,
             target,
             options=(),
@@ -476,6 +640,33 @@ class GenerationService:
             '/horde.api.generation.v1.GenerationService/CreateInputTicket',
             horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.CreateInputTicketRequest.SerializeToString,
             horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.CreateInputTicketResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteInput(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.api.generation.v1.GenerationService/DeleteInput',
+            horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.DeleteInputRequest.SerializeToString,
+            horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2.DeleteInputResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -17,7 +17,7 @@ class GenerationServiceStub:
 
     Who is calling: every call carries the metadata `authorization`:
 
-        Bearer <API key>              an account
+        Bearer <API key>              an account, or the holder of a shared key
         Anonymous <32 hex digits>     the anonymous account; the digits are a
                                       random 128-bit token that the client makes
                                       once and keeps
@@ -26,16 +26,17 @@ class GenerationServiceStub:
     nothing can be read, fetched, cancelled or withdrawn again. What belongs to
     somebody else is answered exactly as what does not exist.
 
-    Every RPC may answer with the authentication errors of
-    `horde.api.account.v1` (do not retry; mend the key), RATE_LIMITED (wait for
-    the RetryInfo) and UNAVAILABLE (retry with jitter and the same request_id).
+    API keys need the scope GENERATE. Every RPC may answer with the authentication
+    errors of `horde.api.account.v1` (do not retry; mend the key), RESTRICTED of
+    `horde.api.standing.v1`, RATE_LIMITED (wait for the RetryInfo) and UNAVAILABLE
+    (retry with jitter and the same request_id).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     QuoteGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.QuoteGenerationRequest, _generation_service_pb2.QuoteGenerationResponse]
     """QuoteGeneration says what a spec would cost, where its images would go and
     how long it might wait. It changes nothing. Errors: INVALID_FIELD, with
-    every wrong field.
+    every wrong field; MODEL_UNKNOWN, PROMPT_REFUSED, INPUT_UNUSABLE.
     """
     CreateGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.CreateGenerationRequest, _generation_service_pb2.CreateGenerationResponse]
     """CreateGeneration accepts a generation: when it answers, the generation and
@@ -46,8 +47,10 @@ class GenerationServiceStub:
     with another spec, REQUEST_CONFLICT. When a call fails with UNAVAILABLE or
     DEADLINE_EXCEEDED, whether it was accepted is unknown: repeat it.
 
-    Errors: INVALID_FIELD, PRICE_ABOVE_MAXIMUM, INPUT_UNUSABLE (put the input
-    again), REQUEST_CONFLICT, TOO_MANY_GENERATIONS (wait until some ended);
+    Errors: INVALID_FIELD, MODEL_UNKNOWN, PROMPT_REFUSED, PRICE_ABOVE_MAXIMUM,
+    INPUT_UNUSABLE (put the input again), REQUEST_CONFLICT,
+    TOO_MANY_GENERATIONS (wait until some ended), REFUSED_BEFORE;
+    SHARED_KEY_BUDGET_SPENT, SHARED_KEY_BOUND of `horde.api.account.v1`;
     INSUFFICIENT_KUDOS or BUDGET_SPENT of `horde.api.ledger.v1`, remembered:
     top up, then use a new request_id. A refused request leaves nothing behind.
     """
@@ -78,15 +81,37 @@ class GenerationServiceStub:
     image whose end was decided before keeps that end. Errors:
     GENERATION_NOT_FOUND.
     """
+    DeleteGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.DeleteGenerationRequest, _generation_service_pb2.DeleteGenerationResponse]
+    """DeleteGeneration forgets a finished generation: its private images are
+    deleted, its prompts and parameters too, and its shared images are
+    withdrawn. What the ledger recorded stays. Repeating it is harmless. Errors:
+    GENERATION_NOT_FINISHED (cancel it first).
+    """
     WithdrawImages: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.WithdrawImagesRequest, _generation_service_pb2.WithdrawImagesResponse]
     """WithdrawImages takes finished images back: private ones are deleted; shared
     ones are deleted from the shared bucket and, where a data release already
     carried them, listed in the next release's removals. Item errors:
-    GENERATION_NOT_FOUND, IMAGE_NOT_FINISHED. Repeating it is harmless.
+    IMAGE_NOT_FOUND, IMAGE_NOT_FINISHED. Repeating it is harmless. Errors:
+    GENERATION_NOT_FOUND.
+    """
+    ListSharedImages: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.ListSharedImagesRequest, _generation_service_pb2.ListSharedImagesResponse]
+    """ListSharedImages lists what the requester shared, newest first: when, under
+    which text, and which data releases carry it.
+    """
+    WithdrawAllShared: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.WithdrawAllSharedRequest, _generation_service_pb2.WithdrawAllSharedResponse]
+    """WithdrawAllShared takes back everything that the requester ever shared, as
+    WithdrawImages does. It answers when all of it is recorded; deleting goes on
+    after that. Repeating it is harmless.
     """
     CreateInputTicket: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.CreateInputTicketRequest, _generation_service_pb2.CreateInputTicketResponse]
     """CreateInputTicket permits putting one input into storage with
-    StorageService.PutInput. Make the input_id before the first call.
+    StorageService.PutInput or PutSmallInput. Make the input_id before the first
+    call.
+    """
+    DeleteInput: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.DeleteInputRequest, _generation_service_pb2.DeleteInputResponse]
+    """DeleteInput deletes an input now. What is not there is answered OK. Errors:
+    INPUT_IN_USE of `horde.api.storage.v1` (a generation that names it has not
+    ended).
     """
 
 class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -94,7 +119,7 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
 
     Who is calling: every call carries the metadata `authorization`:
 
-        Bearer <API key>              an account
+        Bearer <API key>              an account, or the holder of a shared key
         Anonymous <32 hex digits>     the anonymous account; the digits are a
                                       random 128-bit token that the client makes
                                       once and keeps
@@ -103,9 +128,10 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
     nothing can be read, fetched, cancelled or withdrawn again. What belongs to
     somebody else is answered exactly as what does not exist.
 
-    Every RPC may answer with the authentication errors of
-    `horde.api.account.v1` (do not retry; mend the key), RATE_LIMITED (wait for
-    the RetryInfo) and UNAVAILABLE (retry with jitter and the same request_id).
+    API keys need the scope GENERATE. Every RPC may answer with the authentication
+    errors of `horde.api.account.v1` (do not retry; mend the key), RESTRICTED of
+    `horde.api.standing.v1`, RATE_LIMITED (wait for the RetryInfo) and UNAVAILABLE
+    (retry with jitter and the same request_id).
     """
 
     @_abc_1.abstractmethod
@@ -116,7 +142,7 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_generation_service_pb2.QuoteGenerationResponse]:
         """QuoteGeneration says what a spec would cost, where its images would go and
         how long it might wait. It changes nothing. Errors: INVALID_FIELD, with
-        every wrong field.
+        every wrong field; MODEL_UNKNOWN, PROMPT_REFUSED, INPUT_UNUSABLE.
         """
 
     @_abc_1.abstractmethod
@@ -133,8 +159,10 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         with another spec, REQUEST_CONFLICT. When a call fails with UNAVAILABLE or
         DEADLINE_EXCEEDED, whether it was accepted is unknown: repeat it.
 
-        Errors: INVALID_FIELD, PRICE_ABOVE_MAXIMUM, INPUT_UNUSABLE (put the input
-        again), REQUEST_CONFLICT, TOO_MANY_GENERATIONS (wait until some ended);
+        Errors: INVALID_FIELD, MODEL_UNKNOWN, PROMPT_REFUSED, PRICE_ABOVE_MAXIMUM,
+        INPUT_UNUSABLE (put the input again), REQUEST_CONFLICT,
+        TOO_MANY_GENERATIONS (wait until some ended), REFUSED_BEFORE;
+        SHARED_KEY_BUDGET_SPENT, SHARED_KEY_BOUND of `horde.api.account.v1`;
         INSUFFICIENT_KUDOS or BUDGET_SPENT of `horde.api.ledger.v1`, remembered:
         top up, then use a new request_id. A refused request leaves nothing behind.
         """
@@ -191,6 +219,18 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def DeleteGeneration(
+        self,
+        request: _generation_service_pb2.DeleteGenerationRequest,
+        context: _aio.ServicerContext[_generation_service_pb2.DeleteGenerationRequest, _abc.Awaitable[_generation_service_pb2.DeleteGenerationResponse]],
+    ) -> _abc.Awaitable[_generation_service_pb2.DeleteGenerationResponse]:
+        """DeleteGeneration forgets a finished generation: its private images are
+        deleted, its prompts and parameters too, and its shared images are
+        withdrawn. What the ledger recorded stays. Repeating it is harmless. Errors:
+        GENERATION_NOT_FINISHED (cancel it first).
+        """
+
+    @_abc_1.abstractmethod
     def WithdrawImages(
         self,
         request: _generation_service_pb2.WithdrawImagesRequest,
@@ -199,7 +239,29 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         """WithdrawImages takes finished images back: private ones are deleted; shared
         ones are deleted from the shared bucket and, where a data release already
         carried them, listed in the next release's removals. Item errors:
-        GENERATION_NOT_FOUND, IMAGE_NOT_FINISHED. Repeating it is harmless.
+        IMAGE_NOT_FOUND, IMAGE_NOT_FINISHED. Repeating it is harmless. Errors:
+        GENERATION_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSharedImages(
+        self,
+        request: _generation_service_pb2.ListSharedImagesRequest,
+        context: _aio.ServicerContext[_generation_service_pb2.ListSharedImagesRequest, _abc.Awaitable[_generation_service_pb2.ListSharedImagesResponse]],
+    ) -> _abc.Awaitable[_generation_service_pb2.ListSharedImagesResponse]:
+        """ListSharedImages lists what the requester shared, newest first: when, under
+        which text, and which data releases carry it.
+        """
+
+    @_abc_1.abstractmethod
+    def WithdrawAllShared(
+        self,
+        request: _generation_service_pb2.WithdrawAllSharedRequest,
+        context: _aio.ServicerContext[_generation_service_pb2.WithdrawAllSharedRequest, _abc.Awaitable[_generation_service_pb2.WithdrawAllSharedResponse]],
+    ) -> _abc.Awaitable[_generation_service_pb2.WithdrawAllSharedResponse]:
+        """WithdrawAllShared takes back everything that the requester ever shared, as
+        WithdrawImages does. It answers when all of it is recorded; deleting goes on
+        after that. Repeating it is harmless.
         """
 
     @_abc_1.abstractmethod
@@ -209,7 +271,19 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_generation_service_pb2.CreateInputTicketRequest, _abc.Awaitable[_generation_service_pb2.CreateInputTicketResponse]],
     ) -> _abc.Awaitable[_generation_service_pb2.CreateInputTicketResponse]:
         """CreateInputTicket permits putting one input into storage with
-        StorageService.PutInput. Make the input_id before the first call.
+        StorageService.PutInput or PutSmallInput. Make the input_id before the first
+        call.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteInput(
+        self,
+        request: _generation_service_pb2.DeleteInputRequest,
+        context: _aio.ServicerContext[_generation_service_pb2.DeleteInputRequest, _abc.Awaitable[_generation_service_pb2.DeleteInputResponse]],
+    ) -> _abc.Awaitable[_generation_service_pb2.DeleteInputResponse]:
+        """DeleteInput deletes an input now. What is not there is answered OK. Errors:
+        INPUT_IN_USE of `horde.api.storage.v1` (a generation that names it has not
+        ended).
         """
 
 def add_GenerationServiceServicer_to_server(servicer: GenerationServiceServicer, server: _aio.Server) -> None: ...

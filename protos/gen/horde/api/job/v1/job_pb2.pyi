@@ -36,6 +36,156 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _JobKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _JobKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_JobKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    JOB_KIND_UNSPECIFIED: _JobKind.ValueType  # 0
+    JOB_KIND_IMAGE: _JobKind.ValueType  # 1
+    JOB_KIND_TEXT: _JobKind.ValueType  # 2
+    JOB_KIND_CAPTION: _JobKind.ValueType  # 3
+    JOB_KIND_UPSCALE: _JobKind.ValueType  # 4
+
+class JobKind(_JobKind, metaclass=_JobKindEnumTypeWrapper):
+    """JobKind names the members of JobSpec's `kind`, where only the kind is meant."""
+
+JOB_KIND_UNSPECIFIED: JobKind.ValueType  # 0
+JOB_KIND_IMAGE: JobKind.ValueType  # 1
+JOB_KIND_TEXT: JobKind.ValueType  # 2
+JOB_KIND_CAPTION: JobKind.ValueType  # 3
+JOB_KIND_UPSCALE: JobKind.ValueType  # 4
+Global___JobKind: _TypeAlias = JobKind  # noqa: Y015
+
+class _CaptionForm:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CaptionFormEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CaptionForm.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CAPTION_FORM_UNSPECIFIED: _CaptionForm.ValueType  # 0
+    CAPTION_FORM_DESCRIPTION: _CaptionForm.ValueType  # 1
+    """Sentences."""
+    CAPTION_FORM_TAGS: _CaptionForm.ValueType  # 2
+    """Tags with a score each, as JSON: [{"tag": "cat", "score": 0.98}, …]."""
+    CAPTION_FORM_AESTHETIC_SCORE: _CaptionForm.ValueType  # 3
+    """How pleasing, as JSON: {"score": 5.7}, 1 to 10."""
+    CAPTION_FORM_SAFETY: _CaptionForm.ValueType  # 4
+    """What a checker finds, as JSON: {"category": score, …}, 0 to 1 each."""
+
+class CaptionForm(_CaptionForm, metaclass=_CaptionFormEnumTypeWrapper):
+    """CaptionForm is what is told about a picture."""
+
+CAPTION_FORM_UNSPECIFIED: CaptionForm.ValueType  # 0
+CAPTION_FORM_DESCRIPTION: CaptionForm.ValueType  # 1
+"""Sentences."""
+CAPTION_FORM_TAGS: CaptionForm.ValueType  # 2
+"""Tags with a score each, as JSON: [{"tag": "cat", "score": 0.98}, …]."""
+CAPTION_FORM_AESTHETIC_SCORE: CaptionForm.ValueType  # 3
+"""How pleasing, as JSON: {"score": 5.7}, 1 to 10."""
+CAPTION_FORM_SAFETY: CaptionForm.ValueType  # 4
+"""What a checker finds, as JSON: {"category": score, …}, 0 to 1 each."""
+Global___CaptionForm: _TypeAlias = CaptionForm  # noqa: Y015
+
+class _TextualInversionPlace:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TextualInversionPlaceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TextualInversionPlace.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TEXTUAL_INVERSION_PLACE_UNSPECIFIED: _TextualInversionPlace.ValueType  # 0
+    TEXTUAL_INVERSION_PLACE_PROMPT: _TextualInversionPlace.ValueType  # 1
+    TEXTUAL_INVERSION_PLACE_NEGATIVE_PROMPT: _TextualInversionPlace.ValueType  # 2
+
+class TextualInversionPlace(_TextualInversionPlace, metaclass=_TextualInversionPlaceEnumTypeWrapper):
+    """TextualInversionPlace says which prompt gets a word."""
+
+TEXTUAL_INVERSION_PLACE_UNSPECIFIED: TextualInversionPlace.ValueType  # 0
+TEXTUAL_INVERSION_PLACE_PROMPT: TextualInversionPlace.ValueType  # 1
+TEXTUAL_INVERSION_PLACE_NEGATIVE_PROMPT: TextualInversionPlace.ValueType  # 2
+Global___TextualInversionPlace: _TypeAlias = TextualInversionPlace  # noqa: Y015
+
+class _AddonSource:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AddonSourceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AddonSource.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ADDON_SOURCE_UNSPECIFIED: _AddonSource.ValueType  # 0
+    """The catalogue's, else the worker's own folder."""
+    ADDON_SOURCE_HUGGING_FACE: _AddonSource.ValueType  # 1
+    """The name is `owner/repository:path/of/file.safetensors`."""
+    ADDON_SOURCE_CIVITAI: _AddonSource.ValueType  # 2
+    """The name is the number of a version."""
+
+class AddonSource(_AddonSource, metaclass=_AddonSourceEnumTypeWrapper):
+    """AddonSource says where the name of an addition comes from."""
+
+ADDON_SOURCE_UNSPECIFIED: AddonSource.ValueType  # 0
+"""The catalogue's, else the worker's own folder."""
+ADDON_SOURCE_HUGGING_FACE: AddonSource.ValueType  # 1
+"""The name is `owner/repository:path/of/file.safetensors`."""
+ADDON_SOURCE_CIVITAI: AddonSource.ValueType  # 2
+"""The name is the number of a version."""
+Global___AddonSource: _TypeAlias = AddonSource  # noqa: Y015
+
+class _ResizeMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ResizeModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ResizeMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RESIZE_MODE_UNSPECIFIED: _ResizeMode.ValueType  # 0
+    RESIZE_MODE_FIT: _ResizeMode.ValueType  # 1
+    """All of it, in its shape; what remains is filled from its edges."""
+    RESIZE_MODE_FILL: _ResizeMode.ValueType  # 2
+    """Cut at the middle, in its shape, without a border."""
+    RESIZE_MODE_STRETCH: _ResizeMode.ValueType  # 3
+    """All of it, in the new shape."""
+
+class ResizeMode(_ResizeMode, metaclass=_ResizeModeEnumTypeWrapper):
+    """ResizeMode says how a picture of another shape is brought to a size."""
+
+RESIZE_MODE_UNSPECIFIED: ResizeMode.ValueType  # 0
+RESIZE_MODE_FIT: ResizeMode.ValueType  # 1
+"""All of it, in its shape; what remains is filled from its edges."""
+RESIZE_MODE_FILL: ResizeMode.ValueType  # 2
+"""Cut at the middle, in its shape, without a border."""
+RESIZE_MODE_STRETCH: ResizeMode.ValueType  # 3
+"""All of it, in the new shape."""
+Global___ResizeMode: _TypeAlias = ResizeMode  # noqa: Y015
+
+class _NoiseSchedule:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _NoiseScheduleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NoiseSchedule.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NOISE_SCHEDULE_UNSPECIFIED: _NoiseSchedule.ValueType  # 0
+    """The model's own default."""
+    NOISE_SCHEDULE_TRAINED: _NoiseSchedule.ValueType  # 1
+    """As the model was trained, and none of the following."""
+    NOISE_SCHEDULE_KARRAS: _NoiseSchedule.ValueType  # 2
+    NOISE_SCHEDULE_EXPONENTIAL: _NoiseSchedule.ValueType  # 3
+    NOISE_SCHEDULE_BETA: _NoiseSchedule.ValueType  # 4
+    NOISE_SCHEDULE_SGM_UNIFORM: _NoiseSchedule.ValueType  # 5
+    NOISE_SCHEDULE_SIMPLE: _NoiseSchedule.ValueType  # 6
+
+class NoiseSchedule(_NoiseSchedule, metaclass=_NoiseScheduleEnumTypeWrapper):
+    """NoiseSchedule is how the noise goes down from step to step."""
+
+NOISE_SCHEDULE_UNSPECIFIED: NoiseSchedule.ValueType  # 0
+"""The model's own default."""
+NOISE_SCHEDULE_TRAINED: NoiseSchedule.ValueType  # 1
+"""As the model was trained, and none of the following."""
+NOISE_SCHEDULE_KARRAS: NoiseSchedule.ValueType  # 2
+NOISE_SCHEDULE_EXPONENTIAL: NoiseSchedule.ValueType  # 3
+NOISE_SCHEDULE_BETA: NoiseSchedule.ValueType  # 4
+NOISE_SCHEDULE_SGM_UNIFORM: NoiseSchedule.ValueType  # 5
+NOISE_SCHEDULE_SIMPLE: NoiseSchedule.ValueType  # 6
+Global___NoiseSchedule: _TypeAlias = NoiseSchedule  # noqa: Y015
+
 class _Sampler:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -134,9 +284,11 @@ class _MultiplierReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Mult
     MULTIPLIER_REASON_POST_PROCESSOR: _MultiplierReason.ValueType  # 1
     """One for each post-processor: times 1.2."""
     MULTIPLIER_REASON_CONTROL: _MultiplierReason.ValueType  # 2
-    """Guided by structure: times 3."""
+    """Guided by structure: times 3 for the first, times 1.5 for each further."""
     MULTIPLIER_REASON_SOURCE_IMAGE: _MultiplierReason.ValueType  # 3
     """From a source image: times 1.3."""
+    MULTIPLIER_REASON_HIRES_FIX: _MultiplierReason.ValueType  # 4
+    """Painted twice, small and then large: times 1.3."""
 
 class MultiplierReason(_MultiplierReason, metaclass=_MultiplierReasonEnumTypeWrapper):
     """MultiplierReason says what a multiplier is for."""
@@ -145,9 +297,11 @@ MULTIPLIER_REASON_UNSPECIFIED: MultiplierReason.ValueType  # 0
 MULTIPLIER_REASON_POST_PROCESSOR: MultiplierReason.ValueType  # 1
 """One for each post-processor: times 1.2."""
 MULTIPLIER_REASON_CONTROL: MultiplierReason.ValueType  # 2
-"""Guided by structure: times 3."""
+"""Guided by structure: times 3 for the first, times 1.5 for each further."""
 MULTIPLIER_REASON_SOURCE_IMAGE: MultiplierReason.ValueType  # 3
 """From a source image: times 1.3."""
+MULTIPLIER_REASON_HIRES_FIX: MultiplierReason.ValueType  # 4
+"""Painted twice, small and then large: times 1.3."""
 Global___MultiplierReason: _TypeAlias = MultiplierReason  # noqa: Y015
 
 class _SurchargeReason:
@@ -259,6 +413,14 @@ class _DeviationKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Deviati
     """Replaced by something near."""
     DEVIATION_KIND_CLAMPED: _DeviationKind.ValueType  # 3
     """Moved to the nearest possible value."""
+    DEVIATION_KIND_TRUNCATED: _DeviationKind.ValueType  # 4
+    """Only part of it was read: a prompt longer than the model reads. `done` says
+    how much.
+    """
+    DEVIATION_KIND_REINTERPRETED: _DeviationKind.ValueType  # 5
+    """Read otherwise than it was meant: weights taken for plain words, a source
+    image that was cut to another shape.
+    """
 
 class DeviationKind(_DeviationKind, metaclass=_DeviationKindEnumTypeWrapper):
     """DeviationKind classifies a Deviation."""
@@ -270,6 +432,14 @@ DEVIATION_KIND_SUBSTITUTED: DeviationKind.ValueType  # 2
 """Replaced by something near."""
 DEVIATION_KIND_CLAMPED: DeviationKind.ValueType  # 3
 """Moved to the nearest possible value."""
+DEVIATION_KIND_TRUNCATED: DeviationKind.ValueType  # 4
+"""Only part of it was read: a prompt longer than the model reads. `done` says
+how much.
+"""
+DEVIATION_KIND_REINTERPRETED: DeviationKind.ValueType  # 5
+"""Read otherwise than it was meant: weights taken for plain words, a source
+image that was cut to another shape.
+"""
 Global___DeviationKind: _TypeAlias = DeviationKind  # noqa: Y015
 
 @_typing.final
@@ -277,7 +447,7 @@ class Requester(_message.Message):
     """Requester is the requester identity: whose generation this is. Everything
     that a requester makes is scoped to it, and nobody else can see it.
 
-    Its text form, used in ids, is `account_id`, or
+    Its text form, used in ids, is `account_id`, or `account_id:shared_key_id`, or
     `anonymous:` + the lower-case hex of `anonymous_digest`.
     """
 
@@ -285,19 +455,25 @@ class Requester(_message.Message):
 
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     ANONYMOUS_DIGEST_FIELD_NUMBER: _builtins.int
+    SHARED_KEY_ID_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     """The account; `anonymous` for the account that all anonymous share."""
     anonymous_digest: _builtins.bytes
     """Only for anonymous: SHA-256 of the 128-bit token that the client made."""
+    shared_key_id: _builtins.str
+    """Only for who came with a shared key: which. What was asked for with it is
+    paid by `account_id` and seen by the holders of that key alone.
+    """
     def __init__(
         self,
         *,
         account_id: _builtins.str = ...,
         anonymous_digest: _builtins.bytes = ...,
+        shared_key_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "anonymous_digest", b"anonymous_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "anonymous_digest", b"anonymous_digest", "shared_key_id", b"shared_key_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -306,29 +482,44 @@ Global___Requester: _TypeAlias = Requester  # noqa: Y015
 @_typing.final
 class JobSpec(_message.Message):
     """JobSpec says what to make. New kinds of work are new members of `kind`; a
-    worker is never given a kind that it did not offer, and a service refuses a
-    kind that it does not know.
+    worker is never given a kind that it did not offer for this model, and a
+    service refuses a kind that it does not know (INVALID_FIELD of `kind`).
+    `horde.api.mesh.v1.GetMeshResponse.kinds` says which are taken here.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
     IMAGE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    CAPTION_FIELD_NUMBER: _builtins.int
+    UPSCALE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    """A model's name from the catalogue, for example `paintbox`."""
+    """A model's name from the catalogue, for example `paintbox`: 1 to 128 letters,
+    digits, spaces and `._:/@+()[]-`, beginning with a letter or a digit.
+    """
     @_builtins.property
     def image(self) -> Global___ImageSpec: ...
+    @_builtins.property
+    def text(self) -> Global___TextSpec: ...
+    @_builtins.property
+    def caption(self) -> Global___CaptionSpec: ...
+    @_builtins.property
+    def upscale(self) -> Global___UpscaleSpec: ...
     def __init__(
         self,
         *,
         model: _builtins.str = ...,
         image: Global___ImageSpec | None = ...,
+        text: Global___TextSpec | None = ...,
+        caption: Global___CaptionSpec | None = ...,
+        upscale: Global___UpscaleSpec | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "kind", b"kind"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "image", b"image", "kind", b"kind", "text", b"text", "upscale", b"upscale"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "kind", b"kind", "model", b"model"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "image", b"image", "kind", b"kind", "model", b"model", "text", b"text", "upscale", b"upscale"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["image"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["image", "text", "caption", "upscale"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -336,7 +527,11 @@ Global___JobSpec: _TypeAlias = JobSpec  # noqa: Y015
 
 @_typing.final
 class ImageSpec(_message.Message):
-    """ImageSpec says what to paint."""
+    """ImageSpec says what to paint.
+
+    The finished picture (after `post_processors`) has at most 8,192 pixels on a
+    side. What would be larger is refused at once, for no grant could carry it.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -347,17 +542,25 @@ class ImageSpec(_message.Message):
     STEPS_FIELD_NUMBER: _builtins.int
     GUIDANCE_SCALE_FIELD_NUMBER: _builtins.int
     SAMPLER_FIELD_NUMBER: _builtins.int
-    KARRAS_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     CLIP_SKIP_FIELD_NUMBER: _builtins.int
     LORAS_FIELD_NUMBER: _builtins.int
     SOURCE_IMAGE_FIELD_NUMBER: _builtins.int
     MASK_FIELD_NUMBER: _builtins.int
-    CONTROL_FIELD_NUMBER: _builtins.int
+    CONTROLS_FIELD_NUMBER: _builtins.int
     DENOISING_STRENGTH_FIELD_NUMBER: _builtins.int
     POST_PROCESSORS_FIELD_NUMBER: _builtins.int
+    RESIZE_MODE_FIELD_NUMBER: _builtins.int
+    INVERT_MASK_FIELD_NUMBER: _builtins.int
+    HIRES_FIX_FIELD_NUMBER: _builtins.int
+    TILING_FIELD_NUMBER: _builtins.int
+    TEXTUAL_INVERSIONS_FIELD_NUMBER: _builtins.int
     prompt: _builtins.str
-    """1 to 4,000 characters."""
+    """1 to 4,000 characters, no control characters but tab and line feed. Whether
+    weights as in `(word:1.2)` are understood is the model's: a worker that
+    takes them for plain words says so in a deviation.
+    """
     negative_prompt: _builtins.str
     """What to stay away from. May be empty; at most 4,000 characters."""
     width: _builtins.int
@@ -370,26 +573,40 @@ class ImageSpec(_message.Message):
     """Absent: the model's own default. 0 to 30."""
     sampler: Global___Sampler.ValueType
     """Unspecified: the model's own default."""
-    karras: _builtins.bool
-    """Use Karras' noise schedule."""
+    schedule: Global___NoiseSchedule.ValueType
+    """Unspecified: the model's own default."""
     seed: _builtins.int
     """Image i of a generation is painted with seed + i (modulo 2^63), so each
     image can be painted again by itself. 0 to 2^63-1. Absent in a request:
     drawn at accept. Always present in an assignment.
     """
     clip_skip: _builtins.int
-    """Layers of the text encoder to leave out at its end; 0 to 12."""
+    """Layers of the text encoder to leave out at its end; 0 to 12. Programs that
+    count from the last layer call this one more: their 2 is 1 here.
+    """
     denoising_strength: _builtins.float
     """How far to leave the source image, above 0 to 1. Absent: 0.75. Only with
     `source_image`.
     """
+    resize_mode: Global___ResizeMode.ValueType
+    """How a source image, its mask and control images of another shape are
+    brought to width x height. Unspecified: FILL. Only with one of them. Where
+    it left something out or changed the picture's shape, a deviation says so.
+    """
+    invert_mask: _builtins.bool
+    """Black is painted anew instead of white. Only with `mask`."""
+    tiling: _builtins.bool
+    """The picture's edges fit each other, left to right and top to bottom."""
     @_builtins.property
     def loras(self) -> _containers.RepeatedCompositeFieldContainer[Global___Lora]:
         """At most 8."""
 
     @_builtins.property
     def source_image(self) -> Global___InputImage:
-        """Present: image to image. Its size need not be width x height."""
+        """Present: image to image. Its size need not be width x height; see
+        `resize_mode`. It is taken as a viewer shows it: turned as its orientation
+        says, its first picture, transparency laid on white.
+        """
 
     @_builtins.property
     def mask(self) -> Global___InputImage:
@@ -398,12 +615,20 @@ class ImageSpec(_message.Message):
         """
 
     @_builtins.property
-    def control(self) -> Global___Control:
-        """Present: guided by structure."""
+    def controls(self) -> _containers.RepeatedCompositeFieldContainer[Global___Control]:
+        """Guided by structure; at most 3."""
 
     @_builtins.property
     def post_processors(self) -> _containers.RepeatedScalarFieldContainer[Global___PostProcessor.ValueType]:
         """In order; at most 4."""
+
+    @_builtins.property
+    def hires_fix(self) -> Global___HiresFix:
+        """Present: painted small first, then again at width x height."""
+
+    @_builtins.property
+    def textual_inversions(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextualInversion]:
+        """At most 20."""
 
     def __init__(
         self,
@@ -415,19 +640,24 @@ class ImageSpec(_message.Message):
         steps: _builtins.int = ...,
         guidance_scale: _builtins.float | None = ...,
         sampler: Global___Sampler.ValueType = ...,
-        karras: _builtins.bool = ...,
+        schedule: Global___NoiseSchedule.ValueType = ...,
         seed: _builtins.int | None = ...,
         clip_skip: _builtins.int = ...,
         loras: _abc.Iterable[Global___Lora] | None = ...,
         source_image: Global___InputImage | None = ...,
         mask: Global___InputImage | None = ...,
-        control: Global___Control | None = ...,
+        controls: _abc.Iterable[Global___Control] | None = ...,
         denoising_strength: _builtins.float | None = ...,
         post_processors: _abc.Iterable[Global___PostProcessor.ValueType] | None = ...,
+        resize_mode: Global___ResizeMode.ValueType = ...,
+        invert_mask: _builtins.bool = ...,
+        hires_fix: Global___HiresFix | None = ...,
+        tiling: _builtins.bool = ...,
+        textual_inversions: _abc.Iterable[Global___TextualInversion] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_denoising_strength", b"_denoising_strength", "_guidance_scale", b"_guidance_scale", "_seed", b"_seed", "control", b"control", "denoising_strength", b"denoising_strength", "guidance_scale", b"guidance_scale", "mask", b"mask", "seed", b"seed", "source_image", b"source_image"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_denoising_strength", b"_denoising_strength", "_guidance_scale", b"_guidance_scale", "_seed", b"_seed", "denoising_strength", b"denoising_strength", "guidance_scale", b"guidance_scale", "hires_fix", b"hires_fix", "mask", b"mask", "seed", b"seed", "source_image", b"source_image"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_denoising_strength", b"_denoising_strength", "_guidance_scale", b"_guidance_scale", "_seed", b"_seed", "clip_skip", b"clip_skip", "control", b"control", "denoising_strength", b"denoising_strength", "guidance_scale", b"guidance_scale", "height", b"height", "karras", b"karras", "loras", b"loras", "mask", b"mask", "negative_prompt", b"negative_prompt", "post_processors", b"post_processors", "prompt", b"prompt", "sampler", b"sampler", "seed", b"seed", "source_image", b"source_image", "steps", b"steps", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_denoising_strength", b"_denoising_strength", "_guidance_scale", b"_guidance_scale", "_seed", b"_seed", "clip_skip", b"clip_skip", "controls", b"controls", "denoising_strength", b"denoising_strength", "guidance_scale", b"guidance_scale", "height", b"height", "hires_fix", b"hires_fix", "invert_mask", b"invert_mask", "loras", b"loras", "mask", b"mask", "negative_prompt", b"negative_prompt", "post_processors", b"post_processors", "prompt", b"prompt", "resize_mode", b"resize_mode", "sampler", b"sampler", "schedule", b"schedule", "seed", b"seed", "source_image", b"source_image", "steps", b"steps", "textual_inversions", b"textual_inversions", "tiling", b"tiling", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__denoising_strength: _TypeAlias = _typing.Literal["denoising_strength"]  # noqa: Y015
     _WhichOneofArgType__denoising_strength: _TypeAlias = _typing.Literal["_denoising_strength", b"_denoising_strength"]  # noqa: Y015
@@ -443,6 +673,199 @@ class ImageSpec(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
 
 Global___ImageSpec: _TypeAlias = ImageSpec  # noqa: Y015
+
+@_typing.final
+class HiresFix(_message.Message):
+    """HiresFix paints small first, so that large pictures keep one composition, and
+    then again, larger, from what was painted. The picture's `steps` are those of
+    the first pass; the second takes `steps` x `denoising_strength`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WIDTH_FIELD_NUMBER: _builtins.int
+    HEIGHT_FIELD_NUMBER: _builtins.int
+    DENOISING_STRENGTH_FIELD_NUMBER: _builtins.int
+    width: _builtins.int
+    """Pixels of the first pass; 64 up to the picture's own, a multiple of 8. Both
+    0: the model's best size in the picture's shape.
+    """
+    height: _builtins.int
+    denoising_strength: _builtins.float
+    """How far the second pass leaves the first, above 0 to 1. Absent: 0.65."""
+    def __init__(
+        self,
+        *,
+        width: _builtins.int = ...,
+        height: _builtins.int = ...,
+        denoising_strength: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_denoising_strength", b"_denoising_strength", "denoising_strength", b"denoising_strength"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_denoising_strength", b"_denoising_strength", "denoising_strength", b"denoising_strength", "height", b"height", "width", b"width"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__denoising_strength: _TypeAlias = _typing.Literal["denoising_strength"]  # noqa: Y015
+    _WhichOneofArgType__denoising_strength: _TypeAlias = _typing.Literal["_denoising_strength", b"_denoising_strength"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__denoising_strength) -> _WhichOneofReturnType__denoising_strength | None: ...
+
+Global___HiresFix: _TypeAlias = HiresFix  # noqa: Y015
+
+@_typing.final
+class TextSpec(_message.Message):
+    """TextSpec says what to write. The answer's bytes go through storage as those
+    of an image do (StorageService.PutText), are always private, and are fetched
+    the same way.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMPT_FIELD_NUMBER: _builtins.int
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
+    CONTEXT_TOKENS_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_FIELD_NUMBER: _builtins.int
+    TOP_P_FIELD_NUMBER: _builtins.int
+    TOP_K_FIELD_NUMBER: _builtins.int
+    MIN_P_FIELD_NUMBER: _builtins.int
+    REPETITION_PENALTY_FIELD_NUMBER: _builtins.int
+    STOP_SEQUENCES_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    prompt: _builtins.str
+    """1 to 200,000 characters, as the model is to see it, template and all."""
+    max_tokens: _builtins.int
+    """Tokens to write at most; 1 to 16,384. These are the steps of progress."""
+    context_tokens: _builtins.int
+    """Tokens of prompt and answer together that the worker's model must be able
+    to hold. 0: whatever it holds; what did not fit is told as a deviation.
+    """
+    temperature: _builtins.float
+    """Absent: the model's own defaults, here and below. 0 to 5."""
+    top_p: _builtins.float
+    """Above 0 to 1."""
+    top_k: _builtins.int
+    """0 (all) to 1,000."""
+    min_p: _builtins.float
+    """0 to 1."""
+    repetition_penalty: _builtins.float
+    """1 to 3."""
+    seed: _builtins.int
+    """As ImageSpec's."""
+    @_builtins.property
+    def stop_sequences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ends before any of these; at most 16, each 1 to 128 characters."""
+
+    def __init__(
+        self,
+        *,
+        prompt: _builtins.str = ...,
+        max_tokens: _builtins.int = ...,
+        context_tokens: _builtins.int = ...,
+        temperature: _builtins.float | None = ...,
+        top_p: _builtins.float | None = ...,
+        top_k: _builtins.int | None = ...,
+        min_p: _builtins.float | None = ...,
+        repetition_penalty: _builtins.float | None = ...,
+        stop_sequences: _abc.Iterable[_builtins.str] | None = ...,
+        seed: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_p", b"_min_p", "_repetition_penalty", b"_repetition_penalty", "_seed", b"_seed", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "min_p", b"min_p", "repetition_penalty", b"repetition_penalty", "seed", b"seed", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_p", b"_min_p", "_repetition_penalty", b"_repetition_penalty", "_seed", b"_seed", "_temperature", b"_temperature", "_top_k", b"_top_k", "_top_p", b"_top_p", "context_tokens", b"context_tokens", "max_tokens", b"max_tokens", "min_p", b"min_p", "prompt", b"prompt", "repetition_penalty", b"repetition_penalty", "seed", b"seed", "stop_sequences", b"stop_sequences", "temperature", b"temperature", "top_k", b"top_k", "top_p", b"top_p"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__min_p: _TypeAlias = _typing.Literal["min_p"]  # noqa: Y015
+    _WhichOneofArgType__min_p: _TypeAlias = _typing.Literal["_min_p", b"_min_p"]  # noqa: Y015
+    _WhichOneofReturnType__repetition_penalty: _TypeAlias = _typing.Literal["repetition_penalty"]  # noqa: Y015
+    _WhichOneofArgType__repetition_penalty: _TypeAlias = _typing.Literal["_repetition_penalty", b"_repetition_penalty"]  # noqa: Y015
+    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
+    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
+    _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
+    _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
+    _WhichOneofReturnType__top_k: _TypeAlias = _typing.Literal["top_k"]  # noqa: Y015
+    _WhichOneofArgType__top_k: _TypeAlias = _typing.Literal["_top_k", b"_top_k"]  # noqa: Y015
+    _WhichOneofReturnType__top_p: _TypeAlias = _typing.Literal["top_p"]  # noqa: Y015
+    _WhichOneofArgType__top_p: _TypeAlias = _typing.Literal["_top_p", b"_top_p"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_p) -> _WhichOneofReturnType__min_p | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__repetition_penalty) -> _WhichOneofReturnType__repetition_penalty | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature) -> _WhichOneofReturnType__temperature | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__top_k) -> _WhichOneofReturnType__top_k | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__top_p) -> _WhichOneofReturnType__top_p | None: ...
+
+Global___TextSpec: _TypeAlias = TextSpec  # noqa: Y015
+
+@_typing.final
+class CaptionSpec(_message.Message):
+    """CaptionSpec says what to tell about a picture. The answer is text."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_IMAGE_FIELD_NUMBER: _builtins.int
+    FORM_FIELD_NUMBER: _builtins.int
+    PROMPT_FIELD_NUMBER: _builtins.int
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
+    form: Global___CaptionForm.ValueType
+    prompt: _builtins.str
+    """A question or an instruction, for models that take one; at most 4,000
+    characters.
+    """
+    max_tokens: _builtins.int
+    """As TextSpec's; 0: the model's own default."""
+    @_builtins.property
+    def source_image(self) -> Global___InputImage: ...
+    def __init__(
+        self,
+        *,
+        source_image: Global___InputImage | None = ...,
+        form: Global___CaptionForm.ValueType = ...,
+        prompt: _builtins.str = ...,
+        max_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["source_image", b"source_image"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["form", b"form", "max_tokens", b"max_tokens", "prompt", b"prompt", "source_image", b"source_image"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaptionSpec: _TypeAlias = CaptionSpec  # noqa: Y015
+
+@_typing.final
+class UpscaleSpec(_message.Message):
+    """UpscaleSpec enlarges or mends a picture that is there already. `model` is the
+    upscaler. The answer is an image.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_IMAGE_FIELD_NUMBER: _builtins.int
+    FACTOR_FIELD_NUMBER: _builtins.int
+    POST_PROCESSORS_FIELD_NUMBER: _builtins.int
+    factor: _builtins.int
+    """1 (same size), 2, 3 or 4. The result has at most 8,192 pixels on a side."""
+    @_builtins.property
+    def source_image(self) -> Global___InputImage: ...
+    @_builtins.property
+    def post_processors(self) -> _containers.RepeatedScalarFieldContainer[Global___PostProcessor.ValueType]:
+        """Applied afterwards, in order; none of them an upscaler. At most 4."""
+
+    def __init__(
+        self,
+        *,
+        source_image: Global___InputImage | None = ...,
+        factor: _builtins.int = ...,
+        post_processors: _abc.Iterable[Global___PostProcessor.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["source_image", b"source_image"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["factor", b"factor", "post_processors", b"post_processors", "source_image", b"source_image"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpscaleSpec: _TypeAlias = UpscaleSpec  # noqa: Y015
 
 @_typing.final
 class InputImage(_message.Message):
@@ -477,22 +900,81 @@ class Lora(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     STRENGTH_FIELD_NUMBER: _builtins.int
+    CLIP_STRENGTH_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    TRIGGER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
+    """As its `source` knows it: 1 to 128 of the characters of a model's name."""
     strength: _builtins.float
-    """-5 to 5; 1 is its author's intention."""
+    """On the picture model, -5 to 5; 1 is its author's intention."""
+    clip_strength: _builtins.float
+    """On the text encoder, -5 to 5. Absent: as `strength`."""
+    source: Global___AddonSource.ValueType
+    sha256: _builtins.bytes
+    """32 bytes, of the file. Present: no other file will do."""
+    trigger: _builtins.str
+    """Words that wake it, added at the end of the prompt where they are not in it
+    yet; at most 200 characters.
+    """
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         strength: _builtins.float = ...,
+        clip_strength: _builtins.float | None = ...,
+        source: Global___AddonSource.ValueType = ...,
+        sha256: _builtins.bytes = ...,
+        trigger: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_clip_strength", b"_clip_strength", "clip_strength", b"clip_strength"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "strength", b"strength"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clip_strength", b"_clip_strength", "clip_strength", b"clip_strength", "name", b"name", "sha256", b"sha256", "source", b"source", "strength", b"strength", "trigger", b"trigger"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__clip_strength: _TypeAlias = _typing.Literal["clip_strength"]  # noqa: Y015
+    _WhichOneofArgType__clip_strength: _TypeAlias = _typing.Literal["_clip_strength", b"_clip_strength"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__clip_strength) -> _WhichOneofReturnType__clip_strength | None: ...
 
 Global___Lora: _TypeAlias = Lora  # noqa: Y015
+
+@_typing.final
+class TextualInversion(_message.Message):
+    """TextualInversion names a word that a model is taught for one picture."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
+    STRENGTH_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """As its `source` knows it: 1 to 128 of the characters of a model's name."""
+    source: Global___AddonSource.ValueType
+    sha256: _builtins.bytes
+    """32 bytes, of the file. Present: no other file will do."""
+    place: Global___TextualInversionPlace.ValueType
+    """Where its word is put. Unspecified: nowhere, the prompts name it already."""
+    strength: _builtins.float
+    """Of the word where it is put, -5 to 5. Absent: 1. Only with `place`."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        source: Global___AddonSource.ValueType = ...,
+        sha256: _builtins.bytes = ...,
+        place: Global___TextualInversionPlace.ValueType = ...,
+        strength: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_strength", b"_strength", "strength", b"strength"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_strength", b"_strength", "name", b"name", "place", b"place", "sha256", b"sha256", "source", b"source", "strength", b"strength"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__strength: _TypeAlias = _typing.Literal["strength"]  # noqa: Y015
+    _WhichOneofArgType__strength: _TypeAlias = _typing.Literal["_strength", b"_strength"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__strength) -> _WhichOneofReturnType__strength | None: ...
+
+Global___TextualInversion: _TypeAlias = TextualInversion  # noqa: Y015
 
 @_typing.final
 class Control(_message.Message):
@@ -502,8 +984,13 @@ class Control(_message.Message):
 
     IMAGE_FIELD_NUMBER: _builtins.int
     TYPE_FIELD_NUMBER: _builtins.int
+    STRENGTH_FIELD_NUMBER: _builtins.int
     type: _builtins.str
-    """The preprocessor's name, for example `canny`; empty: the image is a map."""
+    """The preprocessor's name, for example `canny`; empty: the image is a map. At
+    most 64 of the characters of a model's name.
+    """
+    strength: _builtins.float
+    """How strictly, above 0 to 2. Absent: 1."""
     @_builtins.property
     def image(self) -> Global___InputImage: ...
     def __init__(
@@ -511,19 +998,22 @@ class Control(_message.Message):
         *,
         image: Global___InputImage | None = ...,
         type: _builtins.str = ...,
+        strength: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_strength", b"_strength", "image", b"image", "strength", b"strength"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["image", b"image", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_strength", b"_strength", "image", b"image", "strength", b"strength", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__strength: _TypeAlias = _typing.Literal["strength"]  # noqa: Y015
+    _WhichOneofArgType__strength: _TypeAlias = _typing.Literal["_strength", b"_strength"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__strength) -> _WhichOneofReturnType__strength | None: ...
 
 Global___Control: _TypeAlias = Control  # noqa: Y015
 
 @_typing.final
 class PlacementFacts(_message.Message):
     """PlacementFacts are all that decides a placement. The rule, in full, and in
-    `protos/vectors/placement.json`:
+    `protos/vectors/placement.json`; only of kind `image`, all others are PRIVATE:
 
         has_input             -> PRIVATE  (somebody's photo may be in it)
         else anonymous        -> SHARED
@@ -675,7 +1165,8 @@ Global___Surcharge: _TypeAlias = Surcharge  # noqa: Y015
 @_typing.final
 class Deviation(_message.Message):
     """Deviation is one thing that a worker could not do exactly as asked. Never
-    left out silently: an image without deviations is what was asked for.
+    left out silently: an image without deviations is what was asked for. At most
+    32 of an image, each text at most 200 characters.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -686,7 +1177,7 @@ class Deviation(_message.Message):
     DONE_FIELD_NUMBER: _builtins.int
     kind: Global___DeviationKind.ValueType
     field: _builtins.str
-    """The field of ImageSpec, for example `sampler` or `loras[0]`."""
+    """The field of the spec, for example `sampler` or `loras[0]`."""
     asked: _builtins.str
     """What was asked for, as text."""
     done: _builtins.str
@@ -706,3 +1197,56 @@ class Deviation(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Deviation: _TypeAlias = Deviation  # noqa: Y015
+
+@_typing.final
+class Making(_message.Message):
+    """Making is what an image was made with where the spec left it to the model, so
+    that somebody else can make it again. A worker fills in what it knows.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAMPLER_FIELD_NUMBER: _builtins.int
+    SCHEDULE_FIELD_NUMBER: _builtins.int
+    GUIDANCE_SCALE_FIELD_NUMBER: _builtins.int
+    STEPS_FIELD_NUMBER: _builtins.int
+    MODEL_SHA256_FIELD_NUMBER: _builtins.int
+    ENGINE_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
+    DEVICE_CLASS_FIELD_NUMBER: _builtins.int
+    sampler: Global___Sampler.ValueType
+    schedule: Global___NoiseSchedule.ValueType
+    guidance_scale: _builtins.float
+    steps: _builtins.int
+    """Steps that were really done."""
+    model_sha256: _builtins.bytes
+    """32 bytes, of the model's weights; empty: not known."""
+    engine: _builtins.str
+    """Program and version, for example `diffusers 0.40`; at most 128 characters."""
+    precision: _builtins.str
+    """For example `float16`; at most 32 characters."""
+    device_class: _builtins.str
+    """A class of devices, never a serial number, for example `cuda-8.9`; at most
+    64 characters.
+    """
+    def __init__(
+        self,
+        *,
+        sampler: Global___Sampler.ValueType = ...,
+        schedule: Global___NoiseSchedule.ValueType = ...,
+        guidance_scale: _builtins.float | None = ...,
+        steps: _builtins.int = ...,
+        model_sha256: _builtins.bytes = ...,
+        engine: _builtins.str = ...,
+        precision: _builtins.str = ...,
+        device_class: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_guidance_scale", b"_guidance_scale", "guidance_scale", b"guidance_scale"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_guidance_scale", b"_guidance_scale", "device_class", b"device_class", "engine", b"engine", "guidance_scale", b"guidance_scale", "model_sha256", b"model_sha256", "precision", b"precision", "sampler", b"sampler", "schedule", b"schedule", "steps", b"steps"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__guidance_scale: _TypeAlias = _typing.Literal["guidance_scale"]  # noqa: Y015
+    _WhichOneofArgType__guidance_scale: _TypeAlias = _typing.Literal["_guidance_scale", b"_guidance_scale"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__guidance_scale) -> _WhichOneofReturnType__guidance_scale | None: ...
+
+Global___Making: _TypeAlias = Making  # noqa: Y015

@@ -45,6 +45,8 @@ class _LedgerAccountKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Led
     """Pays workers for pictures that their checker withheld."""
     LEDGER_ACCOUNT_KIND_HELD: _LedgerAccountKind.ValueType  # 10
     """Kudos set aside by open holds. Not spendable by anybody."""
+    LEDGER_ACCOUNT_KIND_RATING_SUBSIDY: _LedgerAccountKind.ValueType  # 11
+    """Pays for ratings, within a daily budget."""
 
 class LedgerAccountKind(_LedgerAccountKind, metaclass=_LedgerAccountKindEnumTypeWrapper):
     """LedgerAccountKind says what a ledger account is for. The sum over all
@@ -69,6 +71,8 @@ LEDGER_ACCOUNT_KIND_CENSOR_SUBSIDY: LedgerAccountKind.ValueType  # 9
 """Pays workers for pictures that their checker withheld."""
 LEDGER_ACCOUNT_KIND_HELD: LedgerAccountKind.ValueType  # 10
 """Kudos set aside by open holds. Not spendable by anybody."""
+LEDGER_ACCOUNT_KIND_RATING_SUBSIDY: LedgerAccountKind.ValueType  # 11
+"""Pays for ratings, within a daily budget."""
 Global___LedgerAccountKind: _TypeAlias = LedgerAccountKind  # noqa: Y015
 
 class _TransferCode:
@@ -93,6 +97,9 @@ class _TransferCodeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Transfer
     """Escrow to spend, on becoming trusted."""
     TRANSFER_CODE_SLASH: _TransferCode.ValueType  # 11
     TRANSFER_CODE_CORRECTION: _TransferCode.ValueType  # 12
+    TRANSFER_CODE_RATING: _TransferCode.ValueType  # 13
+    TRANSFER_CODE_FORFEIT: _TransferCode.ValueType  # 14
+    """What an account had when it was deleted."""
 
 class TransferCode(_TransferCode, metaclass=_TransferCodeEnumTypeWrapper):
     """TransferCode says why kudos moved."""
@@ -113,6 +120,9 @@ TRANSFER_CODE_PROMOTION: TransferCode.ValueType  # 10
 """Escrow to spend, on becoming trusted."""
 TRANSFER_CODE_SLASH: TransferCode.ValueType  # 11
 TRANSFER_CODE_CORRECTION: TransferCode.ValueType  # 12
+TRANSFER_CODE_RATING: TransferCode.ValueType  # 13
+TRANSFER_CODE_FORFEIT: TransferCode.ValueType  # 14
+"""What an account had when it was deleted."""
 Global___TransferCode: _TypeAlias = TransferCode  # noqa: Y015
 
 class _EventKind:
@@ -134,6 +144,8 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     EVENT_KIND_CORRECTION: _EventKind.ValueType  # 10
     EVENT_KIND_STANDING: _EventKind.ValueType  # 11
     """Trust, strikes."""
+    EVENT_KIND_RATING: _EventKind.ValueType  # 12
+    EVENT_KIND_CLOSE_ACCOUNT: _EventKind.ValueType  # 13
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
     """EventKind is what an event did."""
@@ -151,6 +163,8 @@ EVENT_KIND_SLASH: EventKind.ValueType  # 9
 EVENT_KIND_CORRECTION: EventKind.ValueType  # 10
 EVENT_KIND_STANDING: EventKind.ValueType  # 11
 """Trust, strikes."""
+EVENT_KIND_RATING: EventKind.ValueType  # 12
+EVENT_KIND_CLOSE_ACCOUNT: EventKind.ValueType  # 13
 Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
 
 class _EscrowReason:
@@ -174,6 +188,8 @@ class _EscrowReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EscrowRe
     or the owner's share of it was spent, or because a subsidy would have had
     to pay for a cancelled job.
     """
+    ESCROW_REASON_OWNER_UNVERIFIED: _EscrowReason.ValueType  # 5
+    """The owner's work is being checked; it is freed or slashed by what is found."""
 
 class EscrowReason(_EscrowReason, metaclass=_EscrowReasonEnumTypeWrapper):
     """EscrowReason says why an earning was not spendable at once."""
@@ -193,6 +209,8 @@ ESCROW_REASON_UNPAID: EscrowReason.ValueType  # 4
 or the owner's share of it was spent, or because a subsidy would have had
 to pay for a cancelled job.
 """
+ESCROW_REASON_OWNER_UNVERIFIED: EscrowReason.ValueType  # 5
+"""The owner's work is being checked; it is freed or slashed by what is found."""
 Global___EscrowReason: _TypeAlias = EscrowReason  # noqa: Y015
 
 class _LedgerErrorReason:
@@ -203,83 +221,90 @@ class _LedgerErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Led
     DESCRIPTOR: _descriptor.EnumDescriptor
     LEDGER_ERROR_REASON_UNSPECIFIED: _LedgerErrorReason.ValueType  # 0
     LEDGER_ERROR_REASON_INSUFFICIENT_KUDOS: _LedgerErrorReason.ValueType  # 1
-    """FAILED_PRECONDITION. Remembered. Metadata: `available_mkudos`,
-    `needed_mkudos`; where the floor subsidy would have been enough, `floor`
-    says why it gave nothing (ACCOUNT_TOO_YOUNG, BUDGET_SPENT) and `back_at`
-    when it will.
+    """FAILED_PRECONDITION; retry: changed; metadata: `available_mkudos`,
+    `needed_mkudos`, `floor?`, `back_at?`. Remembered. Where the floor subsidy
+    would have been enough, `floor` says why it gave nothing (ACCOUNT_TOO_YOUNG,
+    BUDGET_SPENT) and `back_at` when it will.
     """
     LEDGER_ERROR_REASON_BUDGET_SPENT: _LedgerErrorReason.ValueType  # 2
-    """RESOURCE_EXHAUSTED. The day's budget of a subsidy is spent, or the
-    caller's share of it. Remembered: ask anew, under another id, when it is
-    back. Metadata: `budget` (anonymous, uptime), `budget_mkudos`, `share`
-    (token, address or owner; empty: all is spent), `back_at` (RFC 3339).
+    """RESOURCE_EXHAUSTED; retry: changed; metadata: `budget`, `budget_mkudos`,
+    `share`, `back_at`. The day's budget of a subsidy is spent, or the caller's
+    share of it. Remembered: ask anew, under another id, when it is back.
+    `budget` is anonymous or uptime; `share` is token, address or owner, or
+    empty where all is spent; `back_at` is RFC 3339.
     """
     LEDGER_ERROR_REASON_EVENT_CONFLICT: _LedgerErrorReason.ValueType  # 3
-    """ALREADY_EXISTS. This id was used for other content. Metadata: `field`."""
+    """ALREADY_EXISTS; retry: changed; metadata: `field`. This id was used for other
+    content.
+    """
     LEDGER_ERROR_REASON_HOLD_NOT_FOUND: _LedgerErrorReason.ValueType  # 4
-    """FAILED_PRECONDITION. No hold of this id. Metadata: `hold_id`."""
+    """FAILED_PRECONDITION; retry: never; metadata: `hold_id`. No hold of this id."""
     LEDGER_ERROR_REASON_AMOUNT_EXCEEDS_HOLD: _LedgerErrorReason.ValueType  # 5
-    """INVALID_ARGUMENT. Metadata: `held_mkudos`, `asked_mkudos`."""
+    """INVALID_ARGUMENT; retry: never; metadata: `held_mkudos`, `asked_mkudos`."""
     LEDGER_ERROR_REASON_INVALID_FIELD: _LedgerErrorReason.ValueType  # 6
-    """INVALID_ARGUMENT, with field violations."""
+    """INVALID_ARGUMENT; retry: changed; details: BadRequest."""
     LEDGER_ERROR_REASON_SELF_GIFT: _LedgerErrorReason.ValueType  # 7
-    """INVALID_ARGUMENT. Nobody gives to himself."""
+    """INVALID_ARGUMENT; retry: changed. Nobody gives to himself."""
     LEDGER_ERROR_REASON_LIMIT_REACHED: _LedgerErrorReason.ValueType  # 8
-    """FAILED_PRECONDITION. A limit on gifts. Remembered. Metadata: `limit`,
-    `limit_mkudos`.
+    """FAILED_PRECONDITION; retry: changed; metadata: `limit`, `limit_mkudos`. A
+    limit on gifts. Remembered.
     """
     LEDGER_ERROR_REASON_ENTRY_NOT_FOUND: _LedgerErrorReason.ValueType  # 9
-    """NOT_FOUND. Metadata: `event_id`."""
+    """NOT_FOUND; retry: never; metadata: `event_id`."""
     LEDGER_ERROR_REASON_NOT_CORRECTABLE: _LedgerErrorReason.ValueType  # 10
-    """FAILED_PRECONDITION. This entry cannot be corrected, or was already.
-    Metadata: `why`.
+    """FAILED_PRECONDITION; retry: never; metadata: `why`. This entry cannot be
+    corrected, or was already.
     """
     LEDGER_ERROR_REASON_WRITER_REPLACED: _LedgerErrorReason.ValueType  # 11
-    """UNAVAILABLE. This writer was replaced; nothing more is written here.
-    Repeat with the same ids.
+    """UNAVAILABLE; retry: same. This writer was replaced; nothing more is written
+    here.
     """
 
 class LedgerErrorReason(_LedgerErrorReason, metaclass=_LedgerErrorReasonEnumTypeWrapper):
     """LedgerErrorReason is every `ErrorInfo.reason` of this package, in the domain
-    `horde.api.ledger.v1`.
+    `horde.api.ledger.v1`. "Remembered": the same id is answered so again; use a
+    new one.
     """
 
 LEDGER_ERROR_REASON_UNSPECIFIED: LedgerErrorReason.ValueType  # 0
 LEDGER_ERROR_REASON_INSUFFICIENT_KUDOS: LedgerErrorReason.ValueType  # 1
-"""FAILED_PRECONDITION. Remembered. Metadata: `available_mkudos`,
-`needed_mkudos`; where the floor subsidy would have been enough, `floor`
-says why it gave nothing (ACCOUNT_TOO_YOUNG, BUDGET_SPENT) and `back_at`
-when it will.
+"""FAILED_PRECONDITION; retry: changed; metadata: `available_mkudos`,
+`needed_mkudos`, `floor?`, `back_at?`. Remembered. Where the floor subsidy
+would have been enough, `floor` says why it gave nothing (ACCOUNT_TOO_YOUNG,
+BUDGET_SPENT) and `back_at` when it will.
 """
 LEDGER_ERROR_REASON_BUDGET_SPENT: LedgerErrorReason.ValueType  # 2
-"""RESOURCE_EXHAUSTED. The day's budget of a subsidy is spent, or the
-caller's share of it. Remembered: ask anew, under another id, when it is
-back. Metadata: `budget` (anonymous, uptime), `budget_mkudos`, `share`
-(token, address or owner; empty: all is spent), `back_at` (RFC 3339).
+"""RESOURCE_EXHAUSTED; retry: changed; metadata: `budget`, `budget_mkudos`,
+`share`, `back_at`. The day's budget of a subsidy is spent, or the caller's
+share of it. Remembered: ask anew, under another id, when it is back.
+`budget` is anonymous or uptime; `share` is token, address or owner, or
+empty where all is spent; `back_at` is RFC 3339.
 """
 LEDGER_ERROR_REASON_EVENT_CONFLICT: LedgerErrorReason.ValueType  # 3
-"""ALREADY_EXISTS. This id was used for other content. Metadata: `field`."""
+"""ALREADY_EXISTS; retry: changed; metadata: `field`. This id was used for other
+content.
+"""
 LEDGER_ERROR_REASON_HOLD_NOT_FOUND: LedgerErrorReason.ValueType  # 4
-"""FAILED_PRECONDITION. No hold of this id. Metadata: `hold_id`."""
+"""FAILED_PRECONDITION; retry: never; metadata: `hold_id`. No hold of this id."""
 LEDGER_ERROR_REASON_AMOUNT_EXCEEDS_HOLD: LedgerErrorReason.ValueType  # 5
-"""INVALID_ARGUMENT. Metadata: `held_mkudos`, `asked_mkudos`."""
+"""INVALID_ARGUMENT; retry: never; metadata: `held_mkudos`, `asked_mkudos`."""
 LEDGER_ERROR_REASON_INVALID_FIELD: LedgerErrorReason.ValueType  # 6
-"""INVALID_ARGUMENT, with field violations."""
+"""INVALID_ARGUMENT; retry: changed; details: BadRequest."""
 LEDGER_ERROR_REASON_SELF_GIFT: LedgerErrorReason.ValueType  # 7
-"""INVALID_ARGUMENT. Nobody gives to himself."""
+"""INVALID_ARGUMENT; retry: changed. Nobody gives to himself."""
 LEDGER_ERROR_REASON_LIMIT_REACHED: LedgerErrorReason.ValueType  # 8
-"""FAILED_PRECONDITION. A limit on gifts. Remembered. Metadata: `limit`,
-`limit_mkudos`.
+"""FAILED_PRECONDITION; retry: changed; metadata: `limit`, `limit_mkudos`. A
+limit on gifts. Remembered.
 """
 LEDGER_ERROR_REASON_ENTRY_NOT_FOUND: LedgerErrorReason.ValueType  # 9
-"""NOT_FOUND. Metadata: `event_id`."""
+"""NOT_FOUND; retry: never; metadata: `event_id`."""
 LEDGER_ERROR_REASON_NOT_CORRECTABLE: LedgerErrorReason.ValueType  # 10
-"""FAILED_PRECONDITION. This entry cannot be corrected, or was already.
-Metadata: `why`.
+"""FAILED_PRECONDITION; retry: never; metadata: `why`. This entry cannot be
+corrected, or was already.
 """
 LEDGER_ERROR_REASON_WRITER_REPLACED: LedgerErrorReason.ValueType  # 11
-"""UNAVAILABLE. This writer was replaced; nothing more is written here.
-Repeat with the same ids.
+"""UNAVAILABLE; retry: same. This writer was replaced; nothing more is written
+here.
 """
 Global___LedgerErrorReason: _TypeAlias = LedgerErrorReason  # noqa: Y015
 
@@ -408,8 +433,70 @@ class Entry(_message.Message):
 Global___Entry: _TypeAlias = Entry  # noqa: Y015
 
 @_typing.final
+class WorkerSettlement(_message.Message):
+    """WorkerSettlement is what a worker's owner earned with one job, and why: exactly
+    the numbers of the ledger's entry, and nothing of who asked.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    EARNED_MKUDOS_FIELD_NUMBER: _builtins.int
+    TO_SPEND_MKUDOS_FIELD_NUMBER: _builtins.int
+    TO_ESCROW_MKUDOS_FIELD_NUMBER: _builtins.int
+    ESCROW_REASON_FIELD_NUMBER: _builtins.int
+    ENDING_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    PRICE_MKUDOS_FIELD_NUMBER: _builtins.int
+    BASE_MKUDOS_FIELD_NUMBER: _builtins.int
+    MULTIPLIERS_FIELD_NUMBER: _builtins.int
+    TAX_MKUDOS_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    """Of the ledger's entry, which the owner finds in his statement."""
+    earned_mkudos: _builtins.int
+    """In all; the sum of the next two."""
+    to_spend_mkudos: _builtins.int
+    to_escrow_mkudos: _builtins.int
+    escrow_reason: Global___EscrowReason.ValueType
+    """Why part went to escrow."""
+    ending: _job_pb2.JobEnding.ValueType
+    """How the job ended: DONE, or CANCELLED after some steps, or CENSORED."""
+    model: _builtins.str
+    price_mkudos: _builtins.int
+    """As quoted: the whole price, its base and what made it dearer. Less was
+    earned only where it was cancelled.
+    """
+    base_mkudos: _builtins.int
+    tax_mkudos: _builtins.int
+    """Burned for passing through the horde; not out of the owner's."""
+    @_builtins.property
+    def multipliers(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.PriceMultiplier]: ...
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        earned_mkudos: _builtins.int = ...,
+        to_spend_mkudos: _builtins.int = ...,
+        to_escrow_mkudos: _builtins.int = ...,
+        escrow_reason: Global___EscrowReason.ValueType = ...,
+        ending: _job_pb2.JobEnding.ValueType = ...,
+        model: _builtins.str = ...,
+        price_mkudos: _builtins.int = ...,
+        base_mkudos: _builtins.int = ...,
+        multipliers: _abc.Iterable[_job_pb2.PriceMultiplier] | None = ...,
+        tax_mkudos: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_mkudos", b"base_mkudos", "earned_mkudos", b"earned_mkudos", "ending", b"ending", "escrow_reason", b"escrow_reason", "event_id", b"event_id", "model", b"model", "multipliers", b"multipliers", "price_mkudos", b"price_mkudos", "tax_mkudos", b"tax_mkudos", "to_escrow_mkudos", b"to_escrow_mkudos", "to_spend_mkudos", b"to_spend_mkudos"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkerSettlement: _TypeAlias = WorkerSettlement  # noqa: Y015
+
+@_typing.final
 class Settlement(_message.Message):
-    """Settlement is how one job's hold was divided. The parts add up to what was
+    """Settlement is how one job's hold was divided, for who paid. The parts add up to what was
     held plus what the censor subsidy gave.
     """
 

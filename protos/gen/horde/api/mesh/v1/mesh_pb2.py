@@ -24,14 +24,16 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1chorde/api/mesh/v1/mesh.proto\x12\x11horde.api.mesh.v1*\x9b\x02\n\x0fMeshErrorReason\x12!\n\x1dMESH_ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1bMESH_ERROR_REASON_BAD_PROOF\x10\x01\x12(\n$MESH_ERROR_REASON_CALLER_NOT_ALLOWED\x10\x02\x12%\n!MESH_ERROR_REASON_TOKEN_MALFORMED\x10\x03\x12\"\n\x1eMESH_ERROR_REASON_TOKEN_FORGED\x10\x04\x12#\n\x1fMESH_ERROR_REASON_TOKEN_EXPIRED\x10\x05\x12*\n&MESH_ERROR_REASON_TOKEN_WRONG_AUDIENCE\x10\x06\x42\xb7\x01\n\x19org.hordemesh.api.mesh.v1B\tMeshProtoP\x01Z6github.com/horde-mesh/horde-mesh-go/api/mesh/v1;meshv1\xa2\x02\x04HMMX\xaa\x02\x11Horde.Api.Mesh.V1\xba\x02\x0eHordeApiMeshV1\xca\x02\x11Horde\\Api\\Mesh\\V1\xea\x02\x14Horde::Api::Mesh::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1chorde/api/mesh/v1/mesh.proto\x12\x11horde.api.mesh.v1*N\n\x10\x43ontractRevision\x12!\n\x1d\x43ONTRACT_REVISION_UNSPECIFIED\x10\x00\x12\x17\n\x13\x43ONTRACT_REVISION_1\x10\x01*\xe2\x02\n\x0fMeshErrorReason\x12!\n\x1dMESH_ERROR_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1bMESH_ERROR_REASON_BAD_PROOF\x10\x01\x12(\n$MESH_ERROR_REASON_CALLER_NOT_ALLOWED\x10\x02\x12%\n!MESH_ERROR_REASON_TOKEN_MALFORMED\x10\x03\x12\"\n\x1eMESH_ERROR_REASON_TOKEN_FORGED\x10\x04\x12#\n\x1fMESH_ERROR_REASON_TOKEN_EXPIRED\x10\x05\x12*\n&MESH_ERROR_REASON_TOKEN_WRONG_AUDIENCE\x10\x06\x12#\n\x1fMESH_ERROR_REASON_UNKNOWN_FIELD\x10\x07\x12 \n\x1cMESH_ERROR_REASON_OVERLOADED\x10\x08\x42\xb7\x01\n\x19org.hordemesh.api.mesh.v1B\tMeshProtoP\x01Z6github.com/horde-mesh/horde-mesh-go/api/mesh/v1;meshv1\xa2\x02\x04HMEX\xaa\x02\x11Horde.Api.Mesh.V1\xba\x02\x0eHordeApiMeshV1\xca\x02\x11Horde\\Api\\Mesh\\V1\xea\x02\x14Horde::Api::Mesh::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'horde.api.mesh.v1.mesh_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'\n\031org.hordemesh.api.mesh.v1B\tMeshProtoP\001Z6github.com/horde-mesh/horde-mesh-go/api/mesh/v1;meshv1\242\002\004HMMX\252\002\021Horde.Api.Mesh.V1\272\002\016HordeApiMeshV1\312\002\021Horde\\Api\\Mesh\\V1\352\002\024Horde::Api::Mesh::V1'
-  _globals['_MESHERRORREASON']._serialized_start=52
-  _globals['_MESHERRORREASON']._serialized_end=335
+  _globals['DESCRIPTOR']._serialized_options = b'\n\031org.hordemesh.api.mesh.v1B\tMeshProtoP\001Z6github.com/horde-mesh/horde-mesh-go/api/mesh/v1;meshv1\242\002\004HMEX\252\002\021Horde.Api.Mesh.V1\272\002\016HordeApiMeshV1\312\002\021Horde\\Api\\Mesh\\V1\352\002\024Horde::Api::Mesh::V1'
+  _globals['_CONTRACTREVISION']._serialized_start=51
+  _globals['_CONTRACTREVISION']._serialized_end=129
+  _globals['_MESHERRORREASON']._serialized_start=132
+  _globals['_MESHERRORREASON']._serialized_end=486
 # @@protoc_insertion_point(module_scope)

@@ -22,29 +22,41 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from horde.api.generation.v1 import generation_pb2 as horde_dot_api_dot_generation_dot_v1_dot_generation__pb2
+from horde.api.job.v1 import job_pb2 as horde_dot_api_dot_job_dot_v1_dot_job__pb2
+from horde.api.worker.v1 import worker_pb2 as horde_dot_api_dot_worker_dot_v1_dot_worker__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&horde/api/model/v1/model_service.proto\x12\x12horde.api.model.v1\x1a(horde/api/generation/v1/generation.proto\"\xe2\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07workers\x18\x02 \x01(\x05\x12\x16\n\x0eworkers_loaded\x18\x03 \x01(\x05\x12\x13\n\x0bjobs_queued\x18\x04 \x01(\x05\x12\x13\n\x0bjobs_leased\x18\x05 \x01(\x05\x12$\n\x1cqueued_milli_megapixel_steps\x18\x06 \x01(\x03\x12\x33\n\x04wait\x18\x07 \x01(\x0b\x32%.horde.api.generation.v1.WaitEstimate\x12\x1d\n\x15ms_per_megapixel_step\x18\x08 \x01(\x03\":\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"X\n\x12ListModelsResponse\x12)\n\x06models\x18\x01 \x03(\x0b\x32\x19.horde.api.model.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"<\n\x10GetModelResponse\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x19.horde.api.model.v1.Model*\x84\x01\n\x10ModelErrorReason\x12\"\n\x1eMODEL_ERROR_REASON_UNSPECIFIED\x10\x00\x12&\n\"MODEL_ERROR_REASON_MODEL_NOT_FOUND\x10\x01\x12$\n MODEL_ERROR_REASON_INVALID_FIELD\x10\x02\x32\xc2\x01\n\x0cModelService\x12[\n\nListModels\x12%.horde.api.model.v1.ListModelsRequest\x1a&.horde.api.model.v1.ListModelsResponse\x12U\n\x08GetModel\x12#.horde.api.model.v1.GetModelRequest\x1a$.horde.api.model.v1.GetModelResponseB\xc6\x01\n\x1aorg.hordemesh.api.model.v1B\x11ModelServiceProtoP\x01Z8github.com/horde-mesh/horde-mesh-go/api/model/v1;modelv1\xa2\x02\x04HMMX\xaa\x02\x12Horde.Api.Model.V1\xba\x02\x0fHordeApiModelV1\xca\x02\x12Horde\\Api\\Model\\V1\xea\x02\x15Horde::Api::Model::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&horde/api/model/v1/model_service.proto\x12\x12horde.api.model.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a(horde/api/generation/v1/generation.proto\x1a\x1ahorde/api/job/v1/job.proto\x1a horde/api/worker/v1/worker.proto\"\x93\x04\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07workers\x18\x02 \x01(\x05\x12\x16\n\x0eworkers_loaded\x18\x03 \x01(\x05\x12\x13\n\x0bjobs_queued\x18\x04 \x01(\x05\x12\x13\n\x0bjobs_leased\x18\x05 \x01(\x05\x12$\n\x1cqueued_milli_megapixel_steps\x18\x06 \x01(\x03\x12\x33\n\x04wait\x18\x07 \x01(\x0b\x32%.horde.api.generation.v1.WaitEstimate\x12\x31\n\x0emegapixel_step\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\tcatalogue\x18\t \x01(\x0b\x32\".horde.api.model.v1.CatalogueEntry\x12\'\n\x04kind\x18\n \x01(\x0e\x32\x19.horde.api.job.v1.JobKind\x12.\n\x08\x66\x65\x61tures\x18\x0b \x03(\x0e\x32\x1c.horde.api.worker.v1.Feature\x12+\n\x08samplers\x18\x0c \x03(\x0e\x32\x19.horde.api.job.v1.Sampler\x12\x32\n\tschedules\x18\r \x03(\x0e\x32\x1f.horde.api.job.v1.NoiseSchedule\x12\x12\n\nmax_pixels\x18\x0e \x01(\x03\x12\x16\n\x0emkudos_an_hour\x18\x0f \x01(\x03\"\xf6\x02\n\x0e\x43\x61talogueEntry\x12\x13\n\x0b\x64\x65scription\x18\x01 \x01(\t\x12\x10\n\x08\x62\x61seline\x18\x02 \x01(\t\x12\x0f\n\x07license\x18\x03 \x01(\t\x12\x10\n\x08homepage\x18\x04 \x01(\t\x12\x0c\n\x04nsfw\x18\x05 \x01(\x08\x12\x0f\n\x07\x61liases\x18\x06 \x03(\t\x12\x12\n\nbest_width\x18\x07 \x01(\x05\x12\x13\n\x0b\x62\x65st_height\x18\x08 \x01(\x05\x12\x15\n\rdefault_steps\x18\t \x01(\x05\x12#\n\x16\x64\x65\x66\x61ult_guidance_scale\x18\n \x01(\x02H\x00\x88\x01\x01\x12\x32\n\x0f\x64\x65\x66\x61ult_sampler\x18\x0b \x01(\x0e\x32\x19.horde.api.job.v1.Sampler\x12\x15\n\rprompt_tokens\x18\x0c \x01(\x05\x12\x30\n\x05\x66iles\x18\r \x03(\x0b\x32!.horde.api.model.v1.CatalogueFileB\x19\n\x17_default_guidance_scale\"R\n\rCatalogueFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0f\n\x07sources\x18\x02 \x03(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\x0e\n\x06sha256\x18\x04 \x01(\x0c\"\x8d\x01\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x15\n\rname_contains\x18\x03 \x01(\t\x12\x11\n\tavailable\x18\x04 \x01(\x08\x12\'\n\x04kind\x18\x05 \x01(\x0e\x32\x19.horde.api.job.v1.JobKind\"X\n\x12ListModelsResponse\x12)\n\x06models\x18\x01 \x03(\x0b\x32\x19.horde.api.model.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x1f\n\x0fGetModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"<\n\x10GetModelResponse\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x19.horde.api.model.v1.Model*\x84\x01\n\x10ModelErrorReason\x12\"\n\x1eMODEL_ERROR_REASON_UNSPECIFIED\x10\x00\x12&\n\"MODEL_ERROR_REASON_MODEL_NOT_FOUND\x10\x01\x12$\n MODEL_ERROR_REASON_INVALID_FIELD\x10\x02\x32\xf4\x01\n\x0cModelService\x12o\n\nListModels\x12%.horde.api.model.v1.ListModelsRequest\x1a&.horde.api.model.v1.ListModelsResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/models\x12s\n\x08GetModel\x12#.horde.api.model.v1.GetModelRequest\x1a$.horde.api.model.v1.GetModelResponse\"\x1c\x82\xd3\xe4\x93\x02\x16\x12\x14/v1/models/{name=**}B\xc6\x01\n\x1aorg.hordemesh.api.model.v1B\x11ModelServiceProtoP\x01Z8github.com/horde-mesh/horde-mesh-go/api/model/v1;modelv1\xa2\x02\x04HMOX\xaa\x02\x12Horde.Api.Model.V1\xba\x02\x0fHordeApiModelV1\xca\x02\x12Horde\\Api\\Model\\V1\xea\x02\x15Horde::Api::Model::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'horde.api.model.v1.model_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'\n\032org.hordemesh.api.model.v1B\021ModelServiceProtoP\001Z8github.com/horde-mesh/horde-mesh-go/api/model/v1;modelv1\242\002\004HMMX\252\002\022Horde.Api.Model.V1\272\002\017HordeApiModelV1\312\002\022Horde\\Api\\Model\\V1\352\002\025Horde::Api::Model::V1'
-  _globals['_MODELERRORREASON']._serialized_start=579
-  _globals['_MODELERRORREASON']._serialized_end=711
-  _globals['_MODEL']._serialized_start=105
-  _globals['_MODEL']._serialized_end=331
-  _globals['_LISTMODELSREQUEST']._serialized_start=333
-  _globals['_LISTMODELSREQUEST']._serialized_end=391
-  _globals['_LISTMODELSRESPONSE']._serialized_start=393
-  _globals['_LISTMODELSRESPONSE']._serialized_end=481
-  _globals['_GETMODELREQUEST']._serialized_start=483
-  _globals['_GETMODELREQUEST']._serialized_end=514
-  _globals['_GETMODELRESPONSE']._serialized_start=516
-  _globals['_GETMODELRESPONSE']._serialized_end=576
-  _globals['_MODELSERVICE']._serialized_start=714
-  _globals['_MODELSERVICE']._serialized_end=908
+  _globals['DESCRIPTOR']._serialized_options = b'\n\032org.hordemesh.api.model.v1B\021ModelServiceProtoP\001Z8github.com/horde-mesh/horde-mesh-go/api/model/v1;modelv1\242\002\004HMOX\252\002\022Horde.Api.Model.V1\272\002\017HordeApiModelV1\312\002\022Horde\\Api\\Model\\V1\352\002\025Horde::Api::Model::V1'
+  _globals['_MODELSERVICE'].methods_by_name['ListModels']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['ListModels']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/models'
+  _globals['_MODELSERVICE'].methods_by_name['GetModel']._loaded_options = None
+  _globals['_MODELSERVICE'].methods_by_name['GetModel']._serialized_options = b'\202\323\344\223\002\026\022\024/v1/models/{name=**}'
+  _globals['_MODELERRORREASON']._serialized_start=1553
+  _globals['_MODELERRORREASON']._serialized_end=1685
+  _globals['_MODEL']._serialized_start=229
+  _globals['_MODEL']._serialized_end=760
+  _globals['_CATALOGUEENTRY']._serialized_start=763
+  _globals['_CATALOGUEENTRY']._serialized_end=1137
+  _globals['_CATALOGUEFILE']._serialized_start=1139
+  _globals['_CATALOGUEFILE']._serialized_end=1221
+  _globals['_LISTMODELSREQUEST']._serialized_start=1224
+  _globals['_LISTMODELSREQUEST']._serialized_end=1365
+  _globals['_LISTMODELSRESPONSE']._serialized_start=1367
+  _globals['_LISTMODELSRESPONSE']._serialized_end=1455
+  _globals['_GETMODELREQUEST']._serialized_start=1457
+  _globals['_GETMODELREQUEST']._serialized_end=1488
+  _globals['_GETMODELRESPONSE']._serialized_start=1490
+  _globals['_GETMODELRESPONSE']._serialized_end=1550
+  _globals['_MODELSERVICE']._serialized_start=1688
+  _globals['_MODELSERVICE']._serialized_end=1932
 # @@protoc_insertion_point(module_scope)

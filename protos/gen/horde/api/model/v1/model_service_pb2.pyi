@@ -5,10 +5,13 @@ Models: what can be painted with, and how busy it is."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from horde.api.generation.v1 import generation_pb2 as _generation_pb2
+from horde.api.job.v1 import job_pb2 as _job_pb2
+from horde.api.worker.v1 import worker_pb2 as _worker_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -28,9 +31,11 @@ class _ModelErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Mode
     DESCRIPTOR: _descriptor.EnumDescriptor
     MODEL_ERROR_REASON_UNSPECIFIED: _ModelErrorReason.ValueType  # 0
     MODEL_ERROR_REASON_MODEL_NOT_FOUND: _ModelErrorReason.ValueType  # 1
-    """NOT_FOUND. Metadata: `name`."""
+    """NOT_FOUND; retry: changed; metadata: `name`, `did_you_mean`. `did_you_mean`
+    holds the nearest names, separated by commas, or nothing.
+    """
     MODEL_ERROR_REASON_INVALID_FIELD: _ModelErrorReason.ValueType  # 2
-    """INVALID_ARGUMENT, with field violations."""
+    """INVALID_ARGUMENT; retry: changed; details: BadRequest."""
 
 class ModelErrorReason(_ModelErrorReason, metaclass=_ModelErrorReasonEnumTypeWrapper):
     """ModelErrorReason is every `ErrorInfo.reason` of this package, in the domain
@@ -39,9 +44,11 @@ class ModelErrorReason(_ModelErrorReason, metaclass=_ModelErrorReasonEnumTypeWra
 
 MODEL_ERROR_REASON_UNSPECIFIED: ModelErrorReason.ValueType  # 0
 MODEL_ERROR_REASON_MODEL_NOT_FOUND: ModelErrorReason.ValueType  # 1
-"""NOT_FOUND. Metadata: `name`."""
+"""NOT_FOUND; retry: changed; metadata: `name`, `did_you_mean`. `did_you_mean`
+holds the nearest names, separated by commas, or nothing.
+"""
 MODEL_ERROR_REASON_INVALID_FIELD: ModelErrorReason.ValueType  # 2
-"""INVALID_ARGUMENT, with field violations."""
+"""INVALID_ARGUMENT; retry: changed; details: BadRequest."""
 Global___ModelErrorReason: _TypeAlias = ModelErrorReason  # noqa: Y015
 
 @_typing.final
@@ -57,7 +64,14 @@ class Model(_message.Message):
     JOBS_LEASED_FIELD_NUMBER: _builtins.int
     QUEUED_MILLI_MEGAPIXEL_STEPS_FIELD_NUMBER: _builtins.int
     WAIT_FIELD_NUMBER: _builtins.int
-    MS_PER_MEGAPIXEL_STEP_FIELD_NUMBER: _builtins.int
+    MEGAPIXEL_STEP_FIELD_NUMBER: _builtins.int
+    CATALOGUE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    SAMPLERS_FIELD_NUMBER: _builtins.int
+    SCHEDULES_FIELD_NUMBER: _builtins.int
+    MAX_PIXELS_FIELD_NUMBER: _builtins.int
+    MKUDOS_AN_HOUR_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     workers: _builtins.int
     """Workers that offer it and are not paused."""
@@ -67,12 +81,30 @@ class Model(_message.Message):
     jobs_leased: _builtins.int
     queued_milli_megapixel_steps: _builtins.int
     """Work waiting, in thousandths of a megapixel-step."""
-    ms_per_megapixel_step: _builtins.int
-    """The median worker's."""
+    kind: _job_pb2.JobKind.ValueType
+    max_pixels: _builtins.int
+    mkudos_an_hour: _builtins.int
+    """What one more worker of median speed would earn an hour with it now."""
     @_builtins.property
     def wait(self) -> _generation_pb2.WaitEstimate:
         """For a 512x512 text to image now. Absent: nobody could do it."""
 
+    @_builtins.property
+    def megapixel_step(self) -> _duration_pb2.Duration:
+        """The median worker's, for one step of one megapixel. Absent: not measured."""
+
+    @_builtins.property
+    def catalogue(self) -> Global___CatalogueEntry:
+        """Absent: offered by somebody, but not in the catalogue."""
+
+    @_builtins.property
+    def features(self) -> _containers.RepeatedScalarFieldContainer[_worker_pb2.Feature.ValueType]:
+        """What the workers here can do with it: together, and each at most."""
+
+    @_builtins.property
+    def samplers(self) -> _containers.RepeatedScalarFieldContainer[_job_pb2.Sampler.ValueType]: ...
+    @_builtins.property
+    def schedules(self) -> _containers.RepeatedScalarFieldContainer[_job_pb2.NoiseSchedule.ValueType]: ...
     def __init__(
         self,
         *,
@@ -83,15 +115,124 @@ class Model(_message.Message):
         jobs_leased: _builtins.int = ...,
         queued_milli_megapixel_steps: _builtins.int = ...,
         wait: _generation_pb2.WaitEstimate | None = ...,
-        ms_per_megapixel_step: _builtins.int = ...,
+        megapixel_step: _duration_pb2.Duration | None = ...,
+        catalogue: Global___CatalogueEntry | None = ...,
+        kind: _job_pb2.JobKind.ValueType = ...,
+        features: _abc.Iterable[_worker_pb2.Feature.ValueType] | None = ...,
+        samplers: _abc.Iterable[_job_pb2.Sampler.ValueType] | None = ...,
+        schedules: _abc.Iterable[_job_pb2.NoiseSchedule.ValueType] | None = ...,
+        max_pixels: _builtins.int = ...,
+        mkudos_an_hour: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["wait", b"wait"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["catalogue", b"catalogue", "megapixel_step", b"megapixel_step", "wait", b"wait"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs_leased", b"jobs_leased", "jobs_queued", b"jobs_queued", "ms_per_megapixel_step", b"ms_per_megapixel_step", "name", b"name", "queued_milli_megapixel_steps", b"queued_milli_megapixel_steps", "wait", b"wait", "workers", b"workers", "workers_loaded", b"workers_loaded"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catalogue", b"catalogue", "features", b"features", "jobs_leased", b"jobs_leased", "jobs_queued", b"jobs_queued", "kind", b"kind", "max_pixels", b"max_pixels", "megapixel_step", b"megapixel_step", "mkudos_an_hour", b"mkudos_an_hour", "name", b"name", "queued_milli_megapixel_steps", b"queued_milli_megapixel_steps", "samplers", b"samplers", "schedules", b"schedules", "wait", b"wait", "workers", b"workers", "workers_loaded", b"workers_loaded"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class CatalogueEntry(_message.Message):
+    """CatalogueEntry is what the catalogue knows of a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    BASELINE_FIELD_NUMBER: _builtins.int
+    LICENSE_FIELD_NUMBER: _builtins.int
+    HOMEPAGE_FIELD_NUMBER: _builtins.int
+    NSFW_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
+    BEST_WIDTH_FIELD_NUMBER: _builtins.int
+    BEST_HEIGHT_FIELD_NUMBER: _builtins.int
+    DEFAULT_STEPS_FIELD_NUMBER: _builtins.int
+    DEFAULT_GUIDANCE_SCALE_FIELD_NUMBER: _builtins.int
+    DEFAULT_SAMPLER_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    description: _builtins.str
+    baseline: _builtins.str
+    """The family, for example `sdxl`."""
+    license: _builtins.str
+    """SPDX where it has one."""
+    homepage: _builtins.str
+    nsfw: _builtins.bool
+    best_width: _builtins.int
+    """Pixels that it paints best."""
+    best_height: _builtins.int
+    default_steps: _builtins.int
+    default_guidance_scale: _builtins.float
+    default_sampler: _job_pb2.Sampler.ValueType
+    prompt_tokens: _builtins.int
+    """Tokens of a prompt that it reads; 0: not known."""
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Other names that people use."""
+
+    @_builtins.property
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___CatalogueFile]: ...
+    def __init__(
+        self,
+        *,
+        description: _builtins.str = ...,
+        baseline: _builtins.str = ...,
+        license: _builtins.str = ...,
+        homepage: _builtins.str = ...,
+        nsfw: _builtins.bool = ...,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
+        best_width: _builtins.int = ...,
+        best_height: _builtins.int = ...,
+        default_steps: _builtins.int = ...,
+        default_guidance_scale: _builtins.float | None = ...,
+        default_sampler: _job_pb2.Sampler.ValueType = ...,
+        prompt_tokens: _builtins.int = ...,
+        files: _abc.Iterable[Global___CatalogueFile] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_default_guidance_scale", b"_default_guidance_scale", "default_guidance_scale", b"default_guidance_scale"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_default_guidance_scale", b"_default_guidance_scale", "aliases", b"aliases", "baseline", b"baseline", "best_height", b"best_height", "best_width", b"best_width", "default_guidance_scale", b"default_guidance_scale", "default_sampler", b"default_sampler", "default_steps", b"default_steps", "description", b"description", "files", b"files", "homepage", b"homepage", "license", b"license", "nsfw", b"nsfw", "prompt_tokens", b"prompt_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__default_guidance_scale: _TypeAlias = _typing.Literal["default_guidance_scale"]  # noqa: Y015
+    _WhichOneofArgType__default_guidance_scale: _TypeAlias = _typing.Literal["_default_guidance_scale", b"_default_guidance_scale"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__default_guidance_scale) -> _WhichOneofReturnType__default_guidance_scale | None: ...
+
+Global___CatalogueEntry: _TypeAlias = CatalogueEntry  # noqa: Y015
+
+@_typing.final
+class CatalogueFile(_message.Message):
+    """CatalogueFile is one file of a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Within the model's folder."""
+    size_bytes: _builtins.int
+    sha256: _builtins.bytes
+    """32 bytes."""
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """`https://` or `hf://owner/repository/path`; the first that answers."""
+
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        sources: _abc.Iterable[_builtins.str] | None = ...,
+        size_bytes: _builtins.int = ...,
+        sha256: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "sha256", b"sha256", "size_bytes", b"size_bytes", "sources", b"sources"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CatalogueFile: _TypeAlias = CatalogueFile  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):
@@ -101,18 +242,31 @@ class ListModelsRequest(_message.Message):
 
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    NAME_CONTAINS_FIELD_NUMBER: _builtins.int
+    AVAILABLE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """1 to 500; 0 means 100."""
+    """At most 500; default 100."""
     page_token: _builtins.str
+    name_contains: _builtins.str
+    """Filters: all of those that are there must hold. Names that hold this,
+    whatever the case; at most 128 characters.
+    """
+    available: _builtins.bool
+    """With at least one worker here."""
+    kind: _job_pb2.JobKind.ValueType
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        name_contains: _builtins.str = ...,
+        available: _builtins.bool = ...,
+        kind: _job_pb2.JobKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["available", b"available", "kind", b"kind", "name_contains", b"name_contains", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

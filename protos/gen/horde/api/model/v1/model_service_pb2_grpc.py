@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class ModelServiceStub:
-    """ModelService lists models. Anybody may call it, with any authorization of
-    `horde.api.generation.v1`.
+    """ModelService lists models. Anybody may call it, with or without any
+    authorization of `horde.api.generation.v1`.
     """
 
     def __init__(self, channel):
@@ -49,20 +49,20 @@ class ModelServiceStub:
 
 
 class ModelServiceServicer:
-    """ModelService lists models. Anybody may call it, with any authorization of
-    `horde.api.generation.v1`.
+    """ModelService lists models. Anybody may call it, with or without any
+    authorization of `horde.api.generation.v1`.
     """
 
     def ListModels(self, request, context):
-        """ListModels lists every model that a worker offers now or that has jobs
-        waiting, by name.
+        """ListModels lists every model of the catalogue, every one that a worker
+        offers now and every one that has jobs waiting, by name.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetModel(self, request, context):
-        """GetModel shows one model. Errors: MODEL_NOT_FOUND.
+        """GetModel shows one model. Errors: MODEL_NOT_FOUND, with the nearest names.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,8 +90,8 @@ def add_ModelServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ModelService:
-    """ModelService lists models. Anybody may call it, with any authorization of
-    `horde.api.generation.v1`.
+    """ModelService lists models. Anybody may call it, with or without any
+    authorization of `horde.api.generation.v1`.
     """
 
     @staticmethod

@@ -13,21 +13,21 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ModelServiceStub:
-    """ModelService lists models. Anybody may call it, with any authorization of
-    `horde.api.generation.v1`.
+    """ModelService lists models. Anybody may call it, with or without any
+    authorization of `horde.api.generation.v1`.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListModels: _aio.UnaryUnaryMultiCallable[_model_service_pb2.ListModelsRequest, _model_service_pb2.ListModelsResponse]
-    """ListModels lists every model that a worker offers now or that has jobs
-    waiting, by name.
+    """ListModels lists every model of the catalogue, every one that a worker
+    offers now and every one that has jobs waiting, by name.
     """
     GetModel: _aio.UnaryUnaryMultiCallable[_model_service_pb2.GetModelRequest, _model_service_pb2.GetModelResponse]
-    """GetModel shows one model. Errors: MODEL_NOT_FOUND."""
+    """GetModel shows one model. Errors: MODEL_NOT_FOUND, with the nearest names."""
 
 class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
-    """ModelService lists models. Anybody may call it, with any authorization of
-    `horde.api.generation.v1`.
+    """ModelService lists models. Anybody may call it, with or without any
+    authorization of `horde.api.generation.v1`.
     """
 
     @_abc_1.abstractmethod
@@ -36,8 +36,8 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.ListModelsRequest,
         context: _aio.ServicerContext[_model_service_pb2.ListModelsRequest, _abc.Awaitable[_model_service_pb2.ListModelsResponse]],
     ) -> _abc.Awaitable[_model_service_pb2.ListModelsResponse]:
-        """ListModels lists every model that a worker offers now or that has jobs
-        waiting, by name.
+        """ListModels lists every model of the catalogue, every one that a worker
+        offers now and every one that has jobs waiting, by name.
         """
 
     @_abc_1.abstractmethod
@@ -46,6 +46,6 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_service_pb2.GetModelRequest,
         context: _aio.ServicerContext[_model_service_pb2.GetModelRequest, _abc.Awaitable[_model_service_pb2.GetModelResponse]],
     ) -> _abc.Awaitable[_model_service_pb2.GetModelResponse]:
-        """GetModel shows one model. Errors: MODEL_NOT_FOUND."""
+        """GetModel shows one model. Errors: MODEL_NOT_FOUND, with the nearest names."""
 
 def add_ModelServiceServicer_to_server(servicer: ModelServiceServicer, server: _aio.Server) -> None: ...

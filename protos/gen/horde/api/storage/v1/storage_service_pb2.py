@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*horde/api/storage/v1/storage_service.proto\x12\x14horde.api.storage.v1\"\xb4\x01\n\x0fPutInputRequest\x12\x32\n\x04open\x18\x01 \x01(\x0b\x32\".horde.api.storage.v1.PutInputOpenH\x00\x12,\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1b.horde.api.storage.v1.ChunkH\x00\x12\x34\n\x06\x66inish\x18\x03 \x01(\x0b\x32\".horde.api.storage.v1.UploadFinishH\x00\x42\t\n\x07message\"\x1e\n\x0cPutInputOpen\x12\x0e\n\x06ticket\x18\x01 \x01(\t\"%\n\x05\x43hunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"2\n\x0cUploadFinish\x12\x0e\n\x06sha256\x18\x01 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"D\n\x10PutInputResponse\x12\x30\n\x05input\x18\x01 \x01(\x0b\x32!.horde.api.storage.v1.StoredInput\"\x95\x01\n\x0bStoredInput\x12\x10\n\x08input_id\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05\x12\x31\n\x06\x66ormat\x18\x06 \x01(\x0e\x32!.horde.api.storage.v1.ImageFormat\">\n\x0fPutImageRequest\x12\r\n\x05grant\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\"#\n\x10PutImageResponse\x12\x0f\n\x07receipt\x18\x01 \x01(\t\"\xba\x01\n\x12UploadImageRequest\x12\x35\n\x04open\x18\x01 \x01(\x0b\x32%.horde.api.storage.v1.UploadImageOpenH\x00\x12,\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1b.horde.api.storage.v1.ChunkH\x00\x12\x34\n\x06\x66inish\x18\x03 \x01(\x0b\x32\".horde.api.storage.v1.UploadFinishH\x00\x42\t\n\x07message\" \n\x0fUploadImageOpen\x12\r\n\x05grant\x18\x01 \x01(\t\"\x8e\x01\n\x13UploadImageResponse\x12\x34\n\x06resume\x18\x01 \x01(\x0b\x32\".horde.api.storage.v1.UploadResumeH\x00\x12\x36\n\x07receipt\x18\x02 \x01(\x0b\x32#.horde.api.storage.v1.UploadReceiptH\x00\x42\t\n\x07message\"\x1e\n\x0cUploadResume\x12\x0e\n\x06offset\x18\x01 \x01(\x03\" \n\rUploadReceipt\x12\x0f\n\x07receipt\x18\x01 \x01(\t\"1\n\x0f\x44ownloadRequest\x12\x0e\n\x06ticket\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\"\x83\x01\n\x10\x44ownloadResponse\x12\x36\n\x06header\x18\x01 \x01(\x0b\x32$.horde.api.storage.v1.DownloadHeaderH\x00\x12,\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1b.horde.api.storage.v1.ChunkH\x00\x42\t\n\x07message\"g\n\x0e\x44ownloadHeader\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\x12\x31\n\x06\x66ormat\x18\x03 \x01(\x0e\x32!.horde.api.storage.v1.ImageFormat\"#\n\x11\x43reateLinkRequest\x12\x0e\n\x06ticket\x18\x01 \x01(\t\"=\n\x12\x43reateLinkResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x1a\n\x12\x65xpires_in_seconds\x18\x02 \x01(\x05*o\n\x0bImageFormat\x12\x1c\n\x18IMAGE_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10IMAGE_FORMAT_PNG\x10\x01\x12\x15\n\x11IMAGE_FORMAT_JPEG\x10\x02\x12\x15\n\x11IMAGE_FORMAT_WEBP\x10\x03*\xd0\x04\n\x12StorageErrorReason\x12$\n STORAGE_ERROR_REASON_UNSPECIFIED\x10\x00\x12%\n!STORAGE_ERROR_REASON_NOT_AN_IMAGE\x10\x01\x12)\n%STORAGE_ERROR_REASON_WRONG_DIMENSIONS\x10\x02\x12\"\n\x1eSTORAGE_ERROR_REASON_TOO_LARGE\x10\x03\x12)\n%STORAGE_ERROR_REASON_CONTENT_CONFLICT\x10\x04\x12(\n$STORAGE_ERROR_REASON_DIGEST_MISMATCH\x10\x05\x12+\n\'STORAGE_ERROR_REASON_PROTOCOL_VIOLATION\x10\x06\x12!\n\x1dSTORAGE_ERROR_REASON_TOO_SLOW\x10\x07\x12)\n%STORAGE_ERROR_REASON_OBJECT_NOT_FOUND\x10\x08\x12+\n\'STORAGE_ERROR_REASON_PLACEMENT_MISMATCH\x10\t\x12*\n&STORAGE_ERROR_REASON_LINKS_UNSUPPORTED\x10\n\x12\'\n#STORAGE_ERROR_REASON_INPUT_UNUSABLE\x10\x0b\x12&\n\"STORAGE_ERROR_REASON_INVALID_FIELD\x10\x0c\x12$\n STORAGE_ERROR_REASON_INPUTS_FULL\x10\r2\xee\x03\n\x0eStorageService\x12[\n\x08PutInput\x12%.horde.api.storage.v1.PutInputRequest\x1a&.horde.api.storage.v1.PutInputResponse(\x01\x12Y\n\x08PutImage\x12%.horde.api.storage.v1.PutImageRequest\x1a&.horde.api.storage.v1.PutImageResponse\x12\x66\n\x0bUploadImage\x12(.horde.api.storage.v1.UploadImageRequest\x1a).horde.api.storage.v1.UploadImageResponse(\x01\x30\x01\x12[\n\x08\x44ownload\x12%.horde.api.storage.v1.DownloadRequest\x1a&.horde.api.storage.v1.DownloadResponse0\x01\x12_\n\nCreateLink\x12\'.horde.api.storage.v1.CreateLinkRequest\x1a(.horde.api.storage.v1.CreateLinkResponseB\xd6\x01\n\x1corg.hordemesh.api.storage.v1B\x13StorageServiceProtoP\x01Z<github.com/horde-mesh/horde-mesh-go/api/storage/v1;storagev1\xa2\x02\x04HMSX\xaa\x02\x14Horde.Api.Storage.V1\xba\x02\x11HordeApiStorageV1\xca\x02\x14Horde\\Api\\Storage\\V1\xea\x02\x17Horde::Api::Storage::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*horde/api/storage/v1/storage_service.proto\x12\x14horde.api.storage.v1\x1a\x1egoogle/protobuf/duration.proto\"\xb4\x01\n\x0fPutInputRequest\x12\x32\n\x04open\x18\x01 \x01(\x0b\x32\".horde.api.storage.v1.PutInputOpenH\x00\x12,\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1b.horde.api.storage.v1.ChunkH\x00\x12\x34\n\x06\x66inish\x18\x03 \x01(\x0b\x32\".horde.api.storage.v1.UploadFinishH\x00\x42\t\n\x07message\"\x1e\n\x0cPutInputOpen\x12\x0e\n\x06ticket\x18\x01 \x01(\t\"%\n\x05\x43hunk\x12\x0e\n\x06offset\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"2\n\x0cUploadFinish\x12\x0e\n\x06sha256\x18\x01 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x02 \x01(\x03\"D\n\x10PutInputResponse\x12\x30\n\x05input\x18\x01 \x01(\x0b\x32!.horde.api.storage.v1.StoredInput\"D\n\x14PutSmallInputRequest\x12\x0e\n\x06ticket\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\"I\n\x15PutSmallInputResponse\x12\x30\n\x05input\x18\x01 \x01(\x0b\x32!.horde.api.storage.v1.StoredInput\"\xc9\x01\n\x0bStoredInput\x12\x10\n\x08input_id\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x03 \x01(\x03\x12\r\n\x05width\x18\x04 \x01(\x05\x12\x0e\n\x06height\x18\x05 \x01(\x05\x12\x31\n\x06\x66ormat\x18\x06 \x01(\x0e\x32!.horde.api.storage.v1.ImageFormat\x12\x32\n\x07\x63hanges\x18\x07 \x03(\x0e\x32!.horde.api.storage.v1.InputChange\">\n\x0fPutImageRequest\x12\r\n\x05grant\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\"#\n\x10PutImageResponse\x12\x0f\n\x07receipt\x18\x01 \x01(\t\"o\n\x0ePutTextRequest\x12\r\n\x05grant\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x30\n\x06\x66ormat\x18\x04 \x01(\x0e\x32 .horde.api.storage.v1.TextFormat\"\"\n\x0fPutTextResponse\x12\x0f\n\x07receipt\x18\x01 \x01(\t\"\xba\x01\n\x12UploadImageRequest\x12\x35\n\x04open\x18\x01 \x01(\x0b\x32%.horde.api.storage.v1.UploadImageOpenH\x00\x12,\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1b.horde.api.storage.v1.ChunkH\x00\x12\x34\n\x06\x66inish\x18\x03 \x01(\x0b\x32\".horde.api.storage.v1.UploadFinishH\x00\x42\t\n\x07message\" \n\x0fUploadImageOpen\x12\r\n\x05grant\x18\x01 \x01(\t\"\x8e\x01\n\x13UploadImageResponse\x12\x34\n\x06resume\x18\x01 \x01(\x0b\x32\".horde.api.storage.v1.UploadResumeH\x00\x12\x36\n\x07receipt\x18\x02 \x01(\x0b\x32#.horde.api.storage.v1.UploadReceiptH\x00\x42\t\n\x07message\"\x1e\n\x0cUploadResume\x12\x0e\n\x06offset\x18\x01 \x01(\x03\" \n\rUploadReceipt\x12\x0f\n\x07receipt\x18\x01 \x01(\t\"1\n\x0f\x44ownloadRequest\x12\x0e\n\x06ticket\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x03\"\x83\x01\n\x10\x44ownloadResponse\x12\x36\n\x06header\x18\x01 \x01(\x0b\x32$.horde.api.storage.v1.DownloadHeaderH\x00\x12,\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x1b.horde.api.storage.v1.ChunkH\x00\x42\t\n\x07message\"\x9e\x01\n\x0e\x44ownloadHeader\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\x0e\n\x06sha256\x18\x02 \x01(\x0c\x12\x31\n\x06\x66ormat\x18\x03 \x01(\x0e\x32!.horde.api.storage.v1.ImageFormat\x12\x35\n\x0btext_format\x18\x04 \x01(\x0e\x32 .horde.api.storage.v1.TextFormat\"#\n\x11\x43reateLinkRequest\x12\x0e\n\x06ticket\x18\x01 \x01(\t\"P\n\x12\x43reateLinkResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12-\n\nexpires_in\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration*\xda\x01\n\x0bInputChange\x12\x1c\n\x18INPUT_CHANGE_UNSPECIFIED\x10\x00\x12\x19\n\x15INPUT_CHANGE_ORIENTED\x10\x01\x12!\n\x1dINPUT_CHANGE_COLOUR_CONVERTED\x10\x02\x12\x1a\n\x16INPUT_CHANGE_FLATTENED\x10\x03\x12\x1c\n\x18INPUT_CHANGE_FIRST_FRAME\x10\x04\x12\x19\n\x15INPUT_CHANGE_STRIPPED\x10\x05\x12\x1a\n\x16INPUT_CHANGE_REENCODED\x10\x06*o\n\x0bImageFormat\x12\x1c\n\x18IMAGE_FORMAT_UNSPECIFIED\x10\x00\x12\x14\n\x10IMAGE_FORMAT_PNG\x10\x01\x12\x15\n\x11IMAGE_FORMAT_JPEG\x10\x02\x12\x15\n\x11IMAGE_FORMAT_WEBP\x10\x03*V\n\nTextFormat\x12\x1b\n\x17TEXT_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11TEXT_FORMAT_PLAIN\x10\x01\x12\x14\n\x10TEXT_FORMAT_JSON\x10\x02*\x96\x06\n\x12StorageErrorReason\x12$\n STORAGE_ERROR_REASON_UNSPECIFIED\x10\x00\x12%\n!STORAGE_ERROR_REASON_NOT_AN_IMAGE\x10\x01\x12)\n%STORAGE_ERROR_REASON_WRONG_DIMENSIONS\x10\x02\x12\"\n\x1eSTORAGE_ERROR_REASON_TOO_LARGE\x10\x03\x12)\n%STORAGE_ERROR_REASON_CONTENT_CONFLICT\x10\x04\x12(\n$STORAGE_ERROR_REASON_DIGEST_MISMATCH\x10\x05\x12+\n\'STORAGE_ERROR_REASON_PROTOCOL_VIOLATION\x10\x06\x12!\n\x1dSTORAGE_ERROR_REASON_TOO_SLOW\x10\x07\x12)\n%STORAGE_ERROR_REASON_OBJECT_NOT_FOUND\x10\x08\x12+\n\'STORAGE_ERROR_REASON_PLACEMENT_MISMATCH\x10\t\x12*\n&STORAGE_ERROR_REASON_LINKS_UNSUPPORTED\x10\n\x12\'\n#STORAGE_ERROR_REASON_INPUT_UNUSABLE\x10\x0b\x12&\n\"STORAGE_ERROR_REASON_INVALID_FIELD\x10\x0c\x12$\n STORAGE_ERROR_REASON_INPUTS_FULL\x10\r\x12%\n!STORAGE_ERROR_REASON_LEASE_CLOSED\x10\x0e\x12!\n\x1dSTORAGE_ERROR_REASON_NOT_TEXT\x10\x0f\x12%\n!STORAGE_ERROR_REASON_INPUT_IN_USE\x10\x10\x12*\n&STORAGE_ERROR_REASON_TOO_MANY_FAILURES\x10\x11\x12\'\n#STORAGE_ERROR_REASON_SHARE_EXCEEDED\x10\x12\x32\xb0\x05\n\x0eStorageService\x12[\n\x08PutInput\x12%.horde.api.storage.v1.PutInputRequest\x1a&.horde.api.storage.v1.PutInputResponse(\x01\x12h\n\rPutSmallInput\x12*.horde.api.storage.v1.PutSmallInputRequest\x1a+.horde.api.storage.v1.PutSmallInputResponse\x12Y\n\x08PutImage\x12%.horde.api.storage.v1.PutImageRequest\x1a&.horde.api.storage.v1.PutImageResponse\x12V\n\x07PutText\x12$.horde.api.storage.v1.PutTextRequest\x1a%.horde.api.storage.v1.PutTextResponse\x12\x66\n\x0bUploadImage\x12(.horde.api.storage.v1.UploadImageRequest\x1a).horde.api.storage.v1.UploadImageResponse(\x01\x30\x01\x12[\n\x08\x44ownload\x12%.horde.api.storage.v1.DownloadRequest\x1a&.horde.api.storage.v1.DownloadResponse0\x01\x12_\n\nCreateLink\x12\'.horde.api.storage.v1.CreateLinkRequest\x1a(.horde.api.storage.v1.CreateLinkResponseB\xd6\x01\n\x1corg.hordemesh.api.storage.v1B\x13StorageServiceProtoP\x01Z<github.com/horde-mesh/horde-mesh-go/api/storage/v1;storagev1\xa2\x02\x04HMSX\xaa\x02\x14Horde.Api.Storage.V1\xba\x02\x11HordeApiStorageV1\xca\x02\x14Horde\\Api\\Storage\\V1\xea\x02\x17Horde::Api::Storage::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,46 +33,58 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'horde.api.storage.v1.storag
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\034org.hordemesh.api.storage.v1B\023StorageServiceProtoP\001Z<github.com/horde-mesh/horde-mesh-go/api/storage/v1;storagev1\242\002\004HMSX\252\002\024Horde.Api.Storage.V1\272\002\021HordeApiStorageV1\312\002\024Horde\\Api\\Storage\\V1\352\002\027Horde::Api::Storage::V1'
-  _globals['_IMAGEFORMAT']._serialized_start=1521
-  _globals['_IMAGEFORMAT']._serialized_end=1632
-  _globals['_STORAGEERRORREASON']._serialized_start=1635
-  _globals['_STORAGEERRORREASON']._serialized_end=2227
-  _globals['_PUTINPUTREQUEST']._serialized_start=69
-  _globals['_PUTINPUTREQUEST']._serialized_end=249
-  _globals['_PUTINPUTOPEN']._serialized_start=251
-  _globals['_PUTINPUTOPEN']._serialized_end=281
-  _globals['_CHUNK']._serialized_start=283
-  _globals['_CHUNK']._serialized_end=320
-  _globals['_UPLOADFINISH']._serialized_start=322
-  _globals['_UPLOADFINISH']._serialized_end=372
-  _globals['_PUTINPUTRESPONSE']._serialized_start=374
-  _globals['_PUTINPUTRESPONSE']._serialized_end=442
-  _globals['_STOREDINPUT']._serialized_start=445
-  _globals['_STOREDINPUT']._serialized_end=594
-  _globals['_PUTIMAGEREQUEST']._serialized_start=596
-  _globals['_PUTIMAGEREQUEST']._serialized_end=658
-  _globals['_PUTIMAGERESPONSE']._serialized_start=660
-  _globals['_PUTIMAGERESPONSE']._serialized_end=695
-  _globals['_UPLOADIMAGEREQUEST']._serialized_start=698
-  _globals['_UPLOADIMAGEREQUEST']._serialized_end=884
-  _globals['_UPLOADIMAGEOPEN']._serialized_start=886
-  _globals['_UPLOADIMAGEOPEN']._serialized_end=918
-  _globals['_UPLOADIMAGERESPONSE']._serialized_start=921
-  _globals['_UPLOADIMAGERESPONSE']._serialized_end=1063
-  _globals['_UPLOADRESUME']._serialized_start=1065
-  _globals['_UPLOADRESUME']._serialized_end=1095
-  _globals['_UPLOADRECEIPT']._serialized_start=1097
-  _globals['_UPLOADRECEIPT']._serialized_end=1129
-  _globals['_DOWNLOADREQUEST']._serialized_start=1131
-  _globals['_DOWNLOADREQUEST']._serialized_end=1180
-  _globals['_DOWNLOADRESPONSE']._serialized_start=1183
-  _globals['_DOWNLOADRESPONSE']._serialized_end=1314
-  _globals['_DOWNLOADHEADER']._serialized_start=1316
-  _globals['_DOWNLOADHEADER']._serialized_end=1419
-  _globals['_CREATELINKREQUEST']._serialized_start=1421
-  _globals['_CREATELINKREQUEST']._serialized_end=1456
-  _globals['_CREATELINKRESPONSE']._serialized_start=1458
-  _globals['_CREATELINKRESPONSE']._serialized_end=1519
-  _globals['_STORAGESERVICE']._serialized_start=2230
-  _globals['_STORAGESERVICE']._serialized_end=2724
+  _globals['_INPUTCHANGE']._serialized_start=1975
+  _globals['_INPUTCHANGE']._serialized_end=2193
+  _globals['_IMAGEFORMAT']._serialized_start=2195
+  _globals['_IMAGEFORMAT']._serialized_end=2306
+  _globals['_TEXTFORMAT']._serialized_start=2308
+  _globals['_TEXTFORMAT']._serialized_end=2394
+  _globals['_STORAGEERRORREASON']._serialized_start=2397
+  _globals['_STORAGEERRORREASON']._serialized_end=3187
+  _globals['_PUTINPUTREQUEST']._serialized_start=101
+  _globals['_PUTINPUTREQUEST']._serialized_end=281
+  _globals['_PUTINPUTOPEN']._serialized_start=283
+  _globals['_PUTINPUTOPEN']._serialized_end=313
+  _globals['_CHUNK']._serialized_start=315
+  _globals['_CHUNK']._serialized_end=352
+  _globals['_UPLOADFINISH']._serialized_start=354
+  _globals['_UPLOADFINISH']._serialized_end=404
+  _globals['_PUTINPUTRESPONSE']._serialized_start=406
+  _globals['_PUTINPUTRESPONSE']._serialized_end=474
+  _globals['_PUTSMALLINPUTREQUEST']._serialized_start=476
+  _globals['_PUTSMALLINPUTREQUEST']._serialized_end=544
+  _globals['_PUTSMALLINPUTRESPONSE']._serialized_start=546
+  _globals['_PUTSMALLINPUTRESPONSE']._serialized_end=619
+  _globals['_STOREDINPUT']._serialized_start=622
+  _globals['_STOREDINPUT']._serialized_end=823
+  _globals['_PUTIMAGEREQUEST']._serialized_start=825
+  _globals['_PUTIMAGEREQUEST']._serialized_end=887
+  _globals['_PUTIMAGERESPONSE']._serialized_start=889
+  _globals['_PUTIMAGERESPONSE']._serialized_end=924
+  _globals['_PUTTEXTREQUEST']._serialized_start=926
+  _globals['_PUTTEXTREQUEST']._serialized_end=1037
+  _globals['_PUTTEXTRESPONSE']._serialized_start=1039
+  _globals['_PUTTEXTRESPONSE']._serialized_end=1073
+  _globals['_UPLOADIMAGEREQUEST']._serialized_start=1076
+  _globals['_UPLOADIMAGEREQUEST']._serialized_end=1262
+  _globals['_UPLOADIMAGEOPEN']._serialized_start=1264
+  _globals['_UPLOADIMAGEOPEN']._serialized_end=1296
+  _globals['_UPLOADIMAGERESPONSE']._serialized_start=1299
+  _globals['_UPLOADIMAGERESPONSE']._serialized_end=1441
+  _globals['_UPLOADRESUME']._serialized_start=1443
+  _globals['_UPLOADRESUME']._serialized_end=1473
+  _globals['_UPLOADRECEIPT']._serialized_start=1475
+  _globals['_UPLOADRECEIPT']._serialized_end=1507
+  _globals['_DOWNLOADREQUEST']._serialized_start=1509
+  _globals['_DOWNLOADREQUEST']._serialized_end=1558
+  _globals['_DOWNLOADRESPONSE']._serialized_start=1561
+  _globals['_DOWNLOADRESPONSE']._serialized_end=1692
+  _globals['_DOWNLOADHEADER']._serialized_start=1695
+  _globals['_DOWNLOADHEADER']._serialized_end=1853
+  _globals['_CREATELINKREQUEST']._serialized_start=1855
+  _globals['_CREATELINKREQUEST']._serialized_end=1890
+  _globals['_CREATELINKRESPONSE']._serialized_start=1892
+  _globals['_CREATELINKRESPONSE']._serialized_end=1972
+  _globals['_STORAGESERVICE']._serialized_start=3190
+  _globals['_STORAGESERVICE']._serialized_end=3878
 # @@protoc_insertion_point(module_scope)

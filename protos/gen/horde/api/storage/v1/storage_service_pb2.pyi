@@ -9,12 +9,14 @@ Tokens. A *ticket* (made by the gateway, for a requester) and a *grant* (made
 by the scheduler, for the holder of a lease) are opaque strings to whoever
 carries them. For those who make or check them: a JWT signed with EdDSA
 (Ed25519), header `kid` naming the key, claims `iss` (`gateway` or
-`scheduler`), `aud` (`storage-router`), `exp`, and the claims below. Keys are
+`scheduler`), `aud` (`storage-router`), `exp`, and the claims below. `exp` is
+taken with a minute's leeway, for two machines' clocks. Keys are
 rotated by overlap: a new key is published to the router before its first
 use, an old one is withdrawn after its last token expired.
 
     ticket to put an input    act=put_input, input_id, requester, max_bytes
-    ticket to read an input   act=get_input, input_id, sha256, [lease_id]
+    ticket to read an input   act=get_input, input_id, sha256, requester,
+                              [lease_id]
     ticket to read an image   act=get_image, job_id, object_name, placement,
                               sha256, requester
     grant to upload           act=upload_image, job_id, lease_id,
@@ -28,6 +30,8 @@ use, an old one is withdrawn after its last token expired.
 `requester` is the text form of Requester, digests are lower-case hex,
 `placement` is `PRIVATE` or `SHARED`.
 
+A token for another act than the method's is TOKEN_WRONG_AUDIENCE.
+
 Every token is checked once, when the call opens, and holds for that call. A
 ticket can be used again until it expires: what it permits is idempotent.
 
@@ -35,8 +39,11 @@ SDKs hide this door: they get an address and a ticket from the gateway and
 come here.
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
@@ -48,6 +55,44 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _InputChange:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _InputChangeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_InputChange.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    INPUT_CHANGE_UNSPECIFIED: _InputChange.ValueType  # 0
+    INPUT_CHANGE_ORIENTED: _InputChange.ValueType  # 1
+    """Turned or mirrored as its orientation says."""
+    INPUT_CHANGE_COLOUR_CONVERTED: _InputChange.ValueType  # 2
+    """Brought to sRGB, 8 bits a channel."""
+    INPUT_CHANGE_FLATTENED: _InputChange.ValueType  # 3
+    """Transparency laid on white."""
+    INPUT_CHANGE_FIRST_FRAME: _InputChange.ValueType  # 4
+    """Only its first frame or page was kept."""
+    INPUT_CHANGE_STRIPPED: _InputChange.ValueType  # 5
+    """Metadata, a second picture or bytes after the end were dropped."""
+    INPUT_CHANGE_REENCODED: _InputChange.ValueType  # 6
+    """Kept in another format than it came in."""
+
+class InputChange(_InputChange, metaclass=_InputChangeEnumTypeWrapper):
+    """InputChange is something that was done to an input when it was taken in."""
+
+INPUT_CHANGE_UNSPECIFIED: InputChange.ValueType  # 0
+INPUT_CHANGE_ORIENTED: InputChange.ValueType  # 1
+"""Turned or mirrored as its orientation says."""
+INPUT_CHANGE_COLOUR_CONVERTED: InputChange.ValueType  # 2
+"""Brought to sRGB, 8 bits a channel."""
+INPUT_CHANGE_FLATTENED: InputChange.ValueType  # 3
+"""Transparency laid on white."""
+INPUT_CHANGE_FIRST_FRAME: InputChange.ValueType  # 4
+"""Only its first frame or page was kept."""
+INPUT_CHANGE_STRIPPED: InputChange.ValueType  # 5
+"""Metadata, a second picture or bytes after the end were dropped."""
+INPUT_CHANGE_REENCODED: InputChange.ValueType  # 6
+"""Kept in another format than it came in."""
+Global___InputChange: _TypeAlias = InputChange  # noqa: Y015
 
 class _ImageFormat:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -69,6 +114,24 @@ IMAGE_FORMAT_JPEG: ImageFormat.ValueType  # 2
 IMAGE_FORMAT_WEBP: ImageFormat.ValueType  # 3
 Global___ImageFormat: _TypeAlias = ImageFormat  # noqa: Y015
 
+class _TextFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TextFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TextFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TEXT_FORMAT_UNSPECIFIED: _TextFormat.ValueType  # 0
+    TEXT_FORMAT_PLAIN: _TextFormat.ValueType  # 1
+    TEXT_FORMAT_JSON: _TextFormat.ValueType  # 2
+
+class TextFormat(_TextFormat, metaclass=_TextFormatEnumTypeWrapper):
+    """TextFormat is how a text is to be read."""
+
+TEXT_FORMAT_UNSPECIFIED: TextFormat.ValueType  # 0
+TEXT_FORMAT_PLAIN: TextFormat.ValueType  # 1
+TEXT_FORMAT_JSON: TextFormat.ValueType  # 2
+Global___TextFormat: _TypeAlias = TextFormat  # noqa: Y015
+
 class _StorageErrorReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -77,41 +140,73 @@ class _StorageErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_St
     DESCRIPTOR: _descriptor.EnumDescriptor
     STORAGE_ERROR_REASON_UNSPECIFIED: _StorageErrorReason.ValueType  # 0
     STORAGE_ERROR_REASON_NOT_AN_IMAGE: _StorageErrorReason.ValueType  # 1
-    """INVALID_ARGUMENT. Not a whole, single PNG, JPEG or WebP. Metadata: `why`."""
+    """INVALID_ARGUMENT; retry: changed; metadata: `why`. An upload: not a whole,
+    single PNG, JPEG or WebP. An input: nothing that can be read as a picture.
+    """
     STORAGE_ERROR_REASON_WRONG_DIMENSIONS: _StorageErrorReason.ValueType  # 2
-    """INVALID_ARGUMENT. Metadata: `expected` and `got`, as `WIDTHxHEIGHT`."""
+    """INVALID_ARGUMENT; retry: never; metadata: `expected`, `got`. As
+    `WIDTHxHEIGHT`.
+    """
     STORAGE_ERROR_REASON_TOO_LARGE: _StorageErrorReason.ValueType  # 3
-    """INVALID_ARGUMENT. Bytes or pixels over a limit. Metadata: `limit`, `unit`."""
+    """INVALID_ARGUMENT; retry: changed; metadata: `limit`, `unit`. Bytes or pixels
+    over a limit.
+    """
     STORAGE_ERROR_REASON_CONTENT_CONFLICT: _StorageErrorReason.ValueType  # 4
-    """ALREADY_EXISTS. Other bytes are stored under this id. Metadata: `field`,
-    always `sha256`.
+    """ALREADY_EXISTS; retry: never; metadata: `field`. Other bytes are stored under
+    this id, or for this lease; `field` is always `sha256`.
     """
     STORAGE_ERROR_REASON_DIGEST_MISMATCH: _StorageErrorReason.ValueType  # 5
-    """INVALID_ARGUMENT. What arrived is not what `finish` says."""
+    """INVALID_ARGUMENT; retry: changed. What arrived is not what `finish`, or the
+    request, says.
+    """
     STORAGE_ERROR_REASON_PROTOCOL_VIOLATION: _StorageErrorReason.ValueType  # 6
-    """FAILED_PRECONDITION. Messages out of order, a gap, a chunk too large.
-    Metadata: `got`.
+    """FAILED_PRECONDITION; retry: never; metadata: `got`. Messages out of order, a
+    gap, a chunk too large.
     """
     STORAGE_ERROR_REASON_TOO_SLOW: _StorageErrorReason.ValueType  # 7
-    """ABORTED. The upload stayed below the minimum rate. Open again."""
+    """ABORTED; retry: same. The upload stayed below the minimum rate. Open again."""
     STORAGE_ERROR_REASON_OBJECT_NOT_FOUND: _StorageErrorReason.ValueType  # 8
-    """NOT_FOUND. Nothing, or nothing any more, for this ticket or id."""
+    """NOT_FOUND; retry: never. Nothing, or nothing any more, for this ticket or id."""
     STORAGE_ERROR_REASON_PLACEMENT_MISMATCH: _StorageErrorReason.ValueType  # 9
-    """FAILED_PRECONDITION. The facts do not give the placement that was signed.
-    A defect or an attack; nothing was stored. Metadata: `signed`, `computed`.
+    """FAILED_PRECONDITION; retry: never; metadata: `signed`, `computed`. The facts
+    do not give the placement that was signed. A defect or an attack; nothing
+    was stored.
     """
     STORAGE_ERROR_REASON_LINKS_UNSUPPORTED: _StorageErrorReason.ValueType  # 10
-    """FAILED_PRECONDITION. This store makes no links; use Download."""
+    """FAILED_PRECONDITION; retry: never. This store makes no links; use Download."""
     STORAGE_ERROR_REASON_INPUT_UNUSABLE: _StorageErrorReason.ValueType  # 11
-    """FAILED_PRECONDITION. The input belongs to another requester, or was not
-    stored with this SHA-256, or has expired. Metadata: `input_id`.
+    """FAILED_PRECONDITION; retry: changed; metadata: `input_id`. This requester has
+    no such input with this SHA-256 (any more).
     """
     STORAGE_ERROR_REASON_INVALID_FIELD: _StorageErrorReason.ValueType  # 12
-    """INVALID_ARGUMENT, with field violations."""
+    """INVALID_ARGUMENT; retry: changed; details: BadRequest."""
     STORAGE_ERROR_REASON_INPUTS_FULL: _StorageErrorReason.ValueType  # 13
-    """RESOURCE_EXHAUSTED. All stored inputs together take as much room as they
-    may. Nothing was stored; put it again after the RetryInfo's delay. Metadata:
-    `limit`, in bytes.
+    """RESOURCE_EXHAUSTED; retry: later; metadata: `limit`, `of`; details: RetryInfo.
+    Stored inputs take as much room as they may: all of them, `limit` bytes, or
+    this one's share, where `of` is `requester` or `address` and not `all`.
+    Nothing was stored.
+    """
+    STORAGE_ERROR_REASON_LEASE_CLOSED: _StorageErrorReason.ValueType  # 14
+    """FAILED_PRECONDITION; retry: never; metadata: `lease_id`. The lease ended
+    without an object: its job was done by another, cancelled, or has expired.
+    """
+    STORAGE_ERROR_REASON_NOT_TEXT: _StorageErrorReason.ValueType  # 15
+    """INVALID_ARGUMENT; retry: changed; metadata: `why`. Not UTF-8, or not of its
+    format.
+    """
+    STORAGE_ERROR_REASON_INPUT_IN_USE: _StorageErrorReason.ValueType  # 16
+    """FAILED_PRECONDITION; retry: never; metadata: `input_id`. A generation that
+    has not ended uses the input.
+    """
+    STORAGE_ERROR_REASON_TOO_MANY_FAILURES: _StorageErrorReason.ValueType  # 17
+    """FAILED_PRECONDITION; retry: never; metadata: `limit`. So many uploads for this
+    lease, or of this input, were refused for what they were.
+    """
+    STORAGE_ERROR_REASON_SHARE_EXCEEDED: _StorageErrorReason.ValueType  # 18
+    """RESOURCE_EXHAUSTED; retry: later; metadata: `of`; details: RetryInfo. As much
+    is on its way as may be, of `all` together, or of this `owner`, `requester`,
+    `address` or `lease`, or more waits for the `decoders` than may. Nothing was
+    stored.
     """
 
 class StorageErrorReason(_StorageErrorReason, metaclass=_StorageErrorReasonEnumTypeWrapper):
@@ -121,41 +216,73 @@ class StorageErrorReason(_StorageErrorReason, metaclass=_StorageErrorReasonEnumT
 
 STORAGE_ERROR_REASON_UNSPECIFIED: StorageErrorReason.ValueType  # 0
 STORAGE_ERROR_REASON_NOT_AN_IMAGE: StorageErrorReason.ValueType  # 1
-"""INVALID_ARGUMENT. Not a whole, single PNG, JPEG or WebP. Metadata: `why`."""
+"""INVALID_ARGUMENT; retry: changed; metadata: `why`. An upload: not a whole,
+single PNG, JPEG or WebP. An input: nothing that can be read as a picture.
+"""
 STORAGE_ERROR_REASON_WRONG_DIMENSIONS: StorageErrorReason.ValueType  # 2
-"""INVALID_ARGUMENT. Metadata: `expected` and `got`, as `WIDTHxHEIGHT`."""
+"""INVALID_ARGUMENT; retry: never; metadata: `expected`, `got`. As
+`WIDTHxHEIGHT`.
+"""
 STORAGE_ERROR_REASON_TOO_LARGE: StorageErrorReason.ValueType  # 3
-"""INVALID_ARGUMENT. Bytes or pixels over a limit. Metadata: `limit`, `unit`."""
+"""INVALID_ARGUMENT; retry: changed; metadata: `limit`, `unit`. Bytes or pixels
+over a limit.
+"""
 STORAGE_ERROR_REASON_CONTENT_CONFLICT: StorageErrorReason.ValueType  # 4
-"""ALREADY_EXISTS. Other bytes are stored under this id. Metadata: `field`,
-always `sha256`.
+"""ALREADY_EXISTS; retry: never; metadata: `field`. Other bytes are stored under
+this id, or for this lease; `field` is always `sha256`.
 """
 STORAGE_ERROR_REASON_DIGEST_MISMATCH: StorageErrorReason.ValueType  # 5
-"""INVALID_ARGUMENT. What arrived is not what `finish` says."""
+"""INVALID_ARGUMENT; retry: changed. What arrived is not what `finish`, or the
+request, says.
+"""
 STORAGE_ERROR_REASON_PROTOCOL_VIOLATION: StorageErrorReason.ValueType  # 6
-"""FAILED_PRECONDITION. Messages out of order, a gap, a chunk too large.
-Metadata: `got`.
+"""FAILED_PRECONDITION; retry: never; metadata: `got`. Messages out of order, a
+gap, a chunk too large.
 """
 STORAGE_ERROR_REASON_TOO_SLOW: StorageErrorReason.ValueType  # 7
-"""ABORTED. The upload stayed below the minimum rate. Open again."""
+"""ABORTED; retry: same. The upload stayed below the minimum rate. Open again."""
 STORAGE_ERROR_REASON_OBJECT_NOT_FOUND: StorageErrorReason.ValueType  # 8
-"""NOT_FOUND. Nothing, or nothing any more, for this ticket or id."""
+"""NOT_FOUND; retry: never. Nothing, or nothing any more, for this ticket or id."""
 STORAGE_ERROR_REASON_PLACEMENT_MISMATCH: StorageErrorReason.ValueType  # 9
-"""FAILED_PRECONDITION. The facts do not give the placement that was signed.
-A defect or an attack; nothing was stored. Metadata: `signed`, `computed`.
+"""FAILED_PRECONDITION; retry: never; metadata: `signed`, `computed`. The facts
+do not give the placement that was signed. A defect or an attack; nothing
+was stored.
 """
 STORAGE_ERROR_REASON_LINKS_UNSUPPORTED: StorageErrorReason.ValueType  # 10
-"""FAILED_PRECONDITION. This store makes no links; use Download."""
+"""FAILED_PRECONDITION; retry: never. This store makes no links; use Download."""
 STORAGE_ERROR_REASON_INPUT_UNUSABLE: StorageErrorReason.ValueType  # 11
-"""FAILED_PRECONDITION. The input belongs to another requester, or was not
-stored with this SHA-256, or has expired. Metadata: `input_id`.
+"""FAILED_PRECONDITION; retry: changed; metadata: `input_id`. This requester has
+no such input with this SHA-256 (any more).
 """
 STORAGE_ERROR_REASON_INVALID_FIELD: StorageErrorReason.ValueType  # 12
-"""INVALID_ARGUMENT, with field violations."""
+"""INVALID_ARGUMENT; retry: changed; details: BadRequest."""
 STORAGE_ERROR_REASON_INPUTS_FULL: StorageErrorReason.ValueType  # 13
-"""RESOURCE_EXHAUSTED. All stored inputs together take as much room as they
-may. Nothing was stored; put it again after the RetryInfo's delay. Metadata:
-`limit`, in bytes.
+"""RESOURCE_EXHAUSTED; retry: later; metadata: `limit`, `of`; details: RetryInfo.
+Stored inputs take as much room as they may: all of them, `limit` bytes, or
+this one's share, where `of` is `requester` or `address` and not `all`.
+Nothing was stored.
+"""
+STORAGE_ERROR_REASON_LEASE_CLOSED: StorageErrorReason.ValueType  # 14
+"""FAILED_PRECONDITION; retry: never; metadata: `lease_id`. The lease ended
+without an object: its job was done by another, cancelled, or has expired.
+"""
+STORAGE_ERROR_REASON_NOT_TEXT: StorageErrorReason.ValueType  # 15
+"""INVALID_ARGUMENT; retry: changed; metadata: `why`. Not UTF-8, or not of its
+format.
+"""
+STORAGE_ERROR_REASON_INPUT_IN_USE: StorageErrorReason.ValueType  # 16
+"""FAILED_PRECONDITION; retry: never; metadata: `input_id`. A generation that
+has not ended uses the input.
+"""
+STORAGE_ERROR_REASON_TOO_MANY_FAILURES: StorageErrorReason.ValueType  # 17
+"""FAILED_PRECONDITION; retry: never; metadata: `limit`. So many uploads for this
+lease, or of this input, were refused for what they were.
+"""
+STORAGE_ERROR_REASON_SHARE_EXCEEDED: StorageErrorReason.ValueType  # 18
+"""RESOURCE_EXHAUSTED; retry: later; metadata: `of`; details: RetryInfo. As much
+is on its way as may be, of `all` together, or of this `owner`, `requester`,
+`address` or `lease`, or more waits for the `decoders` than may. Nothing was
+stored.
 """
 Global___StorageErrorReason: _TypeAlias = StorageErrorReason  # noqa: Y015
 
@@ -286,6 +413,57 @@ class PutInputResponse(_message.Message):
 Global___PutInputResponse: _TypeAlias = PutInputResponse  # noqa: Y015
 
 @_typing.final
+class PutSmallInputRequest(_message.Message):
+    """PutSmallInputRequest is a small input and the permission to put it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TICKET_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    ticket: _builtins.str
+    data: _builtins.bytes
+    """All of it: 1 byte to 2 MiB."""
+    sha256: _builtins.bytes
+    """32 bytes, over `data`."""
+    def __init__(
+        self,
+        *,
+        ticket: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+        sha256: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "sha256", b"sha256", "ticket", b"ticket"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutSmallInputRequest: _TypeAlias = PutSmallInputRequest  # noqa: Y015
+
+@_typing.final
+class PutSmallInputResponse(_message.Message):
+    """PutSmallInputResponse says what was stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def input(self) -> Global___StoredInput: ...
+    def __init__(
+        self,
+        *,
+        input: Global___StoredInput | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutSmallInputResponse: _TypeAlias = PutSmallInputResponse  # noqa: Y015
+
+@_typing.final
 class StoredInput(_message.Message):
     """StoredInput describes an input in storage."""
 
@@ -297,12 +475,19 @@ class StoredInput(_message.Message):
     WIDTH_FIELD_NUMBER: _builtins.int
     HEIGHT_FIELD_NUMBER: _builtins.int
     FORMAT_FIELD_NUMBER: _builtins.int
+    CHANGES_FIELD_NUMBER: _builtins.int
     input_id: _builtins.str
     sha256: _builtins.bytes
+    """32 bytes, of what was sent: what InputImage names."""
     size_bytes: _builtins.int
+    """Of what is kept."""
     width: _builtins.int
     height: _builtins.int
     format: Global___ImageFormat.ValueType
+    @_builtins.property
+    def changes(self) -> _containers.RepeatedScalarFieldContainer[Global___InputChange.ValueType]:
+        """What was changed when it was taken in; empty: nothing."""
+
     def __init__(
         self,
         *,
@@ -312,10 +497,11 @@ class StoredInput(_message.Message):
         width: _builtins.int = ...,
         height: _builtins.int = ...,
         format: Global___ImageFormat.ValueType = ...,
+        changes: _abc.Iterable[Global___InputChange.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "height", b"height", "input_id", b"input_id", "sha256", b"sha256", "size_bytes", b"size_bytes", "width", b"width"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changes", b"changes", "format", b"format", "height", b"height", "input_id", b"input_id", "sha256", b"sha256", "size_bytes", b"size_bytes", "width", b"width"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -371,6 +557,60 @@ class PutImageResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PutImageResponse: _TypeAlias = PutImageResponse  # noqa: Y015
+
+@_typing.final
+class PutTextRequest(_message.Message):
+    """PutTextRequest is a text and the permission to bring it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GRANT_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    grant: _builtins.str
+    data: _builtins.bytes
+    """1 byte to 256 KiB, UTF-8."""
+    sha256: _builtins.bytes
+    """32 bytes, over `data`."""
+    format: Global___TextFormat.ValueType
+    def __init__(
+        self,
+        *,
+        grant: _builtins.str = ...,
+        data: _builtins.bytes = ...,
+        sha256: _builtins.bytes = ...,
+        format: Global___TextFormat.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "format", b"format", "grant", b"grant", "sha256", b"sha256"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutTextRequest: _TypeAlias = PutTextRequest  # noqa: Y015
+
+@_typing.final
+class PutTextResponse(_message.Message):
+    """PutTextResponse says that the text arrived."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    receipt: _builtins.str
+    """The router's signed word. Put it into the Outcome, unchanged."""
+    def __init__(
+        self,
+        *,
+        receipt: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PutTextResponse: _TypeAlias = PutTextResponse  # noqa: Y015
 
 @_typing.final
 class UploadImageRequest(_message.Message):
@@ -559,20 +799,24 @@ class DownloadHeader(_message.Message):
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     FORMAT_FIELD_NUMBER: _builtins.int
+    TEXT_FORMAT_FIELD_NUMBER: _builtins.int
     size_bytes: _builtins.int
     """Of the whole object."""
     sha256: _builtins.bytes
     format: Global___ImageFormat.ValueType
+    text_format: Global___TextFormat.ValueType
+    """Of a text, instead of `format`."""
     def __init__(
         self,
         *,
         size_bytes: _builtins.int = ...,
         sha256: _builtins.bytes = ...,
         format: Global___ImageFormat.ValueType = ...,
+        text_format: Global___TextFormat.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "sha256", b"sha256", "size_bytes", b"size_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "sha256", b"sha256", "size_bytes", b"size_bytes", "text_format", b"text_format"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -606,20 +850,22 @@ class CreateLinkResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     URL_FIELD_NUMBER: _builtins.int
-    EXPIRES_IN_SECONDS_FIELD_NUMBER: _builtins.int
+    EXPIRES_IN_FIELD_NUMBER: _builtins.int
     url: _builtins.str
     """Secret: whoever has it can read the image until it expires."""
-    expires_in_seconds: _builtins.int
-    """At most 15 minutes."""
+    @_builtins.property
+    def expires_in(self) -> _duration_pb2.Duration:
+        """At most 15 minutes."""
+
     def __init__(
         self,
         *,
         url: _builtins.str = ...,
-        expires_in_seconds: _builtins.int = ...,
+        expires_in: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expires_in", b"expires_in"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_in_seconds", b"expires_in_seconds", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_in", b"expires_in", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

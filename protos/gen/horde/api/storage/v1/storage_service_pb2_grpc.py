@@ -40,10 +40,20 @@ class StorageServiceStub:
                 request_serializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutInputRequest.SerializeToString,
                 response_deserializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutInputResponse.FromString,
                 _registered_method=True)
+        self.PutSmallInput = channel.unary_unary(
+                '/horde.api.storage.v1.StorageService/PutSmallInput',
+                request_serializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutSmallInputRequest.SerializeToString,
+                response_deserializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutSmallInputResponse.FromString,
+                _registered_method=True)
         self.PutImage = channel.unary_unary(
                 '/horde.api.storage.v1.StorageService/PutImage',
                 request_serializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutImageRequest.SerializeToString,
                 response_deserializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutImageResponse.FromString,
+                _registered_method=True)
+        self.PutText = channel.unary_unary(
+                '/horde.api.storage.v1.StorageService/PutText',
+                request_serializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutTextRequest.SerializeToString,
+                response_deserializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutTextResponse.FromString,
                 _registered_method=True)
         self.UploadImage = channel.stream_stream(
                 '/horde.api.storage.v1.StorageService/UploadImage',
@@ -67,19 +77,43 @@ class StorageServiceServicer:
     """
 
     def PutInput(self, request_iterator, context):
-        """PutInput stores a source image, mask or control image for one hour, or
-        until the generations that name it have ended.
+        """PutInput stores a source image, mask or control image until the generations
+        that name it have ended, or for one hour if none does.
 
         The client sends `open`, then `chunk`s in order, then `finish`. An upload
         that breaks off leaves nothing; send it again from the start. The same
         input_id with the same content answers as at first; with other content it
-        is refused with CONTENT_CONFLICT.
+        is refused with CONTENT_CONFLICT. Ids are the requester's own: the same id
+        of another requester is another input.
+
+        PNG, JPEG, WebP, AVIF, GIF and BMP are taken, with whatever cameras and
+        programs put around them; HEIC, TIFF, raw files, SVG and videos are not, and
+        NOT_AN_IMAGE says so. A picture is taken as a viewer shows it and kept so:
+        turned as its orientation says, its first frame, in sRGB with 8 bits a
+        channel, its transparent parts on white, without metadata. So what
+        StoredInput says may differ from what was sent, in size in bytes and in
+        format, and for turned pictures in width and height; `sha256` is that of
+        what was sent.
+
+        An input is one stream: another one for the same input ends the one before
+        with PROTOCOL_VIOLATION. The pace is that of UploadImage. After three
+        refused uploads of one input there is no fourth (TOO_MANY_FAILURES).
 
         Errors, with an ErrorInfo whose reason is a StorageErrorReason unless said
         otherwise: the token errors of the domain `mesh` (get a new ticket),
         NOT_AN_IMAGE, TOO_LARGE, CONTENT_CONFLICT, DIGEST_MISMATCH,
-        PROTOCOL_VIOLATION, TOO_SLOW, INPUTS_FULL (wait, then from the start);
-        UNAVAILABLE (retry from the start).
+        PROTOCOL_VIOLATION, TOO_SLOW, TOO_MANY_FAILURES, INPUTS_FULL and
+        SHARE_EXCEEDED (wait, then from the start); UNAVAILABLE (retry from the
+        start).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutSmallInput(self, request, context):
+        """PutSmallInput is PutInput in one message, for an input of at most 2 MiB: for
+        browsers, which cannot stream, and for whoever likes it short. Errors: as
+        PutInput.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -90,8 +124,18 @@ class StorageServiceServicer:
         receipt: the short way for an image of at most 256 KiB.
 
         The rules and the errors are those of UploadImage, and both may be used for
-        one lease: if it has an image already, the answer is the receipt of that
-        one. A call that breaks off leaves nothing, or the image; send it again.
+        one lease. A call that breaks off leaves nothing, or the image; send it
+        again.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PutText(self, request, context):
+        """PutText brings the text of one lease (kinds `text` and `caption`) and
+        answers with a receipt. The rules are those of PutImage. Errors: NOT_TEXT,
+        TOO_LARGE, DIGEST_MISMATCH, CONTENT_CONFLICT, LEASE_CLOSED, the token
+        errors.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,7 +147,7 @@ class StorageServiceServicer:
 
         worker                      router
         open(grant)      ------->
-        <-------  resume(offset)   or at once the receipt
+        <-------  resume(offset)
         chunk(offset) …  ------->
         finish(sha256)   ------->
         <-------  receipt; the stream ends with OK
@@ -111,14 +155,20 @@ class StorageServiceServicer:
         Rules:
 
         - A lease stores one object. The first completed upload wins. The same
-        content again, on this stream or a later one, gets the same receipt;
-        other content is refused with CONTENT_CONFLICT.
+        content again, on this stream or a later one, or by PutImage, gets the
+        same receipt; other content is refused with CONTENT_CONFLICT, by both.
+        A lease that ended without an object (its job was done by another, or
+        cancelled) is LEASE_CLOSED.
         - `resume.offset` says where to go on; chunks before it need not be sent.
-        0 is always a legal answer, so keep the image until there is a receipt.
+        0 is always a legal answer, so keep the image until there is a receipt. A
+        lease that has its image already answers with that one's size: send
+        `finish` at once.
         - A chunk is at most 256 KiB. Chunks arrive in order without gaps.
         - The grant is checked at `open`; it outlives its generation's deadline by
         ten minutes, also where its lease has ended before. A running upload must
-        average 16 KiB/s after its first ten seconds.
+        average 16 KiB/s after its first ten seconds, and is silent for 26 seconds
+        at most.
+        - After three refused uploads of one lease there is no fourth.
         - The image must be a PNG, JPEG or WebP of exactly the granted size, whole,
         single-framed, and no larger than the grant says.
         - Bytes of an upload that did not finish are forgotten after an hour.
@@ -126,8 +176,10 @@ class StorageServiceServicer:
         Errors: the token errors of the domain `mesh` (give the lease up),
         NOT_AN_IMAGE, WRONG_DIMENSIONS, TOO_LARGE, DIGEST_MISMATCH (a defect of the
         worker; report `failed`), CONTENT_CONFLICT (the lease has its image; report
-        nothing new), PLACEMENT_MISMATCH (report `failed`), PROTOCOL_VIOLATION,
-        TOO_SLOW; UNAVAILABLE (open again, with jitter).
+        nothing new), LEASE_CLOSED (give the lease up; nothing is owed),
+        PLACEMENT_MISMATCH and TOO_MANY_FAILURES (report `failed`),
+        PROTOCOL_VIOLATION, TOO_SLOW, SHARE_EXCEEDED (open again, later);
+        UNAVAILABLE (open again, with jitter).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -136,8 +188,9 @@ class StorageServiceServicer:
     def Download(self, request, context):
         """Download sends the bytes of one image or input under a ticket.
 
-        The first response is `header`, the others are `chunk`s. A broken download
-        is resumed with `offset`. Errors: the token errors (get a new ticket),
+        The first response is `header`, the others are `chunk`s. The format is the
+        header's: a worker may bring any of ImageFormat. A broken download is
+        resumed with `offset`. Errors: the token errors (get a new ticket),
         OBJECT_NOT_FOUND (expired, deleted or withdrawn; do not retry),
         OUT_OF_RANGE for an offset past the end.
         """
@@ -162,10 +215,20 @@ def add_StorageServiceServicer_to_server(servicer, server):
                     request_deserializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutInputRequest.FromString,
                     response_serializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutInputResponse.SerializeToString,
             ),
+            'PutSmallInput': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutSmallInput,
+                    request_deserializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutSmallInputRequest.FromString,
+                    response_serializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutSmallInputResponse.SerializeToString,
+            ),
             'PutImage': grpc.unary_unary_rpc_method_handler(
                     servicer.PutImage,
                     request_deserializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutImageRequest.FromString,
                     response_serializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutImageResponse.SerializeToString,
+            ),
+            'PutText': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutText,
+                    request_deserializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutTextRequest.FromString,
+                    response_serializer=horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutTextResponse.SerializeToString,
             ),
             'UploadImage': grpc.stream_stream_rpc_method_handler(
                     servicer.UploadImage,
@@ -222,6 +285,33 @@ class StorageService:
             _registered_method=True)
 
     @staticmethod
+    def PutSmallInput(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.api.storage.v1.StorageService/PutSmallInput',
+            horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutSmallInputRequest.SerializeToString,
+            horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutSmallInputResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def PutImage(request,
             target,
             options=(),
@@ -238,6 +328,33 @@ class StorageService:
             '/horde.api.storage.v1.StorageService/PutImage',
             horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutImageRequest.SerializeToString,
             horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutImageResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutText(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.api.storage.v1.StorageService/PutText',
+            horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutTextRequest.SerializeToString,
+            horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2.PutTextResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,12 +9,14 @@ Tokens. A *ticket* (made by the gateway, for a requester) and a *grant* (made
 by the scheduler, for the holder of a lease) are opaque strings to whoever
 carries them. For those who make or check them: a JWT signed with EdDSA
 (Ed25519), header `kid` naming the key, claims `iss` (`gateway` or
-`scheduler`), `aud` (`storage-router`), `exp`, and the claims below. Keys are
+`scheduler`), `aud` (`storage-router`), `exp`, and the claims below. `exp` is
+taken with a minute's leeway, for two machines' clocks. Keys are
 rotated by overlap: a new key is published to the router before its first
 use, an old one is withdrawn after its last token expired.
 
     ticket to put an input    act=put_input, input_id, requester, max_bytes
-    ticket to read an input   act=get_input, input_id, sha256, [lease_id]
+    ticket to read an input   act=get_input, input_id, sha256, requester,
+                              [lease_id]
     ticket to read an image   act=get_image, job_id, object_name, placement,
                               sha256, requester
     grant to upload           act=upload_image, job_id, lease_id,
@@ -27,6 +29,8 @@ use, an old one is withdrawn after its last token expired.
 
 `requester` is the text form of Requester, digests are lower-case hex,
 `placement` is `PRIVATE` or `SHARED`.
+
+A token for another act than the method's is TOKEN_WRONG_AUDIENCE.
 
 Every token is checked once, when the call opens, and holds for that call. A
 ticket can be used again until it expires: what it permits is idempotent.
@@ -49,27 +53,53 @@ class StorageServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     PutInput: _aio.StreamUnaryMultiCallable[_storage_service_pb2.PutInputRequest, _storage_service_pb2.PutInputResponse]
-    """PutInput stores a source image, mask or control image for one hour, or
-    until the generations that name it have ended.
+    """PutInput stores a source image, mask or control image until the generations
+    that name it have ended, or for one hour if none does.
 
     The client sends `open`, then `chunk`s in order, then `finish`. An upload
     that breaks off leaves nothing; send it again from the start. The same
     input_id with the same content answers as at first; with other content it
-    is refused with CONTENT_CONFLICT.
+    is refused with CONTENT_CONFLICT. Ids are the requester's own: the same id
+    of another requester is another input.
+
+    PNG, JPEG, WebP, AVIF, GIF and BMP are taken, with whatever cameras and
+    programs put around them; HEIC, TIFF, raw files, SVG and videos are not, and
+    NOT_AN_IMAGE says so. A picture is taken as a viewer shows it and kept so:
+    turned as its orientation says, its first frame, in sRGB with 8 bits a
+    channel, its transparent parts on white, without metadata. So what
+    StoredInput says may differ from what was sent, in size in bytes and in
+    format, and for turned pictures in width and height; `sha256` is that of
+    what was sent.
+
+    An input is one stream: another one for the same input ends the one before
+    with PROTOCOL_VIOLATION. The pace is that of UploadImage. After three
+    refused uploads of one input there is no fourth (TOO_MANY_FAILURES).
 
     Errors, with an ErrorInfo whose reason is a StorageErrorReason unless said
     otherwise: the token errors of the domain `mesh` (get a new ticket),
     NOT_AN_IMAGE, TOO_LARGE, CONTENT_CONFLICT, DIGEST_MISMATCH,
-    PROTOCOL_VIOLATION, TOO_SLOW, INPUTS_FULL (wait, then from the start);
-    UNAVAILABLE (retry from the start).
+    PROTOCOL_VIOLATION, TOO_SLOW, TOO_MANY_FAILURES, INPUTS_FULL and
+    SHARE_EXCEEDED (wait, then from the start); UNAVAILABLE (retry from the
+    start).
+    """
+    PutSmallInput: _aio.UnaryUnaryMultiCallable[_storage_service_pb2.PutSmallInputRequest, _storage_service_pb2.PutSmallInputResponse]
+    """PutSmallInput is PutInput in one message, for an input of at most 2 MiB: for
+    browsers, which cannot stream, and for whoever likes it short. Errors: as
+    PutInput.
     """
     PutImage: _aio.UnaryUnaryMultiCallable[_storage_service_pb2.PutImageRequest, _storage_service_pb2.PutImageResponse]
     """PutImage brings the image of one lease in one message and answers with a
     receipt: the short way for an image of at most 256 KiB.
 
     The rules and the errors are those of UploadImage, and both may be used for
-    one lease: if it has an image already, the answer is the receipt of that
-    one. A call that breaks off leaves nothing, or the image; send it again.
+    one lease. A call that breaks off leaves nothing, or the image; send it
+    again.
+    """
+    PutText: _aio.UnaryUnaryMultiCallable[_storage_service_pb2.PutTextRequest, _storage_service_pb2.PutTextResponse]
+    """PutText brings the text of one lease (kinds `text` and `caption`) and
+    answers with a receipt. The rules are those of PutImage. Errors: NOT_TEXT,
+    TOO_LARGE, DIGEST_MISMATCH, CONTENT_CONFLICT, LEASE_CLOSED, the token
+    errors.
     """
     UploadImage: _aio.StreamStreamMultiCallable[_storage_service_pb2.UploadImageRequest, _storage_service_pb2.UploadImageResponse]
     """UploadImage brings the image of one lease, of any size, in parts, and
@@ -77,7 +107,7 @@ class StorageServiceStub:
 
         worker                      router
           open(grant)      ------->
-                           <-------  resume(offset)   or at once the receipt
+                           <-------  resume(offset)
           chunk(offset) …  ------->
           finish(sha256)   ------->
                            <-------  receipt; the stream ends with OK
@@ -85,14 +115,20 @@ class StorageServiceStub:
     Rules:
 
     - A lease stores one object. The first completed upload wins. The same
-      content again, on this stream or a later one, gets the same receipt;
-      other content is refused with CONTENT_CONFLICT.
+      content again, on this stream or a later one, or by PutImage, gets the
+      same receipt; other content is refused with CONTENT_CONFLICT, by both.
+      A lease that ended without an object (its job was done by another, or
+      cancelled) is LEASE_CLOSED.
     - `resume.offset` says where to go on; chunks before it need not be sent.
-      0 is always a legal answer, so keep the image until there is a receipt.
+      0 is always a legal answer, so keep the image until there is a receipt. A
+      lease that has its image already answers with that one's size: send
+      `finish` at once.
     - A chunk is at most 256 KiB. Chunks arrive in order without gaps.
     - The grant is checked at `open`; it outlives its generation's deadline by
       ten minutes, also where its lease has ended before. A running upload must
-      average 16 KiB/s after its first ten seconds.
+      average 16 KiB/s after its first ten seconds, and is silent for 26 seconds
+      at most.
+    - After three refused uploads of one lease there is no fourth.
     - The image must be a PNG, JPEG or WebP of exactly the granted size, whole,
       single-framed, and no larger than the grant says.
     - Bytes of an upload that did not finish are forgotten after an hour.
@@ -100,14 +136,17 @@ class StorageServiceStub:
     Errors: the token errors of the domain `mesh` (give the lease up),
     NOT_AN_IMAGE, WRONG_DIMENSIONS, TOO_LARGE, DIGEST_MISMATCH (a defect of the
     worker; report `failed`), CONTENT_CONFLICT (the lease has its image; report
-    nothing new), PLACEMENT_MISMATCH (report `failed`), PROTOCOL_VIOLATION,
-    TOO_SLOW; UNAVAILABLE (open again, with jitter).
+    nothing new), LEASE_CLOSED (give the lease up; nothing is owed),
+    PLACEMENT_MISMATCH and TOO_MANY_FAILURES (report `failed`),
+    PROTOCOL_VIOLATION, TOO_SLOW, SHARE_EXCEEDED (open again, later);
+    UNAVAILABLE (open again, with jitter).
     """
     Download: _aio.UnaryStreamMultiCallable[_storage_service_pb2.DownloadRequest, _storage_service_pb2.DownloadResponse]
     """Download sends the bytes of one image or input under a ticket.
 
-    The first response is `header`, the others are `chunk`s. A broken download
-    is resumed with `offset`. Errors: the token errors (get a new ticket),
+    The first response is `header`, the others are `chunk`s. The format is the
+    header's: a worker may bring any of ImageFormat. A broken download is
+    resumed with `offset`. Errors: the token errors (get a new ticket),
     OBJECT_NOT_FOUND (expired, deleted or withdrawn; do not retry),
     OUT_OF_RANGE for an offset past the end.
     """
@@ -126,19 +165,45 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _abc.AsyncIterator[_storage_service_pb2.PutInputRequest],
         context: _aio.ServicerContext[_abc.AsyncIterator[_storage_service_pb2.PutInputRequest], _abc.Awaitable[_storage_service_pb2.PutInputResponse]],
     ) -> _abc.Awaitable[_storage_service_pb2.PutInputResponse]:
-        """PutInput stores a source image, mask or control image for one hour, or
-        until the generations that name it have ended.
+        """PutInput stores a source image, mask or control image until the generations
+        that name it have ended, or for one hour if none does.
 
         The client sends `open`, then `chunk`s in order, then `finish`. An upload
         that breaks off leaves nothing; send it again from the start. The same
         input_id with the same content answers as at first; with other content it
-        is refused with CONTENT_CONFLICT.
+        is refused with CONTENT_CONFLICT. Ids are the requester's own: the same id
+        of another requester is another input.
+
+        PNG, JPEG, WebP, AVIF, GIF and BMP are taken, with whatever cameras and
+        programs put around them; HEIC, TIFF, raw files, SVG and videos are not, and
+        NOT_AN_IMAGE says so. A picture is taken as a viewer shows it and kept so:
+        turned as its orientation says, its first frame, in sRGB with 8 bits a
+        channel, its transparent parts on white, without metadata. So what
+        StoredInput says may differ from what was sent, in size in bytes and in
+        format, and for turned pictures in width and height; `sha256` is that of
+        what was sent.
+
+        An input is one stream: another one for the same input ends the one before
+        with PROTOCOL_VIOLATION. The pace is that of UploadImage. After three
+        refused uploads of one input there is no fourth (TOO_MANY_FAILURES).
 
         Errors, with an ErrorInfo whose reason is a StorageErrorReason unless said
         otherwise: the token errors of the domain `mesh` (get a new ticket),
         NOT_AN_IMAGE, TOO_LARGE, CONTENT_CONFLICT, DIGEST_MISMATCH,
-        PROTOCOL_VIOLATION, TOO_SLOW, INPUTS_FULL (wait, then from the start);
-        UNAVAILABLE (retry from the start).
+        PROTOCOL_VIOLATION, TOO_SLOW, TOO_MANY_FAILURES, INPUTS_FULL and
+        SHARE_EXCEEDED (wait, then from the start); UNAVAILABLE (retry from the
+        start).
+        """
+
+    @_abc_1.abstractmethod
+    def PutSmallInput(
+        self,
+        request: _storage_service_pb2.PutSmallInputRequest,
+        context: _aio.ServicerContext[_storage_service_pb2.PutSmallInputRequest, _abc.Awaitable[_storage_service_pb2.PutSmallInputResponse]],
+    ) -> _abc.Awaitable[_storage_service_pb2.PutSmallInputResponse]:
+        """PutSmallInput is PutInput in one message, for an input of at most 2 MiB: for
+        browsers, which cannot stream, and for whoever likes it short. Errors: as
+        PutInput.
         """
 
     @_abc_1.abstractmethod
@@ -151,8 +216,20 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         receipt: the short way for an image of at most 256 KiB.
 
         The rules and the errors are those of UploadImage, and both may be used for
-        one lease: if it has an image already, the answer is the receipt of that
-        one. A call that breaks off leaves nothing, or the image; send it again.
+        one lease. A call that breaks off leaves nothing, or the image; send it
+        again.
+        """
+
+    @_abc_1.abstractmethod
+    def PutText(
+        self,
+        request: _storage_service_pb2.PutTextRequest,
+        context: _aio.ServicerContext[_storage_service_pb2.PutTextRequest, _abc.Awaitable[_storage_service_pb2.PutTextResponse]],
+    ) -> _abc.Awaitable[_storage_service_pb2.PutTextResponse]:
+        """PutText brings the text of one lease (kinds `text` and `caption`) and
+        answers with a receipt. The rules are those of PutImage. Errors: NOT_TEXT,
+        TOO_LARGE, DIGEST_MISMATCH, CONTENT_CONFLICT, LEASE_CLOSED, the token
+        errors.
         """
 
     @_abc_1.abstractmethod
@@ -166,7 +243,7 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
 
             worker                      router
               open(grant)      ------->
-                               <-------  resume(offset)   or at once the receipt
+                               <-------  resume(offset)
               chunk(offset) …  ------->
               finish(sha256)   ------->
                                <-------  receipt; the stream ends with OK
@@ -174,14 +251,20 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         Rules:
 
         - A lease stores one object. The first completed upload wins. The same
-          content again, on this stream or a later one, gets the same receipt;
-          other content is refused with CONTENT_CONFLICT.
+          content again, on this stream or a later one, or by PutImage, gets the
+          same receipt; other content is refused with CONTENT_CONFLICT, by both.
+          A lease that ended without an object (its job was done by another, or
+          cancelled) is LEASE_CLOSED.
         - `resume.offset` says where to go on; chunks before it need not be sent.
-          0 is always a legal answer, so keep the image until there is a receipt.
+          0 is always a legal answer, so keep the image until there is a receipt. A
+          lease that has its image already answers with that one's size: send
+          `finish` at once.
         - A chunk is at most 256 KiB. Chunks arrive in order without gaps.
         - The grant is checked at `open`; it outlives its generation's deadline by
           ten minutes, also where its lease has ended before. A running upload must
-          average 16 KiB/s after its first ten seconds.
+          average 16 KiB/s after its first ten seconds, and is silent for 26 seconds
+          at most.
+        - After three refused uploads of one lease there is no fourth.
         - The image must be a PNG, JPEG or WebP of exactly the granted size, whole,
           single-framed, and no larger than the grant says.
         - Bytes of an upload that did not finish are forgotten after an hour.
@@ -189,8 +272,10 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         Errors: the token errors of the domain `mesh` (give the lease up),
         NOT_AN_IMAGE, WRONG_DIMENSIONS, TOO_LARGE, DIGEST_MISMATCH (a defect of the
         worker; report `failed`), CONTENT_CONFLICT (the lease has its image; report
-        nothing new), PLACEMENT_MISMATCH (report `failed`), PROTOCOL_VIOLATION,
-        TOO_SLOW; UNAVAILABLE (open again, with jitter).
+        nothing new), LEASE_CLOSED (give the lease up; nothing is owed),
+        PLACEMENT_MISMATCH and TOO_MANY_FAILURES (report `failed`),
+        PROTOCOL_VIOLATION, TOO_SLOW, SHARE_EXCEEDED (open again, later);
+        UNAVAILABLE (open again, with jitter).
         """
 
     @_abc_1.abstractmethod
@@ -201,8 +286,9 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.AsyncIterator[_storage_service_pb2.DownloadResponse]:
         """Download sends the bytes of one image or input under a ticket.
 
-        The first response is `header`, the others are `chunk`s. A broken download
-        is resumed with `offset`. Errors: the token errors (get a new ticket),
+        The first response is `header`, the others are `chunk`s. The format is the
+        header's: a worker may bring any of ImageFormat. A broken download is
+        resumed with `offset`. Errors: the token errors (get a new ticket),
         OBJECT_NOT_FOUND (expired, deleted or withdrawn; do not retry),
         OUT_OF_RANGE for an offset past the end.
         """

@@ -24,10 +24,11 @@ _sym_db = _symbol_database.Default()
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from horde.api.generation.v1 import generation_pb2 as horde_dot_api_dot_generation_dot_v1_dot_generation__pb2
 from horde.api.job.v1 import job_pb2 as horde_dot_api_dot_job_dot_v1_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n horde/api/worker/v1/worker.proto\x12\x13horde.api.worker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ahorde/api/job/v1/job.proto\"\x9c\x03\n\x06Worker\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x18\n\x10owner_account_id\x18\x03 \x01(\t\x12/\n\x05state\x18\x04 \x01(\x0e\x32 .horde.api.worker.v1.WorkerState\x12\x37\n\x0c\x63\x61pabilities\x18\x05 \x01(\x0b\x32!.horde.api.worker.v1.Capabilities\x12\x0e\n\x06leases\x18\x06 \x01(\x05\x12\r\n\x05slots\x18\x07 \x01(\x05\x12\x13\n\x0bimages_done\x18\x08 \x01(\x03\x12\x13\n\x0bjobs_failed\x18\t \x01(\x03\x12/\n\x0c\x61ttached_for\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\x0clast_seen_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x06speeds\x18\x0c \x03(\x0b\x32\".horde.api.worker.v1.MeasuredSpeed\x12\r\n\x05\x61gent\x18\r \x01(\t\"\xb0\x01\n\x0c\x43\x61pabilities\x12/\n\x06models\x18\x01 \x03(\x0b\x32\x1f.horde.api.worker.v1.ModelOffer\x12\x12\n\nmax_pixels\x18\x02 \x01(\x03\x12.\n\x08\x66\x65\x61tures\x18\x03 \x03(\x0e\x32\x1c.horde.api.worker.v1.Feature\x12+\n\x08samplers\x18\x04 \x03(\x0e\x32\x19.horde.api.job.v1.Sampler\"N\n\nModelOffer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06loaded\x18\x02 \x01(\x08\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x12\n\nmax_pixels\x18\x04 \x01(\x03\"=\n\rMeasuredSpeed\x12\r\n\x05model\x18\x01 \x01(\t\x12\x1d\n\x15ms_per_megapixel_step\x18\x02 \x01(\x03*\xa5\x01\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11WORKER_STATE_AWAY\x10\x01\x12\x16\n\x12WORKER_STATE_READY\x10\x02\x12\x15\n\x11WORKER_STATE_BUSY\x10\x03\x12\x17\n\x13WORKER_STATE_PAUSED\x10\x04\x12\x19\n\x15WORKER_STATE_DRAINING\x10\x05*\xb1\x01\n\x07\x46\x65\x61ture\x12\x17\n\x13\x46\x45\x41TURE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46\x45\x41TURE_IMAGE_TO_IMAGE\x10\x01\x12\x16\n\x12\x46\x45\x41TURE_INPAINTING\x10\x02\x12\x10\n\x0c\x46\x45\x41TURE_LORA\x10\x03\x12\x13\n\x0f\x46\x45\x41TURE_CONTROL\x10\x04\x12\x1b\n\x17\x46\x45\x41TURE_POST_PROCESSING\x10\x05\x12\x15\n\x11\x46\x45\x41TURE_CLIP_SKIP\x10\x06\x42\xc7\x01\n\x1borg.hordemesh.api.worker.v1B\x0bWorkerProtoP\x01Z:github.com/horde-mesh/horde-mesh-go/api/worker/v1;workerv1\xa2\x02\x04HMWX\xaa\x02\x13Horde.Api.Worker.V1\xba\x02\x10HordeApiWorkerV1\xca\x02\x13Horde\\Api\\Worker\\V1\xea\x02\x16Horde::Api::Worker::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n horde/api/worker/v1/worker.proto\x12\x13horde.api.worker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a(horde/api/generation/v1/generation.proto\x1a\x1ahorde/api/job/v1/job.proto\"\x9a\x04\n\x06Worker\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x18\n\x10owner_account_id\x18\x03 \x01(\t\x12/\n\x05state\x18\x04 \x01(\x0e\x32 .horde.api.worker.v1.WorkerState\x12\x37\n\x0c\x63\x61pabilities\x18\x05 \x01(\x0b\x32!.horde.api.worker.v1.Capabilities\x12\x0e\n\x06leases\x18\x06 \x01(\x05\x12\r\n\x05slots\x18\x07 \x01(\x05\x12\x13\n\x0bimages_done\x18\x08 \x01(\x03\x12\x13\n\x0bjobs_failed\x18\t \x01(\x03\x12/\n\x0c\x61ttached_for\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\x0clast_seen_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x06speeds\x18\x0c \x03(\x0b\x32\".horde.api.worker.v1.MeasuredSpeed\x12\r\n\x05\x61gent\x18\r \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x0e \x01(\t\x12\x38\n\nhindrances\x18\x0f \x03(\x0b\x32$.horde.api.worker.v1.WorkerHindrance\x12\x11\n\tmax_slots\x18\x10 \x01(\x05\x12\x1a\n\x12owner_display_name\x18\x11 \x01(\t\"\x97\x01\n\x0fWorkerHindrance\x12\x39\n\x06reason\x18\x01 \x01(\x0e\x32).horde.api.generation.v1.IneligibleReason\x12\r\n\x05model\x18\x02 \x01(\t\x12*\n\x07\x65nds_in\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\t\"?\n\x0c\x43\x61pabilities\x12/\n\x06models\x18\x01 \x03(\x0b\x32\x1f.horde.api.worker.v1.ModelOffer\"\x90\x02\n\nModelOffer\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06loaded\x18\x02 \x01(\x08\x12\x0e\n\x06sha256\x18\x03 \x01(\x0c\x12\x30\n\x05image\x18\x04 \x01(\x0b\x32\x1f.horde.api.worker.v1.ImageOfferH\x00\x12.\n\x04text\x18\x05 \x01(\x0b\x32\x1e.horde.api.worker.v1.TextOfferH\x00\x12\x34\n\x07\x63\x61ption\x18\x06 \x01(\x0b\x32!.horde.api.worker.v1.CaptionOfferH\x00\x12\x34\n\x07upscale\x18\x07 \x01(\x0b\x32!.horde.api.worker.v1.UpscaleOfferH\x00\x42\x06\n\x04kind\"\xee\x01\n\nImageOffer\x12\x12\n\nmax_pixels\x18\x01 \x01(\x03\x12.\n\x08\x66\x65\x61tures\x18\x02 \x03(\x0e\x32\x1c.horde.api.worker.v1.Feature\x12+\n\x08samplers\x18\x03 \x03(\x0e\x32\x19.horde.api.job.v1.Sampler\x12\x32\n\tschedules\x18\x04 \x03(\x0e\x32\x1f.horde.api.job.v1.NoiseSchedule\x12\x15\n\rsize_multiple\x18\x05 \x01(\x05\x12\x11\n\tmax_steps\x18\x06 \x01(\x05\x12\x11\n\tmax_batch\x18\x07 \x01(\x05\";\n\tTextOffer\x12\x1a\n\x12max_context_tokens\x18\x01 \x01(\x05\x12\x12\n\nmax_tokens\x18\x02 \x01(\x05\"P\n\x0c\x43\x61ptionOffer\x12\x12\n\nmax_pixels\x18\x01 \x01(\x03\x12,\n\x05\x66orms\x18\x02 \x03(\x0e\x32\x1d.horde.api.job.v1.CaptionForm\"m\n\x0cUpscaleOffer\x12\x12\n\nmax_pixels\x18\x01 \x01(\x03\x12\x0f\n\x07\x66\x61\x63tors\x18\x02 \x03(\x05\x12\x38\n\x0fpost_processors\x18\x03 \x03(\x0e\x32\x1f.horde.api.job.v1.PostProcessor\"Q\n\rMeasuredSpeed\x12\r\n\x05model\x18\x01 \x01(\t\x12\x31\n\x0emegapixel_step\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration*\xa5\x01\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11WORKER_STATE_AWAY\x10\x01\x12\x16\n\x12WORKER_STATE_READY\x10\x02\x12\x15\n\x11WORKER_STATE_BUSY\x10\x03\x12\x17\n\x13WORKER_STATE_PAUSED\x10\x04\x12\x19\n\x15WORKER_STATE_DRAINING\x10\x05*\xc8\x02\n\x07\x46\x65\x61ture\x12\x17\n\x13\x46\x45\x41TURE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46\x45\x41TURE_IMAGE_TO_IMAGE\x10\x01\x12\x16\n\x12\x46\x45\x41TURE_INPAINTING\x10\x02\x12\x10\n\x0c\x46\x45\x41TURE_LORA\x10\x03\x12\x13\n\x0f\x46\x45\x41TURE_CONTROL\x10\x04\x12\x1b\n\x17\x46\x45\x41TURE_POST_PROCESSING\x10\x05\x12\x15\n\x11\x46\x45\x41TURE_CLIP_SKIP\x10\x06\x12\x15\n\x11\x46\x45\x41TURE_UPSCALING\x10\x07\x12\x15\n\x11\x46\x45\x41TURE_HIRES_FIX\x10\x08\x12\x12\n\x0e\x46\x45\x41TURE_TILING\x10\t\x12\x1d\n\x19\x46\x45\x41TURE_TEXTUAL_INVERSION\x10\n\x12\x1a\n\x16\x46\x45\x41TURE_FOREIGN_ADDONS\x10\x0b\x12\x18\n\x14\x46\x45\x41TURE_RESIZE_MODES\x10\x0c*\xd9\x01\n\x0eSessionFeature\x12\x1f\n\x1bSESSION_FEATURE_UNSPECIFIED\x10\x00\x12\x1c\n\x18SESSION_FEATURE_PREVIEWS\x10\x01\x12 \n\x1cSESSION_FEATURE_LEASE_STATES\x10\x02\x12!\n\x1dSESSION_FEATURE_EXPECTED_PACE\x10\x03\x12 \n\x1cSESSION_FEATURE_IDLE_REPORTS\x10\x04\x12!\n\x1dSESSION_FEATURE_PROMPT_CANCEL\x10\x05\x42\xc7\x01\n\x1borg.hordemesh.api.worker.v1B\x0bWorkerProtoP\x01Z:github.com/horde-mesh/horde-mesh-go/api/worker/v1;workerv1\xa2\x02\x04HMWX\xaa\x02\x13Horde.Api.Worker.V1\xba\x02\x10HordeApiWorkerV1\xca\x02\x13Horde\\Api\\Worker\\V1\xea\x02\x16Horde::Api::Worker::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,16 +36,28 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'horde.api.worker.v1.worker_
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\033org.hordemesh.api.worker.v1B\013WorkerProtoP\001Z:github.com/horde-mesh/horde-mesh-go/api/worker/v1;workerv1\242\002\004HMWX\252\002\023Horde.Api.Worker.V1\272\002\020HordeApiWorkerV1\312\002\023Horde\\Api\\Worker\\V1\352\002\026Horde::Api::Worker::V1'
-  _globals['_WORKERSTATE']._serialized_start=888
-  _globals['_WORKERSTATE']._serialized_end=1053
-  _globals['_FEATURE']._serialized_start=1056
-  _globals['_FEATURE']._serialized_end=1233
-  _globals['_WORKER']._serialized_start=151
-  _globals['_WORKER']._serialized_end=563
-  _globals['_CAPABILITIES']._serialized_start=566
-  _globals['_CAPABILITIES']._serialized_end=742
-  _globals['_MODELOFFER']._serialized_start=744
-  _globals['_MODELOFFER']._serialized_end=822
-  _globals['_MEASUREDSPEED']._serialized_start=824
-  _globals['_MEASUREDSPEED']._serialized_end=885
+  _globals['_WORKERSTATE']._serialized_start=1806
+  _globals['_WORKERSTATE']._serialized_end=1971
+  _globals['_FEATURE']._serialized_start=1974
+  _globals['_FEATURE']._serialized_end=2302
+  _globals['_SESSIONFEATURE']._serialized_start=2305
+  _globals['_SESSIONFEATURE']._serialized_end=2522
+  _globals['_WORKER']._serialized_start=193
+  _globals['_WORKER']._serialized_end=731
+  _globals['_WORKERHINDRANCE']._serialized_start=734
+  _globals['_WORKERHINDRANCE']._serialized_end=885
+  _globals['_CAPABILITIES']._serialized_start=887
+  _globals['_CAPABILITIES']._serialized_end=950
+  _globals['_MODELOFFER']._serialized_start=953
+  _globals['_MODELOFFER']._serialized_end=1225
+  _globals['_IMAGEOFFER']._serialized_start=1228
+  _globals['_IMAGEOFFER']._serialized_end=1466
+  _globals['_TEXTOFFER']._serialized_start=1468
+  _globals['_TEXTOFFER']._serialized_end=1527
+  _globals['_CAPTIONOFFER']._serialized_start=1529
+  _globals['_CAPTIONOFFER']._serialized_end=1609
+  _globals['_UPSCALEOFFER']._serialized_start=1611
+  _globals['_UPSCALEOFFER']._serialized_end=1720
+  _globals['_MEASUREDSPEED']._serialized_start=1722
+  _globals['_MEASUREDSPEED']._serialized_end=1803
 # @@protoc_insertion_point(module_scope)

@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from horde.api.generation.v1 import generation_pb2 as _generation_pb2
 from horde.api.job.v1 import job_pb2 as _job_pb2
 import builtins as _builtins
 import sys
@@ -64,7 +65,18 @@ class _FeatureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Feature.Value
     FEATURE_LORA: _Feature.ValueType  # 3
     FEATURE_CONTROL: _Feature.ValueType  # 4
     FEATURE_POST_PROCESSING: _Feature.ValueType  # 5
+    """All of PostProcessor but upscalers."""
     FEATURE_CLIP_SKIP: _Feature.ValueType  # 6
+    FEATURE_UPSCALING: _Feature.ValueType  # 7
+    FEATURE_HIRES_FIX: _Feature.ValueType  # 8
+    FEATURE_TILING: _Feature.ValueType  # 9
+    FEATURE_TEXTUAL_INVERSION: _Feature.ValueType  # 10
+    FEATURE_FOREIGN_ADDONS: _Feature.ValueType  # 11
+    """Additions by AddonSource, or by their file's digest."""
+    FEATURE_RESIZE_MODES: _Feature.ValueType  # 12
+    """Every ResizeMode, and `invert_mask`. Who lacks it fills, and paints white
+    anew.
+    """
 
 class Feature(_Feature, metaclass=_FeatureEnumTypeWrapper):
     """Feature is something that not every worker can do. Text to image needs none."""
@@ -75,8 +87,55 @@ FEATURE_INPAINTING: Feature.ValueType  # 2
 FEATURE_LORA: Feature.ValueType  # 3
 FEATURE_CONTROL: Feature.ValueType  # 4
 FEATURE_POST_PROCESSING: Feature.ValueType  # 5
+"""All of PostProcessor but upscalers."""
 FEATURE_CLIP_SKIP: Feature.ValueType  # 6
+FEATURE_UPSCALING: Feature.ValueType  # 7
+FEATURE_HIRES_FIX: Feature.ValueType  # 8
+FEATURE_TILING: Feature.ValueType  # 9
+FEATURE_TEXTUAL_INVERSION: Feature.ValueType  # 10
+FEATURE_FOREIGN_ADDONS: Feature.ValueType  # 11
+"""Additions by AddonSource, or by their file's digest."""
+FEATURE_RESIZE_MODES: Feature.ValueType  # 12
+"""Every ResizeMode, and `invert_mask`. Who lacks it fills, and paints white
+anew.
+"""
 Global___Feature: _TypeAlias = Feature  # noqa: Y015
+
+class _SessionFeature:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SessionFeatureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SessionFeature.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SESSION_FEATURE_UNSPECIFIED: _SessionFeature.ValueType  # 0
+    SESSION_FEATURE_PREVIEWS: _SessionFeature.ValueType  # 1
+    """Worker: sends previews where wished. Mesh: wishes for them."""
+    SESSION_FEATURE_LEASE_STATES: _SessionFeature.ValueType  # 2
+    """LeaseState is said, and UPLOADING keeps a lease."""
+    SESSION_FEATURE_EXPECTED_PACE: _SessionFeature.ValueType  # 3
+    """Worker: says no progress; see Hello.expected_pace. Mesh: takes such workers."""
+    SESSION_FEATURE_IDLE_REPORTS: _SessionFeature.ValueType  # 4
+    """IdleReport is said, and read."""
+    SESSION_FEATURE_PROMPT_CANCEL: _SessionFeature.ValueType  # 5
+    """Worker: stops within one step of a revocation."""
+
+class SessionFeature(_SessionFeature, metaclass=_SessionFeatureEnumTypeWrapper):
+    """SessionFeature is something that not every worker, or not every mesh, does in
+    a session.
+    """
+
+SESSION_FEATURE_UNSPECIFIED: SessionFeature.ValueType  # 0
+SESSION_FEATURE_PREVIEWS: SessionFeature.ValueType  # 1
+"""Worker: sends previews where wished. Mesh: wishes for them."""
+SESSION_FEATURE_LEASE_STATES: SessionFeature.ValueType  # 2
+"""LeaseState is said, and UPLOADING keeps a lease."""
+SESSION_FEATURE_EXPECTED_PACE: SessionFeature.ValueType  # 3
+"""Worker: says no progress; see Hello.expected_pace. Mesh: takes such workers."""
+SESSION_FEATURE_IDLE_REPORTS: SessionFeature.ValueType  # 4
+"""IdleReport is said, and read."""
+SESSION_FEATURE_PROMPT_CANCEL: SessionFeature.ValueType  # 5
+"""Worker: stops within one step of a revocation."""
+Global___SessionFeature: _TypeAlias = SessionFeature  # noqa: Y015
 
 @_typing.final
 class Worker(_message.Message):
@@ -97,10 +156,15 @@ class Worker(_message.Message):
     LAST_SEEN_AT_FIELD_NUMBER: _builtins.int
     SPEEDS_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    HINDRANCES_FIELD_NUMBER: _builtins.int
+    MAX_SLOTS_FIELD_NUMBER: _builtins.int
+    OWNER_DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     worker_id: _builtins.str
     """uuid5(owner's account_id, name)."""
     name: _builtins.str
     owner_account_id: _builtins.str
+    """Empty for callers without an account."""
     state: Global___WorkerState.ValueType
     leases: _builtins.int
     """Assignments it holds now."""
@@ -108,6 +172,12 @@ class Worker(_message.Message):
     images_done: _builtins.int
     jobs_failed: _builtins.int
     agent: _builtins.str
+    description: _builtins.str
+    """The owner's word about it; at most 1,000 characters."""
+    max_slots: _builtins.int
+    """The most slots that the mesh grants it now; to its owner only."""
+    owner_display_name: _builtins.str
+    """The owner's, where it is public."""
     @_builtins.property
     def capabilities(self) -> Global___Capabilities: ...
     @_builtins.property
@@ -118,6 +188,10 @@ class Worker(_message.Message):
     def last_seen_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def speeds(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeasuredSpeed]: ...
+    @_builtins.property
+    def hindrances(self) -> _containers.RepeatedCompositeFieldContainer[Global___WorkerHindrance]:
+        """Why it gets no jobs though it is here; to its owner only."""
+
     def __init__(
         self,
         *,
@@ -134,14 +208,55 @@ class Worker(_message.Message):
         last_seen_at: _timestamp_pb2.Timestamp | None = ...,
         speeds: _abc.Iterable[Global___MeasuredSpeed] | None = ...,
         agent: _builtins.str = ...,
+        description: _builtins.str = ...,
+        hindrances: _abc.Iterable[Global___WorkerHindrance] | None = ...,
+        max_slots: _builtins.int = ...,
+        owner_display_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attached_for", b"attached_for", "capabilities", b"capabilities", "last_seen_at", b"last_seen_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attached_for", b"attached_for", "capabilities", b"capabilities", "images_done", b"images_done", "jobs_failed", b"jobs_failed", "last_seen_at", b"last_seen_at", "leases", b"leases", "name", b"name", "owner_account_id", b"owner_account_id", "slots", b"slots", "speeds", b"speeds", "state", b"state", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "attached_for", b"attached_for", "capabilities", b"capabilities", "description", b"description", "hindrances", b"hindrances", "images_done", b"images_done", "jobs_failed", b"jobs_failed", "last_seen_at", b"last_seen_at", "leases", b"leases", "max_slots", b"max_slots", "name", b"name", "owner_account_id", b"owner_account_id", "owner_display_name", b"owner_display_name", "slots", b"slots", "speeds", b"speeds", "state", b"state", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Worker: _TypeAlias = Worker  # noqa: Y015
+
+@_typing.final
+class WorkerHindrance(_message.Message):
+    """WorkerHindrance is one thing that keeps jobs from a worker, to be shown to its
+    owner.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    ENDS_IN_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    reason: _generation_pb2.IneligibleReason.ValueType
+    model: _builtins.str
+    """Only for this model. Empty: for all."""
+    detail: _builtins.str
+    """For people: what it is and what mends it."""
+    @_builtins.property
+    def ends_in(self) -> _duration_pb2.Duration:
+        """Absent: until something changes."""
+
+    def __init__(
+        self,
+        *,
+        reason: _generation_pb2.IneligibleReason.ValueType = ...,
+        model: _builtins.str = ...,
+        ends_in: _duration_pb2.Duration | None = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ends_in", b"ends_in"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "ends_in", b"ends_in", "model", b"model", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkerHindrance: _TypeAlias = WorkerHindrance  # noqa: Y015
 
 @_typing.final
 class Capabilities(_message.Message):
@@ -150,32 +265,18 @@ class Capabilities(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MODELS_FIELD_NUMBER: _builtins.int
-    MAX_PIXELS_FIELD_NUMBER: _builtins.int
-    FEATURES_FIELD_NUMBER: _builtins.int
-    SAMPLERS_FIELD_NUMBER: _builtins.int
-    max_pixels: _builtins.int
-    """Largest width x height."""
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelOffer]:
         """Most preferred first; at most 256."""
-
-    @_builtins.property
-    def features(self) -> _containers.RepeatedScalarFieldContainer[Global___Feature.ValueType]: ...
-    @_builtins.property
-    def samplers(self) -> _containers.RepeatedScalarFieldContainer[_job_pb2.Sampler.ValueType]:
-        """Samplers it can honour. Empty: all."""
 
     def __init__(
         self,
         *,
         models: _abc.Iterable[Global___ModelOffer] | None = ...,
-        max_pixels: _builtins.int = ...,
-        features: _abc.Iterable[Global___Feature.ValueType] | None = ...,
-        samplers: _abc.Iterable[_job_pb2.Sampler.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "max_pixels", b"max_pixels", "models", b"models", "samplers", b"samplers"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["models", b"models"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -183,36 +284,193 @@ Global___Capabilities: _TypeAlias = Capabilities  # noqa: Y015
 
 @_typing.final
 class ModelOffer(_message.Message):
-    """ModelOffer is a model that a worker can paint with."""
+    """ModelOffer is a model that a worker can work with, and what it can do with it.
+    A job is lent only where the offer covers all that its spec asks for; so what
+    is left out of an offer is never asked of the worker.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     LOADED_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
-    MAX_PIXELS_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    CAPTION_FIELD_NUMBER: _builtins.int
+    UPSCALE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
+    """As JobSpec.model."""
     loaded: _builtins.bool
     """In memory now: no time to load."""
     sha256: _builtins.bytes
-    """Of the weights, where known."""
-    max_pixels: _builtins.int
-    """Smaller than the worker's, if it is this model's limit. 0: the worker's."""
+    """32 bytes, of the weights, where known."""
+    @_builtins.property
+    def image(self) -> Global___ImageOffer: ...
+    @_builtins.property
+    def text(self) -> Global___TextOffer: ...
+    @_builtins.property
+    def caption(self) -> Global___CaptionOffer: ...
+    @_builtins.property
+    def upscale(self) -> Global___UpscaleOffer: ...
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         loaded: _builtins.bool = ...,
         sha256: _builtins.bytes = ...,
+        image: Global___ImageOffer | None = ...,
+        text: Global___TextOffer | None = ...,
+        caption: Global___CaptionOffer | None = ...,
+        upscale: Global___UpscaleOffer | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "image", b"image", "kind", b"kind", "text", b"text", "upscale", b"upscale"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["caption", b"caption", "image", b"image", "kind", b"kind", "loaded", b"loaded", "name", b"name", "sha256", b"sha256", "text", b"text", "upscale", b"upscale"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["image", "text", "caption", "upscale"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___ModelOffer: _TypeAlias = ModelOffer  # noqa: Y015
+
+@_typing.final
+class ImageOffer(_message.Message):
+    """ImageOffer is what a worker can paint with a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_PIXELS_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    SAMPLERS_FIELD_NUMBER: _builtins.int
+    SCHEDULES_FIELD_NUMBER: _builtins.int
+    SIZE_MULTIPLE_FIELD_NUMBER: _builtins.int
+    MAX_STEPS_FIELD_NUMBER: _builtins.int
+    MAX_BATCH_FIELD_NUMBER: _builtins.int
+    max_pixels: _builtins.int
+    """Largest width x height."""
+    size_multiple: _builtins.int
+    """Width and height must be multiples of it: 8, 16, 32 or 64. 0: 8."""
+    max_steps: _builtins.int
+    """Largest steps. 0: 500."""
+    max_batch: _builtins.int
+    """Like jobs that it paints at once for less than the time of each. 0: 1. At
+    most 64.
+    """
+    @_builtins.property
+    def features(self) -> _containers.RepeatedScalarFieldContainer[Global___Feature.ValueType]:
+        """At most 32, each once."""
+
+    @_builtins.property
+    def samplers(self) -> _containers.RepeatedScalarFieldContainer[_job_pb2.Sampler.ValueType]:
+        """Those that can be asked for; the model's own default always can. At most 64."""
+
+    @_builtins.property
+    def schedules(self) -> _containers.RepeatedScalarFieldContainer[_job_pb2.NoiseSchedule.ValueType]:
+        """Those that can be asked for; the model's own default always can. At most 64."""
+
+    def __init__(
+        self,
+        *,
         max_pixels: _builtins.int = ...,
+        features: _abc.Iterable[Global___Feature.ValueType] | None = ...,
+        samplers: _abc.Iterable[_job_pb2.Sampler.ValueType] | None = ...,
+        schedules: _abc.Iterable[_job_pb2.NoiseSchedule.ValueType] | None = ...,
+        size_multiple: _builtins.int = ...,
+        max_steps: _builtins.int = ...,
+        max_batch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["loaded", b"loaded", "max_pixels", b"max_pixels", "name", b"name", "sha256", b"sha256"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "max_batch", b"max_batch", "max_pixels", b"max_pixels", "max_steps", b"max_steps", "samplers", b"samplers", "schedules", b"schedules", "size_multiple", b"size_multiple"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ModelOffer: _TypeAlias = ModelOffer  # noqa: Y015
+Global___ImageOffer: _TypeAlias = ImageOffer  # noqa: Y015
+
+@_typing.final
+class TextOffer(_message.Message):
+    """TextOffer is what a worker can write with a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_CONTEXT_TOKENS_FIELD_NUMBER: _builtins.int
+    MAX_TOKENS_FIELD_NUMBER: _builtins.int
+    max_context_tokens: _builtins.int
+    """Tokens of prompt and answer together."""
+    max_tokens: _builtins.int
+    def __init__(
+        self,
+        *,
+        max_context_tokens: _builtins.int = ...,
+        max_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_context_tokens", b"max_context_tokens", "max_tokens", b"max_tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TextOffer: _TypeAlias = TextOffer  # noqa: Y015
+
+@_typing.final
+class CaptionOffer(_message.Message):
+    """CaptionOffer is what a worker can tell about pictures with a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_PIXELS_FIELD_NUMBER: _builtins.int
+    FORMS_FIELD_NUMBER: _builtins.int
+    max_pixels: _builtins.int
+    """Largest width x height of the source image."""
+    @_builtins.property
+    def forms(self) -> _containers.RepeatedScalarFieldContainer[_job_pb2.CaptionForm.ValueType]:
+        """At most 32."""
+
+    def __init__(
+        self,
+        *,
+        max_pixels: _builtins.int = ...,
+        forms: _abc.Iterable[_job_pb2.CaptionForm.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["forms", b"forms", "max_pixels", b"max_pixels"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaptionOffer: _TypeAlias = CaptionOffer  # noqa: Y015
+
+@_typing.final
+class UpscaleOffer(_message.Message):
+    """UpscaleOffer is what a worker can enlarge with a model."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_PIXELS_FIELD_NUMBER: _builtins.int
+    FACTORS_FIELD_NUMBER: _builtins.int
+    POST_PROCESSORS_FIELD_NUMBER: _builtins.int
+    max_pixels: _builtins.int
+    """Largest width x height of the result."""
+    @_builtins.property
+    def factors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """1 to 4."""
+
+    @_builtins.property
+    def post_processors(self) -> _containers.RepeatedScalarFieldContainer[_job_pb2.PostProcessor.ValueType]: ...
+    def __init__(
+        self,
+        *,
+        max_pixels: _builtins.int = ...,
+        factors: _abc.Iterable[_builtins.int] | None = ...,
+        post_processors: _abc.Iterable[_job_pb2.PostProcessor.ValueType] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["factors", b"factors", "max_pixels", b"max_pixels", "post_processors", b"post_processors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpscaleOffer: _TypeAlias = UpscaleOffer  # noqa: Y015
 
 @_typing.final
 class MeasuredSpeed(_message.Message):
@@ -221,19 +479,21 @@ class MeasuredSpeed(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
-    MS_PER_MEGAPIXEL_STEP_FIELD_NUMBER: _builtins.int
+    MEGAPIXEL_STEP_FIELD_NUMBER: _builtins.int
     model: _builtins.str
-    ms_per_megapixel_step: _builtins.int
-    """Milliseconds for one step of one megapixel."""
+    @_builtins.property
+    def megapixel_step(self) -> _duration_pb2.Duration:
+        """Time for one step of one megapixel."""
+
     def __init__(
         self,
         *,
         model: _builtins.str = ...,
-        ms_per_megapixel_step: _builtins.int = ...,
+        megapixel_step: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["megapixel_step", b"megapixel_step"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "ms_per_megapixel_step", b"ms_per_megapixel_step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["megapixel_step", b"megapixel_step", "model", b"model"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,13 +22,18 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import field_mask_pb2 as google_dot_protobuf_dot_field__mask__pb2
+from google.rpc import error_details_pb2 as google_dot_rpc_dot_error__details__pb2
+from horde.api.generation.v1 import generation_pb2 as horde_dot_api_dot_generation_dot_v1_dot_generation__pb2
 from horde.api.job.v1 import job_pb2 as horde_dot_api_dot_job_dot_v1_dot_job__pb2
 from horde.api.ledger.v1 import ledger_pb2 as horde_dot_api_dot_ledger_dot_v1_dot_ledger__pb2
+from horde.api.mesh.v1 import mesh_pb2 as horde_dot_api_dot_mesh_dot_v1_dot_mesh__pb2
 from horde.api.worker.v1 import worker_pb2 as horde_dot_api_dot_worker_dot_v1_dot_worker__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(horde/api/worker/v1/worker_service.proto\x12\x13horde.api.worker.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1ahorde/api/job/v1/job.proto\x1a horde/api/ledger/v1/ledger.proto\x1a horde/api/worker/v1/worker.proto\"\x89\x03\n\rAttachRequest\x12+\n\x05hello\x18\x01 \x01(\x0b\x32\x1a.horde.api.worker.v1.HelloH\x00\x12\x37\n\x0brestatement\x18\x02 \x01(\x0b\x32 .horde.api.worker.v1.RestatementH\x00\x12-\n\x06\x64\x65mand\x18\x03 \x01(\x0b\x32\x1b.horde.api.worker.v1.DemandH\x00\x12\x39\n\x0c\x63\x61pabilities\x18\x04 \x01(\x0b\x32!.horde.api.worker.v1.CapabilitiesH\x00\x12\x36\n\x08progress\x18\x05 \x01(\x0b\x32\".horde.api.worker.v1.LeaseProgressH\x00\x12\x34\n\x07preview\x18\x06 \x01(\x0b\x32!.horde.api.worker.v1.LeasePreviewH\x00\x12/\n\x07outcome\x18\x07 \x01(\x0b\x32\x1c.horde.api.worker.v1.OutcomeH\x00\x42\t\n\x07message\"\x87\x03\n\x0e\x41ttachResponse\x12/\n\x07welcome\x18\x01 \x01(\x0b\x32\x1c.horde.api.worker.v1.WelcomeH\x00\x12\x35\n\nassignment\x18\x02 \x01(\x0b\x32\x1f.horde.api.worker.v1.AssignmentH\x00\x12\x35\n\nrevocation\x18\x03 \x01(\x0b\x32\x1f.horde.api.worker.v1.RevocationH\x00\x12/\n\x07settled\x18\x04 \x01(\x0b\x32\x1c.horde.api.worker.v1.SettledH\x00\x12-\n\x06resync\x18\x05 \x01(\x0b\x32\x1b.horde.api.worker.v1.ResyncH\x00\x12\x38\n\x0cpreview_wish\x18\x06 \x01(\x0b\x32 .horde.api.worker.v1.PreviewWishH\x00\x12\x31\n\x08\x66\x61rewell\x18\x07 \x01(\x0b\x32\x1d.horde.api.worker.v1.FarewellH\x00\x42\t\n\x07message\"d\n\x05Hello\x12\x13\n\x0bworker_name\x18\x01 \x01(\t\x12\x37\n\x0c\x63\x61pabilities\x18\x02 \x01(\x0b\x32!.horde.api.worker.v1.Capabilities\x12\r\n\x05\x61gent\x18\x03 \x01(\t\"a\n\x07Welcome\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tworker_id\x18\x02 \x01(\t\x12/\n\x0cresume_grace\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa9\x01\n\x0bRestatement\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12+\n\x06\x64\x65mand\x18\x02 \x01(\x0b\x32\x1b.horde.api.worker.v1.Demand\x12.\n\x06leases\x18\x03 \x03(\x0b\x32\x1e.horde.api.worker.v1.HeldLease\x12.\n\x08outcomes\x18\x04 \x03(\x0b\x32\x1c.horde.api.worker.v1.Outcome\";\n\tHeldLease\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\x05\")\n\x06\x44\x65mand\x12\r\n\x05slots\x18\x01 \x01(\x05\x12\x10\n\x08\x64raining\x18\x02 \x01(\x08\"\xa1\x02\n\nAssignment\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x15\n\rgeneration_id\x18\x03 \x01(\t\x12\'\n\x04spec\x18\x04 \x01(\x0b\x32\x19.horde.api.job.v1.JobSpec\x12\r\n\x05grant\x18\x05 \x01(\t\x12\x17\n\x0fstorage_address\x18\x06 \x01(\t\x12\x30\n\x06inputs\x18\x07 \x03(\x0b\x32 .horde.api.worker.v1.InputTicket\x12,\n\tlease_ttl\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0btraceparent\x18\t \x01(\t\x12\x14\n\x0cprice_mkudos\x18\n \x01(\x03\"/\n\x0bInputTicket\x12\x10\n\x08input_id\x18\x01 \x01(\t\x12\x0e\n\x06ticket\x18\x02 \x01(\t\"/\n\rLeaseProgress\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x05\"=\n\x0cLeasePreview\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\r\n\x05image\x18\x03 \x01(\x0c\"\xae\x02\n\x07Outcome\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12/\n\x07painted\x18\x03 \x01(\x0b\x32\x1c.horde.api.worker.v1.PaintedH\x00\x12\x31\n\x08\x63\x65nsored\x18\x04 \x01(\x0b\x32\x1d.horde.api.worker.v1.CensoredH\x00\x12/\n\x07refused\x18\x05 \x01(\x0b\x32\x1c.horde.api.worker.v1.RefusedH\x00\x12-\n\x06\x66\x61iled\x18\x06 \x01(\x0b\x32\x1b.horde.api.worker.v1.FailedH\x00\x12\x33\n\tcancelled\x18\x07 \x01(\x0b\x32\x1e.horde.api.worker.v1.CancelledH\x00\x42\x08\n\x06result\"K\n\x07Painted\x12\x0f\n\x07receipt\x18\x01 \x01(\t\x12/\n\ndeviations\x18\x02 \x03(\x0b\x32\x1b.horde.api.job.v1.Deviation\"\x1c\n\x08\x43\x65nsored\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\"M\n\x07Refused\x12\x32\n\x06reason\x18\x01 \x01(\x0e\x32\".horde.api.worker.v1.RefusalReason\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\"L\n\x06\x46\x61iled\x12\x32\n\x06reason\x18\x01 \x01(\x0e\x32\".horde.api.worker.v1.FailureReason\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\"\x19\n\tCancelled\x12\x0c\n\x04step\x18\x01 \x01(\x05\"U\n\nRevocation\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x35\n\x06reason\x18\x02 \x01(\x0e\x32%.horde.api.worker.v1.RevocationReason\"\xa7\x01\n\x07Settled\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x35\n\x0b\x64isposition\x18\x03 \x01(\x0e\x32 .horde.api.worker.v1.Disposition\x12\x33\n\nsettlement\x18\x04 \x01(\x0b\x32\x1f.horde.api.ledger.v1.Settlement\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\"\x17\n\x06Resync\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\"/\n\x0bPreviewWish\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x0e\n\x06wanted\x18\x02 \x01(\x08\"\x1a\n\x08\x46\x61rewell\x12\x0e\n\x06\x64\x65tail\x18\x01 \x01(\t\"I\n\x12ListWorkersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04mine\x18\x03 \x01(\x08\"\\\n\x13ListWorkersResponse\x12,\n\x07workers\x18\x01 \x03(\x0b\x32\x1b.horde.api.worker.v1.Worker\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x10GetWorkerRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\"@\n\x11GetWorkerResponse\x12+\n\x06worker\x18\x01 \x01(\x0b\x32\x1b.horde.api.worker.v1.Worker\";\n\x16SetWorkerPausedRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0e\n\x06paused\x18\x02 \x01(\x08\"F\n\x17SetWorkerPausedResponse\x12+\n\x06worker\x18\x01 \x01(\x0b\x32\x1b.horde.api.worker.v1.Worker*\xdf\x01\n\rRefusalReason\x12\x1e\n\x1aREFUSAL_REASON_UNSPECIFIED\x10\x00\x12$\n REFUSAL_REASON_MODEL_UNAVAILABLE\x10\x01\x12 \n\x1cREFUSAL_REASON_OUT_OF_MEMORY\x10\x02\x12#\n\x1fREFUSAL_REASON_CONTENT_DECLINED\x10\x03\x12\x1b\n\x17REFUSAL_REASON_DRAINING\x10\x04\x12$\n REFUSAL_REASON_INPUT_UNAVAILABLE\x10\x05*\xac\x01\n\rFailureReason\x12\x1e\n\x1a\x46\x41ILURE_REASON_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46\x41ILURE_REASON_BACKEND\x10\x01\x12 \n\x1c\x46\x41ILURE_REASON_OUT_OF_MEMORY\x10\x02\x12!\n\x1d\x46\x41ILURE_REASON_UPLOAD_REFUSED\x10\x03\x12\x1a\n\x16\x46\x41ILURE_REASON_TIMEOUT\x10\x04*\xd4\x01\n\x10RevocationReason\x12!\n\x1dREVOCATION_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1bREVOCATION_REASON_CANCELLED\x10\x01\x12 \n\x1cREVOCATION_REASON_SUPERSEDED\x10\x02\x12\x1c\n\x18REVOCATION_REASON_LAPSED\x10\x03\x12\x1d\n\x19REVOCATION_REASON_EXPIRED\x10\x04\x12\x1d\n\x19REVOCATION_REASON_UNKNOWN\x10\x05*\x9d\x01\n\x0b\x44isposition\x12\x1b\n\x17\x44ISPOSITION_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44ISPOSITION_ACCEPTED\x10\x01\x12\x19\n\x15\x44ISPOSITION_DUPLICATE\x10\x02\x12\x1f\n\x1b\x44ISPOSITION_INVALID_RECEIPT\x10\x03\x12\x1b\n\x17\x44ISPOSITION_UNKNOWN_JOB\x10\x04*\xb4\x02\n\x11WorkerErrorReason\x12#\n\x1fWORKER_ERROR_REASON_UNSPECIFIED\x10\x00\x12&\n\"WORKER_ERROR_REASON_HELLO_EXPECTED\x10\x01\x12%\n!WORKER_ERROR_REASON_INVALID_FIELD\x10\x02\x12*\n&WORKER_ERROR_REASON_PROTOCOL_VIOLATION\x10\x03\x12*\n&WORKER_ERROR_REASON_SESSION_SUPERSEDED\x10\x04\x12)\n%WORKER_ERROR_REASON_TOO_MANY_SESSIONS\x10\x05\x12(\n$WORKER_ERROR_REASON_WORKER_NOT_FOUND\x10\x06\x32\x92\x03\n\rWorkerService\x12U\n\x06\x41ttach\x12\".horde.api.worker.v1.AttachRequest\x1a#.horde.api.worker.v1.AttachResponse(\x01\x30\x01\x12`\n\x0bListWorkers\x12\'.horde.api.worker.v1.ListWorkersRequest\x1a(.horde.api.worker.v1.ListWorkersResponse\x12Z\n\tGetWorker\x12%.horde.api.worker.v1.GetWorkerRequest\x1a&.horde.api.worker.v1.GetWorkerResponse\x12l\n\x0fSetWorkerPaused\x12+.horde.api.worker.v1.SetWorkerPausedRequest\x1a,.horde.api.worker.v1.SetWorkerPausedResponseB\xce\x01\n\x1borg.hordemesh.api.worker.v1B\x12WorkerServiceProtoP\x01Z:github.com/horde-mesh/horde-mesh-go/api/worker/v1;workerv1\xa2\x02\x04HMWX\xaa\x02\x13Horde.Api.Worker.V1\xba\x02\x10HordeApiWorkerV1\xca\x02\x13Horde\\Api\\Worker\\V1\xea\x02\x16Horde::Api::Worker::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(horde/api/worker/v1/worker_service.proto\x12\x13horde.api.worker.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a google/protobuf/field_mask.proto\x1a\x1egoogle/rpc/error_details.proto\x1a(horde/api/generation/v1/generation.proto\x1a\x1ahorde/api/job/v1/job.proto\x1a horde/api/ledger/v1/ledger.proto\x1a\x1chorde/api/mesh/v1/mesh.proto\x1a horde/api/worker/v1/worker.proto\"\xc5\x03\n\rAttachRequest\x12+\n\x05hello\x18\x01 \x01(\x0b\x32\x1a.horde.api.worker.v1.HelloH\x00\x12\x37\n\x0brestatement\x18\x02 \x01(\x0b\x32 .horde.api.worker.v1.RestatementH\x00\x12-\n\x06\x64\x65mand\x18\x03 \x01(\x0b\x32\x1b.horde.api.worker.v1.DemandH\x00\x12\x39\n\x0c\x63\x61pabilities\x18\x04 \x01(\x0b\x32!.horde.api.worker.v1.CapabilitiesH\x00\x12\x36\n\x08progress\x18\x05 \x01(\x0b\x32\".horde.api.worker.v1.LeaseProgressH\x00\x12\x34\n\x07preview\x18\x06 \x01(\x0b\x32!.horde.api.worker.v1.LeasePreviewH\x00\x12/\n\x07outcome\x18\x07 \x01(\x0b\x32\x1c.horde.api.worker.v1.OutcomeH\x00\x12:\n\ridle_question\x18\x08 \x01(\x0b\x32!.horde.api.worker.v1.IdleQuestionH\x00\x42\t\n\x07message\"\xec\x03\n\x0e\x41ttachResponse\x12/\n\x07welcome\x18\x01 \x01(\x0b\x32\x1c.horde.api.worker.v1.WelcomeH\x00\x12\x35\n\nassignment\x18\x02 \x01(\x0b\x32\x1f.horde.api.worker.v1.AssignmentH\x00\x12\x35\n\nrevocation\x18\x03 \x01(\x0b\x32\x1f.horde.api.worker.v1.RevocationH\x00\x12/\n\x07settled\x18\x04 \x01(\x0b\x32\x1c.horde.api.worker.v1.SettledH\x00\x12-\n\x06resync\x18\x05 \x01(\x0b\x32\x1b.horde.api.worker.v1.ResyncH\x00\x12\x38\n\x0cpreview_wish\x18\x06 \x01(\x0b\x32 .horde.api.worker.v1.PreviewWishH\x00\x12\x31\n\x08\x66\x61rewell\x18\x07 \x01(\x0b\x32\x1d.horde.api.worker.v1.FarewellH\x00\x12+\n\x05terms\x18\x08 \x01(\x0b\x32\x1a.horde.api.worker.v1.TermsH\x00\x12\x36\n\x0bidle_report\x18\t \x01(\x0b\x32\x1f.horde.api.worker.v1.IdleReportH\x00\x42\t\n\x07message\"\x8c\x02\n\x05Hello\x12\x13\n\x0bworker_name\x18\x01 \x01(\t\x12\x37\n\x0c\x63\x61pabilities\x18\x02 \x01(\x0b\x32!.horde.api.worker.v1.Capabilities\x12\r\n\x05\x61gent\x18\x03 \x01(\t\x12\x35\n\x08revision\x18\x04 \x01(\x0e\x32#.horde.api.mesh.v1.ContractRevision\x12\x35\n\x08\x66\x65\x61tures\x18\x05 \x03(\x0e\x32#.horde.api.worker.v1.SessionFeature\x12\x38\n\rexpected_pace\x18\x06 \x01(\x0b\x32!.horde.api.worker.v1.ExpectedPace\"n\n\x0c\x45xpectedPace\x12\x31\n\x0emegapixel_step\x18\x01 \x01(\x0b\x32\x19.google.protobuf.Duration\x12+\n\x08\x65\x61\x63h_job\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xfa\x01\n\x07Welcome\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x11\n\tworker_id\x18\x02 \x01(\t\x12/\n\x0cresume_grace\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x08revision\x18\x04 \x01(\x0e\x32#.horde.api.mesh.v1.ContractRevision\x12\x35\n\x08\x66\x65\x61tures\x18\x05 \x03(\x0e\x32#.horde.api.worker.v1.SessionFeature\x12)\n\x05terms\x18\x06 \x01(\x0b\x32\x1a.horde.api.worker.v1.Terms\"\xb3\x01\n\x05Terms\x12\x11\n\tmax_slots\x18\x01 \x01(\x05\x12\x30\n\rprepare_grace\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0cupload_grace\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x11progress_interval\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\"\x0e\n\x0cIdleQuestion\"v\n\nIdleReport\x12.\n\x06\x63\x61uses\x18\x01 \x03(\x0b\x32\x1e.horde.api.worker.v1.IdleCause\x12\x38\n\nhindrances\x18\x02 \x03(\x0b\x32$.horde.api.worker.v1.WorkerHindrance\"c\n\tIdleCause\x12\x39\n\x06reason\x18\x01 \x01(\x0e\x32).horde.api.generation.v1.IneligibleReason\x12\x0c\n\x04jobs\x18\x02 \x01(\x03\x12\r\n\x05model\x18\x03 \x01(\t\"\xa9\x01\n\x0bRestatement\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\x12+\n\x06\x64\x65mand\x18\x02 \x01(\x0b\x32\x1b.horde.api.worker.v1.Demand\x12.\n\x06leases\x18\x03 \x03(\x0b\x32\x1e.horde.api.worker.v1.HeldLease\x12.\n\x08outcomes\x18\x04 \x03(\x0b\x32\x1c.horde.api.worker.v1.Outcome\"o\n\tHeldLease\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x0c\n\x04step\x18\x03 \x01(\x05\x12\x32\n\x05state\x18\x04 \x01(\x0e\x32#.horde.api.generation.v1.LeaseState\")\n\x06\x44\x65mand\x12\r\n\x05slots\x18\x01 \x01(\x05\x12\x10\n\x08\x64raining\x18\x02 \x01(\x08\"\xa1\x02\n\nAssignment\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x15\n\rgeneration_id\x18\x03 \x01(\t\x12\'\n\x04spec\x18\x04 \x01(\x0b\x32\x19.horde.api.job.v1.JobSpec\x12\r\n\x05grant\x18\x05 \x01(\t\x12\x17\n\x0fstorage_address\x18\x06 \x01(\t\x12\x30\n\x06inputs\x18\x07 \x03(\x0b\x32 .horde.api.worker.v1.InputTicket\x12,\n\tlease_ttl\x18\x08 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x13\n\x0btraceparent\x18\t \x01(\t\x12\x14\n\x0cprice_mkudos\x18\n \x01(\x03\"/\n\x0bInputTicket\x12\x10\n\x08input_id\x18\x01 \x01(\t\x12\x0e\n\x06ticket\x18\x02 \x01(\t\"c\n\rLeaseProgress\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\x32\n\x05state\x18\x03 \x01(\x0e\x32#.horde.api.generation.v1.LeaseState\"=\n\x0cLeasePreview\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x0c\n\x04step\x18\x02 \x01(\x05\x12\r\n\x05image\x18\x03 \x01(\x0c\"\xdf\x02\n\x07Outcome\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12/\n\x07painted\x18\x03 \x01(\x0b\x32\x1c.horde.api.worker.v1.PaintedH\x00\x12\x31\n\x08\x63\x65nsored\x18\x04 \x01(\x0b\x32\x1d.horde.api.worker.v1.CensoredH\x00\x12/\n\x07refused\x18\x05 \x01(\x0b\x32\x1c.horde.api.worker.v1.RefusedH\x00\x12-\n\x06\x66\x61iled\x18\x06 \x01(\x0b\x32\x1b.horde.api.worker.v1.FailedH\x00\x12\x33\n\tcancelled\x18\x07 \x01(\x0b\x32\x1e.horde.api.worker.v1.CancelledH\x00\x12/\n\x07written\x18\x08 \x01(\x0b\x32\x1c.horde.api.worker.v1.WrittenH\x00\x42\x08\n\x06result\"u\n\x07Painted\x12\x0f\n\x07receipt\x18\x01 \x01(\t\x12/\n\ndeviations\x18\x02 \x03(\x0b\x32\x1b.horde.api.job.v1.Deviation\x12(\n\x06making\x18\x03 \x01(\x0b\x32\x18.horde.api.job.v1.Making\"\x9c\x01\n\x07Written\x12\x0f\n\x07receipt\x18\x01 \x01(\t\x12/\n\ndeviations\x18\x02 \x03(\x0b\x32\x1b.horde.api.job.v1.Deviation\x12\x0e\n\x06tokens\x18\x03 \x01(\x05\x12\x15\n\rprompt_tokens\x18\x04 \x01(\x05\x12(\n\x06making\x18\x05 \x01(\x0b\x32\x18.horde.api.job.v1.Making\"\x1c\n\x08\x43\x65nsored\x12\x10\n\x08\x63\x61tegory\x18\x01 \x01(\t\"M\n\x07Refused\x12\x32\n\x06reason\x18\x01 \x01(\x0e\x32\".horde.api.worker.v1.RefusalReason\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\"L\n\x06\x46\x61iled\x12\x32\n\x06reason\x18\x01 \x01(\x0e\x32\".horde.api.worker.v1.FailureReason\x12\x0e\n\x06\x64\x65tail\x18\x02 \x01(\t\"\x19\n\tCancelled\x12\x0c\n\x04step\x18\x01 \x01(\x05\"U\n\nRevocation\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x35\n\x06reason\x18\x02 \x01(\x0e\x32%.horde.api.worker.v1.RevocationReason\"\xd6\x01\n\x07Settled\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x35\n\x0b\x64isposition\x18\x03 \x01(\x0e\x32 .horde.api.worker.v1.Disposition\x12\x39\n\nsettlement\x18\x04 \x01(\x0b\x32%.horde.api.ledger.v1.WorkerSettlement\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\'\n\x07invalid\x18\x06 \x01(\x0b\x32\x16.google.rpc.BadRequest\"\x17\n\x06Resync\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\"/\n\x0bPreviewWish\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x0e\n\x06wanted\x18\x02 \x01(\x08\"H\n\x08\x46\x61rewell\x12\x0e\n\x06\x64\x65tail\x18\x01 \x01(\t\x12,\n\tattach_in\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\"\xa0\x01\n\x12ListWorkersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04mine\x18\x03 \x01(\x08\x12\r\n\x05model\x18\x04 \x01(\t\x12/\n\x05state\x18\x05 \x01(\x0e\x32 .horde.api.worker.v1.WorkerState\x12\x15\n\rname_contains\x18\x06 \x01(\t\"\\\n\x13ListWorkersResponse\x12,\n\x07workers\x18\x01 \x03(\x0b\x32\x1b.horde.api.worker.v1.Worker\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x10GetWorkerRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\"@\n\x11GetWorkerResponse\x12+\n\x06worker\x18\x01 \x01(\x0b\x32\x1b.horde.api.worker.v1.Worker\";\n\x16SetWorkerPausedRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x0e\n\x06paused\x18\x02 \x01(\x08\"F\n\x17SetWorkerPausedResponse\x12+\n\x06worker\x18\x01 \x01(\x0b\x32\x1b.horde.api.worker.v1.Worker\"s\n\x13UpdateWorkerRequest\x12+\n\x06worker\x18\x01 \x01(\x0b\x32\x1b.horde.api.worker.v1.Worker\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"C\n\x14UpdateWorkerResponse\x12+\n\x06worker\x18\x01 \x01(\x0b\x32\x1b.horde.api.worker.v1.Worker\"(\n\x13\x44\x65leteWorkerRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteWorkerResponse*\xa2\x02\n\rRefusalReason\x12\x1e\n\x1aREFUSAL_REASON_UNSPECIFIED\x10\x00\x12$\n REFUSAL_REASON_MODEL_UNAVAILABLE\x10\x01\x12 \n\x1cREFUSAL_REASON_OUT_OF_MEMORY\x10\x02\x12#\n\x1fREFUSAL_REASON_CONTENT_DECLINED\x10\x03\x12\x1b\n\x17REFUSAL_REASON_DRAINING\x10\x04\x12$\n REFUSAL_REASON_INPUT_UNAVAILABLE\x10\x05\x12&\n\"REFUSAL_REASON_SPEC_NOT_UNDERSTOOD\x10\x06\x12\x19\n\x15REFUSAL_REASON_PAUSED\x10\x07*\x89\x02\n\rFailureReason\x12\x1e\n\x1a\x46\x41ILURE_REASON_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46\x41ILURE_REASON_BACKEND\x10\x01\x12 \n\x1c\x46\x41ILURE_REASON_OUT_OF_MEMORY\x10\x02\x12!\n\x1d\x46\x41ILURE_REASON_UPLOAD_REFUSED\x10\x03\x12\x1a\n\x16\x46\x41ILURE_REASON_TIMEOUT\x10\x04\x12\x1e\n\x1a\x46\x41ILURE_REASON_BAD_PICTURE\x10\x05\x12\x1a\n\x16\x46\x41ILURE_REASON_NETWORK\x10\x06\x12\x1f\n\x1b\x46\x41ILURE_REASON_PAINTER_DIED\x10\x07*\xf4\x01\n\x10RevocationReason\x12!\n\x1dREVOCATION_REASON_UNSPECIFIED\x10\x00\x12\x1f\n\x1bREVOCATION_REASON_CANCELLED\x10\x01\x12 \n\x1cREVOCATION_REASON_SUPERSEDED\x10\x02\x12\x1c\n\x18REVOCATION_REASON_LAPSED\x10\x03\x12\x1d\n\x19REVOCATION_REASON_EXPIRED\x10\x04\x12\x1d\n\x19REVOCATION_REASON_UNKNOWN\x10\x05\x12\x1e\n\x1aREVOCATION_REASON_RECALLED\x10\x06*\xd8\x01\n\x0b\x44isposition\x12\x1b\n\x17\x44ISPOSITION_UNSPECIFIED\x10\x00\x12\x18\n\x14\x44ISPOSITION_ACCEPTED\x10\x01\x12\x19\n\x15\x44ISPOSITION_DUPLICATE\x10\x02\x12\x1f\n\x1b\x44ISPOSITION_INVALID_RECEIPT\x10\x03\x12\x1b\n\x17\x44ISPOSITION_UNKNOWN_JOB\x10\x04\x12\x1f\n\x1b\x44ISPOSITION_OUTCOME_INVALID\x10\x05\x12\x18\n\x14\x44ISPOSITION_REJECTED\x10\x06*\xd9\x02\n\x11WorkerErrorReason\x12#\n\x1fWORKER_ERROR_REASON_UNSPECIFIED\x10\x00\x12&\n\"WORKER_ERROR_REASON_HELLO_EXPECTED\x10\x01\x12%\n!WORKER_ERROR_REASON_INVALID_FIELD\x10\x02\x12*\n&WORKER_ERROR_REASON_PROTOCOL_VIOLATION\x10\x03\x12*\n&WORKER_ERROR_REASON_SESSION_SUPERSEDED\x10\x04\x12)\n%WORKER_ERROR_REASON_TOO_MANY_SESSIONS\x10\x05\x12(\n$WORKER_ERROR_REASON_WORKER_NOT_FOUND\x10\x06\x12#\n\x1fWORKER_ERROR_REASON_WORKER_BUSY\x10\x07\x32\x8b\x06\n\rWorkerService\x12U\n\x06\x41ttach\x12\".horde.api.worker.v1.AttachRequest\x1a#.horde.api.worker.v1.AttachResponse(\x01\x30\x01\x12u\n\x0bListWorkers\x12\'.horde.api.worker.v1.ListWorkersRequest\x1a(.horde.api.worker.v1.ListWorkersResponse\"\x13\x82\xd3\xe4\x93\x02\r\x12\x0b/v1/workers\x12{\n\tGetWorker\x12%.horde.api.worker.v1.GetWorkerRequest\x1a&.horde.api.worker.v1.GetWorkerResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\x12\x17/v1/workers/{worker_id}\x12\x96\x01\n\x0fSetWorkerPaused\x12+.horde.api.worker.v1.SetWorkerPausedRequest\x1a,.horde.api.worker.v1.SetWorkerPausedResponse\"(\x82\xd3\xe4\x93\x02\"\"\x1d/v1/workers/{worker_id}:pause:\x01*\x12\x8e\x01\n\x0cUpdateWorker\x12(.horde.api.worker.v1.UpdateWorkerRequest\x1a).horde.api.worker.v1.UpdateWorkerResponse\")\x82\xd3\xe4\x93\x02#2\x1e/v1/workers/{worker.worker_id}:\x01*\x12\x84\x01\n\x0c\x44\x65leteWorker\x12(.horde.api.worker.v1.DeleteWorkerRequest\x1a).horde.api.worker.v1.DeleteWorkerResponse\"\x1f\x82\xd3\xe4\x93\x02\x19*\x17/v1/workers/{worker_id}B\xce\x01\n\x1borg.hordemesh.api.worker.v1B\x12WorkerServiceProtoP\x01Z:github.com/horde-mesh/horde-mesh-go/api/worker/v1;workerv1\xa2\x02\x04HMWX\xaa\x02\x13Horde.Api.Worker.V1\xba\x02\x10HordeApiWorkerV1\xca\x02\x13Horde\\Api\\Worker\\V1\xea\x02\x16Horde::Api::Worker::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,72 +41,102 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'horde.api.worker.v1.worker_
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\033org.hordemesh.api.worker.v1B\022WorkerServiceProtoP\001Z:github.com/horde-mesh/horde-mesh-go/api/worker/v1;workerv1\242\002\004HMWX\252\002\023Horde.Api.Worker.V1\272\002\020HordeApiWorkerV1\312\002\023Horde\\Api\\Worker\\V1\352\002\026Horde::Api::Worker::V1'
-  _globals['_REFUSALREASON']._serialized_start=3276
-  _globals['_REFUSALREASON']._serialized_end=3499
-  _globals['_FAILUREREASON']._serialized_start=3502
-  _globals['_FAILUREREASON']._serialized_end=3674
-  _globals['_REVOCATIONREASON']._serialized_start=3677
-  _globals['_REVOCATIONREASON']._serialized_end=3889
-  _globals['_DISPOSITION']._serialized_start=3892
-  _globals['_DISPOSITION']._serialized_end=4049
-  _globals['_WORKERERRORREASON']._serialized_start=4052
-  _globals['_WORKERERRORREASON']._serialized_end=4360
-  _globals['_ATTACHREQUEST']._serialized_start=194
-  _globals['_ATTACHREQUEST']._serialized_end=587
-  _globals['_ATTACHRESPONSE']._serialized_start=590
-  _globals['_ATTACHRESPONSE']._serialized_end=981
-  _globals['_HELLO']._serialized_start=983
-  _globals['_HELLO']._serialized_end=1083
-  _globals['_WELCOME']._serialized_start=1085
-  _globals['_WELCOME']._serialized_end=1182
-  _globals['_RESTATEMENT']._serialized_start=1185
-  _globals['_RESTATEMENT']._serialized_end=1354
-  _globals['_HELDLEASE']._serialized_start=1356
-  _globals['_HELDLEASE']._serialized_end=1415
-  _globals['_DEMAND']._serialized_start=1417
-  _globals['_DEMAND']._serialized_end=1458
-  _globals['_ASSIGNMENT']._serialized_start=1461
-  _globals['_ASSIGNMENT']._serialized_end=1750
-  _globals['_INPUTTICKET']._serialized_start=1752
-  _globals['_INPUTTICKET']._serialized_end=1799
-  _globals['_LEASEPROGRESS']._serialized_start=1801
-  _globals['_LEASEPROGRESS']._serialized_end=1848
-  _globals['_LEASEPREVIEW']._serialized_start=1850
-  _globals['_LEASEPREVIEW']._serialized_end=1911
-  _globals['_OUTCOME']._serialized_start=1914
-  _globals['_OUTCOME']._serialized_end=2216
-  _globals['_PAINTED']._serialized_start=2218
-  _globals['_PAINTED']._serialized_end=2293
-  _globals['_CENSORED']._serialized_start=2295
-  _globals['_CENSORED']._serialized_end=2323
-  _globals['_REFUSED']._serialized_start=2325
-  _globals['_REFUSED']._serialized_end=2402
-  _globals['_FAILED']._serialized_start=2404
-  _globals['_FAILED']._serialized_end=2480
-  _globals['_CANCELLED']._serialized_start=2482
-  _globals['_CANCELLED']._serialized_end=2507
-  _globals['_REVOCATION']._serialized_start=2509
-  _globals['_REVOCATION']._serialized_end=2594
-  _globals['_SETTLED']._serialized_start=2597
-  _globals['_SETTLED']._serialized_end=2764
-  _globals['_RESYNC']._serialized_start=2766
-  _globals['_RESYNC']._serialized_end=2789
-  _globals['_PREVIEWWISH']._serialized_start=2791
-  _globals['_PREVIEWWISH']._serialized_end=2838
-  _globals['_FAREWELL']._serialized_start=2840
-  _globals['_FAREWELL']._serialized_end=2866
-  _globals['_LISTWORKERSREQUEST']._serialized_start=2868
-  _globals['_LISTWORKERSREQUEST']._serialized_end=2941
-  _globals['_LISTWORKERSRESPONSE']._serialized_start=2943
-  _globals['_LISTWORKERSRESPONSE']._serialized_end=3035
-  _globals['_GETWORKERREQUEST']._serialized_start=3037
-  _globals['_GETWORKERREQUEST']._serialized_end=3074
-  _globals['_GETWORKERRESPONSE']._serialized_start=3076
-  _globals['_GETWORKERRESPONSE']._serialized_end=3140
-  _globals['_SETWORKERPAUSEDREQUEST']._serialized_start=3142
-  _globals['_SETWORKERPAUSEDREQUEST']._serialized_end=3201
-  _globals['_SETWORKERPAUSEDRESPONSE']._serialized_start=3203
-  _globals['_SETWORKERPAUSEDRESPONSE']._serialized_end=3273
-  _globals['_WORKERSERVICE']._serialized_start=4363
-  _globals['_WORKERSERVICE']._serialized_end=4765
+  _globals['_WORKERSERVICE'].methods_by_name['ListWorkers']._loaded_options = None
+  _globals['_WORKERSERVICE'].methods_by_name['ListWorkers']._serialized_options = b'\202\323\344\223\002\r\022\013/v1/workers'
+  _globals['_WORKERSERVICE'].methods_by_name['GetWorker']._loaded_options = None
+  _globals['_WORKERSERVICE'].methods_by_name['GetWorker']._serialized_options = b'\202\323\344\223\002\031\022\027/v1/workers/{worker_id}'
+  _globals['_WORKERSERVICE'].methods_by_name['SetWorkerPaused']._loaded_options = None
+  _globals['_WORKERSERVICE'].methods_by_name['SetWorkerPaused']._serialized_options = b'\202\323\344\223\002\"\"\035/v1/workers/{worker_id}:pause:\001*'
+  _globals['_WORKERSERVICE'].methods_by_name['UpdateWorker']._loaded_options = None
+  _globals['_WORKERSERVICE'].methods_by_name['UpdateWorker']._serialized_options = b'\202\323\344\223\002#2\036/v1/workers/{worker.worker_id}:\001*'
+  _globals['_WORKERSERVICE'].methods_by_name['DeleteWorker']._loaded_options = None
+  _globals['_WORKERSERVICE'].methods_by_name['DeleteWorker']._serialized_options = b'\202\323\344\223\002\031*\027/v1/workers/{worker_id}'
+  _globals['_REFUSALREASON']._serialized_start=5246
+  _globals['_REFUSALREASON']._serialized_end=5536
+  _globals['_FAILUREREASON']._serialized_start=5539
+  _globals['_FAILUREREASON']._serialized_end=5804
+  _globals['_REVOCATIONREASON']._serialized_start=5807
+  _globals['_REVOCATIONREASON']._serialized_end=6051
+  _globals['_DISPOSITION']._serialized_start=6054
+  _globals['_DISPOSITION']._serialized_end=6270
+  _globals['_WORKERERRORREASON']._serialized_start=6273
+  _globals['_WORKERERRORREASON']._serialized_end=6618
+  _globals['_ATTACHREQUEST']._serialized_start=362
+  _globals['_ATTACHREQUEST']._serialized_end=815
+  _globals['_ATTACHRESPONSE']._serialized_start=818
+  _globals['_ATTACHRESPONSE']._serialized_end=1310
+  _globals['_HELLO']._serialized_start=1313
+  _globals['_HELLO']._serialized_end=1581
+  _globals['_EXPECTEDPACE']._serialized_start=1583
+  _globals['_EXPECTEDPACE']._serialized_end=1693
+  _globals['_WELCOME']._serialized_start=1696
+  _globals['_WELCOME']._serialized_end=1946
+  _globals['_TERMS']._serialized_start=1949
+  _globals['_TERMS']._serialized_end=2128
+  _globals['_IDLEQUESTION']._serialized_start=2130
+  _globals['_IDLEQUESTION']._serialized_end=2144
+  _globals['_IDLEREPORT']._serialized_start=2146
+  _globals['_IDLEREPORT']._serialized_end=2264
+  _globals['_IDLECAUSE']._serialized_start=2266
+  _globals['_IDLECAUSE']._serialized_end=2365
+  _globals['_RESTATEMENT']._serialized_start=2368
+  _globals['_RESTATEMENT']._serialized_end=2537
+  _globals['_HELDLEASE']._serialized_start=2539
+  _globals['_HELDLEASE']._serialized_end=2650
+  _globals['_DEMAND']._serialized_start=2652
+  _globals['_DEMAND']._serialized_end=2693
+  _globals['_ASSIGNMENT']._serialized_start=2696
+  _globals['_ASSIGNMENT']._serialized_end=2985
+  _globals['_INPUTTICKET']._serialized_start=2987
+  _globals['_INPUTTICKET']._serialized_end=3034
+  _globals['_LEASEPROGRESS']._serialized_start=3036
+  _globals['_LEASEPROGRESS']._serialized_end=3135
+  _globals['_LEASEPREVIEW']._serialized_start=3137
+  _globals['_LEASEPREVIEW']._serialized_end=3198
+  _globals['_OUTCOME']._serialized_start=3201
+  _globals['_OUTCOME']._serialized_end=3552
+  _globals['_PAINTED']._serialized_start=3554
+  _globals['_PAINTED']._serialized_end=3671
+  _globals['_WRITTEN']._serialized_start=3674
+  _globals['_WRITTEN']._serialized_end=3830
+  _globals['_CENSORED']._serialized_start=3832
+  _globals['_CENSORED']._serialized_end=3860
+  _globals['_REFUSED']._serialized_start=3862
+  _globals['_REFUSED']._serialized_end=3939
+  _globals['_FAILED']._serialized_start=3941
+  _globals['_FAILED']._serialized_end=4017
+  _globals['_CANCELLED']._serialized_start=4019
+  _globals['_CANCELLED']._serialized_end=4044
+  _globals['_REVOCATION']._serialized_start=4046
+  _globals['_REVOCATION']._serialized_end=4131
+  _globals['_SETTLED']._serialized_start=4134
+  _globals['_SETTLED']._serialized_end=4348
+  _globals['_RESYNC']._serialized_start=4350
+  _globals['_RESYNC']._serialized_end=4373
+  _globals['_PREVIEWWISH']._serialized_start=4375
+  _globals['_PREVIEWWISH']._serialized_end=4422
+  _globals['_FAREWELL']._serialized_start=4424
+  _globals['_FAREWELL']._serialized_end=4496
+  _globals['_LISTWORKERSREQUEST']._serialized_start=4499
+  _globals['_LISTWORKERSREQUEST']._serialized_end=4659
+  _globals['_LISTWORKERSRESPONSE']._serialized_start=4661
+  _globals['_LISTWORKERSRESPONSE']._serialized_end=4753
+  _globals['_GETWORKERREQUEST']._serialized_start=4755
+  _globals['_GETWORKERREQUEST']._serialized_end=4792
+  _globals['_GETWORKERRESPONSE']._serialized_start=4794
+  _globals['_GETWORKERRESPONSE']._serialized_end=4858
+  _globals['_SETWORKERPAUSEDREQUEST']._serialized_start=4860
+  _globals['_SETWORKERPAUSEDREQUEST']._serialized_end=4919
+  _globals['_SETWORKERPAUSEDRESPONSE']._serialized_start=4921
+  _globals['_SETWORKERPAUSEDRESPONSE']._serialized_end=4991
+  _globals['_UPDATEWORKERREQUEST']._serialized_start=4993
+  _globals['_UPDATEWORKERREQUEST']._serialized_end=5108
+  _globals['_UPDATEWORKERRESPONSE']._serialized_start=5110
+  _globals['_UPDATEWORKERRESPONSE']._serialized_end=5177
+  _globals['_DELETEWORKERREQUEST']._serialized_start=5179
+  _globals['_DELETEWORKERREQUEST']._serialized_end=5219
+  _globals['_DELETEWORKERRESPONSE']._serialized_start=5221
+  _globals['_DELETEWORKERRESPONSE']._serialized_end=5243
+  _globals['_WORKERSERVICE']._serialized_start=6621
+  _globals['_WORKERSERVICE']._serialized_end=7400
 # @@protoc_insertion_point(module_scope)

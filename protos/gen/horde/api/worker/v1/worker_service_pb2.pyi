@@ -6,11 +6,15 @@ The workers' door."""
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.rpc import error_details_pb2 as _error_details_pb2
+from horde.api.generation.v1 import generation_pb2 as _generation_pb2
 from horde.api.job.v1 import job_pb2 as _job_pb2
 from horde.api.ledger.v1 import ledger_pb2 as _ledger_pb2
+from horde.api.mesh.v1 import mesh_pb2 as _mesh_pb2
 from horde.api.worker.v1 import worker_pb2 as _worker_pb2
 import builtins as _builtins
 import sys
@@ -39,6 +43,10 @@ class _RefusalReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Refusal
     """The worker is leaving."""
     REFUSAL_REASON_INPUT_UNAVAILABLE: _RefusalReason.ValueType  # 5
     """Something that the spec needs cannot be had: an input, a LoRA."""
+    REFUSAL_REASON_SPEC_NOT_UNDERSTOOD: _RefusalReason.ValueType  # 6
+    """The spec holds something that this worker does not know."""
+    REFUSAL_REASON_PAUSED: _RefusalReason.ValueType  # 7
+    """The owner needs the machine."""
 
 class RefusalReason(_RefusalReason, metaclass=_RefusalReasonEnumTypeWrapper):
     """RefusalReason says why a worker gave a job back."""
@@ -53,6 +61,10 @@ REFUSAL_REASON_DRAINING: RefusalReason.ValueType  # 4
 """The worker is leaving."""
 REFUSAL_REASON_INPUT_UNAVAILABLE: RefusalReason.ValueType  # 5
 """Something that the spec needs cannot be had: an input, a LoRA."""
+REFUSAL_REASON_SPEC_NOT_UNDERSTOOD: RefusalReason.ValueType  # 6
+"""The spec holds something that this worker does not know."""
+REFUSAL_REASON_PAUSED: RefusalReason.ValueType  # 7
+"""The owner needs the machine."""
 Global___RefusalReason: _TypeAlias = RefusalReason  # noqa: Y015
 
 class _FailureReason:
@@ -66,6 +78,12 @@ class _FailureReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Failure
     FAILURE_REASON_OUT_OF_MEMORY: _FailureReason.ValueType  # 2
     FAILURE_REASON_UPLOAD_REFUSED: _FailureReason.ValueType  # 3
     FAILURE_REASON_TIMEOUT: _FailureReason.ValueType  # 4
+    FAILURE_REASON_BAD_PICTURE: _FailureReason.ValueType  # 5
+    """The picture was not one: NaN, blank, of one colour."""
+    FAILURE_REASON_NETWORK: _FailureReason.ValueType  # 6
+    """The network, or storage, was away for too long."""
+    FAILURE_REASON_PAINTER_DIED: _FailureReason.ValueType  # 7
+    """The painter's process ended."""
 
 class FailureReason(_FailureReason, metaclass=_FailureReasonEnumTypeWrapper):
     """FailureReason says what broke."""
@@ -75,6 +93,12 @@ FAILURE_REASON_BACKEND: FailureReason.ValueType  # 1
 FAILURE_REASON_OUT_OF_MEMORY: FailureReason.ValueType  # 2
 FAILURE_REASON_UPLOAD_REFUSED: FailureReason.ValueType  # 3
 FAILURE_REASON_TIMEOUT: FailureReason.ValueType  # 4
+FAILURE_REASON_BAD_PICTURE: FailureReason.ValueType  # 5
+"""The picture was not one: NaN, blank, of one colour."""
+FAILURE_REASON_NETWORK: FailureReason.ValueType  # 6
+"""The network, or storage, was away for too long."""
+FAILURE_REASON_PAINTER_DIED: FailureReason.ValueType  # 7
+"""The painter's process ended."""
 Global___FailureReason: _TypeAlias = FailureReason  # noqa: Y015
 
 class _RevocationReason:
@@ -92,6 +116,8 @@ class _RevocationReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Revo
     REVOCATION_REASON_EXPIRED: _RevocationReason.ValueType  # 4
     REVOCATION_REASON_UNKNOWN: _RevocationReason.ValueType  # 5
     """The mesh does not know this lease."""
+    REVOCATION_REASON_RECALLED: _RevocationReason.ValueType  # 6
+    """Not begun here, and a better place is free."""
 
 class RevocationReason(_RevocationReason, metaclass=_RevocationReasonEnumTypeWrapper):
     """RevocationReason says why a lease was taken back."""
@@ -105,6 +131,8 @@ REVOCATION_REASON_LAPSED: RevocationReason.ValueType  # 3
 REVOCATION_REASON_EXPIRED: RevocationReason.ValueType  # 4
 REVOCATION_REASON_UNKNOWN: RevocationReason.ValueType  # 5
 """The mesh does not know this lease."""
+REVOCATION_REASON_RECALLED: RevocationReason.ValueType  # 6
+"""Not begun here, and a better place is free."""
 Global___RevocationReason: _TypeAlias = RevocationReason  # noqa: Y015
 
 class _Disposition:
@@ -122,6 +150,12 @@ class _DispositionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Dispositi
     """The receipt is forged, or of another lease."""
     DISPOSITION_UNKNOWN_JOB: _Disposition.ValueType  # 4
     """No such job (any more; dispositions are kept for seven days). Forget it."""
+    DISPOSITION_OUTCOME_INVALID: _Disposition.ValueType  # 5
+    """The outcome breaks a limit of this contract: `invalid` says which. The lease
+    is over, as if it had failed; a defect of the worker.
+    """
+    DISPOSITION_REJECTED: _Disposition.ValueType  # 6
+    """The picture was looked at and is not what was asked for; nothing was earned."""
 
 class Disposition(_Disposition, metaclass=_DispositionEnumTypeWrapper):
     """Disposition says what became of an outcome."""
@@ -135,6 +169,12 @@ DISPOSITION_INVALID_RECEIPT: Disposition.ValueType  # 3
 """The receipt is forged, or of another lease."""
 DISPOSITION_UNKNOWN_JOB: Disposition.ValueType  # 4
 """No such job (any more; dispositions are kept for seven days). Forget it."""
+DISPOSITION_OUTCOME_INVALID: Disposition.ValueType  # 5
+"""The outcome breaks a limit of this contract: `invalid` says which. The lease
+is over, as if it had failed; a defect of the worker.
+"""
+DISPOSITION_REJECTED: Disposition.ValueType  # 6
+"""The picture was looked at and is not what was asked for; nothing was earned."""
 Global___Disposition: _TypeAlias = Disposition  # noqa: Y015
 
 class _WorkerErrorReason:
@@ -145,17 +185,27 @@ class _WorkerErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Wor
     DESCRIPTOR: _descriptor.EnumDescriptor
     WORKER_ERROR_REASON_UNSPECIFIED: _WorkerErrorReason.ValueType  # 0
     WORKER_ERROR_REASON_HELLO_EXPECTED: _WorkerErrorReason.ValueType  # 1
-    """FAILED_PRECONDITION. Metadata: `got`, the message that came instead."""
+    """FAILED_PRECONDITION; retry: never; metadata: `got`. The message that came
+    instead.
+    """
     WORKER_ERROR_REASON_INVALID_FIELD: _WorkerErrorReason.ValueType  # 2
-    """INVALID_ARGUMENT, with field violations."""
+    """INVALID_ARGUMENT; retry: never; details: BadRequest."""
     WORKER_ERROR_REASON_PROTOCOL_VIOLATION: _WorkerErrorReason.ValueType  # 3
-    """FAILED_PRECONDITION. Metadata: `got`."""
+    """FAILED_PRECONDITION; retry: never; metadata: `got`."""
     WORKER_ERROR_REASON_SESSION_SUPERSEDED: _WorkerErrorReason.ValueType  # 4
-    """ABORTED. A newer session of this worker is open."""
+    """ABORTED; retry: never; metadata: `worker_name`. A newer session of this
+    worker is open. Two programs use one worker_name; give one of them another.
+    """
     WORKER_ERROR_REASON_TOO_MANY_SESSIONS: _WorkerErrorReason.ValueType  # 5
-    """RESOURCE_EXHAUSTED, with RetryInfo. Metadata: `limit`."""
+    """RESOURCE_EXHAUSTED; retry: later; metadata: `limit`; details: RetryInfo."""
     WORKER_ERROR_REASON_WORKER_NOT_FOUND: _WorkerErrorReason.ValueType  # 6
-    """NOT_FOUND, also for what is not the caller's. Metadata: `worker_id`."""
+    """NOT_FOUND; retry: never; metadata: `worker_id`. Also for what is not the
+    caller's.
+    """
+    WORKER_ERROR_REASON_WORKER_BUSY: _WorkerErrorReason.ValueType  # 7
+    """FAILED_PRECONDITION; retry: never; metadata: `worker_id`. It is here, or
+    holds leases.
+    """
 
 class WorkerErrorReason(_WorkerErrorReason, metaclass=_WorkerErrorReasonEnumTypeWrapper):
     """WorkerErrorReason is every `ErrorInfo.reason` of this package, in the domain
@@ -164,17 +214,27 @@ class WorkerErrorReason(_WorkerErrorReason, metaclass=_WorkerErrorReasonEnumType
 
 WORKER_ERROR_REASON_UNSPECIFIED: WorkerErrorReason.ValueType  # 0
 WORKER_ERROR_REASON_HELLO_EXPECTED: WorkerErrorReason.ValueType  # 1
-"""FAILED_PRECONDITION. Metadata: `got`, the message that came instead."""
+"""FAILED_PRECONDITION; retry: never; metadata: `got`. The message that came
+instead.
+"""
 WORKER_ERROR_REASON_INVALID_FIELD: WorkerErrorReason.ValueType  # 2
-"""INVALID_ARGUMENT, with field violations."""
+"""INVALID_ARGUMENT; retry: never; details: BadRequest."""
 WORKER_ERROR_REASON_PROTOCOL_VIOLATION: WorkerErrorReason.ValueType  # 3
-"""FAILED_PRECONDITION. Metadata: `got`."""
+"""FAILED_PRECONDITION; retry: never; metadata: `got`."""
 WORKER_ERROR_REASON_SESSION_SUPERSEDED: WorkerErrorReason.ValueType  # 4
-"""ABORTED. A newer session of this worker is open."""
+"""ABORTED; retry: never; metadata: `worker_name`. A newer session of this
+worker is open. Two programs use one worker_name; give one of them another.
+"""
 WORKER_ERROR_REASON_TOO_MANY_SESSIONS: WorkerErrorReason.ValueType  # 5
-"""RESOURCE_EXHAUSTED, with RetryInfo. Metadata: `limit`."""
+"""RESOURCE_EXHAUSTED; retry: later; metadata: `limit`; details: RetryInfo."""
 WORKER_ERROR_REASON_WORKER_NOT_FOUND: WorkerErrorReason.ValueType  # 6
-"""NOT_FOUND, also for what is not the caller's. Metadata: `worker_id`."""
+"""NOT_FOUND; retry: never; metadata: `worker_id`. Also for what is not the
+caller's.
+"""
+WORKER_ERROR_REASON_WORKER_BUSY: WorkerErrorReason.ValueType  # 7
+"""FAILED_PRECONDITION; retry: never; metadata: `worker_id`. It is here, or
+holds leases.
+"""
 Global___WorkerErrorReason: _TypeAlias = WorkerErrorReason  # noqa: Y015
 
 @_typing.final
@@ -190,6 +250,7 @@ class AttachRequest(_message.Message):
     PROGRESS_FIELD_NUMBER: _builtins.int
     PREVIEW_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
+    IDLE_QUESTION_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def hello(self) -> Global___Hello: ...
     @_builtins.property
@@ -204,6 +265,8 @@ class AttachRequest(_message.Message):
     def preview(self) -> Global___LeasePreview: ...
     @_builtins.property
     def outcome(self) -> Global___Outcome: ...
+    @_builtins.property
+    def idle_question(self) -> Global___IdleQuestion: ...
     def __init__(
         self,
         *,
@@ -214,12 +277,13 @@ class AttachRequest(_message.Message):
         progress: Global___LeaseProgress | None = ...,
         preview: Global___LeasePreview | None = ...,
         outcome: Global___Outcome | None = ...,
+        idle_question: Global___IdleQuestion | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "demand", b"demand", "hello", b"hello", "message", b"message", "outcome", b"outcome", "preview", b"preview", "progress", b"progress", "restatement", b"restatement"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "demand", b"demand", "hello", b"hello", "idle_question", b"idle_question", "message", b"message", "outcome", b"outcome", "preview", b"preview", "progress", b"progress", "restatement", b"restatement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "demand", b"demand", "hello", b"hello", "message", b"message", "outcome", b"outcome", "preview", b"preview", "progress", b"progress", "restatement", b"restatement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "demand", b"demand", "hello", b"hello", "idle_question", b"idle_question", "message", b"message", "outcome", b"outcome", "preview", b"preview", "progress", b"progress", "restatement", b"restatement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "restatement", "demand", "capabilities", "progress", "preview", "outcome"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["hello", "restatement", "demand", "capabilities", "progress", "preview", "outcome", "idle_question"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -238,6 +302,8 @@ class AttachResponse(_message.Message):
     RESYNC_FIELD_NUMBER: _builtins.int
     PREVIEW_WISH_FIELD_NUMBER: _builtins.int
     FAREWELL_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    IDLE_REPORT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def welcome(self) -> Global___Welcome: ...
     @_builtins.property
@@ -252,6 +318,10 @@ class AttachResponse(_message.Message):
     def preview_wish(self) -> Global___PreviewWish: ...
     @_builtins.property
     def farewell(self) -> Global___Farewell: ...
+    @_builtins.property
+    def terms(self) -> Global___Terms: ...
+    @_builtins.property
+    def idle_report(self) -> Global___IdleReport: ...
     def __init__(
         self,
         *,
@@ -262,12 +332,14 @@ class AttachResponse(_message.Message):
         resync: Global___Resync | None = ...,
         preview_wish: Global___PreviewWish | None = ...,
         farewell: Global___Farewell | None = ...,
+        terms: Global___Terms | None = ...,
+        idle_report: Global___IdleReport | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "farewell", b"farewell", "message", b"message", "preview_wish", b"preview_wish", "resync", b"resync", "revocation", b"revocation", "settled", b"settled", "welcome", b"welcome"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "farewell", b"farewell", "idle_report", b"idle_report", "message", b"message", "preview_wish", b"preview_wish", "resync", b"resync", "revocation", b"revocation", "settled", b"settled", "terms", b"terms", "welcome", b"welcome"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "farewell", b"farewell", "message", b"message", "preview_wish", b"preview_wish", "resync", b"resync", "revocation", b"revocation", "settled", b"settled", "welcome", b"welcome"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignment", b"assignment", "farewell", b"farewell", "idle_report", b"idle_report", "message", b"message", "preview_wish", b"preview_wish", "resync", b"resync", "revocation", b"revocation", "settled", b"settled", "terms", b"terms", "welcome", b"welcome"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "revocation", "settled", "resync", "preview_wish", "farewell"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["welcome", "assignment", "revocation", "settled", "resync", "preview_wish", "farewell", "terms", "idle_report"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
@@ -282,28 +354,77 @@ class Hello(_message.Message):
     WORKER_NAME_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
     AGENT_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    EXPECTED_PACE_FIELD_NUMBER: _builtins.int
     worker_name: _builtins.str
     """Unique within the owner's account, stable over restarts. 1 to 64
     characters of letters, digits, `-`, `_`, `.`.
     """
     agent: _builtins.str
-    """Program and version, for people."""
+    """Program and version, for people; at most 128 characters, one line."""
+    revision: _mesh_pb2.ContractRevision.ValueType
+    """Of the contract that the worker was built with."""
     @_builtins.property
     def capabilities(self) -> _worker_pb2.Capabilities: ...
+    @_builtins.property
+    def features(self) -> _containers.RepeatedScalarFieldContainer[_worker_pb2.SessionFeature.ValueType]:
+        """What the worker does beyond what every worker does."""
+
+    @_builtins.property
+    def expected_pace(self) -> Global___ExpectedPace:
+        """Only of a worker that cannot say progress (a door for such workers): how
+        fast it works. Its leases last as long as that pace needs, within the
+        mesh's bounds. Needs EXPECTED_PACE on both sides.
+        """
+
     def __init__(
         self,
         *,
         worker_name: _builtins.str = ...,
         capabilities: _worker_pb2.Capabilities | None = ...,
         agent: _builtins.str = ...,
+        revision: _mesh_pb2.ContractRevision.ValueType = ...,
+        features: _abc.Iterable[_worker_pb2.SessionFeature.ValueType] | None = ...,
+        expected_pace: Global___ExpectedPace | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "expected_pace", b"expected_pace"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "capabilities", b"capabilities", "worker_name", b"worker_name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agent", b"agent", "capabilities", b"capabilities", "expected_pace", b"expected_pace", "features", b"features", "revision", b"revision", "worker_name", b"worker_name"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Hello: _TypeAlias = Hello  # noqa: Y015
+
+@_typing.final
+class ExpectedPace(_message.Message):
+    """ExpectedPace is how fast a worker works that cannot say how far it is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MEGAPIXEL_STEP_FIELD_NUMBER: _builtins.int
+    EACH_JOB_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def megapixel_step(self) -> _duration_pb2.Duration:
+        """For one step of one megapixel."""
+
+    @_builtins.property
+    def each_job(self) -> _duration_pb2.Duration:
+        """For each job beside it: loading, uploading."""
+
+    def __init__(
+        self,
+        *,
+        megapixel_step: _duration_pb2.Duration | None = ...,
+        each_job: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["each_job", b"each_job", "megapixel_step", b"megapixel_step"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["each_job", b"each_job", "megapixel_step", b"megapixel_step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExpectedPace: _TypeAlias = ExpectedPace  # noqa: Y015
 
 @_typing.final
 class Welcome(_message.Message):
@@ -314,26 +435,163 @@ class Welcome(_message.Message):
     SESSION_ID_FIELD_NUMBER: _builtins.int
     WORKER_ID_FIELD_NUMBER: _builtins.int
     RESUME_GRACE_FIELD_NUMBER: _builtins.int
+    REVISION_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     worker_id: _builtins.str
+    revision: _mesh_pb2.ContractRevision.ValueType
     @_builtins.property
     def resume_grace(self) -> _duration_pb2.Duration:
         """How long leases wait for a broken stream to come back."""
 
+    @_builtins.property
+    def features(self) -> _containers.RepeatedScalarFieldContainer[_worker_pb2.SessionFeature.ValueType]:
+        """What the mesh does beyond what every mesh does."""
+
+    @_builtins.property
+    def terms(self) -> Global___Terms: ...
     def __init__(
         self,
         *,
         session_id: _builtins.str = ...,
         worker_id: _builtins.str = ...,
         resume_grace: _duration_pb2.Duration | None = ...,
+        revision: _mesh_pb2.ContractRevision.ValueType = ...,
+        features: _abc.Iterable[_worker_pb2.SessionFeature.ValueType] | None = ...,
+        terms: Global___Terms | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["resume_grace", b"resume_grace"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["resume_grace", b"resume_grace", "terms", b"terms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["resume_grace", b"resume_grace", "session_id", b"session_id", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["features", b"features", "resume_grace", b"resume_grace", "revision", b"revision", "session_id", b"session_id", "terms", b"terms", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Welcome: _TypeAlias = Welcome  # noqa: Y015
+
+@_typing.final
+class Terms(_message.Message):
+    """Terms are what the mesh grants this worker now. They replace the ones before."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_SLOTS_FIELD_NUMBER: _builtins.int
+    PREPARE_GRACE_FIELD_NUMBER: _builtins.int
+    UPLOAD_GRACE_FIELD_NUMBER: _builtins.int
+    PROGRESS_INTERVAL_FIELD_NUMBER: _builtins.int
+    max_slots: _builtins.int
+    """Assignments without an outcome at most, whatever `demand.slots` asks for. It
+    grows with work that was done well. 0: a mesh that does not say; take
+    `demand.slots`.
+    """
+    @_builtins.property
+    def prepare_grace(self) -> _duration_pb2.Duration:
+        """How long PREPARING keeps a lease, from its assignment."""
+
+    @_builtins.property
+    def upload_grace(self) -> _duration_pb2.Duration:
+        """How long UPLOADING keeps a lease, from its first mention."""
+
+    @_builtins.property
+    def progress_interval(self) -> _duration_pb2.Duration:
+        """How often progress is worth saying: not more often than this."""
+
+    def __init__(
+        self,
+        *,
+        max_slots: _builtins.int = ...,
+        prepare_grace: _duration_pb2.Duration | None = ...,
+        upload_grace: _duration_pb2.Duration | None = ...,
+        progress_interval: _duration_pb2.Duration | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["prepare_grace", b"prepare_grace", "progress_interval", b"progress_interval", "upload_grace", b"upload_grace"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_slots", b"max_slots", "prepare_grace", b"prepare_grace", "progress_interval", b"progress_interval", "upload_grace", b"upload_grace"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Terms: _TypeAlias = Terms  # noqa: Y015
+
+@_typing.final
+class IdleQuestion(_message.Message):
+    """IdleQuestion asks why the worker is given nothing. At most one in 10 s is
+    answered.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IdleQuestion: _TypeAlias = IdleQuestion  # noqa: Y015
+
+@_typing.final
+class IdleReport(_message.Message):
+    """IdleReport says why the worker has a free slot and no job. Also without a
+    question, when it changes, at most once a minute.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAUSES_FIELD_NUMBER: _builtins.int
+    HINDRANCES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def causes(self) -> _containers.RepeatedCompositeFieldContainer[Global___IdleCause]:
+        """Jobs that wait for somebody, and why this worker does not get them, most
+        frequent first. Empty: nobody asks for anything.
+        """
+
+    @_builtins.property
+    def hindrances(self) -> _containers.RepeatedCompositeFieldContainer[_worker_pb2.WorkerHindrance]:
+        """What keeps jobs from this worker as such."""
+
+    def __init__(
+        self,
+        *,
+        causes: _abc.Iterable[Global___IdleCause] | None = ...,
+        hindrances: _abc.Iterable[_worker_pb2.WorkerHindrance] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["causes", b"causes", "hindrances", b"hindrances"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IdleReport: _TypeAlias = IdleReport  # noqa: Y015
+
+@_typing.final
+class IdleCause(_message.Message):
+    """IdleCause counts waiting jobs that this worker cannot be given."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    JOBS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    reason: _generation_pb2.IneligibleReason.ValueType
+    jobs: _builtins.int
+    model: _builtins.str
+    """With which model most of them are."""
+    def __init__(
+        self,
+        *,
+        reason: _generation_pb2.IneligibleReason.ValueType = ...,
+        jobs: _builtins.int = ...,
+        model: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs", "model", b"model", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IdleCause: _TypeAlias = IdleCause  # noqa: Y015
 
 @_typing.final
 class Restatement(_message.Message):
@@ -383,19 +641,22 @@ class HeldLease(_message.Message):
     LEASE_ID_FIELD_NUMBER: _builtins.int
     JOB_ID_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     lease_id: _builtins.str
     job_id: _builtins.str
     step: _builtins.int
+    state: _generation_pb2.LeaseState.ValueType
     def __init__(
         self,
         *,
         lease_id: _builtins.str = ...,
         job_id: _builtins.str = ...,
         step: _builtins.int = ...,
+        state: _generation_pb2.LeaseState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "lease_id", b"lease_id", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "lease_id", b"lease_id", "state", b"state", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -411,7 +672,7 @@ class Demand(_message.Message):
     DRAINING_FIELD_NUMBER: _builtins.int
     slots: _builtins.int
     """Assignments without an outcome that the worker wants to hold, painting and
-    waiting together. 0: none.
+    waiting together. 0: none. At most 64.
     """
     draining: _builtins.bool
     """The worker leaves when it holds nothing."""
@@ -464,7 +725,7 @@ class Assignment(_message.Message):
 
     @_builtins.property
     def lease_ttl(self) -> _duration_pb2.Duration:
-        """Without progress for this long, the lease lapses."""
+        """Without progress for this long, the lease lapses; see the rules above."""
 
     def __init__(
         self,
@@ -520,18 +781,21 @@ class LeaseProgress(_message.Message):
 
     LEASE_ID_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
     lease_id: _builtins.str
     step: _builtins.int
     """Steps done; never less than before."""
+    state: _generation_pb2.LeaseState.ValueType
     def __init__(
         self,
         *,
         lease_id: _builtins.str = ...,
         step: _builtins.int = ...,
+        state: _generation_pb2.LeaseState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_id", b"lease_id", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lease_id", b"lease_id", "state", b"state", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -567,7 +831,9 @@ Global___LeasePreview: _TypeAlias = LeasePreview  # noqa: Y015
 
 @_typing.final
 class Outcome(_message.Message):
-    """Outcome ends a lease, from the worker's side."""
+    """Outcome ends a lease, from the worker's side. All texts: no control
+    characters but tab and line feed.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -578,6 +844,7 @@ class Outcome(_message.Message):
     REFUSED_FIELD_NUMBER: _builtins.int
     FAILED_FIELD_NUMBER: _builtins.int
     CANCELLED_FIELD_NUMBER: _builtins.int
+    WRITTEN_FIELD_NUMBER: _builtins.int
     lease_id: _builtins.str
     job_id: _builtins.str
     @_builtins.property
@@ -590,6 +857,8 @@ class Outcome(_message.Message):
     def failed(self) -> Global___Failed: ...
     @_builtins.property
     def cancelled(self) -> Global___Cancelled: ...
+    @_builtins.property
+    def written(self) -> Global___Written: ...
     def __init__(
         self,
         *,
@@ -600,12 +869,13 @@ class Outcome(_message.Message):
         refused: Global___Refused | None = ...,
         failed: Global___Failed | None = ...,
         cancelled: Global___Cancelled | None = ...,
+        written: Global___Written | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "censored", b"censored", "failed", b"failed", "painted", b"painted", "refused", b"refused", "result", b"result"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "censored", b"censored", "failed", b"failed", "painted", b"painted", "refused", b"refused", "result", b"result", "written", b"written"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "censored", b"censored", "failed", b"failed", "job_id", b"job_id", "lease_id", b"lease_id", "painted", b"painted", "refused", b"refused", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cancelled", b"cancelled", "censored", b"censored", "failed", b"failed", "job_id", b"job_id", "lease_id", b"lease_id", "painted", b"painted", "refused", b"refused", "result", b"result", "written", b"written"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["painted", "censored", "refused", "failed", "cancelled"]  # noqa: Y015
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["painted", "censored", "refused", "failed", "cancelled", "written"]  # noqa: Y015
     _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
 
@@ -613,41 +883,91 @@ Global___Outcome: _TypeAlias = Outcome  # noqa: Y015
 
 @_typing.final
 class Painted(_message.Message):
-    """Painted reports an image that the router has."""
+    """Painted reports an image that the router has (kinds `image` and `upscale`)."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     RECEIPT_FIELD_NUMBER: _builtins.int
     DEVIATIONS_FIELD_NUMBER: _builtins.int
+    MAKING_FIELD_NUMBER: _builtins.int
     receipt: _builtins.str
-    """From StorageService.PutImage or UploadImage, unchanged."""
+    """From StorageService.PutImage or UploadImage, unchanged; at most 4,096
+    characters.
+    """
     @_builtins.property
-    def deviations(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Deviation]: ...
+    def deviations(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Deviation]:
+        """At most 32."""
+
+    @_builtins.property
+    def making(self) -> _job_pb2.Making:
+        """What was left to the model, and what it was."""
+
     def __init__(
         self,
         *,
         receipt: _builtins.str = ...,
         deviations: _abc.Iterable[_job_pb2.Deviation] | None = ...,
+        making: _job_pb2.Making | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["making", b"making"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deviations", b"deviations", "receipt", b"receipt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deviations", b"deviations", "making", b"making", "receipt", b"receipt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Painted: _TypeAlias = Painted  # noqa: Y015
 
 @_typing.final
+class Written(_message.Message):
+    """Written reports a text that the router has (kinds `text` and `caption`)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    DEVIATIONS_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    PROMPT_TOKENS_FIELD_NUMBER: _builtins.int
+    MAKING_FIELD_NUMBER: _builtins.int
+    receipt: _builtins.str
+    """From StorageService.PutText, unchanged; at most 4,096 characters."""
+    tokens: _builtins.int
+    """Tokens written, and tokens of the prompt that were read."""
+    prompt_tokens: _builtins.int
+    @_builtins.property
+    def deviations(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Deviation]:
+        """At most 32."""
+
+    @_builtins.property
+    def making(self) -> _job_pb2.Making: ...
+    def __init__(
+        self,
+        *,
+        receipt: _builtins.str = ...,
+        deviations: _abc.Iterable[_job_pb2.Deviation] | None = ...,
+        tokens: _builtins.int = ...,
+        prompt_tokens: _builtins.int = ...,
+        making: _job_pb2.Making | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["making", b"making"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deviations", b"deviations", "making", b"making", "prompt_tokens", b"prompt_tokens", "receipt", b"receipt", "tokens", b"tokens"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Written: _TypeAlias = Written  # noqa: Y015
+
+@_typing.final
 class Censored(_message.Message):
     """Censored reports a picture that the worker's checker withheld. It was
-    painted, and is paid from the censor subsidy.
+    painted, and is paid from the censor subsidy once another owner's worker, or a
+    trusted one, says the same.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     CATEGORY_FIELD_NUMBER: _builtins.int
     category: _builtins.str
-    """For people, for example `nsfw`."""
+    """For people, for example `nsfw`; at most 64 characters, one line."""
     def __init__(
         self,
         *,
@@ -663,7 +983,9 @@ Global___Censored: _TypeAlias = Censored  # noqa: Y015
 
 @_typing.final
 class Refused(_message.Message):
-    """Refused gives a job back unpainted. It counts as an attempt, not as a fault."""
+    """Refused gives a job back unpainted. It costs the job no attempt and is no
+    fault; the worker is not asked for this model for a while.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -768,14 +1090,19 @@ class Settled(_message.Message):
     DISPOSITION_FIELD_NUMBER: _builtins.int
     SETTLEMENT_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
+    INVALID_FIELD_NUMBER: _builtins.int
     lease_id: _builtins.str
     job_id: _builtins.str
     disposition: Global___Disposition.ValueType
     detail: _builtins.str
     """For people."""
     @_builtins.property
-    def settlement(self) -> _ledger_pb2.Settlement:
-        """When ACCEPTED and something was earned: exactly the ledger's entry."""
+    def settlement(self) -> _ledger_pb2.WorkerSettlement:
+        """When ACCEPTED and something was earned."""
+
+    @_builtins.property
+    def invalid(self) -> _error_details_pb2.BadRequest:
+        """When OUTCOME_INVALID: every field that breaks a limit."""
 
     def __init__(
         self,
@@ -783,12 +1110,13 @@ class Settled(_message.Message):
         lease_id: _builtins.str = ...,
         job_id: _builtins.str = ...,
         disposition: Global___Disposition.ValueType = ...,
-        settlement: _ledger_pb2.Settlement | None = ...,
+        settlement: _ledger_pb2.WorkerSettlement | None = ...,
         detail: _builtins.str = ...,
+        invalid: _error_details_pb2.BadRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["settlement", b"settlement"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["invalid", b"invalid", "settlement", b"settlement"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "disposition", b"disposition", "job_id", b"job_id", "lease_id", b"lease_id", "settlement", b"settlement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "disposition", b"disposition", "invalid", b"invalid", "job_id", b"job_id", "lease_id", b"lease_id", "settlement", b"settlement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -841,21 +1169,27 @@ Global___PreviewWish: _TypeAlias = PreviewWish  # noqa: Y015
 
 @_typing.final
 class Farewell(_message.Message):
-    """Farewell warns that this end is going away."""
+    """Farewell warns that this end is going away. The stream ends with OK soon."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DETAIL_FIELD_NUMBER: _builtins.int
+    ATTACH_IN_FIELD_NUMBER: _builtins.int
     detail: _builtins.str
     """For people."""
+    @_builtins.property
+    def attach_in(self) -> _duration_pb2.Duration:
+        """Wait about this long before attaching again. Absent: a second or two."""
+
     def __init__(
         self,
         *,
         detail: _builtins.str = ...,
+        attach_in: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attach_in", b"attach_in"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attach_in", b"attach_in", "detail", b"detail"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -870,21 +1204,32 @@ class ListWorkersRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     MINE_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    NAME_CONTAINS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
-    """1 to 100; 0 means 50."""
+    """At most 100; default 50."""
     page_token: _builtins.str
     mine: _builtins.bool
-    """Only the caller's own."""
+    """Filters: all of those that are there must hold. Only the caller's own."""
+    model: _builtins.str
+    """That offer this model."""
+    state: _worker_pb2.WorkerState.ValueType
+    name_contains: _builtins.str
+    """Names that hold this, whatever the case; at most 64 characters."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         mine: _builtins.bool = ...,
+        model: _builtins.str = ...,
+        state: _worker_pb2.WorkerState.ValueType = ...,
+        name_contains: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mine", b"mine", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mine", b"mine", "model", b"model", "name_contains", b"name_contains", "page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1003,3 +1348,93 @@ class SetWorkerPausedResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetWorkerPausedResponse: _TypeAlias = SetWorkerPausedResponse  # noqa: Y015
+
+@_typing.final
+class UpdateWorkerRequest(_message.Message):
+    """UpdateWorkerRequest changes a worker of the caller."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_FIELD_NUMBER: _builtins.int
+    UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def worker(self) -> _worker_pb2.Worker:
+        """With its worker_id."""
+
+    @_builtins.property
+    def update_mask(self) -> _field_mask_pb2.FieldMask:
+        """Of `worker`: `description`."""
+
+    def __init__(
+        self,
+        *,
+        worker: _worker_pb2.Worker | None = ...,
+        update_mask: _field_mask_pb2.FieldMask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["update_mask", b"update_mask", "worker", b"worker"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["update_mask", b"update_mask", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateWorkerRequest: _TypeAlias = UpdateWorkerRequest  # noqa: Y015
+
+@_typing.final
+class UpdateWorkerResponse(_message.Message):
+    """UpdateWorkerResponse is the worker."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def worker(self) -> _worker_pb2.Worker: ...
+    def __init__(
+        self,
+        *,
+        worker: _worker_pb2.Worker | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["worker", b"worker"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UpdateWorkerResponse: _TypeAlias = UpdateWorkerResponse  # noqa: Y015
+
+@_typing.final
+class DeleteWorkerRequest(_message.Message):
+    """DeleteWorkerRequest names a worker."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    worker_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        worker_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteWorkerRequest: _TypeAlias = DeleteWorkerRequest  # noqa: Y015
+
+@_typing.final
+class DeleteWorkerResponse(_message.Message):
+    """DeleteWorkerResponse says nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteWorkerResponse: _TypeAlias = DeleteWorkerResponse  # noqa: Y015

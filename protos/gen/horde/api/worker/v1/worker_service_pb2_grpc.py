@@ -63,6 +63,16 @@ class WorkerServiceStub:
                 request_serializer=horde_dot_api_dot_worker_dot_v1_dot_worker__service__pb2.SetWorkerPausedRequest.SerializeToString,
                 response_deserializer=horde_dot_api_dot_worker_dot_v1_dot_worker__service__pb2.SetWorkerPausedResponse.FromString,
                 _registered_method=True)
+        self.UpdateWorker = channel.unary_unary(
+                '/horde.api.worker.v1.WorkerService/UpdateWorker',
+                request_serializer=horde_dot_api_dot_worker_dot_v1_dot_worker__service__pb2.UpdateWorkerRequest.SerializeToString,
+                response_deserializer=horde_dot_api_dot_worker_dot_v1_dot_worker__service__pb2.UpdateWorkerResponse.FromString,
+                _registered_method=True)
+        self.DeleteWorker = channel.unary_unary(
+                '/horde.api.worker.v1.WorkerService/DeleteWorker',
+                request_serializer=horde_dot_api_dot_worker_dot_v1_dot_worker__service__pb2.DeleteWorkerRequest.SerializeToString,
+                response_deserializer=horde_dot_api_dot_worker_dot_v1_dot_worker__service__pb2.DeleteWorkerResponse.FromString,
+                _registered_method=True)
 
 
 class WorkerServiceServicer:
@@ -98,41 +108,57 @@ class WorkerServiceServicer:
         - `hello` MUST come first, once; `restatement` after `welcome` and after
         every `resync`, with everything the worker still holds. Anything that
         the mesh finds missing there, it lends to somebody else.
-        - The mesh MUST NOT have more assignments without an outcome out than
-        `demand.slots`. A worker asks for one more than it paints at once, so
-        that the next is there when it ends.
-        - A lease is extended only by `progress` with a higher step. A worker that
-        is connected but makes no progress loses its lease after
-        `assignment.lease_ttl`.
+        - The mesh MUST NOT have more assignments without an outcome out than the
+        smaller of `demand.slots` and `terms.max_slots`. A worker asks for one
+        more than it paints at once, so that the next is there when it ends.
+        - A lease is extended only by `progress` with a higher step, and by the
+        states PREPARING and UPLOADING, within `terms.prepare_grace` and
+        `terms.upload_grace`. A worker that is connected but makes no progress
+        loses a lease after `assignment.lease_ttl`. A lease that waits its turn
+        while the same worker makes progress with another does not lapse; where
+        nothing moves, the ttl counts from the assignment.
         - When the stream breaks, painting goes on: the worker attaches again, with
         jitter, restates, and keeps its leases if it is back within
         `welcome.resume_grace`. Afterwards a job may be lent to another; the
         first valid outcome wins, also a late one.
         - `outcome` is at-least-once: the worker MUST keep it on disk and send it
-        with (or right after) every restatement until the matching `settled`. A repeat is answered
-        with the same `settled`.
+        with (or right after) every restatement until the matching `settled`. A
+        repeat is answered with the same `settled`.
+        - An outcome that breaks a limit is answered with `settled` of disposition
+        OUTCOME_INVALID and closed like any other; the stream goes on. Other
+        messages that break a limit, or come out of order, end the stream.
         - A message MUST NOT be above 256 KiB, nor the `hello` above 64 KiB. A
-        `restatement` has at most 1,024 outcomes, and no more than fit; the
-        worker sends the others one by one, as `outcome`, right after it.
+        `restatement` has at most 256 leases and 1,024 outcomes, and no more than
+        fit; the worker sends the other outcomes one by one right after it.
+        `demand.slots` is at most 64.
         - The mesh reads at most 500 messages a second of a session for long, and
         2,000 at once; one above 4 KiB counts as several. Who says more is not
         sent away but waits, by the stream's flow control.
         - After `revocation` no outcome is owed; the worker stops within one step.
         It MAY still report `cancelled`.
         - A newer session of the same worker fences this one: it ends with
-        SESSION_SUPERSEDED; do not attach again by yourself.
-        - After `farewell` attach elsewhere (or again, with jitter), restate there.
+        SESSION_SUPERSEDED. Do not attach again by yourself: two programs run
+        under one worker_name, and one of them needs another.
+        - The mesh says `farewell` and soon after ends the stream with OK. OK is no
+        reason to stay away: attach elsewhere (or again, with jitter) and restate
+        there. Only what this comment calls an end is one.
+        - A stream that neither side has used for 30 s is alive if HTTP/2 pings are
+        answered; a worker SHOULD ping every 20 s.
 
         Errors: HELLO_EXPECTED, INVALID_FIELD, PROTOCOL_VIOLATION (defects; do not
         retry), SESSION_SUPERSEDED (do not retry), TOO_MANY_SESSIONS (wait for the
-        RetryInfo), UNAVAILABLE (attach again, with jitter).
+        RetryInfo), RESTRICTED of `horde.api.standing.v1` (stay away until then),
+        API_KEY_UNKNOWN of `horde.api.account.v1` also in the middle, when the key
+        was revoked (stop, and tell the owner), UNAVAILABLE (attach again, with
+        jitter).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListWorkers(self, request, context):
-        """ListWorkers lists workers that were here in the last day, by name.
+        """ListWorkers lists workers that were here in the last day, by name. Any
+        authorization of `horde.api.generation.v1`, or none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,7 +173,24 @@ class WorkerServiceServicer:
 
     def SetWorkerPaused(self, request, context):
         """SetWorkerPaused pauses or resumes a worker of the caller: a paused one
-        keeps its leases and gets no new ones. Errors: WORKER_NOT_FOUND.
+        keeps its leases and gets no new ones. Needs the scope WORK or MANAGE.
+        Errors: WORKER_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateWorker(self, request, context):
+        """UpdateWorker changes the fields of a worker of the caller that `update_mask`
+        names. Needs the scope MANAGE. Errors: WORKER_NOT_FOUND, INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteWorker(self, request, context):
+        """DeleteWorker forgets a worker of the caller that is away. Needs the scope
+        MANAGE. Repeating it is harmless. Errors: WORKER_BUSY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -175,6 +218,16 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.SetWorkerPaused,
                     request_deserializer=horde_dot_api_dot_worker_dot_v1_dot_worker__service__pb2.SetWorkerPausedRequest.FromString,
                     response_serializer=horde_dot_api_dot_worker_dot_v1_dot_worker__service__pb2.SetWorkerPausedResponse.SerializeToString,
+            ),
+            'UpdateWorker': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateWorker,
+                    request_deserializer=horde_dot_api_dot_worker_dot_v1_dot_worker__service__pb2.UpdateWorkerRequest.FromString,
+                    response_serializer=horde_dot_api_dot_worker_dot_v1_dot_worker__service__pb2.UpdateWorkerResponse.SerializeToString,
+            ),
+            'DeleteWorker': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteWorker,
+                    request_deserializer=horde_dot_api_dot_worker_dot_v1_dot_worker__service__pb2.DeleteWorkerRequest.FromString,
+                    response_serializer=horde_dot_api_dot_worker_dot_v1_dot_worker__service__pb2.DeleteWorkerResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -294,6 +347,60 @@ class WorkerService:
             '/horde.api.worker.v1.WorkerService/SetWorkerPaused',
             horde_dot_api_dot_worker_dot_v1_dot_worker__service__pb2.SetWorkerPausedRequest.SerializeToString,
             horde_dot_api_dot_worker_dot_v1_dot_worker__service__pb2.SetWorkerPausedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateWorker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.api.worker.v1.WorkerService/UpdateWorker',
+            horde_dot_api_dot_worker_dot_v1_dot_worker__service__pb2.UpdateWorkerRequest.SerializeToString,
+            horde_dot_api_dot_worker_dot_v1_dot_worker__service__pb2.UpdateWorkerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteWorker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.api.worker.v1.WorkerService/DeleteWorker',
+            horde_dot_api_dot_worker_dot_v1_dot_worker__service__pb2.DeleteWorkerRequest.SerializeToString,
+            horde_dot_api_dot_worker_dot_v1_dot_worker__service__pb2.DeleteWorkerResponse.FromString,
             options,
             channel_credentials,
             insecure,

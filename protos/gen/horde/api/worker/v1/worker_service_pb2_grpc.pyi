@@ -46,42 +46,68 @@ class WorkerServiceStub:
     - `hello` MUST come first, once; `restatement` after `welcome` and after
       every `resync`, with everything the worker still holds. Anything that
       the mesh finds missing there, it lends to somebody else.
-    - The mesh MUST NOT have more assignments without an outcome out than
-      `demand.slots`. A worker asks for one more than it paints at once, so
-      that the next is there when it ends.
-    - A lease is extended only by `progress` with a higher step. A worker that
-      is connected but makes no progress loses its lease after
-      `assignment.lease_ttl`.
+    - The mesh MUST NOT have more assignments without an outcome out than the
+      smaller of `demand.slots` and `terms.max_slots`. A worker asks for one
+      more than it paints at once, so that the next is there when it ends.
+    - A lease is extended only by `progress` with a higher step, and by the
+      states PREPARING and UPLOADING, within `terms.prepare_grace` and
+      `terms.upload_grace`. A worker that is connected but makes no progress
+      loses a lease after `assignment.lease_ttl`. A lease that waits its turn
+      while the same worker makes progress with another does not lapse; where
+      nothing moves, the ttl counts from the assignment.
     - When the stream breaks, painting goes on: the worker attaches again, with
       jitter, restates, and keeps its leases if it is back within
       `welcome.resume_grace`. Afterwards a job may be lent to another; the
       first valid outcome wins, also a late one.
     - `outcome` is at-least-once: the worker MUST keep it on disk and send it
-      with (or right after) every restatement until the matching `settled`. A repeat is answered
-      with the same `settled`.
+      with (or right after) every restatement until the matching `settled`. A
+      repeat is answered with the same `settled`.
+    - An outcome that breaks a limit is answered with `settled` of disposition
+      OUTCOME_INVALID and closed like any other; the stream goes on. Other
+      messages that break a limit, or come out of order, end the stream.
     - A message MUST NOT be above 256 KiB, nor the `hello` above 64 KiB. A
-      `restatement` has at most 1,024 outcomes, and no more than fit; the
-      worker sends the others one by one, as `outcome`, right after it.
+      `restatement` has at most 256 leases and 1,024 outcomes, and no more than
+      fit; the worker sends the other outcomes one by one right after it.
+      `demand.slots` is at most 64.
     - The mesh reads at most 500 messages a second of a session for long, and
       2,000 at once; one above 4 KiB counts as several. Who says more is not
       sent away but waits, by the stream's flow control.
     - After `revocation` no outcome is owed; the worker stops within one step.
       It MAY still report `cancelled`.
     - A newer session of the same worker fences this one: it ends with
-      SESSION_SUPERSEDED; do not attach again by yourself.
-    - After `farewell` attach elsewhere (or again, with jitter), restate there.
+      SESSION_SUPERSEDED. Do not attach again by yourself: two programs run
+      under one worker_name, and one of them needs another.
+    - The mesh says `farewell` and soon after ends the stream with OK. OK is no
+      reason to stay away: attach elsewhere (or again, with jitter) and restate
+      there. Only what this comment calls an end is one.
+    - A stream that neither side has used for 30 s is alive if HTTP/2 pings are
+      answered; a worker SHOULD ping every 20 s.
 
     Errors: HELLO_EXPECTED, INVALID_FIELD, PROTOCOL_VIOLATION (defects; do not
     retry), SESSION_SUPERSEDED (do not retry), TOO_MANY_SESSIONS (wait for the
-    RetryInfo), UNAVAILABLE (attach again, with jitter).
+    RetryInfo), RESTRICTED of `horde.api.standing.v1` (stay away until then),
+    API_KEY_UNKNOWN of `horde.api.account.v1` also in the middle, when the key
+    was revoked (stop, and tell the owner), UNAVAILABLE (attach again, with
+    jitter).
     """
     ListWorkers: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.ListWorkersRequest, _worker_service_pb2.ListWorkersResponse]
-    """ListWorkers lists workers that were here in the last day, by name."""
+    """ListWorkers lists workers that were here in the last day, by name. Any
+    authorization of `horde.api.generation.v1`, or none.
+    """
     GetWorker: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.GetWorkerRequest, _worker_service_pb2.GetWorkerResponse]
     """GetWorker shows one worker. Errors: WORKER_NOT_FOUND."""
     SetWorkerPaused: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.SetWorkerPausedRequest, _worker_service_pb2.SetWorkerPausedResponse]
     """SetWorkerPaused pauses or resumes a worker of the caller: a paused one
-    keeps its leases and gets no new ones. Errors: WORKER_NOT_FOUND.
+    keeps its leases and gets no new ones. Needs the scope WORK or MANAGE.
+    Errors: WORKER_NOT_FOUND.
+    """
+    UpdateWorker: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.UpdateWorkerRequest, _worker_service_pb2.UpdateWorkerResponse]
+    """UpdateWorker changes the fields of a worker of the caller that `update_mask`
+    names. Needs the scope MANAGE. Errors: WORKER_NOT_FOUND, INVALID_FIELD.
+    """
+    DeleteWorker: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.DeleteWorkerRequest, _worker_service_pb2.DeleteWorkerResponse]
+    """DeleteWorker forgets a worker of the caller that is away. Needs the scope
+    MANAGE. Repeating it is harmless. Errors: WORKER_BUSY.
     """
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -122,34 +148,49 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         - `hello` MUST come first, once; `restatement` after `welcome` and after
           every `resync`, with everything the worker still holds. Anything that
           the mesh finds missing there, it lends to somebody else.
-        - The mesh MUST NOT have more assignments without an outcome out than
-          `demand.slots`. A worker asks for one more than it paints at once, so
-          that the next is there when it ends.
-        - A lease is extended only by `progress` with a higher step. A worker that
-          is connected but makes no progress loses its lease after
-          `assignment.lease_ttl`.
+        - The mesh MUST NOT have more assignments without an outcome out than the
+          smaller of `demand.slots` and `terms.max_slots`. A worker asks for one
+          more than it paints at once, so that the next is there when it ends.
+        - A lease is extended only by `progress` with a higher step, and by the
+          states PREPARING and UPLOADING, within `terms.prepare_grace` and
+          `terms.upload_grace`. A worker that is connected but makes no progress
+          loses a lease after `assignment.lease_ttl`. A lease that waits its turn
+          while the same worker makes progress with another does not lapse; where
+          nothing moves, the ttl counts from the assignment.
         - When the stream breaks, painting goes on: the worker attaches again, with
           jitter, restates, and keeps its leases if it is back within
           `welcome.resume_grace`. Afterwards a job may be lent to another; the
           first valid outcome wins, also a late one.
         - `outcome` is at-least-once: the worker MUST keep it on disk and send it
-          with (or right after) every restatement until the matching `settled`. A repeat is answered
-          with the same `settled`.
+          with (or right after) every restatement until the matching `settled`. A
+          repeat is answered with the same `settled`.
+        - An outcome that breaks a limit is answered with `settled` of disposition
+          OUTCOME_INVALID and closed like any other; the stream goes on. Other
+          messages that break a limit, or come out of order, end the stream.
         - A message MUST NOT be above 256 KiB, nor the `hello` above 64 KiB. A
-          `restatement` has at most 1,024 outcomes, and no more than fit; the
-          worker sends the others one by one, as `outcome`, right after it.
+          `restatement` has at most 256 leases and 1,024 outcomes, and no more than
+          fit; the worker sends the other outcomes one by one right after it.
+          `demand.slots` is at most 64.
         - The mesh reads at most 500 messages a second of a session for long, and
           2,000 at once; one above 4 KiB counts as several. Who says more is not
           sent away but waits, by the stream's flow control.
         - After `revocation` no outcome is owed; the worker stops within one step.
           It MAY still report `cancelled`.
         - A newer session of the same worker fences this one: it ends with
-          SESSION_SUPERSEDED; do not attach again by yourself.
-        - After `farewell` attach elsewhere (or again, with jitter), restate there.
+          SESSION_SUPERSEDED. Do not attach again by yourself: two programs run
+          under one worker_name, and one of them needs another.
+        - The mesh says `farewell` and soon after ends the stream with OK. OK is no
+          reason to stay away: attach elsewhere (or again, with jitter) and restate
+          there. Only what this comment calls an end is one.
+        - A stream that neither side has used for 30 s is alive if HTTP/2 pings are
+          answered; a worker SHOULD ping every 20 s.
 
         Errors: HELLO_EXPECTED, INVALID_FIELD, PROTOCOL_VIOLATION (defects; do not
         retry), SESSION_SUPERSEDED (do not retry), TOO_MANY_SESSIONS (wait for the
-        RetryInfo), UNAVAILABLE (attach again, with jitter).
+        RetryInfo), RESTRICTED of `horde.api.standing.v1` (stay away until then),
+        API_KEY_UNKNOWN of `horde.api.account.v1` also in the middle, when the key
+        was revoked (stop, and tell the owner), UNAVAILABLE (attach again, with
+        jitter).
         """
 
     @_abc_1.abstractmethod
@@ -158,7 +199,9 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _worker_service_pb2.ListWorkersRequest,
         context: _aio.ServicerContext[_worker_service_pb2.ListWorkersRequest, _abc.Awaitable[_worker_service_pb2.ListWorkersResponse]],
     ) -> _abc.Awaitable[_worker_service_pb2.ListWorkersResponse]:
-        """ListWorkers lists workers that were here in the last day, by name."""
+        """ListWorkers lists workers that were here in the last day, by name. Any
+        authorization of `horde.api.generation.v1`, or none.
+        """
 
     @_abc_1.abstractmethod
     def GetWorker(
@@ -175,7 +218,28 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_worker_service_pb2.SetWorkerPausedRequest, _abc.Awaitable[_worker_service_pb2.SetWorkerPausedResponse]],
     ) -> _abc.Awaitable[_worker_service_pb2.SetWorkerPausedResponse]:
         """SetWorkerPaused pauses or resumes a worker of the caller: a paused one
-        keeps its leases and gets no new ones. Errors: WORKER_NOT_FOUND.
+        keeps its leases and gets no new ones. Needs the scope WORK or MANAGE.
+        Errors: WORKER_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def UpdateWorker(
+        self,
+        request: _worker_service_pb2.UpdateWorkerRequest,
+        context: _aio.ServicerContext[_worker_service_pb2.UpdateWorkerRequest, _abc.Awaitable[_worker_service_pb2.UpdateWorkerResponse]],
+    ) -> _abc.Awaitable[_worker_service_pb2.UpdateWorkerResponse]:
+        """UpdateWorker changes the fields of a worker of the caller that `update_mask`
+        names. Needs the scope MANAGE. Errors: WORKER_NOT_FOUND, INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteWorker(
+        self,
+        request: _worker_service_pb2.DeleteWorkerRequest,
+        context: _aio.ServicerContext[_worker_service_pb2.DeleteWorkerRequest, _abc.Awaitable[_worker_service_pb2.DeleteWorkerResponse]],
+    ) -> _abc.Awaitable[_worker_service_pb2.DeleteWorkerResponse]:
+        """DeleteWorker forgets a worker of the caller that is away. Needs the scope
+        MANAGE. Repeating it is harmless. Errors: WORKER_BUSY.
         """
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _aio.Server) -> None: ...

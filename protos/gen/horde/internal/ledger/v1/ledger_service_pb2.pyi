@@ -275,6 +275,9 @@ class Release(_message.Message):
     """Release gives all of a job's hold back. A job that never got a hold (its
     generation was refused, or never arrived) is answered HOLD_NOT_FOUND, and
     the id stays unused.
+
+    An operator may release a hold that was placed two days ago or before, with a
+    reason, which stands in the entry; else INVALID_FIELD.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -282,19 +285,23 @@ class Release(_message.Message):
     HOLD_ID_FIELD_NUMBER: _builtins.int
     JOB_ID_FIELD_NUMBER: _builtins.int
     ENDING_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     hold_id: _builtins.str
     job_id: _builtins.str
     ending: _job_pb2.JobEnding.ValueType
+    reason: _builtins.str
+    """By an operator: who and why, 1 to 500 characters. Empty by the scheduler."""
     def __init__(
         self,
         *,
         hold_id: _builtins.str = ...,
         job_id: _builtins.str = ...,
         ending: _job_pb2.JobEnding.ValueType = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ending", b"ending", "hold_id", b"hold_id", "job_id", b"job_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ending", b"ending", "hold_id", b"hold_id", "job_id", b"job_id", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -610,6 +617,108 @@ class GetBalancesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetBalancesResponse: _TypeAlias = GetBalancesResponse  # noqa: Y015
+
+@_typing.final
+class ListHoldsRequest(_message.Message):
+    """ListHoldsRequest says which open holds."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACED_BEFORE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """1 to 500; 0 means 50."""
+    page_token: _builtins.str
+    @_builtins.property
+    def placed_before(self) -> _timestamp_pb2.Timestamp:
+        """Only the UTC day of it counts: holds of earlier days are listed."""
+
+    def __init__(
+        self,
+        *,
+        placed_before: _timestamp_pb2.Timestamp | None = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["placed_before", b"placed_before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "placed_before", b"placed_before"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHoldsRequest: _TypeAlias = ListHoldsRequest  # noqa: Y015
+
+@_typing.final
+class ListHoldsResponse(_message.Message):
+    """ListHoldsResponse is a page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Empty on the last page."""
+    @_builtins.property
+    def holds(self) -> _containers.RepeatedCompositeFieldContainer[Global___OpenHold]: ...
+    def __init__(
+        self,
+        *,
+        holds: _abc.Iterable[Global___OpenHold] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["holds", b"holds", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListHoldsResponse: _TypeAlias = ListHoldsResponse  # noqa: Y015
+
+@_typing.final
+class OpenHold(_message.Message):
+    """OpenHold is the kudos that are set aside for a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOLD_ID_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    GENERATION_ID_FIELD_NUMBER: _builtins.int
+    PAYER_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    OWN_MKUDOS_FIELD_NUMBER: _builtins.int
+    SUBSIDISED_MKUDOS_FIELD_NUMBER: _builtins.int
+    PLACED_ON_FIELD_NUMBER: _builtins.int
+    hold_id: _builtins.str
+    job_id: _builtins.str
+    generation_id: _builtins.str
+    payer_account_id: _builtins.str
+    """Whose; `anonymous` for anonymous."""
+    own_mkudos: _builtins.int
+    """From the payer's own account."""
+    subsidised_mkudos: _builtins.int
+    """From a subsidy."""
+    @_builtins.property
+    def placed_on(self) -> _timestamp_pb2.Timestamp:
+        """The UTC day on which it was placed, at its beginning."""
+
+    def __init__(
+        self,
+        *,
+        hold_id: _builtins.str = ...,
+        job_id: _builtins.str = ...,
+        generation_id: _builtins.str = ...,
+        payer_account_id: _builtins.str = ...,
+        own_mkudos: _builtins.int = ...,
+        subsidised_mkudos: _builtins.int = ...,
+        placed_on: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["placed_on", b"placed_on"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation_id", b"generation_id", "hold_id", b"hold_id", "job_id", b"job_id", "own_mkudos", b"own_mkudos", "payer_account_id", b"payer_account_id", "placed_on", b"placed_on", "subsidised_mkudos", b"subsidised_mkudos"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenHold: _TypeAlias = OpenHold  # noqa: Y015
 
 @_typing.final
 class ListEntriesRequest(_message.Message):

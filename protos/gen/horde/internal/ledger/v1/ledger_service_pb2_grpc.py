@@ -46,6 +46,11 @@ class LedgerServiceStub:
                 request_serializer=horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.GetBalancesRequest.SerializeToString,
                 response_deserializer=horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.GetBalancesResponse.FromString,
                 _registered_method=True)
+        self.ListHolds = channel.unary_unary(
+                '/horde.internal.ledger.v1.LedgerService/ListHolds',
+                request_serializer=horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.ListHoldsRequest.SerializeToString,
+                response_deserializer=horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.ListHoldsResponse.FromString,
+                _registered_method=True)
         self.ListEntries = channel.unary_unary(
                 '/horde.internal.ledger.v1.LedgerService/ListEntries',
                 request_serializer=horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.ListEntriesRequest.SerializeToString,
@@ -102,6 +107,15 @@ class LedgerServiceServicer:
     def GetBalances(self, request, context):
         """GetBalances reads balances. With `min_sequence`, not before that sequence
         is readable here (read your writes); UNAVAILABLE if it takes too long.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListHolds(self, request, context):
+        """ListHolds lists open holds that were placed before a time, in the order of
+        their jobs' ids. A job lives a day at most: what is older belongs to a
+        scheduler that has lost its memory of it, and an operator may release it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -168,6 +182,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.GetBalances,
                     request_deserializer=horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.GetBalancesRequest.FromString,
                     response_serializer=horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.GetBalancesResponse.SerializeToString,
+            ),
+            'ListHolds': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListHolds,
+                    request_deserializer=horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.ListHoldsRequest.FromString,
+                    response_serializer=horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.ListHoldsResponse.SerializeToString,
             ),
             'ListEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListEntries,
@@ -256,6 +275,33 @@ class LedgerService:
             '/horde.internal.ledger.v1.LedgerService/GetBalances',
             horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.GetBalancesRequest.SerializeToString,
             horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.GetBalancesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListHolds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.internal.ledger.v1.LedgerService/ListHolds',
+            horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.ListHoldsRequest.SerializeToString,
+            horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.ListHoldsResponse.FromString,
             options,
             channel_credentials,
             insecure,

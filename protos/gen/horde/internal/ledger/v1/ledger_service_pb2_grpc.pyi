@@ -34,6 +34,11 @@ class LedgerServiceStub:
     """GetBalances reads balances. With `min_sequence`, not before that sequence
     is readable here (read your writes); UNAVAILABLE if it takes too long.
     """
+    ListHolds: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.ListHoldsRequest, _ledger_service_pb2.ListHoldsResponse]
+    """ListHolds lists open holds that were placed before a time, in the order of
+    their jobs' ids. A job lives a day at most: what is older belongs to a
+    scheduler that has lost its memory of it, and an operator may release it.
+    """
     ListEntries: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.ListEntriesRequest, _ledger_service_pb2.ListEntriesResponse]
     """ListEntries is an owner's statement, newest first, of its spend and escrow
     accounts.
@@ -90,6 +95,17 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_ledger_service_pb2.GetBalancesResponse]:
         """GetBalances reads balances. With `min_sequence`, not before that sequence
         is readable here (read your writes); UNAVAILABLE if it takes too long.
+        """
+
+    @_abc_1.abstractmethod
+    def ListHolds(
+        self,
+        request: _ledger_service_pb2.ListHoldsRequest,
+        context: _aio.ServicerContext[_ledger_service_pb2.ListHoldsRequest, _abc.Awaitable[_ledger_service_pb2.ListHoldsResponse]],
+    ) -> _abc.Awaitable[_ledger_service_pb2.ListHoldsResponse]:
+        """ListHolds lists open holds that were placed before a time, in the order of
+        their jobs' ids. A job lives a day at most: what is older belongs to a
+        scheduler that has lost its memory of it, and an operator may release it.
         """
 
     @_abc_1.abstractmethod

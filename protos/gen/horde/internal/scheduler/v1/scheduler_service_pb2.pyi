@@ -34,13 +34,15 @@ class _SchedulerErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_
     DESCRIPTOR: _descriptor.EnumDescriptor
     SCHEDULER_ERROR_REASON_UNSPECIFIED: _SchedulerErrorReason.ValueType  # 0
     SCHEDULER_ERROR_REASON_QUEUE_FULL: _SchedulerErrorReason.ValueType  # 1
-    """RESOURCE_EXHAUSTED, with RetryInfo. Metadata: `limit`."""
+    """RESOURCE_EXHAUSTED; retry: later; metadata: `limit`; details: RetryInfo."""
     SCHEDULER_ERROR_REASON_INVALID_FIELD: _SchedulerErrorReason.ValueType  # 2
-    """INVALID_ARGUMENT, with field violations. A defect of the gateway."""
+    """INVALID_ARGUMENT; retry: never; details: BadRequest. A defect of the gateway."""
     SCHEDULER_ERROR_REASON_PROTOCOL_VIOLATION: _SchedulerErrorReason.ValueType  # 3
-    """FAILED_PRECONDITION. Messages of a relay out of order. Metadata: `got`."""
+    """FAILED_PRECONDITION; retry: never; metadata: `got`. Messages of a relay out
+    of order.
+    """
     SCHEDULER_ERROR_REASON_NOT_LEADER: _SchedulerErrorReason.ValueType  # 4
-    """UNAVAILABLE. Not the leader (any more). Dial again."""
+    """UNAVAILABLE; retry: same. Not the leader (any more). Dial again."""
 
 class SchedulerErrorReason(_SchedulerErrorReason, metaclass=_SchedulerErrorReasonEnumTypeWrapper):
     """SchedulerErrorReason is every `ErrorInfo.reason` of this package, in the
@@ -49,13 +51,15 @@ class SchedulerErrorReason(_SchedulerErrorReason, metaclass=_SchedulerErrorReaso
 
 SCHEDULER_ERROR_REASON_UNSPECIFIED: SchedulerErrorReason.ValueType  # 0
 SCHEDULER_ERROR_REASON_QUEUE_FULL: SchedulerErrorReason.ValueType  # 1
-"""RESOURCE_EXHAUSTED, with RetryInfo. Metadata: `limit`."""
+"""RESOURCE_EXHAUSTED; retry: later; metadata: `limit`; details: RetryInfo."""
 SCHEDULER_ERROR_REASON_INVALID_FIELD: SchedulerErrorReason.ValueType  # 2
-"""INVALID_ARGUMENT, with field violations. A defect of the gateway."""
+"""INVALID_ARGUMENT; retry: never; details: BadRequest. A defect of the gateway."""
 SCHEDULER_ERROR_REASON_PROTOCOL_VIOLATION: SchedulerErrorReason.ValueType  # 3
-"""FAILED_PRECONDITION. Messages of a relay out of order. Metadata: `got`."""
+"""FAILED_PRECONDITION; retry: never; metadata: `got`. Messages of a relay out
+of order.
+"""
 SCHEDULER_ERROR_REASON_NOT_LEADER: SchedulerErrorReason.ValueType  # 4
-"""UNAVAILABLE. Not the leader (any more). Dial again."""
+"""UNAVAILABLE; retry: same. Not the leader (any more). Dial again."""
 Global___SchedulerErrorReason: _TypeAlias = SchedulerErrorReason  # noqa: Y015
 
 @_typing.final

@@ -29,52 +29,56 @@ from horde.api.job.v1 import job_pb2 as horde_dot_api_dot_job_dot_v1_dot_job__pb
 from horde.api.storage.v1 import storage_service_pb2 as horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.horde/internal/storage/v1/object_service.proto\x12\x19horde.internal.storage.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1ahorde/api/job/v1/job.proto\x1a*horde/api/storage/v1/storage_service.proto\"P\n\x14\x43ommitObjectsRequest\x12\x38\n\x07\x63ommits\x18\x01 \x03(\x0b\x32\'.horde.internal.storage.v1.CommitObject\"\xca\x03\n\x0c\x43ommitObject\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08lease_id\x18\x02 \x01(\t\x12\x15\n\rgeneration_id\x18\x03 \x01(\t\x12.\n\trequester\x18\x04 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\x12\x0e\n\x06sha256\x18\x05 \x01(\x0c\x12.\n\tplacement\x18\x06 \x01(\x0e\x32\x1b.horde.api.job.v1.Placement\x12/\n\x05\x66\x61\x63ts\x18\x07 \x01(\x0b\x32 .horde.api.job.v1.PlacementFacts\x12\x13\n\x0bobject_name\x18\x08 \x01(\t\x12+\n\x08keep_for\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x04spec\x18\x0b \x01(\x0b\x32\x19.horde.api.job.v1.JobSpec\x12/\n\ndeviations\x18\x0c \x03(\x0b\x32\x1b.horde.api.job.v1.Deviation\x12\x13\n\x0btraceparent\x18\r \x01(\t\"Y\n\x15\x43ommitObjectsResponse\x12@\n\x08outcomes\x18\x01 \x03(\x0b\x32..horde.internal.storage.v1.CommitObjectOutcome\"\x85\x01\n\x13\x43ommitObjectOutcome\x12?\n\tcommitted\x18\x01 \x01(\x0b\x32*.horde.internal.storage.v1.CommittedObjectH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x88\x01\n\x0f\x43ommittedObject\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\x31\n\x06\x66ormat\x18\x02 \x01(\x0e\x32!.horde.api.storage.v1.ImageFormat\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"S\n\x15\x44iscardObjectsRequest\x12:\n\x08\x64iscards\x18\x01 \x03(\x0b\x32(.horde.internal.storage.v1.DiscardObject\"1\n\rDiscardObject\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08lease_id\x18\x02 \x01(\t\">\n\x16\x44iscardObjectsResponse\x12$\n\x08outcomes\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status\"X\n\x16WithdrawObjectsRequest\x12>\n\x0bwithdrawals\x18\x01 \x03(\x0b\x32).horde.internal.storage.v1.WithdrawObject\"e\n\x0eWithdrawObject\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x13\n\x0bobject_name\x18\x02 \x01(\t\x12.\n\tplacement\x18\x03 \x01(\x0e\x32\x1b.horde.api.job.v1.Placement\"?\n\x17WithdrawObjectsResponse\x12$\n\x08outcomes\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status\"u\n\x15\x44\x65scribeInputsRequest\x12.\n\trequester\x18\x01 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\x12,\n\x06inputs\x18\x02 \x03(\x0b\x32\x1c.horde.api.job.v1.InputImage\"[\n\x16\x44\x65scribeInputsResponse\x12\x41\n\x08outcomes\x18\x01 \x03(\x0b\x32/.horde.internal.storage.v1.DescribeInputOutcome\"y\n\x14\x44\x65scribeInputOutcome\x12\x32\n\x05input\x18\x01 \x01(\x0b\x32!.horde.api.storage.v1.StoredInputH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x89\x01\n\x12\x43laimInputsRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12.\n\trequester\x18\x02 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\x12,\n\x06inputs\x18\x03 \x03(\x0b\x32\x1c.horde.api.job.v1.InputImage\";\n\x13\x43laimInputsResponse\x12$\n\x08outcomes\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status\"M\n\x14ReleaseInputsRequest\x12\x35\n\x06\x63laims\x18\x01 \x03(\x0b\x32%.horde.internal.storage.v1.InputClaim\"6\n\nInputClaim\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x11\n\tinput_ids\x18\x02 \x03(\t\"=\n\x15ReleaseInputsResponse\x12$\n\x08outcomes\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status2\xcd\x05\n\rObjectService\x12r\n\rCommitObjects\x12/.horde.internal.storage.v1.CommitObjectsRequest\x1a\x30.horde.internal.storage.v1.CommitObjectsResponse\x12u\n\x0e\x44iscardObjects\x12\x30.horde.internal.storage.v1.DiscardObjectsRequest\x1a\x31.horde.internal.storage.v1.DiscardObjectsResponse\x12x\n\x0fWithdrawObjects\x12\x31.horde.internal.storage.v1.WithdrawObjectsRequest\x1a\x32.horde.internal.storage.v1.WithdrawObjectsResponse\x12u\n\x0e\x44\x65scribeInputs\x12\x30.horde.internal.storage.v1.DescribeInputsRequest\x1a\x31.horde.internal.storage.v1.DescribeInputsResponse\x12l\n\x0b\x43laimInputs\x12-.horde.internal.storage.v1.ClaimInputsRequest\x1a..horde.internal.storage.v1.ClaimInputsResponse\x12r\n\rReleaseInputs\x12/.horde.internal.storage.v1.ReleaseInputsRequest\x1a\x30.horde.internal.storage.v1.ReleaseInputsResponseB\xf3\x01\n!org.hordemesh.internal.storage.v1B\x12ObjectServiceProtoP\x01ZAgithub.com/horde-mesh/horde-mesh-go/internal/storage/v1;storagev1\xa2\x02\x04HMIS\xaa\x02\x19Horde.Internal.Storage.V1\xba\x02\x16HordeInternalStorageV1\xca\x02\x19Horde\\Internal\\Storage\\V1\xea\x02\x1cHorde::Internal::Storage::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n.horde/internal/storage/v1/object_service.proto\x12\x19horde.internal.storage.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1ahorde/api/job/v1/job.proto\x1a*horde/api/storage/v1/storage_service.proto\"P\n\x14\x43ommitObjectsRequest\x12\x38\n\x07\x63ommits\x18\x01 \x03(\x0b\x32\'.horde.internal.storage.v1.CommitObject\"\xf4\x03\n\x0c\x43ommitObject\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08lease_id\x18\x02 \x01(\t\x12\x15\n\rgeneration_id\x18\x03 \x01(\t\x12.\n\trequester\x18\x04 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\x12\x0e\n\x06sha256\x18\x05 \x01(\x0c\x12.\n\tplacement\x18\x06 \x01(\x0e\x32\x1b.horde.api.job.v1.Placement\x12/\n\x05\x66\x61\x63ts\x18\x07 \x01(\x0b\x32 .horde.api.job.v1.PlacementFacts\x12\x13\n\x0bobject_name\x18\x08 \x01(\t\x12+\n\x08keep_for\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12/\n\x0b\x61\x63\x63\x65pted_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\'\n\x04spec\x18\x0b \x01(\x0b\x32\x19.horde.api.job.v1.JobSpec\x12/\n\ndeviations\x18\x0c \x03(\x0b\x32\x1b.horde.api.job.v1.Deviation\x12\x13\n\x0btraceparent\x18\r \x01(\t\x12(\n\x06making\x18\x0e \x01(\x0b\x32\x18.horde.api.job.v1.Making\"Y\n\x15\x43ommitObjectsResponse\x12@\n\x08outcomes\x18\x01 \x03(\x0b\x32..horde.internal.storage.v1.CommitObjectOutcome\"\x85\x01\n\x13\x43ommitObjectOutcome\x12?\n\tcommitted\x18\x01 \x01(\x0b\x32*.horde.internal.storage.v1.CommittedObjectH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x88\x01\n\x0f\x43ommittedObject\x12\x12\n\nsize_bytes\x18\x01 \x01(\x03\x12\x31\n\x06\x66ormat\x18\x02 \x01(\x0e\x32!.horde.api.storage.v1.ImageFormat\x12.\n\nexpires_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"S\n\x15\x44iscardObjectsRequest\x12:\n\x08\x64iscards\x18\x01 \x03(\x0b\x32(.horde.internal.storage.v1.DiscardObject\"1\n\rDiscardObject\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x10\n\x08lease_id\x18\x02 \x01(\t\">\n\x16\x44iscardObjectsResponse\x12$\n\x08outcomes\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status\"X\n\x16WithdrawObjectsRequest\x12>\n\x0bwithdrawals\x18\x01 \x03(\x0b\x32).horde.internal.storage.v1.WithdrawObject\"e\n\x0eWithdrawObject\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x13\n\x0bobject_name\x18\x02 \x01(\t\x12.\n\tplacement\x18\x03 \x01(\x0e\x32\x1b.horde.api.job.v1.Placement\"?\n\x17WithdrawObjectsResponse\x12$\n\x08outcomes\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status\"u\n\x15\x44\x65scribeInputsRequest\x12.\n\trequester\x18\x01 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\x12,\n\x06inputs\x18\x02 \x03(\x0b\x32\x1c.horde.api.job.v1.InputImage\"[\n\x16\x44\x65scribeInputsResponse\x12\x41\n\x08outcomes\x18\x01 \x03(\x0b\x32/.horde.internal.storage.v1.DescribeInputOutcome\"y\n\x14\x44\x65scribeInputOutcome\x12\x32\n\x05input\x18\x01 \x01(\x0b\x32!.horde.api.storage.v1.StoredInputH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x89\x01\n\x12\x43laimInputsRequest\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12.\n\trequester\x18\x02 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\x12,\n\x06inputs\x18\x03 \x03(\x0b\x32\x1c.horde.api.job.v1.InputImage\";\n\x13\x43laimInputsResponse\x12$\n\x08outcomes\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status\"M\n\x14ReleaseInputsRequest\x12\x35\n\x06\x63laims\x18\x01 \x03(\x0b\x32%.horde.internal.storage.v1.InputClaim\"f\n\nInputClaim\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x11\n\tinput_ids\x18\x02 \x03(\t\x12.\n\trequester\x18\x03 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\"=\n\x15ReleaseInputsResponse\x12$\n\x08outcomes\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status\"X\n\x13\x44\x65leteInputsRequest\x12.\n\trequester\x18\x01 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\x12\x11\n\tinput_ids\x18\x02 \x03(\t\"<\n\x14\x44\x65leteInputsResponse\x12$\n\x08outcomes\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status2\xbe\x06\n\rObjectService\x12r\n\rCommitObjects\x12/.horde.internal.storage.v1.CommitObjectsRequest\x1a\x30.horde.internal.storage.v1.CommitObjectsResponse\x12u\n\x0e\x44iscardObjects\x12\x30.horde.internal.storage.v1.DiscardObjectsRequest\x1a\x31.horde.internal.storage.v1.DiscardObjectsResponse\x12x\n\x0fWithdrawObjects\x12\x31.horde.internal.storage.v1.WithdrawObjectsRequest\x1a\x32.horde.internal.storage.v1.WithdrawObjectsResponse\x12u\n\x0e\x44\x65scribeInputs\x12\x30.horde.internal.storage.v1.DescribeInputsRequest\x1a\x31.horde.internal.storage.v1.DescribeInputsResponse\x12l\n\x0b\x43laimInputs\x12-.horde.internal.storage.v1.ClaimInputsRequest\x1a..horde.internal.storage.v1.ClaimInputsResponse\x12r\n\rReleaseInputs\x12/.horde.internal.storage.v1.ReleaseInputsRequest\x1a\x30.horde.internal.storage.v1.ReleaseInputsResponse\x12o\n\x0c\x44\x65leteInputs\x12..horde.internal.storage.v1.DeleteInputsRequest\x1a/.horde.internal.storage.v1.DeleteInputsResponseB\xf3\x01\n!org.hordemesh.internal.storage.v1B\x12ObjectServiceProtoP\x01ZAgithub.com/horde-mesh/horde-mesh-go/internal/storage/v1;storagev1\xa2\x02\x04HMIO\xaa\x02\x19Horde.Internal.Storage.V1\xba\x02\x16HordeInternalStorageV1\xca\x02\x19Horde\\Internal\\Storage\\V1\xea\x02\x1cHorde::Internal::Storage::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'horde.internal.storage.v1.object_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
-  _globals['DESCRIPTOR']._serialized_options = b'\n!org.hordemesh.internal.storage.v1B\022ObjectServiceProtoP\001ZAgithub.com/horde-mesh/horde-mesh-go/internal/storage/v1;storagev1\242\002\004HMIS\252\002\031Horde.Internal.Storage.V1\272\002\026HordeInternalStorageV1\312\002\031Horde\\Internal\\Storage\\V1\352\002\034Horde::Internal::Storage::V1'
+  _globals['DESCRIPTOR']._serialized_options = b'\n!org.hordemesh.internal.storage.v1B\022ObjectServiceProtoP\001ZAgithub.com/horde-mesh/horde-mesh-go/internal/storage/v1;storagev1\242\002\004HMIO\252\002\031Horde.Internal.Storage.V1\272\002\026HordeInternalStorageV1\312\002\031Horde\\Internal\\Storage\\V1\352\002\034Horde::Internal::Storage::V1'
   _globals['_COMMITOBJECTSREQUEST']._serialized_start=239
   _globals['_COMMITOBJECTSREQUEST']._serialized_end=319
   _globals['_COMMITOBJECT']._serialized_start=322
-  _globals['_COMMITOBJECT']._serialized_end=780
-  _globals['_COMMITOBJECTSRESPONSE']._serialized_start=782
-  _globals['_COMMITOBJECTSRESPONSE']._serialized_end=871
-  _globals['_COMMITOBJECTOUTCOME']._serialized_start=874
-  _globals['_COMMITOBJECTOUTCOME']._serialized_end=1007
-  _globals['_COMMITTEDOBJECT']._serialized_start=1010
-  _globals['_COMMITTEDOBJECT']._serialized_end=1146
-  _globals['_DISCARDOBJECTSREQUEST']._serialized_start=1148
-  _globals['_DISCARDOBJECTSREQUEST']._serialized_end=1231
-  _globals['_DISCARDOBJECT']._serialized_start=1233
-  _globals['_DISCARDOBJECT']._serialized_end=1282
-  _globals['_DISCARDOBJECTSRESPONSE']._serialized_start=1284
-  _globals['_DISCARDOBJECTSRESPONSE']._serialized_end=1346
-  _globals['_WITHDRAWOBJECTSREQUEST']._serialized_start=1348
-  _globals['_WITHDRAWOBJECTSREQUEST']._serialized_end=1436
-  _globals['_WITHDRAWOBJECT']._serialized_start=1438
-  _globals['_WITHDRAWOBJECT']._serialized_end=1539
-  _globals['_WITHDRAWOBJECTSRESPONSE']._serialized_start=1541
-  _globals['_WITHDRAWOBJECTSRESPONSE']._serialized_end=1604
-  _globals['_DESCRIBEINPUTSREQUEST']._serialized_start=1606
-  _globals['_DESCRIBEINPUTSREQUEST']._serialized_end=1723
-  _globals['_DESCRIBEINPUTSRESPONSE']._serialized_start=1725
-  _globals['_DESCRIBEINPUTSRESPONSE']._serialized_end=1816
-  _globals['_DESCRIBEINPUTOUTCOME']._serialized_start=1818
-  _globals['_DESCRIBEINPUTOUTCOME']._serialized_end=1939
-  _globals['_CLAIMINPUTSREQUEST']._serialized_start=1942
-  _globals['_CLAIMINPUTSREQUEST']._serialized_end=2079
-  _globals['_CLAIMINPUTSRESPONSE']._serialized_start=2081
-  _globals['_CLAIMINPUTSRESPONSE']._serialized_end=2140
-  _globals['_RELEASEINPUTSREQUEST']._serialized_start=2142
-  _globals['_RELEASEINPUTSREQUEST']._serialized_end=2219
-  _globals['_INPUTCLAIM']._serialized_start=2221
-  _globals['_INPUTCLAIM']._serialized_end=2275
-  _globals['_RELEASEINPUTSRESPONSE']._serialized_start=2277
-  _globals['_RELEASEINPUTSRESPONSE']._serialized_end=2338
-  _globals['_OBJECTSERVICE']._serialized_start=2341
-  _globals['_OBJECTSERVICE']._serialized_end=3058
+  _globals['_COMMITOBJECT']._serialized_end=822
+  _globals['_COMMITOBJECTSRESPONSE']._serialized_start=824
+  _globals['_COMMITOBJECTSRESPONSE']._serialized_end=913
+  _globals['_COMMITOBJECTOUTCOME']._serialized_start=916
+  _globals['_COMMITOBJECTOUTCOME']._serialized_end=1049
+  _globals['_COMMITTEDOBJECT']._serialized_start=1052
+  _globals['_COMMITTEDOBJECT']._serialized_end=1188
+  _globals['_DISCARDOBJECTSREQUEST']._serialized_start=1190
+  _globals['_DISCARDOBJECTSREQUEST']._serialized_end=1273
+  _globals['_DISCARDOBJECT']._serialized_start=1275
+  _globals['_DISCARDOBJECT']._serialized_end=1324
+  _globals['_DISCARDOBJECTSRESPONSE']._serialized_start=1326
+  _globals['_DISCARDOBJECTSRESPONSE']._serialized_end=1388
+  _globals['_WITHDRAWOBJECTSREQUEST']._serialized_start=1390
+  _globals['_WITHDRAWOBJECTSREQUEST']._serialized_end=1478
+  _globals['_WITHDRAWOBJECT']._serialized_start=1480
+  _globals['_WITHDRAWOBJECT']._serialized_end=1581
+  _globals['_WITHDRAWOBJECTSRESPONSE']._serialized_start=1583
+  _globals['_WITHDRAWOBJECTSRESPONSE']._serialized_end=1646
+  _globals['_DESCRIBEINPUTSREQUEST']._serialized_start=1648
+  _globals['_DESCRIBEINPUTSREQUEST']._serialized_end=1765
+  _globals['_DESCRIBEINPUTSRESPONSE']._serialized_start=1767
+  _globals['_DESCRIBEINPUTSRESPONSE']._serialized_end=1858
+  _globals['_DESCRIBEINPUTOUTCOME']._serialized_start=1860
+  _globals['_DESCRIBEINPUTOUTCOME']._serialized_end=1981
+  _globals['_CLAIMINPUTSREQUEST']._serialized_start=1984
+  _globals['_CLAIMINPUTSREQUEST']._serialized_end=2121
+  _globals['_CLAIMINPUTSRESPONSE']._serialized_start=2123
+  _globals['_CLAIMINPUTSRESPONSE']._serialized_end=2182
+  _globals['_RELEASEINPUTSREQUEST']._serialized_start=2184
+  _globals['_RELEASEINPUTSREQUEST']._serialized_end=2261
+  _globals['_INPUTCLAIM']._serialized_start=2263
+  _globals['_INPUTCLAIM']._serialized_end=2365
+  _globals['_RELEASEINPUTSRESPONSE']._serialized_start=2367
+  _globals['_RELEASEINPUTSRESPONSE']._serialized_end=2428
+  _globals['_DELETEINPUTSREQUEST']._serialized_start=2430
+  _globals['_DELETEINPUTSREQUEST']._serialized_end=2518
+  _globals['_DELETEINPUTSRESPONSE']._serialized_start=2520
+  _globals['_DELETEINPUTSRESPONSE']._serialized_end=2580
+  _globals['_OBJECTSERVICE']._serialized_start=2583
+  _globals['_OBJECTSERVICE']._serialized_end=3413
 # @@protoc_insertion_point(module_scope)

@@ -64,6 +64,7 @@ class CommitObject(_message.Message):
     SPEC_FIELD_NUMBER: _builtins.int
     DEVIATIONS_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
+    MAKING_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     lease_id: _builtins.str
     """The winner."""
@@ -93,6 +94,10 @@ class CommitObject(_message.Message):
 
     @_builtins.property
     def deviations(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Deviation]: ...
+    @_builtins.property
+    def making(self) -> _job_pb2.Making:
+        """As the worker said it. Written beside a shared image."""
+
     def __init__(
         self,
         *,
@@ -109,10 +114,11 @@ class CommitObject(_message.Message):
         spec: _job_pb2.JobSpec | None = ...,
         deviations: _abc.Iterable[_job_pb2.Deviation] | None = ...,
         traceparent: _builtins.str = ...,
+        making: _job_pb2.Making | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "facts", b"facts", "keep_for", b"keep_for", "requester", b"requester", "spec", b"spec"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "facts", b"facts", "keep_for", b"keep_for", "making", b"making", "requester", b"requester", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "deviations", b"deviations", "facts", b"facts", "generation_id", b"generation_id", "job_id", b"job_id", "keep_for", b"keep_for", "lease_id", b"lease_id", "object_name", b"object_name", "placement", b"placement", "requester", b"requester", "sha256", b"sha256", "spec", b"spec", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "deviations", b"deviations", "facts", b"facts", "generation_id", b"generation_id", "job_id", b"job_id", "keep_for", b"keep_for", "lease_id", b"lease_id", "making", b"making", "object_name", b"object_name", "placement", b"placement", "requester", b"requester", "sha256", b"sha256", "spec", b"spec", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -494,18 +500,24 @@ class InputClaim(_message.Message):
 
     GENERATION_ID_FIELD_NUMBER: _builtins.int
     INPUT_IDS_FIELD_NUMBER: _builtins.int
+    REQUESTER_FIELD_NUMBER: _builtins.int
     generation_id: _builtins.str
     @_builtins.property
     def input_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def requester(self) -> _job_pb2.Requester:
+        """Whose inputs they are."""
+
     def __init__(
         self,
         *,
         generation_id: _builtins.str = ...,
         input_ids: _abc.Iterable[_builtins.str] | None = ...,
+        requester: _job_pb2.Requester | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["requester", b"requester"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation_id", b"generation_id", "input_ids", b"input_ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation_id", b"generation_id", "input_ids", b"input_ids", "requester", b"requester"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -532,3 +544,51 @@ class ReleaseInputsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReleaseInputsResponse: _TypeAlias = ReleaseInputsResponse  # noqa: Y015
+
+@_typing.final
+class DeleteInputsRequest(_message.Message):
+    """DeleteInputsRequest carries 1 to 256 ids."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTER_FIELD_NUMBER: _builtins.int
+    INPUT_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requester(self) -> _job_pb2.Requester: ...
+    @_builtins.property
+    def input_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        requester: _job_pb2.Requester | None = ...,
+        input_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["requester", b"requester"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_ids", b"input_ids", "requester", b"requester"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteInputsRequest: _TypeAlias = DeleteInputsRequest  # noqa: Y015
+
+@_typing.final
+class DeleteInputsResponse(_message.Message):
+    """DeleteInputsResponse answers each id; code 0 is OK."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.Status]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[_status_pb2.Status] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteInputsResponse: _TypeAlias = DeleteInputsResponse  # noqa: Y015

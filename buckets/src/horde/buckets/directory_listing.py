@@ -1,0 +1,53 @@
+"""What lies in a bucket's folder: read in threads, lazily, and never from its start again for the next page."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import os
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+
+from horde.buckets.port import Entry
+
+
+class Listing:
+    """The objects of a bucket in a folder; `path` says where the file of a key is."""
+
+    def __init__(self, root: str, path: Callable[[str], str], *, plain: bool) -> None:
+        self._root = root
+        self._path = path
+        self._plain = plain
+
+    def page(self, prefix: str, after: str, limit: int) -> list[Entry]:
+        """The first objects that come after a key. All of the folder is looked at."""
+        found = (key for key in self.keys(prefix) if key.startswith(prefix) and key > after)
+        return self.entries(heapq.nsmallest(limit, found))
+
+    def keys(self, prefix: str) -> Iterator[str]:
+        """Keys as the folder gives them. What is deleted meanwhile is no harm."""
+        if self._plain:
+            for folder, _, names in os.walk(f"{self._root}/{prefix}"):
+                start = folder.rstrip("/")[len(f"{self._root}/") :]
+                yield from (f"{start}/{name}" for name in names)
+            return
+        top = prefix.partition("/")[0]
+        with contextlib.suppress(FileNotFoundError), os.scandir(f"{self._root}/{top}") as entries:
+            for entry in entries:
+                yield f"{top}/{entry.name.replace('!', '/')}"
+
+    def entries(self, keys: Sequence[str]) -> list[Entry]:
+        """What is there of these."""
+        return list(filter(None, map(self._entry, keys)))
+
+    def _entry(self, key: str) -> Entry | None:
+        try:
+            facts = os.stat(self._path(key))  # noqa: PTH116 - for each object of a folder
+        except FileNotFoundError:
+            return None
+        return Entry(key, moment(facts), facts.st_size)
+
+
+def moment(facts: os.stat_result) -> datetime:
+    """When a file was written."""
+    return datetime.fromtimestamp(facts.st_mtime, UTC)

@@ -1,0 +1,109 @@
+"""The shared bucket, read only: what is new in it and what was withdrawn, by the journal that the router keeps.
+
+The journal has an entry for each shared image, by the hour in which it was put in place: `journal/<hour>/<id>`. What is
+new since a moment is a listing of the hours since; the bucket as a whole is never listed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Protocol
+
+from horde.buckets.port import MAX_PAGE, Bucket
+from horde.data_releases.core.gate import Reason
+from horde.data_releases.core.plan import hour_name
+from horde.data_releases.core.records import BadRecord, NoConsent, NotTextToImage, SharedRecord, Verdict, read_record
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A shared image as it was found: its record and bytes, or why it cannot be in a release."""
+
+    id: str
+    record: SharedRecord | None = None
+    data: bytes = b""
+    verdict: Verdict | None = None
+    reason: Reason | None = None
+
+
+class Verdicts(Protocol):
+    """What moderation has decided after the image was shared."""
+
+    async def of(self, image_id: str) -> Verdict | None:
+        """The last verdict, if there is one."""
+
+
+class BucketVerdicts:
+    """Verdicts that lie beside the images: `moderation/<id>.json`, with a field `verdict`."""
+
+    def __init__(self, bucket: Bucket) -> None:
+        self._bucket = bucket
+
+    async def of(self, image_id: str) -> Verdict | None:
+        found = await self._bucket.read(f"moderation/{image_id}.json")
+        return None if found is None else Verdict(json.loads(found.data)["verdict"])
+
+
+class SharedSide:
+    """Reads entries and images."""
+
+    def __init__(self, bucket: Bucket, verdicts: Verdicts) -> None:
+        self._bucket = bucket
+        self._verdicts = verdicts
+
+    async def shared(self, hours: Iterable[datetime]) -> AsyncIterator[str]:
+        """Ids that were put in place in these hours, in the order of hours and ids. One may come twice."""
+        for hour in hours:
+            async for image_id in self._entries(f"journal/{hour_name(hour)}/"):
+                yield image_id
+
+    async def first_hour(self) -> datetime | None:
+        """The hour of the journal's first entry."""
+        for entry in await self._bucket.page("journal/", limit=1):
+            return datetime.fromisoformat(f"{entry.key.split('/')[1]}:00").replace(tzinfo=UTC)
+        return None
+
+    async def withdrawn(self, hours: Iterable[datetime]) -> AsyncIterator[tuple[str, datetime]]:
+        """Ids that were withdrawn in these hours, each with its hour. One may come twice."""
+        for hour in hours:
+            async for image_id in self._entries(f"withdrawals/{hour_name(hour)}/"):
+                yield image_id, hour
+
+    async def fetch(self, image_id: str) -> Candidate:
+        """The image with its record."""
+        record_data, verdict = await asyncio.gather(
+            self._bucket.read(f"images/{image_id}.json"), self._verdicts.of(image_id)
+        )
+        if record_data is None:
+            return Candidate(image_id, reason=await self._why_absent(image_id))
+        try:
+            record = read_record(record_data.data)
+        except BadRecord:
+            return Candidate(image_id, reason=Reason.BAD_RECORD)
+        except NoConsent:
+            return Candidate(image_id, reason=Reason.NO_CONSENT)
+        except NotTextToImage:
+            return Candidate(image_id, reason=Reason.NOT_TEXT_TO_IMAGE)
+        if record.id != image_id:
+            return Candidate(image_id, reason=Reason.BAD_RECORD)
+        image = await self._bucket.read(f"images/{record.file_name}")
+        if image is None:
+            return Candidate(image_id, reason=await self._why_absent(image_id))
+        return Candidate(image_id, record, image.data, verdict)
+
+    async def _why_absent(self, image_id: str) -> Reason:
+        withdrawn = await self._bucket.head(f"withdrawn/{image_id}.json")
+        return Reason.INCOMPLETE if withdrawn is None else Reason.WITHDRAWN
+
+    async def _entries(self, prefix: str) -> AsyncIterator[str]:
+        after = ""
+        while page := await self._bucket.page(prefix, after=after):
+            for entry in page:
+                yield entry.key.removeprefix(prefix)
+            if len(page) < MAX_PAGE:
+                return
+            after = page[-1].key

@@ -1,0 +1,126 @@
+"""What the curious are shown of the fleet: workers and models; and the one wish about it, a pause."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from horde.api.model.v1 import model_service_pb2
+from horde.api.worker.v1 import worker_pb2
+from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
+from horde.scheduler.core import attaching
+from horde.scheduler.core.errors import WorkerNotFound
+from horde.scheduler.core.estimates import Estimates
+from horde.scheduler.core.fleet import Worker
+from horde.scheduler.core.job import AccountId, Mkudos, Price, Terms, WorkerId
+from horde.scheduler.doors import wire, wire_worker
+from horde.scheduler.doors.pages import read_token, write_token
+from horde.scheduler.store.saver import Saver
+from horde.scheduler.term import Term
+
+PAGE = 50
+MAX_PAGE = 100
+MAX_MODELS_PAGE = 500
+LISTED_MS = 24 * 3600 * 1000
+"""Workers that were not here for so long are not listed."""
+_NO_PRICE = Price(Mkudos(0), Mkudos(0), Mkudos(0))
+
+
+class FleetReading:
+    """Answers about workers and models."""
+
+    def __init__(self, term: Term, saver: Saver, estimates: Estimates) -> None:
+        self._term = term
+        self._saver = saver
+        self._estimates = estimates
+
+    def workers(self, request: pb.ListWorkersRequest) -> pb.ListWorkersResponse:
+        size = request.page_size if 1 <= request.page_size <= MAX_PAGE else PAGE
+        after = read_token(request.page_token)
+        oldest = self._term.now_ms() - LISTED_MS
+        chosen = [
+            worker
+            for worker in self._term.board.fleet.workers.values()
+            if (not request.owner_account_id or worker.owner == request.owner_account_id)
+            and (worker.session is not None or worker.last_seen_ms >= oldest)
+        ]
+        chosen.sort(key=lambda worker: (worker.name, worker.worker_id))
+        if after is not None:
+            place = (str(after[0]), str(after[1]))
+            chosen = [worker for worker in chosen if (worker.name, worker.worker_id) > place]
+        response = pb.ListWorkersResponse(workers=[self.show_worker(worker) for worker in chosen[:size]])
+        if len(chosen) > size:
+            response.next_page_token = write_token(chosen[size - 1].name, chosen[size - 1].worker_id)
+        return response
+
+    def worker(self, worker_id: str, owner: str = "") -> Worker:
+        """Raises WorkerNotFound, also for what is another's."""
+        worker = self._term.board.fleet.workers.get(WorkerId(worker_id))
+        if worker is None or (owner and worker.owner != owner):
+            raise WorkerNotFound(metadata={"worker_id": worker_id})
+        return worker
+
+    def show_worker(self, worker: Worker) -> worker_pb2.Worker:
+        term = self._term
+        return wire_worker.worker_message(worker, term.board.speeds.of(worker.worker_id), term.now(), term.now_ms())
+
+    async def pause(self, request: pb.SetWorkerPausedRequest) -> worker_pb2.Worker:
+        worker = self.worker(request.worker_id, request.owner_account_id)
+        attaching.pause(self._term.board, worker, request.paused, self._term.now_ms())
+        self._term.flush()
+        await self._saver.saved()
+        return self.show_worker(worker)
+
+    def models(self, request: pb.ListModelsRequest) -> pb.ListModelsResponse:
+        size = request.page_size if 1 <= request.page_size <= MAX_MODELS_PAGE else MAX_PAGE
+        after = read_token(request.page_token)
+        counts = self._count_models()
+        names = sorted(name for name in counts.names if not request.name or name == request.name)
+        if after is not None:
+            names = [name for name in names if name > str(after[0])]
+        response = pb.ListModelsResponse(models=[self._show_model(name, counts) for name in names[:size]])
+        if len(names) > size:
+            response.next_page_token = write_token(names[size - 1], "")
+        return response
+
+    def _count_models(self) -> ModelCounts:
+        board, counts = self._term.board, ModelCounts()
+        counts.names.update(board.queue.models)
+        for worker in board.fleet.workers.values():
+            for lease in worker.leases.values():
+                counts.leased[lease.job.generation.terms.model] += 1
+            if worker.session is None or worker.paused:
+                continue
+            for name, offer in worker.capabilities.offers.items():
+                counts.names.add(name)
+                counts.workers[name] += 1
+                counts.loaded[name] += offer.loaded
+        return counts
+
+    def _show_model(self, name: str, counts: ModelCounts) -> model_service_pb2.Model:
+        board = self._term.board
+        queue = board.queue.models.get(name)
+        message = model_service_pb2.Model(
+            name=name,
+            workers=counts.workers[name],
+            workers_loaded=counts.loaded[name],
+            jobs_queued=queue.count if queue is not None else 0,
+            jobs_leased=counts.leased[name],
+            queued_milli_megapixel_steps=round(queue.work * 1000) if queue is not None else 0,
+        )
+        if median := board.speeds.median(name):
+            message.megapixel_step.FromMicroseconds(round(median * 1_000_000))
+        usual = Terms(name, 512, 512, 25, 0, _NO_PRICE)
+        estimate = self._estimates.for_terms(usual, AccountId("-"), self._term.now())
+        if estimate.eligible:
+            message.wait.CopyFrom(wire.wait_message(estimate))
+        return message
+
+
+class ModelCounts:
+    """Workers and leases by model."""
+
+    def __init__(self) -> None:
+        self.names: set[str] = set()
+        self.workers: Counter[str] = Counter()
+        self.loaded: Counter[str] = Counter()
+        self.leased: Counter[str] = Counter()

@@ -1,0 +1,70 @@
+"""Who may do what in which bucket, by the policies that are deployed, on a real server: every cell of the table."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from horde.buckets.errors import StoreUnavailable
+from horde.buckets.s3 import S3Bucket
+from horde.testkit.s3 import POLICIES, REGION, ThrowawayS3
+
+BUCKETS = ("horde-private", "horde-shared", "horde-releases")
+WRITES = ("put", "delete")
+READS = ("read", "list")
+ALLOWED = {
+    "router-private": {"horde-private": {*READS, *WRITES}},
+    "router-promoter": {"horde-shared": {*READS, *WRITES}},
+    "release-builder": {"horde-shared": {*READS}, "horde-releases": {*READS, *WRITES}},
+    "researcher": {"horde-releases": {*READS}},
+}
+KEY = "releases/table/x"
+
+
+def bucket_of(server: ThrowawayS3, user: str, bucket: str) -> S3Bucket:
+    return S3Bucket(server.endpoint, bucket, server.access_key(user), server.secret(user), REGION, secure=False)
+
+
+async def is_allowed(bucket: S3Bucket, action: str, key: str) -> bool:
+    try:
+        match action:
+            case "put":
+                await bucket.put(f"{key}-new", b"x")
+            case "delete":
+                await bucket.delete(f"{key}-new")
+            case "read":
+                await bucket.read(key)
+            case _:
+                await bucket.page("releases/")
+    except StoreUnavailable:
+        return False
+    return True
+
+
+def test_the_table_names_every_policy() -> None:
+    assert {path.stem for path in POLICIES} == set(ALLOWED)
+
+
+@pytest.mark.s3
+@pytest.mark.parametrize(("user", "bucket"), list(itertools.product(ALLOWED, BUCKETS)))
+async def test_a_credential_may_do_what_its_policy_says_and_nothing_else(
+    s3_server: ThrowawayS3, user: str, bucket: str
+) -> None:
+    await bucket_of(s3_server, "admin", bucket).put(KEY, b"x")
+    opened = bucket_of(s3_server, user, bucket)
+    allowed = {action for action in (*READS, *WRITES) if await is_allowed(opened, action, KEY)}
+    assert allowed == ALLOWED[user].get(bucket, set())
+
+
+@pytest.mark.s3
+async def test_a_researcher_reads_what_is_released_and_no_note_of_a_builder(s3_server: ThrowawayS3) -> None:
+    admin = bucket_of(s3_server, "admin", "horde-releases")
+    for key in ("finished/t.json", "building/t/plan.json", "undecided/t.json"):
+        await admin.put(key, b"x")
+    researcher = bucket_of(s3_server, "researcher", "horde-releases")
+    assert await is_allowed(researcher, "read", "finished/t.json")
+    assert not await is_allowed(researcher, "read", "building/t/plan.json")
+    assert not await is_allowed(researcher, "read", "undecided/t.json")
+    for key in ("finished/t.json", "building/t/plan.json", "undecided/t.json"):
+        await admin.delete(key)

@@ -1,0 +1,326 @@
+"""Every parameter on every shape of model: the same picture as plain diffusers, a typed deviation, or a refusal.
+
+The table in worker-agent/README.md is what this suite finds. With HORDE_WRITE_TABLE=1 it is written anew.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from horde.testkit.tiny_models import build, lora_for
+from horde.worker_agent.core import measuring
+from horde.worker_agent.core.jobs import (
+    DeviationKind,
+    InputId,
+    InputRef,
+    Lora,
+    NoiseSchedule,
+    Picture,
+    Refused,
+    ResizeMode,
+)
+from horde.worker_agent.painters.diffusers_studio import Painting, Studio, StudioSettings
+from horde.worker_agent.painters.models import find_models
+from horde.worker_agent.painters.samplers import CLASSES
+
+# torch and diffusers warn of what tiny models are not; their import takes seconds, on a busy machine many.
+pytestmark = [pytest.mark.filterwarnings("ignore")]
+
+SHAPES = ("sd15", "turbo", "sdxl", "sd3", "flux-dev", "flux-schnell", "pixart", "inpainting")
+README = Path(__file__).parents[2] / "worker-agent" / "README.md"
+BEGIN, END = "<!-- parameters: made by tests/conformance/test_parameters.py -->\n", "<!-- end of parameters -->"
+SIDE = 64
+BASE = Picture("", "a red star", SIDE, SIDE, steps=3, seed=7)
+LONG = " ".join(f"word{number} of many," for number in range(110))
+"""More tokens than any window here: letters are tokens of the tiny models."""
+
+
+class Unwatched:
+    def stepped(self, step: int) -> None: ...
+    def wants_preview(self) -> bool:
+        return False
+
+    def previewed(self, step: int, image: bytes) -> None: ...
+    def cancelled(self) -> bool:
+        return False
+
+
+def picture_of(size: tuple[int, int], mode: str = "RGB") -> Image.Image:
+    """Something with an inside and an outside, so that cutting shows."""
+    image = Image.radial_gradient("L").resize(size).convert(mode)
+    image.paste(image.getpixel((0, 0)) or 0, (0, 0, size[0] // 3, size[1]))
+    return image
+
+
+def png(image: Image.Image) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+SOURCE, WIDE = picture_of((SIDE, SIDE)), picture_of((2 * SIDE, SIDE))
+MASK = Image.new("L", (SIDE, SIDE), 0)
+MASK.paste(255, (SIDE // 2, 0, SIDE, SIDE))
+INPUTS = {InputId("source"): png(SOURCE), InputId("wide"): png(WIDE), InputId("mask"): png(MASK)}
+
+
+def ref(name: str) -> InputRef:
+    return InputRef(InputId(name), b"")
+
+
+IMAGE = {"source_image": ref("source")}
+MASKED = {**IMAGE, "mask": ref("mask")}
+
+Plain = Callable[[Any, dict[str, Any]], dict[str, Any] | None]
+"""From a pipeline of diffusers and what it is called with, to what it must be called with; None: it cannot say this."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: what is asked beyond BASE, and how diffusers is asked for the same."""
+
+    name: str
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    plain: Plain | None = lambda pipeline, call: call
+    """None: plain diffusers has no such thing; then it must change the picture, or be a deviation."""
+
+
+def with_scheduler(name: str) -> Plain:
+    def plain(pipeline: Any, call: dict[str, Any]) -> dict[str, Any]:
+        diffusers = import_module("diffusers")
+        if type(pipeline.scheduler).__name__ != "FlowMatchEulerDiscreteScheduler":
+            options = {"original_inference_steps": 50} if name == "LCMScheduler" else {}
+            pipeline.scheduler = getattr(diffusers, name).from_config(pipeline.scheduler.config, **options)
+        return call
+
+    return plain
+
+
+def with_schedule(**options: Any) -> Plain:
+    def plain(pipeline: Any, call: dict[str, Any]) -> dict[str, Any]:
+        pipeline.scheduler = type(pipeline.scheduler).from_config(pipeline.scheduler.config, **options)
+        return call
+
+    return plain
+
+
+def with_negative(pipeline: Any, call: dict[str, Any]) -> dict[str, Any]:
+    if type(pipeline).__name__.startswith("Flux"):
+        return {**call, "negative_prompt": "blue", "true_cfg_scale": 3.5}
+    return {**call, "negative_prompt": "blue"}
+
+
+def with_clip_skip(pipeline: Any, call: dict[str, Any]) -> dict[str, Any]:
+    return {**call, "clip_skip": 1}
+
+
+CASES = [
+    Case("nothing beyond size, steps and seed"),
+    Case("size, a multiple of 8", {"width": 72, "height": 104}),
+    Case("size, a multiple of 16", {"width": 96, "height": 48}),
+    Case("steps", {"steps": 5}),
+    Case("seed", {"seed": 2**63 - 1}),
+    Case("guidance_scale", {"guidance_scale": 3.0}, lambda pipeline, call: {**call, "guidance_scale": 3.0}),
+    Case("negative_prompt", {"negative_prompt": "blue"}, with_negative),
+    Case("negative_prompt at guidance 1", {"negative_prompt": "blue", "guidance_scale": 1.0}, None),
+    *(Case(f"sampler {sampler.name}", {"sampler": sampler}, with_scheduler(name)) for sampler, name in CLASSES.items()),
+    Case("schedule TRAINED", {"schedule": NoiseSchedule.TRAINED}, with_schedule(use_karras_sigmas=False)),
+    Case("schedule KARRAS", {"schedule": NoiseSchedule.KARRAS}, with_schedule(use_karras_sigmas=True)),
+    Case("schedule EXPONENTIAL", {"schedule": NoiseSchedule.EXPONENTIAL}, with_schedule(use_exponential_sigmas=True)),
+    Case("schedule BETA", {"schedule": NoiseSchedule.BETA}, with_schedule(use_beta_sigmas=True)),
+    Case("schedule SGM_UNIFORM", {"schedule": NoiseSchedule.SGM_UNIFORM}, with_schedule(timestep_spacing="trailing")),
+    Case("schedule SIMPLE", {"schedule": NoiseSchedule.SIMPLE}, with_schedule(timestep_spacing="trailing")),
+    Case("clip_skip", {"clip_skip": 1}, with_clip_skip),
+    Case("clip_skip past the layers", {"clip_skip": 12}, None),
+    Case("prompt past the window", {"prompt": LONG}, None),
+    Case("negative_prompt past the window", {"negative_prompt": LONG}, None),
+    Case("prompt with (words:1.3)", {"prompt": "a (red:1.3) star"}, None),
+    Case(
+        "prompt with ((words))",
+        {"prompt": "a ((red)) star"},
+        lambda pipeline, call: {**call, "prompt": "a ((red)) star"},
+    ),
+    Case("source_image", IMAGE),
+    Case("source_image of another shape", {"source_image": ref("wide")}, None),
+    Case("resize_mode FIT", {"source_image": ref("wide"), "resize_mode": ResizeMode.FIT}, None),
+    Case("resize_mode STRETCH", {"source_image": ref("wide"), "resize_mode": ResizeMode.STRETCH}, None),
+    Case("denoising_strength", {**IMAGE, "denoising_strength": 0.4}),
+    Case("denoising_strength below a step", {**IMAGE, "denoising_strength": 0.01}, None),
+    Case("mask", MASKED),
+    Case("invert_mask", {**MASKED, "invert_mask": True}),
+    Case("lora", {"loras": (Lora("own", 1.0),)}, lambda pipeline, call: with_lora(pipeline, call)),
+    Case("lora that is not here", {"loras": (Lora("absent", 1.0),)}, None),
+    Case("lora of another model", {"loras": (Lora("foreign", 1.0),)}, None),
+    Case("post_processors", {"post_processors": ("UPSCALE_2X",)}, None),
+    Case("control", {"control_image": ref("source"), "control_type": "canny"}, None),
+]
+
+
+def with_lora(pipeline: Any, call: dict[str, Any]) -> dict[str, Any] | None:
+    if not hasattr(pipeline, "load_lora_weights"):
+        return None
+    folder = Path(pipeline.name_or_path) / "loras"
+    pipeline.load_lora_weights(str(folder), weight_name="own.safetensors", adapter_name="own")
+    return call
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("shapes")
+    made = {shape: build(shape, root / shape) for shape in SHAPES}
+    for folder in made.values():
+        lora_for(folder, folder / "loras" / "own.safetensors")
+    for shape, folder in made.items():
+        other = made["sdxl" if shape != "sdxl" else "sd15"]
+        shutil.copy(other / "loras" / "own.safetensors", folder / "loras" / "foreign.safetensors")
+    return made
+
+
+@pytest.fixture(scope="module")
+def studio(folders: dict[str, Path]) -> Studio:
+    found = find_models(",".join(f"{shape}={folder}" for shape, folder in folders.items()), Path("unused"))
+    opened = Studio(StudioSettings(found.models, threads=1))
+    with pytest.MonkeyPatch.context() as patched:
+        # Its first pictures are not what is looked at here.
+        patched.setattr(measuring, "BENCHMARK_SIDE", SIDE)
+        opened.load()
+        while opened.has_untried:
+            opened.try_next()
+    assert not opened.problems
+    return opened
+
+
+class Diffusers:
+    """Plain diffusers, asked directly."""
+
+    def __init__(self, folders: dict[str, Path]) -> None:
+        self._folders = folders
+        self._loaded: dict[tuple[str, str], tuple[Any, Any]] = {}
+
+    def paint(self, shape: str, picture: Picture, plain: Plain) -> Image.Image | None:
+        diffusers, torch = import_module("diffusers"), import_module("torch")
+        pipeline = self._pipeline(diffusers, shape, picture)
+        if pipeline is None:
+            return None
+        call: dict[str, Any] = {"prompt": picture.prompt, "num_inference_steps": picture.steps}
+        if "Img2Img" not in type(pipeline).__name__ or type(pipeline).__name__.startswith(("Flux", "StableDiffusion3")):
+            call |= {"width": picture.width, "height": picture.height}
+        if shape == "pixart":
+            call |= {"use_resolution_binning": False, "clean_caption": False}
+        if picture.source_image is not None:
+            call |= {"image": SOURCE, "strength": picture.denoising_strength or 0.75}
+        if picture.mask is not None:
+            call["mask_image"] = self._mask(picture)
+        elif shape == "inpainting":
+            size = (picture.width, picture.height)
+            grey, all_of_it = Image.new("RGB", size, "gray"), Image.new("L", size, 255)
+            call = {"image": grey, "mask_image": all_of_it, "strength": 1.0} | call
+        asked = plain(pipeline, call)
+        if asked is None:
+            return None
+        image: Image.Image = pipeline(**asked, generator=torch.Generator("cpu").manual_seed(picture.seed)).images[0]
+        if picture.mask is not None:
+            image = Image.composite(image, SOURCE, self._mask(picture))
+        return image if image.size == (picture.width, picture.height) else None
+
+    @staticmethod
+    def _mask(picture: Picture) -> Image.Image:
+        return MASK.point(lambda value: 255 - value) if picture.invert_mask else MASK
+
+    def _pipeline(self, diffusers: Any, shape: str, picture: Picture) -> Any:
+        kind = diffusers.AutoPipelineForText2Image
+        if picture.mask is not None or shape == "inpainting":
+            kind = diffusers.AutoPipelineForInpainting
+        elif picture.source_image is not None:
+            kind = diffusers.AutoPipelineForImage2Image
+        key = (shape, kind.__name__)
+        if key not in self._loaded or picture.loras:
+            try:
+                pipeline = kind.from_pretrained(self._folders[shape], local_files_only=True)
+            except ValueError:
+                return None
+            encoder = pipeline.text_encoder
+            if not hasattr(encoder, "text_model") and hasattr(encoder, "final_layer_norm"):
+                # diffusers' clip skip looks for the last norm where transformers 5 has it no more.
+                object.__setattr__(encoder, "text_model", SimpleNamespace(final_layer_norm=encoder.final_layer_norm))
+            pipeline.set_progress_bar_config(disable=True)
+            self._loaded[key] = (pipeline, pipeline.scheduler)
+        pipeline, scheduler = self._loaded[key]
+        if picture.loras:
+            # What it does to the pipeline stays.
+            del self._loaded[key]
+        pipeline.scheduler = type(scheduler).from_config(scheduler.config)
+        return pipeline
+
+
+def finding(studio: Studio, plainly: Diffusers, shape: str, case: Case, base: dict[str, bytes]) -> str:
+    """The cell: what became of a parameter on a shape."""
+    picture = replace(BASE, model=shape, **case.asked)
+    work = studio.paint(picture, INPUTS, Unwatched())
+    if isinstance(work, Refused):
+        return f"refused: {work.reason.name}"
+    assert isinstance(work, Painting), f"{shape}, {case.name}: {work}"
+    assert work.image.size == (picture.width, picture.height)
+    if work.deviations:
+        return ", ".join(f"{each.kind.name} {each.field}" for each in work.deviations)
+    plain = case.plain and plainly.paint(shape, picture, case.plain)
+    if plain is not None:
+        assert work.image.tobytes() == plain.tobytes(), f"{shape}, {case.name}: another picture than plain diffusers'"
+        return "same"
+    assert work.image.tobytes() != base[shape], f"{shape}, {case.name}: it changes nothing"
+    return "done"
+
+
+@pytest.fixture(scope="module")
+def table(studio: Studio, folders: dict[str, Path]) -> dict[str, dict[str, str]]:
+    plainly = Diffusers(folders)
+    base = {}
+    for shape in SHAPES:
+        work = studio.paint(replace(BASE, model=shape), {}, Unwatched())
+        assert isinstance(work, Painting)
+        base[shape] = work.image.tobytes()
+    found: dict[str, dict[str, str]] = {}
+    wrong = []
+    for case in CASES:
+        for shape in SHAPES:
+            try:
+                found.setdefault(case.name, {})[shape] = finding(studio, plainly, shape, case, base)
+            except Exception as error:
+                wrong.append(f"{shape}, {case.name}: {error}"[:300])
+    assert not wrong, "\n".join(wrong)
+    return found
+
+
+def written(table: dict[str, dict[str, str]]) -> str:
+    lines = [f"| | {' | '.join(SHAPES)} |", f"|---|{'---|' * len(SHAPES)}"]
+    lines += [f"| {name} | {' | '.join(cells[shape] for shape in SHAPES)} |" for name, cells in table.items()]
+    return "\n".join(lines) + "\n"
+
+
+def test_no_cell_is_blank_and_the_readme_says_what_is_found(table: dict[str, dict[str, str]]) -> None:
+    kinds = "|".join(kind.name for kind in DeviationKind)
+    for name, cells in table.items():
+        for shape, cell in cells.items():
+            assert re.fullmatch(rf"same|done|refused: [A-Z_]+|((^|, )({kinds}) [a-z_\[\]0-9]+)+", cell), (name, shape)
+    text = README.read_text(encoding="utf-8")
+    before, after = text.index(BEGIN) + len(BEGIN), text.index(END)
+    if os.environ.get("HORDE_WRITE_TABLE"):
+        README.write_text(text[:before] + written(table) + text[after:], encoding="utf-8")
+    else:
+        assert text[before:after] == written(table)
+
+
+def test_a_plain_picture_is_that_of_plain_diffusers_on_every_shape(table: dict[str, dict[str, str]]) -> None:
+    assert set(table["nothing beyond size, steps and seed"].values()) == {"same"}

@@ -1,0 +1,49 @@
+"""A builder that is killed in the middle, again and again, makes what an undisturbed one makes, byte for byte."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+from horde.testkit.data_releases import START, Moment, Sharing, contents, job_id, plain_folder
+
+KILLS = ("releases.after_shard=kill@3", "releases.after_part=kill@2")
+
+
+def build(shared: Path, home: Path, failpoints: str = "") -> int:
+    prefix = "HORDE_DATA_RELEASES_"
+    settings = {
+        "SHARED_DIR": str(shared),
+        "RELEASES_DIR": str(home / "releases"),
+        "STATE_DIR": str(home / "state"),
+        "SIGNING_KEY_FILE": str(shared.parent / "signing.key"),
+        "PSEUDONYM_KEY_FILE": str(shared.parent / "pseudonyms.key"),
+        "FAILPOINTS": failpoints,
+    }
+    command = [sys.executable, "-m", "horde.cli.commands.main", "release", "create", "r1", "--samples", "20"]
+    as_of = (START + timedelta(days=8)).strftime("%Y-%m-%dT%H:%M:%S+0000")
+    environment = {**os.environ, **{prefix + name: value for name, value in settings.items()}}
+    ran = subprocess.run([*command, "--as-of", as_of], env=environment, capture_output=True, text=True)
+    assert ran.returncode in (0, -signal.SIGKILL), ran.stderr
+    return ran.returncode
+
+
+async def test_a_build_that_was_killed_three_times_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
+    clock = Moment()
+    async with plain_folder(tmp_path / "shared", clock) as shared:
+        sharing = Sharing(shared, clock)
+        for number in range(70):
+            await sharing.share(number, seed=number // 3)
+        await sharing.images.withdraw(job_id(6))
+    assert build(tmp_path / "shared", tmp_path / "quiet") == 0
+    for kill in KILLS:
+        assert build(tmp_path / "shared", tmp_path / "killed", kill) == -signal.SIGKILL
+    # Another machine goes on: what the first kept on its disk is not needed.
+    (tmp_path / "killed" / "state").rename(tmp_path / "lost")
+    assert build(tmp_path / "shared", tmp_path / "killed", "releases.before_finished=kill@1") == -signal.SIGKILL
+    assert build(tmp_path / "shared", tmp_path / "killed") == 0
+    assert contents(tmp_path / "quiet" / "releases") == contents(tmp_path / "killed" / "releases")

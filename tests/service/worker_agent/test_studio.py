@@ -1,0 +1,302 @@
+"""The studio at work: what it does with models that are damaged, too large, unsafe or of a rare layout."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from horde.testkit.tiny_models import build, lora_for
+from horde.worker_agent.core.jobs import (
+    Cancelled,
+    DeviationKind,
+    Failed,
+    FailureReason,
+    Feature,
+    InputId,
+    Lora,
+    Picture,
+    RefusalReason,
+    Refused,
+    Sampler,
+)
+from horde.worker_agent.painters.diffusers_studio import Painting, Studio, StudioSettings
+from horde.worker_agent.painters.models import BadModel, find_models
+from horde.worker_agent.painters.pipelines import Pipelines
+from horde.worker_agent.painters.port import CannotLoad
+
+# torch and diffusers warn of what tiny models are not; their import takes seconds, on a busy machine many.
+pytestmark = [pytest.mark.filterwarnings("ignore")]
+
+PICTURE = Picture("sd15", "a red star", 64, 64, steps=4, seed=7)
+
+
+class Notes:
+    """A watch that writes down the steps and may cancel at one."""
+
+    def __init__(self, cancel_at: int = 0) -> None:
+        self.steps: list[int] = []
+        self.cancel_at = cancel_at
+
+    def stepped(self, step: int) -> None:
+        self.steps.append(step)
+
+    def wants_preview(self) -> bool:
+        return False
+
+    def previewed(self, step: int, image: bytes) -> None: ...
+
+    def cancelled(self) -> bool:
+        return 0 < self.cancel_at <= len(self.steps)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    root = tmp_path_factory.mktemp("shapes")
+    return lambda shape: build(shape, root / shape)
+
+
+@pytest.fixture
+def copied(built: Callable[[str], Path], tmp_path: Path) -> Callable[..., Path]:
+    """A model's folder of one's own, to be damaged."""
+
+    def copy(shape: str, name: str = "") -> Path:
+        return shutil.copytree(built(shape), tmp_path / (name or shape))
+
+    return copy
+
+
+def opened(folders: Mapping[str, Path], **settings: Any) -> Studio:
+    found = find_models(",".join(f"{name}={folder}" for name, folder in folders.items()), Path("unused"))
+    studio = Studio(StudioSettings(found.models, threads=1, **settings))
+    studio.load()
+    while studio.has_untried:
+        studio.try_next()
+    return studio
+
+
+def paint(studio: Studio, picture: Picture, inputs: Mapping[InputId, bytes] | None = None) -> Painting:
+    work = studio.paint(picture, inputs or {}, Notes())
+    assert isinstance(work, Painting), work
+    return work
+
+
+def rewrite(file: Path, change: Callable[[str, Any], Any]) -> None:
+    """Change the tensors of a weights file."""
+    safetensors: Any = import_module("safetensors.torch")
+    safetensors.save_file({name: change(name, value) for name, value in safetensors.load_file(file).items()}, file)
+
+
+def weights(folder: Path, part: str = "unet") -> Path:
+    return folder / part / "diffusion_pytorch_model.safetensors"
+
+
+def test_a_model_whose_weights_are_no_numbers_is_never_offered(copied: Callable[..., Path]) -> None:
+    bad, good = copied("sd15", "bad"), copied("sd15", "good")
+    rewrite(weights(bad), lambda name, value: value * float("nan") if "conv_out" in name else value)
+    studio = opened({"bad": bad, "good": good})
+    assert [model.name for model in studio.capabilities().models] == ["good"]
+    assert "no numbers" in studio.problems["bad"]
+    work = studio.paint(replace(PICTURE, model="bad"), {}, Notes())
+    assert isinstance(work, Refused)
+    assert work.reason is RefusalReason.MODEL_UNAVAILABLE
+
+
+def test_a_model_that_paints_one_colour_is_never_offered(copied: Callable[..., Path]) -> None:
+    black = copied("sd15")
+    rewrite(weights(black, "vae"), lambda name, value: value * 0 if "decoder.conv_out" in name else value)
+    with pytest.raises(CannotLoad, match="one colour"):
+        opened({"black": black})
+
+
+def test_what_turns_bad_while_running_is_a_failure_and_the_model_is_whole_again(built: Callable[[str], Path]) -> None:
+    studio = opened({"sd15": built("sd15")})
+    before = paint(studio, PICTURE)
+    torch: Any = import_module("torch")
+    with torch.no_grad():
+        studio._shelf.get("sd15").text_to_image.unet.conv_out.bias.fill_(float("nan"))
+    work = studio.paint(PICTURE, {}, Notes())
+    assert isinstance(work, Failed)
+    assert work.reason is FailureReason.BACKEND
+    assert paint(studio, PICTURE).image.tobytes() == before.image.tobytes()
+
+
+def test_what_overflows_in_half_precision_is_painted_in_a_wider_one(copied: Callable[..., Path]) -> None:
+    large = copied("sd15")
+    # Past 65,504, which is as far as half precision reaches.
+    rewrite(weights(large), lambda name, value: value + 7e4 if name == "conv_norm_out.bias" else value)
+    rewrite(weights(large), lambda name, value: value / 1e6 if name.startswith("conv_out.") else value)
+    narrow, wide = opened({"sd15": large}, precision="float16"), opened({"sd15": large}, precision="bfloat16")
+    assert narrow._shelf.get("sd15").precision == "bfloat16"
+    assert paint(narrow, PICTURE).image.tobytes() == paint(wide, PICTURE).image.tobytes()
+
+
+@pytest.mark.parametrize("name", ["foreign", "junk"])
+def test_a_lora_that_does_not_fit_is_a_deviation_and_leaves_the_model_whole(
+    copied: Callable[..., Path], built: Callable[[str], Path], name: str
+) -> None:
+    folder = copied("flux-dev")
+    lora_for(built("sdxl"), folder / "loras" / "foreign.safetensors")
+    lora_for(built("flux-dev"), folder / "loras" / "own.safetensors")
+    (folder / "loras" / "junk.safetensors").write_bytes(b"junk")
+    studio = opened({"flux": folder})
+    assert Feature.LORA in studio.capabilities().models[0].features
+    picture = replace(PICTURE, model="flux")
+    before = paint(studio, picture)
+    own = paint(studio, replace(picture, loras=(Lora("own", 1.0),)))
+    assert not own.deviations
+    assert own.image.tobytes() != before.image.tobytes()
+    with_it = paint(studio, replace(picture, loras=(Lora(name, 1.0),)))
+    assert [(each.kind, each.field) for each in with_it.deviations] == [(DeviationKind.OMITTED, "loras[0]")]
+    assert "is not made for this model" in with_it.deviations[0].asked
+    for after in (with_it, paint(studio, picture)):
+        assert after.image.tobytes() == before.image.tobytes()
+
+
+def test_the_strength_of_a_lora_counts_and_another_file_of_its_name_is_left_out(copied: Callable[..., Path]) -> None:
+    folder = copied("sd15")
+    lora_for(folder, folder / "loras" / "own.safetensors")
+    studio = opened({"sd15": folder})
+    plain = paint(studio, PICTURE)
+    strong, weak = (paint(studio, replace(PICTURE, loras=(Lora("own", size),))) for size in (1.0, 0.2))
+    assert len({plain.image.tobytes(), strong.image.tobytes(), weak.image.tobytes()}) == 3
+    other = paint(studio, replace(PICTURE, loras=(Lora("own", 1.0, sha256=b"0" * 32),)))
+    assert "is another" in other.deviations[0].asked
+    assert other.image.tobytes() == plain.image.tobytes()
+
+
+def test_a_pipeline_that_calls_nobody_back_tells_its_steps_and_can_be_cancelled(built: Callable[[str], Path]) -> None:
+    studio = opened({"pixart": built("pixart")})
+    picture = replace(PICTURE, model="pixart", steps=6)
+    notes = Notes()
+    assert isinstance(studio.paint(picture, {}, notes), Painting)
+    assert notes.steps == [1, 2, 3, 4, 5, 6]
+    notes = Notes(cancel_at=2)
+    assert studio.paint(picture, {}, notes) == Cancelled(2)
+    assert notes.steps == [1, 2]
+
+
+def test_a_sampler_that_computes_no_numbers_gives_way_to_the_models_own(built: Callable[[str], Path]) -> None:
+    studio = opened({"pixart": built("pixart")})
+    picture = replace(PICTURE, model="pixart", steps=2)
+    work = paint(studio, replace(picture, sampler=Sampler.DPM2_ANCESTRAL))
+    assert [(each.kind, each.field) for each in work.deviations] == [(DeviationKind.SUBSTITUTED, "sampler")]
+    assert work.image.tobytes() == paint(studio, picture).image.tobytes()
+
+
+def test_models_that_do_not_fit_together_take_turns_and_none_fails(built: Callable[[str], Path]) -> None:
+    folders = {name: built(name) for name in ("sd15", "sdxl")}
+    alone = {name: opened({name: folder})._shelf.get(name).bytes for name, folder in folders.items()}
+    studio = opened(folders, memory_bytes=int(max(alone.values()) * 1.3))
+    loaded = []
+    for name in ("sd15", "sdxl", "sd15"):
+        paint(studio, replace(PICTURE, model=name))
+        loaded.append([model.name for model in studio.capabilities().models if model.loaded])
+    assert loaded == [["sd15"], ["sdxl"], ["sd15"]]
+    roomy = opened(folders, memory_bytes=10 * sum(alone.values()))
+    assert [model.loaded for model in roomy.capabilities().models] == [True] * 2
+
+
+def test_too_little_memory_is_one_leaner_try_and_then_the_job_is_given_back(
+    built: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio = opened({"sd15": built("sd15")})
+    before = paint(studio, PICTURE)
+    lean: list[Pipelines] = []
+    monkeypatch.setattr(Pipelines, "make_lean", lambda model: lean.append(model))
+    unet: Any = import_module("diffusers").UNet2DConditionModel
+    original = unet.forward
+    tight = True
+
+    def forward(self: Any, *arguments: Any, **named: Any) -> Any:
+        if tight and len(lean) < 2:
+            raise MemoryError("the processor has no more")
+        return original(self, *arguments, **named)
+
+    monkeypatch.setattr(unet, "forward", forward)
+    work = studio.paint(PICTURE, {}, Notes())
+    assert isinstance(work, Refused)
+    assert work.reason is RefusalReason.OUT_OF_MEMORY
+    assert len(lean) == 1
+    tight = False
+    assert paint(studio, PICTURE).image.tobytes() == before.image.tobytes()
+    # It stays lean whenever it is loaded again.
+    studio._shelf.discard("sd15")
+    paint(studio, PICTURE)
+    assert len(lean) == 3
+
+
+def test_a_folder_of_the_half_precision_variant_alone_is_loaded(copied: Callable[..., Path]) -> None:
+    folder = copied("sdxl")
+    before = paint(opened({"sdxl": folder}), replace(PICTURE, model="sdxl"))
+    for file in folder.rglob("*.safetensors"):
+        file.rename(file.with_suffix(".fp16.safetensors"))
+    after = paint(opened({"sdxl": folder}), replace(PICTURE, model="sdxl"))
+    assert after.image.tobytes() == before.image.tobytes()
+
+
+def pickle_all(folder: Path) -> None:
+    for file in folder.rglob("*.safetensors"):
+        file.rename(file.with_suffix(".bin"))
+
+
+def cut_one(folder: Path) -> None:
+    file = weights(folder)
+    file.write_bytes(file.read_bytes()[:-100])
+
+
+def add_code(folder: Path) -> None:
+    (folder / "pipeline.py").write_text("print('hello')")
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (pickle_all, "get the model as .safetensors"),
+        (cut_one, "is cut off"),
+        (add_code, "code of their own are refused"),
+        (lambda folder: (folder / "model_index.json").unlink(), "model_index.json"),
+        (shutil.rmtree, "no folder here"),
+    ],
+)
+def test_a_model_that_is_not_whole_or_not_safe_is_named_at_the_start_and_the_others_are_served(
+    copied: Callable[..., Path], damage: Callable[[Path], Any], words: str
+) -> None:
+    bad, good = copied("sd15", "bad"), copied("sd15", "good")
+    damage(bad)
+    found = find_models(f"bad={bad},good={good}", Path("unused"))
+    assert [model.name for model in found.models] == ["good"]
+    assert words in found.problems[0]
+    with pytest.raises(BadModel, match=words):
+        find_models(f"bad={bad}", Path("unused"))
+
+
+@pytest.mark.parametrize("suffix", [".ckpt", ".pt"])
+def test_a_pickled_single_file_is_refused_with_a_sentence(tmp_path: Path, suffix: str) -> None:
+    file = tmp_path / f"model{suffix}"
+    file.write_bytes(b"\x80\x04")
+    with pytest.raises(BadModel, match="can run anything when it is opened"):
+        find_models(f"old={file}", Path("unused"))
+
+
+def test_each_model_says_what_it_can_do_itself(built: Callable[[str], Path]) -> None:
+    studio = opened({name: built(name) for name in ("sd15", "sd3", "pixart", "inpainting")})
+    offers = {model.name: model for model in studio.capabilities().models}
+    assert {name: offer.size_multiple for name, offer in offers.items()} == {
+        "sd15": 8,
+        "sd3": 16,
+        "pixart": 16,
+        "inpainting": 8,
+    }
+    assert all(offer.samplers for offer in offers.values())
+    assert len(offers["sd3"].samplers) == 1
+    assert Feature.IMAGE_TO_IMAGE not in offers["pixart"].features
+    assert {Feature.IMAGE_TO_IMAGE, Feature.INPAINTING} <= offers["inpainting"].features
+    whole = studio.capabilities()
+    assert whole.features >= offers["inpainting"].features
+    assert whole.samplers >= offers["sd15"].samplers
