@@ -38,7 +38,9 @@ def can(
     features: frozenset[Feature] = frozenset(),
     samplers: frozenset[Method] = frozenset({Method.EULER}),
 ) -> Capabilities:
-    return Capabilities(tuple(ModelOffer(model, loaded=True) for model in models), max_pixels, features, samplers)
+    return Capabilities.of(
+        ModelOffer(model, loaded=True, max_pixels=max_pixels, features=features, samplers=samplers) for model in models
+    )
 
 
 WORKERS: Mapping[str, Capabilities] = {

@@ -146,6 +146,16 @@ def test_who_asks_for_nothing_is_a_reason_to_wait() -> None:
     assert (estimate.eligible, estimate.ineligible) == (0, ((WhyNot.NO_SLOTS, 1),))
 
 
+def test_who_rests_is_a_reason_to_wait() -> None:
+    table = Table()
+    worker = table.attach("w")
+    for index in range(3):
+        (lease,) = (table.lease(job) for job in table.queued(f"r{index}").jobs)
+        table.report(worker, lease.lease_id, lease.job.job_id, Failed())
+    estimate = Estimates(table.board).for_terms(terms(), ANNA, table.now)
+    assert (estimate.eligible, estimate.ineligible) == (0, ((WhyNot.RESTING, 1),))
+
+
 def crash(table: Table, worker: Worker) -> None:
     table.held.clear()
     table.attach(worker.name)
