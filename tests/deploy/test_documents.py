@@ -19,6 +19,8 @@ from tests.documents import ALL, PAGES, ROOT, Block, inline_commands, program
 
 from horde.cli.commands.exits import HELP, Exit
 from horde.cli.commands.main import main
+from horde.cli.commands.release import release
+from horde.data_releases.commands import main as releases
 
 SAMPLES = {"worker-agent/README.md": "worker-agent/src"}
 """Pages that show what a program writes, and where that program is: it must have these words."""
@@ -96,7 +98,8 @@ def known_options(words: list[str]) -> set[str]:
     command: click.Command = main
     for word in words:
         if isinstance(command, click.Group) and (inner := command.get_command(context, word)):
-            command = inner
+            # A program of its own takes these words.
+            command = releases if inner is release else inner
         elif not word.startswith("-") and command is main:
             assert LATER.fullmatch(word), f"there is no command {word}"
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
