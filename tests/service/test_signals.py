@@ -19,7 +19,6 @@ from horde.scheduler.scheduler import LOCK_KEY as SCHEDULER_LOCK
 
 SERVICES = ("ledger", "scheduler", "gateway", "storage-router")
 LOCKS = {"ledger": LEDGER_LOCK, "scheduler": SCHEDULER_LOCK}
-pytestmark = pytest.mark.timeout(90)
 
 
 @dataclass

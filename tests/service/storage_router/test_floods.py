@@ -28,6 +28,7 @@ from horde.storage_router.core.pictures import Picture
 from horde.storage_router.decoding import DecoderPool
 from horde.testkit.loopback import ManualClock, settle
 from horde.testkit.storage_router import Job, Kit, NoDecoder, cut, finish, keys_of, kit, paint
+from horde.testkit.waiting import HANG_SECONDS
 
 CHUNK = 256 * 1024
 MIB = 1024 * 1024
@@ -54,7 +55,7 @@ async def send(call: PutInput, chunks: int, start: int = 0) -> None:
 
 async def until(condition: Any) -> None:
     """Wait for what arrives over the wire."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG_SECONDS):
         while not condition():
             await asyncio.sleep(0.005)
 
