@@ -25,6 +25,8 @@ from horde.data_releases.commands import main as releases
 SAMPLES = {"worker-agent/README.md": "worker-agent/src"}
 """Pages that show what a program writes, and where that program is: it must have these words."""
 COMMANDS = [(str(block), command) for block in ALL for command in block.commands]
+HAVE_COMMANDS = {"paintbox", "horde.data_releases"}
+"""Modules whose first word is a command with options of its own."""
 INLINE = [(page, command) for page in PAGES for command in inline_commands(page)]
 LATER = re.compile(r"[A-Z]{2,}|<\w+>|…|\*")
 """What stands for something else."""
@@ -57,6 +59,9 @@ def test_a_command_names_what_is_there(where: str, command: str) -> None:
     words = shlex.split(command)
     words = words[next(number for number, word in enumerate(words) if not re.match(r"[A-Z_]+=", word)) :]
     match program(command):
+        case "horde" if words[1:2] == ["release"]:
+            # It becomes another program, which knows its own words.
+            check_python(where, ["python", "-m", "horde.data_releases", *words[2:]])
         case "horde":
             assert options(words) <= known_options(words[1:])
         case "make":
@@ -122,7 +127,7 @@ def check_python(where: str, words: list[str]) -> None:
     module = words[2]
     inner = next((word for word in words[3:4] if not word.startswith("-") and not LATER.search(word)), None)
     folder = "worker-agent/training" if module == "paintbox" else "."
-    shown = help_of(folder, "-m", module, *([inner] if inner and module == "paintbox" else []))
+    shown = help_of(folder, "-m", module, *([inner] if inner and module in HAVE_COMMANDS else []))
     for option in options(words[3:]):
         assert re.search(rf"{re.escape(option)}\b", shown), option
 
