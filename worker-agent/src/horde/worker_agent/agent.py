@@ -75,8 +75,8 @@ class Agent:
         self._outbox: Outbox[pb.AttachRequest] | None = None
         self._changed = asyncio.Event()
         self._suspected = False
-        self.answered_why_idle = False
-        """Whether this mesh says why there is nothing to do."""
+        self.why_idle: list[str] | None = None
+        """Why there is nothing to do, as the mesh said last; None: it has never said."""
         self.tally = Tally()
         self.last_busy = 0.0
         """When something was last begun or ended; monotonic seconds."""
@@ -151,7 +151,7 @@ class Agent:
         self._do(self._session.ask_why_idle())
 
     def _hear_why_idle(self, causes: list[str]) -> None:
-        self.answered_why_idle = True
+        self.why_idle = causes
         log.info("idle", why="; ".join(causes) or "nobody asks for anything")
 
     # The work.

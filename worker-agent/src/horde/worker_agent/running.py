@@ -137,7 +137,7 @@ async def _say_why_idle(agent: Agent, clock: Clock, offered: Capabilities) -> No
         await clock.sleep(IDLE_WORD_SECONDS)
         if agent.idle and agent.last_busy < began:
             agent.ask_why_idle()
-            if agent.attached and agent.answered_why_idle:
+            if agent.attached and agent.why_idle is not None:
                 continue
             if agent.attached:
                 log.info(
