@@ -38,8 +38,11 @@ def can(
     features: frozenset[Feature] = frozenset(),
     samplers: frozenset[Method] = frozenset({Method.EULER}),
 ) -> Capabilities:
-    return Capabilities.of(
-        ModelOffer(model, loaded=True, max_pixels=max_pixels, features=features, samplers=samplers) for model in models
+    return Capabilities(
+        tuple(
+            ModelOffer(model, loaded=True, max_pixels=max_pixels, features=features, samplers=samplers)
+            for model in models
+        )
     )
 
 

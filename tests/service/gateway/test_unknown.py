@@ -38,10 +38,12 @@ async def test_a_field_that_is_newer_is_refused_by_every_method(mesh: Bench, ann
     name = f"/{method.containing_service.full_name}/{method.name}"
     with assert_raises_reason(InvalidArgument, "UNKNOWN_FIELD") as caught:
         if method.server_streaming:
-            async for _ in mesh.channel.unary_stream(name)(NEWER, metadata=anna):
+            stream: Any = mesh.channel.unary_stream(name)
+            async for _ in stream(NEWER, metadata=anna):
                 pass
         else:
-            await mesh.channel.unary_unary(name)(NEWER, metadata=anna)
+            call: Any = mesh.channel.unary_unary(name)
+            await call(NEWER, metadata=anna)
     assert fields_of(caught.value) == ["#131071"]
 
 
