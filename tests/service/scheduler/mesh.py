@@ -230,9 +230,9 @@ class Gateway:
     async def send(self, *sessions: pb.SessionRequest) -> None:
         await self._call.write(pb.RelayRequest(sessions=sessions))
 
-    async def attach(self, name: str = "w1", **options: Any) -> Painter:
+    async def attach(self, name: str = "w1", owner: str = OWNER, **options: Any) -> Painter:
         """A worker that says hello, is welcomed and restates."""
-        painter = Painter(self, self.number(), name)
+        painter = Painter(self, self.number(), name, owner)
         await painter.open(**options)
         return painter
 

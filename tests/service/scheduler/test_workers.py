@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
 import pytest
 from tests.service.scheduler.mesh import (
@@ -122,9 +122,9 @@ async def test_many_outcomes_of_jobs_that_left_the_memory_cost_one_query(monkeyp
         assert all(never.job_id not in each for each in asked[1:])
 
 
-async def test_three_workers_in_vain_fault_a_job_and_cost_nothing() -> None:
+async def test_workers_of_three_owners_in_vain_fault_a_job_and_cost_nothing() -> None:
     async with scheduler() as it, Gateway(it) as gateway:
-        painters = [await gateway.attach(name) for name in "abc"]
+        painters = [await gateway.attach(name, str(uuid4())) for name in "abc"]
         made = submission()
         await it.submit(made)
         for painter in painters:
