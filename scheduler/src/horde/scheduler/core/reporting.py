@@ -12,6 +12,7 @@ from horde.scheduler.core.effects import (
     ACCEPTED,
     DUPLICATE,
     INVALID_RECEIPT,
+    OUTCOME_INVALID,
     UNKNOWN_JOB,
     DiscardObject,
     SaySettled,
@@ -21,7 +22,7 @@ from horde.scheduler.core.fitting import size_class
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import Ending, Job, JobId, JobState, LeaseId, Phase
 from horde.scheduler.core.leases import Lease, LeaseState
-from horde.scheduler.core.outcomes import Cancelled, Censored, Failed, Invalid, Painted, Refused, Result
+from horde.scheduler.core.outcomes import Broken, Cancelled, Censored, Failed, Invalid, Painted, Refused, Result
 from horde.scheduler.core.sessions import Route
 
 
@@ -74,6 +75,10 @@ def _first(board: Board, worker: Worker, route: Route, lease: Lease, result: Res
             job.leavings.add(lease.lease_id)
             settling.give_back(board, lease, LeaseState.VOID, now, detail)
             _answer(board, route, lease.lease_id, job.job_id, INVALID_RECEIPT, detail)
+        case Broken(detail, words):
+            settling.strike(board, worker, now)
+            settling.give_back(board, lease, LeaseState.RETURNED, now, detail)
+            _answer(board, route, lease.lease_id, job.job_id, OUTCOME_INVALID, detail, invalid=words)
         case Refused(detail) | Failed(detail):
             was_open = lease.state is LeaseState.OPEN
             if isinstance(result, Failed):
@@ -90,6 +95,9 @@ def _first(board: Board, worker: Worker, route: Route, lease: Lease, result: Res
 def _late(board: Board, route: Route, lease: Lease, result: Result) -> None:
     """An outcome when the job's end is decided, or a second one of the same lease."""
     job = lease.job
+    if isinstance(result, Broken):
+        _answer(board, route, lease.lease_id, job.job_id, OUTCOME_INVALID, result.detail, invalid=result.words)
+        return
     if lease is job.winner:
         if job.state is JobState.ENDED:
             _answer(board, route, lease.lease_id, job.job_id, ACCEPTED, settlement=job.settlement)
@@ -131,5 +139,6 @@ def _answer(
     disposition: int,
     detail: str = "",
     settlement: bytes = b"",
+    invalid: bytes = b"",
 ) -> None:
-    board.emit(SaySettled(route, lease_id, job_id, disposition, settlement, detail))
+    board.emit(SaySettled(route, lease_id, job_id, disposition, settlement, detail, invalid))
