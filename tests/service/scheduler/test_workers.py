@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID, uuid4, uuid5
 
 import pytest
+from google.rpc import error_details_pb2
 from tests.service.scheduler.mesh import (
     OWNER,
     PRICE,
@@ -63,6 +64,25 @@ async def test_a_forged_receipt_is_not_paid_and_the_job_goes_to_another() -> Non
         done = await ended(it, made.generation_id)
         assert done.images[0].worker_name == "honest"
         assert it.world.ledger.balances[OWNER] == PRICE
+
+
+async def test_a_broken_outcome_gives_its_job_back_and_is_closed_the_same_each_time() -> None:
+    async with scheduler() as running, Gateway(running) as gateway:
+        first = await gateway.attach("w1")
+        await running.submit(submission())
+        lent = await first.next("assignment")
+        second = await gateway.attach("w2")
+        wrong = error_details_pb2.BadRequest()
+        wrong.field_violations.add(field="outcome.failed.detail", description="must have at most 500 characters")
+        broken = pb.InvalidOutcome(lease_id=lent.lease_id, job_id=lent.job_id, invalid=wrong)
+        for _ in range(2):
+            await first._send(invalid_outcome=broken)
+            settled = await first.next("settled")
+            assert settled.disposition == worker_service_pb2.DISPOSITION_OUTCOME_INVALID
+            assert settled.invalid == wrong
+            assert "outcome.failed.detail" in settled.detail
+        again = await second.next("assignment")
+        assert again.job_id == lent.job_id
 
 
 async def test_nobody_reports_anothers_lease() -> None:

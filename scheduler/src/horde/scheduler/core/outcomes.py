@@ -54,4 +54,12 @@ class Invalid:
     detail: str = ""
 
 
-Result = Painted | Censored | Refused | Failed | Cancelled | Invalid
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """An outcome that breaks a limit of the contract. `words` are the contract's bytes that say which."""
+
+    detail: str = ""
+    words: bytes = b""
+
+
+Result = Painted | Censored | Refused | Failed | Cancelled | Invalid | Broken

@@ -12,6 +12,7 @@ from horde.scheduler.core.effects import (
     ACCEPTED,
     DUPLICATE,
     INVALID_RECEIPT,
+    OUTCOME_INVALID,
     UNKNOWN_JOB,
     DiscardObject,
     SaySettled,
@@ -21,7 +22,7 @@ from horde.scheduler.core.fitting import size_class
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import Ending, Job, JobId, JobState, LeaseId, Phase
 from horde.scheduler.core.leases import Fault, Lease, LeaseState
-from horde.scheduler.core.outcomes import Cancelled, Censored, Failed, Invalid, Painted, Refused, Result
+from horde.scheduler.core.outcomes import Broken, Cancelled, Censored, Failed, Invalid, Painted, Refused, Result
 from horde.scheduler.core.sessions import Route
 
 
@@ -81,6 +82,10 @@ def _first(board: Board, worker: Worker, route: Route, lease: Lease, result: Res
             job.leavings.add(lease.lease_id)
             returning.give_back(board, lease, LeaseState.VOID, now, detail, fault=Fault.WORKER)
             _answer(board, route, lease.lease_id, job.job_id, INVALID_RECEIPT, detail)
+        case Broken(detail, words):
+            returning.strike(board, worker, now)
+            returning.give_back(board, lease, LeaseState.RETURNED, now, detail, fault=Fault.WORKER)
+            _answer(board, route, lease.lease_id, job.job_id, OUTCOME_INVALID, detail, invalid=words)
         case Failed(detail, by_network=False):
             returning.strike(board, worker, now)
             _returned(board, worker, route, lease, now, detail, Fault.WORKER)
@@ -122,6 +127,9 @@ def _contradict(board: Board, job: Job, lease: Lease) -> None:
 def _late(board: Board, route: Route, lease: Lease, result: Result) -> None:
     """An outcome when the job's end is decided, or a second one of the same lease."""
     job = lease.job
+    if isinstance(result, Broken):
+        _answer(board, route, lease.lease_id, job.job_id, OUTCOME_INVALID, result.detail, invalid=result.words)
+        return
     if lease is job.winner:
         if job.state is JobState.ENDED:
             _answer(board, route, lease.lease_id, job.job_id, ACCEPTED, settlement=job.settlement)
@@ -167,5 +175,6 @@ def _answer(
     disposition: int,
     detail: str = "",
     settlement: bytes = b"",
+    invalid: bytes = b"",
 ) -> None:
-    board.emit(SaySettled(route, lease_id, job_id, disposition, settlement, detail))
+    board.emit(SaySettled(route, lease_id, job_id, disposition, settlement, detail, invalid))

@@ -11,7 +11,7 @@ from horde.scheduler.core.attaching import HeldLease
 from horde.scheduler.core.effects import SaySettled
 from horde.scheduler.core.fleet import Capabilities, Offer, Worker
 from horde.scheduler.core.job import JobId, LeaseId
-from horde.scheduler.core.outcomes import Cancelled, Censored, Failed, Refused, Result
+from horde.scheduler.core.outcomes import Broken, Cancelled, Censored, Failed, Refused, Result
 from horde.scheduler.doors.wire import MULTIPLE_BIT, MULTIPLES, SAMPLER_BIT, SCHEDULE_BIT
 
 MAX_OFFERS = 256
@@ -69,6 +69,12 @@ def result_of(message: worker_service_pb2.Outcome) -> Result:
             return Failed(text(message.failed.detail) or _name("FailureReason", message.failed.reason), by_network)
 
 
+def broken_of(message: pb.InvalidOutcome) -> Broken:
+    """An outcome that breaks a limit."""
+    wrong = "; ".join(f"{each.field} {each.description}" for each in message.invalid.field_violations)
+    return Broken(text(f"The outcome breaks the contract: {wrong}"), message.invalid.SerializeToString())
+
+
 def _name(enum: str, number: int) -> str:
     values: Any = getattr(worker_service_pb2, enum)
     return str(values.Name(number)) if number in values.values() else str(number)
@@ -80,6 +86,8 @@ def settled_message(effect: SaySettled) -> pb.SessionResponse:
     settled.lease_id, settled.job_id = effect.lease_id, effect.job_id
     settled.disposition = effect.disposition  # type: ignore[assignment]
     settled.detail = effect.detail
+    if effect.invalid:
+        settled.invalid.MergeFromString(effect.invalid)
     if effect.settlement:
         settlement = ledger_pb2.Settlement.FromString(effect.settlement)
         if settlement.earned_mkudos:
