@@ -27,6 +27,7 @@ from horde.api.job.v1 import job_pb2
 from horde.api.worker.v1 import worker_service_pb2
 from horde.internal.ledger.v1 import ledger_service_pb2 as ledger_pb
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
+from horde.scheduler import engine
 from horde.scheduler.core.board import Limits
 from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.job import JobId
@@ -211,6 +212,17 @@ async def test_a_gateway_that_comes_back_in_time_goes_on() -> None:
             settled = await back.next("settled")
             assert settled.disposition == worker_service_pb2.DISPOSITION_ACCEPTED
         assert (await ended(it, made.generation_id)).images[0].attempt == 1
+
+
+async def test_matching_gives_others_their_turn_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "HOLD", 0.0)
+    async with scheduler() as it, Gateway(it, "one") as gateway:
+        painter = await gateway.attach("w", slots=20)
+        await it.submit(submission(count=20))
+        for _ in range(20):
+            await it.world.clock.advance(0.0)
+        assert len({(await painter.next("assignment")).job_id for _ in range(20)}) == 20
+        assert it.engine._next_slice is not None, "it was done in one go"
 
 
 async def test_what_a_lost_gateway_held_is_lent_again_after_the_grace() -> None:

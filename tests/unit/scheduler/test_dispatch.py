@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from tests.unit.scheduler.table import ANNA, OWNER, Table, state, terms
 
+from horde.scheduler.core import attaching, lending
 from horde.scheduler.core import effects as fx
-from horde.scheduler.core import lending
 from horde.scheduler.core.estimates import Estimates
 from horde.scheduler.core.fitting import WhyNot
 from horde.scheduler.core.fleet import Worker, worker_id_of
@@ -129,7 +129,8 @@ def test_what_nobody_can_paint_keeps_nothing_that_was_served() -> None:
     assert sum(isinstance(thing, Job) for thing in gc.get_objects()) < 800
 
 
-def test_an_estimate_counts_who_is_here() -> None:
+def test_an_estimate_counts_who_is_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attaching, "MAX_WORKERS_OF_ONE", 10_000)
     table = Table(max_sessions=10_000)
     for number in range(2_100):
         table.vanish(table.attach(f"away{number}"))
