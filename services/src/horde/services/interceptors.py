@@ -29,6 +29,7 @@ from horde.services.identity import (
     set_current_caller,
 )
 from horde.services.status import to_abort
+from horde.services.unknown_fields import UnknownField, refuse_unknown_fields
 
 log = telemetry.get_logger(__name__)
 
@@ -47,7 +48,7 @@ class Gate:
     shaved_seconds: float = 0.01
     """What is kept back from the time left, for the way home."""
 
-    def admit(self, allowed: Iterable[str], context: Context) -> None:
+    def admit(self, method: str, allowed: Iterable[str], context: Context) -> None:
         """Let a call in, or raise why not."""
         left: float | None = context.time_remaining()
         if left is not None:
@@ -59,7 +60,7 @@ class Gate:
         if self.identity is not None:
             caller = self.identity.identify(context.invocation_metadata() or (), context.auth_context)
         if allowed is not PUBLIC and caller not in allowed:
-            raise CallerNotAllowed(metadata={"caller": caller})
+            raise CallerNotAllowed(metadata={"caller": caller, "method": method})
         set_current_caller(caller)
 
 
@@ -101,19 +102,28 @@ def guard(handler: grpc.RpcMethodHandler[Any, Any], method: str, gate: Gate) -> 
     wrapped = wrap(behaviour, method, gate, allowed)
     # In a stream, what cannot be read is raised where the servicer reads; of a single request gRPC itself would say
     # that something is broken here.
-    deserialize = facts.request_deserializer if facts.request_streaming else _deferred(facts.request_deserializer)
+    deserialize = facts.request_deserializer
+    if not facts.request_streaming:
+        deserialize = _deferred(deserialize, strict=allowed is PUBLIC)
     guarded: grpc.RpcMethodHandler[Any, Any] = make(wrapped, deserialize, facts.response_serializer)
     return guarded
 
 
-def _deferred(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """Gives the error instead of raising it: whoever may not call is told that first."""
+def _deferred(deserialize: Callable[[bytes], Any], *, strict: bool) -> Callable[[bytes], Any]:
+    """Gives the error instead of raising it: whoever may not call is told that first.
+
+    `strict` refuses fields that are not known here, for what anybody may call. Services tell each other more than an
+    older one knows while they are replaced one by one; it ignores that.
+    """
 
     def read(raw: bytes) -> Any:
         try:
-            return deserialize(raw)
-        except DecodeError as error:
+            request = deserialize(raw)
+            if strict:
+                refuse_unknown_fields(request)
+        except (DecodeError, UnknownField) as error:
             return error
+        return request
 
     return read
 
@@ -123,8 +133,8 @@ def _answering(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
 
     async def plain(request: Any, context: Context) -> Any:
         try:
-            gate.admit(allowed, context)
-            if isinstance(request, DecodeError):
+            gate.admit(method, allowed, context)
+            if isinstance(request, Exception):
                 raise request
             return await behaviour(request, context)
         except Exception as error:  # noqa: BLE001 - this is where failures end
@@ -137,8 +147,8 @@ def _answering(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
     async def observed(request: Any, context: Context) -> Any:
         try:
             with rpc.served(method, context.invocation_metadata() or ()):
-                gate.admit(allowed, context)
-                if isinstance(request, DecodeError):
+                gate.admit(method, allowed, context)
+                if isinstance(request, Exception):
                     raise request
                 return await behaviour(request, context)
         except Exception as error:  # noqa: BLE001
@@ -156,8 +166,8 @@ def _streaming(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
 
     async def plain(request: Any, context: Context) -> None:
         try:
-            gate.admit(allowed, context)
-            if isinstance(request, DecodeError):
+            gate.admit(method, allowed, context)
+            if isinstance(request, Exception):
                 raise request
             async with aclosing(behaviour(request, context)) as answers:
                 async for answer in answers:
@@ -172,8 +182,8 @@ def _streaming(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
     async def observed(request: Any, context: Context) -> None:
         try:
             with rpc.served(method, context.invocation_metadata() or ()):
-                gate.admit(allowed, context)
-                if isinstance(request, DecodeError):
+                gate.admit(method, allowed, context)
+                if isinstance(request, Exception):
                     raise request
                 async with aclosing(behaviour(request, context)) as answers:
                     async for answer in answers:

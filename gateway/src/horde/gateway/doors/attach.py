@@ -14,6 +14,7 @@ from horde.gateway.core.errors import HelloExpected, InvalidWorkerField, Protoco
 from horde.gateway.core.validation import MAX_INT63, MAX_STEPS, Violations
 from horde.services.clock import Clock
 from horde.services.errors import FieldViolation
+from horde.services.unknown_fields import refuse_unknown_fields
 
 MAX_MESSAGE_BYTES = 256 * 1024
 """Of what a worker says, so that no message of one takes the room of the stream that carries all of them."""
@@ -84,6 +85,7 @@ def checked_hello(first: service_pb2.AttachRequest) -> service_pb2.Hello:
     if kind != "hello":
         raise HelloExpected(metadata={"got": kind or "nothing"})
     _check_size(first, kind, MAX_HELLO_BYTES)
+    refuse_unknown_fields(first)
     wrong = Violations()
     hello = first.hello
     name = hello.worker_name
