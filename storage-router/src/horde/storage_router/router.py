@@ -168,7 +168,7 @@ def build(
         receiver,
         clock,
     )
-    input_uploads = InputUploads(permits, inputs, decoders.inputs, shares, failures, limits, receiver, clock.now)
+    input_uploads = InputUploads(permits, inputs, decoders.inputs, shares, failures, limits, receiver, clock)
     commits = Commits(
         quarantine, private, shared, ByteBudget("max_memory_bytes", settings.max_memory_bytes // 2), items
     )
