@@ -29,7 +29,7 @@ MUTANTS = [
     Mutant("lend to those who are denied", "core/capability", (("                if worker_id not in bucket.signature.denied:\n                    break", "                if True:\n                    break"),)),
     Mutant("the tree misses heads that come earlier", "core/capability", (("        if head < self.tree[SLOTS + slot]:", "        if self.tree[SLOTS + slot] is NOTHING:"),)),
     Mutant("those whom a list names get nothing", "core/lanes", (("        if worker_id in self._allowing:\n", "        if False:\n"),)),
-    Mutant("what is listed for one limit is never taken back", "core/roster", (("            shelf.remove(worker_id, limit)\n", "            shelf.by_limit[limit].pop(worker_id) if limit else None\n"),)),
+    Mutant("who is idle no longer stays listed", "core/roster", (("            shelf.remove(worker_id, limit)\n", "            if not self._by_speed:\n                shelf.remove(worker_id, limit)\n"),)),
     Mutant("workers fit up to their limit but not with it", "core/roster", (("bisect_left(shelf.limits, signature.pixels)", "bisect_left(shelf.limits, signature.pixels + 1)"),)),
     Mutant("who has become fast is not looked at again", "core/reporting", (("        board.fleet.measured(terms.model)\n", ""),)),
     Mutant("the second look sees nothing", "core/lending", (("        if board.queue.first(worker, now, board.speeds) is not None:", "        if False:"),)),

@@ -333,30 +333,42 @@ def test_the_second_look_finds_what_matching_has_missed() -> None:
     assert table.board.missed == 1
 
 
-def test_who_is_fast_is_known_at_once_when_the_median_moves() -> None:
+def test_who_has_become_fast_gets_what_waits_for_it() -> None:
     table = Table()
-    quick, slow = table.attach("quick"), table.attach("slow")
-    for seconds in (5.0, 50.0):
-        (job,) = table.queued(f"r{seconds}").jobs
-        lease = table.lease(job)
+
+    def paints_in(worker: Worker, seconds: float) -> None:
+        (lease,) = worker.leases.values()
         table.pass_time(seconds)
         table.paint(lease)
-    by_name = {worker.name: worker for worker in (quick, slow)}
-    speeds = table.board.speeds
-    assert sorted(speeds.is_fast(worker.worker_id, "m") for worker in by_name.values()) == [False, True]
-    fast = next(worker for worker in by_name.values() if speeds.is_fast(worker.worker_id, "m"))
-    table.restate(fast, 0)
+        table.run_errands()
+
+    quick = table.attach("quick")
+    table.queued("r0")
+    paints_in(quick, 10.0)
+    table.restate(quick, 0)
+    usual = table.attach("usual")
+    table.queued("r1")
+    paints_in(usual, 20.0)
     (job,) = table.queued("fast only", fast_only=True).jobs
     assert state(job) is JobState.QUEUED
-    # The fast one is forgotten for good: the other is the fastest that is known.
-    table.vanish(fast)
-    for session in (fast.session,):
-        assert session is None
-    table.board.fleet.forget(fast)
-    table.board.speeds.measure(slow.worker_id, "m", 1, 10.0, 5.0)
+    table.attach("slow")
+    table.queued("r2", denied=frozenset({usual.worker_id}))
+    paints_in(table.board.fleet.workers[worker_id_of(OWNER, "slow")], 50.0)
+    # Half of them are slower now than the usual one.
+    assert table.lease(job).worker_id == usual.worker_id
+
+
+def test_who_is_alone_is_fast() -> None:
+    table = Table()
+    gone, slow = table.attach("gone", slots=0), table.attach("slow")
+    table.board.speeds.measure(gone.worker_id, "m", 1, 10.0, 5.0)
     table.board.fleet.measured("m")
+    (job,) = table.queued(fast_only=True).jobs
+    assert state(job) is JobState.QUEUED
+    table.vanish(gone)
+    table.board.fleet.forget(gone)
     table.work()
-    assert state(job) is JobState.LEASED
+    assert table.lease(job).worker_id == slow.worker_id
 
 
 def test_a_flow_that_only_waits_for_what_nobody_can_paint_slows_nobody_down() -> None:
