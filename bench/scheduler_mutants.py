@@ -27,7 +27,7 @@ MUTANTS = [
     Mutant("a new kind of job joins no divided slot", "core/lanes", (("        bucket.classes += [heads for can, heads in self._divided.get(bucket.slot, {}).items() if _can(can, signature)]\n", ""),)),
     Mutant("heads that were passed over are lost", "core/capability", (("            heapq.heappush(heads.heap, other)\n", ""),)),
     Mutant("lend to those who are denied", "core/capability", (("                if worker_id not in bucket.signature.denied:\n                    break", "                if True:\n                    break"),)),
-    Mutant("the tree keeps old minima", "core/capability", (("            self._climb(bucket.slot, heads.top())\n", "            heads.top()\n            self.tree[SLOTS + bucket.slot] = NOTHING\n"),)),
+    Mutant("the tree misses heads that come earlier", "core/capability", (("        if head < self.tree[SLOTS + slot]:", "        if self.tree[SLOTS + slot] is NOTHING:"),)),
     Mutant("those whom a list names get nothing", "core/lanes", (("        if worker_id in self._allowing:\n", "        if False:\n"),)),
     Mutant("what is listed for one limit is never taken back", "core/roster", (("            shelf.remove(worker_id, limit)\n", "            shelf.by_limit[limit].pop(worker_id) if limit else None\n"),)),
     Mutant("workers fit up to their limit but not with it", "core/roster", (("bisect_left(shelf.limits, signature.pixels)", "bisect_left(shelf.limits, signature.pixels + 1)"),)),
