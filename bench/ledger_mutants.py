@@ -9,17 +9,10 @@ tried; with words, those whose name has them; with a number before them, those f
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
 import sys
-import tempfile
-import time
-from dataclasses import dataclass
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from mutants import Mutant, run
+
 LEDGER = "ledger/src/horde/ledger"
 SCHEDULER = "scheduler/src/horde/scheduler"
 CORE = ("tests/unit/ledger",)
@@ -29,15 +22,6 @@ DOOR = ("tests/service/ledger/test_servicer.py",)
 BUDGETS = ("tests/unit/ledger/test_budgets.py", "tests/unit/ledger/test_economy.py")
 UPTIME = ("tests/unit/scheduler/test_uptime.py",)
 ENDINGS = ("tests/unit/scheduler/test_endings.py", "tests/unit/scheduler/test_settling.py")
-
-
-@dataclass(frozen=True)
-class Mutant:
-    name: str
-    module: str
-    changes: tuple[tuple[str, str], ...]
-    tests: tuple[str, ...] = CORE
-    service: str = LEDGER
 
 
 MUTANTS = [
@@ -105,7 +89,9 @@ MUTANTS = [
     Mutant("pay uptime for the time away", "core/economy", (("min(full, fair) * offered_permille // 1000", "min(full, fair)"),), BUDGETS),
     Mutant("slash more than the job earned", "core/rewards", (("amount = min(amount or earned, earned)", "amount = (amount or earned) + 1"),), BUDGETS),
     Mutant("slash somebody else", "core/rewards", ((' or paid["op"]["owner"] != asked.account_id', ""),), BUDGETS),
-    Mutant("the scheduler slashes for no job", "core/permissions", (("if caller == SCHEDULER and any(", "if False and any("),), DOOR),
+    Mutant("the scheduler slashes for no job", "core/permissions", (("if isinstance(operation, Slash) and caller == SCHEDULER and not operation.job_id:", "if False:"),), DOOR),
+    Mutant("release what may live", "core/holds", (("if asked.note and hold.day > day_of(now_us) - ORPHANED_DAYS:", "if False:"),)),
+    Mutant("release without a reason", "core/permissions", (("if isinstance(operation, Release) and bool(operation.note) != (caller == OPERATOR):", "if False:"),), DOOR),
     Mutant("do not record the address", "core/holds", (("    if asked.address_digest:\n", "    if False:\n"),), BUDGETS),
     Mutant("one's own workers make the pace", "core/endings", (("return median(others) if others else None", "return median(by_owner.values()) if by_owner else None"),), ENDINGS, SCHEDULER),
     Mutant("believe steps that nobody can measure", "core/endings", (("return min(believed, UNMEASURED_STEPS)", "return believed"),), ENDINGS, SCHEDULER),
@@ -118,67 +104,5 @@ MUTANTS = [
 ]  # fmt: skip
 
 
-def main() -> int:
-    words = sys.argv[1:]
-    first = int(words.pop(0)) if words and words[0].isdigit() else 0
-    chosen = [mutant for mutant in MUTANTS[first:] if all(word in mutant.name for word in words)]
-    survived = []
-    with tempfile.TemporaryDirectory(prefix="ledger-mutants-") as name:
-        copy = Path(name)
-        for each in (
-            "protos/gen",
-            "services/src",
-            "ledger/src",
-            "scheduler/src",
-            "testkit/src",
-            "tests",
-            "pyproject.toml",
-        ):
-            source = ROOT / each
-            target = copy / each
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, target)
-        for mutant in chosen:
-            caught = _try(mutant, copy)
-            print(f"{'caught  ' if caught else 'SURVIVED'}  {mutant.name}: {caught or 'no test failed'}", flush=True)
-            if not caught:
-                survived.append(mutant.name)
-    print(f"{len(chosen) - len(survived)} of {len(chosen)} defects caught")
-    return 1 if survived else 0
-
-
-def _try(mutant: Mutant, copy: Path) -> str:
-    """Put the defect in, run the tests, take it out again; the first test that failed."""
-    path = copy / mutant.service / f"{mutant.module}.py"
-    sound = path.read_text()
-    text = sound
-    for before, after in mutant.changes:
-        if text.count(before) != 1:
-            raise SystemExit(f"{mutant.name}: {before!r} is {text.count(before)} times in {mutant.module}.py")
-        text = text.replace(before, after)
-    compile(text, path, "exec")  # What cannot be read would be caught by any test.
-    path.write_text(text)
-    began = time.monotonic()
-    try:
-        ran = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-q", "--timeout", "60", "-p", "no:cacheprovider", *mutant.tests],
-            cwd=copy,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            text=True,
-        )
-    finally:
-        path.write_text(sound)
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", ran.stdout, re.MULTILINE)
-    if ran.returncode == 0 or failed is None:
-        if ran.returncode != 0:
-            print(ran.stdout[-2000:], ran.stderr[-2000:])
-        return ""
-    return f"{failed[1].rpartition('/')[2]} ({time.monotonic() - began:.0f} s)"
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(LEDGER, CORE, MUTANTS))

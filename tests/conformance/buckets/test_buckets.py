@@ -45,9 +45,7 @@ async def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
             case _:
                 server: ThrowawayS3 = request.getfixturevalue("s3_server")
                 found = await stack.enter_async_context(s3_bucket(server, "horde-private", "horde-private"))
-                admin = server.admin()
-                for left in server.objects("horde-private"):
-                    admin.remove_object("horde-private", left.name)
+                server.empty("horde-private")
                 yield found
 
 

@@ -28,6 +28,7 @@ from horde.storage_router.core.pictures import Picture
 from horde.storage_router.decoding import DecoderPool
 from horde.testkit.loopback import ManualClock, settle
 from horde.testkit.storage_router import Job, Kit, NoDecoder, cut, finish, keys_of, kit, paint
+from horde.testkit.waiting import until
 
 CHUNK = 256 * 1024
 MIB = 1024 * 1024
@@ -50,13 +51,6 @@ async def send(call: PutInput, chunks: int, start: int = 0) -> None:
             await call.write(storage.PutInputRequest(chunk=part))
     except (ServiceError, asyncio.InvalidStateError, aio.UsageError):
         return
-
-
-async def until(condition: Any) -> None:
-    """Wait for what arrives over the wire."""
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.005)
 
 
 def wrong_adler(size: int) -> bytes:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import io
 import random
+import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -14,7 +15,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from horde.api.generation.v1 import generation_pb2
 from horde.api.job.v1 import job_pb2
+from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.services.clock import SystemClock
 from horde.services.errors import (
@@ -452,12 +455,74 @@ class Superseded(Aborted):
     reason = "SESSION_SUPERSEDED"
 
 
+async def dismissal(run: asyncio.Task[None]) -> Dismissed:
+    """Why the worker's loop ended."""
+    with pytest.raises(ExceptionGroup) as ended:
+        await run
+    cause = ended.value.exceptions[0].__cause__
+    assert isinstance(cause, Dismissed)
+    return cause
+
+
 async def test_two_workers_of_one_name_are_told_what_to_do(mesh: FakeMesh, settings: Settings) -> None:
     run = asyncio.create_task(run_worker(settings(), asyncio.create_task(asyncio.Event().wait())))
     await mesh.gateway.until(lambda: mesh.gateway.restatements())
     mesh.gateway.hang_up(Superseded())
-    with pytest.raises(Dismissed, match=r"worker anna of the same account: stop that one, or give one .* --name"):
-        await run
+    words = str(await dismissal(run))
+    assert re.search(r"worker anna of the same account: stop that one, or give one .* --name", words)
+
+
+async def test_a_lease_says_that_it_is_prepared_painted_and_on_its_way_also_when_it_is_restated(
+    mesh: FakeMesh, settings: Settings
+) -> None:
+    mesh.router.refuse_with = Unavailable("the router is away")
+    async with at_work(settings(reconnect_first_seconds=1000, reconnect_limit_seconds=1000), mesh):
+        lent = mesh.assign()
+        states = [
+            generation_pb2.LEASE_STATE_PREPARING,
+            generation_pb2.LEASE_STATE_PAINTING,
+            generation_pb2.LEASE_STATE_UPLOADING,
+        ]
+        await mesh.gateway.until(lambda: mesh.gateway.states(lent.lease_id) == states)
+        mesh.gateway.say(resync=pb.Resync(epoch=2))
+        await mesh.gateway.until(lambda: len(mesh.gateway.restatements()) == 2)
+        (held,) = mesh.gateway.restatements()[1].leases
+        assert (held.lease_id, held.state) == (lent.lease_id, generation_pb2.LEASE_STATE_UPLOADING)
+
+
+async def test_finished_pictures_wait_for_a_router_that_is_away_and_all_are_brought_in(
+    mesh: FakeMesh, settings: Settings
+) -> None:
+    mesh.router.refuse_with = Unavailable("the router is away")
+    clock = ManualClock()
+    async with working(settings(prefetch=3), ScriptedPainter(), clock):
+        await mesh.gateway.until(mesh.gateway.restatements)
+        lent = [mesh.assign(f"picture {number}") for number in range(3)]
+        uploading = generation_pb2.LEASE_STATE_UPLOADING
+        await mesh.gateway.until(lambda: all(uploading in mesh.gateway.states(each.lease_id) for each in lent))
+        # Five minutes, try after try.
+        for _ in range(60):
+            await clock.advance(5)
+        assert not mesh.gateway.outcomes()
+        mesh.router.refuse_with = None
+        while len(mesh.router.stored) < 3:
+            await clock.advance(1)
+            await asyncio.sleep(0.01)
+        await mesh.gateway.until(lambda: all(painted(mesh, each.lease_id) for each in lent))
+
+
+async def test_a_paused_worker_asks_why_it_is_idle_and_is_told_so(mesh: FakeMesh, settings: Settings) -> None:
+    async with at_work(settings(), mesh) as agent:
+        agent.ask_why_idle()
+        await mesh.gateway.until(lambda: mesh.gateway.heard[-1].HasField("idle_question"))
+        paused = worker_pb2.WorkerHindrance(reason=generation_pb2.INELIGIBLE_REASON_PAUSED, detail="by its owner")
+        large = pb.IdleCause(reason=generation_pb2.INELIGIBLE_REASON_SIZE, jobs=3, model="paintbox")
+        mesh.gateway.say(idle_report=pb.IdleReport(hindrances=[paused], causes=[large]))
+        await eventually(lambda: agent.why_idle is not None)
+        assert agent.why_idle == [
+            "this worker is paused by its owner",
+            "3 jobs wait for others: the size or the steps are more than this worker offers, mostly for paintbox",
+        ]
 
 
 @pytest.mark.parametrize("error", [Superseded(), Unauthenticated("no such key")])
@@ -466,11 +531,7 @@ async def test_a_worker_that_is_not_wanted_stops_and_says_why(mesh: FakeMesh, se
         run = asyncio.create_task(run_worker(settings(), asyncio.create_task(asyncio.Event().wait())))
         await mesh.gateway.until(lambda: mesh.gateway.restatements())
         mesh.gateway.hang_up(error)
-        with pytest.raises(ExceptionGroup) as ended:
-            await run
-        dismissed = ended.value.exceptions[0].__cause__
-        assert isinstance(dismissed, Dismissed)
-        assert str(error) in str(dismissed)
+        assert str(error) in str(await dismissal(run))
     assert mesh.gateway.sessions == 1
 
 

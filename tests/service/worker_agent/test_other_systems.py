@@ -1,5 +1,4 @@
-"""The agent where nothing of POSIX is: its modules hidden, its signals gone, an event loop that refuses as
-another does.
+"""The agent where nothing of POSIX is: its modules hidden, its signals gone, an event loop that refuses signals.
 
 An imitation, not the real system: paths, processes and files are still those of the machine that runs this.
 """

@@ -50,6 +50,29 @@ def test_a_small_job_is_lent_however_many_large_ones_of_its_class_are_ahead() ->
     assert state(small) is JobState.LEASED
 
 
+def test_a_size_that_is_new_among_those_near_a_limit_is_lent_too() -> None:
+    table = Table()
+    worker = table.attach("w", max_pixels=600 * 600)
+    table.queued("too large", width=640, height=640)
+    (job,) = table.queued("near the limit", width=600, height=592).jobs
+    table.paint(table.lease(job))
+    (job,) = table.queued("a little smaller", width=600, height=584).jobs
+    assert table.lease(job).worker_id == worker.worker_id
+
+
+def test_what_comes_back_is_first_again_among_its_like() -> None:
+    table = Table()
+    worker = table.attach("w")
+    first = table.queued("first").jobs[0]
+    table.pass_time(0.1)
+    for index in range(3):
+        table.queued(f"r{index}")
+    table.vanish(worker, by_mesh=True)
+    table.pass_time(table.limits.resume_grace + 1.0)
+    table.attach("w2")
+    assert state(first) is JobState.LEASED
+
+
 def test_a_job_for_one_worker_is_lent_however_many_lists_are_ahead() -> None:
     table = Table()
     for index in range(200):
@@ -121,6 +144,16 @@ def test_who_asks_for_nothing_is_a_reason_to_wait() -> None:
     table.attach("w", slots=0)
     estimate = Estimates(table.board).for_terms(terms(), ANNA, table.now)
     assert (estimate.eligible, estimate.ineligible) == (0, ((WhyNot.NO_SLOTS, 1),))
+
+
+def test_who_rests_is_a_reason_to_wait() -> None:
+    table = Table()
+    worker = table.attach("w")
+    for index in range(3):
+        (lease,) = (table.lease(job) for job in table.queued(f"r{index}").jobs)
+        table.report(worker, lease.lease_id, lease.job.job_id, Failed())
+    estimate = Estimates(table.board).for_terms(terms(), ANNA, table.now)
+    assert (estimate.eligible, estimate.ineligible) == (0, ((WhyNot.RESTING, 1),))
 
 
 def crash(table: Table, worker: Worker) -> None:

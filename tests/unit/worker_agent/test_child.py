@@ -6,6 +6,7 @@ import asyncio
 import threading
 from typing import Any
 
+from horde.testkit.waiting import HANG_SECONDS
 from horde.worker_agent.core.jobs import FailureReason
 from horde.worker_agent.painters.child import KILLED, Child
 
@@ -18,7 +19,7 @@ async def test_a_dead_studio_that_is_slow_to_go_does_not_hold_the_agent() -> Non
         exitcode = KILLED
 
         def join(self, timeout: float | None = None) -> None:
-            assert gone.wait(60)
+            assert gone.wait(HANG_SECONDS)
 
     child: Any = object.__new__(Child)
     child.process = Process()

@@ -53,7 +53,7 @@ from horde.worker_agent.core.session import (
     Stop,
 )
 
-OFFER = Capabilities((ModelOffer("paintbox", loaded=True),), 512 * 512)
+OFFER = Capabilities((ModelOffer("paintbox", loaded=True, max_pixels=512 * 512),))
 PICTURE = Picture("paintbox", "a cat", 64, 64, steps=4, seed=1)
 SLOTS = 2
 
@@ -81,7 +81,7 @@ def test_nothing_but_hello_is_said_before_the_welcome() -> None:
     worker = session()
     assert said(worker.connected()) == [Hello("anna", OFFER, "test/1")]
     assert said(worker.pause(True)) == []
-    assert said(worker.offer(Capabilities((), 1))) == []
+    assert said(worker.offer(Capabilities())) == []
     assert said(worker.welcomed()) == [Restatement(0, Demand(0, False), (), ())]
 
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar
 
+from horde.api.generation.v1 import generation_pb2
 from horde.api.job.v1 import job_pb2
 from horde.api.ledger.v1 import ledger_pb2
 from horde.api.storage.v1 import storage_service_pb2 as storage
@@ -132,8 +133,15 @@ class FakeGateway(worker_grpc.WorkerServiceServicer):
         return [request.restatement for request in self.heard if request.HasField("restatement")]
 
     def progress(self, lease_id: str) -> list[int]:
-        """The steps that were heard of a lease."""
-        return [each.progress.step for each in self.heard if each.progress.lease_id == lease_id]
+        """The steps that were heard of a lease, as it was painted."""
+        painting = generation_pb2.LEASE_STATE_PAINTING
+        told = [request.progress for request in self.heard if request.progress.lease_id == lease_id]
+        return [progress.step for progress in told if progress.state == painting]
+
+    def states(self, lease_id: str) -> list[int]:
+        """What was heard of a lease's state, each change once."""
+        told = [request.progress.state for request in self.heard if request.progress.lease_id == lease_id]
+        return [state for index, state in enumerate(told) if index == 0 or told[index - 1] != state]
 
     async def until(self, condition: Callable[[], Any]) -> None:
         """Wait until something was heard. Raises TimeoutError."""

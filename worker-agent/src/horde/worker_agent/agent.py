@@ -17,6 +17,7 @@ from horde.services.failpoints import declare, failpoint_sync
 from horde.services.streams import Outbox
 from horde.services.telemetry import get_logger
 from horde.worker_agent import wire
+from horde.worker_agent.assignments import assignment
 from horde.worker_agent.core.earnings import Tally, kudos, sentence
 from horde.worker_agent.core.jobs import (
     Capabilities,
@@ -74,6 +75,8 @@ class Agent:
         self._outbox: Outbox[pb.AttachRequest] | None = None
         self._changed = asyncio.Event()
         self._suspected = False
+        self.why_idle: list[str] | None = None
+        """Why there is nothing to do, as the mesh said last; None: it has never said."""
         self.tally = Tally()
         self.last_busy = 0.0
         """When something was last begun or ended; monotonic seconds."""
@@ -110,7 +113,7 @@ class Agent:
         session = self._session
         match response.WhichOneof("message"):
             case "assignment":
-                self._do(session.assigned(wire.assignment(response.assignment)))
+                self._do(session.assigned(assignment(response.assignment)))
             case "settled":
                 self._do(session.settled(*wire.settled(response.settled)))
             case "revocation":
@@ -124,6 +127,8 @@ class Agent:
             case "preview_wish":
                 wish = response.preview_wish
                 self._do(session.preview_wished(LeaseId(wish.lease_id), wish.wanted))
+            case "idle_report":
+                self._hear_why_idle(wire.why_idle(response.idle_report))
 
     def drop_rejected(self, violations: Sequence[FieldViolation]) -> bool:
         """Forget each outcome that the mesh says it cannot read; whether attaching again may go better for it.
@@ -140,6 +145,14 @@ class Agent:
         # One that was said by itself: the next restatement has it in it, and is told its place.
         suspected, self._suspected = self._suspected, any(_OUTCOME.match(each.field) for each in violations)
         return self._suspected and not suspected
+
+    def ask_why_idle(self) -> None:
+        """Have the mesh say why there is nothing to do; its answer is logged."""
+        self._do(self._session.ask_why_idle())
+
+    def _hear_why_idle(self, causes: list[str]) -> None:
+        self.why_idle = causes
+        log.info("idle", why="; ".join(causes) or "nobody asks for anything")
 
     # The work.
 

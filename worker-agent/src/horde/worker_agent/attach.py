@@ -60,7 +60,7 @@ async def keep_attached(agent: Agent, gateway: WorkerServiceStub, api_key: str, 
             why = _words(error)
             if isinstance(error, SessionSuperseded):
                 raise Dismissed(
-                    f"{why}. Another process is attached as the worker {agent.name} of the same account: "
+                    f"{why.rstrip('.')}. Another process is attached as the worker {agent.name} of the same account: "
                     "stop that one, or give one of the two a name of its own with --name"
                 ) from error
             if isinstance(error, _HOPELESS) and not agent.drop_rejected(error.violations):

@@ -136,6 +136,9 @@ async def _say_why_idle(agent: Agent, clock: Clock, offered: Capabilities) -> No
         began = time.monotonic()
         await clock.sleep(IDLE_WORD_SECONDS)
         if agent.idle and agent.last_busy < began:
+            agent.ask_why_idle()
+            if agent.attached and agent.why_idle is not None:
+                continue
             if agent.attached:
                 log.info(
                     "idle: attached, but nobody asks for what is offered", models=models, pixels=offered.max_pixels

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from horde.services.telemetry import get_logger
-from horde.worker_agent.core.jobs import Deviation, DeviationKind, JobId, LeaseId
+from horde.worker_agent.core.jobs import Deviation, DeviationKind, JobId, LeaseId, Making, NoiseSchedule, Sampler
 from horde.worker_agent.outcomes import file_name, make_private, remove, write_at_once
 
 log = get_logger(__name__)
@@ -32,6 +32,7 @@ class Spooled:
     sha256: str
     deviations: tuple[Deviation, ...]
     image: bytes
+    making: Making | None = None
 
 
 class Spool:
@@ -50,6 +51,7 @@ class Spool:
             "steps": spooled.steps,
             "sha256": spooled.sha256,
             "deviations": [asdict(each) for each in spooled.deviations],
+            "making": asdict(spooled.making) if spooled.making else None,
         }
         write_at_once(self._folder, file_name(spooled.lease_id), json.dumps(facts).encode(), b"\n", spooled.image)
 
@@ -78,4 +80,8 @@ def _read(content: bytes) -> Spooled:
         Deviation(DeviationKind(each["kind"]), each["field"], each["asked"], each["done"])
         for each in facts.pop("deviations")
     )
-    return Spooled(**facts, deviations=deviations, image=image)
+    making = facts.pop("making", None)
+    if making is not None:
+        sampler, schedule = Sampler(making.pop("sampler")), NoiseSchedule(making.pop("schedule"))
+        making = Making(sampler, schedule, **making)
+    return Spooled(**facts, deviations=deviations, image=image, making=making)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
+from horde.api.generation.v1 import generation_pb2
 from horde.api.job.v1 import job_pb2
 from horde.api.ledger.v1 import ledger_pb2
+from horde.api.mesh.v1 import mesh_pb2
 from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.worker_agent.core import session
@@ -14,7 +14,6 @@ from horde.worker_agent.core.jobs import (
     MAX_DETAIL_CHARACTERS,
     MAX_DEVIATION_CHARACTERS,
     MAX_DEVIATIONS,
-    Assignment,
     Cancelled,
     Capabilities,
     Censored,
@@ -23,17 +22,14 @@ from horde.worker_agent.core.jobs import (
     Disposition,
     Failed,
     FailureReason,
-    InputId,
-    InputRef,
     JobId,
     LeaseId,
-    Lora,
+    Making,
     MilliKudos,
     ModelOffer,
     NoiseSchedule,
     Outcome,
     Painted,
-    Picture,
     RefusalReason,
     Refused,
     Result,
@@ -41,23 +37,42 @@ from horde.worker_agent.core.jobs import (
     Sampler,
     Settlement,
 )
+from horde.worker_agent.core.leases import Stage
 from horde.worker_agent.core.texts import fit
 
-DEFAULT_TTL = timedelta(minutes=2)
-_SAMPLERS = {each.value: each for each in Sampler}
-_SCHEDULES = {each.value: each for each in NoiseSchedule}
-_POST_PROCESSORS = {value: name.removeprefix("POST_PROCESSOR_") for name, value in job_pb2.PostProcessor.items()}
 _ESCROW_REASONS = {value: name for name, value in ledger_pb2.EscrowReason.items()}
 _MULTIPLIERS = {value: name for name, value in job_pb2.MultiplierReason.items()}
 _REVOCATIONS = {each.value: each for each in RevocationReason}
+SESSION_FEATURES = (
+    worker_pb2.SESSION_FEATURE_PREVIEWS,
+    worker_pb2.SESSION_FEATURE_LEASE_STATES,
+    worker_pb2.SESSION_FEATURE_IDLE_REPORTS,
+    worker_pb2.SESSION_FEATURE_PROMPT_CANCEL,
+)
+_IDLE = {
+    generation_pb2.INELIGIBLE_REASON_MODEL: "this worker does not offer the model",
+    generation_pb2.INELIGIBLE_REASON_SIZE: "the size or the steps are more than this worker offers",
+    generation_pb2.INELIGIBLE_REASON_FEATURE: "this worker lacks a feature, a sampler or a noise schedule",
+    generation_pb2.INELIGIBLE_REASON_DENIED: "the requester wants other workers",
+    generation_pb2.INELIGIBLE_REASON_SLOW: "the requester wants a faster worker",
+    generation_pb2.INELIGIBLE_REASON_PAUSED: "this worker is paused",
+    generation_pb2.INELIGIBLE_REASON_TRIED_BEFORE: "this worker has tried it before, and others are to try first",
+    generation_pb2.INELIGIBLE_REASON_NO_SLOTS: "this worker has no free slot",
+    generation_pb2.INELIGIBLE_REASON_RESTING: "this worker failed several times in a row, and rests",
+    generation_pb2.INELIGIBLE_REASON_REFUSED_MODEL: "this worker refused work with the model lately",
+    generation_pb2.INELIGIBLE_REASON_BACKING_OFF: "this worker has tried it before, and may again after a pause",
+}
 _DISPOSITIONS = {each.value: each for each in Disposition}
 
 
 def request(message: session.Message) -> pb.AttachRequest:
     """What the worker says."""
     match message:
-        case session.Progress(lease_id, step):
-            return pb.AttachRequest(progress=pb.LeaseProgress(lease_id=lease_id, step=step))
+        case session.Progress(lease_id, step, stage):
+            progress = pb.LeaseProgress(lease_id=lease_id, step=step, state=_state(stage))
+            return pb.AttachRequest(progress=progress)
+        case session.IdleQuestion():
+            return pb.AttachRequest(idle_question=pb.IdleQuestion())
         case Outcome():
             return pb.AttachRequest(outcome=outcome_to_proto(message))
         case session.Preview(lease_id, step, image):
@@ -70,7 +85,10 @@ def request(message: session.Message) -> pb.AttachRequest:
                     epoch=epoch,
                     demand=demand(wanted),
                     leases=[
-                        pb.HeldLease(lease_id=each.lease_id, job_id=each.job_id, step=each.step) for each in leases
+                        pb.HeldLease(
+                            lease_id=held.lease_id, job_id=held.job_id, step=held.step, state=_state(held.stage)
+                        )
+                        for held in leases
                     ],
                     outcomes=[outcome_to_proto(each) for each in outcomes],
                 )
@@ -78,7 +96,18 @@ def request(message: session.Message) -> pb.AttachRequest:
         case Capabilities():
             return pb.AttachRequest(capabilities=capabilities(message))
         case session.Hello(name, offered, agent):
-            return pb.AttachRequest(hello=pb.Hello(worker_name=name, capabilities=capabilities(offered), agent=agent))
+            hello = pb.Hello(
+                worker_name=name,
+                capabilities=capabilities(offered),
+                agent=agent,
+                revision=mesh_pb2.CONTRACT_REVISION_1,
+                features=SESSION_FEATURES,
+            )
+            return pb.AttachRequest(hello=hello)
+
+
+def _state(stage: Stage) -> generation_pb2.LeaseState.ValueType:
+    return generation_pb2.LeaseState.ValueType(stage.value)
 
 
 def demand(wanted: session.Demand) -> pb.Demand:
@@ -86,28 +115,28 @@ def demand(wanted: session.Demand) -> pb.Demand:
 
 
 def capabilities(offered: Capabilities) -> worker_pb2.Capabilities:
-    return worker_pb2.Capabilities(models=[_model_offer(each, offered.max_pixels) for each in offered.models])
+    return worker_pb2.Capabilities(models=[_model(offer) for offer in offered.models])
 
 
-def _model_offer(model: ModelOffer, max_pixels: int) -> worker_pb2.ModelOffer:
-    samplers = [job_pb2.Sampler.ValueType(each.value) for each in sorted(model.samplers) if each.value]
+def _model(offer: ModelOffer) -> worker_pb2.ModelOffer:
     image = worker_pb2.ImageOffer(
-        max_pixels=min(model.max_pixels or max_pixels, max_pixels),
-        features=[worker_pb2.Feature.ValueType(each.value) for each in sorted(model.features)],
-        samplers=samplers,
-        # Which of them a sampler knows is told as a deviation where it does not.
-        schedules=[job_pb2.NoiseSchedule.ValueType(each.value) for each in NoiseSchedule if each.value and samplers],
-        # Other sizes are painted larger and cut, as a deviation; so every multiple of 8 can be asked for.
+        max_pixels=offer.max_pixels,
+        features=[worker_pb2.Feature.ValueType(feature.value) for feature in sorted(offer.features)],
+        samplers=[job_pb2.Sampler.ValueType(sampler.value) for sampler in sorted(offer.samplers)],
+        schedules=[job_pb2.NoiseSchedule.ValueType(schedule.value) for schedule in sorted(offer.schedules)],
+        size_multiple=offer.size_multiple,
     )
-    return worker_pb2.ModelOffer(name=model.name, loaded=model.loaded, sha256=model.sha256, image=image)
+    return worker_pb2.ModelOffer(name=offer.name, loaded=offer.loaded, sha256=offer.sha256, image=image)
 
 
 def outcome_to_proto(outcome: Outcome) -> pb.Outcome:
     """An outcome within the contract's bounds: its texts are cleaned and cut here, whoever wrote them."""
     proto = pb.Outcome(lease_id=outcome.lease_id, job_id=outcome.job_id)
     match outcome.result:
-        case Painted(receipt, deviations):
+        case Painted(receipt, deviations, making):
             proto.painted.receipt = receipt
+            if making is not None:
+                proto.painted.making.CopyFrom(making_to_proto(making))
             proto.painted.deviations.extend(map(deviation_to_proto, _told(deviations)))
         case Censored(category):
             proto.censored.category = fit(category, MAX_CATEGORY_CHARACTERS, one_line=True)
@@ -141,9 +170,9 @@ def outcome_from_proto(proto: pb.Outcome) -> Outcome:
 def _result(proto: pb.Outcome) -> Result:
     match proto.WhichOneof("result"):
         case "painted":
-            return Painted(
-                proto.painted.receipt, tuple(deviation_from_proto(each) for each in proto.painted.deviations)
-            )
+            deviations = tuple(map(deviation_from_proto, proto.painted.deviations))
+            making = making_from_proto(proto.painted.making) if proto.painted.HasField("making") else None
+            return Painted(proto.painted.receipt, deviations, making)
         case "censored":
             return Censored(proto.censored.category)
         case "refused":
@@ -169,68 +198,41 @@ def deviation_from_proto(proto: job_pb2.Deviation) -> Deviation:
     return Deviation(DeviationKind(proto.kind), proto.field, proto.asked, proto.done)
 
 
-def assignment(proto: pb.Assignment) -> Assignment:
-    return Assignment(
-        lease_id=LeaseId(proto.lease_id),
-        job_id=JobId(proto.job_id),
-        picture=picture(proto.spec) if proto.spec.WhichOneof("kind") == "image" else None,
-        grant=proto.grant,
-        storage_address=proto.storage_address,
-        tickets={InputId(each.input_id): each.ticket for each in proto.inputs},
-        lease_ttl=proto.lease_ttl.ToTimedelta() if proto.HasField("lease_ttl") else DEFAULT_TTL,
-        traceparent=proto.traceparent,
-        price=MilliKudos(proto.price_mkudos),
+def making_to_proto(making: Making) -> job_pb2.Making:
+    return job_pb2.Making(
+        sampler=job_pb2.Sampler.ValueType(making.sampler.value),
+        schedule=job_pb2.NoiseSchedule.ValueType(making.schedule.value),
+        guidance_scale=making.guidance_scale,
+        steps=making.steps,
+        engine=fit(making.engine, 128, one_line=True),
+        precision=fit(making.precision, 32, one_line=True),
+        device_class=fit(making.device_class, 64, one_line=True),
     )
 
 
-def picture(spec: job_pb2.JobSpec) -> Picture:
-    image = spec.image
-    return Picture(
-        model=spec.model,
-        prompt=image.prompt,
-        width=image.width,
-        height=image.height,
-        steps=image.steps,
-        seed=image.seed,
-        negative_prompt=image.negative_prompt,
-        guidance_scale=image.guidance_scale if image.HasField("guidance_scale") else None,
-        sampler=_sampler(image.sampler),
-        schedule=_SCHEDULES.get(image.schedule, NoiseSchedule.DEFAULT),
-        clip_skip=image.clip_skip,
-        loras=tuple(Lora(each.name, each.strength) for each in image.loras),
-        source_image=input_ref(image.source_image) if image.HasField("source_image") else None,
-        mask=input_ref(image.mask) if image.HasField("mask") else None,
-        control_image=input_ref(image.controls[0].image) if image.controls else None,
-        control_type=image.controls[0].type if image.controls else "",
-        denoising_strength=image.denoising_strength if image.HasField("denoising_strength") else None,
-        post_processors=tuple(_POST_PROCESSORS.get(each, str(each)) for each in image.post_processors),
-        unheard_of=_unheard_of(image),
+def making_from_proto(proto: job_pb2.Making) -> Making:
+    return Making(
+        Sampler(proto.sampler),
+        NoiseSchedule(proto.schedule),
+        proto.guidance_scale if proto.HasField("guidance_scale") else None,
+        proto.steps,
+        proto.engine,
+        proto.precision,
+        proto.device_class,
     )
 
 
-def _unheard_of(image: job_pb2.ImageSpec) -> tuple[Deviation, ...]:
-    """What a newer mesh asks for by a number that this agent does not know, and what this agent does not do."""
-    own = "the model's own default"
-    found = []
-    if image.sampler not in _SAMPLERS:
-        found.append(Deviation(DeviationKind.SUBSTITUTED, "sampler", str(image.sampler), own))
-    if image.schedule not in _SCHEDULES:
-        found.append(Deviation(DeviationKind.SUBSTITUTED, "schedule", str(image.schedule), own))
-    for index, lora in enumerate(image.loras):
-        if lora.HasField("clip_strength"):
-            asked = f"{lora.clip_strength:g}"
-            found.append(Deviation(DeviationKind.OMITTED, f"loras[{index}].clip_strength", asked))
-        if lora.trigger:
-            found.append(Deviation(DeviationKind.OMITTED, f"loras[{index}].trigger", lora.trigger))
-    return tuple(found)
-
-
-def _sampler(number: int) -> Sampler:
-    return _SAMPLERS.get(number, Sampler.DEFAULT)
-
-
-def input_ref(proto: job_pb2.InputImage) -> InputRef:
-    return InputRef(InputId(proto.input_id), proto.sha256)
+def why_idle(report: pb.IdleReport) -> list[str]:
+    """Why there is nothing to do, in words: first what keeps all jobs away, then what keeps some."""
+    said = []
+    for hindrance in report.hindrances:
+        where = f" ({hindrance.model})" if hindrance.model else ""
+        ends = f", for {hindrance.ends_in.ToTimedelta()} yet" if hindrance.HasField("ends_in") else ""
+        said.append(f"{_IDLE.get(hindrance.reason, str(hindrance.reason))}{where}{ends} {hindrance.detail}".rstrip())
+    for cause in report.causes:
+        where = f", mostly for {cause.model}" if cause.model else ""
+        said.append(f"{cause.jobs} jobs wait for others: {_IDLE.get(cause.reason, str(cause.reason))}{where}")
+    return [fit(words, MAX_DETAIL_CHARACTERS, one_line=True) for words in said]
 
 
 def revocation_reason(number: int) -> RevocationReason:

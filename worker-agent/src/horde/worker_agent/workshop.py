@@ -183,6 +183,7 @@ class Workshop:
     async def _make(self, bench: _Bench, assignment: Assignment, picture: Picture) -> Result | None:
         inputs: dict[InputId, bytes] = {}
         if picture.inputs:
+            self._listener.advanced(bench.lease_id, Stage.PREPARING)
             try:
                 stub = await self._doors.at(assignment.storage_address)
                 inputs = await fetch(stub, picture.inputs, assignment.tickets, self._clock, self._backoff())
@@ -191,7 +192,8 @@ class Workshop:
         async with self._hands:
             await failpoint(BEFORE_PAINTING)
             bench.at_the_easel = True
-            self._listener.advanced(bench.lease_id, Stage.PAINTING)
+            # A model that must be loaded first may take longer than a lease lives without a word.
+            self._listener.advanced(bench.lease_id, Stage.PREPARING)
             onlooker = _Onlooker(bench, self._listener, self._clock)
             with span_from(assignment.traceparent, "paint", model=picture.model, steps=picture.steps):
                 work = await self._painter.paint(picture, inputs, onlooker, bench.cancelled)
@@ -205,7 +207,7 @@ class Workshop:
 
     async def _deliver(self, bench: _Bench, assignment: Assignment, picture: Picture, work: Work) -> Result | None:
         match work:
-            case Finished(image, deviations):
+            case Finished(image, deviations, making):
                 spooled = Spooled(
                     lease_id=bench.lease_id,
                     job_id=bench.job_id,
@@ -215,6 +217,7 @@ class Workshop:
                     steps=bench.steps,
                     sha256=hashlib.sha256(image).hexdigest(),
                     deviations=picture.unheard_of + deviations,
+                    making=making,
                     image=image,
                 )
                 await failpoint(BEFORE_SPOOLING)
@@ -253,4 +256,4 @@ class Workshop:
             log.warning("the storage router has another image of this lease", job=bench.job_id)
             return None
         await failpoint(AFTER_RECEIPT)
-        return Painted(receipt, spooled.deviations)
+        return Painted(receipt, spooled.deviations, spooled.making)

@@ -177,6 +177,8 @@ def _reason(board: Board, worker: Worker, model: str, signature: Signature, barr
         return reason
     if worker.paused or session.draining:
         return WhyNot.PAUSED
+    if worker.rests_until:
+        return WhyNot.RESTING
     return WhyNot.NO_SLOTS if session.ready and not session.slots else None
 
 

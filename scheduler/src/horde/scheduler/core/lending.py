@@ -65,9 +65,13 @@ def _seek(board: Board, job: Job, now: float) -> bool:
 
 def look_again(board: Board, now: float) -> None:
     """Make sure that nothing waits for those who have been idle longest: if so, matching has a defect."""
+    # While something is fresh or hungry, who is idle may have something to look for, rightly: a little later, then.
+    busy = bool(board.fresh or board.fleet.hungry)
     board.relook.armed = bool(board.queue.models)
     if board.relook.armed:
-        board.deadlines.add(now + RELOOK_PAUSE, board.relook)
+        board.deadlines.add(now + (1.0 if busy else RELOOK_PAUSE), board.relook)
+    if busy:
+        return
     board.queue.review()
     idle = board.fleet.idle
     for worker in list(islice(idle, min(RELOOK_MOST, 1 + len(idle) // 4))):

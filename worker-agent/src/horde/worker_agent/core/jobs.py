@@ -5,7 +5,6 @@ Knows nothing of streams, disks, painters or protobuf.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import IntEnum
@@ -51,6 +50,11 @@ class Feature(IntEnum):
     POST_PROCESSING = 5
     CLIP_SKIP = 6
     UPSCALING = 7
+    HIRES_FIX = 8
+    TILING = 9
+    TEXTUAL_INVERSION = 10
+    FOREIGN_ADDONS = 11
+    RESIZE_MODES = 12
 
 
 class DeviationKind(IntEnum):
@@ -113,6 +117,8 @@ class Lora:
     """Present: no other file will do."""
     trigger: str = ""
     """Words that wake it, added to a prompt that has them not."""
+    foreign: bool = False
+    """Named as another collection knows it, not as the worker's own folder does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +178,8 @@ class RefusalReason(IntEnum):
     CONTENT_DECLINED = 3
     DRAINING = 4
     INPUT_UNAVAILABLE = 5
+    SPEC_NOT_UNDERSTOOD = 6
+    PAUSED = 7
 
 
 class FailureReason(IntEnum):
@@ -181,6 +189,24 @@ class FailureReason(IntEnum):
     OUT_OF_MEMORY = 2
     UPLOAD_REFUSED = 3
     TIMEOUT = 4
+    BAD_PICTURE = 5
+    NETWORK = 6
+    PAINTER_DIED = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """What a picture was made with where the request left it to the model."""
+
+    sampler: Sampler = Sampler.DEFAULT
+    """DEFAULT: one that the contract has no name for."""
+    schedule: NoiseSchedule = NoiseSchedule.DEFAULT
+    guidance_scale: float | None = None
+    steps: int = 0
+    """0: not known."""
+    engine: str = ""
+    precision: str = ""
+    device_class: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +215,7 @@ class Painted:
 
     receipt: str
     deviations: tuple[Deviation, ...] = ()
+    making: Making | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,8 +256,11 @@ class Outcome:
         """No less than it takes on the wire."""
         texts: list[str] = [self.lease_id, self.job_id]
         match self.result:
-            case Painted(receipt, deviations):
+            case Painted(receipt, deviations, making):
                 texts.append(receipt)
+                if making is not None:
+                    # Its numbers take less than these two texts' worth.
+                    texts += (making.engine, making.precision, making.device_class, "", "")
                 for each in deviations:
                     texts += (each.field, each.asked, each.done)
             case Censored(category):
@@ -253,6 +283,9 @@ class ModelOffer:
     max_pixels: int = 0
     features: frozenset[Feature] = frozenset()
     samplers: frozenset[Sampler] = frozenset()
+    """That can be asked for; the model's own default always can."""
+    schedules: frozenset[NoiseSchedule] = frozenset()
+    """In the same way."""
     size_multiple: int = 8
     """Of width and height, pixels; other sizes are painted larger and cut, as a deviation."""
 
@@ -263,24 +296,14 @@ class ModelOffer:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """What this worker can do now."""
+    """What this worker can do now, model by model."""
 
-    models: tuple[ModelOffer, ...]
-    max_pixels: int
-    features: frozenset[Feature] = frozenset()
-    samplers: frozenset[Sampler] = frozenset()
-    """Beside the model's own default."""
+    models: tuple[ModelOffer, ...] = ()
 
-    @classmethod
-    def of(cls, offers: Iterable[ModelOffer]) -> Capabilities:
-        """Of these models: as a whole, what at least one of them can do."""
-        models = tuple(offers)
-        return cls(
-            models,
-            max((model.max_pixels for model in models), default=0),
-            frozenset().union(*(model.features for model in models)),
-            frozenset().union(*(model.samplers for model in models)),
-        )
+    @property
+    def max_pixels(self) -> int:
+        """Of the model that can paint the largest."""
+        return max((model.max_pixels for model in self.models), default=0)
 
 
 class Disposition(IntEnum):

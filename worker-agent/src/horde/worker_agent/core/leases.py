@@ -10,11 +10,12 @@ from horde.worker_agent.core.jobs import Assignment, JobId, LeaseId
 
 
 class Stage(IntEnum):
-    """How far the work on a lease is; it only rises."""
+    """How far the work on a lease is; it only rises. Numbered as the contract's LeaseState."""
 
     WAITING = 1
-    PAINTING = 2
-    UPLOADING = 3
+    PREPARING = 2
+    PAINTING = 3
+    UPLOADING = 4
 
 
 @dataclass(slots=True)
@@ -70,4 +71,5 @@ class LeaseBook:
         if held is None or step <= held.step:
             return False
         held.step = step
+        held.stage = max(held.stage, Stage.PAINTING)
         return True

@@ -57,6 +57,7 @@ class HeldLease:
     lease_id: LeaseId
     job_id: JobId
     step: int
+    stage: Stage = Stage.UPLOADING
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,7 @@ class Restatement:
 class Progress:
     lease_id: LeaseId
     step: int
+    stage: Stage = Stage.PAINTING
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,12 @@ class Preview:
     image: bytes
 
 
-Message = Hello | Restatement | Demand | Capabilities | Progress | Preview | Outcome
+@dataclass(frozen=True, slots=True)
+class IdleQuestion:
+    """Why does nobody ask us?"""
+
+
+Message = Hello | Restatement | Demand | Capabilities | Progress | Preview | Outcome | IdleQuestion
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,8 +264,11 @@ class Session:
     # What the work says.
 
     def advanced(self, lease_id: LeaseId, stage: Stage) -> list[Effect]:
-        self.leases.advance(lease_id, stage)
-        return []
+        """A lease is further. That it is prepared or uploaded keeps it for a while, though no step is done."""
+        held = self.leases.get(lease_id)
+        if not self.leases.advance(lease_id, stage) or held is None or stage is Stage.PAINTING:
+            return []
+        return self._say(Progress(lease_id, held.step, stage))
 
     def stepped(self, lease_id: LeaseId, step: int) -> list[Effect]:
         return self._say(Progress(lease_id, step)) if self.leases.step(lease_id, step) else []
@@ -295,6 +305,10 @@ class Session:
         self._capabilities = capabilities
         return self._say(capabilities)
 
+    def ask_why_idle(self) -> list[Effect]:
+        """Have the mesh say why there is nothing to do."""
+        return self._say(IdleQuestion())
+
     def pause(self, paused: bool) -> list[Effect]:
         """Ask for no more jobs, or for jobs again; what is held goes on."""
         self._paused = paused
@@ -327,7 +341,7 @@ class Session:
 
     def _restate(self, epoch: int) -> list[Effect]:
         self._said = self.demand
-        leases = tuple(HeldLease(held.lease_id, held.job_id, held.step) for held in self.leases)
+        leases = tuple(HeldLease(held.lease_id, held.job_id, held.step, held.stage) for held in self.leases)
         outcomes = tuple(self.unsettled.values())
         # The newest, for the mesh takes back the leases that it holds open and does not find in here.
         older = len(outcomes) - _fitting(outcomes[::-1], MAX_RESTATEMENT_BYTES - MAX_HELD_LEASE_BYTES * len(leases))

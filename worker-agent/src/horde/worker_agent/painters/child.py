@@ -159,7 +159,7 @@ class Child:
         await asyncio.to_thread(self.process.join, STOP_SECONDS)
         if self.process.exitcode == KILLED:
             return Failed(FailureReason.OUT_OF_MEMORY, "the painting process was killed, most likely for its memory")
-        return Failed(FailureReason.BACKEND, f"the painting process ended with status {self.process.exitcode}")
+        return Failed(FailureReason.PAINTER_DIED, f"the painting process ended with status {self.process.exitcode}")
 
 
 class _Parent:
@@ -277,7 +277,7 @@ def _encode(parent: _Parent, number: int, painting: Painting, quality: int) -> N
     """Beside the next picture: the painting thread is in torch, which lets go of the interpreter."""
     work: Work
     try:
-        work = Finished(encode_webp(painting.image, quality=quality), painting.deviations)
+        work = Finished(encode_webp(painting.image, quality=quality), painting.deviations, painting.making)
     except Exception as error:  # noqa: BLE001 - or the order would never end
         work = Failed(FailureReason.BACKEND, f"the picture cannot be encoded: {error}")
     parent.say(Ended(number, work))

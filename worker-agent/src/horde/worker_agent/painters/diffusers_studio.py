@@ -25,6 +25,7 @@ from horde.worker_agent.core.jobs import (
     FailureReason,
     Feature,
     InputId,
+    Making,
     ModelOffer,
     NoiseSchedule,
     Picture,
@@ -33,8 +34,8 @@ from horde.worker_agent.core.jobs import (
     Sampler,
 )
 from horde.worker_agent.painters import machine
-from horde.worker_agent.painters.arguments import BadInput, CannotPaint, call_for
-from horde.worker_agent.painters.families import can_be_skipped
+from horde.worker_agent.painters.arguments import BadInput, Call, CannotPaint, call_for
+from horde.worker_agent.painters.families import can_be_skipped, parameters
 from horde.worker_agent.painters.judging import NoPicture, check_picture
 from horde.worker_agent.painters.loras import Unfit, applied, fitting, have_peft
 from horde.worker_agent.painters.models import ModelSource
@@ -42,7 +43,7 @@ from horde.worker_agent.painters.pipelines import Pipelines
 from horde.worker_agent.painters.port import CannotLoad
 from horde.worker_agent.painters.prompts import say
 from horde.worker_agent.painters.quiet import hush
-from horde.worker_agent.painters.samplers import choose_sampler, offered_samplers
+from horde.worker_agent.painters.samplers import choose_sampler, named, offered_samplers, offered_schedules
 from horde.worker_agent.painters.shelf import Shelf, is_out_of_memory
 from horde.worker_agent.painters.steps import Steps, Stop, Watch
 
@@ -76,6 +77,7 @@ class Painting:
 
     image: Image
     deviations: tuple[Deviation, ...]
+    making: Making
 
 
 Painted = Painting | Refused | Failed | Censored | Cancelled
@@ -151,8 +153,8 @@ class Studio:
         self._offers[name] = self._offer(self._shelf.get(name))
 
     def capabilities(self) -> Capabilities:
-        """What can be done now, model by model; the whole is what at least one of them can do."""
-        return Capabilities.of(offer.now(loaded=name in self._shelf) for name, offer in self._offers.items())
+        """What can be done now, model by model."""
+        return Capabilities(tuple(offer.now(loaded=name in self._shelf) for name, offer in self._offers.items()))
 
     def paint(self, picture: Picture, inputs: Mapping[InputId, bytes], watch: Watch) -> Painted:
         """Paint one picture; every way in which that can go wrong is an answer."""
@@ -192,7 +194,7 @@ class Studio:
                     picture = replace(picture, sampler=Sampler.DEFAULT, schedule=NoiseSchedule.DEFAULT)
                 elif not self._shelf.widen(name):
                     self._shelf.discard(name)
-                    return Failed(FailureReason.BACKEND, str(error))
+                    return Failed(FailureReason.BAD_PICTURE, str(error))
             except Exception as error:  # noqa: BLE001 - a model's code may raise anything; the mesh must hear of it
                 if not is_out_of_memory(error):
                     self._shelf.discard(name)
@@ -227,7 +229,22 @@ class Studio:
             return Censored("nsfw")
         image: Image = output.images[0]
         check_picture(image)
-        return Painting(self._finish(image, picture, call.size, call.source, call.mask, deviations), tuple(deviations))
+        image = self._finish(image, picture, call.size, call.source, call.mask, deviations)
+        return Painting(image, tuple(deviations), self._making(model, pipeline, call, steps))
+
+    def _making(self, model: Pipelines, pipeline: Any, call: Call, steps: Steps) -> Making:
+        sampler, schedule = named(pipeline.scheduler)
+        default = parameters(pipeline).get("guidance_scale")
+        guidance = call.arguments.get("guidance_scale", default.default if default is not None else None)
+        return Making(
+            sampler,
+            schedule,
+            None if guidance is None else float(guidance),
+            steps.own,
+            f"diffusers {import_module('diffusers').__version__}",
+            model.precision,
+            machine.device_class(self._device),
+        )
 
     @staticmethod
     def _finish(
@@ -256,7 +273,7 @@ class Studio:
     def _offer(self, model: Pipelines) -> ModelOffer:
         features = {Feature.CLIP_SKIP} if can_be_skipped(model.text_to_image) else set()
         if model.image_to_image is not None:
-            features.add(Feature.IMAGE_TO_IMAGE)
+            features |= {Feature.IMAGE_TO_IMAGE, Feature.RESIZE_MODES}
         if model.inpainting is not None:
             features.add(Feature.INPAINTING)
         if model.source.loras and have_peft():
@@ -267,6 +284,7 @@ class Studio:
             max_pixels=self._max_pixels[model.source.name],
             features=frozenset(features),
             samplers=offered_samplers(model.default_scheduler),
+            schedules=offered_schedules(model.default_scheduler),
             size_multiple=model.size_multiple,
         )
 

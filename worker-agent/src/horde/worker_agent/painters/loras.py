@@ -36,7 +36,7 @@ def fitting(
         why = ""
         if not hasattr(pipeline, "load_lora_weights") or not have_peft():
             why = "this model takes none here"
-        elif lora.name not in source.loras:
+        elif lora.foreign or lora.name not in source.loras:
             why = "it is not here"
         elif lora.sha256 and _digest(source, lora) != lora.sha256:
             why = "the file of this name here is another"

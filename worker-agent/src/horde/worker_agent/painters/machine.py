@@ -23,6 +23,15 @@ def usual_precision(place: str) -> str:
     return "float32" if place == "cpu" else "float16"
 
 
+def device_class(place: str) -> str:
+    """The kind of device, never which one it is."""
+    if place != "cuda":
+        return place
+    torch: Any = import_module("torch")
+    major, minor = torch.cuda.get_device_capability()
+    return f"{'rocm' if torch.version.hip else 'cuda'}-{major}.{minor}"
+
+
 def free_bytes(place: str) -> int:
     """Memory that is free for painting: of the GPU if there is one, else of the machine."""
     if place == "cuda":

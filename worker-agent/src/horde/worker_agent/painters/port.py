@@ -11,7 +11,17 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from horde.worker_agent.core.jobs import Cancelled, Capabilities, Censored, Deviation, Failed, InputId, Picture, Refused
+from horde.worker_agent.core.jobs import (
+    Cancelled,
+    Capabilities,
+    Censored,
+    Deviation,
+    Failed,
+    InputId,
+    Making,
+    Picture,
+    Refused,
+)
 
 MAX_PREVIEW_BYTES = 32 * 1024
 """The contract's limit."""
@@ -40,6 +50,7 @@ class Finished:
 
     image: bytes
     deviations: tuple[Deviation, ...] = ()
+    making: Making | None = None
 
 
 @dataclass(frozen=True, slots=True)

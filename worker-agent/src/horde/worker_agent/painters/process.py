@@ -70,7 +70,7 @@ class ProcessPainter:
         self._backoff = backoff
         self._child: Child | None = None
         self._ready = asyncio.Event()
-        self._capabilities = Capabilities((), 0)
+        self._capabilities = Capabilities()
         self._breakers: dict[str, Breaker] = {}
         self._turn = asyncio.Lock()
         self._orders: dict[int, _Order] = {}
@@ -84,12 +84,13 @@ class ProcessPainter:
 
     def capabilities(self) -> Capabilities:
         now = self._clock.monotonic()
-        offered = [
-            model.now(loaded=model.loaded and self._ready.is_set())
-            for model in self._capabilities.models
-            if model.name not in self._breakers or self._breakers[model.name].offered(now)
-        ]
-        return Capabilities.of(offered)
+        return Capabilities(
+            tuple(
+                model.now(loaded=model.loaded and self._ready.is_set())
+                for model in self._capabilities.models
+                if model.name not in self._breakers or self._breakers[model.name].offered(now)
+            )
+        )
 
     async def open(self) -> None:
         """Start the studio and wait until it can paint. Raises CannotLoad."""

@@ -32,17 +32,32 @@ _SPACING = {NoiseSchedule.SGM_UNIFORM: "trailing", NoiseSchedule.SIMPLE: "traili
 
 
 def offered_samplers(default: Any) -> frozenset[Sampler]:
-    """What a model with this scheduler can be painted with; never none, which would mean all."""
+    """What a model with this scheduler can be painted with, beside its own default."""
     own = type(default).__name__
     if own == FLOW:
         return frozenset({Sampler.EULER})
     if default.config.get("use_flow_sigmas") or default.config.get("prediction_type") == "flow_prediction":
-        return frozenset(sampler for sampler, name in CLASSES.items() if name == own) or frozenset({Sampler.DEFAULT})
+        return frozenset(sampler for sampler, name in CLASSES.items() if name == own)
     compatible = {kind.__name__ for kind in default.compatibles} | {own}
     if "DDIMScheduler" in compatible:
         # Of the same family, though diffusers does not list it.
         compatible.add(CLASSES[Sampler.LCM])
-    return frozenset(sampler for sampler, name in CLASSES.items() if name in compatible) or frozenset({Sampler.DEFAULT})
+    return frozenset(sampler for sampler, name in CLASSES.items() if name in compatible)
+
+
+def offered_schedules(default: Any) -> frozenset[NoiseSchedule]:
+    """The noise schedules that a model's own sampler can be told."""
+    parameters = inspect.signature(type(default).__init__).parameters
+    asked = frozenset(NoiseSchedule) - {NoiseSchedule.DEFAULT}
+    return frozenset(schedule for schedule in asked if _schedule(schedule, parameters) is not None)
+
+
+def named(scheduler: Any) -> tuple[Sampler, NoiseSchedule]:
+    """A scheduler in the contract's words; DEFAULT where it has none."""
+    own = type(scheduler).__name__
+    sampler = next((sampler for sampler, name in CLASSES.items() if name == own), Sampler.DEFAULT)
+    schedule = next((each for each, switch in _SWITCHES.items() if scheduler.config.get(switch)), NoiseSchedule.TRAINED)
+    return Sampler.EULER if own == FLOW else sampler, schedule
 
 
 def choose_sampler(default: Any, picture: Picture) -> tuple[Any, list[Deviation]]:

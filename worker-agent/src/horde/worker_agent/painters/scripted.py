@@ -33,6 +33,7 @@ from horde.worker_agent.core.jobs import (
     Feature,
     InputId,
     ModelOffer,
+    NoiseSchedule,
     Picture,
     RefusalReason,
     Refused,
@@ -80,13 +81,17 @@ class ScriptedPainter:
         self._script = self._commands(script)
         self._quality = quality
         self._offered = Capabilities(
-            models=tuple(
-                ModelOffer(model, loaded=True, features=frozenset(Feature), samplers=frozenset(Sampler))
+            tuple(
+                ModelOffer(
+                    model,
+                    loaded=True,
+                    max_pixels=max_pixels or MAX_PIXELS,
+                    features=frozenset(Feature),
+                    samplers=frozenset(Sampler) - {Sampler.DEFAULT},
+                    schedules=frozenset(NoiseSchedule) - {NoiseSchedule.DEFAULT},
+                )
                 for model in models
-            ),
-            max_pixels=max_pixels or MAX_PIXELS,
-            features=frozenset(Feature),
-            samplers=frozenset(Sampler),
+            )
         )
         self._clock = clock or SystemClock()
         self._die = die

@@ -35,6 +35,8 @@ class Steps:
     picture: Picture
     watch: Watch
     done: int = field(default=0, init=False)
+    own: int = field(default=0, init=False)
+    """Steps that the pipeline itself did, of the last time that it was called."""
 
     def follow(self, pipeline: Any) -> dict[str, Any]:
         """Watch a pipeline that is about to be called; what it must be called with for that."""
@@ -49,6 +51,7 @@ class Steps:
     def ended(self, pipeline: Any, count: int, total: int, latents: Any) -> None:
         """So many of a pipeline's own steps are done. Raises Stop, NoPicture."""
         # Second-order samplers evaluate twice a step; image to image runs only a part of the steps.
+        self.own = count
         done = min(self.picture.steps, count * self.picture.steps // max(1, total))
         if self.watch.cancelled():
             raise Stop

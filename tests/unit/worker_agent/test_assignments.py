@@ -1,0 +1,68 @@
+"""Every field of a request is read, or named as what was not done: none is lost in silence."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from horde.api.job.v1 import job_pb2
+from horde.worker_agent.assignments import picture
+from horde.worker_agent.core.jobs import DeviationKind, NoiseSchedule, ResizeMode
+
+INPUT = job_pb2.InputImage(input_id="photo", sha256=b"0" * 32)
+ASKED: dict[str, Any] = {
+    "prompt": "a cat",
+    "negative_prompt": "red",
+    "width": 64,
+    "height": 128,
+    "steps": 7,
+    "guidance_scale": 3.5,
+    "sampler": job_pb2.SAMPLER_HEUN,
+    "schedule": job_pb2.NOISE_SCHEDULE_BETA,
+    "seed": 11,
+    "clip_skip": 1,
+    "loras": [job_pb2.Lora(name="ink", strength=0.5, clip_strength=0.25, sha256=b"1" * 32, trigger="ink")],
+    "source_image": INPUT,
+    "mask": INPUT,
+    "controls": [job_pb2.Control(image=INPUT, type="canny")],
+    "denoising_strength": 0.5,
+    "post_processors": [job_pb2.POST_PROCESSOR_UPSCALE_2X],
+    "resize_mode": job_pb2.RESIZE_MODE_STRETCH,
+    "invert_mask": True,
+    "hires_fix": job_pb2.HiresFix(width=64, height=64),
+    "tiling": True,
+    "textual_inversions": [job_pb2.TextualInversion(name="style")],
+}
+
+
+def test_this_knows_every_field_of_the_contract() -> None:
+    assert ASKED.keys() == {field.name for field in job_pb2.ImageSpec.DESCRIPTOR.fields}
+
+
+@pytest.mark.parametrize("field", sorted(ASKED.keys() - {"prompt", "width", "height", "steps", "seed"}))
+def test_a_field_that_is_asked_for_changes_what_is_painted_or_is_a_deviation(field: str) -> None:
+    plain = picture(job_pb2.JobSpec(image=job_pb2.ImageSpec(prompt="a cat")))
+    asked = picture(job_pb2.JobSpec(image=job_pb2.ImageSpec(**{"prompt": "a cat", field: ASKED[field]})))
+    assert asked != plain
+
+
+def test_a_lora_is_read_whole() -> None:
+    (lora,) = picture(job_pb2.JobSpec(image=job_pb2.ImageSpec(loras=ASKED["loras"]))).loras
+    assert (lora.name, lora.strength, lora.clip_strength, lora.sha256, lora.trigger, lora.foreign) == (
+        "ink",
+        0.5,
+        0.25,
+        b"1" * 32,
+        "ink",
+        False,
+    )
+
+
+def test_numbers_of_a_newer_contract_are_deviations() -> None:
+    spec = job_pb2.ImageSpec(sampler=99, schedule=99, resize_mode=99)  # type: ignore[arg-type]
+    read = picture(job_pb2.JobSpec(image=spec))
+    assert [(each.kind, each.field, each.asked) for each in read.unheard_of] == [
+        (DeviationKind.SUBSTITUTED, field, "99") for field in ("sampler", "schedule", "resize_mode")
+    ]
+    assert (read.schedule, read.resize_mode) == (NoiseSchedule.DEFAULT, ResizeMode.DEFAULT)
