@@ -178,7 +178,6 @@ CALLS: dict[str, tuple[str, str, Any, list[str]]] = {
         pb.GetGenerationRequest(generation_id="{" + ID + "}"),
         ["generation_id"],
     ),
-    "a page of everything": ("generations", "ListGenerations", pb.ListGenerationsRequest(page_size=101), ["page_size"]),
     "a page before the first": (
         "generations",
         "ListGenerations",
@@ -265,8 +264,8 @@ CALLS: dict[str, tuple[str, str, Any, list[str]]] = {
         worker_service.SetWorkerPausedRequest(worker_id="x"),
         ["worker_id"],
     ),
-    "too many workers": ("workers", "ListWorkers", worker_service.ListWorkersRequest(page_size=101), ["page_size"]),
-    "too many models": ("models", "ListModels", model_pb2.ListModelsRequest(page_size=501), ["page_size"]),
+    "fewer than no workers": ("workers", "ListWorkers", worker_service.ListWorkersRequest(page_size=-1), ["page_size"]),
+    "fewer than no models": ("models", "ListModels", model_pb2.ListModelsRequest(page_size=-1), ["page_size"]),
     "a model without a name": ("models", "GetModel", model_pb2.GetModelRequest(), ["name"]),
 }
 

@@ -6,6 +6,7 @@ Refusals of the neighbours that mean something to a requester (a lack of kudos, 
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import ClassVar
 
 from horde.services.errors import (
@@ -24,6 +25,7 @@ ACCOUNT = "horde.api.account.v1"
 GENERATION = "horde.api.generation.v1"
 WORKER = "horde.api.worker.v1"
 MODEL = "horde.api.model.v1"
+OVERLOADED_FOR = timedelta(seconds=5)
 
 
 class CredentialsMissing(Unauthenticated):
@@ -272,7 +274,15 @@ class InvalidModelField(InvalidArgument):
 
 
 class Overloaded(ResourceExhausted):
-    """A queue is full; nothing was begun. Wait."""
+    """As much is being done as can be; nothing was begun. Wait."""
+
+    domain: ClassVar[str] = "mesh"
+    reason: ClassVar[str] = "OVERLOADED"
+
+    @classmethod
+    def by(cls, limit: str, message: str | None = None, retry_after: timedelta | None = None) -> Overloaded:
+        """What is full; for how long, where that is known."""
+        return cls(message, metadata={"limit": limit}, retry_after=retry_after or OVERLOADED_FOR)
 
 
 class NeighbourUnavailable(Unavailable):

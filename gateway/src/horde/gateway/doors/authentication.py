@@ -202,6 +202,16 @@ class Reception:
             await self._count("calls", principal, "", rates.account_calls)
         return principal
 
+    async def passer_by(self, context: CallContext) -> Principal | None:
+        """Anybody, also without any authorization: None, and counted by where he comes from."""
+        if _credentials(context):
+            return await self.anybody(context)
+        rate = self._rates.address_calls
+        if rate is not None:
+            draw = Draw(f"calls {address_bucket(context.peer())}", rate, of_address=True)
+            _refuse(await self._shared.admit([draw]))
+        return None
+
     def still(self, context: CallContext) -> Still:
         """What says, during a long call, until when its credentials are good; raises when they are no more."""
         values = _credentials(context)

@@ -169,12 +169,12 @@ class Generations:
     ) -> service_pb2.ListGenerationsResponse:
         """A page of the requester's generations, newest first."""
         wrong = Violations()
-        wrong.page(request.page_size, request.page_token, MAX_PAGE)
+        size = wrong.page(request.page_size, request.page_token, MAX_PAGE, 20)
         if wrong.found:
             raise InvalidField(violations=wrong.found)
         question = scheduler_pb2.ListGenerationsRequest(
             requester=wire.requester_message(principal.requester),
-            page_size=request.page_size or 20,
+            page_size=size,
             page_token=request.page_token,
         )
         answer = await self._page(question)
@@ -205,7 +205,11 @@ class Generations:
         ref = self._checked_ref(principal, request.generation_id, wrong)
         with told_outward():
             outcomes = await self._scheduler.withdraw(ref, request.job_ids)
-        return [outcome if not outcome.code else to_status(outward(from_status(outcome))) for outcome in outcomes]
+        errors = [outward(from_status(outcome)) if outcome.code else None for outcome in outcomes]
+        for error in errors:
+            if error is not None and error.reason == GenerationNotFound.reason:
+                raise error
+        return [status_pb2.Status() if error is None else to_status(error) for error in errors]
 
     @staticmethod
     def checked_input(input_id: str) -> str:

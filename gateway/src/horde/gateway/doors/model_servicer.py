@@ -20,9 +20,9 @@ class ModelServicer(ModelServiceServicer):
         self._workers = workers
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
-        await self._reception.anybody(context)
+        await self._reception.passer_by(context)
         return await self._workers.models(request)
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
-        await self._reception.anybody(context)
+        await self._reception.passer_by(context)
         return pb.GetModelResponse(model=await self._workers.model(request.name))

@@ -31,28 +31,36 @@ class Workers:
         self._scheduler = scheduler
 
     async def workers(
-        self, principal: Principal, request: worker_service.ListWorkersRequest
+        self, principal: Principal | None, request: worker_service.ListWorkersRequest
     ) -> worker_service.ListWorkersResponse:
         """A page of workers."""
         wrong = Violations()
-        wrong.page(request.page_size, request.page_token, MAX_WORKERS_PAGE)
+        size = wrong.page(request.page_size, request.page_token, MAX_WORKERS_PAGE, 50)
         _raise(wrong)
-        if request.mine and principal.anonymous:
+        known = principal if principal is not None and not principal.anonymous else None
+        if request.mine and known is None:
             raise AccountRequired
         question = scheduler_pb2.ListWorkersRequest(
-            page_size=request.page_size or 50,
+            page_size=size,
             page_token=request.page_token,
-            owner_account_id=principal.account_id if request.mine else "",
+            owner_account_id=known.account_id if known is not None and request.mine else "",
         )
         with told_outward():
             try:
                 answer = await self._scheduler.list_workers(question)
             except InvalidArgument as error:
                 raise InvalidWorkerField(violations=[bad_page_token()]) from error
+        for worker in answer.workers:
+            _hide(worker, principal)
         return worker_service.ListWorkersResponse(workers=answer.workers, next_page_token=answer.next_page_token)
 
-    async def worker(self, worker_id: str) -> worker_pb2.Worker:
-        """One worker."""
+    async def worker(self, principal: Principal | None, worker_id: str) -> worker_pb2.Worker:
+        """One worker, as the caller may see it."""
+        worker = await self._worker(worker_id)
+        _hide(worker, principal)
+        return worker
+
+    async def _worker(self, worker_id: str) -> worker_pb2.Worker:
         wrong = Violations()
         wrong.uuid("worker_id", worker_id)
         _raise(wrong)
@@ -67,7 +75,7 @@ class Workers:
         _raise(wrong)
         owner = principal.account_id
         if Role.MODERATOR in principal.roles:
-            owner = (await self.worker(worker_id)).owner_account_id
+            owner = (await self._worker(worker_id)).owner_account_id
         request = scheduler_pb2.SetWorkerPausedRequest(worker_id=worker_id, owner_account_id=owner, paused=paused)
         with told_outward():
             try:
@@ -79,10 +87,10 @@ class Workers:
     async def models(self, request: model_pb2.ListModelsRequest) -> model_pb2.ListModelsResponse:
         """A page of models, by name."""
         wrong = Violations()
-        wrong.page(request.page_size, request.page_token, MAX_MODELS_PAGE)
+        size = wrong.page(request.page_size, request.page_token, MAX_MODELS_PAGE, 100)
         if wrong.found:
             raise InvalidModelField(violations=wrong.found)
-        question = scheduler_pb2.ListModelsRequest(page_size=request.page_size or 100, page_token=request.page_token)
+        question = scheduler_pb2.ListModelsRequest(page_size=size, page_token=request.page_token)
         with told_outward():
             try:
                 answer = await self._scheduler.list_models(question)
@@ -101,7 +109,16 @@ class Workers:
         for model in answer.models:
             if model.name == name:
                 return model
-        raise ModelNotFound(metadata={"name": name})
+        raise ModelNotFound(metadata={"name": name, "did_you_mean": ""})
+
+
+def _hide(worker: worker_pb2.Worker, principal: Principal | None) -> None:
+    """Take out what is not for this caller: whose it is, for who is nobody; what hinders it, for all but its owner."""
+    if principal is None or principal.anonymous:
+        worker.owner_account_id = ""
+    if principal is None or principal.account_id != worker.owner_account_id:
+        del worker.hindrances[:]
+        worker.max_slots = 0
 
 
 def _raise(wrong: Violations) -> None:
