@@ -11,7 +11,7 @@ from horde.internal.ledger.v1 import ledger_service_pb2 as ledger_service
 from horde.internal.ledger.v1.ledger_service_pb2_grpc import LedgerServiceServicer
 from horde.internal.storage.v1 import object_service_pb2 as object_pb2
 from horde.internal.storage.v1.object_service_pb2_grpc import ObjectServiceServicer
-from horde.services.errors import ServiceError, Unavailable
+from horde.services.errors import FailedPrecondition, ServiceError, Unavailable
 from horde.services.status import to_status
 
 
@@ -94,7 +94,7 @@ class FakeStorage(ObjectServiceServicer):
         return object_pb2.DescribeInputsResponse(outcomes=outcomes)
 
 
-class Unusable(ServiceError):
+class Unusable(FailedPrecondition):
     """The storage router's word for an input that cannot be used."""
 
     domain = "horde.api.storage.v1"
