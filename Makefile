@@ -20,7 +20,8 @@ TIERS   := unit conformance service mesh deploy
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install lock protos protos-check lint format types breaking contract-image check test demo up clean \
-	bench bench-ledger soak-ledger mutants-ledger farms train-model evaluate-model test-kills $(TIERS:%=test-%)
+	bench bench-ledger bench-scheduler soak-ledger mutants-ledger mutants-scheduler farms train-model evaluate-model \
+	test-kills $(TIERS:%=test-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -106,6 +107,9 @@ bench: install ## Images a second through the whole mesh, and where the time goe
 bench-ledger: install ## Transfers a second through the ledger
 	$(PY) bench/ledger.py
 
+bench-scheduler: install ## Jobs matched a second by the scheduler's core, and that no slice holds the loop
+	$(PY) bench/scheduler.py
+
 soak-ledger: install ## The ledger under load and faults, for long
 	$(PY) bench/ledger_soak.py
 
@@ -114,6 +118,9 @@ farms: install ## What ten farms earn in thirty days, beside a cheap GPU that pa
 
 mutants-ledger: install ## Put seeded defects into the ledger: the tests must catch each
 	$(PY) bench/ledger_mutants.py
+
+mutants-scheduler: install ## Put seeded defects into the scheduler: the tests must catch each
+	$(PY) bench/scheduler_mutants.py
 
 train-model: install ## Train the small model on from its committed weights, for MINUTES=10
 	cd worker-agent/training && $(abspath $(PY)) -m paintbox train --minutes $(MINUTES)

@@ -2,41 +2,26 @@
 tests must fail. `make mutants-ledger`.
 
 A defect that no test catches is a hole in the tests, and ends this with status 1. Without an argument all are
-tried; with words, those whose name has them.
+tried; with words, those whose name has them; with a number before them, those from that one on.
 """
 
 # ruff: noqa: E501 - a defect is one line, as long as the code it changes
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
-import subprocess
 import sys
-import tempfile
-import time
-from dataclasses import dataclass
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+from mutants import Mutant, run
+
 LEDGER = "ledger/src/horde/ledger"
 SCHEDULER = "scheduler/src/horde/scheduler"
 CORE = ("tests/unit/ledger",)
 STORE = ("tests/conformance/ledger/test_store.py", "-k", "sqlite")
 AUDIT = ("tests/conformance/ledger/test_audit.py", "-k", "sqlite")
 DOOR = ("tests/service/ledger/test_servicer.py",)
+BUDGETS = ("tests/unit/ledger/test_budgets.py", "tests/unit/ledger/test_economy.py")
 UPTIME = ("tests/unit/scheduler/test_uptime.py",)
 ENDINGS = ("tests/unit/scheduler/test_endings.py", "tests/unit/scheduler/test_settling.py")
-
-
-@dataclass(frozen=True)
-class Mutant:
-    name: str
-    module: str
-    changes: tuple[tuple[str, str], ...]
-    tests: tuple[str, ...] = CORE
-    service: str = LEDGER
 
 
 MUTANTS = [
@@ -87,25 +72,27 @@ MUTANTS = [
     Mutant("charge tax to nobody", "core/holds", (("    if asked.tax_mkudos:\n", "    if False:\n"),)),
     Mutant("lose a line of the statement", "core/holds", (("return (owner_id,) if payer_id == ANONYMOUS else (payer_id, owner_id)", "return (owner_id,)"),), STORE),
     Mutant("do not look at balances in the audit", "core/audit", (("            _balances(rows, recomputed, report)\n", ""),), AUDIT),
-    Mutant("no share of a token", "core/budgets", (('return Taker((("token", digest), ("address", address)))', 'return Taker((("address", address),))'),)),
-    Mutant("no share of an address", "core/budgets", (('return Taker((("token", digest), ("address", address)))', 'return Taker((("token", digest),))'),)),
-    Mutant("forget the day with the writer", "core/budgets", (("        day.follow(entry)\n", "        pass\n"),)),
-    Mutant("do not give back to the day what came back", "core/budgets", (("if taker is not None and returned:", "if False:"),)),
-    Mutant("a day never ends", "core/budgets", (("if now_us // DAY_US > self.day:", "if not self.day:"),)),
-    Mutant("believe a clock that steps back", "core/budgets", (("if now_us // DAY_US > self.day:", "if now_us // DAY_US != self.day:"),)),
-    Mutant("one puppet feeds all who censor", "core/budgets", (('(("payer", payer_id),)', "()"),)),
-    Mutant("pay for all that is censored", "core/holds", (("            return 0, 0\n", "            return earned, surcharge\n"),)),
-    Mutant("a subsidy pays for what was cancelled", "core/holds", (("min(earned, left, hold.own)", "min(earned, left)"),)),
-    Mutant("no bound on what cancelled jobs pay", "core/holds", (("min(earned, left, hold.own)", "min(earned, hold.own)"),)),
-    Mutant("a floor for the newborn", "core/economy", (("if now_us - owner.opened_us < self.floor_age_s * 1_000_000:", "if False:"),)),
-    Mutant("no budget of the floor over everybody", "core/holds", (("        day.floor.take(taker, needed - own)\n", "        pass\n"),)),
-    Mutant("no budget of uptime", "core/rewards", (('    book.today(now_us).uptime.take(Taker((("owner", asked.owner_id),)), reward)\n', ""),)),
-    Mutant("uptime is shared with nobody", "core/economy", ((" // sharers", ""),)),
-    Mutant("pay uptime for the time away", "core/economy", (("min(full, fair) * offered_permille // 1000", "min(full, fair)"),)),
-    Mutant("slash more than the job earned", "core/rewards", (("amount = min(amount or earned, earned)", "amount = (amount or earned) + 1"),)),
-    Mutant("slash somebody else", "core/rewards", ((' or paid["op"]["owner"] != asked.account_id', ""),)),
-    Mutant("the scheduler slashes for no job", "core/permissions", (("if caller == SCHEDULER and any(", "if False and any("),), DOOR),
-    Mutant("do not record the address", "core/holds", (("    if asked.address_digest:\n", "    if False:\n"),)),
+    Mutant("no share of a token", "core/budgets", (('return Taker((("token", digest), ("address", address)))', 'return Taker((("address", address),))'),), BUDGETS),
+    Mutant("no share of an address", "core/budgets", (('return Taker((("token", digest), ("address", address)))', 'return Taker((("token", digest),))'),), BUDGETS),
+    Mutant("forget the day with the writer", "core/budgets", (("        day.follow(entry)\n", "        pass\n"),), BUDGETS),
+    Mutant("do not give back to the day what came back", "core/budgets", (("if taker is not None and returned:", "if False:"),), BUDGETS),
+    Mutant("a day never ends", "core/budgets", (("if now_us // DAY_US > self.day:", "if not self.day:"),), BUDGETS),
+    Mutant("believe a clock that steps back", "core/budgets", (("if now_us // DAY_US > self.day:", "if now_us // DAY_US != self.day:"),), BUDGETS),
+    Mutant("one puppet feeds all who censor", "core/budgets", (('(("payer", payer_id),)', "()"),), BUDGETS),
+    Mutant("pay for all that is censored", "core/holds", (("            return 0, 0\n", "            return earned, surcharge\n"),), BUDGETS),
+    Mutant("a subsidy pays for what was cancelled", "core/holds", (("min(earned, left, hold.own)", "min(earned, left)"),), BUDGETS),
+    Mutant("no bound on what cancelled jobs pay", "core/holds", (("min(earned, left, hold.own)", "min(earned, hold.own)"),), BUDGETS),
+    Mutant("a floor for the newborn", "core/economy", (("if now_us - owner.opened_us < self.floor_age_s * 1_000_000:", "if False:"),), BUDGETS),
+    Mutant("no budget of the floor over everybody", "core/holds", (("        day.floor.take(taker, needed - own)\n", "        pass\n"),), BUDGETS),
+    Mutant("no budget of uptime", "core/rewards", (('    book.today(now_us).uptime.take(Taker((("owner", asked.owner_id),)), reward)\n', ""),), BUDGETS),
+    Mutant("uptime is shared with nobody", "core/economy", ((" // sharers", ""),), BUDGETS),
+    Mutant("pay uptime for the time away", "core/economy", (("min(full, fair) * offered_permille // 1000", "min(full, fair)"),), BUDGETS),
+    Mutant("slash more than the job earned", "core/rewards", (("amount = min(amount or earned, earned)", "amount = (amount or earned) + 1"),), BUDGETS),
+    Mutant("slash somebody else", "core/rewards", ((' or paid["op"]["owner"] != asked.account_id', ""),), BUDGETS),
+    Mutant("the scheduler slashes for no job", "core/permissions", (("if isinstance(operation, Slash) and caller == SCHEDULER and not operation.job_id:", "if False:"),), DOOR),
+    Mutant("release what may live", "core/holds", (("if asked.note and hold.day > day_of(now_us) - ORPHANED_DAYS:", "if False:"),)),
+    Mutant("release without a reason", "core/permissions", (("if isinstance(operation, Release) and bool(operation.note) != (caller == OPERATOR):", "if False:"),), DOOR),
+    Mutant("do not record the address", "core/holds", (("    if asked.address_digest:\n", "    if False:\n"),), BUDGETS),
     Mutant("one's own workers make the pace", "core/endings", (("return median(others) if others else None", "return median(by_owner.values()) if by_owner else None"),), ENDINGS, SCHEDULER),
     Mutant("believe steps that nobody can measure", "core/endings", (("return min(believed, UNMEASURED_STEPS)", "return believed"),), ENDINGS, SCHEDULER),
     Mutant("a worker has all its time for each", "core/settling", ((" / max(1, painting)", ""),), ENDINGS, SCHEDULER),
@@ -117,65 +104,5 @@ MUTANTS = [
 ]  # fmt: skip
 
 
-def main() -> int:
-    chosen = [mutant for mutant in MUTANTS if all(word in mutant.name for word in sys.argv[1:])]
-    survived = []
-    with tempfile.TemporaryDirectory(prefix="ledger-mutants-") as name:
-        copy = Path(name)
-        for each in (
-            "protos/gen",
-            "services/src",
-            "ledger/src",
-            "scheduler/src",
-            "testkit/src",
-            "tests",
-            "pyproject.toml",
-        ):
-            source = ROOT / each
-            target = copy / each
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
-            else:
-                shutil.copy(source, target)
-        for mutant in chosen:
-            caught = _try(mutant, copy)
-            print(f"{'caught  ' if caught else 'SURVIVED'}  {mutant.name}: {caught or 'no test failed'}", flush=True)
-            if not caught:
-                survived.append(mutant.name)
-    print(f"{len(chosen) - len(survived)} of {len(chosen)} defects caught")
-    return 1 if survived else 0
-
-
-def _try(mutant: Mutant, copy: Path) -> str:
-    """Put the defect in, run the tests, take it out again; the first test that failed."""
-    path = copy / mutant.service / f"{mutant.module}.py"
-    sound = path.read_text()
-    text = sound
-    for before, after in mutant.changes:
-        if text.count(before) != 1:
-            raise SystemExit(f"{mutant.name}: {before!r} is {text.count(before)} times in {mutant.module}.py")
-        text = text.replace(before, after)
-    compile(text, path, "exec")  # What cannot be read would be caught by any test.
-    path.write_text(text)
-    began = time.monotonic()
-    try:
-        ran = subprocess.run(
-            [sys.executable, "-m", "pytest", "-x", "-q", "--timeout", "60", "-p", "no:cacheprovider", *mutant.tests],
-            cwd=copy,
-            env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-            capture_output=True,
-            text=True,
-        )
-    finally:
-        path.write_text(sound)
-    failed = re.search(r"^(?:FAILED|ERROR) (\S+)", ran.stdout, re.MULTILINE)
-    if ran.returncode == 0 or failed is None:
-        if ran.returncode != 0:
-            print(ran.stdout[-2000:], ran.stderr[-2000:])
-        return ""
-    return f"{failed[1].rpartition('/')[2]} ({time.monotonic() - began:.0f} s)"
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(LEDGER, CORE, MUTANTS))

@@ -29,9 +29,9 @@ def buf(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def build(out: Path) -> Path:
+def build(out: Path, protos: Path = PROTOS) -> Path:
     """Write the image of the contracts as they are: no comments, so that better words need no new one."""
-    answer = buf("build", str(PROTOS), "--exclude-source-info", "-o", str(out))
+    answer = buf("build", str(protos), "--exclude-source-info", "-o", str(out))
     if answer.returncode:
         sys.exit(answer.stderr)
     return out

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import Phase, settings
 
 from horde.testkit.postgres import ThrowawayPostgres, throwaway_postgres
 from horde.testkit.s3 import ThrowawayS3, throwaway_s3
 
+settings.register_profile("unshrunk", phases=(Phase.explicit, Phase.reuse, Phase.generate))
+"""For those who only ask whether a test fails, as bench/mutants.py."""
 BUCKETS = ("horde-private", "horde-shared", "horde-releases")
 
 

@@ -19,10 +19,14 @@ from tests.documents import ALL, PAGES, ROOT, Block, inline_commands, program
 
 from horde.cli.commands.exits import HELP, Exit
 from horde.cli.commands.main import main
+from horde.cli.commands.release import release
+from horde.data_releases.commands import main as releases
 
 SAMPLES = {"worker-agent/README.md": "worker-agent/src"}
 """Pages that show what a program writes, and where that program is: it must have these words."""
 COMMANDS = [(str(block), command) for block in ALL for command in block.commands]
+HAVE_COMMANDS = {"paintbox", "horde.data_releases"}
+"""Modules whose first word is a command with options of its own."""
 INLINE = [(page, command) for page in PAGES for command in inline_commands(page)]
 LATER = re.compile(r"[A-Z]{2,}|<\w+>|…|\*")
 """What stands for something else."""
@@ -55,6 +59,9 @@ def test_a_command_names_what_is_there(where: str, command: str) -> None:
     words = shlex.split(command)
     words = words[next(number for number, word in enumerate(words) if not re.match(r"[A-Z_]+=", word)) :]
     match program(command):
+        case "horde" if words[1:2] == ["release"]:
+            # It becomes another program, which knows its own words.
+            check_python(where, ["python", "-m", "horde.data_releases", *words[2:]])
         case "horde":
             assert options(words) <= known_options(words[1:])
         case "make":
@@ -96,7 +103,8 @@ def known_options(words: list[str]) -> set[str]:
     command: click.Command = main
     for word in words:
         if isinstance(command, click.Group) and (inner := command.get_command(context, word)):
-            command = inner
+            # A program of its own takes these words.
+            command = releases if inner is release else inner
         elif not word.startswith("-") and command is main:
             assert LATER.fullmatch(word), f"there is no command {word}"
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
@@ -119,7 +127,7 @@ def check_python(where: str, words: list[str]) -> None:
     module = words[2]
     inner = next((word for word in words[3:4] if not word.startswith("-") and not LATER.search(word)), None)
     folder = "worker-agent/training" if module == "paintbox" else "."
-    shown = help_of(folder, "-m", module, *([inner] if inner and module == "paintbox" else []))
+    shown = help_of(folder, "-m", module, *([inner] if inner and module in HAVE_COMMANDS else []))
     for option in options(words[3:]):
         assert re.search(rf"{re.escape(option)}\b", shown), option
 

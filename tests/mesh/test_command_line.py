@@ -272,14 +272,14 @@ async def test_the_place_is_tried_before_anything_is_spent(horde: Horde) -> None
 
 async def test_who_has_not_the_kudos_is_told_the_ways_out_in_kudos(horde: Horde) -> None:
     await horde.ask("account", "create", "gerd")
-    asked = ("generate", "a house", "-n", "20", "--width", "512", "--height", "512", "--steps", "50")
+    asked = ("generate", "a house", "-n", "5", "--width", "512", "--height", "512", "--steps", "50")
     status, text, error = await horde.run(*asked, "--out", str(horde.folder))
     assert (status, text) == (3, "")
     assert "you can pay 60.000 kudos" in error
-    assert "this needs 276.540 kudos" in error
-    assert "--share: give it to research, 236.540 instead of 276.540" in error
+    assert "this needs 69.135 kudos" in error
+    assert "--share: give it to research, 59.135 instead of 69.135" in error
     assert "-n 4: 4 images for 55.308" in error
-    for way in ("--width ", "horde serve worker", "00:00 UTC", "--anonymous"):
+    for way in ("--width 384 --height 384: smaller", "horde serve worker", "00:00 UTC", "--anonymous"):
         assert way in error
     assert "mkudos" not in error
     assert "--request-id" not in error
@@ -289,7 +289,9 @@ async def test_who_has_not_the_kudos_is_told_the_ways_out_in_kudos(horde: Horde)
 async def test_a_mistyped_model_is_not_waited_for(horde: Horde) -> None:
     await horde.ask("account", "create", "hans")
     refused = await horde.ask("generate", "x", "--model", "Paintbux", *SMALL, status=5)
-    assert "Did you mean paintbox?" in refused["error"]["message"]
+    assert refused["error"]["reason"] == "MODEL_UNKNOWN"
+    assert refused["error"]["metadata"]["did_you_mean"] == "paintbox"
+    assert "did you mean paintbox?" in (await horde.run("generate", "x", "--model", "Paintbux", *SMALL))[2]
     assert (await horde.ask("generations", "list"))["generations"] == []
     waiting = await horde.ask(
         "generate", "x", "--model", "Paintbux", "--wait-for-model", "--no-wait", "--out", str(horde.folder), *SMALL

@@ -21,8 +21,11 @@ MESHES = ("mesh.example:7700", "127.0.0.1:7700")
 
 
 def asks_a_mesh(block: Block) -> bool:
-    """Whether it does something with a mesh that is there already."""
-    return any(program(command) in ("horde", "grpcurl") for command in block.commands)
+    """Whether it does something with a mesh that is there already. Data releases read a bucket instead."""
+    return any(
+        program(command) in ("horde", "grpcurl") and " release " not in command.partition("#")[0]
+        for command in block.commands
+    )
 
 
 class Reader:

@@ -27,7 +27,6 @@ LOOPS = {
 INJURED = str(Path(__file__).with_name("injured.py"))
 
 
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize(("service", "loop"), [(service, loop) for service, loops in LOOPS.items() for loop in loops])
 async def test_a_loop_that_dies_takes_its_service_down_health_first(
     service: str, loop: str, tmp_path: Path, request: pytest.FixtureRequest

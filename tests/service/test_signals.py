@@ -19,7 +19,6 @@ from horde.scheduler.scheduler import LOCK_KEY as SCHEDULER_LOCK
 
 SERVICES = ("ledger", "scheduler", "gateway", "storage-router")
 LOCKS = {"ledger": LEDGER_LOCK, "scheduler": SCHEDULER_LOCK}
-pytestmark = pytest.mark.timeout(90)
 
 
 @dataclass
@@ -105,7 +104,8 @@ async def test_that_waits_for_an_s3_server_that_says_nothing(tmp_path: Path) -> 
             await silent.called.wait()
             process.process.send_signal(signal.SIGTERM)
             assert await process.ended() == 0, process.log
-    assert process.lines[-1] == "stopped while it was starting\n"
+    # What may follow is the S3 client's, whose call goes on in a thread of its own until the process is over.
+    assert "stopped while it was starting\n" in process.lines
 
 
 @pytest.mark.parametrize("service", ["ledger", "scheduler", "gateway"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import urllib.request
 from collections.abc import AsyncIterator
@@ -17,6 +18,7 @@ from horde.buckets.errors import StoreUnavailable
 from horde.buckets.memory import MemoryBucket
 from horde.buckets.port import Bucket
 from horde.buckets.s3 import S3Bucket
+from horde.services import neighbours
 from horde.services.clock import SystemClock
 from horde.testkit.s3 import REGION, ThrowawayS3
 
@@ -43,9 +45,7 @@ async def bucket(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
             case _:
                 server: ThrowawayS3 = request.getfixturevalue("s3_server")
                 found = await stack.enter_async_context(s3_bucket(server, "horde-private", "horde-private"))
-                admin = server.admin()
-                for left in server.objects("horde-private"):
-                    admin.remove_object("horde-private", left.name)
+                server.empty("horde-private")
                 yield found
 
 
@@ -290,3 +290,35 @@ async def test_each_credential_opens_its_own_bucket_only(s3_server: ThrowawayS3)
 async def test_a_server_that_is_away_is_an_unavailable_store() -> None:
     with pytest.raises(StoreUnavailable):
         await S3Bucket("127.0.0.1:1", "horde-private", "key", "secret", "us-east-1", secure=False).__aenter__()
+
+
+async def test_a_folder_that_takes_nothing_more_is_told_once_and_so_is_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[tuple[str, str]] = []
+
+    class Recorder:
+        def warning(self, event: str, **facts: str) -> None:
+            lines.append((event, facts.get("why", "")))
+
+        info = warning
+
+    monkeypatch.setattr(neighbours, "log", Recorder())
+    async with DirectoryBucket(tmp_path, SystemClock().now) as bucket:
+        written = os.open
+
+        def full(path: str, flags: int, mode: int = 0o777) -> int:
+            if flags & os.O_CREAT:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return written(path, flags, mode)
+
+        monkeypatch.setattr(os, "open", full)
+        for number in range(9):
+            with pytest.raises(StoreUnavailable):
+                await bucket.put(f"images/{number}", b"bytes")
+        monkeypatch.setattr(os, "open", written)
+        assert await bucket.put("images/a", b"bytes")
+    assert lines == [
+        ("a neighbour fails", "The folder of a bucket failed: No space left on device."),
+        ("a neighbour is back", ""),
+    ]

@@ -25,6 +25,7 @@ from horde.services import migrations
 from horde.services.errors import ResourceExhausted, Unavailable
 from horde.testkit.ledger import awarded, gift, held, opened, released, settled, standing, uptime
 from horde.testkit.loopback import ManualClock, settle
+from horde.testkit.waiting import HANG_SECONDS
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -238,7 +239,7 @@ async def test_two_audits_at_once_stop_nobody_and_a_third_is_refused(store: SqlS
 
     def long_audit(rows: AuditRows) -> None:
         begun.set()
-        assert go_on.wait(60)
+        assert go_on.wait(HANG_SECONDS)
 
     audits = [asyncio.create_task(store.audit(long_audit)) for _ in range(2)]
     await asyncio.to_thread(begun.wait)
@@ -259,7 +260,7 @@ async def test_an_audit_whose_caller_has_gone_keeps_its_place_until_it_is_over(s
 
     def long_audit(rows: AuditRows) -> None:
         begun.set()
-        assert go_on.wait(60)
+        assert go_on.wait(HANG_SECONDS)
 
     for _ in range(2):
         audit_call = asyncio.create_task(store.audit(long_audit))

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from horde.testkit.data_releases import START, Moment, Sharing, contents, job_id, plain_folder
 
+BEGIN = START - timedelta(days=20)
+"""The builder's clock is the machine's."""
 KILLS = ("releases.after_shard=kill@3", "releases.after_part=kill@2")
 
 
@@ -24,8 +26,8 @@ def build(shared: Path, home: Path, failpoints: str = "") -> int:
         "PSEUDONYM_KEY_FILE": str(shared.parent / "pseudonyms.key"),
         "FAILPOINTS": failpoints,
     }
-    command = [sys.executable, "-m", "horde.cli.commands.main", "release", "create", "r1", "--samples", "20"]
-    as_of = (START + timedelta(days=8)).strftime("%Y-%m-%dT%H:%M:%S+0000")
+    command = [sys.executable, "-m", "horde.data_releases", "create", "r1", "--samples", "20"]
+    as_of = (BEGIN + timedelta(days=8)).strftime("%Y-%m-%dT%H:%M:%S+0000")
     environment = {**os.environ, **{prefix + name: value for name, value in settings.items()}}
     ran = subprocess.run([*command, "--as-of", as_of], env=environment, capture_output=True, text=True)
     assert ran.returncode in (0, -signal.SIGKILL), ran.stderr
@@ -33,7 +35,7 @@ def build(shared: Path, home: Path, failpoints: str = "") -> int:
 
 
 async def test_a_build_that_was_killed_three_times_ends_as_an_undisturbed_one(tmp_path: Path) -> None:
-    clock = Moment()
+    clock = Moment(BEGIN)
     async with plain_folder(tmp_path / "shared", clock) as shared:
         sharing = Sharing(shared, clock)
         for number in range(70):

@@ -35,6 +35,7 @@ def bucket(server: ThrowawayS3, user: str, name: str, *, read_only: bool = False
 
 @pytest.mark.s3
 async def test_every_loader_sees_the_same_images_with_the_same_bytes(s3_server: ThrowawayS3, tmp_path: Path) -> None:
+    s3_server.empty("horde-shared", "horde-releases")
     clock = Moment()
     async with (
         bucket(s3_server, "router-promoter", "horde-shared") as shared,

@@ -20,7 +20,7 @@ from horde.buckets.directory import DirectoryBucket
 from horde.data_releases import copies
 from horde.data_releases.builder import Order
 from horde.data_releases.core import layout
-from horde.data_releases.core.plan import OtherPlan
+from horde.data_releases.core.plan import BadPlan, OtherPlan
 from horde.data_releases.keys import public_pem
 from horde.data_releases.releases import Releases
 from horde.testkit.data_releases import KEYS, Moment, Sharing, contents, job_id, plain_folder, release
@@ -208,6 +208,12 @@ async def test_what_moderation_was_not_sure_of_comes_when_it_has_decided(stage: 
     assert [row["id"] for row in rows(second)] == [job_id(1)]
     assert left_out(second) == {"undecided": 1}
     assert (rows(third), left_out(third)) == ([], {"unsafe": 1})
+
+
+async def test_a_release_cannot_speak_for_a_moment_that_has_not_come(stage: Stage) -> None:
+    later = Order("r1", as_of=stage.sharing.clock.at + timedelta(days=30))
+    with pytest.raises(BadPlan, match="as_of"):
+        await release(stage.sharing, stage.releases, stage.path / "state", later)
 
 
 async def test_near_duplicates_are_marked_with_the_first_of_them(stage: Stage) -> None:

@@ -40,12 +40,16 @@ async def test_a_generation_is_held_lent_painted_committed_paid_and_told() -> No
         assert settled.disposition == worker_service_pb2.DISPOSITION_ACCEPTED
         assert settled.settlement.earned_mkudos == PRICE
         assert settled.settlement.tax_mkudos == TAX
-        assert settled.settlement.surcharge_mkudos == SURCHARGE
+        assert settled.settlement.price_mkudos == PRICE
         done = await ended(running, shown.generation_id)
         (image,) = done.images
         assert (image.state, image.ending) == (job_pb2.JOB_STATE_ENDED, job_pb2.JOB_ENDING_DONE)
         assert image.worker_name == "w1"
-        assert image.settlement == settled.settlement
+        assert image.settlement.surcharge_mkudos == SURCHARGE
+        assert image.settlement.event_id == settled.settlement.event_id
+        # The worker is told what it earned and why, and nothing of who paid.
+        told = {field.name for field in settled.settlement.DESCRIPTOR.fields}
+        assert not told & {"payer_account_id", "charged_mkudos", "from_subsidy_mkudos", "surcharge_mkudos"}
         assert running.world.storage.committed.keys() == {image.job_id}
         assert not running.world.ledger.holds
         # Told again, the same.

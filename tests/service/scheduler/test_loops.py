@@ -20,6 +20,7 @@ from horde.scheduler.store.memory import MemoryStore
 from horde.services.clock import SystemClock
 from horde.services.errors import Internal, Unavailable
 from horde.services.lifecycle import LoopDied
+from horde.testkit.waiting import until
 
 
 def short_once(method: Callable[..., Awaitable[Any]], forget: Callable[[Any], None]) -> Callable[..., Awaitable[Any]]:
@@ -57,7 +58,7 @@ async def test_a_neighbour_that_answers_one_outcome_too_few_is_asked_again(neigh
         inputs["source_image"] = job_pb2.InputImage(input_id="one", sha256=digest)
         world.storage.inputs["one"] = digest
     async with scheduler(world) as it, Gateway(it) as gateway:
-        painter = await gateway.attach(features=("image to image",) if inputs else ())
+        painter = await gateway.attach()
         made = submission(**inputs)
         (accepted,) = await it.submit(made)
         assert accepted.WhichOneof("result") == "generation", accepted
@@ -89,10 +90,8 @@ async def test_a_database_that_hiccups_between_commit_and_look_is_asked_again() 
         await it.submit(made)
         await it.cancel(made.generation_id)
         await ended(it, made.generation_id)
-        for _ in range(500):
-            if not it.engine.board.generations:
-                break
-            await asyncio.sleep(0.01)
+        await until(lambda: all(generation.closed for generation in it.engine.board.generations.values()))
+        await it.engine.saver.saved()
         it.engine.board.generations.clear()
         store.fails = 2
         # The id is taken, by what is over: that is looked up after the commit.

@@ -44,6 +44,47 @@ sys.exit(run(main()))
 """
 
 
+STATES = """
+import asyncio, sys, time
+from horde.services import lifecycle
+from horde.services.errors import Unavailable
+from horde.services.identity import AllowList
+from horde.services.lifecycle import run, until_signalled
+from horde.services.loops import Loops
+from horde.services.server import serving
+from horde.services.telemetry import configure_logs
+
+class Replaced(Unavailable):
+    "Another has taken over."
+
+async def loop():
+    if state == "dies":
+        raise KeyError("a defect")
+    if state == "is replaced":
+        raise Replaced
+    await asyncio.Event().wait()
+
+async def main():
+    configure_logs(level="info", form="json", service="program")
+    if state == "waits":
+        print("up", flush=True)
+        await asyncio.Event().wait()
+    async with Loops() as loops, serving(
+        "127.0.0.1:0", [], name="program", allow=AllowList({}), identity=None, farewell=farewell
+    ):
+        print("up", flush=True)
+        loops.start("saver", loop())
+        await until_signalled()
+
+async def farewell():
+    if state == "does not leave":
+        time.sleep(1_000)
+
+state = sys.argv[1]
+sys.exit(run(main(), stop_seconds=1.0 if state == "does not leave" else 60, statuses={Replaced: lifecycle.REPLACED}))
+"""
+
+
 LITTER = """
 import gc, sys
 from horde.services.lifecycle import YOUNG, run
@@ -67,11 +108,11 @@ sys.exit(run(main()))
 """
 
 
-async def start(*arguments: str) -> asyncio.subprocess.Process:
+async def start(*arguments: str, program: str = PROGRAM) -> asyncio.subprocess.Process:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
-        PROGRAM,
+        program,
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -102,6 +143,40 @@ async def test_a_second_signal_ends_it_at_once() -> None:
     process.terminate()
     await process.communicate()
     assert process.returncode == 128 + signal.SIGTERM
+
+
+async def test_a_service_that_is_still_starting_is_ended_by_a_signal() -> None:
+    process = await start("waits", program=STATES)
+    process.terminate()
+    _, err = await process.communicate()
+    assert (process.returncode, err) == (0, b"stopped while it was starting\n")
+
+
+async def test_a_process_that_does_not_end_is_ended_by_force() -> None:
+    process = await start("does not leave", program=STATES)
+    process.terminate()
+    _, err = await process.communicate()
+    assert process.returncode == lifecycle.FAILED
+    assert err.splitlines()[-1] == b"not over 1 s after it had to end: ended by force"
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "last"),
+    [
+        ("dies", lifecycle.FAILED, b"ended: the loop 'saver' has died: KeyError('a defect')"),
+        ("is replaced", lifecycle.REPLACED, b"ended: Another has taken over."),
+    ],
+)
+async def test_a_loop_that_dies_ends_the_process_with_a_status_and_one_line(
+    state: str, status: int, last: bytes
+) -> None:
+    process = await start(state, program=STATES)
+    _, err = await process.communicate()
+    assert process.returncode == status
+    lines = err.splitlines()
+    assert lines[-1] == last
+    events = [json.loads(line)["event"] for line in lines[:-1]]
+    assert events == ["serving", "a loop has died, and this service ends with it", "stopped"]
 
 
 @pytest.fixture

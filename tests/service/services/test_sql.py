@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, Connection, ForeignKey, Integer, MetaData, Table, insert, select, text
 
+from horde.services import neighbours
 from horde.services.errors import Aborted, NotFound, Unavailable
 from horde.services.sql import SqlThread, open_database
-from horde.testkit.postgres import ThrowawayPostgres
+from horde.testkit.postgres import ThrowawayPostgres, throwaway_postgres
 from horde.testkit.waiting import HANG_SECONDS
 
 tables = MetaData()
@@ -151,3 +152,25 @@ async def test_sqlite_is_durable_and_readers_do_not_wait_for_the_writer(tmp_path
 def test_another_database_is_refused() -> None:
     with pytest.raises(ValueError, match="neither"):
         open_database("mysql://x/y")
+
+
+async def test_a_database_that_goes_away_and_comes_back_is_two_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[tuple[str, Any]] = []
+
+    class Recorder:
+        def warning(self, event: str, **facts: Any) -> None:
+            lines.append((event, facts["failures"]))
+
+        info = warning
+
+    monkeypatch.setattr(neighbours, "log", Recorder())
+    with throwaway_postgres() as server:
+        async with SqlThread(open_database(server.database())) as sql:
+            await sql.run(tables.create_all)
+            server.stop()
+            for _ in range(20):
+                with pytest.raises(Unavailable):
+                    await sql.run(add_shelf)
+            server.start()
+            await sql.run(add_shelf)
+    assert lines == [("a neighbour fails", 1), ("a neighbour is back", 20)]

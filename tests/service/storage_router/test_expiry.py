@@ -16,6 +16,7 @@ from horde.buckets.port import MAX_PAGE, Entry, Head
 from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.services import failpoints
 from horde.services.errors import Unavailable
+from horde.services.identity import CallerNotAllowed
 from horde.storage_router.core import keys
 from horde.storage_router.core.errors import InputsFull, InputUnusable, ObjectNotFound
 from horde.storage_router.core.partials import Partials
@@ -412,3 +413,26 @@ async def test_the_sweeper_goes_on_after_the_store_was_away() -> None:
         assert await keys_of(router.private) == []
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_an_input_is_deleted_when_asked_unless_a_generation_uses_it() -> None:
+    clock = ManualClock()
+    bucket = MemoryBucket(clock.now)
+
+    async def delete(router: Kit, requester: str, *input_ids: str) -> list[int]:
+        request = objects.DeleteInputsRequest(requester=requester_message(requester), input_ids=input_ids)
+        return [outcome.code for outcome in (await router.orders.DeleteInputs(request)).outcomes]
+
+    async with kit(clock, private=bucket) as scheduling, kit(clock, private=bucket, caller="gateway") as asking:
+        await asking.put_input(asking.input_ticket("input-1"), IMAGE)
+        assert await claim(scheduling, "first") == 0
+        assert await delete(asking, "bob", "input-1") == [0]
+        assert await delete(asking, "alice", "input-1", "input-2", "a/b") == [9, 0, 3]
+        assert KEY in await keys_of(bucket)
+        await release(scheduling, "first")
+        await asking.put_input(asking.input_ticket("input-1"), IMAGE)
+        assert await delete(asking, "alice", "input-1") == [0]
+        assert await keys_of(bucket) == []
+        assert await bucket.page(keys.CLAIMED) == []
+        with pytest.raises(CallerNotAllowed):
+            await delete(scheduling, "alice", "input-1")

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 import pytest
 from PIL import Image
 
+from horde.api.storage.v1 import storage_service_pb2 as storage
 from horde.services.errors import ServiceError
 from horde.storage_router.core import keys
-from horde.storage_router.core.errors import NotAnImage, TooLarge
+from horde.storage_router.core.errors import DigestMismatch, NotAnImage, ProtocolViolation, TooLarge
 from horde.storage_router.core.pictures import Change
 from horde.storage_router.core.records import InputRecord
 from horde.storage_router.decoding import DecoderPool
@@ -247,3 +248,22 @@ async def test_one_that_grows_past_every_bound_when_it_is_unpacked_is_too_large(
         with pytest.raises(TooLarge):
             await router.put_input(router.input_ticket("input-1"), write(noise, "WEBP", lossless=True, exif=exif(6)))
         await router.put_input(router.input_ticket("input-2"), paint("PNG"))
+
+
+async def test_a_small_input_in_one_message_is_the_same_input_and_says_what_was_changed() -> None:
+    sent = portrait(6, "Apple")()
+    async with (
+        DecoderPool(1, 1 << 22, 512 << 20, 60.0, 16 << 20) as pool,
+        kit(ManualClock(), normaliser=pool) as router,
+    ):
+        ticket = router.input_ticket("input-1", max_bytes=16 << 20)
+        request = storage.PutSmallInputRequest(ticket=ticket, data=sent, sha256=hashlib.sha256(sent).digest())
+        stored = (await router.door.PutSmallInput(request)).input
+        assert list(stored.changes) == [storage.INPUT_CHANGE_ORIENTED, storage.INPUT_CHANGE_STRIPPED]
+        assert (stored.width, stored.height, stored.sha256) == (WIDTH, HEIGHT, hashlib.sha256(sent).digest())
+        assert await router.put_input(ticket, sent) == stored
+        with pytest.raises(ProtocolViolation):
+            request.data = bytes((2 << 20) + 1)
+            await router.door.PutSmallInput(request)
+        with pytest.raises(DigestMismatch):
+            await router.door.PutSmallInput(storage.PutSmallInputRequest(ticket=ticket, data=sent, sha256=bytes(32)))

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -26,6 +27,7 @@ from horde.scheduler.core.fitting import why_not
 from horde.scheduler.core.fleet import Capabilities, Offer, Worker, worker_id_of
 from horde.scheduler.core.job import ANONYMOUS, AccountId, Job, WorkerId
 from horde.scheduler.core.leases import Lease
+from horde.scheduler.core.matching import ModelQueue
 from horde.scheduler.core.outcomes import Cancelled, Failed, Refused, Result
 
 STEPS = int(os.environ.get("HORDE_LIVENESS_STEPS", "6000"))
@@ -179,6 +181,22 @@ class Mixture(RuleBasedStateMachine):
         assert board.missed == 0
 
     @invariant()
+    def the_index_finds_what_a_walk_through_all_would_find(self) -> None:
+        board = self.table.board
+        for model, queue in board.queue.models.items():
+            waiting = [job for job in _queued(board.jobs.values()) if job.generation.terms.model == model]
+            for worker in board.fleet.workers.values():
+                places = [
+                    _place(queue, job)
+                    for job in waiting
+                    if job.signature and why_not(job.signature, worker, model, board.speeds) is None
+                ]
+                found = None
+                if model in worker.capabilities.offers:
+                    found = queue.first(worker, model, board.speeds)
+                assert (found and found[2]) == (min(places)[-1] if places else None)
+
+    @invariant()
     def nobody_waits_for_a_retry_for_ever(self) -> None:
         """Whoever is barred from a job that only it could paint has an end of it to wait for."""
         for job in _queued(self.table.board.jobs.values()):
@@ -204,12 +222,20 @@ def _queued(jobs: Iterable[Job]) -> Iterator[Job]:
     return (job for job in jobs if job.ticket)
 
 
+def _place(queue: ModelQueue, job: Job) -> tuple[float, bool, float, int, int]:
+    """What the order goes by; accounts pass the anonymous where they are equal."""
+    generation = job.generation
+    outer = queue.anonymous_start if generation.anonymous else job.tag
+    return outer, generation.anonymous, job.tag, generation.accepted_at_ms, job.ticket
+
+
 def _capabilities(offered: dict[str, tuple[bool, int]], side: int, features: int) -> Capabilities:
     return Capabilities(
         {model: Offer(loaded, min(limit or side, side) ** 2, features) for model, (loaded, limit) in offered.items()}
     )
 
 
+@pytest.mark.timeout(60 + STEPS // 5)
 def test_no_job_waits_beside_a_worker_that_can_paint_it() -> None:
     Mixture.steps = Mixture.lent = 0
     run_state_machine_as_test(

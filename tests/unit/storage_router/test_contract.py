@@ -33,16 +33,12 @@ def test_each_reason_of_the_contract_has_one_class_with_its_code() -> None:
         "LEASE_CLOSED": "FAILED_PRECONDITION",
         "NOT_TEXT": "INVALID_ARGUMENT",
         "INPUT_IN_USE": "FAILED_PRECONDITION",
-    }
-    # Until the contract of November is merged; then they stand above.
-    awaited = {
-        "LEASE_CLOSED": "FAILED_PRECONDITION",
         "TOO_MANY_FAILURES": "FAILED_PRECONDITION",
         "SHARE_EXCEEDED": "RESOURCE_EXHAUSTED",
     }
     names = {name.removeprefix(PREFIX) for name in storage.StorageErrorReason.keys()} - {"UNSPECIFIED"}  # noqa: SIM118
-    assert {error.reason: code_of(error).name for error in ERRORS} == documented | awaited
-    assert set(documented) <= names <= documented.keys() | awaited.keys() | {"NOT_TEXT", "INPUT_IN_USE"}
+    assert {error.reason: code_of(error).name for error in ERRORS} == documented
+    assert names == set(documented)
     assert {error.domain for error in ERRORS} == {storage.DESCRIPTOR.package}
     assert InvalidArgument in CODES
 

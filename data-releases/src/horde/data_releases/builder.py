@@ -22,7 +22,7 @@ from horde.data_releases.building import PartBuilder, PartNote
 from horde.data_releases.catalogue import Catalogue
 from horde.data_releases.chain import Chain, index_part
 from horde.data_releases.core import layout
-from horde.data_releases.core.plan import OtherPlan, Plan, hour_name, hours_between
+from horde.data_releases.core.plan import BadPlan, OtherPlan, Plan, hour_name, hours_between, whole_hour
 from horde.data_releases.core.pseudonyms import Pseudonyms
 from horde.data_releases.finishing import Finisher
 from horde.data_releases.keys import Keys
@@ -75,6 +75,9 @@ class Builder:
         """The plan of a release. What the order leaves open is as it was begun, if it was, else the latest there is."""
         begun = await self._begun(order.release_id)
         as_of = order.as_of or (begun.as_of if begun else self._now().replace(microsecond=0))
+        if as_of > self._now():
+            # It would shorten the cool-off, and the next release would not hear of what is withdrawn until then.
+            raise BadPlan("as_of: must not be later than now")
         if order.previous is not None:
             previous = order.previous or None
         elif begun is not None:
@@ -83,7 +86,7 @@ class Builder:
             latest = await self._releases.latest()
             previous = None if latest is None else latest.release_id
         if previous is None:
-            since = begun.since if begun else await self._shared.first_hour() or as_of
+            since = begun.since if begun else await self._shared.first_hour() or whole_hour(as_of)
         else:
             since = (await self._releases.get(previous)).plan.until
         return Plan(order.release_id, as_of, previous, since, **order.others)

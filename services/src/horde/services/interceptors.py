@@ -18,7 +18,19 @@ from google.protobuf.message import DecodeError
 from grpc import aio
 
 from horde.services import deadlines, telemetry
-from horde.services.errors import DeadlineExceeded, Internal, InvalidArgument, ServiceError, Unimplemented
+from horde.services.brakes import Brake
+from horde.services.errors import (
+    AlreadyExists,
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    PermissionDenied,
+    ResourceExhausted,
+    ServiceError,
+    Unauthenticated,
+    Unimplemented,
+)
 from horde.services.identity import (
     NOBODY,
     PUBLIC,
@@ -29,8 +41,19 @@ from horde.services.identity import (
     set_current_caller,
 )
 from horde.services.status import to_abort
+from horde.services.unknown_fields import UnknownField, refuse_unknown_fields
 
 log = telemetry.get_logger(__name__)
+
+_THEIR_FAULT = (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+)
+"""What a caller is refused for, and would be again."""
 
 Context = Any  # aio.ServicerContext[Any, Any], which is generic for the type checker only
 Behaviour = Callable[[Any, Context], Any]
@@ -46,8 +69,10 @@ class Gate:
     """A call with less time left than this is refused: its answer would come too late."""
     shaved_seconds: float = 0.01
     """What is kept back from the time left, for the way home."""
+    brake: Brake | None = None
+    """Holds back what is told to those who are refused again and again."""
 
-    def admit(self, allowed: Iterable[str], context: Context) -> None:
+    def admit(self, method: str, allowed: Iterable[str], context: Context) -> None:
         """Let a call in, or raise why not."""
         left: float | None = context.time_remaining()
         if left is not None:
@@ -59,11 +84,11 @@ class Gate:
         if self.identity is not None:
             caller = self.identity.identify(context.invocation_metadata() or (), context.auth_context)
         if allowed is not PUBLIC and caller not in allowed:
-            raise CallerNotAllowed(metadata={"caller": caller})
+            raise CallerNotAllowed(metadata={"caller": caller, "method": method})
         set_current_caller(caller)
 
 
-async def refuse(method: str, context: Context, error: Exception) -> NoReturn:
+async def refuse(method: str, context: Context, error: Exception, brake: Brake | None = None) -> NoReturn:
     """End a call with an error, as what it is if it may be told."""
     if isinstance(error, aio.AbortError):
         raise error
@@ -79,6 +104,8 @@ async def refuse(method: str, context: Context, error: Exception) -> NoReturn:
         # A neighbour refused *us*. Told onwards, it would read as if we had refused our caller.
         log.error("a neighbour refused this service", method=method, exc_info=error)
         error = Internal("Something is broken here.")
+    if brake is not None and isinstance(error, _THEIR_FAULT):
+        await brake.hold(context.peer())
     await context.abort(*to_abort(error))
     raise AssertionError("abort raises")
 
@@ -101,19 +128,28 @@ def guard(handler: grpc.RpcMethodHandler[Any, Any], method: str, gate: Gate) -> 
     wrapped = wrap(behaviour, method, gate, allowed)
     # In a stream, what cannot be read is raised where the servicer reads; of a single request gRPC itself would say
     # that something is broken here.
-    deserialize = facts.request_deserializer if facts.request_streaming else _deferred(facts.request_deserializer)
+    deserialize = facts.request_deserializer
+    if not facts.request_streaming:
+        deserialize = _deferred(deserialize, strict=allowed is PUBLIC)
     guarded: grpc.RpcMethodHandler[Any, Any] = make(wrapped, deserialize, facts.response_serializer)
     return guarded
 
 
-def _deferred(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:
-    """Gives the error instead of raising it: whoever may not call is told that first."""
+def _deferred(deserialize: Callable[[bytes], Any], *, strict: bool) -> Callable[[bytes], Any]:
+    """Gives the error instead of raising it: whoever may not call is told that first.
+
+    `strict` refuses fields that are not known here, for what anybody may call. Services tell each other more than an
+    older one knows while they are replaced one by one; it ignores that.
+    """
 
     def read(raw: bytes) -> Any:
         try:
-            return deserialize(raw)
-        except DecodeError as error:
+            request = deserialize(raw)
+            if strict:
+                refuse_unknown_fields(request)
+        except (DecodeError, UnknownField) as error:
             return error
+        return request
 
     return read
 
@@ -123,12 +159,12 @@ def _answering(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
 
     async def plain(request: Any, context: Context) -> Any:
         try:
-            gate.admit(allowed, context)
-            if isinstance(request, DecodeError):
+            gate.admit(method, allowed, context)
+            if isinstance(request, Exception):
                 raise request
             return await behaviour(request, context)
         except Exception as error:  # noqa: BLE001 - this is where failures end
-            await refuse(method, context, error)
+            await refuse(method, context, error, gate.brake)
 
     rpc = telemetry.rpc
     if rpc is None:
@@ -137,12 +173,12 @@ def _answering(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
     async def observed(request: Any, context: Context) -> Any:
         try:
             with rpc.served(method, context.invocation_metadata() or ()):
-                gate.admit(allowed, context)
-                if isinstance(request, DecodeError):
+                gate.admit(method, allowed, context)
+                if isinstance(request, Exception):
                     raise request
                 return await behaviour(request, context)
         except Exception as error:  # noqa: BLE001
-            await refuse(method, context, error)
+            await refuse(method, context, error, gate.brake)
 
     return observed
 
@@ -156,14 +192,14 @@ def _streaming(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
 
     async def plain(request: Any, context: Context) -> None:
         try:
-            gate.admit(allowed, context)
-            if isinstance(request, DecodeError):
+            gate.admit(method, allowed, context)
+            if isinstance(request, Exception):
                 raise request
             async with aclosing(behaviour(request, context)) as answers:
                 async for answer in answers:
                     await context.write(answer)
         except Exception as error:  # noqa: BLE001
-            await refuse(method, context, error)
+            await refuse(method, context, error, gate.brake)
 
     rpc = telemetry.rpc
     if rpc is None:
@@ -172,14 +208,14 @@ def _streaming(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
     async def observed(request: Any, context: Context) -> None:
         try:
             with rpc.served(method, context.invocation_metadata() or ()):
-                gate.admit(allowed, context)
-                if isinstance(request, DecodeError):
+                gate.admit(method, allowed, context)
+                if isinstance(request, Exception):
                     raise request
                 async with aclosing(behaviour(request, context)) as answers:
                     async for answer in answers:
                         await context.write(answer)
         except Exception as error:  # noqa: BLE001
-            await refuse(method, context, error)
+            await refuse(method, context, error, gate.brake)
 
     return observed
 

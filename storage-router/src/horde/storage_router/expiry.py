@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from horde.buckets.port import Bucket, Entry
-from horde.services import telemetry
+from horde.services import lifecycle, telemetry
 from horde.services.clock import Clock
 from horde.services.errors import ServiceError
 from horde.services.failpoints import declare, failpoint
@@ -69,6 +69,7 @@ class Sweeper:
                 continue
             finally:
                 took = self._clock.monotonic() - began
+                lifecycle.give_memory_back()
             if swept.deleted:
                 log.info("swept", looked_at=swept.looked_at, deleted=swept.deleted)
 

@@ -47,6 +47,14 @@ class InputOrders:
 
         return await self._items.each(named, one)
 
+    async def delete(self, requester: str, input_ids: Sequence[str | ServiceError]) -> Sequence[ServiceError | None]:
+        """Delete inputs that nobody claims."""
+
+        async def one(input_id: str) -> None:
+            await self._inputs.delete(requester, input_id)
+
+        return await self._items.each(input_ids, one)
+
     async def release(self, claims: Sequence[InputRelease | ServiceError]) -> Sequence[ServiceError | None]:
         """End generations' claims."""
 

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from horde.buckets.port import Bucket, Entry
 from horde.services.failpoints import declare, failpoint
 from horde.storage_router.core import keys
-from horde.storage_router.core.errors import ContentConflict, InputUnusable, ObjectNotFound
+from horde.storage_router.core.errors import ContentConflict, InputInUse, InputUnusable, ObjectNotFound
 from horde.storage_router.core.records import Content, InputRecord, digest_requester
 from horde.storage_router.doors.permits import GetInputTicket
 from horde.storage_router.room import Room
@@ -133,6 +133,17 @@ class Inputs:
             await failpoint(AFTER_RELEASE)
             await self.expire(keys.input_image(requester, input_id))
 
+    async def delete(self, requester: str, input_id: str) -> None:
+        """Delete an input. Nothing there is fine. Raises InputInUse."""
+        key = keys.input_image(requester, input_id)
+        if (found := await self._bucket.head(key)) is None:
+            return
+        # From here on a claim holds only beside another one, and there is none, or we see it.
+        await self._bucket.put(keys.claimed_of_key(key), b"")
+        if await self._claims(keys.claims_on_key(key)):
+            raise InputInUse.named(input_id)
+        await self._delete(key, found.size_bytes)
+
     async def expire(self, key: str) -> bool:
         """Delete an input if nobody claims it, and somebody did or its hour is over; says whether it is gone."""
         found = await self._bucket.head(key)
@@ -144,10 +155,13 @@ class Inputs:
         over = self._now() >= InputRecord.from_metadata(found.metadata).stored_at + KEPT + SLACK
         if not over and await self._bucket.head(sign) is None:
             return False
-        await self._bucket.delete(key)
-        await self._bucket.delete(sign)
-        self.room.give_back(keys.requester_in(key), found.size_bytes)
+        await self._delete(key, found.size_bytes)
         return True
+
+    async def _delete(self, key: str, size_bytes: int) -> None:
+        await self._bucket.delete(key)
+        await self._bucket.delete(keys.claimed_of_key(key))
+        self.room.give_back(keys.requester_in(key), size_bytes)
 
     async def open(self, ticket: GetInputTicket) -> tuple[str, Content]:
         """Where the ticket's input is, and what."""

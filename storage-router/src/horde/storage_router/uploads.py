@@ -102,8 +102,9 @@ class Uploads:
                 record = await self._receive(grant, said, assembly, tab)
             else:
                 # Its finish says what it has; there is nothing to send, and what is sent all the same is not kept.
-                yield Resume(stored.content.size_bytes)
-                record = _same(stored, (await self._receiver.finish(said)).sha256.hex())
+                size = stored.content.size_bytes
+                yield Resume(size)
+                record = _same(stored, (await self._receiver.finish(said, size)).sha256.hex())
         yield await self._receipt(grant, record)
 
     async def _open(self, token: str) -> UploadGrant:
@@ -133,9 +134,10 @@ class Uploads:
     async def _check_and_store(self, grant: UploadGrant, data: bytes, sha256: str) -> Quarantined:
         limits = Limits(self._limits.max_bytes, min(self._limits.max_pixels, grant.width * grant.height))
         known = self._failures.has_record(grant.owner)
-        content = await self._checks.check(
-            data, sha256, limits, grant.placement, (grant.width, grant.height), grant.owner, known=known
-        )
+        with self._failures.tried((grant.job_id, grant.lease_id)):
+            content = await self._checks.check(
+                data, sha256, limits, grant.placement, (grant.width, grant.height), grant.owner, known=known
+            )
         self._failures.passed(grant.owner)
         await failpoint(AFTER_CHECK)
         record = Quarantined(content, grant.placement, self._clock.now().replace(microsecond=0))

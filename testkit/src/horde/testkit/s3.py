@@ -88,6 +88,12 @@ class ThrowawayS3:
             for each in admin.list_objects(bucket, recursive=True)
         ]
 
+    def empty(self, *buckets: str) -> None:
+        """Delete what other tests have left."""
+        for bucket in buckets:
+            for left in self.objects(bucket):
+                left.admin.remove_object(bucket, left.name)
+
     def _identity(self, user: str, actions: Sequence[str]) -> dict[str, object]:
         credentials = [{"accessKey": self.access_key(user), "secretKey": self.secret(user)}]
         return {"name": user, "credentials": credentials, "actions": actions}

@@ -57,7 +57,7 @@ _IDLE = {
     generation_pb2.INELIGIBLE_REASON_SLOW: "the requester wants a faster worker",
     generation_pb2.INELIGIBLE_REASON_PAUSED: "this worker is paused",
     generation_pb2.INELIGIBLE_REASON_TRIED_BEFORE: "this worker has tried it before, and others are to try first",
-    generation_pb2.INELIGIBLE_REASON_NO_FREE_SLOT: "this worker has no free slot",
+    generation_pb2.INELIGIBLE_REASON_NO_SLOTS: "this worker has no free slot",
     generation_pb2.INELIGIBLE_REASON_RESTING: "this worker failed several times in a row, and rests",
     generation_pb2.INELIGIBLE_REASON_REFUSED_MODEL: "this worker refused work with the model lately",
     generation_pb2.INELIGIBLE_REASON_BACKING_OFF: "this worker has tried it before, and may again after a pause",

@@ -13,6 +13,10 @@ from horde.clients.errors import InsufficientKudos, ServiceError
 if TYPE_CHECKING:
     from horde.clients.client import HordeClient
 
+_FLOOR: Final = {
+    "ACCOUNT_TOO_YOUNG": "your account is old enough then for the mesh's daily help",
+    "BUDGET_SPENT": "the mesh's daily help is spent for today, and begins anew",
+}
 SMALLEST: Final = 64
 SIDE_STEP: Final = 8
 
@@ -28,13 +32,22 @@ async def ways_out(
     except ServiceError:
         # Advice is not worth a second error.
         pass
-    now = datetime.now(UTC)
-    midnight = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-    hours, minutes = divmod(int((midnight - now).total_seconds()) // 60, 60)
     ways.append("  paint for others: `horde serve worker` lends your GPU and earns the price of what it paints")
-    ways.append(f"  wait until 00:00 UTC, in {hours} h {minutes} min: the mesh's daily help for everybody begins anew")
+    ways.append(_wait_text(refused, datetime.now(UTC)))
     ways.append("  --anonymous: costs you nothing, comes last, and text to image is always shared")
     return tuple(ways)
+
+
+def _wait_text(refused: InsufficientKudos, now: datetime) -> str:
+    """Until when to wait for the floor subsidy, and why it gives nothing now."""
+    try:
+        back = datetime.fromisoformat(refused.metadata["back_at"])
+    except (KeyError, ValueError):
+        # It has given all that it gives in a day, or it would not be enough: both begin anew with the day.
+        back = (now + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    why = _FLOOR.get(refused.metadata.get("floor", ""), "the mesh's daily help for everybody begins anew")
+    hours, minutes = divmod(max(0, int((back - now).total_seconds())) // 60, 60)
+    return f"  wait until {back:%Y-%m-%d %H:%M} UTC, in {hours} h {minutes} min: {why}"
 
 
 async def _cheaper(horde: HordeClient, spec: GenerationSpec, quote: Quote, available: int) -> list[str]:

@@ -75,7 +75,7 @@ async def models(horde: HordeClient, out: Output) -> None:
 
     found = [model async for model in horde.models.list()]
     out.document({"models": found})
-    can = await abilities(horde)
+    can = await abilities(horde, found)
     rows = []
     for model in found:
         wait = "-"

@@ -5,10 +5,13 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Final
 
-from horde.api.worker.v1.worker_pb2 import Feature, Worker
-from horde.clients.errors import ModelNotFound
+from horde.api.worker.v1.worker_pb2 import Feature
+from horde.clients.errors import ModelUnknown
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from horde.api.model.v1.model_service_pb2 import Model
     from horde.clients.client import HordeClient
 
 _ABILITIES: Final = {
@@ -24,7 +27,7 @@ SEVERAL: Final = 5
 
 
 async def check_model(horde: HordeClient, name: str) -> None:
-    """Refuse a model that nobody here offers or waits for, before anything is held for it. Raises ModelNotFound.
+    """Refuse a model that nobody here offers or waits for, before anything is held for it. Raises ModelUnknown.
 
     In a mesh without any model, whatever is named is waited for.
     """
@@ -32,8 +35,11 @@ async def check_model(horde: HordeClient, name: str) -> None:
     if name in names or not names:
         return
     meant = did_you_mean(name, names)
-    guess = f"Did you mean {meant}?" if meant else f"There are: {', '.join(names[:SEVERAL])}."
-    raise ModelNotFound(f"Nobody here paints with {name}. {guess} --wait-for-model waits for {name} all the same.")
+    there = "" if meant else f" There are: {', '.join(names[:SEVERAL])}."
+    raise ModelUnknown(
+        f"Nobody here paints with {name}.{there} --wait-for-model waits for it all the same.",
+        metadata={"model": name, "did_you_mean": meant or ""},
+    )
 
 
 def did_you_mean(name: str, names: list[str]) -> str | None:
@@ -43,19 +49,20 @@ def did_you_mean(name: str, names: list[str]) -> str | None:
     return folded[near[0]] if near else None
 
 
-async def abilities(horde: HordeClient) -> dict[str, str]:
+async def abilities(horde: HordeClient, models: Sequence[Model]) -> dict[str, str]:
     """By model: what somebody here can paint with it, in words."""
-    workers = [worker async for worker in horde.workers.list()]
-    names = sorted({offer.name for worker in workers for offer in worker.capabilities.models})
-    return {name: _abilities_text(name, workers) for name in names}
-
-
-def _abilities_text(model: str, workers: list[Worker]) -> str:
-    pixels, features = 0, set()
-    for worker in workers:
+    if all(model.max_pixels or not model.workers for model in models):
+        return {model.name: _words(model.max_pixels, model.features) for model in models if model.max_pixels}
+    # A mesh that does not sum it up by model yet.
+    pixels: dict[str, int] = {}
+    features: dict[str, set[Feature.ValueType]] = {}
+    async for worker in horde.workers.list():
         for offer in worker.capabilities.models:
-            if offer.name == model:
-                pixels = max(pixels, offer.image.max_pixels)
-                features |= set(offer.image.features)
-    size = f"up to {pixels / 1e6:.2g} MPx"
+            pixels[offer.name] = max(pixels.get(offer.name, 0), offer.image.max_pixels)
+            features.setdefault(offer.name, set()).update(offer.image.features)
+    return {name: _words(pixels[name], features[name]) for name in pixels}
+
+
+def _words(max_pixels: int, features: Collection[Feature.ValueType]) -> str:
+    size = f"up to {max_pixels / 1e6:.2g} MPx"
     return ", ".join([size, *(words for feature, words in _ABILITIES.items() if feature in features)])

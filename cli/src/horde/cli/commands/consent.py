@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import hashlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -17,16 +17,32 @@ if TYPE_CHECKING:
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@functools.partial(asks, reaches=False)
+@asks
 async def consent(horde: HordeClient, out: Output) -> None:
-    """What sharing pictures means: the text that you agree to when you share."""
+    """What sharing pictures means in this mesh: the text that you agree to when you share."""
     from rich.markup import escape
 
-    from horde.clients.consent import CURRENT, consent_text, sha256_of
-
-    text = consent_text(CURRENT)
-    out.document({"version": CURRENT, "sha256": sha256_of(CURRENT), "text": text})
+    version, text = await _text_of_mesh(horde)
+    out.document({"version": version, "sha256": hashlib.sha256(text.encode()).hexdigest(), "text": text})
     out.say(escape(text))
+
+
+async def _text_of_mesh(horde: HordeClient) -> tuple[str, str]:
+    """The version and text that are valid there; the newest known here where a mesh does not say."""
+    from horde.clients.consent import CURRENT, UnknownConsentText, consent_text
+    from horde.clients.errors import Unimplemented
+
+    try:
+        told = (await horde.mesh.show()).consent
+    except Unimplemented:
+        return CURRENT, consent_text(CURRENT)
+    try:
+        published = consent_text(told.version)
+    except UnknownConsentText:
+        return told.version, told.text
+    if told.text != published:
+        raise ValueError(f"this mesh shows another text as consent {told.version} than was published under that name")
+    return told.version, told.text
 
 
 async def show_before_sharing(horde: HordeClient, out: Output, quote: Quote) -> None:
@@ -39,6 +55,7 @@ async def show_before_sharing(horde: HordeClient, out: Output, quote: Quote) -> 
     from horde.api.job.v1.job_pb2 import Placement
     from horde.clients.consent import UnknownConsentText, consent_text
 
+    # What came with this program needs no asking; a text that is newer is the mesh's own.
     version = quote.facts.consent_text_version
     mark = horde.mesh_folder / f"consent-{version}"
     if quote.placement != Placement.PLACEMENT_SHARED or mark.exists():
@@ -46,7 +63,9 @@ async def show_before_sharing(horde: HordeClient, out: Output, quote: Quote) -> 
     try:
         text = consent_text(version)
     except UnknownConsentText:
-        text = f"The text of the consent {version} is newer than this program: ask the mesh's operator for it."
+        told, text = await _text_of_mesh(horde)
+        if told != version:
+            text = f"The mesh does not show the text of the consent {version}: ask its operator before you share."
     out.note(escape(text))
     if sys.stdin.isatty() and sys.stderr.isatty() and not out.as_json:
         click.confirm("Share under these terms?", default=False, abort=True, err=True)

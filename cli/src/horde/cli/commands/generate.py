@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 SAMPLERS = (
     "ddim euler euler_ancestral heun dpm2 dpm2_ancestral dpmpp_2m unipc ddpm deis lcm".split()  # noqa: SIM905
 )
+SCHEDULES = "trained karras exponential beta sgm_uniform simple".split()  # noqa: SIM905
+RESIZE_MODES = ("fit", "fill", "stretch")
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 SIDE = click.IntRange(64, 4096)
 
@@ -46,15 +48,20 @@ SIDE = click.IntRange(64, 4096)
 @click.option("--negative", type=TEXT, default="", help="What to stay away from.")
 @click.option("--image", type=FILE, help="Begin with this picture. Such images are never shared.")
 @click.option("--mask", type=FILE, help="Paint anew where this picture is white. Needs --image.")
+@click.option("--invert-mask", is_flag=True, help="Paint anew where --mask is black instead.")
+@click.option(
+    "--resize", type=click.Choice(RESIZE_MODES), help="How --image of another shape is made to fit. Default: fill."
+)
 @click.option("--strength", type=Real(0, 1, above=True), help="How far to leave --image, above 0 to 1.")
 @click.option("--model", type=TEXT, default=DEFAULT_MODEL, show_default=True, help="See `horde models`.")
 @click.option("--wait-for-model", is_flag=True, help="Take --model as it is, though nobody here paints with it now.")
 @click.option("--sampler", type=click.Choice(SAMPLERS), help="Default: the model's own.")
-@click.option("--karras", is_flag=True, help="Use Karras' noise schedule.")
+@click.option("--schedule", type=click.Choice(SCHEDULES), help="How noise goes down. Default: the model's own.")
 @click.option(
     "--guidance", type=Real(0, 30), help="How close to keep to the prompt, 0 to 30. Default: the model's own."
 )
 @click.option("--clip-skip", default=0, type=click.IntRange(0, 12), help="Layers of the text encoder to leave out.")
+@click.option("--tiling", is_flag=True, help="Let the edges fit each other, as tiles do.")
 @click.option("--fast", is_flag=True, help="Only workers at least as fast as the median. Costs 20 % more.")
 @click.option(
     "--ttl",
@@ -153,11 +160,13 @@ async def _spec(
     image: Path | None,
     mask: Path | None,
     sampler: str | None,
+    schedule: str | None,
+    resize: str | None,
     ttl: timedelta | None,
     keep: timedelta | None,
     **asked: Any,
 ) -> GenerationSpec:
-    from horde.api.job.v1.job_pb2 import NoiseSchedule, Sampler
+    from horde.api.job.v1.job_pb2 import NoiseSchedule, ResizeMode, Sampler
     from horde.clients.specs import generation_spec
 
     return generation_spec(
@@ -171,8 +180,11 @@ async def _spec(
         steps=asked["steps"],
         seed=asked["seed"],
         guidance_scale=asked["guidance"],
-        sampler=Sampler.Value(f"SAMPLER_{sampler.upper()}") if sampler else Sampler.SAMPLER_UNSPECIFIED,
-        schedule=NoiseSchedule.NOISE_SCHEDULE_KARRAS if asked["karras"] else NoiseSchedule.NOISE_SCHEDULE_UNSPECIFIED,
+        sampler=Sampler.Value(f"SAMPLER_{(sampler or 'unspecified').upper()}"),
+        schedule=NoiseSchedule.Value(f"NOISE_SCHEDULE_{(schedule or 'unspecified').upper()}"),
+        invert_mask=asked["invert_mask"],
+        resize_mode=ResizeMode.Value(f"RESIZE_MODE_{(resize or 'unspecified').upper()}"),
+        tiling=asked["tiling"],
         clip_skip=asked["clip_skip"],
         source_image=await horde.images.put(await asyncio.to_thread(image.read_bytes)) if image else None,
         mask=await horde.images.put(await asyncio.to_thread(mask.read_bytes)) if mask else None,

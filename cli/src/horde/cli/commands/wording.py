@@ -21,7 +21,10 @@ OPTIONS: Final[Mapping[str, str]] = {
     "seed": "--seed",
     "guidance_scale": "--guidance",
     "sampler": "--sampler",
-    "karras": "--karras",
+    "schedule": "--schedule",
+    "resize_mode": "--resize",
+    "invert_mask": "--invert-mask",
+    "tiling": "--tiling",
     "clip_skip": "--clip-skip",
     "source_image": "--image",
     "mask": "--mask",
@@ -80,6 +83,11 @@ def facts_of(error: ServiceError) -> list[str]:
         if key.endswith("_mkudos") and re.fullmatch(r"-?\d+", value):
             name = _AMOUNTS.get(key, key.removesuffix("_mkudos").replace("_", " "))
             lines.append(f"{name} {kudos(int(value))} kudos")
+        elif key == "did_you_mean":
+            lines += [f"did you mean {value}?"] if value else []
+        elif key in ("floor", "back_at"):
+            # Told among the ways out.
+            continue
         elif key == "field":
             lines.append(f"about {option_for(value)}")
         else:

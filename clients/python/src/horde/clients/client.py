@@ -21,6 +21,7 @@ from horde.clients.doors import Doors, Security, open_doors
 from horde.clients.generations import Generations
 from horde.clients.images import Images
 from horde.clients.kudos import Kudos
+from horde.clients.meshes import Mesh
 from horde.clients.models import Models
 from horde.clients.retrying import Patience
 from horde.clients.session import GenerationSession
@@ -32,7 +33,7 @@ DEFAULT_TARGET: Final = "127.0.0.1:7700"
 
 
 class HordeClient:
-    """Nouns: `generations`, `images`, `accounts`, `kudos`, `workers`, `models`."""
+    """Nouns: `generations`, `images`, `accounts`, `kudos`, `workers`, `models`, `mesh`."""
 
     generations: Generations
     images: Images
@@ -40,6 +41,7 @@ class HordeClient:
     kudos: Kudos
     workers: Workers
     models: Models
+    mesh: Mesh
 
     def __init__(
         self,
@@ -77,6 +79,7 @@ class HordeClient:
         self.kudos = Kudos(doors)
         self.workers = Workers(doors)
         self.models = Models(doors)
+        self.mesh = Mesh(doors)
         return self
 
     async def __aexit__(

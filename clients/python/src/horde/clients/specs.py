@@ -15,13 +15,16 @@ from google.protobuf.duration_pb2 import Duration
 from horde.api.generation.v1.generation_pb2 import GenerationSpec
 from horde.api.job.v1.job_pb2 import (
     Control,
+    HiresFix,
     ImageSpec,
     InputImage,
     JobSpec,
     Lora,
     NoiseSchedule,
     PostProcessor,
+    ResizeMode,
     Sampler,
+    TextualInversion,
 )
 
 DEFAULT_MODEL: Final = "paintbox"
@@ -48,9 +51,14 @@ def generation_spec(
     loras: Iterable[Lora] = (),
     source_image: InputImage | None = None,
     mask: InputImage | None = None,
+    invert_mask: bool = False,
+    resize_mode: ResizeMode.ValueType = ResizeMode.RESIZE_MODE_UNSPECIFIED,
     controls: Iterable[Control] = (),
     denoising_strength: float | None = None,
     post_processors: Iterable[PostProcessor.ValueType] = (),
+    hires_fix: HiresFix | None = None,
+    tiling: bool = False,
+    textual_inversions: Iterable[TextualInversion] = (),
     fast_workers_only: bool = False,
     denied_worker_ids: Iterable[str] = (),
     allowed_worker_ids: Iterable[str] = (),
@@ -70,8 +78,13 @@ def generation_spec(
         loras=loras,
         source_image=source_image,
         mask=mask,
+        invert_mask=invert_mask,
+        resize_mode=resize_mode,
         controls=controls,
         post_processors=post_processors,
+        hires_fix=hires_fix,
+        tiling=tiling,
+        textual_inversions=textual_inversions,
     )
     # Absence differs from zero for these.
     if seed is not None:

@@ -4,6 +4,7 @@ are made of this table.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -75,15 +76,18 @@ COLUMNS: Final = (
     Column("steps", "int32", "sampling steps", "steps"),
     Column("guidance_scale", "float64", "classifier-free guidance", null="the model's own default"),
     Column("sampler", "string", "the sampler", null="the model's own default"),
-    Column("karras", "bool", "whether Karras' noise schedule was asked for"),
+    Column("schedule", "string", "the noise schedule", null="the model's own default"),
     Column("clip_skip", "int32", "layers left out at the text encoder's end", "layers"),
     Column("loras", "list<struct<name,strength>>", "LoRAs, in order; a strength of 1 is its author's intention"),
+    Column("textual_inversions", "list<string>", "names of textual inversions, in order"),
+    Column("hires_fix", "bool", "whether it was painted small first"),
+    Column("tiling", "bool", "whether its edges fit each other"),
     Column("post_processors", "list<string>", "post-processors, in order"),
     Column("model", "string", "the model's name in the mesh's catalogue"),
     Column("model_hash", "string", "SHA-256 of the model's weights", "hexadecimal", UNKNOWN),
     Column("engine", "string", "the program that painted, with its version", null=UNKNOWN),
+    Column("precision", "string", "of the numbers it was computed with", null=UNKNOWN),
     Column("device_class", "string", "the class of the device that painted; never a serial number", null=UNKNOWN),
-    Column("generation_ms", "int64", "how long painting took", "milliseconds", UNKNOWN),
     Column("deviations", "list<struct<kind,field,asked,done>>", "what was done otherwise than asked"),
     Column("created_at", "timestamp[ms, tz=UTC]", "when it was asked for, cut to the hour", "time"),
     Column("user_type", "string", "`registered` or `anonymous`"),
@@ -146,18 +150,21 @@ def describe(
         "steps": int(image.get("steps", 0)),
         "guidance_scale": None if image.get("guidance_scale") is None else float(image["guidance_scale"]),
         "sampler": _enum(image.get("sampler"), "SAMPLER_"),
-        "karras": bool(image.get("karras", False)),
+        "schedule": _enum(image.get("schedule"), "NOISE_SCHEDULE_"),
         "clip_skip": int(image.get("clip_skip", 0)),
         "loras": [
             {"name": str(lora.get("name", "")), "strength": float(lora.get("strength", 0.0))}
             for lora in image.get("loras", ())
         ],
+        "textual_inversions": [str(each.get("name", "")) for each in image.get("textual_inversions", ())],
+        "hires_fix": "hires_fix" in image,
+        "tiling": bool(image.get("tiling", False)),
         "post_processors": [_enum(name, "POST_PROCESSOR_") for name in image.get("post_processors", ())],
         "model": record.model,
-        "model_hash": made.get("model_hash"),
+        "model_hash": _hexadecimal(made.get("model_sha256")),
         "engine": made.get("engine"),
+        "precision": made.get("precision"),
         "device_class": made.get("device_class"),
-        "generation_ms": None if made.get("generation_ms") is None else int(made["generation_ms"]),
         "deviations": [_deviation(deviation) for deviation in record.deviations],
         "created_at": asked_at,
         "user_type": record.consent.who_class,
@@ -182,6 +189,11 @@ def _deviation(deviation: Mapping[str, str]) -> dict[str, str | None]:
 
 def _enum(name: str | None, prefix: str) -> str | None:
     return None if name is None or name.endswith("UNSPECIFIED") else name.removeprefix(prefix).lower()
+
+
+def _hexadecimal(coded: str | None) -> str | None:
+    """Bytes as JSON has them, for people."""
+    return base64.b64decode(coded).hex() if coded else None
 
 
 def _hour(moment: datetime) -> datetime:

@@ -9,7 +9,7 @@ _FORMS: Final = {
     "email": re.compile(r"[\w.+-]+\s?(?:@|\(at\)|\[at\])\s?[\w-]+(?:\.[\w-]+)+", re.I),
     "handle": re.compile(r"(?<![\w@.])@[A-Za-z_][\w.]{2,}"),
     "link": re.compile(r"\bhttps?://\S|\bwww\.\w", re.I),
-    "phone": re.compile(r"(?<![\w.,-])(?:\+|00|\(?0)(?:[\s()./-]*\d){8,14}(?![\w-])"),
+    "phone": re.compile(r"(?<![\w.,-])(?:\+|00|\(?0)(?:[\s()/-]*\d){8,14}(?![\w-])"),
 }
 
 

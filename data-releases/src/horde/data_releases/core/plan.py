@@ -43,6 +43,8 @@ class Plan:
     """How many of 64 bits the perceptual hashes of near duplicates may differ in."""
     contact_data: bool = False
     """Whether images with contact data in their prompts are let in, marked."""
+    unsure: bool = False
+    """Whether images that moderation is not sure about are let in, marked."""
     ratings_sha256: str | None = None
     """Of the file of ratings that join the release; None: there are none."""
     version: int = VERSION
@@ -60,6 +62,8 @@ class Plan:
                 raise BadPlan(f"{name}: must be {least} to {most}")
         if self.as_of.tzinfo is None or self.since.tzinfo is None:
             raise BadPlan("as_of: needs a time zone")
+        if (self.since.minute, self.since.second, self.since.microsecond) != (0, 0, 0):
+            raise BadPlan("since: must be a whole hour")
         if self.previous == self.release_id:
             raise BadPlan("previous: a release cannot go on from itself")
 
@@ -67,7 +71,7 @@ class Plan:
     def until(self) -> datetime:
         """The first hour of the journal that is not looked at any more."""
         last = min(self.as_of - timedelta(hours=self.cool_off_hours), self.as_of - SETTLING)
-        return max(self.since, last.replace(minute=0, second=0, microsecond=0))
+        return max(self.since, whole_hour(last))
 
     def hours(self) -> Iterator[datetime]:
         """The hours of the journal that are looked at."""
@@ -95,10 +99,15 @@ class Plan:
 
 def hours_between(since: datetime, until: datetime) -> Iterator[datetime]:
     """Whole hours from `since` on, those before `until`."""
-    hour = since.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    hour = whole_hour(since)
     while hour < until:
         yield hour
         hour += timedelta(hours=1)
+
+
+def whole_hour(moment: datetime) -> datetime:
+    """The hour that the moment is in, by its beginning."""
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def hour_name(hour: datetime) -> str:

@@ -12,7 +12,6 @@ from typing import Any, Final
 FORMATS: Final = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
 """The ending of a file, by the record's name of its format."""
 RELEASED_FORMAT: Final = "WEBP"
-_INPUTS: Final = ("source_image", "mask", "control")
 _HOW: Final = {"registered": "asked", "anonymous": "anonymous rule"}
 _SHA256_LENGTH: Final = 64
 
@@ -63,7 +62,7 @@ class SharedRecord:
     """The parameters that were asked for, as the contract's ImageSpec in JSON."""
     deviations: Sequence[Mapping[str, str]]
     made: Mapping[str, Any]
-    """What else is known of the making: `model_hash`, `engine`, `device_class`, `generation_ms`, each or none."""
+    """What the worker said of it, as the contract's Making in JSON."""
     requester: str | None
     """A digest, the same for all of one requester's images."""
     worker: str | None
@@ -92,7 +91,12 @@ def read_record(data: bytes) -> SharedRecord:
     """The record. Raises BadRecord, NoConsent or NotTextToImage, in this order."""
     try:
         record = json.loads(data)
-        image, spec = record["image"], record["spec"]["image"]
+        image, asked = record["image"], record["spec"]
+        if "image" not in asked or _names_input(asked):
+            is_text_to_image = False
+            spec: Mapping[str, Any] = {}
+        else:
+            is_text_to_image, spec = True, asked["image"]
         consent = record.get("consent")
         found = SharedRecord(
             id=_text(record["job_id"]),
@@ -102,10 +106,10 @@ def read_record(data: bytes) -> SharedRecord:
             width=int(image["width"]),
             height=int(image["height"]),
             consent=_consent(consent),
-            model=_text(record["spec"]["model"]),
+            model=_text(asked["model"]),
             image=dict(spec),
             deviations=[dict(deviation) for deviation in record.get("deviations", ())],
-            made=dict(record.get("made", {})),
+            made=dict(record.get("making", {})),
             requester=record.get("requester"),
             worker=record.get("worker"),
             verdict=None if record.get("verdict") is None else Verdict(record["verdict"]),
@@ -116,9 +120,16 @@ def read_record(data: bytes) -> SharedRecord:
         raise BadRecord(f"{type(error).__name__}: {error}") from error
     if found.format not in FORMATS or len(found.sha256) != _SHA256_LENGTH:
         raise BadRecord("its format or its digest is none")
-    if any(found.image.get(name) for name in _INPUTS):
+    if not is_text_to_image:
         raise NotTextToImage
     return found
+
+
+def _names_input(spec: Any) -> bool:
+    """Whether an uploaded picture is named anywhere in it, under whatever name a later contract may give it."""
+    if isinstance(spec, dict):
+        return "input_id" in spec or any(map(_names_input, spec.values()))
+    return isinstance(spec, list) and any(map(_names_input, spec))
 
 
 def _consent(consent: Any) -> Consent:

@@ -45,7 +45,7 @@ _BY_NAME = Bulk(ACCOUNT, ("name", "number", "posted", "held", "sequence"))
 _GIFT_BY: Final = ('%"kind":"GIFT","op":{"amount":%,"from":"', '"%')
 """What stands before and after the giver's id in the text of a gift. To LIKE, some letters of an id mean any letter:
 that finds more, never less."""
-_BUDGETED: Final = ('%_subsidy"%', '%"ending":2,%', '%"kind":"UPTIME_REWARD"%')
+_BUDGETED: Final = ('%!_subsidy"%', '%"ending":2,%', '%"kind":"UPTIME_REWARD"%')
 """What stands in the text of an entry that counts in a day's budgets: a subsidy's account, the ending of a cancelled
 job, or uptime."""
 _HEAD = f"SELECT {', '.join(rows.WRITER_COLUMNS)} FROM {WRITER.name} WHERE shard = 0"
@@ -110,9 +110,10 @@ class SqlLookUp:
 
     def budgeted(self, since_us: int) -> Iterator[str]:
         mark = "?" if self._connection.dialect.name == "sqlite" else "%s"
+        any_of = " OR ".join([f"body LIKE {mark} ESCAPE '!'"] * len(_BUDGETED))
         query = (
             f"SELECT body FROM event WHERE sequence >= (SELECT first_sequence FROM block WHERE at_us >= {mark} "
-            f"ORDER BY at_us LIMIT 1) AND ({' OR '.join([f'body LIKE {mark}'] * len(_BUDGETED))}) ORDER BY sequence"
+            f"ORDER BY at_us LIMIT 1) AND ({any_of}) ORDER BY sequence"
         )
         for row in self._connection.exec_driver_sql(query, (since_us, *_BUDGETED)):
             yield row[0]

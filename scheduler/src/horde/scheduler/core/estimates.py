@@ -151,7 +151,9 @@ def _look(board: Board, terms: Terms, signature: Signature, barred: frozenset[Wo
             reasons[WhyNot.SIZE] += len(workers)
         else:
             have_what_it_needs += workers
-    reasons[WhyNot.MODEL] = len(here) - offering
+    gave_back = sum(terms.model in worker.withheld for worker in board.fleet.withholding)
+    reasons[WhyNot.MODEL] = len(here) - offering - gave_back
+    reasons[WhyNot.REFUSED_MODEL] = gave_back
     stride = 1 + len(have_what_it_needs) // MAX_WORKERS_LOOKED_AT
     speeds: list[float] = []
     begun = 0.0
@@ -177,7 +179,9 @@ def _reason(board: Board, worker: Worker, model: str, signature: Signature, barr
         return reason
     if worker.paused or session.draining:
         return WhyNot.PAUSED
-    return WhyNot.NO_FREE_SLOT if session.ready and not session.slots else None
+    if worker.rests_until:
+        return WhyNot.RESTING
+    return WhyNot.NO_SLOTS if session.ready and not session.slots else None
 
 
 def _left(worker: Worker) -> float:

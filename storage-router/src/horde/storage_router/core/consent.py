@@ -1,7 +1,8 @@
 """The record beside a shared image: what it is, how it was made, and why it may be there.
 
 It follows from the order and the content alone, so that a repeated commit writes the same bytes. It names no account,
-no worker and no generation: only the class of who agreed.
+no worker and no generation: only the class of who agreed, and a digest by which a data release gives all images of one
+requester the same pseudonym. The digest itself is in no release.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 from datetime import UTC, datetime
 
 from horde.storage_router.core.orders import Publication
+from horde.storage_router.core.records import digest_requester
 
 VERSION = 1
 
@@ -34,6 +36,7 @@ def compose(publication: Publication) -> bytes:
             "text_version": order.facts.consent_text_version,
             "how": "anonymous rule" if order.facts.anonymous else "asked",
         },
+        "requester": digest_requester(order.requester),
         **order.made,
     }
     return json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False).encode()

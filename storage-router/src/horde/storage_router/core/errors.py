@@ -184,6 +184,10 @@ class InputInUse(FailedPrecondition):
     domain: ClassVar[str] = DOMAIN
     reason: ClassVar[str] = "INPUT_IN_USE"
 
+    @classmethod
+    def named(cls, input_id: str) -> InputInUse:
+        return cls(metadata={"input_id": input_id})
+
 
 ERRORS: tuple[type[ServiceError], ...] = (
     NotAnImage,

@@ -11,7 +11,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from horde.storage_router.core.errors import DigestMismatch, NotAnImage, TooLarge, TooManyFailures, WrongDimensions
+from horde.storage_router.core.errors import (
+    ContentConflict,
+    DigestMismatch,
+    NotAnImage,
+    ShareExceeded,
+    TooLarge,
+    TooManyFailures,
+    WrongDimensions,
+)
 
 MOST = 3
 """Refused uploads of one lease, or of one input."""
@@ -29,6 +37,7 @@ class Failures:
 
     def __init__(self) -> None:
         self._counts: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._trying: dict[tuple[str, str], int] = {}
         self._passed: OrderedDict[str, None] = OrderedDict()
 
     @contextmanager
@@ -38,10 +47,27 @@ class Failures:
             raise TooManyFailures(metadata={"limit": str(MOST)})
         try:
             yield
-        except _THEIR_FAULT:
+        except (*_THEIR_FAULT, ContentConflict) as error:
             _remember(self._counts, subject, self._counts.get(subject, 0) + 1)
-            self._passed.pop(owner, None)
+            if not isinstance(error, ContentConflict):
+                # Who paints a lease again after a crash brings another picture, in good faith.
+                self._passed.pop(owner, None)
             raise
+
+    @contextmanager
+    def tried(self, subject: tuple[str, str]) -> Iterator[None]:
+        """Around the looking at one upload: so many at once as may still fail. Raises ShareExceeded."""
+        trying = self._trying.get(subject, 0)
+        if self._counts.get(subject, 0) + trying >= MOST:
+            raise ShareExceeded.of_kind("lease")
+        self._trying[subject] = trying + 1
+        try:
+            yield
+        finally:
+            if self._trying[subject] == 1:
+                del self._trying[subject]
+            else:
+                self._trying[subject] -= 1
 
     def passed(self, owner: str) -> None:
         """A picture of this owner passed."""

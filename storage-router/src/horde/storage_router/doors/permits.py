@@ -5,11 +5,13 @@ A token is checked once, when the call opens. The claims are documented at the h
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from horde.services.clock import Clock
+from horde.services.clock_watch import ClockWatch
 from horde.services.tokens import Signer, TokenMalformed, TokenWrongAudience, Verifier
 from horde.storage_router.core.keys import is_name
 from horde.storage_router.core.placement import Placement, PlacementFacts
@@ -19,6 +21,7 @@ ISSUER = "storage-router"
 AUDIENCE = "storage-router"
 GATEWAY = "gateway"
 SCHEDULER = "scheduler"
+PUT_INPUT = "put_input"
 LEEWAY = timedelta(minutes=1)
 """How much longer than it says a token is taken: its maker's clock is another machine's."""
 RECEIPT_LIFETIME = timedelta(days=8)
@@ -73,9 +76,10 @@ class GetImageTicket:
 class Permits:
     """Tells what a token permits. Raises the token errors."""
 
-    def __init__(self, verifier: Verifier, now: Callable[[], datetime]) -> None:
+    def __init__(self, verifier: Verifier, clock: Clock) -> None:
         self._verifier = verifier
-        self._now = now
+        self._now = clock.now
+        self._clocks = ClockWatch(clock.monotonic)
 
     def upload(self, token: str) -> UploadGrant:
         claims = self._verify(token, (SCHEDULER,), ("upload_image",))
@@ -99,7 +103,7 @@ class Permits:
         )
 
     def put_input(self, token: str) -> PutInputTicket:
-        claims = self._verify(token, (GATEWAY,), ("put_input",))
+        claims = self._verify(token, (GATEWAY,), (PUT_INPUT,))
         return PutInputTicket(claims.name("input_id"), claims.text("requester"), claims.number("max_bytes"))
 
     def download(self, token: str) -> GetInputTicket | GetImageTicket:
@@ -119,10 +123,15 @@ class Permits:
     def _verify(self, token: str, issuers: tuple[str, ...], acts: tuple[str, ...]) -> _Claims:
         if not token:
             raise TokenMalformed
-        claims = _Claims(self._verifier.verify(token, AUDIENCE, issuers, self._now(), LEEWAY))
+        claims = _Claims(self._verifier.verify(token, AUDIENCE, issuers, self._now(), LEEWAY, self._compare_clocks))
         if claims.text("act") not in acts:
             raise TokenWrongAudience(metadata={"expected": " or ".join(acts)})
         return claims
+
+    def _compare_clocks(self, said: Mapping[str, Any]) -> None:
+        # Tickets for inputs are used at once; grants and tickets for images may be old and good.
+        if isinstance(issued := said["iat"], int):
+            self._clocks.compare(said["iss"], issued, self._now(), fresh=said.get("act") == PUT_INPUT)
 
 
 class Receipts:

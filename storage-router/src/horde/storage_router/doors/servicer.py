@@ -35,6 +35,13 @@ class StorageServicer(StorageServiceServicer):
         stored = await self._inputs.put_in_parts(said, address_bucket(context.peer()))
         return storage.PutInputResponse(input=wire.write_input(*stored))
 
+    async def PutSmallInput(
+        self, request: storage.PutSmallInputRequest, context: Context
+    ) -> storage.PutSmallInputResponse:
+        address = address_bucket(context.peer())
+        stored = await self._inputs.put(request.ticket, request.data, request.sha256, address)
+        return storage.PutSmallInputResponse(input=wire.write_input(*stored))
+
     async def PutImage(self, request: storage.PutImageRequest, context: Context) -> storage.PutImageResponse:
         address = address_bucket(context.peer())
         receipt = await self._uploads.put_image(request.grant, request.data, request.sha256, address)
@@ -100,3 +107,11 @@ class ObjectServicer(ObjectServiceServicer):
     ) -> objects.ReleaseInputsResponse:
         outcomes = await self._inputs.release(wire.read_releases(request))
         return objects.ReleaseInputsResponse(outcomes=wire.write_statuses(outcomes))
+
+    async def DeleteInputs(
+        self, request: objects.DeleteInputsRequest, context: Context
+    ) -> objects.DeleteInputsResponse:
+        outcomes = await self._inputs.delete(
+            wire.read_requester(request.requester), wire.read_input_ids(request.input_ids)
+        )
+        return objects.DeleteInputsResponse(outcomes=wire.write_statuses(outcomes))

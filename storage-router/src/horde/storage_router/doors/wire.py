@@ -17,7 +17,7 @@ from horde.services.status import to_status
 from horde.storage_router.core.errors import InvalidField
 from horde.storage_router.core.fields import Fields
 from horde.storage_router.core.orders import CommitOrder, Committed, DiscardOrder, WithdrawOrder
-from horde.storage_router.core.pictures import ImageFormat
+from horde.storage_router.core.pictures import Change, ImageFormat
 from horde.storage_router.core.placement import Placement, PlacementFacts
 from horde.storage_router.core.records import Content, InputRecord
 from horde.storage_router.downloads import Piece
@@ -34,6 +34,14 @@ _FORMATS = {
     ImageFormat.PNG: storage.IMAGE_FORMAT_PNG,
     ImageFormat.JPEG: storage.IMAGE_FORMAT_JPEG,
     ImageFormat.WEBP: storage.IMAGE_FORMAT_WEBP,
+}
+_CHANGES = {
+    Change.ORIENTED: storage.INPUT_CHANGE_ORIENTED,
+    Change.COLOUR_CONVERTED: storage.INPUT_CHANGE_COLOUR_CONVERTED,
+    Change.FLATTENED: storage.INPUT_CHANGE_FLATTENED,
+    Change.FIRST_FRAME: storage.INPUT_CHANGE_FIRST_FRAME,
+    Change.STRIPPED: storage.INPUT_CHANGE_STRIPPED,
+    Change.REENCODED: storage.INPUT_CHANGE_REENCODED,
 }
 _PLACEMENTS: dict[int, Placement] = {
     job_pb2.PLACEMENT_PRIVATE: Placement.PRIVATE,
@@ -97,6 +105,7 @@ def write_input(input_id: str, record: InputRecord) -> storage.StoredInput:
         width=content.width,
         height=content.height,
         format=_FORMATS[content.format],
+        changes=[number for change, number in _CHANGES.items() if change in record.changes],
     )
 
 
@@ -141,7 +150,11 @@ def _read_made(commit: objects.CommitObject) -> dict[str, object]:
     """How a shared image was painted, as it is written beside it."""
     if commit.placement != job_pb2.PLACEMENT_SHARED:
         return {}
-    return {"spec": _plain(commit.spec), "deviations": [_plain(each) for each in commit.deviations]}
+    return {
+        "spec": _plain(commit.spec),
+        "deviations": [_plain(each) for each in commit.deviations],
+        "making": _plain(commit.making),
+    }
 
 
 def _plain(message: Message) -> object:
@@ -214,6 +227,18 @@ def _read_input(named: job_pb2.InputImage) -> NamedInput | ServiceError:
     fields = Fields()
     found = NamedInput(fields.name("input_id", named.input_id), fields.digest("sha256", named.sha256))
     return fields.error() or found
+
+
+def read_input_ids(input_ids: Sequence[str]) -> Sequence[str | ServiceError]:
+    """The ids of one call."""
+    _check_count("input_ids", len(input_ids))
+    return [_read_input_id(each) for each in input_ids]
+
+
+def _read_input_id(input_id: str) -> str | ServiceError:
+    fields = Fields()
+    fields.name("input_id", input_id)
+    return fields.error() or input_id
 
 
 def write_descriptions(

@@ -121,7 +121,7 @@ class _IneligibleReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Inel
     """Paused, by its owner, itself or a moderator."""
     INELIGIBLE_REASON_TRIED_BEFORE: _IneligibleReason.ValueType  # 7
     """Tried this job before; others are to try first."""
-    INELIGIBLE_REASON_NO_FREE_SLOT: _IneligibleReason.ValueType  # 8
+    INELIGIBLE_REASON_NO_SLOTS: _IneligibleReason.ValueType  # 8
     """Has no free slot, or has asked for none."""
     INELIGIBLE_REASON_RESTING: _IneligibleReason.ValueType  # 9
     """Failed several times in a row and rests for a while."""
@@ -148,7 +148,7 @@ INELIGIBLE_REASON_PAUSED: IneligibleReason.ValueType  # 6
 """Paused, by its owner, itself or a moderator."""
 INELIGIBLE_REASON_TRIED_BEFORE: IneligibleReason.ValueType  # 7
 """Tried this job before; others are to try first."""
-INELIGIBLE_REASON_NO_FREE_SLOT: IneligibleReason.ValueType  # 8
+INELIGIBLE_REASON_NO_SLOTS: IneligibleReason.ValueType  # 8
 """Has no free slot, or has asked for none."""
 INELIGIBLE_REASON_RESTING: IneligibleReason.ValueType  # 9
 """Failed several times in a row and rests for a while."""

@@ -15,7 +15,8 @@ rotated by overlap: a new key is published to the router before its first
 use, an old one is withdrawn after its last token expired.
 
     ticket to put an input    act=put_input, input_id, requester, max_bytes
-    ticket to read an input   act=get_input, input_id, sha256, [lease_id]
+    ticket to read an input   act=get_input, input_id, sha256, requester,
+                              [lease_id]
     ticket to read an image   act=get_image, job_id, object_name, placement,
                               sha256, requester
     grant to upload           act=upload_image, job_id, lease_id,
@@ -180,9 +181,10 @@ class _StorageErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_St
     STORAGE_ERROR_REASON_INVALID_FIELD: _StorageErrorReason.ValueType  # 12
     """INVALID_ARGUMENT; retry: changed; details: BadRequest."""
     STORAGE_ERROR_REASON_INPUTS_FULL: _StorageErrorReason.ValueType  # 13
-    """RESOURCE_EXHAUSTED; retry: later; metadata: `limit`; details: RetryInfo. All
-    stored inputs together take as much room as they may, `limit` bytes. Nothing
-    was stored.
+    """RESOURCE_EXHAUSTED; retry: later; metadata: `limit`, `of`; details: RetryInfo.
+    Stored inputs take as much room as they may: all of them, `limit` bytes, or
+    this one's share, where `of` is `requester` or `address` and not `all`.
+    Nothing was stored.
     """
     STORAGE_ERROR_REASON_LEASE_CLOSED: _StorageErrorReason.ValueType  # 14
     """FAILED_PRECONDITION; retry: never; metadata: `lease_id`. The lease ended
@@ -195,6 +197,16 @@ class _StorageErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_St
     STORAGE_ERROR_REASON_INPUT_IN_USE: _StorageErrorReason.ValueType  # 16
     """FAILED_PRECONDITION; retry: never; metadata: `input_id`. A generation that
     has not ended uses the input.
+    """
+    STORAGE_ERROR_REASON_TOO_MANY_FAILURES: _StorageErrorReason.ValueType  # 17
+    """FAILED_PRECONDITION; retry: never; metadata: `limit`. So many uploads for this
+    lease, or of this input, were refused for what they were.
+    """
+    STORAGE_ERROR_REASON_SHARE_EXCEEDED: _StorageErrorReason.ValueType  # 18
+    """RESOURCE_EXHAUSTED; retry: later; metadata: `of`; details: RetryInfo. As much
+    is on its way as may be, of `all` together, or of this `owner`, `requester`,
+    `address`, `lease` or `input`, or more waits for the `decoders` than may. Nothing was
+    stored.
     """
 
 class StorageErrorReason(_StorageErrorReason, metaclass=_StorageErrorReasonEnumTypeWrapper):
@@ -245,9 +257,10 @@ no such input with this SHA-256 (any more).
 STORAGE_ERROR_REASON_INVALID_FIELD: StorageErrorReason.ValueType  # 12
 """INVALID_ARGUMENT; retry: changed; details: BadRequest."""
 STORAGE_ERROR_REASON_INPUTS_FULL: StorageErrorReason.ValueType  # 13
-"""RESOURCE_EXHAUSTED; retry: later; metadata: `limit`; details: RetryInfo. All
-stored inputs together take as much room as they may, `limit` bytes. Nothing
-was stored.
+"""RESOURCE_EXHAUSTED; retry: later; metadata: `limit`, `of`; details: RetryInfo.
+Stored inputs take as much room as they may: all of them, `limit` bytes, or
+this one's share, where `of` is `requester` or `address` and not `all`.
+Nothing was stored.
 """
 STORAGE_ERROR_REASON_LEASE_CLOSED: StorageErrorReason.ValueType  # 14
 """FAILED_PRECONDITION; retry: never; metadata: `lease_id`. The lease ended
@@ -260,6 +273,16 @@ format.
 STORAGE_ERROR_REASON_INPUT_IN_USE: StorageErrorReason.ValueType  # 16
 """FAILED_PRECONDITION; retry: never; metadata: `input_id`. A generation that
 has not ended uses the input.
+"""
+STORAGE_ERROR_REASON_TOO_MANY_FAILURES: StorageErrorReason.ValueType  # 17
+"""FAILED_PRECONDITION; retry: never; metadata: `limit`. So many uploads for this
+lease, or of this input, were refused for what they were.
+"""
+STORAGE_ERROR_REASON_SHARE_EXCEEDED: StorageErrorReason.ValueType  # 18
+"""RESOURCE_EXHAUSTED; retry: later; metadata: `of`; details: RetryInfo. As much
+is on its way as may be, of `all` together, or of this `owner`, `requester`,
+`address`, `lease` or `input`, or more waits for the `decoders` than may. Nothing was
+stored.
 """
 Global___StorageErrorReason: _TypeAlias = StorageErrorReason  # noqa: Y015
 

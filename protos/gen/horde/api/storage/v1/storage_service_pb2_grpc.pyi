@@ -15,7 +15,8 @@ rotated by overlap: a new key is published to the router before its first
 use, an old one is withdrawn after its last token expired.
 
     ticket to put an input    act=put_input, input_id, requester, max_bytes
-    ticket to read an input   act=get_input, input_id, sha256, [lease_id]
+    ticket to read an input   act=get_input, input_id, sha256, requester,
+                              [lease_id]
     ticket to read an image   act=get_image, job_id, object_name, placement,
                               sha256, requester
     grant to upload           act=upload_image, job_id, lease_id,
@@ -61,17 +62,26 @@ class StorageServiceStub:
     is refused with CONTENT_CONFLICT. Ids are the requester's own: the same id
     of another requester is another input.
 
-    A picture is taken as a viewer shows it and kept so: turned as its
-    orientation says, its first frame, in sRGB, without metadata. So what
+    PNG, JPEG, WebP, AVIF, GIF and BMP are taken, with whatever cameras and
+    programs put around them; HEIC, TIFF, raw files, SVG and videos are not, and
+    NOT_AN_IMAGE says so. A picture is taken as a viewer shows it and kept so:
+    turned as its orientation says, its first frame, in sRGB with 8 bits a
+    channel, its transparent parts on white, without metadata. So what
     StoredInput says may differ from what was sent, in size in bytes and in
     format, and for turned pictures in width and height; `sha256` is that of
     what was sent.
 
+    An input is one stream: another one for it is refused with SHARE_EXCEEDED,
+    or, when the first has been silent for five seconds, takes its place and
+    ends it with PROTOCOL_VIOLATION. The pace is that of UploadImage. After
+    three refused uploads of one input there is no fourth (TOO_MANY_FAILURES).
+
     Errors, with an ErrorInfo whose reason is a StorageErrorReason unless said
     otherwise: the token errors of the domain `mesh` (get a new ticket),
     NOT_AN_IMAGE, TOO_LARGE, CONTENT_CONFLICT, DIGEST_MISMATCH,
-    PROTOCOL_VIOLATION, TOO_SLOW, INPUTS_FULL (wait, then from the start);
-    UNAVAILABLE (retry from the start).
+    PROTOCOL_VIOLATION, TOO_SLOW, TOO_MANY_FAILURES, INPUTS_FULL and
+    SHARE_EXCEEDED (wait, then from the start); UNAVAILABLE (retry from the
+    start).
     """
     PutSmallInput: _aio.UnaryUnaryMultiCallable[_storage_service_pb2.PutSmallInputRequest, _storage_service_pb2.PutSmallInputResponse]
     """PutSmallInput is PutInput in one message, for an input of at most 2 MiB: for
@@ -98,7 +108,7 @@ class StorageServiceStub:
 
         worker                      router
           open(grant)      ------->
-                           <-------  resume(offset)   or at once the receipt
+                           <-------  resume(offset)
           chunk(offset) …  ------->
           finish(sha256)   ------->
                            <-------  receipt; the stream ends with OK
@@ -111,11 +121,15 @@ class StorageServiceStub:
       A lease that ended without an object (its job was done by another, or
       cancelled) is LEASE_CLOSED.
     - `resume.offset` says where to go on; chunks before it need not be sent.
-      0 is always a legal answer, so keep the image until there is a receipt.
+      0 is always a legal answer, so keep the image until there is a receipt. A
+      lease that has its image already answers with that one's size: send
+      `finish` at once.
     - A chunk is at most 256 KiB. Chunks arrive in order without gaps.
     - The grant is checked at `open`; it outlives its generation's deadline by
       ten minutes, also where its lease has ended before. A running upload must
-      average 16 KiB/s after its first ten seconds.
+      average 16 KiB/s after its first ten seconds, and is silent for 26 seconds
+      at most.
+    - After three refused uploads of one lease there is no fourth.
     - The image must be a PNG, JPEG or WebP of exactly the granted size, whole,
       single-framed, and no larger than the grant says.
     - Bytes of an upload that did not finish are forgotten after an hour.
@@ -124,8 +138,9 @@ class StorageServiceStub:
     NOT_AN_IMAGE, WRONG_DIMENSIONS, TOO_LARGE, DIGEST_MISMATCH (a defect of the
     worker; report `failed`), CONTENT_CONFLICT (the lease has its image; report
     nothing new), LEASE_CLOSED (give the lease up; nothing is owed),
-    PLACEMENT_MISMATCH (report `failed`), PROTOCOL_VIOLATION,
-    TOO_SLOW; UNAVAILABLE (open again, with jitter).
+    PLACEMENT_MISMATCH and TOO_MANY_FAILURES (report `failed`),
+    PROTOCOL_VIOLATION, TOO_SLOW, SHARE_EXCEEDED (open again, later);
+    UNAVAILABLE (open again, with jitter).
     """
     Download: _aio.UnaryStreamMultiCallable[_storage_service_pb2.DownloadRequest, _storage_service_pb2.DownloadResponse]
     """Download sends the bytes of one image or input under a ticket.
@@ -160,17 +175,26 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         is refused with CONTENT_CONFLICT. Ids are the requester's own: the same id
         of another requester is another input.
 
-        A picture is taken as a viewer shows it and kept so: turned as its
-        orientation says, its first frame, in sRGB, without metadata. So what
+        PNG, JPEG, WebP, AVIF, GIF and BMP are taken, with whatever cameras and
+        programs put around them; HEIC, TIFF, raw files, SVG and videos are not, and
+        NOT_AN_IMAGE says so. A picture is taken as a viewer shows it and kept so:
+        turned as its orientation says, its first frame, in sRGB with 8 bits a
+        channel, its transparent parts on white, without metadata. So what
         StoredInput says may differ from what was sent, in size in bytes and in
         format, and for turned pictures in width and height; `sha256` is that of
         what was sent.
 
+        An input is one stream: another one for it is refused with SHARE_EXCEEDED,
+        or, when the first has been silent for five seconds, takes its place and
+        ends it with PROTOCOL_VIOLATION. The pace is that of UploadImage. After
+        three refused uploads of one input there is no fourth (TOO_MANY_FAILURES).
+
         Errors, with an ErrorInfo whose reason is a StorageErrorReason unless said
         otherwise: the token errors of the domain `mesh` (get a new ticket),
         NOT_AN_IMAGE, TOO_LARGE, CONTENT_CONFLICT, DIGEST_MISMATCH,
-        PROTOCOL_VIOLATION, TOO_SLOW, INPUTS_FULL (wait, then from the start);
-        UNAVAILABLE (retry from the start).
+        PROTOCOL_VIOLATION, TOO_SLOW, TOO_MANY_FAILURES, INPUTS_FULL and
+        SHARE_EXCEEDED (wait, then from the start); UNAVAILABLE (retry from the
+        start).
         """
 
     @_abc_1.abstractmethod
@@ -221,7 +245,7 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
 
             worker                      router
               open(grant)      ------->
-                               <-------  resume(offset)   or at once the receipt
+                               <-------  resume(offset)
               chunk(offset) …  ------->
               finish(sha256)   ------->
                                <-------  receipt; the stream ends with OK
@@ -234,11 +258,15 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
           A lease that ended without an object (its job was done by another, or
           cancelled) is LEASE_CLOSED.
         - `resume.offset` says where to go on; chunks before it need not be sent.
-          0 is always a legal answer, so keep the image until there is a receipt.
+          0 is always a legal answer, so keep the image until there is a receipt. A
+          lease that has its image already answers with that one's size: send
+          `finish` at once.
         - A chunk is at most 256 KiB. Chunks arrive in order without gaps.
         - The grant is checked at `open`; it outlives its generation's deadline by
           ten minutes, also where its lease has ended before. A running upload must
-          average 16 KiB/s after its first ten seconds.
+          average 16 KiB/s after its first ten seconds, and is silent for 26 seconds
+          at most.
+        - After three refused uploads of one lease there is no fourth.
         - The image must be a PNG, JPEG or WebP of exactly the granted size, whole,
           single-framed, and no larger than the grant says.
         - Bytes of an upload that did not finish are forgotten after an hour.
@@ -247,8 +275,9 @@ class StorageServiceServicer(metaclass=_abc_1.ABCMeta):
         NOT_AN_IMAGE, WRONG_DIMENSIONS, TOO_LARGE, DIGEST_MISMATCH (a defect of the
         worker; report `failed`), CONTENT_CONFLICT (the lease has its image; report
         nothing new), LEASE_CLOSED (give the lease up; nothing is owed),
-        PLACEMENT_MISMATCH (report `failed`), PROTOCOL_VIOLATION,
-        TOO_SLOW; UNAVAILABLE (open again, with jitter).
+        PLACEMENT_MISMATCH and TOO_MANY_FAILURES (report `failed`),
+        PROTOCOL_VIOLATION, TOO_SLOW, SHARE_EXCEEDED (open again, later);
+        UNAVAILABLE (open again, with jitter).
         """
 
     @_abc_1.abstractmethod

@@ -30,7 +30,7 @@ class ObjectServiceStub:
     idempotent: repeat it until it is answered. Items are answered each by
     itself, in the order of the request; one that fails harms no other.
 
-    Callers: the scheduler; DescribeInputs also the gateway.
+    Callers: the scheduler; DescribeInputs also, and DeleteInputs alone, the gateway.
     """
 
     def __init__(self, channel):
@@ -69,6 +69,11 @@ class ObjectServiceStub:
                 request_serializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.ReleaseInputsRequest.SerializeToString,
                 response_deserializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.ReleaseInputsResponse.FromString,
                 _registered_method=True)
+        self.DeleteInputs = channel.unary_unary(
+                '/horde.internal.storage.v1.ObjectService/DeleteInputs',
+                request_serializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.DeleteInputsRequest.SerializeToString,
+                response_deserializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.DeleteInputsResponse.FromString,
+                _registered_method=True)
 
 
 class ObjectServiceServicer:
@@ -76,7 +81,7 @@ class ObjectServiceServicer:
     idempotent: repeat it until it is answered. Items are answered each by
     itself, in the order of the request; one that fails harms no other.
 
-    Callers: the scheduler; DescribeInputs also the gateway.
+    Callers: the scheduler; DescribeInputs also, and DeleteInputs alone, the gateway.
     """
 
     def CommitObjects(self, request, context):
@@ -128,8 +133,16 @@ class ObjectServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReleaseInputs(self, request, context):
-        """ReleaseInputs ends a generation's claims. An input without claims and past
-        its hour is deleted.
+        """ReleaseInputs ends a generation's claims. An input that nobody claims any
+        more is deleted.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteInputs(self, request, context):
+        """DeleteInputs deletes a requester's inputs now. What is not there is OK. Item
+        errors: INPUT_IN_USE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -168,6 +181,11 @@ def add_ObjectServiceServicer_to_server(servicer, server):
                     request_deserializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.ReleaseInputsRequest.FromString,
                     response_serializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.ReleaseInputsResponse.SerializeToString,
             ),
+            'DeleteInputs': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteInputs,
+                    request_deserializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.DeleteInputsRequest.FromString,
+                    response_serializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.DeleteInputsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'horde.internal.storage.v1.ObjectService', rpc_method_handlers)
@@ -181,7 +199,7 @@ class ObjectService:
     idempotent: repeat it until it is answered. Items are answered each by
     itself, in the order of the request; one that fails harms no other.
 
-    Callers: the scheduler; DescribeInputs also the gateway.
+    Callers: the scheduler; DescribeInputs also, and DeleteInputs alone, the gateway.
     """
 
     @staticmethod
@@ -336,6 +354,33 @@ class ObjectService:
             '/horde.internal.storage.v1.ObjectService/ReleaseInputs',
             horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.ReleaseInputsRequest.SerializeToString,
             horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.ReleaseInputsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteInputs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.internal.storage.v1.ObjectService/DeleteInputs',
+            horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.DeleteInputsRequest.SerializeToString,
+            horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.DeleteInputsResponse.FromString,
             options,
             channel_credentials,
             insecure,

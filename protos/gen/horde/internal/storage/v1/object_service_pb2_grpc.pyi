@@ -17,7 +17,7 @@ class ObjectServiceStub:
     idempotent: repeat it until it is answered. Items are answered each by
     itself, in the order of the request; one that fails harms no other.
 
-    Callers: the scheduler; DescribeInputs also the gateway.
+    Callers: the scheduler; DescribeInputs also, and DeleteInputs alone, the gateway.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -50,8 +50,12 @@ class ObjectServiceStub:
     25 hours), also past their first hour. Item errors: INPUT_UNUSABLE.
     """
     ReleaseInputs: _aio.UnaryUnaryMultiCallable[_object_service_pb2.ReleaseInputsRequest, _object_service_pb2.ReleaseInputsResponse]
-    """ReleaseInputs ends a generation's claims. An input without claims and past
-    its hour is deleted.
+    """ReleaseInputs ends a generation's claims. An input that nobody claims any
+    more is deleted.
+    """
+    DeleteInputs: _aio.UnaryUnaryMultiCallable[_object_service_pb2.DeleteInputsRequest, _object_service_pb2.DeleteInputsResponse]
+    """DeleteInputs deletes a requester's inputs now. What is not there is OK. Item
+    errors: INPUT_IN_USE.
     """
 
 class ObjectServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -59,7 +63,7 @@ class ObjectServiceServicer(metaclass=_abc_1.ABCMeta):
     idempotent: repeat it until it is answered. Items are answered each by
     itself, in the order of the request; one that fails harms no other.
 
-    Callers: the scheduler; DescribeInputs also the gateway.
+    Callers: the scheduler; DescribeInputs also, and DeleteInputs alone, the gateway.
     """
 
     @_abc_1.abstractmethod
@@ -126,8 +130,18 @@ class ObjectServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _object_service_pb2.ReleaseInputsRequest,
         context: _aio.ServicerContext[_object_service_pb2.ReleaseInputsRequest, _abc.Awaitable[_object_service_pb2.ReleaseInputsResponse]],
     ) -> _abc.Awaitable[_object_service_pb2.ReleaseInputsResponse]:
-        """ReleaseInputs ends a generation's claims. An input without claims and past
-        its hour is deleted.
+        """ReleaseInputs ends a generation's claims. An input that nobody claims any
+        more is deleted.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteInputs(
+        self,
+        request: _object_service_pb2.DeleteInputsRequest,
+        context: _aio.ServicerContext[_object_service_pb2.DeleteInputsRequest, _abc.Awaitable[_object_service_pb2.DeleteInputsResponse]],
+    ) -> _abc.Awaitable[_object_service_pb2.DeleteInputsResponse]:
+        """DeleteInputs deletes a requester's inputs now. What is not there is OK. Item
+        errors: INPUT_IN_USE.
         """
 
 def add_ObjectServiceServicer_to_server(servicer: ObjectServiceServicer, server: _aio.Server) -> None: ...

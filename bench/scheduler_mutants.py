@@ -1,0 +1,60 @@
+"""Seeded defects: each is put into a copy of the scheduler, and the tests must fail. `make mutants-scheduler`.
+
+A defect that no test catches is a hole in the tests, and ends this with status 1. Without an argument all are
+tried; with words, those whose name has them.
+"""
+
+# ruff: noqa: E501 - a defect is one line, as long as the code it changes
+
+from __future__ import annotations
+
+import sys
+
+from mutants import Mutant, run
+
+SOURCE = "scheduler/src/horde/scheduler"
+CORE = ("tests/unit/scheduler",)
+
+MUTANTS = [
+    # Matching.
+    Mutant("do not look for workers for fresh jobs", "core/lending", (("        if not fresh[0].ticket or not _seek(board, fresh[0], now):\n            fresh.popleft()", "        fresh.popleft()"),)),
+    Mutant("forget who is idle", "core/fleet", (("        if worker.free:\n            self.idle.add(worker, self._speeds)", "        if False:\n            self.idle.add(worker, self._speeds)"),)),
+    Mutant("look no further after the first slice", "core/lending", (("    while looks > 0 and fleet.hungry:", "    fleet.hungry = dict(list(fleet.hungry.items())[:looks])\n    while looks > 0 and fleet.hungry:"),)),
+    Mutant("a class misses heads that come earlier", "core/capability", (("        if self.head is None or entry < self.head:", "        if self.head is None:"),)),
+    Mutant("a class looks one slot too far", "core/lanes", (("found = mine.first(worker_id, slot)\n", "found = mine.first(worker_id, slot + 1)\n"),)),
+    Mutant("a class looks one slot too near", "core/lanes", (("found = mine.first(worker_id, slot + 1)", "found = mine.first(worker_id, slot)"),)),
+    Mutant("a new kind of job joins no class", "core/lanes", (("        bucket.classes += [known for known in self._open.values() if known.fits(signature)]\n", ""),)),
+    Mutant("a new kind of job joins no divided slot", "core/lanes", (("        bucket.classes += [heads for can, heads in self._divided.get(bucket.slot, {}).items() if _can(can, signature)]\n", ""),)),
+    Mutant("heads that were passed over are lost", "core/capability", (("            heapq.heappush(heads.heap, other)\n", ""),)),
+    Mutant("lend to those who are denied", "core/capability", (("                if worker_id not in bucket.signature.denied:\n                    break", "                if True:\n                    break"),)),
+    Mutant("the tree misses heads that come earlier", "core/capability", (("        if head < self.tree[SLOTS + slot]:", "        if self.tree[SLOTS + slot] is NOTHING:"),)),
+    Mutant("those whom a list names get nothing", "core/lanes", (("        if worker_id in self._allowing:\n", "        if False:\n"),)),
+    Mutant("who is idle no longer stays listed", "core/roster", (("            shelf.remove(worker_id, limit)\n", "            if not self._by_speed:\n                shelf.remove(worker_id, limit)\n"),)),
+    Mutant("workers fit up to their limit but not with it", "core/roster", (("bisect_left(shelf.limits, signature.pixels)", "bisect_left(shelf.limits, signature.pixels + 1)"),)),
+    Mutant("who has become fast is not looked at again", "core/reporting", (("        board.fleet.measured(terms.model)\n", ""),)),
+    Mutant("the second look sees nothing", "core/lending", (("        if board.queue.first(worker, now, board.speeds) is not None:", "        if False:"),)),
+    Mutant("what nobody can paint makes its model urgent", "core/matching", (("            if entry is None:\n                continue\n", "            if entry is None:\n                heads = [bucket.head for lane in (queues[model].named, queues[model].anonymous) for bucket in lane.buckets.values() if bucket.head]\n                if best is None or now - heads[0][3].queued_at > highest:\n                    best, highest = None, now - heads[0][3].queued_at\n                continue\n"),)),
+    Mutant("the loaded model is always preferred", "core/matching", (("max(0.0, 1.0 - served / STICKY)", "1e9"),)),
+    # Fairness.
+    Mutant("a weight that changes is not counted anew", "core/shares", (("                    self.weight += thousandths - flow.weight\n", "                    pass\n"),)),
+    Mutant("what nobody can paint weighs on the clock", "core/matching", (("            bucket.paintable = self._paintable(self._model, bucket.signature)\n", "            bucket.paintable = True\n"),)),
+    Mutant("newcomers go first for ever", "core/shares", (("self.clock = max(self.clock, tag) + work * 1000 / max(self.weight, flow.weight)", "self.clock = max(self.clock, tag)"),)),
+    Mutant("who was away has saved something up", "core/shares", (("        tag = max(self.clock, flow.end)\n", "        tag = flow.end if flow.end else self.clock\n"), ("        if flow.end <= self.clock:\n            del self.flows[name]\n            return\n", ""))),
+    Mutant("debts of all are forgotten", "core/shares", (("for _, name in debts[: MAX_DEBTORS // 4]:", "for _, name in debts:"), ("del debts[: MAX_DEBTORS // 4]", "debts.clear()"))),
+    Mutant("withdrawn jobs are owed for", "core/shares", (("        if flow.waiting == 1:\n", "        if False:\n"),)),
+    Mutant("the anonymous pass accounts", "core/matching", (("        return anonymous if self.anonymous_start < named[0] else named", "        return anonymous"), (" or (named is not None and named[0] < self.anonymous_start)", ""))),
+    # Leases and retries.
+    Mutant("whoever failed gets it again at once", "core/settling", (("    job.barred = frozenset(lease.worker_id for lease in job.leases if not lease.lost_by_mesh)", "    job.barred = frozenset()"),)),
+    Mutant("whoever failed never gets it again", "core/lending", (("    if any(worker.willing for worker in others):", "    if True:"),)),
+    Mutant("nobody else is preferred", "core/lending", (("    if any(worker.willing for worker in others):", "    if False:"),)),
+    Mutant("the mesh's losses count as attempts", "core/job", (("sum(not lease.lost_by_mesh for lease in self.leases)", "len(self.leases)"),)),
+    Mutant("the mesh's losses strike workers", "core/lending", (("        if not lost_by_mesh:\n", "        if True:\n"),)),
+    Mutant("a lost lease of the mesh is not written", "core/rows", (("        int(lease.lost_by_mesh),\n", "        0,\n"),)),
+    Mutant("heartbeats extend a lease", "core/lending", (("if lease is None or step <= lease.step:", "if lease is None:"),)),
+    Mutant("one attempt too many", "core/settling", (("job.attempts >= MAX_ATTEMPTS", "job.attempts > MAX_ATTEMPTS"),)),
+    Mutant("a worker holds one lease more than it has slots", "core/fleet", (("            and len(self.leases) < session.slots", "            and len(self.leases) <= session.slots"),)),
+]  # fmt: skip
+
+
+if __name__ == "__main__":
+    sys.exit(run(SOURCE, CORE, MUTANTS))

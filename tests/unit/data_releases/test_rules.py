@@ -1,0 +1,309 @@
+"""The rules of a data release: who gets in, what is found in prompts, who is called what, what is written where."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import itertools
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from google.protobuf import json_format
+from google.protobuf.descriptor import Descriptor
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from horde.api.job.v1 import job_pb2
+from horde.data_releases.core.card import write_card
+from horde.data_releases.core.checksums import BadChecksums, read_checksums, write_checksums
+from horde.data_releases.core.columns import COLUMNS, Measured, Place, describe
+from horde.data_releases.core.contact import find_contact_data
+from horde.data_releases.core.embedding import NotEmbeddable, embed
+from horde.data_releases.core.gate import EXPLANATIONS, Reason, judge
+from horde.data_releases.core.layout import is_release_id
+from horde.data_releases.core.plan import BadPlan, OtherPlan, Plan
+from horde.data_releases.core.provenance import MAX_XMP, make_xmp
+from horde.data_releases.core.pseudonyms import Pseudonyms
+from horde.data_releases.core.records import BadRecord, NoConsent, NotTextToImage, SharedRecord, Verdict, read_record
+from horde.data_releases.core.statistics import OTHERS, Statistics, shorten
+
+MOMENT = datetime(2026, 12, 1, 9, tzinfo=UTC)
+
+
+def record_of(**changes: Any) -> dict[str, Any]:
+    return {
+        "job_id": "a-job",
+        "image": {"sha256": "ab" * 32, "size_bytes": 10, "format": "WEBP", "width": 64, "height": 64},
+        "consent": {
+            "who_class": "anonymous",
+            "when": "2026-11-26T13:45:10+00:00",
+            "text_version": "2026-11",
+            "how": "anonymous rule",
+        },
+        "spec": {"model": "paintbox", "image": {"prompt": "a red door", "seed": "9007199254740993", "steps": 3}},
+        **changes,
+    }
+
+
+def read(**changes: Any) -> SharedRecord:
+    return read_record(json.dumps(record_of(**changes)).encode())
+
+
+def plan(**changes: Any) -> Plan:
+    return Plan(**{"release_id": "r1", "as_of": MOMENT, "previous": None, "since": MOMENT, **changes})
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"null", b"\xff", b'{"job_id": 3}'])
+def test_what_is_no_record_is_refused(data: bytes) -> None:
+    with pytest.raises(BadRecord):
+        read_record(data)
+
+
+@pytest.mark.parametrize(
+    "consent",
+    [
+        None,
+        {},
+        {"who_class": "registered", "when": "yesterday", "text_version": "1", "how": "asked"},
+        {"who_class": "registered", "when": "2026-11-26T13:00:00+00:00", "text_version": "", "how": "asked"},
+        {"who_class": "registered", "when": "2026-11-26T13:00:00+00:00", "text_version": "1", "how": "anonymous rule"},
+    ],
+)
+def test_consent_is_whole_or_none(consent: Any) -> None:
+    with pytest.raises(NoConsent):
+        read(consent=consent)
+
+
+def reaches_input(kind: Descriptor) -> bool:
+    return kind is job_pb2.InputImage.DESCRIPTOR or any(
+        reaches_input(field.message_type) for field in kind.fields if field.message_type
+    )
+
+
+def test_whatever_the_contract_lets_begin_with_a_picture_is_refused() -> None:
+    fields = [
+        field
+        for field in job_pb2.ImageSpec.DESCRIPTOR.fields
+        if field.message_type and reaches_input(field.message_type)
+    ]
+    assert {"source_image", "mask", "controls"} <= {field.name for field in fields}
+    for field in fields:
+        spec = job_pb2.JobSpec(model="m", image=job_pb2.ImageSpec(prompt="x"))
+        given = json.loads(json_format.MessageToJson(spec, preserving_proto_field_name=True))
+        deep = {"image": {"input_id": "1"}} if field.name == "controls" else {"input_id": "1"}
+        given["image"][field.name] = [deep] if field.is_repeated else deep
+        with pytest.raises(NotTextToImage):
+            read(spec=given)
+
+
+@pytest.mark.parametrize("kind", ["text", "caption", "upscale"])
+def test_what_is_no_picture_from_text_is_refused(kind: str) -> None:
+    with pytest.raises(NotTextToImage):
+        read(spec={"model": "m", kind: {"prompt": "x"}})
+
+
+def test_what_the_worker_said_of_the_making_is_in_the_row() -> None:
+    making = job_pb2.Making(
+        model_sha256=bytes(range(32)), engine="diffusers 0.40", precision="float16", device_class="c"
+    )
+    said = json.loads(json_format.MessageToJson(making, preserving_proto_field_name=True))
+    row = describe(read(making=said), Measured("", 1, "", None), Place("s", 0), None, Pseudonyms(b"", "r"), "xmp")
+    assert (row["model_hash"], row["engine"]) == (bytes(range(32)).hex(), "diffusers 0.40")
+    assert (row["precision"], row["device_class"]) == ("float16", "c")
+
+
+@pytest.mark.parametrize("own", [None, *Verdict])
+@pytest.mark.parametrize("later", [None, *Verdict])
+def test_unsafe_by_either_voice_is_out_and_a_later_word_settles_doubt(
+    own: Verdict | None, later: Verdict | None
+) -> None:
+    found = judge(read(verdict=own), later, contact_data=False)
+    if Verdict.UNSAFE in (own, later):
+        assert found is Reason.UNSAFE
+    else:
+        assert (found is Reason.UNDECIDED) == ((later or own) is Verdict.UNSURE)
+        assert judge(read(verdict=own), later, unsure=True) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kinds"),
+    [
+        ("mail jane.doe@example.org", ["email"]),
+        ("jane (at) example.org", ["email"]),
+        ("call +49 30 1234567", ["phone"]),
+        ("call (030) 123-4567-89", ["phone"]),
+        ("by @some_artist", ["handle"]),
+        ("see https://example.org/x and www.example.org", ["link"]),
+        ("1024x1024, 50 steps, 8k, 16:9, f/1.8, 35mm", []),
+        ("a photo from 1999-12-31, trending on artstation", []),
+        ("(masterpiece:1.2), best quality, seed 1234567890123", []),
+        ("0.5 0.25 0.125 0.0625", []),
+    ],
+)
+def test_contact_data_is_found_by_its_form(text: str, kinds: list[str]) -> None:
+    assert find_contact_data(text) == kinds
+
+
+def test_contact_data_is_let_in_only_if_asked_for_and_then_marked() -> None:
+    record = read(spec={"model": "m", "image": {"prompt": "x", "negative_prompt": "me@example.org"}})
+    assert judge(record, None, contact_data=False) is Reason.CONTACT_DATA
+    assert judge(record, None, contact_data=True) is None
+    row = describe(record, Measured("", 1, "", None), Place("s", 0), None, Pseudonyms(b"", "r"), "xmp")
+    assert row["contact_data"] == ["email"]
+
+
+def test_each_reason_is_explained() -> None:
+    assert set(EXPLANATIONS) == set(Reason)
+
+
+def test_a_row_has_every_column_and_keeps_large_seeds() -> None:
+    row = describe(read(), Measured("", 1, "", None), Place("s", 0), Verdict.SAFE, Pseudonyms(b"", "r"), "xmp")
+    assert list(row) == [column.name for column in COLUMNS]
+    assert (row["seed"], row["seed_text"]) == (9007199254740993, "9007199254740993")
+    assert row["created_at"] == row["consent_at"] == datetime(2026, 11, 26, 13, tzinfo=UTC)
+    nullable = {column.name for column in COLUMNS if column.null != "never"}
+    assert {name for name, value in row.items() if value is None} <= nullable
+
+
+@given(st.binary(min_size=1), st.text(), st.text())
+def test_pseudonyms_hold_within_a_release_only(key: bytes, one: str, other: str) -> None:
+    first, second = Pseudonyms(key, "r1"), Pseudonyms(key, "r2")
+    assert (first.of("requester", one) == first.of("requester", other)) == (one == other)
+    assert first.of("requester", one) != second.of("requester", one)
+    assert first.of("requester", one) != first.of("worker", one)
+    assert first.of("requester", None) is None
+
+
+NAMES = st.text("abcXYZ0123456789./-_", min_size=1, max_size=30).filter(
+    lambda name: not name.startswith("/") and ".." not in name.split("/")
+)
+
+
+@given(st.dictionaries(NAMES, st.binary().map(lambda data: hashlib.sha256(data).hexdigest())))
+def test_a_list_of_checksums_is_read_as_it_was_written(digests: dict[str, str]) -> None:
+    assert read_checksums(write_checksums(digests)) == digests
+
+
+@pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../b", "a\\b", ""])
+def test_a_list_of_checksums_does_not_lead_out_of_its_folder(name: str) -> None:
+    with pytest.raises(BadChecksums):
+        read_checksums(f"{'a' * 64}  {name}\n".encode())
+
+
+def picture(**options: Any) -> tuple[Image.Image, bytes]:
+    image = Image.effect_noise((40, 24), 90).convert("RGBA" if options.pop("alpha", False) else "RGB")
+    out = io.BytesIO()
+    image.save(out, "WEBP", **options)
+    return image, out.getvalue()
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("lossless", [False, True])
+def test_provenance_goes_in_strangers_words_go_out_and_no_pixel_changes(alpha: bool, lossless: bool) -> None:
+    secret = b"Exif\x00\x00painted by jane on /home/jane"
+    _, data = picture(alpha=alpha, lossless=lossless, exif=secret, xmp=b"<x>jane</x>", icc_profile=b"icc profile")
+    marked = embed(data, 40, 24, make_xmp(read()))
+    before, after = (Image.open(io.BytesIO(each)) for each in (data, marked))
+    assert before.tobytes() == after.tobytes()
+    assert after.info["icc_profile"] == b"icc profile"
+    assert b"jane" not in marked
+    assert b"trainedAlgorithmicMedia" in after.info["xmp"]
+
+
+@given(st.binary(max_size=60), st.integers(0, 60))
+def test_rubbish_is_refused_and_never_breaks_the_builder(data: bytes, cut: int) -> None:
+    for broken in (data, b"RIFF" + data[:4].ljust(4, b"\0") + b"WEBP" + data, picture()[1][:cut]):
+        with pytest.raises(NotEmbeddable):
+            embed(broken, 1, 1, b"")
+
+
+@given(st.text(max_size=4_000), st.text(max_size=4_000))
+def test_provenance_is_xml_and_bounded_whatever_the_prompt(prompt: str, negative: str) -> None:
+    data = json.dumps(record_of(spec={"model": "m", "image": {"prompt": prompt, "negative_prompt": negative}}))
+    xmp = make_xmp(read_record(data.encode()))
+    assert len(xmp) <= MAX_XMP
+    ElementTree.fromstring(xmp.decode().partition("?>")[2].rpartition("<?")[0])
+
+
+def test_the_longest_prompt_that_escapes_worst_still_fits() -> None:
+    image = {"prompt": '"' * 4_000, "negative_prompt": "&" * 4_000, "loras": [{"name": "<" * 4_000}] * 8}
+    assert len(make_xmp(read(spec={"model": "m", "image": image}))) <= MAX_XMP
+
+
+@pytest.mark.parametrize("name", ["", "A", "a/b", "..", "a..b", ".a", "a.", "ä", "a" * 65, "-"])
+def test_what_is_no_name_of_a_release(name: str) -> None:
+    assert not is_release_id(name)
+    with pytest.raises(BadPlan, match="release_id"):
+        plan(release_id=name)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("samples", 0), ("near_bits", 5), ("cool_off_hours", -1), ("shard_bytes", 1), ("previous", "r1")],
+)
+def test_an_impossible_argument_is_named(field: str, value: Any) -> None:
+    with pytest.raises(BadPlan, match=field):
+        plan(**{field: value})
+
+
+def test_a_plan_is_read_as_it_was_written_and_tells_what_differs() -> None:
+    begun = plan(near_bits=2, previous="r0")
+    assert Plan.from_json(json.loads(json.dumps(begun.to_json()))) == begun
+    with pytest.raises(OtherPlan, match="near_bits"):
+        begun.check_same(plan(near_bits=3, previous="r0"))
+
+
+@given(st.integers(0, 24 * 30), st.integers(0, 24 * 40), st.integers(0, 59))
+def test_no_hour_is_read_before_its_cool_off_has_passed_and_it_has_settled(
+    cool_off: int, age: int, minute: int
+) -> None:
+    made = plan(as_of=MOMENT.replace(minute=minute), since=MOMENT - timedelta(hours=age), cool_off_hours=cool_off)
+    for hour in made.hours():
+        ended = hour + timedelta(hours=1)
+        assert ended <= made.as_of - timedelta(hours=cool_off)
+        assert ended + timedelta(minutes=15) <= made.as_of
+
+
+def test_two_releases_one_after_the_other_read_every_hour_once() -> None:
+    first = plan(since=MOMENT - timedelta(hours=300))
+    second = plan(release_id="r2", previous="r1", as_of=MOMENT + timedelta(hours=50), since=first.until)
+    hours = [*first.hours(), *second.hours()]
+    assert len(hours) == len(set(hours))
+    assert [later - earlier for earlier, later in itertools.pairwise(hours)] == [timedelta(hours=1)] * (len(hours) - 1)
+
+
+def row(number: int) -> dict[str, Any]:
+    found = describe(read(), Measured("", number, "", None), Place("s", 0), None, Pseudonyms(b"", "r"), "xmp")
+    return {**found, "steps": number}
+
+
+@given(st.lists(st.integers(0, 500), max_size=20), st.integers(0, 20))
+def test_statistics_of_parts_add_up_to_those_of_the_whole(numbers: list[int], cut: int) -> None:
+    whole, first, second = Statistics(), Statistics(), Statistics()
+    for index, number in enumerate(numbers):
+        whole.count(row(number))
+        (first if index < cut else second).count(row(number))
+    second.left_out[Reason.UNSAFE] += 1
+    whole.left_out[Reason.UNSAFE] += 1
+    second.add(Statistics.from_json(json.loads(json.dumps(first.to_json()))))
+    assert second.to_json() == whole.to_json()
+
+
+def test_the_rarest_values_are_shown_together() -> None:
+    assert shorten({"a": 5, "b": 1, "c": 3, "d": 1}, 2) == {"a": 5, "c": 3, OTHERS: 2}
+
+
+def test_the_card_documents_every_column_and_names_what_was_left_out() -> None:
+    counted = Statistics()
+    counted.count(row(3))
+    left_out = {reason: {"images": 2, "why": why} for reason, why in EXPLANATIONS.items()}
+    statistics = {**counted.to_json(), "left_out": left_out, "removed": 7, "ratings": 0}
+    card = write_card(plan(), statistics, 1).decode()
+    for column in COLUMNS:
+        assert f"| `{column.name}` |" in card
+    for why in EXPLANATIONS.values():
+        assert why in card
