@@ -13,6 +13,7 @@ from horde.gateway.core.previews import Previews
 from horde.gateway.doors.account_servicer import AccountServicer
 from horde.gateway.doors.accounts import Accounts
 from horde.gateway.doors.authentication import Authenticator, Reception
+from horde.gateway.doors.catalogue import Catalogue, read_catalogue
 from horde.gateway.doors.generation_servicer import GenerationServicer
 from horde.gateway.doors.generations import Generations
 from horde.gateway.doors.listeners import registrations
@@ -98,11 +99,13 @@ class Gateway:
             registration_open=settings.registration_open,
             revoked=self._revoke_key,
         )
+        self.catalogue = Catalogue(self.scheduler, clock, read_catalogue(settings.catalogue_file))
         self.generations = Generations(
             self.scheduler,
             StorageClient(storage),
             balances,
             tickets,
+            self.catalogue,
             consent_text_version=settings.consent_text_version,
             max_input_pixels=settings.max_input_pixels,
         )
@@ -115,7 +118,7 @@ class Gateway:
             self._settings.doors,
             AccountServicer(self.reception, self.accounts),  # type: ignore[abstract]
             GenerationServicer(self.reception, self.generations, self.watching),  # type: ignore[abstract]
-            ModelServicer(self.reception, self.workers),
+            ModelServicer(self.reception, self.catalogue),
             WorkerServicer(self.reception, self.relay, self.workers),  # type: ignore[abstract]
         )
 

@@ -73,6 +73,9 @@ class GatewaySettings(ServiceSettings):
     """Where requesters reach the storage router. Empty: the same address."""
     registration_open: bool = True
     """Whether anybody may open an account."""
+    catalogue_file: Path | None = None
+    """The models that this mesh knows whether or not a worker offers them: a `ListModelsResponse` of
+    `horde.api.model.v1` as JSON, of which `name`, `kind` and `catalogue` are read. Absent: only what workers offer."""
     consent_text_version: str = "2026-11"
     """The version of the text that requesters agree to by using this door."""
     image_ticket_seconds: int = Field(default=900, ge=60, le=86_400)
