@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from horde.api.account.v1 import account_service_pb2 as account_pb2
 from horde.api.generation.v1 import generation_pb2
@@ -182,11 +184,11 @@ CALLS: dict[str, tuple[str, str, Any, list[str]]] = {
         "generations",
         "ListGenerations",
         pb.ListGenerationsRequest(
-            read_mask={"paths": ["finished", "images.download", "fox", ""]},
+            read_mask=FieldMask(paths=["finished", "images.download", "fox", ""]),
             model="../x",
             placement=99,  # type: ignore[arg-type]
-            accepted_after={"nanos": -1},
-            accepted_before={"seconds": 2**40},
+            accepted_after=Timestamp(nanos=-1),
+            accepted_before=Timestamp(seconds=2**40),
             request_id_prefix="x" * 37,
             shared_key_id="x",
             ending=99,  # type: ignore[arg-type]
@@ -207,7 +209,7 @@ CALLS: dict[str, tuple[str, str, Any, list[str]]] = {
     "a mask of everything": (
         "generations",
         "GetGeneration",
-        pb.GetGenerationRequest(generation_id=ID, read_mask={"paths": ["finished"] * 101}),
+        pb.GetGenerationRequest(generation_id=ID, read_mask=FieldMask(paths=["finished"] * 101)),
         ["read_mask"],
     ),
     "a page before the first": (

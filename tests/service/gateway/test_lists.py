@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as pb
@@ -173,8 +173,8 @@ async def test_the_filters_of_lists_reach_who_holds_the_lists(mesh: Bench, anna:
         finished=False,
         model="paintbox",
         placement=job_pb2.PLACEMENT_SHARED,
-        accepted_after=datetime(2026, 11, 1, tzinfo=UTC),
-        accepted_before=datetime(2026, 11, 2, tzinfo=UTC),
+        accepted_after=Timestamp(seconds=1_793_000_000),
+        accepted_before=Timestamp(seconds=1_793_000_001),
         request_id_prefix="ab",
         shared_key_id=str(uuid.uuid4()),
         ending=job_pb2.JOB_ENDING_DONE,

@@ -96,7 +96,7 @@ class Reading:
         response = pb.ListGenerationsResponse()
         for _ in range(MAX_LOOKS):
             stored = await self._term.store.page(account_id, digest, place, at_once + 1)
-            for each in stored[:at_once]:
+            for each in stored:
                 accepted_at_ms = each.generation["accepted_at_ms"]
                 if accepted_at_ms < oldest:
                     return response
