@@ -86,8 +86,8 @@ async def test_a_look_through_many_ends_and_goes_on_with_the_next_page(monkeypat
             await it.world.clock.advance(1.0)
         found = await pages(it, 2, model="rare")
         assert [request_id for page in found for request_id in page] == ["r8", "r7", "r0"]
-        # Twenty, six of them at once: nobody's list keeps the others waiting.
-        assert len(found) >= 4
+        # Twenty, eight of them at once: nobody's list keeps the others waiting.
+        assert found[0] == []
 
 
 async def test_workers_are_listed_by_what_they_are() -> None:

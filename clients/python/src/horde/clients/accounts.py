@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from horde.api.account.v1 import account_service_pb2 as pb
 from horde.api.account.v1.account_service_pb2_grpc import AccountServiceStub
+from horde.clients.credentials import new_api_key
 from horde.clients.doors import Doors
 from horde.clients.specs import new_request_id
+
+
+class OpenedAccount(NamedTuple):
+    """A new account, and the key that opens it: the mesh cannot show that again."""
+
+    account: pb.Account
+    key: pb.ApiKey
+    api_key: str
+
+
+class OpenedKey(NamedTuple):
+    """A new key of an account, and its secret: the mesh cannot show that again."""
+
+    key: pb.ApiKey
+    api_key: str
 
 
 class Accounts:
@@ -17,21 +34,39 @@ class Accounts:
         self._doors = doors
         self._stub = AccountServiceStub(doors.gateway)
 
-    async def create(self, display_name: str, *, request_id: str | None = None) -> pb.CreateAccountResponse:
-        """Open an account. Its `api_key` is shown this once. Needs no credential. Raises RegistrationClosed."""
-        request = pb.CreateAccountRequest(request_id=request_id or new_request_id(), display_name=display_name)
-        return await self._doors.ask(self._stub.CreateAccount, request)
+    async def create(
+        self, display_name: str, *, request_id: str | None = None, api_key: str | None = None
+    ) -> OpenedAccount:
+        """Open an account with its first API key, which is drawn here. Needs no credential. Raises RegistrationClosed.
+
+        Whoever wants to repeat it after a crash keeps `request_id` and `api_key` (`credentials.new_api_key`) first.
+        """
+        key = api_key or new_api_key()
+        request = pb.CreateAccountRequest(
+            request_id=request_id or new_request_id(), display_name=display_name, api_key=key
+        )
+        answer = await self._doors.ask(self._stub.CreateAccount, request)
+        return OpenedAccount(answer.account, answer.key, key)
 
     async def show(self) -> pb.GetAccountResponse:
         """The caller's account and balances. Raises AccountRequired for anonymous."""
         return await self._doors.ask(self._stub.GetAccount, pb.GetAccountRequest())
 
     async def create_key(
-        self, label: str, scopes: Sequence[pb.ApiKeyScope.ValueType], *, request_id: str | None = None
-    ) -> pb.CreateApiKeyResponse:
-        """Make another key, with no more scopes than the one used. Its `api_key` is shown this once."""
-        request = pb.CreateApiKeyRequest(request_id=request_id or new_request_id(), label=label, scopes=scopes)
-        return await self._doors.ask(self._stub.CreateApiKey, request)
+        self,
+        label: str,
+        scopes: Sequence[pb.ApiKeyScope.ValueType],
+        *,
+        request_id: str | None = None,
+        api_key: str | None = None,
+    ) -> OpenedKey:
+        """Make another key good, with no more scopes than the one used. It is drawn here."""
+        key = api_key or new_api_key()
+        request = pb.CreateApiKeyRequest(
+            request_id=request_id or new_request_id(), label=label, scopes=scopes, api_key=key
+        )
+        answer = await self._doors.ask(self._stub.CreateApiKey, request)
+        return OpenedKey(answer.key, key)
 
     async def keys(self) -> list[pb.ApiKey]:
         """All keys, oldest first, without their secrets."""

@@ -12,12 +12,13 @@ from uuid import uuid5
 
 from horde.api.account.v1 import account_service_pb2 as account_pb2
 from horde.api.ledger.v1 import ledger_pb2
-from horde.gateway.core.credentials import ApiKeyCredential, Peppers, new_api_key
+from horde.gateway.core.credentials import ApiKeyCredential, Peppers, parse_api_key
 from horde.gateway.core.errors import (
     AccountNotFound,
     AccountRequestConflict,
     ApiKeyNotFound,
     ApiKeyUnknown,
+    CredentialsMalformed,
     InvalidAccountField,
     RegistrationClosed,
     ScopeMissing,
@@ -85,19 +86,25 @@ class Accounts:
         wrong = Violations()
         wrong.uuid("request_id", request.request_id)
         wrong.text("display_name", request.display_name, MAX_DISPLAY_NAME_CHARACTERS, required=True, one_line=True)
+        shown = _drawn(wrong, request.api_key)
         _raise(wrong)
         now = self._clock.now()
         account = Account(str(self._ids.new()), request.display_name, now, frozenset(), request.request_id)
-        shown = new_api_key()
         key = self._new_key(shown, account.account_id, "first", frozenset(Scope), "")
+        known = await self._store.key(key.api_key_id)
+        if known is not None and known[1].request_id != request.request_id:
+            raise AccountRequestConflict(metadata={"field": "api_key"})
         kept, created = await self._store.create_account(account, key)
         if kept.display_name != request.display_name:
             raise AccountRequestConflict(metadata={"field": "display_name"})
+        if not created:
+            known = await self._store.key(key.api_key_id)
+            if known is None or known[1].account_id != kept.account_id:
+                raise AccountRequestConflict(metadata={"field": "api_key"})
+            key = known[0]
         await failpoint(AFTER_ACCOUNT)
         self._unopened.set()
-        return account_pb2.CreateAccountResponse(
-            account=wire.account_message(kept), api_key=shown.text() if created else ""
-        )
+        return account_pb2.CreateAccountResponse(account=wire.account_message(kept), key=wire.api_key_message(key))
 
     async def get(self, principal: Principal) -> account_pb2.GetAccountResponse:
         """The caller's account, with what it holds."""
@@ -126,16 +133,19 @@ class Accounts:
                 wrong.add(f"scopes[{index}]", f"{request.scopes[index]} is not known")
             else:
                 scopes.add(scope)
+        shown = _drawn(wrong, request.api_key)
         _raise(wrong)
         for scope in sorted(scopes - principal.scopes, key=lambda each: each.value):
             raise ScopeMissing(metadata={"scope": scope.value})
-        shown = new_api_key()
         key = self._new_key(shown, principal.account_id, request.label, frozenset(scopes), request.request_id)
-        kept, created = await self._store.create_key(key)
-        for field in ("label", "scopes"):
-            if getattr(kept, field) != getattr(key, field):
+        known = await self._store.key(key.api_key_id)
+        if known is not None and (known[0].account_id, known[0].request_id) != (key.account_id, key.request_id):
+            raise AccountRequestConflict(metadata={"field": "api_key"})
+        kept, _ = await self._store.create_key(key)
+        for name, field in (("label", "label"), ("scopes", "scopes"), ("api_key_id", "api_key")):
+            if getattr(kept, name) != getattr(key, name):
                 raise AccountRequestConflict(metadata={"field": field})
-        return account_pb2.CreateApiKeyResponse(key=wire.api_key_message(kept), api_key=shown.text() if created else "")
+        return account_pb2.CreateApiKeyResponse(key=wire.api_key_message(kept))
 
     async def list_keys(self, principal: Principal) -> Sequence[account_pb2.ApiKey]:
         """The account's keys, oldest first."""
@@ -293,6 +303,18 @@ def _is_final(answer: object) -> bool:
         log.error("the ledger refuses to know an account", error=str(answer))
         return True
     return not isinstance(answer, BaseException)
+
+
+def _drawn(wrong: Violations, text: str) -> ApiKeyCredential:
+    """The key that a client has drawn; what is none, or was not drawn, is noted."""
+    try:
+        key = parse_api_key(text)
+    except CredentialsMalformed:
+        wrong.add("api_key", "must be 22 of 0-9, A-Z, a-z, drawn at random" if text else "is missing: draw one")
+        return ApiKeyCredential(text)
+    if not key.random_looking:
+        wrong.add("api_key", "must be drawn at random, and is not")
+    return key
 
 
 def _raise(wrong: Violations) -> None:

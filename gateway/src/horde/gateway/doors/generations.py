@@ -91,8 +91,6 @@ class Generations:
     def _appraise(
         self, principal: Principal, message: generation_pb2.GenerationSpec, given: bool, wrong: list[FieldViolation]
     ) -> Asked:
-        # What this version does not know, it cannot check: it goes no further.
-        message.DiscardUnknownFields()
         spec = wire.generation_spec(message)
         wrong = wrong + generation_violations(spec if given else None)
         if wrong or spec.image is None:

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.rpc import error_details_pb2 as _error_details_pb2
 from google.rpc import status_pb2 as _status_pb2
 from horde.api.generation.v1 import generation_pb2 as _generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as _generation_service_pb2
@@ -701,6 +702,7 @@ class SessionRequest(_message.Message):
     OPENED_FIELD_NUMBER: _builtins.int
     WORKER_FIELD_NUMBER: _builtins.int
     CLOSED_FIELD_NUMBER: _builtins.int
+    INVALID_OUTCOME_FIELD_NUMBER: _builtins.int
     relay_session_id: _builtins.int
     @_builtins.property
     def opened(self) -> Global___SessionOpened: ...
@@ -708,6 +710,8 @@ class SessionRequest(_message.Message):
     def worker(self) -> _worker_service_pb2.AttachRequest: ...
     @_builtins.property
     def closed(self) -> Global___SessionClosed: ...
+    @_builtins.property
+    def invalid_outcome(self) -> Global___InvalidOutcome: ...
     def __init__(
         self,
         *,
@@ -715,16 +719,48 @@ class SessionRequest(_message.Message):
         opened: Global___SessionOpened | None = ...,
         worker: _worker_service_pb2.AttachRequest | None = ...,
         closed: Global___SessionClosed | None = ...,
+        invalid_outcome: Global___InvalidOutcome | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "message", b"message", "opened", b"opened", "worker", b"worker"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "invalid_outcome", b"invalid_outcome", "message", b"message", "opened", b"opened", "worker", b"worker"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "message", b"message", "opened", b"opened", "relay_session_id", b"relay_session_id", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "invalid_outcome", b"invalid_outcome", "message", b"message", "opened", b"opened", "relay_session_id", b"relay_session_id", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["opened", "worker", "closed"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["opened", "worker", "closed", "invalid_outcome"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___SessionRequest: _TypeAlias = SessionRequest  # noqa: Y015
+
+@_typing.final
+class InvalidOutcome(_message.Message):
+    """InvalidOutcome stands for an outcome that breaks a limit of the contract: the
+    gateway found it and passes on only whose it is. It ends the lease as a
+    failure does, and is answered with `settled` of OUTCOME_INVALID.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEASE_ID_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    INVALID_FIELD_NUMBER: _builtins.int
+    lease_id: _builtins.str
+    job_id: _builtins.str
+    @_builtins.property
+    def invalid(self) -> _error_details_pb2.BadRequest: ...
+    def __init__(
+        self,
+        *,
+        lease_id: _builtins.str = ...,
+        job_id: _builtins.str = ...,
+        invalid: _error_details_pb2.BadRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["invalid", b"invalid"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invalid", b"invalid", "job_id", b"job_id", "lease_id", b"lease_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InvalidOutcome: _TypeAlias = InvalidOutcome  # noqa: Y015
 
 @_typing.final
 class SessionOpened(_message.Message):
