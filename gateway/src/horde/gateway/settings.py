@@ -71,6 +71,10 @@ class GatewaySettings(ServiceSettings):
     """The storage router's address."""
     storage_public_address: str = ""
     """Where requesters reach the storage router. Empty: the same address."""
+    mesh_name: str = Field(default="", max_length=64)
+    """What this mesh is called, for people."""
+    support_url: str = ""
+    """Where people find help and the operator."""
     registration_open: bool = True
     """Whether anybody may open an account."""
     catalogue_file: Path | None = None

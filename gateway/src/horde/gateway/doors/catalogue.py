@@ -78,7 +78,7 @@ class Catalogue:
         part = request.name_contains.casefold()
         found = [
             model
-            for model in await self._everything()
+            for model in await self.everything()
             if model.name > after
             and part in model.name.casefold()
             and (not request.available or model.workers)
@@ -98,10 +98,10 @@ class Catalogue:
             answer = await self._scheduler.list_models(question)
         for model in self._with_entries(answer.models, [name]):
             return model
-        names = {known.name for known in await self._everything()}
+        names = {known.name for known in await self.everything()}
         raise ModelNotFound(metadata={"name": name, "did_you_mean": ",".join(nearest(name, names, self._aliases))})
 
-    async def _everything(self) -> list[pb.Model]:
+    async def everything(self) -> list[pb.Model]:
         """Every model, by name: of the catalogue, offered now, or with jobs waiting."""
         with told_outward():
             models = await self._read(lately=False)
