@@ -137,12 +137,17 @@ class Catalogue:
         if reading is None:
             with deadlines.without_deadline():
                 reading = self._reading[lately] = asyncio.create_task(self._read_pages(lately))
-            reading.add_done_callback(lambda task: self._reading.pop(lately, None))
+            reading.add_done_callback(lambda task: self._was_read(lately, task))
         models = await asyncio.shield(reading)
         copies = [pb.Model() for _ in models]
         for copy, model in zip(copies, models, strict=True):
             copy.CopyFrom(model)
         return copies
+
+    def _was_read(self, lately: bool, task: asyncio.Task[list[pb.Model]]) -> None:
+        self._reading.pop(lately, None)
+        if not task.cancelled():
+            task.exception()  # Seen, also where everybody who waited has gone.
 
     async def _read_pages(self, lately: bool) -> list[pb.Model]:
         question = scheduler_pb2.ListModelsRequest(page_size=MAX_PAGE, lately=lately)
