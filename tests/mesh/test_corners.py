@@ -139,7 +139,7 @@ def for_nobody(ids: Mapping[str, str]) -> list[GenerationSpec]:
         spec(width=1024, height=1024),
         spec("third", sampler=Sampler.SAMPLER_HEUN),
         spec("rare", allowed_worker_ids=[ids["crowd1"]]),
-        spec("a model that nobody has"),
+        spec("a model that nobody has", wait_for_model=True),
     ]
 
 

@@ -246,7 +246,7 @@ async def test_only_operators_award_and_audit(mesh: Bench, anna: Credentials, no
 async def test_bad_credentials_are_told_apart(mesh: Bench, authorization: str | None, reason: str) -> None:
     metadata = [] if authorization is None else [("authorization", authorization)]
     with assert_raises_reason(Unauthenticated, reason) as caught:
-        await mesh.models.ListModels(generation_service.ListGenerationsRequest(), metadata=metadata)
+        await mesh.generations.ListGenerations(generation_service.ListGenerationsRequest(), metadata=metadata)
     assert caught.value.domain == "horde.api.account.v1"
 
 

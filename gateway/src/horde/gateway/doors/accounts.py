@@ -201,10 +201,10 @@ class Accounts:
     ) -> account_pb2.ListStatementEntriesResponse:
         """A page of the account's statement, newest first."""
         wrong = Violations()
-        wrong.page(request.page_size, request.page_token, MAX_PAGE)
+        size = wrong.page(request.page_size, request.page_token, MAX_PAGE) or 50
         _raise(wrong)
         question = ledger_service.ListEntriesRequest(
-            account_id=principal.account_id, page_size=request.page_size or 50, page_token=request.page_token
+            account_id=principal.account_id, page_size=size, page_token=request.page_token
         )
         with told_outward():
             try:

@@ -42,7 +42,7 @@ class GenerationServicer(GenerationServiceServicer):
 
     async def GetGeneration(self, request: pb.GetGenerationRequest, context: Context) -> pb.GetGenerationResponse:
         principal = await self._reception.requester(context)
-        return pb.GetGenerationResponse(generation=await self._generations.get(principal, request.generation_id))
+        return pb.GetGenerationResponse(generation=await self._generations.get(principal, request))
 
     async def ListGenerations(self, request: pb.ListGenerationsRequest, context: Context) -> pb.ListGenerationsResponse:
         principal = await self._reception.requester(context)

@@ -78,6 +78,7 @@ def generation_spec(message: generation_pb2.GenerationSpec) -> domain.Generation
         allowed_worker_ids=tuple(message.allowed_worker_ids),
         time_to_live=_span(message.time_to_live) if message.HasField("time_to_live") else None,
         keep_for=_span(message.keep_for) if message.HasField("keep_for") else None,
+        wait_for_model=message.wait_for_model,
     )
 
 
