@@ -10,6 +10,7 @@ from horde.api.generation.v1 import generation_service_pb2 as pb
 from horde.api.generation.v1.generation_service_pb2_grpc import GenerationServiceServicer
 from horde.gateway.doors.authentication import Reception
 from horde.gateway.doors.generations import Generations
+from horde.gateway.doors.listing import masked, masked_page
 from horde.gateway.doors.watching import Watching
 from horde.services.addresses import address_bucket
 
@@ -42,11 +43,13 @@ class GenerationServicer(GenerationServiceServicer):
 
     async def GetGeneration(self, request: pb.GetGenerationRequest, context: Context) -> pb.GetGenerationResponse:
         principal = await self._reception.requester(context)
-        return pb.GetGenerationResponse(generation=await self._generations.get(principal, request))
+        generation = await self._generations.get(principal, request)
+        return pb.GetGenerationResponse(generation=masked(generation, request.read_mask))
 
     async def ListGenerations(self, request: pb.ListGenerationsRequest, context: Context) -> pb.ListGenerationsResponse:
         principal = await self._reception.requester(context)
-        return await self._generations.page(principal, request)
+        page = await self._generations.page(principal, request)
+        return masked_page(page, request.read_mask)
 
     async def WatchGeneration(
         self, request: pb.WatchGenerationRequest, context: Context
