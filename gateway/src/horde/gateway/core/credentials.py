@@ -1,15 +1,17 @@
 """What a caller shows: the `authorization` metadata, API keys, and how a key's secret is remembered.
 
-A key is `horde_<id>_<secret>`: the id finds the row, the secret is 256 random bits in base 62 and six more characters
-that check it, so that a mistyped key costs no look-up. What is stored is an HMAC of the secret under a pepper that lies
-in a file of its own: a stolen database opens nothing. A slow hash would add nothing to 256 bits, and would be a way to
-keep this service busy.
+A key is 22 characters of base 62 that its user drew (131 bits); its id, which finds the row, is a digest of it. Keys
+that are drawn here are of an older form, `horde_<id>_<secret>`: the id finds the row, the secret is 256 random bits in
+base 62 and six more characters that check it, so that a mistyped key costs no look-up. What is stored of either is an
+HMAC under a pepper that lies in a file of its own: a stolen database opens nothing. A slow hash would add nothing to
+131 bits, and would be a way to keep this service busy.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import itertools
 import re
 import secrets
 import zlib
@@ -22,10 +24,19 @@ ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 ID_CHARACTERS = 16
 SECRET_CHARACTERS = 43
 CHECK_CHARACTERS = 6
+PLAIN_KEY_CHARACTERS = 22
+MIN_DISTINCT_CHARACTERS = 10
+MAX_STEPS_IN_ROW = 10
+"""Neighbours in a drawn key that are equal or next to each other in the alphabet.
+
+Of ten million keys drawn at random these two bounds together refuse less than one.
+"""
+HINT_CHARACTERS = 4
 MAX_AUTHORIZATION_CHARACTERS = 256
 PEPPER_BYTES = 32
 
 _KEY = re.compile(r"horde_([0-9A-Za-z]{1,32})_([0-9A-Za-z]{1,128})\Z", re.ASCII)
+_PLAIN_KEY = re.compile(r"[0-9A-Za-z]{22}\Z", re.ASCII)
 _ANONYMOUS = re.compile(r"[0-9a-fA-F]{32}\Z", re.ASCII)
 
 
@@ -41,7 +52,13 @@ class ApiKeyCredential:
 
     def text(self) -> str:
         """The key as its owner keeps it."""
-        return f"horde_{self.api_key_id}_{self.secret}"
+        plain = len(self.secret) == PLAIN_KEY_CHARACTERS
+        return self.secret if plain else f"horde_{self.api_key_id}_{self.secret}"
+
+    @property
+    def hint(self) -> str:
+        """Its last characters, for people to tell keys apart."""
+        return self.secret[-HINT_CHARACTERS:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +88,8 @@ def parse_authorization(values: Sequence[str | bytes]) -> Credential:
 
 def parse_api_key(text: str) -> ApiKeyCredential:
     """Read a key; raises CredentialsMalformed, or ApiKeyUnknown where the form is right and the check is not."""
+    if _PLAIN_KEY.match(text):
+        return ApiKeyCredential(_plain_key_id(text), text)
     parts = _KEY.match(text)
     if parts is None:
         raise CredentialsMalformed
@@ -85,6 +104,21 @@ def new_api_key(random_below: Callable[[int], int] = secrets.randbelow) -> ApiKe
     api_key_id = _base62(random_below(62**ID_CHARACTERS), ID_CHARACTERS)
     secret = _base62(random_below(1 << 256), SECRET_CHARACTERS)
     return ApiKeyCredential(api_key_id, secret + check_of(api_key_id, secret))
+
+
+def drawn_key(text: str) -> ApiKeyCredential | None:
+    """The key that somebody drew and wants to be made good; None if it is of another form or visibly not random."""
+    if not _PLAIN_KEY.match(text) or len(set(text)) < MIN_DISTINCT_CHARACTERS:
+        return None
+    places = [ALPHABET.index(character) for character in text]
+    steps = sum(abs(place - following) <= 1 for place, following in itertools.pairwise(places))
+    return parse_api_key(text) if steps <= MAX_STEPS_IN_ROW else None
+
+
+def _plain_key_id(text: str) -> str:
+    # Of 131 random bits a digest tells nothing; it needs no pepper, which may change while the id must not.
+    digest = hashlib.sha256(b"horde api key id " + text.encode()).digest()
+    return _base62(int.from_bytes(digest), ID_CHARACTERS)
 
 
 def check_of(api_key_id: str, secret: str) -> str:

@@ -27,6 +27,7 @@ from horde.gateway.core.requesters import NAMESPACE, Principal, Role, Scope, ope
 from horde.gateway.core.validation import MAX_DISPLAY_NAME_CHARACTERS, MAX_MKUDOS, MAX_NOTE_CHARACTERS, Violations
 from horde.gateway.doors import wire
 from horde.gateway.doors.authentication import Authenticator
+from horde.gateway.doors.drawn_keys import asked_key, require_unused
 from horde.gateway.neighbours.ledger import Balances, LedgerClient
 from horde.gateway.neighbours.refusals import told_outward
 from horde.gateway.store.port import IdentityStore
@@ -85,18 +86,28 @@ class Accounts:
         wrong = Violations()
         wrong.uuid("request_id", request.request_id)
         wrong.text("display_name", request.display_name, MAX_DISPLAY_NAME_CHARACTERS, required=True, one_line=True)
+        shown = asked_key(wrong, "api_key", request.api_key) if request.api_key else new_api_key()
         _raise(wrong)
         now = self._clock.now()
         account = Account(str(self._ids.new()), request.display_name, now, frozenset(), request.request_id)
-        shown = new_api_key()
+        if request.api_key:
+            mine = request.request_id
+            await require_unused(self._store, shown, "api_key", api_key=lambda key, owner: owner.request_id == mine)
         key = self._new_key(shown, account.account_id, "first", frozenset(Scope), "")
         kept, created = await self._store.create_account(account, key)
-        if kept.display_name != request.display_name:
+        if request.display_name != (kept.asked_name or kept.display_name):
             raise AccountRequestConflict(metadata={"field": "display_name"})
+        if not created:
+            key = next(known for known in await self._store.keys(kept.account_id) if not known.request_id)
+        if request.api_key and key.api_key_id != shown.api_key_id:
+            raise AccountRequestConflict(metadata={"field": "api_key"})
         await failpoint(AFTER_ACCOUNT)
         self._unopened.set()
+        drawn_here = created and not request.api_key
         return account_pb2.CreateAccountResponse(
-            account=wire.account_message(kept), api_key=shown.text() if created else ""
+            account=wire.account_message(kept),
+            api_key=shown.text() if drawn_here else "",
+            key=wire.api_key_message(key),
         )
 
     async def get(self, principal: Principal) -> account_pb2.GetAccountResponse:
@@ -126,16 +137,26 @@ class Accounts:
                 wrong.add(f"scopes[{index}]", f"{request.scopes[index]} is not known")
             else:
                 scopes.add(scope)
+        shown = asked_key(wrong, "api_key", request.api_key) if request.api_key else new_api_key()
         _raise(wrong)
         for scope in sorted(scopes - principal.scopes, key=lambda each: each.value):
             raise ScopeMissing(metadata={"scope": scope.value})
-        shown = new_api_key()
+        if request.api_key:
+            mine = (principal.account_id, request.request_id)
+            await require_unused(
+                self._store, shown, "api_key", api_key=lambda key, owner: (key.account_id, key.request_id) == mine
+            )
         key = self._new_key(shown, principal.account_id, request.label, frozenset(scopes), request.request_id)
         kept, created = await self._store.create_key(key)
         for field in ("label", "scopes"):
             if getattr(kept, field) != getattr(key, field):
                 raise AccountRequestConflict(metadata={"field": field})
-        return account_pb2.CreateApiKeyResponse(key=wire.api_key_message(kept), api_key=shown.text() if created else "")
+        if request.api_key and kept.api_key_id != key.api_key_id:
+            raise AccountRequestConflict(metadata={"field": "api_key"})
+        drawn_here = created and not request.api_key
+        return account_pb2.CreateApiKeyResponse(
+            key=wire.api_key_message(kept), api_key=shown.text() if drawn_here else ""
+        )
 
     async def list_keys(self, principal: Principal) -> Sequence[account_pb2.ApiKey]:
         """The account's keys, oldest first."""
@@ -284,6 +305,7 @@ class Accounts:
             pepper_id=self._peppers.current_id,
             created_at=self._clock.now(),
             request_id=request_id,
+            hint=shown.hint,
         )
 
 
