@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import AsyncIterator, Sequence
 
 from horde.api.account.v1 import account_service_pb2 as pb
 from horde.api.account.v1.account_service_pb2_grpc import AccountServiceStub
 from horde.clients.doors import Doors
+from horde.clients.drawing import new_api_key
 from horde.clients.specs import new_request_id
 
 
@@ -17,21 +19,63 @@ class Accounts:
         self._doors = doors
         self._stub = AccountServiceStub(doors.gateway)
 
-    async def create(self, display_name: str, *, request_id: str | None = None) -> pb.CreateAccountResponse:
-        """Open an account. Its `api_key` is shown this once. Needs no credential. Raises RegistrationClosed."""
-        request = pb.CreateAccountRequest(request_id=request_id or new_request_id(), display_name=display_name)
-        return await self._doors.ask(self._stub.CreateAccount, request)
+    async def create(
+        self, display_name: str, *, api_key: str | None = None, request_id: str | None = None
+    ) -> pb.CreateAccountResponse:
+        """Open an account. The key is drawn here, and filled in as `api_key`. Raises RegistrationClosed.
+
+        Needs no credential. Give `api_key` (of `new_api_key`) and `request_id` to repeat it after a crash.
+        """
+        request = pb.CreateAccountRequest(
+            request_id=request_id or new_request_id(), display_name=display_name, api_key=api_key or new_api_key()
+        )
+        answer = await self._doors.ask(self._stub.CreateAccount, request)
+        # A server that still draws keys itself has said its own.
+        answer.api_key = answer.api_key or request.api_key
+        return answer
 
     async def show(self) -> pb.GetAccountResponse:
         """The caller's account and balances. Raises AccountRequired for anonymous."""
         return await self._doors.ask(self._stub.GetAccount, pb.GetAccountRequest())
 
+    async def update(
+        self, *, display_name: str | None = None, public: bool | None = None, contact: str | None = None
+    ) -> pb.Account:
+        """Change what is given of the account."""
+        given = {"display_name": display_name, "public": public, "contact": contact}
+        request = pb.UpdateAccountRequest(
+            account=pb.Account(display_name=display_name or "", public=bool(public), contact=contact or "")
+        )
+        request.update_mask.paths.extend(field for field, value in given.items() if value is not None)
+        return (await self._doors.ask(self._stub.UpdateAccount, request)).account
+
+    async def export(self) -> AsyncIterator[pb.ExportItem]:
+        """Everything that the mesh keeps about the caller, item by item. Ends with ValueError if some was lost."""
+        digest, items = hashlib.sha256(), 0
+        async for message in self._doors.stream(self._stub.ExportAccount, pb.ExportAccountRequest()):
+            if message.HasField("item"):
+                digest.update(message.item.json.encode() + b"\n")
+                items += 1
+                yield message.item
+            elif (message.end.items, message.end.sha256) == (items, digest.digest()):
+                return
+        raise ValueError("the export is not whole: ask for it again")
+
     async def create_key(
-        self, label: str, scopes: Sequence[pb.ApiKeyScope.ValueType], *, request_id: str | None = None
+        self,
+        label: str,
+        scopes: Sequence[pb.ApiKeyScope.ValueType],
+        *,
+        api_key: str | None = None,
+        request_id: str | None = None,
     ) -> pb.CreateApiKeyResponse:
-        """Make another key, with no more scopes than the one used. Its `api_key` is shown this once."""
-        request = pb.CreateApiKeyRequest(request_id=request_id or new_request_id(), label=label, scopes=scopes)
-        return await self._doors.ask(self._stub.CreateApiKey, request)
+        """Make another key, with no more scopes than the one used. As with `create`, `api_key` is filled in."""
+        request = pb.CreateApiKeyRequest(
+            request_id=request_id or new_request_id(), label=label, scopes=scopes, api_key=api_key or new_api_key()
+        )
+        answer = await self._doors.ask(self._stub.CreateApiKey, request)
+        answer.api_key = answer.api_key or request.api_key
+        return answer
 
     async def keys(self) -> list[pb.ApiKey]:
         """All keys, oldest first, without their secrets."""

@@ -24,7 +24,7 @@ _TOKEN = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """The secret of an account: `horde_<id>_<secret>`."""
+    """The secret of an account, or a shared key: 22 characters, or of the older form `horde_<id>_<secret>`."""
 
     secret: str = field(repr=False)
     source: str = field(default="", compare=False)
