@@ -50,7 +50,6 @@ def key(number: int, owner: str = "account-1", **fields: object) -> SharedKey:
         label=f"label {number}",
         digest=bytes([number]) * 32,
         pepper_id="abcdef01",
-        hint="wxyz",
         created_at=NOW + timedelta(seconds=number),
         request_id=f"request {number}",
         asked=b"as asked",

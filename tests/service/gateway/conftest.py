@@ -11,6 +11,7 @@ import pytest_asyncio
 
 from horde.api.account.v1 import account_service_pb2 as account_pb2
 from horde.api.generation.v1 import generation_pb2
+from horde.gateway.core.credentials import new_api_key
 from horde.testkit.gateway import Bench, bench
 
 Credentials = list[tuple[str, str]]
@@ -27,9 +28,10 @@ def register(mesh: Bench) -> Callable[[str], Awaitable[Credentials]]:
     """Opens an account, and says its credentials."""
 
     async def register(name: str) -> Credentials:
-        request = account_pb2.CreateAccountRequest(request_id=str(uuid.uuid4()), display_name=name)
-        answer = await mesh.accounts.CreateAccount(request)
-        return [("authorization", f"Bearer {answer.api_key}")]
+        key = new_api_key().text()
+        request = account_pb2.CreateAccountRequest(request_id=str(uuid.uuid4()), display_name=name, api_key=key)
+        await mesh.accounts.CreateAccount(request)
+        return [("authorization", f"Bearer {key}")]
 
     return register
 

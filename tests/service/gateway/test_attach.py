@@ -17,6 +17,7 @@ from horde.api.generation.v1 import generation_service_pb2 as generation_service
 from horde.api.job.v1 import job_pb2
 from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as pb
+from horde.gateway.core.credentials import new_api_key, parse_api_key
 from horde.gateway.core.requesters import Principal, Requester
 from horde.gateway.doors.attach import MESSAGES_AT_ONCE
 from horde.gateway.store.memory import MemoryIdentityStore
@@ -35,6 +36,8 @@ from horde.testkit.waiting import HANG_SECONDS
 Credentials = list[tuple[str, str]]
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(40)
 JOB = str(uuid.UUID(int=5))
+NEWER = bytes([0xFA, 0xFF, 0x3F, 0])
+"""An empty member of the oneof that is newer than this service."""
 OUTCOME = pb.Outcome(lease_id="1-1", job_id=JOB, cancelled=pb.Cancelled())
 HEAVY = pb.Outcome(lease_id="1-1", job_id=JOB, painted=pb.Painted(receipt="r" * 4_096))
 LARGEST = worker_pb2.Capabilities(
@@ -279,6 +282,70 @@ async def test_a_bad_hello_lists_all_that_is_wrong(mesh: Bench, worker: Worker) 
     assert not relay.heard
 
 
+BROKEN: dict[str, tuple[pb.Outcome, str]] = {
+    "no result": (pb.Outcome(lease_id="1-1", job_id=JOB), "result"),
+    "long words": (pb.Outcome(lease_id="1-1", job_id=JOB, failed=pb.Failed(detail="x" * 501)), "failed.detail"),
+    "colours": (pb.Outcome(lease_id="1-1", job_id=JOB, failed=pb.Failed(detail="\x1b[31mno")), "failed.detail"),
+    "a long deviation": (
+        pb.Outcome(
+            lease_id="1-1",
+            job_id=JOB,
+            painted=pb.Painted(receipt="r", deviations=[job_pb2.Deviation(field="x" * 201)]),
+        ),
+        "painted.deviations[0].field",
+    ),
+    "text that nobody asked for": (
+        pb.Outcome(lease_id="1-1", job_id=JOB, written=pb.Written(receipt="r")),
+        "written",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("restated", [False, True])
+async def test_an_outcome_that_breaks_a_limit_ends_itself_and_not_the_stream(
+    mesh: Bench, worker: Worker, name: str, restated: bool
+) -> None:
+    outcome, field = BROKEN[name]
+    relay = await relay_of(mesh)
+    await worker.attach()
+    if restated:
+        await worker.say(restatement=pb.Restatement(demand=pb.Demand(slots=1), outcomes=[OUTCOME, outcome]))
+        root = "restatement.outcomes[1]"
+    else:
+        await worker.say(outcome=outcome)
+        root = "outcome"
+    await until(lambda: relay.heard and relay.heard[-1].HasField("invalid_outcome"))
+    passed = relay.heard[-1].invalid_outcome
+    assert (passed.lease_id, passed.job_id) == ("1-1", JOB)
+    assert [each.field for each in passed.invalid.field_violations] == [f"{root}.{field}"]
+    if restated:
+        assert list(relay.heard[-2].worker.restatement.outcomes) == [OUTCOME]
+    await worker.say(demand=pb.Demand(slots=2))
+    await until(lambda: relay.heard[-1].worker.HasField("demand"))
+
+
+async def test_an_outcome_of_what_can_be_no_lease_is_closed_at_this_door(mesh: Bench, worker: Worker) -> None:
+    relay = await relay_of(mesh)
+    await worker.attach()
+    await worker.say(outcome=pb.Outcome(lease_id="x" * 65, job_id="no", painted=pb.Painted(receipt="r")))
+    settled = await worker.hear("settled")
+    assert (settled.lease_id, settled.disposition) == ("x" * 65, pb.DISPOSITION_OUTCOME_INVALID)
+    assert [each.field for each in settled.invalid.field_violations] == ["outcome.lease_id", "outcome.job_id"]
+    assert not any(heard.worker.HasField("outcome") for heard in relay.heard)
+
+
+@pytest.mark.parametrize("newer", [NEWER, pb.AttachRequest(idle_question=pb.IdleQuestion()).SerializeToString()])
+async def test_what_a_newer_worker_says_is_ignored(mesh: Bench, worker: Worker, newer: bytes) -> None:
+    relay = await relay_of(mesh)
+    await worker.attach()
+    heard = len(relay.heard)
+    await worker.stream.write(pb.AttachRequest.FromString(newer))
+    await worker.say(demand=pb.Demand(slots=2))
+    await until(lambda: relay.heard[-1].worker.HasField("demand"))
+    assert len(relay.heard) == heard + 1
+
+
 @pytest.mark.parametrize(
     "message",
     [
@@ -286,9 +353,6 @@ async def test_a_bad_hello_lists_all_that_is_wrong(mesh: Bench, worker: Worker) 
         {"demand": pb.Demand(slots=10_000)},
         {"progress": pb.LeaseProgress(lease_id="", step=1)},
         {"progress": pb.LeaseProgress(lease_id="x" * 65, step=1)},
-        {"outcome": pb.Outcome(lease_id="1-1", job_id="no", painted=pb.Painted(receipt="r"))},
-        {"outcome": pb.Outcome(lease_id="1-1", job_id=JOB)},
-        {"outcome": pb.Outcome(lease_id="1-1", job_id=JOB, failed=pb.Failed(detail="x" * 501))},
         {"restatement": pb.Restatement(leases=[pb.HeldLease()] * 257)},
         {"restatement": pb.Restatement(outcomes=[OUTCOME] * 1_025)},
         {"capabilities": worker_pb2.Capabilities(models=[worker_pb2.ModelOffer(name="m")] * 257)},
@@ -317,7 +381,8 @@ async def test_attaching_needs_an_account_and_a_key_for_work(
     request = account_pb2.CreateApiKeyRequest(
         request_id=str(uuid.uuid4()), scopes=[account_pb2.API_KEY_SCOPE_GENERATE], label="no work"
     )
-    shown = (await mesh.accounts.CreateApiKey(request, metadata=anna)).api_key
+    shown = request.api_key = new_api_key().text()
+    await mesh.accounts.CreateApiKey(request, metadata=anna)
     with assert_raises_reason(PermissionDenied, "SCOPE_MISSING", {"scope": "WORK"}):
         await Worker(mesh, [("authorization", f"Bearer {shown}")]).attach()
 
@@ -340,7 +405,9 @@ async def test_a_key_revoked_at_another_door_ends_its_streams_when_they_speak(tm
         await worker.attach()
         await worker.restate()
         account = (await mesh.accounts.GetAccount(account_pb2.GetAccountRequest(), metadata=mesh.operator)).account
-        await store.revoke_key(account.account_id, mesh.operator[0][1].split("_")[1])
+        await store.revoke_key(
+            account.account_id, parse_api_key(mesh.operator[0][1].removeprefix("Bearer ")).api_key_id
+        )
         await worker.say(demand=pb.Demand(slots=2))
         await until(lambda: relay.kinds(1) == ["opened", "restatement", "demand"])
         clock.jump(5.01)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from horde.api.account.v1 import account_service_pb2 as account
+from horde.gateway.core.credentials import new_api_key
 from horde.gateway.core.previews import Glimpse, Previews
 from horde.gateway.doors.preview_news import SILENT_SECONDS, PreviewNews
 from horde.gateway.store.memory import MemoryIdentityStore
@@ -55,8 +56,11 @@ async def until(true: Callable[[], object]) -> None:
 
 
 async def open_account(mesh: Bench) -> list[tuple[str, str]]:
-    request = account.CreateAccountRequest(request_id=str(uuid.uuid4()), display_name="Anna")
-    return [("authorization", f"Bearer {(await mesh.accounts.CreateAccount(request)).api_key}")]
+    key = new_api_key().text()
+    await mesh.accounts.CreateAccount(
+        account.CreateAccountRequest(request_id=str(uuid.uuid4()), display_name="Anna", api_key=key)
+    )
+    return [("authorization", f"Bearer {key}")]
 
 
 async def refusal(mesh: Bench, who: list[tuple[str, str]]) -> str | None:

@@ -99,7 +99,6 @@ async def test_a_shared_key_is_shown_as_it_was_asked_for(mesh: Bench, anna: Cred
     assert (key.label, key.budget_mkudos, key.spent_mkudos, key.bounds) == ("for Clara", 0, 0, bounds)
     assert key.HasField("budget_mkudos")
     assert key.expires_at.seconds - key.created_at.seconds == 3600
-    assert key.hint == request.key[-4:]
     assert key.shared_key_id not in request.key
     listed = await mesh.accounts.ListSharedKeys(pb.ListSharedKeysRequest(), metadata=anna)
     assert list(listed.keys) == [key]
@@ -132,7 +131,6 @@ async def test_a_lost_answer_loses_no_key(mesh: Bench, anna: Credentials, bert: 
         ({"request_id": "x"}, ["request_id"]),
         ({"key": ""}, ["key"]),
         ({"key": "a" * 22}, ["key"]),
-        ({"key": "0123456789ABCDEFGHIJKL"}, ["key"]),
         ({"key": "horde_abc_def"}, ["key"]),
         ({"label": "x" * 65}, ["label"]),
         ({"label": "two\nlines", "budget_mkudos": -1}, ["label", "budget_mkudos"]),
@@ -371,8 +369,8 @@ async def test_holders_see_what_was_asked_for_with_their_key_alone_and_the_owner
     assert cancelled.generation.images[0].ending == job_pb2.JOB_ENDING_CANCELLED
 
 
-async def test_a_holders_list_comes_in_pages(mesh: Bench, anna: Credentials, spec: Spec) -> None:
-    holder, _ = await share(mesh, anna)
+async def test_a_holders_list_comes_in_pages(mesh: Bench, anna: Credentials, bert: Credentials, spec: Spec) -> None:
+    holder, key = await share(mesh, anna)
     await make(mesh, anna, spec())
     made = [(await make(mesh, holder, spec())).generation_id for _ in range(5)]
     found: list[str] = []
@@ -385,6 +383,17 @@ async def test_a_holders_list_comes_in_pages(mesh: Bench, anna: Credentials, spe
         if not page.next_page_token:
             break
     assert found == made[::-1]
+    # The same for the owner, and for nobody else.
+    of_key = generation_service.ListGenerationsRequest(shared_key_id=key.shared_key_id)
+    page = await mesh.generations.ListGenerations(of_key, metadata=anna)
+    assert [(each.generation_id, each.shared_key_id) for each in page.generations] == [
+        (each, key.shared_key_id) for each in found
+    ]
+    assert not (await mesh.generations.ListGenerations(of_key, metadata=bert)).generations
+    with assert_raises_reason(InvalidArgument, "INVALID_FIELD") as caught:
+        of_key.model = "paintbox"
+        await mesh.generations.ListGenerations(of_key, metadata=anna)
+    assert fields_of(caught.value) == ["model"]
     with assert_raises_reason(InvalidArgument, "INVALID_FIELD") as caught:
         request.page_token = str(uuid.uuid4())
         await mesh.generations.ListGenerations(request, metadata=holder)

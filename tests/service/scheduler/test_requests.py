@@ -80,7 +80,7 @@ async def test_the_same_request_has_the_same_answer_and_another_content_a_confli
 
 
 async def test_the_same_request_after_it_was_forgotten_by_memory() -> None:
-    async with scheduler(World(limits=Limits(max_recent=0))) as it:
+    async with scheduler(World(limits=Limits(proven_images=0, max_recent=0))) as it:
         made = submission(ttl=60)
         (first,) = await it.submit(made)
         await it.cancel(made.generation_id)
@@ -173,7 +173,7 @@ async def test_what_the_gateway_should_have_refused_is_refused_with_every_field(
 
 
 async def test_bounds_are_named() -> None:
-    async with scheduler(World(limits=Limits(max_jobs=3, max_generations=1))) as it:
+    async with scheduler(World(limits=Limits(proven_images=0, max_jobs=3, max_generations=1))) as it:
         one, two, three = await it.submit(
             submission("a", 2), submission("b", 2, requester(BERT)), submission("c", 1, requester(ANNA))
         )
@@ -375,7 +375,7 @@ async def test_the_estimate_of_a_followed_generation_is_told_again() -> None:
 
 
 async def test_the_id_of_something_forgotten_is_never_painted_again() -> None:
-    async with scheduler(World(limits=Limits(max_recent=0))) as it, Gateway(it) as gateway:
+    async with scheduler(World(limits=Limits(proven_images=0, max_recent=0))) as it, Gateway(it) as gateway:
         made = submission(ttl=60)
         await it.submit(made)
         await it.cancel(made.generation_id)

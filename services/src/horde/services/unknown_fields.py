@@ -36,8 +36,8 @@ def refuse_unknown_fields(request: Message, root: str = "") -> None:
 
 def _collect(message: Message, path: str, found: list[str]) -> None:
     dot = f"{path}." if path else ""
-    unknown: Any = UnknownFieldSet(message)
-    found += [f"{dot}#{number}" for number in sorted({field.field_number for field in unknown})]
+    newer: Any = UnknownFieldSet(message)
+    found += [f"{dot}#{number}" for number in sorted({field.field_number for field in newer})]
     for name, repeated in _holders(message.DESCRIPTOR):
         if repeated:
             for index, each in enumerate(getattr(message, name)):

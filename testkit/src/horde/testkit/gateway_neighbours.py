@@ -27,6 +27,7 @@ class FakeLedger(LedgerServiceServicer):
         self.subsidy = 0
         """What the floor subsidy would add to what is available."""
         self.trusted: set[str] = set()
+        self.statistics = ledger_service.GetStatisticsResponse()
         self.away = False
 
     async def Apply(self, request: ledger_service.ApplyRequest, context: Any) -> Any:
@@ -57,6 +58,10 @@ class FakeLedger(LedgerServiceServicer):
     async def ListEntries(self, request: ledger_service.ListEntriesRequest, context: Any) -> Any:
         own = [event for event in self.events if event.gift.from_account_id == request.account_id]
         return ledger_service.ListEntriesResponse(entries=[ledger_pb2.Entry(event_id=e.event_id) for e in own])
+
+    async def GetStatistics(self, request: ledger_service.GetStatisticsRequest, context: Any) -> Any:
+        self._present()
+        return self.statistics
 
     async def Audit(self, request: ledger_service.AuditRequest, context: Any) -> Any:
         return ledger_service.AuditResponse(blocks=3, head_hash=b"h")

@@ -37,7 +37,7 @@ async def create(horde: HordeClient, out: Output, name: str, keep: bool) -> None
 
     answer = await horde.accounts.create(name)
     path = horde.mesh_folder / API_KEY_FILE
-    kept = bool(answer.api_key) and keep and write_secret(path, answer.api_key, replace=False)
+    kept = keep and write_secret(path, answer.api_key, replace=False)
     out.document({"account": answer.account, "api_key": answer.api_key, "kept_in": str(path) if kept else None})
     out.say(f"account  {answer.account.account_id}  ({escape(answer.account.display_name)})")
     out.say(f"API key  [bold]{answer.api_key}[/bold]")
@@ -131,7 +131,7 @@ async def create_key(horde: HordeClient, out: Output, label: str, scopes: tuple[
     from horde.api.account.v1.account_service_pb2 import ApiKeyScope
 
     answer = await horde.accounts.create_key(label, [ApiKeyScope.Value(f"API_KEY_SCOPE_{s.upper()}") for s in scopes])
-    out.document(answer)
+    out.document({"key": answer.key, "api_key": answer.api_key})
     out.say(f"{answer.key.api_key_id}  [bold]{answer.api_key}[/bold]")
     out.say("Nobody can show this key again.")
 

@@ -4,12 +4,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterator, Sequence
+from typing import NamedTuple
 
 from horde.api.account.v1 import account_service_pb2 as pb
 from horde.api.account.v1.account_service_pb2_grpc import AccountServiceStub
+from horde.clients.credentials import new_api_key
 from horde.clients.doors import Doors
-from horde.clients.drawing import new_api_key
 from horde.clients.specs import new_request_id
+
+
+class OpenedAccount(NamedTuple):
+    """A new account, and the key that opens it: the mesh cannot show that again."""
+
+    account: pb.Account
+    key: pb.ApiKey
+    api_key: str
+
+
+class OpenedKey(NamedTuple):
+    """A new key of an account, and its secret: the mesh cannot show that again."""
+
+    key: pb.ApiKey
+    api_key: str
 
 
 class Accounts:
@@ -20,19 +36,18 @@ class Accounts:
         self._stub = AccountServiceStub(doors.gateway)
 
     async def create(
-        self, display_name: str, *, api_key: str | None = None, request_id: str | None = None
-    ) -> pb.CreateAccountResponse:
-        """Open an account. The key is drawn here, and filled in as `api_key`. Raises RegistrationClosed.
+        self, display_name: str, *, request_id: str | None = None, api_key: str | None = None
+    ) -> OpenedAccount:
+        """Open an account with its first API key, which is drawn here. Needs no credential. Raises RegistrationClosed.
 
-        Needs no credential. Give `api_key` (of `new_api_key`) and `request_id` to repeat it after a crash.
+        Whoever wants to repeat it after a crash keeps `request_id` and `api_key` (`credentials.new_api_key`) first.
         """
+        key = api_key or new_api_key()
         request = pb.CreateAccountRequest(
-            request_id=request_id or new_request_id(), display_name=display_name, api_key=api_key or new_api_key()
+            request_id=request_id or new_request_id(), display_name=display_name, api_key=key
         )
         answer = await self._doors.ask(self._stub.CreateAccount, request)
-        # A server that still draws keys itself has said its own.
-        answer.api_key = answer.api_key or request.api_key
-        return answer
+        return OpenedAccount(answer.account, answer.key, key)
 
     async def show(self) -> pb.GetAccountResponse:
         """The caller's account and balances. Raises AccountRequired for anonymous."""
@@ -66,16 +81,16 @@ class Accounts:
         label: str,
         scopes: Sequence[pb.ApiKeyScope.ValueType],
         *,
-        api_key: str | None = None,
         request_id: str | None = None,
-    ) -> pb.CreateApiKeyResponse:
-        """Make another key, with no more scopes than the one used. As with `create`, `api_key` is filled in."""
+        api_key: str | None = None,
+    ) -> OpenedKey:
+        """Make another key good, with no more scopes than the one used. It is drawn here."""
+        key = api_key or new_api_key()
         request = pb.CreateApiKeyRequest(
-            request_id=request_id or new_request_id(), label=label, scopes=scopes, api_key=api_key or new_api_key()
+            request_id=request_id or new_request_id(), label=label, scopes=scopes, api_key=key
         )
         answer = await self._doors.ask(self._stub.CreateApiKey, request)
-        answer.api_key = answer.api_key or request.api_key
-        return answer
+        return OpenedKey(answer.key, key)
 
     async def keys(self) -> list[pb.ApiKey]:
         """All keys, oldest first, without their secrets."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from typing import Final
 from urllib.parse import quote
 
 TOKEN_BITS: Final = 128
+KEY_CHARACTERS: Final = 22
+_ALPHABET: Final = string.digits + string.ascii_letters
 API_KEY_FILE: Final = "api-key"
 ANONYMOUS_TOKEN_FILE: Final = "anonymous-token"  # noqa: S105 - a name
 _TOKEN = re.compile(r"[0-9a-f]{32}")
@@ -24,7 +27,7 @@ _TOKEN = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """The secret of an account, or a shared key: 22 characters, or of the older form `horde_<id>_<secret>`."""
+    """The secret of an account, or a shared key: 22 letters and digits."""
 
     secret: str = field(repr=False)
     source: str = field(default="", compare=False)
@@ -47,6 +50,11 @@ class AnonymousToken:
 
 
 Credential = ApiKey | AnonymousToken
+
+
+def new_api_key() -> str:
+    """Draw an API key that nobody had before: 131 random bits. Whoever draws it makes it good with the mesh."""
+    return "".join(secrets.choice(_ALPHABET) for _ in range(KEY_CHARACTERS))
 
 
 class BadCredentialFile(Exception):

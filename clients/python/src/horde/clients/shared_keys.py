@@ -9,8 +9,8 @@ from google.protobuf.duration_pb2 import Duration
 
 from horde.api.account.v1 import account_service_pb2 as pb
 from horde.api.account.v1.account_service_pb2_grpc import AccountServiceStub
+from horde.clients.credentials import new_api_key
 from horde.clients.doors import Doors
-from horde.clients.drawing import new_api_key
 from horde.clients.specs import new_request_id
 
 

@@ -37,7 +37,6 @@ class SharedKey:
     label: str
     digest: bytes
     pepper_id: str
-    hint: str
     created_at: datetime
     request_id: str
     asked: bytes = b""

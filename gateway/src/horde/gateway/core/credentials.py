@@ -1,42 +1,30 @@
 """What a caller shows: the `authorization` metadata, API keys, and how a key's secret is remembered.
 
-A key is 22 characters of base 62 that its user drew (131 bits); its id, which finds the row, is a digest of it. Keys
-that are drawn here are of an older form, `horde_<id>_<secret>`: the id finds the row, the secret is 256 random bits in
-base 62 and six more characters that check it, so that a mistyped key costs no look-up. What is stored of either is an
-HMAC under a pepper that lies in a file of its own: a stolen database opens nothing. A slow hash would add nothing to
-131 bits, and would be a way to keep this service busy.
+A key is 22 random digits in base 62, 131 bits, drawn by whoever is to have it. Its digest names the row that it is
+looked up by; what is stored beside that is an HMAC of it under a pepper that lies in a file of its own: a stolen
+database opens nothing. A slow hash would add nothing to 131 bits, and would be a way to keep this service busy.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import itertools
 import re
 import secrets
-import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from horde.gateway.core.errors import ApiKeyUnknown, CredentialsMalformed, CredentialsMissing
+from horde.gateway.core.errors import CredentialsMalformed, CredentialsMissing
 
 ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+KEY_CHARACTERS = 22
 ID_CHARACTERS = 16
-SECRET_CHARACTERS = 43
-CHECK_CHARACTERS = 6
-PLAIN_KEY_CHARACTERS = 22
-MIN_DISTINCT_CHARACTERS = 10
-MAX_STEPS_IN_ROW = 10
-"""Neighbours in a drawn key that are equal or next to each other in the alphabet.
-
-Of ten million keys drawn at random these two bounds together refuse less than one.
-"""
-HINT_CHARACTERS = 4
+LEAST_DIFFERENT = 8
+"""A key drawn at random has fewer different digits than this once in 10^13 times."""
 MAX_AUTHORIZATION_CHARACTERS = 256
 PEPPER_BYTES = 32
 
-_KEY = re.compile(r"horde_([0-9A-Za-z]{1,32})_([0-9A-Za-z]{1,128})\Z", re.ASCII)
-_PLAIN_KEY = re.compile(r"[0-9A-Za-z]{22}\Z", re.ASCII)
+_KEY = re.compile(r"[0-9A-Za-z]{22}\Z", re.ASCII)
 _ANONYMOUS = re.compile(r"[0-9a-fA-F]{32}\Z", re.ASCII)
 
 
@@ -44,21 +32,22 @@ _ANONYMOUS = re.compile(r"[0-9a-fA-F]{32}\Z", re.ASCII)
 class ApiKeyCredential:
     """An API key as shown. Not to be logged."""
 
-    api_key_id: str
-    secret: str
+    secret: str = field(repr=False)
 
-    def __repr__(self) -> str:
-        return f"ApiKeyCredential(api_key_id={self.api_key_id!r})"
+    @property
+    def api_key_id(self) -> str:
+        """What the key is looked up by. It leads not back to the key."""
+        digest = hashlib.sha256(self.secret.encode()).digest()
+        return _base62(int.from_bytes(digest, "big"), ID_CHARACTERS)
+
+    @property
+    def random_looking(self) -> bool:
+        """Whether it may have been drawn at random, and not typed."""
+        return len(set(self.secret)) >= LEAST_DIFFERENT
 
     def text(self) -> str:
         """The key as its owner keeps it."""
-        plain = len(self.secret) == PLAIN_KEY_CHARACTERS
-        return self.secret if plain else f"horde_{self.api_key_id}_{self.secret}"
-
-    @property
-    def hint(self) -> str:
-        """Its last characters, for people to tell keys apart."""
-        return self.secret[-HINT_CHARACTERS:]
+        return self.secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +61,7 @@ Credential = ApiKeyCredential | AnonymousCredential
 
 
 def parse_authorization(values: Sequence[str | bytes]) -> Credential:
-    """Read the `authorization` metadata; raises CredentialsMissing or -Malformed, or ApiKeyUnknown for a typo."""
+    """Read the `authorization` metadata; raises CredentialsMissing or CredentialsMalformed."""
     if not values:
         raise CredentialsMissing
     value = values[0]
@@ -87,51 +76,24 @@ def parse_authorization(values: Sequence[str | bytes]) -> Credential:
 
 
 def parse_api_key(text: str) -> ApiKeyCredential:
-    """Read a key; raises CredentialsMalformed, or ApiKeyUnknown where the form is right and the check is not."""
-    if _PLAIN_KEY.match(text):
-        return ApiKeyCredential(_plain_key_id(text), text)
-    parts = _KEY.match(text)
-    if parts is None:
+    """Read a key; raises CredentialsMalformed."""
+    if _KEY.match(text) is None:
         raise CredentialsMalformed
-    api_key_id, secret = parts.groups()
-    if secret[SECRET_CHARACTERS:] != check_of(api_key_id, secret[:SECRET_CHARACTERS]):
-        raise ApiKeyUnknown
-    return ApiKeyCredential(api_key_id, secret)
+    return ApiKeyCredential(text)
 
 
 def new_api_key(random_below: Callable[[int], int] = secrets.randbelow) -> ApiKeyCredential:
     """A key that nobody had before. `random_below(n)` draws uniformly from 0 to n-1."""
-    api_key_id = _base62(random_below(62**ID_CHARACTERS), ID_CHARACTERS)
-    secret = _base62(random_below(1 << 256), SECRET_CHARACTERS)
-    return ApiKeyCredential(api_key_id, secret + check_of(api_key_id, secret))
-
-
-def drawn_key(text: str) -> ApiKeyCredential | None:
-    """The key that somebody drew and wants to be made good; None if it is of another form or visibly not random."""
-    if not _PLAIN_KEY.match(text) or len(set(text)) < MIN_DISTINCT_CHARACTERS:
-        return None
-    places = [ALPHABET.index(character) for character in text]
-    steps = sum(abs(place - following) <= 1 for place, following in itertools.pairwise(places))
-    return parse_api_key(text) if steps <= MAX_STEPS_IN_ROW else None
-
-
-def _plain_key_id(text: str) -> str:
-    # Of 131 random bits a digest tells nothing; it needs no pepper, which may change while the id must not.
-    digest = hashlib.sha256(b"horde api key id " + text.encode()).digest()
-    return _base62(int.from_bytes(digest), ID_CHARACTERS)
-
-
-def check_of(api_key_id: str, secret: str) -> str:
-    """The characters that end a key. They guard against typing errors, not against anybody."""
-    return _base62(zlib.crc32(f"{api_key_id}_{secret}".encode()), CHECK_CHARACTERS)
+    return ApiKeyCredential(_base62(random_below(62**KEY_CHARACTERS), KEY_CHARACTERS))
 
 
 def _base62(number: int, characters: int) -> str:
+    """That many digits of a number, the least first."""
     digits = []
     for _ in range(characters):
         number, digit = divmod(number, 62)
         digits.append(ALPHABET[digit])
-    return "".join(reversed(digits))
+    return "".join(digits)
 
 
 class Peppers:
@@ -154,7 +116,7 @@ class Peppers:
 
     @staticmethod
     def _digest(credential: ApiKeyCredential, pepper: bytes) -> bytes:
-        return hmac.digest(pepper, f"{credential.api_key_id}_{credential.secret}".encode(), hashlib.sha256)
+        return hmac.digest(pepper, credential.secret.encode(), hashlib.sha256)
 
 
 def parse_peppers(text: str) -> Peppers:

@@ -24,6 +24,7 @@ ACCOUNT = "horde.api.account.v1"
 GENERATION = "horde.api.generation.v1"
 WORKER = "horde.api.worker.v1"
 MODEL = "horde.api.model.v1"
+STATISTICS = "horde.api.statistics.v1"
 
 
 class CredentialsMissing(Unauthenticated):
@@ -268,6 +269,13 @@ class InvalidModelField(InvalidArgument):
     """The request is not valid."""
 
     domain: ClassVar[str] = MODEL
+    reason: ClassVar[str] = "INVALID_FIELD"
+
+
+class InvalidStatisticsField(InvalidArgument):
+    """The request is not valid."""
+
+    domain: ClassVar[str] = STATISTICS
     reason: ClassVar[str] = "INVALID_FIELD"
 
 

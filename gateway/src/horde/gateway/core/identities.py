@@ -49,7 +49,6 @@ class ApiKey:
     last_used_at: datetime | None = None
     revoked: bool = False
     request_id: str = ""
-    hint: str = ""
 
 
 def forgettable(own: Sequence[ApiKey]) -> Sequence[ApiKey]:

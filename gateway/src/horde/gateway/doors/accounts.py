@@ -12,7 +12,7 @@ from uuid import uuid5
 
 from horde.api.account.v1 import account_service_pb2 as account_pb2
 from horde.api.ledger.v1 import ledger_pb2
-from horde.gateway.core.credentials import ApiKeyCredential, Peppers, new_api_key
+from horde.gateway.core.credentials import ApiKeyCredential, Peppers
 from horde.gateway.core.errors import (
     AccountNotFound,
     AccountRequestConflict,
@@ -27,7 +27,7 @@ from horde.gateway.core.requesters import NAMESPACE, Principal, Role, Scope, ope
 from horde.gateway.core.validation import MAX_DISPLAY_NAME_CHARACTERS, MAX_MKUDOS, MAX_NOTE_CHARACTERS, Violations
 from horde.gateway.doors import wire
 from horde.gateway.doors.authentication import Authenticator
-from horde.gateway.doors.drawn_keys import asked_key, require_unused
+from horde.gateway.doors.drawn_keys import drawn_key, require_no_shared_key
 from horde.gateway.neighbours.ledger import Balances, LedgerClient
 from horde.gateway.neighbours.refusals import told_outward
 from horde.gateway.store.port import IdentityStore
@@ -86,29 +86,26 @@ class Accounts:
         wrong = Violations()
         wrong.uuid("request_id", request.request_id)
         wrong.text("display_name", request.display_name, MAX_DISPLAY_NAME_CHARACTERS, required=True, one_line=True)
-        shown = asked_key(wrong, "api_key", request.api_key) if request.api_key else new_api_key()
+        shown = drawn_key(wrong, "api_key", request.api_key)
         _raise(wrong)
         now = self._clock.now()
         account = Account(str(self._ids.new()), request.display_name, now, frozenset(), request.request_id)
-        if request.api_key:
-            mine = request.request_id
-            await require_unused(self._store, shown, "api_key", api_key=lambda key, owner: owner.request_id == mine)
         key = self._new_key(shown, account.account_id, "first", frozenset(Scope), "")
+        await require_no_shared_key(self._store, shown)
+        known = await self._store.key(key.api_key_id)
+        if known is not None and known[1].request_id != request.request_id:
+            raise AccountRequestConflict(metadata={"field": "api_key"})
         kept, created = await self._store.create_account(account, key)
         if request.display_name != (kept.asked_name or kept.display_name):
             raise AccountRequestConflict(metadata={"field": "display_name"})
         if not created:
-            key = next(known for known in await self._store.keys(kept.account_id) if not known.request_id)
-        if request.api_key and key.api_key_id != shown.api_key_id:
-            raise AccountRequestConflict(metadata={"field": "api_key"})
+            known = await self._store.key(key.api_key_id)
+            if known is None or known[1].account_id != kept.account_id:
+                raise AccountRequestConflict(metadata={"field": "api_key"})
+            key = known[0]
         await failpoint(AFTER_ACCOUNT)
         self._unopened.set()
-        drawn_here = created and not request.api_key
-        return account_pb2.CreateAccountResponse(
-            account=wire.account_message(kept),
-            api_key=shown.text() if drawn_here else "",
-            key=wire.api_key_message(key),
-        )
+        return account_pb2.CreateAccountResponse(account=wire.account_message(kept), key=wire.api_key_message(key))
 
     async def get(self, principal: Principal) -> account_pb2.GetAccountResponse:
         """The caller's account, with what it holds."""
@@ -137,26 +134,20 @@ class Accounts:
                 wrong.add(f"scopes[{index}]", f"{request.scopes[index]} is not known")
             else:
                 scopes.add(scope)
-        shown = asked_key(wrong, "api_key", request.api_key) if request.api_key else new_api_key()
+        shown = drawn_key(wrong, "api_key", request.api_key)
         _raise(wrong)
         for scope in sorted(scopes - principal.scopes, key=lambda each: each.value):
             raise ScopeMissing(metadata={"scope": scope.value})
-        if request.api_key:
-            mine = (principal.account_id, request.request_id)
-            await require_unused(
-                self._store, shown, "api_key", api_key=lambda key, owner: (key.account_id, key.request_id) == mine
-            )
         key = self._new_key(shown, principal.account_id, request.label, frozenset(scopes), request.request_id)
-        kept, created = await self._store.create_key(key)
-        for field in ("label", "scopes"):
-            if getattr(kept, field) != getattr(key, field):
-                raise AccountRequestConflict(metadata={"field": field})
-        if request.api_key and kept.api_key_id != key.api_key_id:
+        await require_no_shared_key(self._store, shown)
+        known = await self._store.key(key.api_key_id)
+        if known is not None and (known[0].account_id, known[0].request_id) != (key.account_id, key.request_id):
             raise AccountRequestConflict(metadata={"field": "api_key"})
-        drawn_here = created and not request.api_key
-        return account_pb2.CreateApiKeyResponse(
-            key=wire.api_key_message(kept), api_key=shown.text() if drawn_here else ""
-        )
+        kept, _ = await self._store.create_key(key)
+        for name, field in (("label", "label"), ("scopes", "scopes"), ("api_key_id", "api_key")):
+            if getattr(kept, name) != getattr(key, name):
+                raise AccountRequestConflict(metadata={"field": field})
+        return account_pb2.CreateApiKeyResponse(key=wire.api_key_message(kept))
 
     async def list_keys(self, principal: Principal) -> Sequence[account_pb2.ApiKey]:
         """The account's keys, oldest first."""
@@ -212,10 +203,10 @@ class Accounts:
     ) -> account_pb2.ListStatementEntriesResponse:
         """A page of the account's statement, newest first."""
         wrong = Violations()
-        wrong.page(request.page_size, request.page_token, MAX_PAGE)
+        size = wrong.page(request.page_size, request.page_token, MAX_PAGE) or 50
         _raise(wrong)
         question = ledger_service.ListEntriesRequest(
-            account_id=principal.account_id, page_size=request.page_size or 50, page_token=request.page_token
+            account_id=principal.account_id, page_size=size, page_token=request.page_token
         )
         with told_outward():
             try:
@@ -305,7 +296,6 @@ class Accounts:
             pepper_id=self._peppers.current_id,
             created_at=self._clock.now(),
             request_id=request_id,
-            hint=shown.hint,
         )
 
 

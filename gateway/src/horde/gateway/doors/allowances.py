@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+from google.protobuf.field_mask_pb2 import FieldMask
+
 from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as service_pb2
 from horde.api.job.v1 import job_pb2
@@ -25,7 +27,8 @@ from horde.gateway.core.errors import (
 from horde.gateway.core.requesters import Principal, Requester, generation_id
 from horde.gateway.core.validation import Violations
 from horde.gateway.doors import wire
-from horde.gateway.doors.generations import MAX_PAGE, Asked, bad_page_token
+from horde.gateway.doors.generations import Asked
+from horde.gateway.doors.listing import DEFAULT_PAGE, MAX_PAGE, check_mask, masked
 from horde.gateway.neighbours.refusals import RETRY, told_outward
 from horde.gateway.neighbours.scheduler import SchedulerClient
 from horde.gateway.store.port import IdentityStore
@@ -111,24 +114,39 @@ class Allowances:
     async def page(
         self, principal: Principal, request: service_pb2.ListGenerationsRequest
     ) -> service_pb2.ListGenerationsResponse:
-        """A page of what was asked for with the caller's shared key, newest first."""
+        """A page of what was asked for with one shared key, the caller's or one of its account, newest first."""
         wrong = Violations()
-        wrong.page(request.page_size, request.page_token, MAX_PAGE)
+        size = min(wrong.page(request.page_size, request.page_token, MAX_PAGE) or DEFAULT_PAGE, LOOK_PAGE)
+        check_mask(wrong, request.read_mask)
+        for field, _ in request.ListFields():
+            if field.name not in ("page_size", "page_token", "read_mask", "shared_key_id"):
+                wrong.add(field.name, "is not there for what was asked for with a shared key")
+        name = principal.shared_key_id or request.shared_key_id[:64]
+        key = await self._store.shared_key(name)
         before = await self._store.reservation(request.page_token) if request.page_token and not wrong.found else None
-        if request.page_token and (before is None or before.shared_key_id != principal.shared_key_id):
-            wrong.found.append(bad_page_token())
+        if request.page_token and (before is None or before.shared_key_id != name):
+            wrong.add("page_token", "is not one that was given out")
         if wrong.found:
             raise InvalidField(violations=wrong.found)
-        size = min(request.page_size or 20, LOOK_PAGE)
-        found = await self._store.reservations(principal.shared_key_id, size, before)
+        if key is None or key.account_id != principal.account_id or request.shared_key_id not in ("", name):
+            return service_pb2.ListGenerationsResponse()
+        found = await self._store.reservations(name, size, before)
         answers = await self._look(principal.requester, found)
-        generations = [answer.generation for answer in answers if not isinstance(answer, BaseException)]
+        shown = []
+        for answer in answers:
+            if not isinstance(answer, BaseException):
+                await self.tell_owner(principal, answer.generation, FieldMask())
+                shown.append(masked(answer.generation, request.read_mask))
         more = found[-1].generation_id if len(found) == size else ""
-        return service_pb2.ListGenerationsResponse(generations=generations, next_page_token=more)
+        return service_pb2.ListGenerationsResponse(generations=shown, next_page_token=more)
 
-    async def tell_owner(self, principal: Principal, generation: generation_pb2.Generation) -> None:
-        """Say to an account with which shared key this was asked for. What it asked for itself, ids tell."""
-        if principal.anonymous or principal.shared_key_id:
+    async def tell_owner(self, principal: Principal, generation: generation_pb2.Generation, mask: FieldMask) -> None:
+        """Say to an account with which shared key this was asked for, where the mask lets it.
+
+        What it asked for itself, ids tell; a mask that hides the generation's id hides this, too.
+        """
+        named = not mask.paths or "shared_key_id" in mask.paths
+        if principal.anonymous or principal.shared_key_id or not named or not generation.generation_id:
             return
         if generation_id(principal, generation.request_id) == generation.generation_id:
             return

@@ -8,10 +8,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+from google.protobuf.unknown_fields import UnknownFieldSet
+
+from horde.api.job.v1 import job_pb2
 from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as service_pb2
 from horde.gateway.core.errors import HelloExpected, InvalidWorkerField, ProtocolViolation
 from horde.gateway.core.validation import MAX_INT63, MAX_STEPS, Violations
+from horde.internal.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
 from horde.services.clock import Clock
 from horde.services.errors import FieldViolation
 from horde.services.unknown_fields import refuse_unknown_fields
@@ -32,6 +36,8 @@ MAX_DETAIL_CHARACTERS = 500
 MAX_ID_CHARACTERS = 64
 MAX_DEVIATIONS = 32
 MAX_RECEIPT_CHARACTERS = 4_096
+MAX_VIOLATIONS = 8
+"""Of one outcome that are told."""
 MAX_DEVIATION_CHARACTERS = 200
 """With the most images and deviations a generation must still fit into one message of 4 MiB."""
 MESSAGES_A_SECOND = 500
@@ -98,8 +104,13 @@ def checked_hello(first: service_pb2.AttachRequest) -> service_pb2.Hello:
 
 
 def check_said(request: service_pb2.AttachRequest) -> str:
-    """What kind of message it is that a worker says after its hello; raises ProtocolViolation or InvalidWorkerField."""
+    """What kind of message it is that a worker says after its hello; empty for one that is newer than this service.
+
+    Raises ProtocolViolation or InvalidWorkerField. Outcomes are not looked into: see `sort_out`.
+    """
     kind = request.WhichOneof("message")
+    if kind is None and len(UnknownFieldSet(request)):
+        return ""
     if kind is None or kind == "hello":
         raise ProtocolViolation(metadata={"got": kind or "nothing"})
     _check_size(request, kind, MAX_MESSAGE_BYTES)
@@ -110,16 +121,59 @@ def check_said(request: service_pb2.AttachRequest) -> str:
             )
         return kind
     wrong = Violations()
-    if kind == "outcome":
-        _outcome(wrong, "outcome", request.outcome)
-    elif kind == "demand":
+    if kind == "demand":
         _demand(wrong, "demand", request.demand)
     elif kind == "capabilities":
         _capabilities(wrong, "capabilities", request.capabilities)
     elif kind == "restatement":
         _restatement(wrong, request.restatement)
+    elif kind == "idle_question":
+        return ""
     _raise(wrong)
     return kind
+
+
+def sort_out(request: service_pb2.AttachRequest) -> list[scheduler_pb2.InvalidOutcome]:
+    """Take the outcomes that break a limit out of a message, so that they end themselves and not the stream.
+
+    An outcome is on the worker's disk and told until it is settled: who hung up on it would lock its worker out.
+    """
+    if request.WhichOneof("message") == "outcome":
+        invalid = [found for found in [_invalid("outcome", request.outcome)] if found is not None]
+        if invalid:
+            request.Clear()
+        return invalid
+    told, good, invalid = request.restatement.outcomes, [], []
+    for index, outcome in enumerate(told):
+        found = _invalid(f"restatement.outcomes[{index}]", outcome)
+        if found is None:
+            good.append(outcome)
+        else:
+            invalid.append(found)
+    if invalid:
+        kept = service_pb2.Restatement(outcomes=good).outcomes
+        del told[:]
+        told.extend(kept)
+    return invalid
+
+
+def _invalid(root: str, outcome: service_pb2.Outcome) -> scheduler_pb2.InvalidOutcome | None:
+    wrong = Violations()
+    _outcome(wrong, root, outcome)
+    if not wrong.found:
+        return None
+    answer = scheduler_pb2.InvalidOutcome(lease_id=outcome.lease_id, job_id=outcome.job_id)
+    for each in wrong.found[:MAX_VIOLATIONS]:
+        answer.invalid.field_violations.add(field=each.field, description=each.description)
+    return answer
+
+
+def names_a_lease(invalid: scheduler_pb2.InvalidOutcome) -> bool:
+    """Whether anybody could have a lease of these ids."""
+    wrong = Violations()
+    _lease_id(wrong, "lease_id", invalid.lease_id)
+    wrong.uuid("job_id", invalid.job_id)
+    return not wrong.found
 
 
 def _check_size(request: service_pb2.AttachRequest, kind: str, most: int) -> None:
@@ -134,8 +188,6 @@ def _restatement(wrong: Violations, said: service_pb2.Restatement) -> None:
     wrong.within("restatement.outcomes", len(said.outcomes), 0, MAX_OUTCOMES, " outcomes")
     for index, lease in enumerate(said.leases[:MAX_LEASES]):
         _lease_id(wrong, f"restatement.leases[{index}].lease_id", lease.lease_id)
-    for index, outcome in enumerate(said.outcomes[:MAX_OUTCOMES]):
-        _outcome(wrong, f"restatement.outcomes[{index}]", outcome)
 
 
 def _demand(wrong: Violations, root: str, demand: service_pb2.Demand) -> None:
@@ -177,12 +229,25 @@ def _outcome(wrong: Violations, root: str, outcome: service_pb2.Outcome) -> None
             for field in ("field", "asked", "done"):
                 path = f"{root}.painted.deviations[{index}].{field}"
                 wrong.text(path, getattr(deviation, field), MAX_DEVIATION_CHARACTERS)
+        _making(wrong, f"{root}.painted.making", painted.making)
+    elif kind == "written":
+        # No kind of work that is lent here brings text.
+        wrong.add(f"{root}.written", "no such work was lent")
     elif kind == "refused":
         wrong.text(f"{root}.refused.detail", outcome.refused.detail, MAX_DETAIL_CHARACTERS)
     elif kind == "failed":
         wrong.text(f"{root}.failed.detail", outcome.failed.detail, MAX_DETAIL_CHARACTERS)
     elif kind == "censored":
         wrong.text(f"{root}.censored.category", outcome.censored.category, MAX_ID_CHARACTERS, one_line=True)
+
+
+def _making(wrong: Violations, root: str, making: job_pb2.Making) -> None:
+    if len(making.model_sha256) not in (0, 32):
+        wrong.add(f"{root}.model_sha256", "must be 32 bytes, or none")
+    wrong.within(f"{root}.steps", making.steps, 0, MAX_STEPS)
+    wrong.text(f"{root}.engine", making.engine, MAX_AGENT_CHARACTERS, one_line=True)
+    wrong.text(f"{root}.precision", making.precision, 32, one_line=True)
+    wrong.text(f"{root}.device_class", making.device_class, MAX_ID_CHARACTERS, one_line=True)
 
 
 def _lease_id(wrong: Violations, field: str, lease_id: str) -> None:

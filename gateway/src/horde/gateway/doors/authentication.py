@@ -171,6 +171,10 @@ class Authenticator:
                 log.warning("the last use of keys was not kept", error=str(error))
 
 
+VISITOR = Principal(Requester(ANONYMOUS), scopes=frozenset())
+"""Somebody without any authorization: nothing belongs to them."""
+
+
 def _name_of(value: str | bytes) -> bytes:
     """What a header is remembered by."""
     return hashlib.sha256(value.encode() if isinstance(value, str) else value).digest()
@@ -225,6 +229,16 @@ class Reception:
         else:
             await self._count("calls", principal, "", rates.account_calls)
         return principal
+
+    async def visitor(self, context: CallContext) -> Principal:
+        """Any authorization, or none: who shows none may look, and is counted by where the call comes from."""
+        if _credentials(context):
+            return await self.anybody(context)
+        rate = self._rates.address_calls
+        if rate is not None:
+            draw = Draw(f"calls {address_bucket(context.peer())}", rate, of_address=True)
+            _refuse(await self._shared.admit([draw]))
+        return VISITOR
 
     def still(self, context: CallContext) -> Still:
         """What says, during a long call, until when its credentials are good; raises when they are no more."""

@@ -51,17 +51,17 @@ class GenerationServicer(GenerationServiceServicer):
     async def GetGeneration(self, request: pb.GetGenerationRequest, context: Context) -> pb.GetGenerationResponse:
         principal = await self._reception.requester(context)
         await self._allowances.require(principal, request.generation_id)
-        generation = await self._generations.get(principal, request.generation_id)
-        await self._allowances.tell_owner(principal, generation)
+        generation = await self._generations.get(principal, request)
+        await self._allowances.tell_owner(principal, generation, request.read_mask)
         return pb.GetGenerationResponse(generation=generation)
 
     async def ListGenerations(self, request: pb.ListGenerationsRequest, context: Context) -> pb.ListGenerationsResponse:
         principal = await self._reception.requester(context)
-        if principal.shared_key_id:
+        if principal.shared_key_id or request.shared_key_id:
             return await self._allowances.page(principal, request)
         page = await self._generations.page(principal, request)
         for generation in page.generations:
-            await self._allowances.tell_owner(principal, generation)
+            await self._allowances.tell_owner(principal, generation, request.read_mask)
         return page
 
     async def WatchGeneration(

@@ -24,7 +24,7 @@ from horde.api.worker.v1 import worker_service_pb2 as service_pb2
 from horde.gateway.core.errors import ApiKeyUnknown, HelloExpected, ProtocolViolation, TooManySessions
 from horde.gateway.core.previews import Previews
 from horde.gateway.core.requesters import Principal
-from horde.gateway.doors.attach import Paced, check_said, checked_hello
+from horde.gateway.doors.attach import Paced, check_said, checked_hello, names_a_lease, sort_out
 from horde.gateway.doors.authentication import Still
 from horde.gateway.doors.sessions import Hears, Says, Session
 from horde.gateway.neighbours.exchange import Line, Stream, keep
@@ -176,6 +176,9 @@ class Relay:
 
     async def _said(self, session: Session, request: service_pb2.AttachRequest) -> None:
         kind = check_said(request)
+        if not kind:
+            return
+        invalid = sort_out(request) if kind in ("outcome", "restatement") else []
         if kind == "preview":
             preview = request.preview
             self._previews.show(session.worker, preview.lease_id, preview.step, preview.image)
@@ -186,7 +189,8 @@ class Relay:
             for lease in request.restatement.leases:
                 self._previews.resumed(session.worker, lease.lease_id, session.wish)
         elif kind == "outcome":
-            self._previews.ended_by(session.worker, request.outcome.lease_id)
+            lease_id = invalid[0].lease_id if invalid else request.outcome.lease_id
+            self._previews.ended_by(session.worker, lease_id)
         line = self._line
         if line is None or not self._welcome_heard or session.restating:
             self.dropped += 1
@@ -198,9 +202,26 @@ class Relay:
         if kind != "progress":
             self._urgent.set()
         try:
-            await line.outbox.send(Says(relay_session_id=session.number, worker=request))
+            if request.WhichOneof("message"):
+                await line.outbox.send(Says(relay_session_id=session.number, worker=request))
+            for outcome in invalid:
+                await self._refuse(session, line, outcome)
         except OutboxClosed:
             self.dropped += 1
+
+    @staticmethod
+    async def _refuse(session: Session, line: Line[Says], outcome: scheduler_pb2.InvalidOutcome) -> None:
+        """Have an outcome that breaks a limit closed; the scheduler says so, if it can know whose it is."""
+        if names_a_lease(outcome):
+            await line.outbox.send(Says(relay_session_id=session.number, invalid_outcome=outcome))
+            return
+        settled = service_pb2.Settled(
+            lease_id=outcome.lease_id,
+            job_id=outcome.job_id,
+            disposition=service_pb2.DISPOSITION_OUTCOME_INVALID,
+            invalid=outcome.invalid,
+        )
+        session.say(Hears(settled=settled))
 
     def _put(self, message: Says) -> None:
         """Say that a session began or ended. While the relay is away there is no need: all is stated on its return."""

@@ -17,7 +17,7 @@ from horde.gateway.core.validation import MAX_MKUDOS, Violations
 from horde.gateway.doors import wire
 from horde.gateway.doors.account_life import checked_mask
 from horde.gateway.doors.allowances import Allowances
-from horde.gateway.doors.drawn_keys import asked_key, require_unused
+from horde.gateway.doors.drawn_keys import drawn_key, require_unused
 from horde.gateway.store.port import IdentityStore
 from horde.services.clock import Clock
 
@@ -50,12 +50,11 @@ class SharedKeys:
         """Make a key good; the same request again is answered with the same key, as it is now."""
         wrong = Violations()
         wrong.uuid("request_id", request.request_id)
-        shown = asked_key(wrong, "key", request.key)
+        shown = drawn_key(wrong, "key", request.key)
         _check(wrong, request, CHANGEABLE)
         if wrong.found:
             raise InvalidAccountField(violations=wrong.found)
-        mine = (principal.account_id, request.request_id)
-        await require_unused(self._store, shown, "key", shared=lambda *known: known == mine)
+        await require_unused(self._store, shown, principal.account_id, request.request_id)
         # What a repeat must equal, without the secret.
         asked = pb.CreateSharedKeyRequest()
         asked.CopyFrom(request)
@@ -67,7 +66,6 @@ class SharedKeys:
             label=request.label,
             digest=self._peppers.digest(shown),
             pepper_id=self._peppers.current_id,
-            hint=shown.hint,
             created_at=now,
             request_id=request.request_id,
             asked=asked.SerializeToString(deterministic=True),

@@ -80,6 +80,7 @@ def generation_spec(message: generation_pb2.GenerationSpec) -> domain.Generation
         allowed_worker_ids=tuple(message.allowed_worker_ids),
         time_to_live=_span(message.time_to_live) if message.HasField("time_to_live") else None,
         keep_for=_span(message.keep_for) if message.HasField("keep_for") else None,
+        wait_for_model=message.wait_for_model,
     )
 
 
@@ -200,7 +201,6 @@ def api_key_message(key: ApiKey) -> account_pb2.ApiKey:
         created_at=timestamp(key.created_at),
         last_used_at=None if key.last_used_at is None else timestamp(key.last_used_at),
         revoked=key.revoked,
-        hint=key.hint,
     )
 
 
@@ -215,7 +215,6 @@ def shared_key_message(key: SharedKey) -> account_pb2.SharedKey:
         bounds=account_pb2.SharedKeyBounds(**asdict(key.bounds)),
         revoked=key.revoked,
         last_used_at=None if key.last_used_at is None else timestamp(key.last_used_at),
-        hint=key.hint,
     )
 
 

@@ -194,7 +194,6 @@ def _key_row(key: ApiKey) -> dict[str, Any]:
         "last_used_at_us": None if key.last_used_at is None else microseconds(key.last_used_at),
         "revoked": key.revoked,
         "request_id": key.request_id or None,
-        "hint": key.hint,
     }
 
 
@@ -210,5 +209,4 @@ def _key(row: Any) -> ApiKey:
         last_used_at=None if row.last_used_at_us is None else time_of(row.last_used_at_us),
         revoked=row.revoked,
         request_id=row.request_id or "",
-        hint=row.hint,
     )

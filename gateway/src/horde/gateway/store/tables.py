@@ -48,7 +48,6 @@ api_keys = Table(
     Column("last_used_at_us", BigInteger),
     Column("revoked", Boolean, nullable=False),
     Column("request_id", String(36)),
-    Column("hint", String(4), nullable=False, server_default=""),
 )
 shared_keys = Table(
     "shared_keys",
@@ -58,7 +57,6 @@ shared_keys = Table(
     Column("label", String(64), nullable=False),
     Column("digest", LargeBinary, nullable=False),
     Column("pepper_id", String(8), nullable=False),
-    Column("hint", String(4), nullable=False),
     Column("created_at_us", BigInteger, nullable=False),
     Column("request_id", String(36), nullable=False),
     Column("asked", LargeBinary, nullable=False),

@@ -57,6 +57,8 @@ class SaySettled(Effect):
     disposition: int
     settlement: bytes = b""
     detail: str = ""
+    invalid: bytes = b""
+    """What is wrong with it, in the contract's bytes."""
 
 
 @dataclass(frozen=True, slots=True)

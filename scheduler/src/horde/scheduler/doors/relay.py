@@ -177,6 +177,18 @@ class Relays:
                 attaching.closed(term.board, route, term.now(), term.now_ms())
             case "worker":
                 await self._worker_said(route, message, absent)
+            case "invalid_outcome":
+                await self._broken(route, message.invalid_outcome)
+
+    async def _broken(self, route: Route, invalid: pb.InvalidOutcome) -> None:
+        board = self._term.board
+        session = board.sessions.get(route)
+        if session is None:
+            return
+        worker, job_id = board.fleet.workers[session.worker_id], JobId(invalid.job_id)
+        await self._term.recall([job_id])
+        result = wire_worker.broken_of(invalid)
+        reporting.outcome(board, worker, route, LeaseId(invalid.lease_id), job_id, result, self._term.now())
 
     async def _worker_said(self, route: Route, message: pb.SessionRequest, absent: frozenset[JobId]) -> None:
         term, board = self._term, self._term.board

@@ -11,7 +11,7 @@ from horde.scheduler.core.attaching import HeldLease
 from horde.scheduler.core.effects import SaySettled
 from horde.scheduler.core.fleet import Capabilities, Offer, Worker
 from horde.scheduler.core.job import JobId, LeaseId
-from horde.scheduler.core.outcomes import Cancelled, Censored, Failed, Refused, Result
+from horde.scheduler.core.outcomes import Broken, Cancelled, Censored, Failed, Refused, Result
 from horde.scheduler.doors.wire import MULTIPLE_BIT, MULTIPLES, SAMPLER_BIT, SCHEDULE_BIT
 
 MAX_OFFERS = 256
@@ -21,6 +21,12 @@ MAX_DETAIL = 500
 def text(value: str) -> str:
     """Words of a stranger, as they may be kept."""
     return value[:MAX_DETAIL].replace("\0", "")
+
+
+NETWORK_FAILURES = frozenset(
+    {worker_service_pb2.FAILURE_REASON_UPLOAD_REFUSED, worker_service_pb2.FAILURE_REASON_TIMEOUT}
+)
+"""Reasons of failures that are not the painting's."""
 
 
 def capabilities_of(message: worker_pb2.Capabilities) -> Capabilities:
@@ -54,11 +60,19 @@ def result_of(message: worker_service_pb2.Outcome) -> Result:
         case "censored":
             return Censored(text(message.censored.category))
         case "refused":
-            return Refused(text(message.refused.detail) or _name("RefusalReason", message.refused.reason))
+            leaving = message.refused.reason == worker_service_pb2.REFUSAL_REASON_DRAINING
+            return Refused(text(message.refused.detail) or _name("RefusalReason", message.refused.reason), leaving)
         case "cancelled":
             return Cancelled(message.cancelled.step)
         case _:
-            return Failed(text(message.failed.detail) or _name("FailureReason", message.failed.reason))
+            by_network = message.failed.reason in NETWORK_FAILURES
+            return Failed(text(message.failed.detail) or _name("FailureReason", message.failed.reason), by_network)
+
+
+def broken_of(message: pb.InvalidOutcome) -> Broken:
+    """An outcome that breaks a limit."""
+    wrong = "; ".join(f"{each.field} {each.description}" for each in message.invalid.field_violations)
+    return Broken(text(f"The outcome breaks the contract: {wrong}"), message.invalid.SerializeToString())
 
 
 def _name(enum: str, number: int) -> str:
@@ -72,6 +86,8 @@ def settled_message(effect: SaySettled) -> pb.SessionResponse:
     settled.lease_id, settled.job_id = effect.lease_id, effect.job_id
     settled.disposition = effect.disposition  # type: ignore[assignment]
     settled.detail = effect.detail
+    if effect.invalid:
+        settled.invalid.MergeFromString(effect.invalid)
     if effect.settlement:
         settlement = ledger_pb2.Settlement.FromString(effect.settlement)
         if settlement.earned_mkudos:

@@ -246,13 +246,12 @@ class ApiKey(_message.Message):
     CREATED_AT_FIELD_NUMBER: _builtins.int
     LAST_USED_AT_FIELD_NUMBER: _builtins.int
     REVOKED_FIELD_NUMBER: _builtins.int
-    HINT_FIELD_NUMBER: _builtins.int
     api_key_id: _builtins.str
-    """Not part of the key."""
+    """Follows from the key, and leads not back to it: the first 16 digits of its
+    SHA-256 in base 62 (digits, capitals, small letters; least digit first).
+    """
     label: _builtins.str
     revoked: _builtins.bool
-    hint: _builtins.str
-    """Its last four characters, for people to tell keys apart."""
     @_builtins.property
     def scopes(self) -> _containers.RepeatedScalarFieldContainer[Global___ApiKeyScope.ValueType]: ...
     @_builtins.property
@@ -270,11 +269,10 @@ class ApiKey(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         last_used_at: _timestamp_pb2.Timestamp | None = ...,
         revoked: _builtins.bool = ...,
-        hint: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "last_used_at", b"last_used_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "created_at", b"created_at", "hint", b"hint", "label", b"label", "last_used_at", b"last_used_at", "revoked", b"revoked", "scopes", b"scopes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key_id", b"api_key_id", "created_at", b"created_at", "label", b"label", "last_used_at", b"last_used_at", "revoked", b"revoked", "scopes", b"scopes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -295,7 +293,6 @@ class SharedKey(_message.Message):
     BOUNDS_FIELD_NUMBER: _builtins.int
     REVOKED_FIELD_NUMBER: _builtins.int
     LAST_USED_AT_FIELD_NUMBER: _builtins.int
-    HINT_FIELD_NUMBER: _builtins.int
     shared_key_id: _builtins.str
     label: _builtins.str
     budget_mkudos: _builtins.int
@@ -304,8 +301,6 @@ class SharedKey(_message.Message):
     """
     spent_mkudos: _builtins.int
     revoked: _builtins.bool
-    hint: _builtins.str
-    """Its last four characters."""
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -330,11 +325,10 @@ class SharedKey(_message.Message):
         bounds: Global___SharedKeyBounds | None = ...,
         revoked: _builtins.bool = ...,
         last_used_at: _timestamp_pb2.Timestamp | None = ...,
-        hint: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_budget_mkudos", b"_budget_mkudos", "bounds", b"bounds", "budget_mkudos", b"budget_mkudos", "created_at", b"created_at", "expires_at", b"expires_at", "last_used_at", b"last_used_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_mkudos", b"_budget_mkudos", "bounds", b"bounds", "budget_mkudos", b"budget_mkudos", "created_at", b"created_at", "expires_at", b"expires_at", "hint", b"hint", "label", b"label", "last_used_at", b"last_used_at", "revoked", b"revoked", "shared_key_id", b"shared_key_id", "spent_mkudos", b"spent_mkudos"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_mkudos", b"_budget_mkudos", "bounds", b"bounds", "budget_mkudos", b"budget_mkudos", "created_at", b"created_at", "expires_at", b"expires_at", "label", b"label", "last_used_at", b"last_used_at", "revoked", b"revoked", "shared_key_id", b"shared_key_id", "spent_mkudos", b"spent_mkudos"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__budget_mkudos: _TypeAlias = _typing.Literal["budget_mkudos"]  # noqa: Y015
     _WhichOneofArgType__budget_mkudos: _TypeAlias = _typing.Literal["_budget_mkudos", b"_budget_mkudos"]  # noqa: Y015
@@ -422,10 +416,7 @@ class CreateAccountResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ACCOUNT_FIELD_NUMBER: _builtins.int
-    API_KEY_FIELD_NUMBER: _builtins.int
     KEY_FIELD_NUMBER: _builtins.int
-    api_key: _builtins.str
-    """TRANSITION: of servers that still draw the key themselves."""
     @_builtins.property
     def account(self) -> Global___Account: ...
     @_builtins.property
@@ -434,12 +425,11 @@ class CreateAccountResponse(_message.Message):
         self,
         *,
         account: Global___Account | None = ...,
-        api_key: _builtins.str = ...,
         key: Global___ApiKey | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "api_key", b"api_key", "key", b"key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "key", b"key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -735,25 +725,21 @@ Global___CreateApiKeyRequest: _TypeAlias = CreateApiKeyRequest  # noqa: Y015
 
 @_typing.final
 class CreateApiKeyResponse(_message.Message):
-    """CreateApiKeyResponse is the key."""
+    """CreateApiKeyResponse is the key, without its secret."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     KEY_FIELD_NUMBER: _builtins.int
-    API_KEY_FIELD_NUMBER: _builtins.int
-    api_key: _builtins.str
-    """TRANSITION: of servers that still draw the key themselves."""
     @_builtins.property
     def key(self) -> Global___ApiKey: ...
     def __init__(
         self,
         *,
         key: Global___ApiKey | None = ...,
-        api_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_key", b"api_key", "key", b"key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

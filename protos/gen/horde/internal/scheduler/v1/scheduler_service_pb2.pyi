@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.rpc import error_details_pb2 as _error_details_pb2
 from google.rpc import status_pb2 as _status_pb2
 from horde.api.generation.v1 import generation_pb2 as _generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as _generation_service_pb2
@@ -306,20 +307,26 @@ class ListGenerationsRequest(_message.Message):
     REQUESTER_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FILTERS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
     @_builtins.property
     def requester(self) -> _job_pb2.Requester: ...
+    @_builtins.property
+    def filters(self) -> _generation_service_pb2.ListGenerationsRequest:
+        """Its filters alone are read, and were checked by the gateway."""
+
     def __init__(
         self,
         *,
         requester: _job_pb2.Requester | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        filters: _generation_service_pb2.ListGenerationsRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["requester", b"requester"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filters", b"filters", "requester", b"requester"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "requester", b"requester"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filters", b"filters", "page_size", b"page_size", "page_token", b"page_token", "requester", b"requester"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -695,6 +702,7 @@ class SessionRequest(_message.Message):
     OPENED_FIELD_NUMBER: _builtins.int
     WORKER_FIELD_NUMBER: _builtins.int
     CLOSED_FIELD_NUMBER: _builtins.int
+    INVALID_OUTCOME_FIELD_NUMBER: _builtins.int
     relay_session_id: _builtins.int
     @_builtins.property
     def opened(self) -> Global___SessionOpened: ...
@@ -702,6 +710,8 @@ class SessionRequest(_message.Message):
     def worker(self) -> _worker_service_pb2.AttachRequest: ...
     @_builtins.property
     def closed(self) -> Global___SessionClosed: ...
+    @_builtins.property
+    def invalid_outcome(self) -> Global___InvalidOutcome: ...
     def __init__(
         self,
         *,
@@ -709,16 +719,48 @@ class SessionRequest(_message.Message):
         opened: Global___SessionOpened | None = ...,
         worker: _worker_service_pb2.AttachRequest | None = ...,
         closed: Global___SessionClosed | None = ...,
+        invalid_outcome: Global___InvalidOutcome | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "message", b"message", "opened", b"opened", "worker", b"worker"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "invalid_outcome", b"invalid_outcome", "message", b"message", "opened", b"opened", "worker", b"worker"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "message", b"message", "opened", b"opened", "relay_session_id", b"relay_session_id", "worker", b"worker"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["closed", b"closed", "invalid_outcome", b"invalid_outcome", "message", b"message", "opened", b"opened", "relay_session_id", b"relay_session_id", "worker", b"worker"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["opened", "worker", "closed"]  # noqa: Y015
+    _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["opened", "worker", "closed", "invalid_outcome"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_message) -> _WhichOneofReturnType_message | None: ...
 
 Global___SessionRequest: _TypeAlias = SessionRequest  # noqa: Y015
+
+@_typing.final
+class InvalidOutcome(_message.Message):
+    """InvalidOutcome stands for an outcome that breaks a limit of the contract: the
+    gateway found it and passes on only whose it is. It ends the lease as a
+    failure does, and is answered with `settled` of OUTCOME_INVALID.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEASE_ID_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    INVALID_FIELD_NUMBER: _builtins.int
+    lease_id: _builtins.str
+    job_id: _builtins.str
+    @_builtins.property
+    def invalid(self) -> _error_details_pb2.BadRequest: ...
+    def __init__(
+        self,
+        *,
+        lease_id: _builtins.str = ...,
+        job_id: _builtins.str = ...,
+        invalid: _error_details_pb2.BadRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["invalid", b"invalid"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["invalid", b"invalid", "job_id", b"job_id", "lease_id", b"lease_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InvalidOutcome: _TypeAlias = InvalidOutcome  # noqa: Y015
 
 @_typing.final
 class SessionOpened(_message.Message):
@@ -862,20 +904,26 @@ class ListWorkersRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     OWNER_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    FILTERS_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
     owner_account_id: _builtins.str
     """Only this owner's. Empty: all."""
+    @_builtins.property
+    def filters(self) -> _worker_service_pb2.ListWorkersRequest:
+        """Its filters but `mine` are read, and were checked by the gateway."""
+
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         owner_account_id: _builtins.str = ...,
+        filters: _worker_service_pb2.ListWorkersRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filters", b"filters"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner_account_id", b"owner_account_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filters", b"filters", "owner_account_id", b"owner_account_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1007,20 +1055,26 @@ class ListModelsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
+    LATELY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
     name: _builtins.str
     """Only this one. Empty: all."""
+    lately: _builtins.bool
+    """Only those that workers offer, or offered in the last day; whether or not
+    they are here, or paused.
+    """
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         name: _builtins.str = ...,
+        lately: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lately", b"lately", "name", b"name", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,4 +1,4 @@
-"""What an account says of itself, keys' hints, shared keys, and what was reserved of their budgets."""
+"""What an account says of itself, shared keys, and what was reserved of their budgets."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,7 +11,6 @@ def upgrade() -> None:
     op.add_column("accounts", sa.Column("public", sa.Boolean, nullable=False, server_default=sa.false()))
     op.add_column("accounts", sa.Column("contact", sa.String(256), nullable=False, server_default=""))
     op.add_column("accounts", sa.Column("asked_name", sa.String(64), nullable=False, server_default=""))
-    op.add_column("api_keys", sa.Column("hint", sa.String(4), nullable=False, server_default=""))
     op.create_table(
         "shared_keys",
         sa.Column("shared_key_id", sa.String(32), primary_key=True),
@@ -19,7 +18,6 @@ def upgrade() -> None:
         sa.Column("label", sa.String(64), nullable=False),
         sa.Column("digest", sa.LargeBinary, nullable=False),
         sa.Column("pepper_id", sa.String(8), nullable=False),
-        sa.Column("hint", sa.String(4), nullable=False),
         sa.Column("created_at_us", sa.BigInteger, nullable=False),
         sa.Column("request_id", sa.String(36), nullable=False),
         sa.Column("asked", sa.LargeBinary, nullable=False),
