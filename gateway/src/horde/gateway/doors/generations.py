@@ -128,7 +128,7 @@ class Generations:
         self, principal: Principal, asked: Asked, request: service_pb2.CreateGenerationRequest, address_bucket: str
     ) -> generation_pb2.Generation:
         """Have it accepted; durable when it answers."""
-        ref = self._ref(principal, generation_id(principal.requester, request.request_id))
+        ref = self._ref(principal, generation_id(principal, request.request_id))
         try:
             self._check_price(asked, request)
             await self._check_model(asked.spec)
@@ -148,6 +148,8 @@ class Generations:
             balance_mkudos=0 if balance is None else balance.posted_mkudos,
             traceparent=telemetry.current_traceparent(),
         )
+        # The id follows from it; whose the generation is and who pays stays the account.
+        submission.requester.shared_key_id = principal.shared_key_id
         await failpoint(BEFORE_SUBMIT)
         with told_outward():
             known = await self._scheduler.submit(submission)
@@ -201,6 +203,11 @@ class Generations:
     def input_ticket(self, principal: Principal, input_id: str) -> service_pb2.CreateInputTicketResponse:
         """Permission to put one input."""
         return self._tickets.input_ticket(principal.requester, input_id)
+
+    async def delete_input(self, principal: Principal, input_id: str) -> None:
+        """Delete one input now; one that is not there, or is not this requester's, is as good as deleted."""
+        with told_outward():
+            await self._storage.delete(wire.requester_message(principal.requester), input_id)
 
     def watchable(self, principal: Principal, generation: str) -> Requester:
         """Who watches; raises InvalidField for an id that can be none."""

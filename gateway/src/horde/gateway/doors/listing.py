@@ -76,8 +76,6 @@ def _check_filters(wrong: Violations, request: service_pb2.ListGenerationsReques
     wrong.known("placement", request.placement, job_pb2.Placement.values())
     wrong.known("ending", request.ending, job_pb2.JobEnding.values())
     wrong.part("request_id_prefix", request.request_id_prefix, 36)
-    if request.shared_key_id:
-        wrong.uuid("shared_key_id", request.shared_key_id)
     for name in ("accepted_after", "accepted_before"):
         at = getattr(request, name)
         wrong.moment(name, at.seconds, at.nanos)
