@@ -190,7 +190,6 @@ CALLS: dict[str, tuple[str, str, Any, list[str]]] = {
             accepted_after=Timestamp(nanos=-1),
             accepted_before=Timestamp(seconds=2**40),
             request_id_prefix="x" * 37,
-            shared_key_id="x",
             ending=99,  # type: ignore[arg-type]
         ),
         [
@@ -201,10 +200,15 @@ CALLS: dict[str, tuple[str, str, Any, list[str]]] = {
             "placement",
             "ending",
             "request_id_prefix",
-            "shared_key_id",
             "accepted_after",
             "accepted_before",
         ],
+    ),
+    "a filter that is not there for shared keys": (
+        "generations",
+        "ListGenerations",
+        pb.ListGenerationsRequest(shared_key_id=ID, model="paintbox"),
+        ["model"],
     ),
     "a mask of everything": (
         "generations",

@@ -42,8 +42,9 @@ async def list_generations(
         # A page may be shorter than was asked for; it must not be more than a message holds.
         question.page_size //= 2
         answer = await _ask(scheduler, question)
-    shown = [masked(known.generation, request.read_mask) for known in answer.generations]
-    return service_pb2.ListGenerationsResponse(generations=shown, next_page_token=answer.next_page_token)
+    return service_pb2.ListGenerationsResponse(
+        generations=[known.generation for known in answer.generations], next_page_token=answer.next_page_token
+    )
 
 
 def check_mask(wrong: Violations, mask: FieldMask) -> None:
@@ -64,13 +65,17 @@ def masked(generation: generation_pb2.Generation, mask: FieldMask) -> generation
     return shown
 
 
+def masked_page(page: service_pb2.ListGenerationsResponse, mask: FieldMask) -> service_pb2.ListGenerationsResponse:
+    """What the mask names of each generation of a page."""
+    shown = [masked(generation, mask) for generation in page.generations]
+    return service_pb2.ListGenerationsResponse(generations=shown, next_page_token=page.next_page_token)
+
+
 def _check_filters(wrong: Violations, request: service_pb2.ListGenerationsRequest) -> None:
     wrong.name("model", request.model, required=False)
     wrong.known("placement", request.placement, job_pb2.Placement.values())
     wrong.known("ending", request.ending, job_pb2.JobEnding.values())
     wrong.part("request_id_prefix", request.request_id_prefix, 36)
-    if request.shared_key_id:
-        wrong.uuid("shared_key_id", request.shared_key_id)
     for name in ("accepted_after", "accepted_before"):
         at = getattr(request, name)
         wrong.moment(name, at.seconds, at.nanos)
