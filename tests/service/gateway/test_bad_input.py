@@ -201,7 +201,6 @@ CALLS: dict[str, tuple[str, str, Any, list[str]]] = {
             "placement",
             "ending",
             "request_id_prefix",
-            "shared_key_id",
             "accepted_after",
             "accepted_before",
         ],
