@@ -80,7 +80,7 @@ format: install ## Put sources and contracts into shape
 types: install ## Type-check, strictly; what people install on their own machines also as on theirs
 	$(PY) -m mypy
 	for platform in win32 darwin; do \
-		$(PY) -m mypy --platform $$platform --follow-imports silent clients/python/src cli/src || exit 1; done
+		$(PY) -m mypy --platform $$platform --follow-imports silent clients/python/src cli/src services/src worker-agent/src || exit 1; done
 
 $(TIERS:%=test-%): test-%: install ## (test-unit, test-service, test-mesh …) Run one tier of tests
 	@if [ -d tests/$* ]; then $(PYTEST) tests/$*; else echo "no tests/$*"; fi

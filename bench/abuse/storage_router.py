@@ -182,10 +182,12 @@ async def _bring(door: StorageServiceStub, grant: str, image: bytes, answers: An
 
 async def _for(seconds: float, work: list[Awaitable[None]]) -> None:
     tasks = [asyncio.ensure_future(each) for each in work]
-    await asyncio.wait(tasks, timeout=seconds)
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    try:
+        await asyncio.wait(tasks, timeout=seconds)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _noise(size: int) -> bytes:
@@ -271,12 +273,18 @@ async def work_honestly(target: str, home: Path, seconds: float, first: int) -> 
     return done
 
 
-async def attack(name: str, target: str, home: Path, seconds: float) -> Answers:
-    """One attack, in this process."""
+async def attack_until_told(name: str, target: str, home: Path) -> tuple[float, Answers]:
+    """An attack until SIGINT: which part of a core it took, and how it was answered."""
     answers: Answers = Counter()
+    told = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, told.set)
+    began = time.monotonic()
     async with dial(target, caller=None) as channel:
-        await ATTACKS[name](StorageServiceStub(channel), Tokens(home), seconds, answers)
-    return answers
+        attacking = asyncio.ensure_future(ATTACKS[name](StorageServiceStub(channel), Tokens(home), 600.0, answers))
+        await told.wait()
+        attacking.cancel()
+        await asyncio.gather(attacking, return_exceptions=True)
+    return time.process_time() / (time.monotonic() - began), answers
 
 
 async def beside(command: list[str]) -> asyncio.subprocess.Process:
@@ -289,7 +297,7 @@ async def beside(command: list[str]) -> asyncio.subprocess.Process:
     )
 
 
-async def measure(name: str, seconds: float) -> dict[str, object]:
+async def measure(name: str, seconds: float, settle: float) -> dict[str, object]:
     """Honest images/s alone, under the attack, and beside one that burns as much processor time."""
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -307,20 +315,18 @@ async def measure(name: str, seconds: float) -> dict[str, object]:
             await honest(2.0)
             alone = await honest(seconds)
             memory = [process.memory_info().rss / 1e6]
-            attacker = await beside(["--attack", name, target, str(home), str(seconds + 4)])
+            attacker = await beside(["--attack", name, target, str(home)])
             watching = asyncio.create_task(_watch_memory(process, memory))
             await asyncio.sleep(2)
-            spent = psutil.Process(attacker.pid).cpu_times()
             under = await honest(seconds)
-            now = psutil.Process(attacker.pid).cpu_times()
-            share = (now.user + now.system - spent.user - spent.system) / seconds
-            answers = json.loads((await attacker.communicate())[0])
-            burner = await beside(["--burn", str(share), str(seconds + 2)])
+            attacker.send_signal(signal.SIGINT)
+            share, answers = json.loads((await attacker.communicate())[0])
+            burner = await beside(["--burn", str(share), "600"])
             burned = await honest(seconds)
             burner.send_signal(signal.SIGTERM)
             await burner.wait()
-            # The longest silence is 26 s, and the sweeper comes once a minute.
-            await asyncio.sleep(5)
+            # The longest silence is 26 s; memory is given back at the next sweep, once a minute.
+            await asyncio.sleep(settle)
             watching.cancel()
             return {
                 "attack": name,
@@ -355,18 +361,21 @@ def main() -> None:
     match sys.argv[1:]:
         case ["--honest", target, home, seconds, first]:
             print(asyncio.run(work_honestly(target, Path(home), float(seconds), int(first))))
-        case ["--attack", name, target, home, seconds]:
-            print(json.dumps(asyncio.run(attack(name, target, Path(home), float(seconds)))))
+        case ["--attack", name, target, home]:
+            print(json.dumps(asyncio.run(attack_until_told(name, target, Path(home)))))
         case ["--burn", share, seconds]:
             burn(float(share), float(seconds))
         case _:
             parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
             parser.add_argument("--seconds", type=float, default=8.0)
+            parser.add_argument(
+                "--settle", type=float, default=65.0, help="seconds until the memory is looked at again"
+            )
             parser.add_argument("--only", choices=list(ATTACKS))
             parser.add_argument("--json", action="store_true")
             arguments = parser.parse_args()
             for name in [arguments.only] if arguments.only else list(ATTACKS):
-                found = asyncio.run(measure(name, arguments.seconds))
+                found = asyncio.run(measure(name, arguments.seconds, arguments.settle))
                 print(
                     json.dumps(found) if arguments.json else "  ".join(f"{key}={value}" for key, value in found.items())
                 )

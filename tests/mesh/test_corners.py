@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from pydantic import SecretStr
 from tests.mesh.probing import DONE, EXTRA, only, rich_account, small
 
 from horde.api.generation.v1.generation_pb2 import GenerationSpec
@@ -85,10 +86,12 @@ async def horde(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Horde
     folder = tmp_path_factory.mktemp("corners")
     async with local_mesh(folder / "state", extra=EXTRA) as mesh, AsyncExitStack() as stack:
         ids: dict[str, str] = {}
+        async with mesh.client() as nobody:
+            owner = await nobody.accounts.create("owner")
         for name, capabilities in WORKERS.items():
             settings = WorkerSettings(
                 gateway=mesh.gateway,
-                api_key_file=mesh.layout.worker_key,
+                api_key=SecretStr(owner.api_key),
                 name=name.replace(" ", "-"),
                 painter="scripted",
                 prefetch=0,
@@ -136,7 +139,7 @@ def for_nobody(ids: Mapping[str, str]) -> list[GenerationSpec]:
         spec(width=1024, height=1024),
         spec("third", sampler=Sampler.SAMPLER_HEUN),
         spec("rare", allowed_worker_ids=[ids["crowd1"]]),
-        spec("a model that nobody has"),
+        spec("a model that nobody has", wait_for_model=True),
     ]
 
 

@@ -91,7 +91,7 @@ class World:
     router: Signer = field(default_factory=lambda: Signer("r", Ed25519PrivateKey.generate(), "storage-router"))
     signer: Signer = field(default_factory=lambda: Signer("s", Ed25519PrivateKey.generate(), "scheduler"))
     ids: Any = field(default_factory=SequentialIds)
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = field(default_factory=lambda: Limits(proven_images=0))
     store: Callable[[], Store] | None = None
     commit_pause: float = 0.0
     write_behind: float = 0.0
@@ -230,9 +230,9 @@ class Gateway:
     async def send(self, *sessions: pb.SessionRequest) -> None:
         await self._call.write(pb.RelayRequest(sessions=sessions))
 
-    async def attach(self, name: str = "w1", **options: Any) -> Painter:
+    async def attach(self, name: str = "w1", owner: str = OWNER, **options: Any) -> Painter:
         """A worker that says hello, is welcomed and restates."""
-        painter = Painter(self, self.number(), name)
+        painter = Painter(self, self.number(), name, owner)
         await painter.open(**options)
         return painter
 

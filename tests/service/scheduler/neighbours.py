@@ -41,6 +41,7 @@ class Ledger(LedgerServiceServicer):
         self.rich = True
         self.holds: dict[str, int] = {}
         self.payers: dict[str, str] = {}
+        self.quoted: dict[str, job_pb2.PriceParts] = {}
         self.settled: dict[str, ledger_pb.Settle] = {}
         self.released: dict[str, ledger_pb.Release] = {}
         self.answers: dict[str, tuple[bytes, ledger_pb.ApplyOutcome]] = {}
@@ -93,6 +94,7 @@ class Ledger(LedgerServiceServicer):
                     assert each.hold_id not in self.holds
                     self.holds[each.hold_id] = each.parts.total_mkudos
                     self.payers[each.hold_id] = payer
+                    self.quoted[each.hold_id] = each.parts
                 outcome.entry.event_id = event.event_id
         elif operation in ("settle", "release"):
             end = event.settle if operation == "settle" else event.release
@@ -131,6 +133,8 @@ class Ledger(LedgerServiceServicer):
         settlement.earned_mkudos = settlement.to_spend_mkudos = settle.earned_mkudos
         settlement.tax_mkudos, settlement.surcharge_mkudos = settle.tax_mkudos, settle.surcharge_mkudos
         settlement.returned_mkudos = held - paid
+        if settle.hold_id in self.quoted:
+            settlement.quoted.CopyFrom(self.quoted[settle.hold_id])
         self.balances[self.payers[settle.hold_id]] += held - paid
         self.balances[settle.owner_account_id] += settle.earned_mkudos
 

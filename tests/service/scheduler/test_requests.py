@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from uuid import uuid5
 
 import pytest
 from google.rpc import status_pb2
@@ -29,7 +30,7 @@ from horde.api.worker.v1 import worker_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.internal.scheduler.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
 from horde.scheduler.core.board import Limits
-from horde.scheduler.core.job import GenerationId
+from horde.scheduler.core.job import NAMESPACE, GenerationId
 from horde.scheduler.core.rows import Changes
 from horde.scheduler.doors import submitting
 from horde.scheduler.doors.servicer import ALLOW, scheduler_registration
@@ -80,7 +81,7 @@ async def test_the_same_request_has_the_same_answer_and_another_content_a_confli
 
 
 async def test_the_same_request_after_it_was_forgotten_by_memory() -> None:
-    async with scheduler(World(limits=Limits(max_recent=0))) as it:
+    async with scheduler(World(limits=Limits(proven_images=0, max_recent=0))) as it:
         made = submission(ttl=60)
         (first,) = await it.submit(made)
         await it.cancel(made.generation_id)
@@ -173,7 +174,7 @@ async def test_what_the_gateway_should_have_refused_is_refused_with_every_field(
 
 
 async def test_bounds_are_named() -> None:
-    async with scheduler(World(limits=Limits(max_jobs=3, max_generations=1))) as it:
+    async with scheduler(World(limits=Limits(proven_images=0, max_jobs=3, max_generations=1))) as it:
         one, two, three = await it.submit(
             submission("a", 2), submission("b", 2, requester(BERT)), submission("c", 1, requester(ANNA))
         )
@@ -375,7 +376,7 @@ async def test_the_estimate_of_a_followed_generation_is_told_again() -> None:
 
 
 async def test_the_id_of_something_forgotten_is_never_painted_again() -> None:
-    async with scheduler(World(limits=Limits(max_recent=0))) as it, Gateway(it) as gateway:
+    async with scheduler(World(limits=Limits(proven_images=0, max_recent=0))) as it, Gateway(it) as gateway:
         made = submission(ttl=60)
         await it.submit(made)
         await it.cancel(made.generation_id)
@@ -437,3 +438,17 @@ async def _list(it: Running, token: str = "") -> pb.ListGenerationsResponse:
     request = pb.ListGenerationsRequest(requester=requester(), page_token=token)
     page: pb.ListGenerationsResponse = await it.stub.ListGenerations(request)
     return page
+
+
+async def test_what_was_asked_for_with_a_shared_key_has_an_id_of_its_own_and_is_its_accounts() -> None:
+    who = job_pb2.Requester(account_id=ANNA, shared_key_id="0123456789abcdef")
+    asked = submission("r1")
+    asked.requester.CopyFrom(who)
+    async with scheduler() as here:
+        (refused,) = await here.submit(asked)
+        assert fields_of(error_of(refused)) == ["generation_id"]
+        asked.generation_id = str(uuid5(NAMESPACE, f"{ANNA}:{who.shared_key_id}/r1"))
+        (accepted,) = await here.submit(asked)
+        assert accepted.generation.generation.generation_id == asked.generation_id
+        assert (await here.get(asked.generation_id)).generation.requester.account_id == ANNA
+        assert reason_of(await here.get(asked.generation_id, requester(BERT)))[0] == "GENERATION_NOT_FOUND"

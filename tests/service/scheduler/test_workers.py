@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from typing import Any
-from uuid import UUID, uuid5
+from uuid import UUID, uuid4, uuid5
 
 import pytest
 from google.rpc import error_details_pb2
@@ -27,6 +27,7 @@ from horde.api.job.v1 import job_pb2
 from horde.api.worker.v1 import worker_service_pb2
 from horde.internal.ledger.v1 import ledger_service_pb2 as ledger_pb
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
+from horde.scheduler import engine
 from horde.scheduler.core.board import Limits
 from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.job import JobId
@@ -109,7 +110,7 @@ async def test_an_outcome_of_a_job_that_never_was_may_be_forgotten() -> None:
 
 
 async def test_many_outcomes_of_jobs_that_left_the_memory_cost_one_query(monkeypatch: pytest.MonkeyPatch) -> None:
-    world = World(limits=Limits(max_recent=1))
+    world = World(limits=Limits(proven_images=0, max_recent=1))
     asked: list[list[str]] = []
     find = MemoryStore.find_by_jobs
 
@@ -142,9 +143,9 @@ async def test_many_outcomes_of_jobs_that_left_the_memory_cost_one_query(monkeyp
         assert all(never.job_id not in each for each in asked[1:])
 
 
-async def test_three_workers_in_vain_fault_a_job_and_cost_nothing() -> None:
+async def test_workers_of_three_owners_in_vain_fault_a_job_and_cost_nothing() -> None:
     async with scheduler() as it, Gateway(it) as gateway:
-        painters = [await gateway.attach(name) for name in "abc"]
+        painters = [await gateway.attach(name, str(uuid4())) for name in "abc"]
         made = submission()
         await it.submit(made)
         for painter in painters:
@@ -211,6 +212,17 @@ async def test_a_gateway_that_comes_back_in_time_goes_on() -> None:
             settled = await back.next("settled")
             assert settled.disposition == worker_service_pb2.DISPOSITION_ACCEPTED
         assert (await ended(it, made.generation_id)).images[0].attempt == 1
+
+
+async def test_matching_gives_others_their_turn_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "HOLD", 0.0)
+    async with scheduler() as it, Gateway(it, "one") as gateway:
+        painter = await gateway.attach("w", slots=20)
+        await it.submit(submission(count=20))
+        for _ in range(20):
+            await it.world.clock.advance(0.0)
+        assert len({(await painter.next("assignment")).job_id for _ in range(20)}) == 20
+        assert it.engine._next_slice is not None, "it was done in one go"
 
 
 async def test_what_a_lost_gateway_held_is_lent_again_after_the_grace() -> None:

@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
 from horde.services import deadlines, errors
+from horde.services.brakes import Brake
 from horde.services.channel import dial
 from horde.services.identity import (
     PUBLIC,
@@ -27,8 +28,8 @@ from horde.services.identity import (
 )
 from horde.services.lifecycle import CannotStart
 from horde.services.server import Listener, Registration, serving
-from horde.testkit.loopback import loopback
-from horde.testkit.waiting import HANG_SECONDS
+from horde.testkit.loopback import ManualClock, loopback
+from horde.testkit.waiting import HANG_SECONDS, until
 
 ECHO = "test.echo.v1.EchoService"
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -328,3 +329,20 @@ async def _until(condition: Any) -> None:
     async with asyncio.timeout(HANG_SECONDS):
         while not condition():
             await asyncio.sleep(0.001)
+
+
+async def test_one_connection_that_is_refused_again_and_again_waits_and_another_does_not(echo: Any, stub: Any) -> None:
+    clock = ManualClock()
+    allow = AllowList({f"/{ECHO}/Join": {"tester"}})
+    async with loopback([echo], allow=allow, brake=Brake(clock, free=3), unread_bytes=64 * 1024) as wire:
+        for _ in range(3):
+            with pytest.raises(errors.PermissionDenied):
+                await stub(wire.channel).Say(say("x"))
+        held = asyncio.ensure_future(stub(wire.channel).Say(say("x")))
+        await until(lambda: clock.waiting == 1)
+        async with wire.dial("tester") as other, asyncio.timeout(HANG_SECONDS):
+            assert not held.done()
+            assert await health_of(other) == SERVING
+        await clock.advance(1)
+        with pytest.raises(errors.PermissionDenied):
+            await held

@@ -65,17 +65,30 @@ def wrong_adler(size: int) -> bytes:
     return bytes(image)
 
 
-async def test_a_ticket_is_one_stream_and_the_newest_is_it() -> None:
-    async with kit(ManualClock()) as router:
+async def test_a_ticket_is_one_stream() -> None:
+    clock = ManualClock()
+    async with kit(clock) as router:
         ticket = router.input_ticket("input-1", max_bytes=16 * MIB)
-        calls = []
-        for _ in range(8):
-            calls.append(await begin_input(router, ticket, 4))
-            await router.received(4 * CHUNK)
-        for call in calls[:-1]:
-            with pytest.raises(ProtocolViolation, match="another one"):
-                await call
+        first = await begin_input(router, ticket, 4)
+        await router.received(4 * CHUNK)
+        for _ in range(33):
+            with pytest.raises(ShareExceeded) as caught:
+                await router.put_input(ticket, paint())
+            assert caught.value.metadata == {"of": "input"}
+        assert router.shares.inputs.used == 4 * CHUNK
         # One that lost its way can begin again, though the stream before has not been seen to end.
+        await clock.advance(5)
+        second = await begin_input(router, ticket, 3)
+        with pytest.raises(ProtocolViolation, match="another one"):
+            await first
+        await router.received(3 * CHUNK)
+        await clock.advance(4.9)
+        await send(second, 1, start=3)
+        await router.received(4 * CHUNK)
+        await clock.advance(4.9)
+        with pytest.raises(ShareExceeded):
+            await router.put_input(ticket, paint())
+        await clock.advance(0.2)
         assert (await router.put_input(ticket, paint())).width == 64
         await router.received(0)
 
@@ -245,6 +258,11 @@ async def test_nothing_is_kept_of_another_picture_under_a_grant_whose_image_was_
             # Whoever lost the answer gets it still.
             assert await bring(job, paint(), grant) == receipt
         assert await keys_of(router.private) == before
+        # Internal: what gRPC's client says when it writes to a stream that has just been ended.
+        with pytest.raises((ContentConflict, Internal)):
+            await router.upload(job, paint("PNG", 64, 64, compress_level=0), grant)
+        with pytest.raises(TooManyFailures):
+            await router.upload(job, paint(seed=1), grant)
         (outcome,) = await router.commit(job.commit(paint()))
         assert outcome.HasField("committed")
 

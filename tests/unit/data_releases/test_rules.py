@@ -126,6 +126,7 @@ def test_unsafe_by_either_voice_is_out_and_a_later_word_settles_doubt(
         assert found is Reason.UNSAFE
     else:
         assert (found is Reason.UNDECIDED) == ((later or own) is Verdict.UNSURE)
+        assert judge(read(verdict=own), later, unsure=True) is None
 
 
 @pytest.mark.parametrize(

@@ -155,8 +155,8 @@ def floor(farmer: Farmer) -> None:
 
     def day() -> None:
         for number, puppet in enumerate(puppets):
-            while farmer.ask_oneself(puppet, f"mine {number % 3}"):
-                pass
+            # 56.88 of the 60 kudos that an account may have.
+            farmer.ask_oneself(puppet, f"mine {number % 3}", steps=248)
 
     farmer.each_day(day)
 
@@ -172,7 +172,8 @@ def botnet(farmer: Farmer, addresses: int = 200, owners: int = 12) -> None:
         for number in range(addresses):
             for _ in range(TRIES):
                 address = f"203.0.{number}.0/24"
-                if not farmer.ask_oneself(ANONYMOUS, f"bots {number % owners}", token=number + 2, address=address):
+                model = f"bots {number % owners}"
+                if not farmer.ask_oneself(ANONYMOUS, model, steps=100, token=number + 2, address=address):
                     break
 
     farmer.each_day(day)
@@ -251,8 +252,8 @@ def everything(farmer: Farmer) -> None:
 
     def day() -> None:
         for puppet, model in pairs:
-            for _ in range(20):
-                farmer.ask_oneself(puppet, model)
+            for _ in range(4):
+                farmer.ask_oneself(puppet, model, steps=100)
 
     farmer.each_day(day)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar
 
-from horde.scheduler.core import accepting, attaching, due, lending, reload, reporting, rows, settling
+from horde.scheduler.core import accepting, attaching, due, lending, reload, reporting, returning, rows, settling
 from horde.scheduler.core import effects as fx
 from horde.scheduler.core.attaching import HeldLease, Restatement
 from horde.scheduler.core.board import Board, Limits
@@ -99,7 +99,8 @@ class Table:
     """A scheduler on a table."""
 
     def __init__(self, **limits: Any) -> None:
-        self.limits = Limits(**limits)
+        # Everybody is proven, unless a test is about strangers.
+        self.limits = Limits(**{"proven_images": 0, **limits})
         self.memory = Memory()
         self.books = Books()
         self.committed: dict[JobId, LeaseId] = {}
@@ -320,7 +321,7 @@ class Table:
                 known = self.committed.get(job.job_id)
                 if known is None and lose:
                     if answer:
-                        settling.void(self.board, job, self.now, "gone")
+                        returning.void(self.board, job, self.now, "gone")
                 else:
                     assert known in (None, job.winner.lease_id), "two objects of one job"
                     self.committed[job.job_id] = job.winner.lease_id

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.unit.scheduler.table import Table, endings, painted, state, states
+from tests.unit.scheduler.table import ANNA, BERT, OWNER, Table, endings, painted, state, states
 
 from horde.scheduler.core import effects as fx
 from horde.scheduler.core.job import Ending, JobState
@@ -55,9 +55,9 @@ def test_a_lease_that_waits_behind_another_is_kept_by_its_progress() -> None:
     assert state(waiting) is LeaseState.LAPSED
 
 
-def test_three_attempts_on_three_workers_then_faulted_and_released() -> None:
+def test_attempts_of_three_owners_then_faulted_and_released() -> None:
     table = Table()
-    workers = [table.attach(f"w{index}") for index in range(4)]
+    workers = [table.attach(f"w{index}", owner=owner) for index, owner in enumerate((OWNER, ANNA, BERT))]
     generation = table.queued()
     (job,) = generation.jobs
     for _ in range(3):
@@ -139,7 +139,8 @@ def test_a_worker_that_only_fails_rests_longer_and_longer() -> None:
 
 def test_nobody_rests_for_jobs_that_fail_everywhere() -> None:
     table = Table()
-    workers = {name: table.attach(name) for name in ("w1", "w2", "w3")}
+    owners = {"w1": OWNER, "w2": ANNA, "w3": BERT}
+    workers = {name: table.attach(name, owner=owner) for name, owner in owners.items()}
     for index in range(6):
         (job,) = table.queued(f"poison {index}").jobs
         for _ in range(3):

@@ -148,7 +148,7 @@ class Histories(RuleBasedStateMachine):
                 continue
             assert len({job.version for job in generation.jobs}) == len(generation.jobs)
             for job in generation.jobs:
-                assert job.attempts <= 3
+                assert len(job.failed_owners) <= 3
                 assert len(job.leases) <= MAX_LEASES
                 lent_to = [lease.worker_id for lease in job.leases if lease.state is LeaseState.OPEN]
                 assert len(lent_to) == len(set(lent_to)), "lent twice at once to the same worker"

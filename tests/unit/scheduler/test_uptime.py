@@ -9,7 +9,7 @@ from tests.unit.scheduler.table import ANNA, BERT, CARL, OWNER, Table
 
 from horde.scheduler.core import effects as fx
 from horde.scheduler.core import uptime
-from horde.scheduler.core.fleet import Worker
+from horde.scheduler.core.fleet import Worker, worker_id_of
 from horde.scheduler.core.job import ANONYMOUS
 
 
@@ -97,14 +97,22 @@ def test_models_that_nobody_wants_pay_nothing() -> None:
     assert table.bucket() == []
 
 
-def test_a_model_that_its_owner_wanted_last_is_still_wanted_by_the_one_before() -> None:
+def test_what_an_owner_wants_himself_is_no_demand_for_him_whoever_paints_it() -> None:
     table = started()
-    worker = table.attach("w")
-    table.proves(worker, account=ANNA)
-    for _ in range(3):
-        table.proves(worker, account=OWNER)
+    table.proves(table.attach("carls", owner=CARL, models=("n",)), model="n", account=OWNER)
+    worker = table.attach("w", models=("m", "n"))
+    table.proves(worker)
     table.bucket()
-    assert table.bucket() == [("w", 1, 1000, 1)]
+    assert sorted(table.bucket()) == [("carls", 1, 1000, 2), ("w", 1, 1000, 2)]
+    # Somebody else wanted it before: so it is wanted, though its owner was the last who did.
+    carls = table.board.fleet.workers[worker_id_of(CARL, "carls")]
+    table.restate(worker, 0)
+    table.proves(carls, model="n", account=ANNA)
+    for _ in range(3):
+        table.proves(carls, model="n", account=OWNER)
+    table.restate(worker, 1)
+    table.bucket()
+    assert sorted(table.bucket()) == [("carls", 1, 1000, 2), ("w", 2, 1000, 2)]
 
 
 def test_no_slots_no_pay_and_some_of_the_time_some_of_it() -> None:

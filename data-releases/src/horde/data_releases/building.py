@@ -133,7 +133,9 @@ class PartBuilder:
         candidate = await self._shared.fetch(image_id)
         if candidate.reason is not None or candidate.record is None:
             return candidate, None
-        reason = judge(candidate.record, candidate.verdict, contact_data=self._plan.contact_data)
+        reason = judge(
+            candidate.record, candidate.verdict, contact_data=self._plan.contact_data, unsure=self._plan.unsure
+        )
         if reason is not None:
             return Candidate(image_id, reason=reason), None
         try:

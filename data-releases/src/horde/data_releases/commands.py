@@ -57,6 +57,7 @@ def main() -> None:
 @click.option("--shard-mib", type=int, default=1_024, show_default=True, help="Size after which a shard is full.")
 @click.option("--near-bits", type=int, default=4, show_default=True, help="Of 64, by which near duplicates differ.")
 @click.option("--with-contact-data", is_flag=True, help="Let prompts with contact data in, marked.")
+@click.option("--with-unsure", is_flag=True, help="Let in what moderation is not sure about, marked.")
 @click.option("--ratings", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Parquet of ratings.")
 def create(
     release_id: str,
@@ -67,6 +68,7 @@ def create(
     shard_mib: int,
     near_bits: int,
     with_contact_data: bool,
+    with_unsure: bool,
     ratings: Path | None,
 ) -> None:
     """Make release RELEASE_ID, or go on making it. Made once, it never changes."""
@@ -79,6 +81,7 @@ def create(
         "shard_bytes": shard_mib << 20,
         "near_bits": near_bits,
         "contact_data": with_contact_data,
+        "unsure": with_unsure,
         "ratings_sha256": None if ratings is None else hashlib.sha256(ratings.read_bytes()).hexdigest(),
     }
     if as_of is not None:

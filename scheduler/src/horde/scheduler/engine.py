@@ -134,18 +134,19 @@ class Engine:
             raise
 
     def _flush(self) -> None:
-        board, until = self.board, self.term.now() + HOLD
+        board, until, matched = self.board, self.term.now() + HOLD, False
         while board.effects or board.fresh or board.fleet.hungry:
             self._carry_out_now()
             if not (board.fresh or board.fleet.hungry):
                 continue
-            if self.term.now() >= until:
+            if matched and self.term.now() >= until:
                 # Ten thousand workers may have become free at once: others have their turn, then it goes on.
                 if not self._goes_on:
                     self._goes_on = True
                     self._next_slice = self._call_later(0.0, self._go_on)
                 break
             lending.match(board, self.term.now())
+            matched = True
             failpoint_sync(AFTER_MATCH)
         if board.missed > self._missed:
             log.error("a job waited beside an idle worker that could paint it", count=board.missed - self._missed)

@@ -35,6 +35,10 @@ class Settings(ServiceSettings):
     """A gRPC target, for us."""
     storage_address: str = ""
     """The same, as workers reach it; empty: as we do."""
+    first_slots: int = Field(default=1, ge=1, le=64)
+    """Jobs that the workers of a new owner may hold together; one more with each image that somebody else paid for."""
+    proven_images: int = Field(default=10, ge=0)
+    """Such images that prove an owner: he is bounded by his own wishes alone, and his word counts. 0: everybody is."""
     resume_grace_seconds: float = Field(default=20.0, gt=0, le=300)
     """How long leases wait for a broken stream to come back. Workers are told, and wait no longer than three quarters
     of it between two attempts; 15 s at most, so that more than 20 s gains nothing."""
@@ -64,6 +68,8 @@ class Settings(ServiceSettings):
             max_jobs=self.max_jobs,
             max_generations=self.max_generations_per_requester,
             max_sessions=self.max_sessions,
+            first_slots=self.first_slots,
+            proven_images=self.proven_images,
             resume_grace=self.resume_grace_seconds,
             lease_ttl=self.lease_ttl_seconds,
             load_allowance=self.load_allowance_seconds,

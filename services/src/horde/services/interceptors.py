@@ -18,7 +18,19 @@ from google.protobuf.message import DecodeError
 from grpc import aio
 
 from horde.services import deadlines, telemetry
-from horde.services.errors import DeadlineExceeded, Internal, InvalidArgument, ServiceError, Unimplemented
+from horde.services.brakes import Brake
+from horde.services.errors import (
+    AlreadyExists,
+    DeadlineExceeded,
+    FailedPrecondition,
+    Internal,
+    InvalidArgument,
+    PermissionDenied,
+    ResourceExhausted,
+    ServiceError,
+    Unauthenticated,
+    Unimplemented,
+)
 from horde.services.identity import (
     NOBODY,
     PUBLIC,
@@ -32,6 +44,16 @@ from horde.services.status import to_abort
 from horde.services.unknown_fields import UnknownField, refuse_unknown_fields
 
 log = telemetry.get_logger(__name__)
+
+_THEIR_FAULT = (
+    AlreadyExists,
+    FailedPrecondition,
+    InvalidArgument,
+    PermissionDenied,
+    ResourceExhausted,
+    Unauthenticated,
+)
+"""What a caller is refused for, and would be again."""
 
 Context = Any  # aio.ServicerContext[Any, Any], which is generic for the type checker only
 Behaviour = Callable[[Any, Context], Any]
@@ -47,6 +69,8 @@ class Gate:
     """A call with less time left than this is refused: its answer would come too late."""
     shaved_seconds: float = 0.01
     """What is kept back from the time left, for the way home."""
+    brake: Brake | None = None
+    """Holds back what is told to those who are refused again and again."""
 
     def admit(self, method: str, allowed: Iterable[str], context: Context) -> None:
         """Let a call in, or raise why not."""
@@ -64,7 +88,7 @@ class Gate:
         set_current_caller(caller)
 
 
-async def refuse(method: str, context: Context, error: Exception) -> NoReturn:
+async def refuse(method: str, context: Context, error: Exception, brake: Brake | None = None) -> NoReturn:
     """End a call with an error, as what it is if it may be told."""
     if isinstance(error, aio.AbortError):
         raise error
@@ -80,6 +104,8 @@ async def refuse(method: str, context: Context, error: Exception) -> NoReturn:
         # A neighbour refused *us*. Told onwards, it would read as if we had refused our caller.
         log.error("a neighbour refused this service", method=method, exc_info=error)
         error = Internal("Something is broken here.")
+    if brake is not None and isinstance(error, _THEIR_FAULT):
+        await brake.hold(context.peer())
     await context.abort(*to_abort(error))
     raise AssertionError("abort raises")
 
@@ -138,7 +164,7 @@ def _answering(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
                 raise request
             return await behaviour(request, context)
         except Exception as error:  # noqa: BLE001 - this is where failures end
-            await refuse(method, context, error)
+            await refuse(method, context, error, gate.brake)
 
     rpc = telemetry.rpc
     if rpc is None:
@@ -152,7 +178,7 @@ def _answering(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
                     raise request
                 return await behaviour(request, context)
         except Exception as error:  # noqa: BLE001
-            await refuse(method, context, error)
+            await refuse(method, context, error, gate.brake)
 
     return observed
 
@@ -173,7 +199,7 @@ def _streaming(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
                 async for answer in answers:
                     await context.write(answer)
         except Exception as error:  # noqa: BLE001
-            await refuse(method, context, error)
+            await refuse(method, context, error, gate.brake)
 
     rpc = telemetry.rpc
     if rpc is None:
@@ -189,7 +215,7 @@ def _streaming(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
                     async for answer in answers:
                         await context.write(answer)
         except Exception as error:  # noqa: BLE001
-            await refuse(method, context, error)
+            await refuse(method, context, error, gate.brake)
 
     return observed
 

@@ -22,6 +22,7 @@ from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from horde.services import telemetry
+from horde.services.brakes import Brake
 from horde.services.identity import AllowList, Identity
 from horde.services.interceptors import Farewell, Gate, GuardedRegistry
 from horde.services.keepalive import KEEPALIVE, Keepalive
@@ -78,14 +79,18 @@ async def serving(
     max_message_bytes: int = 4 * MIB,
     max_concurrent_streams: int = 10_000,
     keepalive: Keepalive = KEEPALIVE,
+    brake: Brake | None = None,
+    unread_bytes: int = 0,
 ) -> AsyncIterator[Server]:
     """Serve for as long as the block.
 
-    `farewell` is awaited on the way out, for `grace` at most, and should end the long streams politely.
+    `farewell` is awaited on the way out, for `grace` at most, and should end the long streams politely. `brake` is for
+    doors that strangers reach: whoever is refused again and again on one connection waits for the next refusal.
+    `unread_bytes` bounds what of each stream lies here before anybody reads it; 0 leaves that to gRPC: some megabytes.
     """
     listeners = [listen] if isinstance(listen, (str, Listener)) else list(listen)
-    core = aio.server(options=_options(max_message_bytes, max_concurrent_streams, keepalive))
-    registry = GuardedRegistry(core, Gate(allow, identity))
+    core = aio.server(options=_options(max_message_bytes, max_concurrent_streams, keepalive, unread_bytes))
+    registry = GuardedRegistry(core, Gate(allow, identity, brake=brake))
     for service in services:
         service.add(service.servicer, registry)
     names = [service.name for service in services]
@@ -114,8 +119,13 @@ async def serving(
             log.info("stopped", name=name)
 
 
-def _options(max_message_bytes: int, max_concurrent_streams: int, keepalive: Keepalive) -> list[tuple[str, Any]]:
+def _options(
+    max_message_bytes: int, max_concurrent_streams: int, keepalive: Keepalive, unread_bytes: int
+) -> list[tuple[str, Any]]:
+    # Without the first, gRPC lets a stream send ahead as much as the line holds.
+    bounds = [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", unread_bytes)] if unread_bytes else []
     return [
+        *bounds,
         ("grpc.max_receive_message_length", max_message_bytes),
         ("grpc.max_send_message_length", max_message_bytes),
         ("grpc.max_metadata_size", 16 * 1024),

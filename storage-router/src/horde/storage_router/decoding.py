@@ -27,6 +27,9 @@ log = telemetry.get_logger(__name__)
 MAX_DECODED = 2_000
 """Pictures after which a child is replaced, so that nothing builds up in it."""
 
+PIECE_BYTES = 256 * 1024
+"""Of a picture, on their way to a child."""
+
 ENDED = "decoding it ended the decoder"
 SLOW = "too slow by the clock"
 
@@ -80,7 +83,7 @@ class DecoderPool:
         head = decoder_child.HEAD.pack(decoder_child.CHECK, False, name, picture.width, picture.height, len(data))
         # One without a record leaves a place to the others, whatever it brings.
         most = self._size if known else max(1, self._size - 1)
-        text, _ = await self._ask(head + data, owner, most)
+        text, _ = await self._ask(head, data, owner, most)
         if text:
             raise NotAnImage.because(text)
 
@@ -88,27 +91,27 @@ class DecoderPool:
         """The picture as a viewer shows it, in this requester's turn. Raises NotAnImage, TooLarge or ShareExceeded."""
         may_keep = await is_plain_file(data, limits)
         head = decoder_child.HEAD.pack(decoder_child.NORMALISE, may_keep, format.encode().ljust(4), 0, 0, len(data))
-        text, out = await self._ask(head + data, requester, max(1, self._size - 1))
+        text, out = await self._ask(head, data, requester, max(1, self._size - 1))
         if not text.startswith("{"):
             raise NotAnImage.as_input(text)
         return await read_answer(data, json.loads(text), out, Limits(self._max_out_bytes, limits.max_pixels))
 
-    async def _ask(self, message: bytes, key: str, most: int) -> tuple[str, bytes]:
+    async def _ask(self, head: bytes, data: bytes, key: str, most: int) -> tuple[str, bytes]:
         async with self._turns.turn(key, most):
-            text, out = await self._ask_child(message)
+            text, out = await self._ask_child(head, data)
             if text == ENDED:
                 # It may have been ended by something else: a picture is bad if it ends two.
-                text, out = await self._ask_child(message)
+                text, out = await self._ask_child(head, data)
         if text == SLOW:
             raise Unavailable("The decoders are too slow just now.")
         return text, out
 
-    async def _ask_child(self, message: bytes) -> tuple[str, bytes]:
+    async def _ask_child(self, head: bytes, data: bytes) -> tuple[str, bytes]:
         child, why = None, ENDED
         out = b""
         try:
             child = self._idle.pop() if self._idle else await self._start()
-            why, out = await asyncio.wait_for(child.ask(message, self._max_out_bytes), self._timeout)
+            why, out = await asyncio.wait_for(child.ask(head, data, self._max_out_bytes), self._timeout)
         except TimeoutError:
             why = SLOW
         except (OSError, EOFError):
@@ -166,13 +169,17 @@ class _Child:
         self.process = process
         self.decoded = 0
 
-    async def ask(self, message: bytes, max_out_bytes: int) -> tuple[str, bytes]:
+    async def ask(self, head: bytes, data: bytes, max_out_bytes: int) -> tuple[str, bytes]:
         """What it answers: a text and bytes. Raises TooLarge for more of them than that."""
         sink, source = self.process.stdin, self.process.stdout
         assert sink is not None
         assert source is not None
-        sink.write(message)
-        await sink.drain()
+        sink.write(head)
+        view = memoryview(data)
+        for offset in range(0, len(view), PIECE_BYTES):
+            # Not all at once: what the child has not read yet would lie here a second time.
+            sink.write(view[offset : offset + PIECE_BYTES])
+            await sink.drain()
         try:
             length, size = decoder_child.ANSWER.unpack(await source.readexactly(decoder_child.ANSWER.size))
             text = await source.readexactly(length) if length else b""

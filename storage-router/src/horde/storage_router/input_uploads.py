@@ -7,9 +7,9 @@ A ticket's input is one stream. What is stored is not what was sent, but the pic
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable
-from datetime import datetime
+from collections.abc import AsyncIterator
 
+from horde.services.clock import Clock
 from horde.services.failpoints import declare, failpoint
 from horde.storage_router.core.assembly import Assembly, check_whole
 from horde.storage_router.core.failures import Failures
@@ -41,7 +41,7 @@ class InputUploads:
         failures: Failures,
         limits: Limits,
         receiver: Receiver,
-        now: Callable[[], datetime],
+        clock: Clock,
     ) -> None:
         self._permits = permits
         self._inputs = inputs
@@ -50,8 +50,8 @@ class InputUploads:
         self._failures = failures
         self._limits = limits
         self._receiver = receiver
-        self._now = now
-        self._streams = OneStream()
+        self._now = clock.now
+        self._streams = OneStream(clock.monotonic)
 
     async def put_in_parts(self, said: AsyncIterator[Said], address: str) -> tuple[str, InputRecord]:
         """Serve one stream of a requester; says under which id it was stored, and what. `address` is where from."""
@@ -61,11 +61,11 @@ class InputUploads:
         limits = self._limits_of(ticket)
         with (
             self._failures.counted(subject, ticket.requester),
-            self._streams.of(subject),
+            self._streams.of(subject) as heard,
             self._shares.of_input(ticket, address) as tab,
         ):
             assembly = Assembly(limits.max_bytes)
-            finish = await self._receiver.content(said, assembly, tab)
+            finish = await self._receiver.content(said, assembly, tab, heard)
             data = assembly.finish(finish.sha256, finish.size_bytes)
             return await self._store(ticket, data, finish.sha256.hex(), limits, address)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
@@ -12,10 +12,13 @@ from horde.services.clock import Clock
 from horde.services.failpoints import declare, failpoint
 from horde.services.shares import Tab
 from horde.storage_router.core.assembly import MAX_CHUNKS, Assembly, MinimumRate
-from horde.storage_router.core.errors import ProtocolViolation
+from horde.storage_router.core.errors import ContentConflict, ProtocolViolation, ShareExceeded
 from horde.storage_router.pace import Pace
 
 T = TypeVar("T")
+
+GONE_SECONDS = 5.0
+"""One that has said nothing for so long may have gone."""
 
 MID_UPLOAD = declare("storage.mid_upload")
 
@@ -62,7 +65,9 @@ class Receiver:
             raise ProtocolViolation.expected("the opening", _name(first))
         return first.token
 
-    async def content(self, said: AsyncIterator[Said], assembly: Assembly, tab: Tab) -> Finish:
+    async def content(
+        self, said: AsyncIterator[Said], assembly: Assembly, tab: Tab, heard: Heard | None = None
+    ) -> Finish:
         """Put what comes together, until the finish."""
         async with Pace(self._clock, self._rate) as pace:
             async for each in said:
@@ -70,14 +75,19 @@ class Receiver:
                     return each
                 if not isinstance(each, Part):
                     raise ProtocolViolation.expected("a chunk or the finish", _name(each))
+                if heard is not None:
+                    heard.at = self._clock.monotonic()
                 tab.take(len(each.data))
                 assembly.add(each.offset, each.data)
                 pace.hear(assembly.received)
                 await failpoint(MID_UPLOAD)
         raise ProtocolViolation.expected("a chunk or the finish", "the end of the stream")
 
-    async def finish(self, said: AsyncIterator[Said]) -> Finish:
-        """The finish of an upload whose content is known already. What comes before it is dropped."""
+    async def finish(self, said: AsyncIterator[Said], size_bytes: int) -> Finish:
+        """The finish of an upload whose content is known already, and has this size. What comes before it is dropped.
+
+        Raises ContentConflict at once if more comes than there is.
+        """
         parts = received = 0
         async with Pace(self._clock, self._rate) as pace:
             async for each in said:
@@ -87,36 +97,53 @@ class Receiver:
                 if not isinstance(each, Part) or parts > MAX_CHUNKS:
                     raise ProtocolViolation.expected("the finish", _name(each))
                 received += len(each.data)
+                if received > size_bytes:
+                    raise ContentConflict.of_digest()
                 pace.hear(received)
         raise ProtocolViolation.expected("the finish", "the end of the stream")
 
 
 class OneStream:
-    """At most one stream for each subject: a new one ends the one before, whose client may have gone unnoticed."""
+    """At most one stream for each subject.
 
-    def __init__(self) -> None:
-        self._tasks: dict[tuple[str, str], asyncio.Task[object]] = {}
-        self._superseded: set[asyncio.Task[object]] = set()
+    While it is heard from, another one is refused: that costs next to nothing. Once it has been silent for a while, the
+    new one takes its place: its client has gone unnoticed, and has come back.
+    """
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._streams: dict[tuple[str, str], Heard] = {}
 
     @contextmanager
-    def of(self, subject: tuple[str, str]) -> Iterator[None]:
-        """Around a stream. Leaves the block with ProtocolViolation if another one has taken its place."""
+    def of(self, subject: tuple[str, str]) -> Iterator[Heard]:
+        """Around a stream. Raises ShareExceeded; leaves the block with ProtocolViolation if another took its place."""
         task = asyncio.current_task()
         assert task is not None
-        if (before := self._tasks.get(subject)) is not None:
-            self._superseded.add(before)
-            before.cancel()
-        self._tasks[subject] = task
+        before, now = self._streams.get(subject), self._monotonic()
+        if before is not None:
+            if now - before.at < GONE_SECONDS:
+                raise ShareExceeded.of_kind("input")
+            before.replaced = True
+            before.task.cancel()
+        stream = self._streams[subject] = Heard(task, now)
         try:
-            yield
+            yield stream
         except asyncio.CancelledError:
-            if task in self._superseded and task.uncancel() <= 0:
+            if stream.replaced and task.uncancel() <= 0:
                 raise ProtocolViolation.expected("one stream at a time", "another one") from None
             raise
         finally:
-            self._superseded.discard(task)
-            if self._tasks.get(subject) is task:
-                del self._tasks[subject]
+            if self._streams.get(subject) is stream:
+                del self._streams[subject]
+
+
+@dataclass(slots=True, eq=False)
+class Heard:
+    """A stream, and when it was last heard from, in monotonic seconds."""
+
+    task: asyncio.Task[object]
+    at: float
+    replaced: bool = False
 
 
 def _name(said: Said) -> str:

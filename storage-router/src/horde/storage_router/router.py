@@ -14,6 +14,7 @@ from horde.buckets.port import Bucket
 from horde.buckets.s3 import S3Bucket
 from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.internal.storage.v1.object_service_pb2_grpc import add_ObjectServiceServicer_to_server
+from horde.services.brakes import Brake
 from horde.services.clock import Clock
 from horde.services.identity import PUBLIC, AllowList
 from horde.services.loops import Loops
@@ -47,6 +48,8 @@ from horde.storage_router.upload_shares import UploadShares
 from horde.storage_router.uploads import Uploads
 
 NAME = "storage-router"
+UNREAD_BYTES = 64 * 1024
+"""Of each stream, that nobody has read: one that is refused has sent no more. A chunk that is read may be larger."""
 INPUTS_STAND_BACK = 5
 """How far an input's child stands back behind everything else, and how many times as long it may take."""
 
@@ -168,7 +171,7 @@ def build(
         receiver,
         clock,
     )
-    input_uploads = InputUploads(permits, inputs, decoders.inputs, shares, failures, limits, receiver, clock.now)
+    input_uploads = InputUploads(permits, inputs, decoders.inputs, shares, failures, limits, receiver, clock)
     commits = Commits(
         quarantine, private, shared, ByteBudget("max_memory_bytes", settings.max_memory_bytes // 2), items
     )
@@ -203,6 +206,8 @@ async def serve(settings: StorageRouterSettings, clock: Clock) -> AsyncIterator[
                 identity=settings.identity(),
                 reflection=settings.reflection,
                 grace=timedelta(seconds=settings.grace_seconds),
+                brake=Brake(clock),
+                unread_bytes=UNREAD_BYTES,
             ) as server,
         ):
             loops.start("sweeper", router.sweeper.run(timedelta(seconds=settings.sweep_seconds)))

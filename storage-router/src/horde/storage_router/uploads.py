@@ -102,8 +102,9 @@ class Uploads:
                 record = await self._receive(grant, said, assembly, tab)
             else:
                 # Its finish says what it has; there is nothing to send, and what is sent all the same is not kept.
-                yield Resume(stored.content.size_bytes)
-                record = _same(stored, (await self._receiver.finish(said)).sha256.hex())
+                size = stored.content.size_bytes
+                yield Resume(size)
+                record = _same(stored, (await self._receiver.finish(said, size)).sha256.hex())
         yield await self._receipt(grant, record)
 
     async def _open(self, token: str) -> UploadGrant:

@@ -41,11 +41,16 @@ EXPLANATIONS: Final = {
 """For people. Each image left out has one reason, the first that holds."""
 
 
-def judge(record: SharedRecord, verdict: Verdict | None, *, contact_data: bool) -> Reason | None:
-    """Why the image may not be in a release; None: it may. `contact_data` lets prompts with such in."""
+def judge(
+    record: SharedRecord, verdict: Verdict | None, *, contact_data: bool = False, unsure: bool = False
+) -> Reason | None:
+    """Why the image may not be in a release; None: it may.
+
+    `contact_data` lets prompts with such in, `unsure` what moderation is not sure about.
+    """
     if Verdict.UNSAFE in (verdict, record.verdict):
         return Reason.UNSAFE
-    if (verdict or record.verdict) is Verdict.UNSURE:
+    if not unsure and (verdict or record.verdict) is Verdict.UNSURE:
         return Reason.UNDECIDED
     if not contact_data and (find_contact_data(record.prompt) or find_contact_data(record.negative_prompt)):
         return Reason.CONTACT_DATA

@@ -43,6 +43,8 @@ class Plan:
     """How many of 64 bits the perceptual hashes of near duplicates may differ in."""
     contact_data: bool = False
     """Whether images with contact data in their prompts are let in, marked."""
+    unsure: bool = False
+    """Whether images that moderation is not sure about are let in, marked."""
     ratings_sha256: str | None = None
     """Of the file of ratings that join the release; None: there are none."""
     version: int = VERSION

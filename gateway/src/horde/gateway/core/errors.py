@@ -25,6 +25,7 @@ ACCOUNT = "horde.api.account.v1"
 GENERATION = "horde.api.generation.v1"
 WORKER = "horde.api.worker.v1"
 MODEL = "horde.api.model.v1"
+STATISTICS = "horde.api.statistics.v1"
 OVERLOADED_FOR = timedelta(seconds=5)
 
 
@@ -36,7 +37,7 @@ class CredentialsMissing(Unauthenticated):
 
 
 class CredentialsMalformed(Unauthenticated):
-    """The `authorization` is neither `Bearer horde_<id>_<secret>` nor `Anonymous <32 hex digits>`."""
+    """The `authorization` is neither `Bearer <API key>` nor `Anonymous <32 hex digits>`."""
 
     domain: ClassVar[str] = ACCOUNT
     reason: ClassVar[str] = "CREDENTIALS_MALFORMED"
@@ -57,7 +58,7 @@ class ScopeMissing(PermissionDenied):
 
 
 class AccountRequired(PermissionDenied):
-    """This is not for anonymous: it needs an account."""
+    """This is not for anonymous, nor for shared keys: it needs an account."""
 
     domain: ClassVar[str] = ACCOUNT
     reason: ClassVar[str] = "ACCOUNT_REQUIRED"
@@ -92,7 +93,7 @@ class InvalidAccountField(InvalidArgument):
 
 
 class AccountRequestConflict(AlreadyExists):
-    """This request_id was used for something else."""
+    """This request_id, or this key, was used for something else."""
 
     domain: ClassVar[str] = ACCOUNT
     reason: ClassVar[str] = "REQUEST_CONFLICT"
@@ -270,6 +271,13 @@ class InvalidModelField(InvalidArgument):
     """The request is not valid."""
 
     domain: ClassVar[str] = MODEL
+    reason: ClassVar[str] = "INVALID_FIELD"
+
+
+class InvalidStatisticsField(InvalidArgument):
+    """The request is not valid."""
+
+    domain: ClassVar[str] = STATISTICS
     reason: ClassVar[str] = "INVALID_FIELD"
 
 

@@ -34,10 +34,11 @@ class WorkerServicer(WorkerServiceServicer):
                 yield message
 
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Context) -> pb.ListWorkersResponse:
-        return await self._workers.workers(await self._reception.passer_by(context), request)
+        principal = await self._reception.visitor(context)
+        return await self._workers.workers(principal, request)
 
     async def GetWorker(self, request: pb.GetWorkerRequest, context: Context) -> pb.GetWorkerResponse:
-        principal = await self._reception.passer_by(context)
+        principal = await self._reception.visitor(context)
         return pb.GetWorkerResponse(worker=await self._workers.worker(principal, request.worker_id))
 
     async def SetWorkerPaused(self, request: pb.SetWorkerPausedRequest, context: Context) -> pb.SetWorkerPausedResponse:

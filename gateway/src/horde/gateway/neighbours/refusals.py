@@ -13,6 +13,7 @@ from horde.gateway.core.errors import ACCOUNT, GENERATION, WORKER, Defect, Neigh
 from horde.services.errors import Aborted, Cancelled, DeadlineExceeded, ResourceExhausted, ServiceError, Unavailable
 
 LEDGER = "horde.api.ledger.v1"
+STORAGE = "horde.api.storage.v1"
 TOLD = frozenset(
     {
         (GENERATION, "GENERATION_NOT_FOUND"),
@@ -26,6 +27,7 @@ TOLD = frozenset(
         (LEDGER, "INSUFFICIENT_KUDOS"),
         (LEDGER, "LIMIT_REACHED"),
         (LEDGER, "SELF_GIFT"),
+        (STORAGE, "INPUT_IN_USE"),
         (WORKER, "SESSION_SUPERSEDED"),
         (WORKER, "TOO_MANY_SESSIONS"),
         (WORKER, "PROTOCOL_VIOLATION"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from horde.scheduler.core import lending, reporting, settling
+from horde.scheduler.core import lending, reporting, returning, settling
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import EndSession, Revoke, Welcome
 from horde.scheduler.core.fitting import signature_of, why_not
@@ -17,7 +17,7 @@ from horde.scheduler.core.fleet import (
     worker_id_of,
 )
 from horde.scheduler.core.job import AccountId, Job, JobId, JobState, LeaseId
-from horde.scheduler.core.leases import Lease, LeaseState, Revoked, order_of
+from horde.scheduler.core.leases import Fault, Lease, LeaseState, Revoked, order_of
 from horde.scheduler.core.outcomes import Result
 from horde.scheduler.core.sessions import Route, Session, SessionState
 
@@ -65,11 +65,11 @@ def opened(
     session = Session(session_id if resumed else board.session_ids.next(), order, worker_id, route, now)
     if known is not None:
         _replace(board, known, session, name)
-    worker.session, worker.agent, worker.capabilities = session, agent, capabilities
+    worker.session, worker.agent, worker.declared = session, agent, capabilities
     worker.last_seen_ms = now_ms
     board.sessions[route] = session
     board.dirty_workers[worker] = None
-    board.fleet.present(worker)
+    board.fleet.refit(worker)
     session.grace_until = now + board.limits.resume_grace
     board.deadlines.add(session.grace_until, session)
     if not resumed:
@@ -79,7 +79,7 @@ def opened(
 def _make_room(board: Board, owner: AccountId) -> bool:
     """Whether one more worker of this owner may be known; who has been away longest is forgotten for it."""
     fleet = board.fleet
-    if fleet.owned[owner] >= MAX_WORKERS_OF_ONE:
+    if fleet.owned(owner) >= MAX_WORKERS_OF_ONE:
         return _forget_one(board, owner)
     return len(fleet.workers) < MAX_WORKERS or _forget_one(board)
 
@@ -130,7 +130,7 @@ def restated(board: Board, session: Session, worker: Worker, stated: Restatement
         reporting.outcome(board, worker, route, lease_id, job_id, result, now)
     for lease in list(worker.leases.values()):
         if lease.lease_id not in named:
-            settling.give_back(board, lease, LeaseState.LAPSED, now)
+            returning.give_back(board, lease, LeaseState.LAPSED, now, fault=Fault.WORKER)
     session.slots = max(0, min(stated.slots, board.limits.max_slots))
     for held in stated.held:
         _keep(board, worker, route, held, now)
@@ -162,7 +162,7 @@ def _come_back(board: Board, worker: Worker, held: HeldLease, now: float) -> Lea
     lease = job.lease(held.lease_id)
     if lease is None:
         lost = 0 < order_of(held.lease_id)[0] < board.epoch
-        if not lost or settling.exhausted(job) or not _could_have(board, worker, job):
+        if not lost or returning.exhausted(board, job) or not _could_have(board, worker, job):
             return None
         board.queue.remove(job)
         lease = Lease(held.lease_id, job, worker.worker_id, worker.owner, worker.name, granted_at=now)
@@ -183,6 +183,7 @@ def _could_have(board: Board, worker: Worker, job: Job) -> bool:
     return (
         session is not None
         and len(worker.leases) < session.slots
+        and not worker.standing.full
         and why_not(signature_of(job), worker, terms.model, board.speeds) is None
     )
 
@@ -196,9 +197,9 @@ def demanded(board: Board, session: Session, worker: Worker, slots: int, drainin
 
 def capable(board: Board, worker: Worker, capabilities: Capabilities) -> None:
     """What the worker can do now."""
-    worker.capabilities = capabilities
+    worker.declared = capabilities
     board.dirty_workers[worker] = None
-    board.fleet.present(worker)
+    board.fleet.refit(worker)
 
 
 def closed(board: Board, route: Route, now: float, now_ms: int, *, by_mesh: bool = False) -> None:
@@ -229,7 +230,7 @@ def look_at(board: Board, session: Session, now: float) -> None:
     if worker.session is not session:
         return
     for lease in list(worker.leases.values()):
-        lending.lapse(board, lease, now, lost_by_mesh=session.lost_by_mesh)
+        lending.lapse(board, lease, now, fault=Fault.MESH if session.lost_by_mesh else Fault.WORKER)
     if session.state is SessionState.ADRIFT:
         _gone(board, session, worker)
 
@@ -239,9 +240,14 @@ def look_at_worker(board: Board, worker: Worker, now: float) -> None:
     if worker.rests_until and worker.rests_until <= now:
         worker.rests_until = 0.0
         board.fleet.changed(worker)
+    ended = [model for model, until in worker.withheld.items() if until <= now]
+    for model in ended:
+        del worker.withheld[model]
+    if ended and worker.session is not None:
+        board.fleet.refit(worker)
     if worker.session is None:
         for lease in list(worker.leases.values()):
-            lending.lapse(board, lease, now, lost_by_mesh=True)
+            lending.lapse(board, lease, now, fault=Fault.MESH)
 
 
 def pause(board: Board, worker: Worker, paused: bool, now_ms: int) -> None:

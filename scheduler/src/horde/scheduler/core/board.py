@@ -15,7 +15,7 @@ from horde.scheduler.core.endings import Paces
 from horde.scheduler.core.fitting import Signature
 from horde.scheduler.core.fleet import Fleet, Worker
 from horde.scheduler.core.job import AccountId, Generation, GenerationId, Job, JobId, LeaseId
-from horde.scheduler.core.leases import LEASE, SESSION
+from horde.scheduler.core.leases import LEASE, SESSION, Lease
 from horde.scheduler.core.leases import Counter as IdCounter
 from horde.scheduler.core.matching import Queue
 from horde.scheduler.core.outcomes import Result
@@ -39,6 +39,10 @@ class Limits:
     """Ended generations that stay in memory, for repeats and readers."""
     max_parked: int = 8
     """Outcomes of one generation that wait for its accepting to be repeated."""
+    first_slots: int = 1
+    """Jobs that a new owner's workers may hold together; one more with each image that somebody else paid for."""
+    proven_images: int = 10
+    """Such images after which an owner is proven: bounded by his own wishes alone, and his word counts."""
     resume_grace: float = 20.0
     """How long a session may be away before its leases are lent to others. Welcome says it to agents, which wait no
     longer than three quarters of it, and never more than 15 s, between two attempts to come back."""
@@ -68,8 +72,10 @@ class Board:
         self.speeds = Speeds()
         self.paces = Paces()
         self.record = Record()
-        self.fleet = Fleet(self.speeds)
+        self.fleet = Fleet(self.speeds, self.limits.first_slots, self.limits.proven_images)
         self.queue = Queue(self._paintable)
+        self.hedged: set[Lease] = set()
+        """Leases that fell behind and whose jobs were lent to somebody else as well."""
         self.sessions: dict[Route, Session] = {}
         self.deadlines = Deadlines()
         self.relook = Relook()

@@ -66,13 +66,13 @@ def matters(subject: Subject) -> bool:
     """Whether anything could still fall due for it."""
     match subject:
         case Lease():
-            return subject.state is LeaseState.OPEN
+            return subject.state is LeaseState.OPEN or subject.hedged
         case Generation():
             return not subject.closed
         case Session():
             return subject.state in (SessionState.OPENED, SessionState.ADRIFT)
         case Worker():
-            return bool(subject.leases or subject.rests_until)
+            return bool(subject.leases or subject.rests_until or subject.withheld)
         case Job():
             return subject.state is JobState.QUEUED and bool(subject.barred)
         case Relook():

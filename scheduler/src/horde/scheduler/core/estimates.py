@@ -151,7 +151,9 @@ def _look(board: Board, terms: Terms, signature: Signature, barred: frozenset[Wo
             reasons[WhyNot.SIZE] += len(workers)
         else:
             have_what_it_needs += workers
-    reasons[WhyNot.MODEL] = len(here) - offering
+    gave_back = sum(terms.model in worker.withheld for worker in board.fleet.withholding)
+    reasons[WhyNot.MODEL] = len(here) - offering - gave_back
+    reasons[WhyNot.REFUSED_MODEL] = gave_back
     stride = 1 + len(have_what_it_needs) // MAX_WORKERS_LOOKED_AT
     speeds: list[float] = []
     begun = 0.0

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from horde.scheduler.core.job import Job, Terms, WorkerId
 from horde.scheduler.core.speeds import Speeds
+from horde.scheduler.core.standing import PROVEN_FEATURE
 
 if TYPE_CHECKING:
     from horde.scheduler.core.fleet import Worker
@@ -41,11 +42,18 @@ class Signature(NamedTuple):
 def signature_of(job: Job) -> Signature:
     """What this job needs now: who is barred from it counts as denied."""
     terms = job.generation.terms
-    return signature_of_terms(terms, terms.denied | job.barred if job.barred else terms.denied)
+    features = terms.features | PROVEN_FEATURE if job.wary else terms.features
+    return signature_of_terms(terms, terms.denied | job.barred if job.barred else terms.denied, features)
 
 
-def signature_of_terms(terms: Terms, denied: frozenset[WorkerId]) -> Signature:
-    return Signature(terms.features, terms.width * terms.height, terms.fast_only, terms.allowed, denied)
+def signature_of_terms(terms: Terms, denied: frozenset[WorkerId], features: int | None = None) -> Signature:
+    return Signature(
+        terms.features if features is None else features,
+        terms.width * terms.height,
+        terms.fast_only,
+        terms.allowed,
+        denied,
+    )
 
 
 class WhyNot:

@@ -11,6 +11,7 @@ from horde.scheduler.core.job import AccountId, LeaseId, WorkerId
 from horde.scheduler.core.leases import Lease
 from horde.scheduler.core.roster import Roster
 from horde.scheduler.core.speeds import Speeds
+from horde.scheduler.core.standing import PROVEN_FEATURE, Standing
 
 if TYPE_CHECKING:
     from horde.scheduler.core.sessions import Session
@@ -65,6 +66,16 @@ class Worker:
     images_done: int = 0
     jobs_failed: int = 0
     last_seen_ms: int = 0
+    paid_images: int = 0
+    """Images that somebody else than its owner paid for."""
+    declared: Capabilities = field(default_factory=Capabilities)
+    """What it says that it can do; `capabilities` are those less what it is not offered for now."""
+    withheld: dict[str, float] = field(default_factory=dict)
+    """Models that it gave back lately, and until when it is not offered them."""
+    refusals: Counter[str] = field(default_factory=Counter)
+    """By model, since it last painted with it."""
+    standing: Standing = field(default_factory=lambda: Standing(AccountId(""), 0, 0))
+    """Its owner's."""
     strikes: int = 0
     """Failures one after the other."""
     rests_until: float = 0.0
@@ -92,6 +103,7 @@ class Worker:
             and not self.paused
             and not self.rests_until
             and len(self.leases) < session.slots
+            and not self.standing.full
         )
 
     @property
@@ -131,10 +143,14 @@ class Fleet:
     A worker that could take a job is either hungry, to be looked at soon, or idle: then nothing that waits is for it.
     """
 
-    def __init__(self, speeds: Speeds) -> None:
+    def __init__(self, speeds: Speeds, first_slots: int, proven_images: int) -> None:
         self.workers: dict[WorkerId, Worker] = {}
-        self.owned: Counter[AccountId] = Counter()
-        """How many workers of each owner are known."""
+        self.standings: dict[AccountId, Standing] = {}
+        """Of every owner of whom a worker is known."""
+        self.withholding: dict[Worker, None] = {}
+        """Workers that are here and not offered some model for a while."""
+        self._first_slots = first_slots
+        self._proven_images = proven_images
         self.here = Roster()
         """Workers with a session."""
         self.hungry: dict[WorkerId, None] = {}
@@ -144,22 +160,99 @@ class Fleet:
         self._speeds = speeds
 
     def add(self, worker: Worker) -> None:
-        if worker.worker_id not in self.workers:
-            self.owned[worker.owner] += 1
+        standing = self.standings.get(worker.owner)
+        if standing is None:
+            standing = Standing(worker.owner, self._first_slots, self._proven_images)
+            self.standings[worker.owner] = standing
         self.workers[worker.worker_id] = worker
+        standing.workers[worker.worker_id] = worker
+        standing.paid_images += worker.paid_images
+        worker.standing = standing
 
     def forget(self, worker: Worker) -> None:
         """Forget a worker that has been away for long, and what was measured of it."""
         if self.workers.pop(worker.worker_id, None) is not None:
-            self.owned[worker.owner] -= 1
-            if not self.owned[worker.owner]:
-                del self.owned[worker.owner]
+            standing = worker.standing
+            standing.workers.pop(worker.worker_id, None)
+            if not standing.workers:
+                del self.standings[worker.owner]
         for model in self._speeds.forget(worker.worker_id):
             self.measured(model)
+
+    def owned(self, owner: AccountId) -> int:
+        """How many workers of an owner are known."""
+        standing = self.standings.get(owner)
+        return 0 if standing is None else len(standing.workers)
+
+    def refit(self, worker: Worker) -> None:
+        """Work out what a worker can be offered: what it declares, less what it gave back lately."""
+        declared, proven = worker.declared, worker.standing.proven
+        if worker.withheld and worker.session is not None:
+            self.withholding[worker] = None
+        else:
+            self.withholding.pop(worker, None)
+        if worker.withheld or proven:
+            mark = PROVEN_FEATURE if proven else 0
+            offers = {
+                model: Offer(offer.loaded, offer.max_pixels, offer.features | mark)
+                for model, offer in declared.offers.items()
+                if model not in worker.withheld
+            }
+            worker.capabilities = Capabilities(offers, declared.words)
+        else:
+            worker.capabilities = declared
+        self.present(worker)
+
+    def took(self, worker: Worker, lease: Lease) -> None:
+        """A worker holds one more lease."""
+        worker.leases[lease.lease_id] = lease
+        worker.standing.open_leases += 1
+        self._counted(worker)
+
+    def gave_back(self, worker: Worker, lease: Lease) -> bool:
+        """A worker holds a lease no longer; whether it did."""
+        if worker.leases.pop(lease.lease_id, None) is None:
+            return False
+        was_full = worker.standing.full
+        worker.standing.open_leases -= 1
+        self._counted(worker, was_full)
+        return True
+
+    def image_paid(self, worker: Worker) -> None:
+        """Somebody else paid for an image: its owner may hold more, and perhaps is proven now."""
+        standing, was_proven, was_full = worker.standing, worker.standing.proven, worker.standing.full
+        worker.paid_images += 1
+        standing.paid()
+        if standing.proven != was_proven:
+            self.rejudged(standing)
+        else:
+            self._counted(worker, was_full)
+
+    def contradict(self, standing: Standing) -> None:
+        """Others have shown that an owner's word was not so."""
+        was_proven = standing.proven
+        standing.contradicted += 1
+        if standing.proven != was_proven:
+            self.rejudged(standing)
+
+    def rejudged(self, standing: Standing) -> None:
+        """An owner is proven now, or no more."""
+        for worker in standing.workers.values():
+            if worker.session is not None:
+                self.refit(worker)
+
+    def _counted(self, worker: Worker, was_full: bool = False) -> None:
+        """What an owner holds has changed: with it, where few are allowed, whether his other workers are free."""
+        self.changed(worker)
+        if worker.standing.full != was_full:
+            for other in worker.standing.workers.values():
+                if other is not worker and other.session is not None:
+                    self.changed(other)
 
     def present(self, worker: Worker) -> None:
         """Its session or what it can do has changed."""
         if worker.session is None:
+            self.withholding.pop(worker, None)
             self.here.remove(worker.worker_id)
         else:
             self.here.add(worker, self._speeds)

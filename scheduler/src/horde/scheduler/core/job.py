@@ -27,6 +27,8 @@ Mkudos = NewType("Mkudos", int)
 
 NAMESPACE = UUID("6f1a3a1e-2d0c-5c6e-9b57-0b6c8f6d4a11")
 ANONYMOUS = AccountId("anonymous")
+WORKER_FAULT = 3
+"""`leases.Fault.WORKER`, which cannot be imported here."""
 
 
 class JobState(IntEnum):
@@ -196,6 +198,10 @@ class Job:
     """Since when it waits, on the core's clock; kept over requeues."""
     signature: Signature | None = None
     """What it needs of a worker: the bucket that it is queued in."""
+    wary: bool = False
+    """It was given back so often that proven owners come first."""
+    doubts: dict[AccountId, LeaseId] = field(default_factory=dict)
+    """Unproven owners who say that its picture must be withheld, with their leases."""
     barred: frozenset[WorkerId] = frozenset()
     """Workers that may not have it for now, since they had it and did not paint it."""
     retry_at: float = 0.0
@@ -239,14 +245,9 @@ class Job:
         return self.state in (JobState.QUEUED, JobState.LEASED)
 
     @property
-    def tried(self) -> frozenset[WorkerId]:
-        """Workers that had it."""
-        return frozenset(lease.worker_id for lease in self.leases)
-
-    @property
-    def attempts(self) -> int:
-        """Leases that count against it: those that the mesh itself lost do not."""
-        return sum(not lease.lost_by_mesh for lease in self.leases)
+    def failed_owners(self) -> dict[AccountId, None]:
+        """Owners whose workers failed at it, in order: an owner counts once, however many workers he brings."""
+        return {lease.owner: None for lease in self.leases if lease.fault == WORKER_FAULT}
 
     def lease(self, lease_id: LeaseId) -> Lease | None:
         return next((lease for lease in self.leases if lease.lease_id == lease_id), None)

@@ -13,9 +13,27 @@ from enum import IntEnum
 from horde.scheduler.core.job import AccountId, Job, LeaseId, WorkerId
 
 MAX_ATTEMPTS = 3
-"""Attempts of one job; then it is faulted."""
-MAX_LEASES = 12
-"""Leases of one job, those that the mesh lost included; then it is faulted, too."""
+"""Owners whose workers failed at one job; then it is faulted."""
+MAX_LEASES = 48
+"""Leases of one job, whatever ended them; then it is faulted, too. No owner gets there alone within a job's time to
+live: who gave it back waits ever longer for it."""
+
+
+class Fault(IntEnum):
+    """Whose fault it was that a lease ended without an end for its job. Only WORKER counts: as an attempt of the job,
+    by owner, and against the worker."""
+
+    NONE = 0
+    MESH = 1
+    """A gateway or the scheduler was away: nobody's fault."""
+    REFUSED = 2
+    """Given back unpainted: the worker is offered this model less for a while."""
+    WORKER = 3
+    """It failed, fell silent, or brought what it did not say."""
+    NETWORK = 4
+    """Painted, and could not be brought."""
+    DOUBT = 5
+    """Withheld by a checker whose word is not enough alone."""
 
 
 class LeaseState(IntEnum):
@@ -61,8 +79,12 @@ class Lease:
     ttl: float = 60.0
     step: int = 0
     state: LeaseState = LeaseState.OPEN
-    lost_by_mesh: bool = False
-    """It ended through no fault of its worker or job: a gateway or the scheduler was away."""
+    fault: Fault = Fault.NONE
+    """Why it ended, if its job did not end with it."""
+    behind_at: float = float("inf")
+    """When it has taken so much longer than measured that an idle worker gets the job as well."""
+    hedged: bool = False
+    """It fell behind, and the job was lent to somebody else as well."""
 
     @property
     def lapses_at(self) -> float:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from itertools import islice
 
-from horde.scheduler.core import settling
+from horde.scheduler.core import returning
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import Assign, Progressed, Revoke
-from horde.scheduler.core.fitting import size_class
+from horde.scheduler.core.fitting import signature_of_terms, size_class
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import Job, JobState, LeaseId
-from horde.scheduler.core.leases import Lease, LeaseState, Revoked
+from horde.scheduler.core.leases import Fault, Lease, LeaseState, Revoked
 
 LOADING = 12.0
 """Seconds that loading a model is expected to take, when workers are compared."""
@@ -21,6 +21,14 @@ LOOKS = 4
 RELOOK_PAUSE = 15.0
 """Seconds between two looks at a part of those who are idle."""
 RELOOK_MOST = 256
+TOO_SLOW = 4.0
+"""Times what was measured after which a lease is behind."""
+SLOWEST = 10.0
+"""Times the fleet's median that a worker's own pace counts at most: who was always slow is not believed for ever."""
+HEDGE_AGAIN = 10.0
+"""Seconds after which it is looked again for an idle worker for a job whose lease is behind."""
+HEDGED_PART = 10
+"""One in so many workers at most holds a lease that was lent to somebody else as well."""
 
 
 def match(board: Board, now: float, looks: int = LOOKS) -> None:
@@ -33,7 +41,7 @@ def match(board: Board, now: float, looks: int = LOOKS) -> None:
     while looks > 0 and fleet.hungry:
         looks -= 1
         worker = fleet.next_hungry()
-        due = board.queue.take(worker, now, board.speeds) if worker.free else None
+        due = _take(board, worker, now) if worker.free else None
         if due is None:
             fleet.looked_at(worker)
         else:
@@ -53,14 +61,25 @@ def _seek(board: Board, job: Job, now: float) -> bool:
     worker = best_worker(board, job, now)
     if worker is None:
         return False
-    due = board.queue.take(worker, now, board.speeds)
+    due = _take(board, worker, now)
     if due is None:
-        board.missed += 1
+        # Unless it is a new name of somebody who had it, and is barred now.
+        board.missed += worker.worker_id not in job.barred
         return False
     grant(board, worker, due, now)
     # It is no hungrier than before: all that could be for it is fresh, and will be looked at.
     board.fleet.looked_at(worker)
     return True
+
+
+def _take(board: Board, worker: Worker, now: float) -> Job | None:
+    """What is due for a worker. A job that a stranger had is not for a new name of his, which nobody knew to bar."""
+    while (job := board.queue.take(worker, now, board.speeds)) is not None:
+        if not job.barred or worker.standing.proven or all(lease.owner != worker.owner for lease in job.leases):
+            return job
+        job.barred |= {worker.worker_id}
+        board.queue.push(job, now, again=True)
+    return None
 
 
 def look_again(board: Board, now: float) -> None:
@@ -97,7 +116,7 @@ def try_again(board: Board, job: Job, now: float) -> None:
     assert job.signature is not None
     others = board.fleet.here.fitting(job.generation.terms.model, job.signature, board.speeds)
     if any(worker.willing for worker in others):
-        job.retry_at = now + settling.RETRY_AFTER
+        job.retry_at = now + returning.RETRY_AFTER
         board.deadlines.add(job.retry_at, job)
         return
     board.queue.remove(job)
@@ -128,6 +147,7 @@ def grant(board: Board, worker: Worker, job: Job, now: float) -> None:
         touched_at=now,
         ttl=time_to_progress(board, worker, job),
     )
+    lease.behind_at = now + lease.ttl + TOO_SLOW * _expected_work(board, worker, job)
     job.leases.append(lease)
     lend(board, worker, lease, now)
     route = board.route_of(worker)
@@ -138,15 +158,27 @@ def grant(board: Board, worker: Worker, job: Job, now: float) -> None:
 def lend(board: Board, worker: Worker, lease: Lease, now: float) -> None:
     """Enter an open lease; it is a new one, or one that came back."""
     job = lease.job
-    lease.state = LeaseState.OPEN
-    worker.leases[lease.lease_id] = lease
+    lease.state, lease.fault, lease.hedged = LeaseState.OPEN, Fault.NONE, False
+    board.fleet.took(worker, lease)
     job.move(JobState.LEASED)
     board.dirty_jobs[job] = None
     model = job.generation.terms.model
     if worker.model != model:
         worker.model, worker.model_since = model, now
     board.fleet.changed(worker)
-    board.deadlines.add(lease.lapses_at, lease)
+    board.deadlines.add(min(lease.lapses_at, lease.behind_at), lease)
+
+
+def _expected_work(board: Board, worker: Worker, job: Job) -> float:
+    """Seconds that this worker needs for all it holds and this job, as measured: its own pace, within what the fleet's
+    allows."""
+    seconds = 0.0
+    for terms in [held.job.generation.terms for held in worker.leases.values()] + [job.generation.terms]:
+        pace = board.speeds.expected(worker.worker_id, terms.model, size_class(terms.pixels))
+        if (median := board.speeds.median(terms.model)) is not None:
+            pace = min(pace, SLOWEST * median)
+        seconds += pace * terms.work
+    return seconds
 
 
 def time_to_progress(board: Board, worker: Worker, job: Job) -> float:
@@ -174,21 +206,42 @@ def progressed(board: Board, worker: Worker, lease_id: LeaseId, step: int, now: 
 
 
 def look_at(board: Board, lease: Lease, now: float) -> None:
-    """A lease's time may be over."""
-    if lease.lapses_at > now:
-        board.deadlines.add(lease.lapses_at, lease)
-    else:
+    """A lease's time may be over, or it may have fallen behind."""
+    if lease.lapses_at <= now:
         lapse(board, lease, now)
+        return
+    if lease.behind_at <= now and not lease.hedged:
+        lease.behind_at = now + HEDGE_AGAIN
+        _hedge(board, lease, now)
+    board.deadlines.add(lease.lapses_at if lease.hedged else min(lease.lapses_at, lease.behind_at), lease)
 
 
-def lapse(board: Board, lease: Lease, now: float, *, lost_by_mesh: bool = False) -> None:
+def _hedge(board: Board, lease: Lease, now: float) -> None:
+    """Lend the job of a lease that is behind to somebody else as well, if somebody is idle: the first outcome wins."""
+    job = lease.job
+    board.hedged = {hedged for hedged in board.hedged if hedged.hedged}
+    if job.state is not JobState.LEASED or job.leases[-1] is not lease:
+        return
+    if len(board.hedged) > len(board.fleet.here) // HEDGED_PART:
+        return
+    owners = board.fleet.standings.get(lease.owner)
+    denied = job.generation.terms.denied.union(owners.workers if owners is not None else ())
+    signature = signature_of_terms(job.generation.terms, denied)
+    if next(board.fleet.idle.fitting(job.generation.terms.model, signature, board.speeds), None) is None:
+        return
+    # It keeps its slot, and its late outcome may still win.
+    lease.state, lease.hedged = LeaseState.LAPSED, True
+    board.hedged.add(lease)
+    returning.requeue(board, job, now)
+
+
+def lapse(board: Board, lease: Lease, now: float, *, fault: Fault = Fault.WORKER) -> None:
     """Take a lease back for lack of progress, or with its lost session; what the mesh lost counts against nobody."""
     worker = board.fleet.workers.get(lease.worker_id)
-    lease.lost_by_mesh = lost_by_mesh
     if worker is not None:
-        if not lost_by_mesh:
-            settling.strike(board, worker, now)
+        if fault is Fault.WORKER:
+            returning.strike(board, worker, now)
         route = board.route_of(worker)
         if route is not None:
             board.emit(Revoke(route, lease.lease_id, Revoked.LAPSED))
-    settling.give_back(board, lease, LeaseState.LAPSED, now, "The workers that had it fell silent.")
+    returning.give_back(board, lease, LeaseState.LAPSED, now, "The workers that had it fell silent.", fault=fault)

@@ -26,14 +26,18 @@ class Censored:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Given back unpainted; an attempt, not a fault."""
+    """Given back unpainted: no attempt of the job."""
 
     detail: str = ""
+    leaving: bool = False
+    """Because the worker leaves: nothing is held against it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
     detail: str = ""
+    by_network: bool = False
+    """Painted, and could not be brought to the router."""
 
 
 @dataclass(frozen=True, slots=True)

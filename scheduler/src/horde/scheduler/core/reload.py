@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 
-from horde.scheduler.core import accepting, settling
+from horde.scheduler.core import accepting, returning, settling
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.fleet import MAX_WORKERS, MAX_WORKERS_OF_ONE, Capabilities, Worker
 from horde.scheduler.core.job import AccountId, Generation, Job, JobState, Phase, WorkerId
@@ -16,16 +16,17 @@ from horde.scheduler.core.rows import Row
 def workers(board: Board, rows: Iterable[Row], read: Callable[[bytes], Capabilities]) -> None:
     """Know workers of the last weeks again, as many as may be known."""
     for row in sorted(rows, key=lambda row: -row["last_seen_ms"]):
-        if board.fleet.owned[AccountId(row["owner"])] >= MAX_WORKERS_OF_ONE or len(board.fleet.workers) >= MAX_WORKERS:
+        if board.fleet.owned(AccountId(row["owner"])) >= MAX_WORKERS_OF_ONE or len(board.fleet.workers) >= MAX_WORKERS:
             continue  # Their rows outlive those that were forgotten to make room.
         worker = Worker(
             WorkerId(row["worker_id"]),
             AccountId(row["owner"]),
             row["name"],
             agent=row["agent"],
-            capabilities=read(row["capabilities"]),
+            declared=read(row["capabilities"]),
             paused=bool(row["paused"]),
             images_done=row["images_done"],
+            paid_images=row["paid_images"],
             jobs_failed=row["jobs_failed"],
             last_seen_ms=row["last_seen_ms"],
         )
@@ -53,7 +54,7 @@ def generations(board: Board, stored: Iterable[Generation], now: float) -> None:
 def _go_on(board: Board, job: Job, now: float) -> None:
     settling.carry_out(board, job)
     if job.state is JobState.QUEUED:
-        settling.bar(board, job, now)
+        returning.bar(board, job, now)
         board.queue.push(job, now)
         board.fresh.append(job)
     elif job.state is JobState.LEASED:
@@ -66,6 +67,6 @@ def _wait_for(board: Board, lease: Lease, now: float) -> None:
         worker = Worker(lease.worker_id, lease.owner, lease.worker_name)
         board.fleet.add(worker)
     lease.state = LeaseState.OPEN
-    worker.leases[lease.lease_id] = lease
+    board.fleet.took(worker, lease)
     board.deadlines.add(lease.lapses_at, lease)
     board.deadlines.add(now + board.limits.resume_grace, worker)

@@ -6,7 +6,7 @@ winner gets the same answer; every other gets DUPLICATE.
 
 from __future__ import annotations
 
-from horde.scheduler.core import settling
+from horde.scheduler.core import returning, settling
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import (
     ACCEPTED,
@@ -21,7 +21,7 @@ from horde.scheduler.core.endings import amounts
 from horde.scheduler.core.fitting import size_class
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import Ending, Job, JobId, JobState, LeaseId, Phase
-from horde.scheduler.core.leases import Lease, LeaseState
+from horde.scheduler.core.leases import Fault, Lease, LeaseState
 from horde.scheduler.core.outcomes import Broken, Cancelled, Censored, Failed, Invalid, Painted, Refused, Result
 from horde.scheduler.core.sessions import Route
 
@@ -63,33 +63,65 @@ def _first(board: Board, worker: Worker, route: Route, lease: Lease, result: Res
         case Painted():
             _measure(board, worker, lease, now)
             worker.strikes = 0
+            worker.refusals.pop(job.generation.terms.model, None)
+            _contradict(board, job, lease)
             job.sha256, job.size_bytes, job.format = result.sha256, result.size_bytes, result.format
             job.deviations = result.deviations
             divided = amounts(Ending.DONE, job.generation.terms.price)
             settling.end(board, job, Ending.DONE, now, winner=lease, divided=divided)
+        case Censored(category) if not _believed(board, worker, job):
+            job.doubts[worker.owner] = lease.lease_id
+            detail = "Somebody else looks at it, too, before it is withheld."
+            returning.give_back(board, lease, LeaseState.RETURNED, now, category, fault=Fault.DOUBT)
+            _answer(board, route, lease.lease_id, job.job_id, ACCEPTED, detail)
         case Censored(category):
             divided = amounts(Ending.CENSORED, job.generation.terms.price)
             settling.end(board, job, Ending.CENSORED, now, winner=lease, divided=divided, detail=category)
         case Invalid(detail):
-            settling.strike(board, worker, now)
+            returning.strike(board, worker, now)
             job.leavings.add(lease.lease_id)
-            settling.give_back(board, lease, LeaseState.VOID, now, detail)
+            returning.give_back(board, lease, LeaseState.VOID, now, detail, fault=Fault.WORKER)
             _answer(board, route, lease.lease_id, job.job_id, INVALID_RECEIPT, detail)
         case Broken(detail, words):
-            settling.strike(board, worker, now)
-            settling.give_back(board, lease, LeaseState.RETURNED, now, detail)
+            returning.strike(board, worker, now)
+            returning.give_back(board, lease, LeaseState.RETURNED, now, detail, fault=Fault.WORKER)
             _answer(board, route, lease.lease_id, job.job_id, OUTCOME_INVALID, detail, invalid=words)
-        case Refused(detail) | Failed(detail):
-            was_open = lease.state is LeaseState.OPEN
-            if isinstance(result, Failed):
-                settling.strike(board, worker, now)
-            settling.give_back(board, lease, LeaseState.RETURNED, now, detail)
-            _answer(board, route, lease.lease_id, job.job_id, ACCEPTED if was_open else DUPLICATE)
+        case Failed(detail, by_network=False):
+            returning.strike(board, worker, now)
+            _returned(board, worker, route, lease, now, detail, Fault.WORKER)
+        case Failed(detail):
+            returning.withhold(board, worker, job.generation.terms.model, now)
+            _returned(board, worker, route, lease, now, detail, Fault.NETWORK)
+        case Refused(detail, leaving):
+            if not leaving:
+                returning.withhold(board, worker, job.generation.terms.model, now)
+            _returned(board, worker, route, lease, now, detail, Fault.REFUSED)
         case Cancelled():
             # Nobody asked it to: it gives the job back.
-            was_open = lease.state is LeaseState.OPEN
-            settling.give_back(board, lease, LeaseState.RETURNED, now, "The worker stopped.")
-            _answer(board, route, lease.lease_id, job.job_id, ACCEPTED if was_open else DUPLICATE)
+            returning.withhold(board, worker, job.generation.terms.model, now)
+            _returned(board, worker, route, lease, now, "The worker stopped.", Fault.REFUSED)
+
+
+def _returned(board: Board, worker: Worker, route: Route, lease: Lease, now: float, detail: str, fault: Fault) -> None:
+    """A worker gave a job back."""
+    was_open = lease.state is LeaseState.OPEN
+    returning.give_back(board, lease, LeaseState.RETURNED, now, detail, fault=fault)
+    _answer(board, route, lease.lease_id, lease.job.job_id, ACCEPTED if was_open else DUPLICATE)
+
+
+def _believed(board: Board, worker: Worker, job: Job) -> bool:
+    """Whether a worker's word that a picture must be withheld ends the job: a proven owner's does, and where none is
+    here the second one's."""
+    second = any(owner != worker.owner for owner in job.doubts)
+    return worker.standing.proven or (second and not returning.proven_left(board, job))
+
+
+def _contradict(board: Board, job: Job, lease: Lease) -> None:
+    """Somebody painted what others had withheld."""
+    for owner in job.doubts:
+        standing = board.fleet.standings.get(owner)
+        if standing is not None and owner != lease.owner:
+            board.fleet.contradict(standing)
 
 
 def _late(board: Board, route: Route, lease: Lease, result: Result) -> None:
@@ -127,7 +159,11 @@ def _measure(board: Board, worker: Worker, lease: Lease, now: float) -> None:
     terms = lease.job.generation.terms
     began = max(lease.granted_at, worker.freed_at)
     if lease.state is LeaseState.OPEN and now > began:
-        board.speeds.measure(worker.worker_id, terms.model, size_class(terms.pixels), now - began, terms.work)
+        seconds = now - began
+        if not worker.standing.proven and (median := board.speeds.median(terms.model)) is not None:
+            # Whose work nobody has paid for yet is not preferred for its speed: a black picture is painted fast.
+            seconds = max(seconds, median * terms.work)
+        board.speeds.measure(worker.worker_id, terms.model, size_class(terms.pixels), seconds, terms.work)
         board.fleet.measured(terms.model)
 
 

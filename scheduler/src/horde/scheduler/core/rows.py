@@ -26,7 +26,7 @@ from horde.scheduler.core.job import (
     Terms,
     WorkerId,
 )
-from horde.scheduler.core.leases import Lease, LeaseState
+from horde.scheduler.core.leases import Fault, Lease, LeaseState
 
 Row = dict[str, Any]
 
@@ -163,7 +163,7 @@ def _lease_values(lease: Lease, moment: Moment) -> tuple[str | int | float, ...]
         lease.step,
         lease.ttl,
         moment.wall(lease.granted_at),
-        int(lease.lost_by_mesh),
+        int(lease.fault),
     )
 
 
@@ -177,9 +177,10 @@ def worker_row(worker: Worker, speeds: dict[tuple[str, int], float]) -> Row:
         "owner": worker.owner,
         "name": worker.name,
         "agent": worker.agent,
-        "capabilities": worker.capabilities.words,
+        "capabilities": worker.declared.words,
         "paused": worker.paused,
         "images_done": worker.images_done,
+        "paid_images": worker.paid_images,
         "jobs_failed": worker.jobs_failed,
         "last_seen_ms": worker.last_seen_ms,
         "speeds": json.dumps([[model, kind, value] for (model, kind), value in speeds.items()]),
@@ -240,10 +241,9 @@ def _job_from(row: Row, generation: Generation, moment: Moment) -> Job:
         ended_at_ms=row["ended_at_ms"],
         leavings={LeaseId(each) for each in row["leavings"].split()},
     )
-    # Rows of an earlier version end before `lost_by_mesh`.
-    for lease_id, worker_id, owner, name, state, step, ttl, granted_ms, *later in json.loads(row["leases"] or "[]"):
+    for lease_id, worker_id, owner, name, state, step, ttl, granted_ms, fault in json.loads(row["leases"] or "[]"):
         lease = Lease(LeaseId(lease_id), job, WorkerId(worker_id), AccountId(owner), name)
-        lease.lost_by_mesh = bool(later and later[0])
+        lease.fault = Fault(fault)
         lease.state, lease.step, lease.ttl = LeaseState(state), step, ttl
         lease.granted_at, lease.touched_at = moment.core(granted_ms), moment.now
         job.leases.append(lease)

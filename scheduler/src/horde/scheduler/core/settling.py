@@ -12,7 +12,6 @@ from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import (
     ACCEPTED,
     DUPLICATE,
-    INVALID_RECEIPT,
     CommitObject,
     DiscardObject,
     Release,
@@ -24,13 +23,22 @@ from horde.scheduler.core.effects import (
 from horde.scheduler.core.endings import amounts, counted_steps
 from horde.scheduler.core.fitting import size_class
 from horde.scheduler.core.fleet import Worker
-from horde.scheduler.core.job import NOTHING, Amounts, Ending, Generation, Job, JobState, LeaseId, Phase, WorkerId
-from horde.scheduler.core.leases import MAX_ATTEMPTS, MAX_LEASES, Lease, LeaseState, Revoked
+from horde.scheduler.core.job import (
+    ANONYMOUS,
+    NOTHING,
+    Amounts,
+    Ending,
+    Generation,
+    Job,
+    JobState,
+    LeaseId,
+    Phase,
+    WorkerId,
+)
+from horde.scheduler.core.leases import Lease, LeaseState, Revoked
 
 COUNTED = 16
 """Images after which a worker's counters are written."""
-RETRY_AFTER = 10.0
-"""Seconds after which those who had a job may have it again, where nobody else can; twice as long with each attempt."""
 REVOKED_FOR = {
     Ending.DONE: Revoked.SUPERSEDED,
     Ending.CENSORED: Revoked.SUPERSEDED,
@@ -54,10 +62,10 @@ def end(
     if job.ticket:
         board.queue.remove(job)
     job.move(JobState.SETTLING)
-    _decide(board, job, ending, now, winner, divided, detail)
+    decide(board, job, ending, now, winner, divided, detail)
 
 
-def _decide(
+def decide(
     board: Board, job: Job, ending: Ending, now: float, winner: Lease | None, divided: Amounts, detail: str
 ) -> None:
     job.ending, job.winner, job.amounts, job.detail = ending, winner, divided, detail
@@ -65,7 +73,7 @@ def _decide(
         if lease is winner and ending in (Ending.DONE, Ending.CENSORED):
             lease.state = LeaseState.WON
             free(board, lease, now)
-        elif lease.state is LeaseState.OPEN:
+        elif lease.state is LeaseState.OPEN or lease.hedged:
             revoke(board, lease, REVOKED_FOR[ending], now)
         if ending is not Ending.DONE or lease is not winner:
             job.leavings.add(lease.lease_id)
@@ -100,35 +108,6 @@ def committed(board: Board, job: Job, size_bytes: int, image_format: int, expire
     board.emit_after_save(_payment(job))
 
 
-def void(board: Board, job: Job, now: float, detail: str) -> None:
-    """Storage cannot commit the winner's object: it did not win. Another attempt, or the end."""
-    winner = job.winner
-    if job.state is not JobState.SETTLING or job.ending is not Ending.DONE or job.committed or winner is None:
-        return
-    winner.state = LeaseState.VOID
-    job.leavings.add(winner.lease_id)
-    worker = board.fleet.workers.get(winner.worker_id)
-    if worker is not None:
-        strike(board, worker, now)
-    route = board.route_of(worker)
-    if route is not None:
-        board.emit(SaySettled(route, winner.lease_id, job.job_id, INVALID_RECEIPT, detail=detail))
-    generation = job.generation
-    job.winner, job.amounts, job.ending = None, NOTHING, Ending.NONE
-    if generation.cancelled:
-        ending = Ending.CANCELLED
-    elif generation.expired or now >= generation.deadline:
-        ending = Ending.EXPIRED
-    elif exhausted(job):
-        ending = Ending.FAULTED
-    else:
-        requeue(board, job, now)
-        board.emit_after_save(DiscardObject(job, winner.lease_id))
-        return
-    job.touch()
-    _decide(board, job, ending, now, None, NOTHING, detail)
-
-
 def as_recorded(board: Board, job: Job, ending: Ending, worker_id: WorkerId, divided: Amounts) -> None:
     """The ledger ended the job otherwise, by an earlier asking: so it ended. NONE: it gave everything back."""
     ours = job.winner
@@ -154,6 +133,7 @@ def paid(board: Board, job: Job, now_ms: int, settlement: bytes) -> None:
     job.ended_at_ms = now_ms
     job.move(JobState.ENDED)
     board.record.paid(job, now_ms)
+    _count_paid(board, job)
     board.live_jobs -= 1
     board.dirty_jobs[job] = None
     if job.winner is not None:
@@ -167,6 +147,16 @@ def paid(board: Board, job: Job, now_ms: int, settlement: bytes) -> None:
         if route is not None:
             board.emit(SaySettled(route, job.winner.lease_id, job.job_id, ACCEPTED, settlement))
     wind_up(board, job.generation)
+
+
+def _count_paid(board: Board, job: Job) -> None:
+    """An image that somebody else paid for speaks for its owner; anonymous pays nothing."""
+    winner = job.winner
+    if job.ending is not Ending.DONE or winner is None or job.generation.account_id in (ANONYMOUS, winner.owner):
+        return
+    worker = board.fleet.workers.get(winner.worker_id)
+    if worker is not None:
+        board.fleet.image_paid(worker)
 
 
 def wind_up(board: Board, generation: Generation) -> None:
@@ -246,68 +236,19 @@ def current(job: Job) -> Lease | None:
     return lease if lease.state is LeaseState.OPEN else None
 
 
-def give_back(board: Board, lease: Lease, state: LeaseState, now: float, detail: str = "") -> None:
-    """A lease ended without an end for its job: another attempt, or FAULTED after the last."""
-    lease.state = state
-    free(board, lease, now)
-    job = lease.job
-    if job.state is not JobState.LEASED or job.leases[-1] is not lease:
-        return
-    if exhausted(job):
-        if len(job.tried) > 1:
-            # It failed on several different workers, and nobody is punished for it.
-            for worker_id in job.tried:
-                worker = board.fleet.workers.get(worker_id)
-                if worker is not None:
-                    worker.forgive()
-                    board.fleet.changed(worker)
-        end(board, job, Ending.FAULTED, now, detail=detail or "Three workers could not paint it.")
-    else:
-        requeue(board, job, now)
-
-
-def exhausted(job: Job) -> bool:
-    """It has been tried often enough."""
-    return job.attempts >= MAX_ATTEMPTS or len(job.leases) >= MAX_LEASES
-
-
-def requeue(board: Board, job: Job, now: float) -> None:
-    """Back to its old place in the queue."""
-    job.move(JobState.QUEUED)
-    board.dirty_jobs[job] = None
-    bar(board, job, now)
-    board.queue.push(job, now, again=True)
-    board.fresh.append(job)
-
-
-def bar(board: Board, job: Job, now: float) -> None:
-    """Those who had a job do not get it for a while, so that others may try."""
-    job.barred = frozenset(lease.worker_id for lease in job.leases if not lease.lost_by_mesh)
-    if job.barred:
-        job.retry_at = now + RETRY_AFTER * 2.0 ** (job.attempts - 1)
-        board.deadlines.add(job.retry_at, job)
-
-
 def revoke(board: Board, lease: Lease, reason: Revoked, now: float) -> None:
     """Take an open lease back and tell the worker, if it is here."""
-    lease.state = LeaseState.REVOKED
+    lease.state, lease.hedged = LeaseState.REVOKED, False
     worker = free(board, lease, now)
     route = board.route_of(worker)
     if route is not None:
         board.emit(Revoke(route, lease.lease_id, reason))
 
 
-def strike(board: Board, worker: Worker, now: float) -> None:
-    """A worker has failed; after some failures in a row it rests."""
-    if worker.failed(now):
-        board.deadlines.add(worker.rests_until, worker)
-        board.fleet.changed(worker)
-
-
 def free(board: Board, lease: Lease, now: float) -> Worker | None:
     """A lease no longer takes up one of its worker's slots."""
     worker = board.fleet.workers.get(lease.worker_id)
-    if worker is None or worker.leases.pop(lease.lease_id, None) is None:
+    if worker is None or not board.fleet.gave_back(worker, lease):
         return worker
     worker.freed_at = now
     for other in worker.leases.values():

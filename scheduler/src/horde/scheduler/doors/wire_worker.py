@@ -23,6 +23,12 @@ def text(value: str) -> str:
     return value[:MAX_DETAIL].replace("\0", "")
 
 
+NETWORK_FAILURES = frozenset(
+    {worker_service_pb2.FAILURE_REASON_UPLOAD_REFUSED, worker_service_pb2.FAILURE_REASON_TIMEOUT}
+)
+"""Reasons of failures that are not the painting's."""
+
+
 def capabilities_of(message: worker_pb2.Capabilities) -> Capabilities:
     """What a worker says that it can do; models beyond the first MAX_OFFERS do not count, nor other kinds of work."""
     named = [each for each in message.models if each.name and each.WhichOneof("kind") == "image"][:MAX_OFFERS]
@@ -54,11 +60,13 @@ def result_of(message: worker_service_pb2.Outcome) -> Result:
         case "censored":
             return Censored(text(message.censored.category))
         case "refused":
-            return Refused(text(message.refused.detail) or _name("RefusalReason", message.refused.reason))
+            leaving = message.refused.reason == worker_service_pb2.REFUSAL_REASON_DRAINING
+            return Refused(text(message.refused.detail) or _name("RefusalReason", message.refused.reason), leaving)
         case "cancelled":
             return Cancelled(message.cancelled.step)
         case _:
-            return Failed(text(message.failed.detail) or _name("FailureReason", message.failed.reason))
+            by_network = message.failed.reason in NETWORK_FAILURES
+            return Failed(text(message.failed.detail) or _name("FailureReason", message.failed.reason), by_network)
 
 
 def broken_of(message: pb.InvalidOutcome) -> Broken:

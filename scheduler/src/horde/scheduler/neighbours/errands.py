@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from horde.scheduler.core import accepting, settling
+from horde.scheduler.core import accepting, returning, settling
 from horde.scheduler.core import effects as fx
 from horde.scheduler.core.answers import Again, Answer, CommitAnswer, Committed, Declined, Recorded
 from horde.scheduler.core.job import Amounts, Ending, Generation, Job, Mkudos, WorkerId
@@ -95,7 +95,7 @@ class Errands:
                 settling.committed(term.board, job, answer.size_bytes, answer.format, answer.expires_at_ms)
             elif isinstance(answer, Declined):
                 log.error("not committed", job=job.job_id, reason=answer.reason, message=answer.message)
-                settling.void(term.board, job, term.now(), f"Storage: {answer.reason}")
+                returning.void(term.board, job, term.now(), f"Storage: {answer.reason}")
         term.flush()
 
     async def _discarded(self, answered: Sequence[tuple[fx.DiscardObject, Answer]]) -> None:

@@ -107,6 +107,7 @@ WORKER = Table(
     Column("capabilities", LargeBinary, nullable=False),
     Column("paused", Boolean, nullable=False),
     Column("images_done", BigInteger, nullable=False),
+    Column("paid_images", BigInteger, nullable=False),
     Column("jobs_failed", BigInteger, nullable=False),
     Column("last_seen_ms", BigInteger, nullable=False),
     Column("speeds", Text, nullable=False),

@@ -78,8 +78,9 @@ class Assembly:
         self.received += len(data)
 
     def finish(self, sha256: bytes, size_bytes: int) -> bytes:
-        """The whole content. Raises DigestMismatch if it is not what was promised."""
+        """The whole content, which is not kept here. Raises DigestMismatch if it is not what was promised."""
         content = bytes(self._content)
+        self._content.clear()
         if len(content) != size_bytes:
             raise DigestMismatch
         check_digest(content, sha256)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from horde.storage_router.core.errors import (
+    ContentConflict,
     DigestMismatch,
     NotAnImage,
     ShareExceeded,
@@ -46,9 +47,11 @@ class Failures:
             raise TooManyFailures(metadata={"limit": str(MOST)})
         try:
             yield
-        except _THEIR_FAULT:
+        except (*_THEIR_FAULT, ContentConflict) as error:
             _remember(self._counts, subject, self._counts.get(subject, 0) + 1)
-            self._passed.pop(owner, None)
+            if not isinstance(error, ContentConflict):
+                # Who paints a lease again after a crash brings another picture, in good faith.
+                self._passed.pop(owner, None)
             raise
 
     @contextmanager

@@ -205,7 +205,7 @@ class _StorageErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_St
     STORAGE_ERROR_REASON_SHARE_EXCEEDED: _StorageErrorReason.ValueType  # 18
     """RESOURCE_EXHAUSTED; retry: later; metadata: `of`; details: RetryInfo. As much
     is on its way as may be, of `all` together, or of this `owner`, `requester`,
-    `address` or `lease`, or more waits for the `decoders` than may. Nothing was
+    `address`, `lease` or `input`, or more waits for the `decoders` than may. Nothing was
     stored.
     """
 
@@ -281,7 +281,7 @@ lease, or of this input, were refused for what they were.
 STORAGE_ERROR_REASON_SHARE_EXCEEDED: StorageErrorReason.ValueType  # 18
 """RESOURCE_EXHAUSTED; retry: later; metadata: `of`; details: RetryInfo. As much
 is on its way as may be, of `all` together, or of this `owner`, `requester`,
-`address` or `lease`, or more waits for the `decoders` than may. Nothing was
+`address`, `lease` or `input`, or more waits for the `decoders` than may. Nothing was
 stored.
 """
 Global___StorageErrorReason: _TypeAlias = StorageErrorReason  # noqa: Y015

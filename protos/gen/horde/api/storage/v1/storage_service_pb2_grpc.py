@@ -95,9 +95,10 @@ class StorageServiceServicer:
         format, and for turned pictures in width and height; `sha256` is that of
         what was sent.
 
-        An input is one stream: another one for the same input ends the one before
-        with PROTOCOL_VIOLATION. The pace is that of UploadImage. After three
-        refused uploads of one input there is no fourth (TOO_MANY_FAILURES).
+        An input is one stream: another one for it is refused with SHARE_EXCEEDED,
+        or, when the first has been silent for five seconds, takes its place and
+        ends it with PROTOCOL_VIOLATION. The pace is that of UploadImage. After
+        three refused uploads of one input there is no fourth (TOO_MANY_FAILURES).
 
         Errors, with an ErrorInfo whose reason is a StorageErrorReason unless said
         otherwise: the token errors of the domain `mesh` (get a new ticket),

@@ -90,6 +90,7 @@ def upgrade() -> None:
         sa.Column("capabilities", sa.LargeBinary(), nullable=False),
         sa.Column("paused", sa.Boolean(), nullable=False),
         sa.Column("images_done", sa.BigInteger(), nullable=False),
+        sa.Column("paid_images", sa.BigInteger(), nullable=False),
         sa.Column("jobs_failed", sa.BigInteger(), nullable=False),
         sa.Column("last_seen_ms", sa.BigInteger(), nullable=False),
         sa.Column("speeds", sa.Text(), nullable=False),

@@ -1,0 +1,143 @@
+"""Leases that came to nothing: the job goes back to its old place, to somebody else first, or is faulted.
+
+Who is to blame has a class (`leases.Fault`), and only what was the worker's own fault counts: against the job as an
+attempt of its owner, and against the worker as a strike.
+"""
+
+from __future__ import annotations
+
+from horde.scheduler.core import settling
+from horde.scheduler.core.board import Board
+from horde.scheduler.core.effects import INVALID_RECEIPT, DiscardObject, SaySettled
+from horde.scheduler.core.fitting import signature_of_terms
+from horde.scheduler.core.fleet import Worker
+from horde.scheduler.core.job import NOTHING, Ending, Job, JobState
+from horde.scheduler.core.leases import MAX_ATTEMPTS, MAX_LEASES, Fault, Lease, LeaseState
+from horde.scheduler.core.standing import PROVEN_FEATURE
+
+RETRY_AFTER = 10.0
+"""Seconds after which those who had a job may have it again, where nobody else can; twice as long with each lease."""
+MOST_DOUBLINGS = 6
+WARY_AFTER = 4
+"""Leases that came to nothing after which a job goes to proven owners first."""
+FIRST_WITHHOLDING = 1.0
+LONGEST_WITHHOLDING = 900.0
+"""Seconds for which a worker is not offered a model that it gave back; twice as long each time."""
+
+
+def void(board: Board, job: Job, now: float, detail: str) -> None:
+    """Storage cannot commit the winner's object: it did not win. Another attempt, or the end."""
+    winner = job.winner
+    if job.state is not JobState.SETTLING or job.ending is not Ending.DONE or job.committed or winner is None:
+        return
+    winner.state, winner.fault = LeaseState.VOID, Fault.WORKER
+    job.leavings.add(winner.lease_id)
+    worker = board.fleet.workers.get(winner.worker_id)
+    if worker is not None:
+        strike(board, worker, now)
+    route = board.route_of(worker)
+    if route is not None:
+        board.emit(SaySettled(route, winner.lease_id, job.job_id, INVALID_RECEIPT, detail=detail))
+    generation = job.generation
+    job.winner, job.amounts, job.ending = None, NOTHING, Ending.NONE
+    if generation.cancelled:
+        ending = Ending.CANCELLED
+    elif generation.expired or now >= generation.deadline:
+        ending = Ending.EXPIRED
+    elif exhausted(board, job):
+        ending = Ending.FAULTED
+    else:
+        requeue(board, job, now)
+        board.emit_after_save(DiscardObject(job, winner.lease_id))
+        return
+    job.touch()
+    settling.decide(board, job, ending, now, None, NOTHING, detail)
+
+
+def give_back(
+    board: Board, lease: Lease, state: LeaseState, now: float, detail: str = "", *, fault: Fault = Fault.NONE
+) -> None:
+    """A lease ended without an end for its job: another attempt, or FAULTED after the last."""
+    lease.state, lease.fault, lease.hedged = state, fault, False
+    worker = settling.free(board, lease, now)
+    if worker is not None and fault is not Fault.NONE:
+        worker.standing.faults[fault] += 1
+    job = lease.job
+    if job.state is not JobState.LEASED or job.leases[-1] is not lease:
+        return
+    if exhausted(board, job):
+        _forgive(board, job)
+        settling.end(board, job, Ending.FAULTED, now, detail=detail or "Workers of three owners could not paint it.")
+    else:
+        requeue(board, job, now)
+
+
+def exhausted(board: Board, job: Job) -> bool:
+    """It has been tried often enough: by three owners, one of them proven if a proven one is here who could."""
+    if len(job.leases) >= MAX_LEASES:
+        return True
+    return len(job.failed_owners) >= MAX_ATTEMPTS and not proven_left(board, job)
+
+
+def proven_left(board: Board, job: Job) -> bool:
+    """Whether a proven owner's word about a job can still be had: one is here who could paint it, and none has failed
+    at it. Strangers may all be one."""
+    standings = board.fleet.standings
+    if any(owner in standings and standings[owner].proven for owner in job.failed_owners):
+        return False
+    terms = job.generation.terms
+    signature = signature_of_terms(terms, terms.denied, terms.features | PROVEN_FEATURE)
+    return any(worker.willing for worker in board.fleet.here.fitting(terms.model, signature, board.speeds))
+
+
+def _forgive(board: Board, job: Job) -> None:
+    """Where a proven owner failed at it, too, it was the job's fault: the others are not punished for it."""
+    standings = board.fleet.standings
+    proven = {owner for owner in job.failed_owners if owner in standings and standings[owner].proven}
+    for lease in job.leases:
+        worker = board.fleet.workers.get(lease.worker_id)
+        if lease.fault is Fault.WORKER and worker is not None and proven - {lease.owner}:
+            worker.forgive()
+            board.fleet.changed(worker)
+
+
+def withhold(board: Board, worker: Worker, model: str, now: float) -> None:
+    """Do not offer a worker a model that it gave back, for a while that grows until it paints with it."""
+    worker.refusals[model] += 1
+    doublings = min(worker.refusals[model] - 1, 30)
+    worker.withheld[model] = now + min(LONGEST_WITHHOLDING, FIRST_WITHHOLDING * 2.0**doublings)
+    board.deadlines.add(worker.withheld[model], worker)
+    if worker.session is not None:
+        board.fleet.refit(worker)
+
+
+def requeue(board: Board, job: Job, now: float) -> None:
+    """Back to its old place in the queue."""
+    job.move(JobState.QUEUED)
+    board.dirty_jobs[job] = None
+    bar(board, job, now)
+    board.queue.push(job, now, again=True)
+    board.fresh.append(job)
+
+
+def bar(board: Board, job: Job, now: float) -> None:
+    """Those who had a job do not get it for a while, so that others may try."""
+    had = [lease for lease in job.leases if lease.fault is not Fault.MESH]
+    barred = {lease.worker_id for lease in had}
+    for owner in {lease.owner for lease in had}:
+        # A stranger with all his workers: one more name is nobody else.
+        if (standing := board.fleet.standings.get(owner)) is not None and not standing.proven:
+            barred.update(standing.workers)
+    job.barred = frozenset(barred)
+    often = len(had) >= WARY_AFTER or len(job.failed_owners) >= MAX_ATTEMPTS - 1 or bool(job.doubts)
+    job.wary = often and proven_left(board, job)
+    if had:
+        job.retry_at = now + RETRY_AFTER * 2.0 ** min(len(had) - 1, MOST_DOUBLINGS)
+        board.deadlines.add(job.retry_at, job)
+
+
+def strike(board: Board, worker: Worker, now: float) -> None:
+    """A worker has failed; after some failures in a row it rests."""
+    if worker.failed(now):
+        board.deadlines.add(worker.rests_until, worker)
+        board.fleet.changed(worker)
