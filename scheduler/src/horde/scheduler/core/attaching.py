@@ -170,6 +170,8 @@ def _come_back(board: Board, worker: Worker, held: HeldLease, now: float) -> Lea
         job.leases.append(lease)
     elif lease.worker_id != worker.worker_id or lease.state is not LeaseState.LAPSED or job.leases[-1] is not lease:
         return None
+    elif worker.standing.full:
+        return None  # Its owner holds as much as he may by now.
     else:
         board.queue.remove(job)
     lease.touched_at = now
