@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +171,7 @@ async def test_a_lack_of_kudos_is_told_as_it_is(mesh: Bench, anna: Credentials, 
 
 
 async def test_the_inside_of_the_mesh_is_not_told(mesh: Bench, anna: Credentials, spec: Spec) -> None:
-    mesh.scheduler.refusals[""] = Full(metadata={"limit": "100"})
+    mesh.scheduler.refusals[""] = Full(metadata={"limit": "100"}, retry_after=timedelta(seconds=1))
     with assert_raises_reason(ResourceExhausted, "OVERLOADED") as caught:
         await mesh.generations.CreateGeneration(request(spec()), metadata=anna)
     assert (caught.value.domain, caught.value.metadata) == ("mesh", {"limit": "queue"})

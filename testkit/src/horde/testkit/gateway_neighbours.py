@@ -120,7 +120,7 @@ class InUse(FailedPrecondition):
     reason = "INPUT_IN_USE"
 
 
-class Unusable(ServiceError):
+class Unusable(FailedPrecondition):
     """The storage router's word for an input that cannot be used."""
 
     domain = "horde.api.storage.v1"

@@ -30,7 +30,8 @@ CODE is the status code. WHEN is what a client does by itself:
 - `later`: the same, after the delay of the RetryInfo.
 
 DETAILS are further messages that come with it: `BadRequest` lists every wrong
-field, not only the first; `RetryInfo` says how long to wait.
+field, not only the first; `RetryInfo` says how long to wait (with `changed`:
+before asking anew makes sense).
 
 RPCs that carry many items answer each item by itself, with a
 `google.rpc.Status` of the same content in place of a failed RPC.
