@@ -314,7 +314,7 @@ async def test_a_repeat_after_a_lost_answer_is_paid_once(mesh: Bench, anna: Cred
     mesh.scheduler.away = True
     request = generation_service.CreateGenerationRequest(request_id=request_id, spec=spec())
     with pytest.raises((Unavailable, DeadlineExceeded)):
-        await mesh.generations.CreateGeneration(request, metadata=holder, timeout=1)
+        await mesh.generations.CreateGeneration(request, metadata=holder, timeout=0.9)
     mesh.scheduler.away = False
     first = await make(mesh, holder, spec(), request_id)
     # Accepted once, it stays accepted: whatever became of the key's bounds and budget.
