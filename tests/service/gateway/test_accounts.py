@@ -203,7 +203,7 @@ class Broke(FailedPrecondition):
 
 
 async def test_the_ledgers_refusal_is_told(mesh: Bench, anna: Credentials, bert: Credentials) -> None:
-    mesh.ledger.refusal = Broke(metadata={"available_mkudos": "1"})
+    mesh.ledger.refusal = Broke(metadata={"available_mkudos": "1", "needed_mkudos": "2"})
     request = pb.GiftKudosRequest(
         request_id=str(uuid.uuid4()), to_account_id=await account_id(mesh, bert), amount_mkudos=5
     )

@@ -176,7 +176,6 @@ async def test_the_filters_of_lists_reach_who_holds_the_lists(mesh: Bench, anna:
         accepted_after=Timestamp(seconds=1_793_000_000),
         accepted_before=Timestamp(seconds=1_793_000_001),
         request_id_prefix="ab",
-        shared_key_id=str(uuid.uuid4()),
         ending=job_pb2.JOB_ENDING_DONE,
     )
     await mesh.generations.ListGenerations(asked, metadata=anna)

@@ -241,6 +241,8 @@ class FakeScheduler(SchedulerServiceServicer):
             return known
         self.specs[submission.generation_id] = spec
         known = pb.SchedulerGeneration(requester=submission.requester)
+        # With which shared key it was asked for, the gateway keeps.
+        known.requester.ClearField("shared_key_id")
         known.generation.generation_id = submission.generation_id
         known.generation.request_id = submission.request_id
         known.generation.spec.CopyFrom(submission.spec)

@@ -34,7 +34,7 @@ async def list_generations(
         filters=request,
     )
     check_mask(wrong, request.read_mask)
-    _check_filters(wrong, request)
+    check_filters(wrong, request)
     if wrong.found:
         raise InvalidField(violations=wrong.found)
     answer = await _ask(scheduler, question)
@@ -42,8 +42,9 @@ async def list_generations(
         # A page may be shorter than was asked for; it must not be more than a message holds.
         question.page_size //= 2
         answer = await _ask(scheduler, question)
-    shown = [masked(known.generation, request.read_mask) for known in answer.generations]
-    return service_pb2.ListGenerationsResponse(generations=shown, next_page_token=answer.next_page_token)
+    return service_pb2.ListGenerationsResponse(
+        generations=[known.generation for known in answer.generations], next_page_token=answer.next_page_token
+    )
 
 
 def check_mask(wrong: Violations, mask: FieldMask) -> None:
@@ -64,13 +65,32 @@ def masked(generation: generation_pb2.Generation, mask: FieldMask) -> generation
     return shown
 
 
-def _check_filters(wrong: Violations, request: service_pb2.ListGenerationsRequest) -> None:
+def masked_page(page: service_pb2.ListGenerationsResponse, mask: FieldMask) -> service_pb2.ListGenerationsResponse:
+    """What the mask names of each generation of a page."""
+    shown = [masked(generation, mask) for generation in page.generations]
+    return service_pb2.ListGenerationsResponse(generations=shown, next_page_token=page.next_page_token)
+
+
+def fits(generation: generation_pb2.Generation, filters: service_pb2.ListGenerationsRequest) -> bool:
+    """Whether a generation holds to all filters: of what was asked for with a shared key, the list is kept here."""
+    accepted = generation.accepted_at.ToNanoseconds()
+    return (
+        (not filters.HasField("finished") or generation.finished == filters.finished)
+        and (not filters.model or generation.spec.job.model == filters.model)
+        and (not filters.placement or generation.quote.placement == filters.placement)
+        and generation.request_id.startswith(filters.request_id_prefix)
+        and (not filters.ending or any(image.ending == filters.ending for image in generation.images))
+        and (not filters.HasField("accepted_after") or accepted >= filters.accepted_after.ToNanoseconds())
+        and (not filters.HasField("accepted_before") or accepted < filters.accepted_before.ToNanoseconds())
+    )
+
+
+def check_filters(wrong: Violations, request: service_pb2.ListGenerationsRequest) -> None:
+    """Whether each filter can be one."""
     wrong.name("model", request.model, required=False)
     wrong.known("placement", request.placement, job_pb2.Placement.values())
     wrong.known("ending", request.ending, job_pb2.JobEnding.values())
     wrong.part("request_id_prefix", request.request_id_prefix, 36)
-    if request.shared_key_id:
-        wrong.uuid("shared_key_id", request.shared_key_id)
     for name in ("accepted_after", "accepted_before"):
         at = getattr(request, name)
         wrong.moment(name, at.seconds, at.nanos)

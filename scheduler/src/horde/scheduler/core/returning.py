@@ -73,10 +73,22 @@ def give_back(
 
 
 def exhausted(board: Board, job: Job) -> bool:
-    """It has been tried often enough: by three owners, one of them proven if a proven one is here who could."""
+    """It has been tried often enough: by three owners, one of them proven if a proven one is here who could; or three
+    times by those who are left, if nobody else is here who could."""
     if len(job.leases) >= MAX_LEASES:
         return True
-    return len(job.failed_owners) >= MAX_ATTEMPTS and not proven_left(board, job)
+    failed = job.failed_owners
+    if len(failed) >= MAX_ATTEMPTS:
+        return not proven_left(board, job)
+    failures = sum(lease.fault is Fault.WORKER for lease in job.leases)
+    return failures >= MAX_ATTEMPTS and not _others_left(board, job)
+
+
+def _others_left(board: Board, job: Job) -> bool:
+    """Whether somebody is here who could paint it, of an owner that has not failed at it."""
+    terms = job.generation.terms
+    fitting = board.fleet.here.fitting(terms.model, signature_of_terms(terms, terms.denied), board.speeds)
+    return any(worker.willing and worker.owner not in job.failed_owners for worker in fitting)
 
 
 def proven_left(board: Board, job: Job) -> bool:
