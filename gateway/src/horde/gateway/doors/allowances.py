@@ -28,7 +28,7 @@ from horde.gateway.core.requesters import Principal, Requester, generation_id
 from horde.gateway.core.validation import Violations
 from horde.gateway.doors import wire
 from horde.gateway.doors.generations import Asked
-from horde.gateway.doors.listing import DEFAULT_PAGE, MAX_PAGE, check_mask, masked
+from horde.gateway.doors.listing import DEFAULT_PAGE, MAX_PAGE, check_filters, check_mask, fits, masked
 from horde.gateway.neighbours.refusals import RETRY, told_outward
 from horde.gateway.neighbours.scheduler import SchedulerClient
 from horde.gateway.store.port import IdentityStore
@@ -118,9 +118,7 @@ class Allowances:
         wrong = Violations()
         size = min(wrong.page(request.page_size, request.page_token, MAX_PAGE) or DEFAULT_PAGE, LOOK_PAGE)
         check_mask(wrong, request.read_mask)
-        for field, _ in request.ListFields():
-            if field.name not in ("page_size", "page_token", "read_mask", "shared_key_id"):
-                wrong.add(field.name, "is not there for what was asked for with a shared key")
+        check_filters(wrong, request)
         name = principal.shared_key_id or request.shared_key_id[:64]
         key = await self._store.shared_key(name)
         before = await self._store.reservation(request.page_token) if request.page_token and not wrong.found else None
@@ -134,7 +132,8 @@ class Allowances:
         answers = await self._look(principal.requester, found)
         shown = []
         for answer in answers:
-            if not isinstance(answer, BaseException):
+            # A page may be shorter than was asked for, and empty, and not the last.
+            if not isinstance(answer, BaseException) and fits(answer.generation, request):
                 await self.tell_owner(principal, answer.generation, FieldMask())
                 shown.append(masked(answer.generation, request.read_mask))
         more = found[-1].generation_id if len(found) == size else ""
