@@ -320,6 +320,8 @@ CALLS: dict[str, tuple[str, str, Any, list[str]]] = {
         model_pb2.ListModelsRequest(page_token="!"),
         ["page_token"],
     ),
+    "fewer than no workers": ("workers", "ListWorkers", worker_service.ListWorkersRequest(page_size=-1), ["page_size"]),
+    "fewer than no models": ("models", "ListModels", model_pb2.ListModelsRequest(page_size=-1), ["page_size"]),
     "a model without a name": ("models", "GetModel", model_pb2.GetModelRequest(), ["name"]),
 }
 

@@ -189,7 +189,11 @@ class Generations:
         ref = self._checked_ref(principal, request.generation_id, wrong)
         with told_outward():
             outcomes = await self._scheduler.withdraw(ref, request.job_ids)
-        return [outcome if not outcome.code else to_status(outward(from_status(outcome))) for outcome in outcomes]
+        errors = [outward(from_status(outcome)) if outcome.code else None for outcome in outcomes]
+        for error in errors:
+            if error is not None and error.reason == GenerationNotFound.reason:
+                raise error
+        return [status_pb2.Status() if error is None else to_status(error) for error in errors]
 
     @staticmethod
     def checked_input(input_id: str) -> str:
