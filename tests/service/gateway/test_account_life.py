@@ -14,6 +14,7 @@ from google.protobuf.json_format import Parse
 from horde.api.account.v1 import account_service_pb2 as pb
 from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as generation_service
+from horde.api.worker.v1 import worker_pb2
 from horde.gateway.core.credentials import ALPHABET
 from horde.services.errors import AlreadyExists, FailedPrecondition, InvalidArgument, Unimplemented
 from horde.testkit.gateway import Bench
@@ -155,6 +156,10 @@ async def test_an_export_brings_everything_of_the_caller_and_ends_with_its_diges
     to = (await mesh.accounts.GetAccount(pb.GetAccountRequest(), metadata=bert)).account.account_id
     gift = pb.GiftKudosRequest(request_id=str(uuid.uuid4()), to_account_id=to, amount_mkudos=1)
     await mesh.accounts.GiftKudos(gift, metadata=anna)
+    mine = (await mesh.accounts.GetAccount(pb.GetAccountRequest(), metadata=anna)).account.account_id
+    for owner in (mine, to):
+        name = str(uuid.uuid4())
+        mesh.scheduler.workers[name] = worker_pb2.Worker(worker_id=name, owner_account_id=owner)
     heard = [each async for each in mesh.accounts.ExportAccount(pb.ExportAccountRequest(), metadata=anna)]
     kinds = [each.item.kind for each in heard[:-1]]
     assert kinds == [
@@ -164,10 +169,11 @@ async def test_an_export_brings_everything_of_the_caller_and_ends_with_its_diges
         "horde.api.generation.v1.Generation",
         "horde.api.generation.v1.Generation",
         "horde.api.ledger.v1.Entry",
+        "horde.api.worker.v1.Worker",
     ]
     text = "".join(each.item.json + "\n" for each in heard[:-1])
     assert heard[-1].end.sha256 == hashlib.sha256(text.encode()).digest()
-    assert heard[-1].end.items == 6
+    assert heard[-1].end.items == 7
     assert heard[-1].end.export_id
     assert Parse(heard[0].item.json, pb.Account()).display_name == "Anna"
     secrets_of = (shared.key, anna[0][1].removeprefix("Bearer "))

@@ -97,6 +97,14 @@ class AccountLife:
             for entry in answer.entries:
                 yield entry
             entries.page_token, more = answer.next_page_token, bool(answer.next_page_token)
+        workers = scheduler_pb2.ListWorkersRequest(owner_account_id=account_id, page_size=PAGE)
+        more = True
+        while more:
+            with told_outward():
+                found = await self._scheduler.list_workers(workers)
+            for worker in found.workers:
+                yield worker
+            workers.page_token, more = found.next_page_token, bool(found.next_page_token)
 
 
 def checked_mask(wrong: Violations, paths: object, changeable: tuple[str, ...]) -> list[str]:
