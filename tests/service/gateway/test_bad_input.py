@@ -190,7 +190,6 @@ CALLS: dict[str, tuple[str, str, Any, list[str]]] = {
             accepted_after=Timestamp(nanos=-1),
             accepted_before=Timestamp(seconds=2**40),
             request_id_prefix="x" * 37,
-            shared_key_id="x",
             ending=99,  # type: ignore[arg-type]
         ),
         [
@@ -204,6 +203,12 @@ CALLS: dict[str, tuple[str, str, Any, list[str]]] = {
             "accepted_after",
             "accepted_before",
         ],
+    ),
+    "a filter that is not there for shared keys": (
+        "generations",
+        "ListGenerations",
+        pb.ListGenerationsRequest(shared_key_id=ID, model="paintbox"),
+        ["model"],
     ),
     "a mask of everything": (
         "generations",
@@ -315,6 +320,8 @@ CALLS: dict[str, tuple[str, str, Any, list[str]]] = {
         model_pb2.ListModelsRequest(page_token="!"),
         ["page_token"],
     ),
+    "fewer than no workers": ("workers", "ListWorkers", worker_service.ListWorkersRequest(page_size=-1), ["page_size"]),
+    "fewer than no models": ("models", "ListModels", model_pb2.ListModelsRequest(page_size=-1), ["page_size"]),
     "a model without a name": ("models", "GetModel", model_pb2.GetModelRequest(), ["name"]),
 }
 

@@ -52,7 +52,6 @@ async def test_generations_are_listed_by_what_they_are() -> None:
         assert await listed(it, model=MODEL, placement=job_pb2.PLACEMENT_SHARED) == ["b1"]
         assert await listed(it, request_id_prefix="a") == ["a2", "a1"]
         assert await listed(it, model="nobody's") == []
-        assert await listed(it, shared_key_id="00000000-0000-4000-8000-000000000001") == []
         await it.world.clock.advance(60.0)
         assert await listed(it, finished=True) == ["a1"]
         assert await listed(it, finished=False) == ["b2", "b1", "a2"]

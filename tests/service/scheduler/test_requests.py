@@ -279,7 +279,7 @@ async def test_finished_images_can_be_withdrawn() -> None:
             outcomes = (await it.stub.WithdrawImages(request)).outcomes
             assert outcomes[0] == status_pb2.Status()
             assert from_status(outcomes[1]).reason == "IMAGE_NOT_FINISHED"
-            assert from_status(outcomes[2]).reason == "GENERATION_NOT_FOUND"
+            assert from_status(outcomes[2]).reason == "IMAGE_NOT_FOUND"
         assert it.world.storage.withdrawn == {done.job_id}
         image = (await it.get(made.generation_id)).generation.generation.images[done.index]
         assert image.withdrawn

@@ -6,6 +6,7 @@ Refusals of the neighbours that mean something to a requester (a lack of kudos, 
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import ClassVar
 
 from horde.services.errors import (
@@ -25,6 +26,7 @@ GENERATION = "horde.api.generation.v1"
 WORKER = "horde.api.worker.v1"
 MODEL = "horde.api.model.v1"
 STATISTICS = "horde.api.statistics.v1"
+OVERLOADED_FOR = timedelta(seconds=5)
 
 
 class CredentialsMissing(Unauthenticated):
@@ -280,7 +282,15 @@ class InvalidStatisticsField(InvalidArgument):
 
 
 class Overloaded(ResourceExhausted):
-    """A queue is full; nothing was begun. Wait."""
+    """As much is being done as can be; nothing was begun. Wait."""
+
+    domain: ClassVar[str] = "mesh"
+    reason: ClassVar[str] = "OVERLOADED"
+
+    @classmethod
+    def by(cls, limit: str, message: str | None = None, retry_after: timedelta | None = None) -> Overloaded:
+        """What is full; for how long, where that is known."""
+        return cls(message, metadata={"limit": limit}, retry_after=retry_after or OVERLOADED_FOR)
 
 
 class NeighbourUnavailable(Unavailable):

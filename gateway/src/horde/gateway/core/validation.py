@@ -115,13 +115,13 @@ class Violations:
                 f"must be 1 to {most} letters, digits and ._:/@+()[]- or spaces, beginning with one of the first two",
             )
 
-    def page(self, size: int, token: str, most: int) -> int:
-        """The fields of a request for a page; how many are wanted at most, 0 for the default."""
+    def page(self, size: int, token: str, most: int, usual: int = 0) -> int:
+        """The fields of a request for a page; how many it is to hold: `usual` for 0, at most `most`."""
         if size < 0:
             self.add("page_size", f"must not be below 0, and is {size}")
         if len(token) > MAX_PAGE_TOKEN_CHARACTERS or not token.isprintable():
             self.add("page_token", "is not one that was given out")
-        return min(size, most)
+        return min(size, most) or usual
 
     def known(self, field: str, value: int, values: Collection[int]) -> None:
         """The number of an enum's value; 0 for none."""

@@ -140,12 +140,9 @@ class Allowances:
         return service_pb2.ListGenerationsResponse(generations=shown, next_page_token=more)
 
     async def tell_owner(self, principal: Principal, generation: generation_pb2.Generation, mask: FieldMask) -> None:
-        """Say to an account with which shared key this was asked for, where the mask lets it.
-
-        What it asked for itself, ids tell; a mask that hides the generation's id hides this, too.
-        """
+        """Say to an account with which shared key this was asked for, if the mask wants it. Of its own, ids tell."""
         named = not mask.paths or "shared_key_id" in mask.paths
-        if principal.anonymous or principal.shared_key_id or not named or not generation.generation_id:
+        if principal.anonymous or principal.shared_key_id or not named:
             return
         if generation_id(principal, generation.request_id) == generation.generation_id:
             return

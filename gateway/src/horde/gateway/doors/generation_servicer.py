@@ -11,6 +11,7 @@ from horde.api.generation.v1.generation_service_pb2_grpc import GenerationServic
 from horde.gateway.doors.allowances import Allowances
 from horde.gateway.doors.authentication import Reception
 from horde.gateway.doors.generations import Generations
+from horde.gateway.doors.listing import masked, masked_page
 from horde.gateway.doors.watching import Watching
 from horde.services.addresses import address_bucket
 
@@ -53,7 +54,7 @@ class GenerationServicer(GenerationServiceServicer):
         await self._allowances.require(principal, request.generation_id)
         generation = await self._generations.get(principal, request)
         await self._allowances.tell_owner(principal, generation, request.read_mask)
-        return pb.GetGenerationResponse(generation=generation)
+        return pb.GetGenerationResponse(generation=masked(generation, request.read_mask))
 
     async def ListGenerations(self, request: pb.ListGenerationsRequest, context: Context) -> pb.ListGenerationsResponse:
         principal = await self._reception.requester(context)
@@ -62,7 +63,7 @@ class GenerationServicer(GenerationServiceServicer):
         page = await self._generations.page(principal, request)
         for generation in page.generations:
             await self._allowances.tell_owner(principal, generation, request.read_mask)
-        return page
+        return masked_page(page, request.read_mask)
 
     async def WatchGeneration(
         self, request: pb.WatchGenerationRequest, context: Context

@@ -25,7 +25,7 @@ from horde.gateway.core.spec import GenerationSpec
 from horde.gateway.core.validation import MAX_MKUDOS, Violations, generation_violations
 from horde.gateway.doors import wire
 from horde.gateway.doors.catalogue import Catalogue
-from horde.gateway.doors.listing import check_mask, list_generations, masked
+from horde.gateway.doors.listing import check_mask, list_generations
 from horde.gateway.doors.tickets import Tickets
 from horde.gateway.neighbours.ledger import Balances
 from horde.gateway.neighbours.refusals import outward, told_outward
@@ -159,12 +159,12 @@ class Generations:
         return generation
 
     async def get(self, principal: Principal, request: service_pb2.GetGenerationRequest) -> generation_pb2.Generation:
-        """A generation as it is now, as far as its mask goes."""
+        """A generation as it is now, all of it; raises InvalidField for a mask that is none, too."""
         wrong = Violations()
         check_mask(wrong, request.read_mask)
         ref = self._checked_ref(principal, request.generation_id, wrong)
         with told_outward():
-            return masked(self._tickets.fill_in(await self._scheduler.get(ref)), request.read_mask)
+            return self._tickets.fill_in(await self._scheduler.get(ref))
 
     async def cancel(self, principal: Principal, generation: str) -> generation_pb2.Generation:
         """Cancel what has not ended."""
@@ -189,7 +189,11 @@ class Generations:
         ref = self._checked_ref(principal, request.generation_id, wrong)
         with told_outward():
             outcomes = await self._scheduler.withdraw(ref, request.job_ids)
-        return [outcome if not outcome.code else to_status(outward(from_status(outcome))) for outcome in outcomes]
+        errors = [outward(from_status(outcome)) if outcome.code else None for outcome in outcomes]
+        for error in errors:
+            if error is not None and error.reason == GenerationNotFound.reason:
+                raise error
+        return [status_pb2.Status() if error is None else to_status(error) for error in errors]
 
     @staticmethod
     def checked_input(input_id: str) -> str:

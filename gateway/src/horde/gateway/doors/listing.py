@@ -42,8 +42,9 @@ async def list_generations(
         # A page may be shorter than was asked for; it must not be more than a message holds.
         question.page_size //= 2
         answer = await _ask(scheduler, question)
-    shown = [masked(known.generation, request.read_mask) for known in answer.generations]
-    return service_pb2.ListGenerationsResponse(generations=shown, next_page_token=answer.next_page_token)
+    return service_pb2.ListGenerationsResponse(
+        generations=[known.generation for known in answer.generations], next_page_token=answer.next_page_token
+    )
 
 
 def check_mask(wrong: Violations, mask: FieldMask) -> None:
@@ -62,6 +63,12 @@ def masked(generation: generation_pb2.Generation, mask: FieldMask) -> generation
     shown = generation_pb2.Generation()
     mask.MergeMessage(generation, shown)
     return shown
+
+
+def masked_page(page: service_pb2.ListGenerationsResponse, mask: FieldMask) -> service_pb2.ListGenerationsResponse:
+    """What the mask names of each generation of a page."""
+    shown = [masked(generation, mask) for generation in page.generations]
+    return service_pb2.ListGenerationsResponse(generations=shown, next_page_token=page.next_page_token)
 
 
 def fits(generation: generation_pb2.Generation, filters: service_pb2.ListGenerationsRequest) -> bool:

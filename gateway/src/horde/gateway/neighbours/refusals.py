@@ -18,6 +18,7 @@ TOLD = frozenset(
     {
         (GENERATION, "GENERATION_NOT_FOUND"),
         (GENERATION, "IMAGE_NOT_FINISHED"),
+        (GENERATION, "IMAGE_NOT_FOUND"),
         (GENERATION, "REQUEST_CONFLICT"),
         (GENERATION, "REFUSED_BEFORE"),
         (GENERATION, "TOO_MANY_GENERATIONS"),
@@ -45,7 +46,7 @@ def outward(error: ServiceError) -> ServiceError:
     if isinstance(error, RETRY):
         return NeighbourUnavailable()
     if isinstance(error, ResourceExhausted):
-        return Overloaded(retry_after=error.retry_after)
+        return Overloaded.by("queue", retry_after=error.retry_after)
     return Defect()
 
 

@@ -53,7 +53,7 @@ def opened(
     resumed = bool(session_id)
     order = order_of(session_id) if resumed else (board.epoch, board.session_ids.count + 1)
     if known is not None and known.order > order:
-        board.emit(EndSession(route, "SESSION_SUPERSEDED"))
+        board.emit(EndSession(route, "SESSION_SUPERSEDED", name))
         return
     full = len(board.sessions) >= board.limits.max_sessions
     if (full and known is None) or (worker is None and not _make_room(board, owner)):
@@ -64,7 +64,7 @@ def opened(
         board.fleet.add(worker)
     session = Session(session_id if resumed else board.session_ids.next(), order, worker_id, route, now)
     if known is not None:
-        _replace(board, known, session)
+        _replace(board, known, session, name)
     worker.session, worker.agent, worker.declared = session, agent, capabilities
     worker.last_seen_ms = now_ms
     board.sessions[route] = session
@@ -96,12 +96,12 @@ def _forget_one(board: Board, owner: AccountId | None = None) -> bool:
     return True
 
 
-def _replace(board: Board, old: Session, new: Session) -> None:
+def _replace(board: Board, old: Session, new: Session, name: str) -> None:
     if old.order == new.order:
         # The same session by another way: it goes on.
         new.ready_since_ms = old.ready_since_ms
     elif old.route is not None:
-        board.emit(EndSession(old.route, "SESSION_SUPERSEDED"))
+        board.emit(EndSession(old.route, "SESSION_SUPERSEDED", name))
     if old.route is not None:
         board.sessions.pop(old.route, None)
     old.state = SessionState.ENDED

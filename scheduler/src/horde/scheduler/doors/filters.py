@@ -17,7 +17,7 @@ Place = tuple[int, str]
 
 
 def wanted_generation(filters: ListGenerationsRequest) -> Callable[[generation_pb2.Generation], bool]:
-    """Whether a generation holds to all filters but those of time, which `begin` and `end` say."""
+    """Whether a generation holds to all filters but those of time (`begin`, `end`) and shared keys (the gateway's)."""
 
     def wanted(generation: generation_pb2.Generation) -> bool:
         return (
@@ -25,7 +25,6 @@ def wanted_generation(filters: ListGenerationsRequest) -> Callable[[generation_p
             and (not filters.model or generation.spec.job.model == filters.model)
             and (not filters.placement or generation.quote.placement == filters.placement)
             and generation.request_id.startswith(filters.request_id_prefix)
-            and (not filters.shared_key_id or generation.shared_key_id == filters.shared_key_id)
             and (not filters.ending or any(image.ending == filters.ending for image in generation.images))
         )
 

@@ -12,7 +12,7 @@ from horde.api.generation.v1 import generation_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.scheduler.core import settling
 from horde.scheduler.core.answers import Declined, Done
-from horde.scheduler.core.errors import GenerationNotFound, ImageNotFinished
+from horde.scheduler.core.errors import GenerationNotFound, ImageNotFinished, ImageNotFound
 from horde.scheduler.core.estimates import Estimates
 from horde.scheduler.core.job import Ending, Generation, GenerationId, Job, JobId, JobState, Phase
 from horde.scheduler.doors import filters, submitting, wire
@@ -147,7 +147,7 @@ class Reading:
         if generation is not None and going:
             await self._saver.read(generation, lambda: None)
         return [
-            _withdrawn(ref, job_id, job, failed) for job_id, job in zip(job_ids, wanted, strict=True)
+            _withdrawn(ref, generation, job_id, job, failed) for job_id, job in zip(job_ids, wanted, strict=True)
         ]  # fmt: skip
 
     def estimate(self, question: pb.EstimateWait) -> pb.EstimateWaitOutcome:
@@ -248,11 +248,17 @@ def _done(job: Job) -> bool:
 
 
 def _withdrawn(
-    ref: pb.GenerationRef, job_id: str, job: Job | None, failed: dict[Job, status_pb2.Status]
+    ref: pb.GenerationRef,
+    generation: Generation | None,
+    job_id: str,
+    job: Job | None,
+    failed: dict[Job, status_pb2.Status],
 ) -> status_pb2.Status:
     error: ServiceError
-    if job is None:
+    if generation is None:
         error = GenerationNotFound(metadata={"generation_id": ref.generation_id})
+    elif job is None:
+        error = ImageNotFound(metadata={"job_id": job_id})
     elif not _done(job):
         error = ImageNotFinished(metadata={"job_id": job_id})
     else:

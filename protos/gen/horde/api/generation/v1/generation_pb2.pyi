@@ -585,7 +585,9 @@ class Image(_message.Message):
     """While LEASED."""
     @_builtins.property
     def wait(self) -> Global___WaitEstimate:
-        """While QUEUED. In Get, Create and Watch, not in List."""
+        """While QUEUED. In Get and Watch; Create answers before anything is known of
+        its turn, and List does not ask.
+        """
 
     @_builtins.property
     def deviations(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Deviation]: ...
@@ -595,7 +597,7 @@ class Image(_message.Message):
 
     @_builtins.property
     def download(self) -> Global___ImageDownload:
-        """Where the bytes are. In Get, Create and Watch, not in List."""
+        """Where the bytes are. In Get, Create, Cancel and Watch, not in List."""
 
     @_builtins.property
     def settlement(self) -> _ledger_pb2.Settlement:

@@ -150,8 +150,8 @@ class _MeshErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MeshE
     machines' clocks.
     """
     MESH_ERROR_REASON_TOKEN_WRONG_AUDIENCE: _MeshErrorReason.ValueType  # 6
-    """PERMISSION_DENIED; retry: never. A token is good, but for something else:
-    another service, or another act than this method's.
+    """PERMISSION_DENIED; retry: never; metadata: `expected?`. A token is good, but
+    for something else: another service, or another act than this method's.
     """
     MESH_ERROR_REASON_UNKNOWN_FIELD: _MeshErrorReason.ValueType  # 7
     """INVALID_ARGUMENT; retry: changed; details: BadRequest. The request holds
@@ -201,8 +201,8 @@ new one. Tokens are taken for a minute longer than they say, for two
 machines' clocks.
 """
 MESH_ERROR_REASON_TOKEN_WRONG_AUDIENCE: MeshErrorReason.ValueType  # 6
-"""PERMISSION_DENIED; retry: never. A token is good, but for something else:
-another service, or another act than this method's.
+"""PERMISSION_DENIED; retry: never; metadata: `expected?`. A token is good, but
+for something else: another service, or another act than this method's.
 """
 MESH_ERROR_REASON_UNKNOWN_FIELD: MeshErrorReason.ValueType  # 7
 """INVALID_ARGUMENT; retry: changed; details: BadRequest. The request holds
