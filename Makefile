@@ -14,12 +14,12 @@ BIN     := $(VENV)/bin
 PY      := $(BIN)/python
 STAMPS  := .cache/stamps
 PYTEST  := $(PY) -m pytest -q -p no:cacheprovider
-SOURCES := $(wildcard */src) clients/python/src tests bench protos/generate.py protos/contract.py
+SOURCES := $(wildcard */src) clients/python/src tests bench protos/generate.py protos/contract.py protos/languages.py
 TIERS   := unit conformance service mesh deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock protos protos-check lint format types breaking contract-image check test demo up clean \
+.PHONY: help install lock protos protos-check lint format types breaking contract-image languages check test demo up clean \
 	bench bench-ledger bench-scheduler soak-ledger mutants-ledger mutants-scheduler farms train-model evaluate-model \
 	test-kills $(TIERS:%=test-%)
 
@@ -62,6 +62,9 @@ breaking: install ## Fail if a contract breaks its committed image, or is not in
 
 contract-image: install ## Write the image of the contracts anew; CHANGELOG.md must say what changed
 	$(PY) protos/contract.py --renew
+
+languages: install ## Generate and compile the public contract in every language whose tools are here
+	$(PY) protos/languages.py
 
 ## ---- check
 
