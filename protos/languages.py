@@ -33,8 +33,8 @@ NEEDS = {
 }
 """Commands and files that a language needs."""
 PACKAGES = (
-    "protobuf-compiler protobuf-compiler-grpc libgrpc++-dev protobuf-compiler-grpc-java-plugin libgrpc-java default-jdk "
-    "ruby-grpc golang-go protoc-gen-go protoc-gen-go-grpc golang-google-protobuf-dev golang-google-grpc-dev"
+    "protobuf-compiler protobuf-compiler-grpc libgrpc++-dev protobuf-compiler-grpc-java-plugin libgrpc-java "
+    "default-jdk ruby-grpc golang-go protoc-gen-go protoc-gen-go-grpc golang-google-protobuf-dev golang-google-grpc-dev"
 )
 
 
