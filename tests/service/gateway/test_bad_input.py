@@ -204,10 +204,10 @@ CALLS: dict[str, tuple[str, str, Any, list[str]]] = {
             "accepted_before",
         ],
     ),
-    "a filter that is not there for shared keys": (
+    "filters of nonsense beside a shared key": (
         "generations",
         "ListGenerations",
-        pb.ListGenerationsRequest(shared_key_id=ID, model="paintbox"),
+        pb.ListGenerationsRequest(shared_key_id=ID, model="../x"),
         ["model"],
     ),
     "a mask of everything": (

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
+from horde.api.account.v1 import account_service_pb2 as account_pb2
 from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as generation_service
 from horde.api.job.v1 import job_pb2
@@ -142,7 +144,29 @@ async def test_totals_are_those_of_the_ledger_and_spans_are_counted_from_the_sta
         assert not rest.next_page_token
 
 
-async def test_leaders_are_named_by_nothing(tmp_path: Path) -> None:
+async def test_leaders_are_named_by_the_public_name_that_they_chose_and_by_nothing_else(
+    mesh: Bench, anna: Credentials, bert: Credentials
+) -> None:
+    owners = [
+        (await mesh.accounts.GetAccount(account_pb2.GetAccountRequest(), metadata=who)).account for who in (anna, bert)
+    ]
+    await mesh.accounts.UpdateAccount(
+        account_pb2.UpdateAccountRequest(
+            account=account_pb2.Account(public=True), update_mask=FieldMask(paths=["public"])
+        ),
+        metadata=anna,
+    )
+    mesh.ledger.statistics.CopyFrom(
+        ledger_service.GetStatisticsResponse(
+            leaders=[ledger_service.OwnerTotal(account_id=owner.account_id, jobs=1) for owner in owners]
+        )
+    )
+    mesh.gateway.statistics._seen = None
+    answer = await mesh.statistics.ListLeaders(statistics_pb2.ListLeadersRequest())
+    assert [leader.display_name for leader in answer.leaders] == ["Anna", ""]
+
+
+async def test_leaders_whom_nobody_knows_are_named_by_nothing(tmp_path: Path) -> None:
     async with bench(tmp_path) as mesh:
         mesh.ledger.statistics = said(1)
         mesh.gateway.statistics._seen = None

@@ -114,3 +114,22 @@ def test_the_answer_to_a_revocation_costs_no_offer() -> None:
     report(table, lease, Cancelled())
     assert not worker.withheld
     assert lease.fault is fault
+
+
+def test_nobody_idle_waits_for_a_worker_that_has_fallen_behind() -> None:
+    table = dawdlers_table()
+    table.attach("slow", owner=BERT)
+    jobs = table.queued(images=2, steps=500, ttl=7200.0).jobs
+    first = table.lease(jobs[0])
+    other = table.attach("other", owner=CARL)
+    report(table, table.lease(jobs[1]), Refused("leaving", leaving=True))
+    honest = proven(table, slots=2)
+    dawdle_until_overtaken(table, jobs[0], first)
+    report(table, table.lease(jobs[0]), Refused("leaving", leaving=True))
+    if jobs[1].state is JobState.LEASED:
+        report(table, table.lease(jobs[1]), Refused("leaving", leaving=True))
+    table.vanish(honest)
+    for step in range(first.step + 1, first.step + 12):
+        table.pass_time(8.0)
+        table.progress(first, step)
+    assert other.leases

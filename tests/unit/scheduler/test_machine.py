@@ -166,6 +166,15 @@ class Histories(RuleBasedStateMachine):
                     assert board.fleet.workers[lease.worker_id].leases[lease.lease_id] is lease
 
     @invariant()
+    def nothing_waits_for_somebody_free(self) -> None:
+        board = self.table.board
+        assert not board.missed
+        for worker in board.fleet.workers.values():
+            assert worker.free is (worker.worker_id in board.fleet.idle)
+            if worker.free:
+                assert board.queue.first(worker, self.table.now, board.speeds) is None
+
+    @invariant()
     def books_agree(self) -> None:
         board = self.table.board
         for generation in board.generations.values():

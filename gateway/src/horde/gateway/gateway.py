@@ -121,7 +121,7 @@ class Gateway:
         self.shared_keys = SharedKeys(store, self.allowances, peppers, clock, changed=self._revoke_key)
         self.workers = Workers(self.scheduler)
         self.mesh = describe_mesh(settings)
-        self.statistics = Statistics(self.ledger, self.scheduler, self.catalogue, clock)
+        self.statistics = Statistics(self.ledger, self.scheduler, self.catalogue, store, clock)
 
     def registrations(self) -> Sequence[Registration]:
         """The services of the doors that are open here."""

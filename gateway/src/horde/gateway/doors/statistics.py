@@ -23,6 +23,7 @@ from horde.gateway.doors.listing import bad_page_token
 from horde.gateway.neighbours.ledger import LedgerClient
 from horde.gateway.neighbours.refusals import told_outward
 from horde.gateway.neighbours.scheduler import SchedulerClient
+from horde.gateway.store.port import IdentityStore
 from horde.internal.ledger.v1 import ledger_service_pb2 as ledger_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
 from horde.services import telemetry
@@ -62,16 +63,20 @@ class Spans:
 class Statistics:
     """What StatisticsService does."""
 
-    def __init__(self, ledger: LedgerClient, scheduler: SchedulerClient, catalogue: Catalogue, clock: Clock) -> None:
+    def __init__(
+        self, ledger: LedgerClient, scheduler: SchedulerClient, catalogue: Catalogue, store: IdentityStore, clock: Clock
+    ) -> None:
         self._ledger = ledger
+        self._store = store
         self._scheduler = scheduler
         self._catalogue = catalogue
         self._clock = clock
         self._spans = Spans()
         self._seen: Seen | None = None
+        self._leaders: tuple[Seen, list[pb.Leader]] | None = None
         self._performance: tuple[float, pb.GetPerformanceResponse] | None = None
         # One question at a time: who comes meanwhile gets the same answer.
-        self._asking, self._counting = asyncio.Lock(), asyncio.Lock()
+        self._asking, self._counting, self._naming = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
 
     async def run(self) -> None:
         """Look at the totals regularly, so that there is something to count from. Runs until cancelled."""
@@ -119,18 +124,21 @@ class Statistics:
         return pb.ListModelTotalsResponse(models=models, next_page_token=write_place(str(begin + size)) if more else "")
 
     async def leaders(self, request: pb.ListLeadersRequest) -> pb.ListLeadersResponse:
-        """Owners by what they earned, most first. Nobody has chosen a public name yet, so nobody is named."""
+        """Owners by what they earned, most first; those who chose a public name by it."""
         wrong = Violations()
         size = wrong.page(request.page_size, "", MAX_LEADERS) or 10
         if wrong.found:
             raise InvalidStatisticsField(violations=wrong.found)
-        now = await self._current()
-        return pb.ListLeadersResponse(
-            leaders=[
-                pb.Leader(images_done=leader.jobs, earned_mkudos=leader.earned_mkudos)
-                for leader in now.said.leaders[:size]
-            ]
-        )
+        async with self._naming:
+            now = await self._current()
+            if self._leaders is None or self._leaders[0] is not now:
+                self._leaders = now, [await self._leader(total) for total in now.said.leaders]
+            return pb.ListLeadersResponse(leaders=self._leaders[1][:size])
+
+    async def _leader(self, total: ledger_pb2.OwnerTotal) -> pb.Leader:
+        account = await self._store.account(total.account_id)
+        name = account.display_name if account is not None and account.public else ""
+        return pb.Leader(display_name=name, images_done=total.jobs, earned_mkudos=total.earned_mkudos)
 
     async def performance(self) -> pb.GetPerformanceResponse:
         """How busy the mesh is."""

@@ -76,7 +76,8 @@ def _take(board: Board, worker: Worker, now: float) -> Job | None:
     """What is due for a worker. A job that a stranger had is not for a new name of his, which nobody knew to bar."""
     while (found := board.queue.first(worker, now, board.speeds)) is not None:
         _, job = found
-        if not job.barred or not returning.had(job, worker):
+        # Once all may have it again, only those are barred who paint it still.
+        if job.barred <= returning.holders(job) or not returning.had(job, worker):
             board.queue.serve(job)
             return job
         # Not served: the requester's share pays nothing for it.
@@ -122,7 +123,7 @@ def try_again(board: Board, job: Job, now: float) -> None:
     if job.retry_at <= now and wary is job.wary:
         assert job.signature is not None
         others = board.fleet.here.fitting(job.generation.terms.model, job.signature, board.speeds)
-        if not any(worker.willing and not returning.had(job, worker) for worker in others):
+        if not any(_waited_for(job, worker) for worker in others):
             barred = returning.holders(job)
         job.retry_at = now + returning.RETRY_AFTER
     if (wary, barred) != (job.wary, job.barred):
@@ -132,6 +133,12 @@ def try_again(board: Board, job: Job, now: float) -> None:
         board.fresh.append(job)
     if barred or wary:
         returning.look_later(board, job, now)
+
+
+def _waited_for(job: Job, worker: Worker) -> bool:
+    """Whether those who had a job wait, since this worker will take it. Who has fallen behind may never."""
+    stuck = any(lease.hedged for lease in worker.leases.values())
+    return worker.willing and not stuck and not returning.had(job, worker)
 
 
 def _expected_finish(board: Board, worker: Worker, job: Job) -> float:
@@ -217,7 +224,8 @@ def progressed(board: Board, worker: Worker, lease_id: LeaseId, step: int, now: 
     for other in worker.leases.values():
         if other.step == 0:
             other.touched_at = now
-    board.emit(Progressed(lease))
+    if not lease.hedged:  # Else two would be told of in turns, one ahead and one behind.
+        board.emit(Progressed(lease))
 
 
 def look_at(board: Board, lease: Lease, now: float) -> None:

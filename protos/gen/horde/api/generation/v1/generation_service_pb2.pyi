@@ -323,9 +323,7 @@ class ListGenerationsRequest(_message.Message):
     request_id_prefix: _builtins.str
     """Whose request_id begins so; at most 36 characters."""
     shared_key_id: _builtins.str
-    """For accounts: only those asked for with this shared key. No other filter may
-    be there then.
-    """
+    """For accounts: only those asked for with this shared key."""
     ending: _job_pb2.JobEnding.ValueType
     """With an image that ended so. Unspecified: any."""
     @_builtins.property
