@@ -8,9 +8,13 @@ import pytest
 
 from horde.testkit.contract import refusals_watched
 
+SCRIPTED = ("clients", "worker_agent", "gateway/test_shared_keys.py")
+"""Tests in which a scripted mesh refuses, in as few words as the test needs."""
+
 
 @pytest.fixture(autouse=True)
-def _refusals_are_the_contracts() -> Iterator[None]:
+def _refusals_are_the_contracts(request: pytest.FixtureRequest) -> Iterator[None]:
     with refusals_watched() as found:
         yield
-    assert not found
+    path = request.node.path.as_posix()
+    assert not found or any(f"/service/{scripted}" in path for scripted in SCRIPTED)
