@@ -14,12 +14,12 @@ BIN     := $(VENV)/bin
 PY      := $(BIN)/python
 STAMPS  := .cache/stamps
 PYTEST  := $(PY) -m pytest -q -p no:cacheprovider
-SOURCES := $(wildcard */src) clients/python/src tests bench protos/generate.py protos/contract.py
+SOURCES := $(wildcard */src) clients/python/src tests bench protos/generate.py protos/contract.py protos/languages.py
 TIERS   := unit conformance service mesh deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock protos protos-check lint format types breaking contract-image check test demo up clean \
+.PHONY: help install lock protos protos-check lint format types breaking contract-image languages check test demo up clean \
 	bench bench-ledger bench-scheduler soak-ledger mutants-ledger mutants-scheduler farms train-model evaluate-model \
 	test-kills $(TIERS:%=test-%)
 
@@ -63,6 +63,9 @@ breaking: install ## Fail if a contract breaks its committed image, or is not in
 contract-image: install ## Write the image of the contracts anew; CHANGELOG.md must say what changed
 	$(PY) protos/contract.py --renew
 
+languages: install ## Generate and compile the public contract in every language whose tools are here
+	$(PY) protos/languages.py
+
 ## ---- check
 
 lint: install ## Style, formats, and who may import whom
@@ -80,7 +83,7 @@ format: install ## Put sources and contracts into shape
 types: install ## Type-check, strictly; what people install on their own machines also as on theirs
 	$(PY) -m mypy
 	for platform in win32 darwin; do \
-		$(PY) -m mypy --platform $$platform --follow-imports silent clients/python/src cli/src || exit 1; done
+		$(PY) -m mypy --platform $$platform --follow-imports silent clients/python/src cli/src services/src worker-agent/src || exit 1; done
 
 $(TIERS:%=test-%): test-%: install ## (test-unit, test-service, test-mesh …) Run one tier of tests
 	@if [ -d tests/$* ]; then $(PYTEST) tests/$*; else echo "no tests/$*"; fi

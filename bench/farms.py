@@ -35,7 +35,7 @@ def draw(told: dict[str, list[float]], path: Path) -> None:
     names = sorted((name for name in told if name != PAINTER), key=lambda name: told[name][-1])
     painter_earns = told[PAINTER][-1]
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    bars = axes.barh(names, [told[name][-1] for name in names], color="#b4543c")
+    bars = axes.barh(names, [max(0.0, told[name][-1]) for name in names], color="#b4543c")
     axes.bar_label(bars, fmt="%.1f", padding=4)
     axes.axvline(painter_earns, color="#2f6f4f", linewidth=2)
     axes.text(painter_earns - 15, 0, f"{PAINTER}: {painter_earns:,.0f}", rotation=90, ha="right", va="bottom",

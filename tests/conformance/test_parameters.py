@@ -35,7 +35,7 @@ from horde.worker_agent.painters.diffusers_studio import Painting, Studio, Studi
 from horde.worker_agent.painters.models import find_models
 from horde.worker_agent.painters.samplers import CLASSES
 
-# torch and diffusers warn of what tiny models are not; their import takes seconds, on a busy machine many.
+# torch and diffusers warn of what tiny models are not.
 pytestmark = [pytest.mark.filterwarnings("ignore")]
 
 SHAPES = ("sd15", "turbo", "sdxl", "sd3", "flux-dev", "flux-schnell", "pixart", "inpainting")

@@ -27,13 +27,15 @@ def backends(kind: str, folder: Path) -> Iterator[Settings]:
         return
     with throwaway_postgres() as databases, throwaway_s3(BUCKETS) as objects:
         told = {"S3_ENDPOINT": objects.endpoint, "S3_SECURE": "false"}
-        for door, bucket in zip(("PRIVATE", "SHARED"), BUCKETS, strict=True):
+        # With the rights that an operator gives: `deploy/policies`.
+        users = (("PRIVATE", BUCKETS[0], "router-private"), ("SHARED", BUCKETS[1], "router-promoter"))
+        for door, bucket, user in users:
             secret = folder / f"{door}.secret"
-            secret.write_text(objects.secret(bucket))
+            secret.write_text(objects.secret(user))
             secret.chmod(0o600)
             told |= {
                 f"{door}_BUCKET": bucket,
-                f"{door}_ACCESS_KEY": objects.access_key(bucket),
+                f"{door}_ACCESS_KEY": objects.access_key(user),
                 f"{door}_SECRET_FILE": str(secret),
             }
         sql = {role: {"DATABASE_URL": databases.database()} for role in (Role.LEDGER, Role.SCHEDULER, Role.GATEWAY)}

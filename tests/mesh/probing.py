@@ -155,7 +155,7 @@ class Buckets:
             self.private = list_bucket(self.mesh.layout.private_bucket)
             self.shared = list_bucket(self.mesh.layout.shared_bucket)
         else:
-            self.private, self.shared = (ThrowawayS3(endpoint).objects(name) for name in BUCKETS)
+            self.private, self.shared = (ThrowawayS3(endpoint).objects(name) for name in BUCKETS[:2])
 
     def quarantine(self, job_ids: set[str]) -> list[str]:
         """What lies in quarantine for these jobs."""

@@ -114,6 +114,23 @@ async def test_a_picture_is_painted_saved_and_accounted_for(horde: Horde, mesh: 
     assert set(withdrawn["outcomes"].values()) == {"withdrawn"}
 
 
+async def test_a_shared_key_paints_at_its_owners_expense_and_within_its_bounds(horde: Horde) -> None:
+    await horde.ask("account", "create", "dora")
+    typed = ("--budget", "20", "--max-steps", "4", "--max-count", "1")
+    shared = await horde.ask("account", "shared", "create", "for emil", *typed)
+    holder = ("--api-key", shared["secret"])
+    made = await horde.ask("generate", "a red fox", "--out", str(horde.folder), *holder, *SMALL)
+    (image,) = made["generation"]["images"]
+    assert image["ending"] == "JOB_ENDING_DONE"
+    (key,) = (await horde.ask("account", "shared"))["keys"]
+    paid = image["settlement"]
+    assert int(key["spent_mkudos"]) == int(paid["charged_mkudos"]) + int(paid["from_subsidy_mkudos"]) > 0
+    listed = await horde.ask("generations", "list", *holder)
+    assert [each["generation_id"] for each in listed["generations"]] == [made["generation"]["generation_id"]]
+    refused = await horde.ask("generate", "two", "-n", "2", *holder, *SMALL, status=1)
+    assert refused["error"]["reason"] == "SHARED_KEY_BOUND"
+
+
 async def test_people_see_the_price_the_placement_and_the_entry(horde: Horde) -> None:
     status, text, error = await horde.run("generate", "a house", "--anonymous", "--out", str(horde.folder), *SMALL)
     assert status == 0, error

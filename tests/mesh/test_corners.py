@@ -19,6 +19,7 @@ from horde.api.job.v1.job_pb2 import JobState, Sampler
 from horde.cli.local.mesh import LocalMesh, local_mesh
 from horde.clients.client import HordeClient
 from horde.services.clock import SystemClock
+from horde.testkit.waiting import HANG_SECONDS
 from horde.worker_agent.core.jobs import Capabilities, Feature, ModelOffer
 from horde.worker_agent.core.jobs import Sampler as Method
 from horde.worker_agent.painters.scripted import ScriptedPainter
@@ -98,7 +99,7 @@ async def horde(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Horde
                 state_dir=Path(folder / "workers"),
             )
             await stack.enter_async_context(working(settings, Painter(name, capabilities), SystemClock()))
-        async with mesh.client() as nobody, asyncio.timeout(60.0):
+        async with mesh.client() as nobody, asyncio.timeout(HANG_SECONDS):
             while len(ids) < len(WORKERS):
                 ids = {worker.name: worker.worker_id async for worker in nobody.workers.list() if worker.slots}
                 await asyncio.sleep(0.1)
@@ -139,7 +140,7 @@ def for_nobody(ids: Mapping[str, str]) -> list[GenerationSpec]:
         spec(width=1024, height=1024),
         spec("third", sampler=Sampler.SAMPLER_HEUN),
         spec("rare", allowed_worker_ids=[ids["crowd1"]]),
-        spec("a model that nobody has"),
+        spec("a model that nobody has", wait_for_model=True),
     ]
 
 

@@ -54,7 +54,8 @@ async def failed(horde: HordeClient) -> Generation:
 
 
 async def refused_by_workers(horde: HordeClient) -> Generation:
-    async with horde.generation(small("[refuse]")) as session:
+    # A refusal is no attempt: it is offered again and again, ever more seldom, for as long as it may live.
+    async with horde.generation(small("[refuse]", time_to_live=timedelta(seconds=2))) as session:
         return await session.finish()
 
 
@@ -121,7 +122,7 @@ async def _until_leased(horde: HordeClient, generation_id: str) -> None:
 ENDINGS: dict[str, tuple[Ending, int]] = {
     "done": (done, DONE),
     "failed": (failed, FAULTED),
-    "refused_by_workers": (refused_by_workers, FAULTED),
+    "refused_by_workers": (refused_by_workers, EXPIRED),
     "junk": (misbehaving("junk"), FAULTED),
     "truncated": (misbehaving("truncated"), FAULTED),
     "wrong_size": (misbehaving("wrong-size"), FAULTED),

@@ -23,7 +23,9 @@ SERVED = {
     Role.GATEWAY: {
         "horde.api.account.v1.AccountService",
         "horde.api.generation.v1.GenerationService",
+        "horde.api.mesh.v1.MeshService",
         "horde.api.model.v1.ModelService",
+        "horde.api.statistics.v1.StatisticsService",
         "horde.api.worker.v1.WorkerService",
     },
     Role.SCHEDULER: {"horde.internal.scheduler.v1.SchedulerService"},

@@ -88,6 +88,7 @@ BESIDE_THE_LOOPS = {
     "gateway/src/horde/gateway/neighbours/ledger.py": "an asking that many wait for",
     "gateway/src/horde/gateway/neighbours/exchange.py": "two directions that end together, within a loop",
     "gateway/src/horde/gateway/doors/authentication.py": "a look-up that many wait for",
+    "gateway/src/horde/gateway/doors/catalogue.py": "a reading that many wait for",
     "storage-router/src/horde/storage_router/decoding.py": "a dead child that is buried",
     "storage-router/src/horde/storage_router/uploads.py": "an upload that goes on when its caller hangs up",
     "worker-agent/src/horde/worker_agent/__main__.py": "the signal, which is waited for",

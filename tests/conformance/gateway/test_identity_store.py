@@ -156,7 +156,7 @@ async def test_the_migrations_make_the_schema_that_the_code_uses(
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    from horde.gateway.store.sql import metadata
+    from horde.gateway.store.tables import metadata
 
     url = f"sqlite:///{tmp_path / 'x.sqlite'}" if kind == "sqlite" else request.getfixturevalue("postgresql_url")
     for _ in range(2):

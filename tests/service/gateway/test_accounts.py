@@ -203,7 +203,7 @@ class Broke(FailedPrecondition):
 
 
 async def test_the_ledgers_refusal_is_told(mesh: Bench, anna: Credentials, bert: Credentials) -> None:
-    mesh.ledger.refusal = Broke(metadata={"available_mkudos": "1"})
+    mesh.ledger.refusal = Broke(metadata={"available_mkudos": "1", "needed_mkudos": "2"})
     request = pb.GiftKudosRequest(
         request_id=str(uuid.uuid4()), to_account_id=await account_id(mesh, bert), amount_mkudos=5
     )
@@ -246,7 +246,7 @@ async def test_only_operators_award_and_audit(mesh: Bench, anna: Credentials, no
 async def test_bad_credentials_are_told_apart(mesh: Bench, authorization: str | None, reason: str) -> None:
     metadata = [] if authorization is None else [("authorization", authorization)]
     with assert_raises_reason(Unauthenticated, reason) as caught:
-        await mesh.models.ListModels(generation_service.ListGenerationsRequest(), metadata=metadata)
+        await mesh.generations.ListGenerations(generation_service.ListGenerationsRequest(), metadata=metadata)
     assert caught.value.domain == "horde.api.account.v1"
 
 

@@ -234,7 +234,7 @@ class Superseded(Aborted):
 async def test_the_scheduler_can_end_a_session(mesh: Bench, worker: Worker) -> None:
     relay = await relay_of(mesh)
     await worker.attach()
-    relay.end(1, Superseded())
+    relay.end(1, Superseded(metadata={"worker_name": "rig"}))
     with assert_raises_reason(Aborted, "SESSION_SUPERSEDED"):
         await worker.stream.read()
 

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from horde.api.account.v1 import account_service_pb2 as account_pb2
 from horde.api.generation.v1 import generation_pb2
@@ -178,7 +180,42 @@ CALLS: dict[str, tuple[str, str, Any, list[str]]] = {
         pb.GetGenerationRequest(generation_id="{" + ID + "}"),
         ["generation_id"],
     ),
-    "a page of everything": ("generations", "ListGenerations", pb.ListGenerationsRequest(page_size=101), ["page_size"]),
+    "filters of nonsense": (
+        "generations",
+        "ListGenerations",
+        pb.ListGenerationsRequest(
+            read_mask=FieldMask(paths=["finished", "images.download", "fox", ""]),
+            model="../x",
+            placement=99,  # type: ignore[arg-type]
+            accepted_after=Timestamp(nanos=-1),
+            accepted_before=Timestamp(seconds=2**40),
+            request_id_prefix="x" * 37,
+            ending=99,  # type: ignore[arg-type]
+        ),
+        [
+            "read_mask.paths[1]",
+            "read_mask.paths[2]",
+            "read_mask.paths[3]",
+            "model",
+            "placement",
+            "ending",
+            "request_id_prefix",
+            "accepted_after",
+            "accepted_before",
+        ],
+    ),
+    "filters of nonsense beside a shared key": (
+        "generations",
+        "ListGenerations",
+        pb.ListGenerationsRequest(shared_key_id=ID, model="../x"),
+        ["model"],
+    ),
+    "a mask of everything": (
+        "generations",
+        "GetGeneration",
+        pb.GetGenerationRequest(generation_id=ID, read_mask=FieldMask(paths=["finished"] * 101)),
+        ["read_mask"],
+    ),
     "a page before the first": (
         "generations",
         "ListGenerations",
@@ -265,8 +302,26 @@ CALLS: dict[str, tuple[str, str, Any, list[str]]] = {
         worker_service.SetWorkerPausedRequest(worker_id="x"),
         ["worker_id"],
     ),
-    "too many workers": ("workers", "ListWorkers", worker_service.ListWorkersRequest(page_size=101), ["page_size"]),
-    "too many models": ("models", "ListModels", model_pb2.ListModelsRequest(page_size=501), ["page_size"]),
+    "workers of nonsense": (
+        "workers",
+        "ListWorkers",
+        worker_service.ListWorkersRequest(page_size=-1, model="\n", state=99, name_contains="x" * 65),  # type: ignore[arg-type]
+        ["page_size", "model", "state", "name_contains"],
+    ),
+    "models of nonsense": (
+        "models",
+        "ListModels",
+        model_pb2.ListModelsRequest(page_size=-1, name_contains="\n", kind=99),  # type: ignore[arg-type]
+        ["page_size", "name_contains", "kind"],
+    ),
+    "a page of models that was not given out": (
+        "models",
+        "ListModels",
+        model_pb2.ListModelsRequest(page_token="!"),
+        ["page_token"],
+    ),
+    "fewer than no workers": ("workers", "ListWorkers", worker_service.ListWorkersRequest(page_size=-1), ["page_size"]),
+    "fewer than no models": ("models", "ListModels", model_pb2.ListModelsRequest(page_size=-1), ["page_size"]),
     "a model without a name": ("models", "GetModel", model_pb2.GetModelRequest(), ["name"]),
 }
 

@@ -12,16 +12,16 @@ from pathlib import Path
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from horde.gateway.doors.listeners import ACCOUNT, ALLOW, GENERATION, MODEL, WORKER
+from horde.gateway.doors.listeners import ACCOUNT, ALLOW, GENERATION, MESH, MODEL, STATISTICS, WORKER
 from horde.services.errors import ServiceError
 from horde.services.identity import PUBLIC, create_key_file
 from horde.testkit.gateway import Bench, bench
 from horde.testkit.waiting import HANG_SECONDS
 
 DOORS = {
-    "requesters": [ACCOUNT, GENERATION, MODEL],
+    "requesters": [ACCOUNT, GENERATION, MESH, MODEL, STATISTICS],
     "workers": [WORKER],
-    "both": [ACCOUNT, GENERATION, MODEL, WORKER],
+    "both": [ACCOUNT, GENERATION, MESH, MODEL, STATISTICS, WORKER],
 }
 
 
@@ -38,7 +38,7 @@ async def test_each_door_serves_its_services(tmp_path: Path, doors: str) -> None
                     await check
 
 
-def test_all_four_services_are_public_and_nothing_else_is() -> None:
+def test_all_services_are_public_and_nothing_else_is() -> None:
     assert ALLOW.methods() == {f"/{service}/*" for service in DOORS["both"]}
     assert all(ALLOW.allowed(method) == PUBLIC for method in ALLOW.methods())
 

@@ -80,7 +80,13 @@ class Ledger(LedgerServiceServicer):
             payer = event.place_holds.payer.account_id
             if not self.rich and self.balances[payer] < total:
                 outcome.error.CopyFrom(
-                    refused(FailedPrecondition, "INSUFFICIENT_KUDOS", LEDGER, needed_mkudos=str(total))
+                    refused(
+                        FailedPrecondition,
+                        "INSUFFICIENT_KUDOS",
+                        LEDGER,
+                        needed_mkudos=str(total),
+                        available_mkudos=str(self.balances[payer]),
+                    )
                 )
             else:
                 self.balances[payer] -= total

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from uuid import uuid5
 
 import pytest
 from google.rpc import status_pb2
@@ -29,7 +30,7 @@ from horde.api.worker.v1 import worker_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.internal.scheduler.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
 from horde.scheduler.core.board import Limits
-from horde.scheduler.core.job import GenerationId
+from horde.scheduler.core.job import NAMESPACE, GenerationId
 from horde.scheduler.core.rows import Changes
 from horde.scheduler.doors import submitting
 from horde.scheduler.doors.servicer import ALLOW, scheduler_registration
@@ -278,7 +279,7 @@ async def test_finished_images_can_be_withdrawn() -> None:
             outcomes = (await it.stub.WithdrawImages(request)).outcomes
             assert outcomes[0] == status_pb2.Status()
             assert from_status(outcomes[1]).reason == "IMAGE_NOT_FINISHED"
-            assert from_status(outcomes[2]).reason == "GENERATION_NOT_FOUND"
+            assert from_status(outcomes[2]).reason == "IMAGE_NOT_FOUND"
         assert it.world.storage.withdrawn == {done.job_id}
         image = (await it.get(made.generation_id)).generation.generation.images[done.index]
         assert image.withdrawn
@@ -437,3 +438,17 @@ async def _list(it: Running, token: str = "") -> pb.ListGenerationsResponse:
     request = pb.ListGenerationsRequest(requester=requester(), page_token=token)
     page: pb.ListGenerationsResponse = await it.stub.ListGenerations(request)
     return page
+
+
+async def test_what_was_asked_for_with_a_shared_key_has_an_id_of_its_own_and_is_its_accounts() -> None:
+    who = job_pb2.Requester(account_id=ANNA, shared_key_id="0123456789abcdef")
+    asked = submission("r1")
+    asked.requester.CopyFrom(who)
+    async with scheduler() as here:
+        (refused,) = await here.submit(asked)
+        assert fields_of(error_of(refused)) == ["generation_id"]
+        asked.generation_id = str(uuid5(NAMESPACE, f"{ANNA}:{who.shared_key_id}/r1"))
+        (accepted,) = await here.submit(asked)
+        assert accepted.generation.generation.generation_id == asked.generation_id
+        assert (await here.get(asked.generation_id)).generation.requester.account_id == ANNA
+        assert reason_of(await here.get(asked.generation_id, requester(BERT)))[0] == "GENERATION_NOT_FOUND"

@@ -30,7 +30,7 @@ from horde.worker_agent.painters.models import BadModel, find_models
 from horde.worker_agent.painters.pipelines import Pipelines
 from horde.worker_agent.painters.port import CannotLoad
 
-# torch and diffusers warn of what tiny models are not; their import takes seconds, on a busy machine many.
+# torch and diffusers warn of what tiny models are not.
 pytestmark = [pytest.mark.filterwarnings("ignore")]
 
 PICTURE = Picture("sd15", "a red star", 64, 64, steps=4, seed=7)

@@ -358,7 +358,7 @@ class Table:
 
     def settle_down(self) -> None:
         """Everything that can happen by itself happens, until nothing is left."""
-        for _ in range(200):
+        for _ in range(2_000):
             self.run_errands()
             at = self.board.deadlines.next()
             if at is None or not self.board.live_jobs:

@@ -7,7 +7,7 @@ from typing import Any
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from tests.unit.scheduler.table import OWNER, Table, painted
+from tests.unit.scheduler.table import BERT, CARL, OWNER, Table, painted
 
 from horde.scheduler.core.endings import amounts
 from horde.scheduler.core.fleet import Worker, worker_id_of
@@ -16,6 +16,7 @@ from horde.scheduler.core.leases import MAX_LEASES, LeaseState
 from horde.scheduler.core.outcomes import Cancelled, Censored, Failed, Invalid, Refused
 
 NAMES = st.sampled_from(["a", "b", "c", "d"])
+OWNERS = {"a": OWNER, "b": BERT, "c": BERT, "d": CARL}
 
 
 class Histories(RuleBasedStateMachine):
@@ -23,16 +24,16 @@ class Histories(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.table = Table(resume_grace=10.0, lease_ttl=30.0)
+        self.table = Table(resume_grace=10.0, lease_ttl=30.0, proven_images=2)
         self.requests = 0
         self.calm = 0
         # Something to begin with: chance alone seldom gets as far as a painted picture.
-        self.table.attach("a", 2)
-        self.table.attach("b", 2)
+        self.attach("a", 2, restate=True)
+        self.attach("b", 2, restate=True)
         self.accept(3, 1200.0, inputs=False)
 
     def _worker(self, name: str) -> Worker | None:
-        worker = self.table.board.fleet.workers.get(worker_id_of(OWNER, name))
+        worker = self.table.board.fleet.workers.get(worker_id_of(OWNERS[name], name))
         return worker if worker is not None and worker.session is not None else None
 
     @rule(images=st.integers(1, 3), ttl=st.sampled_from([5.0, 60.0, 1200.0]), inputs=st.booleans())
@@ -59,7 +60,7 @@ class Histories(RuleBasedStateMachine):
 
     @rule(name=NAMES, slots=st.integers(0, 3), restate=st.booleans())
     def attach(self, name: str, slots: int, restate: bool) -> None:
-        self.table.attach(name, slots, restate=restate)
+        self.table.attach(name, slots, restate=restate, owner=OWNERS[name])
 
     @rule(name=NAMES, slots=st.integers(0, 3))
     def restate(self, name: str, slots: int) -> None:
@@ -76,7 +77,7 @@ class Histories(RuleBasedStateMachine):
     @rule(name=NAMES)
     def forget_all(self, name: str) -> None:
         """A worker loses its memory: it holds nothing any more."""
-        worker_id = worker_id_of(OWNER, name)
+        worker_id = worker_id_of(OWNERS[name], name)
         for lease_id in [key for key, (whose, _) in self.table.held.items() if whose == worker_id]:
             del self.table.held[lease_id]
 
@@ -104,6 +105,17 @@ class Histories(RuleBasedStateMachine):
         leases = [lease for worker in self.table.board.fleet.workers.values() for lease in worker.leases.values()]
         if leases:
             self.table.progress(data.draw(st.sampled_from(leases)), step)
+
+    @rule(data=st.data())
+    def dawdle(self, data: st.DataObject) -> None:
+        """A worker is slow, and says enough to keep its lease."""
+        leases = [lease for worker in self.table.board.fleet.workers.values() for lease in worker.leases.values()]
+        if not leases:
+            return
+        lease = data.draw(st.sampled_from(leases))
+        for _ in range(9):
+            self.table.pass_time(11.0)
+            self.table.progress(lease, lease.step + 1)
 
     @rule(data=st.data())
     def cancel(self, data: st.DataObject) -> None:
@@ -137,8 +149,30 @@ class Histories(RuleBasedStateMachine):
         self.calm += 1
         for worker in self.table.board.fleet.workers.values():
             for lease in worker.leases.values():
-                assert lease.state is LeaseState.OPEN
+                assert lease.state is LeaseState.OPEN or (lease.hedged and lease.state is LeaseState.LAPSED)
                 assert lease.worker_id == worker.worker_id
+                assert lease.job.open, "a job that is decided keeps a lease"
+            held = [lease.job.job_id for lease in worker.leases.values()]
+            assert len(held) == len(set(held)), "lent twice at once to the same worker"
+
+    @invariant()
+    def what_owners_hold_is_counted(self) -> None:
+        board = self.table.board
+        for standing in board.fleet.standings.values():
+            assert standing.open_leases == sum(len(worker.leases) for worker in standing.workers.values())
+        for job in board.jobs.values():
+            for lease in job.leases:
+                if lease.state is LeaseState.OPEN or lease.hedged:
+                    assert board.fleet.workers[lease.worker_id].leases[lease.lease_id] is lease
+
+    @invariant()
+    def nothing_waits_for_somebody_free(self) -> None:
+        board = self.table.board
+        assert not board.missed
+        for worker in board.fleet.workers.values():
+            assert worker.free is (worker.worker_id in board.fleet.idle)
+            if worker.free:
+                assert board.queue.first(worker, self.table.now, board.speeds) is None
 
     @invariant()
     def books_agree(self) -> None:

@@ -31,13 +31,13 @@ def test_a_newer_session_fences_the_older() -> None:
     old = worker.session
     table.attach("w1", restate=False)
     assert old.route is not None
-    assert (old.route, fx.EndSession(old.route, "SESSION_SUPERSEDED")) in table.said
+    assert (old.route, fx.EndSession(old.route, "SESSION_SUPERSEDED", "w1")) in table.said
     assert old.route not in table.board.sessions
     # The older one, by another way: it stays out.
     route = Route(2, 99)
     attaching.opened(table.board, route, OWNER, "w1", "", capable(), old.session_id, table.now, table.now_ms)
     table.work()
-    assert table.said[-1] == (route, fx.EndSession(route, "SESSION_SUPERSEDED"))
+    assert table.said[-1] == (route, fx.EndSession(route, "SESSION_SUPERSEDED", "w1"))
 
 
 def test_what_is_not_restated_is_lent_to_somebody_else() -> None:

@@ -286,3 +286,25 @@ def test_why_not_names_what_was_given_back() -> None:
     (job,) = table.queued().jobs
     report(table, table.lease(job), Refused())
     assert Estimates(table.board).for_job(job, table.now).ineligible == ((WhyNot.REFUSED_MODEL, 1),)
+
+
+@pytest.mark.parametrize("away", ["gateway", "scheduler"])
+def test_what_was_lent_shortly_before_the_mesh_was_away_and_never_heard_of_is_nobodys_fault(away: str) -> None:
+    table = strangers_table()
+    worker = table.attach("w", owner=BERT)
+    (job,) = table.queued().jobs
+    table.run_errands()
+    table.held.clear()
+    if away == "gateway":
+        table.vanish(worker, by_mesh=True)
+    else:
+        table.start()
+        job = table.board.jobs[job.job_id]
+    first = job.leases[-1]
+    table.attach("w", owner=BERT)
+    assert (first.state, first.fault) == (LeaseState.LAPSED, Fault.MESH)
+    # The next one it knew of, and has forgotten.
+    second = table.lease(job)
+    table.held.clear()
+    table.attach("w", owner=BERT)
+    assert (second.state, second.fault) == (LeaseState.LAPSED, Fault.WORKER)

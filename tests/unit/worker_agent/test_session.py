@@ -31,22 +31,17 @@ from horde.worker_agent.core.jobs import (
     Settlement,
 )
 from horde.worker_agent.core.leases import Stage
+from horde.worker_agent.core.messages import Demand, HeldLease, Hello, Preview, Progress, Restatement
 from horde.worker_agent.core.session import (
     MAX_RESTATED,
     MAX_RESTATEMENT_BYTES,
     MAX_UNSETTLED,
     SURPLUS,
     Begin,
-    Demand,
     Effect,
     Forget,
-    HeldLease,
-    Hello,
     Keep,
     Phase,
-    Preview,
-    Progress,
-    Restatement,
     Send,
     Session,
     Settled,

@@ -24,7 +24,7 @@ from horde.worker_agent.core.jobs import (
     Refused,
     Result,
 )
-from horde.worker_agent.core.session import Demand, Restatement
+from horde.worker_agent.core.messages import Demand, Restatement
 from horde.worker_agent.core.texts import fit
 
 TEXTS = st.text(st.characters(codec=None), max_size=700) | st.text("\x1b[31m\x00\x9b;K\n\u2028\ud800x", max_size=700)

@@ -10,15 +10,23 @@ from pathlib import Path
 from grpc import aio
 
 from horde.gateway.core.previews import Previews
+from horde.gateway.doors.account_life import AccountLife
 from horde.gateway.doors.account_servicer import AccountServicer
 from horde.gateway.doors.accounts import Accounts
+from horde.gateway.doors.allowances import Allowances
 from horde.gateway.doors.authentication import Authenticator, Reception
+from horde.gateway.doors.catalogue import Catalogue, read_catalogue
 from horde.gateway.doors.generation_servicer import GenerationServicer
 from horde.gateway.doors.generations import Generations
 from horde.gateway.doors.listeners import registrations
+from horde.gateway.doors.mesh import describe_mesh
+from horde.gateway.doors.mesh_servicer import MeshServicer
 from horde.gateway.doors.model_servicer import ModelServicer
 from horde.gateway.doors.preview_news import PreviewNews
 from horde.gateway.doors.relay import Relay
+from horde.gateway.doors.shared_keys import SharedKeys
+from horde.gateway.doors.statistics import Statistics
+from horde.gateway.doors.statistics_servicer import StatisticsServicer
 from horde.gateway.doors.tickets import Tickets
 from horde.gateway.doors.watching import Watching
 from horde.gateway.doors.worker_servicer import WorkerServicer
@@ -98,25 +106,34 @@ class Gateway:
             registration_open=settings.registration_open,
             revoked=self._revoke_key,
         )
+        self.catalogue = Catalogue(self.scheduler, clock, read_catalogue(settings.catalogue_file))
         self.generations = Generations(
             self.scheduler,
             StorageClient(storage),
             balances,
             tickets,
+            self.catalogue,
             consent_text_version=settings.consent_text_version,
             max_input_pixels=settings.max_input_pixels,
         )
+        self.life = AccountLife(store, self.ledger, self.scheduler, ids)
+        self.allowances = Allowances(store, self.scheduler, clock, ids)
+        self.shared_keys = SharedKeys(store, self.allowances, peppers, clock, changed=self._revoke_key)
         self.workers = Workers(self.scheduler)
+        self.mesh = describe_mesh(settings)
+        self.statistics = Statistics(self.ledger, self.scheduler, self.catalogue, store, clock)
 
     def registrations(self) -> Sequence[Registration]:
         """The services of the doors that are open here."""
         # What these lack is answered UNIMPLEMENTED by the chassis.
         return registrations(
             self._settings.doors,
-            AccountServicer(self.reception, self.accounts),  # type: ignore[abstract]
-            GenerationServicer(self.reception, self.generations, self.watching),  # type: ignore[abstract]
-            ModelServicer(self.reception, self.workers),
+            AccountServicer(self.reception, self.accounts, self.life, self.shared_keys),  # type: ignore[abstract]
+            GenerationServicer(self.reception, self.generations, self.watching, self.allowances),  # type: ignore[abstract]
+            ModelServicer(self.reception, self.catalogue),
             WorkerServicer(self.reception, self.relay, self.workers),  # type: ignore[abstract]
+            MeshServicer(self.reception, self.mesh),
+            StatisticsServicer(self.reception, self.statistics),
         )
 
     def _revoke_key(self, api_key_id: str) -> None:
@@ -144,7 +161,9 @@ class Gateway:
             loops.start("key use", self.authenticator.keep_use())
             if doors != "workers":
                 loops.start("accounts", self.accounts.open_at_ledger())
+                loops.start("shared keys", self.allowances.keep_settled())
                 loops.start("watching", self.watching.run())
+                loops.start("statistics", self.statistics.run())
             loops.start("previews", self.preview_news.run())
             if doors != "requesters":
                 loops.start("relay", self.relay.run())

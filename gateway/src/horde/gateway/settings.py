@@ -71,8 +71,15 @@ class GatewaySettings(ServiceSettings):
     """The storage router's address."""
     storage_public_address: str = ""
     """Where requesters reach the storage router. Empty: the same address."""
+    mesh_name: str = Field(default="", max_length=64)
+    """What this mesh is called, for people."""
+    support_url: str = ""
+    """Where people find help and the operator."""
     registration_open: bool = True
     """Whether anybody may open an account."""
+    catalogue_file: Path | None = None
+    """The models that this mesh knows whether or not a worker offers them: a `ListModelsResponse` of
+    `horde.api.model.v1` as JSON, of which `name`, `kind` and `catalogue` are read. Absent: only what workers offer."""
     consent_text_version: str = "2026-11"
     """The version of the text that requesters agree to by using this door."""
     image_ticket_seconds: int = Field(default=900, ge=60, le=86_400)

@@ -82,13 +82,12 @@ def read_private(path: Path, *, group: bool = False) -> bytes:
     handle = os.open(path, os.O_RDONLY)
     try:
         facts = os.fstat(handle)
-        if sys.platform == "win32":
-            # It has no modes: a user's own folder is for that user alone already.
-            return os.read(handle, 1 << 20)
-        if not stat.S_ISREG(facts.st_mode) or facts.st_mode & (0o037 if group else 0o077):
-            raise PermissionError(f"{path} must be a file with mode 0600: others can touch this secret")
-        if facts.st_uid not in (os.geteuid(), 0):
-            raise PermissionError(f"{path} belongs to another user")
+        # Windows has no modes: there a user's own folder is for that user alone already.
+        if sys.platform != "win32":
+            if not stat.S_ISREG(facts.st_mode) or facts.st_mode & (0o037 if group else 0o077):
+                raise PermissionError(f"{path} must be a file with mode 0600: others can touch this secret")
+            if facts.st_uid not in (os.geteuid(), 0):
+                raise PermissionError(f"{path} belongs to another user")
         return os.read(handle, 1 << 20)
     finally:
         os.close(handle)

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from horde.services import status
+from horde.services.errors import ServiceError
 
 PROTOS = Path(__file__).resolve().parents[4] / "protos"
 RETRIES = frozenset({"never", "changed", "same", "later"})
@@ -77,3 +85,54 @@ def _reason(domain: str, name: str, comment: str, path: str) -> Reason:
         frozenset((form["details"] or "").split(", ")) - {""},
         form["words"],
     )
+
+
+def differences(said: status_pb2.Status, reasons: Mapping[tuple[str, str], Reason]) -> list[str]:
+    """Where a refusal is not what the contract says of its reason. Bare codes and other domains are not looked at."""
+    info, details = error_details_pb2.ErrorInfo(), set()
+    for detail in said.details:
+        name = detail.type_url.rpartition(".")[2]
+        if name == "ErrorInfo":
+            info.MergeFromString(detail.value)
+        else:
+            details.add(name)
+    if not info.reason or info.domain not in {domain for domain, _ in reasons}:
+        return []
+    label = f"{info.domain}/{info.reason}"
+    reason = reasons.get((info.domain, info.reason))
+    if reason is None:
+        return [f"{label} is not in the contract"]
+    found, keys, code = [], set(info.metadata), code_pb2.Code.Name(said.code)
+    if code != reason.code:
+        found.append(f"{label} came as {code}, not {reason.code}")
+    if missing := reason.metadata - keys:
+        found.append(f"{label} lacks {sorted(missing)}")
+    if more := keys - reason.metadata - reason.sometimes:
+        found.append(f"{label} has {sorted(more)}, which the contract does not name")
+    if details != reason.details:
+        found.append(f"{label} came with {sorted(details)}, not {sorted(reason.details)}")
+    return found
+
+
+@contextmanager
+def refusals_watched() -> Iterator[list[str]]:
+    """Hold every refusal that is said within the block to the contract; what is not as it says."""
+    reasons = {(reason.domain, reason.name): reason for reason in read_reasons()}
+    say = status.to_status
+    found: list[str] = []
+
+    def watched(error: ServiceError) -> status_pb2.Status:
+        refusal = say(error)
+        if not error.remote:
+            found.extend(differences(refusal, reasons))
+        return refusal
+
+    sayers = [module for name, module in sys.modules.items() if getattr(module, "to_status", None) is say]
+    for module in sayers:
+        module.to_status = watched  # type: ignore[attr-defined]
+    try:
+        yield found
+    finally:
+        for module in sys.modules.values():
+            if getattr(module, "to_status", None) is watched:
+                module.to_status = say  # type: ignore[attr-defined]

@@ -15,7 +15,9 @@ from grpc import aio
 
 from horde.api.account.v1.account_service_pb2_grpc import AccountServiceStub
 from horde.api.generation.v1.generation_service_pb2_grpc import GenerationServiceStub
+from horde.api.mesh.v1.mesh_service_pb2_grpc import MeshServiceStub
 from horde.api.model.v1.model_service_pb2_grpc import ModelServiceStub
+from horde.api.statistics.v1.statistics_service_pb2_grpc import StatisticsServiceStub
 from horde.api.worker.v1.worker_service_pb2_grpc import WorkerServiceStub
 from horde.gateway.doors.listeners import ALLOW
 from horde.gateway.gateway import Gateway, gateway
@@ -55,7 +57,9 @@ class Bench:
         self.channel: aio.Channel = None  # type: ignore[assignment]
         self.accounts: Any = None
         self.generations: Any = None
+        self.meshes: Any = None
         self.models: Any = None
+        self.statistics: Any = None
         self.workers: Any = None
 
     @property
@@ -119,6 +123,8 @@ async def bench(
         )
         ready.accounts = AccountServiceStub(ready.channel)
         ready.generations = GenerationServiceStub(ready.channel)
+        ready.meshes = MeshServiceStub(ready.channel)
+        ready.statistics = StatisticsServiceStub(ready.channel)
         ready.models = ModelServiceStub(ready.channel)
         ready.workers = WorkerServiceStub(ready.channel)
         yield ready

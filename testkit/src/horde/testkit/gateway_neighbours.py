@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from google.rpc import status_pb2
+
 from horde.api.job.v1 import job_pb2
 from horde.api.ledger.v1 import ledger_pb2
 from horde.api.storage.v1 import storage_service_pb2 as storage_pb2
@@ -11,7 +13,7 @@ from horde.internal.ledger.v1 import ledger_service_pb2 as ledger_service
 from horde.internal.ledger.v1.ledger_service_pb2_grpc import LedgerServiceServicer
 from horde.internal.storage.v1 import object_service_pb2 as object_pb2
 from horde.internal.storage.v1.object_service_pb2_grpc import ObjectServiceServicer
-from horde.services.errors import ServiceError, Unavailable
+from horde.services.errors import FailedPrecondition, ServiceError, Unavailable
 from horde.services.status import to_status
 
 
@@ -25,6 +27,7 @@ class FakeLedger(LedgerServiceServicer):
         self.subsidy = 0
         """What the floor subsidy would add to what is available."""
         self.trusted: set[str] = set()
+        self.statistics = ledger_service.GetStatisticsResponse()
         self.away = False
 
     async def Apply(self, request: ledger_service.ApplyRequest, context: Any) -> Any:
@@ -56,6 +59,10 @@ class FakeLedger(LedgerServiceServicer):
         own = [event for event in self.events if event.gift.from_account_id == request.account_id]
         return ledger_service.ListEntriesResponse(entries=[ledger_pb2.Entry(event_id=e.event_id) for e in own])
 
+    async def GetStatistics(self, request: ledger_service.GetStatisticsRequest, context: Any) -> Any:
+        self._present()
+        return self.statistics
+
     async def Audit(self, request: ledger_service.AuditRequest, context: Any) -> Any:
         return ledger_service.AuditResponse(blocks=3, head_hash=b"h")
 
@@ -74,6 +81,8 @@ class FakeStorage(ObjectServiceServicer):
     def __init__(self) -> None:
         self.inputs: dict[tuple[str, str], storage_pb2.StoredInput] = {}
         self.asked = 0
+        self.in_use: set[str] = set()
+        """Ids of inputs that generations still need."""
 
     def put(self, requester: str, input_id: str, width: int, height: int) -> job_pb2.InputImage:
         """Have an input of a requester (by account id)."""
@@ -93,8 +102,25 @@ class FakeStorage(ObjectServiceServicer):
                 outcomes.append(object_pb2.DescribeInputOutcome(input=stored))
         return object_pb2.DescribeInputsResponse(outcomes=outcomes)
 
+    async def DeleteInputs(self, request: object_pb2.DeleteInputsRequest, context: Any) -> Any:
+        outcomes = []
+        for input_id in request.input_ids:
+            if input_id in self.in_use:
+                outcomes.append(to_status(InUse(metadata={"input_id": input_id})))
+            else:
+                self.inputs.pop((request.requester.account_id, input_id), None)
+                outcomes.append(status_pb2.Status())
+        return object_pb2.DeleteInputsResponse(outcomes=outcomes)
 
-class Unusable(ServiceError):
+
+class InUse(FailedPrecondition):
+    """The storage router's word for an input that a generation needs."""
+
+    domain = "horde.api.storage.v1"
+    reason = "INPUT_IN_USE"
+
+
+class Unusable(FailedPrecondition):
     """The storage router's word for an input that cannot be used."""
 
     domain = "horde.api.storage.v1"

@@ -50,6 +50,11 @@ class FakeScheduler(SchedulerServiceServicer):
         self.epoch = 7
         self.workers: dict[str, worker_pb2.Worker] = {}
         self.models: dict[str, model_pb2.Model] = {}
+        """Offered now."""
+        self.lately: dict[str, model_pb2.Model] = {}
+        """Offered in the last day."""
+        self.model_questions: list[pb.ListModelsRequest] = []
+        self.list_questions: list[pb.ListGenerationsRequest | pb.ListWorkersRequest] = []
         self.away = False
         self.open = asyncio.Event()
         """Clear it, and submissions and reads wait here."""
@@ -74,6 +79,7 @@ class FakeScheduler(SchedulerServiceServicer):
         return pb.CancelGenerationsResponse(outcomes=[self._outcome(self._cancel, ref) for ref in request.refs])
 
     async def ListGenerations(self, request: pb.ListGenerationsRequest, context: Any) -> Any:
+        self.list_questions.append(request)
         own = [each for each in self.generations.values() if each.requester == request.requester]
         return pb.ListGenerationsResponse(generations=own[::-1][: request.page_size])
 
@@ -89,6 +95,7 @@ class FakeScheduler(SchedulerServiceServicer):
         return pb.EstimateWaitsResponse(outcomes=[pb.EstimateWaitOutcome(wait=self.wait)] * len(request.estimates))
 
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Any) -> Any:
+        self.list_questions.append(request)
         owner = request.owner_account_id
         found = [each for each in self.workers.values() if not owner or each.owner_account_id == owner]
         return pb.ListWorkersResponse(workers=found)
@@ -107,8 +114,13 @@ class FakeScheduler(SchedulerServiceServicer):
         return pb.SetWorkerPausedResponse(worker=worker)
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> Any:
-        found = [each for name, each in sorted(self.models.items()) if not request.name or name == request.name]
-        return pb.ListModelsResponse(models=found)
+        self._present()
+        self.model_questions.append(request)
+        models = {**self.lately, **self.models} if request.lately else self.models
+        found = [each for name, each in sorted(models.items()) if not request.name or name == request.name]
+        after = int(request.page_token or "0")
+        token = str(after + request.page_size) if len(found) > after + request.page_size else ""
+        return pb.ListModelsResponse(models=found[after : after + request.page_size], next_page_token=token)
 
     async def Follow(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.FollowResponse]:
         self._present()
@@ -229,6 +241,8 @@ class FakeScheduler(SchedulerServiceServicer):
             return known
         self.specs[submission.generation_id] = spec
         known = pb.SchedulerGeneration(requester=submission.requester)
+        # With which shared key it was asked for, the gateway keeps.
+        known.requester.ClearField("shared_key_id")
         known.generation.generation_id = submission.generation_id
         known.generation.request_id = submission.request_id
         known.generation.spec.CopyFrom(submission.spec)

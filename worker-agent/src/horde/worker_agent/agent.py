@@ -29,20 +29,8 @@ from horde.worker_agent.core.jobs import (
     Result,
 )
 from horde.worker_agent.core.leases import Stage
-from horde.worker_agent.core.session import (
-    Begin,
-    Effect,
-    Forget,
-    HeldLease,
-    Keep,
-    Message,
-    Preview,
-    Progress,
-    Send,
-    Session,
-    Settled,
-    Stop,
-)
+from horde.worker_agent.core.messages import HeldLease, Message, Preview, Progress
+from horde.worker_agent.core.session import Begin, Effect, Forget, Keep, Send, Session, Settled, Stop
 from horde.worker_agent.outcomes import OutcomeFolder
 from horde.worker_agent.spool import Spool
 from horde.worker_agent.workshop import Listener, Workshop

@@ -45,7 +45,7 @@ class WorkerSettings(ServiceSettings):
     models: str = ""
     """What to paint with: NAME=FOLDER_OR_HUB_ID, several by commas. Empty: the model that comes along."""
     script: str = ""
-    """Commands to the scripted painter, for every picture: see painter_scripted.py."""
+    """Commands to the scripted painter, for every picture: see painters/scripted.py."""
     painters: int = Field(default=1, ge=1, le=256)
     """How many pictures are painted at once."""
     prefetch: int = Field(default=1, ge=0, le=256)

@@ -8,7 +8,7 @@ from horde.api.ledger.v1 import ledger_pb2
 from horde.api.mesh.v1 import mesh_pb2
 from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as pb
-from horde.worker_agent.core import session
+from horde.worker_agent.core import messages
 from horde.worker_agent.core.jobs import (
     MAX_CATEGORY_CHARACTERS,
     MAX_DETAIL_CHARACTERS,
@@ -65,21 +65,21 @@ _IDLE = {
 _DISPOSITIONS = {each.value: each for each in Disposition}
 
 
-def request(message: session.Message) -> pb.AttachRequest:
+def request(message: messages.Message) -> pb.AttachRequest:
     """What the worker says."""
     match message:
-        case session.Progress(lease_id, step, stage):
+        case messages.Progress(lease_id, step, stage):
             progress = pb.LeaseProgress(lease_id=lease_id, step=step, state=_state(stage))
             return pb.AttachRequest(progress=progress)
-        case session.IdleQuestion():
+        case messages.IdleQuestion():
             return pb.AttachRequest(idle_question=pb.IdleQuestion())
         case Outcome():
             return pb.AttachRequest(outcome=outcome_to_proto(message))
-        case session.Preview(lease_id, step, image):
+        case messages.Preview(lease_id, step, image):
             return pb.AttachRequest(preview=pb.LeasePreview(lease_id=lease_id, step=step, image=image))
-        case session.Demand():
+        case messages.Demand():
             return pb.AttachRequest(demand=demand(message))
-        case session.Restatement(epoch, wanted, leases, outcomes):
+        case messages.Restatement(epoch, wanted, leases, outcomes):
             return pb.AttachRequest(
                 restatement=pb.Restatement(
                     epoch=epoch,
@@ -95,7 +95,7 @@ def request(message: session.Message) -> pb.AttachRequest:
             )
         case Capabilities():
             return pb.AttachRequest(capabilities=capabilities(message))
-        case session.Hello(name, offered, agent):
+        case messages.Hello(name, offered, agent):
             hello = pb.Hello(
                 worker_name=name,
                 capabilities=capabilities(offered),
@@ -110,7 +110,7 @@ def _state(stage: Stage) -> generation_pb2.LeaseState.ValueType:
     return generation_pb2.LeaseState.ValueType(stage.value)
 
 
-def demand(wanted: session.Demand) -> pb.Demand:
+def demand(wanted: messages.Demand) -> pb.Demand:
     return pb.Demand(slots=wanted.slots, draining=wanted.draining)
 
 

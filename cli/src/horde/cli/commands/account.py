@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import click
 
@@ -10,6 +10,7 @@ from horde.cli.commands.asking import asks
 from horde.cli.commands.exits import Exit
 from horde.cli.commands.groups import DefaultGroup
 from horde.cli.commands.output import Output, kudos
+from horde.cli.commands.sharing import shared
 from horde.cli.commands.values import TEXT, WORD
 
 if TYPE_CHECKING:
@@ -67,6 +68,39 @@ async def show(horde: HordeClient, out: Output) -> None:
     out.say(f"held       {kudos(answer.spend.held_mkudos)}")
     out.say(f"available  {kudos(answer.spend.available_mkudos)}")
     out.say(f"escrow     {kudos(answer.escrow.posted_mkudos)}")
+
+
+@account.command()
+@click.option("--name", type=TEXT, default=None, help="What people see.")
+@click.option("--public/--not-public", default=None, help="Whether others may see the name.")
+@click.option("--contact", type=TEXT, default=None, help="How to reach you; only operators see it.")
+@asks
+async def update(horde: HordeClient, out: Output, name: str | None, public: bool | None, contact: str | None) -> None:
+    """Change what your account says of you."""
+    from rich.markup import escape
+
+    if name is None and public is None and contact is None:
+        raise click.UsageError("Say what to change: --name, --public or --contact.")
+    changed = await horde.accounts.update(display_name=name, public=public, contact=contact)
+    out.document({"account": changed})
+    seen = "may be shown to others" if changed.public else "is shown to nobody"
+    out.say(f"{escape(changed.display_name)}: the name {seen}")
+
+
+@account.command()
+@click.argument("file", type=click.File("x", encoding="utf-8", lazy=True))
+@asks
+async def export(horde: HordeClient, out: Output, file: IO[str]) -> None:
+    """Write everything that the mesh keeps about you, but for pictures, to a new FILE: one JSON object a line."""
+    items = 0
+    async for item in horde.accounts.export():
+        file.write(f'{{"kind":"{item.kind}","item":{item.json}}}\n')
+        items += 1
+    out.document({"file": file.name, "items": items})
+    out.say(f"{items} items are in {file.name}")
+
+
+account.add_command(shared)
 
 
 @account.group(cls=DefaultGroup, default="list")

@@ -1,12 +1,10 @@
-"""Which model: whether it is one of this mesh, what was probably meant, and what each can paint."""
+"""Which model: what each can paint."""
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Final
 
 from horde.api.worker.v1.worker_pb2 import Feature
-from horde.clients.errors import ModelUnknown
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -22,31 +20,6 @@ _ABILITIES: Final = {
     Feature.FEATURE_POST_PROCESSING: "post-processing",
     Feature.FEATURE_CLIP_SKIP: "clip skip",
 }
-SIMILAR: Final = 0.6
-SEVERAL: Final = 5
-
-
-async def check_model(horde: HordeClient, name: str) -> None:
-    """Refuse a model that nobody here offers or waits for, before anything is held for it. Raises ModelUnknown.
-
-    In a mesh without any model, whatever is named is waited for.
-    """
-    names = [model.name async for model in horde.models.list()]
-    if name in names or not names:
-        return
-    meant = did_you_mean(name, names)
-    there = "" if meant else f" There are: {', '.join(names[:SEVERAL])}."
-    raise ModelUnknown(
-        f"Nobody here paints with {name}.{there} --wait-for-model waits for it all the same.",
-        metadata={"model": name, "did_you_mean": meant or ""},
-    )
-
-
-def did_you_mean(name: str, names: list[str]) -> str | None:
-    """The name that is nearest, without regard to case."""
-    folded = {known.casefold(): known for known in names}
-    near = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=SIMILAR)
-    return folded[near[0]] if near else None
 
 
 async def abilities(horde: HordeClient, models: Sequence[Model]) -> dict[str, str]:

@@ -96,7 +96,6 @@ async def generate(
     folder: Path,
     max_price: int | None,
     request_id: object | None,
-    wait_for_model: bool,
     **asked: Any,
 ) -> Exit:
     """Ask for pictures of PROMPT, watch them being painted, and save them.
@@ -105,7 +104,6 @@ async def generate(
     from anywhere, whatever happens to this command.
     """
     from horde.cli.commands.affording import ways_out
-    from horde.cli.commands.choosing import check_model
     from horde.cli.commands.consent import show_before_sharing
     from horde.cli.commands.painting import Painting, begun, try_place
     from horde.cli.commands.quoting import say_quote
@@ -116,8 +114,6 @@ async def generate(
         await asyncio.to_thread(try_place, folder)
     spec = await _spec(horde, **asked)
     quote = await horde.generations.quote(spec)
-    if not quote.HasField("wait") and not wait_for_model:
-        await check_model(horde, spec.job.model)
     if dry_run:
         return _only_quoted(out, quote, spec, max_price)
     await show_before_sharing(horde, out, quote)
@@ -192,4 +188,5 @@ async def _spec(
         fast_workers_only=asked["fast"],
         time_to_live=ttl,
         keep_for=keep,
+        wait_for_model=asked["wait_for_model"],
     )

@@ -92,4 +92,6 @@ def facts_of(error: ServiceError) -> list[str]:
             lines.append(f"about {option_for(value)}")
         else:
             lines.append(f"{key.replace('_', ' ')}: {value}")
+    if error.reason == "MODEL_UNKNOWN":
+        lines.append("--wait-for-model waits for it all the same")
     return lines

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import AsyncIterator, Sequence
 from typing import NamedTuple
 
 from horde.api.account.v1 import account_service_pb2 as pb
@@ -51,6 +52,29 @@ class Accounts:
     async def show(self) -> pb.GetAccountResponse:
         """The caller's account and balances. Raises AccountRequired for anonymous."""
         return await self._doors.ask(self._stub.GetAccount, pb.GetAccountRequest())
+
+    async def update(
+        self, *, display_name: str | None = None, public: bool | None = None, contact: str | None = None
+    ) -> pb.Account:
+        """Change what is given of the account."""
+        given = {"display_name": display_name, "public": public, "contact": contact}
+        request = pb.UpdateAccountRequest(
+            account=pb.Account(display_name=display_name or "", public=bool(public), contact=contact or "")
+        )
+        request.update_mask.paths.extend(field for field, value in given.items() if value is not None)
+        return (await self._doors.ask(self._stub.UpdateAccount, request)).account
+
+    async def export(self) -> AsyncIterator[pb.ExportItem]:
+        """Everything that the mesh keeps about the caller, item by item. Ends with ValueError if some was lost."""
+        digest, items = hashlib.sha256(), 0
+        async for message in self._doors.stream(self._stub.ExportAccount, pb.ExportAccountRequest()):
+            if message.HasField("item"):
+                digest.update(message.item.json.encode() + b"\n")
+                items += 1
+                yield message.item
+            elif (message.end.items, message.end.sha256) == (items, digest.digest()):
+                return
+        raise ValueError("the export is not whole: ask for it again")
 
     async def create_key(
         self,

@@ -25,6 +25,7 @@ from horde.clients.meshes import Mesh
 from horde.clients.models import Models
 from horde.clients.retrying import Patience
 from horde.clients.session import GenerationSession
+from horde.clients.shared_keys import SharedKeys
 from horde.clients.specs import generation_spec, new_request_id
 from horde.clients.workers import Workers
 
@@ -76,6 +77,7 @@ class HordeClient:
         self.generations = Generations(doors)
         self.images = Images(doors, self.generations)
         self.accounts = Accounts(doors)
+        self.shared_keys = SharedKeys(doors)
         self.kudos = Kudos(doors)
         self.workers = Workers(doors)
         self.models = Models(doors)

@@ -27,7 +27,7 @@ _TOKEN = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """The secret of an account: 22 letters and digits."""
+    """The secret of an account, or a shared key: 22 letters and digits."""
 
     secret: str = field(repr=False)
     source: str = field(default="", compare=False)

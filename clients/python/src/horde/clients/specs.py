@@ -64,6 +64,7 @@ def generation_spec(
     allowed_worker_ids: Iterable[str] = (),
     time_to_live: timedelta | None = None,
     keep_for: timedelta | None = None,
+    wait_for_model: bool = False,
 ) -> GenerationSpec:
     """A generation of `count` images. Image i is painted with `seed` + i; without a seed one is drawn at accept."""
     image = ImageSpec(
@@ -102,6 +103,7 @@ def generation_spec(
         allowed_worker_ids=allowed_worker_ids,
         time_to_live=_duration(time_to_live),
         keep_for=_duration(keep_for),
+        wait_for_model=wait_for_model,
     )
 
 

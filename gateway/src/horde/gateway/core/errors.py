@@ -6,6 +6,7 @@ Refusals of the neighbours that mean something to a requester (a lack of kudos, 
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import ClassVar
 
 from horde.services.errors import (
@@ -24,6 +25,8 @@ ACCOUNT = "horde.api.account.v1"
 GENERATION = "horde.api.generation.v1"
 WORKER = "horde.api.worker.v1"
 MODEL = "horde.api.model.v1"
+STATISTICS = "horde.api.statistics.v1"
+OVERLOADED_FOR = timedelta(seconds=5)
 
 
 class CredentialsMissing(Unauthenticated):
@@ -34,7 +37,7 @@ class CredentialsMissing(Unauthenticated):
 
 
 class CredentialsMalformed(Unauthenticated):
-    """The `authorization` is neither `Bearer horde_<id>_<secret>` nor `Anonymous <32 hex digits>`."""
+    """The `authorization` is neither `Bearer <API key>` nor `Anonymous <32 hex digits>`."""
 
     domain: ClassVar[str] = ACCOUNT
     reason: ClassVar[str] = "CREDENTIALS_MALFORMED"
@@ -55,7 +58,7 @@ class ScopeMissing(PermissionDenied):
 
 
 class AccountRequired(PermissionDenied):
-    """This is not for anonymous: it needs an account."""
+    """This is not for anonymous, nor for shared keys: it needs an account."""
 
     domain: ClassVar[str] = ACCOUNT
     reason: ClassVar[str] = "ACCOUNT_REQUIRED"
@@ -90,7 +93,7 @@ class InvalidAccountField(InvalidArgument):
 
 
 class AccountRequestConflict(AlreadyExists):
-    """This request_id was used for something else."""
+    """This request_id, or this key, was used for something else."""
 
     domain: ClassVar[str] = ACCOUNT
     reason: ClassVar[str] = "REQUEST_CONFLICT"
@@ -271,8 +274,23 @@ class InvalidModelField(InvalidArgument):
     reason: ClassVar[str] = "INVALID_FIELD"
 
 
+class InvalidStatisticsField(InvalidArgument):
+    """The request is not valid."""
+
+    domain: ClassVar[str] = STATISTICS
+    reason: ClassVar[str] = "INVALID_FIELD"
+
+
 class Overloaded(ResourceExhausted):
-    """A queue is full; nothing was begun. Wait."""
+    """As much is being done as can be; nothing was begun. Wait."""
+
+    domain: ClassVar[str] = "mesh"
+    reason: ClassVar[str] = "OVERLOADED"
+
+    @classmethod
+    def by(cls, limit: str, message: str | None = None, retry_after: timedelta | None = None) -> Overloaded:
+        """What is full; for how long, where that is known."""
+        return cls(message, metadata={"limit": limit}, retry_after=retry_after or OVERLOADED_FOR)
 
 
 class NeighbourUnavailable(Unavailable):

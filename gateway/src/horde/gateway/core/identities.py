@@ -10,6 +10,7 @@ from horde.gateway.core.requesters import Role, Scope
 
 MAX_API_KEYS = 32
 """Of one account, revoked ones not counted."""
+MAX_CONTACT_CHARACTERS = 256
 MAX_REVOKED_KEYS = 32
 """As many revoked ones are remembered; with a new key, those made before them are forgotten.
 
@@ -19,13 +20,19 @@ Never those that no request made: the operator's key is a file, and a start must
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Somebody with kudos and keys. `request_id` is that of the call that made it; empty for the operator's."""
+    """Somebody with kudos and keys. `request_id` is that of the call that made it; empty for the operator's.
+
+    `asked_name` is the display name of that call, where it was changed since.
+    """
 
     account_id: str
     display_name: str
     created_at: datetime
     roles: frozenset[Role] = frozenset()
     request_id: str = ""
+    public: bool = False
+    contact: str = ""
+    asked_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

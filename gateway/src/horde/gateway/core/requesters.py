@@ -48,12 +48,21 @@ class Requester:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller who proved who it is: whose requests these are, and what they may be. Anonymous may GENERATE alone."""
+    """A caller who proved who it is: whose requests these are, and what they may be. Anonymous may GENERATE alone.
+
+    Who came with a shared key asks in the name of its account (`requester`) and sees only what that key asked for.
+    `api_key_id` is the id of the key that it came with, of either kind.
+    """
 
     requester: Requester
     api_key_id: str = ""
     scopes: frozenset[Scope] = frozenset({Scope.GENERATE})
     roles: frozenset[Role] = frozenset()
+    shared_key_id: str = ""
+
+    def __str__(self) -> str:
+        """The text form of the requester identity, with the shared key; ids are made from it."""
+        return f"{self.requester}:{self.shared_key_id}" if self.shared_key_id else str(self.requester)
 
     @property
     def anonymous(self) -> bool:
@@ -64,7 +73,7 @@ class Principal:
         return self.requester.account_id
 
 
-def generation_id(requester: Requester, request_id: str) -> str:
+def generation_id(requester: Requester | Principal, request_id: str) -> str:
     """The id of what this requester asks for under this request_id."""
     return str(uuid5(NAMESPACE, f"{requester}/{request_id}"))
 

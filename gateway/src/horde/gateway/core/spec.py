@@ -179,3 +179,4 @@ class GenerationSpec:
     allowed_worker_ids: tuple[str, ...] = ()
     time_to_live: Span | None = None
     keep_for: Span | None = None
+    wait_for_model: bool = False

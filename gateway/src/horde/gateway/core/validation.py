@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from horde.gateway.core.spec import (
     ADDON_SOURCES,
@@ -51,6 +51,7 @@ MAX_INT63 = 2**63 - 1
 MAX_DISPLAY_NAME_CHARACTERS = 64
 MAX_NOTE_CHARACTERS = 500
 MAX_PAGE_TOKEN_CHARACTERS = 512
+MIN_SECONDS, MAX_SECONDS = -62_135_596_800, 253_402_300_799
 MAX_MKUDOS = 10**15
 """A million million kudos: more is a mistake, and less leaves room in 63 bits for any sum."""
 
@@ -114,11 +115,27 @@ class Violations:
                 f"must be 1 to {most} letters, digits and ._:/@+()[]- or spaces, beginning with one of the first two",
             )
 
-    def page(self, size: int, token: str, most: int) -> None:
-        """The fields of a request for a page."""
-        self.within("page_size", size, 0, most)
+    def page(self, size: int, token: str, most: int, usual: int = 0) -> int:
+        """The fields of a request for a page; how many it is to hold: `usual` for 0, at most `most`."""
+        if size < 0:
+            self.add("page_size", f"must not be below 0, and is {size}")
         if len(token) > MAX_PAGE_TOKEN_CHARACTERS or not token.isprintable():
             self.add("page_token", "is not one that was given out")
+        return min(size, most) or usual
+
+    def known(self, field: str, value: int, values: Collection[int]) -> None:
+        """The number of an enum's value; 0 for none."""
+        if value not in values:
+            self.add(field, f"{value} is not known")
+
+    def part(self, field: str, value: str, most: int) -> None:
+        """Part of a name that is looked for."""
+        self.text(field, value, most, one_line=True)
+
+    def moment(self, field: str, seconds: int, nanos: int) -> None:
+        """A time between the years 1 and 9999, as seconds since 1970 and what is beyond them."""
+        if not MIN_SECONDS <= seconds <= MAX_SECONDS or not 0 <= nanos < 10**9:
+            self.add(field, "must be a time between the years 1 and 9999")
 
 
 def generation_violations(spec: GenerationSpec | None, root: str = "spec") -> list[FieldViolation]:

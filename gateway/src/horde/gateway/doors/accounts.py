@@ -12,13 +12,12 @@ from uuid import uuid5
 
 from horde.api.account.v1 import account_service_pb2 as account_pb2
 from horde.api.ledger.v1 import ledger_pb2
-from horde.gateway.core.credentials import ApiKeyCredential, Peppers, parse_api_key
+from horde.gateway.core.credentials import ApiKeyCredential, Peppers
 from horde.gateway.core.errors import (
     AccountNotFound,
     AccountRequestConflict,
     ApiKeyNotFound,
     ApiKeyUnknown,
-    CredentialsMalformed,
     InvalidAccountField,
     RegistrationClosed,
     ScopeMissing,
@@ -28,6 +27,7 @@ from horde.gateway.core.requesters import NAMESPACE, Principal, Role, Scope, ope
 from horde.gateway.core.validation import MAX_DISPLAY_NAME_CHARACTERS, MAX_MKUDOS, MAX_NOTE_CHARACTERS, Violations
 from horde.gateway.doors import wire
 from horde.gateway.doors.authentication import Authenticator
+from horde.gateway.doors.drawn_keys import drawn_key, require_no_shared_key
 from horde.gateway.neighbours.ledger import Balances, LedgerClient
 from horde.gateway.neighbours.refusals import told_outward
 from horde.gateway.store.port import IdentityStore
@@ -86,16 +86,17 @@ class Accounts:
         wrong = Violations()
         wrong.uuid("request_id", request.request_id)
         wrong.text("display_name", request.display_name, MAX_DISPLAY_NAME_CHARACTERS, required=True, one_line=True)
-        shown = _drawn(wrong, request.api_key)
+        shown = drawn_key(wrong, "api_key", request.api_key)
         _raise(wrong)
         now = self._clock.now()
         account = Account(str(self._ids.new()), request.display_name, now, frozenset(), request.request_id)
         key = self._new_key(shown, account.account_id, "first", frozenset(Scope), "")
+        await require_no_shared_key(self._store, shown)
         known = await self._store.key(key.api_key_id)
         if known is not None and known[1].request_id != request.request_id:
             raise AccountRequestConflict(metadata={"field": "api_key"})
         kept, created = await self._store.create_account(account, key)
-        if kept.display_name != request.display_name:
+        if request.display_name != (kept.asked_name or kept.display_name):
             raise AccountRequestConflict(metadata={"field": "display_name"})
         if not created:
             known = await self._store.key(key.api_key_id)
@@ -133,11 +134,12 @@ class Accounts:
                 wrong.add(f"scopes[{index}]", f"{request.scopes[index]} is not known")
             else:
                 scopes.add(scope)
-        shown = _drawn(wrong, request.api_key)
+        shown = drawn_key(wrong, "api_key", request.api_key)
         _raise(wrong)
         for scope in sorted(scopes - principal.scopes, key=lambda each: each.value):
             raise ScopeMissing(metadata={"scope": scope.value})
         key = self._new_key(shown, principal.account_id, request.label, frozenset(scopes), request.request_id)
+        await require_no_shared_key(self._store, shown)
         known = await self._store.key(key.api_key_id)
         if known is not None and (known[0].account_id, known[0].request_id) != (key.account_id, key.request_id):
             raise AccountRequestConflict(metadata={"field": "api_key"})
@@ -201,10 +203,10 @@ class Accounts:
     ) -> account_pb2.ListStatementEntriesResponse:
         """A page of the account's statement, newest first."""
         wrong = Violations()
-        wrong.page(request.page_size, request.page_token, MAX_PAGE)
+        size = wrong.page(request.page_size, request.page_token, MAX_PAGE) or 50
         _raise(wrong)
         question = ledger_service.ListEntriesRequest(
-            account_id=principal.account_id, page_size=request.page_size or 50, page_token=request.page_token
+            account_id=principal.account_id, page_size=size, page_token=request.page_token
         )
         with told_outward():
             try:
@@ -303,18 +305,6 @@ def _is_final(answer: object) -> bool:
         log.error("the ledger refuses to know an account", error=str(answer))
         return True
     return not isinstance(answer, BaseException)
-
-
-def _drawn(wrong: Violations, text: str) -> ApiKeyCredential:
-    """The key that a client has drawn; what is none, or was not drawn, is noted."""
-    try:
-        key = parse_api_key(text)
-    except CredentialsMalformed:
-        wrong.add("api_key", "must be 22 of 0-9, A-Z, a-z, drawn at random" if text else "is missing: draw one")
-        return ApiKeyCredential(text)
-    if not key.random_looking:
-        wrong.add("api_key", "must be drawn at random, and is not")
-    return key
 
 
 def _raise(wrong: Violations) -> None:

@@ -15,7 +15,14 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from horde.gateway.core.credentials import AnonymousCredential, ApiKeyCredential, Peppers, parse_authorization
-from horde.gateway.core.errors import AccountRequired, ApiKeyUnknown, RateLimited, RoleMissing, ScopeMissing
+from horde.gateway.core.errors import (
+    AccountRequired,
+    ApiKeyUnknown,
+    RateLimited,
+    RoleMissing,
+    ScopeMissing,
+    SharedKeyExpired,
+)
 from horde.gateway.core.requesters import ANONYMOUS, Principal, Requester, Role, Scope
 from horde.gateway.store.port import IdentityStore
 from horde.services.addresses import address_bucket
@@ -100,21 +107,38 @@ class Authenticator:
 
     async def _look_up(self, name: bytes, credential: ApiKeyCredential) -> Principal:
         began = self._clock.monotonic()
-        found = await self._store.key(credential.api_key_id)
-        if found is None:
+        try:
+            principal, seconds, last_used_at = await self._found(credential)
+        except Unauthenticated:
             self._verified.pop(name, None)
-            raise ApiKeyUnknown
-        key, account = found
-        if not self._peppers.matches(credential, key.pepper_id, key.digest) or key.revoked:
-            self._verified.pop(name, None)
-            raise ApiKeyUnknown
-        principal = Principal(Requester(account.account_id), key.api_key_id, key.scopes, account.roles)
-        self._verified[name] = (principal, began + CACHE_SECONDS)
+            raise
+        self._verified[name] = (principal, began + seconds)
         self._verified.move_to_end(name)
         if len(self._verified) > MAX_CACHED:
             self._verified.popitem(last=False)
-        self._note_use(key.api_key_id, key.last_used_at)
+        self._note_use(principal.api_key_id, last_used_at)
         return principal
+
+    async def _found(self, credential: ApiKeyCredential) -> tuple[Principal, float, datetime | None]:
+        """Whose key it is, for how many seconds to believe it, and when it was last used."""
+        found = await self._store.key(credential.api_key_id)
+        if found is not None:
+            key, account = found
+            if key.revoked or not self._peppers.matches(credential, key.pepper_id, key.digest):
+                raise ApiKeyUnknown
+            principal = Principal(Requester(account.account_id), key.api_key_id, key.scopes, account.roles)
+            return principal, CACHE_SECONDS, key.last_used_at
+        shared = await self._store.shared_key(credential.api_key_id)
+        if shared is None or shared.revoked or not self._peppers.matches(credential, shared.pepper_id, shared.digest):
+            raise ApiKeyUnknown
+        seconds = CACHE_SECONDS
+        if shared.expires_at is not None:
+            left = (shared.expires_at - self._clock.now()).total_seconds()
+            if left <= 0:
+                raise SharedKeyExpired(metadata={"expired_at": f"{shared.expires_at:%Y-%m-%dT%H:%M:%SZ}"})
+            seconds = min(seconds, left)
+        name = shared.shared_key_id
+        return Principal(Requester(shared.account_id), name, shared_key_id=name), seconds, shared.last_used_at
 
     def _looked_up(self, name: bytes, task: asyncio.Task[Principal]) -> None:
         self._pending.pop(name, None)
@@ -145,6 +169,10 @@ class Authenticator:
             except ServiceError as error:
                 # A nicety is not worth a failure, nor a retry: the next use notes it again.
                 log.warning("the last use of keys was not kept", error=str(error))
+
+
+VISITOR = Principal(Requester(ANONYMOUS), scopes=frozenset())
+"""Somebody without any authorization: nothing belongs to them."""
 
 
 def _name_of(value: str | bytes) -> bytes:
@@ -202,6 +230,16 @@ class Reception:
             await self._count("calls", principal, "", rates.account_calls)
         return principal
 
+    async def visitor(self, context: CallContext) -> Principal:
+        """Any authorization, or none: who shows none may look, and is counted by where the call comes from."""
+        if _credentials(context):
+            return await self.anybody(context)
+        rate = self._rates.address_calls
+        if rate is not None:
+            draw = Draw(f"calls {address_bucket(context.peer())}", rate, of_address=True)
+            _refuse(await self._shared.admit([draw]))
+        return VISITOR
+
     def still(self, context: CallContext) -> Still:
         """What says, during a long call, until when its credentials are good; raises when they are no more."""
         values = _credentials(context)
@@ -215,13 +253,20 @@ class Reception:
 
     async def account(self, context: CallContext, scope: Scope | None = None, role: Role | None = None) -> Principal:
         """An account, with this scope and this role if they are named."""
+        principal = await self.owner_or_holder(context, scope)
+        if principal.shared_key_id:
+            raise AccountRequired
+        if role is not None and role not in principal.roles:
+            raise RoleMissing(metadata={"role": role.value})
+        return principal
+
+    async def owner_or_holder(self, context: CallContext, scope: Scope | None = None) -> Principal:
+        """An account, with this scope if it is named, or who came with a shared key of one."""
         principal = await self.anybody(context)
         if principal.anonymous:
             raise AccountRequired
-        if scope is not None:
+        if scope is not None and not principal.shared_key_id:
             require_scope(principal, scope)
-        if role is not None and role not in principal.roles:
-            raise RoleMissing(metadata={"role": role.value})
         return principal
 
     async def count_images(self, principal: Principal, address: str, images: int) -> None:
@@ -257,7 +302,7 @@ class Reception:
         weight: int = 1,
     ) -> None:
         """Count against who calls, and (`shared`) against everybody who calls from there."""
-        draws = [Draw(f"{kind} {principal.requester}", own, weight)] if own else []
+        draws = [Draw(f"{kind} {principal}", own, weight)] if own else []
         if shared:
             draws.append(Draw(f"{kind} {address}", shared, weight, of_address=True))
         _refuse(await self._shared.admit(draws))

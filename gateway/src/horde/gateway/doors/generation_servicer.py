@@ -8,8 +8,10 @@ from typing import Any
 
 from horde.api.generation.v1 import generation_service_pb2 as pb
 from horde.api.generation.v1.generation_service_pb2_grpc import GenerationServiceServicer
+from horde.gateway.doors.allowances import Allowances
 from horde.gateway.doors.authentication import Reception
 from horde.gateway.doors.generations import Generations
+from horde.gateway.doors.listing import masked, masked_page
 from horde.gateway.doors.watching import Watching
 from horde.services.addresses import address_bucket
 
@@ -19,15 +21,22 @@ Context = Any
 class GenerationServicer(GenerationServiceServicer):
     """Decode, call, encode."""
 
-    def __init__(self, reception: Reception, generations: Generations, watching: Watching) -> None:
+    def __init__(
+        self, reception: Reception, generations: Generations, watching: Watching, allowances: Allowances
+    ) -> None:
         self._reception = reception
         self._generations = generations
         self._watching = watching
+        self._allowances = allowances
 
     async def QuoteGeneration(self, request: pb.QuoteGenerationRequest, context: Context) -> pb.QuoteGenerationResponse:
         principal = await self._reception.requester(context)
         asked = self._generations.appraise(principal, request)
-        return pb.QuoteGenerationResponse(quote=await self._generations.quote(principal, asked, request.spec))
+        key = await self._allowances.check(principal, asked)
+        quote = await self._generations.quote(principal, asked, request.spec)
+        if key is not None and key.left_mkudos is not None:
+            quote.available_mkudos = min(quote.available_mkudos, key.left_mkudos)
+        return pb.QuoteGenerationResponse(quote=quote)
 
     async def CreateGeneration(
         self, request: pb.CreateGenerationRequest, context: Context
@@ -36,22 +45,31 @@ class GenerationServicer(GenerationServiceServicer):
         asked = self._generations.appraise_creation(principal, request)
         address = address_bucket(context.peer())
         await self._reception.count_images(principal, address, asked.spec.count)
-        return pb.CreateGenerationResponse(
-            generation=await self._generations.create(principal, asked, request, address)
-        )
+        async with self._allowances.reserved(principal, asked, request.request_id):
+            generation = await self._generations.create(principal, asked, request, address)
+        return pb.CreateGenerationResponse(generation=generation)
 
     async def GetGeneration(self, request: pb.GetGenerationRequest, context: Context) -> pb.GetGenerationResponse:
         principal = await self._reception.requester(context)
-        return pb.GetGenerationResponse(generation=await self._generations.get(principal, request.generation_id))
+        await self._allowances.require(principal, request.generation_id)
+        generation = await self._generations.get(principal, request)
+        await self._allowances.tell_owner(principal, generation, request.read_mask)
+        return pb.GetGenerationResponse(generation=masked(generation, request.read_mask))
 
     async def ListGenerations(self, request: pb.ListGenerationsRequest, context: Context) -> pb.ListGenerationsResponse:
         principal = await self._reception.requester(context)
-        return await self._generations.page(principal, request)
+        if principal.shared_key_id or request.shared_key_id:
+            return await self._allowances.page(principal, request)
+        page = await self._generations.page(principal, request)
+        for generation in page.generations:
+            await self._allowances.tell_owner(principal, generation, request.read_mask)
+        return masked_page(page, request.read_mask)
 
     async def WatchGeneration(
         self, request: pb.WatchGenerationRequest, context: Context
     ) -> AsyncIterator[pb.WatchGenerationResponse]:
         principal = await self._reception.requester(context)
+        await self._allowances.require(principal, request.generation_id)
         requester = self._generations.watchable(principal, request.generation_id)
         watch = self._watching.watch(requester, request.generation_id, previews=request.previews)
         async with aclosing(watch) as heard:
@@ -62,10 +80,12 @@ class GenerationServicer(GenerationServiceServicer):
         self, request: pb.CancelGenerationRequest, context: Context
     ) -> pb.CancelGenerationResponse:
         principal = await self._reception.requester(context)
+        await self._allowances.require(principal, request.generation_id)
         return pb.CancelGenerationResponse(generation=await self._generations.cancel(principal, request.generation_id))
 
     async def WithdrawImages(self, request: pb.WithdrawImagesRequest, context: Context) -> pb.WithdrawImagesResponse:
         principal = await self._reception.requester(context)
+        await self._allowances.require(principal, request.generation_id)
         return pb.WithdrawImagesResponse(outcomes=await self._generations.withdraw(principal, request))
 
     async def CreateInputTicket(
@@ -75,3 +95,8 @@ class GenerationServicer(GenerationServiceServicer):
         checked = self._generations.checked_input(request.input_id)
         await self._reception.count_input(principal, address_bucket(context.peer()))
         return self._generations.input_ticket(principal, checked)
+
+    async def DeleteInput(self, request: pb.DeleteInputRequest, context: Context) -> pb.DeleteInputResponse:
+        principal = await self._reception.requester(context)
+        await self._generations.delete_input(principal, self._generations.checked_input(request.input_id))
+        return pb.DeleteInputResponse()

@@ -16,7 +16,7 @@ from google.rpc import status_pb2
 from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as service_pb2
 from horde.api.ledger.v1 import ledger_pb2
-from horde.gateway.core.errors import GenerationNotFound, InputUnusable, InvalidField, PriceAboveMaximum
+from horde.gateway.core.errors import GenerationNotFound, InputUnusable, InvalidField, ModelUnknown, PriceAboveMaximum
 from horde.gateway.core.placement import PlacementFacts, decide_placement
 from horde.gateway.core.pricing import price_image
 from horde.gateway.core.requesters import Principal, Requester, generation_id
@@ -24,6 +24,8 @@ from horde.gateway.core.sizes import Size, size_violations
 from horde.gateway.core.spec import GenerationSpec
 from horde.gateway.core.validation import MAX_MKUDOS, Violations, generation_violations
 from horde.gateway.doors import wire
+from horde.gateway.doors.catalogue import Catalogue
+from horde.gateway.doors.listing import check_mask, list_generations
 from horde.gateway.doors.tickets import Tickets
 from horde.gateway.neighbours.ledger import Balances
 from horde.gateway.neighbours.refusals import outward, told_outward
@@ -31,7 +33,7 @@ from horde.gateway.neighbours.scheduler import SchedulerClient
 from horde.gateway.neighbours.storage import StorageClient
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
 from horde.services import telemetry
-from horde.services.errors import FieldViolation, InvalidArgument, NotFound, ServiceError
+from horde.services.errors import FieldViolation, NotFound, ServiceError
 from horde.services.failpoints import declare, failpoint
 from horde.services.status import from_status, to_status
 
@@ -41,8 +43,6 @@ BEFORE_ANSWER = declare("gateway.before_answer")
 
 ESTIMATE_SECONDS = 0.5
 """How long a quote waits for the scheduler's word on waiting."""
-MAX_PAGE = 100
-MAX_PAGE_BYTES = 3 * 1024 * 1024
 MAX_WITHDRAWALS = 100
 
 
@@ -63,6 +63,7 @@ class Generations:
         storage: StorageClient,
         balances: Balances,
         tickets: Tickets,
+        catalogue: Catalogue,
         *,
         consent_text_version: str,
         max_input_pixels: int,
@@ -71,6 +72,7 @@ class Generations:
         self._storage = storage
         self._balances = balances
         self._tickets = tickets
+        self._catalogue = catalogue
         self._consent_text_version = consent_text_version
         self._max_input_pixels = max_input_pixels
 
@@ -107,6 +109,7 @@ class Generations:
         self, principal: Principal, asked: Asked, message: generation_pb2.GenerationSpec
     ) -> generation_pb2.Quote:
         """The price, with how long it might wait and what could be paid, as far as the neighbours say so in time."""
+        await self._check_model(asked.spec)
         wait, balance = await asyncio.gather(self._wait(principal, message), self._shown_balance(principal))
         quote = asked.quote
         if wait is not None and wait.eligible_workers:
@@ -125,12 +128,13 @@ class Generations:
         self, principal: Principal, asked: Asked, request: service_pb2.CreateGenerationRequest, address_bucket: str
     ) -> generation_pb2.Generation:
         """Have it accepted; durable when it answers."""
-        ref = self._ref(principal, generation_id(principal.requester, request.request_id))
+        ref = self._ref(principal, generation_id(principal, request.request_id))
         try:
             self._check_price(asked, request)
+            await self._check_model(asked.spec)
             await self._check_inputs(principal, asked.spec)
-        except (PriceAboveMaximum, InputUnusable, InvalidField) as refusal:
-            # What was accepted once stays accepted, though its inputs are gone and prices have changed.
+        except (PriceAboveMaximum, ModelUnknown, InputUnusable, InvalidField) as refusal:
+            # What was accepted once stays accepted, though its inputs are gone and prices and models have changed.
             if not await self._exists(ref):
                 raise refusal from None
         balance = await self._balance(principal)
@@ -144,6 +148,8 @@ class Generations:
             balance_mkudos=0 if balance is None else balance.posted_mkudos,
             traceparent=telemetry.current_traceparent(),
         )
+        # The id follows from it; whose the generation is and who pays stays the account.
+        submission.requester.shared_key_id = principal.shared_key_id
         await failpoint(BEFORE_SUBMIT)
         with told_outward():
             known = await self._scheduler.submit(submission)
@@ -152,9 +158,11 @@ class Generations:
         await failpoint(BEFORE_ANSWER)
         return generation
 
-    async def get(self, principal: Principal, generation: str) -> generation_pb2.Generation:
-        """A generation as it is now."""
-        ref = self._checked_ref(principal, generation)
+    async def get(self, principal: Principal, request: service_pb2.GetGenerationRequest) -> generation_pb2.Generation:
+        """A generation as it is now, all of it; raises InvalidField for a mask that is none, too."""
+        wrong = Violations()
+        check_mask(wrong, request.read_mask)
+        ref = self._checked_ref(principal, request.generation_id, wrong)
         with told_outward():
             return self._tickets.fill_in(await self._scheduler.get(ref))
 
@@ -168,31 +176,7 @@ class Generations:
         self, principal: Principal, request: service_pb2.ListGenerationsRequest
     ) -> service_pb2.ListGenerationsResponse:
         """A page of the requester's generations, newest first."""
-        wrong = Violations()
-        wrong.page(request.page_size, request.page_token, MAX_PAGE)
-        if wrong.found:
-            raise InvalidField(violations=wrong.found)
-        question = scheduler_pb2.ListGenerationsRequest(
-            requester=wire.requester_message(principal.requester),
-            page_size=request.page_size or 20,
-            page_token=request.page_token,
-        )
-        answer = await self._page(question)
-        while answer.ByteSize() > MAX_PAGE_BYTES and question.page_size > 1:
-            # A page may be shorter than was asked for; it must not be more than a message holds.
-            question.page_size //= 2
-            answer = await self._page(question)
-        return service_pb2.ListGenerationsResponse(
-            generations=[known.generation for known in answer.generations], next_page_token=answer.next_page_token
-        )
-
-    async def _page(self, question: scheduler_pb2.ListGenerationsRequest) -> scheduler_pb2.ListGenerationsResponse:
-        with told_outward():
-            try:
-                return await self._scheduler.list_generations(question)
-            except InvalidArgument as error:
-                # All else in the question is ours: it can only be the token.
-                raise InvalidField(violations=[bad_page_token()]) from error
+        return await list_generations(self._scheduler, principal, request)
 
     async def withdraw(
         self, principal: Principal, request: service_pb2.WithdrawImagesRequest
@@ -205,7 +189,11 @@ class Generations:
         ref = self._checked_ref(principal, request.generation_id, wrong)
         with told_outward():
             outcomes = await self._scheduler.withdraw(ref, request.job_ids)
-        return [outcome if not outcome.code else to_status(outward(from_status(outcome))) for outcome in outcomes]
+        errors = [outward(from_status(outcome)) if outcome.code else None for outcome in outcomes]
+        for error in errors:
+            if error is not None and error.reason == GenerationNotFound.reason:
+                raise error
+        return [status_pb2.Status() if error is None else to_status(error) for error in errors]
 
     @staticmethod
     def checked_input(input_id: str) -> str:
@@ -219,6 +207,11 @@ class Generations:
     def input_ticket(self, principal: Principal, input_id: str) -> service_pb2.CreateInputTicketResponse:
         """Permission to put one input."""
         return self._tickets.input_ticket(principal.requester, input_id)
+
+    async def delete_input(self, principal: Principal, input_id: str) -> None:
+        """Delete one input now; one that is not there, or is not this requester's, is as good as deleted."""
+        with told_outward():
+            await self._storage.delete(wire.requester_message(principal.requester), input_id)
 
     def watchable(self, principal: Principal, generation: str) -> Requester:
         """Who watches; raises InvalidField for an id that can be none."""
@@ -269,6 +262,10 @@ class Generations:
         if request.HasField("max_total_mkudos") and total > most:
             raise PriceAboveMaximum(metadata={"total_mkudos": str(total), "max_total_mkudos": str(most)})
 
+    async def _check_model(self, spec: GenerationSpec) -> None:
+        if not spec.wait_for_model:
+            await self._catalogue.check(spec.model)
+
     async def _check_inputs(self, principal: Principal, spec: GenerationSpec) -> None:
         """Whether storage has the inputs, for this requester, and they fit together. Nothing to ask without inputs."""
         named = spec.image.inputs if spec.image is not None else ()
@@ -289,11 +286,6 @@ class Generations:
         wrong = size_violations(sizes, self._max_input_pixels)
         if wrong:
             raise InvalidField(violations=wrong)
-
-
-def bad_page_token() -> FieldViolation:
-    """What is said of a page token that the neighbour did not give out."""
-    return FieldViolation("page_token", "is not one that was given out")
 
 
 def not_found(generation: str) -> GenerationNotFound:

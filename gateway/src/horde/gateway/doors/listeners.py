@@ -9,23 +9,31 @@ from horde.api.account.v1 import account_service_pb2
 from horde.api.account.v1.account_service_pb2_grpc import add_AccountServiceServicer_to_server
 from horde.api.generation.v1 import generation_service_pb2
 from horde.api.generation.v1.generation_service_pb2_grpc import add_GenerationServiceServicer_to_server
+from horde.api.mesh.v1 import mesh_service_pb2
+from horde.api.mesh.v1.mesh_service_pb2_grpc import add_MeshServiceServicer_to_server
 from horde.api.model.v1 import model_service_pb2
 from horde.api.model.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
+from horde.api.statistics.v1 import statistics_service_pb2
+from horde.api.statistics.v1.statistics_service_pb2_grpc import add_StatisticsServiceServicer_to_server
 from horde.api.worker.v1 import worker_service_pb2
 from horde.api.worker.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_server
 from horde.gateway.doors.account_servicer import AccountServicer
 from horde.gateway.doors.generation_servicer import GenerationServicer
+from horde.gateway.doors.mesh_servicer import MeshServicer
 from horde.gateway.doors.model_servicer import ModelServicer
+from horde.gateway.doors.statistics_servicer import StatisticsServicer
 from horde.gateway.doors.worker_servicer import WorkerServicer
 from horde.services.identity import PUBLIC, AllowList
 from horde.services.server import Registration
 
 ACCOUNT = account_service_pb2.DESCRIPTOR.services_by_name["AccountService"].full_name
 GENERATION = generation_service_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
+MESH = mesh_service_pb2.DESCRIPTOR.services_by_name["MeshService"].full_name
 MODEL = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
+STATISTICS = statistics_service_pb2.DESCRIPTOR.services_by_name["StatisticsService"].full_name
 WORKER = worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"].full_name
 
-ALLOW = AllowList({f"/{service}/*": PUBLIC for service in (ACCOUNT, GENERATION, MODEL, WORKER)})
+ALLOW = AllowList({f"/{service}/*": PUBLIC for service in (ACCOUNT, GENERATION, MESH, MODEL, STATISTICS, WORKER)})
 
 Doors = Literal["requesters", "workers", "both"]
 
@@ -36,12 +44,16 @@ def registrations(
     generations: GenerationServicer,
     models: ModelServicer,
     workers: WorkerServicer,
+    mesh: MeshServicer,
+    statistics: StatisticsServicer,
 ) -> Sequence[Registration]:
     """What is served. Both doors answer about workers and models; requesters' door holds no worker's stream."""
     requesters = [
         Registration(add_AccountServiceServicer_to_server, accounts, ACCOUNT),
         Registration(add_GenerationServiceServicer_to_server, generations, GENERATION),
+        Registration(add_MeshServiceServicer_to_server, mesh, MESH),
         Registration(add_ModelServiceServicer_to_server, models, MODEL),
+        Registration(add_StatisticsServiceServicer_to_server, statistics, STATISTICS),
     ]
     workers_door = [Registration(add_WorkerServiceServicer_to_server, workers, WORKER)]
     return {"requesters": requesters, "workers": workers_door, "both": requesters + workers_door}[doors]

@@ -7,7 +7,7 @@ from typing import Any
 from horde.api.model.v1 import model_service_pb2 as pb
 from horde.api.model.v1.model_service_pb2_grpc import ModelServiceServicer
 from horde.gateway.doors.authentication import Reception
-from horde.gateway.doors.workers import Workers
+from horde.gateway.doors.catalogue import Catalogue
 
 Context = Any
 
@@ -15,14 +15,14 @@ Context = Any
 class ModelServicer(ModelServiceServicer):
     """Decode, call, encode."""
 
-    def __init__(self, reception: Reception, workers: Workers) -> None:
+    def __init__(self, reception: Reception, catalogue: Catalogue) -> None:
         self._reception = reception
-        self._workers = workers
+        self._catalogue = catalogue
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
-        await self._reception.anybody(context)
-        return await self._workers.models(request)
+        await self._reception.visitor(context)
+        return await self._catalogue.page(request)
 
     async def GetModel(self, request: pb.GetModelRequest, context: Context) -> pb.GetModelResponse:
-        await self._reception.anybody(context)
-        return pb.GetModelResponse(model=await self._workers.model(request.name))
+        await self._reception.visitor(context)
+        return pb.GetModelResponse(model=await self._catalogue.model(request.name))

@@ -38,7 +38,7 @@ class Session:
         except OutboxClosed:
             return
         except ResourceExhausted:
-            self.end(Overloaded("The worker does not read what it is told."))
+            self.end(Overloaded.by("unread messages", "The worker does not read what it is told."))
 
     def wish(self, lease_id: str, wanted: bool) -> None:
         """Ask the worker for previews, or for none."""

@@ -108,7 +108,7 @@ class Watching:
     async def watch(self, requester: Requester, generation_id: str, *, previews: bool) -> AsyncGenerator[Told, None]:
         """All about a generation until it is finished. Raises GenerationNotFound, also for what is another's."""
         if len(self._watchers) >= self._max_watchers:
-            raise Overloaded("Too many watch already; wait.")
+            raise Overloaded.by("watchers", "Too many watch already; wait.")
         if self._stopped:
             raise NeighbourUnavailable
         if self._of_requester[requester] >= MAX_WATCHES_OF_ONE:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 
 from google.protobuf.duration_pb2 import Duration
@@ -12,6 +13,7 @@ from horde.api.account.v1 import account_service_pb2 as account_pb2
 from horde.api.generation.v1 import generation_pb2
 from horde.api.job.v1 import job_pb2
 from horde.gateway.core import spec as domain
+from horde.gateway.core.allowance import Bounds, SharedKey
 from horde.gateway.core.identities import Account, ApiKey
 from horde.gateway.core.placement import Placement, PlacementDecision, PlacementFacts, PlacementNotice
 from horde.gateway.core.pricing import MultiplierReason, Price, SurchargeReason
@@ -78,6 +80,7 @@ def generation_spec(message: generation_pb2.GenerationSpec) -> domain.Generation
         allowed_worker_ids=tuple(message.allowed_worker_ids),
         time_to_live=_span(message.time_to_live) if message.HasField("time_to_live") else None,
         keep_for=_span(message.keep_for) if message.HasField("keep_for") else None,
+        wait_for_model=message.wait_for_model,
     )
 
 
@@ -185,6 +188,8 @@ def account_message(account: Account, *, trusted: bool = False) -> account_pb2.A
         created_at=timestamp(account.created_at),
         roles=sorted(ROLES[role] for role in account.roles),
         trusted=trusted,
+        public=account.public,
+        contact=account.contact,
     )
 
 
@@ -196,6 +201,31 @@ def api_key_message(key: ApiKey) -> account_pb2.ApiKey:
         created_at=timestamp(key.created_at),
         last_used_at=None if key.last_used_at is None else timestamp(key.last_used_at),
         revoked=key.revoked,
+    )
+
+
+def shared_key_message(key: SharedKey) -> account_pb2.SharedKey:
+    return account_pb2.SharedKey(
+        shared_key_id=key.shared_key_id,
+        label=key.label,
+        created_at=timestamp(key.created_at),
+        budget_mkudos=key.budget_mkudos,
+        spent_mkudos=key.spent_mkudos,
+        expires_at=None if key.expires_at is None else timestamp(key.expires_at),
+        bounds=account_pb2.SharedKeyBounds(**asdict(key.bounds)),
+        revoked=key.revoked,
+        last_used_at=None if key.last_used_at is None else timestamp(key.last_used_at),
+    )
+
+
+def bounds_of(message: account_pb2.SharedKeyBounds) -> Bounds:
+    return Bounds(
+        max_pixels=message.max_pixels,
+        max_steps=message.max_steps,
+        max_count=message.max_count,
+        max_total_mkudos=message.max_total_mkudos,
+        models=tuple(message.models),
+        max_open_generations=message.max_open_generations,
     )
 
 

@@ -34,12 +34,12 @@ class WorkerServicer(WorkerServiceServicer):
                 yield message
 
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Context) -> pb.ListWorkersResponse:
-        principal = await self._reception.anybody(context)
+        principal = await self._reception.visitor(context)
         return await self._workers.workers(principal, request)
 
     async def GetWorker(self, request: pb.GetWorkerRequest, context: Context) -> pb.GetWorkerResponse:
-        await self._reception.anybody(context)
-        return pb.GetWorkerResponse(worker=await self._workers.worker(request.worker_id))
+        principal = await self._reception.visitor(context)
+        return pb.GetWorkerResponse(worker=await self._workers.worker(principal, request.worker_id))
 
     async def SetWorkerPaused(self, request: pb.SetWorkerPausedRequest, context: Context) -> pb.SetWorkerPausedResponse:
         principal = await self._reception.account(context, Scope.WORK)

@@ -1,31 +1,23 @@
-"""Workers and models as everybody sees them: questions that the scheduler answers."""
+"""Workers as everybody sees them: questions that the scheduler answers."""
 
 from __future__ import annotations
 
-from horde.api.model.v1 import model_service_pb2 as model_pb2
 from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as worker_service
-from horde.gateway.core.errors import (
-    AccountRequired,
-    InvalidModelField,
-    InvalidWorkerField,
-    ModelNotFound,
-    WorkerNotFound,
-)
+from horde.gateway.core.errors import AccountRequired, InvalidWorkerField, WorkerNotFound
 from horde.gateway.core.requesters import Principal, Role
 from horde.gateway.core.validation import Violations
-from horde.gateway.doors.generations import bad_page_token
+from horde.gateway.doors.listing import bad_page_token
 from horde.gateway.neighbours.refusals import told_outward
 from horde.gateway.neighbours.scheduler import SchedulerClient
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
 from horde.services.errors import InvalidArgument, NotFound
 
 MAX_WORKERS_PAGE = 100
-MAX_MODELS_PAGE = 500
 
 
 class Workers:
-    """What WorkerService does beside Attach, and what ModelService does."""
+    """What WorkerService does beside Attach."""
 
     def __init__(self, scheduler: SchedulerClient) -> None:
         self._scheduler = scheduler
@@ -35,24 +27,32 @@ class Workers:
     ) -> worker_service.ListWorkersResponse:
         """A page of workers."""
         wrong = Violations()
-        wrong.page(request.page_size, request.page_token, MAX_WORKERS_PAGE)
+        size = wrong.page(request.page_size, request.page_token, MAX_WORKERS_PAGE) or 50
+        wrong.name("model", request.model, required=False)
+        wrong.known("state", request.state, worker_pb2.WorkerState.values())
+        wrong.part("name_contains", request.name_contains, 64)
         _raise(wrong)
         if request.mine and principal.anonymous:
             raise AccountRequired
         question = scheduler_pb2.ListWorkersRequest(
-            page_size=request.page_size or 50,
+            page_size=size,
             page_token=request.page_token,
             owner_account_id=principal.account_id if request.mine else "",
+            filters=request,
         )
         with told_outward():
             try:
                 answer = await self._scheduler.list_workers(question)
             except InvalidArgument as error:
                 raise InvalidWorkerField(violations=[bad_page_token()]) from error
-        return worker_service.ListWorkersResponse(workers=answer.workers, next_page_token=answer.next_page_token)
+        workers = [_as_seen_by(principal, worker) for worker in answer.workers]
+        return worker_service.ListWorkersResponse(workers=workers, next_page_token=answer.next_page_token)
 
-    async def worker(self, worker_id: str) -> worker_pb2.Worker:
+    async def worker(self, principal: Principal, worker_id: str) -> worker_pb2.Worker:
         """One worker."""
+        return _as_seen_by(principal, await self._worker(worker_id))
+
+    async def _worker(self, worker_id: str) -> worker_pb2.Worker:
         wrong = Violations()
         wrong.uuid("worker_id", worker_id)
         _raise(wrong)
@@ -67,7 +67,7 @@ class Workers:
         _raise(wrong)
         owner = principal.account_id
         if Role.MODERATOR in principal.roles:
-            owner = (await self.worker(worker_id)).owner_account_id
+            owner = (await self._worker(worker_id)).owner_account_id
         request = scheduler_pb2.SetWorkerPausedRequest(worker_id=worker_id, owner_account_id=owner, paused=paused)
         with told_outward():
             try:
@@ -76,32 +76,15 @@ class Workers:
                 raise WorkerNotFound(metadata={"worker_id": worker_id}) from error
         return answer.worker
 
-    async def models(self, request: model_pb2.ListModelsRequest) -> model_pb2.ListModelsResponse:
-        """A page of models, by name."""
-        wrong = Violations()
-        wrong.page(request.page_size, request.page_token, MAX_MODELS_PAGE)
-        if wrong.found:
-            raise InvalidModelField(violations=wrong.found)
-        question = scheduler_pb2.ListModelsRequest(page_size=request.page_size or 100, page_token=request.page_token)
-        with told_outward():
-            try:
-                answer = await self._scheduler.list_models(question)
-            except InvalidArgument as error:
-                raise InvalidModelField(violations=[bad_page_token()]) from error
-        return model_pb2.ListModelsResponse(models=answer.models, next_page_token=answer.next_page_token)
 
-    async def model(self, name: str) -> model_pb2.Model:
-        """One model."""
-        wrong = Violations()
-        wrong.name("name", name)
-        if wrong.found:
-            raise InvalidModelField(violations=wrong.found)
-        with told_outward():
-            answer = await self._scheduler.list_models(scheduler_pb2.ListModelsRequest(page_size=1, name=name))
-        for model in answer.models:
-            if model.name == name:
-                return model
-        raise ModelNotFound(metadata={"name": name})
+def _as_seen_by(principal: Principal, worker: worker_pb2.Worker) -> worker_pb2.Worker:
+    """A worker without what only some may see: its owner for accounts, what hinders it for its owner."""
+    if worker.owner_account_id != principal.account_id:
+        worker.ClearField("hindrances")
+        worker.ClearField("max_slots")
+    if principal.anonymous:
+        worker.ClearField("owner_account_id")
+    return worker
 
 
 def _raise(wrong: Violations) -> None:

@@ -64,6 +64,13 @@ class LedgerClient:
         answer: service_pb2.AuditResponse = await self._stub.Audit(request, timeout=600)
         return answer
 
+    async def statistics(self, leaders: int) -> service_pb2.GetStatisticsResponse:
+        """What all entries add up to, with so many owners who earned most."""
+        answer: service_pb2.GetStatisticsResponse = await self._stub.GetStatistics(
+            service_pb2.GetStatisticsRequest(leaders=leaders)
+        )
+        return answer
+
     async def _apply(self, events: Sequence[service_pb2.Event]) -> Sequence[ledger_pb2.Entry | Exception]:
         answer = await self._stub.Apply(service_pb2.ApplyRequest(events=events))
         return [

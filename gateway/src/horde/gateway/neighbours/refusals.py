@@ -13,10 +13,12 @@ from horde.gateway.core.errors import ACCOUNT, GENERATION, WORKER, Defect, Neigh
 from horde.services.errors import Aborted, Cancelled, DeadlineExceeded, ResourceExhausted, ServiceError, Unavailable
 
 LEDGER = "horde.api.ledger.v1"
+STORAGE = "horde.api.storage.v1"
 TOLD = frozenset(
     {
         (GENERATION, "GENERATION_NOT_FOUND"),
         (GENERATION, "IMAGE_NOT_FINISHED"),
+        (GENERATION, "IMAGE_NOT_FOUND"),
         (GENERATION, "REQUEST_CONFLICT"),
         (GENERATION, "REFUSED_BEFORE"),
         (GENERATION, "TOO_MANY_GENERATIONS"),
@@ -25,6 +27,7 @@ TOLD = frozenset(
         (LEDGER, "INSUFFICIENT_KUDOS"),
         (LEDGER, "LIMIT_REACHED"),
         (LEDGER, "SELF_GIFT"),
+        (STORAGE, "INPUT_IN_USE"),
         (WORKER, "SESSION_SUPERSEDED"),
         (WORKER, "TOO_MANY_SESSIONS"),
         (WORKER, "PROTOCOL_VIOLATION"),
@@ -43,7 +46,7 @@ def outward(error: ServiceError) -> ServiceError:
     if isinstance(error, RETRY):
         return NeighbourUnavailable()
     if isinstance(error, ResourceExhausted):
-        return Overloaded(retry_after=error.retry_after)
+        return Overloaded.by("queue", retry_after=error.retry_after)
     return Defect()
 
 

@@ -1,4 +1,4 @@
-"""What the gateway asks of the storage router: what an input is."""
+"""What the gateway asks of the storage router: what an input is, and that one goes."""
 
 from __future__ import annotations
 
@@ -31,3 +31,11 @@ class StorageClient:
             outcome.input if outcome.WhichOneof("result") == "input" else from_status(outcome.error)
             for outcome in answer.outcomes
         ]
+
+    async def delete(self, requester: job_pb2.Requester, input_id: str) -> None:
+        """Delete a requester's input. Raises INPUT_IN_USE of the storage, and Unavailable."""
+        request = object_pb2.DeleteInputsRequest(requester=requester, input_ids=[input_id])
+        answer: object_pb2.DeleteInputsResponse = await self._stub.DeleteInputs(request)
+        for outcome in answer.outcomes:
+            if outcome.code:
+                raise from_status(outcome)

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from horde.gateway.core.errors import TooManyApiKeys
 from horde.gateway.core.identities import MAX_API_KEYS, Account, ApiKey, forgettable
+from horde.gateway.store.memory_shared_keys import MemorySharedKeys
 
 
-class MemoryIdentityStore:
+class MemoryIdentityStore(MemorySharedKeys):
     """Forgets everything with the process."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._accounts: dict[str, Account] = {}
         self._keys: dict[str, ApiKey] = {}
         self._opened: set[str] = set()
@@ -31,6 +34,12 @@ class MemoryIdentityStore:
 
     async def account(self, account_id: str) -> Account | None:
         return self._accounts.get(account_id)
+
+    async def update_account(self, account_id: str, changes: Mapping[str, Any]) -> Account | None:
+        account = self._accounts.get(account_id)
+        if account is not None:
+            account = self._accounts[account_id] = replace(account, **changes)
+        return account
 
     async def key(self, api_key_id: str) -> tuple[ApiKey, Account] | None:
         key = self._keys.get(api_key_id)
@@ -64,6 +73,9 @@ class MemoryIdentityStore:
             key = self._keys.get(api_key_id)
             if key is not None and (key.last_used_at is None or key.last_used_at < at):
                 self._keys[api_key_id] = replace(key, last_used_at=at)
+            shared = self._shared.get(api_key_id)
+            if shared is not None and (shared.last_used_at is None or shared.last_used_at < at):
+                self._shared[api_key_id] = replace(shared, last_used_at=at)
 
     async def unopened(self, limit: int) -> Sequence[Account]:
         waiting = (each for each in self._accounts.values() if each.account_id not in self._opened)

@@ -4,12 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
+from horde.gateway.core.allowance import Reservation, SharedKey
 from horde.gateway.core.identities import Account, ApiKey
 
 
-class IdentityStore(Protocol):
+class SharedKeyStore(Protocol):
+    """Shared keys, and what was reserved of their budgets. As IdentityStore."""
+
+    async def shared_key(self, shared_key_id: str) -> SharedKey | None:
+        """A shared key, revoked or not, with what it has spent and holds."""
+
+    async def shared_keys(self, account_id: str) -> Sequence[SharedKey]:
+        """All shared keys of an account, newest first."""
+
+    async def create_shared_key(self, key: SharedKey) -> tuple[SharedKey, bool]:
+        """Keep a new one. Where its request_id is known of this account: that key, False. Raises TooManyApiKeys."""
+
+    async def change_shared_key(
+        self, account_id: str, shared_key_id: str, changes: Mapping[str, Any]
+    ) -> SharedKey | None:
+        """Change fields of one (`label`, `budget_mkudos`, `expires_at`, `bounds`, `revoked`); None if it has none."""
+
+    async def reserve(self, asked: Reservation) -> bool:
+        """Set kudos of a key's budget aside for a generation; whether it had none before. The stamp is renewed.
+
+        What has ended stays as it is; what is open keeps the larger amount, and must fit as one that is new.
+        Raises SharedKeyBudgetSpent and SharedKeyBound (of the open generations), and then changes nothing.
+        """
+
+    async def release(self, generation_id: str, stamp: str) -> None:
+        """Forget a reservation that is open and of this stamp: its generation never came to be."""
+
+    async def settle(self, generation_id: str, spent_mkudos: int) -> None:
+        """End an open reservation: what its generation cost is spent. One that has ended stays as it is."""
+
+    async def reservation(self, generation_id: str) -> Reservation | None:
+        """That of a generation: with which shared key it was asked for."""
+
+    async def open_reservations(self, after: str, limit: int, shared_key_id: str = "") -> Sequence[Reservation]:
+        """Those that have not ended, of one key or of all, by generation_id, after this one."""
+
+    async def reservations(
+        self, shared_key_id: str, limit: int, before: Reservation | None = None
+    ) -> Sequence[Reservation]:
+        """A key's, newest first, before this one."""
+
+    async def forget_reservations(self, before: datetime) -> None:
+        """Forget those that ended and were last reserved before then."""
+
+
+class IdentityStore(SharedKeyStore, Protocol):
     """Accounts and API keys. Each method is one transaction, and durable when it answers.
 
     Any method may raise Unavailable (repeat later) or Aborted (repeat now) of `horde.services.errors`.
@@ -24,6 +70,9 @@ class IdentityStore(Protocol):
     async def account(self, account_id: str) -> Account | None:
         """The account of this id."""
 
+    async def update_account(self, account_id: str, changes: Mapping[str, Any]) -> Account | None:
+        """Change fields of an account (`display_name`, `public`, `contact`); None if there is none."""
+
     async def key(self, api_key_id: str) -> tuple[ApiKey, Account] | None:
         """A key, revoked or not, and whose it is."""
 
@@ -37,7 +86,7 @@ class IdentityStore(Protocol):
         """Make a key useless; None if the account has no such key."""
 
     async def touch_keys(self, used: Mapping[str, datetime]) -> None:
-        """Remember when keys were last used; never moves back."""
+        """Remember when keys, shared ones too, were last used; never moves back."""
 
     async def unopened(self, limit: int) -> Sequence[Account]:
         """Accounts that the ledger was not yet told of, oldest first."""

@@ -4,63 +4,22 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Connection,
-    ForeignKey,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    delete,
-    insert,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from horde.gateway.core.errors import TooManyApiKeys
 from horde.gateway.core.identities import MAX_API_KEYS, Account, ApiKey, forgettable
 from horde.gateway.core.requesters import Role, Scope
 from horde.gateway.store.migrations import HISTORY
+from horde.gateway.store.shared_keys_sql import SqlSharedKeys
+from horde.gateway.store.tables import accounts, api_keys, microseconds, shared_keys, time_of
 from horde.services import migrations
 from horde.services.errors import Aborted
 from horde.services.sql import SqlThread, open_database
 
 R = TypeVar("R")
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-metadata = MetaData()
-accounts = Table(
-    "accounts",
-    metadata,
-    Column("account_id", String(36), primary_key=True),
-    Column("display_name", String(64), nullable=False),
-    Column("created_at_us", BigInteger, nullable=False),
-    Column("roles", String(64), nullable=False),
-    Column("request_id", String(36), unique=True),
-    Column("opened", Boolean, nullable=False),
-)
-api_keys = Table(
-    "api_keys",
-    metadata,
-    Column("api_key_id", String(32), primary_key=True),
-    Column("account_id", ForeignKey("accounts.account_id"), nullable=False, index=True),
-    Column("label", String(64), nullable=False),
-    Column("scopes", String(64), nullable=False),
-    Column("digest", LargeBinary, nullable=False),
-    Column("pepper_id", String(8), nullable=False),
-    Column("created_at_us", BigInteger, nullable=False),
-    Column("last_used_at_us", BigInteger),
-    Column("revoked", Boolean, nullable=False),
-    Column("request_id", String(36)),
-)
 
 
 @asynccontextmanager
@@ -71,7 +30,7 @@ async def sql_store(url: str) -> AsyncIterator[SqlIdentityStore]:
         yield SqlIdentityStore(sql)
 
 
-class SqlIdentityStore:
+class SqlIdentityStore(SqlSharedKeys):
     """Keeps identity in a database."""
 
     def __init__(self, sql: SqlThread) -> None:
@@ -106,6 +65,15 @@ class SqlIdentityStore:
             return None if row is None else _account(row)
 
         return await self._sql.read(work)
+
+    async def update_account(self, account_id: str, changes: Mapping[str, Any]) -> Account | None:
+        def work(connection: Connection) -> Account | None:
+            if changes:
+                connection.execute(update(accounts).where(accounts.c.account_id == account_id).values(**changes))
+            row = connection.execute(select(accounts).where(accounts.c.account_id == account_id)).first()
+            return None if row is None else _account(row)
+
+        return await self._sql.run(work)
 
     async def key(self, api_key_id: str) -> tuple[ApiKey, Account] | None:
         def work(connection: Connection) -> tuple[ApiKey, Account] | None:
@@ -150,9 +118,12 @@ class SqlIdentityStore:
     async def touch_keys(self, used: Mapping[str, datetime]) -> None:
         def work(connection: Connection) -> None:
             for api_key_id, at in used.items():
-                earlier = or_(api_keys.c.last_used_at_us.is_(None), api_keys.c.last_used_at_us < _us(at))
+                earlier = or_(api_keys.c.last_used_at_us.is_(None), api_keys.c.last_used_at_us < microseconds(at))
                 touched = update(api_keys).where(api_keys.c.api_key_id == api_key_id, earlier)
-                connection.execute(touched.values(last_used_at_us=_us(at)))
+                connection.execute(touched.values(last_used_at_us=microseconds(at)))
+                earlier = or_(shared_keys.c.last_used_at_us.is_(None), shared_keys.c.last_used_at_us < microseconds(at))
+                touched = update(shared_keys).where(shared_keys.c.shared_key_id == api_key_id, earlier)
+                connection.execute(touched.values(last_used_at_us=microseconds(at)))
 
         await self._sql.run(work)
 
@@ -184,22 +155,17 @@ def _keys_of(connection: Connection, account_id: str) -> list[ApiKey]:
     return [_key(row) for row in connection.execute(own.order_by(api_keys.c.created_at_us, api_keys.c.api_key_id))]
 
 
-def _us(at: datetime) -> int:
-    return (at - EPOCH) // timedelta(microseconds=1)
-
-
-def _time(us: int) -> datetime:
-    return EPOCH + timedelta(microseconds=us)
-
-
 def _account_row(account: Account) -> dict[str, Any]:
     return {
         "account_id": account.account_id,
         "display_name": account.display_name,
-        "created_at_us": _us(account.created_at),
+        "created_at_us": microseconds(account.created_at),
         "roles": " ".join(sorted(role.value for role in account.roles)),
         "request_id": account.request_id or None,
         "opened": False,
+        "public": account.public,
+        "contact": account.contact,
+        "asked_name": account.asked_name,
     }
 
 
@@ -207,9 +173,12 @@ def _account(row: Any) -> Account:
     return Account(
         account_id=row.account_id,
         display_name=row.display_name,
-        created_at=_time(row.created_at_us),
+        created_at=time_of(row.created_at_us),
         roles=frozenset(Role(role) for role in row.roles.split()),
         request_id=row.request_id or "",
+        public=row.public,
+        contact=row.contact,
+        asked_name=row.asked_name,
     )
 
 
@@ -221,8 +190,8 @@ def _key_row(key: ApiKey) -> dict[str, Any]:
         "scopes": " ".join(sorted(scope.value for scope in key.scopes)),
         "digest": key.digest,
         "pepper_id": key.pepper_id,
-        "created_at_us": _us(key.created_at),
-        "last_used_at_us": None if key.last_used_at is None else _us(key.last_used_at),
+        "created_at_us": microseconds(key.created_at),
+        "last_used_at_us": None if key.last_used_at is None else microseconds(key.last_used_at),
         "revoked": key.revoked,
         "request_id": key.request_id or None,
     }
@@ -236,8 +205,8 @@ def _key(row: Any) -> ApiKey:
         scopes=frozenset(Scope(scope) for scope in row.scopes.split()),
         digest=bytes(row.digest),
         pepper_id=row.pepper_id,
-        created_at=_time(row.created_at_us),
-        last_used_at=None if row.last_used_at_us is None else _time(row.last_used_at_us),
+        created_at=time_of(row.created_at_us),
+        last_used_at=None if row.last_used_at_us is None else time_of(row.last_used_at_us),
         revoked=row.revoked,
         request_id=row.request_id or "",
     )

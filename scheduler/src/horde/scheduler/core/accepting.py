@@ -21,7 +21,7 @@ def submit(board: Board, generation: Generation) -> None:
     if board.live_jobs + len(generation.jobs) > limits.max_jobs:
         raise QueueFull(metadata={"limit": str(limits.max_jobs)}, retry_after=timedelta(seconds=5))
     if board.live_by_requester[generation.account_id, generation.digest] >= limits.max_generations:
-        raise TooManyGenerations(metadata={"limit": str(limits.max_generations)})
+        raise TooManyGenerations(metadata={"limit": str(limits.max_generations)}, retry_after=timedelta(seconds=10))
     generation.phase = Phase.CLAIMING if generation.terms.input_ids else Phase.HOLDING
     generation.claimed = bool(generation.terms.input_ids)
     board.add(generation)

@@ -53,7 +53,7 @@ def opened(
     resumed = bool(session_id)
     order = order_of(session_id) if resumed else (board.epoch, board.session_ids.count + 1)
     if known is not None and known.order > order:
-        board.emit(EndSession(route, "SESSION_SUPERSEDED"))
+        board.emit(EndSession(route, "SESSION_SUPERSEDED", name))
         return
     full = len(board.sessions) >= board.limits.max_sessions
     if (full and known is None) or (worker is None and not _make_room(board, owner)):
@@ -64,7 +64,7 @@ def opened(
         board.fleet.add(worker)
     session = Session(session_id if resumed else board.session_ids.next(), order, worker_id, route, now)
     if known is not None:
-        _replace(board, known, session)
+        _replace(board, known, session, name)
     worker.session, worker.agent, worker.declared = session, agent, capabilities
     worker.last_seen_ms = now_ms
     board.sessions[route] = session
@@ -96,12 +96,13 @@ def _forget_one(board: Board, owner: AccountId | None = None) -> bool:
     return True
 
 
-def _replace(board: Board, old: Session, new: Session) -> None:
+def _replace(board: Board, old: Session, new: Session, name: str) -> None:
     if old.order == new.order:
         # The same session by another way: it goes on.
         new.ready_since_ms = old.ready_since_ms
     elif old.route is not None:
-        board.emit(EndSession(old.route, "SESSION_SUPERSEDED"))
+        board.emit(EndSession(old.route, "SESSION_SUPERSEDED", name))
+    new.lost_by_mesh = old.lost_by_mesh
     if old.route is not None:
         board.sessions.pop(old.route, None)
     old.state = SessionState.ENDED
@@ -130,7 +131,11 @@ def restated(board: Board, session: Session, worker: Worker, stated: Restatement
         reporting.outcome(board, worker, route, lease_id, job_id, result, now)
     for lease in list(worker.leases.values()):
         if lease.lease_id not in named:
-            returning.give_back(board, lease, LeaseState.LAPSED, now, fault=Fault.WORKER)
+            # It may never have heard of what it was lent shortly before its gateway or the scheduler was away.
+            by_mesh = session.lost_by_mesh or order_of(lease.lease_id)[0] < board.epoch
+            fault = Fault.MESH if by_mesh else Fault.WORKER
+            returning.give_back(board, lease, LeaseState.LAPSED, now, fault=fault)
+    session.lost_by_mesh = False
     session.slots = max(0, min(stated.slots, board.limits.max_slots))
     for held in stated.held:
         _keep(board, worker, route, held, now)
@@ -170,6 +175,8 @@ def _come_back(board: Board, worker: Worker, held: HeldLease, now: float) -> Lea
         job.leases.append(lease)
     elif lease.worker_id != worker.worker_id or lease.state is not LeaseState.LAPSED or job.leases[-1] is not lease:
         return None
+    elif worker.standing.full:
+        return None  # Its owner holds as much as he may by now.
     else:
         board.queue.remove(job)
     lease.touched_at = now
@@ -229,8 +236,10 @@ def look_at(board: Board, session: Session, now: float) -> None:
     worker = board.fleet.workers[session.worker_id]
     if worker.session is not session:
         return
+    # Who came back and does not say what it holds is not away because of the mesh.
+    by_mesh = session.lost_by_mesh and session.state is SessionState.ADRIFT
     for lease in list(worker.leases.values()):
-        lending.lapse(board, lease, now, fault=Fault.MESH if session.lost_by_mesh else Fault.WORKER)
+        lending.lapse(board, lease, now, fault=Fault.MESH if by_mesh else Fault.WORKER)
     if session.state is SessionState.ADRIFT:
         _gone(board, session, worker)
 

@@ -74,6 +74,6 @@ def matters(subject: Subject) -> bool:
         case Worker():
             return bool(subject.leases or subject.rests_until or subject.withheld)
         case Job():
-            return subject.state is JobState.QUEUED and bool(subject.barred)
+            return subject.state is JobState.QUEUED and bool(subject.barred or subject.wary)
         case Relook():
             return subject.armed

@@ -76,6 +76,13 @@ class TooManyGenerations(ResourceExhausted):
     reason: ClassVar[str] = "TOO_MANY_GENERATIONS"
 
 
+class ImageNotFound(NotFound):
+    """The generation has no such image."""
+
+    domain: ClassVar[str] = GENERATION
+    reason: ClassVar[str] = "IMAGE_NOT_FOUND"
+
+
 class ImageNotFinished(FailedPrecondition):
     """Only a finished image can be withdrawn."""
 

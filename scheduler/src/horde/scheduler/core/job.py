@@ -28,7 +28,8 @@ Mkudos = NewType("Mkudos", int)
 NAMESPACE = UUID("6f1a3a1e-2d0c-5c6e-9b57-0b6c8f6d4a11")
 ANONYMOUS = AccountId("anonymous")
 WORKER_FAULT = 3
-"""`leases.Fault.WORKER`, which cannot be imported here."""
+DOUBT_FAULT = 5
+"""`leases.Fault.WORKER` and `.DOUBT`, which cannot be imported here."""
 
 
 class JobState(IntEnum):
@@ -200,12 +201,12 @@ class Job:
     """What it needs of a worker: the bucket that it is queued in."""
     wary: bool = False
     """It was given back so often that proven owners come first."""
-    doubts: dict[AccountId, LeaseId] = field(default_factory=dict)
-    """Unproven owners who say that its picture must be withheld, with their leases."""
     barred: frozenset[WorkerId] = frozenset()
     """Workers that may not have it for now, since they had it and did not paint it."""
     retry_at: float = 0.0
     """When those who are barred may have it again, unless somebody else here can paint it."""
+    look_at: float = 0.0
+    """When it is looked at again who may have it."""
     winner: Lease | None = None
     amounts: Amounts = NOTHING
     sha256: bytes = b""
@@ -248,6 +249,11 @@ class Job:
     def failed_owners(self) -> dict[AccountId, None]:
         """Owners whose workers failed at it, in order: an owner counts once, however many workers he brings."""
         return {lease.owner: None for lease in self.leases if lease.fault == WORKER_FAULT}
+
+    @property
+    def doubters(self) -> dict[AccountId, None]:
+        """Unproven owners who say that its picture must be withheld."""
+        return {lease.owner: None for lease in self.leases if lease.fault == DOUBT_FAULT}
 
     def lease(self, lease_id: LeaseId) -> Lease | None:
         return next((lease for lease in self.leases if lease.lease_id == lease_id), None)

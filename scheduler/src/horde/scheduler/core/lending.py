@@ -10,7 +10,7 @@ from horde.scheduler.core.effects import Assign, Progressed, Revoke
 from horde.scheduler.core.fitting import signature_of_terms, size_class
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import Job, JobState, LeaseId
-from horde.scheduler.core.leases import Fault, Lease, LeaseState, Revoked
+from horde.scheduler.core.leases import MAX_LEASES, Fault, Lease, LeaseState, Revoked
 
 LOADING = 12.0
 """Seconds that loading a model is expected to take, when workers are compared."""
@@ -74,9 +74,14 @@ def _seek(board: Board, job: Job, now: float) -> bool:
 
 def _take(board: Board, worker: Worker, now: float) -> Job | None:
     """What is due for a worker. A job that a stranger had is not for a new name of his, which nobody knew to bar."""
-    while (job := board.queue.take(worker, now, board.speeds)) is not None:
-        if not job.barred or worker.standing.proven or all(lease.owner != worker.owner for lease in job.leases):
+    while (found := board.queue.first(worker, now, board.speeds)) is not None:
+        _, job = found
+        # Once all may have it again, only those are barred who paint it still.
+        if job.barred <= returning.holders(job) or not returning.had(job, worker):
+            board.queue.serve(job)
             return job
+        # Not served: the requester's share pays nothing for it.
+        board.queue.remove(job)
         job.barred |= {worker.worker_id}
         board.queue.push(job, now, again=True)
     return None
@@ -109,20 +114,31 @@ def best_worker(board: Board, job: Job, now: float) -> Worker | None:
 
 
 def try_again(board: Board, job: Job, now: float) -> None:
-    """Those who had this job may have it again, if nobody else here can paint it."""
-    if job.retry_at > now:
-        board.deadlines.add(job.retry_at, job)
-        return
-    assert job.signature is not None
-    others = board.fleet.here.fitting(job.generation.terms.model, job.signature, board.speeds)
-    if any(worker.willing for worker in others):
+    """Those who had this job may have it again, if nobody else here can paint it; and strangers may have it, if nobody
+    proven is left."""
+    if job.look_at > now:
+        return  # A later reminder counts instead.
+    wary = job.wary and returning.proven_left(board, job)
+    barred = job.barred
+    if job.retry_at <= now and wary is job.wary:
+        assert job.signature is not None
+        others = board.fleet.here.fitting(job.generation.terms.model, job.signature, board.speeds)
+        if not any(_waited_for(job, worker) for worker in others):
+            barred = returning.holders(job)
         job.retry_at = now + returning.RETRY_AFTER
-        board.deadlines.add(job.retry_at, job)
-        return
-    board.queue.remove(job)
-    job.barred = frozenset()
-    board.queue.push(job, now, again=True)
-    board.fresh.append(job)
+    if (wary, barred) != (job.wary, job.barred):
+        board.queue.remove(job)
+        job.wary, job.barred = wary, barred
+        board.queue.push(job, now, again=True)
+        board.fresh.append(job)
+    if barred or wary:
+        returning.look_later(board, job, now)
+
+
+def _waited_for(job: Job, worker: Worker) -> bool:
+    """Whether those who had a job wait, since this worker will take it. Who has fallen behind may never."""
+    stuck = any(lease.hedged for lease in worker.leases.values())
+    return worker.willing and not stuck and not returning.had(job, worker)
 
 
 def _expected_finish(board: Board, worker: Worker, job: Job) -> float:
@@ -147,7 +163,6 @@ def grant(board: Board, worker: Worker, job: Job, now: float) -> None:
         touched_at=now,
         ttl=time_to_progress(board, worker, job),
     )
-    lease.behind_at = now + lease.ttl + TOO_SLOW * _expected_work(board, worker, job)
     job.leases.append(lease)
     lend(board, worker, lease, now)
     route = board.route_of(worker)
@@ -159,6 +174,7 @@ def lend(board: Board, worker: Worker, lease: Lease, now: float) -> None:
     """Enter an open lease; it is a new one, or one that came back."""
     job = lease.job
     lease.state, lease.fault, lease.hedged = LeaseState.OPEN, Fault.NONE, False
+    lease.behind_at = behind_at(board, worker, lease)
     board.fleet.took(worker, lease)
     job.move(JobState.LEASED)
     board.dirty_jobs[job] = None
@@ -167,6 +183,12 @@ def lend(board: Board, worker: Worker, lease: Lease, now: float) -> None:
         worker.model, worker.model_since = model, now
     board.fleet.changed(worker)
     board.deadlines.add(min(lease.lapses_at, lease.behind_at), lease)
+
+
+def behind_at(board: Board, worker: Worker, lease: Lease) -> float:
+    """When a lease that its worker does not hold yet would be behind: by when it was granted, however often it came
+    back."""
+    return lease.granted_at + lease.ttl + TOO_SLOW * _expected_work(board, worker, lease.job)
 
 
 def _expected_work(board: Board, worker: Worker, job: Job) -> float:
@@ -202,7 +224,8 @@ def progressed(board: Board, worker: Worker, lease_id: LeaseId, step: int, now: 
     for other in worker.leases.values():
         if other.step == 0:
             other.touched_at = now
-    board.emit(Progressed(lease))
+    if not lease.hedged:  # Else two would be told of in turns, one ahead and one behind.
+        board.emit(Progressed(lease))
 
 
 def look_at(board: Board, lease: Lease, now: float) -> None:
@@ -224,10 +247,12 @@ def _hedge(board: Board, lease: Lease, now: float) -> None:
         return
     if len(board.hedged) > len(board.fleet.here) // HEDGED_PART:
         return
-    owners = board.fleet.standings.get(lease.owner)
-    denied = job.generation.terms.denied.union(owners.workers if owners is not None else ())
-    signature = signature_of_terms(job.generation.terms, denied)
-    if next(board.fleet.idle.fitting(job.generation.terms.model, signature, board.speeds), None) is None:
+    if len(job.leases) >= MAX_LEASES:
+        return
+    terms, standing = job.generation.terms, board.fleet.standings.get(lease.owner)
+    denied = terms.denied.union(returning.barred(board, job), standing.workers if standing is not None else ())
+    idle = board.fleet.idle.fitting(terms.model, signature_of_terms(terms, denied), board.speeds)
+    if next(idle, None) is None:
         return
     # It keeps its slot, and its late outcome may still win.
     lease.state, lease.hedged = LeaseState.LAPSED, True

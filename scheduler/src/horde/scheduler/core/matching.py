@@ -186,12 +186,16 @@ class Queue:
         found = self.first(worker, now, speeds)
         if found is None:
             return None
-        model, job = found
+        self.serve(found[1])
+        return found[1]
+
+    def serve(self, job: Job) -> None:
+        """Take a job out that a worker is given."""
+        model = job.generation.terms.model
         queue = self.models[model]
         queue.serve(job)
         if not queue.count:
             del self.models[model]
-        return job
 
     def first(self, worker: Worker, now: float, speeds: Speeds) -> tuple[str, Job] | None:
         """What `take` would take, and its model."""

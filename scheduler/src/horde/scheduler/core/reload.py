@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 
-from horde.scheduler.core import accepting, returning, settling
+from horde.scheduler.core import accepting, lending, returning, settling
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.fleet import MAX_WORKERS, MAX_WORKERS_OF_ONE, Capabilities, Worker
 from horde.scheduler.core.job import AccountId, Generation, Job, JobState, Phase, WorkerId
@@ -67,6 +67,7 @@ def _wait_for(board: Board, lease: Lease, now: float) -> None:
         worker = Worker(lease.worker_id, lease.owner, lease.worker_name)
         board.fleet.add(worker)
     lease.state = LeaseState.OPEN
+    lease.behind_at = lending.behind_at(board, worker, lease)
     board.fleet.took(worker, lease)
-    board.deadlines.add(lease.lapses_at, lease)
+    board.deadlines.add(min(lease.lapses_at, lease.behind_at), lease)
     board.deadlines.add(now + board.limits.resume_grace, worker)

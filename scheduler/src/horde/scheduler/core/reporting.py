@@ -70,7 +70,6 @@ def _first(board: Board, worker: Worker, route: Route, lease: Lease, result: Res
             divided = amounts(Ending.DONE, job.generation.terms.price)
             settling.end(board, job, Ending.DONE, now, winner=lease, divided=divided)
         case Censored(category) if not _believed(board, worker, job):
-            job.doubts[worker.owner] = lease.lease_id
             detail = "Somebody else looks at it, too, before it is withheld."
             returning.give_back(board, lease, LeaseState.RETURNED, now, category, fault=Fault.DOUBT)
             _answer(board, route, lease.lease_id, job.job_id, ACCEPTED, detail)
@@ -96,6 +95,11 @@ def _first(board: Board, worker: Worker, route: Route, lease: Lease, result: Res
             if not leaving:
                 returning.withhold(board, worker, job.generation.terms.model, now)
             _returned(board, worker, route, lease, now, detail, Fault.REFUSED)
+        case Cancelled() if lease.state is not LeaseState.OPEN and not lease.hedged:
+            # The answer to its revocation: what became of the lease is settled.
+            lease.state = LeaseState.RETURNED
+            board.dirty_jobs[job] = None
+            _answer(board, route, lease.lease_id, job.job_id, DUPLICATE)
         case Cancelled():
             # Nobody asked it to: it gives the job back.
             returning.withhold(board, worker, job.generation.terms.model, now)
@@ -112,13 +116,13 @@ def _returned(board: Board, worker: Worker, route: Route, lease: Lease, now: flo
 def _believed(board: Board, worker: Worker, job: Job) -> bool:
     """Whether a worker's word that a picture must be withheld ends the job: a proven owner's does, and where none is
     here the second one's."""
-    second = any(owner != worker.owner for owner in job.doubts)
+    second = any(owner != worker.owner for owner in job.doubters)
     return worker.standing.proven or (second and not returning.proven_left(board, job))
 
 
 def _contradict(board: Board, job: Job, lease: Lease) -> None:
     """Somebody painted what others had withheld."""
-    for owner in job.doubts:
+    for owner in job.doubters:
         standing = board.fleet.standings.get(owner)
         if standing is not None and owner != lease.owner:
             board.fleet.contradict(standing)

@@ -11,7 +11,7 @@ from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import INVALID_RECEIPT, DiscardObject, SaySettled
 from horde.scheduler.core.fitting import signature_of_terms
 from horde.scheduler.core.fleet import Worker
-from horde.scheduler.core.job import NOTHING, Ending, Job, JobState
+from horde.scheduler.core.job import NOTHING, Ending, Job, JobState, WorkerId
 from horde.scheduler.core.leases import MAX_ATTEMPTS, MAX_LEASES, Fault, Lease, LeaseState
 from horde.scheduler.core.standing import PROVEN_FEATURE
 
@@ -73,10 +73,22 @@ def give_back(
 
 
 def exhausted(board: Board, job: Job) -> bool:
-    """It has been tried often enough: by three owners, one of them proven if a proven one is here who could."""
+    """It has been tried often enough: by three owners, one of them proven if a proven one is here who could; or three
+    times by those who are left, if nobody else is here who could."""
     if len(job.leases) >= MAX_LEASES:
         return True
-    return len(job.failed_owners) >= MAX_ATTEMPTS and not proven_left(board, job)
+    failed = job.failed_owners
+    if len(failed) >= MAX_ATTEMPTS:
+        return not proven_left(board, job)
+    failures = sum(lease.fault is Fault.WORKER for lease in job.leases)
+    return failures >= MAX_ATTEMPTS and not _others_left(board, job)
+
+
+def _others_left(board: Board, job: Job) -> bool:
+    """Whether somebody is here who could paint it, of an owner that has not failed at it."""
+    terms = job.generation.terms
+    fitting = board.fleet.here.fitting(terms.model, signature_of_terms(terms, terms.denied), board.speeds)
+    return any(worker.willing and worker.owner not in job.failed_owners for worker in fitting)
 
 
 def proven_left(board: Board, job: Job) -> bool:
@@ -122,18 +134,41 @@ def requeue(board: Board, job: Job, now: float) -> None:
 
 def bar(board: Board, job: Job, now: float) -> None:
     """Those who had a job do not get it for a while, so that others may try."""
+    job.barred = barred(board, job)
+    often = sum(lease.fault is not Fault.MESH for lease in job.leases)
+    suspicious = often >= WARY_AFTER or len(job.failed_owners) >= MAX_ATTEMPTS - 1 or bool(job.doubters)
+    job.wary = suspicious and proven_left(board, job)
+    if often:
+        job.retry_at = now + RETRY_AFTER * 2.0 ** min(often - 1, MOST_DOUBLINGS)
+        look_later(board, job, now)
+
+
+def look_later(board: Board, job: Job, now: float) -> None:
+    """Look again who may have a job: often, while it waits for a proven owner, who may leave."""
+    job.look_at = min(job.retry_at, now + RETRY_AFTER) if job.wary else job.retry_at
+    board.deadlines.add(job.look_at, job)
+
+
+def barred(board: Board, job: Job) -> frozenset[WorkerId]:
+    """Workers that had a job; of a stranger all, for one more name is nobody else."""
     had = [lease for lease in job.leases if lease.fault is not Fault.MESH]
-    barred = {lease.worker_id for lease in had}
+    workers = {lease.worker_id for lease in had}
     for owner in {lease.owner for lease in had}:
-        # A stranger with all his workers: one more name is nobody else.
         if (standing := board.fleet.standings.get(owner)) is not None and not standing.proven:
-            barred.update(standing.workers)
-    job.barred = frozenset(barred)
-    often = len(had) >= WARY_AFTER or len(job.failed_owners) >= MAX_ATTEMPTS - 1 or bool(job.doubts)
-    job.wary = often and proven_left(board, job)
-    if had:
-        job.retry_at = now + RETRY_AFTER * 2.0 ** min(len(had) - 1, MOST_DOUBLINGS)
-        board.deadlines.add(job.retry_at, job)
+            workers.update(standing.workers)
+    return frozenset(workers)
+
+
+def had(job: Job, worker: Worker) -> bool:
+    """Whether a worker counts among those who had a job: by a name that nobody knew to bar."""
+    return not worker.standing.proven and any(
+        lease.owner == worker.owner and lease.fault is not Fault.MESH for lease in job.leases
+    )
+
+
+def holders(job: Job) -> frozenset[WorkerId]:
+    """Workers that paint a waiting job still, though they fell behind: once is enough."""
+    return frozenset(lease.worker_id for lease in job.leases if lease.hedged)
 
 
 def strike(board: Board, worker: Worker, now: float) -> None:

@@ -71,7 +71,7 @@ def decide(
     job.ending, job.winner, job.amounts, job.detail = ending, winner, divided, detail
     for lease in job.leases:
         if lease is winner and ending in (Ending.DONE, Ending.CENSORED):
-            lease.state = LeaseState.WON
+            lease.state, lease.hedged = LeaseState.WON, False
             free(board, lease, now)
         elif lease.state is LeaseState.OPEN or lease.hedged:
             revoke(board, lease, REVOKED_FOR[ending], now)

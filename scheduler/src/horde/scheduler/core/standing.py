@@ -21,8 +21,8 @@ PROVEN_FEATURE = 1 << 255
 """The bit of a feature mask that proven owners' offers have, so that the index of workers finds them; above all bits of
 the contract's features."""
 MAX_CONTRADICTED = 3
-"""Times that others painted what an owner withheld, or that its receipt was not what it said, after which it is proven
-no more. One is forgiven with every PROVEN images."""
+"""Times that others painted what an owner withheld, after which it is proven no more. One is forgiven with as many
+images as prove."""
 
 
 @dataclass(slots=True, eq=False)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 
+from horde.api.job.v1 import job_pb2
 from horde.api.model.v1 import model_service_pb2
 from horde.api.worker.v1 import worker_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
@@ -13,6 +15,7 @@ from horde.scheduler.core.estimates import Estimates
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import AccountId, Mkudos, Price, Terms, WorkerId
 from horde.scheduler.doors import wire, wire_worker
+from horde.scheduler.doors.filters import wanted_worker
 from horde.scheduler.doors.pages import read_token, write_token
 from horde.scheduler.store.saver import Saver
 from horde.scheduler.term import Term
@@ -36,12 +39,11 @@ class FleetReading:
     def workers(self, request: pb.ListWorkersRequest) -> pb.ListWorkersResponse:
         size = request.page_size if 1 <= request.page_size <= MAX_PAGE else PAGE
         after = read_token(request.page_token)
-        oldest = self._term.now_ms() - LISTED_MS
+        wanted = wanted_worker(request.filters)
         chosen = [
             worker
-            for worker in self._term.board.fleet.workers.values()
-            if (not request.owner_account_id or worker.owner == request.owner_account_id)
-            and (worker.session is not None or worker.last_seen_ms >= oldest)
+            for worker in self._here_lately()
+            if (not request.owner_account_id or worker.owner == request.owner_account_id) and wanted(worker)
         ]
         chosen.sort(key=lambda worker: (worker.name, worker.worker_id))
         if after is not None:
@@ -51,6 +53,12 @@ class FleetReading:
         if len(chosen) > size:
             response.next_page_token = write_token(chosen[size - 1].name, chosen[size - 1].worker_id)
         return response
+
+    def _here_lately(self) -> Iterator[Worker]:
+        oldest = self._term.now_ms() - LISTED_MS
+        for worker in self._term.board.fleet.workers.values():
+            if worker.session is not None or worker.last_seen_ms >= oldest:
+                yield worker
 
     def worker(self, worker_id: str, owner: str = "") -> Worker:
         """Raises WorkerNotFound, also for what is another's."""
@@ -74,6 +82,9 @@ class FleetReading:
         size = request.page_size if 1 <= request.page_size <= MAX_MODELS_PAGE else MAX_PAGE
         after = read_token(request.page_token)
         counts = self._count_models()
+        if request.lately:
+            # What somebody merely waits for is not on offer.
+            counts.names = {name for worker in self._here_lately() for name in worker.capabilities.offers}
         names = sorted(name for name in counts.names if not request.name or name == request.name)
         if after is not None:
             names = [name for name in names if name > str(after[0])]
@@ -101,6 +112,8 @@ class FleetReading:
         queue = board.queue.models.get(name)
         message = model_service_pb2.Model(
             name=name,
+            # The only kind whose offers are taken.
+            kind=job_pb2.JOB_KIND_IMAGE if name in counts.workers else job_pb2.JOB_KIND_UNSPECIFIED,
             workers=counts.workers[name],
             workers_loaded=counts.loaded[name],
             jobs_queued=queue.count if queue is not None else 0,

@@ -12,10 +12,10 @@ from horde.api.generation.v1 import generation_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.scheduler.core import settling
 from horde.scheduler.core.answers import Declined, Done
-from horde.scheduler.core.errors import GenerationNotFound, ImageNotFinished
+from horde.scheduler.core.errors import GenerationNotFound, ImageNotFinished, ImageNotFound
 from horde.scheduler.core.estimates import Estimates
 from horde.scheduler.core.job import Ending, Generation, GenerationId, Job, JobId, JobState, Phase
-from horde.scheduler.doors import submitting, wire
+from horde.scheduler.doors import filters, submitting, wire
 from horde.scheduler.doors.follow import Follower, Followers
 from horde.scheduler.doors.pages import read_token, write_token
 from horde.scheduler.doors.submitting import Submitting, bounded, refusal
@@ -29,6 +29,8 @@ from horde.services.streams import converse
 
 PAGE = 50
 MAX_PAGE = 100
+MAX_LOOKS = 5
+"""Pages of the store that are looked through for one page of a list; then that one ends, shorter than it may be."""
 MAX_WAITS = 256
 """Generations whose followers are told at once how long it may take; then it is the others' turn."""
 
@@ -86,23 +88,33 @@ class Reading:
 
     async def page(self, request: pb.ListGenerationsRequest) -> pb.ListGenerationsResponse:
         size = request.page_size if 1 <= request.page_size <= MAX_PAGE else PAGE
-        before = read_token(request.page_token)
+        token = read_token(request.page_token)
         account_id, digest = wire.requester_of(request.requester)
-        place = None if before is None else (int(before[0]), str(before[1]))
-        stored = await self._term.store.page(account_id, digest, place, size + 1)
-        response, looked_at = pb.ListGenerationsResponse(), 0
-        for each in stored[:size]:
-            generation = self._term.remember(each)
-            if generation.phase is not Phase.REFUSED and not self._submitting.undecided(generation):
-                shown = await self._saver.read(generation, partial(wire.generation_message, generation))
-                if response.generations and response.ByteSize() + shown.ByteSize() > submitting.MAX_ANSWER_BYTES:
-                    break
-                response.generations.append(shown)
-            looked_at += 1
-        if len(stored) > looked_at:
-            last = stored[looked_at - 1].generation
-            response.next_page_token = write_token(last["accepted_at_ms"], last["generation_id"])
-        return response
+        place = filters.begin(request.filters, None if token is None else (int(token[0]), str(token[1])))
+        oldest, wanted = filters.end(request.filters), filters.wanted_generation(request.filters)
+        at_once = MAX_PAGE if filters.narrow(request.filters) else size
+        response = pb.ListGenerationsResponse()
+        for _ in range(MAX_LOOKS):
+            stored = await self._term.store.page(account_id, digest, place, at_once + 1)
+            for each in stored:
+                accepted_at_ms = each.generation["accepted_at_ms"]
+                if accepted_at_ms < oldest:
+                    return response
+                if len(response.generations) == size:
+                    return _to_be_continued(response, place)
+                generation = self._term.remember(each)
+                if generation.phase is not Phase.REFUSED and not self._submitting.undecided(generation):
+                    shown = await self._saver.read(generation, partial(wire.generation_message, generation))
+                    if response.generations and response.ByteSize() + shown.ByteSize() > submitting.MAX_ANSWER_BYTES:
+                        return _to_be_continued(response, place)
+                    if wanted(shown.generation):
+                        response.generations.append(shown)
+                place = accepted_at_ms, each.generation["generation_id"]
+            if len(stored) <= at_once:
+                return response
+            if len(response.generations) == size:
+                break
+        return _to_be_continued(response, place)
 
     async def cancel(self, refs: Sequence[pb.GenerationRef]) -> list[pb.GenerationOutcome]:
         term = self._term
@@ -135,7 +147,7 @@ class Reading:
         if generation is not None and going:
             await self._saver.read(generation, lambda: None)
         return [
-            _withdrawn(ref, job_id, job, failed) for job_id, job in zip(job_ids, wanted, strict=True)
+            _withdrawn(ref, generation, job_id, job, failed) for job_id, job in zip(job_ids, wanted, strict=True)
         ]  # fmt: skip
 
     def estimate(self, question: pb.EstimateWait) -> pb.EstimateWaitOutcome:
@@ -213,6 +225,13 @@ class Reading:
                 followers.waits(job, event)
 
 
+def _to_be_continued(response: pb.ListGenerationsResponse, place: filters.Place | None) -> pb.ListGenerationsResponse:
+    """A page that ends at this place; another may follow."""
+    if place is not None:
+        response.next_page_token = write_token(*place)
+    return response
+
+
 def _theirs(ref: pb.GenerationRef, generation: Generation | None) -> Generation | None:
     if generation is None or generation.phase is Phase.REFUSED:
         return None
@@ -229,11 +248,17 @@ def _done(job: Job) -> bool:
 
 
 def _withdrawn(
-    ref: pb.GenerationRef, job_id: str, job: Job | None, failed: dict[Job, status_pb2.Status]
+    ref: pb.GenerationRef,
+    generation: Generation | None,
+    job_id: str,
+    job: Job | None,
+    failed: dict[Job, status_pb2.Status],
 ) -> status_pb2.Status:
     error: ServiceError
-    if job is None:
+    if generation is None:
         error = GenerationNotFound(metadata={"generation_id": ref.generation_id})
+    elif job is None:
+        error = ImageNotFound(metadata={"job_id": job_id})
     elif not _done(job):
         error = ImageNotFinished(metadata={"job_id": job_id})
     else:

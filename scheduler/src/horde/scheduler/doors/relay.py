@@ -8,7 +8,8 @@ from datetime import timedelta
 from functools import partial
 from itertools import count
 
-from horde.api.worker.v1 import worker_service_pb2
+from horde.api.mesh.v1 import mesh_pb2
+from horde.api.worker.v1 import worker_pb2, worker_service_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.scheduler.core import attaching, lending, reporting
 from horde.scheduler.core.attaching import Restatement
@@ -20,7 +21,7 @@ from horde.scheduler.core.sessions import Route
 from horde.scheduler.doors import wire_worker
 from horde.scheduler.doors.grants import Grants, ids_of
 from horde.scheduler.term import Term
-from horde.services.errors import ResourceExhausted
+from horde.services.errors import FieldViolation, ResourceExhausted, ServiceError
 from horde.services.failpoints import declare, failpoint, failpoint_sync
 from horde.services.status import to_status
 from horde.services.streams import Outbox, OutboxClosed, converse
@@ -33,6 +34,10 @@ MAX_MESSAGES = 256
 MAX_WAITING = 50_000
 """Responses to one gateway; a gateway that reads so little is hung up on, and comes back."""
 RETRY_SESSION = timedelta(seconds=30)
+
+
+FEATURES = (worker_pb2.SESSION_FEATURE_PREVIEWS, worker_pb2.SESSION_FEATURE_PROMPT_CANCEL)
+"""Of a session, that this mesh does beyond what every mesh does."""
 
 
 class Relay:
@@ -114,6 +119,8 @@ class Relays:
         message = pb.SessionResponse(relay_session_id=effect.route.number)
         welcome = message.worker.welcome
         welcome.session_id, welcome.worker_id = effect.session_id, effect.worker_id
+        welcome.revision = mesh_pb2.CONTRACT_REVISION_1
+        welcome.features.extend(FEATURES)
         welcome.resume_grace.FromMilliseconds(int(self._term.board.limits.resume_grace * 1000))
         self.put(effect.route, message)
 
@@ -124,10 +131,7 @@ class Relays:
         self.put(effect.route, message)
 
     def end(self, effect: EndSession) -> None:
-        error = WORKER_ERRORS[effect.reason]
-        metadata = {"limit": effect.detail} if effect.reason == "TOO_MANY_SESSIONS" else {}
-        retry = RETRY_SESSION if effect.reason == "TOO_MANY_SESSIONS" else None
-        status = to_status(error(effect.detail or None, metadata=metadata, retry_after=retry))
+        status = to_status(_ending(effect))
         self.put(effect.route, pb.SessionResponse(relay_session_id=effect.route.number, end=status))
 
     async def _listen(self, relay: Relay, requests: AsyncIterable[pb.RelayRequest]) -> None:
@@ -229,3 +233,20 @@ class Relays:
             case _:
                 board.emit(EndSession(route, "PROTOCOL_VIOLATION", str(kind)))
                 attaching.closed(board, route, term.now(), term.now_ms())
+
+
+def _ending(effect: EndSession) -> ServiceError:
+    """Why a worker's stream ends."""
+    error = WORKER_ERRORS[effect.reason]
+    match effect.reason:
+        case "TOO_MANY_SESSIONS":
+            return error(metadata={"limit": effect.detail}, retry_after=RETRY_SESSION)
+        case "SESSION_SUPERSEDED":
+            return error(
+                f"Another program is attached as {effect.detail}: two may not use one name. Give one of them another.",
+                metadata={"worker_name": effect.detail},
+            )
+        case "INVALID_FIELD":
+            return error(violations=[FieldViolation("hello", effect.detail)])
+        case _:
+            return error(metadata={"got": effect.detail})

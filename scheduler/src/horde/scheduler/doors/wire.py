@@ -123,7 +123,8 @@ def requester_of(message: job_pb2.Requester) -> tuple[AccountId, bytes]:
 
 
 def text_of(message: job_pb2.Requester) -> str:
-    return requester_text(AccountId(message.account_id), message.anonymous_digest)
+    text = requester_text(AccountId(message.account_id), message.anonymous_digest)
+    return f"{text}:{message.shared_key_id}" if message.shared_key_id else text
 
 
 def first_difference(old: Message, new: Message, path: str = "") -> str:

@@ -23,10 +23,8 @@ def text(value: str) -> str:
     return value[:MAX_DETAIL].replace("\0", "")
 
 
-NETWORK_FAILURES = frozenset(
-    {worker_service_pb2.FAILURE_REASON_UPLOAD_REFUSED, worker_service_pb2.FAILURE_REASON_TIMEOUT}
-)
-"""Reasons of failures that are not the painting's."""
+NETWORK_FAILURES = frozenset({worker_service_pb2.FAILURE_REASON_TIMEOUT})
+"""Reasons of failures that are not the worker's own. What the router refused is: it looked at what was brought."""
 
 
 def capabilities_of(message: worker_pb2.Capabilities) -> Capabilities:

@@ -26,6 +26,16 @@ from horde.worker_agent.core.jobs import (
     Settlement,
 )
 from horde.worker_agent.core.leases import LeaseBook, Stage
+from horde.worker_agent.core.messages import (
+    Demand,
+    HeldLease,
+    Hello,
+    IdleQuestion,
+    Message,
+    Preview,
+    Progress,
+    Restatement,
+)
 
 MAX_UNSETTLED = 1_000
 """With so many outcomes unsettled, no further jobs are asked for."""
@@ -37,57 +47,6 @@ says it."""
 MAX_HELD_LEASE_BYTES = 160
 SURPLUS = 8
 """Assignments beyond the demand that are still taken in: those that were on their way when the demand fell."""
-
-
-@dataclass(frozen=True, slots=True)
-class Hello:
-    worker_name: str
-    capabilities: Capabilities
-    agent: str
-
-
-@dataclass(frozen=True, slots=True)
-class Demand:
-    slots: int
-    draining: bool
-
-
-@dataclass(frozen=True, slots=True)
-class HeldLease:
-    lease_id: LeaseId
-    job_id: JobId
-    step: int
-    stage: Stage = Stage.UPLOADING
-
-
-@dataclass(frozen=True, slots=True)
-class Restatement:
-    epoch: int
-    demand: Demand
-    leases: tuple[HeldLease, ...]
-    outcomes: tuple[Outcome, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    lease_id: LeaseId
-    step: int
-    stage: Stage = Stage.PAINTING
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    lease_id: LeaseId
-    step: int
-    image: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class IdleQuestion:
-    """Why does nobody ask us?"""
-
-
-Message = Hello | Restatement | Demand | Capabilities | Progress | Preview | Outcome | IdleQuestion
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,13 @@ from horde.worker_agent.painters.port import MAX_PREVIEW_BYTES
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+EFFORT = 2
+"""Measured with quality 90: half the time of 4 (59 for 118 ms at 1024x1024) for 2 % more bytes."""
 PREVIEW_SIDE = 256
 """The longer side of a preview, pixels."""
 
 
-def encode_webp(image: Image, *, quality: int, effort: int = 4) -> bytes:
+def encode_webp(image: Image, *, quality: int, effort: int = EFFORT) -> bytes:
     """A lossy WebP with nothing in it but the pixels; `effort` 0 to 6 trades time for size."""
     plain = image.convert("RGB")
     plain.info.clear()

@@ -204,12 +204,17 @@ class GenerationSpec(_message.Message):
     ALLOWED_WORKER_IDS_FIELD_NUMBER: _builtins.int
     TIME_TO_LIVE_FIELD_NUMBER: _builtins.int
     KEEP_FOR_FIELD_NUMBER: _builtins.int
+    WAIT_FOR_MODEL_FIELD_NUMBER: _builtins.int
     count: _builtins.int
     """How many images; 1 to 20. Each is a job of its own."""
     share: _builtins.bool
     """Give the images to research. See PlacementFacts for what is shared."""
     fast_workers_only: _builtins.bool
     """Only workers at least as fast as the median for this model. Surcharge."""
+    wait_for_model: _builtins.bool
+    """Take `job.model` as it is and wait for it, though the catalogue has no such
+    model and nobody offers it: never MODEL_UNKNOWN.
+    """
     @_builtins.property
     def job(self) -> _job_pb2.JobSpec: ...
     @_builtins.property
@@ -239,10 +244,11 @@ class GenerationSpec(_message.Message):
         allowed_worker_ids: _abc.Iterable[_builtins.str] | None = ...,
         time_to_live: _duration_pb2.Duration | None = ...,
         keep_for: _duration_pb2.Duration | None = ...,
+        wait_for_model: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "keep_for", b"keep_for", "time_to_live", b"time_to_live"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_worker_ids", b"allowed_worker_ids", "count", b"count", "denied_worker_ids", b"denied_worker_ids", "fast_workers_only", b"fast_workers_only", "job", b"job", "keep_for", b"keep_for", "share", b"share", "time_to_live", b"time_to_live"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allowed_worker_ids", b"allowed_worker_ids", "count", b"count", "denied_worker_ids", b"denied_worker_ids", "fast_workers_only", b"fast_workers_only", "job", b"job", "keep_for", b"keep_for", "share", b"share", "time_to_live", b"time_to_live", "wait_for_model", b"wait_for_model"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -579,7 +585,9 @@ class Image(_message.Message):
     """While LEASED."""
     @_builtins.property
     def wait(self) -> Global___WaitEstimate:
-        """While QUEUED. In Get, Create and Watch, not in List."""
+        """While QUEUED. In Get and Watch; Create answers before anything is known of
+        its turn, and List does not ask.
+        """
 
     @_builtins.property
     def deviations(self) -> _containers.RepeatedCompositeFieldContainer[_job_pb2.Deviation]: ...
@@ -589,7 +597,7 @@ class Image(_message.Message):
 
     @_builtins.property
     def download(self) -> Global___ImageDownload:
-        """Where the bytes are. In Get, Create and Watch, not in List."""
+        """Where the bytes are. In Get, Create, Cancel and Watch, not in List."""
 
     @_builtins.property
     def settlement(self) -> _ledger_pb2.Settlement:

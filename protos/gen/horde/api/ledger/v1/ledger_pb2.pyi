@@ -228,7 +228,7 @@ class _LedgerErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Led
     """
     LEDGER_ERROR_REASON_BUDGET_SPENT: _LedgerErrorReason.ValueType  # 2
     """RESOURCE_EXHAUSTED; retry: changed; metadata: `budget`, `budget_mkudos`,
-    `share`, `back_at`. The day's budget of a subsidy is spent, or the caller's
+    `share`, `back_at`; details: RetryInfo. The day's budget of a subsidy is spent, or the caller's
     share of it. Remembered: ask anew, under another id, when it is back.
     `budget` is anonymous or uptime; `share` is token, address or owner, or
     empty where all is spent; `back_at` is RFC 3339.
@@ -275,7 +275,7 @@ BUDGET_SPENT) and `back_at` when it will.
 """
 LEDGER_ERROR_REASON_BUDGET_SPENT: LedgerErrorReason.ValueType  # 2
 """RESOURCE_EXHAUSTED; retry: changed; metadata: `budget`, `budget_mkudos`,
-`share`, `back_at`. The day's budget of a subsidy is spent, or the caller's
+`share`, `back_at`; details: RetryInfo. The day's budget of a subsidy is spent, or the caller's
 share of it. Remembered: ask anew, under another id, when it is back.
 `budget` is anonymous or uptime; `share` is token, address or owner, or
 empty where all is spent; `back_at` is RFC 3339.

@@ -30,7 +30,8 @@ CODE is the status code. WHEN is what a client does by itself:
 - `later`: the same, after the delay of the RetryInfo.
 
 DETAILS are further messages that come with it: `BadRequest` lists every wrong
-field, not only the first; `RetryInfo` says how long to wait.
+field, not only the first; `RetryInfo` says how long to wait (with `changed`:
+before asking anew makes sense).
 
 RPCs that carry many items answer each item by itself, with a
 `google.rpc.Status` of the same content in place of a failed RPC.
@@ -150,8 +151,8 @@ class _MeshErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MeshE
     machines' clocks.
     """
     MESH_ERROR_REASON_TOKEN_WRONG_AUDIENCE: _MeshErrorReason.ValueType  # 6
-    """PERMISSION_DENIED; retry: never. A token is good, but for something else:
-    another service, or another act than this method's.
+    """PERMISSION_DENIED; retry: never; metadata: `expected?`. A token is good, but
+    for something else: another service, or another act than this method's.
     """
     MESH_ERROR_REASON_UNKNOWN_FIELD: _MeshErrorReason.ValueType  # 7
     """INVALID_ARGUMENT; retry: changed; details: BadRequest. The request holds
@@ -201,8 +202,8 @@ new one. Tokens are taken for a minute longer than they say, for two
 machines' clocks.
 """
 MESH_ERROR_REASON_TOKEN_WRONG_AUDIENCE: MeshErrorReason.ValueType  # 6
-"""PERMISSION_DENIED; retry: never. A token is good, but for something else:
-another service, or another act than this method's.
+"""PERMISSION_DENIED; retry: never; metadata: `expected?`. A token is good, but
+for something else: another service, or another act than this method's.
 """
 MESH_ERROR_REASON_UNKNOWN_FIELD: MeshErrorReason.ValueType  # 7
 """INVALID_ARGUMENT; retry: changed; details: BadRequest. The request holds

@@ -1,0 +1,74 @@
+"""Every reason of every error enum: provoked over the wire, and compared with what its comment in the contract says.
+
+The list cannot go stale: a reason that nobody provokes must be named below with why, and one that is named though it is
+provoked fails, too.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.service.reasons import gateway_reasons, ledger_reasons, scheduler_reasons, storage_reasons
+from tests.service.reasons.provoking import ACCOUNT, GENERATION, PROVOKED, SCHEDULER, STORAGE, WORKER
+
+from horde.gateway.doors.listeners import ALLOW
+from horde.services.status import to_status
+from horde.testkit.contract import differences, read_reasons
+
+REASONS = {(reason.domain, reason.name): reason for reason in read_reasons()}
+TELLERS = (gateway_reasons, ledger_reasons, scheduler_reasons, storage_reasons)
+
+NOT_BUILT = {
+    (ACCOUNT, "SHARED_KEY_NOT_FOUND"): "shared keys",
+    (ACCOUNT, "SHARED_KEY_EXPIRED"): "shared keys",
+    (ACCOUNT, "SHARED_KEY_BUDGET_SPENT"): "shared keys",
+    (ACCOUNT, "SHARED_KEY_BOUND"): "shared keys",
+    (ACCOUNT, "EXPORT_REQUIRED"): "DeleteAccount",
+    (ACCOUNT, "ACCOUNT_BUSY"): "DeleteAccount",
+    (GENERATION, "GENERATION_NOT_FINISHED"): "DeleteGeneration",
+    (GENERATION, "MODEL_UNKNOWN"): "the catalogue's check",
+    (GENERATION, "PROMPT_REFUSED"): "prompt filters",
+    (STORAGE, "NOT_TEXT"): "PutText",
+    (STORAGE, "INPUT_IN_USE"): "DeleteInput",
+    (WORKER, "WORKER_BUSY"): "DeleteWorker",
+}
+"""Reasons of an RPC that answers UNIMPLEMENTED so far."""
+SERVICES_NOT_BUILT = {
+    "horde.api.release.v1": "DataReleaseService",
+    "horde.api.webhook.v1": "WebhookService",
+    "horde.api.rating.v1": "RatingService",
+    "horde.api.moderation.v1": "ModerationService",
+    "horde.api.standing.v1": "StandingService",
+    "horde.api.style.v1": "StyleService",
+    "horde.api.team.v1": "TeamService",
+}
+
+
+SAID_BY_NOBODY = {
+    (SCHEDULER, "NOT_LEADER"): "a standby serves nothing, and a leader that was replaced ends before it can say so",
+}
+"""Reasons that would need a defect."""
+
+
+def excused(key: tuple[str, str]) -> bool:
+    return key in NOT_BUILT or key in SAID_BY_NOBODY or key[0] in SERVICES_NOT_BUILT
+
+
+@pytest.mark.parametrize("key", sorted(PROVOKED), ids="/".join)
+async def test_a_reason_comes_as_the_contract_says(key: tuple[str, str], tmp_path: Path) -> None:
+    error = await PROVOKED[key](tmp_path)
+    assert (error.domain, error.reason) == key
+    assert differences(to_status(error), REASONS) == []
+
+
+def test_every_reason_is_provoked_or_named() -> None:
+    assert all(teller.__doc__ for teller in TELLERS)
+    assert PROVOKED.keys() <= REASONS.keys()
+    assert {key for key in REASONS if not excused(key)} == PROVOKED.keys()
+    assert NOT_BUILT.keys() <= REASONS.keys()
+
+
+@pytest.mark.parametrize(("package", "service"), SERVICES_NOT_BUILT.items())
+def test_a_service_that_is_excused_is_served_by_nobody(package: str, service: str) -> None:
+    assert f"/{package}.{service}/*" not in ALLOW.methods()
