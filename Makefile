@@ -40,6 +40,13 @@ $(STAMPS)/install: $(STAMPS)/torch requirements.lock pyproject.toml
 	$(PY) -m pip install -q --no-deps -e .
 	@touch $@
 
+# The worker in Node is an example that a test runs: only where there is npm.
+$(STAMPS)/node: clients/examples/node-worker/package.json
+	@mkdir -p $(STAMPS)
+	@if command -v npm > /dev/null; then cd clients/examples/node-worker && npm install --silent --no-package-lock; \
+	else echo "no npm: the worker in Node is not tested"; fi
+	@touch $@
+
 install: $(STAMPS)/install ## Make .venv and install everything, from the lock
 
 # Without torch, which has a build for each kind of machine, and without what only torch needs.
@@ -93,7 +100,7 @@ test-kills: install ## kill -9 of every service at every place of a generation's
 
 check: lint types protos-check breaking ## Everything that is checked without running it
 
-test: check ## Set up, check and test everything, as CI does (test-unit, test-service, …: one tier)
+test: check $(STAMPS)/node ## Set up, check and test everything, as CI does (test-unit, test-service, …: one tier)
 	$(PYTEST) -n $(JOBS) --dist loadfile tests
 
 ## ---- run

@@ -8,7 +8,7 @@ import pytest
 
 from horde.testkit.contract import refusals_watched
 
-SCRIPTED = ("clients", "worker_agent", "gateway/test_shared_keys.py")
+SCRIPTED = ("clients", "worker_agent")
 """Tests in which a scripted mesh refuses, in as few words as the test needs."""
 
 

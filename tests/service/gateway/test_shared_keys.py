@@ -302,7 +302,7 @@ class Broke(FailedPrecondition):
 
 async def test_what_is_refused_takes_nothing_of_the_budget(mesh: Bench, anna: Credentials, spec: Spec) -> None:
     holder, _ = await share(mesh, anna, budget_mkudos=PRICE)
-    mesh.scheduler.refusals[""] = Broke()
+    mesh.scheduler.refusals[""] = Broke(metadata={"available_mkudos": "0", "needed_mkudos": str(PRICE)})
     with assert_raises_reason(FailedPrecondition, "INSUFFICIENT_KUDOS"):
         await make(mesh, holder, spec())
     assert (await look(mesh, holder)).spent_mkudos == 0

@@ -8,7 +8,17 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.service.reasons.provoking import ACCOUNT, GENERATION, MESH, MODEL, STATISTICS, WORKER, provokes, refusal
+from tests.service.reasons.provoking import (
+    ACCOUNT,
+    GENERATION,
+    MESH,
+    MODEL,
+    STATISTICS,
+    STORAGE,
+    WORKER,
+    provokes,
+    refusal,
+)
 
 from horde.api.account.v1 import account_service_pb2 as account
 from horde.api.generation.v1 import generation_pb2
@@ -20,6 +30,7 @@ from horde.api.worker.v1 import worker_service_pb2 as worker
 from horde.gateway.core.credentials import new_api_key
 from horde.services.errors import ServiceError
 from horde.testkit.gateway import Bench, bench
+from horde.testkit.loopback import ManualClock
 
 Credentials = list[tuple[str, str]]
 NOBODY = [("authorization", "Anonymous 000102030405060708090a0b0c0d0e0f")]
@@ -253,3 +264,62 @@ async def one_watcher_too_many(folder: Path) -> ServiceError:
         found = await refusal(mesh.generations.WatchGeneration(watch, metadata=anna).read())
         first.cancel()
         return found
+
+
+async def shared_key(mesh: Bench, who: Credentials, **fields: Any) -> Credentials:
+    """A key that somebody gave to a friend."""
+    key = new_api_key().text()
+    request = account.CreateSharedKeyRequest(request_id=new_id(), label="for Clara", key=key, **fields)
+    await mesh.accounts.CreateSharedKey(request, metadata=who)
+    return bearer(key)
+
+
+def quote(mesh: Bench, who: Credentials, **image: Any) -> Any:
+    return mesh.generations.QuoteGeneration(generation.QuoteGenerationRequest(spec=spec(**image)), metadata=who)
+
+
+@provokes(ACCOUNT, "SHARED_KEY_NOT_FOUND")
+async def a_shared_key_of_nobody(folder: Path) -> ServiceError:
+    async with door(folder) as (mesh, anna):
+        request = account.RevokeSharedKeyRequest(shared_key_id="0" * 16)
+        return await refusal(mesh.accounts.RevokeSharedKey(request, metadata=anna))
+
+
+@provokes(ACCOUNT, "SHARED_KEY_BOUND")
+async def more_steps_than_shared(folder: Path) -> ServiceError:
+    async with door(folder) as (mesh, anna):
+        return await refusal(quote(mesh, await shared_key(mesh, anna, bounds={"max_steps": 10})))
+
+
+@provokes(ACCOUNT, "SHARED_KEY_BUDGET_SPENT")
+async def dearer_than_shared(folder: Path) -> ServiceError:
+    async with door(folder) as (mesh, anna):
+        return await refusal(quote(mesh, await shared_key(mesh, anna, budget_mkudos=1)))
+
+
+@provokes(ACCOUNT, "SHARED_KEY_EXPIRED")
+async def a_shared_key_of_yesterday(folder: Path) -> ServiceError:
+    clock = ManualClock()
+    # The operator, for limits are counted by the clock that is wound on.
+    async with bench(folder, clock=clock) as mesh:
+        holder = await shared_key(mesh, mesh.operator, lasts={"seconds": 60})
+        clock.jump(61)
+        return await refusal(quote(mesh, holder))
+
+
+@provokes(GENERATION, "MODEL_UNKNOWN")
+async def a_mistyped_model(folder: Path) -> ServiceError:
+    async with door(folder) as (mesh, anna):
+        mesh.scheduler.models["watercolour"] = model.Model(name="watercolour")
+        return await refusal(quote(mesh, anna))
+
+
+@provokes(STORAGE, "INPUT_IN_USE")
+async def an_input_that_is_needed(folder: Path) -> ServiceError:
+    async with door(folder) as (mesh, anna):
+        owner = (await mesh.accounts.GetAccount(account.GetAccountRequest(), metadata=anna)).account.account_id
+        mesh.storage.put(owner, SOMEBODY, 64, 64)
+        mesh.storage.in_use.add(SOMEBODY)
+        return await refusal(
+            mesh.generations.DeleteInput(generation.DeleteInputRequest(input_id=SOMEBODY), metadata=anna)
+        )

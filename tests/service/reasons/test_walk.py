@@ -20,17 +20,11 @@ REASONS = {(reason.domain, reason.name): reason for reason in read_reasons()}
 TELLERS = (gateway_reasons, ledger_reasons, scheduler_reasons, storage_reasons)
 
 NOT_BUILT = {
-    (ACCOUNT, "SHARED_KEY_NOT_FOUND"): "shared keys",
-    (ACCOUNT, "SHARED_KEY_EXPIRED"): "shared keys",
-    (ACCOUNT, "SHARED_KEY_BUDGET_SPENT"): "shared keys",
-    (ACCOUNT, "SHARED_KEY_BOUND"): "shared keys",
     (ACCOUNT, "EXPORT_REQUIRED"): "DeleteAccount",
     (ACCOUNT, "ACCOUNT_BUSY"): "DeleteAccount",
     (GENERATION, "GENERATION_NOT_FINISHED"): "DeleteGeneration",
-    (GENERATION, "MODEL_UNKNOWN"): "the catalogue's check",
     (GENERATION, "PROMPT_REFUSED"): "prompt filters",
     (STORAGE, "NOT_TEXT"): "PutText",
-    (STORAGE, "INPUT_IN_USE"): "DeleteInput",
     (WORKER, "WORKER_BUSY"): "DeleteWorker",
 }
 """Reasons of an RPC that answers UNIMPLEMENTED so far."""
