@@ -187,3 +187,21 @@ async def test_who_watches_where_the_worker_is_sees_each_preview_once() -> None:
     news.watch("G1", screen)
     previews.show("w", "L1", 1, PICTURE)
     assert screen.seen == [1]
+
+
+JUNK = (b"", b"\xff", b"[]", b"{}", b'{"gateway": 1}', b'{"gateway": "x", "watch": [1], "unwatch": [], "again": true}')
+
+
+@pytest.mark.parametrize("news", JUNK)
+async def test_news_that_make_no_sense_are_passed_over(news: bytes) -> None:
+    clock = ManualClock()
+    shared = InProcess(clock)
+    previews, wishes, screen = Previews(clock), Wishes(), Screen()
+    watching = PreviewNews(previews, shared, clock, "one")
+    for topic in ("watching", "previews/one"):
+        shared.publish(topic, news)
+        shared.publish(topic, news + b"\0" + PICTURE)
+    previews.lent("w", "L1", "J1", "G1", wishes)
+    watching.watch("G1", screen)
+    previews.show("w", "L1", 1, PICTURE)
+    assert screen.seen == [1]

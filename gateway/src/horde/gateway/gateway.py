@@ -92,7 +92,7 @@ class Gateway:
             self.scheduler, self.previews, clock, gateway_id=gateway_id, max_sessions=settings.max_sessions
         )
         self._shared = shared
-        shared.subscribe(REVOKED, lambda news: self._forget_key(news.decode()))
+        shared.subscribe(REVOKED, lambda news: self._forget_key(news.decode(errors="replace")))
         self.authenticator = Authenticator(store, peppers, clock)
         self.reception = Reception(self.authenticator, shared, settings.rates(), clock)
         self.accounts = Accounts(

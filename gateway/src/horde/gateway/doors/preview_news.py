@@ -8,7 +8,7 @@ SILENT_SECONDS watches nothing. All of it may be lost: then a preview is not see
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, Final
 
@@ -95,10 +95,10 @@ class PreviewNews:
         self._shared.publish(WATCHING, json.dumps(news).encode())
 
     def _heard(self, news: bytes) -> None:
-        told: dict[str, Any] = json.loads(news)
-        gateway_id: str = told["gateway"]
-        if gateway_id == self._id:
+        told = _read(news, _WATCHES)
+        if told is None or told["gateway"] == self._id:
             return
+        gateway_id: str = told["gateway"]
         other = self._others.get(gateway_id)
         if other is None:
             if len(self._others) >= MAX_GATEWAYS:
@@ -125,10 +125,29 @@ class PreviewNews:
 
     def _seen(self, news: bytes) -> None:
         said, _, image = news.partition(b"\0")
-        told: dict[str, Any] = json.loads(said)
+        told = _read(said, _GLIMPSE)
+        if told is None:
+            return
         glimpse = Glimpse(told["job"], told["lease"], told["step"], image)
         for sink in tuple(self._sinks.get(told["generation"], ())):
             sink(glimpse)
+
+
+_WATCHES: Final = {"gateway": str, "watch": list, "unwatch": list, "again": bool}
+_GLIMPSE: Final = {"generation": str, "job": str, "lease": str, "step": int}
+
+
+def _read(news: bytes, fields: Mapping[str, type]) -> dict[str, Any] | None:
+    """What another gateway says; None if it makes no sense: it may be newer, or not a gateway."""
+    try:
+        told = json.loads(news)
+    except ValueError:
+        return None
+    if not isinstance(told, dict) or not all(isinstance(told.get(name), kind) for name, kind in fields.items()):
+        return None
+    if not all(isinstance(item, str) for listed in told.values() if isinstance(listed, list) for item in listed):
+        return None
+    return told
 
 
 def _topic(gateway_id: str) -> str:

@@ -21,6 +21,7 @@ from redis.exceptions import TimeoutError as RedisTimeout
 
 from horde.services.batching import Batcher
 from horde.services.clock import Clock
+from horde.services.errors import ServiceError
 from horde.services.identity import read_private
 from horde.services.loops import Loops
 from horde.services.neighbours import Watch
@@ -166,7 +167,7 @@ class RedisShared:
         if now >= self._away_until:
             try:
                 answer = await self._draws.submit((count, draws))
-            except (RedisError, OSError, TimeoutError) as error:
+            except (RedisError, OSError, TimeoutError, ServiceError) as error:
                 self._failing(error)
             else:
                 self._watch.answered()
