@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from horde.api.job.v1 import job_pb2
-from horde.worker_agent.assignments import picture
+from horde.api.worker.v1 import worker_service_pb2 as pb
+from horde.worker_agent.assignments import assignment, picture
 from horde.worker_agent.core.jobs import DeviationKind, NoiseSchedule, ResizeMode
 
 INPUT = job_pb2.InputImage(input_id="photo", sha256=b"0" * 32)
@@ -66,3 +67,12 @@ def test_numbers_of_a_newer_contract_are_deviations() -> None:
         (DeviationKind.SUBSTITUTED, field, "99") for field in ("sampler", "schedule", "resize_mode")
     ]
     assert (read.schedule, read.resize_mode) == (NoiseSchedule.DEFAULT, ResizeMode.DEFAULT)
+
+
+def test_what_is_newer_than_this_agent_is_not_painted_in_part() -> None:
+    spec = job_pb2.JobSpec(model="paintbox")
+    spec.image.prompt = "a fox"
+    spec.image.MergeFromString(bytes([0xFA, 0xFF, 0x3F, 1, 0]))
+    read = assignment(pb.Assignment(lease_id="1-1", job_id="j", spec=spec))
+    assert read.picture is None
+    assert read.unheard == ("spec.image.#131071",)

@@ -109,7 +109,7 @@ def test_a_kind_of_work_that_nobody_knows_is_refused() -> None:
     effects = worker.assigned(Assignment(LeaseId("1-1"), JobId("job-1"), None, "grant", "localhost:1"))
     (outcome,) = said(effects)
     assert isinstance(outcome, Outcome)
-    assert outcome.result == Refused(RefusalReason.MODEL_UNAVAILABLE, "this agent paints images only")
+    assert outcome.result == Refused(RefusalReason.SPEC_NOT_UNDERSTOOD, "this agent paints images only")
 
 
 def test_progress_only_rises() -> None:

@@ -26,10 +26,16 @@ class UnknownField(InvalidArgument):
     reason: ClassVar[str] = "UNKNOWN_FIELD"
 
 
-def refuse_unknown_fields(request: Message, root: str = "") -> None:
-    """Raise UnknownField if a message, or one within it, holds what its type does not name."""
+def unknown_fields(message: Message, root: str = "") -> list[str]:
+    """The paths of all that a message, or one within it, holds and its type does not name."""
     found: list[str] = []
-    _collect(request, root, found)
+    _collect(message, root, found)
+    return found
+
+
+def refuse_unknown_fields(request: Message, root: str = "") -> None:
+    """Raise UnknownField, which names them, if a message holds fields that are not known here."""
+    found = unknown_fields(request, root)
     if found:
         raise UnknownField(violations=[FieldViolation(path, "is not known here") for path in found[:MOST]])
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from horde.api.job.v1 import job_pb2
 from horde.api.worker.v1 import worker_service_pb2 as pb
+from horde.services.unknown_fields import unknown_fields
 from horde.worker_agent.core.jobs import (
     Assignment,
     Deviation,
@@ -28,12 +29,18 @@ _SCHEDULES = {schedule.value: schedule for schedule in NoiseSchedule}
 _RESIZE_MODES = {mode.value: mode for mode in ResizeMode}
 _POST_PROCESSORS = {value: name.removeprefix("POST_PROCESSOR_") for name, value in job_pb2.PostProcessor.items()}
 
+MOST_UNHEARD = 4
+"""Fields that are named at most."""
+
 
 def assignment(proto: pb.Assignment) -> Assignment:
+    """A job. What is newer than this agent in its spec leaves no picture: it must not be painted in part."""
+    unheard = tuple(unknown_fields(proto.spec, "spec"))
     return Assignment(
         lease_id=LeaseId(proto.lease_id),
         job_id=JobId(proto.job_id),
-        picture=picture(proto.spec) if proto.spec.WhichOneof("kind") == "image" else None,
+        picture=picture(proto.spec) if proto.spec.WhichOneof("kind") == "image" and not unheard else None,
+        unheard=unheard[:MOST_UNHEARD],
         grant=proto.grant,
         storage_address=proto.storage_address,
         tickets={InputId(ticket.input_id): ticket.ticket for ticket in proto.inputs},

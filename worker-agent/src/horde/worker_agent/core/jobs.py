@@ -167,6 +167,8 @@ class Assignment:
     tickets: dict[InputId, str] = field(default_factory=dict)
     lease_ttl: timedelta = timedelta(minutes=2)
     traceparent: str = ""
+    unheard: tuple[str, ...] = ()
+    """Fields of the spec that are newer than this agent."""
     price: MilliKudos = MilliKudos(0)
 
 

@@ -186,8 +186,9 @@ class Session:
         if len(self.leases) >= self._slots + SURPLUS:
             return self._end(lease, assignment.job_id, Refused(RefusalReason.OUT_OF_MEMORY, "more than was asked for"))
         if assignment.picture is None:
-            detail = "this agent paints images only"
-            return self._end(lease, assignment.job_id, Refused(RefusalReason.MODEL_UNAVAILABLE, detail))
+            newer = ", ".join(assignment.unheard)
+            detail = f"newer than this agent: {newer}" if newer else "this agent paints images only"
+            return self._end(lease, assignment.job_id, Refused(RefusalReason.SPEC_NOT_UNDERSTOOD, detail))
         self.leases.add(assignment)
         return [Begin(assignment)]
 
