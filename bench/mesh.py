@@ -28,6 +28,7 @@ from mesh_yardstick import durable_write_ms, echo_rates, processor_ms
 from horde.api.generation.v1.generation_pb2 import Generation
 from horde.api.job.v1.job_pb2 import JobEnding
 from horde.cli.local.mesh import LocalMesh, WorkerPlan, local_mesh
+from horde.cli.local.processes import Process
 from horde.cli.local.roles import SERVICES, Role
 from horde.clients.client import HordeClient
 from horde.clients.credentials import ApiKey, read_secret
@@ -101,6 +102,7 @@ class Bench:
         self._folder = folder
         self._workers = workers
         self._seed = 1
+        self._watching: list[asyncio.Task[None]] = []
 
     @property
     def pids(self) -> dict[str, int]:
@@ -159,12 +161,16 @@ class Bench:
         for number in range(self._workers):
             name = f"painter-{number}"
             settings = {"PAINTERS": "8", "PREFETCH": "8", "LOG_LEVEL": "warning", "THREADS": "1"}
-            os.environ["HORDE_BENCH_NOTES"] = str(self._folder / f"{name}.notes")
+            os.environ["BENCH_NOTES"] = str(self._folder / f"{name}.notes")
             program = (str(Path(__file__).with_name("mesh_painters.py")),)
-            await self._mesh.start_worker(WorkerPlan(name, "scripted", settings, program))
+            process = await self._mesh.start_worker(WorkerPlan(name, "scripted", settings, program))
+            self._watching.append(asyncio.create_task(_stays(process)))
 
     async def _stop_workers(self) -> dict[int, float]:
         notes: dict[int, float] = {}
+        for task in self._watching:
+            task.cancel()
+        self._watching.clear()
         for number in range(self._workers):
             name = f"painter-{number}"
             await self._mesh.processes.pop(name).stop(20)
@@ -172,6 +178,13 @@ class Bench:
             lines = path.read_text().splitlines() if path.exists() else []
             notes |= {int(seed): float(at) for seed, at in (line.split() for line in lines)}
         return notes
+
+
+async def _stays(process: Process) -> None:
+    """End the bench if a worker ends: without one it would wait for ever."""
+    status = await process.ended()
+    print(f"{process.name} ended with status {status}:", *process.tail, sep="\n", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 async def _check(client: HordeClient, generation: Generation, *, fetch: bool) -> None:

@@ -1,7 +1,7 @@
 """A worker for the bench: the real agent with the scripted painter, which notes when each picture was begun.
 
 Started by bench/mesh.py as a process of its own. At its end it writes lines `SEED MONOTONIC_SECONDS` to
-HORDE_BENCH_NOTES; the clock is that of the machine, the same for all processes.
+BENCH_NOTES; the clock is that of the machine, the same for all processes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from horde.services import lifecycle
@@ -38,6 +38,9 @@ class NotingPainter:
         self.begun.append((picture.seed, time.monotonic()))
         return await self._painter.paint(picture, inputs, onlooker, cancelled)
 
+    def on_change(self, changed: Callable[[], None]) -> None:
+        self._painter.on_change(changed)
+
     async def close(self) -> None:
         await self._painter.close()
 
@@ -52,4 +55,4 @@ async def run(settings: WorkerSettings, notes: Path) -> None:
 
 
 if __name__ == "__main__":
-    lifecycle.run(run(WorkerSettings(), Path(os.environ["HORDE_BENCH_NOTES"])))
+    lifecycle.run(run(WorkerSettings(), Path(os.environ["BENCH_NOTES"])))
