@@ -32,6 +32,7 @@ from horde.gateway.doors.watching import Watching
 from horde.gateway.doors.worker_servicer import WorkerServicer
 from horde.gateway.doors.workers import Workers
 from horde.gateway.neighbours.ledger import Balances, LedgerClient
+from horde.gateway.neighbours.records import Records
 from horde.gateway.neighbours.scheduler import SchedulerClient
 from horde.gateway.neighbours.storage import StorageClient
 from horde.gateway.settings import GatewaySettings
@@ -131,7 +132,7 @@ class Gateway:
             AccountServicer(self.reception, self.accounts, self.life, self.shared_keys),  # type: ignore[abstract]
             GenerationServicer(self.reception, self.generations, self.watching, self.allowances),  # type: ignore[abstract]
             ModelServicer(self.reception, self.catalogue),
-            WorkerServicer(self.reception, self.relay, self.workers),  # type: ignore[abstract]
+            WorkerServicer(self.reception, self.relay, self.workers, Records(self.ledger)),  # type: ignore[abstract]
             MeshServicer(self.reception, self.mesh),
             StatisticsServicer(self.reception, self.statistics),
         )
