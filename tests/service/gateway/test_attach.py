@@ -624,4 +624,5 @@ async def test_attaching_costs_the_same_however_many_are_attached(mesh: Bench) -
     assert looked_at == 0
     for session in sessions:
         relay._close(session, clean=True)
-    assert not relay._seats.used and not relay._of_worker
+    assert not relay._seats.used
+    assert not relay._of_worker

@@ -56,7 +56,8 @@ async def as_many_as_it_can(take: Callable[[int], Awaitable[Any]]) -> list[Any]:
         try:
             taken.append(await take(len(taken)))
         except ServiceError as error:
-            assert error.reason in ("RATE_LIMITED", "OVERLOADED", "TOO_MANY_SESSIONS"), error
+            if error.reason not in ("RATE_LIMITED", "OVERLOADED", "TOO_MANY_SESSIONS"):
+                raise
             return taken
 
 
