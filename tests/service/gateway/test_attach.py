@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from grpc import aio
+from PIL import Image
 
 from horde.api.account.v1 import account_service_pb2 as account_pb2
 from horde.api.generation.v1 import generation_pb2
@@ -474,6 +476,12 @@ async def test_a_farewell_comes_before_the_end(tmp_path: Path) -> None:
         assert not relay.heard[-1].closed.clean
 
 
+def drawn(form: str, width: int = 512, height: int = 384) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (width, height), (200, 30, 30)).save(out, form)
+    return out.getvalue()
+
+
 async def test_previews_go_from_the_worker_to_who_watches_and_no_further(
     mesh: Bench,
     worker: Worker,
@@ -506,10 +514,12 @@ async def test_previews_go_from_the_worker_to_who_watches_and_no_further(
     await worker.say(preview=pb.LeasePreview(lease_id="7-2", step=1, image=b"<html>" * 10))
     await worker.say(preview=pb.LeasePreview(lease_id="7-2", step=1, image=PNG + bytes(32 * 1024)))
     await until(lambda: mesh.gateway.previews.refused == refused + 3)
-    await worker.say(preview=pb.LeasePreview(lease_id="7-2", step=2, image=PNG))
-    await worker.say(preview=pb.LeasePreview(lease_id="7-2", step=3, image=PNG))
+    await worker.say(preview=pb.LeasePreview(lease_id="7-2", step=2, image=drawn("WEBP")))
+    await worker.say(preview=pb.LeasePreview(lease_id="7-2", step=3, image=drawn("WEBP")))
     preview = (await watch.read()).preview
-    assert (preview.job_id, preview.lease_id, preview.step, preview.image) == (job_id, "7-2", 2, PNG)
+    assert (preview.job_id, preview.lease_id, preview.step) == (job_id, "7-2", 2)
+    with Image.open(io.BytesIO(preview.image)) as shown:
+        assert (shown.format, shown.size) == ("JPEG", (256, 192))
     await until(lambda: mesh.gateway.previews.refused == refused + 4)
     watch.cancel()
     assert not (await worker.hear("preview_wish")).wanted

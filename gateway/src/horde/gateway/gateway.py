@@ -23,6 +23,7 @@ from horde.gateway.doors.mesh import describe_mesh
 from horde.gateway.doors.mesh_servicer import MeshServicer
 from horde.gateway.doors.model_servicer import ModelServicer
 from horde.gateway.doors.preview_news import PreviewNews
+from horde.gateway.doors.redrawing import Redrawing
 from horde.gateway.doors.relay import Relay
 from horde.gateway.doors.shared_keys import SharedKeys
 from horde.gateway.doors.statistics import Statistics
@@ -89,8 +90,14 @@ class Gateway:
         gateway_id = str(ids.new())
         self.preview_news = PreviewNews(self.previews, shared, clock, gateway_id)
         self.watching = Watching(self.scheduler, tickets, self.preview_news, clock, max_watchers=settings.max_watchers)
+        self.redrawing = Redrawing(self.previews, clock)
         self.relay = Relay(
-            self.scheduler, self.previews, clock, gateway_id=gateway_id, max_sessions=settings.max_sessions
+            self.scheduler,
+            self.previews,
+            self.redrawing.show,
+            clock,
+            gateway_id=gateway_id,
+            max_sessions=settings.max_sessions,
         )
         self._shared = shared
         shared.subscribe(REVOKED, lambda news: self._forget_key(news.decode(errors="replace")))
@@ -168,6 +175,7 @@ class Gateway:
             loops.start("previews", self.preview_news.run())
             if doors != "requesters":
                 loops.start("relay", self.relay.run())
+                loops.start("redrawing", self.redrawing.run())
             yield
 
 

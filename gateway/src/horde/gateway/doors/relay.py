@@ -11,7 +11,7 @@ workers' readers back. Progress is the first to be dropped, for the next one say
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from contextlib import aclosing
 from functools import partial
 from typing import Protocol
@@ -74,10 +74,19 @@ class Relay:
     """All workers that are attached here."""
 
     def __init__(
-        self, scheduler: Source, previews: Previews, clock: Clock, *, gateway_id: str, max_sessions: int
+        self,
+        scheduler: Source,
+        previews: Previews,
+        show: Callable[[str, str, int, bytes], None],
+        clock: Clock,
+        *,
+        gateway_id: str,
+        max_sessions: int,
     ) -> None:
+        """`show` takes a worker's preview: whose, of which lease, at which step, the bytes."""
         self._scheduler = scheduler
         self._previews = previews
+        self._show = show
         self._clock = clock
         self._gateway_id = gateway_id
         self._seats = seats.session_seats(max_sessions)
@@ -197,7 +206,7 @@ class Relay:
         invalid = sort_out(request) if kind in ("outcome", "restatement") else []
         if kind == "preview":
             preview = request.preview
-            self._previews.show(session.worker, preview.lease_id, preview.step, preview.image)
+            self._show(session.worker, preview.lease_id, preview.step, preview.image)
             return
         if kind == "restatement":
             if session.restating and request.restatement.epoch == session.restating:
