@@ -23,6 +23,7 @@ from horde.scheduler.core.places import Places
 from horde.scheduler.core.promises import Promises
 from horde.scheduler.core.sessions import Route, Session
 from horde.scheduler.core.speeds import Speeds
+from horde.scheduler.core.strikes import Strike, Strikes
 from horde.scheduler.core.uptime import Record
 
 
@@ -79,6 +80,9 @@ class Board:
         self.paces = Paces()
         self.promises = Promises()
         self.record = Record()
+        self.strikes = Strikes()
+        self.refused_uploads: list[tuple[Lease, float]] = []
+        """Since a picture passed last, and when."""
         self.fleet = Fleet(self.speeds, self.limits.first_slots, self.limits.proven_images)
         self.queue = Queue(self._paintable)
         self.hedged: set[Lease] = set()
@@ -94,6 +98,7 @@ class Board:
         self.dirty_generations: dict[Generation, None] = {}
         self.dirty_jobs: dict[Job, None] = {}
         self.dirty_workers: dict[Worker, None] = {}
+        self.dirty_strikes: dict[Strike, None] = {}
         self.deleted: dict[Generation, None] = {}
         """Generations whose jobs are to be deleted; those of Phase.CLAIMING with everything."""
 
