@@ -29,6 +29,7 @@ OPERATOR: Final = "operator"
 METHODS: Final[Mapping[str, AbstractSet[str]]] = {
     f"/{SERVICE}/Apply": {SCHEDULER, GATEWAY, OPERATOR},
     f"/{SERVICE}/GetBalances": {SCHEDULER, GATEWAY, OPERATOR},
+    f"/{SERVICE}/GetOwner": {GATEWAY, OPERATOR},
     f"/{SERVICE}/ListHolds": {OPERATOR},
     f"/{SERVICE}/ListEntries": {GATEWAY, OPERATOR},
     f"/{SERVICE}/GetEntries": {SCHEDULER, GATEWAY, OPERATOR},

@@ -22,13 +22,14 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from horde.api.job.v1 import job_pb2 as horde_dot_api_dot_job_dot_v1_dot_job__pb2
 from horde.api.ledger.v1 import ledger_pb2 as horde_dot_api_dot_ledger_dot_v1_dot_ledger__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-horde/internal/ledger/v1/ledger_service.proto\x12\x18horde.internal.ledger.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1ahorde/api/job/v1/job.proto\x1a horde/api/ledger/v1/ledger.proto\"?\n\x0c\x41pplyRequest\x12/\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1f.horde.internal.ledger.v1.Event\"\xd6\x04\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12=\n\x0copen_account\x18\x02 \x01(\x0b\x32%.horde.internal.ledger.v1.OpenAccountH\x00\x12;\n\x0bplace_holds\x18\x03 \x01(\x0b\x32$.horde.internal.ledger.v1.PlaceHoldsH\x00\x12\x32\n\x06settle\x18\x04 \x01(\x0b\x32 .horde.internal.ledger.v1.SettleH\x00\x12\x34\n\x07release\x18\x05 \x01(\x0b\x32!.horde.internal.ledger.v1.ReleaseH\x00\x12?\n\rreward_uptime\x18\x06 \x01(\x0b\x32&.horde.internal.ledger.v1.RewardUptimeH\x00\x12\x30\n\x05\x61ward\x18\x07 \x01(\x0b\x32\x1f.horde.internal.ledger.v1.AwardH\x00\x12.\n\x04gift\x18\x08 \x01(\x0b\x32\x1e.horde.internal.ledger.v1.GiftH\x00\x12\x30\n\x05slash\x18\t \x01(\x0b\x32\x1f.horde.internal.ledger.v1.SlashH\x00\x12\x34\n\x07\x63orrect\x18\n \x01(\x0b\x32!.horde.internal.ledger.v1.CorrectH\x00\x12=\n\x0cset_standing\x18\x0b \x01(\x0b\x32%.horde.internal.ledger.v1.SetStandingH\x00\x42\x0b\n\toperation\"P\n\x0bOpenAccount\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12-\n\topened_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x96\x01\n\nPlaceHolds\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12*\n\x05payer\x18\x02 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\x12-\n\x05holds\x18\x03 \x03(\x0b\x32\x1e.horde.internal.ledger.v1.Hold\x12\x16\n\x0e\x61\x64\x64ress_digest\x18\x04 \x01(\x0c\"T\n\x04Hold\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12+\n\x05parts\x18\x03 \x01(\x0b\x32\x1c.horde.api.job.v1.PriceParts\"\xd7\x01\n\x06Settle\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12+\n\x06\x65nding\x18\x03 \x01(\x0e\x32\x1b.horde.api.job.v1.JobEnding\x12\x18\n\x10owner_account_id\x18\x04 \x01(\t\x12\x15\n\rearned_mkudos\x18\x05 \x01(\x03\x12\x12\n\ntax_mkudos\x18\x06 \x01(\x03\x12\x18\n\x10surcharge_mkudos\x18\x07 \x01(\x03\x12\x11\n\tworker_id\x18\x08 \x01(\t\x12\r\n\x05model\x18\t \x01(\t\"g\n\x07Release\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12+\n\x06\x65nding\x18\x03 \x01(\x0e\x32\x1b.horde.api.job.v1.JobEnding\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x86\x01\n\x0cRewardUptime\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x18\n\x10owner_account_id\x18\x02 \x01(\t\x12\x0e\n\x06\x62ucket\x18\x03 \x01(\x03\x12\x0e\n\x06models\x18\x04 \x01(\x05\x12\x18\n\x10offered_permille\x18\x05 \x01(\x05\x12\x0f\n\x07sharers\x18\x06 \x01(\x05\"V\n\x05\x41ward\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x15\n\ramount_mkudos\x18\x02 \x01(\x03\x12\x12\n\nawarded_by\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"^\n\x04Gift\x12\x17\n\x0f\x66rom_account_id\x18\x01 \x01(\t\x12\x15\n\rto_account_id\x18\x02 \x01(\t\x12\x15\n\ramount_mkudos\x18\x03 \x01(\x03\x12\x0f\n\x07message\x18\x04 \x01(\t\"R\n\x05Slash\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x15\n\ramount_mkudos\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06job_id\x18\x04 \x01(\t\"5\n\x07\x43orrect\x12\x1a\n\x12\x63orrected_event_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"j\n\x0bSetStanding\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x15\n\rstrikes_delta\x18\x02 \x01(\x05\x12\x14\n\x07trusted\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\tB\n\n\x08_trusted\"I\n\rApplyResponse\x12\x38\n\x08outcomes\x18\x01 \x03(\x0b\x32&.horde.internal.ledger.v1.ApplyOutcome\"\x82\x01\n\x0c\x41pplyOutcome\x12+\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x1a.horde.api.ledger.v1.EntryH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x16\n\x0erepeated_event\x18\x03 \x01(\x08\x42\x08\n\x06result\"]\n\x12GetBalancesRequest\x12\x31\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32\x1f.horde.api.ledger.v1.AccountRef\x12\x14\n\x0cmin_sequence\x18\x02 \x01(\x03\"`\n\x13GetBalancesResponse\x12.\n\x08\x62\x61lances\x18\x01 \x03(\x0b\x32\x1c.horde.api.ledger.v1.Balance\x12\x19\n\x11sum_of_all_mkudos\x18\x02 \x01(\x03\"l\n\x10ListHoldsRequest\x12\x31\n\rplaced_before\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"_\n\x11ListHoldsResponse\x12\x31\n\x05holds\x18\x01 \x03(\x0b\x32\".horde.internal.ledger.v1.OpenHold\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xba\x01\n\x08OpenHold\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x15\n\rgeneration_id\x18\x03 \x01(\t\x12\x18\n\x10payer_account_id\x18\x04 \x01(\t\x12\x12\n\nown_mkudos\x18\x05 \x01(\x03\x12\x19\n\x11subsidised_mkudos\x18\x06 \x01(\x03\x12-\n\tplaced_on\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"e\n\x12ListEntriesRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x14\n\x0cmin_sequence\x18\x04 \x01(\x03\"[\n\x13ListEntriesResponse\x12+\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1a.horde.api.ledger.v1.Entry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x11GetEntriesRequest\x12\x11\n\tevent_ids\x18\x01 \x03(\t\"N\n\x12GetEntriesResponse\x12\x38\n\x08outcomes\x18\x01 \x03(\x0b\x32&.horde.internal.ledger.v1.ApplyOutcome\".\n\x14\x46ollowEntriesRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x03\"D\n\x15\x46ollowEntriesResponse\x12+\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1a.horde.api.ledger.v1.Entry\"\"\n\x0c\x41uditRequest\x12\x12\n\nfrom_block\x18\x01 \x01(\x03\"\xb0\x01\n\rAuditResponse\x12\x0e\n\x06\x62locks\x18\x01 \x01(\x03\x12\x0f\n\x07\x65ntries\x18\x02 \x01(\x03\x12\x11\n\ttransfers\x18\x03 \x01(\x03\x12=\n\rfirst_finding\x18\x04 \x01(\x0b\x32&.horde.internal.ledger.v1.AuditFinding\x12\x11\n\thead_hash\x18\x05 \x01(\x0c\x12\x19\n\x11sum_of_all_mkudos\x18\x06 \x01(\x03\"D\n\x0c\x41uditFinding\x12\x14\n\x0c\x62lock_number\x18\x01 \x01(\x03\x12\x0c\n\x04what\x18\x02 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\"\'\n\x14GetStatisticsRequest\x12\x0f\n\x07leaders\x18\x01 \x01(\x05\"\x8c\x02\n\x15GetStatisticsResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x14\n\x0cjobs_settled\x18\x02 \x01(\x03\x12\x15\n\rjobs_released\x18\x03 \x01(\x03\x12\x15\n\rminted_mkudos\x18\x04 \x01(\x03\x12\x15\n\rburned_mkudos\x18\x05 \x01(\x03\x12\x19\n\x11subsidised_mkudos\x18\x06 \x01(\x03\x12\x35\n\x07leaders\x18\x07 \x03(\x0b\x32$.horde.internal.ledger.v1.OwnerTotal\x12\x34\n\x06models\x18\x08 \x03(\x0b\x32$.horde.internal.ledger.v1.ModelTotal\"E\n\nOwnerTotal\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x0c\n\x04jobs\x18\x02 \x01(\x03\x12\x15\n\rearned_mkudos\x18\x03 \x01(\x03\"@\n\nModelTotal\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04jobs\x18\x02 \x01(\x03\x12\x15\n\rearned_mkudos\x18\x03 \x01(\x03\"%\n\x11ProveEntryRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\"\xb6\x01\n\x12ProveEntryResponse\x12)\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x1a.horde.api.ledger.v1.Entry\x12\x11\n\tcanonical\x18\x02 \x01(\x0c\x12\x32\n\x04path\x18\x03 \x03(\x0b\x32$.horde.internal.ledger.v1.MerkleStep\x12.\n\x05\x62lock\x18\x04 \x01(\x0b\x32\x1f.horde.internal.ledger.v1.Block\"+\n\nMerkleStep\x12\x0f\n\x07sibling\x18\x01 \x01(\x0c\x12\x0c\n\x04left\x18\x02 \x01(\x08\"\xc6\x01\n\x05\x42lock\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x16\n\x0e\x66irst_sequence\x18\x02 \x01(\x03\x12\x15\n\rlast_sequence\x18\x03 \x01(\x03\x12\x15\n\rprevious_hash\x18\x04 \x01(\x0c\x12\x13\n\x0bmerkle_root\x18\x05 \x01(\x0c\x12\x0c\n\x04hash\x18\x06 \x01(\x0c\x12\x14\n\x0cwriter_epoch\x18\x07 \x01(\x03\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xb9\x07\n\rLedgerService\x12X\n\x05\x41pply\x12&.horde.internal.ledger.v1.ApplyRequest\x1a\'.horde.internal.ledger.v1.ApplyResponse\x12j\n\x0bGetBalances\x12,.horde.internal.ledger.v1.GetBalancesRequest\x1a-.horde.internal.ledger.v1.GetBalancesResponse\x12\x64\n\tListHolds\x12*.horde.internal.ledger.v1.ListHoldsRequest\x1a+.horde.internal.ledger.v1.ListHoldsResponse\x12j\n\x0bListEntries\x12,.horde.internal.ledger.v1.ListEntriesRequest\x1a-.horde.internal.ledger.v1.ListEntriesResponse\x12g\n\nGetEntries\x12+.horde.internal.ledger.v1.GetEntriesRequest\x1a,.horde.internal.ledger.v1.GetEntriesResponse\x12r\n\rFollowEntries\x12..horde.internal.ledger.v1.FollowEntriesRequest\x1a/.horde.internal.ledger.v1.FollowEntriesResponse0\x01\x12X\n\x05\x41udit\x12&.horde.internal.ledger.v1.AuditRequest\x1a\'.horde.internal.ledger.v1.AuditResponse\x12p\n\rGetStatistics\x12..horde.internal.ledger.v1.GetStatisticsRequest\x1a/.horde.internal.ledger.v1.GetStatisticsResponse\x12g\n\nProveEntry\x12+.horde.internal.ledger.v1.ProveEntryRequest\x1a,.horde.internal.ledger.v1.ProveEntryResponseB\xec\x01\n org.hordemesh.internal.ledger.v1B\x12LedgerServiceProtoP\x01Z?github.com/horde-mesh/horde-mesh-go/internal/ledger/v1;ledgerv1\xa2\x02\x04HMIL\xaa\x02\x18Horde.Internal.Ledger.V1\xba\x02\x15HordeInternalLedgerV1\xca\x02\x18Horde\\Internal\\Ledger\\V1\xea\x02\x1bHorde::Internal::Ledger::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n-horde/internal/ledger/v1/ledger_service.proto\x12\x18horde.internal.ledger.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x1ahorde/api/job/v1/job.proto\x1a horde/api/ledger/v1/ledger.proto\"?\n\x0c\x41pplyRequest\x12/\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x1f.horde.internal.ledger.v1.Event\"\xd6\x04\n\x05\x45vent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12=\n\x0copen_account\x18\x02 \x01(\x0b\x32%.horde.internal.ledger.v1.OpenAccountH\x00\x12;\n\x0bplace_holds\x18\x03 \x01(\x0b\x32$.horde.internal.ledger.v1.PlaceHoldsH\x00\x12\x32\n\x06settle\x18\x04 \x01(\x0b\x32 .horde.internal.ledger.v1.SettleH\x00\x12\x34\n\x07release\x18\x05 \x01(\x0b\x32!.horde.internal.ledger.v1.ReleaseH\x00\x12?\n\rreward_uptime\x18\x06 \x01(\x0b\x32&.horde.internal.ledger.v1.RewardUptimeH\x00\x12\x30\n\x05\x61ward\x18\x07 \x01(\x0b\x32\x1f.horde.internal.ledger.v1.AwardH\x00\x12.\n\x04gift\x18\x08 \x01(\x0b\x32\x1e.horde.internal.ledger.v1.GiftH\x00\x12\x30\n\x05slash\x18\t \x01(\x0b\x32\x1f.horde.internal.ledger.v1.SlashH\x00\x12\x34\n\x07\x63orrect\x18\n \x01(\x0b\x32!.horde.internal.ledger.v1.CorrectH\x00\x12=\n\x0cset_standing\x18\x0b \x01(\x0b\x32%.horde.internal.ledger.v1.SetStandingH\x00\x42\x0b\n\toperation\"P\n\x0bOpenAccount\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12-\n\topened_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x96\x01\n\nPlaceHolds\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12*\n\x05payer\x18\x02 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\x12-\n\x05holds\x18\x03 \x03(\x0b\x32\x1e.horde.internal.ledger.v1.Hold\x12\x16\n\x0e\x61\x64\x64ress_digest\x18\x04 \x01(\x0c\"T\n\x04Hold\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12+\n\x05parts\x18\x03 \x01(\x0b\x32\x1c.horde.api.job.v1.PriceParts\"\xd7\x01\n\x06Settle\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12+\n\x06\x65nding\x18\x03 \x01(\x0e\x32\x1b.horde.api.job.v1.JobEnding\x12\x18\n\x10owner_account_id\x18\x04 \x01(\t\x12\x15\n\rearned_mkudos\x18\x05 \x01(\x03\x12\x12\n\ntax_mkudos\x18\x06 \x01(\x03\x12\x18\n\x10surcharge_mkudos\x18\x07 \x01(\x03\x12\x11\n\tworker_id\x18\x08 \x01(\t\x12\r\n\x05model\x18\t \x01(\t\"g\n\x07Release\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12+\n\x06\x65nding\x18\x03 \x01(\x0e\x32\x1b.horde.api.job.v1.JobEnding\x12\x0e\n\x06reason\x18\x04 \x01(\t\"\x86\x01\n\x0cRewardUptime\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x18\n\x10owner_account_id\x18\x02 \x01(\t\x12\x0e\n\x06\x62ucket\x18\x03 \x01(\x03\x12\x0e\n\x06models\x18\x04 \x01(\x05\x12\x18\n\x10offered_permille\x18\x05 \x01(\x05\x12\x0f\n\x07sharers\x18\x06 \x01(\x05\"V\n\x05\x41ward\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x15\n\ramount_mkudos\x18\x02 \x01(\x03\x12\x12\n\nawarded_by\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\"^\n\x04Gift\x12\x17\n\x0f\x66rom_account_id\x18\x01 \x01(\t\x12\x15\n\rto_account_id\x18\x02 \x01(\t\x12\x15\n\ramount_mkudos\x18\x03 \x01(\x03\x12\x0f\n\x07message\x18\x04 \x01(\t\"R\n\x05Slash\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x15\n\ramount_mkudos\x18\x02 \x01(\x03\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0e\n\x06job_id\x18\x04 \x01(\t\"5\n\x07\x43orrect\x12\x1a\n\x12\x63orrected_event_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"j\n\x0bSetStanding\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x15\n\rstrikes_delta\x18\x02 \x01(\x05\x12\x14\n\x07trusted\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x04 \x01(\tB\n\n\x08_trusted\"I\n\rApplyResponse\x12\x38\n\x08outcomes\x18\x01 \x03(\x0b\x32&.horde.internal.ledger.v1.ApplyOutcome\"\x82\x01\n\x0c\x41pplyOutcome\x12+\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x1a.horde.api.ledger.v1.EntryH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12\x16\n\x0erepeated_event\x18\x03 \x01(\x08\x42\x08\n\x06result\"]\n\x12GetBalancesRequest\x12\x31\n\x08\x61\x63\x63ounts\x18\x01 \x03(\x0b\x32\x1f.horde.api.ledger.v1.AccountRef\x12\x14\n\x0cmin_sequence\x18\x02 \x01(\x03\"`\n\x13GetBalancesResponse\x12.\n\x08\x62\x61lances\x18\x01 \x03(\x0b\x32\x1c.horde.api.ledger.v1.Balance\x12\x19\n\x11sum_of_all_mkudos\x18\x02 \x01(\x03\"%\n\x0fGetOwnerRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\"\xf6\x01\n\x10GetOwnerResponse\x12\x0f\n\x07trusted\x18\x01 \x01(\x08\x12\x11\n\tby_decree\x18\x02 \x01(\x08\x12-\n\topened_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rescrow_mkudos\x18\x04 \x01(\x03\x12\x0f\n\x07strikes\x18\x05 \x01(\x05\x12\x33\n\x10trusted_from_age\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1b\n\x13trusted_from_mkudos\x18\x07 \x01(\x03\x12\x15\n\rstrikes_limit\x18\x08 \x01(\x05\"l\n\x10ListHoldsRequest\x12\x31\n\rplaced_before\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"_\n\x11ListHoldsResponse\x12\x31\n\x05holds\x18\x01 \x03(\x0b\x32\".horde.internal.ledger.v1.OpenHold\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xba\x01\n\x08OpenHold\x12\x0f\n\x07hold_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\x15\n\rgeneration_id\x18\x03 \x01(\t\x12\x18\n\x10payer_account_id\x18\x04 \x01(\t\x12\x12\n\nown_mkudos\x18\x05 \x01(\x03\x12\x19\n\x11subsidised_mkudos\x18\x06 \x01(\x03\x12-\n\tplaced_on\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"e\n\x12ListEntriesRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x14\n\x0cmin_sequence\x18\x04 \x01(\x03\"[\n\x13ListEntriesResponse\x12+\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1a.horde.api.ledger.v1.Entry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"&\n\x11GetEntriesRequest\x12\x11\n\tevent_ids\x18\x01 \x03(\t\"N\n\x12GetEntriesResponse\x12\x38\n\x08outcomes\x18\x01 \x03(\x0b\x32&.horde.internal.ledger.v1.ApplyOutcome\".\n\x14\x46ollowEntriesRequest\x12\x16\n\x0e\x61\x66ter_sequence\x18\x01 \x01(\x03\"D\n\x15\x46ollowEntriesResponse\x12+\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1a.horde.api.ledger.v1.Entry\"\"\n\x0c\x41uditRequest\x12\x12\n\nfrom_block\x18\x01 \x01(\x03\"\xb0\x01\n\rAuditResponse\x12\x0e\n\x06\x62locks\x18\x01 \x01(\x03\x12\x0f\n\x07\x65ntries\x18\x02 \x01(\x03\x12\x11\n\ttransfers\x18\x03 \x01(\x03\x12=\n\rfirst_finding\x18\x04 \x01(\x0b\x32&.horde.internal.ledger.v1.AuditFinding\x12\x11\n\thead_hash\x18\x05 \x01(\x0c\x12\x19\n\x11sum_of_all_mkudos\x18\x06 \x01(\x03\"D\n\x0c\x41uditFinding\x12\x14\n\x0c\x62lock_number\x18\x01 \x01(\x03\x12\x0c\n\x04what\x18\x02 \x01(\t\x12\x10\n\x08\x65vent_id\x18\x03 \x01(\t\"\'\n\x14GetStatisticsRequest\x12\x0f\n\x07leaders\x18\x01 \x01(\x05\"\x8c\x02\n\x15GetStatisticsResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x03\x12\x14\n\x0cjobs_settled\x18\x02 \x01(\x03\x12\x15\n\rjobs_released\x18\x03 \x01(\x03\x12\x15\n\rminted_mkudos\x18\x04 \x01(\x03\x12\x15\n\rburned_mkudos\x18\x05 \x01(\x03\x12\x19\n\x11subsidised_mkudos\x18\x06 \x01(\x03\x12\x35\n\x07leaders\x18\x07 \x03(\x0b\x32$.horde.internal.ledger.v1.OwnerTotal\x12\x34\n\x06models\x18\x08 \x03(\x0b\x32$.horde.internal.ledger.v1.ModelTotal\"E\n\nOwnerTotal\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x0c\n\x04jobs\x18\x02 \x01(\x03\x12\x15\n\rearned_mkudos\x18\x03 \x01(\x03\"@\n\nModelTotal\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0c\n\x04jobs\x18\x02 \x01(\x03\x12\x15\n\rearned_mkudos\x18\x03 \x01(\x03\"%\n\x11ProveEntryRequest\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\"\xb6\x01\n\x12ProveEntryResponse\x12)\n\x05\x65ntry\x18\x01 \x01(\x0b\x32\x1a.horde.api.ledger.v1.Entry\x12\x11\n\tcanonical\x18\x02 \x01(\x0c\x12\x32\n\x04path\x18\x03 \x03(\x0b\x32$.horde.internal.ledger.v1.MerkleStep\x12.\n\x05\x62lock\x18\x04 \x01(\x0b\x32\x1f.horde.internal.ledger.v1.Block\"+\n\nMerkleStep\x12\x0f\n\x07sibling\x18\x01 \x01(\x0c\x12\x0c\n\x04left\x18\x02 \x01(\x08\"\xc6\x01\n\x05\x42lock\x12\x0e\n\x06number\x18\x01 \x01(\x03\x12\x16\n\x0e\x66irst_sequence\x18\x02 \x01(\x03\x12\x15\n\rlast_sequence\x18\x03 \x01(\x03\x12\x15\n\rprevious_hash\x18\x04 \x01(\x0c\x12\x13\n\x0bmerkle_root\x18\x05 \x01(\x0c\x12\x0c\n\x04hash\x18\x06 \x01(\x0c\x12\x14\n\x0cwriter_epoch\x18\x07 \x01(\x03\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\x9c\x08\n\rLedgerService\x12X\n\x05\x41pply\x12&.horde.internal.ledger.v1.ApplyRequest\x1a\'.horde.internal.ledger.v1.ApplyResponse\x12j\n\x0bGetBalances\x12,.horde.internal.ledger.v1.GetBalancesRequest\x1a-.horde.internal.ledger.v1.GetBalancesResponse\x12\x61\n\x08GetOwner\x12).horde.internal.ledger.v1.GetOwnerRequest\x1a*.horde.internal.ledger.v1.GetOwnerResponse\x12\x64\n\tListHolds\x12*.horde.internal.ledger.v1.ListHoldsRequest\x1a+.horde.internal.ledger.v1.ListHoldsResponse\x12j\n\x0bListEntries\x12,.horde.internal.ledger.v1.ListEntriesRequest\x1a-.horde.internal.ledger.v1.ListEntriesResponse\x12g\n\nGetEntries\x12+.horde.internal.ledger.v1.GetEntriesRequest\x1a,.horde.internal.ledger.v1.GetEntriesResponse\x12r\n\rFollowEntries\x12..horde.internal.ledger.v1.FollowEntriesRequest\x1a/.horde.internal.ledger.v1.FollowEntriesResponse0\x01\x12X\n\x05\x41udit\x12&.horde.internal.ledger.v1.AuditRequest\x1a\'.horde.internal.ledger.v1.AuditResponse\x12p\n\rGetStatistics\x12..horde.internal.ledger.v1.GetStatisticsRequest\x1a/.horde.internal.ledger.v1.GetStatisticsResponse\x12g\n\nProveEntry\x12+.horde.internal.ledger.v1.ProveEntryRequest\x1a,.horde.internal.ledger.v1.ProveEntryResponseB\xec\x01\n org.hordemesh.internal.ledger.v1B\x12LedgerServiceProtoP\x01Z?github.com/horde-mesh/horde-mesh-go/internal/ledger/v1;ledgerv1\xa2\x02\x04HMIL\xaa\x02\x18Horde.Internal.Ledger.V1\xba\x02\x15HordeInternalLedgerV1\xca\x02\x18Horde\\Internal\\Ledger\\V1\xea\x02\x1bHorde::Internal::Ledger::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,80 +37,84 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'horde.internal.ledger.v1.le
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n org.hordemesh.internal.ledger.v1B\022LedgerServiceProtoP\001Z?github.com/horde-mesh/horde-mesh-go/internal/ledger/v1;ledgerv1\242\002\004HMIL\252\002\030Horde.Internal.Ledger.V1\272\002\025HordeInternalLedgerV1\312\002\030Horde\\Internal\\Ledger\\V1\352\002\033Horde::Internal::Ledger::V1'
-  _globals['_APPLYREQUEST']._serialized_start=195
-  _globals['_APPLYREQUEST']._serialized_end=258
-  _globals['_EVENT']._serialized_start=261
-  _globals['_EVENT']._serialized_end=859
-  _globals['_OPENACCOUNT']._serialized_start=861
-  _globals['_OPENACCOUNT']._serialized_end=941
-  _globals['_PLACEHOLDS']._serialized_start=944
-  _globals['_PLACEHOLDS']._serialized_end=1094
-  _globals['_HOLD']._serialized_start=1096
-  _globals['_HOLD']._serialized_end=1180
-  _globals['_SETTLE']._serialized_start=1183
-  _globals['_SETTLE']._serialized_end=1398
-  _globals['_RELEASE']._serialized_start=1400
-  _globals['_RELEASE']._serialized_end=1503
-  _globals['_REWARDUPTIME']._serialized_start=1506
-  _globals['_REWARDUPTIME']._serialized_end=1640
-  _globals['_AWARD']._serialized_start=1642
-  _globals['_AWARD']._serialized_end=1728
-  _globals['_GIFT']._serialized_start=1730
-  _globals['_GIFT']._serialized_end=1824
-  _globals['_SLASH']._serialized_start=1826
-  _globals['_SLASH']._serialized_end=1908
-  _globals['_CORRECT']._serialized_start=1910
-  _globals['_CORRECT']._serialized_end=1963
-  _globals['_SETSTANDING']._serialized_start=1965
-  _globals['_SETSTANDING']._serialized_end=2071
-  _globals['_APPLYRESPONSE']._serialized_start=2073
-  _globals['_APPLYRESPONSE']._serialized_end=2146
-  _globals['_APPLYOUTCOME']._serialized_start=2149
-  _globals['_APPLYOUTCOME']._serialized_end=2279
-  _globals['_GETBALANCESREQUEST']._serialized_start=2281
-  _globals['_GETBALANCESREQUEST']._serialized_end=2374
-  _globals['_GETBALANCESRESPONSE']._serialized_start=2376
-  _globals['_GETBALANCESRESPONSE']._serialized_end=2472
-  _globals['_LISTHOLDSREQUEST']._serialized_start=2474
-  _globals['_LISTHOLDSREQUEST']._serialized_end=2582
-  _globals['_LISTHOLDSRESPONSE']._serialized_start=2584
-  _globals['_LISTHOLDSRESPONSE']._serialized_end=2679
-  _globals['_OPENHOLD']._serialized_start=2682
-  _globals['_OPENHOLD']._serialized_end=2868
-  _globals['_LISTENTRIESREQUEST']._serialized_start=2870
-  _globals['_LISTENTRIESREQUEST']._serialized_end=2971
-  _globals['_LISTENTRIESRESPONSE']._serialized_start=2973
-  _globals['_LISTENTRIESRESPONSE']._serialized_end=3064
-  _globals['_GETENTRIESREQUEST']._serialized_start=3066
-  _globals['_GETENTRIESREQUEST']._serialized_end=3104
-  _globals['_GETENTRIESRESPONSE']._serialized_start=3106
-  _globals['_GETENTRIESRESPONSE']._serialized_end=3184
-  _globals['_FOLLOWENTRIESREQUEST']._serialized_start=3186
-  _globals['_FOLLOWENTRIESREQUEST']._serialized_end=3232
-  _globals['_FOLLOWENTRIESRESPONSE']._serialized_start=3234
-  _globals['_FOLLOWENTRIESRESPONSE']._serialized_end=3302
-  _globals['_AUDITREQUEST']._serialized_start=3304
-  _globals['_AUDITREQUEST']._serialized_end=3338
-  _globals['_AUDITRESPONSE']._serialized_start=3341
-  _globals['_AUDITRESPONSE']._serialized_end=3517
-  _globals['_AUDITFINDING']._serialized_start=3519
-  _globals['_AUDITFINDING']._serialized_end=3587
-  _globals['_GETSTATISTICSREQUEST']._serialized_start=3589
-  _globals['_GETSTATISTICSREQUEST']._serialized_end=3628
-  _globals['_GETSTATISTICSRESPONSE']._serialized_start=3631
-  _globals['_GETSTATISTICSRESPONSE']._serialized_end=3899
-  _globals['_OWNERTOTAL']._serialized_start=3901
-  _globals['_OWNERTOTAL']._serialized_end=3970
-  _globals['_MODELTOTAL']._serialized_start=3972
-  _globals['_MODELTOTAL']._serialized_end=4036
-  _globals['_PROVEENTRYREQUEST']._serialized_start=4038
-  _globals['_PROVEENTRYREQUEST']._serialized_end=4075
-  _globals['_PROVEENTRYRESPONSE']._serialized_start=4078
-  _globals['_PROVEENTRYRESPONSE']._serialized_end=4260
-  _globals['_MERKLESTEP']._serialized_start=4262
-  _globals['_MERKLESTEP']._serialized_end=4305
-  _globals['_BLOCK']._serialized_start=4308
-  _globals['_BLOCK']._serialized_end=4506
-  _globals['_LEDGERSERVICE']._serialized_start=4509
-  _globals['_LEDGERSERVICE']._serialized_end=5462
+  _globals['_APPLYREQUEST']._serialized_start=227
+  _globals['_APPLYREQUEST']._serialized_end=290
+  _globals['_EVENT']._serialized_start=293
+  _globals['_EVENT']._serialized_end=891
+  _globals['_OPENACCOUNT']._serialized_start=893
+  _globals['_OPENACCOUNT']._serialized_end=973
+  _globals['_PLACEHOLDS']._serialized_start=976
+  _globals['_PLACEHOLDS']._serialized_end=1126
+  _globals['_HOLD']._serialized_start=1128
+  _globals['_HOLD']._serialized_end=1212
+  _globals['_SETTLE']._serialized_start=1215
+  _globals['_SETTLE']._serialized_end=1430
+  _globals['_RELEASE']._serialized_start=1432
+  _globals['_RELEASE']._serialized_end=1535
+  _globals['_REWARDUPTIME']._serialized_start=1538
+  _globals['_REWARDUPTIME']._serialized_end=1672
+  _globals['_AWARD']._serialized_start=1674
+  _globals['_AWARD']._serialized_end=1760
+  _globals['_GIFT']._serialized_start=1762
+  _globals['_GIFT']._serialized_end=1856
+  _globals['_SLASH']._serialized_start=1858
+  _globals['_SLASH']._serialized_end=1940
+  _globals['_CORRECT']._serialized_start=1942
+  _globals['_CORRECT']._serialized_end=1995
+  _globals['_SETSTANDING']._serialized_start=1997
+  _globals['_SETSTANDING']._serialized_end=2103
+  _globals['_APPLYRESPONSE']._serialized_start=2105
+  _globals['_APPLYRESPONSE']._serialized_end=2178
+  _globals['_APPLYOUTCOME']._serialized_start=2181
+  _globals['_APPLYOUTCOME']._serialized_end=2311
+  _globals['_GETBALANCESREQUEST']._serialized_start=2313
+  _globals['_GETBALANCESREQUEST']._serialized_end=2406
+  _globals['_GETBALANCESRESPONSE']._serialized_start=2408
+  _globals['_GETBALANCESRESPONSE']._serialized_end=2504
+  _globals['_GETOWNERREQUEST']._serialized_start=2506
+  _globals['_GETOWNERREQUEST']._serialized_end=2543
+  _globals['_GETOWNERRESPONSE']._serialized_start=2546
+  _globals['_GETOWNERRESPONSE']._serialized_end=2792
+  _globals['_LISTHOLDSREQUEST']._serialized_start=2794
+  _globals['_LISTHOLDSREQUEST']._serialized_end=2902
+  _globals['_LISTHOLDSRESPONSE']._serialized_start=2904
+  _globals['_LISTHOLDSRESPONSE']._serialized_end=2999
+  _globals['_OPENHOLD']._serialized_start=3002
+  _globals['_OPENHOLD']._serialized_end=3188
+  _globals['_LISTENTRIESREQUEST']._serialized_start=3190
+  _globals['_LISTENTRIESREQUEST']._serialized_end=3291
+  _globals['_LISTENTRIESRESPONSE']._serialized_start=3293
+  _globals['_LISTENTRIESRESPONSE']._serialized_end=3384
+  _globals['_GETENTRIESREQUEST']._serialized_start=3386
+  _globals['_GETENTRIESREQUEST']._serialized_end=3424
+  _globals['_GETENTRIESRESPONSE']._serialized_start=3426
+  _globals['_GETENTRIESRESPONSE']._serialized_end=3504
+  _globals['_FOLLOWENTRIESREQUEST']._serialized_start=3506
+  _globals['_FOLLOWENTRIESREQUEST']._serialized_end=3552
+  _globals['_FOLLOWENTRIESRESPONSE']._serialized_start=3554
+  _globals['_FOLLOWENTRIESRESPONSE']._serialized_end=3622
+  _globals['_AUDITREQUEST']._serialized_start=3624
+  _globals['_AUDITREQUEST']._serialized_end=3658
+  _globals['_AUDITRESPONSE']._serialized_start=3661
+  _globals['_AUDITRESPONSE']._serialized_end=3837
+  _globals['_AUDITFINDING']._serialized_start=3839
+  _globals['_AUDITFINDING']._serialized_end=3907
+  _globals['_GETSTATISTICSREQUEST']._serialized_start=3909
+  _globals['_GETSTATISTICSREQUEST']._serialized_end=3948
+  _globals['_GETSTATISTICSRESPONSE']._serialized_start=3951
+  _globals['_GETSTATISTICSRESPONSE']._serialized_end=4219
+  _globals['_OWNERTOTAL']._serialized_start=4221
+  _globals['_OWNERTOTAL']._serialized_end=4290
+  _globals['_MODELTOTAL']._serialized_start=4292
+  _globals['_MODELTOTAL']._serialized_end=4356
+  _globals['_PROVEENTRYREQUEST']._serialized_start=4358
+  _globals['_PROVEENTRYREQUEST']._serialized_end=4395
+  _globals['_PROVEENTRYRESPONSE']._serialized_start=4398
+  _globals['_PROVEENTRYRESPONSE']._serialized_end=4580
+  _globals['_MERKLESTEP']._serialized_start=4582
+  _globals['_MERKLESTEP']._serialized_end=4625
+  _globals['_BLOCK']._serialized_start=4628
+  _globals['_BLOCK']._serialized_end=4826
+  _globals['_LEDGERSERVICE']._serialized_start=4829
+  _globals['_LEDGERSERVICE']._serialized_end=5881
 # @@protoc_insertion_point(module_scope)
