@@ -75,6 +75,15 @@ class Phase(IntEnum):
     """For lack of kudos. Remembered."""
 
 
+class Deletion(IntEnum):
+    """Whether somebody wished that a generation be forgotten."""
+
+    NONE = 0
+    PRIVATE = 1
+    """With its private images; shared ones stay."""
+    ALL = 2
+
+
 class IllegalMove(Exception):
     """A defect of this service: a job was moved where it cannot go."""
 
@@ -162,6 +171,7 @@ class Generation:
     """It has a row already."""
     closed: bool = False
     """Nothing is left to do for it."""
+    deletion: Deletion = Deletion.NONE
     version: int = 0
     jobs: list[Job] = field(default_factory=list)
 
