@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.service.reasons import gateway_reasons, ledger_reasons, scheduler_reasons, storage_reasons
-from tests.service.reasons.provoking import ACCOUNT, GENERATION, PROVOKED, SCHEDULER, STORAGE, WORKER
+from tests.service.reasons.provoking import GENERATION, PROVOKED, SCHEDULER, STORAGE
 
 from horde.gateway.doors.listeners import ALLOW
 from horde.services.status import to_status
@@ -20,12 +20,8 @@ REASONS = {(reason.domain, reason.name): reason for reason in read_reasons()}
 TELLERS = (gateway_reasons, ledger_reasons, scheduler_reasons, storage_reasons)
 
 NOT_BUILT = {
-    (ACCOUNT, "EXPORT_REQUIRED"): "DeleteAccount",
-    (ACCOUNT, "ACCOUNT_BUSY"): "DeleteAccount",
-    (GENERATION, "GENERATION_NOT_FINISHED"): "DeleteGeneration",
     (GENERATION, "PROMPT_REFUSED"): "prompt filters",
     (STORAGE, "NOT_TEXT"): "PutText",
-    (WORKER, "WORKER_BUSY"): "DeleteWorker",
 }
 """Reasons of an RPC that answers UNIMPLEMENTED so far."""
 SERVICES_NOT_BUILT = {

@@ -9,7 +9,9 @@ from pathlib import Path
 
 from grpc import aio
 
+from horde.gateway.core.closing import Exports
 from horde.gateway.core.previews import Previews
+from horde.gateway.doors.account_closing import AccountClosing
 from horde.gateway.doors.account_life import AccountLife
 from horde.gateway.doors.account_servicer import AccountServicer
 from horde.gateway.doors.accounts import Accounts
@@ -115,16 +117,21 @@ class Gateway:
             revoked=self._revoke_key,
         )
         self.catalogue = Catalogue(self.scheduler, clock, read_catalogue(settings.catalogue_file))
+        storage_client = StorageClient(storage)
         self.generations = Generations(
             self.scheduler,
-            StorageClient(storage),
+            storage_client,
             balances,
             tickets,
             self.catalogue,
             consent_text_version=settings.consent_text_version,
             max_input_pixels=settings.max_input_pixels,
         )
-        self.life = AccountLife(store, self.ledger, self.scheduler, ids)
+        exports = Exports(peppers)
+        self.life = AccountLife(store, self.ledger, self.scheduler, exports, clock)
+        self.closing = AccountClosing(
+            store, self.ledger, self.scheduler, storage_client, exports, clock, revoked=self._revoke_key
+        )
         self.allowances = Allowances(store, self.scheduler, clock, ids)
         self.shared_keys = SharedKeys(store, self.allowances, peppers, clock, changed=self._revoke_key)
         self.workers = Workers(self.scheduler)
@@ -136,7 +143,7 @@ class Gateway:
         # What these lack is answered UNIMPLEMENTED by the chassis.
         return registrations(
             self._settings.doors,
-            AccountServicer(self.reception, self.accounts, self.life, self.shared_keys),  # type: ignore[abstract]
+            AccountServicer(self.reception, self.accounts, self.life, self.closing, self.shared_keys),  # type: ignore[abstract]
             GenerationServicer(self.reception, self.generations, self.watching, self.allowances),  # type: ignore[abstract]
             ModelServicer(self.reception, self.catalogue),
             WorkerServicer(self.reception, self.relay, self.workers, Records(self.ledger)),  # type: ignore[abstract]
@@ -169,6 +176,7 @@ class Gateway:
             loops.start("key use", self.authenticator.keep_use())
             if doors != "workers":
                 loops.start("accounts", self.accounts.open_at_ledger())
+                loops.start("closing", self.closing.run())
                 loops.start("shared keys", self.allowances.keep_settled())
                 loops.start("watching", self.watching.run())
                 loops.start("statistics", self.statistics.run())

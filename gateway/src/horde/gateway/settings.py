@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
-from horde.gateway.doors.authentication import Rates
+from horde.gateway.core.rates import Rates
 from horde.services.rates import Rate
 from horde.services.settings import ServiceSettings
 from horde.services.shared.redis import RedisAddress

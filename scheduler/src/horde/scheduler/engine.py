@@ -18,6 +18,7 @@ from horde.scheduler.core import effects as fx
 from horde.scheduler.core.board import Board, Limits
 from horde.scheduler.core.estimates import Estimates
 from horde.scheduler.doors import wire, wire_worker
+from horde.scheduler.doors.deleting import Deleting
 from horde.scheduler.doors.fleet_reading import FleetReading
 from horde.scheduler.doors.follow import Followers
 from horde.scheduler.doors.grants import Grants
@@ -80,6 +81,7 @@ class Engine:
         self.submitting = Submitting(term, self.saver, ids)
         estimates = Estimates(self.board)
         self.reading = Reading(term, self.saver, self.submitting, self.followers, estimates, storage)
+        self.deleting = Deleting(term, self.saver, self.reading)
         self.fleet_reading = FleetReading(term, self.saver, estimates)
         self.owners = Owners(term, self.saver)
         self._timer: Timer | None = None

@@ -40,7 +40,10 @@ class FakeLedger(LedgerServiceServicer):
                 outcomes.append(ledger_service.ApplyOutcome(error=to_status(self.refusal)))
                 continue
             self.events.append(event)
-            outcomes.append(ledger_service.ApplyOutcome(entry=ledger_pb2.Entry(event_id=event.event_id)))
+            entry = ledger_pb2.Entry(event_id=event.event_id)
+            if event.HasField("close_account"):
+                entry.transfers.add(amount_mkudos=self.available)
+            outcomes.append(ledger_service.ApplyOutcome(entry=entry))
         return ledger_service.ApplyResponse(outcomes=outcomes)
 
     async def GetBalances(self, request: ledger_service.GetBalancesRequest, context: Any) -> Any:
@@ -83,6 +86,7 @@ class FakeStorage(ObjectServiceServicer):
     def __init__(self) -> None:
         self.inputs: dict[tuple[str, str], storage_pb2.StoredInput] = {}
         self.asked = 0
+        self.away = False
         self.in_use: set[str] = set()
         """Ids of inputs that generations still need."""
 
@@ -103,6 +107,15 @@ class FakeStorage(ObjectServiceServicer):
             else:
                 outcomes.append(object_pb2.DescribeInputOutcome(input=stored))
         return object_pb2.DescribeInputsResponse(outcomes=outcomes)
+
+    async def ForgetRequester(self, request: object_pb2.ForgetRequesterRequest, context: Any) -> Any:
+        if self.away:
+            raise Unavailable("away, says the test")
+        own = [key for key in self.inputs if key[0] == request.requester.account_id]
+        going = [key for key in own if key[1] not in self.in_use]
+        for key in going:
+            del self.inputs[key]
+        return object_pb2.ForgetRequesterResponse(left=len(own) - len(going))
 
     async def DeleteInputs(self, request: object_pb2.DeleteInputsRequest, context: Any) -> Any:
         outcomes = []

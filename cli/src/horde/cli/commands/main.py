@@ -17,7 +17,7 @@ COMMANDS: Final = {
     "generate": ("generate", "Ask for pictures."),
     "watch": ("following", "Follow a generation again, and save its pictures as they are done."),
     "fetch": ("following", "Save the pictures of a generation that are done."),
-    "generations": ("generations", "List, show, cancel or take back what you asked for."),
+    "generations": ("generations", "List, show, cancel, take back or delete what you asked for."),
     "account": ("account", "Open an account, look at it, manage its API keys."),
     "kudos": ("kudos", "Balance, statement, gifts; for operators awards and audits."),
     "login": ("login", "Keep an API key for a mesh."),

@@ -210,6 +210,13 @@ class WorkerNotFound(NotFound):
     reason: ClassVar[str] = "WORKER_NOT_FOUND"
 
 
+class WorkerBusy(FailedPrecondition):
+    """The worker is here, or holds leases."""
+
+    domain: ClassVar[str] = "horde.api.worker.v1"
+    reason: ClassVar[str] = "WORKER_BUSY"
+
+
 class ModelNotFound(NotFound):
     """Nobody offers this model and nothing waits for it."""
 

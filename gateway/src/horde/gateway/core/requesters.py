@@ -59,6 +59,8 @@ class Principal:
     scopes: frozenset[Scope] = frozenset({Scope.GENERATE})
     roles: frozenset[Role] = frozenset()
     shared_key_id: str = ""
+    closed: bool = False
+    """The account was ended: it may ask what became of it, and nothing else."""
 
     def __str__(self) -> str:
         """The text form of the requester identity, with the shared key; ids are made from it."""

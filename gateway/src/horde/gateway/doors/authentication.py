@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -23,6 +22,7 @@ from horde.gateway.core.errors import (
     ScopeMissing,
     SharedKeyExpired,
 )
+from horde.gateway.core.rates import Rates
 from horde.gateway.core.requesters import ANONYMOUS, Principal, Requester, Role, Scope
 from horde.gateway.store.port import IdentityStore
 from horde.services.addresses import address_bucket
@@ -96,7 +96,8 @@ class Authenticator:
         Where the look itself fails they are believed for as long again: nobody is sent away because a database is.
         """
         try:
-            await self.principal(values)
+            if (await self.principal(values)).closed:
+                raise ApiKeyUnknown
         except Unauthenticated:
             raise
         except ServiceError as error:
@@ -129,7 +130,9 @@ class Authenticator:
             principal = Principal(Requester(account.account_id), key.api_key_id, key.scopes, account.roles)
             return principal, CACHE_SECONDS, key.last_used_at
         shared = await self._store.shared_key(credential.api_key_id)
-        if shared is None or shared.revoked or not self._peppers.matches(credential, shared.pepper_id, shared.digest):
+        if shared is None:
+            return await self._leaver(credential), CACHE_SECONDS, None
+        if shared.revoked or not self._peppers.matches(credential, shared.pepper_id, shared.digest):
             raise ApiKeyUnknown
         seconds = CACHE_SECONDS
         if shared.expires_at is not None:
@@ -139,6 +142,12 @@ class Authenticator:
             seconds = min(seconds, left)
         name = shared.shared_key_id
         return Principal(Requester(shared.account_id), name, shared_key_id=name), seconds, shared.last_used_at
+
+    async def _leaver(self, credential: ApiKeyCredential) -> Principal:
+        closing = await self._store.closing_by_key(credential.api_key_id)
+        if closing is None or not self._peppers.matches(credential, closing.pepper_id, closing.digest):
+            raise ApiKeyUnknown
+        return Principal(Requester(closing.account_id), closing.api_key_id, frozenset({Scope.MANAGE}), closed=True)
 
     def _looked_up(self, name: bytes, task: asyncio.Task[Principal]) -> None:
         self._pending.pop(name, None)
@@ -180,23 +189,6 @@ def _name_of(value: str | bytes) -> bytes:
     return hashlib.sha256(value.encode() if isinstance(value, str) else value).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """How often is too often. None: no limit."""
-
-    account_calls: Rate | None = None
-    account_images: Rate | None = None
-    account_inputs: Rate | None = None
-    anonymous_calls: Rate | None = None
-    anonymous_images: Rate | None = None
-    anonymous_inputs: Rate | None = None
-    address_calls: Rate | None = None
-    address_images: Rate | None = None
-    address_inputs: Rate | None = None
-    address_accounts: Rate | None = None
-    address_failures: Rate | None = None
-
-
 class Reception:
     """Lets calls in: who is it, may it, and not too often."""
 
@@ -206,8 +198,8 @@ class Reception:
         self._rates = rates
         self._clock = clock
 
-    async def anybody(self, context: CallContext) -> Principal:
-        """Any authorization will do."""
+    async def anybody(self, context: CallContext, *, leaving: bool = False) -> Principal:
+        """Any authorization will do; the key with which an account was ended only where `leaving` says so."""
         values = _credentials(context)
         failures = self._rates.address_failures
 
@@ -222,6 +214,8 @@ class Reception:
             if failures is not None:
                 _refuse(await self._shared.admit([_failure(context, failures)]))
             raise
+        if principal.closed and not leaving:
+            raise ApiKeyUnknown
         rates = self._rates
         if principal.anonymous:
             address = address_bucket(context.peer())
@@ -244,6 +238,14 @@ class Reception:
         """What says, during a long call, until when its credentials are good; raises when they are no more."""
         values = _credentials(context)
         return lambda: self._authenticator.good_until(values)
+
+    async def leaver(self, context: CallContext) -> Principal:
+        """An account that may be managed, or was ended with this very key."""
+        principal = await self.anybody(context, leaving=True)
+        if principal.anonymous or principal.shared_key_id:
+            raise AccountRequired
+        require_scope(principal, Scope.MANAGE)
+        return principal
 
     async def requester(self, context: CallContext) -> Principal:
         """Somebody who may ask for images."""

@@ -84,6 +84,14 @@ class GenerationServicer(GenerationServiceServicer):
         await self._allowances.require(principal, request.generation_id)
         return pb.CancelGenerationResponse(generation=await self._generations.cancel(principal, request.generation_id))
 
+    async def DeleteGeneration(
+        self, request: pb.DeleteGenerationRequest, context: Context
+    ) -> pb.DeleteGenerationResponse:
+        principal = await self._reception.requester(context)
+        await self._allowances.before_deleting(principal, request.generation_id)
+        await self._generations.delete(principal, request.generation_id)
+        return pb.DeleteGenerationResponse()
+
     async def WithdrawImages(self, request: pb.WithdrawImagesRequest, context: Context) -> pb.WithdrawImagesResponse:
         principal = await self._reception.requester(context)
         await self._allowances.require(principal, request.generation_id)

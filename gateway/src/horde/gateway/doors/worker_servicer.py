@@ -51,3 +51,8 @@ class WorkerServicer(WorkerServiceServicer):
         principal = await self._reception.account(context, Scope.WORK)
         worker = await self._workers.pause(principal, request.worker_id, paused=request.paused)
         return pb.SetWorkerPausedResponse(worker=worker)
+
+    async def DeleteWorker(self, request: pb.DeleteWorkerRequest, context: Context) -> pb.DeleteWorkerResponse:
+        principal = await self._reception.account(context, Scope.MANAGE)
+        await self._workers.delete(principal, request.worker_id)
+        return pb.DeleteWorkerResponse()

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from horde.gateway.core.allowance import Reservation, SharedKey
+from horde.gateway.core.closing import Closing
 from horde.gateway.core.identities import Account, ApiKey
 
 
@@ -87,6 +88,27 @@ class IdentityStore(SharedKeyStore, Protocol):
 
     async def touch_keys(self, used: Mapping[str, datetime]) -> None:
         """Remember when keys, shared ones too, were last used; never moves back."""
+
+    async def close_account(self, closing: Closing) -> tuple[Closing, Sequence[str]]:
+        """End an account: keep this of it, and nothing else; answers the ids of its keys, which are gone with it.
+
+        Where it was ended before: what is kept of that, and no ids.
+        """
+
+    async def closing(self, account_id: str) -> Closing | None:
+        """What is kept of an account that was ended."""
+
+    async def closing_by_key(self, api_key_id: str) -> Closing | None:
+        """The same, by the key that the wish came with."""
+
+    async def closings(self, after: str, limit: int) -> Sequence[Closing]:
+        """All that is kept of accounts that were ended, by account, beginning after this one."""
+
+    async def change_closing(self, account_id: str, changes: Mapping[str, Any]) -> None:
+        """Change `burned_mkudos` or `forgotten`."""
+
+    async def forget_closing(self, account_id: str) -> None:
+        """Keep nothing."""
 
     async def unopened(self, limit: int) -> Sequence[Account]:
         """Accounts that the ledger was not yet told of, oldest first."""

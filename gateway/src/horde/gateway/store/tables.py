@@ -85,6 +85,23 @@ reservations = Table(
     ),
 )
 
+closings = Table(
+    "closings",
+    metadata,
+    Column("account_id", String(36), primary_key=True),
+    Column("api_key_id", String(32), nullable=False, unique=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("pepper_id", String(8), nullable=False),
+    Column("export_id", String(128), nullable=False),
+    Column("withdraw_shared", Boolean, nullable=False),
+    Column("asked_at_us", BigInteger, nullable=False),
+    Column("generations", BigInteger, nullable=False),
+    Column("images", BigInteger, nullable=False),
+    Column("images_withdrawn", BigInteger, nullable=False),
+    Column("burned_mkudos", BigInteger),
+    Column("forgotten", Boolean, nullable=False),
+)
+
 
 def microseconds(at: datetime) -> int:
     """A time as it is kept."""

@@ -20,7 +20,8 @@ from pydantic_core import from_json
 
 from horde.ledger.core.accounts import AccountName
 from horde.ledger.core.errors import REMEMBERED
-from horde.ledger.core.operations import EventKind, PriceParts
+from horde.ledger.core.operations import EventKind
+from horde.ledger.core.prices import PriceParts
 from horde.services.errors import ServiceError
 
 Json = Mapping[str, Any]

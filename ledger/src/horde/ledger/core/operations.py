@@ -14,6 +14,7 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import Final
 
 from horde.ledger.core.accounts import ANONYMOUS
+from horde.ledger.core.prices import PriceParts
 
 FINGERPRINT_BYTES: Final = 16
 
@@ -46,22 +47,6 @@ class JobEnding(IntEnum):
     CENSORED = 5
 
 
-class MultiplierReason(IntEnum):
-    """What a multiplier is for; the numbers are the contract's."""
-
-    POST_PROCESSOR = 1
-    CONTROL = 2
-    SOURCE_IMAGE = 3
-    HIRES_FIX = 4
-
-
-class SurchargeReason(IntEnum):
-    """What a surcharge is for; the numbers are the contract's."""
-
-    FAST_WORKERS_ONLY = 1
-    DENIED_WORKERS = 2
-
-
 @dataclass(frozen=True, slots=True)
 class OpenAccount:
     """Make an owner known, with its age."""
@@ -78,37 +63,6 @@ class OpenAccount:
 
     def canonical(self) -> str:
         return f'{{"account":"{self.account_id}","opened":{self.opened_us}}}'
-
-
-@dataclass(frozen=True, slots=True)
-class PriceParts:
-    """The price of one picture as it was quoted, for people who read a statement."""
-
-    table_version: str
-    price_mkudos: int
-    surcharges: tuple[tuple[int, int], ...]
-    """Reason (`SurchargeReason`) and amount of each."""
-    tax_mkudos: int
-    total_mkudos: int
-    base_mkudos: int = 0
-    """Before the multipliers; 0: not told."""
-    multipliers: tuple[tuple[int, int], ...] = ()
-    """Reason (`MultiplierReason`) and thousandths of each."""
-
-    @property
-    def surcharge_mkudos(self) -> int:
-        return sum(amount for _, amount in self.surcharges)
-
-    def canonical(self) -> str:
-        return (
-            f'{{"base":{self.base_mkudos},"multipliers":[{_pairs(self.multipliers)}],"price":{self.price_mkudos},'
-            f'"surcharges":[{_pairs(self.surcharges)}],"table":{quoted(self.table_version)},'
-            f'"tax":{self.tax_mkudos},"total":{self.total_mkudos}}}'
-        )
-
-
-def _pairs(pairs: tuple[tuple[int, int], ...]) -> str:
-    return ",".join([f"[{one},{other}]" for one, other in pairs]) if pairs else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,8 +284,26 @@ class SetStanding:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class CloseAccount:
+    """End an account: burn what it has, and what still comes to it."""
+
+    account_id: str
+
+    kind = EventKind.CLOSE_ACCOUNT
+    note = ""
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
+
+    def canonical(self) -> str:
+        return f'{{"account":"{self.account_id}"}}'
+
+
 Operation = (
     OpenAccount | PlaceHolds | Settle | Release | RewardUptime | Award | Gift | Slash | Correct | SetStanding
+    | CloseAccount
 )  # fmt: skip
 
 

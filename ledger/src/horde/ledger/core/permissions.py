@@ -9,6 +9,7 @@ from typing import Final
 from horde.ledger.core.errors import OperationNotAllowed
 from horde.ledger.core.operations import (
     Award,
+    CloseAccount,
     Correct,
     Event,
     Gift,
@@ -51,6 +52,7 @@ OPERATIONS: Final[Mapping[type[object], AbstractSet[str]]] = {
     Slash: {SCHEDULER, GATEWAY, OPERATOR},
     Correct: {GATEWAY, OPERATOR},
     SetStanding: {GATEWAY, OPERATOR},
+    CloseAccount: {GATEWAY},
 }
 """Caller by operation. The gateway acts here for people, whose right to it (an operator's role) it checks; what pays
 for jobs is the scheduler's alone, and it slashes for a job alone. Operators release what it has lost, and say why."""

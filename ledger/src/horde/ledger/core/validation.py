@@ -13,12 +13,12 @@ from horde.ledger.core.errors import InvalidField, SelfGift
 from horde.ledger.core.identifiers import is_name, is_uuid
 from horde.ledger.core.operations import (
     Award,
+    CloseAccount,
     Correct,
     Event,
     Gift,
     HoldAsked,
     JobEnding,
-    MultiplierReason,
     OpenAccount,
     PlaceHolds,
     Release,
@@ -26,8 +26,8 @@ from horde.ledger.core.operations import (
     SetStanding,
     Settle,
     Slash,
-    SurchargeReason,
 )
+from horde.ledger.core.prices import MultiplierReason, SurchargeReason
 from horde.services.errors import FieldViolation
 
 MAX_HOLDS: Final = 256
@@ -86,6 +86,9 @@ def check(event: Event) -> None:
             if abs(operation.strikes_delta) > MAX_STRIKES:
                 wrong.add("set_standing.strikes_delta", f"must be within {MAX_STRIKES}")
             wrong.text("set_standing.reason", operation.note, 1)
+        case CloseAccount():
+            if wrong.name("close_account.account_id", operation.account_id) and is_uuid(operation.account_id):
+                wrong.derived("event_id", event.event_id, identifiers.close_event_id(operation.account_id))
     if wrong.found:
         raise InvalidField(violations=wrong.found)
 
@@ -205,10 +208,12 @@ class _Violations:
         if value != expected:
             self.add(field, f"must be {expected}, derived as the contract says")
 
-    def name(self, field: str, value: str) -> None:
+    def name(self, field: str, value: str) -> bool:
         """The id of an account that can own kudos."""
-        if not is_name(value) or value == ANONYMOUS:
-            self.add(field, "must be the id of a registered account")
+        if is_name(value) and value != ANONYMOUS:
+            return True
+        self.add(field, "must be the id of a registered account")
+        return False
 
     def amount(self, field: str, value: int, least: int = 1) -> None:
         if not least <= value <= MAX_AMOUNT_MKUDOS:

@@ -119,6 +119,11 @@ class CommitObject(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class WithdrawObject(Effect):
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
 class DiscardObject(Effect):
     job: Job
     lease_id: LeaseId

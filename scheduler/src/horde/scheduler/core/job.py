@@ -76,6 +76,15 @@ class Phase(IntEnum):
     """For lack of kudos. Remembered."""
 
 
+class Deletion(IntEnum):
+    """Whether somebody wished that a generation be forgotten."""
+
+    NONE = 0
+    PRIVATE = 1
+    """With its private images; shared ones stay."""
+    ALL = 2
+
+
 class IllegalMove(Exception):
     """A defect of this service: a job was moved where it cannot go."""
 
@@ -167,6 +176,7 @@ class Generation:
     """Nobody here could paint it when it came: it has places of another kind. Forgotten with the process."""
     address_bucket: str = ""
     """Where it was asked from, for shares of a day's budgets. Never written."""
+    deletion: Deletion = Deletion.NONE
     version: int = 0
     jobs: list[Job] = field(default_factory=list)
 

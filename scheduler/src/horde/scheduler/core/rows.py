@@ -14,6 +14,7 @@ from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import (
     AccountId,
     Amounts,
+    Deletion,
     Ending,
     Generation,
     GenerationId,
@@ -40,6 +41,15 @@ class Stored:
     jobs: list[Row] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """How much there is of an account; images that are done, and neither withdrawn nor expired."""
+
+    generations: int = 0
+    private_images: int = 0
+    shared_images: int = 0
+
+
 @dataclass(slots=True)
 class Changes:
     """One transaction: all of it or nothing."""
@@ -53,8 +63,12 @@ class Changes:
     """Generations to be deleted with their jobs."""
     refused: list[GenerationId] = field(default_factory=list)
     """Generations of which only the jobs are to be deleted."""
+    emptied: list[GenerationId] = field(default_factory=list)
+    """Those of the refused whose spec and quote are to be deleted, too."""
     workers: list[Row] = field(default_factory=list)
     strikes: list[Row] = field(default_factory=list)
+    gone_workers: list[WorkerId] = field(default_factory=list)
+    """Workers whose rows are to be deleted, unless they are among `workers` again."""
 
     def __bool__(self) -> bool:
         return bool(
@@ -66,6 +80,7 @@ class Changes:
             or self.refused
             or self.workers
             or self.strikes
+            or self.gone_workers
         )
 
 
@@ -93,6 +108,7 @@ def changing(generation: Generation) -> Row:
         "unusable": generation.unusable,
         "cancelled": generation.cancelled,
         "closed": generation.closed,
+        "deletion": int(generation.deletion),
         "over_at_ms": over_at_ms(generation),
     }
 
@@ -241,6 +257,7 @@ def generation_from(stored: Stored, terms: Terms, moment: Moment) -> Generation:
         unusable=row["unusable"],
         cancelled=bool(row["cancelled"]),
         closed=bool(row["closed"]),
+        deletion=Deletion(row["deletion"]),
         written=True,
         reloaded=True,
     )

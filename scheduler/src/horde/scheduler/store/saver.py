@@ -97,6 +97,7 @@ class Saver:
             or board.dirty_workers
             or board.dirty_strikes
             or board.deleted
+            or board.gone_workers
             or self._readers
         ):
             self._wanted.set()
@@ -208,9 +209,12 @@ class Saver:
         for generation in board.deleted:
             among = changes.refused if generation.phase is Phase.REFUSED else changes.forgotten
             among.append(generation.generation_id)
+            if not generation.spec:
+                changes.emptied.append(generation.generation_id)
         changes.jobs = [job_row(job, moment) for job in board.dirty_jobs if job.generation.written]
         changes.workers = [worker_row(worker, board.speeds.of(worker.worker_id)) for worker in board.dirty_workers]
         changes.strikes = [strike_row(strike, moment) for strike in board.dirty_strikes]
+        changes.gone_workers = list(board.gone_workers)
         batch.effects, board.effects_after_save = board.effects_after_save, []
         published = self._publisher.publish(list(board.dirty_jobs))
         if published is not None:
@@ -223,6 +227,7 @@ class Saver:
             board.dirty_workers,
             board.dirty_strikes,
             board.deleted,
+            board.gone_workers,
         )
         for each in dirty:
             each.clear()

@@ -48,6 +48,7 @@ GENERATION = Table(
     Column("cancelled", Boolean, nullable=False),
     Column("closed", Boolean, nullable=False),
     Column("over_at_ms", BigInteger, nullable=True),
+    Column("deletion", Integer, nullable=False, server_default="0"),
 )
 Index(
     "generation_by_requester",

@@ -47,6 +47,8 @@ class _LedgerAccountKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Led
     """Kudos set aside by open holds. Not spendable by anybody."""
     LEDGER_ACCOUNT_KIND_RATING_SUBSIDY: _LedgerAccountKind.ValueType  # 11
     """Pays for ratings, within a daily budget."""
+    LEDGER_ACCOUNT_KIND_FORFEIT_BURN: _LedgerAccountKind.ValueType  # 12
+    """What deleted accounts had."""
 
 class LedgerAccountKind(_LedgerAccountKind, metaclass=_LedgerAccountKindEnumTypeWrapper):
     """LedgerAccountKind says what a ledger account is for. The sum over all
@@ -73,6 +75,8 @@ LEDGER_ACCOUNT_KIND_HELD: LedgerAccountKind.ValueType  # 10
 """Kudos set aside by open holds. Not spendable by anybody."""
 LEDGER_ACCOUNT_KIND_RATING_SUBSIDY: LedgerAccountKind.ValueType  # 11
 """Pays for ratings, within a daily budget."""
+LEDGER_ACCOUNT_KIND_FORFEIT_BURN: LedgerAccountKind.ValueType  # 12
+"""What deleted accounts had."""
 Global___LedgerAccountKind: _TypeAlias = LedgerAccountKind  # noqa: Y015
 
 class _TransferCode:

@@ -54,7 +54,8 @@ class Event(_message.Message):
     - settle and release of a job, the same: uuid5(job_id, "settle"), so that a
       job is paid or refunded, never both;
     - uptime: uuid5(worker_id, decimal number of the 600-second bucket);
-    - a gift or an award: uuid5(sender's account_id, request_id).
+    - a gift or an award: uuid5(sender's account_id, request_id);
+    - the end of an account: uuid5(account_id, "close").
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -70,6 +71,7 @@ class Event(_message.Message):
     SLASH_FIELD_NUMBER: _builtins.int
     CORRECT_FIELD_NUMBER: _builtins.int
     SET_STANDING_FIELD_NUMBER: _builtins.int
+    CLOSE_ACCOUNT_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     @_builtins.property
     def open_account(self) -> Global___OpenAccount: ...
@@ -91,6 +93,8 @@ class Event(_message.Message):
     def correct(self) -> Global___Correct: ...
     @_builtins.property
     def set_standing(self) -> Global___SetStanding: ...
+    @_builtins.property
+    def close_account(self) -> Global___CloseAccount: ...
     def __init__(
         self,
         *,
@@ -105,12 +109,13 @@ class Event(_message.Message):
         slash: Global___Slash | None = ...,
         correct: Global___Correct | None = ...,
         set_standing: Global___SetStanding | None = ...,
+        close_account: Global___CloseAccount | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["award", b"award", "correct", b"correct", "gift", b"gift", "open_account", b"open_account", "operation", b"operation", "place_holds", b"place_holds", "release", b"release", "reward_uptime", b"reward_uptime", "set_standing", b"set_standing", "settle", b"settle", "slash", b"slash"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["award", b"award", "close_account", b"close_account", "correct", b"correct", "gift", b"gift", "open_account", b"open_account", "operation", b"operation", "place_holds", b"place_holds", "release", b"release", "reward_uptime", b"reward_uptime", "set_standing", b"set_standing", "settle", b"settle", "slash", b"slash"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["award", b"award", "correct", b"correct", "event_id", b"event_id", "gift", b"gift", "open_account", b"open_account", "operation", b"operation", "place_holds", b"place_holds", "release", b"release", "reward_uptime", b"reward_uptime", "set_standing", b"set_standing", "settle", b"settle", "slash", b"slash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["award", b"award", "close_account", b"close_account", "correct", b"correct", "event_id", b"event_id", "gift", b"gift", "open_account", b"open_account", "operation", b"operation", "place_holds", b"place_holds", "release", b"release", "reward_uptime", b"reward_uptime", "set_standing", b"set_standing", "settle", b"settle", "slash", b"slash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["open_account", "place_holds", "settle", "release", "reward_uptime", "award", "gift", "slash", "correct", "set_standing"]  # noqa: Y015
+    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["open_account", "place_holds", "settle", "release", "reward_uptime", "award", "gift", "slash", "correct", "set_standing", "close_account"]  # noqa: Y015
     _WhichOneofArgType_operation: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_operation) -> _WhichOneofReturnType_operation | None: ...
 
@@ -513,6 +518,30 @@ class SetStanding(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__trusted) -> _WhichOneofReturnType__trusted | None: ...
 
 Global___SetStanding: _TypeAlias = SetStanding  # noqa: Y015
+
+@_typing.final
+class CloseAccount(_message.Message):
+    """CloseAccount ends an account that was deleted: what is in its spend and escrow
+    accounts is burned (FORFEIT), and so is what still comes to it, at once and
+    under an entry of its own. It can hold nothing any more (INSUFFICIENT_KUDOS).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseAccount: _TypeAlias = CloseAccount  # noqa: Y015
 
 @_typing.final
 class ApplyResponse(_message.Message):
