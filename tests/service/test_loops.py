@@ -21,6 +21,7 @@ LOOPS = {
     "scheduler": ("saver", *(f"courier {name}" for name in COURIERS), "clockwork", "janitor", "leadership"),
     "gateway": (
         "batches",
+        "restrictions",
         "key use",
         "accounts",
         "closing",

@@ -20,6 +20,7 @@ MODEL = "horde.api.model.v1"
 STORAGE = "horde.api.storage.v1"
 WORKER = "horde.api.worker.v1"
 SCHEDULER = "horde.internal.scheduler.v1"
+STANDING = "horde.api.standing.v1"
 STATISTICS = "horde.api.statistics.v1"
 MESH = "mesh"
 

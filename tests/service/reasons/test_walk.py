@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.service.reasons import gateway_reasons, ledger_reasons, scheduler_reasons, storage_reasons
+from tests.service.reasons import gateway_reasons, ledger_reasons, scheduler_reasons, standing_reasons, storage_reasons
 from tests.service.reasons.provoking import GENERATION, PROVOKED, SCHEDULER, STORAGE
 
 from horde.gateway.doors.listeners import ALLOW
@@ -17,7 +17,7 @@ from horde.services.status import to_status
 from horde.testkit.contract import differences, read_reasons
 
 REASONS = {(reason.domain, reason.name): reason for reason in read_reasons()}
-TELLERS = (gateway_reasons, ledger_reasons, scheduler_reasons, storage_reasons)
+TELLERS = (gateway_reasons, ledger_reasons, scheduler_reasons, standing_reasons, storage_reasons)
 
 NOT_BUILT = {
     (GENERATION, "PROMPT_REFUSED"): "prompt filters",
@@ -29,7 +29,6 @@ SERVICES_NOT_BUILT = {
     "horde.api.webhook.v1": "WebhookService",
     "horde.api.rating.v1": "RatingService",
     "horde.api.moderation.v1": "ModerationService",
-    "horde.api.standing.v1": "StandingService",
     "horde.api.style.v1": "StyleService",
     "horde.api.team.v1": "TeamService",
 }

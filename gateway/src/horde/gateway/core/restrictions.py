@@ -100,6 +100,10 @@ class InForce:
             self._prefixes[network.version].add(network.prefixlen)
         return True
 
+    def of(self, target: Target) -> list[Restriction]:
+        """Those about exactly this one."""
+        return list(self._of.get(target, {}).values())
+
     def expire(self, now: datetime) -> bool:
         """Forget those whose time is over; whether there were any."""
         over = [restriction for restriction in self._by_id.values() if not restriction.holds(now)]

@@ -50,7 +50,7 @@ class AccountServicer(AccountServiceServicer):
     async def ExportAccount(
         self, request: pb.ExportAccountRequest, context: Context
     ) -> AsyncIterator[pb.ExportAccountResponse]:
-        principal = await self._reception.account(context, Scope.MANAGE)
+        principal = await self._reception.account(context, Scope.MANAGE, restricted=True)
         async with aclosing(self._life.export(principal)) as items:
             async for item in items:
                 yield item

@@ -24,6 +24,7 @@ from horde.gateway.core.errors import (
 )
 from horde.gateway.core.rates import Rates
 from horde.gateway.core.requesters import ANONYMOUS, Principal, Requester, Role, Scope
+from horde.gateway.doors.enforcing import Enforcement
 from horde.gateway.store.port import IdentityStore
 from horde.services.addresses import address_bucket
 from horde.services.clock import Clock
@@ -192,14 +193,18 @@ def _name_of(value: str | bytes) -> bytes:
 class Reception:
     """Lets calls in: who is it, may it, and not too often."""
 
-    def __init__(self, authenticator: Authenticator, shared: Shared, rates: Rates, clock: Clock) -> None:
+    def __init__(
+        self, authenticator: Authenticator, shared: Shared, rates: Rates, clock: Clock, enforcement: Enforcement
+    ) -> None:
         self._authenticator = authenticator
+        self._enforcement = enforcement
         self._shared = shared
         self._rates = rates
         self._clock = clock
 
-    async def anybody(self, context: CallContext, *, leaving: bool = False) -> Principal:
-        """Any authorization will do; the key with which an account was ended only where `leaving` says so."""
+    async def anybody(self, context: CallContext, *, leaving: bool = False, restricted: bool = False) -> Principal:
+        """Any authorization will do; the key with which an account was ended only where `leaving` says so, and who is
+        banned only where `restricted` does."""
         values = _credentials(context)
         failures = self._rates.address_failures
 
@@ -216,6 +221,8 @@ class Reception:
             raise
         if principal.closed and not leaving:
             raise ApiKeyUnknown
+        if not restricted:
+            self._enforcement.check_call(principal.account_id, context.peer())
         rates = self._rates
         if principal.anonymous:
             address = address_bucket(context.peer())
@@ -228,6 +235,7 @@ class Reception:
         """Any authorization, or none: who shows none may look, and is counted by where the call comes from."""
         if _credentials(context):
             return await self.anybody(context)
+        self._enforcement.check_call("", context.peer())
         rate = self._rates.address_calls
         if rate is not None:
             draw = Draw(f"calls {address_bucket(context.peer())}", rate, of_address=True)
@@ -241,30 +249,40 @@ class Reception:
 
     async def leaver(self, context: CallContext) -> Principal:
         """An account that may be managed, or was ended with this very key."""
-        principal = await self.anybody(context, leaving=True)
+        principal = await self.anybody(context, leaving=True, restricted=True)
         if principal.anonymous or principal.shared_key_id:
             raise AccountRequired
         require_scope(principal, Scope.MANAGE)
         return principal
 
     async def requester(self, context: CallContext) -> Principal:
-        """Somebody who may ask for images."""
+        """Somebody who may see what was asked for."""
         principal = await self.anybody(context)
         require_scope(principal, Scope.GENERATE)
         return principal
 
-    async def account(self, context: CallContext, scope: Scope | None = None, role: Role | None = None) -> Principal:
-        """An account, with this scope and this role if they are named."""
-        principal = await self.owner_or_holder(context, scope)
+    async def asking(self, context: CallContext) -> Principal:
+        """Somebody who may ask for images, now."""
+        principal = await self.requester(context)
+        self._enforcement.check_asking(principal, context.peer())
+        return principal
+
+    async def account(
+        self, context: CallContext, scope: Scope | None = None, role: Role | None = None, *, restricted: bool = False
+    ) -> Principal:
+        """An account, with this scope and this role if they are named; also a banned one where `restricted` says so."""
+        principal = await self.owner_or_holder(context, scope, restricted=restricted)
         if principal.shared_key_id:
             raise AccountRequired
         if role is not None and role not in principal.roles:
             raise RoleMissing(metadata={"role": role.value})
         return principal
 
-    async def owner_or_holder(self, context: CallContext, scope: Scope | None = None) -> Principal:
+    async def owner_or_holder(
+        self, context: CallContext, scope: Scope | None = None, *, restricted: bool = False
+    ) -> Principal:
         """An account, with this scope if it is named, or who came with a shared key of one."""
-        principal = await self.anybody(context)
+        principal = await self.anybody(context, restricted=restricted)
         if principal.anonymous:
             raise AccountRequired
         if scope is not None and not principal.shared_key_id:
@@ -289,6 +307,7 @@ class Reception:
 
     async def count_registration(self, context: CallContext) -> None:
         """Count an account that is opened."""
+        self._enforcement.check_call("", context.peer())
         rate = self._rates.address_accounts
         if rate is not None:
             draw = Draw(f"accounts {address_bucket(context.peer())}", rate, of_address=True)

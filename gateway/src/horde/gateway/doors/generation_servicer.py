@@ -41,7 +41,7 @@ class GenerationServicer(GenerationServiceServicer):
     async def CreateGeneration(
         self, request: pb.CreateGenerationRequest, context: Context
     ) -> pb.CreateGenerationResponse:
-        principal = await self._reception.requester(context)
+        principal = await self._reception.asking(context)
         asked = self._generations.appraise_creation(principal, request)
         address = address_bucket(context.peer())
         await self._reception.count_images(principal, address, asked.spec.count)
@@ -71,8 +71,7 @@ class GenerationServicer(GenerationServiceServicer):
         principal = await self._reception.requester(context)
         await self._allowances.require(principal, request.generation_id)
         requester = self._generations.watchable(principal, request.generation_id)
-        address = address_bucket(context.peer())
-        watch = self._watching.watch(requester, request.generation_id, previews=request.previews, address=address)
+        watch = self._watching.watch(requester, request.generation_id, previews=request.previews, peer=context.peer())
         async with aclosing(watch) as heard:
             async for told in heard:
                 yield told
@@ -100,7 +99,7 @@ class GenerationServicer(GenerationServiceServicer):
     async def CreateInputTicket(
         self, request: pb.CreateInputTicketRequest, context: Context
     ) -> pb.CreateInputTicketResponse:
-        principal = await self._reception.requester(context)
+        principal = await self._reception.asking(context)
         checked = self._generations.checked_input(request.input_id)
         await self._reception.count_input(principal, address_bucket(context.peer()))
         return self._generations.input_ticket(principal, checked)

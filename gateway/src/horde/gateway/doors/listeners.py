@@ -13,6 +13,8 @@ from horde.api.mesh.v1 import mesh_service_pb2
 from horde.api.mesh.v1.mesh_service_pb2_grpc import add_MeshServiceServicer_to_server
 from horde.api.model.v1 import model_service_pb2
 from horde.api.model.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
+from horde.api.standing.v1 import standing_service_pb2
+from horde.api.standing.v1.standing_service_pb2_grpc import add_StandingServiceServicer_to_server
 from horde.api.statistics.v1 import statistics_service_pb2
 from horde.api.statistics.v1.statistics_service_pb2_grpc import add_StatisticsServiceServicer_to_server
 from horde.api.worker.v1 import worker_service_pb2
@@ -21,6 +23,7 @@ from horde.gateway.doors.account_servicer import AccountServicer
 from horde.gateway.doors.generation_servicer import GenerationServicer
 from horde.gateway.doors.mesh_servicer import MeshServicer
 from horde.gateway.doors.model_servicer import ModelServicer
+from horde.gateway.doors.standing_servicer import StandingServicer
 from horde.gateway.doors.statistics_servicer import StatisticsServicer
 from horde.gateway.doors.worker_servicer import WorkerServicer
 from horde.services.identity import PUBLIC, AllowList
@@ -30,10 +33,13 @@ ACCOUNT = account_service_pb2.DESCRIPTOR.services_by_name["AccountService"].full
 GENERATION = generation_service_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
 MESH = mesh_service_pb2.DESCRIPTOR.services_by_name["MeshService"].full_name
 MODEL = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
+STANDING = standing_service_pb2.DESCRIPTOR.services_by_name["StandingService"].full_name
 STATISTICS = statistics_service_pb2.DESCRIPTOR.services_by_name["StatisticsService"].full_name
 WORKER = worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"].full_name
 
-ALLOW = AllowList({f"/{service}/*": PUBLIC for service in (ACCOUNT, GENERATION, MESH, MODEL, STATISTICS, WORKER)})
+ALLOW = AllowList(
+    {f"/{service}/*": PUBLIC for service in (ACCOUNT, GENERATION, MESH, MODEL, STANDING, STATISTICS, WORKER)}
+)
 
 Doors = Literal["requesters", "workers", "both"]
 
@@ -46,6 +52,7 @@ def registrations(
     workers: WorkerServicer,
     mesh: MeshServicer,
     statistics: StatisticsServicer,
+    standing: StandingServicer,
 ) -> Sequence[Registration]:
     """What is served. Both doors answer about workers and models; requesters' door holds no worker's stream."""
     requesters = [
@@ -53,6 +60,7 @@ def registrations(
         Registration(add_GenerationServiceServicer_to_server, generations, GENERATION),
         Registration(add_MeshServiceServicer_to_server, mesh, MESH),
         Registration(add_ModelServiceServicer_to_server, models, MODEL),
+        Registration(add_StandingServiceServicer_to_server, standing, STANDING),
         Registration(add_StatisticsServiceServicer_to_server, statistics, STATISTICS),
     ]
     workers_door = [Registration(add_WorkerServiceServicer_to_server, workers, WORKER)]

@@ -33,8 +33,9 @@ class WorkerServicer(WorkerServiceServicer):
     ) -> AsyncIterator[pb.AttachResponse]:
         principal = await self._reception.account(context, Scope.WORK)
         account_id = principal.account_id
-        taker = owner(account_id, address_bucket(context.peer()), known=await self._records.has(account_id))
-        attached = self._relay.attach(principal, request_iterator, self._reception.still(context), taker)
+        peer = context.peer()
+        taker = owner(account_id, address_bucket(peer), known=await self._records.has(account_id))
+        attached = self._relay.attach(principal, request_iterator, self._reception.still(context), taker, peer)
         async with aclosing(attached) as heard:
             async for message in heard:
                 yield message
