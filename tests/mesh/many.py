@@ -65,7 +65,7 @@ class Many(LocalMesh):
     async def start_replica(self, name: str) -> None:
         """Start one process, or start it again. Does not wait for it."""
         replica = self._replicas[name]
-        told = dict(self.beyond(replica.role)) | replica.settings
+        told = {**self.beyond(replica.role), **replica.settings}
         told |= {"LISTEN": self.address_of(name), "STATE_DIR": str(self.layout.state / name)}
         if replica.role is Role.GATEWAY:
             told["STORAGE_PUBLIC_ADDRESS"] = self._mesh

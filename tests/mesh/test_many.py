@@ -113,10 +113,10 @@ async def test_each_process_is_killed_under_load_and_nobody_misses_it(mesh: Many
     asking = [asyncio.create_task(load.ask()) for _ in range(4)]
     try:
         await load.further(4)
-        names = [replica.name for replica in REPLICAS if replica.role not in LED]
         # Of two where one leads: the leader, and then the one that has taken over.
-        for name in [*names, *LED, *LED]:
-            victim = await mesh.leader(name) if isinstance(name, Role) else name
+        victims: list[str | Role] = [replica.name for replica in REPLICAS if replica.role not in LED]
+        for chosen in [*victims, *LED, *LED]:
+            victim = await mesh.leader(chosen) if isinstance(chosen, Role) else chosen
             await mesh.processes[victim].kill()
             await load.further(4)
             await mesh.start_replica(victim)
