@@ -291,7 +291,9 @@ async def test_what_is_done_is_listed_in_three_orders_a_page_at_a_time(store: St
     private = [done(f"p{index}", 200 + index, 9_000) for index in range(4)]
     open_still, failed = generation("open"), done("failed", 150, 0)
     failed.jobs[0].ending = Ending.FAULTED
-    await store.write(insertion(*shared, *private, open_still, failed))
+    settling = done("settling", 0, 0)
+    settling.jobs[0].state = JobState.SETTLING
+    await store.write(insertion(*shared, *private, open_still, failed, settling))
     ids = {name: [made.jobs[0].job_id for made in some] for name, some in (("s", shared), ("p", private))}
     by_end = sorted((made.jobs[0].ended_at_ms, made.jobs[0].job_id) for made in (*shared, *private))
     assert await settled(store, SettledOrder.BY_END, ended_before_ms=1_000) == [job_id for _, job_id in by_end]
@@ -300,7 +302,7 @@ async def test_what_is_done_is_listed_in_three_orders_a_page_at_a_time(store: St
     assert await settled(store, SettledOrder.BY_JOB) == sorted(ids["s"])
     assert await settled(store, SettledOrder.BY_JOB, after=(0, min(ids["s"]))) == sorted(ids["s"])[1:]
     assert await settled(store, SettledOrder.BY_JOB, until=sorted(ids["s"])[2]) == sorted(ids["s"])[:3]
-    names = sorted((made.jobs[0].object_name, made.jobs[0].job_id) for made in private)
+    names = sorted((made.jobs[0].object_name, made.jobs[0].job_id) for made in (*private, settling))
     assert await settled(store, SettledOrder.BY_OBJECT) == [job_id for _, job_id in names]
     (row,) = await store.settled(SettledQuery(SettledOrder.BY_JOB, limit=1))
     assert row["quote"] == b"quote\xff"

@@ -47,7 +47,7 @@ class SettledOrder(IntEnum):
     BY_JOB = 2
     """Only those that do not expire: the shared ones."""
     BY_OBJECT = 3
-    """Only those that expire: the private ones."""
+    """Only those that expire, which are the private ones; and those of which it is decided that they are done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ def _described(row: Row) -> pb.DescribedJob:
     described = pb.DescribedJob(
         state=row["state"], ending=row["ending"], placement=_placement(row), object_name=row["object_name"]
     )
-    if (row["state"], row["ending"]) == (JobState.ENDED, Ending.DONE):
+    if row["ending"] == Ending.DONE and row["state"] >= JobState.SETTLING:
         described.image.CopyFrom(_image(row))
     return described
 
@@ -77,6 +77,7 @@ def _image(row: Row) -> pb.SettledImage:
         size_bytes=row["size_bytes"],
         format=row["format"],
         withdrawn=row["withdrawn"],
+        settling=row["state"] == JobState.SETTLING,
     )
     image.ended_at.FromMilliseconds(row["ended_at_ms"])
     if row["expires_at_ms"]:

@@ -83,13 +83,16 @@ class MemoryStore:
     async def settled(self, query: SettledQuery) -> list[Row]:
         found: list[tuple[tuple[int, str], Row]] = []
         for job in self.memory.jobs.values():
-            if (job["state"], job["ending"]) != (JobState.ENDED, Ending.DONE):
+            if job["ending"] != Ending.DONE or job["state"] < JobState.SETTLING:
+                continue
+            settling = job["state"] == JobState.SETTLING
+            if settling and query.order is not SettledOrder.BY_OBJECT:
                 continue
             row = {**job, "quote": self.memory.generations[job["generation_id"]]["quote"]}
             if query.order is SettledOrder.BY_END:
                 if job["ended_at_ms"] < query.ended_before_ms:
                     found.append(((job["ended_at_ms"], job["job_id"]), row))
-            elif (job["expires_at_ms"] == 0) is (query.order is SettledOrder.BY_JOB):
+            elif settling or (job["expires_at_ms"] == 0) is (query.order is SettledOrder.BY_JOB):
                 name = job["job_id"] if query.order is SettledOrder.BY_JOB else job["object_name"]
                 if not query.until or name <= query.until:
                     found.append(((0, name), row))

@@ -188,7 +188,7 @@ class SqlStore:
             for start in range(0, len(wanted), MAX_IN):
                 some = GENERATION.c.generation_id.in_(wanted[start : start + MAX_IN])
                 rows = connection.execute(select(GENERATION.c.generation_id, GENERATION.c.quote).where(some))
-                quotes |= dict(rows.tuples())
+                quotes |= {row[0]: row[1] for row in rows}
             return [{**row, "quote": quotes[row["generation_id"]]} for row in jobs]
 
         return await self._sql.read(work)

@@ -100,7 +100,7 @@ JOB = Table(
 
 DONE = text("job.state = 5 AND job.ending = 1")
 DONE_SHARED = text("job.state = 5 AND job.ending = 1 AND job.expires_at_ms = 0")
-DONE_PRIVATE = text("job.state = 5 AND job.ending = 1 AND job.expires_at_ms > 0")
+DONE_PRIVATE = text("job.ending = 1 AND (job.state = 4 OR job.expires_at_ms > 0)")
 """What the auditor lists. Literal, in queries too: a condition with a parameter in it is not known to be an index's."""
 for _name, _columns, _those in (
     ("job_by_end", (JOB.c.ended_at_ms, JOB.c.job_id), DONE),

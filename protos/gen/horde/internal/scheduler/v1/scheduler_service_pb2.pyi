@@ -41,7 +41,9 @@ class _SettledOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SettledO
     SETTLED_ORDER_BY_JOB: _SettledOrder.ValueType  # 2
     """Those that do not expire, which are the shared ones, by job."""
     SETTLED_ORDER_BY_OBJECT: _SettledOrder.ValueType  # 3
-    """Those that expire, which are the private ones, by the name of their object."""
+    """Those that expire, which are the private ones, by the name of their object;
+    and whatever is `settling`, for its object may be there already.
+    """
 
 class SettledOrder(_SettledOrder, metaclass=_SettledOrderEnumTypeWrapper):
     """SettledOrder is an order in which settled images are listed."""
@@ -52,7 +54,9 @@ SETTLED_ORDER_BY_END: SettledOrder.ValueType  # 1
 SETTLED_ORDER_BY_JOB: SettledOrder.ValueType  # 2
 """Those that do not expire, which are the shared ones, by job."""
 SETTLED_ORDER_BY_OBJECT: SettledOrder.ValueType  # 3
-"""Those that expire, which are the private ones, by the name of their object."""
+"""Those that expire, which are the private ones, by the name of their object;
+and whatever is `settling`, for its object may be there already.
+"""
 Global___SettledOrder: _TypeAlias = SettledOrder  # noqa: Y015
 
 class _SchedulerErrorReason:
@@ -1218,6 +1222,7 @@ class SettledImage(_message.Message):
     ENDED_AT_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     WITHDRAWN_FIELD_NUMBER: _builtins.int
+    SETTLING_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     object_name: _builtins.str
     """Of a private image: the name of its object."""
@@ -1227,6 +1232,8 @@ class SettledImage(_message.Message):
     format: _storage_service_pb2.ImageFormat.ValueType
     withdrawn: _builtins.bool
     """Its requester has taken it back: it must be gone."""
+    settling: _builtins.bool
+    """Decided and not carried out: it may lie there, and need not yet."""
     @_builtins.property
     def ended_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -1245,10 +1252,11 @@ class SettledImage(_message.Message):
         ended_at: _timestamp_pb2.Timestamp | None = ...,
         expires_at: _timestamp_pb2.Timestamp | None = ...,
         withdrawn: _builtins.bool = ...,
+        settling: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "expires_at", b"expires_at", "format", b"format", "job_id", b"job_id", "object_name", b"object_name", "placement", b"placement", "sha256", b"sha256", "size_bytes", b"size_bytes", "withdrawn", b"withdrawn"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "expires_at", b"expires_at", "format", b"format", "job_id", b"job_id", "object_name", b"object_name", "placement", b"placement", "settling", b"settling", "sha256", b"sha256", "size_bytes", b"size_bytes", "withdrawn", b"withdrawn"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1318,7 +1326,7 @@ class DescribedJob(_message.Message):
     """The only key under which it may lie in the private bucket."""
     @_builtins.property
     def image(self) -> Global___SettledImage:
-        """Where it ended as DONE."""
+        """Where it ended as DONE, or is `settling` as such."""
 
     def __init__(
         self,

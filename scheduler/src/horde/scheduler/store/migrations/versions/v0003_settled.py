@@ -14,6 +14,6 @@ def upgrade() -> None:
     for name, columns, which in (
         ("job_by_end", ["ended_at_ms", "job_id"], done),
         ("job_shared", ["job_id"], f"{done} AND expires_at_ms = 0"),
-        ("job_private", ["object_name"], f"{done} AND expires_at_ms > 0"),
+        ("job_private", ["object_name"], "ending = 1 AND (state = 4 OR expires_at_ms > 0)"),
     ):
         op.create_index(name, "job", columns, sqlite_where=sa.text(which), postgresql_where=sa.text(which))
