@@ -11,8 +11,11 @@ import click
 from horde.cli.commands.becoming import become
 from horde.cli.commands.exits import Exit
 
-PROGRAMS: Final = {"audit": ("horde.auditor", "auditor"), "init": ("horde.buckets", "storage-init")}
-"""By command: the program, and the extra that it needs."""
+PROGRAMS: Final = {
+    "audit": ("horde.auditor", "auditor", "obstore"),
+    "init": ("horde.buckets", "storage-init", "botocore"),
+}
+"""By command: the program, the extra that it needs, and what tells whether that is here."""
 
 
 @click.command(
@@ -27,8 +30,8 @@ PROGRAMS: Final = {"audit": ("horde.auditor", "auditor"), "init": ("horde.bucket
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def storage(program: str, arguments: tuple[str, ...]) -> None:
     """Hold the buckets against what was settled (audit), or make them with their policies (init)."""
-    module, extra = PROGRAMS[program]
-    if importlib.util.find_spec(module) is None or importlib.util.find_spec("obstore") is None:
+    module, extra, sign = PROGRAMS[program]
+    if importlib.util.find_spec(sign) is None:
         click.echo(f"error: this needs more: pip install 'horde-mesh[{extra}]'", err=True)
         sys.exit(Exit.USAGE)
     become(module, arguments)
