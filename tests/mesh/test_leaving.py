@@ -37,7 +37,9 @@ async def painted(horde: HordeClient, prompt: str, **options: object) -> tuple[G
 def rests_of(mesh: LocalMesh, *words: str) -> list[str]:
     """Databases of the mesh that still hold one of these words."""
     found = []
-    for path in mesh.layout.state.rglob("*.sqlite"):
+    for path in mesh.layout.state.rglob("*"):
+        if path.suffix not in (".sqlite", ".sqlite3", ".db"):
+            continue
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
             dump = "\n".join(database.iterdump())
         found += [f"{path.name}: {word}" for word in words if word in dump or word.encode().hex().upper() in dump]
