@@ -187,8 +187,13 @@ async def test_an_account_is_forgotten_and_nobody_else(withdraw: bool) -> None:
         assert (found.generations, found.private_images, found.shared_images) == (4, 2, 1)
         await forgotten(it, ANNA, withdraw=withdraw)
         await until(lambda: world.storage.withdrawn == {*images, *(in_public if withdraw else ())})
-        for made in (private, given, refused, late):
+        for made in (private, refused, late):
             assert rows_of(world, made) == (b"", 0)
+        # What stays in the shared bucket is still accounted for, without its prompt.
+        assert rows_of(world, given) == (b"", 0 if withdraw else 1)
+        question = pb.ListSettledImagesRequest(order=pb.SETTLED_ORDER_BY_JOB)
+        listed = [image.job_id for image in (await it.engine.settled_reading.page(question)).images]
+        assert listed == ([] if withdraw else in_public)
         assert not world.ledger.holds
         assert hers.worker_id not in world.memory.workers
         assert painter.worker_id in world.memory.workers

@@ -28,6 +28,7 @@ from horde.testkit.ledger import (
     held,
     opened,
     price,
+    rated,
     released,
     settled,
     slashed,
@@ -75,7 +76,8 @@ FULL = dataclasses.replace(price(10_400, surcharge=7), base_mkudos=8_000, multip
         opened("ann"), awarded("ann", 5), gift("ann", "bob", 5, note="hi"), held("g", "ann", FULL, 2),
         held("g", "anonymous"), settled("g", "bob", FULL), released("g"), uptime("bob", 5, 3), standing("bob", 2),
         standing("bob", trusted=False), corrected(settled("g", "bob")), uptime("bob", 5, 3, permille=300, sharers=12),
-        held("g", "anonymous", address="ab01"), slashed("bob", 5), slashed_for("g", "bob"), closed("ann"),
+        held("g", "anonymous", address="ab01"), rated("ann", "i", 5), slashed("bob", 5), slashed_for("g", "bob"),
+        closed("ann"),
     ],
 )  # fmt: skip
 def test_events_cross_the_wire_as_they_are(event: Event) -> None:
@@ -129,6 +131,10 @@ def other(event: Event, **changes: object) -> Event:
         (uptime("bob", 5, permille=1001), ["reward_uptime.offered_permille"]),
         (uptime("bob", 5, sharers=-1), ["reward_uptime.sharers"]),
         (held("g", "anonymous", address="ab0123"), ["place_holds.address_digest"]),
+        (rated("anonymous", "i"), ["reward_rating.account_id"]),
+        (rated("ann", "i", 0), ["reward_rating.amount_mkudos"]),
+        (other(rated("ann", "i"), rating_id="x"), ["reward_rating.rating_id"]),
+        (Event(some_id("x"), rated("ann", "i").operation), ["event_id"]),
         (slashed("bob", 0), ["slash.amount_mkudos"]),
         (other(slashed_for("g", "bob"), job_id="x"), ["slash.job_id"]),
         (Event(some_id("x"), slashed_for("g", "bob").operation), ["event_id"]),

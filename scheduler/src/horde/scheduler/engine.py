@@ -25,6 +25,7 @@ from horde.scheduler.doors.grants import Grants
 from horde.scheduler.doors.owners import Owners
 from horde.scheduler.doors.reading import Reading
 from horde.scheduler.doors.relay import Relays
+from horde.scheduler.doors.settled_reading import SettledReading
 from horde.scheduler.doors.submitting import Submitting
 from horde.scheduler.janitor import DAY_MS, KNOWN_DAYS
 from horde.scheduler.neighbours.errands import Errands
@@ -84,6 +85,7 @@ class Engine:
         self.deleting = Deleting(term, self.saver, self.reading)
         self.fleet_reading = FleetReading(term, self.saver, estimates)
         self.owners = Owners(term, self.saver)
+        self.settled_reading = SettledReading(store)
         self._timer: Timer | None = None
         self._timer_at = float("inf")
         self._uptime: Timer | None = None

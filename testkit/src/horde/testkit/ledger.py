@@ -22,6 +22,7 @@ from horde.ledger.core.operations import (
     OpenAccount,
     PlaceHolds,
     Release,
+    RewardRating,
     RewardUptime,
     SetStanding,
     Settle,
@@ -198,6 +199,12 @@ def uptime(
     """Ten minutes of readiness."""
     operation = RewardUptime(worker, owner, bucket, models, permille, sharers)
     return Event(identifiers.uptime_event_id(worker, bucket), operation)
+
+
+def rated(account: str, image: str, amount: int = KUDOS) -> Event:
+    """A rating of an image is paid for."""
+    rating_id = identifiers.derived(some_id(image), account)
+    return Event(identifiers.rating_event_id(rating_id), RewardRating(account, rating_id, amount))
 
 
 def slashed_for(generation: str, owner: str, amount: int = 0, index: int = 0) -> Event:

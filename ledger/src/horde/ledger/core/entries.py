@@ -229,6 +229,7 @@ _FIELDS: Final[Mapping[str, str]] = {
     "owner": "owner_account_id",
     "payer": "payer.account_id",
     "price": "price_mkudos",
+    "rating": "rating_id",
     "strikes": "strikes_delta",
     "surcharge": "surcharge_mkudos",
     "table": "table_version",
@@ -253,6 +254,7 @@ def conflicting_field(kind: EventKind, sent: Json, recorded: Json) -> str:
 
 _OPERATION: Final[Mapping[EventKind, str]] = {
     EventKind.UPTIME_REWARD: "reward_uptime",
+    EventKind.RATING: "reward_rating",
     EventKind.CORRECTION: "correct",
     EventKind.STANDING: "set_standing",
 }

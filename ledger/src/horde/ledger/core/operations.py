@@ -183,6 +183,26 @@ class RewardUptime:
 
 
 @dataclass(frozen=True, slots=True)
+class RewardRating:
+    """Pay for one account's rating of one image."""
+
+    account_id: str
+    rating_id: str
+    """Of the rating, so of the account and the image; the journal does not say which image."""
+    amount_mkudos: int
+
+    kind = EventKind.RATING
+    note = ""
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
+
+    def canonical(self) -> str:
+        return f'{{"account":"{self.account_id}","amount":{self.amount_mkudos},"rating":"{self.rating_id}"}}'
+
+
+@dataclass(frozen=True, slots=True)
 class Award:
     """Mint for an account, by an operator."""
 
@@ -302,8 +322,8 @@ class CloseAccount:
 
 
 Operation = (
-    OpenAccount | PlaceHolds | Settle | Release | RewardUptime | Award | Gift | Slash | Correct | SetStanding
-    | CloseAccount
+    OpenAccount | PlaceHolds | Settle | Release | RewardUptime | RewardRating | Award | Gift | Slash | Correct
+    | SetStanding | CloseAccount
 )  # fmt: skip
 
 

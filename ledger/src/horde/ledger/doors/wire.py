@@ -79,6 +79,7 @@ _OPERATIONS: Final[dict[str, Callable[[Any], ops.Operation]]] = {
     "reward_uptime": lambda m: ops.RewardUptime(
         m.worker_id, m.owner_account_id, m.bucket, m.models, m.offered_permille or 1000, m.sharers or 1
     ),
+    "reward_rating": lambda m: ops.RewardRating(m.account_id, m.rating_id, m.amount_mkudos),
     "award": lambda m: ops.Award(m.account_id, m.amount_mkudos, m.awarded_by, m.reason),
     "gift": lambda m: ops.Gift(m.from_account_id, m.to_account_id, m.amount_mkudos, m.message),
     "slash": lambda m: ops.Slash(m.account_id, m.amount_mkudos, m.reason, m.job_id),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
 
 from horde.scheduler.core.fleet import Worker
@@ -50,6 +51,30 @@ class Survey:
     shared_images: int = 0
 
 
+class SettledOrder(IntEnum):
+    """An order in which settled images are listed; equal to the contract's."""
+
+    BY_END = 1
+    BY_JOB = 2
+    """Only those that do not expire: the shared ones."""
+    BY_OBJECT = 3
+    """Only those that expire, which are the private ones; and those of which it is decided that they are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettledQuery:
+    """A page of what is done, in an order that has an index."""
+
+    order: SettledOrder
+    after: tuple[int, str] = (0, "")
+    """The place before the first: of BY_END the moment and the job; else 0 and the id or name."""
+    until: str = ""
+    """BY_JOB and BY_OBJECT: the last id or name. Empty: no end."""
+    ended_before_ms: int = 0
+    """BY_END: what ended then or later is left out."""
+    limit: int = 1_000
+
+
 @dataclass(slots=True)
 class Changes:
     """One transaction: all of it or nothing."""
@@ -65,6 +90,8 @@ class Changes:
     """Generations of which only the jobs are to be deleted."""
     emptied: list[GenerationId] = field(default_factory=list)
     """Those of the refused whose spec and quote are to be deleted, too."""
+    given: list[GenerationId] = field(default_factory=list)
+    """Generations of which nothing is to stay but their shared images: those are listed as long as they are there."""
     workers: list[Row] = field(default_factory=list)
     strikes: list[Row] = field(default_factory=list)
     gone_workers: list[WorkerId] = field(default_factory=list)
@@ -78,6 +105,7 @@ class Changes:
             or self.jobs
             or self.forgotten
             or self.refused
+            or self.given
             or self.workers
             or self.strikes
             or self.gone_workers

@@ -15,12 +15,20 @@ from horde.scheduler.doors.deleting import Deleting
 from horde.scheduler.doors.fleet_reading import FleetReading
 from horde.scheduler.doors.reading import Reading
 from horde.scheduler.doors.relay import Relays
+from horde.scheduler.doors.settled_reading import SettledReading
 from horde.scheduler.doors.submitting import Submitting
 from horde.services.identity import AllowList
 from horde.services.server import Registration
 
 SERVICE = "horde.internal.scheduler.v1.SchedulerService"
-ALLOW = AllowList({f"/{service}/*": {"gateway"} for service in (SERVICE, owners.SERVICE)})
+ALLOW = AllowList(
+    {
+        f"/{SERVICE}/*": {"gateway"},
+        f"/{owners.SERVICE}/*": {"gateway"},
+        f"/{SERVICE}/ListSettledImages": {"auditor"},
+        f"/{SERVICE}/DescribeJobs": {"auditor"},
+    }
+)
 
 
 class Parts(Protocol):
@@ -31,6 +39,7 @@ class Parts(Protocol):
     deleting: Deleting
     fleet_reading: FleetReading
     relays: Relays
+    settled_reading: SettledReading
 
 
 def scheduler_registration(parts: Parts) -> Registration:
@@ -47,6 +56,7 @@ class Servicer(SchedulerServiceServicer):
         self._deleting = parts.deleting
         self._fleet = parts.fleet_reading
         self._relays = parts.relays
+        self._settled = parts.settled_reading
 
     async def SubmitGenerations(
         self, request: pb.SubmitGenerationsRequest, context: Any
@@ -96,6 +106,14 @@ class Servicer(SchedulerServiceServicer):
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
         return self._fleet.models(request)
+
+    async def ListSettledImages(
+        self, request: pb.ListSettledImagesRequest, context: Any
+    ) -> pb.ListSettledImagesResponse:
+        return await self._settled.page(request)
+
+    async def DescribeJobs(self, request: pb.DescribeJobsRequest, context: Any) -> pb.DescribeJobsResponse:
+        return pb.DescribeJobsResponse(jobs=await self._settled.describe(request.job_ids))
 
     def Follow(
         self, request_iterator: AsyncIterator[pb.FollowRequest], context: Any

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from horde.scheduler.core.job import AccountId, GenerationId, JobId
-from horde.scheduler.core.rows import Changes, Row, Stored, Survey
+from horde.scheduler.core.rows import Changes, Row, SettledQuery, Stored, Survey
 
 
 class Store(Protocol):
@@ -51,6 +51,9 @@ class Store(Protocol):
 
     async def survey(self, account_id: AccountId, now_ms: int) -> Survey:
         """How much there is of an account."""
+
+    async def settled(self, query: SettledQuery) -> list[Row]:
+        """Jobs that are done, each with its generation's `quote`, by an index: it costs by the page."""
 
     async def forget(self, over_before_ms: int, limit: int, refusal: bytes) -> int:
         """Make tombstones of generations of which all was over before (`rows.over_at_ms`), at most `limit`; how many.

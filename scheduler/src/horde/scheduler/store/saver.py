@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import CommitObject, Effect, Release, Settle
 from horde.scheduler.core.errors import NotLeader
-from horde.scheduler.core.job import Generation, GenerationId, Job, Phase
+from horde.scheduler.core.job import Deletion, Generation, GenerationId, Job, Phase
 from horde.scheduler.core.rows import Changes, Moment, Stored, changing, generation_row, job_row, strike_row, worker_row
 from horde.scheduler.store.port import Store
 from horde.services import telemetry
@@ -207,6 +207,9 @@ class Saver:
             else:
                 changes.generations.append(changing(generation))
         for generation in board.deleted:
+            if generation.deletion is Deletion.PRIVATE:
+                changes.given.append(generation.generation_id)
+                continue
             among = changes.refused if generation.phase is Phase.REFUSED else changes.forgotten
             among.append(generation.generation_id)
             if not generation.spec:

@@ -24,10 +24,10 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from horde.scheduler.core.errors import NotLeader
-from horde.scheduler.core.job import AccountId, Ending, GenerationId, JobId, Phase
-from horde.scheduler.core.rows import Changes, Row, Stored, Survey
+from horde.scheduler.core.job import AccountId, Ending, GenerationId, JobId, JobState, Phase
+from horde.scheduler.core.rows import Changes, Row, SettledOrder, SettledQuery, Stored, Survey
 from horde.scheduler.store.migrations import HISTORY
-from horde.scheduler.store.tables import GENERATION, JOB, LEADER, STRIKE, WORKER
+from horde.scheduler.store.tables import DONE, DONE_PRIVATE, DONE_SHARED, GENERATION, JOB, LEADER, STRIKE, WORKER
 from horde.services import migrations
 from horde.services.sql import SqlThread, open_database
 
@@ -123,6 +123,12 @@ class SqlStore:
             gone = [*changes.forgotten, *changes.refused]
             connection.execute(delete(JOB).where(JOB.c.generation_id.in_(gone)))
             connection.execute(delete(GENERATION).where(GENERATION.c.generation_id.in_(changes.forgotten)))
+        if changes.given:
+            done = (JOB.c.state == int(JobState.ENDED)) & (JOB.c.ending == int(Ending.DONE))
+            shared = done & (JOB.c.expires_at_ms == 0)
+            connection.execute(delete(JOB).where(JOB.c.generation_id.in_(changes.given), ~shared))
+            given = GENERATION.c.generation_id.in_(changes.given)
+            connection.execute(update(GENERATION).where(given).values(spec=b""))
         if changes.emptied:
             emptied = GENERATION.c.generation_id.in_(changes.emptied)
             connection.execute(update(GENERATION).where(emptied).values(spec=b"", quote=b""))
@@ -201,6 +207,37 @@ class SqlStore:
             generations = connection.execute(select(func.count()).select_from(GENERATION).where(own)).scalar_one()
             private, shared = connection.execute(images).one()
             return Survey(generations, int(private or 0), int(shared or 0))
+
+        return await self._sql.read(work)
+
+    async def settled(self, query: SettledQuery) -> list[Row]:
+        # The conditions are those of the indexes, word for word: only so are they used.
+        if query.order is SettledOrder.BY_END:
+            at, key = JOB.c.ended_at_ms, JOB.c.job_id
+            begin_ms, begin_id = query.after
+            chosen = (
+                select(JOB)
+                .where(DONE, at >= begin_ms, at < query.ended_before_ms)
+                .where(or_(at > begin_ms, key > begin_id))
+                .order_by(at, key)
+            )
+        else:
+            key, those = (
+                (JOB.c.job_id, DONE_SHARED) if query.order is SettledOrder.BY_JOB else (JOB.c.object_name, DONE_PRIVATE)
+            )
+            ends = key <= query.until if query.until else true()
+            chosen = select(JOB).where(those, key > query.after[1], ends).order_by(key)
+        page = chosen.limit(query.limit)
+
+        def work(connection: Connection) -> list[Row]:
+            jobs = _rows(connection, page)
+            wanted = list(dict.fromkeys(row["generation_id"] for row in jobs))
+            quotes: dict[str, bytes] = {}
+            for start in range(0, len(wanted), MAX_IN):
+                some = GENERATION.c.generation_id.in_(wanted[start : start + MAX_IN])
+                rows = connection.execute(select(GENERATION.c.generation_id, GENERATION.c.quote).where(some))
+                quotes |= {row[0]: row[1] for row in rows}
+            return [{**row, "quote": quotes[row["generation_id"]]} for row in jobs]
 
         return await self._sql.read(work)
 
