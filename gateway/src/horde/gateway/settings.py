@@ -69,6 +69,8 @@ class GatewaySettings(ServiceSettings):
     """The ledger's address."""
     storage_router: str = "127.0.0.1:7701"
     """The storage router's address."""
+    curation: str = "127.0.0.1:7704"
+    """The curation service's address."""
     storage_public_address: str = ""
     """Where requesters reach the storage router. Empty: the same address."""
     mesh_name: str = Field(default="", max_length=64)
