@@ -28,7 +28,7 @@ class Context:
 
 def test_a_visitor_is_who_the_gateway_says() -> None:
     assert visitor_of(Context(visitor("anna", roles=[MODERATOR]))) == Visitor(
-        "anna", "anna", roles=frozenset({Role.MODERATOR}), network=b"net1".hex()
+        "anna", "anna", roles=frozenset({Role.MODERATOR}), network=b"n1".hex()
     )
     anonymous = visitor_of(Context(stranger(7)))
     assert anonymous.anonymous

@@ -86,7 +86,7 @@ async def test_a_call_goes_on_as_it_came_with_who_it_is_for(tmp_path: Path) -> N
         assert request == report
         assert visitor.anonymous
         assert visitor.identity.startswith("anonymous:")
-        assert len(bytes.fromhex(visitor.network)) == 4
+        assert len(bytes.fromhex(visitor.network)) == 2
         recorder.asked.clear()
 
         account_id, credentials = await open_account(gateway)

@@ -30,7 +30,7 @@ OPERATOR: Final = account_pb2.ACCOUNT_ROLE_OPERATOR
 
 
 def visitor(
-    account_id: str = "anna", *, roles: Sequence[account_pb2.AccountRole.ValueType] = (), network: bytes = b"net1"
+    account_id: str = "anna", *, roles: Sequence[account_pb2.AccountRole.ValueType] = (), network: bytes = b"n1"
 ) -> list[tuple[str, bytes]]:
     """What the gateway says beside a call for somebody."""
     requester = job_pb2.Requester(account_id=account_id)
@@ -38,7 +38,7 @@ def visitor(
     return [(HEADER, told.SerializeToString())]
 
 
-def stranger(number: int = 1, *, network: bytes = b"net1") -> list[tuple[str, bytes]]:
+def stranger(number: int = 1, *, network: bytes = b"n1") -> list[tuple[str, bytes]]:
     """The same for an anonymous requester."""
     requester = job_pb2.Requester(account_id="anonymous", anonymous_digest=bytes([number]) * 32)
     return [(HEADER, visitor_pb2.Visitor(requester=requester, network_digest=network).SerializeToString())]

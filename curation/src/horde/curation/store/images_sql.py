@@ -120,8 +120,12 @@ def _row(image: SharedImage) -> dict[str, Any]:
         "withdrawn_at_us": None if image.withdrawn_at is None else microseconds(image.withdrawn_at),
         "verdict": image.worker_verdict.value,
         "withheld": False,
+        "withheld_by": "",
+        "withheld_network": "",
         # What a checker is not sure about waits for a moderator from the start.
         "opened_at_us": microseconds(image.shared_at) if unsure else None,
+        "decided": False,
+        "urgent": False,
         "reports": 0,
         # The record says it already.
         "told": True,

@@ -24,7 +24,8 @@ from horde.services.clock import Clock
 S = TypeVar("S")
 
 HEADER: Final = "mesh-visitor-bin"
-NETWORK_DIGEST_BYTES: Final = 4
+NETWORK_DIGEST_BYTES: Final = 2
+"""Of four, the network could be found again by trying all there are."""
 
 Admit = Callable[[Reception, CallContext], Awaitable[Principal]]
 """Lets a call in, or raises why not."""

@@ -36,7 +36,7 @@ class Visitor(_message.Message):
     NETWORK_DIGEST_FIELD_NUMBER: _builtins.int
     network_digest: _builtins.bytes
     """Tells the networks apart that calls come from (a /24 or a /56), and is too
-    short to find one by: 4 bytes of SHA-256 over the day and the network.
+    short to find one by: 2 bytes of SHA-256 over the day and the network.
     Empty: not told, and counted under none.
     """
     @_builtins.property

@@ -24,25 +24,37 @@ def upgrade() -> None:
         sa.Column("withdrawn_at_us", sa.BigInteger),
         sa.Column("verdict", sa.String(8), nullable=False),
         sa.Column("withheld", sa.Boolean, nullable=False),
+        sa.Column("withheld_by", sa.String(64), nullable=False),
+        sa.Column("withheld_network", sa.String(8), nullable=False),
         sa.Column("opened_at_us", sa.BigInteger),
+        sa.Column("decided", sa.Boolean, nullable=False),
+        sa.Column("urgent", sa.Boolean, nullable=False),
         sa.Column("reports", sa.Integer, nullable=False),
         sa.Column("told", sa.Boolean, nullable=False),
     )
     op.create_index(
         "cases",
         "shared_image",
-        ["verdict", sa.text("reports DESC"), "opened_at_us", "image_id"],
-        sqlite_where=sa.text("opened_at_us IS NOT NULL"),
-        postgresql_where=sa.text("opened_at_us IS NOT NULL"),
+        [sa.text("urgent DESC"), sa.text("reports DESC"), "opened_at_us", "image_id"],
+        sqlite_where=sa.text("opened_at_us IS NOT NULL AND verdict IN ('', 'unsure')"),
+        postgresql_where=sa.text("opened_at_us IS NOT NULL AND verdict IN ('', 'unsure')"),
     )
     op.create_index(
         "untold", "shared_image", ["image_id"], sqlite_where=sa.text("told = 0"), postgresql_where=sa.text("NOT told")
+    )
+    op.create_index(
+        "withheld",
+        "shared_image",
+        ["withheld_by", "withheld_network"],
+        sqlite_where=sa.text("withheld_by != ''"),
+        postgresql_where=sa.text("withheld_by != ''"),
     )
     op.create_table(
         "report",
         sa.Column("image_id", sa.String(128), sa.ForeignKey("shared_image.image_id"), primary_key=True),
         sa.Column("reporter", sa.String(64), primary_key=True),
         sa.Column("report_id", sa.String(36), nullable=False),
+        sa.Column("answered", sa.Boolean, nullable=False),
         sa.Column("reason", sa.String(16), nullable=False),
         sa.Column("detail", sa.Text, nullable=False),
         sa.Column("at_us", sa.BigInteger, nullable=False),
@@ -59,6 +71,7 @@ def upgrade() -> None:
         sa.Column("image_id", sa.String(128), sa.ForeignKey("shared_image.image_id"), primary_key=True),
         sa.Column("number", sa.Integer, primary_key=True),
         sa.Column("verdict", sa.String(8), nullable=False),
+        sa.Column("reason", sa.String(16), nullable=False),
         sa.Column("moderator_account_id", sa.String(36), nullable=False),
         sa.Column("at_us", sa.BigInteger, nullable=False),
         sa.Column("why", sa.Text, nullable=False),
