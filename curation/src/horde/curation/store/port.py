@@ -7,7 +7,8 @@ from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Protocol
 
-from horde.curation.core.images import SharedImage
+from horde.curation.core.cases import Case, Decision, Place, Report, Standing
+from horde.curation.core.images import SharedImage, Verdict
 
 
 class ImageStore(Protocol):
@@ -32,5 +33,31 @@ class ImageStore(Protocol):
         """Note it."""
 
 
-class CurationStore(ImageStore, Protocol):
+class CaseStore(Protocol):
+    """Reports, decisions, and how each image stands."""
+
+    async def report(self, report: Report) -> str | None:
+        """Keep a report, in place of an earlier one by the same reporter; its id, which is then the earlier's. None:
+        the image is not known, or withdrawn."""
+
+    async def decide(self, image_id: str, decision: Decision) -> Case | None:
+        """Keep a decision, unless it is the last one said again. None: there is no such case."""
+
+    async def case(self, image_id: str) -> Case | None:
+        """An image that waits, or waited, for a moderator."""
+
+    async def cases(self, verdicts: Collection[Verdict], limit: int, after: Place | None = None) -> Sequence[Case]:
+        """Cases that stand so: urgent ones first, then most reports first, then oldest first."""
+
+    async def untold(self, limit: int) -> Sequence[str]:
+        """Images of which the shared bucket does not say yet how they stand."""
+
+    async def standing(self, image_id: str) -> Standing | None:
+        """How an image stands."""
+
+    async def told(self, image_id: str, standing: Standing) -> bool:
+        """Note that the bucket says this. False: it stands otherwise by now, and the bucket must be told again."""
+
+
+class CurationStore(ImageStore, CaseStore, Protocol):
     """All that is kept."""

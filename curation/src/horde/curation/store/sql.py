@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from horde.curation.store.cases_sql import SqlCases
 from horde.curation.store.images_sql import SqlImages
 from horde.curation.store.migrations import HISTORY
 from horde.services import migrations
@@ -19,7 +20,7 @@ async def sql_store(url: str) -> AsyncIterator[SqlCurationStore]:
         yield SqlCurationStore(sql)
 
 
-class SqlCurationStore(SqlImages):
+class SqlCurationStore(SqlImages, SqlCases):
     """Keeps it all in one database."""
 
     def __init__(self, sql: SqlThread) -> None:
