@@ -21,7 +21,7 @@ LOOPS = {
     "scheduler": ("saver", *(f"courier {name}" for name in COURIERS), "clockwork", "janitor", "leadership"),
     "gateway": ("batches", "key use", "accounts", "shared keys", "watching", "statistics", "previews", "relay"),
     "storage-router": ("batches", "sweeper"),
-    "curation": ("batches", "follower"),
+    "curation": ("batches", "follower", "verdicts"),
     "worker": ("attach", "idle word"),
 }
 """All there are: a service that starts one that is not listed here fails its test."""

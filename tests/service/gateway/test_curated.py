@@ -22,7 +22,7 @@ from horde.curation.core.visitors import Role, Visitor
 from horde.curation.doors.visitors import visitor_of
 from horde.gateway.core.credentials import new_api_key
 from horde.gateway.doors.curated import MODERATION, RATING, RELEASES
-from horde.services.errors import PermissionDenied, Unauthenticated, Unavailable, Unimplemented
+from horde.services.errors import PermissionDenied, ResourceExhausted, Unauthenticated, Unavailable, Unimplemented
 from horde.services.identity import AllowList, SharedKey, create_key_file
 from horde.services.server import Registration, serving
 from horde.testkit.gateway import Bench, bench
@@ -48,14 +48,14 @@ class Recorder(ModerationServiceServicer):
 
 
 @asynccontextmanager
-async def relayed(folder: Path) -> AsyncIterator[tuple[Bench, Recorder]]:
+async def relayed(folder: Path, **fields: Any) -> AsyncIterator[tuple[Bench, Recorder]]:
     recorder, key = Recorder(), folder / "run.key"  # type: ignore[abstract]
     create_key_file(key)
     registration = Registration(add_ModerationServiceServicer_to_server, recorder, NAME)
     allow = AllowList({f"/{NAME}/*": {"gateway"}})
     async with (
         serving("127.0.0.1:0", [registration], name="curation", allow=allow, identity=SharedKey.from_file(key)) as told,
-        bench(folder, clock=ManualClock(), curation=f"127.0.0.1:{told.port}") as gateway,
+        bench(folder, clock=ManualClock(), curation=f"127.0.0.1:{told.port}", **fields) as gateway,
     ):
         yield gateway, recorder
 
@@ -132,3 +132,19 @@ async def test_what_nobody_built_and_who_is_away(tmp_path: Path) -> None:
     async with bench(tmp_path, clock=ManualClock()) as gateway:
         with pytest.raises(Unavailable):
             await gateway.moderation.ListCases(moderation_pb2.ListCasesRequest(), metadata=gateway.operator)
+
+
+async def test_reports_are_counted_by_who_and_for_anonymous_also_by_where(tmp_path: Path) -> None:
+    report = moderation_pb2.ReportImageRequest(image_id="image-1")
+    async with relayed(tmp_path, limit_anonymous_reports="1/3600s", limit_address_reports="2/3600s") as (gateway, told):
+        tokens = [[("authorization", f"Anonymous {number:032x}")] for number in range(3)]
+        await gateway.moderation.ReportImage(report, metadata=tokens[0])
+        with assert_raises_reason(ResourceExhausted, "RATE_LIMITED"):
+            await gateway.moderation.ReportImage(report, metadata=tokens[0])
+        await gateway.moderation.ReportImage(report, metadata=tokens[1])
+        with assert_raises_reason(ResourceExhausted, "RATE_LIMITED"):
+            await gateway.moderation.ReportImage(report, metadata=tokens[2])
+        # What strangers do keeps nobody from reporting who has an account.
+        _, credentials = await open_account(gateway)
+        await gateway.moderation.ReportImage(report, metadata=credentials)
+        assert len(told.asked) == 3

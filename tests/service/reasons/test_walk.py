@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.service.reasons import gateway_reasons, ledger_reasons, scheduler_reasons, storage_reasons
+from tests.service.reasons import curation_reasons, gateway_reasons, ledger_reasons, scheduler_reasons, storage_reasons
 from tests.service.reasons.provoking import (
     ACCOUNT,
     GENERATION,
@@ -27,12 +27,9 @@ from horde.services.status import to_status
 from horde.testkit.contract import differences, read_reasons
 
 REASONS = {(reason.domain, reason.name): reason for reason in read_reasons()}
-TELLERS = (gateway_reasons, ledger_reasons, scheduler_reasons, storage_reasons)
+TELLERS = (curation_reasons, gateway_reasons, ledger_reasons, scheduler_reasons, storage_reasons)
 
 NOT_BUILT = {
-    (MODERATION, "INVALID_FIELD"): "ReportImage",
-    (MODERATION, "IMAGE_NOT_FOUND"): "ReportImage",
-    (MODERATION, "CASE_NOT_FOUND"): "GetCase",
     (MODERATION, "REQUEST_CONFLICT"): "CreateFilter",
     (RATING, "INVALID_FIELD"): "RateImage",
     (RATING, "NOTHING_TO_RATE"): "GetNextImage",

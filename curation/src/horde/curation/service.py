@@ -19,13 +19,18 @@ from horde.curation.doors.moderation_servicer import ModerationServicer
 from horde.curation.doors.rating_servicer import RatingServicer
 from horde.curation.doors.release_servicer import DataReleaseServicer
 from horde.curation.following import Follower
+from horde.curation.moderation import Moderation
 from horde.curation.neighbours.shared_bucket import SharedBucket
+from horde.curation.neighbours.verdicts import Verdicts
 from horde.curation.settings import CurationSettings
 from horde.curation.store.sql import sql_store
+from horde.curation.tickets import Tickets
 from horde.services.clock import Clock
 from horde.services.identity import AllowList
+from horde.services.ids import Ids, RandomIds
 from horde.services.loops import Loops
 from horde.services.server import Registration, Server, serving
+from horde.services.tokens import Signer
 
 NAME = "curation"
 GATEWAY = "gateway"
@@ -59,19 +64,28 @@ async def open_shared(settings: CurationSettings, now: Callable[[], datetime]) -
 
 
 @asynccontextmanager
-async def serve(settings: CurationSettings, clock: Clock) -> AsyncIterator[Server]:
+async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None) -> AsyncIterator[Server]:
     """Serve, and follow the shared bucket, for as long as the block. Ends if a loop of it dies."""
+    settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with (
         sql_store(settings.url()) as store,
         open_shared(settings, clock.now) as shared,
         Loops() as loops,
     ):
-        follower = Follower(SharedBucket(shared), store, clock, timedelta(seconds=settings.follow_seconds))
+        bucket = SharedBucket(shared)
+        follower = Follower(bucket, store, clock, timedelta(seconds=settings.follow_seconds))
+        moderation = Moderation(store, bucket, Verdicts(shared, clock.now), clock, ids or RandomIds())
+        signing_key = settings.signing_key_file or settings.state_dir / "tickets.pem"
+        signer = Signer.from_file(signing_key, NAME, settings.public_keys_dir)
+        tickets = Tickets(signer, clock, settings.storage_address)
         # What these lack is answered UNIMPLEMENTED by the chassis.
+        moderation_door = ModerationServicer(moderation, tickets, clock)  # type: ignore[abstract]
+        rating_door = RatingServicer()  # type: ignore[abstract]
+        releases_door = DataReleaseServicer()  # type: ignore[abstract]
         registrations = (
-            Registration(add_ModerationServiceServicer_to_server, ModerationServicer(), MODERATION),  # type: ignore[abstract]
-            Registration(add_RatingServiceServicer_to_server, RatingServicer(), RATING),  # type: ignore[abstract]
-            Registration(add_DataReleaseServiceServicer_to_server, DataReleaseServicer(), RELEASES),  # type: ignore[abstract]
+            Registration(add_ModerationServiceServicer_to_server, moderation_door, MODERATION),
+            Registration(add_RatingServiceServicer_to_server, rating_door, RATING),
+            Registration(add_DataReleaseServiceServicer_to_server, releases_door, RELEASES),
         )
         async with serving(
             settings.listener(),
@@ -83,4 +97,5 @@ async def serve(settings: CurationSettings, clock: Clock) -> AsyncIterator[Serve
             grace=timedelta(seconds=settings.grace_seconds),
         ) as server:
             loops.start("follower", follower.run())
+            loops.start("verdicts", moderation.run())
             yield server

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from enum import Enum
 
@@ -39,3 +40,8 @@ class Visitor:
     def digest(self) -> str:
         """What records of images say of this requester."""
         return digest_requester(self.identity)
+
+    @property
+    def reporter(self) -> str:
+        """What is kept of who reported something: the same for the same key holder, and no name."""
+        return hashlib.sha256(f"reporter {self.identity} {self.shared_key_id}".encode()).hexdigest()

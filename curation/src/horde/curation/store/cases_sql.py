@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, and_, desc, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, desc, func, insert, or_, select, text, update
 
 from horde.curation.core.cases import (
     Case,
@@ -89,11 +89,11 @@ class SqlCases:
 
     async def cases(self, verdicts: Collection[Verdict], limit: int, after: Place | None = None) -> Sequence[Case]:
         table = shared_images.c
-        # Said in these words, so that the index of those that wait serves.
         wanted = table.verdict.in_(sorted(verdict.value for verdict in verdicts))
         asked = _images().where(table.opened_at_us.is_not(None), wanted)
         if set(verdicts) <= OPEN:
-            asked = asked.where(table.verdict.in_(("", "unsure")))
+            # In the words of the index of those that wait, or it is not used.
+            asked = asked.where(text("shared_image.verdict IN ('', 'unsure')"))
         if after is not None:
             asked = asked.where(_behind(after))
         ordered = asked.order_by(desc(table.urgent), desc(table.reports), table.opened_at_us, table.image_id)

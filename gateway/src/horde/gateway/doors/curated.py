@@ -31,9 +31,11 @@ Admit = Callable[[Reception, CallContext], Awaitable[Principal]]
 """Lets a call in, or raises why not."""
 
 
-async def anybody(reception: Reception, context: CallContext) -> Principal:
-    """Who has any credential, anonymous too."""
-    return await reception.requester(context)
+async def reporter(reception: Reception, context: CallContext) -> Principal:
+    """Who has any credential, anonymous too, and has not reported too much of late."""
+    principal = await reception.anybody(context)
+    await reception.count_report(principal, context)
+    return principal
 
 
 async def account(reception: Reception, context: CallContext) -> Principal:
@@ -52,7 +54,7 @@ async def operator(reception: Reception, context: CallContext) -> Principal:
 
 
 MODERATION: Final[Mapping[str, Admit]] = {
-    "ReportImage": anybody,
+    "ReportImage": reporter,
     "ListCases": moderator,
     "GetCase": moderator,
     "DecideCase": moderator,
