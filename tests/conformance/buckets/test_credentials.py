@@ -20,6 +20,8 @@ ALLOWED = {
     # Verdicts go elsewhere, see below.
     "curation": {"horde-shared": {*READS}, "horde-releases": {*READS}},
     "researcher": {"horde-releases": {*READS}},
+    # It may see which private objects there are, and read none.
+    "auditor": {"horde-shared": {*READS}, "horde-private": {"list"}},
 }
 KEY = "releases/table/x"
 

@@ -153,6 +153,9 @@ def _expected_finish(board: Board, worker: Worker, job: Job) -> float:
 
 def grant(board: Board, worker: Worker, job: Job, now: float) -> None:
     """Lend a job that has just left the queue."""
+    if job.promise is not None:
+        board.promises.begun((job.generation.terms.model, job.generation.anonymous), job.promise, now)
+        job.promise = None
     lease = Lease(
         LeaseId(board.lease_ids.next()),
         job,
