@@ -33,6 +33,7 @@ from horde.clients.specs import generation_spec
 from horde.testkit.moody_server import Mood, MoodyServer, moody_server
 from horde.testkit.s3 import ThrowawayS3, throwaway_s3
 from horde.testkit.storage_router import paint
+from horde.testkit.waiting import ticks
 
 BUCKETS: Final = ("horde-private", "horde-shared")
 WORKERS: Final = ("anna", "bert", "cleo")
@@ -173,7 +174,11 @@ class Soak:
     async def _withdraw(self, horde: HordeClient, generation: Generation, kept: set[str]) -> None:
         done = [image.job_id for image in generation.images if image.job_id in kept]
         if done:
-            await horde.generations.withdraw(generation.generation_id, done[:1])
+            # Answered by image: what could not be done now is asked for again.
+            for _ in ticks():
+                if (await horde.generations.withdraw(generation.generation_id, done[:1]))[done[0]] is None:
+                    break
+                await asyncio.sleep(0.5)
             kept.discard(done[0])
             self.came.withdrawn.add(done[0])
 
