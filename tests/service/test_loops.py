@@ -19,7 +19,17 @@ COURIERS = ("Apply", "CommitObjects", "DiscardObjects", "ClaimInputs", "ReleaseI
 LOOPS = {
     "ledger": ("writer", "statistics", "leadership"),
     "scheduler": ("saver", *(f"courier {name}" for name in COURIERS), "clockwork", "janitor", "leadership"),
-    "gateway": ("batches", "key use", "accounts", "shared keys", "watching", "statistics", "previews", "relay"),
+    "gateway": (
+        "batches",
+        "key use",
+        "accounts",
+        "shared keys",
+        "watching",
+        "statistics",
+        "previews",
+        "relay",
+        "redrawing",
+    ),
     "storage-router": ("batches", "sweeper"),
     "worker": ("attach", "idle word"),
 }

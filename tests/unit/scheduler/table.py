@@ -99,8 +99,9 @@ class Table:
     """A scheduler on a table."""
 
     def __init__(self, **limits: Any) -> None:
-        # Everybody is proven, unless a test is about strangers.
-        self.limits = Limits(**{"proven_images": 0, **limits})
+        # Everybody is proven, unless a test is about strangers; and has room for what nobody can paint.
+        roomy = {"proven_images": 0, "max_unpaintable": 10**9, "max_unpaintable_mkudos": 10**12}
+        self.limits = Limits(**{**roomy, **limits})
         self.memory = Memory()
         self.books = Books()
         self.committed: dict[JobId, LeaseId] = {}

@@ -23,6 +23,7 @@ from horde.gateway.doors.mesh import describe_mesh
 from horde.gateway.doors.mesh_servicer import MeshServicer
 from horde.gateway.doors.model_servicer import ModelServicer
 from horde.gateway.doors.preview_news import PreviewNews
+from horde.gateway.doors.redrawing import Redrawing
 from horde.gateway.doors.relay import Relay
 from horde.gateway.doors.shared_keys import SharedKeys
 from horde.gateway.doors.statistics import Statistics
@@ -32,6 +33,7 @@ from horde.gateway.doors.watching import Watching
 from horde.gateway.doors.worker_servicer import WorkerServicer
 from horde.gateway.doors.workers import Workers
 from horde.gateway.neighbours.ledger import Balances, LedgerClient
+from horde.gateway.neighbours.records import Records
 from horde.gateway.neighbours.scheduler import SchedulerClient
 from horde.gateway.neighbours.storage import StorageClient
 from horde.gateway.settings import GatewaySettings
@@ -88,8 +90,14 @@ class Gateway:
         gateway_id = str(ids.new())
         self.preview_news = PreviewNews(self.previews, shared, clock, gateway_id)
         self.watching = Watching(self.scheduler, tickets, self.preview_news, clock, max_watchers=settings.max_watchers)
+        self.redrawing = Redrawing(self.previews, clock)
         self.relay = Relay(
-            self.scheduler, self.previews, clock, gateway_id=gateway_id, max_sessions=settings.max_sessions
+            self.scheduler,
+            self.previews,
+            self.redrawing.show,
+            clock,
+            gateway_id=gateway_id,
+            max_sessions=settings.max_sessions,
         )
         self._shared = shared
         shared.subscribe(REVOKED, lambda news: self._forget_key(news.decode(errors="replace")))
@@ -131,7 +139,7 @@ class Gateway:
             AccountServicer(self.reception, self.accounts, self.life, self.shared_keys),  # type: ignore[abstract]
             GenerationServicer(self.reception, self.generations, self.watching, self.allowances),  # type: ignore[abstract]
             ModelServicer(self.reception, self.catalogue),
-            WorkerServicer(self.reception, self.relay, self.workers),  # type: ignore[abstract]
+            WorkerServicer(self.reception, self.relay, self.workers, Records(self.ledger)),  # type: ignore[abstract]
             MeshServicer(self.reception, self.mesh),
             StatisticsServicer(self.reception, self.statistics),
         )
@@ -167,6 +175,7 @@ class Gateway:
             loops.start("previews", self.preview_news.run())
             if doors != "requesters":
                 loops.start("relay", self.relay.run())
+                loops.start("redrawing", self.redrawing.run())
             yield
 
 

@@ -94,8 +94,11 @@ class GatewaySettings(ServiceSettings):
     """How large a message to or from outside may be."""
     max_watchers: int = Field(default=5_000, ge=1, le=10_000)
     """How many may watch at once."""
-    max_sessions: int = Field(default=2_000, ge=1, le=10_000)
-    """How many workers may be attached at once."""
+    max_sessions: int = Field(default=10_000, ge=1, le=50_000)
+    """How many workers may be attached at once; an idle one costs 34 KB."""
+    brake: bool = True
+    """Whether whoever is refused again and again waits for the next refusal, and whoever floods loses the connection.
+    Where many share one (a proxy, a door for other protocols, in front): false, and let that limit them."""
     limit_account_calls: RateText = "6000/60s"
     """Calls of one account."""
     limit_account_images: RateText = "1200/60s"

@@ -7,6 +7,7 @@ from horde.gateway.core.errors import Overloaded
 from horde.gateway.core.requesters import Principal
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
 from horde.services.errors import ResourceExhausted
+from horde.services.shares import Taker
 from horde.services.streams import Outbox, OutboxClosed
 
 Says = scheduler_pb2.SessionRequest
@@ -26,6 +27,8 @@ class Session:
         self.worker = f"{principal.account_id}/{hello.worker_name}"
         self.hello = hello
         self.session_id = ""
+        self.seat: Taker | None = None
+        """Whose seat it has; None once a newer session of the worker has it."""
         self.outbox: Outbox[Hears] = Outbox(MAX_OUTBOX)
         self.said_goodbye = False
         self.restating = 0
