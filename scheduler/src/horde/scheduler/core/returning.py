@@ -62,6 +62,7 @@ def give_back(
     worker = settling.free(board, lease, now)
     if worker is not None and fault is not Fault.NONE:
         worker.standing.faults[fault] += 1
+        board.dirty_owners[worker.standing] = None
     job = lease.job
     if job.state is not JobState.LEASED or job.leases[-1] is not lease:
         return

@@ -26,7 +26,7 @@ from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.job import AccountId, GenerationId, JobId, Phase
 from horde.scheduler.core.rows import Changes, Row, Stored
 from horde.scheduler.store.migrations import HISTORY
-from horde.scheduler.store.tables import GENERATION, JOB, LEADER, WORKER
+from horde.scheduler.store.tables import GENERATION, JOB, LEADER, OWNER, WORKER
 from horde.services import migrations
 from horde.services.sql import SqlThread, open_database
 
@@ -43,7 +43,7 @@ _UPDATE_GENERATION = (
     .where(GENERATION.c.generation_id == bindparam("generation_id"))
     .values({
         name: bindparam(name) for name in (
-            "phase", "refusal", "claimed", "unusable", "cancelled", "closed", "over_at_ms",
+            "phase", "refusal", "claimed", "unusable", "cancelled", "closed", "over_at_ms", "checks",
         )
     })
 )  # fmt: skip
@@ -89,6 +89,11 @@ class SqlStore:
             index_elements=["worker_id"],
             set_={column.name: worker.excluded[column.name] for column in WORKER.columns if column.name != "worker_id"},
         )
+        owner = insert(OWNER)
+        self._upsert_owner: Executable = owner.on_conflict_do_update(
+            index_elements=["owner"],
+            set_={"changed_ms": owner.excluded["changed_ms"], "record": owner.excluded["record"]},
+        )
         self._insert_leader: Executable = insert(LEADER).on_conflict_do_nothing()
 
     async def lead(self) -> int:
@@ -119,6 +124,8 @@ class SqlStore:
             connection.execute(delete(GENERATION).where(GENERATION.c.generation_id.in_(changes.forgotten)))
         if changes.workers:
             connection.execute(self._upsert_worker, changes.workers)
+        if changes.owners:
+            connection.execute(self._upsert_owner, changes.owners)
         return taken
 
     def _insert(self, connection: Connection, changes: Changes) -> frozenset[GenerationId]:
@@ -137,6 +144,10 @@ class SqlStore:
 
     async def workers(self, seen_since_ms: int) -> list[Row]:
         query = select(WORKER).where(WORKER.c.last_seen_ms >= seen_since_ms)
+        return await self._sql.read(lambda connection: _rows(connection, query))
+
+    async def owners(self, changed_since_ms: int) -> list[Row]:
+        query = select(OWNER).where(OWNER.c.changed_ms >= changed_since_ms)
         return await self._sql.read(lambda connection: _rows(connection, query))
 
     async def find(self, generation_ids: Sequence[GenerationId]) -> list[Stored]:
@@ -191,6 +202,11 @@ class SqlStore:
     async def forget_workers(self, seen_before_ms: int, limit: int) -> int:
         old = select(WORKER.c.worker_id).where(WORKER.c.last_seen_ms < seen_before_ms).limit(limit)
         query = delete(WORKER).where(WORKER.c.worker_id.in_(old))
+        return await self._sql.run(lambda connection: connection.execute(query).rowcount)
+
+    async def forget_owners(self, changed_before_ms: int, limit: int) -> int:
+        old = select(OWNER.c.owner).where(OWNER.c.changed_ms < changed_before_ms).limit(limit)
+        query = delete(OWNER).where(OWNER.c.owner.in_(old))
         return await self._sql.run(lambda connection: connection.execute(query).rowcount)
 
 
