@@ -614,7 +614,7 @@ async def test_bytes_that_are_no_hello_are_refused_as_none(mesh: Bench, anna: Cr
 
 
 async def test_attaching_costs_the_same_however_many_are_attached(mesh: Bench) -> None:
-    relay, looked_at = mesh.gateway.relay, 0
+    relay, sessions, looked_at = mesh.gateway.relay, mesh.gateway.relay._sessions, 0
 
     class Counted(dict[int, Any]):
         def values(self) -> Any:
@@ -623,16 +623,16 @@ async def test_attaching_costs_the_same_however_many_are_attached(mesh: Bench) -
                 looked_at += 1
                 yield session
 
-    relay._sessions = Counted()
+    sessions._by_number = Counted()
     numbers = range(2_000)
     hellos = [pb.Hello(worker_name=f"rig-{number}") for number in numbers]
     takers = [owner(f"account-{number % 10}", "", known=True) for number in numbers]
-    sessions = [
+    opened = [
         relay._open(Principal(Requester(f"account-{number % 10}")), hellos[number], takers[number])
         for number in numbers
     ]
     assert looked_at == 0
-    for session in sessions:
+    for session in opened:
         relay._close(session, clean=True)
-    assert not relay._seats.used
-    assert not relay._of_worker
+    assert not sessions._seats.used
+    assert not sessions._of_worker

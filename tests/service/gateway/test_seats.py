@@ -103,7 +103,7 @@ async def test_idle_sessions_of_new_owners_leave_seats_to_those_with_a_record(
     streams.append(await attached(mesh, anna, "rig-5"))  # Who was known once is known.
     for stream in streams:
         stream.cancel()
-    await until(lambda: mesh.gateway.relay._seats.used == 0)
+    await until(lambda: mesh.gateway.relay._sessions._seats.used == 0)
 
 
 async def test_a_worker_that_restarts_has_its_seat_though_all_are_taken(
@@ -126,4 +126,4 @@ async def test_a_worker_that_restarts_has_its_seat_though_all_are_taken(
     await until(lambda: len(mesh.gateway.relay) == 1 + len(streams))
     for stream in (again, *streams):
         stream.cancel()
-    await until(lambda: mesh.gateway.relay._seats.used == 0)
+    await until(lambda: mesh.gateway.relay._sessions._seats.used == 0)

@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 
 from horde.scheduler.core import (
     accepting,
+    asking,
     attaching,
     checking,
     due,
+    judging,
     lending,
     reload,
     reporting,
@@ -147,6 +149,7 @@ class Table:
         reload.owners(self.board, at_once(self.store.owners(0)))
         reload.workers(self.board, at_once(self.store.workers(0)), lambda _: Capabilities())
         moment = Moment(self.now, self.now_ms)
+        self.board.strikes.restore(rows.strike_from(row, moment) for row in at_once(self.store.strikes(0)))
         stored = at_once(self.store.live())
         generations = [
             rows.generation_from(each, self.terms[each.generation["generation_id"]], moment) for each in stored
@@ -180,10 +183,16 @@ class Table:
         changes.jobs = [rows.job_row(job, moment) for job in board.dirty_jobs]
         changes.workers = [rows.worker_row(each, board.speeds.of(each.worker_id)) for each in board.dirty_workers]
         changes.owners = [rows.owner_row(each, self.now_ms) for each in board.dirty_owners]
+        changes.strikes = [rows.strike_row(each, moment) for each in board.dirty_strikes]
         effects, board.effects_after_save = board.effects_after_save, []
         for dirty in (
-            board.dirty_generations, board.dirty_jobs, board.deleted, board.dirty_workers, board.dirty_owners,
-        ):  # fmt: skip
+            board.dirty_generations,
+            board.dirty_jobs,
+            board.deleted,
+            board.dirty_workers,
+            board.dirty_owners,
+            board.dirty_strikes,
+        ):
             dirty.clear()
         at_once(self.store.write(changes))
         for effect in effects:
@@ -339,7 +348,7 @@ class Table:
                 if answer:
                     accepting.held(self.board, generation, self.now, refusal)
                     if refusal is not None:
-                        checking.refused(self.board, generation)
+                        judging.refused(self.board, generation)
             case fx.Settle(job) | fx.Release(job):
                 self.books.end(job)
                 if answer and settling.paid(self.board, job, self.now_ms, b"s"):
@@ -347,12 +356,12 @@ class Table:
             case fx.TellVerdict(standing, verdict, about):
                 self.verdicts.setdefault((verdict, about), standing.owner)
                 if answer:
-                    checking.told(self.board, standing, verdict, about)
+                    judging.told(self.board, standing, verdict, about)
             case fx.ComparePictures(job):
                 if answer:
-                    pairs = checking.pairs(job)
+                    pairs = asking.pairs(job)
                     far = tuple(self.distance(self.picture(one), self.picture(other)) for one, other in pairs)
-                    checking.compared(self.board, job, () if lose else far, self.now, self.now_ms)
+                    judging.compared(self.board, job, () if lose else far, self.now, self.now_ms)
             case fx.CommitObject(job):
                 assert job.winner is not None
                 known = self.committed.get(job.job_id)

@@ -1,8 +1,8 @@
 """The child process that redraws strangers' previews. Run as a file, alone: it imports nothing of the mesh.
 
 For each it reads a length and bytes from standard input, and answers on standard output with a length and a JPEG of its
-own making, or a length of 0 where they are no small picture. What a watcher sees was never a stranger's bytes. It bounds
-itself before it reads the first one: memory, processor time for each picture, no files, no core dumps.
+own making, or a length of 0 where they are no small picture. What a watcher sees was never a stranger's bytes. It
+bounds itself before it reads the first one: memory, processor time for each picture, no files, no core dumps.
 """
 
 from __future__ import annotations

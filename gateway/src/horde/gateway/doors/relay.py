@@ -19,19 +19,17 @@ from typing import Protocol
 from google.protobuf.message import DecodeError
 
 from horde.api.worker.v1 import worker_service_pb2 as service_pb2
-from horde.gateway.core import seats
 from horde.gateway.core.errors import (
     ApiKeyUnknown,
     HelloExpected,
     NeighbourUnavailable,
     ProtocolViolation,
-    SessionSuperseded,
 )
 from horde.gateway.core.previews import Previews
 from horde.gateway.core.requesters import Principal
 from horde.gateway.doors.attach import Paced, check_said, checked_hello, names_a_lease, sort_out
 from horde.gateway.doors.authentication import Still
-from horde.gateway.doors.sessions import Hears, Says, Session
+from horde.gateway.doors.sessions import Hears, Says, Session, Sessions
 from horde.gateway.neighbours.exchange import Line, Stream, keep
 from horde.gateway.neighbours.refusals import outward
 from horde.gateway.neighbours.scheduler import split
@@ -89,11 +87,7 @@ class Relay:
         self._show = show
         self._clock = clock
         self._gateway_id = gateway_id
-        self._seats = seats.session_seats(max_sessions)
-        self._sessions: dict[int, Session] = {}
-        self._of_worker: dict[str, Session] = {}
-        """The newest of each."""
-        self._last_number = 0
+        self._sessions = Sessions(max_sessions)
         self._line: Line[Says] | None = None
         self._welcome_heard = False
         self._stopped = False
@@ -141,45 +135,26 @@ class Relay:
         """Send every worker away, politely: it attaches elsewhere, and goes on painting."""
         self._stopped = True
         message = Hears(farewell=service_pb2.Farewell(detail="This gateway is stopping; attach again."))
-        for session in tuple(self._sessions.values()):
+        for session in tuple(self._sessions):
             session.say(message)
             session.end()
 
     def revoke(self, api_key_id: str) -> None:
         """End the streams that were opened with a key that was revoked."""
-        for session in tuple(self._sessions.values()):
+        for session in tuple(self._sessions):
             if session.api_key_id == api_key_id:
                 session.end(ApiKeyUnknown())
 
     def _open(self, principal: Principal, hello: service_pb2.Hello, taker: Taker) -> Session:
         if self._stopped:
             raise NeighbourUnavailable("This gateway is stopping; attach again.")
-        session = Session(self._last_number + 1, principal, hello)
-        self._sit(session, taker)
-        self._last_number += 1
-        self._sessions[session.number] = self._of_worker[session.worker] = session
+        session = self._sessions.open(principal, hello, taker)
         self._put(session.opened())
         return session
 
-    def _sit(self, session: Session, taker: Taker) -> None:
-        """Take a seat. A worker that comes back, perhaps before its old stream is known to be dead, has its seat."""
-        older = self._of_worker.get(session.worker)
-        if older is not None and older.seat is not None:
-            session.seat, older.seat = older.seat, None
-            older.end(SessionSuperseded(metadata={"worker_name": session.hello.worker_name}))
-            return
-        if self._seats.held(("owner", session.account_id)) >= seats.MAX_SESSIONS_OF_ONE:
-            raise seats.too_many_of_one()
-        self._seats.take(taker)
-        session.seat = taker
-
     def _close(self, session: Session, *, clean: bool) -> None:
         session.end()
-        del self._sessions[session.number]
-        if self._of_worker.get(session.worker) is session:
-            del self._of_worker[session.worker]
-        if session.seat is not None:
-            self._seats.give_back(session.seat)
+        self._sessions.close(session)
         closed = scheduler_pb2.SessionClosed(clean=clean)
         self._put(Says(relay_session_id=session.number, closed=closed))
 
@@ -262,7 +237,7 @@ class Relay:
 
     async def _relay(self) -> None:
         line = Line[Says](MAX_LINE)
-        for session in self._sessions.values():
+        for session in self._sessions:
             line.outbox.put_nowait(session.opened())
         self._line = line
         try:
@@ -313,7 +288,7 @@ class Relay:
         """The relay is open: whoever had a session before must restate what it holds."""
         self._welcome_heard = True
         log.info("the relay is open", epoch=epoch, sessions=len(self._sessions))
-        for session in tuple(self._sessions.values()):
+        for session in tuple(self._sessions):
             if session.session_id:
                 session.restating = epoch
                 session.say(Hears(resync=service_pb2.Resync(epoch=epoch)))

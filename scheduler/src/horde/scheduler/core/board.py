@@ -21,9 +21,11 @@ from horde.scheduler.core.leases import Counter as IdCounter
 from horde.scheduler.core.matching import Queue
 from horde.scheduler.core.outcomes import Result
 from horde.scheduler.core.places import Places
+from horde.scheduler.core.promises import Promises
 from horde.scheduler.core.sessions import Route, Session
 from horde.scheduler.core.speeds import Speeds
 from horde.scheduler.core.standing import Standing
+from horde.scheduler.core.strikes import Strike, Strikes
 from horde.scheduler.core.uptime import Record
 
 
@@ -80,8 +82,12 @@ class Board:
         """Jobs found waiting beside an idle worker that could paint them: 0, or matching has a defect."""
         self.speeds = Speeds()
         self.paces = Paces()
+        self.promises = Promises()
         self.record = Record()
         self.checks = Checks(self.limits.checks_part)
+        self.strikes = Strikes()
+        self.refused_uploads: list[tuple[Lease, float]] = []
+        """Since a picture passed last, and when."""
         self.fleet = Fleet(self.speeds, self.limits.first_slots, self.limits.proven_images)
         self.queue = Queue(self._paintable)
         self.hedged: set[Lease] = set()
@@ -98,6 +104,7 @@ class Board:
         self.dirty_jobs: dict[Job, None] = {}
         self.dirty_workers: dict[Worker, None] = {}
         self.dirty_owners: dict[Standing, None] = {}
+        self.dirty_strikes: dict[Strike, None] = {}
         self.deleted: dict[Generation, None] = {}
         """Generations whose jobs are to be deleted; those of Phase.CLAIMING with everything."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
 
 from horde.scheduler.core.checks import check_of, check_terms
@@ -29,6 +30,7 @@ from horde.scheduler.core.job import (
 )
 from horde.scheduler.core.leases import Fault, Lease, LeaseState
 from horde.scheduler.core.standing import Standing
+from horde.scheduler.core.strikes import Strike, StrikeReason
 
 Row = dict[str, Any]
 
@@ -39,6 +41,30 @@ class Stored:
 
     generation: Row
     jobs: list[Row] = field(default_factory=list)
+
+
+class SettledOrder(IntEnum):
+    """An order in which settled images are listed; equal to the contract's."""
+
+    BY_END = 1
+    BY_JOB = 2
+    """Only those that do not expire: the shared ones."""
+    BY_OBJECT = 3
+    """Only those that expire, which are the private ones; and those of which it is decided that they are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettledQuery:
+    """A page of what is done, in an order that has an index."""
+
+    order: SettledOrder
+    after: tuple[int, str] = (0, "")
+    """The place before the first: of BY_END the moment and the job; else 0 and the id or name."""
+    until: str = ""
+    """BY_JOB and BY_OBJECT: the last id or name. Empty: no end."""
+    ended_before_ms: int = 0
+    """BY_END: what ended then or later is left out."""
+    limit: int = 1_000
 
 
 @dataclass(slots=True)
@@ -56,6 +82,7 @@ class Changes:
     """Generations of which only the jobs are to be deleted."""
     workers: list[Row] = field(default_factory=list)
     owners: list[Row] = field(default_factory=list)
+    strikes: list[Row] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(
@@ -67,6 +94,7 @@ class Changes:
             or self.refused
             or self.workers
             or self.owners
+            or self.strikes
         )
 
 
@@ -215,6 +243,33 @@ def restore_owner(standing: Standing, row: Row) -> None:
     standing.doubted = dict.fromkeys(map(JobId, record["doubted"]))
     standing.verdicts = {(verdict, JobId(job_id)): None for verdict, job_id in record["verdicts"]}
     standing.faults.update({Fault(int(fault)): count for fault, count in record["faults"].items()})
+
+
+def strike_row(strike: Strike, moment: Moment) -> Row:
+    return {
+        "strike_id": strike.strike_id,
+        "owner": strike.owner,
+        "worker_id": strike.worker_id,
+        "worker_name": strike.worker_name,
+        "reason": int(strike.reason),
+        "at_ms": moment.wall(strike.at),
+        "detail": strike.detail,
+        "forgiven": strike.forgiven,
+    }
+
+
+def strike_from(row: Row, moment: Moment) -> Strike:
+    """A strike as it was written."""
+    return Strike(
+        row["strike_id"],
+        AccountId(row["owner"]),
+        WorkerId(row["worker_id"]),
+        row["worker_name"],
+        StrikeReason(row["reason"]),
+        moment.core(row["at_ms"]),
+        row["detail"],
+        row["forgiven"],
+    )
 
 
 def generation_from(stored: Stored, terms: Terms, moment: Moment) -> Generation:

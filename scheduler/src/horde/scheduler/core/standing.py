@@ -129,6 +129,13 @@ class Standing:
         self.doubted[job_id] = None
         return self.doubt >= CAUGHT
 
+    def pardon(self) -> None:
+        """One wrong picture is forgiven: what it added is taken back, or else that it was caught by it."""
+        if self.doubt:
+            self.doubt = max(0.0, self.doubt - WRONG)
+        else:
+            self.caught = max(0, self.caught - 1)
+
     def convict(self) -> list[JobId]:
         """It begins anew, as somebody who is known to cheat; the jobs whose pay is taken."""
         jobs = list(self.doubted)

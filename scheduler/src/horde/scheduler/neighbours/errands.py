@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from horde.scheduler.core import accepting, checking, returning, settling
+from horde.scheduler.core import accepting, checking, judging, returning, settling
 from horde.scheduler.core import effects as fx
 from horde.scheduler.core.answers import (
     Again,
@@ -88,7 +88,7 @@ class Errands:
                     refusal = answer.status if isinstance(answer, Declined) else None
                     accepting.held(term.board, generation, term.now(), refusal)
                     if refusal is not None:
-                        checking.refused(term.board, generation)
+                        judging.refused(term.board, generation)
                 case fx.Settle(job) | fx.Release(job):
                     words = b"" if isinstance(answer, (Declined, Again)) else answer.words
                     if isinstance(answer, Recorded):
@@ -102,7 +102,7 @@ class Errands:
                 case fx.TellVerdict(standing, verdict, job_id):
                     if isinstance(answer, Declined):
                         log.error("a verdict was not taken", job=job_id, verdict=verdict, reason=answer.reason)
-                    checking.told(term.board, standing, verdict, job_id)
+                    judging.told(term.board, standing, verdict, job_id)
                 case fx.RewardUptime():
                     if isinstance(answer, Declined) and answer.reason != "BUDGET_SPENT":
                         log.warning("no uptime reward", worker=event.worker_id, reason=answer.reason)
@@ -123,7 +123,7 @@ class Errands:
         term = self._term
         for job, answer in answered:
             if isinstance(answer, Compared):
-                checking.compared(term.board, job, answer.distances, term.now(), term.now_ms())
+                judging.compared(term.board, job, answer.distances, term.now(), term.now_ms())
         term.flush()
 
     async def _discarded(self, answered: Sequence[tuple[fx.DiscardObject, Answer]]) -> None:

@@ -15,7 +15,7 @@ from horde.api.worker.v1 import worker_service_pb2
 from horde.internal.storage.v1 import object_service_pb2 as pb
 from horde.internal.storage.v1.object_service_pb2_grpc import ObjectServiceStub
 from horde.scheduler.core.answers import Again, Answer, CommitAnswer, Committed, CompareAnswer, Compared, Done
-from horde.scheduler.core.checking import pairs as pairs_of
+from horde.scheduler.core.asking import pairs as pairs_of
 from horde.scheduler.core.checks import PictureRef
 from horde.scheduler.core.effects import DiscardObject
 from horde.scheduler.core.job import Generation, Job
