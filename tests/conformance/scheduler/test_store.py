@@ -24,9 +24,9 @@ from horde.scheduler.core.rows import (
     generation_from,
     generation_row,
     job_row,
-    strike_row,
     worker_row,
 )
+from horde.scheduler.core.strike_rows import strike_row
 from horde.scheduler.core.strikes import Strike, StrikeReason
 from horde.scheduler.store.memory import MemoryStore
 from horde.scheduler.store.port import Store

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from random import SystemRandom
 from typing import Any
 
 from opentelemetry import metrics
@@ -17,6 +18,7 @@ from horde.scheduler.core import due, lending, reload, rows, uptime
 from horde.scheduler.core import effects as fx
 from horde.scheduler.core.board import Board, Limits
 from horde.scheduler.core.estimates import Estimates
+from horde.scheduler.core.strike_rows import strike_from
 from horde.scheduler.doors import wire, wire_worker
 from horde.scheduler.doors.deleting import Deleting
 from horde.scheduler.doors.fleet_reading import FleetReading
@@ -73,6 +75,7 @@ class Engine:
         self.board = Board(epoch, limits)
         self.term = term = Term(self.board, store, clock)
         term.flush = self.flush
+        self.board.checks.chance = SystemRandom().random
         self._clock = clock
         self._loops = loops
         self.followers = Followers()
@@ -84,8 +87,8 @@ class Engine:
         self.reading = Reading(term, self.saver, self.submitting, self.followers, estimates, storage)
         self.deleting = Deleting(term, self.saver, self.reading)
         self.fleet_reading = FleetReading(term, self.saver, estimates)
-        self.owners = Owners(term, self.saver)
         self.settled_reading = SettledReading(store)
+        self.owners = Owners(term, self.saver)
         self._timer: Timer | None = None
         self._timer_at = float("inf")
         self._uptime: Timer | None = None
@@ -109,16 +112,21 @@ class Engine:
         """Read back what an earlier process left."""
         term = self.term
         moment = rows.Moment(term.now(), term.now_ms())
+        reload.owners(self.board, await term.store.owners(moment.now_ms - KNOWN_DAYS * DAY_MS))
         reload.workers(
             self.board, await term.store.workers(moment.now_ms - KNOWN_DAYS * DAY_MS), wire_worker.capabilities_from
         )
+        stored_ones = await term.store.live()
+        # A clock that is behind what was written already is wrong: nothing lives longer for it.
+        newest = max((stored.generation["accepted_at_ms"] for stored in stored_ones), default=0)
+        moment = rows.Moment(moment.now, max(moment.now_ms, newest))
         struck = await term.store.strikes(moment.now_ms - KNOWN_DAYS * DAY_MS)
-        self.board.strikes.restore(rows.strike_from(row, moment) for row in struck)
+        self.board.strikes.restore(strike_from(row, moment) for row in struck)
         generations = [
             rows.generation_from(
                 stored, wire.terms_from_bytes(stored.generation["spec"], stored.generation["quote"]), moment
             )
-            for stored in await term.store.live()
+            for stored in stored_ones
         ]
         reload.generations(self.board, generations, moment.now)
         log.info("leading", epoch=self.board.epoch, generations=len(generations))

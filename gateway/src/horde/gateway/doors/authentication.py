@@ -9,9 +9,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from horde.gateway.core.credentials import AnonymousCredential, ApiKeyCredential, Peppers, parse_authorization
 from horde.gateway.core.errors import (
@@ -24,6 +23,8 @@ from horde.gateway.core.errors import (
 )
 from horde.gateway.core.rates import Rates
 from horde.gateway.core.requesters import ANONYMOUS, Principal, Requester, Role, Scope
+from horde.gateway.doors.calling import CallContext as CallContext
+from horde.gateway.doors.calling import credentials_of
 from horde.gateway.doors.enforcing import Enforcement
 from horde.gateway.store.port import IdentityStore
 from horde.services.addresses import address_bucket
@@ -41,16 +42,6 @@ TOUCH_SECONDS = 30.0
 
 Still = Callable[[], Awaitable[float]]
 """Says until when credentials are good, in monotonic seconds; raises when they are no more."""
-
-
-class CallContext(Protocol):
-    """What is needed of a call's gRPC context."""
-
-    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
-        """What came with the call."""
-
-    def peer(self) -> str:
-        """Where the call came from, such as `ipv4:127.0.0.1:50000`."""
 
 
 class Authenticator:
@@ -205,7 +196,7 @@ class Reception:
     async def anybody(self, context: CallContext, *, leaving: bool = False, restricted: bool = False) -> Principal:
         """Any authorization will do; the key with which an account was ended only where `leaving` says so, and who is
         banned only where `restricted` does."""
-        values = _credentials(context)
+        values = credentials_of(context)
         failures = self._rates.address_failures
 
         async def stranger() -> None:
@@ -233,7 +224,7 @@ class Reception:
 
     async def visitor(self, context: CallContext) -> Principal:
         """Any authorization, or none: who shows none may look, and is counted by where the call comes from."""
-        if _credentials(context):
+        if credentials_of(context):
             return await self.anybody(context)
         self._enforcement.check_call("", context.peer())
         rate = self._rates.address_calls
@@ -244,7 +235,7 @@ class Reception:
 
     def still(self, context: CallContext) -> Still:
         """What says, during a long call, until when its credentials are good; raises when they are no more."""
-        values = _credentials(context)
+        values = credentials_of(context)
         return lambda: self._authenticator.good_until(values)
 
     async def leaver(self, context: CallContext) -> Principal:
@@ -305,6 +296,14 @@ class Reception:
         else:
             await self._count("inputs", principal, address, rates.account_inputs)
 
+    async def count_report(self, principal: Principal, context: CallContext) -> None:
+        """Count a report of an image: somebody has to look at it. Anonymous ones also where they come from."""
+        rates, address = self._rates, address_bucket(context.peer())
+        if principal.anonymous:
+            await self._count("reports", principal, address, rates.anonymous_reports, rates.address_reports)
+        else:
+            await self._count("reports", principal, address, rates.account_reports)
+
     async def count_registration(self, context: CallContext) -> None:
         """Count an account that is opened."""
         self._enforcement.check_call("", context.peer())
@@ -337,10 +336,6 @@ def _refuse(verdict: TooOften | None) -> None:
 
 def _failure(context: CallContext, rate: Rate) -> Draw:
     return Draw(f"failures {address_bucket(context.peer())}", rate, of_address=True)
-
-
-def _credentials(context: CallContext) -> list[str | bytes]:
-    return [value for key, value in context.invocation_metadata() or () if key == "authorization"]
 
 
 def require_scope(principal: Principal, scope: Scope) -> None:

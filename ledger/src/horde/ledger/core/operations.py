@@ -8,43 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from hashlib import sha256
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Final
 
 from horde.ledger.core.accounts import ANONYMOUS
+from horde.ledger.core.kinds import EventKind as EventKind
+from horde.ledger.core.kinds import JobEnding as JobEnding
 from horde.ledger.core.prices import PriceParts
 
 FINGERPRINT_BYTES: Final = 16
-
-
-class EventKind(IntEnum):
-    """What an event did; the numbers are the contract's."""
-
-    OPEN_ACCOUNT = 1
-    PLACE_HOLDS = 2
-    SETTLE = 3
-    RELEASE = 4
-    UPTIME_REWARD = 5
-    AWARD = 6
-    GIFT = 7
-    PROMOTION = 8
-    SLASH = 9
-    CORRECTION = 10
-    STANDING = 11
-    RATING = 12
-    CLOSE_ACCOUNT = 13
-
-
-class JobEnding(IntEnum):
-    """How a job ended; the numbers are the contract's."""
-
-    DONE = 1
-    CANCELLED = 2
-    FAULTED = 3
-    EXPIRED = 4
-    CENSORED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +220,7 @@ class Gift:
 
 @dataclass(frozen=True, slots=True)
 class Slash:
-    """Burn escrow after a verdict."""
+    """Take escrow after a verdict."""
 
     account_id: str
     amount_mkudos: int
@@ -265,6 +238,24 @@ class Slash:
     def canonical(self) -> str:
         job = f'"job":"{self.job_id}",' if self.job_id else ""
         return f'{{"account":"{self.account_id}","amount":{self.amount_mkudos},{job}"note":{quoted(self.note)}}}'
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Free what a job put into escrow, since its picture was looked at and is what it should be."""
+
+    account_id: str
+    job_id: str
+
+    kind = EventKind.VERIFICATION
+    note = ""
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
+
+    def canonical(self) -> str:
+        return f'{{"account":"{self.account_id}","job":"{self.job_id}"}}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +314,7 @@ class CloseAccount:
 
 Operation = (
     OpenAccount | PlaceHolds | Settle | Release | RewardUptime | RewardRating | Award | Gift | Slash | Correct
-    | SetStanding | CloseAccount
+    | SetStanding | CloseAccount | Verify
 )  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
+from horde.scheduler.core.checks import check_of, check_terms
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import (
     AccountId,
@@ -29,7 +30,7 @@ from horde.scheduler.core.job import (
     WorkerId,
 )
 from horde.scheduler.core.leases import Fault, Lease, LeaseState
-from horde.scheduler.core.strikes import Strike, StrikeReason
+from horde.scheduler.core.standing import Standing
 
 Row = dict[str, Any]
 
@@ -93,6 +94,7 @@ class Changes:
     given: list[GenerationId] = field(default_factory=list)
     """Generations of which nothing is to stay but their shared images: those are listed as long as they are there."""
     workers: list[Row] = field(default_factory=list)
+    owners: list[Row] = field(default_factory=list)
     strikes: list[Row] = field(default_factory=list)
     gone_workers: list[WorkerId] = field(default_factory=list)
     """Workers whose rows are to be deleted, unless they are among `workers` again."""
@@ -107,6 +109,7 @@ class Changes:
             or self.refused
             or self.given
             or self.workers
+            or self.owners
             or self.strikes
             or self.gone_workers
         )
@@ -138,6 +141,7 @@ def changing(generation: Generation) -> Row:
         "closed": generation.closed,
         "deletion": int(generation.deletion),
         "over_at_ms": over_at_ms(generation),
+        "checks": generation.check.text() if generation.check is not None else "",
     }
 
 
@@ -149,6 +153,8 @@ def over_at_ms(generation: Generation) -> int | None:
     """
     if not generation.closed or not generation.spec:
         return None
+    if generation.check is not None:
+        return generation.accepted_at_ms
     expiries = [job.expires_at_ms for job in generation.jobs if job.ending is Ending.DONE and not job.withdrawn]
     return (
         None if 0 in expiries else max(generation.accepted_at_ms, *expiries) if expiries else generation.accepted_at_ms
@@ -234,36 +240,36 @@ def worker_row(worker: Worker, speeds: dict[tuple[str, int], float]) -> Row:
     }
 
 
-def strike_row(strike: Strike, moment: Moment) -> Row:
-    return {
-        "strike_id": strike.strike_id,
-        "owner": strike.owner,
-        "worker_id": strike.worker_id,
-        "worker_name": strike.worker_name,
-        "reason": int(strike.reason),
-        "at_ms": moment.wall(strike.at),
-        "detail": strike.detail,
-        "forgiven": strike.forgiven,
+def owner_row(standing: Standing, now_ms: int) -> Row:
+    record = {
+        "verified": standing.verified,
+        "doubt": standing.doubt,
+        "doubted": list(standing.doubted),
+        "caught": standing.caught,
+        "contradicted": standing.contradicted,
+        "verdicts": list(standing.verdicts),
+        "faults": {int(fault): count for fault, count in standing.faults.items()},
     }
+    return {"owner": standing.owner, "changed_ms": now_ms, "record": json.dumps(record)}
 
 
-def strike_from(row: Row, moment: Moment) -> Strike:
-    """A strike as it was written."""
-    return Strike(
-        row["strike_id"],
-        AccountId(row["owner"]),
-        WorkerId(row["worker_id"]),
-        row["worker_name"],
-        StrikeReason(row["reason"]),
-        moment.core(row["at_ms"]),
-        row["detail"],
-        row["forgiven"],
-    )
+def restore_owner(standing: Standing, row: Row) -> None:
+    """What was written of an owner."""
+    record = json.loads(row["record"])
+    standing.verified, standing.doubt, standing.caught = record["verified"], record["doubt"], record["caught"]
+    standing.contradicted = record["contradicted"]
+    standing.doubted = dict.fromkeys(map(JobId, record["doubted"]))
+    standing.verdicts = {(verdict, JobId(job_id)): None for verdict, job_id in record["verdicts"]}
+    standing.faults.update({Fault(int(fault)): count for fault, count in record["faults"].items()})
 
 
 def generation_from(stored: Stored, terms: Terms, moment: Moment) -> Generation:
-    """A generation as it was written."""
+    """A generation as it was written. However the clock was changed meanwhile, it lives no longer than it may."""
     row = stored.generation
+    check = check_of(row["checks"]) if row["checks"] else None
+    if check is not None:
+        terms = check_terms(terms, check.allowed, canary=check.first is None and check.case.canary)
+    deadline = min(moment.core(row["accepted_at_ms"] + row["ttl_ms"]), moment.now + row["ttl_ms"] / 1000)
     generation = Generation(
         generation_id=GenerationId(row["generation_id"]),
         request_id=row["request_id"],
@@ -277,7 +283,7 @@ def generation_from(stored: Stored, terms: Terms, moment: Moment) -> Generation:
         weight=row["weight"],
         accepted_at_ms=row["accepted_at_ms"],
         ttl_ms=row["ttl_ms"],
-        deadline=moment.core(row["accepted_at_ms"] + row["ttl_ms"]),
+        deadline=deadline,
         traceparent=row["traceparent"],
         phase=Phase(row["phase"]),
         refusal=row["refusal"],
@@ -288,6 +294,7 @@ def generation_from(stored: Stored, terms: Terms, moment: Moment) -> Generation:
         deletion=Deletion(row["deletion"]),
         written=True,
         reloaded=True,
+        check=check,
     )
     generation.jobs = [_job_from(each, generation, moment) for each in stored.jobs]
     generation.version = max((job.version for job in generation.jobs), default=0)
@@ -320,7 +327,7 @@ def _job_from(row: Row, generation: Generation, moment: Moment) -> Job:
         lease = Lease(LeaseId(lease_id), job, WorkerId(worker_id), AccountId(owner), name)
         lease.fault = Fault(fault)
         lease.state, lease.step, lease.ttl = LeaseState(state), step, ttl
-        lease.granted_at, lease.touched_at = moment.core(granted_ms), moment.now
+        lease.granted_at, lease.touched_at = min(moment.now, moment.core(granted_ms)), moment.now
         job.leases.append(lease)
     job.winner = job.lease(LeaseId(row["winner"])) if row["winner"] else None
     return job

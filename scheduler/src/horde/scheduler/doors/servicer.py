@@ -23,8 +23,7 @@ from horde.services.server import Registration
 SERVICE = "horde.internal.scheduler.v1.SchedulerService"
 ALLOW = AllowList(
     {
-        f"/{SERVICE}/*": {"gateway"},
-        f"/{owners.SERVICE}/*": {"gateway"},
+        **{f"/{service}/*": {"gateway"} for service in (SERVICE, owners.SERVICE)},
         f"/{SERVICE}/ListSettledImages": {"auditor"},
         f"/{SERVICE}/DescribeJobs": {"auditor"},
     }
