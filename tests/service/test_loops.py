@@ -32,7 +32,7 @@ LOOPS = {
     ),
     "storage-router": ("batches", "sweeper"),
     "curation": ("batches", "follower", "verdicts"),
-    "worker": ("attach", "idle word"),
+    "worker": ("attach", "guest", "idle word"),
 }
 """All there are: a service that starts one that is not listed here fails its test."""
 INJURED = str(Path(__file__).with_name("injured.py"))
