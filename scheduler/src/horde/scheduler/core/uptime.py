@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from horde.scheduler.core.effects import RewardUptime
-from horde.scheduler.core.job import ANONYMOUS, AccountId, Ending, Job, WorkerId
+from horde.scheduler.core.job import ANONYMOUS, MESH, AccountId, Ending, Job, WorkerId
 
 if TYPE_CHECKING:
     from horde.scheduler.core.board import Board
@@ -47,7 +47,7 @@ class Record:
         """A job has ended and the ledger has paid for it. Anonymous asks for nothing and pays nothing: it proves
         nothing."""
         payer, winner = job.generation.account_id, job.winner
-        if job.ending is not Ending.DONE or winner is None or payer in (ANONYMOUS, winner.owner):
+        if job.ending is not Ending.DONE or winner is None or payer in (ANONYMOUS, MESH, winner.owner):
             return
         self._proven[winner.worker_id] = now_ms
         payers = self._demand.setdefault(job.generation.terms.model, {})
