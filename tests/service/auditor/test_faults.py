@@ -67,7 +67,7 @@ class Audited:
         settle = timedelta(minutes=5)
         return Auditor(
             self.truth,
-            SharedAudit(self.shared_seen, self.truth, self.clock.now, sample),
+            SharedAudit(self.shared_seen, self.truth, self.clock.now, settle, sample),
             PrivateAudit(self.private_seen, self.truth, self.clock.now, settle),
             ProgressFile(self.folder),
             self.clock,

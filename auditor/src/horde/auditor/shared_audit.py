@@ -50,12 +50,14 @@ class Slice:
 class SharedAudit:
     """Audits the shared bucket."""
 
-    def __init__(self, bucket: Bucket, truth: Truth, now: Callable[[], datetime], sample_per_mille: int) -> None:
+    def __init__(
+        self, bucket: Bucket, truth: Truth, now: Callable[[], datetime], settle: timedelta, sample_per_mille: int
+    ) -> None:
         self._bucket = bucket
         self._truth = truth
         self._now = now
         self._sample = sample_per_mille
-        self.images = SharedImages(bucket, truth, now)
+        self.images = SharedImages(bucket, truth, now, settle)
         self._notes = SharedNotes(bucket, truth, now)
 
     async def new(self, images: Sequence[Settled]) -> list[Finding]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from grpc import aio
 
+from horde.api.moderation.v1.moderation_service_pb2_grpc import ModerationServiceServicer
 from horde.gateway.core.previews import Previews
 from horde.gateway.doors.account_life import AccountLife
 from horde.gateway.doors.account_servicer import AccountServicer
@@ -16,6 +17,7 @@ from horde.gateway.doors.accounts import Accounts
 from horde.gateway.doors.allowances import Allowances
 from horde.gateway.doors.authentication import Authenticator, Reception
 from horde.gateway.doors.catalogue import Catalogue, read_catalogue
+from horde.gateway.doors.curated import Curated
 from horde.gateway.doors.generation_servicer import GenerationServicer
 from horde.gateway.doors.generations import Generations
 from horde.gateway.doors.listeners import registrations
@@ -67,6 +69,7 @@ class Gateway:
         scheduler_streams: aio.Channel,
         ledger: aio.Channel,
         storage: aio.Channel,
+        curation: aio.Channel,
         shared: Shared,
         clock: Clock,
         ids: Ids,
@@ -130,6 +133,7 @@ class Gateway:
         self.workers = Workers(self.scheduler)
         self.mesh = describe_mesh(settings)
         self.statistics = Statistics(self.ledger, self.scheduler, self.catalogue, store, clock)
+        self.curated = Curated(self.reception, curation, clock)
 
     def registrations(self) -> Sequence[Registration]:
         """The services of the doors that are open here."""
@@ -142,6 +146,9 @@ class Gateway:
             WorkerServicer(self.reception, self.relay, self.workers, Records(self.ledger)),  # type: ignore[abstract]
             MeshServicer(self.reception, self.mesh),
             StatisticsServicer(self.reception, self.statistics),
+            self.curated.moderation(ModerationServiceServicer()),  # type: ignore[abstract]
+            self.curated.rating(),
+            self.curated.releases(),
         )
 
     def _revoke_key(self, api_key_id: str) -> None:
@@ -212,6 +219,7 @@ async def gateway(
             scheduler_streams=await channel("scheduler (streams)", settings.scheduler, retry=False),
             ledger=await channel("ledger", settings.ledger),
             storage=await channel("storage router", settings.storage_router),
+            curation=await channel("curation", settings.curation),
             shared=shared or InProcess(clock),
             clock=clock,
             ids=ids or RandomIds(),
