@@ -15,7 +15,7 @@ from tests.service.processes import MODULES, environment, started
 
 from horde.services import lifecycle
 
-COURIERS = ("Apply", "CommitObjects", "DiscardObjects", "ClaimInputs", "ReleaseInputs")
+COURIERS = ("Apply", "CommitObjects", "CompareObjects", "DiscardObjects", "ClaimInputs", "ReleaseInputs")
 LOOPS = {
     "ledger": ("writer", "statistics", "leadership"),
     "scheduler": ("saver", *(f"courier {name}" for name in COURIERS), "clockwork", "janitor", "leadership"),
