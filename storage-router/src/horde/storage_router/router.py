@@ -208,6 +208,7 @@ async def serve(settings: StorageRouterSettings, clock: Clock) -> AsyncIterator[
                 grace=timedelta(seconds=settings.grace_seconds),
                 brake=Brake(clock),
                 unread_bytes=UNREAD_BYTES,
+                proxies=settings.proxies(),
             ) as server,
         ):
             loops.start("sweeper", router.sweeper.run(timedelta(seconds=settings.sweep_seconds)))

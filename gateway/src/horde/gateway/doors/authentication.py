@@ -25,7 +25,7 @@ from horde.gateway.core.errors import (
 )
 from horde.gateway.core.requesters import ANONYMOUS, Principal, Requester, Role, Scope
 from horde.gateway.store.port import IdentityStore
-from horde.services.addresses import address_bucket
+from horde.services.addresses import caller_bucket
 from horde.services.clock import Clock
 from horde.services.errors import ServiceError, Unauthenticated
 from horde.services.rates import Draw, Rate, TooOften
@@ -224,7 +224,7 @@ class Reception:
             raise
         rates = self._rates
         if principal.anonymous:
-            address = address_bucket(context.peer())
+            address = caller_bucket(context)
             await self._count("calls", principal, address, rates.anonymous_calls, rates.address_calls)
         else:
             await self._count("calls", principal, "", rates.account_calls)
@@ -236,7 +236,7 @@ class Reception:
             return await self.anybody(context)
         rate = self._rates.address_calls
         if rate is not None:
-            draw = Draw(f"calls {address_bucket(context.peer())}", rate, of_address=True)
+            draw = Draw(f"calls {caller_bucket(context)}", rate, of_address=True)
             _refuse(await self._shared.admit([draw]))
         return VISITOR
 
@@ -289,7 +289,7 @@ class Reception:
         """Count an account that is opened."""
         rate = self._rates.address_accounts
         if rate is not None:
-            draw = Draw(f"accounts {address_bucket(context.peer())}", rate, of_address=True)
+            draw = Draw(f"accounts {caller_bucket(context)}", rate, of_address=True)
             _refuse(await self._shared.admit([draw]))
 
     async def _count(
@@ -315,7 +315,7 @@ def _refuse(verdict: TooOften | None) -> None:
 
 
 def _failure(context: CallContext, rate: Rate) -> Draw:
-    return Draw(f"failures {address_bucket(context.peer())}", rate, of_address=True)
+    return Draw(f"failures {caller_bucket(context)}", rate, of_address=True)
 
 
 def _credentials(context: CallContext) -> list[str | bytes]:

@@ -13,7 +13,7 @@ from horde.gateway.doors.authentication import Reception
 from horde.gateway.doors.generations import Generations
 from horde.gateway.doors.listing import masked, masked_page
 from horde.gateway.doors.watching import Watching
-from horde.services.addresses import address_bucket
+from horde.services.addresses import caller_bucket
 
 Context = Any
 
@@ -43,7 +43,7 @@ class GenerationServicer(GenerationServiceServicer):
     ) -> pb.CreateGenerationResponse:
         principal = await self._reception.requester(context)
         asked = self._generations.appraise_creation(principal, request)
-        address = address_bucket(context.peer())
+        address = caller_bucket(context)
         await self._reception.count_images(principal, address, asked.spec.count)
         async with self._allowances.reserved(principal, asked, request.request_id):
             generation = await self._generations.create(principal, asked, request, address)
@@ -93,7 +93,7 @@ class GenerationServicer(GenerationServiceServicer):
     ) -> pb.CreateInputTicketResponse:
         principal = await self._reception.requester(context)
         checked = self._generations.checked_input(request.input_id)
-        await self._reception.count_input(principal, address_bucket(context.peer()))
+        await self._reception.count_input(principal, caller_bucket(context))
         return self._generations.input_ticket(principal, checked)
 
     async def DeleteInput(self, request: pb.DeleteInputRequest, context: Context) -> pb.DeleteInputResponse:

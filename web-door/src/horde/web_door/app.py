@@ -1,0 +1,26 @@
+"""Everything that is served over HTTP, each form of it an application of its own under a path of its own."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import BaseRoute, Mount, Route
+
+from horde.web_door.neighbours.mesh import Mesh
+from horde.web_door.settings import WebDoorSettings
+from horde.web_door.v2.routes import v2_routes
+
+
+async def alive(request: Request) -> PlainTextResponse:
+    """That this process answers, for whoever restarts it otherwise. Asks nobody."""
+    return PlainTextResponse("ok\n")
+
+
+def build_app(settings: WebDoorSettings, mesh: Mesh) -> Starlette:
+    """The whole door. A further form of HTTP is one more mount."""
+    routes: list[BaseRoute] = [
+        Route("/healthz", alive),
+        Mount("/api/v2", routes=v2_routes(settings, mesh)),
+    ]
+    return Starlette(routes=routes)
