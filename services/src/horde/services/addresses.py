@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from contextvars import ContextVar
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 FORWARDED_KEY: Final = "x-forwarded-for"
 """The metadata by which a proxy says for whom it calls: addresses by commas, the nearest last."""
@@ -51,12 +51,12 @@ def set_forwarded(peer: str) -> None:
     _forwarded.set(peer)
 
 
-def caller_peer(context: HasPeer | Any) -> str:
+def caller_peer(context: HasPeer) -> str:
     """Where the call being served comes from: its peer, or for whom a proxy makes it."""
     return _forwarded.get() or str(context.peer())
 
 
-def caller_bucket(context: HasPeer | Any) -> str:
+def caller_bucket(context: HasPeer) -> str:
     """The network that the caller of this call is counted as."""
     return address_bucket(caller_peer(context))
 

@@ -14,10 +14,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from horde.gateway.core.credentials import AnonymousCredential, ApiKeyCredential, Peppers, parse_authorization
+from horde.gateway.core.credentials import (
+    AnonymousCredential,
+    ApiKeyCredential,
+    PassCredential,
+    Peppers,
+    parse_authorization,
+)
 from horde.gateway.core.errors import (
     AccountRequired,
     ApiKeyUnknown,
+    GenerationNotFound,
     RateLimited,
     RoleMissing,
     ScopeMissing,
@@ -25,7 +32,7 @@ from horde.gateway.core.errors import (
 )
 from horde.gateway.core.requesters import ANONYMOUS, Principal, Requester, Role, Scope
 from horde.gateway.store.port import IdentityStore
-from horde.services.addresses import caller_bucket
+from horde.services.addresses import HasPeer, caller_bucket
 from horde.services.clock import Clock
 from horde.services.errors import ServiceError, Unauthenticated
 from horde.services.rates import Draw, Rate, TooOften
@@ -38,25 +45,24 @@ CACHE_SECONDS = 5.0
 MAX_CACHED = 10_000
 TOUCH_SECONDS = 30.0
 
+OpenPass = Callable[[PassCredential], Awaitable[Principal]]
 Still = Callable[[], Awaitable[float]]
 """Says until when credentials are good, in monotonic seconds; raises when they are no more."""
 
 
-class CallContext(Protocol):
+class CallContext(HasPeer, Protocol):
     """What is needed of a call's gRPC context."""
 
     def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
         """What came with the call."""
 
-    def peer(self) -> str:
-        """Where the call came from, such as `ipv4:127.0.0.1:50000`."""
-
 
 class Authenticator:
     """Verifies credentials, and remembers for a moment whom it verified."""
 
-    def __init__(self, store: IdentityStore, peppers: Peppers, clock: Clock) -> None:
+    def __init__(self, store: IdentityStore, peppers: Peppers, clock: Clock, open_pass: OpenPass) -> None:
         self._store = store
+        self._open_pass = open_pass
         self._peppers = peppers
         self._clock = clock
         self._verified: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
@@ -105,7 +111,7 @@ class Authenticator:
         known = self._verified.get(_name_of(values[0]))
         return self._clock.monotonic() if known is None else known[1]
 
-    async def _look_up(self, name: bytes, credential: ApiKeyCredential) -> Principal:
+    async def _look_up(self, name: bytes, credential: ApiKeyCredential | PassCredential) -> Principal:
         began = self._clock.monotonic()
         try:
             principal, seconds, last_used_at = await self._found(credential)
@@ -116,11 +122,14 @@ class Authenticator:
         self._verified.move_to_end(name)
         if len(self._verified) > MAX_CACHED:
             self._verified.popitem(last=False)
-        self._note_use(principal.api_key_id, last_used_at)
+        if principal.api_key_id:
+            self._note_use(principal.api_key_id, last_used_at)
         return principal
 
-    async def _found(self, credential: ApiKeyCredential) -> tuple[Principal, float, datetime | None]:
+    async def _found(self, credential: ApiKeyCredential | PassCredential) -> tuple[Principal, float, datetime | None]:
         """Whose key it is, for how many seconds to believe it, and when it was last used."""
+        if isinstance(credential, PassCredential):
+            return await self._open_pass(credential), CACHE_SECONDS, None
         found = await self._store.key(credential.api_key_id)
         if found is not None:
             key, account = found
@@ -206,8 +215,8 @@ class Reception:
         self._rates = rates
         self._clock = clock
 
-    async def anybody(self, context: CallContext) -> Principal:
-        """Any authorization will do."""
+    async def anybody(self, context: CallContext, *, passes: bool = False) -> Principal:
+        """Any authorization will do; a pass, which opens one generation alone, only where `passes` says so."""
         values = _credentials(context)
         failures = self._rates.address_failures
 
@@ -222,8 +231,10 @@ class Reception:
             if failures is not None:
                 _refuse(await self._shared.admit([_failure(context, failures)]))
             raise
+        if principal.pass_of and not passes:
+            raise AccountRequired
         rates = self._rates
-        if principal.anonymous:
+        if principal.anonymous or principal.pass_of:
             address = caller_bucket(context)
             await self._count("calls", principal, address, rates.anonymous_calls, rates.address_calls)
         else:
@@ -244,6 +255,16 @@ class Reception:
         """What says, during a long call, until when its credentials are good; raises when they are no more."""
         values = _credentials(context)
         return lambda: self._authenticator.good_until(values)
+
+    async def holder(self, context: CallContext, generation: str) -> tuple[Principal, str]:
+        """Somebody who may ask for images, or who came with the pass of this generation; and which that is."""
+        principal = await self.anybody(context, passes=True)
+        if not principal.pass_of:
+            require_scope(principal, Scope.GENERATE)
+            return principal, generation
+        if generation not in ("", principal.pass_of):
+            raise GenerationNotFound(metadata={"generation_id": generation})
+        return principal, principal.pass_of
 
     async def requester(self, context: CallContext) -> Principal:
         """Somebody who may ask for images."""
@@ -302,7 +323,7 @@ class Reception:
         weight: int = 1,
     ) -> None:
         """Count against who calls, and (`shared`) against everybody who calls from there."""
-        draws = [Draw(f"{kind} {principal}", own, weight)] if own else []
+        draws = [Draw(f"{kind} {principal.pass_of or principal}", own, weight)] if own else []
         if shared:
             draws.append(Draw(f"{kind} {address}", shared, weight, of_address=True))
         _refuse(await self._shared.admit(draws))
