@@ -34,7 +34,7 @@ def forwarded_peer(peer: str, values: Iterable[str], proxies: Networks) -> str:
     Of what a proxy says, the last address that is no proxy itself: what stands before it anybody could have written.
     """
     nearest = _address(peer)
-    if nearest is None or not _within(nearest, proxies):
+    if nearest is None or not is_proxy(peer, proxies):
         return peer
     for name in reversed([name.strip() for value in values for name in value.split(",")]):
         address = _parsed(name)
@@ -44,6 +44,12 @@ def forwarded_peer(peer: str, values: Iterable[str], proxies: Networks) -> str:
         if not _within(address, proxies):
             break
     return f"ipv4:{nearest}:0" if nearest.version == 4 else f"ipv6:[{nearest}]:0"
+
+
+def is_proxy(peer: str, proxies: Networks) -> bool:
+    """Whether a peer is one of these, so that what it says of its caller counts."""
+    address = _address(peer)
+    return address is not None and _within(address, proxies)
 
 
 def set_forwarded(peer: str) -> None:

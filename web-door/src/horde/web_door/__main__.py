@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from horde.services import failpoints, lifecycle
+from horde.services.clock import SystemClock
 from horde.services.loops import Loops
 from horde.services.settings import load_or_exit
 from horde.services.telemetry import configure_logs, telemetry
@@ -23,7 +24,7 @@ async def run(settings: WebDoorSettings) -> None:
     async with (
         mesh(settings.gateway, tls=tls, plaintext=settings.gateway_plaintext) as neighbours,
         Loops() as loops,
-        serving_http(settings, build_app(settings, neighbours), loops),
+        serving_http(settings, build_app(settings, neighbours, SystemClock()), loops),
     ):
         await lifecycle.until_signalled()
 

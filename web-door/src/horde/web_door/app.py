@@ -7,8 +7,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Mount, Route
 
+from horde.services.clock import Clock
 from horde.web_door.neighbours.mesh import Mesh
 from horde.web_door.settings import WebDoorSettings
+from horde.web_door.v2.context import Context
 from horde.web_door.v2.routes import v2_routes
 
 
@@ -17,10 +19,10 @@ async def alive(request: Request) -> PlainTextResponse:
     return PlainTextResponse("ok\n")
 
 
-def build_app(settings: WebDoorSettings, mesh: Mesh) -> Starlette:
+def build_app(settings: WebDoorSettings, mesh: Mesh, clock: Clock) -> Starlette:
     """The whole door. A further form of HTTP is one more mount."""
     routes: list[BaseRoute] = [
         Route("/healthz", alive),
-        Mount("/api/v2", routes=v2_routes(settings, mesh)),
+        Mount("/api/v2", routes=v2_routes(Context(settings, mesh, clock))),
     ]
     return Starlette(routes=routes)

@@ -29,5 +29,9 @@ class WebDoorSettings(ServiceSettings):
     """What clients put before a path of this door, such as `https://mesh.example`. Empty: as each of them calls it."""
     max_body_bytes: int = Field(default=48 * 1024 * 1024, ge=64 * 1024)
     """How large the body of a request may be; pictures come in it as base64."""
+    max_small_body_bytes: int = Field(default=256 * 1024, ge=16 * 1024)
+    """How large a body may be that holds no pictures."""
+    max_memory_bytes: int = Field(default=256 * 1024 * 1024, ge=1024 * 1024)
+    """Bytes of bodies and pictures in memory, of all requests together; an address takes half of what is left."""
     max_connections: int = Field(default=2_000, ge=1)
     """How many may be connected at once; who comes then is told 503."""

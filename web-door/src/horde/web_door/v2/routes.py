@@ -6,8 +6,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from horde.web_door.neighbours.mesh import Mesh
-from horde.web_door.settings import WebDoorSettings
+from horde.web_door.v2.context import COMMON_HEADERS, Context, Handler, answering
+from horde.web_door.v2.following import Following
+from horde.web_door.v2.generating import Generating
 
 VERSION = "5.1.5"
 """Of AI Horde, whose behaviour this is: clients show it, and some ask for the least that they need."""
@@ -18,6 +19,31 @@ async def heartbeat(request: Request) -> Response:
     return JSONResponse({"message": "OK", "version": VERSION})
 
 
-def v2_routes(settings: WebDoorSettings, mesh: Mesh) -> list[BaseRoute]:
+async def preflight(request: Request) -> Response:
+    """What browsers ask before they call from another page."""
+    return Response(status_code=204, headers=COMMON_HEADERS)
+
+
+async def nothing_here(request: Request) -> Response:
+    """An answer in JSON, which is all that clients read."""
+    return JSONResponse({"message": "There is nothing here.", "rc": "NotFound"}, 404, COMMON_HEADERS)
+
+
+def v2_routes(context: Context) -> list[BaseRoute]:
     """Everything under `/api/v2`."""
-    return [Route("/status/heartbeat", heartbeat)]
+    generating, following = Generating(context), Following(context)
+    answers: list[tuple[str, str, Handler]] = [
+        ("GET", "/status/heartbeat", heartbeat),
+        ("POST", "/generate/async", generating.ask),
+        ("GET", "/generate/check/{id}", following.check),
+        ("GET", "/generate/status/{id}", following.status),
+        ("DELETE", "/generate/status/{id}", following.cancel),
+        ("GET", "/images/{ticket}/{name}", following.image),
+    ]
+    routes: list[BaseRoute] = [Route(path, answering(handler), methods=[method]) for method, path, handler in answers]
+    everything = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+    return [
+        *routes,
+        Route("/{path:path}", preflight, methods=["OPTIONS"]),
+        Route("/{path:path}", nothing_here, methods=everything),
+    ]
