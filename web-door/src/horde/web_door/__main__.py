@@ -24,7 +24,7 @@ async def run(settings: WebDoorSettings) -> None:
     async with (
         mesh(settings.gateway, tls=tls, plaintext=settings.gateway_plaintext) as neighbours,
         Loops() as loops,
-        serving_http(settings, build_app(settings, neighbours, SystemClock()), loops),
+        serving_http(settings, build_app(settings, neighbours, SystemClock(), loops), loops),
     ):
         await lifecycle.until_signalled()
 

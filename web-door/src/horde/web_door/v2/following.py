@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import AsyncIterator
 from typing import Any
 
 from google.protobuf.field_mask_pb2 import FieldMask
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 
 from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as pb
@@ -21,9 +20,10 @@ from horde.web_door.caller import Caller, Metadata
 from horde.web_door.core.asking import wants_base64
 from horde.web_door.core.progress import metadata, progress
 from horde.web_door.core.refusals import Refusal
-from horde.web_door.neighbours.storage import MEDIA_TYPES, Download
+from horde.web_door.neighbours.storage import Download
 from horde.web_door.remembering import Remembered
 from horde.web_door.v2 import wire
+from horde.web_door.v2.bytes_out import streamed
 from horde.web_door.v2.context import Context
 
 CHECK_SECONDS = 1.0
@@ -35,7 +35,6 @@ EXTENSIONS = {
 }
 NOT_THERE = "N/A"
 """Instead of a picture that was withheld, or that is not there any more."""
-IMAGE_HEADERS = {"cache-control": "private, max-age=600", "x-content-type-options": "nosniff"}
 
 
 class Following:
@@ -137,17 +136,4 @@ class Following:
         caller = self._context.caller(request)
         about = await self._context.about()
         storage = await self._context.mesh.storage(about.storage_address)
-        download = Download(storage, request.path_params["ticket"], caller.whereabouts())
-        try:
-            header = await download.header()
-        except BaseException:
-            download.cancel()
-            raise
-
-        async def bytes_of() -> AsyncIterator[bytes]:
-            async for chunk in download.chunks():
-                yield chunk
-
-        headers = {**IMAGE_HEADERS, "content-length": str(header.size_bytes), "etag": f'"{header.sha256.hex()}"'}
-        media_type = MEDIA_TYPES.get(header.format, "application/octet-stream")
-        return StreamingResponse(bytes_of(), media_type=media_type, headers=headers)
+        return await streamed(Download(storage, request.path_params["ticket"], caller.whereabouts()))
