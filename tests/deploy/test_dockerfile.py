@@ -33,8 +33,8 @@ SETTINGS: dict[Role, type[ServiceSettings]] = {
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
-def test_there_is_a_target_for_each_service_for_the_builder_of_releases_and_for_clients() -> None:
-    assert set(TARGETS) == {role.value for role in Role} | {"client", "data-releases"}
+def test_there_is_a_target_for_each_service_for_the_operators_jobs_and_for_clients() -> None:
+    assert set(TARGETS) == {role.value for role in Role} | {"client", "data-releases", "auditor"}
 
 
 @pytest.mark.parametrize("target", sorted(TARGETS))

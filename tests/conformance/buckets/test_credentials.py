@@ -18,6 +18,8 @@ ALLOWED = {
     "router-promoter": {"horde-shared": {*READS, *WRITES}},
     "release-builder": {"horde-shared": {*READS}, "horde-releases": {*READS, *WRITES}},
     "researcher": {"horde-releases": {*READS}},
+    # It may see which private objects there are, and read none.
+    "auditor": {"horde-shared": {*READS}, "horde-private": {"list"}},
 }
 KEY = "releases/table/x"
 

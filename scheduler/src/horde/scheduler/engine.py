@@ -23,6 +23,7 @@ from horde.scheduler.doors.follow import Followers
 from horde.scheduler.doors.grants import Grants
 from horde.scheduler.doors.reading import Reading
 from horde.scheduler.doors.relay import Relays
+from horde.scheduler.doors.settled_reading import SettledReading
 from horde.scheduler.doors.submitting import Submitting
 from horde.scheduler.janitor import DAY_MS, KNOWN_DAYS
 from horde.scheduler.neighbours.errands import Errands
@@ -80,6 +81,7 @@ class Engine:
         estimates = Estimates(self.board)
         self.reading = Reading(term, self.saver, self.submitting, self.followers, estimates, storage)
         self.fleet_reading = FleetReading(term, self.saver, estimates)
+        self.settled_reading = SettledReading(store)
         self._timer: Timer | None = None
         self._timer_at = float("inf")
         self._uptime: Timer | None = None

@@ -19,6 +19,7 @@ from horde.scheduler.core.leases import LEASE, SESSION, Lease
 from horde.scheduler.core.leases import Counter as IdCounter
 from horde.scheduler.core.matching import Queue
 from horde.scheduler.core.outcomes import Result
+from horde.scheduler.core.promises import Promises
 from horde.scheduler.core.sessions import Route, Session
 from horde.scheduler.core.speeds import Speeds
 from horde.scheduler.core.uptime import Record
@@ -71,6 +72,7 @@ class Board:
         """Jobs found waiting beside an idle worker that could paint them: 0, or matching has a defect."""
         self.speeds = Speeds()
         self.paces = Paces()
+        self.promises = Promises()
         self.record = Record()
         self.fleet = Fleet(self.speeds, self.limits.first_slots, self.limits.proven_images)
         self.queue = Queue(self._paintable)

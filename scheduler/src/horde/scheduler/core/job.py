@@ -16,6 +16,7 @@ from uuid import UUID, uuid5
 if TYPE_CHECKING:
     from horde.scheduler.core.fitting import Signature
     from horde.scheduler.core.leases import Lease
+    from horde.scheduler.core.promises import Promise
 
 GenerationId = NewType("GenerationId", str)
 JobId = NewType("JobId", str)
@@ -197,6 +198,8 @@ class Job:
     """The queue entry that is valid now; 0 while it is not queued."""
     queued_at: float = 0.0
     """Since when it waits, on the core's clock; kept over requeues."""
+    promise: Promise | None = None
+    """The first wait that was told of it since it was last lent, to see whether it holds."""
     signature: Signature | None = None
     """What it needs of a worker: the bucket that it is queued in."""
     wary: bool = False

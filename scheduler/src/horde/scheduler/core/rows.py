@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
 
 from horde.scheduler.core.fleet import Worker
@@ -37,6 +38,30 @@ class Stored:
 
     generation: Row
     jobs: list[Row] = field(default_factory=list)
+
+
+class SettledOrder(IntEnum):
+    """An order in which settled images are listed; equal to the contract's."""
+
+    BY_END = 1
+    BY_JOB = 2
+    """Only those that do not expire: the shared ones."""
+    BY_OBJECT = 3
+    """Only those that expire, which are the private ones; and those of which it is decided that they are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettledQuery:
+    """A page of what is done, in an order that has an index."""
+
+    order: SettledOrder
+    after: tuple[int, str] = (0, "")
+    """The place before the first: of BY_END the moment and the job; else 0 and the id or name."""
+    until: str = ""
+    """BY_JOB and BY_OBJECT: the last id or name. Empty: no end."""
+    ended_before_ms: int = 0
+    """BY_END: what ended then or later is left out."""
+    limit: int = 1_000
 
 
 @dataclass(slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from horde.scheduler.core.errors import NotLeader
-from horde.scheduler.core.job import AccountId, GenerationId, JobId, Phase
-from horde.scheduler.core.rows import Changes, Row, Stored
+from horde.scheduler.core.job import AccountId, Ending, GenerationId, JobId, JobState, Phase
+from horde.scheduler.core.rows import Changes, Row, SettledOrder, SettledQuery, Stored
 
 
 class Memory:
@@ -79,6 +79,25 @@ class MemoryStore:
         ]
         rows.sort(key=lambda row: (row["accepted_at_ms"], row["generation_id"]), reverse=True)
         return [self._stored(row) for row in rows[:limit]]
+
+    async def settled(self, query: SettledQuery) -> list[Row]:
+        found: list[tuple[tuple[int, str], Row]] = []
+        for job in self.memory.jobs.values():
+            if job["ending"] != Ending.DONE or job["state"] < JobState.SETTLING:
+                continue
+            settling = job["state"] == JobState.SETTLING
+            if settling and query.order is not SettledOrder.BY_OBJECT:
+                continue
+            row = {**job, "quote": self.memory.generations[job["generation_id"]]["quote"]}
+            if query.order is SettledOrder.BY_END:
+                if job["ended_at_ms"] < query.ended_before_ms:
+                    found.append(((job["ended_at_ms"], job["job_id"]), row))
+            elif settling or (job["expires_at_ms"] == 0) is (query.order is SettledOrder.BY_JOB):
+                name = job["job_id"] if query.order is SettledOrder.BY_JOB else job["object_name"]
+                if not query.until or name <= query.until:
+                    found.append(((0, name), row))
+        found.sort(key=lambda each: each[0])
+        return [row for place, row in found if place > query.after][: query.limit]
 
     async def forget(self, over_before_ms: int, limit: int, refusal: bytes) -> int:
         memory = self.memory

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from horde.scheduler.core.job import AccountId, GenerationId, JobId
-from horde.scheduler.core.rows import Changes, Row, Stored
+from horde.scheduler.core.rows import Changes, Row, SettledQuery, Stored
 
 
 class Store(Protocol):
@@ -42,6 +42,9 @@ class Store(Protocol):
         self, account_id: AccountId, digest: bytes, before: tuple[int, str] | None, limit: int
     ) -> list[Stored]:
         """One requester's generations, newest first, after the (accepted_at_ms, generation_id) of the last page."""
+
+    async def settled(self, query: SettledQuery) -> list[Row]:
+        """Jobs that are done, each with its generation's `quote`, by an index: it costs by the page."""
 
     async def forget(self, over_before_ms: int, limit: int, refusal: bytes) -> int:
         """Make tombstones of generations of which all was over before (`rows.over_at_ms`), at most `limit`; how many.

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    text,
 )
 
 METADATA = MetaData()
@@ -96,6 +97,18 @@ JOB = Table(
     Column("ended_at_ms", BigInteger, nullable=False),
     Column("leavings", Text, nullable=False),
 )
+
+DONE = text("job.state = 5 AND job.ending = 1")
+DONE_SHARED = text("job.state = 5 AND job.ending = 1 AND job.expires_at_ms = 0")
+DONE_PRIVATE = text("job.ending = 1 AND (job.state = 4 OR job.expires_at_ms > 0)")
+"""What the auditor lists. Literal, in queries too: a condition with a parameter in it is not known to be an index's."""
+for _name, _columns, _those in (
+    ("job_by_end", (JOB.c.ended_at_ms, JOB.c.job_id), DONE),
+    ("job_shared", (JOB.c.job_id,), DONE_SHARED),
+    ("job_private", (JOB.c.object_name,), DONE_PRIVATE),
+):
+    _words = text(_those.text.replace("job.", ""))
+    Index(_name, *_columns, sqlite_where=_words, postgresql_where=_words)
 
 WORKER = Table(
     "worker",
