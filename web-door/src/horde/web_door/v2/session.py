@@ -105,27 +105,32 @@ class WorkerSession:
 
     async def run(self) -> None:
         """Hold the session until it is over."""
-        ticking = asyncio.create_task(self._tick())
-        pause = LATER[0]
         try:
-            while self.ended is None:
-                try:
-                    await self._attached()
-                    pause = LATER[0]
-                except ServiceError as error:
-                    if not isinstance(error, RETRY) or self.worker.over(self._clock.monotonic()):
-                        self.ended = error
-                        break
-                    await self._clock.sleep(pause * random.uniform(0.5, 1.0))
-                    pause = min(pause * 2, LATER[1])
+            async with asyncio.TaskGroup() as group:
+                ticking = group.create_task(self._tick())
+                await self._hold(group)
+                ticking.cancel()
         finally:
-            ticking.cancel()
             self.attached.set()
             self._news.set()
             if self.ended is None:
                 self.ended = ServiceError("The session is over.")
 
-    async def _attached(self) -> None:
+    async def _hold(self, group: asyncio.TaskGroup) -> None:
+        pause = LATER[0]
+        while self.ended is None:
+            try:
+                await self._attached(group)
+                pause = LATER[0]
+            except ServiceError as error:
+                if not isinstance(error, RETRY) or self.worker.over(self._clock.monotonic()):
+                    self.ended = error
+                    return
+            if self.ended is None:
+                await self._clock.sleep(pause * random.uniform(0.5, 1.0))
+                pause = min(pause * 2, LATER[1])
+
+    async def _attached(self, group: asyncio.TaskGroup) -> None:
         stream = self._stream = self._stub.Attach(metadata=self._metadata)
         try:
             await stream.write(pb.AttachRequest(hello=self._hello))
@@ -138,13 +143,12 @@ class WorkerSession:
             self._to_say.clear()
             self._restate(0)
             self.attached.set()
-            speaking = asyncio.create_task(self._speak(stream))
+            speaking = group.create_task(self._speak(stream))
             try:
                 while (said := await stream.read()) is not aio.EOF:
                     self._heard(said)
             finally:
                 speaking.cancel()
-                await asyncio.gather(speaking, return_exceptions=True)
         except TimeoutError:
             return
         finally:
