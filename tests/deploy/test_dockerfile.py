@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from horde.cli.local.roles import DEFAULT_PORTS, Role
+from horde.curation.settings import CurationSettings
 from horde.gateway.settings import GatewaySettings
 from horde.ledger.settings import LedgerSettings
 from horde.scheduler.settings import Settings as SchedulerSettings
@@ -28,6 +29,7 @@ SETTINGS: dict[Role, type[ServiceSettings]] = {
     Role.SCHEDULER: SchedulerSettings,
     Role.GATEWAY: GatewaySettings,
     Role.WEB_DOOR: WebDoorSettings,
+    Role.CURATION: CurationSettings,
     Role.WORKER: WorkerSettings,
 }
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]

@@ -7,6 +7,7 @@ anything else that it raises becomes INTERNAL with no detail, and a traceback in
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
@@ -93,6 +94,11 @@ class Gate:
             values = [str(value) for key, value in context.invocation_metadata() or () if key == FORWARDED_KEY]
             set_forwarded(forwarded_peer(context.peer(), values, self.proxies) if values else "")
 
+    def broken_off(self, context: Context) -> None:
+        """A call's caller did not wait for its answer."""
+        if self.brake is not None:
+            self.brake.broken_off(caller_peer(context))
+
 
 async def refuse(method: str, context: Context, error: Exception, brake: Brake | None = None) -> NoReturn:
     """End a call with an error, as what it is if it may be told."""
@@ -171,6 +177,9 @@ def _answering(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
             return await behaviour(request, context)
         except Exception as error:  # noqa: BLE001 - this is where failures end
             await refuse(method, context, error, gate.brake)
+        except asyncio.CancelledError:
+            gate.broken_off(context)
+            raise
 
     rpc = telemetry.rpc
     if rpc is None:
@@ -185,6 +194,9 @@ def _answering(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
                 return await behaviour(request, context)
         except Exception as error:  # noqa: BLE001
             await refuse(method, context, error, gate.brake)
+        except asyncio.CancelledError:
+            gate.broken_off(context)
+            raise
 
     return observed
 
@@ -206,6 +218,9 @@ def _streaming(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
                     await context.write(answer)
         except Exception as error:  # noqa: BLE001
             await refuse(method, context, error, gate.brake)
+        except asyncio.CancelledError:
+            gate.broken_off(context)
+            raise
 
     rpc = telemetry.rpc
     if rpc is None:
@@ -222,6 +237,9 @@ def _streaming(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
                         await context.write(answer)
         except Exception as error:  # noqa: BLE001
             await refuse(method, context, error, gate.brake)
+        except asyncio.CancelledError:
+            gate.broken_off(context)
+            raise
 
     return observed
 

@@ -23,6 +23,7 @@ COLOURS = {
     "scheduler": "cyan",
     "gateway": "green",
     "web-door": "bright_green",
+    "curation": "white",
 }
 WIDTH = max(map(len, COLOURS))
 

@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -30,6 +29,7 @@ from horde.gateway.core.errors import (
     ScopeMissing,
     SharedKeyExpired,
 )
+from horde.gateway.core.rates import Rates
 from horde.gateway.core.requesters import ANONYMOUS, Principal, Requester, Role, Scope
 from horde.gateway.store.port import IdentityStore
 from horde.services.addresses import HasPeer, caller_bucket
@@ -189,23 +189,6 @@ def _name_of(value: str | bytes) -> bytes:
     return hashlib.sha256(value.encode() if isinstance(value, str) else value).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """How often is too often. None: no limit."""
-
-    account_calls: Rate | None = None
-    account_images: Rate | None = None
-    account_inputs: Rate | None = None
-    anonymous_calls: Rate | None = None
-    anonymous_images: Rate | None = None
-    anonymous_inputs: Rate | None = None
-    address_calls: Rate | None = None
-    address_images: Rate | None = None
-    address_inputs: Rate | None = None
-    address_accounts: Rate | None = None
-    address_failures: Rate | None = None
-
-
 class Reception:
     """Lets calls in: who is it, may it, and not too often."""
 
@@ -305,6 +288,14 @@ class Reception:
             await self._count("inputs", principal, address, rates.anonymous_inputs, rates.address_inputs)
         else:
             await self._count("inputs", principal, address, rates.account_inputs)
+
+    async def count_report(self, principal: Principal, context: CallContext) -> None:
+        """Count a report of an image: somebody has to look at it. Anonymous ones also where they come from."""
+        rates, address = self._rates, caller_bucket(context)
+        if principal.anonymous:
+            await self._count("reports", principal, address, rates.anonymous_reports, rates.address_reports)
+        else:
+            await self._count("reports", principal, address, rates.account_reports)
 
     async def count_registration(self, context: CallContext) -> None:
         """Count an account that is opened."""

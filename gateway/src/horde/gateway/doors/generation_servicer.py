@@ -80,7 +80,8 @@ class GenerationServicer(GenerationServiceServicer):
         principal, request.generation_id = await self._reception.holder(context, request.generation_id)
         await self._allowances.require(principal, request.generation_id)
         requester = self._generations.watchable(principal, request.generation_id)
-        watch = self._watching.watch(requester, request.generation_id, previews=request.previews)
+        address = caller_bucket(context)
+        watch = self._watching.watch(requester, request.generation_id, previews=request.previews, address=address)
         async with aclosing(watch) as heard:
             async for told in heard:
                 yield told

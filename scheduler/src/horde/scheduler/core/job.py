@@ -163,6 +163,10 @@ class Generation:
     """It has a row already."""
     closed: bool = False
     """Nothing is left to do for it."""
+    unpaintable: bool = False
+    """Nobody here could paint it when it came: it has places of another kind. Forgotten with the process."""
+    address_bucket: str = ""
+    """Where it was asked from, for shares of a day's budgets. Never written."""
     version: int = 0
     jobs: list[Job] = field(default_factory=list)
 

@@ -11,6 +11,7 @@ from horde.scheduler.core.fitting import signature_of_terms, size_class
 from horde.scheduler.core.fleet import Pace, Worker
 from horde.scheduler.core.job import Job, JobState, LeaseId, Terms
 from horde.scheduler.core.leases import MAX_LEASES, Fault, Lease, LeaseState, Revoked
+from horde.scheduler.core.strikes import StrikeReason
 
 LOADING = 12.0
 """Seconds that loading a model is expected to take, when workers are compared."""
@@ -279,7 +280,7 @@ def lapse(board: Board, lease: Lease, now: float, *, fault: Fault = Fault.WORKER
     worker = board.fleet.workers.get(lease.worker_id)
     if worker is not None:
         if fault is Fault.WORKER:
-            returning.strike(board, worker, now)
+            returning.strike(board, worker, lease, StrikeReason.STALLED, now, "It made no progress any more.")
         route = board.route_of(worker)
         if route is not None:
             board.emit(Revoke(route, lease.lease_id, Revoked.LAPSED))

@@ -28,6 +28,7 @@ from horde.scheduler.core.job import (
     WorkerId,
 )
 from horde.scheduler.core.leases import Fault, Lease, LeaseState
+from horde.scheduler.core.strikes import Strike, StrikeReason
 
 Row = dict[str, Any]
 
@@ -78,6 +79,7 @@ class Changes:
     refused: list[GenerationId] = field(default_factory=list)
     """Generations of which only the jobs are to be deleted."""
     workers: list[Row] = field(default_factory=list)
+    strikes: list[Row] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(
@@ -88,6 +90,7 @@ class Changes:
             or self.forgotten
             or self.refused
             or self.workers
+            or self.strikes
         )
 
 
@@ -210,6 +213,33 @@ def worker_row(worker: Worker, speeds: dict[tuple[str, int], float]) -> Row:
         "last_seen_ms": worker.last_seen_ms,
         "speeds": json.dumps([[model, kind, value] for (model, kind), value in speeds.items()]),
     }
+
+
+def strike_row(strike: Strike, moment: Moment) -> Row:
+    return {
+        "strike_id": strike.strike_id,
+        "owner": strike.owner,
+        "worker_id": strike.worker_id,
+        "worker_name": strike.worker_name,
+        "reason": int(strike.reason),
+        "at_ms": moment.wall(strike.at),
+        "detail": strike.detail,
+        "forgiven": strike.forgiven,
+    }
+
+
+def strike_from(row: Row, moment: Moment) -> Strike:
+    """A strike as it was written."""
+    return Strike(
+        row["strike_id"],
+        AccountId(row["owner"]),
+        WorkerId(row["worker_id"]),
+        row["worker_name"],
+        StrikeReason(row["reason"]),
+        moment.core(row["at_ms"]),
+        row["detail"],
+        row["forgiven"],
+    )
 
 
 def generation_from(stored: Stored, terms: Terms, moment: Moment) -> Generation:

@@ -17,6 +17,7 @@ class Memory:
         self.generations: dict[str, Row] = {}
         self.jobs: dict[str, Row] = {}
         self.workers: dict[str, Row] = {}
+        self.strikes: dict[str, Row] = {}
 
 
 class MemoryStore:
@@ -52,6 +53,8 @@ class MemoryStore:
             memory.generations.pop(generation_id, None)
         for row in changes.workers:
             memory.workers[row["worker_id"]] = dict(row)
+        for row in changes.strikes:
+            memory.strikes[row["strike_id"]] = dict(row)
         return frozenset(GenerationId(each) for each in taken)
 
     async def live(self) -> list[Stored]:
@@ -59,6 +62,9 @@ class MemoryStore:
 
     async def workers(self, seen_since_ms: int) -> list[Row]:
         return [dict(row) for row in self.memory.workers.values() if row["last_seen_ms"] >= seen_since_ms]
+
+    async def strikes(self, since_ms: int) -> list[Row]:
+        return [dict(row) for row in self.memory.strikes.values() if row["at_ms"] >= since_ms]
 
     async def find(self, generation_ids: Sequence[GenerationId]) -> list[Stored]:
         known = self.memory.generations
@@ -118,6 +124,13 @@ class MemoryStore:
         old = [key for key, row in workers.items() if row["last_seen_ms"] < seen_before_ms][:limit]
         for key in old:
             del workers[key]
+        return len(old)
+
+    async def forget_strikes(self, before_ms: int, limit: int) -> int:
+        strikes = self.memory.strikes
+        old = [key for key, row in strikes.items() if row["at_ms"] < before_ms][:limit]
+        for key in old:
+            del strikes[key]
         return len(old)
 
     def _stored(self, row: Row) -> Stored:

@@ -32,6 +32,9 @@ class Store(Protocol):
     async def workers(self, seen_since_ms: int) -> list[Row]:
         """Workers that were here since."""
 
+    async def strikes(self, since_ms: int) -> list[Row]:
+        """Strikes since then."""
+
     async def find(self, generation_ids: Sequence[GenerationId]) -> list[Stored]:
         """Those of the generations that exist."""
 
@@ -55,3 +58,6 @@ class Store(Protocol):
 
     async def forget_workers(self, seen_before_ms: int, limit: int) -> int:
         """Delete what is kept of workers that were not here since, at most `limit` of them; how many."""
+
+    async def forget_strikes(self, before_ms: int, limit: int) -> int:
+        """Delete strikes of before, at most `limit` of them; how many."""

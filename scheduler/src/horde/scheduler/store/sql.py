@@ -26,7 +26,7 @@ from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.job import AccountId, GenerationId, JobId, Phase
 from horde.scheduler.core.rows import Changes, Row, SettledOrder, SettledQuery, Stored
 from horde.scheduler.store.migrations import HISTORY
-from horde.scheduler.store.tables import DONE, DONE_PRIVATE, DONE_SHARED, GENERATION, JOB, LEADER, WORKER
+from horde.scheduler.store.tables import DONE, DONE_PRIVATE, DONE_SHARED, GENERATION, JOB, LEADER, STRIKE, WORKER
 from horde.services import migrations
 from horde.services.sql import SqlThread, open_database
 
@@ -89,6 +89,10 @@ class SqlStore:
             index_elements=["worker_id"],
             set_={column.name: worker.excluded[column.name] for column in WORKER.columns if column.name != "worker_id"},
         )
+        strike = insert(STRIKE)
+        self._upsert_strike: Executable = strike.on_conflict_do_update(
+            index_elements=["strike_id"], set_={"forgiven": strike.excluded.forgiven}
+        )
         self._insert_leader: Executable = insert(LEADER).on_conflict_do_nothing()
 
     async def lead(self) -> int:
@@ -119,6 +123,8 @@ class SqlStore:
             connection.execute(delete(GENERATION).where(GENERATION.c.generation_id.in_(changes.forgotten)))
         if changes.workers:
             connection.execute(self._upsert_worker, changes.workers)
+        if changes.strikes:
+            connection.execute(self._upsert_strike, changes.strikes)
         return taken
 
     def _insert(self, connection: Connection, changes: Changes) -> frozenset[GenerationId]:
@@ -137,6 +143,10 @@ class SqlStore:
 
     async def workers(self, seen_since_ms: int) -> list[Row]:
         query = select(WORKER).where(WORKER.c.last_seen_ms >= seen_since_ms)
+        return await self._sql.read(lambda connection: _rows(connection, query))
+
+    async def strikes(self, since_ms: int) -> list[Row]:
+        query = select(STRIKE).where(STRIKE.c.at_ms >= since_ms)
         return await self._sql.read(lambda connection: _rows(connection, query))
 
     async def find(self, generation_ids: Sequence[GenerationId]) -> list[Stored]:
@@ -222,6 +232,11 @@ class SqlStore:
     async def forget_workers(self, seen_before_ms: int, limit: int) -> int:
         old = select(WORKER.c.worker_id).where(WORKER.c.last_seen_ms < seen_before_ms).limit(limit)
         query = delete(WORKER).where(WORKER.c.worker_id.in_(old))
+        return await self._sql.run(lambda connection: connection.execute(query).rowcount)
+
+    async def forget_strikes(self, before_ms: int, limit: int) -> int:
+        old = select(STRIKE.c.strike_id).where(STRIKE.c.at_ms < before_ms).limit(limit)
+        query = delete(STRIKE).where(STRIKE.c.strike_id.in_(old))
         return await self._sql.run(lambda connection: connection.execute(query).rowcount)
 
 

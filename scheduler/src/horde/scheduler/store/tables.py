@@ -126,3 +126,17 @@ WORKER = Table(
     Column("speeds", Text, nullable=False),
 )
 Index("worker_by_age", WORKER.c.last_seen_ms)
+
+STRIKE = Table(
+    "strike",
+    METADATA,
+    Column("strike_id", String(36), primary_key=True),
+    Column("owner", String(64), nullable=False),
+    Column("worker_id", String(36), nullable=False),
+    Column("worker_name", String(64), nullable=False),
+    Column("reason", Integer, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("forgiven", Text, nullable=False),
+)
+Index("strike_by_age", STRIKE.c.at_ms)
