@@ -208,7 +208,9 @@ class Account(_message.Message):
     trusted: _builtins.bool
     """Earnings are spendable at once."""
     number: _builtins.int
-    """Small and unique, from 1, for programs that tell people by a number."""
+    """Follows from `account_id`, below 2^48, for programs that tell people by a
+    number: the value of its first 12 hex digits.
+    """
     public: _builtins.bool
     """The display name may be shown to others: at workers and among leaders."""
     contact: _builtins.str
