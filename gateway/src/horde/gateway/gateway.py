@@ -11,13 +11,15 @@ from grpc import aio
 
 from horde.api.moderation.v1.moderation_service_pb2_grpc import ModerationServiceServicer
 from horde.gateway.core.closing import Exports
+from horde.gateway.core.credentials import PassCredential
 from horde.gateway.core.previews import Previews
+from horde.gateway.core.requesters import Principal
 from horde.gateway.doors.account_closing import AccountClosing
 from horde.gateway.doors.account_life import AccountLife
 from horde.gateway.doors.account_servicer import AccountServicer
 from horde.gateway.doors.accounts import Accounts
 from horde.gateway.doors.allowances import Allowances
-from horde.gateway.doors.authentication import Authenticator, Reception
+from horde.gateway.doors.authentication import Authenticator
 from horde.gateway.doors.catalogue import Catalogue, read_catalogue
 from horde.gateway.doors.curated import Curated
 from horde.gateway.doors.enforcing import Enforcement
@@ -28,6 +30,7 @@ from horde.gateway.doors.mesh import describe_mesh
 from horde.gateway.doors.mesh_servicer import MeshServicer
 from horde.gateway.doors.model_servicer import ModelServicer
 from horde.gateway.doors.preview_news import PreviewNews
+from horde.gateway.doors.reception import Reception
 from horde.gateway.doors.redrawing import Redrawing
 from horde.gateway.doors.relay import Relay
 from horde.gateway.doors.shared_keys import SharedKeys
@@ -46,7 +49,7 @@ from horde.gateway.neighbours.scheduler import SchedulerClient
 from horde.gateway.neighbours.storage import StorageClient
 from horde.gateway.settings import GatewaySettings
 from horde.gateway.store.port import IdentityStore
-from horde.gateway.store.secret_files import load_operator_key, load_peppers
+from horde.gateway.store.secret_files import load_operator_key, load_passes, load_peppers
 from horde.services.channel import dial
 from horde.services.clock import Clock, SystemClock
 from horde.services.identity import Credentials
@@ -114,7 +117,13 @@ class Gateway:
         self.enforcement.on_change(lambda: self.watching.look_at_bans(self.enforcement.ban_of))
         self._shared = shared
         shared.subscribe(REVOKED, lambda news: self._forget_key(news.decode(errors="replace")))
-        self.authenticator = Authenticator(store, peppers, clock)
+        passes = load_passes(settings.pass_key_file or settings.state_dir / "pass.key")
+
+        async def open_pass(shown: PassCredential) -> Principal:
+            return await self.generations.opened(passes.candidates(shown.pass_id))
+
+        self._passes = passes
+        self.authenticator = Authenticator(store, peppers, clock, open_pass)
         self.reception = Reception(self.authenticator, shared, settings.rates(), clock, self.enforcement)
         self.accounts = Accounts(
             store,
@@ -159,7 +168,9 @@ class Gateway:
         return registrations(
             self._settings.doors,
             AccountServicer(self.reception, self.accounts, self.life, self.closing, self.shared_keys),  # type: ignore[abstract]
-            GenerationServicer(self.reception, self.generations, self.watching, self.allowances),  # type: ignore[abstract]
+            GenerationServicer(  # type: ignore[abstract]
+                self.reception, self.generations, self.watching, self.allowances, self._passes
+            ),
             ModelServicer(self.reception, self.catalogue),
             WorkerServicer(self.reception, self.relay, self.workers, Records(self.ledger)),  # type: ignore[abstract]
             MeshServicer(self.reception, self.mesh),

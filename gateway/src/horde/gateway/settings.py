@@ -46,6 +46,9 @@ class GatewaySettings(ServiceSettings):
     """`postgresql://…` or `sqlite:///FILE`; empty: a SQLite file in `state_dir`."""
     pepper_file: Path | None = None
     """What keys' digests are made with, mode 0600, one a line, the one in use first. Absent: made in `state_dir`."""
+    pass_key_file: Path | None = None
+    """What passes of generations are made with, mode 0600, one key a line, the one in use first. Absent: made in
+    `state_dir`. Replicas share one."""
     operator_key_file: Path | None = None
     """The operator's API key, mode 0600; made at first start. Absent: `operator.key` in `state_dir`."""
     signing_key_file: Path | None = None
@@ -130,7 +133,7 @@ class GatewaySettings(ServiceSettings):
     limit_address_failures: RateText = "120/60s"
     """Calls with wrong credentials from one network; above it, keys that were not seen here before are not looked up.
 
-    Behind a proxy all callers come from one address: `none` there, and let the proxy limit them.
+    Behind a proxy that `forwarded_from` does not name all callers come from one address: `none` there.
     """
 
     def redis(self) -> RedisAddress | None:

@@ -30,6 +30,7 @@ from horde.scheduler.doors.relay import Relays
 from horde.scheduler.doors.settled_reading import SettledReading
 from horde.scheduler.doors.submitting import Submitting
 from horde.scheduler.janitor import DAY_MS, KNOWN_DAYS
+from horde.scheduler.meters import CheckMeters
 from horde.scheduler.neighbours.errands import Errands
 from horde.scheduler.neighbours.ledger import Ledger
 from horde.scheduler.neighbours.storage import Storage
@@ -96,6 +97,7 @@ class Engine:
         self._next_slice: Timer | None = None
         self._goes_on = False
         self._missed = 0
+        self._meters = CheckMeters()
         self._do: dict[type[fx.Effect], Callable[[Any], None]] = {
             fx.Welcome: self.relays.welcome,
             fx.Revoke: self.relays.revoke,
@@ -168,6 +170,7 @@ class Engine:
             log.error("a job waited beside an idle worker that could paint it", count=board.missed - self._missed)
             MISSED.add(board.missed - self._missed)
             self._missed = board.missed
+        self._meters.tell(board.checks)
         self.saver.wake()
         at = board.deadlines.next()
         if at is not None and at < self._timer_at:

@@ -29,6 +29,7 @@ COMMANDS: Final = {
     "report": ("moderation", "Say that something is wrong with a shared image."),
     "moderation": ("moderation", "For moderators: images to look at, and what is decided of them."),
     "storage": ("storage", "For operators: set the buckets up, and hold them against what was settled."),
+    "worker": ("worker", "Lend this machine: join a mesh, look whether all is well, start."),
     "workers": ("catalogue", "Who paints, and how fast."),
     "models": ("catalogue", "What can be painted with, what each model can, and how busy it is."),
     "completion": ("completion", "Words that your shell completes."),

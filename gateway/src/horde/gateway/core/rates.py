@@ -1,4 +1,4 @@
-"""How often each kind of caller may do each kind of thing."""
+"""The limits on how often somebody may do something."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from horde.gateway.doors import wire
 from horde.gateway.doors.account_closing import AccountClosing
 from horde.gateway.doors.account_life import AccountLife
 from horde.gateway.doors.accounts import Accounts
-from horde.gateway.doors.authentication import Reception
+from horde.gateway.doors.reception import Reception
 from horde.gateway.doors.shared_keys import SharedKeys
 
 Context = Any

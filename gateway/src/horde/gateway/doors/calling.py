@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+from horde.services.addresses import HasPeer
 
-class CallContext(Protocol):
+
+class CallContext(HasPeer, Protocol):
     """What is needed of a call's gRPC context."""
 
     def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
         """What came with the call."""
-
-    def peer(self) -> str:
-        """Where the call came from, such as `ipv4:127.0.0.1:50000`."""
 
 
 def credentials_of(context: CallContext) -> list[str | bytes]:

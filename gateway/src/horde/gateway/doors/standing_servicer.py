@@ -7,8 +7,9 @@ from typing import Any
 from horde.api.standing.v1 import standing_service_pb2 as pb
 from horde.api.standing.v1.standing_service_pb2_grpc import StandingServiceServicer
 from horde.gateway.core.requesters import Role, Scope
-from horde.gateway.doors.authentication import Reception
+from horde.gateway.doors.reception import Reception
 from horde.gateway.doors.standing import Standing
+from horde.services.addresses import caller_peer
 
 Context = Any
 
@@ -22,7 +23,7 @@ class StandingServicer(StandingServiceServicer):
 
     async def GetStanding(self, request: pb.GetStandingRequest, context: Context) -> pb.GetStandingResponse:
         principal = await self._reception.account(context, restricted=True)
-        standing = await self._standing.show(principal, request.account_id, context.peer())
+        standing = await self._standing.show(principal, request.account_id, caller_peer(context))
         return pb.GetStandingResponse(standing=standing)
 
     async def ListStrikes(self, request: pb.ListStrikesRequest, context: Context) -> pb.ListStrikesResponse:
@@ -31,7 +32,7 @@ class StandingServicer(StandingServiceServicer):
 
     async def SetTrust(self, request: pb.SetTrustRequest, context: Context) -> pb.SetTrustResponse:
         principal = await self._reception.account(context, Scope.MANAGE, Role.OPERATOR)
-        return pb.SetTrustResponse(standing=await self._standing.set_trust(principal, request, context.peer()))
+        return pb.SetTrustResponse(standing=await self._standing.set_trust(principal, request, caller_peer(context)))
 
     async def Restrict(self, request: pb.RestrictRequest, context: Context) -> pb.RestrictResponse:
         principal = await self._reception.account(context, Scope.MANAGE, Role.MODERATOR)
@@ -51,7 +52,7 @@ class StandingServicer(StandingServiceServicer):
         self, request: pb.AppealRestrictionRequest, context: Context
     ) -> pb.AppealRestrictionResponse:
         principal = await self._reception.account(context, restricted=True)
-        restriction = await self._standing.appeal(principal, request, context.peer())
+        restriction = await self._standing.appeal(principal, request, caller_peer(context))
         return pb.AppealRestrictionResponse(restriction=restriction)
 
     async def GrantAmnesty(self, request: pb.GrantAmnestyRequest, context: Context) -> pb.GrantAmnestyResponse:
