@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from horde.services.core_log import core_log
 from horde.services.errors import ServiceError
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -121,7 +122,8 @@ def run(
     deadline = _Deadline(stop_seconds)
     spare_the_collector()
     try:
-        asyncio.run(_supervise(main, deadline))
+        with core_log():
+            asyncio.run(_supervise(main, deadline))
     except Exception as error:
         ends = [(leaf, _status(leaf, known)) for leaf in _leaves(error)]
         if any(status is None for _, status in ends):

@@ -23,6 +23,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from horde.services import telemetry
 from horde.services.brakes import Brake
+from horde.services.certificates import BadCertificate
 from horde.services.identity import AllowList, Identity
 from horde.services.interceptors import Farewell, Gate, GuardedRegistry
 from horde.services.keepalive import KEEPALIVE, Keepalive
@@ -146,6 +147,8 @@ def _add_port(core: aio.Server, listener: Listener) -> int:
             return core.add_insecure_port(listener.address)
         credentials = listener.tls.server_credentials(require_client=listener.require_client)
         return core.add_secure_port(listener.address, credentials)
+    except (BadCertificate, OSError) as error:
+        raise CannotStart(str(error)) from None
     except RuntimeError:
         raise CannotStart(f"{listener.address} is taken, or not an address of this machine") from None
 

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from horde.services.certificates import BadCertificate, examine, lacking
 from horde.services.identity import Credentials, Identity, PeerCertificate, SharedKey
 from horde.services.tls import Listener, TlsFiles
 
@@ -81,11 +82,40 @@ class ServiceSettings(BaseSettings):
             return PeerCertificate(self.tls_name_suffix)
         return SharedKey.from_file(self.key_file) if self.key_file else None
 
-    def missing(self) -> list[str]:
-        """One line for each setting without which the process would start and be of no use."""
+    @property
+    def service(self) -> str:
+        """What the others call this service, as its variables do: `storage-router`."""
+        return self.variable("").removeprefix("HORDE_").strip("_").lower().replace("_", "-")
+
+    @classmethod
+    def variable(cls, field: str) -> str:
+        """The variable that sets a field."""
+        return (cls.model_config.get("env_prefix", "") + field).upper()
+
+    def faults(self) -> list[str]:
+        """One line for each setting with which the process would start and be of no use."""
+        return [*self._unproven(), *self._unbelievable()]
+
+    def _unbelievable(self) -> list[str]:
+        """What is wrong with our certificate, to the neighbours to whom it is shown."""
+        if self.tls_certificate is None:
+            return []
+        variable = self.variable("tls_certificate")
+        if self.tls_key is None:
+            return [f"{self.variable('tls_key')}: {variable} is of no use without its key"]
+        try:
+            facts = examine(self.tls_certificate, self.tls_key, self.tls_authorities if self.among_services else None)
+        except BadCertificate as error:
+            return [f"{variable}: {error}"]
+        if not self.tls_name_suffix:
+            return []
+        lack = lacking(facts.names, self.service + self.tls_name_suffix)
+        return [f"{variable}: {self.tls_certificate} {lack}"] if lack else []
+
+    def _unproven(self) -> list[str]:
         if not self.among_services or self.key_file or self.tls_name_suffix:
             return []
-        prefix = self.model_config.get("env_prefix", "")
+        prefix = self.variable("")
         return [
             f"{prefix}KEY_FILE: without it no service believes another. On one machine, name the key file of this run "
             f"(`horde keys init` makes one); between machines, {prefix}TLS_NAME_SUFFIX and the TLS files instead"
@@ -121,8 +151,8 @@ def load(settings: type[S], arguments: Sequence[str] = ()) -> S:
             # Not the value: it may be a secret.
             lines.append(f"{name.upper()}: {each['msg']}")
         raise BadSettings("\n".join(lines)) from None
-    if missing := loaded.missing():
-        raise BadSettings("\n".join(missing))
+    if faults := loaded.faults():
+        raise BadSettings("\n".join(faults))
     return loaded
 
 
