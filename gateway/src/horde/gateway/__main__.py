@@ -10,7 +10,7 @@ from horde.gateway.gateway import NAME, database_url, gateway
 from horde.gateway.settings import GatewaySettings
 from horde.gateway.store.sql import sql_store
 from horde.services import failpoints, lifecycle
-from horde.services.server import Listener, serving
+from horde.services.server import serving
 from horde.services.settings import load_or_exit
 from horde.services.telemetry import configure_logs, telemetry
 
@@ -18,14 +18,11 @@ from horde.services.telemetry import configure_logs, telemetry
 async def run(settings: GatewaySettings) -> None:
     """Serve until signalled."""
     failpoints.arm(settings.failpoints)
-    tls = settings.tls() if settings.tls_certificate is not None else None
-    certified, plaintext = settings.client_certificates, settings.plaintext
-    listener = Listener(settings.listen, tls, require_client=certified, plaintext=plaintext)
     async with (
         sql_store(database_url(settings)) as store,
         gateway(settings, store) as built,
         serving(
-            listener,
+            settings.door(require_client=settings.client_certificates),
             built.registrations(),
             name=NAME,
             allow=ALLOW,

@@ -112,13 +112,24 @@ async def explain(target: str, files: TlsFiles) -> str:
             reader, writer = await asyncio.open_connection(host, int(port), ssl=context, server_hostname=host)
             try:
                 # Whoever refuses our certificate says so after its own part of the handshake.
-                return "" if await reader.read(1) else "it hangs up after the handshake"
+                return "" if await reader.read(1) else _why_refused(files)
             finally:
                 writer.transport.abort()
     except ssl.SSLError as error:
         return meaning(str(error))
     except (OSError, ValueError) as error:
         return _reason(error)
+
+
+def _why_refused(files: TlsFiles) -> str:
+    """Why somebody hangs up on us without a word, as gRPC's servers do: by what we show."""
+    if files.certificate is None or files.key is None:
+        return "it hangs up: it wants a certificate, and we show none"
+    try:
+        examine(files.certificate, files.key, files.authorities)
+    except BadCertificate as error:
+        return f"it refuses our certificate: {error}"
+    return "it refuses our certificate, which we believe: its authorities are not ours"
 
 
 def _reason(error: Exception) -> str:

@@ -126,6 +126,28 @@ class ServiceSettings(BaseSettings):
         return Credentials.from_key_file(caller, self.key_file) if self.key_file else None
 
 
+class DoorSettings(ServiceSettings):
+    """Fields of a service that strangers call, who have no certificate."""
+
+    plaintext: bool = False
+    """Listen without TLS also where other machines can call: something in front of this does the TLS."""
+    door_certificate: Path | None = None
+    """What strangers are shown, PEM, where it is another than `tls_certificate`: of an authority that the world
+    believes."""
+    door_key: Path | None = None
+    """Its private key, PEM, mode 0600."""
+
+    def door(self, *, require_client: bool = False) -> Listener:
+        """Where and how strangers are listened to."""
+        if self.plaintext:
+            return Listener(self.listen, plaintext=True)
+        files = self.tls()
+        if self.door_certificate is not None:
+            files = TlsFiles(self.door_certificate, self.door_key, self.tls_authorities)
+        shown = files is not None and files.certificate is not None
+        return Listener(self.listen, files if shown else None, require_client=require_client)
+
+
 class BadSettings(Exception):
     """The settings do not hold; the message names each variable."""
 
