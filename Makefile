@@ -20,7 +20,7 @@ TIERS   := unit conformance service mesh deploy
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install lock settings-page protos protos-check lint format types breaking contract-image languages check test demo up clean \
-	bench bench-ledger bench-scheduler soak-ledger mutants-ledger mutants-scheduler farms train-model evaluate-model \
+	bench bench-ledger bench-scheduler soak-ledger mutants-ledger mutants-scheduler farms simulate train-model evaluate-model \
 	test-kills $(TIERS:%=test-%)
 
 help: ## List the targets
@@ -122,6 +122,9 @@ bench-ledger: install ## Transfers a second through the ledger
 
 bench-scheduler: install ## Jobs matched a second by the scheduler's core, and that no slice holds the loop
 	$(PY) bench/scheduler.py
+
+simulate: install ## How long people wait, in virtual time, beside two other policies
+	$(PY) bench/simulate.py
 
 soak-ledger: install ## The ledger under load and faults, for long
 	$(PY) bench/ledger_soak.py

@@ -16,6 +16,7 @@ import tempfile
 import time
 import uuid
 from pathlib import Path
+from typing import Any
 
 import grpc
 from grpc import aio
@@ -107,7 +108,7 @@ async def echo_server() -> None:
         return request
 
     class Echo(grpc.GenericRpcHandler):
-        def service(self, details: grpc.HandlerCallDetails) -> object:
+        def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler[Any, Any] | None:
             return grpc.unary_unary_rpc_method_handler(echo)
 
     server = aio.server()
@@ -120,7 +121,7 @@ async def echo_server() -> None:
 async def echo_rate(port: int) -> float:
     """Bare unary calls per second, 64 at a time."""
     async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        call = channel.unary_unary(_ECHO)
+        call: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_ECHO)
         ends, done, payload = time.perf_counter() + ECHO_S, 0, b"x" * 200
 
         async def loop() -> None:

@@ -127,7 +127,7 @@ async def row_lock_rate(url: str, work: Sequence[tuple[int, int]], seconds: floa
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
         await connection.execute("CREATE SEQUENCE bench_sequence START 1000000")
         rows = await (await connection.execute("SELECT name, number FROM account")).fetchall()
-    numbers = dict(rows)
+    numbers: dict[str, int] = dict(rows)
     ends = time.perf_counter() + seconds
 
     async def client() -> None:
@@ -138,7 +138,7 @@ async def row_lock_rate(url: str, work: Sequence[tuple[int, int]], seconds: floa
                 giver, taker = (numbers[f"spend/{NAMES[each]}"] for each in left.pop())
                 await cursor.execute("BEGIN")
                 await cursor.execute(_LOCK, (giver, taker))
-                posted = dict(await cursor.fetchall())
+                posted: dict[int, int] = dict(await cursor.fetchall())
                 assert posted[giver] >= 5
                 key = uuid.uuid4().bytes
                 await cursor.execute(_MOVE, (key, key, BODY, giver, taker, giver, 5, 5, giver, taker))

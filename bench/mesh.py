@@ -21,6 +21,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mesh_meter import machine_seconds, memory_mb, processor_seconds
 from mesh_yardstick import durable_write_ms, echo_rates, processor_ms
@@ -207,7 +208,7 @@ async def rich_clients(mesh: LocalMesh, count: int) -> list[HordeClient]:
     return clients
 
 
-def report(load: Load, results: list[Result]) -> dict[str, object]:
+def report(load: Load, results: list[Result]) -> dict[str, Any]:
     """Print one load's runs, and give them for --json."""
     rates = [result.rate for result in results]
     middle = sorted(results, key=lambda result: result.rate)[len(results) // 2]
@@ -216,7 +217,7 @@ def report(load: Load, results: list[Result]) -> dict[str, object]:
     print(
         f"  images/s           {statistics.median(rates):8.1f}   (runs: {', '.join(f'{rate:.1f}' for rate in rates)})"
     )
-    print(f"  services CPU-ms    {cpu:8.2f}   per image, gateway + scheduler + ledger + storage-router")
+    print(f"  services CPU-ms    {cpu:8.2f}   per image, all services together")
     for name, each in (
         ("create answered", middle.create_ms),
         ("create -> worker begins", middle.begun_ms),
@@ -283,7 +284,7 @@ async def bench(arguments: argparse.Namespace) -> int:
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(f"\n{PEERS}")
-    rate, cpu = statistics.median(documents[0]["images_per_second"]), documents[0]["services_cpu_ms"]  # type: ignore[call-overload]
+    rate, cpu = statistics.median(documents[0]["images_per_second"]), documents[0]["services_cpu_ms"]
     good = rate >= TARGET_RATE and cpu <= TARGET_CPU_MS
     print(
         f"\ntarget: {TARGET_RATE} images/s and {TARGET_CPU_MS} CPU-ms per image: "

@@ -61,7 +61,7 @@ async def echo_rates() -> tuple[float, float]:
 
 
 async def _unary_rate(channel: aio.Channel) -> float:
-    call = channel.unary_unary("/echo.Echo/Unary")
+    call: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/echo.Echo/Unary")
     await call(PAYLOAD)
     ends = time.perf_counter() + SECONDS
 

@@ -82,7 +82,7 @@ class Mesh:
         self.workers = [self._worker(number) for number in range(workers)]
 
     def _kinds(self) -> Iterator[Terms]:
-        seen = set()
+        seen: set[tuple[str, int, int, int]] = set()
         while len(seen) < SIGNATURES:
             model = self.random.choices(self.models, self.popularity)[0]
             features = self.random.getrandbits(FEATURE_BITS) & self.random.getrandbits(FEATURE_BITS)

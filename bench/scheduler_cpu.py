@@ -179,7 +179,8 @@ class Load:
 
 
 async def main(args: argparse.Namespace) -> None:
-    storage, ledger = Storage(), Ledger()
+    # Only the calls that a scheduler makes are there.
+    storage, ledger = Storage(), Ledger()  # type: ignore[abstract]
     storage.trust_all = True
     with tempfile.TemporaryDirectory(dir=args.dir) as name:
         folder = Path(name)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from horde.cli.local.roles import DEFAULT_PORTS, Role
+from horde.curation.settings import CurationSettings
 from horde.gateway.settings import GatewaySettings
 from horde.ledger.settings import LedgerSettings
 from horde.scheduler.settings import Settings as SchedulerSettings
@@ -26,13 +27,14 @@ SETTINGS: dict[Role, type[ServiceSettings]] = {
     Role.STORAGE_ROUTER: StorageRouterSettings,
     Role.SCHEDULER: SchedulerSettings,
     Role.GATEWAY: GatewaySettings,
+    Role.CURATION: CurationSettings,
     Role.WORKER: WorkerSettings,
 }
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
-def test_there_is_a_target_for_each_service_for_the_builder_of_releases_and_for_clients() -> None:
-    assert set(TARGETS) == {role.value for role in Role} | {"client", "data-releases"}
+def test_there_is_a_target_for_each_service_for_the_operators_jobs_and_for_clients() -> None:
+    assert set(TARGETS) == {role.value for role in Role} | {"client", "data-releases", "auditor"}
 
 
 @pytest.mark.parametrize("target", sorted(TARGETS))

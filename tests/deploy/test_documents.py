@@ -20,6 +20,7 @@ from tests.documents import ALL, PAGES, ROOT, Block, inline_commands, program
 from horde.cli.commands.exits import HELP, Exit
 from horde.cli.commands.main import main
 from horde.cli.commands.release import release
+from horde.cli.commands.storage import PROGRAMS
 from horde.data_releases.commands import main as releases
 
 SAMPLES = {"worker-agent/README.md": "worker-agent/src", "deploy/tls.md": "services/src"}
@@ -62,6 +63,8 @@ def test_a_command_names_what_is_there(where: str, command: str) -> None:
         case "horde" if words[1:2] == ["release"]:
             # It becomes another program, which knows its own words.
             check_python(where, ["python", "-m", "horde.data_releases", *words[2:]])
+        case "horde" if words[1:3] in (["storage", "audit"], ["storage", "init"]):
+            check_python(where, ["python", "-m", PROGRAMS[words[2]][0], *words[3:]])
         case "horde":
             assert options(words) <= known_options(words[1:])
         case "make":

@@ -20,6 +20,7 @@ MODULES = {
     "scheduler": "horde.scheduler",
     "gateway": "horde.gateway",
     "storage-router": "horde.storage_router",
+    "curation": "horde.curation",
     "worker": "horde.worker_agent",
 }
 
@@ -37,8 +38,10 @@ def environment(service: str, folder: Path, **settings: str) -> dict[str, str]:
     if service in ("scheduler", "gateway"):
         own |= {"LEDGER": NOBODY, "STORAGE_ROUTER": NOBODY}
     if service == "gateway":
-        own |= {"SCHEDULER": NOBODY}
-    if service in ("scheduler", "gateway", "storage-router"):
+        own |= {"SCHEDULER": NOBODY, "CURATION": NOBODY}
+    if service == "curation":
+        own |= {"SHARED_DIR": str(folder / "shared"), "RELEASES_DIR": str(folder / "releases")}
+    if service in ("scheduler", "gateway", "storage-router", "curation"):
         own |= {"PUBLIC_KEYS_DIR": str(folder / "public-keys")}
     prefix = f"HORDE_{service.replace('-', '_').upper()}_"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HORDE_")}

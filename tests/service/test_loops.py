@@ -19,8 +19,19 @@ COURIERS = ("Apply", "CommitObjects", "DiscardObjects", "ClaimInputs", "ReleaseI
 LOOPS = {
     "ledger": ("writer", "statistics", "leadership"),
     "scheduler": ("saver", *(f"courier {name}" for name in COURIERS), "clockwork", "janitor", "leadership"),
-    "gateway": ("batches", "key use", "accounts", "shared keys", "watching", "statistics", "previews", "relay"),
+    "gateway": (
+        "batches",
+        "key use",
+        "accounts",
+        "shared keys",
+        "watching",
+        "statistics",
+        "previews",
+        "relay",
+        "redrawing",
+    ),
     "storage-router": ("batches", "sweeper"),
+    "curation": ("batches", "follower", "verdicts"),
     "worker": ("attach", "idle word"),
 }
 """All there are: a service that starts one that is not listed here fails its test."""

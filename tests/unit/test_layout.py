@@ -67,7 +67,7 @@ def test_what_the_gateway_needs_holds_no_torch() -> None:
             return {name for extra in found[1].split(",") for each in extras[extra] for name in named(each)}
         return {re.split(r"[^a-z0-9-]", requirement)[0]}
 
-    for extra in ("gateway", "scheduler", "ledger", "storage-router", "client"):
+    for extra in ("gateway", "scheduler", "ledger", "storage-router", "curation", "client"):
         names = {name for each in extras[extra] for name in named(each)}
         assert not names & {"torch", "diffusers", "transformers", "accelerate"}, extra
 
@@ -97,7 +97,16 @@ BESIDE_THE_LOOPS = {
     "worker-agent/src/horde/worker_agent/painters/scripted.py": "two waits of which the first counts",
 }
 """Where a service starts a task by itself, and who hears its error: all others belong to `loops.py`."""
-SERVICE_FOLDERS = ("services", "gateway", "scheduler", "ledger", "storage-router", "worker-agent", "buckets")
+SERVICE_FOLDERS = (
+    "services",
+    "gateway",
+    "scheduler",
+    "ledger",
+    "storage-router",
+    "curation",
+    "worker-agent",
+    "buckets",
+)
 STARTS_A_TASK = re.compile(r"\b(create_task|ensure_future|TaskGroup)\(")
 
 

@@ -159,6 +159,14 @@ async def test_a_walk_passes_each_object_of_a_folder_once_while_what_it_passed_i
     assert sum([len(page) async for page in bucket.walk("claims/")]) < 50
 
 
+async def test_without_a_prefix_all_there_is_comes_in_the_order_of_keys(bucket: Bucket) -> None:
+    keys = sorted(f"{folder}/{name}" for folder in ("claims/a", "images", "zebras") for name in "abc")
+    for key in keys:
+        await bucket.put(key, b"x")
+    assert [entry.key for entry in await bucket.page("")] == keys
+    assert [entry.key for entry in await bucket.page("", after=keys[3], limit=4)] == keys[4:8]
+
+
 async def test_a_folder_is_read_once_however_many_pages_it_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with DirectoryBucket(tmp_path, SystemClock().now) as bucket:
         await asyncio.gather(*(bucket.put(f"quarantine/job/{number}", b"x") for number in range(60)))

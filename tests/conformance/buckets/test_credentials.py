@@ -17,7 +17,11 @@ ALLOWED = {
     "router-private": {"horde-private": {*READS, *WRITES}},
     "router-promoter": {"horde-shared": {*READS, *WRITES}},
     "release-builder": {"horde-shared": {*READS}, "horde-releases": {*READS, *WRITES}},
+    # Verdicts go elsewhere, see below.
+    "curation": {"horde-shared": {*READS}, "horde-releases": {*READS}},
     "researcher": {"horde-releases": {*READS}},
+    # It may see which private objects there are, and read none.
+    "auditor": {"horde-shared": {*READS}, "horde-private": {"list"}},
 }
 KEY = "releases/table/x"
 
@@ -55,6 +59,16 @@ async def test_a_credential_may_do_what_its_policy_says_and_nothing_else(
     opened = bucket_of(s3_server, user, bucket)
     allowed = {action for action in (*READS, *WRITES) if await is_allowed(opened, action, KEY)}
     assert allowed == ALLOWED[user].get(bucket, set())
+
+
+@pytest.mark.s3
+async def test_curation_writes_verdicts_and_no_image(s3_server: ThrowawayS3) -> None:
+    curation = bucket_of(s3_server, "curation", "horde-shared")
+    assert await is_allowed(curation, "put", "moderation/t.json")
+    for key in ("images/t.json", "withdrawn/t.json", "journal/2026-11-26T13/t", "withdrawals/2026-11-26T13/t"):
+        assert not await is_allowed(curation, "put", key)
+        assert not await is_allowed(curation, "delete", key)
+    await bucket_of(s3_server, "admin", "horde-shared").delete("moderation/t.json-new")
 
 
 @pytest.mark.s3

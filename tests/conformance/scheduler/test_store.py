@@ -9,12 +9,24 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from sqlalchemy import event, inspect
-from tests.unit.scheduler.table import Table, terms
+from tests.unit.scheduler.table import ANNA, Table, terms
 
 from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.fleet import Worker
-from horde.scheduler.core.job import Ending, Generation, JobId, JobState, Phase
-from horde.scheduler.core.rows import Changes, Moment, changing, generation_from, generation_row, job_row, worker_row
+from horde.scheduler.core.job import Ending, Generation, JobId, JobState, Phase, WorkerId
+from horde.scheduler.core.rows import (
+    Changes,
+    Moment,
+    SettledOrder,
+    SettledQuery,
+    changing,
+    generation_from,
+    generation_row,
+    job_row,
+    strike_row,
+    worker_row,
+)
+from horde.scheduler.core.strikes import Strike, StrikeReason
 from horde.scheduler.store.memory import MemoryStore
 from horde.scheduler.store.port import Store
 from horde.scheduler.store.sql import SqlStore, sql_store
@@ -230,6 +242,20 @@ async def test_workers_that_stay_away_are_forgotten_a_few_at_a_time(store: Store
     assert {row["name"] for row in await store.workers(0)} == {"w3", "w4"}
 
 
+async def test_strikes_are_kept_forgiven_and_forgotten(store: Store) -> None:
+    moment = Moment(0.0, 10_000)
+    strikes = [
+        Strike(f"s{number}", ANNA, WorkerId("w"), "rig", StrikeReason.STALLED, float(number)) for number in range(4)
+    ]
+    await store.write(Changes(strikes=[strike_row(strike, moment) for strike in strikes]))
+    strikes[3].forgiven = "the mesh was away"
+    await store.write(Changes(strikes=[strike_row(strikes[3], moment)]))
+    assert await store.strikes(13_000) == [strike_row(strikes[3], moment)]
+    assert await store.forget_strikes(12_000, 1) == 1
+    assert await store.forget_strikes(12_000, 5) == 1
+    assert {row["strike_id"] for row in await store.strikes(0)} == {"s2", "s3"}
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 async def test_the_migrations_make_the_tables_that_the_code_knows(
     kind: str, request: pytest.FixtureRequest, tmp_path: Path
@@ -243,3 +269,74 @@ async def test_the_migrations_make_the_tables_that_the_code_knows(
             assert made == {column.name: column.nullable for column in table.columns}
             indexes = {each["name"] for each in inspector.get_indexes(table.name)}
             assert {str(index.name) for index in table.indexes} <= indexes
+
+
+def done(request: str, ended_at_ms: int, expires_at_ms: int, **of: Any) -> Generation:
+    """A generation of one image that is done."""
+    made = generation(request, **of)
+    (job,) = made.jobs
+    job.move(JobState.QUEUED)
+    job.move(JobState.LEASED)
+    job.move(JobState.SETTLING)
+    job.move(JobState.ENDED)
+    job.ending, job.committed, job.object_name = Ending.DONE, True, f"object of {request}"
+    job.sha256, job.size_bytes, job.format = b"\x01" * 32, 7, 3
+    job.ended_at_ms, job.expires_at_ms = ended_at_ms, expires_at_ms
+    return made
+
+
+async def settled(store: Store, order: SettledOrder, **of: Any) -> list[str]:
+    """The ids, read two at a time."""
+    found: list[str] = []
+    after = of.pop("after", (0, ""))
+    while rows := await store.settled(SettledQuery(order, after, limit=2, **of)):
+        found += [row["job_id"] for row in rows]
+        last = rows[-1]
+        match order:
+            case SettledOrder.BY_END:
+                after = (last["ended_at_ms"], last["job_id"])
+            case SettledOrder.BY_JOB:
+                after = (0, last["job_id"])
+            case SettledOrder.BY_OBJECT:
+                after = (0, last["object_name"])
+    return found
+
+
+async def test_what_is_done_is_listed_in_three_orders_a_page_at_a_time(store: Store) -> None:
+    shared = [done(f"s{index}", 100 + index % 2, 0) for index in range(5)]
+    private = [done(f"p{index}", 200 + index, 9_000) for index in range(4)]
+    open_still, failed = generation("open"), done("failed", 150, 0)
+    failed.jobs[0].ending = Ending.FAULTED
+    settling = done("settling", 0, 0)
+    settling.jobs[0].state = JobState.SETTLING
+    await store.write(insertion(*shared, *private, open_still, failed, settling))
+    ids = {name: [made.jobs[0].job_id for made in some] for name, some in (("s", shared), ("p", private))}
+    by_end = sorted((made.jobs[0].ended_at_ms, made.jobs[0].job_id) for made in (*shared, *private))
+    assert await settled(store, SettledOrder.BY_END, ended_before_ms=1_000) == [job_id for _, job_id in by_end]
+    assert await settled(store, SettledOrder.BY_END, ended_before_ms=101) == sorted(ids["s"][::2])
+    assert await settled(store, SettledOrder.BY_END, ended_before_ms=1_000, after=(201, "")) == ids["p"][1:]
+    assert await settled(store, SettledOrder.BY_JOB) == sorted(ids["s"])
+    assert await settled(store, SettledOrder.BY_JOB, after=(0, min(ids["s"]))) == sorted(ids["s"])[1:]
+    assert await settled(store, SettledOrder.BY_JOB, until=sorted(ids["s"])[2]) == sorted(ids["s"])[:3]
+    names = sorted((made.jobs[0].object_name, made.jobs[0].job_id) for made in (*private, settling))
+    assert await settled(store, SettledOrder.BY_OBJECT) == [job_id for _, job_id in names]
+    (row,) = await store.settled(SettledQuery(SettledOrder.BY_JOB, limit=1))
+    assert row["quote"] == b"quote\xff"
+
+
+async def test_pages_of_what_is_done_come_from_indexes(tmp_path: Path) -> None:
+    plans: list[str] = []
+    async with sql_store(f"sqlite:///{tmp_path / 's.db'}") as store:
+
+        def explain(conn: Any, cursor: Any, statement: str, parameters: Any, context: Any, many: bool) -> None:
+            if statement.startswith("SELECT job."):
+                cursor.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+                plans.append(" ".join(str(row) for row in cursor.fetchall()))
+
+        event.listen(store._sql.engine, "before_cursor_execute", explain)
+        for order in SettledOrder:
+            await store.settled(SettledQuery(order, (1, "x"), ended_before_ms=5))
+    assert [
+        index in plan and "TEMP B-TREE" not in plan
+        for index, plan in zip(("job_by_end", "job_shared", "job_private"), plans, strict=True)
+    ] == [True] * 3, plans

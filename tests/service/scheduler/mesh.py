@@ -24,6 +24,7 @@ from horde.internal.storage.v1.object_service_pb2_grpc import add_ObjectServiceS
 from horde.scheduler.core.board import Limits
 from horde.scheduler.core.job import NAMESPACE
 from horde.scheduler.doors.grants import Grants
+from horde.scheduler.doors.owners import owner_registration
 from horde.scheduler.doors.servicer import scheduler_registration
 from horde.scheduler.engine import Engine, leading
 from horde.scheduler.neighbours.ledger import GrpcLedger
@@ -177,7 +178,11 @@ async def running(world: World, channels: tuple[aio.Channel, aio.Channel]) -> As
             )
         )  # fmt: skip
         served = await stack.enter_async_context(
-            loopback([scheduler_registration(engine)], caller="gateway", farewell=engine.farewell)
+            loopback(
+                [scheduler_registration(engine), owner_registration(engine.owners)],
+                caller="gateway",
+                farewell=engine.farewell,
+            )
         )
         yield Running(world, engine, served, SchedulerServiceStub(served.channel))
 

@@ -10,15 +10,17 @@ import pytest
 from horde.ledger.core.accounts import ANONYMOUS, DAY_US
 from horde.ledger.core.economy import KUDOS, Economy
 from horde.ledger.core.entries import Entry, EscrowReason, Settlement
-from horde.ledger.core.errors import BudgetSpent, EntryNotFound, InsufficientKudos, InvalidField
+from horde.ledger.core.errors import BudgetSpent, EntryNotFound, EventConflict, InsufficientKudos, InvalidField
 from horde.ledger.core.operations import Event, JobEnding, Settle
 from horde.testkit.ledger import (
     PRICE,
     PureLedger,
     awarded,
+    corrected,
     held,
     opened,
     price,
+    rated,
     released,
     settled,
     slashed_for,
@@ -249,6 +251,45 @@ def test_uptime_has_a_budget_over_everybody_and_owners_have_shares(ledger: PureL
     refused = ledger.apply(uptime("one", 500))[0].result
     assert isinstance(refused, BudgetSpent)
     assert (refused.metadata["budget"], refused.metadata["share"]) == ("uptime", "owner")
+
+
+def test_a_rating_is_paid_once_out_of_its_own_account_and_can_be_spent(ledger: PureLedger) -> None:
+    first, again = ledger.apply(rated("ann", "i"), rated("ann", "i"))
+    assert isinstance(first.result, Entry)
+    assert (first.repeated, again.repeated) == (False, True)
+    assert [(line.debit, line.credit, line.amount) for line in first.result.transfers] == [
+        ("rating_subsidy", "spend/ann", KUDOS)
+    ]
+    (other,) = ledger.apply(rated("ann", "i", 2 * KUDOS))
+    assert isinstance(other.result, EventConflict)
+    assert other.result.metadata["field"] == "reward_rating.amount_mkudos"
+    assert (ledger.spend("ann"), ledger.account("rating_subsidy").posted) == (KUDOS, -KUDOS)
+    ledger.entry(corrected(rated("ann", "i")))
+    assert (ledger.spend("ann"), ledger.account("rating_subsidy").posted) == (0, 0)
+    assert ledger.audit().finding is None
+
+
+def test_ratings_have_a_budget_over_everybody_and_raters_have_shares(ledger: PureLedger) -> None:
+    def earned(account: str) -> int:
+        for number in range(400):
+            ledger.apply(rated(account, f"image {number}"))
+        return ledger.spend(account)
+
+    budget = ledger.economy.rating_budget_per_day_mkudos
+    first = earned("one")
+    assert 0.15 * budget < first <= budget // 5
+    rest = [earned(account) for account in ("two", "three", "four", "five")]
+    assert all(rest)
+    assert first + sum(rest) < budget
+    drawn, by_the_journal = ledger.drawn_today()
+    assert drawn == by_the_journal
+    # Who begins anew is bounded all the same, and tomorrow is another day.
+    ledger.restart()
+    refused = ledger.apply(rated("one", "image 401"))[0].result
+    assert isinstance(refused, BudgetSpent)
+    assert (refused.metadata["budget"], refused.metadata["share"]) == ("rating", "account")
+    ledger.now_us += DAY_US
+    ledger.entry(rated("one", "image 402"))
 
 
 def test_nothing_is_paid_for_models_that_nobody_wants(ledger: PureLedger) -> None:

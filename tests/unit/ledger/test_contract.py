@@ -10,7 +10,7 @@ import pytest
 from horde.api.job.v1 import job_pb2 as job
 from horde.api.ledger.v1 import ledger_pb2 as pb
 from horde.internal.ledger.v1 import ledger_service_pb2 as api
-from horde.ledger.core import operations
+from horde.ledger.core import operations, prices
 from horde.ledger.core.accounts import AccountKind
 from horde.ledger.core.entries import EscrowReason, TransferCode
 from horde.ledger.core.errors import InvalidField, SelfGift
@@ -27,6 +27,7 @@ from horde.testkit.ledger import (
     held,
     opened,
     price,
+    rated,
     released,
     settled,
     slashed,
@@ -47,8 +48,8 @@ from horde.testkit.loopback import fields_of
         (operations.EventKind, pb.EventKind, "EVENT_KIND_"),
         (EscrowReason, pb.EscrowReason, "ESCROW_REASON_"),
         (JobEnding, job.JobEnding, "JOB_ENDING_"),
-        (operations.SurchargeReason, job.SurchargeReason, "SURCHARGE_REASON_"),
-        (operations.MultiplierReason, job.MultiplierReason, "MULTIPLIER_REASON_"),
+        (prices.SurchargeReason, job.SurchargeReason, "SURCHARGE_REASON_"),
+        (prices.MultiplierReason, job.MultiplierReason, "MULTIPLIER_REASON_"),
     ],
 )
 def test_enums_have_the_contracts_numbers(ours: type, theirs: object, prefix: str) -> None:
@@ -74,7 +75,7 @@ FULL = dataclasses.replace(price(10_400, surcharge=7), base_mkudos=8_000, multip
         opened("ann"), awarded("ann", 5), gift("ann", "bob", 5, note="hi"), held("g", "ann", FULL, 2),
         held("g", "anonymous"), settled("g", "bob", FULL), released("g"), uptime("bob", 5, 3), standing("bob", 2),
         standing("bob", trusted=False), corrected(settled("g", "bob")), uptime("bob", 5, 3, permille=300, sharers=12),
-        held("g", "anonymous", address="ab01"), slashed("bob", 5), slashed_for("g", "bob"),
+        held("g", "anonymous", address="ab01"), rated("ann", "i", 5), slashed("bob", 5), slashed_for("g", "bob"),
     ],
 )  # fmt: skip
 def test_events_cross_the_wire_as_they_are(event: Event) -> None:
@@ -128,6 +129,10 @@ def other(event: Event, **changes: object) -> Event:
         (uptime("bob", 5, permille=1001), ["reward_uptime.offered_permille"]),
         (uptime("bob", 5, sharers=-1), ["reward_uptime.sharers"]),
         (held("g", "anonymous", address="ab0123"), ["place_holds.address_digest"]),
+        (rated("anonymous", "i"), ["reward_rating.account_id"]),
+        (rated("ann", "i", 0), ["reward_rating.amount_mkudos"]),
+        (other(rated("ann", "i"), rating_id="x"), ["reward_rating.rating_id"]),
+        (Event(some_id("x"), rated("ann", "i").operation), ["event_id"]),
         (slashed("bob", 0), ["slash.amount_mkudos"]),
         (other(slashed_for("g", "bob"), job_id="x"), ["slash.job_id"]),
         (Event(some_id("x"), slashed_for("g", "bob").operation), ["event_id"]),

@@ -94,6 +94,7 @@ def test_all_budgets_of_a_day_together_are_less_than_a_cheap_gpu_earns_by_painti
         + ECONOMY.floor_budget_per_day_mkudos
         + ECONOMY.censor_budget_per_day_mkudos
         + ECONOMY.uptime_budget_per_day_mkudos
+        + ECONOMY.rating_budget_per_day_mkudos
     )
     # 10.83 kudos for 50 steps of 512x512, two steps a second.
     assert together < 24 * 3600 * 10_830 // 25

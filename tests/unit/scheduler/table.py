@@ -99,8 +99,9 @@ class Table:
     """A scheduler on a table."""
 
     def __init__(self, **limits: Any) -> None:
-        # Everybody is proven, unless a test is about strangers.
-        self.limits = Limits(**{"proven_images": 0, **limits})
+        # Everybody is proven, unless a test is about strangers; and has room for what nobody can paint.
+        roomy = {"proven_images": 0, "max_unpaintable": 10**9, "max_unpaintable_mkudos": 10**12}
+        self.limits = Limits(**{**roomy, **limits})
         self.memory = Memory()
         self.books = Books()
         self.committed: dict[JobId, LeaseId] = {}
@@ -126,6 +127,7 @@ class Table:
         self.errands = []
         reload.workers(self.board, at_once(self.store.workers(0)), lambda _: Capabilities())
         moment = Moment(self.now, self.now_ms)
+        self.board.strikes.restore(rows.strike_from(row, moment) for row in at_once(self.store.strikes(0)))
         stored = at_once(self.store.live())
         generations = [
             rows.generation_from(each, self.terms[each.generation["generation_id"]], moment) for each in stored
@@ -157,8 +159,15 @@ class Table:
             among.append(generation.generation_id)
         changes.jobs = [rows.job_row(job, moment) for job in board.dirty_jobs]
         changes.workers = [rows.worker_row(each, board.speeds.of(each.worker_id)) for each in board.dirty_workers]
+        changes.strikes = [rows.strike_row(each, moment) for each in board.dirty_strikes]
         effects, board.effects_after_save = board.effects_after_save, []
-        for dirty in (board.dirty_generations, board.dirty_jobs, board.deleted, board.dirty_workers):
+        for dirty in (
+            board.dirty_generations,
+            board.dirty_jobs,
+            board.deleted,
+            board.dirty_workers,
+            board.dirty_strikes,
+        ):
             dirty.clear()
         at_once(self.store.write(changes))
         for effect in effects:

@@ -155,7 +155,7 @@ def test_a_loaded_model_is_preferred_for_a_while() -> None:
     # Although n waits longer, m is in memory.
     (lease,) = worker.leases.values()
     assert lease.job.generation.terms.model == "m"
-    table.pass_time(40.0)
+    table.pass_time(120.0)
     table.queued("m2")
     table.paint(lease)
     (lease,) = worker.leases.values()

@@ -26,15 +26,21 @@ class Listing:
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Keys as the folder gives them. What is deleted meanwhile is no harm."""
+        if not prefix:
+            # What has a name that no key may have is no object: files being made.
+            with contextlib.suppress(FileNotFoundError), os.scandir(self._root) as entries:
+                for top in [found for found in entries if not found.name.startswith(".")]:
+                    yield from self.keys(f"{top.name}/") if top.is_dir() else (top.name,)
+            return
         if self._plain:
             for folder, _, names in os.walk(f"{self._root}/{prefix}"):
                 start = folder.rstrip("/")[len(f"{self._root}/") :]
                 yield from (f"{start}/{name}" for name in names)
             return
-        top = prefix.partition("/")[0]
-        with contextlib.suppress(FileNotFoundError), os.scandir(f"{self._root}/{top}") as entries:
+        first = prefix.partition("/")[0]
+        with contextlib.suppress(FileNotFoundError), os.scandir(f"{self._root}/{first}") as entries:
             for entry in entries:
-                yield f"{top}/{entry.name.replace('!', '/')}"
+                yield f"{first}/{entry.name.replace('!', '/')}"
 
     def entries(self, keys: Sequence[str]) -> list[Entry]:
         """What is there of these."""
@@ -42,7 +48,9 @@ class Listing:
 
     def _entry(self, key: str) -> Entry | None:
         try:
-            facts = os.stat(self._path(key))  # noqa: PTH116 - for each object of a folder
+            # A file that somebody has put beside the folders is none of ours, but it is there.
+            path = self._path(key) if "/" in key else f"{self._root}/{key}"
+            facts = os.stat(path)  # noqa: PTH116 - for each object of a folder
         except FileNotFoundError:
             return None
         return Entry(key, moment(facts), facts.st_size)

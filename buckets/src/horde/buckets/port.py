@@ -87,7 +87,9 @@ class Bucket(ObjectReader, Protocol):
         """Delete it, durably. Nothing there is fine."""
 
     async def page(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
-        """Objects whose keys begin with `prefix`, which ends with `/`, and come after `after`, in the order of keys.
+        """Objects whose keys begin with `prefix` and come after `after`, in the order of keys.
+
+        `prefix` ends with `/`, or is empty: all objects.
 
         For few of many: a store may look at all of the folder each time.
         """

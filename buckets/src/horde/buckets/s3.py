@@ -164,7 +164,7 @@ class S3Bucket:
     async def page(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
         async def page() -> list[Entry]:
             entries: list[Entry] = []
-            listing = self._store.list(prefix, offset=after or None, chunk_size=min(limit, MAX_PAGE))
+            listing = self._store.list(prefix or None, offset=after or None, chunk_size=min(limit, MAX_PAGE))
             async for chunk in listing:
                 entries += (Entry(found["path"], found["last_modified"], found["size"]) for found in chunk)
                 if len(entries) >= limit:

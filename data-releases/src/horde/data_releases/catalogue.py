@@ -59,7 +59,7 @@ class Catalogue:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._sql = sqlite3.connect(path, isolation_level=None)
         # Of what is lost here, everything can be had again.
-        self._sql.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-32768;" + _SCHEMA)
+        self._sql.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-8192;" + _SCHEMA)
 
     def close(self) -> None:
         self._sql.close()

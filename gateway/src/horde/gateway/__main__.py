@@ -10,6 +10,9 @@ from horde.gateway.gateway import NAME, database_url, gateway
 from horde.gateway.settings import GatewaySettings
 from horde.gateway.store.sql import sql_store
 from horde.services import failpoints, lifecycle
+from horde.services.brakes import Brake
+from horde.services.clock import SystemClock
+from horde.services.cutting import Cutter
 from horde.services.server import serving
 from horde.services.settings import load_or_exit
 from horde.services.telemetry import configure_logs, telemetry
@@ -31,6 +34,7 @@ async def run(settings: GatewaySettings) -> None:
             grace=timedelta(seconds=settings.grace_seconds),
             farewell=built.farewell,
             max_message_bytes=settings.max_message_bytes,
+            brake=Brake(SystemClock(), cuts=Cutter()) if settings.brake else None,
         ),
     ):
         await lifecycle.until_signalled()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from grpc import aio
 
+from horde.api.moderation.v1.moderation_service_pb2_grpc import ModerationServiceServicer
 from horde.gateway.core.previews import Previews
 from horde.gateway.doors.account_life import AccountLife
 from horde.gateway.doors.account_servicer import AccountServicer
@@ -16,6 +17,7 @@ from horde.gateway.doors.accounts import Accounts
 from horde.gateway.doors.allowances import Allowances
 from horde.gateway.doors.authentication import Authenticator, Reception
 from horde.gateway.doors.catalogue import Catalogue, read_catalogue
+from horde.gateway.doors.curated import Curated
 from horde.gateway.doors.generation_servicer import GenerationServicer
 from horde.gateway.doors.generations import Generations
 from horde.gateway.doors.listeners import registrations
@@ -23,6 +25,7 @@ from horde.gateway.doors.mesh import describe_mesh
 from horde.gateway.doors.mesh_servicer import MeshServicer
 from horde.gateway.doors.model_servicer import ModelServicer
 from horde.gateway.doors.preview_news import PreviewNews
+from horde.gateway.doors.redrawing import Redrawing
 from horde.gateway.doors.relay import Relay
 from horde.gateway.doors.shared_keys import SharedKeys
 from horde.gateway.doors.statistics import Statistics
@@ -32,6 +35,7 @@ from horde.gateway.doors.watching import Watching
 from horde.gateway.doors.worker_servicer import WorkerServicer
 from horde.gateway.doors.workers import Workers
 from horde.gateway.neighbours.ledger import Balances, LedgerClient
+from horde.gateway.neighbours.records import Records
 from horde.gateway.neighbours.scheduler import SchedulerClient
 from horde.gateway.neighbours.storage import StorageClient
 from horde.gateway.settings import GatewaySettings
@@ -65,6 +69,7 @@ class Gateway:
         scheduler_streams: aio.Channel,
         ledger: aio.Channel,
         storage: aio.Channel,
+        curation: aio.Channel,
         shared: Shared,
         clock: Clock,
         ids: Ids,
@@ -88,8 +93,14 @@ class Gateway:
         gateway_id = str(ids.new())
         self.preview_news = PreviewNews(self.previews, shared, clock, gateway_id)
         self.watching = Watching(self.scheduler, tickets, self.preview_news, clock, max_watchers=settings.max_watchers)
+        self.redrawing = Redrawing(self.previews, clock)
         self.relay = Relay(
-            self.scheduler, self.previews, clock, gateway_id=gateway_id, max_sessions=settings.max_sessions
+            self.scheduler,
+            self.previews,
+            self.redrawing.show,
+            clock,
+            gateway_id=gateway_id,
+            max_sessions=settings.max_sessions,
         )
         self._shared = shared
         shared.subscribe(REVOKED, lambda news: self._forget_key(news.decode(errors="replace")))
@@ -122,6 +133,7 @@ class Gateway:
         self.workers = Workers(self.scheduler)
         self.mesh = describe_mesh(settings)
         self.statistics = Statistics(self.ledger, self.scheduler, self.catalogue, store, clock)
+        self.curated = Curated(self.reception, curation, clock)
 
     def registrations(self) -> Sequence[Registration]:
         """The services of the doors that are open here."""
@@ -131,9 +143,12 @@ class Gateway:
             AccountServicer(self.reception, self.accounts, self.life, self.shared_keys),  # type: ignore[abstract]
             GenerationServicer(self.reception, self.generations, self.watching, self.allowances),  # type: ignore[abstract]
             ModelServicer(self.reception, self.catalogue),
-            WorkerServicer(self.reception, self.relay, self.workers),  # type: ignore[abstract]
+            WorkerServicer(self.reception, self.relay, self.workers, Records(self.ledger)),  # type: ignore[abstract]
             MeshServicer(self.reception, self.mesh),
             StatisticsServicer(self.reception, self.statistics),
+            self.curated.moderation(ModerationServiceServicer()),  # type: ignore[abstract]
+            self.curated.rating(),
+            self.curated.releases(),
         )
 
     def _revoke_key(self, api_key_id: str) -> None:
@@ -167,6 +182,7 @@ class Gateway:
             loops.start("previews", self.preview_news.run())
             if doors != "requesters":
                 loops.start("relay", self.relay.run())
+                loops.start("redrawing", self.redrawing.run())
             yield
 
 
@@ -203,6 +219,7 @@ async def gateway(
             scheduler_streams=await channel("scheduler (streams)", settings.scheduler, retry=False),
             ledger=await channel("ledger", settings.ledger),
             storage=await channel("storage router", settings.storage_router),
+            curation=await channel("curation", settings.curation),
             shared=shared or InProcess(clock),
             clock=clock,
             ids=ids or RandomIds(),

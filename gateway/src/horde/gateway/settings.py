@@ -71,6 +71,8 @@ class GatewaySettings(DoorSettings):
     """The ledger's address."""
     storage_router: str = "127.0.0.1:7701"
     """The storage router's address."""
+    curation: str = "127.0.0.1:7704"
+    """The curation service's address."""
     storage_public_address: str = ""
     """Where requesters reach the storage router. Empty: the same address."""
     mesh_name: str = Field(default="", max_length=64)
@@ -96,8 +98,11 @@ class GatewaySettings(DoorSettings):
     """How large a message to or from outside may be."""
     max_watchers: int = Field(default=5_000, ge=1, le=10_000)
     """How many may watch at once."""
-    max_sessions: int = Field(default=2_000, ge=1, le=10_000)
-    """How many workers may be attached at once."""
+    max_sessions: int = Field(default=10_000, ge=1, le=50_000)
+    """How many workers may be attached at once; an idle one costs 34 KB."""
+    brake: bool = True
+    """Whether whoever is refused again and again waits for the next refusal, and whoever floods loses the connection.
+    Where many share one (a proxy, a door for other protocols, in front): false, and let that limit them."""
     limit_account_calls: RateText = "6000/60s"
     """Calls of one account."""
     limit_account_images: RateText = "1200/60s"
@@ -116,6 +121,12 @@ class GatewaySettings(DoorSettings):
     """Images that anonymous ask for from one network (a /24 or a /56)."""
     limit_address_inputs: RateText = "30/60s"
     """Inputs that anonymous may put from one network."""
+    limit_account_reports: RateText = "60/3600s"
+    """Images that one account reports."""
+    limit_anonymous_reports: RateText = "10/3600s"
+    """Images that are reported under one anonymous token."""
+    limit_address_reports: RateText = "30/3600s"
+    """Images that anonymous report from one network."""
     limit_address_accounts: RateText = "60/3600s"
     """Accounts that are opened from one network."""
     limit_address_failures: RateText = "120/60s"

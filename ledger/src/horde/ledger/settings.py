@@ -62,6 +62,11 @@ class LedgerSettings(ServiceSettings):
     uptime_owner_share_permille: int = Field(default=_DEFAULT.uptime_owner_share_permille, ge=0)
     """See economy.py."""
 
+    rating_budget_per_day_mkudos: int = Field(default=_DEFAULT.rating_budget_per_day_mkudos, ge=0)
+    """See economy.py."""
+    rating_account_share_permille: int = Field(default=_DEFAULT.rating_account_share_permille, ge=0)
+    """See economy.py."""
+
     def url(self) -> str:
         """The database, with the folder made if it is ours to make: for nobody else to read who was paid for what."""
         if self.database_url:

@@ -21,8 +21,10 @@ from horde.scheduler.doors import wire, wire_worker
 from horde.scheduler.doors.fleet_reading import FleetReading
 from horde.scheduler.doors.follow import Followers
 from horde.scheduler.doors.grants import Grants
+from horde.scheduler.doors.owners import Owners
 from horde.scheduler.doors.reading import Reading
 from horde.scheduler.doors.relay import Relays
+from horde.scheduler.doors.settled_reading import SettledReading
 from horde.scheduler.doors.submitting import Submitting
 from horde.scheduler.janitor import DAY_MS, KNOWN_DAYS
 from horde.scheduler.neighbours.errands import Errands
@@ -80,6 +82,8 @@ class Engine:
         estimates = Estimates(self.board)
         self.reading = Reading(term, self.saver, self.submitting, self.followers, estimates, storage)
         self.fleet_reading = FleetReading(term, self.saver, estimates)
+        self.settled_reading = SettledReading(store)
+        self.owners = Owners(term, self.saver)
         self._timer: Timer | None = None
         self._timer_at = float("inf")
         self._uptime: Timer | None = None
@@ -106,6 +110,8 @@ class Engine:
         reload.workers(
             self.board, await term.store.workers(moment.now_ms - KNOWN_DAYS * DAY_MS), wire_worker.capabilities_from
         )
+        struck = await term.store.strikes(moment.now_ms - KNOWN_DAYS * DAY_MS)
+        self.board.strikes.restore(rows.strike_from(row, moment) for row in struck)
         generations = [
             rows.generation_from(
                 stored, wire.terms_from_bytes(stored.generation["spec"], stored.generation["quote"]), moment

@@ -53,6 +53,10 @@ class Settings(ServiceSettings):
     """Added while the worker must load the model first."""
     max_jobs: int = Field(default=200_000, ge=1)
     """Jobs that have not ended; more are refused."""
+    max_unpaintable_jobs: int = Field(default=10_000, ge=1)
+    """Of them, those that no worker that was here when they came could paint."""
+    max_unpaintable_mkudos: int = Field(default=1_000_000, ge=0)
+    """What such jobs of anonymous may hold of the day's budget together, in milli-kudos."""
     max_generations_per_requester: int = Field(default=10_000, ge=1)
     """Generations of one requester that have not ended; more are refused."""
     max_sessions: int = Field(default=20_000, ge=1)
@@ -76,6 +80,8 @@ class Settings(ServiceSettings):
         """The core's bounds and times."""
         return Limits(
             max_jobs=self.max_jobs,
+            max_unpaintable=self.max_unpaintable_jobs,
+            max_unpaintable_mkudos=self.max_unpaintable_mkudos,
             max_generations=self.max_generations_per_requester,
             max_sessions=self.max_sessions,
             first_slots=self.first_slots,

@@ -7,6 +7,7 @@ anything else that it raises becomes INTERNAL with no detail, and a traceback in
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
@@ -87,6 +88,11 @@ class Gate:
             raise CallerNotAllowed(metadata={"caller": caller, "method": method})
         set_current_caller(caller)
 
+    def broken_off(self, context: Context) -> None:
+        """A call's caller did not wait for its answer."""
+        if self.brake is not None:
+            self.brake.broken_off(context.peer())
+
 
 async def refuse(method: str, context: Context, error: Exception, brake: Brake | None = None) -> NoReturn:
     """End a call with an error, as what it is if it may be told."""
@@ -165,6 +171,9 @@ def _answering(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
             return await behaviour(request, context)
         except Exception as error:  # noqa: BLE001 - this is where failures end
             await refuse(method, context, error, gate.brake)
+        except asyncio.CancelledError:
+            gate.broken_off(context)
+            raise
 
     rpc = telemetry.rpc
     if rpc is None:
@@ -179,6 +188,9 @@ def _answering(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
                 return await behaviour(request, context)
         except Exception as error:  # noqa: BLE001
             await refuse(method, context, error, gate.brake)
+        except asyncio.CancelledError:
+            gate.broken_off(context)
+            raise
 
     return observed
 
@@ -200,6 +212,9 @@ def _streaming(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
                     await context.write(answer)
         except Exception as error:  # noqa: BLE001
             await refuse(method, context, error, gate.brake)
+        except asyncio.CancelledError:
+            gate.broken_off(context)
+            raise
 
     rpc = telemetry.rpc
     if rpc is None:
@@ -216,6 +231,9 @@ def _streaming(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
                         await context.write(answer)
         except Exception as error:  # noqa: BLE001
             await refuse(method, context, error, gate.brake)
+        except asyncio.CancelledError:
+            gate.broken_off(context)
+            raise
 
     return observed
 

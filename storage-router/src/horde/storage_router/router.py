@@ -16,6 +16,7 @@ from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.internal.storage.v1.object_service_pb2_grpc import add_ObjectServiceServicer_to_server
 from horde.services.brakes import Brake
 from horde.services.clock import Clock
+from horde.services.cutting import Cutter
 from horde.services.identity import PUBLIC, AllowList
 from horde.services.loops import Loops
 from horde.services.server import Registration, Server, serving
@@ -206,7 +207,7 @@ async def serve(settings: StorageRouterSettings, clock: Clock) -> AsyncIterator[
                 identity=settings.identity(),
                 reflection=settings.reflection,
                 grace=timedelta(seconds=settings.grace_seconds),
-                brake=Brake(clock),
+                brake=Brake(clock, cuts=Cutter()),
                 unread_bytes=UNREAD_BYTES,
             ) as server,
         ):

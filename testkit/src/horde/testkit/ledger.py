@@ -20,13 +20,14 @@ from horde.ledger.core.operations import (
     JobEnding,
     OpenAccount,
     PlaceHolds,
-    PriceParts,
     Release,
+    RewardRating,
     RewardUptime,
     SetStanding,
     Settle,
     Slash,
 )
+from horde.ledger.core.prices import PriceParts
 from horde.ledger.store.memory import MemoryStore
 from horde.ledger.store.port import Head
 from horde.services.shares import Pot
@@ -192,6 +193,12 @@ def uptime(
     """Ten minutes of readiness."""
     operation = RewardUptime(worker, owner, bucket, models, permille, sharers)
     return Event(identifiers.uptime_event_id(worker, bucket), operation)
+
+
+def rated(account: str, image: str, amount: int = KUDOS) -> Event:
+    """A rating of an image is paid for."""
+    rating_id = identifiers.derived(some_id(image), account)
+    return Event(identifiers.rating_event_id(rating_id), RewardRating(account, rating_id, amount))
 
 
 def slashed_for(generation: str, owner: str, amount: int = 0, index: int = 0) -> Event:

@@ -24,6 +24,7 @@ from horde.testkit.ledger import (
     held,
     opened,
     price,
+    rated,
     released,
     settled,
     slashed,
@@ -32,7 +33,7 @@ from horde.testkit.ledger import (
     uptime,
 )
 
-SOURCES: Final = frozenset({"mint", "anonymous_subsidy", "floor_subsidy", "censor_subsidy"})
+SOURCES: Final = frozenset({"mint", "anonymous_subsidy", "floor_subsidy", "censor_subsidy", "rating_subsidy"})
 SINKS: Final = frozenset({"tax_burn", "surcharge_burn", "slash_burn"})
 
 
@@ -167,7 +168,7 @@ def some_event(chance: random.Random, accounts: int = 5, generations: int = 40) 
     generation = f"generation{chance.randrange(generations)}"
     parts = price(chance.choice([1, 999, 10 * KUDOS, 25_001]), chance.choice([1, 3]) * KUDOS, chance.choice([0, 7]))
     name = str(chance.randrange(generations))
-    match chance.randrange(16):
+    match chance.randrange(17):
         case 0:
             return opened(who, chance.choice([1, 1_900_000_000_000_000]))
         case 1:
@@ -176,6 +177,8 @@ def some_event(chance: random.Random, accounts: int = 5, generations: int = 40) 
             return gift(who, other + "x" * (who == other), chance.choice([1, KUDOS, 30 * KUDOS]), name)
         case 4:
             return uptime(who, chance.randrange(20), chance.randrange(40), permille=chance.choice([1000, 300]))
+        case 16:
+            return rated(who, name, chance.choice([1, KUDOS, 90 * KUDOS]))
         case 5:
             return standing(who, chance.choice([-1, 0, 1, 5]), chance.choice([None, None, True, False]), name)
         case 6:

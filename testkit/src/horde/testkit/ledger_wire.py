@@ -12,6 +12,7 @@ from horde.ledger.core.operations import (
     OpenAccount,
     PlaceHolds,
     Release,
+    RewardRating,
     RewardUptime,
     SetStanding,
     Settle,
@@ -63,6 +64,10 @@ def event_message(event: Event) -> api.Event:
                     sharers=sharers,
                 )
             )
+        case RewardRating(account_id, rating_id, amount):
+            message.reward_rating.CopyFrom(
+                api.RewardRating(account_id=account_id, rating_id=rating_id, amount_mkudos=amount)
+            )
         case Award(account_id, amount, by, note):
             message.award.CopyFrom(api.Award(account_id=account_id, amount_mkudos=amount, awarded_by=by, reason=note))
         case Gift(giver, taker, amount, note):
@@ -82,4 +87,6 @@ def event_message(event: Event) -> api.Event:
 
 def caller_of(event: Event) -> str:
     """Who may send it."""
+    if isinstance(event.operation, RewardRating):
+        return "curation"
     return "scheduler" if isinstance(event.operation, PlaceHolds | Settle | Release | RewardUptime) else "gateway"

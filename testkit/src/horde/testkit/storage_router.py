@@ -192,6 +192,7 @@ class Kit:
     target: str
     gateway: Signer = field(default_factory=lambda: make_signer("gateway"))
     scheduler: Signer = field(default_factory=lambda: make_signer("scheduler"))
+    curation: Signer = field(default_factory=lambda: make_signer("curation"))
 
     def grant(self, job: Job, **claims: Any) -> str:
         """What a worker gets with its lease."""
@@ -289,7 +290,7 @@ async def kit(
     private = MemoryBucket(clock.now) if private is None else private
     shared = MemoryBucket(clock.now) if shared is None else shared
     chosen = StorageRouterSettings(state_dir=state_dir, **settings)
-    signers = [make_signer("gateway"), make_signer("scheduler"), make_signer(ISSUER)]
+    signers = [make_signer(name) for name in ("gateway", "scheduler", ISSUER, "curation")]
     verifier = Verifier({signer.key_id: signer.public_key() for signer in signers})
     decoder = NoDecoder() if decoder is None else decoder
     decoders = Decoders(decoder, AsSent() if normaliser is None else normaliser)

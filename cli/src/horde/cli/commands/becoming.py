@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
-BECOMES_ANOTHER: Final = ("serve", "release")
+BECOMES_ANOTHER: Final = ("serve", "release", "storage")
 """The commands that do. All others have --json."""
 
 

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "logout": ("login", "Forget the API key that is kept for a mesh."),
     "consent": ("consent", "What sharing pictures means: the text that you agree to."),
     "release": ("release", "Data releases: sets of shared images for research; make, list, pull, verify, prune."),
+    "storage": ("storage", "For operators: set the buckets up, and hold them against what was settled."),
     "workers": ("catalogue", "Who paints, and how fast."),
     "models": ("catalogue", "What can be painted with, what each model can, and how busy it is."),
     "completion": ("completion", "Words that your shell completes."),

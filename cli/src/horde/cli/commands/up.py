@@ -22,6 +22,7 @@ COLOURS = {
     "storage-router": "magenta",
     "scheduler": "cyan",
     "gateway": "green",
+    "curation": "white",
 }
 WIDTH = max(map(len, COLOURS))
 

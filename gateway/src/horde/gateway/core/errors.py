@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 from horde.services.errors import (
+    Aborted,
     AlreadyExists,
     FailedPrecondition,
     Internal,
@@ -244,6 +245,13 @@ class TooManySessions(ResourceExhausted):
 
     domain: ClassVar[str] = WORKER
     reason: ClassVar[str] = "TOO_MANY_SESSIONS"
+
+
+class SessionSuperseded(Aborted):
+    """A newer session of this worker is open."""
+
+    domain: ClassVar[str] = WORKER
+    reason: ClassVar[str] = "SESSION_SUPERSEDED"
 
 
 class WorkerNotFound(NotFound):

@@ -193,6 +193,9 @@ class Rates:
     address_calls: Rate | None = None
     address_images: Rate | None = None
     address_inputs: Rate | None = None
+    account_reports: Rate | None = None
+    anonymous_reports: Rate | None = None
+    address_reports: Rate | None = None
     address_accounts: Rate | None = None
     address_failures: Rate | None = None
 
@@ -284,6 +287,14 @@ class Reception:
             await self._count("inputs", principal, address, rates.anonymous_inputs, rates.address_inputs)
         else:
             await self._count("inputs", principal, address, rates.account_inputs)
+
+    async def count_report(self, principal: Principal, context: CallContext) -> None:
+        """Count a report of an image: somebody has to look at it. Anonymous ones also where they come from."""
+        rates, address = self._rates, address_bucket(context.peer())
+        if principal.anonymous:
+            await self._count("reports", principal, address, rates.anonymous_reports, rates.address_reports)
+        else:
+            await self._count("reports", principal, address, rates.account_reports)
 
     async def count_registration(self, context: CallContext) -> None:
         """Count an account that is opened."""

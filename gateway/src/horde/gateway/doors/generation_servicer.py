@@ -71,7 +71,8 @@ class GenerationServicer(GenerationServiceServicer):
         principal = await self._reception.requester(context)
         await self._allowances.require(principal, request.generation_id)
         requester = self._generations.watchable(principal, request.generation_id)
-        watch = self._watching.watch(requester, request.generation_id, previews=request.previews)
+        address = address_bucket(context.peer())
+        watch = self._watching.watch(requester, request.generation_id, previews=request.previews, address=address)
         async with aclosing(watch) as heard:
             async for told in heard:
                 yield told

@@ -144,7 +144,7 @@ class Generations:
             requester=ref.requester,
             spec=request.spec,
             quote=asked.quote,
-            address_bucket=address_bucket if principal.anonymous else "",
+            address_bucket=address_bucket,
             balance_mkudos=0 if balance is None else balance.posted_mkudos,
             traceparent=telemetry.current_traceparent(),
         )

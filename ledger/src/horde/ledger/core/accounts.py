@@ -44,6 +44,7 @@ class Once(StrEnum):
     FLOOR_SUBSIDY = "floor_subsidy"
     CENSOR_SUBSIDY = "censor_subsidy"
     HELD = "held"
+    RATING_SUBSIDY = "rating_subsidy"
 
 
 MINT: Final = AccountName("mint")
@@ -54,9 +55,11 @@ ANONYMOUS_SUBSIDY: Final = AccountName("anonymous_subsidy")
 FLOOR_SUBSIDY: Final = AccountName("floor_subsidy")
 CENSOR_SUBSIDY: Final = AccountName("censor_subsidy")
 HELD: Final = AccountName("held")
+RATING_SUBSIDY: Final = AccountName("rating_subsidy")
 
 SYSTEM: Final = (
     MINT, TAX_BURN, SURCHARGE_BURN, SLASH_BURN, ANONYMOUS_SUBSIDY, FLOOR_SUBSIDY, CENSOR_SUBSIDY, HELD,
+    RATING_SUBSIDY,
 )  # fmt: skip
 _KINDS: Final = {AccountName(kind.name.lower()): kind for kind in AccountKind if kind > AccountKind.ESCROW}
 

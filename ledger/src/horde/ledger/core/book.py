@@ -13,7 +13,7 @@ from horde.ledger.core.accounts import Account, AccountName, Giving, Owner
 from horde.ledger.core.budgets import Day
 from horde.ledger.core.economy import Economy
 from horde.ledger.core.entries import Settlement, Transfer
-from horde.ledger.core.operations import PriceParts
+from horde.ledger.core.prices import PriceParts
 
 Balance = tuple[int, int, int, int]
 """Of an account: number, posted, held, and sequence of the last entry that touched it."""

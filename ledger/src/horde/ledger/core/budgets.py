@@ -39,7 +39,7 @@ class Day:
     """What was drawn from each budget in the UTC day `day`. It never goes back to an earlier one: there a clock that
     steps would find everything unspent."""
 
-    __slots__ = ("_now_us", "anonymous", "cancelled", "censor", "day", "drawers", "floor", "uptime")
+    __slots__ = ("_now_us", "anonymous", "cancelled", "censor", "day", "drawers", "floor", "rating", "uptime")
 
     def __init__(self, economy: Economy) -> None:
         e = economy
@@ -56,6 +56,9 @@ class Day:
         })  # fmt: skip
         self.uptime = self._pot("uptime", e.uptime_budget_per_day_mkudos, 0, {
             "owner": e.uptime_owner_share_permille,
+        })  # fmt: skip
+        self.rating = self._pot("rating", e.rating_budget_per_day_mkudos, 0, {
+            "account": e.rating_account_share_permille,
         })  # fmt: skip
         self.cancelled: Counter[str] = Counter()
         """By owner: paid for cancelled jobs."""
@@ -87,7 +90,7 @@ class Day:
         """Start a new day, if it is one."""
         if now_us // DAY_US > self.day:
             self.day = now_us // DAY_US
-            for pot in (self.anonymous, self.floor, self.censor, self.uptime):
+            for pot in (self.anonymous, self.floor, self.censor, self.uptime, self.rating):
                 pot.clear()
             self.cancelled.clear()
             self.drawers.clear()
@@ -117,6 +120,8 @@ class Day:
                 self._follow_earning(op, body["decided"])
         elif kind == EventKind.UPTIME_REWARD.name:
             self.uptime.count(Taker((("owner", op["owner"]),)), sum(amount for _, _, amount, _ in lines))
+        elif kind == EventKind.RATING.name:
+            self.rating.count(rater(op["account"]), op["amount"])
 
     def _follow_holds(self, holds: Iterable[Json], taker: Taker, transfers: Iterable[Any]) -> None:
         lines = iter(transfers)
@@ -140,6 +145,11 @@ def censoring(owner_id: str, payer_id: str) -> Taker:
     """Who has a share of what is paid for censored pictures: who says so, and who asked. Anonymous is everybody."""
     payer: tuple[Key, ...] = () if payer_id == ANONYMOUS else (("payer", payer_id),)
     return Taker((("owner", owner_id), *payer))
+
+
+def rater(account_id: str) -> Taker:
+    """Who has a share of what ratings earn."""
+    return Taker((("account", account_id),))
 
 
 def days_from(now_us: int) -> int:

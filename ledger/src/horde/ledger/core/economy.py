@@ -89,11 +89,17 @@ class Economy:
     it."""
     uptime_budget_per_day_mkudos: int = 10_080 * KUDOS
     """What uptime pays over everybody in a day, 70 kudos for each bucket: a thank-you to a small mesh, and to a large
-    one next to nothing, as what is painted pays. All budgets of a day together are 36,080 kudos, 1,503 an hour: less
+    one next to nothing, as what is painted pays. All budgets of a day together are 37,080 kudos, 1,545 an hour: less
     than a cheap GPU earns by painting (two steps a second at 512x512: 1,560). So whoever took all of them, by whatever
     farm, would be better off painting; raise them with what your mesh burns. Own rule."""
     uptime_owner_share_permille: int = 1_000
     """The share of one owner in what is free of it: at most the half, 5,040 kudos."""
+
+    rating_budget_per_day_mkudos: int = 1_000 * KUDOS
+    """What ratings of shared images earn over everybody in a day: about a thousand of them. AI Horde pays 5 kudos each,
+    without a bound over all. Own rule."""
+    rating_account_share_permille: int = 200
+    """The share of one account in what is free of it: at most 166 kudos."""
 
     gift_min_mkudos: int = KUDOS
     """The smallest gift (AI Horde: whole kudos, more than none)."""

@@ -20,7 +20,8 @@ from pydantic_core import from_json
 
 from horde.ledger.core.accounts import AccountName
 from horde.ledger.core.errors import REMEMBERED
-from horde.ledger.core.operations import EventKind, PriceParts
+from horde.ledger.core.operations import EventKind
+from horde.ledger.core.prices import PriceParts
 from horde.services.errors import ServiceError
 
 Json = Mapping[str, Any]
@@ -228,6 +229,7 @@ _FIELDS: Final[Mapping[str, str]] = {
     "owner": "owner_account_id",
     "payer": "payer.account_id",
     "price": "price_mkudos",
+    "rating": "rating_id",
     "strikes": "strikes_delta",
     "surcharge": "surcharge_mkudos",
     "table": "table_version",
@@ -252,6 +254,7 @@ def conflicting_field(kind: EventKind, sent: Json, recorded: Json) -> str:
 
 _OPERATION: Final[Mapping[EventKind, str]] = {
     EventKind.UPTIME_REWARD: "reward_uptime",
+    EventKind.RATING: "reward_rating",
     EventKind.CORRECTION: "correct",
     EventKind.STANDING: "set_standing",
 }

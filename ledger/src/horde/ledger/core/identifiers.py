@@ -57,6 +57,11 @@ def uptime_event_id(worker_id: str, bucket: int) -> str:
     return derived(worker_id, str(bucket))
 
 
+def rating_event_id(rating_id: str) -> str:
+    """Of the one reward for a rating."""
+    return derived(rating_id, "reward")
+
+
 def slash_event_id(job_id: str) -> str:
     """Of the one event that slashes for a job."""
     return derived(job_id, "slash")

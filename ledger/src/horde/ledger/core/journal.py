@@ -281,7 +281,7 @@ class Journal:
 
 
 _ENDING: Final = frozenset({EventKind.SETTLE, EventKind.RELEASE})
-_BUDGETED: Final = frozenset({EventKind.PLACE_HOLDS, EventKind.UPTIME_REWARD, *_ENDING})
+_BUDGETED: Final = frozenset({EventKind.PLACE_HOLDS, EventKind.UPTIME_REWARD, EventKind.RATING, *_ENDING})
 
 
 def _hold_ids(operations: Sequence[Operation]) -> set[str]:
@@ -301,6 +301,7 @@ _RULES: Final[Mapping[EventKind, Callable[[Book, Any, int], Draft]]] = {
     EventKind.SETTLE: holds.settle,
     EventKind.RELEASE: holds.release,
     EventKind.UPTIME_REWARD: rewards.reward_uptime,
+    EventKind.RATING: rewards.reward_rating,
     EventKind.AWARD: rewards.award,
     EventKind.GIFT: rewards.gift,
     EventKind.STANDING: rewards.set_standing,

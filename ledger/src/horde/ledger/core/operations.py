@@ -14,6 +14,7 @@ from json.encoder import encode_basestring_ascii as quoted
 from typing import Final
 
 from horde.ledger.core.accounts import ANONYMOUS
+from horde.ledger.core.prices import PriceParts
 
 FINGERPRINT_BYTES: Final = 16
 
@@ -46,22 +47,6 @@ class JobEnding(IntEnum):
     CENSORED = 5
 
 
-class MultiplierReason(IntEnum):
-    """What a multiplier is for; the numbers are the contract's."""
-
-    POST_PROCESSOR = 1
-    CONTROL = 2
-    SOURCE_IMAGE = 3
-    HIRES_FIX = 4
-
-
-class SurchargeReason(IntEnum):
-    """What a surcharge is for; the numbers are the contract's."""
-
-    FAST_WORKERS_ONLY = 1
-    DENIED_WORKERS = 2
-
-
 @dataclass(frozen=True, slots=True)
 class OpenAccount:
     """Make an owner known, with its age."""
@@ -78,37 +63,6 @@ class OpenAccount:
 
     def canonical(self) -> str:
         return f'{{"account":"{self.account_id}","opened":{self.opened_us}}}'
-
-
-@dataclass(frozen=True, slots=True)
-class PriceParts:
-    """The price of one picture as it was quoted, for people who read a statement."""
-
-    table_version: str
-    price_mkudos: int
-    surcharges: tuple[tuple[int, int], ...]
-    """Reason (`SurchargeReason`) and amount of each."""
-    tax_mkudos: int
-    total_mkudos: int
-    base_mkudos: int = 0
-    """Before the multipliers; 0: not told."""
-    multipliers: tuple[tuple[int, int], ...] = ()
-    """Reason (`MultiplierReason`) and thousandths of each."""
-
-    @property
-    def surcharge_mkudos(self) -> int:
-        return sum(amount for _, amount in self.surcharges)
-
-    def canonical(self) -> str:
-        return (
-            f'{{"base":{self.base_mkudos},"multipliers":[{_pairs(self.multipliers)}],"price":{self.price_mkudos},'
-            f'"surcharges":[{_pairs(self.surcharges)}],"table":{quoted(self.table_version)},'
-            f'"tax":{self.tax_mkudos},"total":{self.total_mkudos}}}'
-        )
-
-
-def _pairs(pairs: tuple[tuple[int, int], ...]) -> str:
-    return ",".join([f"[{one},{other}]" for one, other in pairs]) if pairs else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,6 +183,26 @@ class RewardUptime:
 
 
 @dataclass(frozen=True, slots=True)
+class RewardRating:
+    """Pay for one account's rating of one image."""
+
+    account_id: str
+    rating_id: str
+    """Of the rating, so of the account and the image; the journal does not say which image."""
+    amount_mkudos: int
+
+    kind = EventKind.RATING
+    note = ""
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
+
+    def canonical(self) -> str:
+        return f'{{"account":"{self.account_id}","amount":{self.amount_mkudos},"rating":"{self.rating_id}"}}'
+
+
+@dataclass(frozen=True, slots=True)
 class Award:
     """Mint for an account, by an operator."""
 
@@ -331,7 +305,8 @@ class SetStanding:
 
 
 Operation = (
-    OpenAccount | PlaceHolds | Settle | Release | RewardUptime | Award | Gift | Slash | Correct | SetStanding
+    OpenAccount | PlaceHolds | Settle | Release | RewardUptime | RewardRating | Award | Gift | Slash | Correct
+    | SetStanding
 )  # fmt: skip
 
 

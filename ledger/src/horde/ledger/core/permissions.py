@@ -15,6 +15,7 @@ from horde.ledger.core.operations import (
     OpenAccount,
     PlaceHolds,
     Release,
+    RewardRating,
     RewardUptime,
     SetStanding,
     Settle,
@@ -25,9 +26,10 @@ SERVICE: Final = "horde.internal.ledger.v1.LedgerService"
 SCHEDULER: Final = "scheduler"
 GATEWAY: Final = "gateway"
 OPERATOR: Final = "operator"
+CURATION: Final = "curation"
 
 METHODS: Final[Mapping[str, AbstractSet[str]]] = {
-    f"/{SERVICE}/Apply": {SCHEDULER, GATEWAY, OPERATOR},
+    f"/{SERVICE}/Apply": {SCHEDULER, GATEWAY, OPERATOR, CURATION},
     f"/{SERVICE}/GetBalances": {SCHEDULER, GATEWAY, OPERATOR},
     f"/{SERVICE}/ListHolds": {OPERATOR},
     f"/{SERVICE}/ListEntries": {GATEWAY, OPERATOR},
@@ -45,6 +47,7 @@ OPERATIONS: Final[Mapping[type[object], AbstractSet[str]]] = {
     Settle: {SCHEDULER},
     Release: {SCHEDULER, OPERATOR},
     RewardUptime: {SCHEDULER},
+    RewardRating: {CURATION},
     Award: {GATEWAY, OPERATOR},
     Gift: {GATEWAY},
     Slash: {SCHEDULER, GATEWAY, OPERATOR},

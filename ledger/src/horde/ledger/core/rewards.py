@@ -1,5 +1,5 @@
-"""Rules for kudos that do not come from a job: uptime, awards, gifts, promotion, slashing, corrections, standing.
-Pure."""
+"""Rules for kudos that do not come from a job: uptime, ratings, awards, gifts, promotion, slashing,
+corrections, standing. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from horde.ledger.core.accounts import (
     DAY_US,
     HELD,
     MINT,
+    RATING_SUBSIDY,
     SLASH_BURN,
     AccountName,
     Giving,
@@ -18,15 +19,28 @@ from horde.ledger.core.accounts import (
     spend_of,
 )
 from horde.ledger.core.book import Book, Draft
+from horde.ledger.core.budgets import rater
 from horde.ledger.core.economy import Economy, day_of
 from horde.ledger.core.entries import Json, Transfer, TransferCode, canonical
 from horde.ledger.core.errors import EntryNotFound, InsufficientKudos, InvalidField, LimitReached, NotCorrectable
 from horde.ledger.core.identifiers import settle_event_id
-from horde.ledger.core.operations import Award, Correct, EventKind, Gift, OpenAccount, RewardUptime, SetStanding, Slash
+from horde.ledger.core.operations import (
+    Award,
+    Correct,
+    EventKind,
+    Gift,
+    OpenAccount,
+    RewardRating,
+    RewardUptime,
+    SetStanding,
+    Slash,
+)  # fmt: skip
 from horde.services.errors import FieldViolation
 from horde.services.shares import Taker
 
-CORRECTABLE = frozenset({EventKind.SETTLE, EventKind.UPTIME_REWARD, EventKind.AWARD, EventKind.GIFT, EventKind.SLASH})
+CORRECTABLE = frozenset({
+    EventKind.SETTLE, EventKind.UPTIME_REWARD, EventKind.RATING, EventKind.AWARD, EventKind.GIFT, EventKind.SLASH,
+})  # fmt: skip
 """Holds are released, promotions follow from the rule, and a correction is corrected by doing the thing anew."""
 _GIFT: Final = int(TransferCode.GIFT)
 GIVING_MARGIN_US: Final = 3_600_000_000
@@ -53,6 +67,14 @@ def reward_uptime(book: Book, asked: RewardUptime, now_us: int) -> Draft:
     owner = book.owner(asked.owner_id, now_us)
     to = spend_of(asked.owner_id) if economy.trusted(owner) else escrow_of(asked.owner_id)
     return Draft([Transfer(MINT, to, reward, int(TransferCode.UPTIME))], (asked.owner_id,))
+
+
+def reward_rating(book: Book, asked: RewardRating, now_us: int) -> Draft:
+    """Pay for a rating, or refuse with BudgetSpent. At once spendable: whoever asks for it has checked the rater."""
+    book.today(now_us).rating.take(rater(asked.account_id), asked.amount_mkudos)
+    book.owner(asked.account_id, now_us)
+    paid = Transfer(RATING_SUBSIDY, spend_of(asked.account_id), asked.amount_mkudos, int(TransferCode.RATING))
+    return Draft([paid], (asked.account_id,))
 
 
 def award(book: Book, asked: Award, now_us: int) -> Draft:

@@ -18,16 +18,16 @@ from horde.ledger.core.operations import (
     Gift,
     HoldAsked,
     JobEnding,
-    MultiplierReason,
     OpenAccount,
     PlaceHolds,
     Release,
+    RewardRating,
     RewardUptime,
     SetStanding,
     Settle,
     Slash,
-    SurchargeReason,
 )
+from horde.ledger.core.prices import MultiplierReason, SurchargeReason
 from horde.services.errors import FieldViolation
 
 MAX_HOLDS: Final = 256
@@ -60,6 +60,11 @@ def check(event: Event) -> None:
             _release(wrong, operation, event.event_id)
         case RewardUptime():
             _reward_uptime(wrong, operation, event.event_id)
+        case RewardRating():
+            wrong.name("reward_rating.account_id", operation.account_id)
+            if wrong.uuid("reward_rating.rating_id", operation.rating_id):
+                wrong.derived("event_id", event.event_id, identifiers.rating_event_id(operation.rating_id))
+            wrong.amount("reward_rating.amount_mkudos", operation.amount_mkudos)
         case Gift():
             _gift(wrong, operation)
         case Award():

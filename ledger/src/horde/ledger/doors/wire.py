@@ -20,6 +20,7 @@ from horde.ledger.core.entries import Entry, Settlement
 from horde.ledger.core.errors import InvalidField
 from horde.ledger.core.identifiers import transfer_id
 from horde.ledger.core.journal import Answer
+from horde.ledger.core.prices import PriceParts
 from horde.ledger.doors.service import Balance, BalancesRead, Proof
 from horde.ledger.store.statistics import Statistics
 from horde.services.errors import FieldViolation, ServiceError
@@ -41,16 +42,16 @@ def _place_holds(m: api.PlaceHolds) -> ops.PlaceHolds:
     return ops.PlaceHolds(m.generation_id, payer.account_id, digest, holds, address)
 
 
-def parts_of_message(m: job.PriceParts) -> ops.PriceParts:
+def parts_of_message(m: job.PriceParts) -> PriceParts:
     """Read a price."""
     surcharges = tuple((each.reason, each.amount_mkudos) for each in m.surcharges) if m.surcharges else ()
     multipliers = tuple((each.reason, each.permille) for each in m.multipliers) if m.multipliers else ()
-    return ops.PriceParts(
+    return PriceParts(
         m.table_version, m.price_mkudos, surcharges, m.tax_mkudos, m.total_mkudos, m.base_mkudos, multipliers
     )
 
 
-def parts_message(parts: ops.PriceParts) -> job.PriceParts:
+def parts_message(parts: PriceParts) -> job.PriceParts:
     """Say a price."""
     return job.PriceParts(
         table_version=parts.table_version,
@@ -78,6 +79,7 @@ _OPERATIONS: Final[dict[str, Callable[[Any], ops.Operation]]] = {
     "reward_uptime": lambda m: ops.RewardUptime(
         m.worker_id, m.owner_account_id, m.bucket, m.models, m.offered_permille or 1000, m.sharers or 1
     ),
+    "reward_rating": lambda m: ops.RewardRating(m.account_id, m.rating_id, m.amount_mkudos),
     "award": lambda m: ops.Award(m.account_id, m.amount_mkudos, m.awarded_by, m.reason),
     "gift": lambda m: ops.Gift(m.from_account_id, m.to_account_id, m.amount_mkudos, m.message),
     "slash": lambda m: ops.Slash(m.account_id, m.amount_mkudos, m.reason, m.job_id),

@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from horde.scheduler.core.deadlines import Deadlines, Relook
 from horde.scheduler.core.effects import Effect
 from horde.scheduler.core.endings import Paces
-from horde.scheduler.core.fitting import Signature
+from horde.scheduler.core.fitting import Signature, signature_of_terms
 from horde.scheduler.core.fleet import Fleet, Worker
-from horde.scheduler.core.job import AccountId, Generation, GenerationId, Job, JobId, LeaseId
+from horde.scheduler.core.job import AccountId, Generation, GenerationId, Job, JobId, LeaseId, Terms
 from horde.scheduler.core.leases import LEASE, SESSION, Lease
 from horde.scheduler.core.leases import Counter as IdCounter
 from horde.scheduler.core.matching import Queue
 from horde.scheduler.core.outcomes import Result
+from horde.scheduler.core.places import Places
+from horde.scheduler.core.promises import Promises
 from horde.scheduler.core.sessions import Route, Session
 from horde.scheduler.core.speeds import Speeds
+from horde.scheduler.core.strikes import Strike, Strikes
 from horde.scheduler.core.uptime import Record
 
 
@@ -30,6 +33,10 @@ class Limits:
 
     max_jobs: int = 200_000
     """Jobs that have not ended; more are refused with QUEUE_FULL."""
+    max_unpaintable: int = 10_000
+    """Of them, those that nobody here could paint when they came."""
+    max_unpaintable_mkudos: int = 1_000_000
+    """What those of anonymous may hold of the day's budget together."""
     max_generations: int = 10_000
     """Generations of one requester that have not ended."""
     max_sessions: int = 20_000
@@ -62,7 +69,7 @@ class Board:
         self.generations: dict[GenerationId, Generation] = {}
         self.jobs: dict[JobId, Job] = {}
         self.recent: OrderedDict[GenerationId, Generation] = OrderedDict()
-        self.live_jobs = 0
+        self.places = Places(self.limits.max_jobs, self.limits.max_unpaintable, self.limits.max_unpaintable_mkudos)
         self.live_by_requester: Counter[tuple[AccountId, bytes]] = Counter()
         self.parked: dict[GenerationId, list[tuple[Route, LeaseId, JobId, Result]]] = {}
         self.fresh: deque[Job] = deque()
@@ -71,7 +78,11 @@ class Board:
         """Jobs found waiting beside an idle worker that could paint them: 0, or matching has a defect."""
         self.speeds = Speeds()
         self.paces = Paces()
+        self.promises = Promises()
         self.record = Record()
+        self.strikes = Strikes()
+        self.refused_uploads: list[tuple[Lease, float]] = []
+        """Since a picture passed last, and when."""
         self.fleet = Fleet(self.speeds, self.limits.first_slots, self.limits.proven_images)
         self.queue = Queue(self._paintable)
         self.hedged: set[Lease] = set()
@@ -87,6 +98,7 @@ class Board:
         self.dirty_generations: dict[Generation, None] = {}
         self.dirty_jobs: dict[Job, None] = {}
         self.dirty_workers: dict[Worker, None] = {}
+        self.dirty_strikes: dict[Strike, None] = {}
         self.deleted: dict[Generation, None] = {}
         """Generations whose jobs are to be deleted; those of Phase.CLAIMING with everything."""
 
@@ -103,7 +115,7 @@ class Board:
         self.generations[generation.generation_id] = generation
         for job in generation.jobs:
             self.jobs[job.job_id] = job
-            self.live_jobs += job.live
+        self.places.count(generation, sum(job.live for job in generation.jobs))
         self.live_by_requester[generation.account_id, generation.digest] += 1
 
     def remember(self, generation: Generation) -> None:
@@ -127,16 +139,25 @@ class Board:
 
     def disown(self, generation: Generation) -> None:
         """It has no jobs any more."""
+        self.places.count(generation, -sum(job.live for job in generation.jobs))
         for job in generation.jobs:
-            self.live_jobs -= job.live
             self.jobs.pop(job.job_id, None)
         generation.jobs = []
 
     def forget(self, generation: Generation) -> None:
         """It came to nothing."""
-        self.live_jobs -= sum(job.live for job in generation.jobs)
+        self.places.count(generation, -sum(job.live for job in generation.jobs))
         self._uncount(generation)
         self._drop(generation)
+
+    @property
+    def live_jobs(self) -> int:
+        """Jobs that have not ended."""
+        return self.places.jobs.used
+
+    def paintable(self, terms: Terms) -> bool:
+        """Whether somebody who is here could paint it, now or later."""
+        return self._paintable(terms.model, signature_of_terms(terms, terms.denied))
 
     def _paintable(self, model: str, signature: Signature) -> bool:
         return next(self.fleet.here.fitting(model, signature, self.speeds), None) is not None

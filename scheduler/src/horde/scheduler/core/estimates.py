@@ -1,7 +1,7 @@
 """How long a job would wait, answered from the workers that could do it, with reasons from those that could not.
 
-    p50 = (work ahead + work begun) / rate of the eligible workers; at once if one of them is free
-    p90 = twice p50 and one job more
+    wait = (work ahead + work begun) / rate of the eligible workers; at once if one of them is free
+    p50, p90 = the wait as it is corrected by how long earlier ones were (`promises.py`); p90 and one job more
 
 Only workers that are here count, whether they are looked at one by one or, where very many could do it, as a sample.
 Work ahead is what has smaller tags in the buckets that somebody here can paint, found by looking at MAX_LOOK jobs at
@@ -21,6 +21,7 @@ from horde.scheduler.core.fitting import Signature, WhyNot, signature_of, signat
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import ANONYMOUS, AccountId, Job, Terms, WorkerId
 from horde.scheduler.core.lanes import Lane
+from horde.scheduler.core.promises import Promise
 
 MAX_LOOK = 512
 MAX_WORKERS_LOOKED_AT = 2_000
@@ -40,6 +41,12 @@ class Estimate:
     eligible: int
     ineligible: tuple[tuple[int, int], ...]
     """Reason and how many workers, most frequent first."""
+    painting: tuple[float, float] = (0.0, 0.0)
+    """Seconds that a usual worker then takes, and one that is slower than nine of ten."""
+    computed: float = 0.0
+    """The p50 before it was corrected by how earlier ones held."""
+    held: float | None = None
+    """The part of earlier waits that were within their p90; None: not known yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +59,11 @@ class Supply:
     """Megapixel-steps in a second, all together."""
     begun: float
     """Megapixel-steps that they are at."""
-    fastest: float
-    """Seconds for a megapixel-step."""
     ineligible: tuple[tuple[int, int], ...]
+    fastest: float
+    """Seconds for a megapixel-step; `usual` is the median, `slow` the ninth of ten."""
+    usual: float
+    slow: float
 
 
 class Estimates:
@@ -68,7 +77,10 @@ class Estimates:
     def for_job(self, job: Job, now: float) -> Estimate:
         """For a job that is queued."""
         signature = job.signature or signature_of(job)
-        return self._estimate(job.generation.terms, signature, job.generation.anonymous, job.tag, job.barred, now)
+        found = self._estimate(job.generation.terms, signature, job.generation.anonymous, job.tag, job.barred, now)
+        if job.promise is None and found.p50:
+            job.promise = Promise(now, found.computed, found.p50, found.p90)
+        return found
 
     def for_terms(self, terms: Terms, account_id: AccountId, now: float) -> Estimate:
         """For something that was not asked for yet: it comes after all that its like wait for."""
@@ -87,11 +99,15 @@ class Estimates:
         supply = self._supply(terms, signature, barred, now)
         if not supply.eligible:
             return Estimate(0, 0.0, 0.0, 0, supply.ineligible)
+        painting = (supply.usual * terms.work, supply.slow * terms.work)
         count, work = self._ahead(terms.model, anonymous, tag, now)
         if count == 0 and self._somebody_is_free(terms.model, signature):
-            return Estimate(0, 0.0, 1.0, supply.eligible, supply.ineligible)
-        p50 = (work + supply.begun) / supply.rate
-        return Estimate(count, p50, 2 * p50 + supply.fastest * terms.work, supply.eligible, supply.ineligible)
+            return Estimate(0, 0.0, 1.0, supply.eligible, supply.ineligible, painting)
+        computed = (work + supply.begun) / supply.rate
+        p50, p90 = self._board.promises.correct((terms.model, anonymous), computed)
+        p90 += supply.fastest * terms.work
+        held = self._board.promises.held((terms.model, anonymous))
+        return Estimate(count, p50, p90, supply.eligible, supply.ineligible, painting, computed, held)
 
     def _somebody_is_free(self, model: str, signature: Signature) -> bool:
         fitting = self._board.fleet.idle.fitting(model, signature, self._board.speeds)
@@ -167,7 +183,9 @@ def _look(board: Board, terms: Terms, signature: Signature, barred: frozenset[Wo
             reasons[reason] += stride
     rate = stride * sum(1 / speed for speed in speeds)
     ineligible = tuple((reason, count) for reason, count in reasons.most_common() if count)
-    return Supply(now, stride * len(speeds), rate, stride * begun, min(speeds, default=0.0), ineligible)
+    speeds.sort()
+    fastest, usual, slow = (speeds[len(speeds) * tenths // 10] if speeds else 0.0 for tenths in (0, 5, 9))
+    return Supply(now, stride * len(speeds), rate, stride * begun, ineligible, fastest, usual, slow)
 
 
 def _reason(board: Board, worker: Worker, model: str, signature: Signature, barred: frozenset[WorkerId]) -> int | None:

@@ -16,6 +16,7 @@ from uuid import UUID, uuid5
 if TYPE_CHECKING:
     from horde.scheduler.core.fitting import Signature
     from horde.scheduler.core.leases import Lease
+    from horde.scheduler.core.promises import Promise
 
 GenerationId = NewType("GenerationId", str)
 JobId = NewType("JobId", str)
@@ -162,6 +163,10 @@ class Generation:
     """It has a row already."""
     closed: bool = False
     """Nothing is left to do for it."""
+    unpaintable: bool = False
+    """Nobody here could paint it when it came: it has places of another kind. Forgotten with the process."""
+    address_bucket: str = ""
+    """Where it was asked from, for shares of a day's budgets. Never written."""
     version: int = 0
     jobs: list[Job] = field(default_factory=list)
 
@@ -197,6 +202,8 @@ class Job:
     """The queue entry that is valid now; 0 while it is not queued."""
     queued_at: float = 0.0
     """Since when it waits, on the core's clock; kept over requeues."""
+    promise: Promise | None = None
+    """The first wait that was told of it since it was last lent, to see whether it holds."""
     signature: Signature | None = None
     """What it needs of a worker: the bucket that it is queued in."""
     wary: bool = False

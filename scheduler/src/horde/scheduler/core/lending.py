@@ -11,6 +11,7 @@ from horde.scheduler.core.fitting import signature_of_terms, size_class
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import Job, JobState, LeaseId
 from horde.scheduler.core.leases import MAX_LEASES, Fault, Lease, LeaseState, Revoked
+from horde.scheduler.core.strikes import StrikeReason
 
 LOADING = 12.0
 """Seconds that loading a model is expected to take, when workers are compared."""
@@ -153,6 +154,9 @@ def _expected_finish(board: Board, worker: Worker, job: Job) -> float:
 
 def grant(board: Board, worker: Worker, job: Job, now: float) -> None:
     """Lend a job that has just left the queue."""
+    if job.promise is not None:
+        board.promises.begun((job.generation.terms.model, job.generation.anonymous), job.promise, now)
+        job.promise = None
     lease = Lease(
         LeaseId(board.lease_ids.next()),
         job,
@@ -265,7 +269,7 @@ def lapse(board: Board, lease: Lease, now: float, *, fault: Fault = Fault.WORKER
     worker = board.fleet.workers.get(lease.worker_id)
     if worker is not None:
         if fault is Fault.WORKER:
-            returning.strike(board, worker, now)
+            returning.strike(board, worker, lease, StrikeReason.STALLED, now, "It made no progress any more.")
         route = board.route_of(worker)
         if route is not None:
             board.emit(Revoke(route, lease.lease_id, Revoked.LAPSED))

@@ -20,9 +20,9 @@ from horde.scheduler.core.lanes import Lane
 from horde.scheduler.core.shares import ANONYMOUS_WEIGHT, Shares
 from horde.scheduler.core.speeds import Speeds
 
-LOADED_BONUS = 30.0
+LOADED_BONUS = 90.0
 """Seconds."""
-STICKY = 300.0
+STICKY = 600.0
 """Seconds of serving one model after which its bonus is gone."""
 MAX_REVIEWED = 1024
 """Kinds of waiting jobs that are looked at in one review."""

@@ -38,6 +38,8 @@ class Failed:
     detail: str = ""
     by_network: bool = False
     """Painted, and could not be brought to the router."""
+    refused_upload: bool = False
+    """The router would not have it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ winner gets the same answer; every other gets DUPLICATE.
 
 from __future__ import annotations
 
-from horde.scheduler.core import returning, settling
+from horde.scheduler.core import incidents, returning, settling
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import (
     ACCEPTED,
@@ -24,6 +24,7 @@ from horde.scheduler.core.job import Ending, Job, JobId, JobState, LeaseId, Phas
 from horde.scheduler.core.leases import Fault, Lease, LeaseState
 from horde.scheduler.core.outcomes import Broken, Cancelled, Censored, Failed, Invalid, Painted, Refused, Result
 from horde.scheduler.core.sessions import Route
+from horde.scheduler.core.strikes import StrikeReason
 
 
 def outcome(
@@ -61,6 +62,7 @@ def _first(board: Board, worker: Worker, route: Route, lease: Lease, result: Res
     job = lease.job
     match result:
         case Painted():
+            incidents.passed(board)
             _measure(board, worker, lease, now)
             worker.strikes = 0
             worker.refusals.pop(job.generation.terms.model, None)
@@ -77,16 +79,19 @@ def _first(board: Board, worker: Worker, route: Route, lease: Lease, result: Res
             divided = amounts(Ending.CENSORED, job.generation.terms.price)
             settling.end(board, job, Ending.CENSORED, now, winner=lease, divided=divided, detail=category)
         case Invalid(detail):
-            returning.strike(board, worker, now)
+            returning.strike(board, worker, lease, StrikeReason.MISBEHAVIOUR, now, detail)
             job.leavings.add(lease.lease_id)
             returning.give_back(board, lease, LeaseState.VOID, now, detail, fault=Fault.WORKER)
             _answer(board, route, lease.lease_id, job.job_id, INVALID_RECEIPT, detail)
         case Broken(detail, words):
-            returning.strike(board, worker, now)
+            returning.strike(board, worker, lease, StrikeReason.MISBEHAVIOUR, now, detail)
             returning.give_back(board, lease, LeaseState.RETURNED, now, detail, fault=Fault.WORKER)
             _answer(board, route, lease.lease_id, job.job_id, OUTCOME_INVALID, detail, invalid=words)
+        case Failed(detail, refused_upload=True) if incidents.upload_refused(board, lease, now):
+            returning.withhold(board, worker, job.generation.terms.model, now)
+            _returned(board, worker, route, lease, now, detail, Fault.NETWORK)
         case Failed(detail, by_network=False):
-            returning.strike(board, worker, now)
+            returning.strike(board, worker, lease, StrikeReason.FAILURES, now, detail)
             _returned(board, worker, route, lease, now, detail, Fault.WORKER)
         case Failed(detail):
             returning.withhold(board, worker, job.generation.terms.model, now)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
 
 from horde.scheduler.core.fleet import Worker
@@ -27,6 +28,7 @@ from horde.scheduler.core.job import (
     WorkerId,
 )
 from horde.scheduler.core.leases import Fault, Lease, LeaseState
+from horde.scheduler.core.strikes import Strike, StrikeReason
 
 Row = dict[str, Any]
 
@@ -37,6 +39,30 @@ class Stored:
 
     generation: Row
     jobs: list[Row] = field(default_factory=list)
+
+
+class SettledOrder(IntEnum):
+    """An order in which settled images are listed; equal to the contract's."""
+
+    BY_END = 1
+    BY_JOB = 2
+    """Only those that do not expire: the shared ones."""
+    BY_OBJECT = 3
+    """Only those that expire, which are the private ones; and those of which it is decided that they are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class SettledQuery:
+    """A page of what is done, in an order that has an index."""
+
+    order: SettledOrder
+    after: tuple[int, str] = (0, "")
+    """The place before the first: of BY_END the moment and the job; else 0 and the id or name."""
+    until: str = ""
+    """BY_JOB and BY_OBJECT: the last id or name. Empty: no end."""
+    ended_before_ms: int = 0
+    """BY_END: what ended then or later is left out."""
+    limit: int = 1_000
 
 
 @dataclass(slots=True)
@@ -53,6 +79,7 @@ class Changes:
     refused: list[GenerationId] = field(default_factory=list)
     """Generations of which only the jobs are to be deleted."""
     workers: list[Row] = field(default_factory=list)
+    strikes: list[Row] = field(default_factory=list)
 
     def __bool__(self) -> bool:
         return bool(
@@ -63,6 +90,7 @@ class Changes:
             or self.forgotten
             or self.refused
             or self.workers
+            or self.strikes
         )
 
 
@@ -185,6 +213,33 @@ def worker_row(worker: Worker, speeds: dict[tuple[str, int], float]) -> Row:
         "last_seen_ms": worker.last_seen_ms,
         "speeds": json.dumps([[model, kind, value] for (model, kind), value in speeds.items()]),
     }
+
+
+def strike_row(strike: Strike, moment: Moment) -> Row:
+    return {
+        "strike_id": strike.strike_id,
+        "owner": strike.owner,
+        "worker_id": strike.worker_id,
+        "worker_name": strike.worker_name,
+        "reason": int(strike.reason),
+        "at_ms": moment.wall(strike.at),
+        "detail": strike.detail,
+        "forgiven": strike.forgiven,
+    }
+
+
+def strike_from(row: Row, moment: Moment) -> Strike:
+    """A strike as it was written."""
+    return Strike(
+        row["strike_id"],
+        AccountId(row["owner"]),
+        WorkerId(row["worker_id"]),
+        row["worker_name"],
+        StrikeReason(row["reason"]),
+        moment.core(row["at_ms"]),
+        row["detail"],
+        row["forgiven"],
+    )
 
 
 def generation_from(stored: Stored, terms: Terms, moment: Moment) -> Generation:

@@ -134,7 +134,7 @@ def paid(board: Board, job: Job, now_ms: int, settlement: bytes) -> None:
     job.move(JobState.ENDED)
     board.record.paid(job, now_ms)
     _count_paid(board, job)
-    board.live_jobs -= 1
+    board.places.count(job.generation, -1)
     board.dirty_jobs[job] = None
     if job.winner is not None:
         worker = board.fleet.workers.get(job.winner.worker_id)

@@ -10,15 +10,23 @@ from horde.internal.scheduler.v1.scheduler_service_pb2_grpc import (
     SchedulerServiceServicer,
     add_SchedulerServiceServicer_to_server,
 )
+from horde.scheduler.doors import owners
 from horde.scheduler.doors.fleet_reading import FleetReading
 from horde.scheduler.doors.reading import Reading
 from horde.scheduler.doors.relay import Relays
+from horde.scheduler.doors.settled_reading import SettledReading
 from horde.scheduler.doors.submitting import Submitting
 from horde.services.identity import AllowList
 from horde.services.server import Registration
 
 SERVICE = "horde.internal.scheduler.v1.SchedulerService"
-ALLOW = AllowList({f"/{SERVICE}/*": {"gateway"}})
+ALLOW = AllowList(
+    {
+        **{f"/{service}/*": {"gateway"} for service in (SERVICE, owners.SERVICE)},
+        f"/{SERVICE}/ListSettledImages": {"auditor"},
+        f"/{SERVICE}/DescribeJobs": {"auditor"},
+    }
+)
 
 
 class Parts(Protocol):
@@ -28,6 +36,7 @@ class Parts(Protocol):
     reading: Reading
     fleet_reading: FleetReading
     relays: Relays
+    settled_reading: SettledReading
 
 
 def scheduler_registration(parts: Parts) -> Registration:
@@ -43,6 +52,7 @@ class Servicer(SchedulerServiceServicer):
         self._reading = parts.reading
         self._fleet = parts.fleet_reading
         self._relays = parts.relays
+        self._settled = parts.settled_reading
 
     async def SubmitGenerations(
         self, request: pb.SubmitGenerationsRequest, context: Any
@@ -77,6 +87,14 @@ class Servicer(SchedulerServiceServicer):
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
         return self._fleet.models(request)
+
+    async def ListSettledImages(
+        self, request: pb.ListSettledImagesRequest, context: Any
+    ) -> pb.ListSettledImagesResponse:
+        return await self._settled.page(request)
+
+    async def DescribeJobs(self, request: pb.DescribeJobsRequest, context: Any) -> pb.DescribeJobsResponse:
+        return pb.DescribeJobsResponse(jobs=await self._settled.describe(request.job_ids))
 
     def Follow(
         self, request_iterator: AsyncIterator[pb.FollowRequest], context: Any

@@ -142,6 +142,7 @@ class Submitting:
             ttl_ms=ttl_ms,
             deadline=term.now() + ttl_ms / 1000,
             traceparent=submission.traceparent[:64],
+            address_bucket=submission.address_bucket,
         )
         make_jobs(generation, (self._ids.new().hex for _ in range(spec.count)))
         return generation

@@ -159,6 +159,10 @@ def wait_message(estimate: Estimate) -> generation_pb2.WaitEstimate:
     if estimate.eligible:
         message.p50.FromMilliseconds(int(estimate.p50 * 1000))
         message.p90.FromMilliseconds(int(estimate.p90 * 1000))
+        usual, slow = estimate.painting
+        message.done_p50.FromMilliseconds(int((estimate.p50 + usual) * 1000))
+        message.done_p90.FromMilliseconds(int((estimate.p90 + slow) * 1000))
+        message.p90_held_permille = round(1000 * (estimate.held or 0.0))
     for reason, workers in estimate.ineligible:
         message.ineligible.add(reason=reason, workers=workers)
     return message

@@ -64,7 +64,9 @@ def result_of(message: worker_service_pb2.Outcome) -> Result:
             return Cancelled(message.cancelled.step)
         case _:
             by_network = message.failed.reason in NETWORK_FAILURES
-            return Failed(text(message.failed.detail) or _name("FailureReason", message.failed.reason), by_network)
+            refused = message.failed.reason == worker_service_pb2.FAILURE_REASON_UPLOAD_REFUSED
+            detail = text(message.failed.detail) or _name("FailureReason", message.failed.reason)
+            return Failed(detail, by_network, refused)
 
 
 def broken_of(message: pb.InvalidOutcome) -> Broken:

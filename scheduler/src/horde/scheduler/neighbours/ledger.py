@@ -66,10 +66,10 @@ def hold_id_of(job: Job) -> str:
 
 
 def address_digest(generation: Generation) -> bytes:
-    """Tells anonymous addresses apart for their shares of a day's budgets. Two bytes are enough for that and too few to
+    """Tells addresses apart for their shares of a day's budgets. Two bytes are enough for that and too few to
     find an address by, and of another day they are others; the journal keeps them for ever."""
-    bucket = generation.flow.removeprefix(ANONYMOUS + "/")
-    if not generation.anonymous or not bucket:
+    bucket = generation.flow.removeprefix(ANONYMOUS + "/") if generation.anonymous else generation.address_bucket
+    if not bucket:
         return b""
     return sha256(f"{generation.accepted_at_ms // DAY_MS} {bucket}".encode()).digest()[:2]
 

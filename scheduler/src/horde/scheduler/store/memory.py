@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from horde.scheduler.core.errors import NotLeader
-from horde.scheduler.core.job import AccountId, GenerationId, JobId, Phase
-from horde.scheduler.core.rows import Changes, Row, Stored
+from horde.scheduler.core.job import AccountId, Ending, GenerationId, JobId, JobState, Phase
+from horde.scheduler.core.rows import Changes, Row, SettledOrder, SettledQuery, Stored
 
 
 class Memory:
@@ -17,6 +17,7 @@ class Memory:
         self.generations: dict[str, Row] = {}
         self.jobs: dict[str, Row] = {}
         self.workers: dict[str, Row] = {}
+        self.strikes: dict[str, Row] = {}
 
 
 class MemoryStore:
@@ -52,6 +53,8 @@ class MemoryStore:
             memory.generations.pop(generation_id, None)
         for row in changes.workers:
             memory.workers[row["worker_id"]] = dict(row)
+        for row in changes.strikes:
+            memory.strikes[row["strike_id"]] = dict(row)
         return frozenset(GenerationId(each) for each in taken)
 
     async def live(self) -> list[Stored]:
@@ -59,6 +62,9 @@ class MemoryStore:
 
     async def workers(self, seen_since_ms: int) -> list[Row]:
         return [dict(row) for row in self.memory.workers.values() if row["last_seen_ms"] >= seen_since_ms]
+
+    async def strikes(self, since_ms: int) -> list[Row]:
+        return [dict(row) for row in self.memory.strikes.values() if row["at_ms"] >= since_ms]
 
     async def find(self, generation_ids: Sequence[GenerationId]) -> list[Stored]:
         known = self.memory.generations
@@ -80,6 +86,25 @@ class MemoryStore:
         rows.sort(key=lambda row: (row["accepted_at_ms"], row["generation_id"]), reverse=True)
         return [self._stored(row) for row in rows[:limit]]
 
+    async def settled(self, query: SettledQuery) -> list[Row]:
+        found: list[tuple[tuple[int, str], Row]] = []
+        for job in self.memory.jobs.values():
+            if job["ending"] != Ending.DONE or job["state"] < JobState.SETTLING:
+                continue
+            settling = job["state"] == JobState.SETTLING
+            if settling and query.order is not SettledOrder.BY_OBJECT:
+                continue
+            row = {**job, "quote": self.memory.generations[job["generation_id"]]["quote"]}
+            if query.order is SettledOrder.BY_END:
+                if job["ended_at_ms"] < query.ended_before_ms:
+                    found.append(((job["ended_at_ms"], job["job_id"]), row))
+            elif settling or (job["expires_at_ms"] == 0) is (query.order is SettledOrder.BY_JOB):
+                name = job["job_id"] if query.order is SettledOrder.BY_JOB else job["object_name"]
+                if not query.until or name <= query.until:
+                    found.append(((0, name), row))
+        found.sort(key=lambda each: each[0])
+        return [row for place, row in found if place > query.after][: query.limit]
+
     async def forget(self, over_before_ms: int, limit: int, refusal: bytes) -> int:
         memory = self.memory
         old = [
@@ -99,6 +124,13 @@ class MemoryStore:
         old = [key for key, row in workers.items() if row["last_seen_ms"] < seen_before_ms][:limit]
         for key in old:
             del workers[key]
+        return len(old)
+
+    async def forget_strikes(self, before_ms: int, limit: int) -> int:
+        strikes = self.memory.strikes
+        old = [key for key, row in strikes.items() if row["at_ms"] < before_ms][:limit]
+        for key in old:
+            del strikes[key]
         return len(old)
 
     def _stored(self, row: Row) -> Stored:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from horde.scheduler.core.job import AccountId, GenerationId, JobId
-from horde.scheduler.core.rows import Changes, Row, Stored
+from horde.scheduler.core.rows import Changes, Row, SettledQuery, Stored
 
 
 class Store(Protocol):
@@ -32,6 +32,9 @@ class Store(Protocol):
     async def workers(self, seen_since_ms: int) -> list[Row]:
         """Workers that were here since."""
 
+    async def strikes(self, since_ms: int) -> list[Row]:
+        """Strikes since then."""
+
     async def find(self, generation_ids: Sequence[GenerationId]) -> list[Stored]:
         """Those of the generations that exist."""
 
@@ -43,6 +46,9 @@ class Store(Protocol):
     ) -> list[Stored]:
         """One requester's generations, newest first, after the (accepted_at_ms, generation_id) of the last page."""
 
+    async def settled(self, query: SettledQuery) -> list[Row]:
+        """Jobs that are done, each with its generation's `quote`, by an index: it costs by the page."""
+
     async def forget(self, over_before_ms: int, limit: int, refusal: bytes) -> int:
         """Make tombstones of generations of which all was over before (`rows.over_at_ms`), at most `limit`; how many.
         What is kept for ever is not looked at, however much there is.
@@ -52,3 +58,6 @@ class Store(Protocol):
 
     async def forget_workers(self, seen_before_ms: int, limit: int) -> int:
         """Delete what is kept of workers that were not here since, at most `limit` of them; how many."""
+
+    async def forget_strikes(self, before_ms: int, limit: int) -> int:
+        """Delete strikes of before, at most `limit` of them; how many."""

@@ -20,7 +20,7 @@ from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import CommitObject, Effect, Release, Settle
 from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.job import Generation, GenerationId, Job, Phase
-from horde.scheduler.core.rows import Changes, Moment, Stored, changing, generation_row, job_row, worker_row
+from horde.scheduler.core.rows import Changes, Moment, Stored, changing, generation_row, job_row, strike_row, worker_row
 from horde.scheduler.store.port import Store
 from horde.services import telemetry
 from horde.services.clock import Clock
@@ -95,6 +95,7 @@ class Saver:
             or board.dirty_jobs
             or board.dirty_generations
             or board.dirty_workers
+            or board.dirty_strikes
             or board.deleted
             or self._readers
         ):
@@ -209,6 +210,7 @@ class Saver:
             among.append(generation.generation_id)
         changes.jobs = [job_row(job, moment) for job in board.dirty_jobs if job.generation.written]
         changes.workers = [worker_row(worker, board.speeds.of(worker.worker_id)) for worker in board.dirty_workers]
+        changes.strikes = [strike_row(strike, moment) for strike in board.dirty_strikes]
         batch.effects, board.effects_after_save = board.effects_after_save, []
         published = self._publisher.publish(list(board.dirty_jobs))
         if published is not None:
@@ -219,6 +221,7 @@ class Saver:
             board.dirty_generations,
             board.dirty_jobs,
             board.dirty_workers,
+            board.dirty_strikes,
             board.deleted,
         )
         for each in dirty:

@@ -24,9 +24,9 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.job import AccountId, GenerationId, JobId, Phase
-from horde.scheduler.core.rows import Changes, Row, Stored
+from horde.scheduler.core.rows import Changes, Row, SettledOrder, SettledQuery, Stored
 from horde.scheduler.store.migrations import HISTORY
-from horde.scheduler.store.tables import GENERATION, JOB, LEADER, WORKER
+from horde.scheduler.store.tables import DONE, DONE_PRIVATE, DONE_SHARED, GENERATION, JOB, LEADER, STRIKE, WORKER
 from horde.services import migrations
 from horde.services.sql import SqlThread, open_database
 
@@ -89,6 +89,10 @@ class SqlStore:
             index_elements=["worker_id"],
             set_={column.name: worker.excluded[column.name] for column in WORKER.columns if column.name != "worker_id"},
         )
+        strike = insert(STRIKE)
+        self._upsert_strike: Executable = strike.on_conflict_do_update(
+            index_elements=["strike_id"], set_={"forgiven": strike.excluded.forgiven}
+        )
         self._insert_leader: Executable = insert(LEADER).on_conflict_do_nothing()
 
     async def lead(self) -> int:
@@ -119,6 +123,8 @@ class SqlStore:
             connection.execute(delete(GENERATION).where(GENERATION.c.generation_id.in_(changes.forgotten)))
         if changes.workers:
             connection.execute(self._upsert_worker, changes.workers)
+        if changes.strikes:
+            connection.execute(self._upsert_strike, changes.strikes)
         return taken
 
     def _insert(self, connection: Connection, changes: Changes) -> frozenset[GenerationId]:
@@ -137,6 +143,10 @@ class SqlStore:
 
     async def workers(self, seen_since_ms: int) -> list[Row]:
         query = select(WORKER).where(WORKER.c.last_seen_ms >= seen_since_ms)
+        return await self._sql.read(lambda connection: _rows(connection, query))
+
+    async def strikes(self, since_ms: int) -> list[Row]:
+        query = select(STRIKE).where(STRIKE.c.at_ms >= since_ms)
         return await self._sql.read(lambda connection: _rows(connection, query))
 
     async def find(self, generation_ids: Sequence[GenerationId]) -> list[Stored]:
@@ -161,6 +171,37 @@ class SqlStore:
             .limit(limit)
         )
         return await self._sql.read(lambda connection: _with_jobs(connection, _rows(connection, query)))
+
+    async def settled(self, query: SettledQuery) -> list[Row]:
+        # The conditions are those of the indexes, word for word: only so are they used.
+        if query.order is SettledOrder.BY_END:
+            at, key = JOB.c.ended_at_ms, JOB.c.job_id
+            begin_ms, begin_id = query.after
+            chosen = (
+                select(JOB)
+                .where(DONE, at >= begin_ms, at < query.ended_before_ms)
+                .where(or_(at > begin_ms, key > begin_id))
+                .order_by(at, key)
+            )
+        else:
+            key, those = (
+                (JOB.c.job_id, DONE_SHARED) if query.order is SettledOrder.BY_JOB else (JOB.c.object_name, DONE_PRIVATE)
+            )
+            ends = key <= query.until if query.until else true()
+            chosen = select(JOB).where(those, key > query.after[1], ends).order_by(key)
+        page = chosen.limit(query.limit)
+
+        def work(connection: Connection) -> list[Row]:
+            jobs = _rows(connection, page)
+            wanted = list(dict.fromkeys(row["generation_id"] for row in jobs))
+            quotes: dict[str, bytes] = {}
+            for start in range(0, len(wanted), MAX_IN):
+                some = GENERATION.c.generation_id.in_(wanted[start : start + MAX_IN])
+                rows = connection.execute(select(GENERATION.c.generation_id, GENERATION.c.quote).where(some))
+                quotes |= {row[0]: row[1] for row in rows}
+            return [{**row, "quote": quotes[row["generation_id"]]} for row in jobs]
+
+        return await self._sql.read(work)
 
     async def forget(self, over_before_ms: int, limit: int, refusal: bytes) -> int:
         over_at = GENERATION.c.over_at_ms
@@ -191,6 +232,11 @@ class SqlStore:
     async def forget_workers(self, seen_before_ms: int, limit: int) -> int:
         old = select(WORKER.c.worker_id).where(WORKER.c.last_seen_ms < seen_before_ms).limit(limit)
         query = delete(WORKER).where(WORKER.c.worker_id.in_(old))
+        return await self._sql.run(lambda connection: connection.execute(query).rowcount)
+
+    async def forget_strikes(self, before_ms: int, limit: int) -> int:
+        old = select(STRIKE.c.strike_id).where(STRIKE.c.at_ms < before_ms).limit(limit)
+        query = delete(STRIKE).where(STRIKE.c.strike_id.in_(old))
         return await self._sql.run(lambda connection: connection.execute(query).rowcount)
 
 

@@ -230,8 +230,8 @@ class _LedgerErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Led
     """RESOURCE_EXHAUSTED; retry: changed; metadata: `budget`, `budget_mkudos`,
     `share`, `back_at`; details: RetryInfo. The day's budget of a subsidy is spent, or the caller's
     share of it. Remembered: ask anew, under another id, when it is back.
-    `budget` is anonymous or uptime; `share` is token, address or owner, or
-    empty where all is spent; `back_at` is RFC 3339.
+    `budget` is anonymous, uptime or rating; `share` is token, address, owner or
+    account, or empty where all is spent; `back_at` is RFC 3339.
     """
     LEDGER_ERROR_REASON_EVENT_CONFLICT: _LedgerErrorReason.ValueType  # 3
     """ALREADY_EXISTS; retry: changed; metadata: `field`. This id was used for other
@@ -277,8 +277,8 @@ LEDGER_ERROR_REASON_BUDGET_SPENT: LedgerErrorReason.ValueType  # 2
 """RESOURCE_EXHAUSTED; retry: changed; metadata: `budget`, `budget_mkudos`,
 `share`, `back_at`; details: RetryInfo. The day's budget of a subsidy is spent, or the caller's
 share of it. Remembered: ask anew, under another id, when it is back.
-`budget` is anonymous or uptime; `share` is token, address or owner, or
-empty where all is spent; `back_at` is RFC 3339.
+`budget` is anonymous, uptime or rating; `share` is token, address, owner or
+account, or empty where all is spent; `back_at` is RFC 3339.
 """
 LEDGER_ERROR_REASON_EVENT_CONFLICT: LedgerErrorReason.ValueType  # 3
 """ALREADY_EXISTS; retry: changed; metadata: `field`. This id was used for other

@@ -53,6 +53,7 @@ class Event(_message.Message):
     - settle and release of a job, the same: uuid5(job_id, "settle"), so that a
       job is paid or refunded, never both;
     - uptime: uuid5(worker_id, decimal number of the 600-second bucket);
+    - a reward for a rating: uuid5(rating_id, "reward");
     - a gift or an award: uuid5(sender's account_id, request_id).
     """
 
@@ -69,6 +70,7 @@ class Event(_message.Message):
     SLASH_FIELD_NUMBER: _builtins.int
     CORRECT_FIELD_NUMBER: _builtins.int
     SET_STANDING_FIELD_NUMBER: _builtins.int
+    REWARD_RATING_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     @_builtins.property
     def open_account(self) -> Global___OpenAccount: ...
@@ -90,6 +92,8 @@ class Event(_message.Message):
     def correct(self) -> Global___Correct: ...
     @_builtins.property
     def set_standing(self) -> Global___SetStanding: ...
+    @_builtins.property
+    def reward_rating(self) -> Global___RewardRating: ...
     def __init__(
         self,
         *,
@@ -104,12 +108,13 @@ class Event(_message.Message):
         slash: Global___Slash | None = ...,
         correct: Global___Correct | None = ...,
         set_standing: Global___SetStanding | None = ...,
+        reward_rating: Global___RewardRating | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["award", b"award", "correct", b"correct", "gift", b"gift", "open_account", b"open_account", "operation", b"operation", "place_holds", b"place_holds", "release", b"release", "reward_uptime", b"reward_uptime", "set_standing", b"set_standing", "settle", b"settle", "slash", b"slash"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["award", b"award", "correct", b"correct", "gift", b"gift", "open_account", b"open_account", "operation", b"operation", "place_holds", b"place_holds", "release", b"release", "reward_rating", b"reward_rating", "reward_uptime", b"reward_uptime", "set_standing", b"set_standing", "settle", b"settle", "slash", b"slash"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["award", b"award", "correct", b"correct", "event_id", b"event_id", "gift", b"gift", "open_account", b"open_account", "operation", b"operation", "place_holds", b"place_holds", "release", b"release", "reward_uptime", b"reward_uptime", "set_standing", b"set_standing", "settle", b"settle", "slash", b"slash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["award", b"award", "correct", b"correct", "event_id", b"event_id", "gift", b"gift", "open_account", b"open_account", "operation", b"operation", "place_holds", b"place_holds", "release", b"release", "reward_rating", b"reward_rating", "reward_uptime", b"reward_uptime", "set_standing", b"set_standing", "settle", b"settle", "slash", b"slash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["open_account", "place_holds", "settle", "release", "reward_uptime", "award", "gift", "slash", "correct", "set_standing"]  # noqa: Y015
+    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["open_account", "place_holds", "settle", "release", "reward_uptime", "award", "gift", "slash", "correct", "set_standing", "reward_rating"]  # noqa: Y015
     _WhichOneofArgType_operation: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_operation) -> _WhichOneofReturnType_operation | None: ...
 
@@ -352,6 +357,36 @@ class RewardUptime(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RewardUptime: _TypeAlias = RewardUptime  # noqa: Y015
+
+@_typing.final
+class RewardRating(_message.Message):
+    """RewardRating pays for a rating of a shared image, out of the RATING_SUBSIDY
+    account; once for an account and an image. Refused with BUDGET_SPENT.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    RATING_ID_FIELD_NUMBER: _builtins.int
+    AMOUNT_MKUDOS_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    rating_id: _builtins.str
+    """uuid5(image_id, account_id)."""
+    amount_mkudos: _builtins.int
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        rating_id: _builtins.str = ...,
+        amount_mkudos: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "amount_mkudos", b"amount_mkudos", "rating_id", b"rating_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RewardRating: _TypeAlias = RewardRating  # noqa: Y015
 
 @_typing.final
 class Award(_message.Message):
@@ -1004,7 +1039,7 @@ class GetStatisticsResponse(_message.Message):
     burned_mkudos: _builtins.int
     """Tax, surcharges and slashes, less corrections."""
     subsidised_mkudos: _builtins.int
-    """Paid by the three subsidies, less what returned to them."""
+    """Paid by the subsidies, less what returned to them."""
     @_builtins.property
     def leaders(self) -> _containers.RepeatedCompositeFieldContainer[Global___OwnerTotal]:
         """Owners by what they earned, most first."""

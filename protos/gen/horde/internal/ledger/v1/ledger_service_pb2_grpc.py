@@ -27,7 +27,8 @@ if _version_not_supported:
 
 class LedgerServiceStub:
     """LedgerService moves kudos. Callers: the scheduler (holds, settles, releases,
-    uptime), the gateway (accounts, gifts, awards, reading), operators.
+    uptime), the gateway (accounts, gifts, awards, reading), curation (ratings),
+    operators.
     """
 
     def __init__(self, channel):
@@ -85,7 +86,8 @@ class LedgerServiceStub:
 
 class LedgerServiceServicer:
     """LedgerService moves kudos. Callers: the scheduler (holds, settles, releases,
-    uptime), the gateway (accounts, gifts, awards, reading), operators.
+    uptime), the gateway (accounts, gifts, awards, reading), curation (ratings),
+    operators.
     """
 
     def Apply(self, request, context):
@@ -228,7 +230,8 @@ def add_LedgerServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class LedgerService:
     """LedgerService moves kudos. Callers: the scheduler (holds, settles, releases,
-    uptime), the gateway (accounts, gifts, awards, reading), operators.
+    uptime), the gateway (accounts, gifts, awards, reading), curation (ratings),
+    operators.
     """
 
     @staticmethod

@@ -14,7 +14,8 @@ GRPC_VERSION: str
 
 class LedgerServiceStub:
     """LedgerService moves kudos. Callers: the scheduler (holds, settles, releases,
-    uptime), the gateway (accounts, gifts, awards, reading), operators.
+    uptime), the gateway (accounts, gifts, awards, reading), curation (ratings),
+    operators.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -66,7 +67,8 @@ class LedgerServiceStub:
 
 class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     """LedgerService moves kudos. Callers: the scheduler (holds, settles, releases,
-    uptime), the gateway (accounts, gifts, awards, reading), operators.
+    uptime), the gateway (accounts, gifts, awards, reading), curation (ratings),
+    operators.
     """
 
     @_abc_1.abstractmethod

@@ -22,17 +22,19 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from google.rpc import error_details_pb2 as google_dot_rpc_dot_error__details__pb2
 from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from horde.api.generation.v1 import generation_pb2 as horde_dot_api_dot_generation_dot_v1_dot_generation__pb2
 from horde.api.generation.v1 import generation_service_pb2 as horde_dot_api_dot_generation_dot_v1_dot_generation__service__pb2
 from horde.api.job.v1 import job_pb2 as horde_dot_api_dot_job_dot_v1_dot_job__pb2
 from horde.api.model.v1 import model_service_pb2 as horde_dot_api_dot_model_dot_v1_dot_model__service__pb2
+from horde.api.storage.v1 import storage_service_pb2 as horde_dot_api_dot_storage_dot_v1_dot_storage__service__pb2
 from horde.api.worker.v1 import worker_pb2 as horde_dot_api_dot_worker_dot_v1_dot_worker__pb2
 from horde.api.worker.v1 import worker_service_pb2 as horde_dot_api_dot_worker_dot_v1_dot_worker__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3horde/internal/scheduler/v1/scheduler_service.proto\x12\x1bhorde.internal.scheduler.v1\x1a\x1egoogle/rpc/error_details.proto\x1a\x17google/rpc/status.proto\x1a(horde/api/generation/v1/generation.proto\x1a\x30horde/api/generation/v1/generation_service.proto\x1a\x1ahorde/api/job/v1/job.proto\x1a&horde/api/model/v1/model_service.proto\x1a horde/api/worker/v1/worker.proto\x1a(horde/api/worker/v1/worker_service.proto\"^\n\x18SubmitGenerationsRequest\x12\x42\n\x0bsubmissions\x18\x01 \x03(\x0b\x32-.horde.internal.scheduler.v1.SubmitGeneration\"\x98\x02\n\x10SubmitGeneration\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12.\n\trequester\x18\x03 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\x12\x35\n\x04spec\x18\x04 \x01(\x0b\x32\'.horde.api.generation.v1.GenerationSpec\x12-\n\x05quote\x18\x05 \x01(\x0b\x32\x1e.horde.api.generation.v1.Quote\x12\x16\n\x0e\x61\x64\x64ress_bucket\x18\x06 \x01(\t\x12\x16\n\x0e\x62\x61lance_mkudos\x18\x07 \x01(\x03\x12\x13\n\x0btraceparent\x18\x08 \x01(\t\"]\n\x19SubmitGenerationsResponse\x12@\n\x08outcomes\x18\x01 \x03(\x0b\x32..horde.internal.scheduler.v1.GenerationOutcome\"\x8a\x01\n\x11GenerationOutcome\x12\x46\n\ngeneration\x18\x01 \x01(\x0b\x32\x30.horde.internal.scheduler.v1.SchedulerGenerationH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x94\x01\n\x13SchedulerGeneration\x12.\n\trequester\x18\x01 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\x12\x37\n\ngeneration\x18\x02 \x01(\x0b\x32#.horde.api.generation.v1.Generation\x12\x14\n\x0cobject_names\x18\x03 \x03(\t\"Q\n\x15GetGenerationsRequest\x12\x38\n\x04refs\x18\x01 \x03(\x0b\x32*.horde.internal.scheduler.v1.GenerationRef\"V\n\rGenerationRef\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12.\n\trequester\x18\x02 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\"Z\n\x16GetGenerationsResponse\x12@\n\x08outcomes\x18\x01 \x03(\x0b\x32..horde.internal.scheduler.v1.GenerationOutcome\"\xb1\x01\n\x16ListGenerationsRequest\x12.\n\trequester\x18\x01 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12@\n\x07\x66ilters\x18\x04 \x01(\x0b\x32/.horde.api.generation.v1.ListGenerationsRequest\"y\n\x17ListGenerationsResponse\x12\x45\n\x0bgenerations\x18\x01 \x03(\x0b\x32\x30.horde.internal.scheduler.v1.SchedulerGeneration\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"T\n\x18\x43\x61ncelGenerationsRequest\x12\x38\n\x04refs\x18\x01 \x03(\x0b\x32*.horde.internal.scheduler.v1.GenerationRef\"]\n\x19\x43\x61ncelGenerationsResponse\x12@\n\x08outcomes\x18\x01 \x03(\x0b\x32..horde.internal.scheduler.v1.GenerationOutcome\"a\n\x15WithdrawImagesRequest\x12\x37\n\x03ref\x18\x01 \x01(\x0b\x32*.horde.internal.scheduler.v1.GenerationRef\x12\x0f\n\x07job_ids\x18\x02 \x03(\t\">\n\x16WithdrawImagesResponse\x12$\n\x08outcomes\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status\"T\n\x14\x45stimateWaitsRequest\x12<\n\testimates\x18\x01 \x03(\x0b\x32).horde.internal.scheduler.v1.EstimateWait\"u\n\x0c\x45stimateWait\x12\x35\n\x04spec\x18\x01 \x01(\x0b\x32\'.horde.api.generation.v1.GenerationSpec\x12.\n\trequester\x18\x02 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\"[\n\x15\x45stimateWaitsResponse\x12\x42\n\x08outcomes\x18\x01 \x03(\x0b\x32\x30.horde.internal.scheduler.v1.EstimateWaitOutcome\"J\n\x13\x45stimateWaitOutcome\x12\x33\n\x04wait\x18\x01 \x01(\x0b\x32%.horde.api.generation.v1.WaitEstimate\"l\n\rFollowRequest\x12<\n\x06\x66ollow\x18\x01 \x01(\x0b\x32*.horde.internal.scheduler.v1.GenerationRefH\x00\x12\x12\n\x08unfollow\x18\x02 \x01(\tH\x00\x42\t\n\x07message\"L\n\x0e\x46ollowResponse\x12:\n\x06\x65vents\x18\x01 \x03(\x0b\x32*.horde.internal.scheduler.v1.FollowedEvent\"\xfc\x02\n\rFollowedEvent\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x44\n\x08snapshot\x18\x02 \x01(\x0b\x32\x30.horde.internal.scheduler.v1.SchedulerGenerationH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12/\n\x05image\x18\x04 \x01(\x0b\x32\x1e.horde.api.generation.v1.ImageH\x00\x12\x35\n\x08progress\x18\x05 \x01(\x0b\x32!.horde.api.generation.v1.ProgressH\x00\x12\x32\n\x04wait\x18\x06 \x01(\x0b\x32\".horde.api.generation.v1.ImageWaitH\x00\x12\x44\n\x08\x66inished\x18\x07 \x01(\x0b\x32\x30.horde.internal.scheduler.v1.SchedulerGenerationH\x00\x42\x07\n\x05\x65vent\"\x8b\x01\n\x0cRelayRequest\x12<\n\x0brelay_hello\x18\x01 \x01(\x0b\x32\'.horde.internal.scheduler.v1.RelayHello\x12=\n\x08sessions\x18\x02 \x03(\x0b\x32+.horde.internal.scheduler.v1.SessionRequest\" \n\nRelayHello\x12\x12\n\ngateway_id\x18\x01 \x01(\t\"\xaf\x02\n\x0eSessionRequest\x12\x18\n\x10relay_session_id\x18\x01 \x01(\x03\x12<\n\x06opened\x18\x02 \x01(\x0b\x32*.horde.internal.scheduler.v1.SessionOpenedH\x00\x12\x34\n\x06worker\x18\x03 \x01(\x0b\x32\".horde.api.worker.v1.AttachRequestH\x00\x12<\n\x06\x63losed\x18\x04 \x01(\x0b\x32*.horde.internal.scheduler.v1.SessionClosedH\x00\x12\x46\n\x0finvalid_outcome\x18\x05 \x01(\x0b\x32+.horde.internal.scheduler.v1.InvalidOutcomeH\x00\x42\t\n\x07message\"[\n\x0eInvalidOutcome\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\'\n\x07invalid\x18\x03 \x01(\x0b\x32\x16.google.rpc.BadRequest\"h\n\rSessionOpened\x12\x18\n\x10owner_account_id\x18\x01 \x01(\t\x12)\n\x05hello\x18\x02 \x01(\x0b\x32\x1a.horde.api.worker.v1.Hello\x12\x12\n\nsession_id\x18\x03 \x01(\t\"\x1e\n\rSessionClosed\x12\r\n\x05\x63lean\x18\x01 \x01(\x08\"\x91\x01\n\rRelayResponse\x12@\n\rrelay_welcome\x18\x01 \x01(\x0b\x32).horde.internal.scheduler.v1.RelayWelcome\x12>\n\x08sessions\x18\x02 \x03(\x0b\x32,.horde.internal.scheduler.v1.SessionResponse\"\x1d\n\x0cRelayWelcome\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\"\x90\x01\n\x0fSessionResponse\x12\x18\n\x10relay_session_id\x18\x01 \x01(\x03\x12\x35\n\x06worker\x18\x02 \x01(\x0b\x32#.horde.api.worker.v1.AttachResponseH\x00\x12!\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07message\"\x8f\x01\n\x12ListWorkersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x18\n\x10owner_account_id\x18\x03 \x01(\t\x12\x38\n\x07\x66ilters\x18\x04 \x01(\x0b\x32\'.horde.api.worker.v1.ListWorkersRequest\"\\\n\x13ListWorkersResponse\x12,\n\x07workers\x18\x01 \x03(\x0b\x32\x1b.horde.api.worker.v1.Worker\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x10GetWorkerRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\"@\n\x11GetWorkerResponse\x12+\n\x06worker\x18\x01 \x01(\x0b\x32\x1b.horde.api.worker.v1.Worker\"U\n\x16SetWorkerPausedRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x18\n\x10owner_account_id\x18\x02 \x01(\t\x12\x0e\n\x06paused\x18\x03 \x01(\x08\"F\n\x17SetWorkerPausedResponse\x12+\n\x06worker\x18\x01 \x01(\x0b\x32\x1b.horde.api.worker.v1.Worker\"X\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0e\n\x06lately\x18\x04 \x01(\x08\"X\n\x12ListModelsResponse\x12)\n\x06models\x18\x01 \x03(\x0b\x32\x19.horde.api.model.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xe5\x01\n\x14SchedulerErrorReason\x12&\n\"SCHEDULER_ERROR_REASON_UNSPECIFIED\x10\x00\x12%\n!SCHEDULER_ERROR_REASON_QUEUE_FULL\x10\x01\x12(\n$SCHEDULER_ERROR_REASON_INVALID_FIELD\x10\x02\x12-\n)SCHEDULER_ERROR_REASON_PROTOCOL_VIOLATION\x10\x03\x12%\n!SCHEDULER_ERROR_REASON_NOT_LEADER\x10\x04\x32\x9e\x0b\n\x10SchedulerService\x12\x82\x01\n\x11SubmitGenerations\x12\x35.horde.internal.scheduler.v1.SubmitGenerationsRequest\x1a\x36.horde.internal.scheduler.v1.SubmitGenerationsResponse\x12y\n\x0eGetGenerations\x12\x32.horde.internal.scheduler.v1.GetGenerationsRequest\x1a\x33.horde.internal.scheduler.v1.GetGenerationsResponse\x12|\n\x0fListGenerations\x12\x33.horde.internal.scheduler.v1.ListGenerationsRequest\x1a\x34.horde.internal.scheduler.v1.ListGenerationsResponse\x12\x82\x01\n\x11\x43\x61ncelGenerations\x12\x35.horde.internal.scheduler.v1.CancelGenerationsRequest\x1a\x36.horde.internal.scheduler.v1.CancelGenerationsResponse\x12y\n\x0eWithdrawImages\x12\x32.horde.internal.scheduler.v1.WithdrawImagesRequest\x1a\x33.horde.internal.scheduler.v1.WithdrawImagesResponse\x12v\n\rEstimateWaits\x12\x31.horde.internal.scheduler.v1.EstimateWaitsRequest\x1a\x32.horde.internal.scheduler.v1.EstimateWaitsResponse\x12\x65\n\x06\x46ollow\x12*.horde.internal.scheduler.v1.FollowRequest\x1a+.horde.internal.scheduler.v1.FollowResponse(\x01\x30\x01\x12\x62\n\x05Relay\x12).horde.internal.scheduler.v1.RelayRequest\x1a*.horde.internal.scheduler.v1.RelayResponse(\x01\x30\x01\x12p\n\x0bListWorkers\x12/.horde.internal.scheduler.v1.ListWorkersRequest\x1a\x30.horde.internal.scheduler.v1.ListWorkersResponse\x12j\n\tGetWorker\x12-.horde.internal.scheduler.v1.GetWorkerRequest\x1a..horde.internal.scheduler.v1.GetWorkerResponse\x12|\n\x0fSetWorkerPaused\x12\x33.horde.internal.scheduler.v1.SetWorkerPausedRequest\x1a\x34.horde.internal.scheduler.v1.SetWorkerPausedResponse\x12m\n\nListModels\x12..horde.internal.scheduler.v1.ListModelsRequest\x1a/.horde.internal.scheduler.v1.ListModelsResponseB\x84\x02\n#org.hordemesh.internal.scheduler.v1B\x15SchedulerServiceProtoP\x01ZEgithub.com/horde-mesh/horde-mesh-go/internal/scheduler/v1;schedulerv1\xa2\x02\x04HMIS\xaa\x02\x1bHorde.Internal.Scheduler.V1\xba\x02\x18HordeInternalSchedulerV1\xca\x02\x1bHorde\\Internal\\Scheduler\\V1\xea\x02\x1eHorde::Internal::Scheduler::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n3horde/internal/scheduler/v1/scheduler_service.proto\x12\x1bhorde.internal.scheduler.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1egoogle/rpc/error_details.proto\x1a\x17google/rpc/status.proto\x1a(horde/api/generation/v1/generation.proto\x1a\x30horde/api/generation/v1/generation_service.proto\x1a\x1ahorde/api/job/v1/job.proto\x1a&horde/api/model/v1/model_service.proto\x1a*horde/api/storage/v1/storage_service.proto\x1a horde/api/worker/v1/worker.proto\x1a(horde/api/worker/v1/worker_service.proto\"^\n\x18SubmitGenerationsRequest\x12\x42\n\x0bsubmissions\x18\x01 \x03(\x0b\x32-.horde.internal.scheduler.v1.SubmitGeneration\"\x98\x02\n\x10SubmitGeneration\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12.\n\trequester\x18\x03 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\x12\x35\n\x04spec\x18\x04 \x01(\x0b\x32\'.horde.api.generation.v1.GenerationSpec\x12-\n\x05quote\x18\x05 \x01(\x0b\x32\x1e.horde.api.generation.v1.Quote\x12\x16\n\x0e\x61\x64\x64ress_bucket\x18\x06 \x01(\t\x12\x16\n\x0e\x62\x61lance_mkudos\x18\x07 \x01(\x03\x12\x13\n\x0btraceparent\x18\x08 \x01(\t\"]\n\x19SubmitGenerationsResponse\x12@\n\x08outcomes\x18\x01 \x03(\x0b\x32..horde.internal.scheduler.v1.GenerationOutcome\"\x8a\x01\n\x11GenerationOutcome\x12\x46\n\ngeneration\x18\x01 \x01(\x0b\x32\x30.horde.internal.scheduler.v1.SchedulerGenerationH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\x94\x01\n\x13SchedulerGeneration\x12.\n\trequester\x18\x01 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\x12\x37\n\ngeneration\x18\x02 \x01(\x0b\x32#.horde.api.generation.v1.Generation\x12\x14\n\x0cobject_names\x18\x03 \x03(\t\"Q\n\x15GetGenerationsRequest\x12\x38\n\x04refs\x18\x01 \x03(\x0b\x32*.horde.internal.scheduler.v1.GenerationRef\"V\n\rGenerationRef\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12.\n\trequester\x18\x02 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\"Z\n\x16GetGenerationsResponse\x12@\n\x08outcomes\x18\x01 \x03(\x0b\x32..horde.internal.scheduler.v1.GenerationOutcome\"\xb1\x01\n\x16ListGenerationsRequest\x12.\n\trequester\x18\x01 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\x12@\n\x07\x66ilters\x18\x04 \x01(\x0b\x32/.horde.api.generation.v1.ListGenerationsRequest\"y\n\x17ListGenerationsResponse\x12\x45\n\x0bgenerations\x18\x01 \x03(\x0b\x32\x30.horde.internal.scheduler.v1.SchedulerGeneration\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"T\n\x18\x43\x61ncelGenerationsRequest\x12\x38\n\x04refs\x18\x01 \x03(\x0b\x32*.horde.internal.scheduler.v1.GenerationRef\"]\n\x19\x43\x61ncelGenerationsResponse\x12@\n\x08outcomes\x18\x01 \x03(\x0b\x32..horde.internal.scheduler.v1.GenerationOutcome\"a\n\x15WithdrawImagesRequest\x12\x37\n\x03ref\x18\x01 \x01(\x0b\x32*.horde.internal.scheduler.v1.GenerationRef\x12\x0f\n\x07job_ids\x18\x02 \x03(\t\">\n\x16WithdrawImagesResponse\x12$\n\x08outcomes\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status\"T\n\x14\x45stimateWaitsRequest\x12<\n\testimates\x18\x01 \x03(\x0b\x32).horde.internal.scheduler.v1.EstimateWait\"u\n\x0c\x45stimateWait\x12\x35\n\x04spec\x18\x01 \x01(\x0b\x32\'.horde.api.generation.v1.GenerationSpec\x12.\n\trequester\x18\x02 \x01(\x0b\x32\x1b.horde.api.job.v1.Requester\"[\n\x15\x45stimateWaitsResponse\x12\x42\n\x08outcomes\x18\x01 \x03(\x0b\x32\x30.horde.internal.scheduler.v1.EstimateWaitOutcome\"J\n\x13\x45stimateWaitOutcome\x12\x33\n\x04wait\x18\x01 \x01(\x0b\x32%.horde.api.generation.v1.WaitEstimate\"l\n\rFollowRequest\x12<\n\x06\x66ollow\x18\x01 \x01(\x0b\x32*.horde.internal.scheduler.v1.GenerationRefH\x00\x12\x12\n\x08unfollow\x18\x02 \x01(\tH\x00\x42\t\n\x07message\"L\n\x0e\x46ollowResponse\x12:\n\x06\x65vents\x18\x01 \x03(\x0b\x32*.horde.internal.scheduler.v1.FollowedEvent\"\xfc\x02\n\rFollowedEvent\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x44\n\x08snapshot\x18\x02 \x01(\x0b\x32\x30.horde.internal.scheduler.v1.SchedulerGenerationH\x00\x12#\n\x05\x65rror\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12/\n\x05image\x18\x04 \x01(\x0b\x32\x1e.horde.api.generation.v1.ImageH\x00\x12\x35\n\x08progress\x18\x05 \x01(\x0b\x32!.horde.api.generation.v1.ProgressH\x00\x12\x32\n\x04wait\x18\x06 \x01(\x0b\x32\".horde.api.generation.v1.ImageWaitH\x00\x12\x44\n\x08\x66inished\x18\x07 \x01(\x0b\x32\x30.horde.internal.scheduler.v1.SchedulerGenerationH\x00\x42\x07\n\x05\x65vent\"\x8b\x01\n\x0cRelayRequest\x12<\n\x0brelay_hello\x18\x01 \x01(\x0b\x32\'.horde.internal.scheduler.v1.RelayHello\x12=\n\x08sessions\x18\x02 \x03(\x0b\x32+.horde.internal.scheduler.v1.SessionRequest\" \n\nRelayHello\x12\x12\n\ngateway_id\x18\x01 \x01(\t\"\xaf\x02\n\x0eSessionRequest\x12\x18\n\x10relay_session_id\x18\x01 \x01(\x03\x12<\n\x06opened\x18\x02 \x01(\x0b\x32*.horde.internal.scheduler.v1.SessionOpenedH\x00\x12\x34\n\x06worker\x18\x03 \x01(\x0b\x32\".horde.api.worker.v1.AttachRequestH\x00\x12<\n\x06\x63losed\x18\x04 \x01(\x0b\x32*.horde.internal.scheduler.v1.SessionClosedH\x00\x12\x46\n\x0finvalid_outcome\x18\x05 \x01(\x0b\x32+.horde.internal.scheduler.v1.InvalidOutcomeH\x00\x42\t\n\x07message\"[\n\x0eInvalidOutcome\x12\x10\n\x08lease_id\x18\x01 \x01(\t\x12\x0e\n\x06job_id\x18\x02 \x01(\t\x12\'\n\x07invalid\x18\x03 \x01(\x0b\x32\x16.google.rpc.BadRequest\"h\n\rSessionOpened\x12\x18\n\x10owner_account_id\x18\x01 \x01(\t\x12)\n\x05hello\x18\x02 \x01(\x0b\x32\x1a.horde.api.worker.v1.Hello\x12\x12\n\nsession_id\x18\x03 \x01(\t\"\x1e\n\rSessionClosed\x12\r\n\x05\x63lean\x18\x01 \x01(\x08\"\x91\x01\n\rRelayResponse\x12@\n\rrelay_welcome\x18\x01 \x01(\x0b\x32).horde.internal.scheduler.v1.RelayWelcome\x12>\n\x08sessions\x18\x02 \x03(\x0b\x32,.horde.internal.scheduler.v1.SessionResponse\"\x1d\n\x0cRelayWelcome\x12\r\n\x05\x65poch\x18\x01 \x01(\x03\"\x90\x01\n\x0fSessionResponse\x12\x18\n\x10relay_session_id\x18\x01 \x01(\x03\x12\x35\n\x06worker\x18\x02 \x01(\x0b\x32#.horde.api.worker.v1.AttachResponseH\x00\x12!\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\t\n\x07message\"\x8f\x01\n\x12ListWorkersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x18\n\x10owner_account_id\x18\x03 \x01(\t\x12\x38\n\x07\x66ilters\x18\x04 \x01(\x0b\x32\'.horde.api.worker.v1.ListWorkersRequest\"\\\n\x13ListWorkersResponse\x12,\n\x07workers\x18\x01 \x03(\x0b\x32\x1b.horde.api.worker.v1.Worker\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"%\n\x10GetWorkerRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\"@\n\x11GetWorkerResponse\x12+\n\x06worker\x18\x01 \x01(\x0b\x32\x1b.horde.api.worker.v1.Worker\"U\n\x16SetWorkerPausedRequest\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12\x18\n\x10owner_account_id\x18\x02 \x01(\t\x12\x0e\n\x06paused\x18\x03 \x01(\x08\"F\n\x17SetWorkerPausedResponse\x12+\n\x06worker\x18\x01 \x01(\x0b\x32\x1b.horde.api.worker.v1.Worker\"X\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x0e\n\x06lately\x18\x04 \x01(\x08\"X\n\x12ListModelsResponse\x12)\n\x06models\x18\x01 \x03(\x0b\x32\x19.horde.api.model.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xcb\x01\n\x18ListSettledImagesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x38\n\x05order\x18\x03 \x01(\x0e\x32).horde.internal.scheduler.v1.SettledOrder\x12\x30\n\x0c\x65nded_before\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x66ter\x18\x05 \x01(\t\x12\r\n\x05until\x18\x06 \x01(\t\"o\n\x19ListSettledImagesResponse\x12\x39\n\x06images\x18\x01 \x03(\x0b\x32).horde.internal.scheduler.v1.SettledImage\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbd\x02\n\x0cSettledImage\x12\x0e\n\x06job_id\x18\x01 \x01(\t\x12\x13\n\x0bobject_name\x18\x02 \x01(\t\x12.\n\tplacement\x18\x03 \x01(\x0e\x32\x1b.horde.api.job.v1.Placement\x12\x0e\n\x06sha256\x18\x04 \x01(\x0c\x12\x12\n\nsize_bytes\x18\x05 \x01(\x03\x12\x31\n\x06\x66ormat\x18\x06 \x01(\x0e\x32!.horde.api.storage.v1.ImageFormat\x12,\n\x08\x65nded_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\twithdrawn\x18\t \x01(\x08\x12\x10\n\x08settling\x18\n \x01(\x08\"&\n\x13\x44\x65scribeJobsRequest\x12\x0f\n\x07job_ids\x18\x01 \x03(\t\"O\n\x14\x44\x65scribeJobsResponse\x12\x37\n\x04jobs\x18\x01 \x03(\x0b\x32).horde.internal.scheduler.v1.DescribedJob\"\xe5\x01\n\x0c\x44\x65scribedJob\x12)\n\x05state\x18\x01 \x01(\x0e\x32\x1a.horde.api.job.v1.JobState\x12+\n\x06\x65nding\x18\x02 \x01(\x0e\x32\x1b.horde.api.job.v1.JobEnding\x12.\n\tplacement\x18\x03 \x01(\x0e\x32\x1b.horde.api.job.v1.Placement\x12\x13\n\x0bobject_name\x18\x04 \x01(\t\x12\x38\n\x05image\x18\x05 \x01(\x0b\x32).horde.internal.scheduler.v1.SettledImage*~\n\x0cSettledOrder\x12\x1d\n\x19SETTLED_ORDER_UNSPECIFIED\x10\x00\x12\x18\n\x14SETTLED_ORDER_BY_END\x10\x01\x12\x18\n\x14SETTLED_ORDER_BY_JOB\x10\x02\x12\x1b\n\x17SETTLED_ORDER_BY_OBJECT\x10\x03*\xe5\x01\n\x14SchedulerErrorReason\x12&\n\"SCHEDULER_ERROR_REASON_UNSPECIFIED\x10\x00\x12%\n!SCHEDULER_ERROR_REASON_QUEUE_FULL\x10\x01\x12(\n$SCHEDULER_ERROR_REASON_INVALID_FIELD\x10\x02\x12-\n)SCHEDULER_ERROR_REASON_PROTOCOL_VIOLATION\x10\x03\x12%\n!SCHEDULER_ERROR_REASON_NOT_LEADER\x10\x04\x32\x98\r\n\x10SchedulerService\x12\x82\x01\n\x11SubmitGenerations\x12\x35.horde.internal.scheduler.v1.SubmitGenerationsRequest\x1a\x36.horde.internal.scheduler.v1.SubmitGenerationsResponse\x12y\n\x0eGetGenerations\x12\x32.horde.internal.scheduler.v1.GetGenerationsRequest\x1a\x33.horde.internal.scheduler.v1.GetGenerationsResponse\x12|\n\x0fListGenerations\x12\x33.horde.internal.scheduler.v1.ListGenerationsRequest\x1a\x34.horde.internal.scheduler.v1.ListGenerationsResponse\x12\x82\x01\n\x11\x43\x61ncelGenerations\x12\x35.horde.internal.scheduler.v1.CancelGenerationsRequest\x1a\x36.horde.internal.scheduler.v1.CancelGenerationsResponse\x12y\n\x0eWithdrawImages\x12\x32.horde.internal.scheduler.v1.WithdrawImagesRequest\x1a\x33.horde.internal.scheduler.v1.WithdrawImagesResponse\x12v\n\rEstimateWaits\x12\x31.horde.internal.scheduler.v1.EstimateWaitsRequest\x1a\x32.horde.internal.scheduler.v1.EstimateWaitsResponse\x12\x65\n\x06\x46ollow\x12*.horde.internal.scheduler.v1.FollowRequest\x1a+.horde.internal.scheduler.v1.FollowResponse(\x01\x30\x01\x12\x62\n\x05Relay\x12).horde.internal.scheduler.v1.RelayRequest\x1a*.horde.internal.scheduler.v1.RelayResponse(\x01\x30\x01\x12p\n\x0bListWorkers\x12/.horde.internal.scheduler.v1.ListWorkersRequest\x1a\x30.horde.internal.scheduler.v1.ListWorkersResponse\x12j\n\tGetWorker\x12-.horde.internal.scheduler.v1.GetWorkerRequest\x1a..horde.internal.scheduler.v1.GetWorkerResponse\x12|\n\x0fSetWorkerPaused\x12\x33.horde.internal.scheduler.v1.SetWorkerPausedRequest\x1a\x34.horde.internal.scheduler.v1.SetWorkerPausedResponse\x12m\n\nListModels\x12..horde.internal.scheduler.v1.ListModelsRequest\x1a/.horde.internal.scheduler.v1.ListModelsResponse\x12\x82\x01\n\x11ListSettledImages\x12\x35.horde.internal.scheduler.v1.ListSettledImagesRequest\x1a\x36.horde.internal.scheduler.v1.ListSettledImagesResponse\x12s\n\x0c\x44\x65scribeJobs\x12\x30.horde.internal.scheduler.v1.DescribeJobsRequest\x1a\x31.horde.internal.scheduler.v1.DescribeJobsResponseB\x84\x02\n#org.hordemesh.internal.scheduler.v1B\x15SchedulerServiceProtoP\x01ZEgithub.com/horde-mesh/horde-mesh-go/internal/scheduler/v1;schedulerv1\xa2\x02\x04HMIS\xaa\x02\x1bHorde.Internal.Scheduler.V1\xba\x02\x18HordeInternalSchedulerV1\xca\x02\x1bHorde\\Internal\\Scheduler\\V1\xea\x02\x1eHorde::Internal::Scheduler::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,84 +42,98 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'horde.internal.scheduler.v1
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n#org.hordemesh.internal.scheduler.v1B\025SchedulerServiceProtoP\001ZEgithub.com/horde-mesh/horde-mesh-go/internal/scheduler/v1;schedulerv1\242\002\004HMIS\252\002\033Horde.Internal.Scheduler.V1\272\002\030HordeInternalSchedulerV1\312\002\033Horde\\Internal\\Scheduler\\V1\352\002\036Horde::Internal::Scheduler::V1'
-  _globals['_SCHEDULERERRORREASON']._serialized_start=4722
-  _globals['_SCHEDULERERRORREASON']._serialized_end=4951
-  _globals['_SUBMITGENERATIONSREQUEST']._serialized_start=377
-  _globals['_SUBMITGENERATIONSREQUEST']._serialized_end=471
-  _globals['_SUBMITGENERATION']._serialized_start=474
-  _globals['_SUBMITGENERATION']._serialized_end=754
-  _globals['_SUBMITGENERATIONSRESPONSE']._serialized_start=756
-  _globals['_SUBMITGENERATIONSRESPONSE']._serialized_end=849
-  _globals['_GENERATIONOUTCOME']._serialized_start=852
-  _globals['_GENERATIONOUTCOME']._serialized_end=990
-  _globals['_SCHEDULERGENERATION']._serialized_start=993
-  _globals['_SCHEDULERGENERATION']._serialized_end=1141
-  _globals['_GETGENERATIONSREQUEST']._serialized_start=1143
-  _globals['_GETGENERATIONSREQUEST']._serialized_end=1224
-  _globals['_GENERATIONREF']._serialized_start=1226
-  _globals['_GENERATIONREF']._serialized_end=1312
-  _globals['_GETGENERATIONSRESPONSE']._serialized_start=1314
-  _globals['_GETGENERATIONSRESPONSE']._serialized_end=1404
-  _globals['_LISTGENERATIONSREQUEST']._serialized_start=1407
-  _globals['_LISTGENERATIONSREQUEST']._serialized_end=1584
-  _globals['_LISTGENERATIONSRESPONSE']._serialized_start=1586
-  _globals['_LISTGENERATIONSRESPONSE']._serialized_end=1707
-  _globals['_CANCELGENERATIONSREQUEST']._serialized_start=1709
-  _globals['_CANCELGENERATIONSREQUEST']._serialized_end=1793
-  _globals['_CANCELGENERATIONSRESPONSE']._serialized_start=1795
-  _globals['_CANCELGENERATIONSRESPONSE']._serialized_end=1888
-  _globals['_WITHDRAWIMAGESREQUEST']._serialized_start=1890
-  _globals['_WITHDRAWIMAGESREQUEST']._serialized_end=1987
-  _globals['_WITHDRAWIMAGESRESPONSE']._serialized_start=1989
-  _globals['_WITHDRAWIMAGESRESPONSE']._serialized_end=2051
-  _globals['_ESTIMATEWAITSREQUEST']._serialized_start=2053
-  _globals['_ESTIMATEWAITSREQUEST']._serialized_end=2137
-  _globals['_ESTIMATEWAIT']._serialized_start=2139
-  _globals['_ESTIMATEWAIT']._serialized_end=2256
-  _globals['_ESTIMATEWAITSRESPONSE']._serialized_start=2258
-  _globals['_ESTIMATEWAITSRESPONSE']._serialized_end=2349
-  _globals['_ESTIMATEWAITOUTCOME']._serialized_start=2351
-  _globals['_ESTIMATEWAITOUTCOME']._serialized_end=2425
-  _globals['_FOLLOWREQUEST']._serialized_start=2427
-  _globals['_FOLLOWREQUEST']._serialized_end=2535
-  _globals['_FOLLOWRESPONSE']._serialized_start=2537
-  _globals['_FOLLOWRESPONSE']._serialized_end=2613
-  _globals['_FOLLOWEDEVENT']._serialized_start=2616
-  _globals['_FOLLOWEDEVENT']._serialized_end=2996
-  _globals['_RELAYREQUEST']._serialized_start=2999
-  _globals['_RELAYREQUEST']._serialized_end=3138
-  _globals['_RELAYHELLO']._serialized_start=3140
-  _globals['_RELAYHELLO']._serialized_end=3172
-  _globals['_SESSIONREQUEST']._serialized_start=3175
-  _globals['_SESSIONREQUEST']._serialized_end=3478
-  _globals['_INVALIDOUTCOME']._serialized_start=3480
-  _globals['_INVALIDOUTCOME']._serialized_end=3571
-  _globals['_SESSIONOPENED']._serialized_start=3573
-  _globals['_SESSIONOPENED']._serialized_end=3677
-  _globals['_SESSIONCLOSED']._serialized_start=3679
-  _globals['_SESSIONCLOSED']._serialized_end=3709
-  _globals['_RELAYRESPONSE']._serialized_start=3712
-  _globals['_RELAYRESPONSE']._serialized_end=3857
-  _globals['_RELAYWELCOME']._serialized_start=3859
-  _globals['_RELAYWELCOME']._serialized_end=3888
-  _globals['_SESSIONRESPONSE']._serialized_start=3891
-  _globals['_SESSIONRESPONSE']._serialized_end=4035
-  _globals['_LISTWORKERSREQUEST']._serialized_start=4038
-  _globals['_LISTWORKERSREQUEST']._serialized_end=4181
-  _globals['_LISTWORKERSRESPONSE']._serialized_start=4183
-  _globals['_LISTWORKERSRESPONSE']._serialized_end=4275
-  _globals['_GETWORKERREQUEST']._serialized_start=4277
-  _globals['_GETWORKERREQUEST']._serialized_end=4314
-  _globals['_GETWORKERRESPONSE']._serialized_start=4316
-  _globals['_GETWORKERRESPONSE']._serialized_end=4380
-  _globals['_SETWORKERPAUSEDREQUEST']._serialized_start=4382
-  _globals['_SETWORKERPAUSEDREQUEST']._serialized_end=4467
-  _globals['_SETWORKERPAUSEDRESPONSE']._serialized_start=4469
-  _globals['_SETWORKERPAUSEDRESPONSE']._serialized_end=4539
-  _globals['_LISTMODELSREQUEST']._serialized_start=4541
-  _globals['_LISTMODELSREQUEST']._serialized_end=4629
-  _globals['_LISTMODELSRESPONSE']._serialized_start=4631
-  _globals['_LISTMODELSRESPONSE']._serialized_end=4719
-  _globals['_SCHEDULERSERVICE']._serialized_start=4954
-  _globals['_SCHEDULERSERVICE']._serialized_end=6392
+  _globals['_SETTLEDORDER']._serialized_start=5790
+  _globals['_SETTLEDORDER']._serialized_end=5916
+  _globals['_SCHEDULERERRORREASON']._serialized_start=5919
+  _globals['_SCHEDULERERRORREASON']._serialized_end=6148
+  _globals['_SUBMITGENERATIONSREQUEST']._serialized_start=454
+  _globals['_SUBMITGENERATIONSREQUEST']._serialized_end=548
+  _globals['_SUBMITGENERATION']._serialized_start=551
+  _globals['_SUBMITGENERATION']._serialized_end=831
+  _globals['_SUBMITGENERATIONSRESPONSE']._serialized_start=833
+  _globals['_SUBMITGENERATIONSRESPONSE']._serialized_end=926
+  _globals['_GENERATIONOUTCOME']._serialized_start=929
+  _globals['_GENERATIONOUTCOME']._serialized_end=1067
+  _globals['_SCHEDULERGENERATION']._serialized_start=1070
+  _globals['_SCHEDULERGENERATION']._serialized_end=1218
+  _globals['_GETGENERATIONSREQUEST']._serialized_start=1220
+  _globals['_GETGENERATIONSREQUEST']._serialized_end=1301
+  _globals['_GENERATIONREF']._serialized_start=1303
+  _globals['_GENERATIONREF']._serialized_end=1389
+  _globals['_GETGENERATIONSRESPONSE']._serialized_start=1391
+  _globals['_GETGENERATIONSRESPONSE']._serialized_end=1481
+  _globals['_LISTGENERATIONSREQUEST']._serialized_start=1484
+  _globals['_LISTGENERATIONSREQUEST']._serialized_end=1661
+  _globals['_LISTGENERATIONSRESPONSE']._serialized_start=1663
+  _globals['_LISTGENERATIONSRESPONSE']._serialized_end=1784
+  _globals['_CANCELGENERATIONSREQUEST']._serialized_start=1786
+  _globals['_CANCELGENERATIONSREQUEST']._serialized_end=1870
+  _globals['_CANCELGENERATIONSRESPONSE']._serialized_start=1872
+  _globals['_CANCELGENERATIONSRESPONSE']._serialized_end=1965
+  _globals['_WITHDRAWIMAGESREQUEST']._serialized_start=1967
+  _globals['_WITHDRAWIMAGESREQUEST']._serialized_end=2064
+  _globals['_WITHDRAWIMAGESRESPONSE']._serialized_start=2066
+  _globals['_WITHDRAWIMAGESRESPONSE']._serialized_end=2128
+  _globals['_ESTIMATEWAITSREQUEST']._serialized_start=2130
+  _globals['_ESTIMATEWAITSREQUEST']._serialized_end=2214
+  _globals['_ESTIMATEWAIT']._serialized_start=2216
+  _globals['_ESTIMATEWAIT']._serialized_end=2333
+  _globals['_ESTIMATEWAITSRESPONSE']._serialized_start=2335
+  _globals['_ESTIMATEWAITSRESPONSE']._serialized_end=2426
+  _globals['_ESTIMATEWAITOUTCOME']._serialized_start=2428
+  _globals['_ESTIMATEWAITOUTCOME']._serialized_end=2502
+  _globals['_FOLLOWREQUEST']._serialized_start=2504
+  _globals['_FOLLOWREQUEST']._serialized_end=2612
+  _globals['_FOLLOWRESPONSE']._serialized_start=2614
+  _globals['_FOLLOWRESPONSE']._serialized_end=2690
+  _globals['_FOLLOWEDEVENT']._serialized_start=2693
+  _globals['_FOLLOWEDEVENT']._serialized_end=3073
+  _globals['_RELAYREQUEST']._serialized_start=3076
+  _globals['_RELAYREQUEST']._serialized_end=3215
+  _globals['_RELAYHELLO']._serialized_start=3217
+  _globals['_RELAYHELLO']._serialized_end=3249
+  _globals['_SESSIONREQUEST']._serialized_start=3252
+  _globals['_SESSIONREQUEST']._serialized_end=3555
+  _globals['_INVALIDOUTCOME']._serialized_start=3557
+  _globals['_INVALIDOUTCOME']._serialized_end=3648
+  _globals['_SESSIONOPENED']._serialized_start=3650
+  _globals['_SESSIONOPENED']._serialized_end=3754
+  _globals['_SESSIONCLOSED']._serialized_start=3756
+  _globals['_SESSIONCLOSED']._serialized_end=3786
+  _globals['_RELAYRESPONSE']._serialized_start=3789
+  _globals['_RELAYRESPONSE']._serialized_end=3934
+  _globals['_RELAYWELCOME']._serialized_start=3936
+  _globals['_RELAYWELCOME']._serialized_end=3965
+  _globals['_SESSIONRESPONSE']._serialized_start=3968
+  _globals['_SESSIONRESPONSE']._serialized_end=4112
+  _globals['_LISTWORKERSREQUEST']._serialized_start=4115
+  _globals['_LISTWORKERSREQUEST']._serialized_end=4258
+  _globals['_LISTWORKERSRESPONSE']._serialized_start=4260
+  _globals['_LISTWORKERSRESPONSE']._serialized_end=4352
+  _globals['_GETWORKERREQUEST']._serialized_start=4354
+  _globals['_GETWORKERREQUEST']._serialized_end=4391
+  _globals['_GETWORKERRESPONSE']._serialized_start=4393
+  _globals['_GETWORKERRESPONSE']._serialized_end=4457
+  _globals['_SETWORKERPAUSEDREQUEST']._serialized_start=4459
+  _globals['_SETWORKERPAUSEDREQUEST']._serialized_end=4544
+  _globals['_SETWORKERPAUSEDRESPONSE']._serialized_start=4546
+  _globals['_SETWORKERPAUSEDRESPONSE']._serialized_end=4616
+  _globals['_LISTMODELSREQUEST']._serialized_start=4618
+  _globals['_LISTMODELSREQUEST']._serialized_end=4706
+  _globals['_LISTMODELSRESPONSE']._serialized_start=4708
+  _globals['_LISTMODELSRESPONSE']._serialized_end=4796
+  _globals['_LISTSETTLEDIMAGESREQUEST']._serialized_start=4799
+  _globals['_LISTSETTLEDIMAGESREQUEST']._serialized_end=5002
+  _globals['_LISTSETTLEDIMAGESRESPONSE']._serialized_start=5004
+  _globals['_LISTSETTLEDIMAGESRESPONSE']._serialized_end=5115
+  _globals['_SETTLEDIMAGE']._serialized_start=5118
+  _globals['_SETTLEDIMAGE']._serialized_end=5435
+  _globals['_DESCRIBEJOBSREQUEST']._serialized_start=5437
+  _globals['_DESCRIBEJOBSREQUEST']._serialized_end=5475
+  _globals['_DESCRIBEJOBSRESPONSE']._serialized_start=5477
+  _globals['_DESCRIBEJOBSRESPONSE']._serialized_end=5556
+  _globals['_DESCRIBEDJOB']._serialized_start=5559
+  _globals['_DESCRIBEDJOB']._serialized_end=5788
+  _globals['_SCHEDULERSERVICE']._serialized_start=6151
+  _globals['_SCHEDULERSERVICE']._serialized_end=7839
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ The scheduler's service. Not reachable from outside."""
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.rpc import error_details_pb2 as _error_details_pb2
@@ -14,6 +15,7 @@ from horde.api.generation.v1 import generation_pb2 as _generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as _generation_service_pb2
 from horde.api.job.v1 import job_pb2 as _job_pb2
 from horde.api.model.v1 import model_service_pb2 as _model_service_pb2
+from horde.api.storage.v1 import storage_service_pb2 as _storage_service_pb2
 from horde.api.worker.v1 import worker_pb2 as _worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as _worker_service_pb2
 import builtins as _builtins
@@ -26,6 +28,36 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _SettledOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SettledOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SettledOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SETTLED_ORDER_UNSPECIFIED: _SettledOrder.ValueType  # 0
+    SETTLED_ORDER_BY_END: _SettledOrder.ValueType  # 1
+    """All, by the moment of their end."""
+    SETTLED_ORDER_BY_JOB: _SettledOrder.ValueType  # 2
+    """Those that do not expire, which are the shared ones, by job."""
+    SETTLED_ORDER_BY_OBJECT: _SettledOrder.ValueType  # 3
+    """Those that expire, which are the private ones, by the name of their object;
+    and whatever is `settling`, for its object may be there already.
+    """
+
+class SettledOrder(_SettledOrder, metaclass=_SettledOrderEnumTypeWrapper):
+    """SettledOrder is an order in which settled images are listed."""
+
+SETTLED_ORDER_UNSPECIFIED: SettledOrder.ValueType  # 0
+SETTLED_ORDER_BY_END: SettledOrder.ValueType  # 1
+"""All, by the moment of their end."""
+SETTLED_ORDER_BY_JOB: SettledOrder.ValueType  # 2
+"""Those that do not expire, which are the shared ones, by job."""
+SETTLED_ORDER_BY_OBJECT: SettledOrder.ValueType  # 3
+"""Those that expire, which are the private ones, by the name of their object;
+and whatever is `settling`, for its object may be there already.
+"""
+Global___SettledOrder: _TypeAlias = SettledOrder  # noqa: Y015
 
 class _SchedulerErrorReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -102,8 +134,9 @@ class SubmitGeneration(_message.Message):
     generation_id: _builtins.str
     request_id: _builtins.str
     address_bucket: _builtins.str
-    """The /24 or /56 of an anonymous requester's address, for its share of the
-    queue; empty for accounts.
+    """The /24 or /56 of the requester's address: for anonymous requesters' shares
+    of the queue, and for everybody's of a day's budgets. It is not kept for
+    accounts.
     """
     balance_mkudos: _builtins.int
     """Kudos, for the weight in the queue. A snapshot, not part of the
@@ -1104,3 +1137,211 @@ class ListModelsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListModelsResponse: _TypeAlias = ListModelsResponse  # noqa: Y015
+
+@_typing.final
+class ListSettledImagesRequest(_message.Message):
+    """ListSettledImagesRequest asks for a page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    ENDED_BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """1 to 1000; 0: 1000."""
+    page_token: _builtins.str
+    order: Global___SettledOrder.ValueType
+    after: _builtins.str
+    """BY_JOB and BY_OBJECT alone: only what comes after this id or name. A page
+    token, where there is one, wins. BY_END: from this moment on, in
+    milliseconds since 1970.
+    """
+    until: _builtins.str
+    """BY_JOB and BY_OBJECT alone: only up to this id or name. Empty: all."""
+    @_builtins.property
+    def ended_before(self) -> _timestamp_pb2.Timestamp:
+        """BY_END alone: only what ended before."""
+
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        order: Global___SettledOrder.ValueType = ...,
+        ended_before: _timestamp_pb2.Timestamp | None = ...,
+        after: _builtins.str = ...,
+        until: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ended_before", b"ended_before"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "ended_before", b"ended_before", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSettledImagesRequest: _TypeAlias = ListSettledImagesRequest  # noqa: Y015
+
+@_typing.final
+class ListSettledImagesResponse(_message.Message):
+    """ListSettledImagesResponse is a page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IMAGES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def images(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettledImage]: ...
+    def __init__(
+        self,
+        *,
+        images: _abc.Iterable[Global___SettledImage] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["images", b"images", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSettledImagesResponse: _TypeAlias = ListSettledImagesResponse  # noqa: Y015
+
+@_typing.final
+class SettledImage(_message.Message):
+    """SettledImage is an image that is done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    OBJECT_NAME_FIELD_NUMBER: _builtins.int
+    PLACEMENT_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    ENDED_AT_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_FIELD_NUMBER: _builtins.int
+    SETTLING_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    object_name: _builtins.str
+    """Of a private image: the name of its object."""
+    placement: _job_pb2.Placement.ValueType
+    sha256: _builtins.bytes
+    size_bytes: _builtins.int
+    format: _storage_service_pb2.ImageFormat.ValueType
+    withdrawn: _builtins.bool
+    """Its requester has taken it back: it must be gone."""
+    settling: _builtins.bool
+    """Decided and not carried out: it may lie there, and need not yet."""
+    @_builtins.property
+    def ended_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def expires_at(self) -> _timestamp_pb2.Timestamp:
+        """Absent: never."""
+
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        object_name: _builtins.str = ...,
+        placement: _job_pb2.Placement.ValueType = ...,
+        sha256: _builtins.bytes = ...,
+        size_bytes: _builtins.int = ...,
+        format: _storage_service_pb2.ImageFormat.ValueType = ...,
+        ended_at: _timestamp_pb2.Timestamp | None = ...,
+        expires_at: _timestamp_pb2.Timestamp | None = ...,
+        withdrawn: _builtins.bool = ...,
+        settling: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "expires_at", b"expires_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_at", b"ended_at", "expires_at", b"expires_at", "format", b"format", "job_id", b"job_id", "object_name", b"object_name", "placement", b"placement", "settling", b"settling", "sha256", b"sha256", "size_bytes", b"size_bytes", "withdrawn", b"withdrawn"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettledImage: _TypeAlias = SettledImage  # noqa: Y015
+
+@_typing.final
+class DescribeJobsRequest(_message.Message):
+    """DescribeJobsRequest names jobs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def job_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        job_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_ids", b"job_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeJobsRequest: _TypeAlias = DescribeJobsRequest  # noqa: Y015
+
+@_typing.final
+class DescribeJobsResponse(_message.Message):
+    """DescribeJobsResponse describes each, in order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOBS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def jobs(self) -> _containers.RepeatedCompositeFieldContainer[Global___DescribedJob]: ...
+    def __init__(
+        self,
+        *,
+        jobs: _abc.Iterable[Global___DescribedJob] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["jobs", b"jobs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribeJobsResponse: _TypeAlias = DescribeJobsResponse  # noqa: Y015
+
+@_typing.final
+class DescribedJob(_message.Message):
+    """DescribedJob is what is durable of a job."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    ENDING_FIELD_NUMBER: _builtins.int
+    PLACEMENT_FIELD_NUMBER: _builtins.int
+    OBJECT_NAME_FIELD_NUMBER: _builtins.int
+    IMAGE_FIELD_NUMBER: _builtins.int
+    state: _job_pb2.JobState.ValueType
+    """UNSPECIFIED: there is no such job, or it is forgotten."""
+    ending: _job_pb2.JobEnding.ValueType
+    placement: _job_pb2.Placement.ValueType
+    """Decided at accept."""
+    object_name: _builtins.str
+    """The only key under which it may lie in the private bucket."""
+    @_builtins.property
+    def image(self) -> Global___SettledImage:
+        """Where it ended as DONE, or is `settling` as such."""
+
+    def __init__(
+        self,
+        *,
+        state: _job_pb2.JobState.ValueType = ...,
+        ending: _job_pb2.JobEnding.ValueType = ...,
+        placement: _job_pb2.Placement.ValueType = ...,
+        object_name: _builtins.str = ...,
+        image: Global___SettledImage | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["image", b"image"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ending", b"ending", "image", b"image", "object_name", b"object_name", "placement", b"placement", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DescribedJob: _TypeAlias = DescribedJob  # noqa: Y015

@@ -27,7 +27,7 @@ if _version_not_supported:
 
 class SchedulerServiceStub:
     """SchedulerService owns the queue and how every job ends. Its callers are the
-    gateways. Batched RPCs carry 1 to 256 items and answer each by itself, in
+    gateways; ListSettledImages and DescribeJobs also, and alone, the auditor. Batched RPCs carry 1 to 256 items and answer each by itself, in
     order, with a google.rpc.Status in place of a failed RPC. Every item may be
     repeated.
     """
@@ -98,11 +98,21 @@ class SchedulerServiceStub:
                 request_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.ListSettledImages = channel.unary_unary(
+                '/horde.internal.scheduler.v1.SchedulerService/ListSettledImages',
+                request_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ListSettledImagesRequest.SerializeToString,
+                response_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ListSettledImagesResponse.FromString,
+                _registered_method=True)
+        self.DescribeJobs = channel.unary_unary(
+                '/horde.internal.scheduler.v1.SchedulerService/DescribeJobs',
+                request_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.DescribeJobsRequest.SerializeToString,
+                response_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.DescribeJobsResponse.FromString,
+                _registered_method=True)
 
 
 class SchedulerServiceServicer:
     """SchedulerService owns the queue and how every job ends. Its callers are the
-    gateways. Batched RPCs carry 1 to 256 items and answer each by itself, in
+    gateways; ListSettledImages and DescribeJobs also, and alone, the auditor. Batched RPCs carry 1 to 256 items and answer each by itself, in
     order, with a google.rpc.Status in place of a failed RPC. Every item may be
     repeated.
     """
@@ -221,6 +231,23 @@ class SchedulerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSettledImages(self, request, context):
+        """ListSettledImages says where every image that is done must lie, and as what,
+        as it is durable: a page at a time, from an index, at the cost of the page.
+        In the orders BY_JOB and BY_OBJECT a page can be compared with a listing
+        of the bucket from one key to another.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DescribeJobs(self, request, context):
+        """DescribeJobs says what is durable of jobs, whosever they are. 1 to 256.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SchedulerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -284,6 +311,16 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     request_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ListModelsRequest.FromString,
                     response_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ListModelsResponse.SerializeToString,
             ),
+            'ListSettledImages': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSettledImages,
+                    request_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ListSettledImagesRequest.FromString,
+                    response_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ListSettledImagesResponse.SerializeToString,
+            ),
+            'DescribeJobs': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeJobs,
+                    request_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.DescribeJobsRequest.FromString,
+                    response_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.DescribeJobsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'horde.internal.scheduler.v1.SchedulerService', rpc_method_handlers)
@@ -294,7 +331,7 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class SchedulerService:
     """SchedulerService owns the queue and how every job ends. Its callers are the
-    gateways. Batched RPCs carry 1 to 256 items and answer each by itself, in
+    gateways; ListSettledImages and DescribeJobs also, and alone, the auditor. Batched RPCs carry 1 to 256 items and answer each by itself, in
     order, with a google.rpc.Status in place of a failed RPC. Every item may be
     repeated.
     """
@@ -613,6 +650,60 @@ class SchedulerService:
             '/horde.internal.scheduler.v1.SchedulerService/ListModels',
             horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ListModelsRequest.SerializeToString,
             horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSettledImages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.internal.scheduler.v1.SchedulerService/ListSettledImages',
+            horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ListSettledImagesRequest.SerializeToString,
+            horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ListSettledImagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeJobs(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.internal.scheduler.v1.SchedulerService/DescribeJobs',
+            horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.DescribeJobsRequest.SerializeToString,
+            horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.DescribeJobsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -14,7 +14,7 @@ GRPC_VERSION: str
 
 class SchedulerServiceStub:
     """SchedulerService owns the queue and how every job ends. Its callers are the
-    gateways. Batched RPCs carry 1 to 256 items and answer each by itself, in
+    gateways; ListSettledImages and DescribeJobs also, and alone, the auditor. Batched RPCs carry 1 to 256 items and answer each by itself, in
     order, with a google.rpc.Status in place of a failed RPC. Every item may be
     repeated.
     """
@@ -80,10 +80,18 @@ class SchedulerServiceStub:
     """SetWorkerPaused pauses or resumes an owner's worker. Errors as GetWorker."""
     ListModels: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.ListModelsRequest, _scheduler_service_pb2.ListModelsResponse]
     """ListModels lists models."""
+    ListSettledImages: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.ListSettledImagesRequest, _scheduler_service_pb2.ListSettledImagesResponse]
+    """ListSettledImages says where every image that is done must lie, and as what,
+    as it is durable: a page at a time, from an index, at the cost of the page.
+    In the orders BY_JOB and BY_OBJECT a page can be compared with a listing
+    of the bucket from one key to another.
+    """
+    DescribeJobs: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.DescribeJobsRequest, _scheduler_service_pb2.DescribeJobsResponse]
+    """DescribeJobs says what is durable of jobs, whosever they are. 1 to 256."""
 
 class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
     """SchedulerService owns the queue and how every job ends. Its callers are the
-    gateways. Batched RPCs carry 1 to 256 items and answer each by itself, in
+    gateways; ListSettledImages and DescribeJobs also, and alone, the auditor. Batched RPCs carry 1 to 256 items and answer each by itself, in
     order, with a google.rpc.Status in place of a failed RPC. Every item may be
     repeated.
     """
@@ -219,5 +227,25 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_scheduler_service_pb2.ListModelsRequest, _abc.Awaitable[_scheduler_service_pb2.ListModelsResponse]],
     ) -> _abc.Awaitable[_scheduler_service_pb2.ListModelsResponse]:
         """ListModels lists models."""
+
+    @_abc_1.abstractmethod
+    def ListSettledImages(
+        self,
+        request: _scheduler_service_pb2.ListSettledImagesRequest,
+        context: _aio.ServicerContext[_scheduler_service_pb2.ListSettledImagesRequest, _abc.Awaitable[_scheduler_service_pb2.ListSettledImagesResponse]],
+    ) -> _abc.Awaitable[_scheduler_service_pb2.ListSettledImagesResponse]:
+        """ListSettledImages says where every image that is done must lie, and as what,
+        as it is durable: a page at a time, from an index, at the cost of the page.
+        In the orders BY_JOB and BY_OBJECT a page can be compared with a listing
+        of the bucket from one key to another.
+        """
+
+    @_abc_1.abstractmethod
+    def DescribeJobs(
+        self,
+        request: _scheduler_service_pb2.DescribeJobsRequest,
+        context: _aio.ServicerContext[_scheduler_service_pb2.DescribeJobsRequest, _abc.Awaitable[_scheduler_service_pb2.DescribeJobsResponse]],
+    ) -> _abc.Awaitable[_scheduler_service_pb2.DescribeJobsResponse]:
+        """DescribeJobs says what is durable of jobs, whosever they are. 1 to 256."""
 
 def add_SchedulerServiceServicer_to_server(servicer: SchedulerServiceServicer, server: _aio.Server) -> None: ...

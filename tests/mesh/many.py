@@ -1,0 +1,178 @@
+"""More than one of everything, as an operator runs it: PostgreSQL, Redis, S3, and a real Envoy in front of two
+processes of each service, by the configuration in `deploy/envoy`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import subprocess
+import sysconfig
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+from click.testing import CliRunner
+from tests.mesh.backends import DEPLOYED, Settings, backends, merged
+from tests.mesh.probing import EXTRA, NO_LIMITS
+
+from horde.cli.commands.main import main as horde
+from horde.cli.local.mesh import LocalMesh, says_serving, to_nowhere
+from horde.cli.local.roles import Layout, Role
+from horde.testkit.redis import throwaway_redis
+from horde.testkit.waiting import HANG_SECONDS
+
+CONFIGURATION: Final = Path(__file__).resolve().parents[2] / "deploy" / "envoy" / "envoy.yaml"
+ENVOY: Final = Path(sysconfig.get_path("scripts")) / "envoy"
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One process of a service: its name is its host's in the configuration of Envoy."""
+
+    name: str
+    role: Role
+    settings: Mapping[str, str]
+
+
+def _two(name: str, role: Role, **settings: str) -> list[Replica]:
+    return [Replica(f"{name}-{number}", role, settings) for number in range(2)]
+
+
+REPLICAS: Final = (
+    *_two("ledger", Role.LEDGER),
+    *_two("storage-router", Role.STORAGE_ROUTER),
+    *_two("scheduler", Role.SCHEDULER),
+    *_two("gateway-requesters", Role.GATEWAY, DOORS="requesters"),
+    *_two("gateway-workers", Role.GATEWAY, DOORS="workers"),
+)
+LED: Final = (Role.LEDGER, Role.SCHEDULER)
+"""Of these one leads and the other stands by."""
+
+
+class Many(LocalMesh):
+    """A mesh of replicas. Use `many_of_everything`."""
+
+    def __init__(self, layout: Layout, ports: Mapping[str, int], mesh_port: int, told: Settings) -> None:
+        super().__init__(layout, to_nowhere, told)
+        self._ports = ports
+        self._mesh = f"127.0.0.1:{mesh_port}"
+        self._replicas = {replica.name: replica for replica in REPLICAS}
+
+    async def start_replica(self, name: str) -> None:
+        """Start one process, or start it again. Does not wait for it."""
+        replica = self._replicas[name]
+        told = {**self.beyond(replica.role), **replica.settings}
+        told |= {"LISTEN": self.address_of(name), "STATE_DIR": str(self.layout.state / name)}
+        if replica.role is Role.GATEWAY:
+            told["STORAGE_PUBLIC_ADDRESS"] = self._mesh
+        if replica.role is Role.SCHEDULER:
+            told["STORAGE_ADDRESS"] = self._mesh
+        settings = self.layout.settings(replica.role)
+        settings |= {f"{replica.role.prefix}{key}": value for key, value in told.items()}
+        await self._start(name, ("-m", replica.role.module), settings)
+
+    def address_of(self, name: str) -> str:
+        """Where one process listens."""
+        return f"127.0.0.1:{self._ports[name]}"
+
+    async def all_serve(self) -> None:
+        """Wait until everybody serves; of those who have a leader, one."""
+        async with asyncio.timeout(HANG_SECONDS):
+            alone = [replica.name for replica in REPLICAS if replica.role not in LED]
+            await asyncio.gather(
+                *(says_serving(self.address_of(name)) for name in alone), *(self.leader(role) for role in LED)
+            )
+
+    async def leader(self, role: Role) -> str:
+        """Wait until one of two processes leads, and say which."""
+        names = [replica.name for replica in REPLICAS if replica.role is role]
+        serving = {asyncio.create_task(says_serving(self.address_of(name))): name for name in names}
+        try:
+            done, _ = await asyncio.wait(serving, return_when=asyncio.FIRST_COMPLETED)
+            return serving[done.pop()]
+        finally:
+            for task in serving:
+                task.cancel()
+            await asyncio.gather(*serving, return_exceptions=True)
+
+
+@asynccontextmanager
+async def many_of_everything(folder: Path) -> AsyncIterator[Many]:
+    """Two of each service behind Envoy, all serving."""
+    with ExitStack() as stack:
+        kept = stack.enter_context(backends(DEPLOYED, folder))
+        redis = stack.enter_context(throwaway_redis())
+        names = [replica.name for replica in REPLICAS]
+        numbers = _free_ports(len(names) + 2)
+        ports, (mesh_port, neighbours_port) = dict(zip(names, numbers, strict=False)), numbers[-2:]
+        stack.enter_context(_envoy(folder, ports, mesh_port, neighbours_port))
+        layout = Layout(
+            folder / "state",
+            {role: mesh_port if role is Role.GATEWAY else neighbours_port for role in Role},
+        )
+        layout.state.mkdir(mode=0o700)
+        shared = {
+            Role.GATEWAY: {"REDIS_URL": redis.url, "OPERATOR_KEY_FILE": str(folder / "operator.key"), **NO_LIMITS}
+        }
+        mesh = Many(layout, ports, mesh_port, merged(EXTRA, kept, _secrets(folder), shared))
+        try:
+            # The first gateway makes the operator's account; a second one at the same moment would make another.
+            for name in names[:7]:
+                await mesh.start_replica(name)
+            await says_serving(mesh.address_of(names[6]))
+            for name in names[7:]:
+                await mesh.start_replica(name)
+            await mesh.all_serve()
+            (layout.operator_key.parent).mkdir(exist_ok=True)
+            layout.operator_key.symlink_to(folder / "operator.key")
+            layout.key_file.symlink_to(folder / "keys" / "run.key")
+            yield mesh
+        finally:
+            await mesh.stop()
+
+
+def _secrets(folder: Path) -> dict[Role, dict[str, str]]:
+    """What `horde keys init` makes, as settings by role."""
+    made = CliRunner().invoke(horde, ["keys", "init", str(folder / "keys"), "--json"], catch_exceptions=False)
+    told: dict[Role, dict[str, str]] = {role: {} for role in Role}
+    for variable, value in json.loads(made.stdout).items():
+        role = next(role for role in Role if variable.startswith(role.prefix))
+        told[role][variable.removeprefix(role.prefix)] = value
+    return told
+
+
+@contextmanager
+def _envoy(folder: Path, ports: Mapping[str, int], mesh_port: int, neighbours_port: int) -> Iterator[None]:
+    """Envoy by the file that operators use; only addresses are of this machine."""
+    document: Any = yaml.safe_load(CONFIGURATION.read_text())
+    for listener in document["static_resources"]["listeners"]:
+        port = mesh_port if listener["name"] == "mesh" else neighbours_port
+        listener["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": port}
+    for cluster in document["static_resources"]["clusters"]:
+        for endpoint in cluster["load_assignment"]["endpoints"][0]["lb_endpoints"]:
+            place = endpoint["endpoint"]["address"]["socket_address"]
+            place |= {"address": "127.0.0.1", "port_value": ports[place["address"]]}
+    path = folder / "envoy.json"
+    path.write_text(json.dumps(document))
+    arguments = [str(ENVOY), "-c", str(path), "--use-dynamic-base-id", "--concurrency", "1", "-l", "error"]
+    with (folder / "envoy.log").open("wb") as log:
+        process = subprocess.Popen(arguments, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        ports = []
+        for _ in range(count):
+            held = stack.enter_context(socket.socket())
+            held.bind(("127.0.0.1", 0))
+            ports.append(int(held.getsockname()[1]))
+        return ports
