@@ -35,7 +35,7 @@ async def asked(settings: Settings, now: Now) -> AsyncIterator[Verdict]:
             for verdict in await redis_server(role.value, address, now):
                 yield verdict
         if getattr(told, "s3_endpoint", ""):
-            for verdict in await buckets(told):
+            for verdict in await (buckets(told) if hasattr(told, "private_access_key") else readable(role.value, told)):
                 yield verdict
         for verdict in await neighbours(role, told):
             yield verdict
@@ -115,6 +115,23 @@ async def buckets(told: Any) -> list[Verdict]:
                 )
         except ServiceError:
             verdicts.append(ok(subject, f"its credential does not reach {other}"))
+    return verdicts
+
+
+async def readable(name: str, told: Any) -> list[Verdict]:
+    """The buckets that a service of one credential looks into."""
+    from horde.buckets.s3 import S3Bucket
+
+    verdicts = []
+    for bucket in (getattr(told, field) for field in type(told).model_fields if field.endswith("_bucket")):
+        subject = f"the bucket {bucket}, for {name}"
+        try:
+            secret = told.secret_file.read_text().strip()
+            where = (told.s3_endpoint, bucket, told.access_key, secret, told.s3_region, told.s3_secure)
+            async with S3Bucket(*where, read_only=True):
+                verdicts.append(ok(subject, "can be listed"))
+        except (ServiceError, OSError) as error:
+            verdicts.append(fail(subject, getattr(error, "message", "") or str(error)))
     return verdicts
 
 
