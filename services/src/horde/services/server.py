@@ -21,7 +21,7 @@ from typing import Any
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from horde.services import telemetry
+from horde.services import probes, telemetry
 from horde.services.brakes import Brake
 from horde.services.certificates import BadCertificate
 from horde.services.identity import AllowList, Identity
@@ -105,9 +105,11 @@ async def serving(
     await core.start()
     try:
         await server.set_serving(True)
+        await probes.ready(True)
         log.info("serving", name=name, ports=ports, services=names)
         yield server
     finally:
+        await probes.ready(False)
         await checks.enter_graceful_shutdown()
         try:
             if farewell is not None:

@@ -54,6 +54,11 @@ class ServiceSettings(BaseSettings):
     """How log lines look."""
     telemetry_endpoint: str = ""
     """Where traces and metrics go, OTLP over gRPC, http://HOST:4317; empty: nowhere."""
+    metrics_listen: str = ""
+    """Where Prometheus reads metrics, HOST:PORT, in plain; empty: nowhere."""
+    health_listen: str = ""
+    """Where probes alone are answered, HOST:PORT, in plain: "live" while the process runs, "" while it takes calls.
+    Empty: the health check is where the service listens."""
     reflection: bool = False
     """Whether anybody may ask which services and messages there are."""
     grace_seconds: float = Field(default=5.0, ge=0, le=600)
