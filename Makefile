@@ -19,11 +19,7 @@ TIERS   := unit conformance service mesh deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-<<<<<<< HEAD
-.PHONY: help install lock protos protos-check lint format types breaking contract-image languages check test demo demo-release up clean \
-=======
-.PHONY: help install lock settings-page protos protos-check lint format types breaking contract-image languages check test demo up clean \
->>>>>>> main
+.PHONY: help install lock settings-page protos protos-check lint format types breaking contract-image languages check test demo demo-release up clean \
 	bench bench-ledger bench-scheduler soak-ledger soak-storage mutants-ledger mutants-scheduler farms raters simulate train-model evaluate-model \
 	test-kills test-loading $(TIERS:%=test-%)
 
