@@ -10,6 +10,7 @@ import pytest
 from tests.unit.scheduler.table import ANNA, OWNER, PRICE, Table, capable
 
 from horde.scheduler.core import effects as fx
+from horde.scheduler.core import uptime
 from horde.scheduler.core.checks import CREDIT, MAX_OPEN_OF_ONE
 from horde.scheduler.core.fleet import Capabilities, Offer, Worker
 from horde.scheduler.core.job import MESH, AccountId, Ending, Job, JobState
@@ -552,3 +553,18 @@ def test_a_new_name_of_the_owner_who_is_looked_at_does_not_get_the_check() -> No
     table.report(busy, lease.lease_id, check.job_id, Failed())
     table.pass_time(30.0)
     assert all(each.owner != suspect.owner for each in check.leases)
+
+
+def test_uptime_is_for_those_whose_pictures_were_looked_at_and_right() -> None:
+    table = table_of()
+    suspect = table.attach("new", owner=OWNER)
+    seen = table.board.record.seen
+    for number, picture in enumerate((None, TRUTH, "junk")):
+        job = ask(table, suspect, f"r{number}")
+        painted(table, job, TRUTH if picture is None else picture)
+        if picture is not None:
+            all_checked(table)
+        seen.clear()
+        uptime.look(table.board, table.now_ms)
+        assert (suspect.worker_id in seen) is (picture == TRUTH), picture
+        all_checked(table)

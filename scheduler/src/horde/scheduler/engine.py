@@ -27,7 +27,9 @@ from horde.scheduler.doors.reading import Reading
 from horde.scheduler.doors.relay import Relays
 from horde.scheduler.doors.settled_reading import SettledReading
 from horde.scheduler.doors.submitting import Submitting
+from horde.scheduler.gauges import Gauges
 from horde.scheduler.janitor import DAY_MS, KNOWN_DAYS
+from horde.scheduler.meters import CheckMeters
 from horde.scheduler.neighbours.errands import Errands
 from horde.scheduler.neighbours.ledger import Ledger
 from horde.scheduler.neighbours.storage import Storage
@@ -91,8 +93,11 @@ class Engine:
         self._uptime: Timer | None = None
         self._waits: Timer | None = None
         self._next_slice: Timer | None = None
+        # Counting costs as much as a list of all models: only where somebody watches.
+        self._gauges = Gauges(self.board, self.fleet_reading) if telemetry.rpc is not None else None
         self._goes_on = False
         self._missed = 0
+        self._meters = CheckMeters()
         self._do: dict[type[fx.Effect], Callable[[Any], None]] = {
             fx.Welcome: self.relays.welcome,
             fx.Revoke: self.relays.revoke,
@@ -165,6 +170,7 @@ class Engine:
             log.error("a job waited beside an idle worker that could paint it", count=board.missed - self._missed)
             MISSED.add(board.missed - self._missed)
             self._missed = board.missed
+        self._meters.tell(board.checks)
         self.saver.wake()
         at = board.deadlines.next()
         if at is not None and at < self._timer_at:
@@ -212,6 +218,8 @@ class Engine:
     def _tell_waits(self) -> None:
         if self._waits is not None:
             self.reading.tell_waits()
+        if self._gauges is not None:
+            self._gauges.refresh()
         self._waits = self._call_later(WAITS_PAUSE, self._tell_waits)
 
     async def farewell(self) -> None:

@@ -218,6 +218,7 @@ async def serve(settings: StorageRouterSettings, clock: Clock) -> AsyncIterator[
                 grace=timedelta(seconds=settings.grace_seconds),
                 brake=Brake(clock, cuts=Cutter()),
                 unread_bytes=UNREAD_BYTES,
+                proxies=settings.proxies(),
             ) as server,
         ):
             loops.start("sweeper", router.sweeper.run(timedelta(seconds=settings.sweep_seconds)))

@@ -72,7 +72,7 @@ class FakeScheduler(SchedulerServiceServicer):
         self._present()
         self.reads.append(len(request.refs))
         await self.open.wait()
-        outcomes = [self._outcome(self._find, ref) for ref in request.refs]
+        outcomes = [self._outcome(self._find_or_whosever, ref) for ref in request.refs]
         return pb.GetGenerationsResponse(outcomes=outcomes)
 
     async def CancelGenerations(self, request: pb.CancelGenerationsRequest, context: Any) -> Any:
@@ -261,6 +261,10 @@ class FakeScheduler(SchedulerServiceServicer):
             known.object_names.append(f"{index:032x}")
         self.generations[submission.generation_id] = known
         return known
+
+    def _find_or_whosever(self, ref: pb.GenerationRef) -> pb.SchedulerGeneration:
+        known = self.generations.get(ref.generation_id)
+        return known if known is not None and not ref.HasField("requester") else self._find(ref)
 
     def _find(self, ref: pb.GenerationRef) -> pb.SchedulerGeneration:
         known = self.generations.get(ref.generation_id)
