@@ -31,7 +31,7 @@ LOOPS = {
         "redrawing",
     ),
     "storage-router": ("batches", "sweeper"),
-    "curation": ("batches", "follower", "verdicts"),
+    "curation": ("batches", "follower", "rewards", "verdicts"),
     "worker": ("attach", "idle word"),
 }
 """All there are: a service that starts one that is not listed here fails its test."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
+from random import SystemRandom
 
 from horde.api.moderation.v1 import moderation_service_pb2
 from horde.api.moderation.v1.moderation_service_pb2_grpc import add_ModerationServiceServicer_to_server
@@ -15,16 +16,20 @@ from horde.api.release.v1.data_release_service_pb2_grpc import add_DataReleaseSe
 from horde.buckets.directory import DirectoryBucket
 from horde.buckets.port import Bucket
 from horde.buckets.s3 import S3Bucket
+from horde.curation.core.rating import RULES
 from horde.curation.doors.moderation_servicer import ModerationServicer
 from horde.curation.doors.rating_servicer import RatingServicer
 from horde.curation.doors.release_servicer import DataReleaseServicer
 from horde.curation.following import Follower
 from horde.curation.moderation import Moderation
+from horde.curation.neighbours.ledger import LedgerPayer, Nobody, Payer
 from horde.curation.neighbours.shared_bucket import SharedBucket
 from horde.curation.neighbours.verdicts import Verdicts
+from horde.curation.ratings import Ratings
 from horde.curation.settings import CurationSettings
 from horde.curation.store.sql import sql_store
 from horde.curation.tickets import Tickets
+from horde.services.channel import dial
 from horde.services.clock import Clock
 from horde.services.identity import AllowList
 from horde.services.ids import Ids, RandomIds
@@ -64,12 +69,25 @@ async def open_shared(settings: CurationSettings, now: Callable[[], datetime]) -
 
 
 @asynccontextmanager
+async def open_payer(settings: CurationSettings) -> AsyncIterator[Payer]:
+    """Who pays for ratings."""
+    if not settings.ledger:
+        yield Nobody()
+        return
+    tls = settings.tls() if settings.tls_authorities is not None else None
+    dialled = dial(settings.ledger, caller=settings.credentials(NAME), tls=tls, neighbour="ledger")
+    async with dialled as channel:
+        yield LedgerPayer(channel)
+
+
+@asynccontextmanager
 async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None) -> AsyncIterator[Server]:
     """Serve, and follow the shared bucket, for as long as the block. Ends if a loop of it dies."""
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with (
         sql_store(settings.url()) as store,
         open_shared(settings, clock.now) as shared,
+        open_payer(settings) as payer,
         Loops() as loops,
     ):
         bucket = SharedBucket(shared)
@@ -77,10 +95,11 @@ async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None
         moderation = Moderation(store, bucket, Verdicts(shared, clock.now), clock, ids or RandomIds())
         signing_key = settings.signing_key_file or settings.state_dir / "tickets.pem"
         signer = Signer.from_file(signing_key, NAME, settings.public_keys_dir)
+        ratings = Ratings(store, payer, clock, SystemRandom(), RULES)
         tickets = Tickets(signer, clock, settings.storage_address)
         # What these lack is answered UNIMPLEMENTED by the chassis.
         moderation_door = ModerationServicer(moderation, tickets, clock)  # type: ignore[abstract]
-        rating_door = RatingServicer()  # type: ignore[abstract]
+        rating_door = RatingServicer(ratings, tickets)
         releases_door = DataReleaseServicer()  # type: ignore[abstract]
         registrations = (
             Registration(add_ModerationServiceServicer_to_server, moderation_door, MODERATION),
@@ -98,4 +117,5 @@ async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None
         ) as server:
             loops.start("follower", follower.run())
             loops.start("verdicts", moderation.run())
+            loops.start("rewards", ratings.run())
             yield server

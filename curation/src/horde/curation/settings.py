@@ -47,6 +47,9 @@ class CurationSettings(ServiceSettings):
     secret_file: Path | None = None
     """The file that holds its secret."""
 
+    ledger: str = ""
+    """Where the ledger is, HOST:PORT, which pays for ratings; empty: nobody pays."""
+
     follow_seconds: float = Field(default=10.0, gt=0)
     """How often it is looked for what was shared and withdrawn."""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from horde.services.errors import InvalidArgument, NotFound
+from horde.services.errors import FailedPrecondition, InvalidArgument, NotFound
 
 MODERATION = "horde.api.moderation.v1"
+RATING = "horde.api.rating.v1"
 
 
 class InvalidModerationField(InvalidArgument):
@@ -28,3 +29,31 @@ class CaseNotFound(NotFound):
 
     domain: ClassVar[str] = MODERATION
     reason: ClassVar[str] = "CASE_NOT_FOUND"
+
+
+class InvalidRatingField(InvalidArgument):
+    """The request is not valid."""
+
+    domain: ClassVar[str] = RATING
+    reason: ClassVar[str] = "INVALID_FIELD"
+
+
+class NothingToRate(NotFound):
+    """There is no image that you could rate now."""
+
+    domain: ClassVar[str] = RATING
+    reason: ClassVar[str] = "NOTHING_TO_RATE"
+
+
+class ImageNotShown(FailedPrecondition):
+    """Only the image that you were shown can be rated."""
+
+    domain: ClassVar[str] = RATING
+    reason: ClassVar[str] = "IMAGE_NOT_SHOWN"
+
+
+class RatedTooFast(FailedPrecondition):
+    """Nobody looks that fast."""
+
+    domain: ClassVar[str] = RATING
+    reason: ClassVar[str] = "RATED_TOO_FAST"
