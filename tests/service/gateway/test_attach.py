@@ -294,6 +294,20 @@ BROKEN: dict[str, tuple[pb.Outcome, str]] = {
         ),
         "painted.deviations[0].field",
     ),
+    "a making that is a book": (
+        pb.Outcome(
+            lease_id="1-1", job_id=JOB, painted=pb.Painted(receipt="r", making=job_pb2.Making(engine="x" * 129))
+        ),
+        "painted.making.engine",
+    ),
+    "a guidance that is no number": (
+        pb.Outcome(
+            lease_id="1-1",
+            job_id=JOB,
+            painted=pb.Painted(receipt="r", making=job_pb2.Making(guidance_scale=float("nan"))),
+        ),
+        "painted.making.guidance_scale",
+    ),
     "text that nobody asked for": (
         pb.Outcome(lease_id="1-1", job_id=JOB, written=pb.Written(receipt="r")),
         "written",

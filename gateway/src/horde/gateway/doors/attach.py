@@ -35,6 +35,8 @@ MAX_AGENT_CHARACTERS = 128
 MAX_DETAIL_CHARACTERS = 500
 MAX_ID_CHARACTERS = 64
 MAX_DEVIATIONS = 32
+MAX_MADE_GUIDANCE = 1_000
+"""What a model's own guidance may be: beyond what may be asked for, and no nonsense."""
 MAX_RECEIPT_CHARACTERS = 4_096
 MAX_VIOLATIONS = 8
 """Of one outcome that are told."""
@@ -245,6 +247,7 @@ def _making(wrong: Violations, root: str, making: job_pb2.Making) -> None:
     if len(making.model_sha256) not in (0, 32):
         wrong.add(f"{root}.model_sha256", "must be 32 bytes, or none")
     wrong.within(f"{root}.steps", making.steps, 0, MAX_STEPS)
+    wrong.real(f"{root}.guidance_scale", making.guidance_scale, 0, MAX_MADE_GUIDANCE)
     wrong.text(f"{root}.engine", making.engine, MAX_AGENT_CHARACTERS, one_line=True)
     wrong.text(f"{root}.precision", making.precision, 32, one_line=True)
     wrong.text(f"{root}.device_class", making.device_class, MAX_ID_CHARACTERS, one_line=True)
