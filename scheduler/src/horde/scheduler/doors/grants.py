@@ -121,7 +121,7 @@ def _painted(claims: Mapping[str, Any], outcome: worker_service_pb2.Outcome) -> 
     kept = worker_service_pb2.Painted()
     kept.CopyFrom(outcome.painted)
     kept.ClearField("receipt")
-    kept.DiscardUnknownFields()  # type: ignore[attr-defined]
+    kept.DiscardUnknownFields()
     named = claims["format"]
     return Painted(
         bytes.fromhex(claims["sha256"]),
