@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from horde.scheduler.core import accepting, attaching, due, lending, reload, reporting, returning, rows, settling
 from horde.scheduler.core import effects as fx
-from horde.scheduler.core.attaching import HeldLease, Restatement
+from horde.scheduler.core.attaching import HeldLease, Manner, Restatement
 from horde.scheduler.core.board import Board, Limits
 from horde.scheduler.core.fleet import Capabilities, Offer, Worker, worker_id_of
 from horde.scheduler.core.job import (
@@ -32,7 +32,7 @@ from horde.scheduler.core.job import (
     make_jobs,
     requester_text,
 )
-from horde.scheduler.core.leases import Lease
+from horde.scheduler.core.leases import Lease, Stage
 from horde.scheduler.core.outcomes import Painted, Result
 from horde.scheduler.core.rows import Changes, Moment
 from horde.scheduler.core.sessions import Route
@@ -178,7 +178,9 @@ class Table:
             case fx.Revoke(route, lease_id, _):
                 self.held.pop(lease_id, None)
                 self.said.append((route, effect))
-            case fx.SaySettled(route) | fx.Welcome(route) | fx.EndSession(route):
+            case (
+                fx.SaySettled(route) | fx.Welcome(route) | fx.EndSession(route) | fx.SayTerms(route) | fx.SayIdle(route)
+            ):
                 self.said.append((route, effect))
             case fx.Answer(generation):
                 self.answered.add(generation.generation_id)
@@ -238,8 +240,9 @@ class Table:
         **of: Any,
     ) -> Worker:
         route, owner = Route(1, next(self.numbers)), of.pop("owner", OWNER)
+        manner = Manner(hears_idle=of.pop("hears_idle", False), pace=of.pop("pace", None))
         capabilities = capabilities or capable(**of)
-        attaching.opened(self.board, route, owner, name, "test", capabilities, "", self.now, self.now_ms)
+        attaching.opened(self.board, route, owner, name, "test", capabilities, "", self.now, self.now_ms, manner)
         self.work()
         worker = self.board.fleet.workers[worker_id_of(owner, name)]
         if restate:
@@ -271,9 +274,9 @@ class Table:
         worker = self.board.fleet.workers[lease.worker_id]
         self.report(worker, lease.lease_id, lease.job.job_id, painted(worker))
 
-    def progress(self, lease: Lease, step: int) -> None:
+    def progress(self, lease: Lease, step: int, stage: Stage = Stage.UNSAID) -> None:
         worker = self.board.fleet.workers[lease.worker_id]
-        lending.progressed(self.board, worker, lease.lease_id, step, self.now)
+        lending.progressed(self.board, worker, lease.lease_id, step, self.now, stage)
         self.work()
 
     def vanish(self, worker: Worker, *, by_mesh: bool = False) -> None:

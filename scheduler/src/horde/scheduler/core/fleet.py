@@ -50,6 +50,14 @@ class Capabilities:
         return self.offers[model].max_pixels
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a worker says that it is which cannot say how far it is; seconds."""
+
+    megapixel_step: float
+    each_job: float
+
+
 @dataclass(slots=True, eq=False)
 class Worker:
     """One volunteer's machine."""
@@ -61,6 +69,8 @@ class Worker:
     capabilities: Capabilities = field(default_factory=Capabilities)
     paused: bool = False
     session: Session | None = None
+    pace: Pace | None = None
+    """Of one that says no progress."""
     leases: dict[LeaseId, Lease] = field(default_factory=dict)
     """Assignments without an outcome."""
     images_done: int = 0

@@ -19,6 +19,7 @@ from horde.scheduler.core.effects import (
     ReleaseInputs,
     Revoke,
     SaySettled,
+    SayTerms,
     Settle,
 )
 from horde.scheduler.core.endings import amounts, counted_steps
@@ -37,7 +38,7 @@ from horde.scheduler.core.job import (
     Phase,
     WorkerId,
 )
-from horde.scheduler.core.leases import Lease, LeaseState, Revoked
+from horde.scheduler.core.leases import Lease, LeaseState, Revoked, Stage
 
 COUNTED = 16
 """Images after which a worker's counters are written."""
@@ -157,8 +158,16 @@ def _count_paid(board: Board, job: Job) -> None:
     if job.ending is not Ending.DONE or winner is None or job.generation.account_id in (ANONYMOUS, winner.owner):
         return
     worker = board.fleet.workers.get(winner.worker_id)
-    if worker is not None:
-        board.fleet.image_paid(worker)
+    if worker is None:
+        return
+    most, standing = board.limits.max_slots, worker.standing
+    before = standing.slots(most)
+    board.fleet.image_paid(worker)
+    if standing.slots(most) != before:
+        for each in standing.workers.values():
+            route = board.route_of(each)
+            if route is not None:
+                board.emit(SayTerms(route, each))
 
 
 def wind_up(board: Board, generation: Generation) -> None:
@@ -256,7 +265,8 @@ def free(board: Board, lease: Lease, now: float) -> Worker | None:
     worker = board.fleet.workers.get(lease.worker_id)
     if worker is None or not board.fleet.gave_back(worker, lease):
         return worker
-    worker.freed_at = now
+    if lease.stage is not Stage.UPLOADING:
+        worker.freed_at = now
     for other in worker.leases.values():
         if other.step == 0:
             other.touched_at = now

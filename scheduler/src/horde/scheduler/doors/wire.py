@@ -182,7 +182,7 @@ def fill_image(message: generation_pb2.Image, job: Job, placement: int) -> None:
     if job.state is JobState.LEASED:
         lease = current(job)
         if lease is not None:
-            plain.lease_id, plain.step = lease.lease_id, lease.step
+            plain.lease_id, plain.step, plain.lease_state = lease.lease_id, lease.step, int(lease.stage)
     if job.state is not JobState.ENDED:
         return
     plain.ending = int(job.ending)
