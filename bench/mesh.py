@@ -217,7 +217,7 @@ def report(load: Load, results: list[Result]) -> dict[str, Any]:
     print(
         f"  images/s           {statistics.median(rates):8.1f}   (runs: {', '.join(f'{rate:.1f}' for rate in rates)})"
     )
-    print(f"  services CPU-ms    {cpu:8.2f}   per image, gateway + scheduler + ledger + storage-router")
+    print(f"  services CPU-ms    {cpu:8.2f}   per image, all services together")
     for name, each in (
         ("create answered", middle.create_ms),
         ("create -> worker begins", middle.begun_ms),

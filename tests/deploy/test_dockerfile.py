@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from horde.cli.local.roles import DEFAULT_PORTS, Role
+from horde.curation.settings import CurationSettings
 from horde.gateway.settings import GatewaySettings
 from horde.ledger.settings import LedgerSettings
 from horde.scheduler.settings import Settings as SchedulerSettings
 from horde.services.settings import ServiceSettings
 from horde.storage_router.settings import StorageRouterSettings
+from horde.web_door.settings import WebDoorSettings
 from horde.worker_agent.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -26,6 +28,8 @@ SETTINGS: dict[Role, type[ServiceSettings]] = {
     Role.STORAGE_ROUTER: StorageRouterSettings,
     Role.SCHEDULER: SchedulerSettings,
     Role.GATEWAY: GatewaySettings,
+    Role.WEB_DOOR: WebDoorSettings,
+    Role.CURATION: CurationSettings,
     Role.WORKER: WorkerSettings,
 }
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]

@@ -38,8 +38,20 @@ def backends(kind: str, folder: Path) -> Iterator[Settings]:
                 f"{door}_ACCESS_KEY": objects.access_key(user),
                 f"{door}_SECRET_FILE": str(secret),
             }
+        secret = folder / "curation.secret"
+        secret.write_text(objects.secret("curation"))
+        secret.chmod(0o600)
+        curation = {
+            "S3_ENDPOINT": objects.endpoint,
+            "S3_SECURE": "false",
+            "SHARED_BUCKET": BUCKETS[1],
+            "RELEASES_BUCKET": BUCKETS[2],
+            "ACCESS_KEY": objects.access_key("curation"),
+            "SECRET_FILE": str(secret),
+            "DATABASE_URL": databases.database(),
+        }
         sql = {role: {"DATABASE_URL": databases.database()} for role in (Role.LEDGER, Role.SCHEDULER, Role.GATEWAY)}
-        yield {**sql, Role.STORAGE_ROUTER: told}
+        yield {**sql, Role.STORAGE_ROUTER: told, Role.CURATION: curation}
 
 
 def merged(*several: Settings) -> dict[Role, dict[str, str]]:

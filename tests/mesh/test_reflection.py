@@ -25,11 +25,19 @@ SERVED = {
         "horde.api.generation.v1.GenerationService",
         "horde.api.mesh.v1.MeshService",
         "horde.api.model.v1.ModelService",
+        "horde.api.moderation.v1.ModerationService",
+        "horde.api.rating.v1.RatingService",
+        "horde.api.release.v1.DataReleaseService",
         "horde.api.statistics.v1.StatisticsService",
         "horde.api.worker.v1.WorkerService",
     },
     Role.SCHEDULER: {"horde.internal.scheduler.v1.SchedulerService"},
     Role.LEDGER: {"horde.internal.ledger.v1.LedgerService"},
+    Role.CURATION: {
+        "horde.api.moderation.v1.ModerationService",
+        "horde.api.rating.v1.RatingService",
+        "horde.api.release.v1.DataReleaseService",
+    },
     Role.STORAGE_ROUTER: {"horde.api.storage.v1.StorageService", "horde.internal.storage.v1.ObjectService"},
 }
 STANDARD = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}

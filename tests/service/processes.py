@@ -20,6 +20,8 @@ MODULES = {
     "scheduler": "horde.scheduler",
     "gateway": "horde.gateway",
     "storage-router": "horde.storage_router",
+    "web-door": "horde.web_door",
+    "curation": "horde.curation",
     "worker": "horde.worker_agent",
 }
 
@@ -32,13 +34,17 @@ def environment(service: str, folder: Path, **settings: str) -> dict[str, str]:
     own: dict[str, str] = {"STATE_DIR": str(folder / service), "LOG_FORMAT": "json"}
     if service == "worker":
         own |= {"GATEWAY": NOBODY, "API_KEY": "hrd_" + "0" * 40, "PAINTER": "scripted", "DRAIN_SECONDS": "0"}
+    elif service == "web-door":
+        own = {"LISTEN": "127.0.0.1:0", "GATEWAY": NOBODY, "GRACE_SECONDS": "1", "LOG_FORMAT": "json"}
     else:
         own |= {"LISTEN": "127.0.0.1:0", "KEY_FILE": str(key), "GRACE_SECONDS": "1"}
     if service in ("scheduler", "gateway"):
         own |= {"LEDGER": NOBODY, "STORAGE_ROUTER": NOBODY}
     if service == "gateway":
-        own |= {"SCHEDULER": NOBODY}
-    if service in ("scheduler", "gateway", "storage-router"):
+        own |= {"SCHEDULER": NOBODY, "CURATION": NOBODY}
+    if service == "curation":
+        own |= {"SHARED_DIR": str(folder / "shared"), "RELEASES_DIR": str(folder / "releases")}
+    if service in ("scheduler", "gateway", "storage-router", "curation"):
         own |= {"PUBLIC_KEYS_DIR": str(folder / "public-keys")}
     prefix = f"HORDE_{service.replace('-', '_').upper()}_"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HORDE_")}

@@ -15,7 +15,15 @@ from tests.service.processes import MODULES, environment, started
 
 from horde.services import lifecycle
 
-COURIERS = ("Apply", "CommitObjects", "DiscardObjects", "WithdrawObjects", "ClaimInputs", "ReleaseInputs")
+COURIERS = (
+    "Apply",
+    "CommitObjects",
+    "CompareObjects",
+    "DiscardObjects",
+    "WithdrawObjects",
+    "ClaimInputs",
+    "ReleaseInputs",
+)
 LOOPS = {
     "ledger": ("writer", "statistics", "leadership"),
     "scheduler": ("saver", *(f"courier {name}" for name in COURIERS), "clockwork", "janitor", "leadership"),
@@ -29,9 +37,11 @@ LOOPS = {
         "statistics",
         "previews",
         "relay",
+        "redrawing",
     ),
     "storage-router": ("batches", "sweeper"),
-    "worker": ("attach", "idle word"),
+    "curation": ("batches", "follower", "verdicts"),
+    "worker": ("attach", "guest", "idle word"),
 }
 """All there are: a service that starts one that is not listed here fails its test."""
 INJURED = str(Path(__file__).with_name("injured.py"))

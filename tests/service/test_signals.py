@@ -17,7 +17,7 @@ from tests.service.processes import environment, started
 from horde.ledger.__main__ import LOCK_KEY as LEDGER_LOCK
 from horde.scheduler.scheduler import LOCK_KEY as SCHEDULER_LOCK
 
-SERVICES = ("ledger", "scheduler", "gateway", "storage-router")
+SERVICES = ("ledger", "scheduler", "gateway", "storage-router", "curation", "web-door")
 LOCKS = {"ledger": LEDGER_LOCK, "scheduler": SCHEDULER_LOCK}
 
 
@@ -74,7 +74,7 @@ async def test_that_waits_for_a_database_that_is_away(service: str, tmp_path: Pa
     assert process.lines[-1] == "stopped while it was starting\n"
 
 
-@pytest.mark.parametrize("service", ["ledger", "scheduler", "gateway"])
+@pytest.mark.parametrize("service", ["ledger", "scheduler", "gateway", "curation"])
 async def test_that_waits_for_a_database_that_says_nothing(service: str, tmp_path: Path) -> None:
     async with mute() as silent:
         settings = environment(service, tmp_path, DATABASE_URL=f"postgresql://nobody@{silent.address}/nothing")
@@ -108,7 +108,7 @@ async def test_that_waits_for_an_s3_server_that_says_nothing(tmp_path: Path) -> 
     assert "stopped while it was starting\n" in process.lines
 
 
-@pytest.mark.parametrize("service", ["ledger", "scheduler", "gateway"])
+@pytest.mark.parametrize("service", ["ledger", "scheduler", "gateway", "curation"])
 async def test_whose_database_falls_silent_while_it_serves(service: str, tmp_path: Path, postgresql_url: str) -> None:
     host = parse_qs(urlsplit(postgresql_url).query)["host"][0]
     silent = asyncio.Event()

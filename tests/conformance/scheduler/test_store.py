@@ -9,23 +9,25 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from sqlalchemy import event, inspect
-from tests.unit.scheduler.table import Table, terms
+from tests.unit.scheduler.table import ANNA, Table, terms
 
 from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.fleet import Worker
-from horde.scheduler.core.job import Deletion, Ending, Generation, JobId, JobState, Phase
+from horde.scheduler.core.job import Deletion, Ending, Generation, JobId, JobState, Phase, WorkerId
 from horde.scheduler.core.rows import (
     Changes,
     Moment,
     SettledOrder,
     SettledQuery,
-    Survey,
     changing,
     generation_from,
     generation_row,
     job_row,
+    strike_row,
     worker_row,
 )
+from horde.scheduler.core.strikes import Strike, StrikeReason
+from horde.scheduler.core.surveys import Survey
 from horde.scheduler.store.memory import MemoryStore
 from horde.scheduler.store.port import Store
 from horde.scheduler.store.sql import SqlStore, sql_store
@@ -288,6 +290,20 @@ async def test_workers_that_stay_away_are_forgotten_a_few_at_a_time(store: Store
     assert await store.forget_workers(3_000, 2) == 1
     assert await store.forget_workers(3_000, 2) == 0
     assert {row["name"] for row in await store.workers(0)} == {"w3", "w4"}
+
+
+async def test_strikes_are_kept_forgiven_and_forgotten(store: Store) -> None:
+    moment = Moment(0.0, 10_000)
+    strikes = [
+        Strike(f"s{number}", ANNA, WorkerId("w"), "rig", StrikeReason.STALLED, float(number)) for number in range(4)
+    ]
+    await store.write(Changes(strikes=[strike_row(strike, moment) for strike in strikes]))
+    strikes[3].forgiven = "the mesh was away"
+    await store.write(Changes(strikes=[strike_row(strikes[3], moment)]))
+    assert await store.strikes(13_000) == [strike_row(strikes[3], moment)]
+    assert await store.forget_strikes(12_000, 1) == 1
+    assert await store.forget_strikes(12_000, 5) == 1
+    assert {row["strike_id"] for row in await store.strikes(0)} == {"s2", "s3"}
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

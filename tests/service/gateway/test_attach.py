@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 from grpc import aio
+from PIL import Image
 
 from horde.api.account.v1 import account_service_pb2 as account_pb2
 from horde.api.generation.v1 import generation_pb2
@@ -19,6 +21,7 @@ from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.gateway.core.credentials import new_api_key, parse_api_key
 from horde.gateway.core.requesters import Principal, Requester
+from horde.gateway.core.seats import owner
 from horde.gateway.doors.attach import MESSAGES_AT_ONCE
 from horde.gateway.store.memory import MemoryIdentityStore
 from horde.services.errors import (
@@ -165,7 +168,14 @@ async def test_a_thousand_unsettled_outcomes_are_restated_in_one_message(mesh: B
     assert len(relay.heard[1].worker.restatement.outcomes) == 1_024
 
 
+async def have_a_record(mesh: Bench, who: Credentials) -> None:
+    """Newcomers have few seats."""
+    account = (await mesh.accounts.GetAccount(account_pb2.GetAccountRequest(), metadata=who)).account
+    mesh.ledger.earned.add(account.account_id)
+
+
 async def test_a_relay_states_more_than_one_message_holds(mesh: Bench, anna: Credentials) -> None:
+    await have_a_record(mesh, anna)
     first = await relay_of(mesh)
     workers = [Worker(mesh, anna) for _ in range(100)]
     for number, worker in enumerate(workers):
@@ -182,6 +192,7 @@ async def test_a_relay_states_more_than_one_message_holds(mesh: Bench, anna: Cre
 
 
 async def test_workers_who_say_much_at_once_do_not_break_the_relay(mesh: Bench, anna: Credentials) -> None:
+    await have_a_record(mesh, anna)
     relay = await relay_of(mesh)
     workers = [Worker(mesh, anna) for _ in range(24)]
     for number, worker in enumerate(workers):
@@ -488,6 +499,12 @@ async def test_a_farewell_comes_before_the_end(tmp_path: Path) -> None:
         assert not relay.heard[-1].closed.clean
 
 
+def drawn(form: str, width: int = 512, height: int = 384) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (width, height), (200, 30, 30)).save(out, form)
+    return out.getvalue()
+
+
 async def test_previews_go_from_the_worker_to_who_watches_and_no_further(
     mesh: Bench,
     worker: Worker,
@@ -520,10 +537,12 @@ async def test_previews_go_from_the_worker_to_who_watches_and_no_further(
     await worker.say(preview=pb.LeasePreview(lease_id="7-2", step=1, image=b"<html>" * 10))
     await worker.say(preview=pb.LeasePreview(lease_id="7-2", step=1, image=PNG + bytes(32 * 1024)))
     await until(lambda: mesh.gateway.previews.refused == refused + 3)
-    await worker.say(preview=pb.LeasePreview(lease_id="7-2", step=2, image=PNG))
-    await worker.say(preview=pb.LeasePreview(lease_id="7-2", step=3, image=PNG))
+    await worker.say(preview=pb.LeasePreview(lease_id="7-2", step=2, image=drawn("WEBP")))
+    await worker.say(preview=pb.LeasePreview(lease_id="7-2", step=3, image=drawn("WEBP")))
     preview = (await watch.read()).preview
-    assert (preview.job_id, preview.lease_id, preview.step, preview.image) == (job_id, "7-2", 2, PNG)
+    assert (preview.job_id, preview.lease_id, preview.step) == (job_id, "7-2", 2)
+    with Image.open(io.BytesIO(preview.image)) as shown:
+        assert (shown.format, shown.size) == ("JPEG", (256, 192))
     await until(lambda: mesh.gateway.previews.refused == refused + 4)
     watch.cancel()
     assert not (await worker.hear("preview_wish")).wanted
@@ -551,6 +570,7 @@ async def test_pausing_is_for_the_owner_and_for_moderators(mesh: Bench, anna: Cr
 async def test_after_a_storm_nothing_is_left(
     mesh: Bench, anna: Credentials, spec: Callable[..., generation_pb2.GenerationSpec]
 ) -> None:
+    await have_a_record(mesh, anna)
     relay = await relay_of(mesh)
     asked = generation_service.CreateGenerationRequest(request_id=str(uuid.uuid4()), spec=spec())
     generation_id = (await mesh.generations.CreateGeneration(asked, metadata=anna)).generation.generation_id
@@ -570,7 +590,7 @@ async def test_after_a_storm_nothing_is_left(
     gateway = mesh.gateway
     await until(lambda: not len(gateway.watching) and not len(gateway.relay))
     assert not gateway.watching._followed
-    assert not gateway.watching._of_requester
+    assert not gateway.watching._seats.used
     assert not gateway.previews._sinks
     await until(lambda: sum(each.HasField("closed") for each in relay.heard) == 50)
     assert sum(each.HasField("opened") for each in relay.heard) == 50
@@ -617,7 +637,7 @@ async def test_bytes_that_are_no_hello_are_refused_as_none(mesh: Bench, anna: Cr
 
 
 async def test_attaching_costs_the_same_however_many_are_attached(mesh: Bench) -> None:
-    relay, looked_at = mesh.gateway.relay, 0
+    relay, sessions, looked_at = mesh.gateway.relay, mesh.gateway.relay._sessions, 0
 
     class Counted(dict[int, Any]):
         def values(self) -> Any:
@@ -626,11 +646,16 @@ async def test_attaching_costs_the_same_however_many_are_attached(mesh: Bench) -
                 looked_at += 1
                 yield session
 
-    relay._sessions = Counted()
-    relay._max_sessions = 2_000
-    hello = pb.Hello(worker_name="rig")
-    sessions = [relay._open(Principal(Requester(f"account-{number % 10}")), hello) for number in range(2_000)]
+    sessions._by_number = Counted()
+    numbers = range(2_000)
+    hellos = [pb.Hello(worker_name=f"rig-{number}") for number in numbers]
+    takers = [owner(f"account-{number % 10}", "", known=True) for number in numbers]
+    opened = [
+        relay._open(Principal(Requester(f"account-{number % 10}")), hellos[number], takers[number])
+        for number in numbers
+    ]
     assert looked_at == 0
-    for session in sessions:
+    for session in opened:
         relay._close(session, clean=True)
-    assert not relay._of_account
+    assert not sessions._seats.used
+    assert not sessions._of_worker

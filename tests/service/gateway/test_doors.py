@@ -12,16 +12,28 @@ from pathlib import Path
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from horde.gateway.doors.listeners import ACCOUNT, ALLOW, GENERATION, MESH, MODEL, STATISTICS, WORKER
+from horde.gateway.doors.listeners import (
+    ACCOUNT,
+    ALLOW,
+    GENERATION,
+    MESH,
+    MODEL,
+    MODERATION,
+    RATING,
+    RELEASES,
+    STATISTICS,
+    WORKER,
+)
 from horde.services.errors import ServiceError
 from horde.services.identity import PUBLIC, create_key_file
 from horde.testkit.gateway import Bench, bench
 from horde.testkit.waiting import HANG_SECONDS
 
+REQUESTERS = [ACCOUNT, GENERATION, MESH, MODEL, MODERATION, RATING, RELEASES, STATISTICS]
 DOORS = {
-    "requesters": [ACCOUNT, GENERATION, MESH, MODEL, STATISTICS],
+    "requesters": REQUESTERS,
     "workers": [WORKER],
-    "both": [ACCOUNT, GENERATION, MESH, MODEL, STATISTICS, WORKER],
+    "both": [*REQUESTERS, WORKER],
 }
 
 

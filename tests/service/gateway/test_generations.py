@@ -94,7 +94,7 @@ async def test_what_is_created_reaches_the_scheduler_priced_placed_and_as_it_was
     assert submission.quote.facts == job_pb2.PlacementFacts(asked=True, consent_text_version="2026-11")
     assert submission.quote.total_mkudos == 3 * 11_827
     assert submission.balance_mkudos == 50_000
-    assert submission.address_bucket == ""
+    assert submission.address_bucket == "127.0.0.0/24"
     assert answer.generation.generation_id == submission.generation_id
     assert len(answer.generation.images) == 3
 

@@ -141,7 +141,8 @@ async def test_previews_cross_gateways_while_somebody_watches(redis: ThrowawayRe
         assert not wishes.asked()
         news.watch("G1", screen)
         await until(lambda: wishes.asked())
-        assert workers.show("w", "L1", 3, PICTURE)
+        assert workers.admit("w", "L1", PICTURE)
+        workers.pass_on("L1", 3, PICTURE)
         await until(lambda: screen.seen == [3])
         news.unwatch("G1", screen)
         await until(lambda: not wishes.asked())
@@ -157,7 +158,8 @@ async def test_a_gateway_that_comes_later_learns_what_is_watched() -> None:
     PreviewNews(workers, shared, clock, "workers")
     workers.lent("w", "L1", "J1", "G1", wishes)
     assert wishes.asked()
-    workers.show("w", "L1", 1, PICTURE)
+    assert workers.admit("w", "L1", PICTURE)
+    workers.pass_on("L1", 1, PICTURE)
     assert screen.seen == [1]
 
 
@@ -185,7 +187,8 @@ async def test_who_watches_where_the_worker_is_sees_each_preview_once() -> None:
     PreviewNews(Previews(clock), shared, clock, "another")
     previews.lent("w", "L1", "J1", "G1", wishes)
     news.watch("G1", screen)
-    previews.show("w", "L1", 1, PICTURE)
+    assert previews.admit("w", "L1", PICTURE)
+    previews.pass_on("L1", 1, PICTURE)
     assert screen.seen == [1]
 
 
@@ -203,5 +206,6 @@ async def test_news_that_make_no_sense_are_passed_over(news: bytes) -> None:
         shared.publish(topic, news + b"\0" + PICTURE)
     previews.lent("w", "L1", "J1", "G1", wishes)
     watching.watch("G1", screen)
-    previews.show("w", "L1", 1, PICTURE)
+    assert previews.admit("w", "L1", PICTURE)
+    previews.pass_on("L1", 1, PICTURE)
     assert screen.seen == [1]

@@ -233,7 +233,8 @@ async def test_a_watcher_does_not_wait_for_ever_for_a_scheduler_that_is_away(
 async def test_one_requester_does_not_take_all_the_room(
     mesh: Bench, anna: Credentials, nobody: Credentials, spec: Spec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("horde.gateway.doors.watching.MAX_WATCHES_OF_ONE", 2)
+    monkeypatch.setattr(mesh.gateway.watching._seats, "_least", 2)
+    monkeypatch.setitem(mesh.gateway.watching._seats._shares, "requester", 0.0)
     hers, theirs = (await create(mesh, anna, spec())), (await create(mesh, nobody, spec()))
     streams = [watch(mesh, anna, hers.generation_id) for _ in range(2)]
     for stream in streams:

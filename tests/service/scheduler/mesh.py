@@ -24,6 +24,7 @@ from horde.internal.storage.v1.object_service_pb2_grpc import add_ObjectServiceS
 from horde.scheduler.core.board import Limits
 from horde.scheduler.core.job import NAMESPACE
 from horde.scheduler.doors.grants import Grants
+from horde.scheduler.doors.owners import owner_registration
 from horde.scheduler.doors.servicer import scheduler_registration
 from horde.scheduler.engine import Engine, leading
 from horde.scheduler.neighbours.ledger import GrpcLedger
@@ -91,7 +92,7 @@ class World:
     router: Signer = field(default_factory=lambda: Signer("r", Ed25519PrivateKey.generate(), "storage-router"))
     signer: Signer = field(default_factory=lambda: Signer("s", Ed25519PrivateKey.generate(), "scheduler"))
     ids: Any = field(default_factory=SequentialIds)
-    limits: Limits = field(default_factory=lambda: Limits(proven_images=0))
+    limits: Limits = field(default_factory=lambda: Limits(proven_images=0, checks_part=0.0))
     store: Callable[[], Store] | None = None
     commit_pause: float = 0.0
     write_behind: float = 0.0
@@ -177,7 +178,11 @@ async def running(world: World, channels: tuple[aio.Channel, aio.Channel]) -> As
             )
         )  # fmt: skip
         served = await stack.enter_async_context(
-            loopback([scheduler_registration(engine)], caller="gateway", farewell=engine.farewell)
+            loopback(
+                [scheduler_registration(engine), owner_registration(engine.owners)],
+                caller="gateway",
+                farewell=engine.farewell,
+            )
         )
         yield Running(world, engine, served, SchedulerServiceStub(served.channel))
 
@@ -257,13 +262,21 @@ class Painter:
         models: tuple[str, ...] = (MODEL,),
         max_pixels: int = 1024 * 1024,
         features: tuple[int, ...] = (),
+        samplers: tuple[int, ...] = (),
+        schedules: tuple[int, ...] = (),
+        pace: worker_service_pb2.ExpectedPace | None = None,
         session_id: str = "",
         restate: bool = True,
         session_features: tuple[int, ...] = (),
     ) -> None:
-        hello = worker_service_pb2.Hello(worker_name=self.name, agent="test/1")
+        hello = worker_service_pb2.Hello(worker_name=self.name, agent="test/1", expected_pace=pace)
         hello.features.extend(session_features)  # type: ignore[arg-type]
-        offer = worker_pb2.ImageOffer(max_pixels=max_pixels, features=features)  # type: ignore[arg-type]
+        offer = worker_pb2.ImageOffer(
+            max_pixels=max_pixels,
+            features=features,  # type: ignore[arg-type]
+            samplers=samplers,  # type: ignore[arg-type]
+            schedules=schedules,  # type: ignore[arg-type]
+        )
         for model in models:
             hello.capabilities.models.append(worker_pb2.ModelOffer(name=model, loaded=True, image=offer))
         await self._send(opened=pb.SessionOpened(owner_account_id=self.owner, hello=hello, session_id=session_id))

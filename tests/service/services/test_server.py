@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from horde.services import deadlines, errors
 from horde.services.brakes import Brake
 from horde.services.channel import dial
+from horde.services.cutting import Cutter
 from horde.services.identity import (
     PUBLIC,
     AllowList,
@@ -346,3 +347,21 @@ async def test_one_connection_that_is_refused_again_and_again_waits_and_another_
         await clock.advance(1)
         with pytest.raises(errors.PermissionDenied):
             await held
+
+
+async def test_a_connection_that_floods_is_cut_and_another_is_not(echo: Any, stub: Any) -> None:
+    allow = AllowList({f"/{ECHO}/Join": {"tester"}})
+    brake = Brake(ManualClock(), free=1_000, cuts=Cutter(0), most=20)
+    async with loopback([echo], allow=allow, brake=brake) as wire, wire.dial("tester") as other:
+        assert await health_of(other) == SERVING
+        flooder = aio.insecure_channel(wire.target)
+        say_it: Any = flooder.unary_unary(f"/{ECHO}/Say")
+        ready = grpc.ChannelConnectivity.READY
+        while not brake.cut:
+            with pytest.raises(aio.AioRpcError):
+                await say_it(b"")
+        if flooder.get_state() is ready:
+            await flooder.wait_for_state_change(ready)
+        assert other.get_state() is ready
+        assert await health_of(other) == SERVING
+        await flooder.close()

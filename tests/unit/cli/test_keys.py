@@ -10,6 +10,8 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from horde.cli.commands.keys import SIGNERS, keys
+from horde.curation.service import NAME as CURATION
+from horde.curation.settings import CurationSettings
 from horde.gateway.gateway import NAME as GATEWAY
 from horde.gateway.settings import GatewaySettings
 from horde.gateway.store.secret_files import load_peppers
@@ -22,7 +24,7 @@ from horde.services.tokens import KeyRing, Signer, Verifier
 from horde.storage_router.doors.permits import ISSUER as STORAGE_ROUTER
 from horde.storage_router.settings import StorageRouterSettings
 
-SETTINGS = (GatewaySettings, SchedulerSettings, LedgerSettings, StorageRouterSettings)
+SETTINGS = (GatewaySettings, SchedulerSettings, LedgerSettings, StorageRouterSettings, CurationSettings)
 
 
 def run(*arguments: str) -> dict[str, str]:
@@ -45,7 +47,7 @@ def test_every_service_starts_with_what_was_made(tmp_path: Path, monkeypatch: ob
         assert settings.key_file is not None
         SharedKey.from_file(settings.key_file)
     load_peppers(Path(told["HORDE_GATEWAY_PEPPER_FILE"]))
-    assert set(SIGNERS) == {GATEWAY, SCHEDULER, STORAGE_ROUTER}
+    assert set(SIGNERS) == {GATEWAY, SCHEDULER, STORAGE_ROUTER, CURATION}
 
 
 def test_secrets_are_for_their_owner_alone_and_are_made_once(tmp_path: Path) -> None:

@@ -22,7 +22,6 @@ from horde.services.errors import ServiceError
 OTHERS = {
     # Said by the scheduler, and passed on as they are.
     "horde.api.generation.v1": {"REQUEST_CONFLICT", "TOO_MANY_GENERATIONS", "IMAGE_NOT_FINISHED", "REFUSED_BEFORE"},
-    "horde.api.worker.v1": {"SESSION_SUPERSEDED"},
 }
 ENUMS: dict[str, EnumTypeWrapper] = {
     "horde.api.account.v1": account_service_pb2.AccountErrorReason,  # type: ignore[dict-item]

@@ -69,7 +69,7 @@ def test_a_model_that_was_given_back_and_a_rest_are_told_with_their_ends() -> No
     worker = table.attach(hears_idle=True)
     returning.withhold(table.board, worker, "paintbox", table.now)
     for _ in range(3):
-        returning.strike(table.board, worker, table.now)
+        worker.failed(table.now)
     table.queued(model="paintbox")
     report = idling.report(table.board, worker, table.now)
     assert [(each.reason, each.model, each.ends_in) for each in report.hindrances] == [

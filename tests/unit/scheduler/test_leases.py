@@ -7,7 +7,6 @@ from tests.unit.scheduler.table import ANNA, BERT, OWNER, Table, endings, painte
 from horde.scheduler.core import attaching
 from horde.scheduler.core import effects as fx
 from horde.scheduler.core.attaching import HeldLease, Restatement
-from horde.scheduler.core.fleet import Pace
 from horde.scheduler.core.job import Ending, JobState
 from horde.scheduler.core.leases import LeaseState, Revoked, Stage
 from horde.scheduler.core.outcomes import Failed, Refused
@@ -128,17 +127,6 @@ def test_preparing_keeps_a_lease_from_its_assignment_on_and_once() -> None:
     table.progress(lease, 0, Stage.PREPARING)
     table.pass_time(20.0)
     assert state(lease) is LeaseState.LAPSED
-
-
-def test_who_cannot_say_how_far_it_is_has_the_time_that_its_pace_needs() -> None:
-    table = Table(lease_ttl=30.0, max_lease_ttl=900.0)
-    table.attach("w1", slots=2, pace=Pace(megapixel_step=20.0, each_job=5.0))
-    first, second = (table.lease(job) for job in table.queued(images=2).jobs)
-    work = first.job.generation.terms.work
-    assert first.ttl == min(900.0, 30.0 + 5.0 + 20.0 * work)
-    assert second.ttl == min(900.0, 30.0 + 10.0 + 40.0 * work)
-    table.pass_time(first.ttl - 1)
-    assert state(first) is LeaseState.OPEN
 
 
 def test_a_restated_picture_is_known_to_be_painted_after_a_restart_of_the_scheduler() -> None:

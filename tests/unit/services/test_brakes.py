@@ -47,3 +47,38 @@ async def test_many_connections_are_forgotten() -> None:
     for number in range(REMEMBERED + 10):
         await brake.hold(f"connection {number}")
     assert len(brake._refusals) == REMEMBERED
+
+
+class Cuts:
+    def __init__(self) -> None:
+        self.connections: list[str] = []
+
+    def cut(self, connection: str) -> None:
+        self.connections.append(connection)
+
+
+async def test_whoever_goes_on_is_cut_and_the_next_connection_of_the_address_sooner() -> None:
+    clock, cuts = ManualClock(), Cuts()
+    brake = Brake(clock, free=1_000, cuts=cuts, most=20, most_of_flooder=5)
+    for _ in range(20):
+        await brake.hold("ipv4:192.0.2.7:1001")
+    assert not cuts.connections
+    brake.broken_off("ipv4:192.0.2.7:1001")
+    assert cuts.connections == ["ipv4:192.0.2.7:1001"]
+    for connection in ("ipv4:192.0.2.8:1002", "ipv4:198.51.100.1:1003"):
+        for _ in range(6):
+            brake.broken_off(connection)
+    assert cuts.connections == ["ipv4:192.0.2.7:1001", "ipv4:192.0.2.8:1002"]
+    await clock.advance(60)
+    for _ in range(6):
+        brake.broken_off("ipv4:192.0.2.9:1004")
+    assert brake.cut == 2
+
+
+async def test_who_is_seldom_in_the_wrong_is_never_cut() -> None:
+    clock, cuts = ManualClock(), Cuts()
+    brake = Brake(clock, free=1_000, cuts=cuts, most=20, most_of_flooder=5)
+    for _ in range(100):
+        await brake.hold("ipv4:192.0.2.7:1001")
+        await clock.advance(1)
+    assert not cuts.connections

@@ -9,8 +9,11 @@ from pathlib import Path
 
 from grpc import aio
 
+from horde.api.moderation.v1.moderation_service_pb2_grpc import ModerationServiceServicer
 from horde.gateway.core.closing import Exports
+from horde.gateway.core.credentials import PassCredential
 from horde.gateway.core.previews import Previews
+from horde.gateway.core.requesters import Principal
 from horde.gateway.doors.account_closing import AccountClosing
 from horde.gateway.doors.account_life import AccountLife
 from horde.gateway.doors.account_servicer import AccountServicer
@@ -18,6 +21,7 @@ from horde.gateway.doors.accounts import Accounts
 from horde.gateway.doors.allowances import Allowances
 from horde.gateway.doors.authentication import Authenticator, Reception
 from horde.gateway.doors.catalogue import Catalogue, read_catalogue
+from horde.gateway.doors.curated import Curated
 from horde.gateway.doors.generation_servicer import GenerationServicer
 from horde.gateway.doors.generations import Generations
 from horde.gateway.doors.listeners import registrations
@@ -25,6 +29,7 @@ from horde.gateway.doors.mesh import describe_mesh
 from horde.gateway.doors.mesh_servicer import MeshServicer
 from horde.gateway.doors.model_servicer import ModelServicer
 from horde.gateway.doors.preview_news import PreviewNews
+from horde.gateway.doors.redrawing import Redrawing
 from horde.gateway.doors.relay import Relay
 from horde.gateway.doors.shared_keys import SharedKeys
 from horde.gateway.doors.statistics import Statistics
@@ -34,11 +39,12 @@ from horde.gateway.doors.watching import Watching
 from horde.gateway.doors.worker_servicer import WorkerServicer
 from horde.gateway.doors.workers import Workers
 from horde.gateway.neighbours.ledger import Balances, LedgerClient
+from horde.gateway.neighbours.records import Records
 from horde.gateway.neighbours.scheduler import SchedulerClient
 from horde.gateway.neighbours.storage import StorageClient
 from horde.gateway.settings import GatewaySettings
 from horde.gateway.store.port import IdentityStore
-from horde.gateway.store.secret_files import load_operator_key, load_peppers
+from horde.gateway.store.secret_files import load_operator_key, load_passes, load_peppers
 from horde.services.channel import dial
 from horde.services.clock import Clock, SystemClock
 from horde.services.identity import Credentials
@@ -67,6 +73,7 @@ class Gateway:
         scheduler_streams: aio.Channel,
         ledger: aio.Channel,
         storage: aio.Channel,
+        curation: aio.Channel,
         shared: Shared,
         clock: Clock,
         ids: Ids,
@@ -90,12 +97,24 @@ class Gateway:
         gateway_id = str(ids.new())
         self.preview_news = PreviewNews(self.previews, shared, clock, gateway_id)
         self.watching = Watching(self.scheduler, tickets, self.preview_news, clock, max_watchers=settings.max_watchers)
+        self.redrawing = Redrawing(self.previews, clock)
         self.relay = Relay(
-            self.scheduler, self.previews, clock, gateway_id=gateway_id, max_sessions=settings.max_sessions
+            self.scheduler,
+            self.previews,
+            self.redrawing.show,
+            clock,
+            gateway_id=gateway_id,
+            max_sessions=settings.max_sessions,
         )
         self._shared = shared
         shared.subscribe(REVOKED, lambda news: self._forget_key(news.decode(errors="replace")))
-        self.authenticator = Authenticator(store, peppers, clock)
+        passes = load_passes(settings.pass_key_file or settings.state_dir / "pass.key")
+
+        async def open_pass(shown: PassCredential) -> Principal:
+            return await self.generations.opened(passes.candidates(shown.pass_id))
+
+        self._passes = passes
+        self.authenticator = Authenticator(store, peppers, clock, open_pass)
         self.reception = Reception(self.authenticator, shared, settings.rates(), clock)
         self.accounts = Accounts(
             store,
@@ -129,6 +148,7 @@ class Gateway:
         self.workers = Workers(self.scheduler)
         self.mesh = describe_mesh(settings)
         self.statistics = Statistics(self.ledger, self.scheduler, self.catalogue, store, clock)
+        self.curated = Curated(self.reception, curation, clock)
 
     def registrations(self) -> Sequence[Registration]:
         """The services of the doors that are open here."""
@@ -136,11 +156,16 @@ class Gateway:
         return registrations(
             self._settings.doors,
             AccountServicer(self.reception, self.accounts, self.life, self.closing, self.shared_keys),  # type: ignore[abstract]
-            GenerationServicer(self.reception, self.generations, self.watching, self.allowances),  # type: ignore[abstract]
+            GenerationServicer(  # type: ignore[abstract]
+                self.reception, self.generations, self.watching, self.allowances, self._passes
+            ),
             ModelServicer(self.reception, self.catalogue),
-            WorkerServicer(self.reception, self.relay, self.workers),  # type: ignore[abstract]
+            WorkerServicer(self.reception, self.relay, self.workers, Records(self.ledger)),  # type: ignore[abstract]
             MeshServicer(self.reception, self.mesh),
             StatisticsServicer(self.reception, self.statistics),
+            self.curated.moderation(ModerationServiceServicer()),  # type: ignore[abstract]
+            self.curated.rating(),
+            self.curated.releases(),
         )
 
     def _revoke_key(self, api_key_id: str) -> None:
@@ -175,6 +200,7 @@ class Gateway:
             loops.start("previews", self.preview_news.run())
             if doors != "requesters":
                 loops.start("relay", self.relay.run())
+                loops.start("redrawing", self.redrawing.run())
             yield
 
 
@@ -211,6 +237,7 @@ async def gateway(
             scheduler_streams=await channel("scheduler (streams)", settings.scheduler, retry=False),
             ledger=await channel("ledger", settings.ledger),
             storage=await channel("storage router", settings.storage_router),
+            curation=await channel("curation", settings.curation),
             shared=shared or InProcess(clock),
             clock=clock,
             ids=ids or RandomIds(),

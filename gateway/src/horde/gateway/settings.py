@@ -11,10 +11,14 @@ from pydantic_settings import SettingsConfigDict
 
 from horde.gateway.core.rates import Rates
 from horde.services.rates import Rate
-from horde.services.settings import ServiceSettings
+from horde.services.settings import DoorSettings
 from horde.services.shared.redis import RedisAddress
 
 UNLIMITED = "none"
+NOT_OURS = (
+    "where services know each other by certificate, the storage router's address for us is not that for strangers, who "
+    "have none: name its public door"
+)
 
 
 def _rate(text: str) -> str:
@@ -27,7 +31,7 @@ RateText = Annotated[str, AfterValidator(_rate)]
 """So many in so many seconds, as `10/60s`; `none`: as many as they like."""
 
 
-class GatewaySettings(ServiceSettings):
+class GatewaySettings(DoorSettings):
     """Read from variables that begin with HORDE_GATEWAY_."""
 
     model_config = SettingsConfigDict(env_prefix="HORDE_GATEWAY_")
@@ -36,8 +40,6 @@ class GatewaySettings(ServiceSettings):
     """Where to listen."""
     doors: Literal["requesters", "workers", "both"] = "both"
     """Which services are served here. Separate deployments for each door can be released without cutting the other."""
-    plaintext: bool = False
-    """Listen without TLS also where other machines can call: something in front of this does the TLS."""
     client_certificates: bool = False
     """Whether callers need a certificate where there is TLS. They are end users: seldom."""
     state_dir: Path = Path(".state/gateway")
@@ -46,6 +48,9 @@ class GatewaySettings(ServiceSettings):
     """`postgresql://…` or `sqlite:///FILE`; empty: a SQLite file in `state_dir`."""
     pepper_file: Path | None = None
     """What keys' digests are made with, mode 0600, one a line, the one in use first. Absent: made in `state_dir`."""
+    pass_key_file: Path | None = None
+    """What passes of generations are made with, mode 0600, one key a line, the one in use first. Absent: made in
+    `state_dir`. Replicas share one."""
     operator_key_file: Path | None = None
     """The operator's API key, mode 0600; made at first start. Absent: `operator.key` in `state_dir`."""
     signing_key_file: Path | None = None
@@ -69,6 +74,8 @@ class GatewaySettings(ServiceSettings):
     """The ledger's address."""
     storage_router: str = "127.0.0.1:7701"
     """The storage router's address."""
+    curation: str = "127.0.0.1:7704"
+    """The curation service's address."""
     storage_public_address: str = ""
     """Where requesters reach the storage router. Empty: the same address."""
     mesh_name: str = Field(default="", max_length=64)
@@ -94,8 +101,11 @@ class GatewaySettings(ServiceSettings):
     """How large a message to or from outside may be."""
     max_watchers: int = Field(default=5_000, ge=1, le=10_000)
     """How many may watch at once."""
-    max_sessions: int = Field(default=2_000, ge=1, le=10_000)
-    """How many workers may be attached at once."""
+    max_sessions: int = Field(default=10_000, ge=1, le=50_000)
+    """How many workers may be attached at once; an idle one costs 34 KB."""
+    brake: bool = True
+    """Whether whoever is refused again and again waits for the next refusal, and whoever floods loses the connection.
+    Where many share one (a proxy, a door for other protocols, in front): false, and let that limit them."""
     limit_account_calls: RateText = "6000/60s"
     """Calls of one account."""
     limit_account_images: RateText = "1200/60s"
@@ -114,13 +124,24 @@ class GatewaySettings(ServiceSettings):
     """Images that anonymous ask for from one network (a /24 or a /56)."""
     limit_address_inputs: RateText = "30/60s"
     """Inputs that anonymous may put from one network."""
+    limit_account_reports: RateText = "60/3600s"
+    """Images that one account reports."""
+    limit_anonymous_reports: RateText = "10/3600s"
+    """Images that are reported under one anonymous token."""
+    limit_address_reports: RateText = "30/3600s"
+    """Images that anonymous report from one network."""
     limit_address_accounts: RateText = "60/3600s"
     """Accounts that are opened from one network."""
     limit_address_failures: RateText = "120/60s"
     """Calls with wrong credentials from one network; above it, keys that were not seen here before are not looked up.
 
-    Behind a proxy all callers come from one address: `none` there, and let the proxy limit them.
+    Behind a proxy that `forwarded_from` does not name all callers come from one address: `none` there.
     """
+
+    def faults(self) -> list[str]:
+        """Also what would send requesters where they cannot go."""
+        lost = self.tls_name_suffix and not self.storage_public_address
+        return [*super().faults(), *([f"{self.variable('storage_public_address')}: {NOT_OURS}"] if lost else [])]
 
     def redis(self) -> RedisAddress | None:
         """Where Redis is, if there is one."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from random import SystemRandom
 from typing import Any
 
 from opentelemetry import metrics
@@ -22,11 +23,14 @@ from horde.scheduler.doors.deleting import Deleting
 from horde.scheduler.doors.fleet_reading import FleetReading
 from horde.scheduler.doors.follow import Followers
 from horde.scheduler.doors.grants import Grants
+from horde.scheduler.doors.owners import Owners
 from horde.scheduler.doors.reading import Reading
 from horde.scheduler.doors.relay import Relays
 from horde.scheduler.doors.settled_reading import SettledReading
 from horde.scheduler.doors.submitting import Submitting
+from horde.scheduler.gauges import Gauges
 from horde.scheduler.janitor import DAY_MS, KNOWN_DAYS
+from horde.scheduler.meters import CheckMeters
 from horde.scheduler.neighbours.errands import Errands
 from horde.scheduler.neighbours.ledger import Ledger
 from horde.scheduler.neighbours.storage import Storage
@@ -72,6 +76,7 @@ class Engine:
         self.board = Board(epoch, limits)
         self.term = term = Term(self.board, store, clock)
         term.flush = self.flush
+        self.board.checks.chance = SystemRandom().random
         self._clock = clock
         self._loops = loops
         self.followers = Followers()
@@ -84,13 +89,17 @@ class Engine:
         self.deleting = Deleting(term, self.saver, self.reading)
         self.fleet_reading = FleetReading(term, self.saver, estimates)
         self.settled_reading = SettledReading(store)
+        self.owners = Owners(term, self.saver)
         self._timer: Timer | None = None
         self._timer_at = float("inf")
         self._uptime: Timer | None = None
         self._waits: Timer | None = None
         self._next_slice: Timer | None = None
+        # Counting costs as much as a list of all models: only where somebody watches.
+        self._gauges = Gauges(self.board, self.fleet_reading) if telemetry.rpc is not None else None
         self._goes_on = False
         self._missed = 0
+        self._meters = CheckMeters()
         self._do: dict[type[fx.Effect], Callable[[Any], None]] = {
             fx.Welcome: self.relays.welcome,
             fx.SayTerms: self.relays.terms,
@@ -109,14 +118,21 @@ class Engine:
         """Read back what an earlier process left."""
         term = self.term
         moment = rows.Moment(term.now(), term.now_ms())
+        reload.owners(self.board, await term.store.owners(moment.now_ms - KNOWN_DAYS * DAY_MS))
         reload.workers(
             self.board, await term.store.workers(moment.now_ms - KNOWN_DAYS * DAY_MS), wire_worker.capabilities_from
         )
+        stored_ones = await term.store.live()
+        # A clock that is behind what was written already is wrong: nothing lives longer for it.
+        newest = max((stored.generation["accepted_at_ms"] for stored in stored_ones), default=0)
+        moment = rows.Moment(moment.now, max(moment.now_ms, newest))
+        struck = await term.store.strikes(moment.now_ms - KNOWN_DAYS * DAY_MS)
+        self.board.strikes.restore(rows.strike_from(row, moment) for row in struck)
         generations = [
             rows.generation_from(
                 stored, wire.terms_from_bytes(stored.generation["spec"], stored.generation["quote"]), moment
             )
-            for stored in await term.store.live()
+            for stored in stored_ones
         ]
         reload.generations(self.board, generations, moment.now)
         log.info("leading", epoch=self.board.epoch, generations=len(generations))
@@ -158,6 +174,7 @@ class Engine:
             log.error("a job waited beside an idle worker that could paint it", count=board.missed - self._missed)
             MISSED.add(board.missed - self._missed)
             self._missed = board.missed
+        self._meters.tell(board.checks)
         self.saver.wake()
         at = board.deadlines.next()
         if at is not None and at < self._timer_at:
@@ -205,6 +222,8 @@ class Engine:
     def _tell_waits(self) -> None:
         if self._waits is not None:
             self.reading.tell_waits()
+        if self._gauges is not None:
+            self._gauges.refresh()
         self._waits = self._call_later(WAITS_PAUSE, self._tell_waits)
 
     async def farewell(self) -> None:

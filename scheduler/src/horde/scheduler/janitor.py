@@ -31,6 +31,10 @@ async def sweep(term: Term, history_days: int) -> None:
                 await term.clock.sleep(1.0)
             while await term.store.forget_workers(term.now_ms() - KNOWN_DAYS * DAY_MS, AT_ONCE) == AT_ONCE:
                 await term.clock.sleep(1.0)
+            while await term.store.forget_owners(term.now_ms() - KNOWN_DAYS * DAY_MS, AT_ONCE) == AT_ONCE:
+                await term.clock.sleep(1.0)
+            while await term.store.forget_strikes(term.now_ms() - KNOWN_DAYS * DAY_MS, AT_ONCE) == AT_ONCE:
+                await term.clock.sleep(1.0)
         except ServiceError as error:
             # What is too old today is no younger in ten minutes.
             log.debug("the store does not answer", error=str(error))

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 
+from horde.scheduler.doors.owners import owner_registration
 from horde.scheduler.doors.servicer import ALLOW, scheduler_registration
 from horde.scheduler.engine import leading
 from horde.scheduler.janitor import sweep
@@ -53,7 +54,7 @@ async def serve(settings: Settings, clock: Clock) -> AsyncIterator[None]:
         Loops() as loops,
         serving(
             settings.listener(),
-            [scheduler_registration(engine)],
+            [scheduler_registration(engine), owner_registration(engine.owners)],
             name=NAME,
             allow=ALLOW,
             identity=settings.identity(),

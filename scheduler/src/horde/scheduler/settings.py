@@ -13,6 +13,11 @@ from horde.services.clock import Clock
 from horde.services.settings import ServiceSettings
 from horde.services.tokens import KeyRing, Signer, Verifier
 
+NOT_OURS = (
+    "where services know each other by certificate, the storage router's address for us is not that for workers, who "
+    "have none: name its public door"
+)
+
 
 class Settings(ServiceSettings):
     """Fields of the scheduler."""
@@ -50,6 +55,10 @@ class Settings(ServiceSettings):
     """How long a finished picture that cannot be brought keeps its lease: longer than storage may be away for."""
     max_jobs: int = Field(default=200_000, ge=1)
     """Jobs that have not ended; more are refused."""
+    max_unpaintable_jobs: int = Field(default=10_000, ge=1)
+    """Of them, those that no worker that was here when they came could paint."""
+    max_unpaintable_mkudos: int = Field(default=1_000_000, ge=0)
+    """What such jobs of anonymous may hold of the day's budget together, in milli-kudos."""
     max_generations_per_requester: int = Field(default=10_000, ge=1)
     """Generations of one requester that have not ended; more are refused."""
     max_sessions: int = Field(default=20_000, ge=1)
@@ -60,6 +69,11 @@ class Settings(ServiceSettings):
     history_days: int = Field(default=30, ge=7)
     """How long ended generations are remembered, with their refusals and dispositions."""
 
+    def faults(self) -> list[str]:
+        """Also what would send workers where they cannot go: they would paint, and never deliver."""
+        lost = self.tls_name_suffix and not self.storage_address
+        return [*super().faults(), *([f"{self.variable('storage_address')}: {NOT_OURS}"] if lost else [])]
+
     def database(self) -> str:
         """The database's URL."""
         return self.database_url or f"sqlite:///{self.state_dir / 'scheduler.sqlite3'}"
@@ -68,6 +82,8 @@ class Settings(ServiceSettings):
         """The core's bounds and times."""
         return Limits(
             max_jobs=self.max_jobs,
+            max_unpaintable=self.max_unpaintable_jobs,
+            max_unpaintable_mkudos=self.max_unpaintable_mkudos,
             max_generations=self.max_generations_per_requester,
             max_sessions=self.max_sessions,
             first_slots=self.first_slots,

@@ -1,49 +1,99 @@
-"""Whoever is refused again and again waits for the next refusal: a flood that waits for its answers is none.
+"""Whoever is refused again and again waits for the next refusal, and whoever floods is cut off.
 
-A refused call costs its server about as much as gRPC itself, and a client that calls again at once, for ever, takes a
-core. The first refusals of a connection are told at once: people and programs make mistakes.
+A refused call costs its server about as much as gRPC itself, and so does one that its caller breaks off at once: a
+client that calls again and again, for ever, takes a core. The first of a connection are forgiven: people and programs
+make mistakes. Then refusals are held back, so that a flood that waits for its answers is none; and what goes on all the
+same loses its connection, the next one sooner.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from typing import Protocol, TypeVar
 
+from horde.services.addresses import address_bucket
 from horde.services.clock import Clock
 
+V = TypeVar("V")
 REMEMBERED = 10_000
-"""Connections; those refused longest ago are forgotten."""
+"""Connections, and again addresses; those that were in the wrong longest ago are forgotten."""
+FLOODER_SECONDS = 60.0
+"""For how long an address is remembered of which a connection was cut."""
+
+
+class Cuts(Protocol):
+    """Cuts connections."""
+
+    def cut(self, connection: str) -> None:
+        """Close the connection of this peer, as gRPC names it, soon."""
 
 
 class Brake:
     """Holds refusals back. Of one server; use it on one loop."""
 
     def __init__(
-        self, clock: Clock, *, free: int = 32, window_seconds: float = 10.0, seconds: float = 1.0, max_held: int = 1_000
+        self,
+        clock: Clock,
+        *,
+        free: int = 32,
+        window_seconds: float = 10.0,
+        seconds: float = 1.0,
+        max_held: int = 1_000,
+        cuts: Cuts | None = None,
+        most: int = 400,
+        most_of_flooder: int = 64,
     ) -> None:
         """`free` refusals of a connection in a window are told at once, the others after `seconds`, while no more than
-        `max_held` wait.
+        `max_held` wait. With `cuts`, a connection is cut after `most` refusals and calls that were broken off in a
+        window, or after `most_of_flooder` where one of its address was cut lately.
         """
         self._clock = clock
         self._free = free
         self._window = window_seconds
         self._seconds = seconds
         self._max_held = max_held
+        self._cuts = cuts
+        self._most = most
+        self._most_of_flooder = most_of_flooder
         self._refusals: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._flooders: OrderedDict[str, float] = OrderedDict()
         self.held = 0
+        self.cut = 0
+        """Connections that were cut."""
 
     async def hold(self, connection: str) -> None:
         """Count a refusal, and wait if there were many."""
-        now = self._clock.monotonic()
-        began, count = self._refusals.pop(connection, (now, 0))
-        if now - began >= self._window:
-            began, count = now, 0
-        self._refusals[connection] = began, count + 1
-        if len(self._refusals) > REMEMBERED:
-            self._refusals.popitem(last=False)
-        if count < self._free or self.held >= self._max_held:
+        if self._count(connection) < self._free or self.held >= self._max_held:
             return
         self.held += 1
         try:
             await self._clock.sleep(self._seconds)
         finally:
             self.held -= 1
+
+    def broken_off(self, connection: str) -> None:
+        """Count a call whose caller did not wait for its answer."""
+        self._count(connection)
+
+    def _count(self, connection: str) -> int:
+        """How often it was in the wrong before, in this window."""
+        now = self._clock.monotonic()
+        began, count = self._refusals.pop(connection, (now, 0))
+        if now - began >= self._window:
+            began, count = now, 0
+        _remember(self._refusals, connection, (began, count + 1))
+        if self._cuts is not None and count >= self._most_of_flooder:
+            address = address_bucket(connection) or connection
+            if count >= self._most or self._flooders.get(address, now) > now:
+                _remember(self._flooders, address, now + FLOODER_SECONDS)
+                self._refusals.pop(connection)
+                self.cut += 1
+                self._cuts.cut(connection)
+        return count
+
+
+def _remember(memory: OrderedDict[str, V], name: str, value: V) -> None:
+    memory[name] = value
+    memory.move_to_end(name)
+    if len(memory) > REMEMBERED:
+        memory.popitem(last=False)

@@ -7,6 +7,7 @@ anything else that it raises becomes INTERNAL with no detail, and a traceback in
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
@@ -18,6 +19,7 @@ from google.protobuf.message import DecodeError
 from grpc import aio
 
 from horde.services import deadlines, telemetry
+from horde.services.addresses import FORWARDED_KEY, Networks, caller_peer, forwarded_peer, set_forwarded
 from horde.services.brakes import Brake
 from horde.services.errors import (
     AlreadyExists,
@@ -71,6 +73,8 @@ class Gate:
     """What is kept back from the time left, for the way home."""
     brake: Brake | None = None
     """Holds back what is told to those who are refused again and again."""
+    proxies: Networks = ()
+    """Whose word about where a call comes from counts."""
 
     def admit(self, method: str, allowed: Iterable[str], context: Context) -> None:
         """Let a call in, or raise why not."""
@@ -86,6 +90,14 @@ class Gate:
         if allowed is not PUBLIC and caller not in allowed:
             raise CallerNotAllowed(metadata={"caller": caller, "method": method})
         set_current_caller(caller)
+        if self.proxies:
+            values = [str(value) for key, value in context.invocation_metadata() or () if key == FORWARDED_KEY]
+            set_forwarded(forwarded_peer(context.peer(), values, self.proxies) if values else "")
+
+    def broken_off(self, context: Context) -> None:
+        """A call's caller did not wait for its answer."""
+        if self.brake is not None:
+            self.brake.broken_off(caller_peer(context))
 
 
 async def refuse(method: str, context: Context, error: Exception, brake: Brake | None = None) -> NoReturn:
@@ -105,7 +117,7 @@ async def refuse(method: str, context: Context, error: Exception, brake: Brake |
         log.error("a neighbour refused this service", method=method, exc_info=error)
         error = Internal("Something is broken here.")
     if brake is not None and isinstance(error, _THEIR_FAULT):
-        await brake.hold(context.peer())
+        await brake.hold(caller_peer(context))
     await context.abort(*to_abort(error))
     raise AssertionError("abort raises")
 
@@ -165,6 +177,9 @@ def _answering(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
             return await behaviour(request, context)
         except Exception as error:  # noqa: BLE001 - this is where failures end
             await refuse(method, context, error, gate.brake)
+        except asyncio.CancelledError:
+            gate.broken_off(context)
+            raise
 
     rpc = telemetry.rpc
     if rpc is None:
@@ -179,6 +194,9 @@ def _answering(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
                 return await behaviour(request, context)
         except Exception as error:  # noqa: BLE001
             await refuse(method, context, error, gate.brake)
+        except asyncio.CancelledError:
+            gate.broken_off(context)
+            raise
 
     return observed
 
@@ -200,6 +218,9 @@ def _streaming(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
                     await context.write(answer)
         except Exception as error:  # noqa: BLE001
             await refuse(method, context, error, gate.brake)
+        except asyncio.CancelledError:
+            gate.broken_off(context)
+            raise
 
     rpc = telemetry.rpc
     if rpc is None:
@@ -216,6 +237,9 @@ def _streaming(behaviour: Behaviour, method: str, gate: Gate, allowed: Iterable[
                         await context.write(answer)
         except Exception as error:  # noqa: BLE001
             await refuse(method, context, error, gate.brake)
+        except asyncio.CancelledError:
+            gate.broken_off(context)
+            raise
 
     return observed
 

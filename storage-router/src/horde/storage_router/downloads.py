@@ -12,7 +12,7 @@ from horde.services.failpoints import declare, failpoint
 from horde.storage_router.core.errors import LinksUnsupported, ObjectNotFound
 from horde.storage_router.core.placement import Placement
 from horde.storage_router.core.records import Content
-from horde.storage_router.doors.permits import GetInputTicket, Permits
+from horde.storage_router.doors.permits import GetInputTicket, GetSharedTicket, Permits
 from horde.storage_router.inputs import Inputs
 from horde.storage_router.private_images import PrivateImages
 from horde.storage_router.shared_images import SharedImages
@@ -66,6 +66,9 @@ class Downloads:
         ticket = self._permits.download(token)
         if isinstance(ticket, GetInputTicket):
             raise ObjectNotFound("Links are made to images only.")
+        if isinstance(ticket, GetSharedTicket):
+            # A link is good for whoever has it: there is none to what people look at to decide about it.
+            raise LinksUnsupported
         images = self._shared if ticket.placement is Placement.SHARED else self._private
         key, _ = await images.open(ticket)
         url = await images.link(key, LINK_LIFETIME)
@@ -77,6 +80,8 @@ class Downloads:
         ticket = self._permits.download(token)
         if isinstance(ticket, GetInputTicket):
             return self._inputs, *await self._inputs.open(ticket)
+        if isinstance(ticket, GetSharedTicket):
+            return self._shared, *await self._shared.open(ticket, reviewing=ticket.reviewing)
         if ticket.placement is Placement.SHARED:
             return self._shared, *await self._shared.open(ticket)
         return self._private, *await self._private.open(ticket)

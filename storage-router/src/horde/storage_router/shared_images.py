@@ -22,7 +22,7 @@ from horde.storage_router.core.errors import ContentConflict, ObjectNotFound
 from horde.storage_router.core.orders import CommitOrder, Committed, Publication
 from horde.storage_router.core.pictures import ImageFormat
 from horde.storage_router.core.records import Content
-from horde.storage_router.doors.permits import GetImageTicket
+from horde.storage_router.doors.permits import GetImageTicket, GetSharedTicket
 
 AFTER_RECORD = declare("storage.commit.after_record")
 AFTER_IMAGE = declare("storage.commit.after_image")
@@ -87,10 +87,10 @@ class SharedImages:
             raise ContentConflict.of_digest()
         return Committed(content.size_bytes, content.format)
 
-    async def open(self, ticket: GetImageTicket) -> tuple[str, Content]:
-        """Where the ticket's image is, and what."""
-        content = await self._find(ticket.job_id)
-        if content is None or content.sha256 != ticket.sha256:
+    async def open(self, ticket: GetImageTicket | GetSharedTicket, *, reviewing: bool = False) -> tuple[str, Content]:
+        """Where the ticket's image is, and what. What moderation withholds is there for who is `reviewing` alone."""
+        content, withheld = await asyncio.gather(self._find(ticket.job_id), self._is_withheld(ticket.job_id))
+        if content is None or content.sha256 != ticket.sha256 or (withheld and not reviewing):
             raise ObjectNotFound
         return keys.shared_image(ticket.job_id, content.format), content
 
@@ -104,6 +104,15 @@ class SharedImages:
         await self._bucket.put(keys.withdrawn(job_id), sign, media_type=JSON)
         await failpoint(AFTER_SIGN)
         await self._delete(job_id)
+
+    async def content(self, job_id: str) -> Content | None:
+        """What is in place of this job."""
+        return await self._find(job_id)
+
+    async def read(self, job_id: str, content: Content) -> bytes | None:
+        """All bytes of an image."""
+        found = await self._bucket.read(keys.shared_image(job_id, content.format))
+        return None if found is None else found.data
 
     async def get(self, key: str, offset: int, length: int) -> bytes | None:
         """Bytes of an opened image."""
@@ -121,6 +130,11 @@ class SharedImages:
         content = _content(json.loads(record.data)["image"])
         image = await self._bucket.head(keys.shared_image(job_id, content.format))
         return content if image is not None and image.size_bytes == content.size_bytes else None
+
+    async def _is_withheld(self, job_id: str) -> bool:
+        """Whether moderation keeps it from everybody, as the curation service writes it beside the images."""
+        told = await self._bucket.read(keys.moderation(job_id))
+        return told is not None and bool(json.loads(told.data).get("withheld", False))
 
     async def _delete(self, job_id: str) -> None:
         for format in ImageFormat:

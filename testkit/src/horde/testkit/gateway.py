@@ -17,6 +17,9 @@ from horde.api.account.v1.account_service_pb2_grpc import AccountServiceStub
 from horde.api.generation.v1.generation_service_pb2_grpc import GenerationServiceStub
 from horde.api.mesh.v1.mesh_service_pb2_grpc import MeshServiceStub
 from horde.api.model.v1.model_service_pb2_grpc import ModelServiceStub
+from horde.api.moderation.v1.moderation_service_pb2_grpc import ModerationServiceStub
+from horde.api.rating.v1.rating_service_pb2_grpc import RatingServiceStub
+from horde.api.release.v1.data_release_service_pb2_grpc import DataReleaseServiceStub
 from horde.api.statistics.v1.statistics_service_pb2_grpc import StatisticsServiceStub
 from horde.api.worker.v1.worker_service_pb2_grpc import WorkerServiceStub
 from horde.gateway.doors.listeners import ALLOW
@@ -40,6 +43,8 @@ from horde.testkit.gateway_scheduler import FakeRelay, FakeScheduler
 __all__ = ["Bench", "FakeLedger", "FakeRelay", "FakeScheduler", "FakeStorage", "bench"]
 
 GATEWAY_ONLY = frozenset({"gateway"})
+NOBODY = "127.0.0.1:1"
+"""Where nobody listens: a test that needs the curation service starts one, and says where."""
 
 
 class Bench:
@@ -59,6 +64,9 @@ class Bench:
         self.generations: Any = None
         self.meshes: Any = None
         self.models: Any = None
+        self.moderation: Any = None
+        self.rating: Any = None
+        self.releases: Any = None
         self.statistics: Any = None
         self.workers: Any = None
 
@@ -76,7 +84,8 @@ async def bench(
     """A gateway over real sockets. `fields` are settings."""
     scheduler, ledger, storage = FakeScheduler(), FakeLedger(), FakeStorage()  # type: ignore[abstract]
     key_file = state_dir / "run.key"
-    create_key_file(key_file)
+    if not key_file.exists():
+        create_key_file(key_file)
     names = ("horde.internal.scheduler.v1.SchedulerService", "horde.internal.ledger.v1.LedgerService")
     fakes = {
         "scheduler": Registration(add_SchedulerServiceServicer_to_server, scheduler, names[0]),
@@ -99,9 +108,8 @@ async def bench(
                 grace=quick,
             )
             addresses[name] = f"127.0.0.1:{(await stack.enter_async_context(served)).port}"
-        settings = GatewaySettings(
-            state_dir=state_dir, key_file=key_file, public_keys_dir=state_dir / "keys", **addresses, **fields
-        )
+        told = {"public_keys_dir": state_dir / "keys", "curation": NOBODY, **addresses, **fields}
+        settings = GatewaySettings(state_dir=state_dir, key_file=key_file, **told)
         ready = Bench(scheduler, ledger, storage, settings)
         ready.gateway = await stack.enter_async_context(gateway(settings, store or MemoryIdentityStore(), clock=clock))
         server = await stack.enter_async_context(
@@ -115,6 +123,7 @@ async def bench(
                 grace=timedelta(seconds=2),
                 farewell=ready.gateway.farewell,
                 max_message_bytes=settings.max_message_bytes,
+                proxies=settings.proxies(),
             )
         )
         ready.target = f"127.0.0.1:{server.port}"
@@ -126,5 +135,8 @@ async def bench(
         ready.meshes = MeshServiceStub(ready.channel)
         ready.statistics = StatisticsServiceStub(ready.channel)
         ready.models = ModelServiceStub(ready.channel)
+        ready.moderation = ModerationServiceStub(ready.channel)
+        ready.rating = RatingServiceStub(ready.channel)
+        ready.releases = DataReleaseServiceStub(ready.channel)
         ready.workers = WorkerServiceStub(ready.channel)
         yield ready

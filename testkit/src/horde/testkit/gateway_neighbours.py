@@ -27,6 +27,8 @@ class FakeLedger(LedgerServiceServicer):
         self.subsidy = 0
         """What the floor subsidy would add to what is available."""
         self.trusted: set[str] = set()
+        self.earned: set[str] = set()
+        """Owners that have something in escrow."""
         self.statistics = ledger_service.GetStatisticsResponse()
         self.away = False
 
@@ -46,16 +48,16 @@ class FakeLedger(LedgerServiceServicer):
 
     async def GetBalances(self, request: ledger_service.GetBalancesRequest, context: Any) -> Any:
         self._present()
-        return ledger_service.GetBalancesResponse(
-            balances=[
-                ledger_pb2.Balance(
-                    account=ref,
-                    posted_mkudos=self.available,
-                    available_mkudos=self.available + self.subsidy,
-                    owner_trusted=ref.account_id in self.trusted,
-                )
-                for ref in request.accounts
-            ]
+        return ledger_service.GetBalancesResponse(balances=map(self._balance, request.accounts))
+
+    def _balance(self, ref: ledger_pb2.AccountRef) -> ledger_pb2.Balance:
+        if ref.kind == ledger_pb2.LEDGER_ACCOUNT_KIND_ESCROW:
+            return ledger_pb2.Balance(account=ref, posted_mkudos=1_000 if ref.account_id in self.earned else 0)
+        return ledger_pb2.Balance(
+            account=ref,
+            posted_mkudos=self.available,
+            available_mkudos=self.available + self.subsidy,
+            owner_trusted=ref.account_id in self.trusted,
         )
 
     async def ListEntries(self, request: ledger_service.ListEntriesRequest, context: Any) -> Any:

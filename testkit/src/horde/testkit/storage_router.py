@@ -28,11 +28,13 @@ from horde.internal.storage.v1.object_service_pb2_grpc import ObjectServiceStub
 from horde.services.clock import Clock
 from horde.services.identity import BadProof, CallerNotAllowed
 from horde.services.tokens import Signer, TokenError, Verifier, key_id_of
+from horde.storage_router import decoder_child
 from horde.storage_router.core import keys
 from horde.storage_router.core.errors import ERRORS
 from horde.storage_router.core.inspection import inspect
 from horde.storage_router.core.pictures import Change, Limits, Picture
 from horde.storage_router.core.placement import Placement, PlacementFacts, place
+from horde.storage_router.core.records import Content
 from horde.storage_router.decoding import Decoder, DecoderPool
 from horde.storage_router.doors.permits import AUDIENCE, ISSUER
 from horde.storage_router.expiry import Sweeper
@@ -70,6 +72,10 @@ class NoDecoder:
 
     async def decode(self, data: bytes, picture: Picture, owner: str, *, known: bool) -> None:
         self.decoded += 1
+
+    async def sketch(self, data: bytes, content: Content) -> bytes:
+        kind = {"jpg": "JPEG"}.get(content.format.value, content.format.value.upper())
+        return decoder_child.sketch(kind, content.width, content.height, data)[1]
 
 
 class AsSent:
@@ -192,6 +198,7 @@ class Kit:
     target: str
     gateway: Signer = field(default_factory=lambda: make_signer("gateway"))
     scheduler: Signer = field(default_factory=lambda: make_signer("scheduler"))
+    curation: Signer = field(default_factory=lambda: make_signer("curation"))
 
     def grant(self, job: Job, **claims: Any) -> str:
         """What a worker gets with its lease."""
@@ -289,7 +296,7 @@ async def kit(
     private = MemoryBucket(clock.now) if private is None else private
     shared = MemoryBucket(clock.now) if shared is None else shared
     chosen = StorageRouterSettings(state_dir=state_dir, **settings)
-    signers = [make_signer("gateway"), make_signer("scheduler"), make_signer(ISSUER)]
+    signers = [make_signer(name) for name in ("gateway", "scheduler", ISSUER, "curation")]
     verifier = Verifier({signer.key_id: signer.public_key() for signer in signers})
     decoder = NoDecoder() if decoder is None else decoder
     decoders = Decoders(decoder, AsSent() if normaliser is None else normaliser)

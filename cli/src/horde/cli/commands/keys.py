@@ -20,7 +20,7 @@ from horde.services.identity import create_key_file
 if TYPE_CHECKING:
     from horde.services.tokens import Signer
 
-SIGNERS: Final = {"gateway": "tickets", "scheduler": "grants", "storage-router": "receipts"}
+SIGNERS: Final = {"gateway": "tickets", "scheduler": "grants", "storage-router": "receipts", "curation": "tickets"}
 """Who signs tokens, and what its tokens are called."""
 RUN_KEY: Final = "run.key"
 PEPPER: Final = "gateway-pepper"
@@ -90,7 +90,7 @@ def rotate(folder: Path, service: str, overlap_hours: int, as_json: bool) -> Non
 def _settings(folder: Path) -> dict[str, str]:
     """Which variable names which file."""
     settings = {}
-    for service in ("GATEWAY", "SCHEDULER", "LEDGER", "STORAGE_ROUTER"):
+    for service in ("GATEWAY", "SCHEDULER", "LEDGER", "STORAGE_ROUTER", "CURATION"):
         settings[f"HORDE_{service}_KEY_FILE"] = str(folder / RUN_KEY)
     for service in SIGNERS:
         prefix = f"HORDE_{service.upper().replace('-', '_')}_"

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import ClassVar
 
 from horde.services.errors import (
+    Aborted,
     AlreadyExists,
     FailedPrecondition,
     Internal,
@@ -48,6 +49,13 @@ class ApiKeyUnknown(Unauthenticated):
 
     domain: ClassVar[str] = ACCOUNT
     reason: ClassVar[str] = "API_KEY_UNKNOWN"
+
+
+class PassUnknown(Unauthenticated):
+    """No generation has this pass, or not any more."""
+
+    domain: ClassVar[str] = ACCOUNT
+    reason: ClassVar[str] = "PASS_UNKNOWN"
 
 
 class ScopeMissing(PermissionDenied):
@@ -244,6 +252,13 @@ class TooManySessions(ResourceExhausted):
 
     domain: ClassVar[str] = WORKER
     reason: ClassVar[str] = "TOO_MANY_SESSIONS"
+
+
+class SessionSuperseded(Aborted):
+    """A newer session of this worker is open."""
+
+    domain: ClassVar[str] = WORKER
+    reason: ClassVar[str] = "SESSION_SUPERSEDED"
 
 
 class WorkerNotFound(NotFound):

@@ -104,8 +104,8 @@ class Previews:
             for lease_id in self._of_generation.get(generation_id, ()):
                 self._ask(lease_id)
 
-    def show(self, worker: str, lease_id: str, step: int, image: bytes) -> bool:
-        """Pass a preview on to who watches; False if it was not for showing."""
+    def admit(self, worker: str, lease_id: str, image: bytes) -> bool:
+        """Whether this worker's preview of a lease may be shown now, as far as can be told without decoding it."""
         lease = self._leases.get(lease_id)
         if lease is None or lease.worker != worker or not lease.wanted or not is_picture(image):
             self.refused += 1
@@ -115,11 +115,17 @@ class Previews:
             self.refused += 1
             return False
         lease.last = now
+        return True
+
+    def pass_on(self, lease_id: str, step: int, image: bytes) -> None:
+        """Show a preview to who watches, if the lease is still lent."""
+        lease = self._leases.get(lease_id)
+        if lease is None:
+            return
         self.shown += 1
         glimpse = Glimpse(lease.job_id, lease_id, step, image)
         for sink in tuple(self._sinks.get(lease.generation_id, ())):
             sink(glimpse)
-        return True
 
     def _ask(self, lease_id: str) -> None:
         lease = self._leases.get(lease_id)

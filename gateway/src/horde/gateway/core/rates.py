@@ -1,4 +1,4 @@
-"""How often each kind of caller may do each kind of thing."""
+"""The limits on how often somebody may do something."""
 
 from __future__ import annotations
 
@@ -20,5 +20,8 @@ class Rates:
     address_calls: Rate | None = None
     address_images: Rate | None = None
     address_inputs: Rate | None = None
+    account_reports: Rate | None = None
+    anonymous_reports: Rate | None = None
+    address_reports: Rate | None = None
     address_accounts: Rate | None = None
     address_failures: Rate | None = None

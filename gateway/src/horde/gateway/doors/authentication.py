@@ -9,26 +9,32 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
-from datetime import datetime, timedelta
-from typing import Protocol
+from collections.abc import Awaitable, Callable
+from datetime import datetime
 
-from horde.gateway.core.credentials import AnonymousCredential, ApiKeyCredential, Peppers, parse_authorization
+from horde.gateway.core.credentials import (
+    AnonymousCredential,
+    ApiKeyCredential,
+    PassCredential,
+    Peppers,
+    parse_authorization,
+)
 from horde.gateway.core.errors import (
     AccountRequired,
     ApiKeyUnknown,
-    RateLimited,
+    GenerationNotFound,
     RoleMissing,
     ScopeMissing,
     SharedKeyExpired,
 )
 from horde.gateway.core.rates import Rates
 from horde.gateway.core.requesters import ANONYMOUS, Principal, Requester, Role, Scope
+from horde.gateway.doors.calls import CallContext, credentials_of, failure_of, refuse
 from horde.gateway.store.port import IdentityStore
-from horde.services.addresses import address_bucket
+from horde.services.addresses import caller_bucket
 from horde.services.clock import Clock
 from horde.services.errors import ServiceError, Unauthenticated
-from horde.services.rates import Draw, Rate, TooOften
+from horde.services.rates import Draw, Rate
 from horde.services.shared.port import Shared
 from horde.services.telemetry import get_logger
 
@@ -38,25 +44,17 @@ CACHE_SECONDS = 5.0
 MAX_CACHED = 10_000
 TOUCH_SECONDS = 30.0
 
+OpenPass = Callable[[PassCredential], Awaitable[Principal]]
 Still = Callable[[], Awaitable[float]]
 """Says until when credentials are good, in monotonic seconds; raises when they are no more."""
-
-
-class CallContext(Protocol):
-    """What is needed of a call's gRPC context."""
-
-    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
-        """What came with the call."""
-
-    def peer(self) -> str:
-        """Where the call came from, such as `ipv4:127.0.0.1:50000`."""
 
 
 class Authenticator:
     """Verifies credentials, and remembers for a moment whom it verified."""
 
-    def __init__(self, store: IdentityStore, peppers: Peppers, clock: Clock) -> None:
+    def __init__(self, store: IdentityStore, peppers: Peppers, clock: Clock, open_pass: OpenPass) -> None:
         self._store = store
+        self._open_pass = open_pass
         self._peppers = peppers
         self._clock = clock
         self._verified: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
@@ -106,7 +104,7 @@ class Authenticator:
         known = self._verified.get(_name_of(values[0]))
         return self._clock.monotonic() if known is None else known[1]
 
-    async def _look_up(self, name: bytes, credential: ApiKeyCredential) -> Principal:
+    async def _look_up(self, name: bytes, credential: ApiKeyCredential | PassCredential) -> Principal:
         began = self._clock.monotonic()
         try:
             principal, seconds, last_used_at = await self._found(credential)
@@ -117,11 +115,14 @@ class Authenticator:
         self._verified.move_to_end(name)
         if len(self._verified) > MAX_CACHED:
             self._verified.popitem(last=False)
-        self._note_use(principal.api_key_id, last_used_at)
+        if principal.api_key_id:
+            self._note_use(principal.api_key_id, last_used_at)
         return principal
 
-    async def _found(self, credential: ApiKeyCredential) -> tuple[Principal, float, datetime | None]:
+    async def _found(self, credential: ApiKeyCredential | PassCredential) -> tuple[Principal, float, datetime | None]:
         """Whose key it is, for how many seconds to believe it, and when it was last used."""
+        if isinstance(credential, PassCredential):
+            return await self._open_pass(credential), CACHE_SECONDS, None
         found = await self._store.key(credential.api_key_id)
         if found is not None:
             key, account = found
@@ -198,27 +199,30 @@ class Reception:
         self._rates = rates
         self._clock = clock
 
-    async def anybody(self, context: CallContext, *, leaving: bool = False) -> Principal:
-        """Any authorization will do; the key with which an account was ended only where `leaving` says so."""
-        values = _credentials(context)
+    async def anybody(self, context: CallContext, *, passes: bool = False, leaving: bool = False) -> Principal:
+        """Any authorization will do; a pass, which opens one generation alone, only where `passes` says so, and the key
+        with which an account was ended only where `leaving` does."""
+        values = credentials_of(context)
         failures = self._rates.address_failures
 
         async def stranger() -> None:
             # Before the look-up: that is what guessing costs. Who was let in before is not kept out by a neighbour.
             if failures is not None:
-                _refuse(await self._shared.look([_failure(context, failures)]))
+                refuse(await self._shared.look([failure_of(context, failures)]))
 
         try:
             principal = await self._authenticator.principal(values, stranger)
         except Unauthenticated:
             if failures is not None:
-                _refuse(await self._shared.admit([_failure(context, failures)]))
+                refuse(await self._shared.admit([failure_of(context, failures)]))
             raise
         if principal.closed and not leaving:
             raise ApiKeyUnknown
+        if principal.pass_of and not passes:
+            raise AccountRequired
         rates = self._rates
-        if principal.anonymous:
-            address = address_bucket(context.peer())
+        if principal.anonymous or principal.pass_of:
+            address = caller_bucket(context)
             await self._count("calls", principal, address, rates.anonymous_calls, rates.address_calls)
         else:
             await self._count("calls", principal, "", rates.account_calls)
@@ -226,17 +230,17 @@ class Reception:
 
     async def visitor(self, context: CallContext) -> Principal:
         """Any authorization, or none: who shows none may look, and is counted by where the call comes from."""
-        if _credentials(context):
+        if credentials_of(context):
             return await self.anybody(context)
         rate = self._rates.address_calls
         if rate is not None:
-            draw = Draw(f"calls {address_bucket(context.peer())}", rate, of_address=True)
-            _refuse(await self._shared.admit([draw]))
+            draw = Draw(f"calls {caller_bucket(context)}", rate, of_address=True)
+            refuse(await self._shared.admit([draw]))
         return VISITOR
 
     def still(self, context: CallContext) -> Still:
         """What says, during a long call, until when its credentials are good; raises when they are no more."""
-        values = _credentials(context)
+        values = credentials_of(context)
         return lambda: self._authenticator.good_until(values)
 
     async def leaver(self, context: CallContext) -> Principal:
@@ -246,6 +250,16 @@ class Reception:
             raise AccountRequired
         require_scope(principal, Scope.MANAGE)
         return principal
+
+    async def holder(self, context: CallContext, generation: str) -> tuple[Principal, str]:
+        """Somebody who may ask for images, or who came with the pass of this generation; and which that is."""
+        principal = await self.anybody(context, passes=True)
+        if not principal.pass_of:
+            require_scope(principal, Scope.GENERATE)
+            return principal, generation
+        if generation not in ("", principal.pass_of):
+            raise GenerationNotFound(metadata={"generation_id": generation})
+        return principal, principal.pass_of
 
     async def requester(self, context: CallContext) -> Principal:
         """Somebody who may ask for images."""
@@ -287,12 +301,20 @@ class Reception:
         else:
             await self._count("inputs", principal, address, rates.account_inputs)
 
+    async def count_report(self, principal: Principal, context: CallContext) -> None:
+        """Count a report of an image: somebody has to look at it. Anonymous ones also where they come from."""
+        rates, address = self._rates, caller_bucket(context)
+        if principal.anonymous:
+            await self._count("reports", principal, address, rates.anonymous_reports, rates.address_reports)
+        else:
+            await self._count("reports", principal, address, rates.account_reports)
+
     async def count_registration(self, context: CallContext) -> None:
         """Count an account that is opened."""
         rate = self._rates.address_accounts
         if rate is not None:
-            draw = Draw(f"accounts {address_bucket(context.peer())}", rate, of_address=True)
-            _refuse(await self._shared.admit([draw]))
+            draw = Draw(f"accounts {caller_bucket(context)}", rate, of_address=True)
+            refuse(await self._shared.admit([draw]))
 
     async def _count(
         self,
@@ -304,24 +326,10 @@ class Reception:
         weight: int = 1,
     ) -> None:
         """Count against who calls, and (`shared`) against everybody who calls from there."""
-        draws = [Draw(f"{kind} {principal}", own, weight)] if own else []
+        draws = [Draw(f"{kind} {principal.pass_of or principal}", own, weight)] if own else []
         if shared:
             draws.append(Draw(f"{kind} {address}", shared, weight, of_address=True))
-        _refuse(await self._shared.admit(draws))
-
-
-def _refuse(verdict: TooOften | None) -> None:
-    if verdict is not None:
-        wait = timedelta(seconds=verdict.seconds)
-        raise RateLimited(metadata={"limit": str(verdict.draw.rate)}, retry_after=wait)
-
-
-def _failure(context: CallContext, rate: Rate) -> Draw:
-    return Draw(f"failures {address_bucket(context.peer())}", rate, of_address=True)
-
-
-def _credentials(context: CallContext) -> list[str | bytes]:
-    return [value for key, value in context.invocation_metadata() or () if key == "authorization"]
+        refuse(await self._shared.admit(draws))
 
 
 def require_scope(principal: Principal, scope: Scope) -> None:

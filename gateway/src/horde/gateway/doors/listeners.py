@@ -13,6 +13,18 @@ from horde.api.mesh.v1 import mesh_service_pb2
 from horde.api.mesh.v1.mesh_service_pb2_grpc import add_MeshServiceServicer_to_server
 from horde.api.model.v1 import model_service_pb2
 from horde.api.model.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
+from horde.api.moderation.v1 import moderation_service_pb2
+from horde.api.moderation.v1.moderation_service_pb2_grpc import (
+    ModerationServiceServicer,
+    add_ModerationServiceServicer_to_server,
+)
+from horde.api.rating.v1 import rating_service_pb2
+from horde.api.rating.v1.rating_service_pb2_grpc import RatingServiceServicer, add_RatingServiceServicer_to_server
+from horde.api.release.v1 import data_release_service_pb2
+from horde.api.release.v1.data_release_service_pb2_grpc import (
+    DataReleaseServiceServicer,
+    add_DataReleaseServiceServicer_to_server,
+)
 from horde.api.statistics.v1 import statistics_service_pb2
 from horde.api.statistics.v1.statistics_service_pb2_grpc import add_StatisticsServiceServicer_to_server
 from horde.api.worker.v1 import worker_service_pb2
@@ -29,11 +41,19 @@ from horde.services.server import Registration
 ACCOUNT = account_service_pb2.DESCRIPTOR.services_by_name["AccountService"].full_name
 GENERATION = generation_service_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
 MESH = mesh_service_pb2.DESCRIPTOR.services_by_name["MeshService"].full_name
+MODERATION = moderation_service_pb2.DESCRIPTOR.services_by_name["ModerationService"].full_name
 MODEL = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
+RATING = rating_service_pb2.DESCRIPTOR.services_by_name["RatingService"].full_name
+RELEASES = data_release_service_pb2.DESCRIPTOR.services_by_name["DataReleaseService"].full_name
 STATISTICS = statistics_service_pb2.DESCRIPTOR.services_by_name["StatisticsService"].full_name
 WORKER = worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"].full_name
 
-ALLOW = AllowList({f"/{service}/*": PUBLIC for service in (ACCOUNT, GENERATION, MESH, MODEL, STATISTICS, WORKER)})
+ALLOW = AllowList(
+    {
+        f"/{service}/*": PUBLIC
+        for service in (ACCOUNT, GENERATION, MESH, MODEL, MODERATION, RATING, RELEASES, STATISTICS, WORKER)
+    }
+)
 
 Doors = Literal["requesters", "workers", "both"]
 
@@ -46,6 +66,9 @@ def registrations(
     workers: WorkerServicer,
     mesh: MeshServicer,
     statistics: StatisticsServicer,
+    moderation: ModerationServiceServicer,
+    rating: RatingServiceServicer,
+    releases: DataReleaseServiceServicer,
 ) -> Sequence[Registration]:
     """What is served. Both doors answer about workers and models; requesters' door holds no worker's stream."""
     requesters = [
@@ -54,6 +77,9 @@ def registrations(
         Registration(add_MeshServiceServicer_to_server, mesh, MESH),
         Registration(add_ModelServiceServicer_to_server, models, MODEL),
         Registration(add_StatisticsServiceServicer_to_server, statistics, STATISTICS),
+        Registration(add_ModerationServiceServicer_to_server, moderation, MODERATION),
+        Registration(add_RatingServiceServicer_to_server, rating, RATING),
+        Registration(add_DataReleaseServiceServicer_to_server, releases, RELEASES),
     ]
     workers_door = [Registration(add_WorkerServiceServicer_to_server, workers, WORKER)]
     return {"requesters": requesters, "workers": workers_door, "both": requesters + workers_door}[doors]

@@ -11,22 +11,25 @@ workers' readers back. Progress is the first to be dropped, for the next one say
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from contextlib import aclosing
-from datetime import timedelta
 from functools import partial
 from typing import Protocol
 
 from google.protobuf.message import DecodeError
 
 from horde.api.worker.v1 import worker_service_pb2 as service_pb2
-from horde.gateway.core.errors import ApiKeyUnknown, HelloExpected, ProtocolViolation, TooManySessions
+from horde.gateway.core.errors import (
+    ApiKeyUnknown,
+    HelloExpected,
+    NeighbourUnavailable,
+    ProtocolViolation,
+)
 from horde.gateway.core.previews import Previews
 from horde.gateway.core.requesters import Principal
 from horde.gateway.doors.attach import Paced, check_said, checked_hello, names_a_lease, sort_out
 from horde.gateway.doors.authentication import Still
-from horde.gateway.doors.sessions import Hears, Says, Session
+from horde.gateway.doors.sessions import Hears, Says, Session, Sessions
 from horde.gateway.neighbours.exchange import Line, Stream, keep
 from horde.gateway.neighbours.refusals import outward
 from horde.gateway.neighbours.scheduler import split
@@ -34,6 +37,7 @@ from horde.internal.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
 from horde.services.clock import Clock
 from horde.services.errors import ResourceExhausted
 from horde.services.failpoints import declare, failpoint
+from horde.services.shares import Taker
 from horde.services.status import from_status
 from horde.services.streams import Outbox, OutboxClosed, converse
 from horde.services.telemetry import get_logger
@@ -51,12 +55,10 @@ SOFT_LINE = 5_000
 """From here on progress is dropped."""
 LINGER_SECONDS = 0.02
 """How long progress waits for other messages to go with."""
-MAX_SESSIONS_PER_ACCOUNT = 256
 GOODBYE_SECONDS = 0.1
 """How long a worker that half-closed may still turn out to have vanished."""
 FIRST_MESSAGE_SECONDS = 15.0
 UNREADABLE = "bytes that are no message"
-RETRY_AFTER = timedelta(seconds=10)
 
 
 class Source(Protocol):
@@ -70,17 +72,22 @@ class Relay:
     """All workers that are attached here."""
 
     def __init__(
-        self, scheduler: Source, previews: Previews, clock: Clock, *, gateway_id: str, max_sessions: int
+        self,
+        scheduler: Source,
+        previews: Previews,
+        show: Callable[[str, str, int, bytes], None],
+        clock: Clock,
+        *,
+        gateway_id: str,
+        max_sessions: int,
     ) -> None:
+        """`show` takes a worker's preview: whose, of which lease, at which step, the bytes."""
         self._scheduler = scheduler
         self._previews = previews
+        self._show = show
         self._clock = clock
         self._gateway_id = gateway_id
-        self._max_sessions = max_sessions
-        self._sessions: dict[int, Session] = {}
-        self._of_account: Counter[str] = Counter()
-        """How many sessions an account has."""
-        self._last_number = 0
+        self._sessions = Sessions(max_sessions)
         self._line: Line[Says] | None = None
         self._welcome_heard = False
         self._stopped = False
@@ -97,9 +104,9 @@ class Relay:
         return self._welcome_heard
 
     async def attach(
-        self, principal: Principal, requests: AsyncIterable[service_pb2.AttachRequest], still: Still
+        self, principal: Principal, requests: AsyncIterable[service_pb2.AttachRequest], still: Still, taker: Taker
     ) -> AsyncGenerator[Hears, None]:
-        """Hold one worker's stream until either side hangs up, or its key is good no more."""
+        """Hold one worker's stream until either side hangs up, or its key is good no more. `taker` takes the seat."""
         reader = aiter(requests)
         try:
             async with asyncio.timeout(FIRST_MESSAGE_SECONDS):
@@ -108,7 +115,7 @@ class Relay:
             raise HelloExpected(metadata={"got": "nothing"}) from None
         except DecodeError as error:
             raise HelloExpected(metadata={"got": UNREADABLE}) from error
-        session = self._open(principal, checked_hello(first))
+        session = self._open(principal, checked_hello(first), taker)
         listen = partial(self._listen, session, Paced(reader, self._clock), still)
         ended = False
         try:
@@ -128,33 +135,26 @@ class Relay:
         """Send every worker away, politely: it attaches elsewhere, and goes on painting."""
         self._stopped = True
         message = Hears(farewell=service_pb2.Farewell(detail="This gateway is stopping; attach again."))
-        for session in tuple(self._sessions.values()):
+        for session in tuple(self._sessions):
             session.say(message)
             session.end()
 
     def revoke(self, api_key_id: str) -> None:
         """End the streams that were opened with a key that was revoked."""
-        for session in tuple(self._sessions.values()):
+        for session in tuple(self._sessions):
             if session.api_key_id == api_key_id:
                 session.end(ApiKeyUnknown())
 
-    def _open(self, principal: Principal, hello: service_pb2.Hello) -> Session:
-        own = self._of_account[principal.account_id]
-        if self._stopped or len(self._sessions) >= self._max_sessions or own >= MAX_SESSIONS_PER_ACCOUNT:
-            limit = MAX_SESSIONS_PER_ACCOUNT if own >= MAX_SESSIONS_PER_ACCOUNT else self._max_sessions
-            raise TooManySessions(metadata={"limit": str(limit)}, retry_after=RETRY_AFTER)
-        self._last_number += 1
-        session = self._sessions[self._last_number] = Session(self._last_number, principal, hello)
-        self._of_account[session.account_id] += 1
+    def _open(self, principal: Principal, hello: service_pb2.Hello, taker: Taker) -> Session:
+        if self._stopped:
+            raise NeighbourUnavailable("This gateway is stopping; attach again.")
+        session = self._sessions.open(principal, hello, taker)
         self._put(session.opened())
         return session
 
     def _close(self, session: Session, *, clean: bool) -> None:
         session.end()
-        del self._sessions[session.number]
-        self._of_account[session.account_id] -= 1
-        if not self._of_account[session.account_id]:
-            del self._of_account[session.account_id]
+        self._sessions.close(session)
         closed = scheduler_pb2.SessionClosed(clean=clean)
         self._put(Says(relay_session_id=session.number, closed=closed))
 
@@ -181,7 +181,7 @@ class Relay:
         invalid = sort_out(request) if kind in ("outcome", "restatement") else []
         if kind == "preview":
             preview = request.preview
-            self._previews.show(session.worker, preview.lease_id, preview.step, preview.image)
+            self._show(session.worker, preview.lease_id, preview.step, preview.image)
             return
         if kind == "restatement":
             if session.restating and request.restatement.epoch == session.restating:
@@ -237,7 +237,7 @@ class Relay:
 
     async def _relay(self) -> None:
         line = Line[Says](MAX_LINE)
-        for session in self._sessions.values():
+        for session in self._sessions:
             line.outbox.put_nowait(session.opened())
         self._line = line
         try:
@@ -288,7 +288,7 @@ class Relay:
         """The relay is open: whoever had a session before must restate what it holds."""
         self._welcome_heard = True
         log.info("the relay is open", epoch=epoch, sessions=len(self._sessions))
-        for session in tuple(self._sessions.values()):
+        for session in tuple(self._sessions):
             if session.session_id:
                 session.restating = epoch
                 session.say(Hears(resync=service_pb2.Resync(epoch=epoch)))

@@ -1,12 +1,16 @@
-"""One worker's stream, as this side holds it: who it is, and what it is still to be told."""
+"""Workers' streams, as this side holds them: who each is, what it is still to be told, and that each has a seat."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from horde.api.worker.v1 import worker_service_pb2 as service_pb2
-from horde.gateway.core.errors import Overloaded
+from horde.gateway.core import seats
+from horde.gateway.core.errors import Overloaded, SessionSuperseded
 from horde.gateway.core.requesters import Principal
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
 from horde.services.errors import ResourceExhausted
+from horde.services.shares import Taker
 from horde.services.streams import Outbox, OutboxClosed
 
 Says = scheduler_pb2.SessionRequest
@@ -26,6 +30,8 @@ class Session:
         self.worker = f"{principal.account_id}/{hello.worker_name}"
         self.hello = hello
         self.session_id = ""
+        self.seat: Taker | None = None
+        """Whose seat it has; None once a newer session of the worker has it."""
         self.outbox: Outbox[Hears] = Outbox(MAX_OUTBOX)
         self.said_goodbye = False
         self.restating = 0
@@ -53,3 +59,53 @@ class Session:
             owner_account_id=self.account_id, hello=self.hello, session_id=self.session_id
         )
         return Says(relay_session_id=self.number, opened=opened)
+
+
+class Sessions:
+    """All that are attached here, by numbers that are never used again."""
+
+    def __init__(self, capacity: int) -> None:
+        self._seats = seats.session_seats(capacity)
+        self._by_number: dict[int, Session] = {}
+        self._of_worker: dict[str, Session] = {}
+        """The newest of each."""
+        self._last_number = 0
+
+    def __len__(self) -> int:
+        return len(self._by_number)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self._by_number.values())
+
+    def get(self, number: int) -> Session | None:
+        """The session of this number, if it is here."""
+        return self._by_number.get(number)
+
+    def open(self, principal: Principal, hello: service_pb2.Hello, taker: Taker) -> Session:
+        """One more, on a seat that this one takes. Raises TooManySessions."""
+        session = Session(self._last_number + 1, principal, hello)
+        self._sit(session, taker)
+        self._last_number += 1
+        self._by_number[session.number] = self._of_worker[session.worker] = session
+        return session
+
+    def close(self, session: Session) -> None:
+        """It is over."""
+        session.end()
+        del self._by_number[session.number]
+        if self._of_worker.get(session.worker) is session:
+            del self._of_worker[session.worker]
+        if session.seat is not None:
+            self._seats.give_back(session.seat)
+
+    def _sit(self, session: Session, taker: Taker) -> None:
+        """Take a seat. A worker that comes back, perhaps before its old stream is known to be dead, has its seat."""
+        older = self._of_worker.get(session.worker)
+        if older is not None and older.seat is not None:
+            session.seat, older.seat = older.seat, None
+            older.end(SessionSuperseded(metadata={"worker_name": session.hello.worker_name}))
+            return
+        if self._seats.held(("owner", session.account_id)) >= seats.MAX_SESSIONS_OF_ONE:
+            raise seats.too_many_of_one()
+        self._seats.take(taker)
+        session.seat = taker

@@ -8,16 +8,15 @@ after `finished` it is over. When the scheduler's stream breaks, watchers stay, 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from datetime import timedelta
 from typing import Protocol
 
 from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as service_pb2
 from horde.api.job.v1 import job_pb2
-from horde.gateway.core.errors import NeighbourUnavailable, Overloaded, RateLimited
+from horde.gateway.core import seats
+from horde.gateway.core.errors import NeighbourUnavailable
 from horde.gateway.core.requesters import Requester
 from horde.gateway.doors import wire
 from horde.gateway.doors.generations import not_found
@@ -40,7 +39,6 @@ SNAPSHOT_SECONDS = 10.0
 """How long a watcher waits for its first snapshot while the scheduler is away."""
 MAX_WISHES = 20_000
 MAX_VERIFICATIONS = 3
-MAX_WATCHES_OF_ONE = 1_000
 PATIENCE = {job_pb2.JOB_STATE_ENDED: 0.0, job_pb2.JOB_STATE_SETTLING: 0.25}
 """Seconds that a state may wait for the next one: an end is told at once, and settling is seldom worth a word."""
 
@@ -93,11 +91,10 @@ class Watching:
         self._tickets = tickets
         self._previews = previews
         self._clock = clock
-        self._max_watchers = max_watchers
+        self._seats = seats.watch_seats(max_watchers)
         self._snapshot_seconds = snapshot_seconds
         self._followed: dict[str, _Followed] = {}
         self._watchers: set[Watcher] = set()
-        self._of_requester: Counter[Requester] = Counter()
         self._line: Line[scheduler_pb2.FollowRequest] | None = None
         self._loops = Loops()
         self._stopped = False
@@ -105,29 +102,24 @@ class Watching:
     def __len__(self) -> int:
         return len(self._watchers)
 
-    async def watch(self, requester: Requester, generation_id: str, *, previews: bool) -> AsyncGenerator[Told, None]:
+    async def watch(
+        self, requester: Requester, generation_id: str, *, previews: bool, address: str = ""
+    ) -> AsyncGenerator[Told, None]:
         """All about a generation until it is finished. Raises GenerationNotFound, also for what is another's."""
-        if len(self._watchers) >= self._max_watchers:
-            raise Overloaded.by("watchers", "Too many watch already; wait.")
         if self._stopped:
             raise NeighbourUnavailable
-        if self._of_requester[requester] >= MAX_WATCHES_OF_ONE:
-            limit = f"{MAX_WATCHES_OF_ONE} watches at once"
-            raise RateLimited(metadata={"limit": limit}, retry_after=timedelta(seconds=5))
-        watcher = Watcher(self._clock, previews=previews)
-        self._watchers.add(watcher)
-        self._of_requester[requester] += 1
-        try:
-            await self._join(requester, generation_id, watcher)
-            async with aclosing(watcher.heard()) as heard:
-                async for told in heard:
-                    yield told
-        finally:
-            self._watchers.discard(watcher)
-            self._of_requester[requester] -= 1
-            if not self._of_requester[requester]:
-                del self._of_requester[requester]
-            self._leave(generation_id, watcher)
+        with self._seats.tab(seats.watcher(requester, address)) as seat:
+            seat.take(1)
+            watching = Watcher(self._clock, previews=previews)
+            self._watchers.add(watching)
+            try:
+                await self._join(requester, generation_id, watching)
+                async with aclosing(watching.heard()) as heard:
+                    async for told in heard:
+                        yield told
+            finally:
+                self._watchers.discard(watching)
+                self._leave(generation_id, watching)
 
     async def farewell(self) -> None:
         """Send everybody away: they watch again, elsewhere."""

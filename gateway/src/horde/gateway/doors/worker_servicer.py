@@ -9,9 +9,12 @@ from typing import Any
 from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.api.worker.v1.worker_service_pb2_grpc import WorkerServiceServicer
 from horde.gateway.core.requesters import Scope
+from horde.gateway.core.seats import owner
 from horde.gateway.doors.authentication import Reception
 from horde.gateway.doors.relay import Relay
 from horde.gateway.doors.workers import Workers
+from horde.gateway.neighbours.records import Records
+from horde.services.addresses import caller_bucket
 
 Context = Any
 
@@ -19,8 +22,9 @@ Context = Any
 class WorkerServicer(WorkerServiceServicer):
     """Decode, call, encode."""
 
-    def __init__(self, reception: Reception, relay: Relay, workers: Workers) -> None:
+    def __init__(self, reception: Reception, relay: Relay, workers: Workers, records: Records) -> None:
         self._reception = reception
+        self._records = records
         self._relay = relay
         self._workers = workers
 
@@ -28,7 +32,9 @@ class WorkerServicer(WorkerServiceServicer):
         self, request_iterator: AsyncIterable[pb.AttachRequest], context: Context
     ) -> AsyncIterator[pb.AttachResponse]:
         principal = await self._reception.account(context, Scope.WORK)
-        attached = self._relay.attach(principal, request_iterator, self._reception.still(context))
+        account_id = principal.account_id
+        taker = owner(account_id, caller_bucket(context), known=await self._records.has(account_id))
+        attached = self._relay.attach(principal, request_iterator, self._reception.still(context), taker)
         async with aclosing(attached) as heard:
             async for message in heard:
                 yield message

@@ -10,7 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from horde.gateway.core.errors import ACCOUNT, GENERATION, WORKER, Defect, NeighbourUnavailable, Overloaded
-from horde.services.errors import Aborted, Cancelled, DeadlineExceeded, ResourceExhausted, ServiceError, Unavailable
+from horde.services.errors import (
+    Aborted,
+    Cancelled,
+    DeadlineExceeded,
+    ResourceExhausted,
+    ServiceError,
+    Unavailable,
+    Unimplemented,
+)
 
 LEDGER = "horde.api.ledger.v1"
 STORAGE = "horde.api.storage.v1"
@@ -38,13 +46,18 @@ TOLD = frozenset(
         (ACCOUNT, "ACCOUNT_NOT_FOUND"),
     }
 )
+CURATED = frozenset({"horde.api.moderation.v1", "horde.api.rating.v1", "horde.api.release.v1"})
+"""Services of this door that the curation service answers: whatever it says in their words is for outside."""
 RETRY = (Unavailable, Aborted, Cancelled, DeadlineExceeded)
 
 
 def outward(error: ServiceError) -> ServiceError:
     """The same refusal, as it may be told outside."""
-    if not error.remote or (error.domain, error.reason) in TOLD:
+    if not error.remote or error.domain in CURATED or (error.domain, error.reason) in TOLD:
         return error
+    if isinstance(error, Unimplemented):
+        # A neighbour that is older than this gateway: services are replaced one by one.
+        return Unimplemented()
     if isinstance(error, RETRY):
         return NeighbourUnavailable()
     if isinstance(error, ResourceExhausted):

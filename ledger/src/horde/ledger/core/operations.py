@@ -35,6 +35,7 @@ class EventKind(IntEnum):
     STANDING = 11
     RATING = 12
     CLOSE_ACCOUNT = 13
+    VERIFICATION = 14
 
 
 class JobEnding(IntEnum):
@@ -47,8 +48,19 @@ class JobEnding(IntEnum):
     CENSORED = 5
 
 
+class _OfAccount:
+    """Of one account alone."""
+
+    __slots__ = ()
+    account_id: str
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
+
+
 @dataclass(frozen=True, slots=True)
-class OpenAccount:
+class OpenAccount(_OfAccount):
     """Make an owner known, with its age."""
 
     account_id: str
@@ -56,10 +68,6 @@ class OpenAccount:
 
     kind = EventKind.OPEN_ACCOUNT
     note = ""
-
-    @property
-    def account_ids(self) -> tuple[str, ...]:
-        return (self.account_id,)
 
     def canonical(self) -> str:
         return f'{{"account":"{self.account_id}","opened":{self.opened_us}}}'
@@ -75,7 +83,7 @@ class HoldAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceHolds:
+class PlaceHolds(_OfAccount):
     """Set kudos aside for every job of a generation, or for none."""
 
     generation_id: str
@@ -88,10 +96,6 @@ class PlaceHolds:
 
     kind = EventKind.PLACE_HOLDS
     note = ""
-
-    @property
-    def account_ids(self) -> tuple[str, ...]:
-        return (self.account_id,)
 
     @property
     def anonymous(self) -> bool:
@@ -183,7 +187,7 @@ class RewardUptime:
 
 
 @dataclass(frozen=True, slots=True)
-class RewardRating:
+class RewardRating(_OfAccount):
     """Pay for one account's rating of one image."""
 
     account_id: str
@@ -194,16 +198,12 @@ class RewardRating:
     kind = EventKind.RATING
     note = ""
 
-    @property
-    def account_ids(self) -> tuple[str, ...]:
-        return (self.account_id,)
-
     def canonical(self) -> str:
         return f'{{"account":"{self.account_id}","amount":{self.amount_mkudos},"rating":"{self.rating_id}"}}'
 
 
 @dataclass(frozen=True, slots=True)
-class Award:
+class Award(_OfAccount):
     """Mint for an account, by an operator."""
 
     account_id: str
@@ -212,10 +212,6 @@ class Award:
     note: str
 
     kind = EventKind.AWARD
-
-    @property
-    def account_ids(self) -> tuple[str, ...]:
-        return (self.account_id,)
 
     def canonical(self) -> str:
         return (
@@ -246,8 +242,8 @@ class Gift:
 
 
 @dataclass(frozen=True, slots=True)
-class Slash:
-    """Burn escrow after a verdict."""
+class Slash(_OfAccount):
+    """Take escrow after a verdict."""
 
     account_id: str
     amount_mkudos: int
@@ -258,13 +254,23 @@ class Slash:
 
     kind = EventKind.SLASH
 
-    @property
-    def account_ids(self) -> tuple[str, ...]:
-        return (self.account_id,)
-
     def canonical(self) -> str:
         job = f'"job":"{self.job_id}",' if self.job_id else ""
         return f'{{"account":"{self.account_id}","amount":{self.amount_mkudos},{job}"note":{quoted(self.note)}}}'
+
+
+@dataclass(frozen=True, slots=True)
+class Verify(_OfAccount):
+    """Free what a job put into escrow, since its picture was looked at and is what it should be."""
+
+    account_id: str
+    job_id: str
+
+    kind = EventKind.VERIFICATION
+    note = ""
+
+    def canonical(self) -> str:
+        return f'{{"account":"{self.account_id}","job":"{self.job_id}"}}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +288,7 @@ class Correct:
 
 
 @dataclass(frozen=True, slots=True)
-class SetStanding:
+class SetStanding(_OfAccount):
     """Record what decides an owner's trust."""
 
     account_id: str
@@ -291,10 +297,6 @@ class SetStanding:
     note: str
 
     kind = EventKind.STANDING
-
-    @property
-    def account_ids(self) -> tuple[str, ...]:
-        return (self.account_id,)
 
     def canonical(self) -> str:
         trusted = {None: "null", True: "true", False: "false"}[self.trusted]
@@ -305,7 +307,7 @@ class SetStanding:
 
 
 @dataclass(frozen=True, slots=True)
-class CloseAccount:
+class CloseAccount(_OfAccount):
     """End an account: burn what it has, and what still comes to it."""
 
     account_id: str
@@ -313,17 +315,13 @@ class CloseAccount:
     kind = EventKind.CLOSE_ACCOUNT
     note = ""
 
-    @property
-    def account_ids(self) -> tuple[str, ...]:
-        return (self.account_id,)
-
     def canonical(self) -> str:
         return f'{{"account":"{self.account_id}"}}'
 
 
 Operation = (
     OpenAccount | PlaceHolds | Settle | Release | RewardUptime | RewardRating | Award | Gift | Slash | Correct
-    | SetStanding | CloseAccount
+    | SetStanding | Verify | CloseAccount
 )  # fmt: skip
 
 

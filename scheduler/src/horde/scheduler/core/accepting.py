@@ -11,17 +11,17 @@ from datetime import timedelta
 from horde.scheduler.core import reporting, settling
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import Answer, ClaimInputs, Forgotten, PlaceHolds, ReleaseInputs
-from horde.scheduler.core.errors import QueueFull, TooManyGenerations
+from horde.scheduler.core.errors import TooManyGenerations
 from horde.scheduler.core.job import Ending, Generation, JobState, Phase
 
 
 def submit(board: Board, generation: Generation) -> None:
     """Accept a generation for accepting. Raises QueueFull or TooManyGenerations, and then nothing has happened."""
     limits = board.limits
-    if board.live_jobs + len(generation.jobs) > limits.max_jobs:
-        raise QueueFull(metadata={"limit": str(limits.max_jobs)}, retry_after=timedelta(seconds=5))
     if board.live_by_requester[generation.account_id, generation.digest] >= limits.max_generations:
         raise TooManyGenerations(metadata={"limit": str(limits.max_generations)}, retry_after=timedelta(seconds=10))
+    generation.unpaintable = not board.paintable(generation.terms)
+    board.places.check(generation)
     generation.phase = Phase.CLAIMING if generation.terms.input_ids else Phase.HOLDING
     generation.claimed = bool(generation.terms.input_ids)
     board.add(generation)

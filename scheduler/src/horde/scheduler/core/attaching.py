@@ -13,7 +13,6 @@ from horde.scheduler.core.fleet import (
     MAX_WORKERS,
     MAX_WORKERS_OF_ONE,
     Capabilities,
-    Pace,
     Worker,
     worker_id_of,
 )
@@ -33,16 +32,6 @@ class HeldLease:
     stage: Stage = Stage.UNSAID
 
 
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """What a worker does beyond what every worker does."""
-
-    hears_idle: bool = False
-    """It reads why it is given nothing."""
-    pace: Pace | None = None
-    """It cannot say how far it is, and says how fast it is."""
-
-
 def opened(
     board: Board,
     route: Route,
@@ -53,7 +42,8 @@ def opened(
     session_id: str,
     now: float,
     now_ms: int,
-    manner: Manner = Manner(),
+    *,
+    hears_idle: bool = False,
 ) -> None:
     """A gateway has a stream of a worker: a new one, or (with `session_id`) one that goes on."""
     try:
@@ -76,7 +66,7 @@ def opened(
         worker = Worker(worker_id, owner, name)
         board.fleet.add(worker)
     session = Session(session_id if resumed else board.session_ids.next(), order, worker_id, route, now)
-    session.hears_idle, worker.pace = manner.hears_idle, manner.pace
+    session.hears_idle = hears_idle
     if known is not None:
         _replace(board, known, session, name)
     worker.session, worker.agent, worker.declared = session, agent, capabilities

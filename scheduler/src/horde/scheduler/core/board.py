@@ -9,19 +9,23 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass
 
+from horde.scheduler.core.checks import Checks
 from horde.scheduler.core.deadlines import Deadlines, Relook
 from horde.scheduler.core.effects import Effect
 from horde.scheduler.core.endings import Paces
-from horde.scheduler.core.fitting import Signature
+from horde.scheduler.core.fitting import Signature, signature_of_terms
 from horde.scheduler.core.fleet import Fleet, Worker
-from horde.scheduler.core.job import AccountId, Generation, GenerationId, Job, JobId, LeaseId, WorkerId
+from horde.scheduler.core.job import AccountId, Generation, GenerationId, Job, JobId, LeaseId, Terms, WorkerId
 from horde.scheduler.core.leases import LEASE, SESSION, Lease
 from horde.scheduler.core.leases import Counter as IdCounter
 from horde.scheduler.core.matching import Queue
 from horde.scheduler.core.outcomes import Result
+from horde.scheduler.core.places import Places
 from horde.scheduler.core.promises import Promises
 from horde.scheduler.core.sessions import Route, Session
 from horde.scheduler.core.speeds import Speeds
+from horde.scheduler.core.standing import Standing
+from horde.scheduler.core.strikes import Strike, Strikes
 from horde.scheduler.core.uptime import Record
 
 
@@ -31,6 +35,10 @@ class Limits:
 
     max_jobs: int = 200_000
     """Jobs that have not ended; more are refused with QUEUE_FULL."""
+    max_unpaintable: int = 10_000
+    """Of them, those that nobody here could paint when they came."""
+    max_unpaintable_mkudos: int = 1_000_000
+    """What those of anonymous may hold of the day's budget together."""
     max_generations: int = 10_000
     """Generations of one requester that have not ended."""
     max_sessions: int = 20_000
@@ -42,6 +50,8 @@ class Limits:
     """Outcomes of one generation that wait for its accepting to be repeated."""
     first_slots: int = 1
     """Jobs that a new owner's workers may hold together; one more with each image that somebody else paid for."""
+    checks_part: float = 0.03
+    """Of all work, that may go into looking at pictures a second time; 0: none is looked at."""
     proven_images: int = 10
     """Such images after which an owner is proven: bounded by his own wishes alone, and his word counts."""
     resume_grace: float = 20.0
@@ -68,7 +78,7 @@ class Board:
         self.generations: dict[GenerationId, Generation] = {}
         self.jobs: dict[JobId, Job] = {}
         self.recent: OrderedDict[GenerationId, Generation] = OrderedDict()
-        self.live_jobs = 0
+        self.places = Places(self.limits.max_jobs, self.limits.max_unpaintable, self.limits.max_unpaintable_mkudos)
         self.live_by_requester: Counter[tuple[AccountId, bytes]] = Counter()
         self.parked: dict[GenerationId, list[tuple[Route, LeaseId, JobId, Result]]] = {}
         self.fresh: deque[Job] = deque()
@@ -79,6 +89,10 @@ class Board:
         self.paces = Paces()
         self.promises = Promises()
         self.record = Record()
+        self.checks = Checks(self.limits.checks_part)
+        self.strikes = Strikes()
+        self.refused_uploads: list[tuple[Lease, float]] = []
+        """Since a picture passed last, and when."""
         self.fleet = Fleet(self.speeds, self.limits.first_slots, self.limits.proven_images)
         self.queue = Queue(self._paintable)
         self.hedged: set[Lease] = set()
@@ -94,6 +108,8 @@ class Board:
         self.dirty_generations: dict[Generation, None] = {}
         self.dirty_jobs: dict[Job, None] = {}
         self.dirty_workers: dict[Worker, None] = {}
+        self.dirty_owners: dict[Standing, None] = {}
+        self.dirty_strikes: dict[Strike, None] = {}
         self.deleted: dict[Generation, None] = {}
         """Generations whose jobs are to be deleted; those of Phase.CLAIMING with everything."""
         self.gone_workers: dict[WorkerId, None] = {}
@@ -111,7 +127,7 @@ class Board:
         self.generations[generation.generation_id] = generation
         for job in generation.jobs:
             self.jobs[job.job_id] = job
-            self.live_jobs += job.live
+        self.places.count(generation, sum(job.live for job in generation.jobs))
         self.live_by_requester[generation.account_id, generation.digest] += 1
 
     def remember(self, generation: Generation) -> None:
@@ -142,16 +158,25 @@ class Board:
 
     def disown(self, generation: Generation) -> None:
         """It has no jobs any more."""
+        self.places.count(generation, -sum(job.live for job in generation.jobs))
         for job in generation.jobs:
-            self.live_jobs -= job.live
             self.jobs.pop(job.job_id, None)
         generation.jobs = []
 
     def forget(self, generation: Generation) -> None:
         """It came to nothing."""
-        self.live_jobs -= sum(job.live for job in generation.jobs)
+        self.places.count(generation, -sum(job.live for job in generation.jobs))
         self._uncount(generation)
         self.drop(generation)
+
+    @property
+    def live_jobs(self) -> int:
+        """Jobs that have not ended."""
+        return self.places.jobs.used
+
+    def paintable(self, terms: Terms) -> bool:
+        """Whether somebody who is here could paint it, now or later."""
+        return self._paintable(terms.model, signature_of_terms(terms, terms.denied))
 
     def _paintable(self, model: str, signature: Signature) -> bool:
         return next(self.fleet.here.fitting(model, signature, self.speeds), None) is not None

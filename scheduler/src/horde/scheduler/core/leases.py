@@ -103,6 +103,13 @@ class Lease:
     painted_at: float = 0.0
     """While it is uploading: when it can have been begun at the earliest, and when that was said first."""
 
+    device: str = ""
+    """The class of what it was painted on, as the worker says; only until the job has ended, as the next two."""
+    digest: bytes = b""
+    """Of the model's weights."""
+    suspicious: bool = False
+    """The picture, or its time, looks as if nothing had been painted."""
+
     @property
     def lapses_at(self) -> float:
         return max(self.touched_at + self.ttl, self.kept_until)

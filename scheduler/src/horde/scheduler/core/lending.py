@@ -8,9 +8,10 @@ from horde.scheduler.core import returning
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import Assign, Progressed, Revoke
 from horde.scheduler.core.fitting import signature_of_terms, size_class
-from horde.scheduler.core.fleet import Worker
-from horde.scheduler.core.job import Job, JobState, LeaseId
+from horde.scheduler.core.fleet import Pace, Worker
+from horde.scheduler.core.job import AccountId, Job, JobState, LeaseId, Terms
 from horde.scheduler.core.leases import MAX_LEASES, Fault, Lease, LeaseState, Revoked, Stage
+from horde.scheduler.core.strikes import StrikeReason
 
 LOADING = 12.0
 """Seconds that loading a model is expected to take, when workers are compared."""
@@ -198,7 +199,7 @@ def _expected_work(board: Board, worker: Worker, job: Job) -> float:
     """Seconds that this worker needs for all it holds and this job, as measured: its own pace, within what the fleet's
     allows."""
     seconds = 0.0
-    for terms in [held.job.generation.terms for held in worker.leases.values()] + [job.generation.terms]:
+    for terms in _all_terms(worker, job):
         pace = board.speeds.expected(worker.worker_id, terms.model, size_class(terms.pixels))
         if (median := board.speeds.median(terms.model)) is not None:
             pace = min(pace, SLOWEST * median)
@@ -209,17 +210,23 @@ def _expected_work(board: Board, worker: Worker, job: Job) -> float:
 def time_to_progress(board: Board, worker: Worker, job: Job) -> float:
     """How long this worker may be silent about this job, in seconds."""
     terms, limits = job.generation.terms, board.limits
-    if worker.pace is not None:
-        # It cannot say how far it is: as long as all that it holds takes at the pace that it gave.
-        works = [lease.job.generation.terms.work for lease in worker.leases.values()] + [terms.work]
-        needed = worker.pace.each_job * len(works) + worker.pace.megapixel_step * sum(works)
-        return min(limits.lease_ttl + needed, limits.max_lease_ttl)
     offer = worker.capabilities.offers.get(terms.model)
     seconds = board.speeds.expected(worker.worker_id, terms.model, size_class(terms.pixels))
     silence = limits.lease_ttl + 3 * seconds * terms.pixels / 1e6
     if offer is not None and not offer.loaded:
         silence += limits.load_allowance
+    if worker.pace is not None:
+        # It says nothing before it is done with this one and with all that it holds already.
+        silence = max(silence, sum(_stated(worker.pace, each) for each in _all_terms(worker, job)))
     return min(silence, limits.max_lease_ttl)
+
+
+def _all_terms(worker: Worker, job: Job) -> list[Terms]:
+    return [held.job.generation.terms for held in worker.leases.values()] + [job.generation.terms]
+
+
+def _stated(pace: Pace, terms: Terms) -> float:
+    return pace.each_job + pace.megapixel_step * terms.pixels / 1e6 * terms.steps
 
 
 def progressed(
@@ -272,9 +279,7 @@ def _hedge(board: Board, lease: Lease, now: float) -> None:
     board.hedged = {hedged for hedged in board.hedged if hedged.hedged}
     if job.state is not JobState.LEASED or job.leases[-1] is not lease:
         return
-    if len(board.hedged) > len(board.fleet.here) // HEDGED_PART:
-        return
-    if len(job.leases) >= MAX_LEASES:
+    if len(job.leases) >= MAX_LEASES or not _room_to_hedge(board, lease):
         return
     terms, standing = job.generation.terms, board.fleet.standings.get(lease.owner)
     denied = terms.denied.union(returning.barred(board, job), standing.workers if standing is not None else ())
@@ -287,12 +292,28 @@ def _hedge(board: Board, lease: Lease, now: float) -> None:
     returning.requeue(board, job, now)
 
 
+def _room_to_hedge(board: Board, lease: Lease) -> bool:
+    """Whether one more lease may be hedged: those who dawdle must not leave the others nothing. An owner has no more
+    than what is free, and half of all is kept for leases of proven owners."""
+    standings, hedged = board.fleet.standings, board.hedged
+    most = 1 + len(board.fleet.here) // HEDGED_PART
+    free = most - len(hedged)
+
+    def proven(owner: AccountId) -> bool:
+        return owner in standings and standings[owner].proven
+
+    if not proven(lease.owner):
+        free = min(free, most - most // 2 - sum(not proven(other.owner) for other in hedged))
+    mine = sum(other.owner == lease.owner for other in hedged)
+    return free > 0 and mine < max(1, free)
+
+
 def lapse(board: Board, lease: Lease, now: float, *, fault: Fault = Fault.WORKER) -> None:
     """Take a lease back for lack of progress, or with its lost session; what the mesh lost counts against nobody."""
     worker = board.fleet.workers.get(lease.worker_id)
     if worker is not None:
         if fault is Fault.WORKER:
-            returning.strike(board, worker, now)
+            returning.strike(board, worker, lease, StrikeReason.STALLED, now, "It made no progress any more.")
         route = board.route_of(worker)
         if route is not None:
             board.emit(Revoke(route, lease.lease_id, Revoked.LAPSED))

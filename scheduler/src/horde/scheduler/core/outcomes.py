@@ -17,6 +17,10 @@ class Painted:
     worker_id: WorkerId
     owner: AccountId
     deviations: bytes = b""
+    device: str = ""
+    """The class of what it was painted on; empty: not said."""
+    digest: bytes = b""
+    """Of the model's weights; empty: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +42,8 @@ class Failed:
     detail: str = ""
     by_network: bool = False
     """Painted, and could not be brought to the router."""
+    refused_upload: bool = False
+    """The router would not have it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from horde.scheduler.core import idling, settling
 from horde.scheduler.core.board import Board
+from horde.scheduler.core.checks import Opinion
 from horde.scheduler.core.effects import INVALID_RECEIPT, DiscardObject, SaySettled
 from horde.scheduler.core.fitting import signature_of_terms
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import NOTHING, Ending, Job, JobState, WorkerId
 from horde.scheduler.core.leases import MAX_ATTEMPTS, MAX_LEASES, Fault, Lease, LeaseState
 from horde.scheduler.core.standing import PROVEN_FEATURE
+from horde.scheduler.core.strikes import Strike, StrikeReason, strike_of
 
 RETRY_AFTER = 10.0
 """Seconds after which those who had a job may have it again, where nobody else can; twice as long with each lease."""
@@ -34,7 +36,7 @@ def void(board: Board, job: Job, now: float, detail: str) -> None:
     job.leavings.add(winner.lease_id)
     worker = board.fleet.workers.get(winner.worker_id)
     if worker is not None:
-        strike(board, worker, now)
+        strike(board, worker, winner, StrikeReason.MISBEHAVIOUR, now, detail)
     route = board.route_of(worker)
     if route is not None:
         board.emit(SaySettled(route, winner.lease_id, job.job_id, INVALID_RECEIPT, detail=detail))
@@ -62,6 +64,7 @@ def give_back(
     worker = settling.free(board, lease, now)
     if worker is not None and fault is not Fault.NONE:
         worker.standing.faults[fault] += 1
+        board.dirty_owners[worker.standing] = None
     job = lease.job
     if job.state is not JobState.LEASED or job.leases[-1] is not lease:
         return
@@ -172,9 +175,48 @@ def holders(job: Job) -> frozenset[WorkerId]:
     return frozenset(lease.worker_id for lease in job.leases if lease.hedged)
 
 
-def strike(board: Board, worker: Worker, now: float) -> None:
-    """A worker has failed; after some failures in a row it rests."""
+def strike(
+    board: Board, worker: Worker, lease: Lease | Opinion, reason: StrikeReason, now: float, detail: str = ""
+) -> None:
+    """A worker has failed at a lease; after some failures in a row it rests."""
+    struck = strike_of(lease, reason, now, detail)
+    board.strikes.add(struck)
+    board.dirty_strikes[struck] = None
     if worker.failed(now):
         board.deadlines.add(worker.rests_until, worker)
         board.fleet.changed(worker)
         idling.tell(board, worker, now)
+
+
+def pardon(board: Board, since: float, until: float, because: str) -> tuple[int, int]:
+    """Forgive everybody's strikes of a window of time, with what follows from them; how many, of how many owners."""
+    forgiven = board.strikes.forgive(since, until, because)
+    for struck in forgiven:
+        _pardoned(board, struck)
+    return len(forgiven), len({struck.owner for struck in forgiven})
+
+
+def forgive_lease(board: Board, lease: Lease, because: str) -> None:
+    """Forgive the strike of a lease: it was not the worker's fault after all."""
+    strike_id = strike_of(lease, StrikeReason.FAILURES, 0.0, "").strike_id
+    for struck in board.strikes.of(lease.owner):
+        if struck.strike_id == strike_id and not struck.forgiven:
+            struck.forgiven = because
+            _pardoned(board, struck)
+
+
+def _pardoned(board: Board, struck: Strike) -> None:
+    board.dirty_strikes[struck] = None
+    worker = board.fleet.workers.get(struck.worker_id)
+    if worker is None:
+        return
+    worker.forgive()
+    worker.jobs_failed = max(0, worker.jobs_failed - 1)
+    faults = worker.standing.faults
+    faults[Fault.WORKER] = max(0, faults[Fault.WORKER] - 1)
+    if struck.reason in (StrikeReason.WRONG_PICTURE, StrikeReason.BLANK_PICTURE):
+        worker.standing.pardon()
+        board.fleet.rejudged(worker.standing)
+    board.dirty_owners[worker.standing] = None
+    board.dirty_workers[worker] = None
+    board.fleet.changed(worker)

@@ -7,10 +7,11 @@ row, for there are few (MAX_LEASES) and they change together.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from typing import Any
 
+from horde.scheduler.core.checks import check_of, check_terms
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import (
     AccountId,
@@ -29,6 +30,8 @@ from horde.scheduler.core.job import (
     WorkerId,
 )
 from horde.scheduler.core.leases import Fault, Lease, LeaseState
+from horde.scheduler.core.standing import Standing
+from horde.scheduler.core.strikes import Strike, StrikeReason
 
 Row = dict[str, Any]
 
@@ -39,15 +42,6 @@ class Stored:
 
     generation: Row
     jobs: list[Row] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """How much there is of an account; images that are done, and neither withdrawn nor expired."""
-
-    generations: int = 0
-    private_images: int = 0
-    shared_images: int = 0
 
 
 class SettledOrder(IntEnum):
@@ -94,19 +88,11 @@ class Changes:
     workers: list[Row] = field(default_factory=list)
     gone_workers: list[WorkerId] = field(default_factory=list)
     """Workers whose rows are to be deleted, unless they are among `workers` again."""
+    owners: list[Row] = field(default_factory=list)
+    strikes: list[Row] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(
-            self.new_generations
-            or self.generations
-            or self.new_jobs
-            or self.jobs
-            or self.forgotten
-            or self.refused
-            or self.given
-            or self.workers
-            or self.gone_workers
-        )
+        return any(getattr(self, each.name) for each in fields(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +121,7 @@ def changing(generation: Generation) -> Row:
         "closed": generation.closed,
         "deletion": int(generation.deletion),
         "over_at_ms": over_at_ms(generation),
+        "checks": generation.check.text() if generation.check is not None else "",
     }
 
 
@@ -146,6 +133,8 @@ def over_at_ms(generation: Generation) -> int | None:
     """
     if not generation.closed or not generation.spec:
         return None
+    if generation.check is not None:
+        return generation.accepted_at_ms
     expiries = [job.expires_at_ms for job in generation.jobs if job.ending is Ending.DONE and not job.withdrawn]
     return (
         None if 0 in expiries else max(generation.accepted_at_ms, *expiries) if expiries else generation.accepted_at_ms
@@ -231,9 +220,63 @@ def worker_row(worker: Worker, speeds: dict[tuple[str, int], float]) -> Row:
     }
 
 
+def owner_row(standing: Standing, now_ms: int) -> Row:
+    record = {
+        "verified": standing.verified,
+        "doubt": standing.doubt,
+        "doubted": list(standing.doubted),
+        "caught": standing.caught,
+        "contradicted": standing.contradicted,
+        "verdicts": list(standing.verdicts),
+        "faults": {int(fault): count for fault, count in standing.faults.items()},
+    }
+    return {"owner": standing.owner, "changed_ms": now_ms, "record": json.dumps(record)}
+
+
+def restore_owner(standing: Standing, row: Row) -> None:
+    """What was written of an owner."""
+    record = json.loads(row["record"])
+    standing.verified, standing.doubt, standing.caught = record["verified"], record["doubt"], record["caught"]
+    standing.contradicted = record["contradicted"]
+    standing.doubted = dict.fromkeys(map(JobId, record["doubted"]))
+    standing.verdicts = {(verdict, JobId(job_id)): None for verdict, job_id in record["verdicts"]}
+    standing.faults.update({Fault(int(fault)): count for fault, count in record["faults"].items()})
+
+
+def strike_row(strike: Strike, moment: Moment) -> Row:
+    return {
+        "strike_id": strike.strike_id,
+        "owner": strike.owner,
+        "worker_id": strike.worker_id,
+        "worker_name": strike.worker_name,
+        "reason": int(strike.reason),
+        "at_ms": moment.wall(strike.at),
+        "detail": strike.detail,
+        "forgiven": strike.forgiven,
+    }
+
+
+def strike_from(row: Row, moment: Moment) -> Strike:
+    """A strike as it was written."""
+    return Strike(
+        row["strike_id"],
+        AccountId(row["owner"]),
+        WorkerId(row["worker_id"]),
+        row["worker_name"],
+        StrikeReason(row["reason"]),
+        moment.core(row["at_ms"]),
+        row["detail"],
+        row["forgiven"],
+    )
+
+
 def generation_from(stored: Stored, terms: Terms, moment: Moment) -> Generation:
-    """A generation as it was written."""
+    """A generation as it was written. However the clock was changed meanwhile, it lives no longer than it may."""
     row = stored.generation
+    check = check_of(row["checks"]) if row["checks"] else None
+    if check is not None:
+        terms = check_terms(terms, check.allowed, canary=check.first is None and check.case.canary)
+    deadline = min(moment.core(row["accepted_at_ms"] + row["ttl_ms"]), moment.now + row["ttl_ms"] / 1000)
     generation = Generation(
         generation_id=GenerationId(row["generation_id"]),
         request_id=row["request_id"],
@@ -247,7 +290,7 @@ def generation_from(stored: Stored, terms: Terms, moment: Moment) -> Generation:
         weight=row["weight"],
         accepted_at_ms=row["accepted_at_ms"],
         ttl_ms=row["ttl_ms"],
-        deadline=moment.core(row["accepted_at_ms"] + row["ttl_ms"]),
+        deadline=deadline,
         traceparent=row["traceparent"],
         phase=Phase(row["phase"]),
         refusal=row["refusal"],
@@ -258,6 +301,7 @@ def generation_from(stored: Stored, terms: Terms, moment: Moment) -> Generation:
         deletion=Deletion(row["deletion"]),
         written=True,
         reloaded=True,
+        check=check,
     )
     generation.jobs = [_job_from(each, generation, moment) for each in stored.jobs]
     generation.version = max((job.version for job in generation.jobs), default=0)
@@ -290,7 +334,7 @@ def _job_from(row: Row, generation: Generation, moment: Moment) -> Job:
         lease = Lease(LeaseId(lease_id), job, WorkerId(worker_id), AccountId(owner), name)
         lease.fault = Fault(fault)
         lease.state, lease.step, lease.ttl = LeaseState(state), step, ttl
-        lease.granted_at, lease.touched_at = moment.core(granted_ms), moment.now
+        lease.granted_at, lease.touched_at = min(moment.now, moment.core(granted_ms)), moment.now
         job.leases.append(lease)
     job.winner = job.lease(LeaseId(row["winner"])) if row["winner"] else None
     return job

@@ -193,8 +193,11 @@ class Relays:
                     message.opened.session_id,
                     term.now(),
                     term.now_ms(),
-                    wire_worker.manner_of(hello),
+                    hears_idle=worker_pb2.SESSION_FEATURE_IDLE_REPORTS in hello.features,
                 )
+                if (session := term.board.sessions.get(route)) is not None:
+                    # Nothing is lent before it restates.
+                    term.board.fleet.workers[session.worker_id].pace = wire_worker.pace_of(hello)
             case "closed":
                 attaching.closed(term.board, route, term.now(), term.now_ms())
             case "worker":

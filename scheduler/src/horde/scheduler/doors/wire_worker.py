@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from horde.api.job.v1 import job_pb2
 from horde.api.ledger.v1 import ledger_pb2
+from horde.api.model.v1 import model_service_pb2
 from horde.api.worker.v1 import worker_pb2, worker_service_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
-from horde.scheduler.core.attaching import HeldLease, Manner
+from horde.scheduler.core.attaching import HeldLease
 from horde.scheduler.core.board import Limits
 from horde.scheduler.core.effects import SaySettled
 from horde.scheduler.core.fleet import Capabilities, Offer, Pace, Worker
@@ -21,6 +23,7 @@ MAX_OFFERS = 256
 MAX_DETAIL = 500
 PROGRESS_INTERVAL_MS = 250
 """More often than this nobody is told."""
+MAX_PACE_SECONDS = 3_600.0
 
 
 def text(value: str) -> str:
@@ -35,7 +38,10 @@ NETWORK_FAILURES = frozenset({worker_service_pb2.FAILURE_REASON_TIMEOUT})
 def capabilities_of(message: worker_pb2.Capabilities) -> Capabilities:
     """What a worker says that it can do; models beyond the first MAX_OFFERS do not count, nor other kinds of work."""
     named = [each for each in message.models if each.name and each.WhichOneof("kind") == "image"][:MAX_OFFERS]
-    offers = {each.name: Offer(each.loaded, max(0, each.image.max_pixels), _abilities(each.image)) for each in named}
+    offers = {
+        each.name: Offer(each.loaded, max(0, each.image.max_pixels), _abilities(each.image), each.sha256)
+        for each in named
+    }
     return Capabilities(offers, message.SerializeToString())
 
 
@@ -48,6 +54,23 @@ def _abilities(offer: worker_pb2.ImageOffer) -> int:
     return sum({1 << bit for bit in bits})
 
 
+def pace_of(hello: worker_service_pb2.Hello) -> Pace | None:
+    """How fast a worker says it works that cannot say how far it is; None of one that can."""
+    if not hello.HasField("expected_pace"):
+        return None
+    pace = hello.expected_pace
+    each = pace.megapixel_step.ToTimedelta().total_seconds(), pace.each_job.ToTimedelta().total_seconds()
+    return Pace(*(min(max(seconds, 0.0), MAX_PACE_SECONDS) for seconds in each))
+
+
+def show_abilities(message: model_service_pb2.Model, mask: int) -> None:
+    """Say what of a mask can be asked for: features, samplers, noise schedules."""
+    message.features.extend(each for each in worker_pb2.Feature.values() if each and mask >> each & 1)
+    message.samplers.extend(each for each in job_pb2.Sampler.values() if each and mask >> SAMPLER_BIT + each & 1)
+    schedules = [each for each in job_pb2.NoiseSchedule.values() if each and mask >> SCHEDULE_BIT + each & 1]
+    message.schedules.extend(schedules)
+
+
 def capabilities_from(words: bytes) -> Capabilities:
     """The same, of what was written."""
     return capabilities_of(worker_pb2.Capabilities.FromString(words))
@@ -56,15 +79,6 @@ def capabilities_from(words: bytes) -> Capabilities:
 def stage_of(state: int) -> Stage:
     """How far a lease is; a state that is newer than this contract says nothing."""
     return Stage(state) if state in Stage._value2member_map_ else Stage.UNSAID
-
-
-def manner_of(hello: worker_service_pb2.Hello) -> Manner:
-    """What a worker does beyond what every worker does."""
-    pace = None
-    if worker_pb2.SESSION_FEATURE_EXPECTED_PACE in hello.features and hello.HasField("expected_pace"):
-        said = hello.expected_pace
-        pace = Pace(said.megapixel_step.ToMilliseconds() / 1000, said.each_job.ToMilliseconds() / 1000)
-    return Manner(worker_pb2.SESSION_FEATURE_IDLE_REPORTS in hello.features, pace)
 
 
 def fill_terms(message: worker_service_pb2.Terms, worker: Worker, limits: Limits) -> None:
@@ -103,7 +117,9 @@ def result_of(message: worker_service_pb2.Outcome) -> Result:
             return Cancelled(message.cancelled.step)
         case _:
             by_network = message.failed.reason in NETWORK_FAILURES
-            return Failed(text(message.failed.detail) or _name("FailureReason", message.failed.reason), by_network)
+            refused = message.failed.reason == worker_service_pb2.FAILURE_REASON_UPLOAD_REFUSED
+            detail = text(message.failed.detail) or _name("FailureReason", message.failed.reason)
+            return Failed(detail, by_network, refused)
 
 
 def broken_of(message: pb.InvalidOutcome) -> Broken:

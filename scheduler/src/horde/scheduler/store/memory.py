@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.job import AccountId, Ending, GenerationId, JobId, JobState, Phase
-from horde.scheduler.core.rows import Changes, Row, SettledOrder, SettledQuery, Stored, Survey
+from horde.scheduler.core.rows import Changes, Row, SettledOrder, SettledQuery, Stored
+from horde.scheduler.core.surveys import Survey
 
 
 class Memory:
@@ -17,6 +18,8 @@ class Memory:
         self.generations: dict[str, Row] = {}
         self.jobs: dict[str, Row] = {}
         self.workers: dict[str, Row] = {}
+        self.owners: dict[str, Row] = {}
+        self.strikes: dict[str, Row] = {}
 
 
 class MemoryStore:
@@ -65,6 +68,10 @@ class MemoryStore:
             memory.workers.pop(worker_id, None)
         for row in changes.workers:
             memory.workers[row["worker_id"]] = dict(row)
+        for row in changes.owners:
+            memory.owners[row["owner"]] = dict(row)
+        for row in changes.strikes:
+            memory.strikes[row["strike_id"]] = dict(row)
         return frozenset(GenerationId(each) for each in taken)
 
     async def live(self) -> list[Stored]:
@@ -72,6 +79,12 @@ class MemoryStore:
 
     async def workers(self, seen_since_ms: int) -> list[Row]:
         return [dict(row) for row in self.memory.workers.values() if row["last_seen_ms"] >= seen_since_ms]
+
+    async def owners(self, changed_since_ms: int) -> list[Row]:
+        return [dict(row) for row in self.memory.owners.values() if row["changed_ms"] >= changed_since_ms]
+
+    async def strikes(self, since_ms: int) -> list[Row]:
+        return [dict(row) for row in self.memory.strikes.values() if row["at_ms"] >= since_ms]
 
     async def find(self, generation_ids: Sequence[GenerationId]) -> list[Stored]:
         known = self.memory.generations
@@ -147,6 +160,20 @@ class MemoryStore:
         old = [key for key, row in workers.items() if row["last_seen_ms"] < seen_before_ms][:limit]
         for key in old:
             del workers[key]
+        return len(old)
+
+    async def forget_owners(self, changed_before_ms: int, limit: int) -> int:
+        owners = self.memory.owners
+        old = [key for key, row in owners.items() if row["changed_ms"] < changed_before_ms][:limit]
+        for key in old:
+            del owners[key]
+        return len(old)
+
+    async def forget_strikes(self, before_ms: int, limit: int) -> int:
+        strikes = self.memory.strikes
+        old = [key for key, row in strikes.items() if row["at_ms"] < before_ms][:limit]
+        for key in old:
+            del strikes[key]
         return len(old)
 
     def _stored(self, row: Row) -> Stored:

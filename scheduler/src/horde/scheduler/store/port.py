@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from horde.scheduler.core.job import AccountId, GenerationId, JobId
-from horde.scheduler.core.rows import Changes, Row, SettledQuery, Stored, Survey
+from horde.scheduler.core.rows import Changes, Row, SettledQuery, Stored
+from horde.scheduler.core.surveys import Survey
 
 
 class Store(Protocol):
@@ -31,6 +32,12 @@ class Store(Protocol):
 
     async def workers(self, seen_since_ms: int) -> list[Row]:
         """Workers that were here since."""
+
+    async def owners(self, changed_since_ms: int) -> list[Row]:
+        """What was found of owners' work, where that has changed since."""
+
+    async def strikes(self, since_ms: int) -> list[Row]:
+        """Strikes since then."""
 
     async def find(self, generation_ids: Sequence[GenerationId]) -> list[Stored]:
         """Those of the generations that exist."""
@@ -61,3 +68,9 @@ class Store(Protocol):
 
     async def forget_workers(self, seen_before_ms: int, limit: int) -> int:
         """Delete what is kept of workers that were not here since, at most `limit` of them; how many."""
+
+    async def forget_owners(self, changed_before_ms: int, limit: int) -> int:
+        """Delete what is kept of owners of whom nothing was found since, at most `limit` of them; how many."""
+
+    async def forget_strikes(self, before_ms: int, limit: int) -> int:
+        """Delete strikes of before, at most `limit` of them; how many."""

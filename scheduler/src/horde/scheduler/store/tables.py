@@ -50,6 +50,7 @@ GENERATION = Table(
     Column("closed", Boolean, nullable=False),
     Column("over_at_ms", BigInteger, nullable=True),
     Column("deletion", Integer, nullable=False, server_default="0"),
+    Column("checks", Text, nullable=False, server_default=""),
 )
 Index(
     "generation_by_requester",
@@ -127,3 +128,26 @@ WORKER = Table(
     Column("speeds", Text, nullable=False),
 )
 Index("worker_by_age", WORKER.c.last_seen_ms)
+
+OWNER = Table(
+    "owner",
+    METADATA,
+    Column("owner", String(64), primary_key=True),
+    Column("changed_ms", BigInteger, nullable=False),
+    Column("record", Text, nullable=False),
+)
+Index("owner_by_age", OWNER.c.changed_ms)
+
+STRIKE = Table(
+    "strike",
+    METADATA,
+    Column("strike_id", String(36), primary_key=True),
+    Column("owner", String(64), nullable=False),
+    Column("worker_id", String(36), nullable=False),
+    Column("worker_name", String(64), nullable=False),
+    Column("reason", Integer, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("detail", Text, nullable=False),
+    Column("forgiven", Text, nullable=False),
+)
+Index("strike_by_age", STRIKE.c.at_ms)

@@ -17,6 +17,7 @@ IMAGES = "images/"
 WITHDRAWN = "withdrawn/"
 JOURNAL = "journal/"
 WITHDRAWALS = "withdrawals/"
+MODERATION = "moderation/"
 
 ANONYMOUS = "anonymous:"
 """How the text form of a requester without an account begins."""
@@ -115,6 +116,11 @@ def shared_image(job_id: str, format: ImageFormat) -> str:
 def shared_record(job_id: str) -> str:
     """What stands beside a shared image: how it was made, and the consent."""
     return f"{IMAGES}{_checked(job_id)}.json"
+
+
+def moderation(job_id: str) -> str:
+    """What moderation says of a shared image; written by the curation service."""
+    return f"{MODERATION}{_checked(job_id)}.json"
 
 
 def journal(moment: datetime, job_id: str) -> str:

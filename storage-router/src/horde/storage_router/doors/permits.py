@@ -21,6 +21,7 @@ ISSUER = "storage-router"
 AUDIENCE = "storage-router"
 GATEWAY = "gateway"
 SCHEDULER = "scheduler"
+CURATION = "curation"
 PUT_INPUT = "put_input"
 LEEWAY = timedelta(minutes=1)
 """How much longer than it says a token is taken: its maker's clock is another machine's."""
@@ -73,6 +74,16 @@ class GetImageTicket:
     requester: str
 
 
+@dataclass(frozen=True, slots=True)
+class GetSharedTicket:
+    """Somebody who is no requester may read a shared image: to rate it, or to decide about it."""
+
+    job_id: str
+    sha256: str
+    reviewing: bool
+    """Also while moderation withholds it."""
+
+
 class Permits:
     """Tells what a token permits. Raises the token errors."""
 
@@ -106,11 +117,16 @@ class Permits:
         claims = self._verify(token, (GATEWAY,), (PUT_INPUT,))
         return PutInputTicket(claims.name("input_id"), claims.text("requester"), claims.number("max_bytes"))
 
-    def download(self, token: str) -> GetInputTicket | GetImageTicket:
-        claims = self._verify(token, (GATEWAY, SCHEDULER), ("get_image", "get_input"))
-        if claims.text("act") == "get_input":
+    def download(self, token: str) -> GetInputTicket | GetImageTicket | GetSharedTicket:
+        claims = self._verify(token, (GATEWAY, SCHEDULER, CURATION), ("get_image", "get_input", "get_shared"))
+        act, issuer = claims.text("act"), claims.text("iss")
+        if (act == "get_shared") != (issuer == CURATION):
+            raise TokenWrongAudience(metadata={"expected": f"a ticket of {CURATION} for what is shared, and no other"})
+        if act == "get_shared":
+            return GetSharedTicket(claims.name("job_id"), claims.digest(), claims.truth("reviewing"))
+        if act == "get_input":
             return GetInputTicket(claims.name("input_id"), claims.digest(), claims.text("requester"))
-        if claims.text("iss") != GATEWAY:
+        if issuer != GATEWAY:
             raise TokenWrongAudience(metadata={"expected": f"a ticket of the {GATEWAY}"})
         return GetImageTicket(
             claims.name("job_id"),

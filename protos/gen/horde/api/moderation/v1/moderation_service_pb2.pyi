@@ -160,6 +160,9 @@ class Case(_message.Message):
     ADDRESS_FIELD_NUMBER: _builtins.int
     TICKET_FIELD_NUMBER: _builtins.int
     EXPIRES_IN_FIELD_NUMBER: _builtins.int
+    REPORT_COUNT_FIELD_NUMBER: _builtins.int
+    URGENT_FIELD_NUMBER: _builtins.int
+    WITHHELD_FIELD_NUMBER: _builtins.int
     case_id: _builtins.str
     image_id: _builtins.str
     prompt: _builtins.str
@@ -170,6 +173,12 @@ class Case(_message.Message):
     address: _builtins.str
     """In GetCase: StorageService.Download at `address` with `ticket`."""
     ticket: _builtins.str
+    report_count: _builtins.int
+    """How many reported it since the last decision."""
+    urgent: _builtins.bool
+    """Somebody reported it for CHILD_SAFETY, and nobody has decided since."""
+    withheld: _builtins.bool
+    """It is kept from everybody but moderators."""
     @_builtins.property
     def opened_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -177,7 +186,9 @@ class Case(_message.Message):
         """What checkers said."""
 
     @_builtins.property
-    def reports(self) -> _containers.RepeatedCompositeFieldContainer[Global___Report]: ...
+    def reports(self) -> _containers.RepeatedCompositeFieldContainer[Global___Report]:
+        """The newest twenty, newest first."""
+
     @_builtins.property
     def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Decision]:
         """Oldest first."""
@@ -200,10 +211,13 @@ class Case(_message.Message):
         address: _builtins.str = ...,
         ticket: _builtins.str = ...,
         expires_in: _duration_pb2.Duration | None = ...,
+        report_count: _builtins.int = ...,
+        urgent: _builtins.bool = ...,
+        withheld: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expires_in", b"expires_in", "opened_at", b"opened_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "case_id", b"case_id", "decisions", b"decisions", "expires_in", b"expires_in", "image_id", b"image_id", "model", b"model", "negative_prompt", b"negative_prompt", "opened_at", b"opened_at", "prompt", b"prompt", "reports", b"reports", "ticket", b"ticket", "verdict", b"verdict", "voices", b"voices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "case_id", b"case_id", "decisions", b"decisions", "expires_in", b"expires_in", "image_id", b"image_id", "model", b"model", "negative_prompt", b"negative_prompt", "opened_at", b"opened_at", "prompt", b"prompt", "report_count", b"report_count", "reports", b"reports", "ticket", b"ticket", "urgent", b"urgent", "verdict", b"verdict", "voices", b"voices", "withheld", b"withheld"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -278,9 +292,12 @@ class Decision(_message.Message):
     MODERATOR_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     verdict: Global___Verdict.ValueType
     moderator_account_id: _builtins.str
     why: _builtins.str
+    reason: Global___ReportReason.ValueType
+    """Of UNSAFE; unspecified: none was named."""
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -290,10 +307,11 @@ class Decision(_message.Message):
         moderator_account_id: _builtins.str = ...,
         at: _timestamp_pb2.Timestamp | None = ...,
         why: _builtins.str = ...,
+        reason: Global___ReportReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "moderator_account_id", b"moderator_account_id", "verdict", b"verdict", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "moderator_account_id", b"moderator_account_id", "reason", b"reason", "verdict", b"verdict", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -461,21 +479,28 @@ class DecideCaseRequest(_message.Message):
     CASE_ID_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     case_id: _builtins.str
     verdict: Global___Verdict.ValueType
     """SAFE or UNSAFE."""
     why: _builtins.str
     """1 to 500 characters."""
+    reason: Global___ReportReason.ValueType
+    """What is wrong with it, of UNSAFE. With CHILD_SAFETY nobody but moderators
+    can fetch the image any more; others keep it from data releases and from
+    ratings, and leave it to its requester.
+    """
     def __init__(
         self,
         *,
         case_id: _builtins.str = ...,
         verdict: Global___Verdict.ValueType = ...,
         why: _builtins.str = ...,
+        reason: Global___ReportReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id", "verdict", b"verdict", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id", "reason", b"reason", "verdict", b"verdict", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -92,10 +92,16 @@ class ModerationServiceServicer:
     """
 
     def ReportImage(self, request, context):
-        """ReportImage says that something is wrong with an image. Who asked for it may
-        report it by its job_id, everybody else by the image_id that a rating or a
-        data release shows. The same caller's second report replaces the first.
-        Anonymous may, too. Errors: IMAGE_NOT_FOUND, INVALID_FIELD.
+        """ReportImage says that something is wrong with a shared image. Who asked for
+        it may report it by its job_id, everybody else by the image_id that a rating
+        or a data release shows. The same caller's second report replaces the first.
+        Anonymous may, too. A private image is seen by its requester alone, and is
+        nothing that could be reported.
+
+        Until a moderator has decided, a reported image is in no new data release;
+        one that is reported for CHILD_SAFETY is kept from everybody but moderators,
+        as long as not too many wait that this caller, its network or strangers
+        together have reported so. Errors: IMAGE_NOT_FOUND, INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,7 +109,8 @@ class ModerationServiceServicer:
 
     def ListCases(self, request, context):
         """ListCases is the queue: images that a checker is not sure about or that
-        somebody reported, most reports first, then oldest first.
+        somebody reported; urgent ones first, then most reports first, then oldest
+        first. Errors: INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -118,7 +125,9 @@ class ModerationServiceServicer:
 
     def DecideCase(self, request, context):
         """DecideCase gives a verdict. A later verdict replaces an earlier one and both
-        stay in the record. Errors: CASE_NOT_FOUND, INVALID_FIELD.
+        stay in the record; the same again changes nothing. What was found SAFE is
+        back in the queue when three have reported it since.
+        Errors: CASE_NOT_FOUND, INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -23,20 +23,29 @@ class ModerationServiceStub:
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ReportImage: _aio.UnaryUnaryMultiCallable[_moderation_service_pb2.ReportImageRequest, _moderation_service_pb2.ReportImageResponse]
-    """ReportImage says that something is wrong with an image. Who asked for it may
-    report it by its job_id, everybody else by the image_id that a rating or a
-    data release shows. The same caller's second report replaces the first.
-    Anonymous may, too. Errors: IMAGE_NOT_FOUND, INVALID_FIELD.
+    """ReportImage says that something is wrong with a shared image. Who asked for
+    it may report it by its job_id, everybody else by the image_id that a rating
+    or a data release shows. The same caller's second report replaces the first.
+    Anonymous may, too. A private image is seen by its requester alone, and is
+    nothing that could be reported.
+
+    Until a moderator has decided, a reported image is in no new data release;
+    one that is reported for CHILD_SAFETY is kept from everybody but moderators,
+    as long as not too many wait that this caller, its network or strangers
+    together have reported so. Errors: IMAGE_NOT_FOUND, INVALID_FIELD.
     """
     ListCases: _aio.UnaryUnaryMultiCallable[_moderation_service_pb2.ListCasesRequest, _moderation_service_pb2.ListCasesResponse]
     """ListCases is the queue: images that a checker is not sure about or that
-    somebody reported, most reports first, then oldest first.
+    somebody reported; urgent ones first, then most reports first, then oldest
+    first. Errors: INVALID_FIELD.
     """
     GetCase: _aio.UnaryUnaryMultiCallable[_moderation_service_pb2.GetCaseRequest, _moderation_service_pb2.GetCaseResponse]
     """GetCase shows one, with a way to the image's bytes. Errors: CASE_NOT_FOUND."""
     DecideCase: _aio.UnaryUnaryMultiCallable[_moderation_service_pb2.DecideCaseRequest, _moderation_service_pb2.DecideCaseResponse]
     """DecideCase gives a verdict. A later verdict replaces an earlier one and both
-    stay in the record. Errors: CASE_NOT_FOUND, INVALID_FIELD.
+    stay in the record; the same again changes nothing. What was found SAFE is
+    back in the queue when three have reported it since.
+    Errors: CASE_NOT_FOUND, INVALID_FIELD.
     """
     ListFilters: _aio.UnaryUnaryMultiCallable[_moderation_service_pb2.ListFiltersRequest, _moderation_service_pb2.ListFiltersResponse]
     """ListFilters lists the rules that prompts are held against, oldest first."""
@@ -64,10 +73,16 @@ class ModerationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _moderation_service_pb2.ReportImageRequest,
         context: _aio.ServicerContext[_moderation_service_pb2.ReportImageRequest, _abc.Awaitable[_moderation_service_pb2.ReportImageResponse]],
     ) -> _abc.Awaitable[_moderation_service_pb2.ReportImageResponse]:
-        """ReportImage says that something is wrong with an image. Who asked for it may
-        report it by its job_id, everybody else by the image_id that a rating or a
-        data release shows. The same caller's second report replaces the first.
-        Anonymous may, too. Errors: IMAGE_NOT_FOUND, INVALID_FIELD.
+        """ReportImage says that something is wrong with a shared image. Who asked for
+        it may report it by its job_id, everybody else by the image_id that a rating
+        or a data release shows. The same caller's second report replaces the first.
+        Anonymous may, too. A private image is seen by its requester alone, and is
+        nothing that could be reported.
+
+        Until a moderator has decided, a reported image is in no new data release;
+        one that is reported for CHILD_SAFETY is kept from everybody but moderators,
+        as long as not too many wait that this caller, its network or strangers
+        together have reported so. Errors: IMAGE_NOT_FOUND, INVALID_FIELD.
         """
 
     @_abc_1.abstractmethod
@@ -77,7 +92,8 @@ class ModerationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_moderation_service_pb2.ListCasesRequest, _abc.Awaitable[_moderation_service_pb2.ListCasesResponse]],
     ) -> _abc.Awaitable[_moderation_service_pb2.ListCasesResponse]:
         """ListCases is the queue: images that a checker is not sure about or that
-        somebody reported, most reports first, then oldest first.
+        somebody reported; urgent ones first, then most reports first, then oldest
+        first. Errors: INVALID_FIELD.
         """
 
     @_abc_1.abstractmethod
@@ -95,7 +111,9 @@ class ModerationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_moderation_service_pb2.DecideCaseRequest, _abc.Awaitable[_moderation_service_pb2.DecideCaseResponse]],
     ) -> _abc.Awaitable[_moderation_service_pb2.DecideCaseResponse]:
         """DecideCase gives a verdict. A later verdict replaces an earlier one and both
-        stay in the record. Errors: CASE_NOT_FOUND, INVALID_FIELD.
+        stay in the record; the same again changes nothing. What was found SAFE is
+        back in the queue when three have reported it since.
+        Errors: CASE_NOT_FOUND, INVALID_FIELD.
         """
 
     @_abc_1.abstractmethod

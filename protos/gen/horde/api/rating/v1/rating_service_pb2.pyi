@@ -76,7 +76,7 @@ class RatableImage(_message.Message):
     EXPIRES_IN_FIELD_NUMBER: _builtins.int
     REWARD_MKUDOS_FIELD_NUMBER: _builtins.int
     image_id: _builtins.str
-    """Not the job's: it leads to nobody."""
+    """The id that it has in the shared bucket and in data releases."""
     prompt: _builtins.str
     width: _builtins.int
     height: _builtins.int

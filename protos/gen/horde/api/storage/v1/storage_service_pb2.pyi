@@ -5,11 +5,11 @@ The door for bytes: inputs in, painted images in, images out. Reached by
 requesters and workers, who prove themselves by short-lived signed tokens
 only; this service knows no accounts and no API keys.
 
-Tokens. A *ticket* (made by the gateway, for a requester) and a *grant* (made
-by the scheduler, for the holder of a lease) are opaque strings to whoever
-carries them. For those who make or check them: a JWT signed with EdDSA
-(Ed25519), header `kid` naming the key, claims `iss` (`gateway` or
-`scheduler`), `aud` (`storage-router`), `exp`, and the claims below. `exp` is
+Tokens. A *ticket* (made by the gateway, for a requester, or by the curation
+service, for who rates or decides) and a *grant* (made by the scheduler, for
+the holder of a lease) are opaque strings to whoever carries them. For those
+who make or check them: a JWT signed with EdDSA (Ed25519), header `kid` naming
+the key, claims `iss` (`gateway`, `scheduler` or `curation`), `aud` (`storage-router`), `exp`, and the claims below. `exp` is
 taken with a minute's leeway, for two machines' clocks. Keys are
 rotated by overlap: a new key is published to the router before its first
 use, an old one is withdrawn after its last token expired.
@@ -19,6 +19,9 @@ use, an old one is withdrawn after its last token expired.
                               [lease_id]
     ticket to read an image   act=get_image, job_id, object_name, placement,
                               sha256, requester
+    ticket to read a shared image that is not one's own (iss curation)
+                              act=get_shared, job_id, sha256, reviewing: also
+                              while moderation withholds it
     grant to upload           act=upload_image, job_id, lease_id,
                               generation_id, worker_id, owner, width, height,
                               max_bytes, placement, facts {anonymous, asked,

@@ -134,8 +134,9 @@ class SubmitGeneration(_message.Message):
     generation_id: _builtins.str
     request_id: _builtins.str
     address_bucket: _builtins.str
-    """The /24 or /56 of an anonymous requester's address, for its share of the
-    queue; empty for accounts.
+    """The /24 or /56 of the requester's address: for anonymous requesters' shares
+    of the queue, and for everybody's of a day's budgets. It is not kept for
+    accounts.
     """
     balance_mkudos: _builtins.int
     """Kudos, for the weight in the queue. A snapshot, not part of the

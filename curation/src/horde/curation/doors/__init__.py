@@ -1,0 +1,1 @@
+"""The public services, as the gateway passes them on: messages to values and back."""

@@ -1,0 +1,86 @@
+"""Follows the journals of the shared bucket: what was shared becomes known here, what was withdrawn is known as such.
+
+An hour is read again and again until it has been over for a while, because its entries come in any order; then it is
+done for ever, and noted. So a restart goes on where it was, and memory holds one page. Images first, withdrawals after:
+what was withdrawn while its record was being read is found by the second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from horde.curation.core.images import SharedImage
+from horde.curation.neighbours.shared_bucket import SHARED, WITHDRAWN, SharedBucket
+from horde.curation.store.port import ImageStore
+from horde.services.clock import Clock
+from horde.services.errors import ServiceError
+from horde.services.telemetry import get_logger
+
+log = get_logger(__name__)
+
+HOUR: Final = timedelta(hours=1)
+SETTLING: Final = timedelta(minutes=15)
+"""An hour is over this long after its end: clocks differ, and a write may be slow."""
+READS: Final = 16
+"""Records read at once."""
+REST: Final = 10
+"""Times as long as a round took there is rest after it, at least: of the processor and the bucket it takes a tenth."""
+
+
+class Follower:
+    """Brings the store up to date with the bucket."""
+
+    def __init__(self, bucket: SharedBucket, store: ImageStore, clock: Clock, every: timedelta) -> None:
+        self._bucket = bucket
+        self._store = store
+        self._clock = clock
+        self._every = every.total_seconds()
+
+    async def run(self) -> None:
+        """Round after round, until cancelled. While the bucket or the database is away nothing is lost."""
+        while True:
+            began = self._clock.monotonic()
+            try:
+                await self.round()
+            except ServiceError as error:
+                # Who fails is said by the watch over it.
+                log.debug("the journals could not be read", error=str(error))
+            await self._clock.sleep(max(self._every, REST * (self._clock.monotonic() - began)))
+
+    async def round(self) -> None:
+        """Read both journals up to now."""
+        for journal in (SHARED, WITHDRAWN):
+            await self._catch_up(journal)
+
+    async def _catch_up(self, journal: str) -> None:
+        hour = await self._store.place(journal) or await self._bucket.first_hour(journal)
+        if hour is None:
+            return
+        while hour <= (now := self._clock.now()):
+            over = hour + HOUR + SETTLING <= now
+            await (self._read_shared(hour) if journal == SHARED else self._read_withdrawn(hour))
+            hour += HOUR
+            if over:
+                await self._store.keep_place(journal, hour)
+
+    async def _read_shared(self, hour: datetime) -> None:
+        async for page in self._bucket.entries(SHARED, hour):
+            known = await self._store.known([image_id for image_id, _ in page])
+            fresh = [(image_id, at) for image_id, at in page if image_id not in known]
+            for start in range(0, len(fresh), READS):
+                found = await asyncio.gather(*(self._bucket.image(*entry) for entry in fresh[start : start + READS]))
+                await self._add([image for image in found if image is not None])
+
+    async def _add(self, images: list[SharedImage]) -> None:
+        if images:
+            await self._store.add_images(images)
+
+    async def _read_withdrawn(self, hour: datetime) -> None:
+        async for page in self._bucket.entries(WITHDRAWN, hour):
+            known = await self._store.known([image_id for image_id, _ in page])
+            # By the hour, as the bucket has it: an entry's own time changes when a bucket is copied.
+            await self._store.withdraw_images(
+                {image_id: at.astimezone(UTC) for image_id, at in page if image_id in known}
+            )

@@ -1,0 +1,1 @@
+"""The buckets of shared images and of data releases."""

@@ -1,0 +1,192 @@
+"""What every curation store must do: in SQLite, in PostgreSQL. None is ever skipped."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from horde.curation.core.cases import MAX_WITHHELD_BY_ONE, Decision, Reason, Report, Standing, Voice
+from horde.curation.core.images import SharedImage, Verdict
+from horde.curation.store.port import CurationStore
+from horde.curation.store.sql import sql_store
+
+NOW = datetime(2026, 11, 26, 10, 2, 3, 456789, tzinfo=UTC)
+
+
+@pytest_asyncio.fixture(params=["sqlite", "postgresql"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[CurationStore]:
+    url = f"sqlite:///{tmp_path / 'curation.sqlite'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_url")
+    async with sql_store(url) as opened:
+        yield opened
+
+
+def image(number: int) -> SharedImage:
+    return SharedImage(
+        image_id=f"image-{number}",
+        requester=f"{number % 3:064x}",
+        prompt=f"a red door, number {number} — ☃",
+        negative_prompt="blurry",
+        model="paintbox",
+        width=512,
+        height=768,
+        format="WEBP",
+        sha256=f"{number:064x}",
+        size_bytes=5_000_000_000,
+        shared_at=NOW + timedelta(seconds=number),
+    )
+
+
+async def test_what_is_kept_is_what_is_read(store: CurationStore) -> None:
+    unsure = replace(image(2), worker_verdict=Verdict.UNSURE, verdict=Verdict.UNSURE)
+    await store.add_images([image(1), unsure])
+    assert await store.image("image-1") == image(1)
+    assert await store.image("image-2") == unsure
+    assert await store.image("image-3") is None
+    assert await store.known(["image-1", "image-2", "image-3"]) == {"image-1", "image-2"}
+    assert await store.known([]) == set()
+
+
+async def test_an_image_that_is_known_stays_as_it_is(store: CurationStore) -> None:
+    await store.add_images([image(1)])
+    await store.add_images([replace(image(1), prompt="another"), image(2), image(2)])
+    assert await store.image("image-1") == image(1)
+    assert await store.image("image-2") == image(2)
+
+
+async def test_the_first_withdrawal_counts(store: CurationStore) -> None:
+    await store.add_images([image(1), image(2)])
+    await store.withdraw_images({"image-1": NOW, "image-9": NOW})
+    await store.withdraw_images({"image-1": NOW + timedelta(hours=1)})
+    await store.withdraw_images({})
+    assert await store.image("image-1") == replace(image(1), withdrawn_at=NOW)
+    assert await store.image("image-2") == image(2)
+    assert await store.image("image-9") is None
+
+
+async def test_a_place_moves_on(store: CurationStore) -> None:
+    assert await store.place("journal") is None
+    await store.keep_place("journal", NOW)
+    await store.keep_place("withdrawals", NOW + timedelta(hours=2))
+    await store.keep_place("journal", NOW + timedelta(hours=1))
+    assert await store.place("journal") == NOW + timedelta(hours=1)
+    assert await store.place("withdrawals") == NOW + timedelta(hours=2)
+
+
+def report(number: int, reporter: str = "anna", reason: Reason = Reason.VIOLENT, at: int = 0) -> Report:
+    return Report(f"report-{number}-{reporter}", f"image-{number}", reporter, reason, "☃", NOW + timedelta(seconds=at))
+
+
+def decision(verdict: Verdict, at: int = 0, reason: Reason = Reason.NONE) -> Decision:
+    return Decision(verdict, "mod", NOW + timedelta(minutes=at), "looked", reason)
+
+
+async def ids(store: CurationStore, *verdicts: Verdict, limit: int = 10) -> list[str]:
+    return [case.image.image_id for case in await store.cases(verdicts, limit)]
+
+
+async def test_a_report_opens_a_case_and_the_same_persons_second_replaces_it(store: CurationStore) -> None:
+    await store.add_images([image(1)])
+    assert await store.case("image-1") is None
+    assert await store.report(report(1)) == "report-1-anna"
+    assert await store.report(report(2)) is None
+    again = replace(report(1, reason=Reason.OTHER, at=5), report_id="another")
+    assert await store.report(again) == "report-1-anna"
+    await store.report(report(1, "bert", at=3))
+    case = await store.case("image-1")
+    assert case is not None
+    assert case.standing == Standing(Verdict.UNSURE, opened_at=NOW, reports=2)
+    assert [(told.reporter, told.reason) for told in case.reports] == [
+        ("anna", Reason.OTHER),
+        ("bert", Reason.VIOLENT),
+    ]
+    assert case.image == replace(image(1), verdict=Verdict.UNSURE)
+
+
+async def test_what_was_withdrawn_is_nothing_to_report(store: CurationStore) -> None:
+    await store.add_images([image(1)])
+    await store.withdraw_images({"image-1": NOW})
+    assert await store.report(report(1)) is None
+
+
+async def test_decisions_are_kept_all_of_them_and_the_last_stands(store: CurationStore) -> None:
+    await store.add_images([image(1), replace(image(2), worker_verdict=Verdict.UNSURE, verdict=Verdict.UNSURE)])
+    assert await store.decide("image-1", decision(Verdict.SAFE)) is None
+    assert await store.decide("image-9", decision(Verdict.SAFE)) is None
+    await store.report(report(1))
+    unsafe, safe = decision(Verdict.UNSAFE, 1, Reason.CHILD_SAFETY), decision(Verdict.SAFE, 3)
+    case = await store.decide("image-1", unsafe)
+    assert case is not None
+    assert (case.decisions, case.image.verdict, case.image.withheld) == ([unsafe], Verdict.UNSAFE, True)
+    assert await store.decide("image-1", decision(Verdict.UNSAFE, 2, Reason.CHILD_SAFETY)) == case
+    case = await store.decide("image-1", safe)
+    assert case is not None
+    assert (case.decisions, case.image.verdict, case.image.withheld) == ([unsafe, safe], Verdict.SAFE, False)
+    # The same person may report it again: it is one report since the decision.
+    await store.report(report(1, at=9))
+    case = await store.case("image-1")
+    assert case is not None
+    assert case.standing.reports == 1
+    case = await store.case("image-2")
+    assert case is not None
+    assert case.voices == [Voice("worker", Verdict.UNSURE)]
+
+
+async def test_the_queue_has_an_order_and_pages(store: CurationStore) -> None:
+    await store.add_images([image(number) for number in range(1, 8)])
+    for number in range(1, 6):
+        await store.report(report(number, at=number))
+    await store.report(report(4, "bert", at=9))
+    await store.report(report(5, "bert", Reason.CHILD_SAFETY, at=9))
+    await store.decide("image-3", decision(Verdict.SAFE))
+    await store.decide("image-2", decision(Verdict.UNSAFE))
+    waiting = ["image-5", "image-4", "image-1"]
+    assert await ids(store, Verdict.NONE, Verdict.UNSURE) == waiting
+    assert await ids(store, Verdict.SAFE, Verdict.UNSAFE) == ["image-2", "image-3"]
+    assert await ids(store, Verdict.SAFE) == ["image-3"]
+    walked, place = [], None
+    while page := await store.cases([Verdict.UNSURE], 1, place):
+        walked += [case.image.image_id for case in page]
+        place = page[-1].place
+    assert walked == waiting
+
+
+async def test_what_the_bucket_has_to_be_told_is_known_until_it_was_told(store: CurationStore) -> None:
+    await store.add_images([image(1), image(2)])
+    assert list(await store.untold(10)) == []
+    await store.report(report(1))
+    await store.report(report(2))
+    assert sorted(await store.untold(10)) == ["image-1", "image-2"]
+    assert len(await store.untold(1)) == 1
+    old = await store.standing("image-1")
+    assert old is not None
+    await store.decide("image-1", decision(Verdict.SAFE))
+    assert not await store.told("image-1", old)
+    new = await store.standing("image-1")
+    assert new is not None
+    assert await store.told("image-1", new)
+    assert list(await store.untold(10)) == ["image-2"]
+    assert await store.standing("image-9") is None
+    assert not await store.told("image-9", new)
+
+
+async def test_one_withholds_only_so_many_on_a_word_alone(store: CurationStore) -> None:
+    many = range(MAX_WITHHELD_BY_ONE + 2)
+    await store.add_images([image(number) for number in many])
+    for number in many:
+        await store.report(report(number, reason=Reason.CHILD_SAFETY))
+    withheld = [case.image.image_id for case in await store.cases([Verdict.UNSURE], 100) if case.image.withheld]
+    assert len(withheld) == MAX_WITHHELD_BY_ONE
+    # Once somebody has looked there is room again.
+    await store.decide(withheld[0], decision(Verdict.UNSAFE, reason=Reason.CHILD_SAFETY))
+    await store.add_images([image(100)])
+    await store.report(report(100, reason=Reason.CHILD_SAFETY))
+    found = await store.image("image-100")
+    assert found is not None
+    assert found.withheld
