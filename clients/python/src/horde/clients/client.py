@@ -24,6 +24,7 @@ from horde.clients.kudos import Kudos
 from horde.clients.meshes import Mesh
 from horde.clients.models import Models
 from horde.clients.moderation import Moderation
+from horde.clients.ratings import Ratings
 from horde.clients.retrying import Patience
 from horde.clients.session import GenerationSession
 from horde.clients.shared_keys import SharedKeys
@@ -35,7 +36,7 @@ DEFAULT_TARGET: Final = "127.0.0.1:7700"
 
 
 class HordeClient:
-    """Nouns: `generations`, `images`, `accounts`, `kudos`, `workers`, `models`, `moderation`, `mesh`."""
+    """Nouns: `generations`, `images`, `accounts`, `kudos`, `workers`, `models`, `moderation`, `ratings`, `mesh`."""
 
     generations: Generations
     images: Images
@@ -44,6 +45,7 @@ class HordeClient:
     workers: Workers
     models: Models
     moderation: Moderation
+    ratings: Ratings
     mesh: Mesh
 
     def __init__(
@@ -84,6 +86,7 @@ class HordeClient:
         self.workers = Workers(doors)
         self.models = Models(doors)
         self.moderation = Moderation(doors)
+        self.ratings = Ratings(doors)
         self.mesh = Mesh(doors)
         return self
 
