@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Coroutine
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -63,6 +66,7 @@ def main() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Ratings, as curation exports them: lines of JSON or Parquet.",
 )
+@click.option("--end-with-input", is_flag=True, help="Stop when standard input ends: whoever started this has gone.")
 def create(
     release_id: str,
     previous: str | None,
@@ -74,9 +78,12 @@ def create(
     with_contact_data: bool,
     with_unsure: bool,
     ratings: Path | None,
+    end_with_input: bool,
 ) -> None:
     """Make release RELEASE_ID, or go on making it. Made once, it never changes."""
     settings = _settings()
+    if end_with_input:
+        threading.Thread(target=_end_with_input, name="input", daemon=True).start()
     if previous == NO_PREVIOUS:
         previous = ""
     others = {
@@ -203,6 +210,12 @@ def _check(folder: Path, key: Path | None, removed: Path | None) -> None:
     click.echo(json.dumps(asdict(report), indent=1))
     if report.faults:
         sys.exit(FAILED)
+
+
+def _end_with_input() -> None:
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _settings() -> DataReleaseSettings:

@@ -25,10 +25,12 @@ from horde.clients.meshes import Mesh
 from horde.clients.models import Models
 from horde.clients.moderation import Moderation
 from horde.clients.ratings import Ratings
+from horde.clients.releases import Releases
 from horde.clients.retrying import Patience
 from horde.clients.session import GenerationSession
 from horde.clients.shared_keys import SharedKeys
 from horde.clients.specs import generation_spec, new_request_id
+from horde.clients.standing import Standings
 from horde.clients.workers import Workers
 
 DEFAULT_TARGET: Final = "127.0.0.1:7700"
@@ -36,7 +38,8 @@ DEFAULT_TARGET: Final = "127.0.0.1:7700"
 
 
 class HordeClient:
-    """Nouns: `generations`, `images`, `accounts`, `kudos`, `workers`, `models`, `moderation`, `ratings`, `mesh`."""
+    """Nouns: `generations`, `images`, `accounts`, `kudos`, `workers`, `models`, `moderation`, `ratings`, `releases`,
+    `mesh`."""
 
     generations: Generations
     images: Images
@@ -46,6 +49,7 @@ class HordeClient:
     models: Models
     moderation: Moderation
     ratings: Ratings
+    releases: Releases
     mesh: Mesh
 
     def __init__(
@@ -87,7 +91,9 @@ class HordeClient:
         self.models = Models(doors)
         self.moderation = Moderation(doors)
         self.ratings = Ratings(doors)
+        self.releases = Releases(doors)
         self.mesh = Mesh(doors)
+        self.standings = Standings(doors)
         return self
 
     async def __aexit__(

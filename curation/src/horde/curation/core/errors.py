@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from horde.services.errors import FailedPrecondition, InvalidArgument, NotFound
+from horde.services.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 
 MODERATION = "horde.api.moderation.v1"
+RELEASE = "horde.api.release.v1"
 RATING = "horde.api.rating.v1"
 
 
@@ -29,6 +30,41 @@ class CaseNotFound(NotFound):
 
     domain: ClassVar[str] = MODERATION
     reason: ClassVar[str] = "CASE_NOT_FOUND"
+
+
+class InvalidReleaseField(InvalidArgument):
+    """The request is not valid."""
+
+    domain: ClassVar[str] = RELEASE
+    reason: ClassVar[str] = "INVALID_FIELD"
+
+
+class ReleaseNotFound(NotFound):
+    """There is no such data release."""
+
+    domain: ClassVar[str] = RELEASE
+    reason: ClassVar[str] = "RELEASE_NOT_FOUND"
+
+
+class ReleaseConflict(AlreadyExists):
+    """There is a release of this name, in other terms."""
+
+    domain: ClassVar[str] = RELEASE
+    reason: ClassVar[str] = "RELEASE_CONFLICT"
+
+
+class ReleaseRunning(FailedPrecondition):
+    """Another release is being built; one at a time."""
+
+    domain: ClassVar[str] = RELEASE
+    reason: ClassVar[str] = "RELEASE_RUNNING"
+
+
+class ReleaseFinished(FailedPrecondition):
+    """A finished release never changes."""
+
+    domain: ClassVar[str] = RELEASE
+    reason: ClassVar[str] = "RELEASE_FINISHED"
 
 
 class InvalidRatingField(InvalidArgument):

@@ -23,6 +23,8 @@ from horde.curation.core.rating import (
     Shown,
 )
 from horde.curation.core.rating_choice import Kind
+from horde.curation.core.releases import Asked, State
+from horde.curation.core.removals import Removal, RemovalPlace
 
 
 class ImageStore(Protocol):
@@ -71,6 +73,31 @@ class CaseStore(Protocol):
 
     async def told(self, image_id: str, standing: Standing) -> bool:
         """Note that the bucket says this. False: it stands otherwise by now, and the bucket must be told again."""
+
+
+class ReleaseStore(Protocol):
+    """Data releases that were asked for here, and what has to be taken out of finished ones."""
+
+    async def ask(self, asked: Asked) -> Asked:
+        """Keep a release that is to be built, or one that failed in the same terms again; as it is now. Where another
+        is being built, or this one was asked for before, nothing changes, and that is what is given."""
+
+    async def asked(self, name: str) -> Asked | None:
+        """One that was asked for here."""
+
+    async def all_asked(self) -> Sequence[Asked]:
+        """All of them, the newest first."""
+
+    async def building(self) -> Asked | None:
+        """The one that is being built."""
+
+    async def end(self, name: str, state: State, failure: str = "") -> None:
+        """Note how the building of a release ended, unless it has ended already."""
+
+    async def removals(
+        self, shared_before: datetime, since: datetime, limit: int, after: RemovalPlace | None = None
+    ) -> Sequence[Removal]:
+        """Images shared before a moment that were withdrawn or found unsafe since another, the first removed first."""
 
 
 class RatingStore(Protocol):
@@ -125,5 +152,5 @@ class RatingStore(Protocol):
         the order of image and account, behind such a pair."""
 
 
-class CurationStore(ImageStore, CaseStore, RatingStore, Protocol):
+class CurationStore(ImageStore, CaseStore, ReleaseStore, RatingStore, Protocol):
     """All that is kept."""
