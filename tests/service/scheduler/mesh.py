@@ -92,7 +92,7 @@ class World:
     router: Signer = field(default_factory=lambda: Signer("r", Ed25519PrivateKey.generate(), "storage-router"))
     signer: Signer = field(default_factory=lambda: Signer("s", Ed25519PrivateKey.generate(), "scheduler"))
     ids: Any = field(default_factory=SequentialIds)
-    limits: Limits = field(default_factory=lambda: Limits(proven_images=0))
+    limits: Limits = field(default_factory=lambda: Limits(proven_images=0, checks_part=0.0))
     store: Callable[[], Store] | None = None
     commit_pause: float = 0.0
     write_behind: float = 0.0

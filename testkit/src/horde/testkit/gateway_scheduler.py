@@ -42,6 +42,7 @@ class FakeScheduler(SchedulerServiceServicer):
         self.generations: dict[str, pb.SchedulerGeneration] = {}
         self.specs: dict[str, bytes] = {}
         self.wait = generation_pb2.WaitEstimate(eligible_workers=1)
+        self.wait_of: Callable[[generation_pb2.GenerationSpec], generation_pb2.WaitEstimate] | None = None
         self.follows: list[pb.FollowRequest] = []
         self.follow_answers = True
         self._follow_outboxes: list[Outbox[pb.FollowResponse]] = []
@@ -92,7 +93,8 @@ class FakeScheduler(SchedulerServiceServicer):
 
     async def EstimateWaits(self, request: pb.EstimateWaitsRequest, context: Any) -> Any:
         self._present()
-        return pb.EstimateWaitsResponse(outcomes=[pb.EstimateWaitOutcome(wait=self.wait)] * len(request.estimates))
+        waits = [self.wait_of(each.spec) if self.wait_of else self.wait for each in request.estimates]
+        return pb.EstimateWaitsResponse(outcomes=[pb.EstimateWaitOutcome(wait=wait) for wait in waits])
 
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Any) -> Any:
         self.list_questions.append(request)

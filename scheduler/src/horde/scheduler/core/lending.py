@@ -9,7 +9,7 @@ from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import Assign, Progressed, Revoke
 from horde.scheduler.core.fitting import signature_of_terms, size_class
 from horde.scheduler.core.fleet import Pace, Worker
-from horde.scheduler.core.job import Job, JobState, LeaseId, Terms
+from horde.scheduler.core.job import AccountId, Job, JobState, LeaseId, Terms
 from horde.scheduler.core.leases import MAX_LEASES, Fault, Lease, LeaseState, Revoked
 from horde.scheduler.core.strikes import StrikeReason
 
@@ -260,9 +260,7 @@ def _hedge(board: Board, lease: Lease, now: float) -> None:
     board.hedged = {hedged for hedged in board.hedged if hedged.hedged}
     if job.state is not JobState.LEASED or job.leases[-1] is not lease:
         return
-    if len(board.hedged) > len(board.fleet.here) // HEDGED_PART:
-        return
-    if len(job.leases) >= MAX_LEASES:
+    if len(job.leases) >= MAX_LEASES or not _room_to_hedge(board, lease):
         return
     terms, standing = job.generation.terms, board.fleet.standings.get(lease.owner)
     denied = terms.denied.union(returning.barred(board, job), standing.workers if standing is not None else ())
@@ -273,6 +271,22 @@ def _hedge(board: Board, lease: Lease, now: float) -> None:
     lease.state, lease.hedged = LeaseState.LAPSED, True
     board.hedged.add(lease)
     returning.requeue(board, job, now)
+
+
+def _room_to_hedge(board: Board, lease: Lease) -> bool:
+    """Whether one more lease may be hedged: those who dawdle must not leave the others nothing. An owner has no more
+    than what is free, and half of all is kept for leases of proven owners."""
+    standings, hedged = board.fleet.standings, board.hedged
+    most = 1 + len(board.fleet.here) // HEDGED_PART
+    free = most - len(hedged)
+
+    def proven(owner: AccountId) -> bool:
+        return owner in standings and standings[owner].proven
+
+    if not proven(lease.owner):
+        free = min(free, most - most // 2 - sum(not proven(other.owner) for other in hedged))
+    mine = sum(other.owner == lease.owner for other in hedged)
+    return free > 0 and mine < max(1, free)
 
 
 def lapse(board: Board, lease: Lease, now: float, *, fault: Fault = Fault.WORKER) -> None:

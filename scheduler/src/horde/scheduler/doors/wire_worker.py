@@ -33,7 +33,10 @@ NETWORK_FAILURES = frozenset({worker_service_pb2.FAILURE_REASON_TIMEOUT})
 def capabilities_of(message: worker_pb2.Capabilities) -> Capabilities:
     """What a worker says that it can do; models beyond the first MAX_OFFERS do not count, nor other kinds of work."""
     named = [each for each in message.models if each.name and each.WhichOneof("kind") == "image"][:MAX_OFFERS]
-    offers = {each.name: Offer(each.loaded, max(0, each.image.max_pixels), _abilities(each.image)) for each in named}
+    offers = {
+        each.name: Offer(each.loaded, max(0, each.image.max_pixels), _abilities(each.image), each.sha256)
+        for each in named
+    }
     return Capabilities(offers, message.SerializeToString())
 
 

@@ -11,6 +11,7 @@ from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.internal.storage.v1.object_service_pb2_grpc import ObjectServiceServicer
 from horde.services.addresses import caller_bucket
 from horde.storage_router.commits import Commits
+from horde.storage_router.comparisons import Comparisons
 from horde.storage_router.doors import wire
 from horde.storage_router.downloads import Downloads
 from horde.storage_router.input_orders import InputOrders
@@ -67,8 +68,9 @@ class StorageServicer(StorageServiceServicer):
 class ObjectServicer(ObjectServiceServicer):
     """What the other services ask."""
 
-    def __init__(self, commits: Commits, inputs: InputOrders) -> None:
+    def __init__(self, commits: Commits, comparisons: Comparisons, inputs: InputOrders) -> None:
         self._commits = commits
+        self._comparisons = comparisons
         self._inputs = inputs
 
     async def CommitObjects(
@@ -87,6 +89,11 @@ class ObjectServicer(ObjectServiceServicer):
     ) -> objects.WithdrawObjectsResponse:
         outcomes = await self._commits.withdraw(wire.read_withdrawals(request))
         return objects.WithdrawObjectsResponse(outcomes=wire.write_statuses(outcomes))
+
+    async def CompareObjects(
+        self, request: objects.CompareObjectsRequest, context: Context
+    ) -> objects.CompareObjectsResponse:
+        return wire.write_distances(await self._comparisons.compare(wire.read_comparisons(request)))
 
     async def DescribeInputs(
         self, request: objects.DescribeInputsRequest, context: Context
