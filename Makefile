@@ -21,7 +21,7 @@ TIERS   := unit conformance service mesh deploy
 .DELETE_ON_ERROR:
 .PHONY: help install lock protos protos-check lint format types breaking contract-image languages check test demo up clean \
 	bench bench-ledger bench-scheduler soak-ledger soak-storage mutants-ledger mutants-scheduler farms raters simulate train-model evaluate-model \
-	test-kills $(TIERS:%=test-%)
+	test-kills try-horde-sdk $(TIERS:%=test-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -110,6 +110,11 @@ up: install ## The whole mesh on this machine, with one worker
 
 demo: install ## Paint a few pictures through the whole mesh and show what became of them
 	$(PY) -m horde.cli.demo
+
+try-horde-sdk: install ## AI Horde's own Python SDK, unmodified, against the web door: a requester and a worker
+	$(PYTHON) -m venv .cache/horde-sdk
+	.cache/horde-sdk/bin/pip install -q horde-sdk
+	$(PY) web-door/trials/run.py .cache/horde-sdk/bin/python
 
 bench: install ## Images a second through the whole mesh, and where the time goes
 	$(PY) bench/mesh.py

@@ -77,6 +77,7 @@ def metadata(deviations: Sequence[DeviationFacts], *, censored: str = "") -> lis
         if kind in ("lora", "ti") and each.omitted:
             entries.append({"type": kind, "value": "download_failed", "ref": (each.asked or each.field)[:255]})
         else:
-            did = f"{each.done} instead" if each.done else "left out"
-            entries.append({"type": kind, "value": "see_ref", "ref": f"{each.field}: {each.asked} {did}"[:255]})
+            did = f"{each.asked} became {each.done}" if each.asked else each.done
+            words = f"{each.field}: {did}" if each.done else f"{each.field}: {each.asked} was left out"
+            entries.append({"type": kind, "value": "see_ref", "ref": words[:255]})
     return entries
