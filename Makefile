@@ -14,12 +14,12 @@ BIN     := $(VENV)/bin
 PY      := $(BIN)/python
 STAMPS  := .cache/stamps
 PYTEST  := $(PY) -m pytest -q -p no:cacheprovider
-SOURCES := $(wildcard */src) clients/python/src tests bench protos/generate.py protos/contract.py protos/languages.py
+SOURCES := $(wildcard */src) clients/python/src tests bench protos/generate.py protos/contract.py protos/languages.py deploy
 TIERS   := unit conformance service mesh deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock protos protos-check lint format types breaking contract-image languages check test demo up clean \
+.PHONY: help install lock settings-page protos protos-check lint format types breaking contract-image languages check test demo up clean \
 	bench bench-ledger bench-scheduler soak-ledger soak-storage mutants-ledger mutants-scheduler farms raters simulate train-model evaluate-model \
 	test-kills try-horde-sdk $(TIERS:%=test-%)
 
@@ -66,6 +66,9 @@ protos-check: install ## Fail if protos/gen is not what the contracts say
 
 breaking: install ## Fail if a contract breaks its committed image, or is not in it
 	$(PY) protos/contract.py --check
+
+settings-page: install ## Write deploy/settings.md, every setting of every service, from the code
+	$(PY) deploy/settings.py
 
 contract-image: install ## Write the image of the contracts anew; CHANGELOG.md must say what changed
 	$(PY) protos/contract.py --renew

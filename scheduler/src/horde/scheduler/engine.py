@@ -27,6 +27,7 @@ from horde.scheduler.doors.reading import Reading
 from horde.scheduler.doors.relay import Relays
 from horde.scheduler.doors.settled_reading import SettledReading
 from horde.scheduler.doors.submitting import Submitting
+from horde.scheduler.gauges import Gauges
 from horde.scheduler.janitor import DAY_MS, KNOWN_DAYS
 from horde.scheduler.meters import CheckMeters
 from horde.scheduler.neighbours.errands import Errands
@@ -92,6 +93,8 @@ class Engine:
         self._uptime: Timer | None = None
         self._waits: Timer | None = None
         self._next_slice: Timer | None = None
+        # Counting costs as much as a list of all models: only where somebody watches.
+        self._gauges = Gauges(self.board, self.fleet_reading) if telemetry.rpc is not None else None
         self._goes_on = False
         self._missed = 0
         self._meters = CheckMeters()
@@ -215,6 +218,8 @@ class Engine:
     def _tell_waits(self) -> None:
         if self._waits is not None:
             self.reading.tell_waits()
+        if self._gauges is not None:
+            self._gauges.refresh()
         self._waits = self._call_later(WAITS_PAUSE, self._tell_waits)
 
     async def farewell(self) -> None:
