@@ -29,8 +29,13 @@ def _uuid(text: str) -> str:
     return text
 
 
+def _uuid4(text: str) -> str:
+    assert UUID(text).version == 4
+    return _uuid(text)
+
+
 Id = Annotated[StrictStr, AfterValidator(_uuid)]
-RequestId = Annotated[Id, AfterValidator(lambda text: text if UUID(text).version == 4 else "")]
+RequestId = Annotated[StrictStr, AfterValidator(_uuid4)]
 
 
 class Shape(BaseModel):
@@ -45,7 +50,7 @@ class Warned(Shape):
 
 
 class Accepted(Shape):
-    id: RequestId = Field(min_length=36)
+    id: RequestId
     kudos: Number
     message: StrictStr = "-"
     warnings: list[Warned] = []
