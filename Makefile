@@ -21,7 +21,7 @@ TIERS   := unit conformance service mesh deploy
 .DELETE_ON_ERROR:
 .PHONY: help install lock settings-page protos protos-check lint format types breaking contract-image languages check test demo up clean \
 	bench bench-ledger bench-scheduler soak-ledger soak-storage mutants-ledger mutants-scheduler farms raters simulate train-model evaluate-model \
-	test-kills try-horde-sdk $(TIERS:%=test-%)
+	test-kills try-ai-horde $(TIERS:%=test-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -114,10 +114,12 @@ up: install ## The whole mesh on this machine, with one worker
 demo: install ## Paint a few pictures through the whole mesh and show what became of them
 	$(PY) -m horde.cli.demo
 
-try-horde-sdk: install ## AI Horde's own Python SDK, unmodified, against the web door: a requester and a worker
-	$(PYTHON) -m venv .cache/horde-sdk
-	.cache/horde-sdk/bin/pip install -q horde-sdk
-	$(PY) web-door/trials/run.py .cache/horde-sdk/bin/python
+# None of them is a part of this project, nor of its tests: they come from the registries each time.
+try-ai-horde: install ## Clients and workers of AI Horde, unmodified, against the web door
+	$(PYTHON) -m venv .cache/ai-horde
+	.cache/ai-horde/bin/pip install -q horde-sdk aihorde
+	if command -v npm > /dev/null; then npm install --silent --no-save --prefix .cache/ai-horde @zeldafan0225/ai_horde; fi
+	$(PY) web-door/trials/run.py .cache/ai-horde/bin/python $(abspath .cache/ai-horde/node_modules)
 
 bench: install ## Images a second through the whole mesh, and where the time goes
 	$(PY) bench/mesh.py

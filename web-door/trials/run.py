@@ -1,6 +1,7 @@
-"""Clients of AI Horde as they come, against a mesh on this machine: `python web-door/trials/run.py PYTHON`.
+"""Clients of AI Horde as they come, against a mesh on this machine: `python web-door/trials/run.py PYTHON [NODE_PATH]`.
 
-PYTHON is that of an environment with horde-sdk. Prints what each step brought; ends with 1 where one fails.
+PYTHON is that of an environment with horde-sdk and aihorde, NODE_PATH a folder with the npm package. Prints what each
+step brought; ends with 1 where one fails.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from horde.clients.credentials import AnonymousToken, ApiKey, read_secret
 
 HERE = Path(__file__).parent
 MODEL = "a model of the trial"
+NODE_PATH = sys.argv[2] if len(sys.argv) > 2 else ""
 QUIET = {role: {"LOG_LEVEL": "warning"} for role in Role}
 AWARD_MKUDOS = 1_000_000
 
@@ -32,13 +34,13 @@ async def account(mesh: LocalMesh, name: str) -> str:
     return opened.api_key
 
 
-async def run(python: str, script: str, mesh: LocalMesh, *arguments: str) -> list[dict[str, Any]]:
+async def run(program: str, script: str, mesh: LocalMesh, *arguments: str) -> list[dict[str, Any]]:
     """Run a script of the trial; what it said, or SystemExit."""
     child = await asyncio.create_subprocess_exec(
-        python,
+        program,
         str(HERE / script),
         *arguments,
-        env={**os.environ, "AI_HORDE_URL": f"{mesh.web}/api/", "PYTHONPATH": ""},
+        env={**os.environ, "AI_HORDE_URL": f"{mesh.web}/api/", "PYTHONPATH": "", "NODE_PATH": NODE_PATH},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -62,8 +64,11 @@ async def main(python: str) -> None:
                     if [model async for model in anybody.models.list()]:
                         break
                     await asyncio.sleep(0.2)
-            print("a requester", flush=True)
+            print("requesters", flush=True)
             await run(python, "horde_sdk_requester.py", mesh, key, "")
+            await run(python, "aihorde_requester.py", mesh, key, "")
+            if NODE_PATH:
+                await run("node", "npm_ai_horde.cjs", mesh, key, "")
             print("a worker, and a requester of its model", flush=True)
             working = asyncio.create_task(run(python, "horde_sdk_worker.py", mesh, key, MODEL))
             async with mesh.client(credential=ApiKey(key)) as rita:

@@ -45,7 +45,17 @@ class Shape(BaseModel):
 
 
 class Warned(Shape):
-    code: Annotated[StrictStr, Field(min_length=1)]
+    code: Literal[
+        "NoAvailableWorker",
+        "ClipSkipMismatch",
+        "StepsTooFew",
+        "StepsTooMany",
+        "CfgScaleMismatch",
+        "CfgScaleTooSmall",
+        "CfgScaleTooLarge",
+        "SamplerMismatch",
+        "SchedulerMismatch",
+    ]
     message: Annotated[StrictStr, Field(min_length=1)]
 
 
@@ -80,7 +90,7 @@ class Checked(Shape):
 
 
 class Metadata(Shape):
-    type: Literal["lora", "ti", "censorship", "source_image", "source_mask", "batch_index", "information"]
+    type: Literal["lora", "ti", "censorship", "source_image", "source_mask", "extra_source_images", "batch_index"]
     value: Literal["download_failed", "parse_failed", "baseline_mismatch", "csam", "nsfw", "see_ref"]
     ref: Annotated[StrictStr, Field(max_length=255)] = ""
 

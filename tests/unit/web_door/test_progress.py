@@ -57,7 +57,7 @@ def test_metadata_has_only_types_and_lengths_that_every_client_knows(
     entries = metadata(deviations, censored=censored)
     assert len(entries) == len(deviations) + bool(censored)
     for entry in entries:
-        assert entry["type"] in {"lora", "ti", "censorship", "source_image", "source_mask", "information"}
+        assert entry["type"] in {"lora", "ti", "censorship", "source_image", "source_mask"}
         assert entry["value"] in {"download_failed", "see_ref", "nsfw", "csam"}
         assert len(entry.get("ref", "")) <= 255
 
