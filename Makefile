@@ -19,9 +19,10 @@ TIERS   := unit conformance service mesh deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock settings-page protos protos-check lint format types breaking contract-image languages check test demo demo-release up clean \
-	bench bench-ledger bench-scheduler soak-ledger soak-storage mutants-ledger mutants-scheduler farms raters simulate train-model evaluate-model \
-	test-kills test-loading $(TIERS:%=test-%)
+.PHONY: help install lock protos protos-check breaking settings-page contract-image languages lint format types \
+	test-kills test-loading check test up demo demo-release try-ai-horde bench bench-ledger bench-scheduler simulate \
+	soak-storage soak-ledger farms raters mutants-ledger mutants-scheduler train-model evaluate-model clean \
+	$(TIERS:%=test-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -119,6 +120,12 @@ demo: install ## Paint a few pictures through the whole mesh and show what becam
 
 demo-release: install ## Paint a few hundred images, make two data releases of the shared ones, and take them home
 	$(PY) -m horde.cli.demo.release
+# None of them is a part of this project, nor of its tests: they come from the registries each time.
+try-ai-horde: install ## Clients and workers of AI Horde, unmodified, against the web door
+	$(PYTHON) -m venv .cache/ai-horde
+	.cache/ai-horde/bin/pip install -q horde-sdk aihorde
+	if command -v npm > /dev/null; then npm install --silent --no-save --prefix .cache/ai-horde @zeldafan0225/ai_horde; fi
+	$(PY) web-door/trials/run.py .cache/ai-horde/bin/python $(abspath .cache/ai-horde/node_modules)
 
 bench: install ## Images a second through the whole mesh, and where the time goes
 	$(PY) bench/mesh.py
