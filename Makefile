@@ -19,7 +19,7 @@ TIERS   := unit conformance service mesh deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock settings-page protos protos-check lint format types breaking contract-image languages check test demo up clean \
+.PHONY: help install lock settings-page charts deploy-check protos protos-check lint format types breaking contract-image languages check test demo up clean \
 	bench bench-ledger bench-scheduler soak-ledger mutants-ledger mutants-scheduler farms simulate train-model evaluate-model \
 	test-kills $(TIERS:%=test-%)
 
@@ -66,6 +66,13 @@ protos-check: install ## Fail if protos/gen is not what the contracts say
 
 breaking: install ## Fail if a contract breaks its committed image, or is not in it
 	$(PY) protos/contract.py --check
+
+deploy-check: install ## Render the chart in every value set, lint it, validate everything, build the overlays, test the alerts
+	$(PY) deploy/charts.py --check
+	$(PYTEST) tests/deploy
+
+charts: install ## Write what Kustomize builds upon from the chart
+	$(PY) deploy/charts.py
 
 settings-page: install ## Write deploy/settings.md, every setting of every service, from the code
 	$(PY) deploy/settings.py
