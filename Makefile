@@ -20,7 +20,7 @@ TIERS   := unit conformance service mesh deploy
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install lock settings-page charts deploy-check protos protos-check lint format types breaking contract-image languages check test demo up clean \
-	bench bench-ledger bench-scheduler soak-ledger mutants-ledger mutants-scheduler farms simulate train-model evaluate-model \
+	bench bench-ledger bench-scheduler soak-ledger soak-storage mutants-ledger mutants-scheduler farms raters simulate train-model evaluate-model \
 	test-kills $(TIERS:%=test-%)
 
 help: ## List the targets
@@ -106,7 +106,7 @@ $(TIERS:%=test-%): test-%: install ## (test-unit, test-service, test-mesh …) R
 	@if [ -d tests/$* ]; then $(PYTEST) tests/$*; else echo "no tests/$*"; fi
 
 test-kills: install ## kill -9 of every service at every place of a generation's life, 10 minutes
-	HORDE_KILL_MATRIX=all $(PYTEST) tests/mesh/test_kills.py
+	HORDE_KILL_MATRIX=all $(PYTEST) tests/mesh/test_kills.py tests/mesh/test_soak_storage.py
 
 check: lint types protos-check breaking ## Everything that is checked without running it
 
@@ -133,11 +133,20 @@ bench-scheduler: install ## Jobs matched a second by the scheduler's core, and t
 simulate: install ## How long people wait, in virtual time, beside two other policies
 	$(PY) bench/simulate.py
 
+# Of how many images, and where they are kept: folders or s3.
+IMAGES      ?= 100000
+STORE       ?= folders
+soak-storage: install ## Images of all kinds while routers are killed and the store fails, IMAGES=100000 STORE=folders
+	$(PY) bench/soak_storage.py --jobs $(IMAGES) --store $(STORE) --calm 20
+
 soak-ledger: install ## The ledger under load and faults, for long
 	$(PY) bench/ledger_soak.py
 
 farms: install ## What ten farms earn in thirty days, beside a cheap GPU that paints
 	$(PY) bench/farms.py
+
+raters: install ## What farms of ratings earn in an hour, beside people who look
+	$(PY) bench/raters.py
 
 mutants-ledger: install ## Put seeded defects into the ledger: the tests must catch each
 	$(PY) bench/ledger_mutants.py

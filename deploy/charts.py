@@ -50,7 +50,11 @@ VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
         "gatewayApi": {
             "enabled": True,
             "parentRef": {"name": "public", "namespace": "edge", "sectionName": "grpc"},
-            "hostnames": {"gateway": "mesh.example", "storage-router": "storage.mesh.example"},
+            "hostnames": {
+                "gateway": "mesh.example",
+                "storage-router": "storage.mesh.example",
+                "web-door": "www.mesh.example",
+            },
         },
         "monitoring": {"serviceMonitor": True, "rules": True, "telemetryEndpoint": "http://collector.monitoring:4317"},
     },

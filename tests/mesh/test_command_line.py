@@ -31,7 +31,7 @@ class Horde:
     def __init__(self, gateway: str, folder: Path) -> None:
         self.folder = folder
         self.gateway = gateway
-        self._environment = {
+        self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("HORDE_")},
             "HORDE_GATEWAY": gateway,
             "HORDE_CONFIG_DIR": str(folder / "config"),
@@ -43,7 +43,7 @@ class Horde:
             "-m",
             "horde.cli.commands.main",
             *arguments,
-            env=self._environment,
+            env=self.environment,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,
@@ -420,7 +420,7 @@ async def test_serve_starts_one_service(tmp_path: Path) -> None:
     horde = Horde("", tmp_path)
     address = f"127.0.0.1:{free_ports([Role.LEDGER])[Role.LEDGER]}"
     write_secret(tmp_path / "key", "00" * 32)
-    horde._environment |= {
+    horde.environment |= {
         "HORDE_LEDGER_LISTEN": address,
         "HORDE_LEDGER_STATE_DIR": str(tmp_path / "ledger"),
         "HORDE_LEDGER_KEY_FILE": str(tmp_path / "key"),

@@ -92,6 +92,13 @@ async def a_strange_key(folder: Path) -> ServiceError:
         return await refusal(mesh.accounts.GetAccount(account.GetAccountRequest(), metadata=key))
 
 
+@provokes(ACCOUNT, "PASS_UNKNOWN")
+async def a_strange_pass(folder: Path) -> ServiceError:
+    async with door(folder) as (mesh, _):
+        guess = [("authorization", f"Pass {new_id()}")]
+        return await refusal(mesh.generations.GetGeneration(generation.GetGenerationRequest(), metadata=guess))
+
+
 @provokes(ACCOUNT, "SCOPE_MISSING")
 async def a_key_for_less(folder: Path) -> ServiceError:
     async with door(folder) as (mesh, anna):

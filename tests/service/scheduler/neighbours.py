@@ -46,6 +46,7 @@ class Ledger(LedgerServiceServicer):
         self.released: dict[str, ledger_pb.Release] = {}
         self.answers: dict[str, tuple[bytes, ledger_pb.ApplyOutcome]] = {}
         self.uptime: list[tuple[str, int]] = []
+        self.verdicts: list[tuple[str, str]] = []
         self.away = False
         self.forget_answers = 0
         """So many calls are applied, but fail."""
@@ -106,6 +107,11 @@ class Ledger(LedgerServiceServicer):
             assert end.job_id not in self.settled
             assert end.job_id not in self.released
             self._end(event, held, outcome.entry)
+        elif operation in ("slash", "verify"):
+            verdict = event.slash if operation == "slash" else event.verify
+            assert self.settled[verdict.job_id].owner_account_id == verdict.account_id
+            self.verdicts.append((operation, verdict.job_id))
+            outcome.entry.event_id = event.event_id
         else:
             reward = event.reward_uptime
             self.uptime.append((reward.worker_id, reward.bucket))
@@ -148,6 +154,7 @@ class Storage(ObjectServiceServicer):
         self.inputs: dict[str, bytes] = {}
         self.claims: set[tuple[str, str]] = set()
         self.withdrawn: set[str] = set()
+        self.compared: list[tuple[str, str]] = []
         self.away = False
         self.forget_answers = 0
         self.trust_all = False
@@ -197,6 +204,34 @@ class Storage(ObjectServiceServicer):
             self.quarantine.pop((each.job_id, each.lease_id), None)
         self._forget()
         return object_pb.DiscardObjectsResponse(outcomes=[status_pb2.Status() for _ in request.discards])
+
+    async def CompareObjects(
+        self, request: object_pb.CompareObjectsRequest, context: Any
+    ) -> object_pb.CompareObjectsResponse:
+        """The same bytes are near, others have nothing in common."""
+        self._check()
+        response = object_pb.CompareObjectsResponse()
+        for pair in request.comparisons:
+            one, other = self._picture(pair.one), self._picture(pair.other)
+            outcome = response.outcomes.add()
+            if one is None or other is None:
+                outcome.error.CopyFrom(refused(NotFound, "OBJECT_NOT_FOUND", STORAGE))
+                continue
+            far = one != other
+            outcome.distance.structure, outcome.distance.edges = 32 * far, 128 * far
+            outcome.distance.luma = outcome.distance.chroma = 60_000 * far
+            outcome.distance.contrast_one = outcome.distance.contrast_other = 50_000
+            self.compared.append((pair.one.job_id, pair.other.job_id))
+        self._forget()
+        return response
+
+    def _picture(self, ref: object_pb.PictureRef) -> bytes | None:
+        if ref.lease_id:
+            return self.quarantine.get((ref.job_id, ref.lease_id))
+        placed = self.committed.get(ref.job_id)
+        if placed is None or (placed.object_name, placed.placement) != (ref.object_name, ref.placement):
+            return None
+        return placed.sha256
 
     async def WithdrawObjects(
         self, request: object_pb.WithdrawObjectsRequest, context: Any

@@ -315,7 +315,7 @@ def test_the_address_is_recorded_and_no_part_of_what_a_repeat_must_agree_with(le
     assert '"decided":{"address":"aa"}' in ledger.store._events[-1].body
 
 
-def test_a_verdict_on_a_job_burns_no_more_than_it_earned(ledger: PureLedger) -> None:
+def test_a_verdict_on_a_job_takes_no_more_than_it_earned(ledger: PureLedger) -> None:
     ledger.apply(awarded("ann", 100 * KUDOS), held("g", "ann", count=3), uptime("bob", 1))
     ledger.apply(settled("g", "bob"), settled("g", "bob", index=1))
     entry = ledger.entry(slashed_for("g", "bob"))
@@ -328,7 +328,8 @@ def test_a_verdict_on_a_job_burns_no_more_than_it_earned(ledger: PureLedger) -> 
     ledger.entry(released("g", 2))
     with pytest.raises(EntryNotFound):
         ledger.entry(slashed_for("g", "ann", index=2))
-    assert ledger.account("slash_burn").posted == 14 * KUDOS
+    # Back to who had paid for them.
+    assert (ledger.spend("ann"), ledger.account("slash_burn").posted) == (100 * KUDOS - 26 * KUDOS + 14 * KUDOS, 0)
     assert ledger.audit().finding is None
 
 

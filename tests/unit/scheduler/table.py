@@ -3,15 +3,29 @@ they are told. No loop, no I/O: what is durable, what is in flight and what is l
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, TypeVar
 
-from horde.scheduler.core import accepting, attaching, due, lending, reload, reporting, returning, rows, settling
+from horde.scheduler.core import (
+    accepting,
+    asking,
+    attaching,
+    checking,
+    due,
+    judging,
+    lending,
+    reload,
+    reporting,
+    returning,
+    rows,
+    settling,
+)
 from horde.scheduler.core import effects as fx
 from horde.scheduler.core.attaching import HeldLease, Restatement
 from horde.scheduler.core.board import Board, Limits
+from horde.scheduler.core.checks import PictureRef
 from horde.scheduler.core.fleet import Capabilities, Offer, Worker, worker_id_of
 from horde.scheduler.core.job import (
     AccountId,
@@ -33,6 +47,7 @@ from horde.scheduler.core.job import (
     requester_text,
 )
 from horde.scheduler.core.leases import Lease
+from horde.scheduler.core.likeness import Distance
 from horde.scheduler.core.outcomes import Painted, Result
 from horde.scheduler.core.rows import Changes, Moment
 from horde.scheduler.core.sessions import Route
@@ -47,6 +62,7 @@ CARL = AccountId("00000000-0000-4000-8000-00000000cccc")
 DORA = AccountId("00000000-0000-4000-8000-00000000dddd")
 PRICE = Price(Mkudos(10_830), Mkudos(2_166), Mkudos(3_000))
 ALL = (1 << 192) - 1
+NEAR, FAR = Distance(1, 8, 700, 500, 50_000, 50_000), Distance(31, 120, 60_000, 30_000, 50_000, 40_000)
 START_MS = 1_767_225_600_000
 
 
@@ -99,12 +115,17 @@ class Table:
     """A scheduler on a table."""
 
     def __init__(self, **limits: Any) -> None:
-        # Everybody is proven, unless a test is about strangers; and has room for what nobody can paint.
-        roomy = {"proven_images": 0, "max_unpaintable": 10**9, "max_unpaintable_mkudos": 10**12}
+        # Everybody is proven, unless a test is about strangers, and has room for what nobody can paint; and nobody
+        # looks at pictures, unless a test is about that.
+        roomy = {"proven_images": 0, "checks_part": 0.0, "max_unpaintable": 10**9, "max_unpaintable_mkudos": 10**12}
         self.limits = Limits(**{**roomy, **limits})
         self.memory = Memory()
         self.books = Books()
         self.committed: dict[JobId, LeaseId] = {}
+        self.pictures: dict[LeaseId, Any] = {}
+        """What leases brought, where it matters: equal is the same picture."""
+        self.verdicts: dict[tuple[str, JobId], AccountId] = {}
+        self.distance: Callable[[Any, Any], Distance] = lambda one, other: NEAR if one == other else FAR
         self.terms: dict[str, Terms] = {}
         self.now = 0.0
         self.said: list[tuple[Route, fx.Effect]] = []
@@ -125,6 +146,7 @@ class Table:
         epoch = at_once(self.store.lead())
         self.board = Board(epoch, self.limits)
         self.errands = []
+        reload.owners(self.board, at_once(self.store.owners(0)))
         reload.workers(self.board, at_once(self.store.workers(0)), lambda _: Capabilities())
         moment = Moment(self.now, self.now_ms)
         self.board.strikes.restore(rows.strike_from(row, moment) for row in at_once(self.store.strikes(0)))
@@ -154,11 +176,13 @@ class Table:
                 changes.new_generations.append(rows.generation_row(generation))
                 changes.new_jobs += [rows.job_row(job, moment) for job in generation.jobs]
                 generation.written = True
+                self.terms.setdefault(generation.generation_id, generation.terms)
         for generation in board.deleted:
             among = changes.refused if generation.phase is Phase.REFUSED else changes.forgotten
             among.append(generation.generation_id)
         changes.jobs = [rows.job_row(job, moment) for job in board.dirty_jobs]
         changes.workers = [rows.worker_row(each, board.speeds.of(each.worker_id)) for each in board.dirty_workers]
+        changes.owners = [rows.owner_row(each, self.now_ms) for each in board.dirty_owners]
         changes.strikes = [rows.strike_row(each, moment) for each in board.dirty_strikes]
         effects, board.effects_after_save = board.effects_after_save, []
         for dirty in (
@@ -166,6 +190,7 @@ class Table:
             board.dirty_jobs,
             board.deleted,
             board.dirty_workers,
+            board.dirty_owners,
             board.dirty_strikes,
         ):
             dirty.clear()
@@ -276,8 +301,9 @@ class Table:
         reporting.outcome(self.board, worker, worker.session.route, lease_id, job_id, result, self.now)
         self.work()
 
-    def paint(self, lease: Lease) -> None:
+    def paint(self, lease: Lease, picture: Any = None) -> None:
         worker = self.board.fleet.workers[lease.worker_id]
+        self.pictures[lease.lease_id] = picture
         self.report(worker, lease.lease_id, lease.job.job_id, painted(worker))
 
     def progress(self, lease: Lease, step: int) -> None:
@@ -321,10 +347,21 @@ class Table:
                 refusal = self.books.place(generation, refuse)
                 if answer:
                     accepting.held(self.board, generation, self.now, refusal)
+                    if refusal is not None:
+                        judging.refused(self.board, generation)
             case fx.Settle(job) | fx.Release(job):
                 self.books.end(job)
+                if answer and settling.paid(self.board, job, self.now_ms, b"s"):
+                    checking.paid(self.board, job, self.now, self.now_ms)
+            case fx.TellVerdict(standing, verdict, about):
+                self.verdicts.setdefault((verdict, about), standing.owner)
                 if answer:
-                    settling.paid(self.board, job, self.now_ms, b"s")
+                    judging.told(self.board, standing, verdict, about)
+            case fx.ComparePictures(job):
+                if answer:
+                    pairs = asking.pairs(job)
+                    far = tuple(self.distance(self.picture(one), self.picture(other)) for one, other in pairs)
+                    judging.compared(self.board, job, () if lose else far, self.now, self.now_ms)
             case fx.CommitObject(job):
                 assert job.winner is not None
                 known = self.committed.get(job.job_id)
@@ -349,6 +386,10 @@ class Table:
         self.work()
 
     # What can be seen.
+
+    def picture(self, ref: PictureRef) -> Any:
+        """What is in quarantine, or in place."""
+        return self.pictures.get(ref.lease_id or self.committed[ref.job_id])
 
     def lease(self, job: Job) -> Lease:
         """The lease that a job is lent under."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.unit.scheduler.table import BERT, CARL, Table, state
-from tests.unit.scheduler.test_strangers import proven, report, strangers_table
+from tests.unit.scheduler.test_strangers import proven, report, stranger, strangers_table
 
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import Ending, Job, JobState
@@ -133,3 +133,49 @@ def test_nobody_idle_waits_for_a_worker_that_has_fallen_behind() -> None:
         table.pass_time(8.0)
         table.progress(first, step)
     assert other.leases
+
+
+def test_one_owner_who_dawdles_leaves_others_places_to_be_hedged() -> None:
+    table = dawdlers_table()
+    for number in range(40):
+        table.attach(f"w{number}", owner=CARL, slots=0)
+    slow = proven(table, "slow", owner=BERT, slots=20)
+    jobs = [table.queued(f"r{number}", steps=500, ttl=36_000.0).jobs[0] for number in range(20)]
+    first = [table.lease(job) for job in jobs]
+    assert {lease.worker_id for lease in first} == {slow.worker_id}
+    proven(table, "honest", slots=20)
+    for step in range(1, 490):
+        table.pass_time(8.0)
+        for lease in first:
+            table.progress(lease, step)
+        if step > 100 and len(table.board.hedged) == 3:
+            break
+    assert len(table.board.hedged) == 3  # Of 5 that there are.
+
+
+def test_strangers_who_dawdle_leave_half_of_the_places_to_proven_owners() -> None:
+    table = dawdlers_table()
+    for number in range(40):
+        table.attach(f"w{number}", owner=CARL, slots=0)
+    strangers = [table.attach(f"s{number}", owner=stranger(number)) for number in range(6)]
+    jobs = [table.queued(f"r{number}", steps=500, ttl=36_000.0).jobs[0] for number in range(6)]
+    first = [table.lease(job) for job in jobs]
+    assert {lease.worker_id for lease in first} == {worker.worker_id for worker in strangers}
+    proven(table, "honest", slots=20)
+    most = 0
+    for step in range(1, 120):
+        table.pass_time(8.0)
+        for lease in first:
+            table.progress(lease, step)
+        most = max(most, len(table.board.hedged))
+    assert most == 3
+
+
+def test_who_was_overtaken_is_not_offered_the_model_for_a_while() -> None:
+    table = dawdlers_table()
+    job, first, honest = overtaken(table)
+    slow = table.board.fleet.workers[first.worker_id]
+    table.paint(table.lease(job))
+    assert "m" in slow.withheld
+    assert "m" not in slow.capabilities.offers
+    assert "m" in honest.capabilities.offers

@@ -20,7 +20,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-from tests.unit.scheduler.table import ANNA, OWNER, Table, painted
+from tests.unit.scheduler.table import ANNA, BERT, CARL, OWNER, Table, painted
 
 from horde.scheduler.core import attaching
 from horde.scheduler.core.fitting import why_not
@@ -33,6 +33,7 @@ from horde.scheduler.core.outcomes import Cancelled, Failed, Refused, Result
 STEPS = int(os.environ.get("HORDE_LIVENESS_STEPS", "6000"))
 STEPS_OF_ONE = 100
 NAMES = tuple(f"w{number}" for number in range(7))
+OWNERS = {name: (OWNER, BERT, CARL)[number % 3] for number, name in enumerate(NAMES)}
 MODELS = ("m", "n", "o")
 SIDES = (512, 576, 600, 640, 768, 1024)
 FLOWS = tuple(AccountId(f"00000000-0000-4000-8000-0000000000{number:02}") for number in range(4))
@@ -49,10 +50,11 @@ class Mixture(RuleBasedStateMachine):
 
     steps = 0
     lent = 0
+    looked = 0
 
     @initialize()
     def begin(self) -> None:
-        self.table = Table(lease_ttl=60.0)
+        self.table = Table(lease_ttl=60.0, checks_part=1.0)
         self.requests = 0
         # Something to begin with: chance alone seldom brings together what fits.
         for number, name in enumerate(NAMES):
@@ -60,10 +62,10 @@ class Mixture(RuleBasedStateMachine):
         self.ask_for_something_usual(3, 512, "m")
 
     def _ids(self, chosen: set[str]) -> frozenset[WorkerId]:
-        return frozenset(worker_id_of(OWNER, name) for name in chosen)
+        return frozenset(worker_id_of(OWNERS[name], name) for name in chosen)
 
     def _here(self, name: str) -> Worker | None:
-        worker = self.table.board.fleet.workers.get(worker_id_of(OWNER, name))
+        worker = self.table.board.fleet.workers.get(worker_id_of(OWNERS[name], name))
         return worker if worker is not None and worker.session is not None and worker.session.route else None
 
     def _leases(self) -> list[Lease]:
@@ -95,7 +97,7 @@ class Mixture(RuleBasedStateMachine):
     @rule(name=names, offered=offers, side=sides, features=given, slots=slots_wanted)
     def attach(self, name: str, offered: dict[str, tuple[bool, int]], side: int, features: int, slots: int) -> None:
         capabilities = _capabilities(offered, side, features)
-        self.table.attach(name, slots, capabilities=capabilities)
+        self.table.attach(name, slots, capabilities=capabilities, owner=OWNERS[name])
 
     @rule(name=names, offered=offers, side=sides, features=given)
     def change(self, name: str, offered: dict[str, tuple[bool, int]], side: int, features: int) -> None:
@@ -113,7 +115,7 @@ class Mixture(RuleBasedStateMachine):
 
     @rule(name=names, paused=st.sampled_from((False, False, True)))
     def pause(self, name: str, paused: bool) -> None:
-        worker = self.table.board.fleet.workers.get(worker_id_of(OWNER, name))
+        worker = self.table.board.fleet.workers.get(worker_id_of(OWNERS[name], name))
         if worker is not None:
             attaching.pause(self.table.board, worker, paused, self.table.now_ms)
             self.table.work()
@@ -137,6 +139,8 @@ class Mixture(RuleBasedStateMachine):
             return
         lease = data.draw(st.sampled_from(leases))
         worker = self.table.board.fleet.workers[lease.worker_id]
+        # Now and then it is another picture than others would paint.
+        self.table.pictures[lease.lease_id] = seconds == 20.0
         results: dict[str, Result] = {
             "paint": painted(worker),
             "fail": Failed(),
@@ -216,6 +220,7 @@ class Mixture(RuleBasedStateMachine):
     def teardown(self) -> None:
         if hasattr(self, "table"):
             Mixture.lent += len(self.table.lent)
+            Mixture.looked += sum(self.table.board.checks.over.values())
 
 
 def _queued(jobs: Iterable[Job]) -> Iterator[Job]:
@@ -237,7 +242,7 @@ def _capabilities(offered: dict[str, tuple[bool, int]], side: int, features: int
 
 @pytest.mark.timeout(60 + STEPS // 5)
 def test_no_job_waits_beside_a_worker_that_can_paint_it() -> None:
-    Mixture.steps = Mixture.lent = 0
+    Mixture.steps = Mixture.lent = Mixture.looked = 0
     run_state_machine_as_test(
         Mixture,
         settings=settings(
@@ -247,5 +252,6 @@ def test_no_job_waits_beside_a_worker_that_can_paint_it() -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
-    sys.stdout.write(f"{Mixture.steps} steps, {Mixture.lent} leases\n")
+    sys.stdout.write(f"{Mixture.steps} steps, {Mixture.lent} leases, {Mixture.looked} looks\n")
     assert Mixture.lent > Mixture.steps // 20, "too little was lent for this to say anything"
+    assert Mixture.looked > Mixture.steps // 1000, "too little was looked at for this to say anything"

@@ -24,7 +24,7 @@ class Histories(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        self.table = Table(resume_grace=10.0, lease_ttl=30.0, proven_images=2)
+        self.table = Table(resume_grace=10.0, lease_ttl=30.0, proven_images=2, checks_part=1.0)
         self.requests = 0
         self.calm = 0
         # Something to begin with: chance alone seldom gets as far as a painted picture.
@@ -56,7 +56,7 @@ class Histories(RuleBasedStateMachine):
         leases = [lease for worker in self.table.board.fleet.workers.values() for lease in worker.leases.values()]
         here = [lease for lease in leases if self.table.reachable(lease)]
         if here:
-            self.table.paint(data.draw(st.sampled_from(here)))
+            self.table.paint(data.draw(st.sampled_from(here)), data.draw(st.sampled_from(["it", "it", "junk"])))
 
     @rule(name=NAMES, slots=st.integers(0, 3), restate=st.booleans())
     def attach(self, name: str, slots: int, restate: bool) -> None:
@@ -189,13 +189,30 @@ class Histories(RuleBasedStateMachine):
                 if job.state is JobState.ENDED:
                     ending, divided, _ = self.table.books.ended[job.job_id]
                     assert ending is job.ending
-                    if ending is Ending.DONE:
+                    if ending is Ending.DONE and generation.check is not None:
+                        assert job.job_id not in self.table.committed, "a check's picture is kept"
+                    elif ending is Ending.DONE:
                         assert job.job_id in self.table.committed
                         assert divided == amounts(Ending.DONE, generation.terms.price)
                     else:
                         assert job.job_id not in self.table.committed
                 else:
                     assert job.job_id in self.table.books.held or job.state is JobState.SETTLING
+
+    @invariant()
+    def cases_are_counted(self) -> None:
+        board = self.table.board
+        cases = list(board.checks.open.values())
+        assert not any(case.over for case in cases)
+        for standing in board.fleet.standings.values():
+            assert standing.open_checks == sum(case.suspect == standing.owner for case in cases)
+        for generation in board.generations.values():
+            if generation.check is not None:
+                case = generation.check.case
+                assert case.over or board.checks.open[case.key] is case
+                assert case.over or not generation.closed
+                painters = [case.subject.owner, *(opinion.owner for opinion in case.opinions)]
+                assert len(painters) == len(set(painters)), "somebody looks at his own picture"
 
     @invariant()
     def the_queue_holds_what_is_queued(self) -> None:
@@ -216,6 +233,7 @@ class Histories(RuleBasedStateMachine):
         assert table.board.live_jobs == 0, "a job does not end"
         assert not table.books.held, "kudos are held for ever"
         assert not table.errands
+        assert not table.board.checks.open, "a case does not end"
         for row in table.memory.generations.values():
             assert row["closed"]
         ended = {key for key, row in table.memory.jobs.items() if row["state"] == JobState.ENDED}

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from uuid import UUID, uuid5
 
 import pytest
-from tests.unit.scheduler.table import ANNA, BERT, OWNER, Table, state, terms
+from tests.unit.scheduler.table import ANNA, BERT, OWNER, PRICE, Table, state, terms
 
 from horde.scheduler.core import effects as fx
 from horde.scheduler.core.fitting import WhyNot
 from horde.scheduler.core.fleet import Worker
-from horde.scheduler.core.job import AccountId, Ending, Job, JobState
+from horde.scheduler.core.job import NOTHING, AccountId, Ending, Job, JobState
 from horde.scheduler.core.leases import MAX_LEASES, Fault, Lease, LeaseState, Revoked
 from horde.scheduler.core.outcomes import Cancelled, Censored, Failed, Refused, Result
 from horde.scheduler.core.standing import MAX_CONTRADICTED
@@ -160,15 +160,18 @@ def test_withholding_needs_a_second_word() -> None:
     assert job.ending is Ending.CENSORED
     assert job.winner is not None
     assert job.winner.owner == stranger(2)
+    # Two names may be one person's: it is withheld, and nobody is paid for saying so.
+    assert table.books.ended[job.job_id] == (Ending.CENSORED, NOTHING, stranger(2))
 
 
-def test_a_proven_owners_word_is_enough() -> None:
+def test_a_proven_owners_word_is_enough_and_paid() -> None:
     table = strangers_table()
     proven(table)
     (job,) = table.queued().jobs
     report(table, table.lease(job), Censored("nsfw"))
     table.run_errands()
     assert job.ending is Ending.CENSORED
+    assert table.books.ended[job.job_id][1].earned == PRICE.price
 
 
 def test_whoever_withholds_what_others_paint_is_proven_no_more() -> None:

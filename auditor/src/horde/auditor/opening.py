@@ -38,7 +38,7 @@ async def open_auditor(settings: AuditorSettings, clock: Clock) -> AsyncIterator
         truth = SchedulerTruth(channel)
         yield Auditor(
             truth,
-            SharedAudit(shared, truth, clock.now, settings.sample_per_mille),
+            SharedAudit(shared, truth, clock.now, settle, settings.sample_per_mille),
             PrivateAudit(private, truth, clock.now, settle),
             ProgressFile(settings.state_dir),
             clock,

@@ -50,12 +50,14 @@ class Slice:
 class SharedAudit:
     """Audits the shared bucket."""
 
-    def __init__(self, bucket: Bucket, truth: Truth, now: Callable[[], datetime], sample_per_mille: int) -> None:
+    def __init__(
+        self, bucket: Bucket, truth: Truth, now: Callable[[], datetime], settle: timedelta, sample_per_mille: int
+    ) -> None:
         self._bucket = bucket
         self._truth = truth
         self._now = now
         self._sample = sample_per_mille
-        self.images = SharedImages(bucket, truth, now)
+        self.images = SharedImages(bucket, truth, now, settle)
         self._notes = SharedNotes(bucket, truth, now)
 
     async def new(self, images: Sequence[Settled]) -> list[Finding]:
@@ -75,7 +77,7 @@ class SharedAudit:
         """The entries of the hours since, those that are over; and the hour to go on with."""
         found: list[Finding] = []
         for hour in keys.hours(since, self._now() - HOUR_SETTLES):
-            for prefix in (keys.journal(hour), keys.withdrawals(hour)):
+            for prefix in (keys.journal(hour), keys.withdrawals(hour), keys.decided(hour)):
                 after = ""
                 while page := await self._bucket.page(prefix, after=after):
                     found += await self._notes.look(page)

@@ -22,8 +22,8 @@ from horde.buckets.port import Head, ObjectReader
 AT_ONCE: Final = 16
 """Images looked at at the same time: so many may be in memory."""
 ALL_ENDINGS: Final = ("json", *keys.ENDINGS.values())
-SIGN_SETTLES: Final = timedelta(hours=1)
-"""How long a withdrawal may take from its sign to the last word of the scheduler."""
+WORD_SETTLES: Final = timedelta(hours=1)
+"""How long after the sign of a withdrawal the scheduler may not know of it yet: its requester asks again."""
 JOB_LIVES: Final = 26
 """Hours, at most, from an image's entry in the journal to its end: a job lives for 24."""
 
@@ -31,12 +31,11 @@ JOB_LIVES: Final = 26
 class SharedImages:
     """Looks at images of the shared bucket."""
 
-    def __init__(self, bucket: ObjectReader, truth: Truth, now: Callable[[], datetime]) -> None:
+    def __init__(self, bucket: ObjectReader, truth: Truth, now: Callable[[], datetime], settle: timedelta) -> None:
         self._bucket = bucket
         self._truth = truth
         self._now = now
-        self.read = 0
-        """Images read whole."""
+        self._settle = settle
 
     async def look(self, job_ids: Sequence[str], *, whole: bool) -> list[Finding]:
         """What is wrong with these; with `whole` their bytes, records and entries in the journal are read, too."""
@@ -72,13 +71,13 @@ class SharedImages:
         return await self._there(job.image, files, whole)
 
     def _withdrawn(self, image: Settled, files: Mapping[str, Head], sign: Head | None) -> list[Finding]:
-        job_id = image.job_id
-        if sign is not None and self._now() < sign.modified_at + SIGN_SETTLES:
+        job_id, now = image.job_id, self._now()
+        if sign is not None and now < sign.modified_at + self._settle:
             return []
         found = [_finding(Kind.WITHDRAWN_THERE, job_id, _file(job_id, ending)) for ending in files]
         if sign is None:
             found.append(_finding(Kind.BAD_ENTRY, job_id, keys.sign(job_id), "withdrawn without its sign"))
-        elif not image.withdrawn:
+        elif not image.withdrawn and now > sign.modified_at + WORD_SETTLES:
             found.append(_finding(Kind.BAD_ENTRY, job_id, keys.sign(job_id), "the scheduler knows no withdrawal"))
         return found
 
@@ -105,7 +104,6 @@ class SharedImages:
             self._bucket.read(keys.image(job_id, image.format)),
             self._in_journal(image),
         )
-        self.read += 1
         if record is None or (wrong := wrong_with_record(record.data, image)) is not None:
             why = "it is gone" if record is None else wrong or ""
             found.append(_finding(Kind.BAD_RECORD, job_id, keys.record(job_id), why))

@@ -15,23 +15,34 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- end }}
 {{/* HOST:PORT at which the other services call a service. */}}
 {{- define "horde.address" -}}
-{{ include "horde.name" . }}.{{ .root.Release.Namespace }}.svc:{{ (index .root.Values.services .service).port }}
+{{- $callee := index .root.Values.services .service -}}
+{{ include "horde.name" . }}.{{ .root.Release.Namespace }}.svc:{{ $callee.port | default $callee.doorPort }}
 {{- end }}
 {{/* Every variable of a service's container. */}}
 {{- define "horde.environment" -}}
 {{- $root := .root }}{{- $service := .service }}{{- $told := .told }}{{- $prefix := include "horde.prefix" . }}
-{{- $values := dict "LOG_FORMAT" "json" "STATE_DIR" "/state" }}
+{{- $values := dict "LOG_FORMAT" "json" }}
 {{- $_ := set $values "HEALTH_LISTEN" (printf "0.0.0.0:%d" (int $root.Values.healthPort)) }}
 {{- $_ := set $values "METRICS_LISTEN" (printf "0.0.0.0:%d" (int $root.Values.metricsPort)) }}
+{{- if $told.stranger }}
+{{- if eq $root.Values.doors.mode "plaintext" }}
+{{- $_ := set $values "GATEWAY_PLAINTEXT" "true" }}
+{{- else }}
+{{- $_ := set $values "TLS_CERTIFICATE" "/door/tls.crt" }}
+{{- $_ := set $values "TLS_KEY" "/door/tls.key" }}
+{{- end }}
+{{- else }}
+{{- $_ := set $values "STATE_DIR" "/state" }}
 {{- $_ := set $values "TLS_CERTIFICATE" "/tls/tls.crt" }}
 {{- $_ := set $values "TLS_KEY" "/tls/tls.key" }}
 {{- $_ := set $values "TLS_AUTHORITIES" "/tls/ca.crt" }}
 {{- $_ := set $values "TLS_NAME_SUFFIX" $root.Values.nameSuffix }}
+{{- end }}
 {{- if $told.doorPort }}
 {{- $_ := set $values "LISTEN" (printf "0.0.0.0:%d" (int $told.doorPort)) }}
 {{- if eq $root.Values.doors.mode "plaintext" }}
 {{- $_ := set $values "PLAINTEXT" "true" }}
-{{- else }}
+{{- else if not $told.stranger }}
 {{- $_ := set $values "DOOR_CERTIFICATE" "/door/tls.crt" }}
 {{- $_ := set $values "DOOR_KEY" "/door/tls.key" }}
 {{- end }}

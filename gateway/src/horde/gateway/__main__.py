@@ -34,6 +34,7 @@ async def run(settings: GatewaySettings) -> None:
             grace=timedelta(seconds=settings.grace_seconds),
             farewell=built.farewell,
             max_message_bytes=settings.max_message_bytes,
+            proxies=settings.proxies(),
             brake=Brake(SystemClock(), cuts=Cutter()) if settings.brake else None,
         ),
     ):

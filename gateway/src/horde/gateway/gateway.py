@@ -10,7 +10,9 @@ from pathlib import Path
 from grpc import aio
 
 from horde.api.moderation.v1.moderation_service_pb2_grpc import ModerationServiceServicer
+from horde.gateway.core.credentials import PassCredential
 from horde.gateway.core.previews import Previews
+from horde.gateway.core.requesters import Principal
 from horde.gateway.doors.account_life import AccountLife
 from horde.gateway.doors.account_servicer import AccountServicer
 from horde.gateway.doors.accounts import Accounts
@@ -40,7 +42,7 @@ from horde.gateway.neighbours.scheduler import SchedulerClient
 from horde.gateway.neighbours.storage import StorageClient
 from horde.gateway.settings import GatewaySettings
 from horde.gateway.store.port import IdentityStore
-from horde.gateway.store.secret_files import load_operator_key, load_peppers
+from horde.gateway.store.secret_files import load_operator_key, load_passes, load_peppers
 from horde.services.channel import dial
 from horde.services.clock import Clock, SystemClock
 from horde.services.identity import Credentials
@@ -104,7 +106,13 @@ class Gateway:
         )
         self._shared = shared
         shared.subscribe(REVOKED, lambda news: self._forget_key(news.decode(errors="replace")))
-        self.authenticator = Authenticator(store, peppers, clock)
+        passes = load_passes(settings.pass_key_file or settings.state_dir / "pass.key")
+
+        async def open_pass(shown: PassCredential) -> Principal:
+            return await self.generations.opened(passes.candidates(shown.pass_id))
+
+        self._passes = passes
+        self.authenticator = Authenticator(store, peppers, clock, open_pass)
         self.reception = Reception(self.authenticator, shared, settings.rates(), clock)
         self.accounts = Accounts(
             store,
@@ -141,7 +149,9 @@ class Gateway:
         return registrations(
             self._settings.doors,
             AccountServicer(self.reception, self.accounts, self.life, self.shared_keys),  # type: ignore[abstract]
-            GenerationServicer(self.reception, self.generations, self.watching, self.allowances),  # type: ignore[abstract]
+            GenerationServicer(  # type: ignore[abstract]
+                self.reception, self.generations, self.watching, self.allowances, self._passes
+            ),
             ModelServicer(self.reception, self.catalogue),
             WorkerServicer(self.reception, self.relay, self.workers, Records(self.ledger)),  # type: ignore[abstract]
             MeshServicer(self.reception, self.mesh),

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
-from horde.gateway.doors.authentication import Rates
+from horde.gateway.core.rates import Rates
 from horde.services.rates import Rate
 from horde.services.settings import DoorSettings
 from horde.services.shared.redis import RedisAddress
@@ -48,6 +48,9 @@ class GatewaySettings(DoorSettings):
     """`postgresql://…` or `sqlite:///FILE`; empty: a SQLite file in `state_dir`."""
     pepper_file: Path | None = None
     """What keys' digests are made with, mode 0600, one a line, the one in use first. Absent: made in `state_dir`."""
+    pass_key_file: Path | None = None
+    """What passes of generations are made with, mode 0600, one key a line, the one in use first. Absent: made in
+    `state_dir`. Replicas share one."""
     operator_key_file: Path | None = None
     """The operator's API key, mode 0600; made at first start. Absent: `operator.key` in `state_dir`."""
     signing_key_file: Path | None = None
@@ -132,7 +135,7 @@ class GatewaySettings(DoorSettings):
     limit_address_failures: RateText = "120/60s"
     """Calls with wrong credentials from one network; above it, keys that were not seen here before are not looked up.
 
-    Behind a proxy all callers come from one address: `none` there, and let the proxy limit them.
+    Behind a proxy that `forwarded_from` does not name all callers come from one address: `none` there.
     """
 
     def faults(self) -> list[str]:

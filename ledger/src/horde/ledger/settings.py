@@ -51,6 +51,10 @@ class LedgerSettings(ServiceSettings):
     """See economy.py."""
     censor_payer_share_permille: int = Field(default=_DEFAULT.censor_payer_share_permille, ge=0)
     """See economy.py."""
+    check_budget_per_day_mkudos: int = Field(default=_DEFAULT.check_budget_per_day_mkudos, ge=0)
+    """See economy.py."""
+    check_owner_share_permille: int = Field(default=_DEFAULT.check_owner_share_permille, ge=0)
+    """See economy.py."""
     cancelled_earning_per_day_mkudos: int = Field(default=_DEFAULT.cancelled_earning_per_day_mkudos, ge=0)
     """See economy.py."""
     subsidised_earning_per_day_mkudos: int = Field(default=_DEFAULT.subsidised_earning_per_day_mkudos, ge=0)

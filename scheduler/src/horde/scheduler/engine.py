@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from random import SystemRandom
 from typing import Any
 
 from opentelemetry import metrics
@@ -28,6 +29,7 @@ from horde.scheduler.doors.settled_reading import SettledReading
 from horde.scheduler.doors.submitting import Submitting
 from horde.scheduler.gauges import Gauges
 from horde.scheduler.janitor import DAY_MS, KNOWN_DAYS
+from horde.scheduler.meters import CheckMeters
 from horde.scheduler.neighbours.errands import Errands
 from horde.scheduler.neighbours.ledger import Ledger
 from horde.scheduler.neighbours.storage import Storage
@@ -73,6 +75,7 @@ class Engine:
         self.board = Board(epoch, limits)
         self.term = term = Term(self.board, store, clock)
         term.flush = self.flush
+        self.board.checks.chance = SystemRandom().random
         self._clock = clock
         self._loops = loops
         self.followers = Followers()
@@ -94,6 +97,7 @@ class Engine:
         self._gauges = Gauges(self.board, self.fleet_reading) if telemetry.rpc is not None else None
         self._goes_on = False
         self._missed = 0
+        self._meters = CheckMeters()
         self._do: dict[type[fx.Effect], Callable[[Any], None]] = {
             fx.Welcome: self.relays.welcome,
             fx.Revoke: self.relays.revoke,
@@ -110,16 +114,21 @@ class Engine:
         """Read back what an earlier process left."""
         term = self.term
         moment = rows.Moment(term.now(), term.now_ms())
+        reload.owners(self.board, await term.store.owners(moment.now_ms - KNOWN_DAYS * DAY_MS))
         reload.workers(
             self.board, await term.store.workers(moment.now_ms - KNOWN_DAYS * DAY_MS), wire_worker.capabilities_from
         )
+        stored_ones = await term.store.live()
+        # A clock that is behind what was written already is wrong: nothing lives longer for it.
+        newest = max((stored.generation["accepted_at_ms"] for stored in stored_ones), default=0)
+        moment = rows.Moment(moment.now, max(moment.now_ms, newest))
         struck = await term.store.strikes(moment.now_ms - KNOWN_DAYS * DAY_MS)
         self.board.strikes.restore(rows.strike_from(row, moment) for row in struck)
         generations = [
             rows.generation_from(
                 stored, wire.terms_from_bytes(stored.generation["spec"], stored.generation["quote"]), moment
             )
-            for stored in await term.store.live()
+            for stored in stored_ones
         ]
         reload.generations(self.board, generations, moment.now)
         log.info("leading", epoch=self.board.epoch, generations=len(generations))
@@ -161,6 +170,7 @@ class Engine:
             log.error("a job waited beside an idle worker that could paint it", count=board.missed - self._missed)
             MISSED.add(board.missed - self._missed)
             self._missed = board.missed
+        self._meters.tell(board.checks)
         self.saver.wake()
         at = board.deadlines.next()
         if at is not None and at < self._timer_at:

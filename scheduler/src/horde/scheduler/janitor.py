@@ -31,6 +31,8 @@ async def sweep(term: Term, history_days: int) -> None:
                 await term.clock.sleep(1.0)
             while await term.store.forget_workers(term.now_ms() - KNOWN_DAYS * DAY_MS, AT_ONCE) == AT_ONCE:
                 await term.clock.sleep(1.0)
+            while await term.store.forget_owners(term.now_ms() - KNOWN_DAYS * DAY_MS, AT_ONCE) == AT_ONCE:
+                await term.clock.sleep(1.0)
             while await term.store.forget_strikes(term.now_ms() - KNOWN_DAYS * DAY_MS, AT_ONCE) == AT_ONCE:
                 await term.clock.sleep(1.0)
         except ServiceError as error:

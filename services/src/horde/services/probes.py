@@ -32,7 +32,11 @@ async def probed(listen: str) -> AsyncIterator[None]:
     health_pb2_grpc.add_HealthServicer_to_server(_checks, server)
     await _checks.set(LIVE, health_pb2.HealthCheckResponse.SERVING)
     await ready(False)
-    server.add_insecure_port(listen)
+    try:
+        server.add_insecure_port(listen)
+    except RuntimeError:
+        await server.stop(0)
+        raise
     await server.start()
     try:
         yield

@@ -13,11 +13,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from horde.services.addresses import Networks, parse_networks
 from horde.services.certificates import BadCertificate, examine, lacking
 from horde.services.identity import Credentials, Identity, PeerCertificate, SharedKey
 from horde.services.tls import Listener, TlsFiles
@@ -26,6 +27,11 @@ S = TypeVar("S", bound="ServiceSettings")
 
 KUBERNETES = re.compile(r"(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
 """What Kubernetes puts into a container's environment for a Service whose name begins like ours."""
+
+
+def _networks(text: str) -> str:
+    parse_networks(text)
+    return text
 
 
 class ServiceSettings(BaseSettings):
@@ -63,6 +69,9 @@ class ServiceSettings(BaseSettings):
     """Whether anybody may ask which services and messages there are."""
     grace_seconds: float = Field(default=5.0, ge=0, le=600)
     """How long running calls may take to end when the service stops."""
+    forwarded_from: Annotated[str, AfterValidator(_networks)] = ""
+    """Networks, by commas, whose `x-forwarded-for` is believed: those of proxies and of the web door, such as
+    `10.0.0.0/8`. Who comes through one that is not named is counted as that one."""
     failpoints: str = ""
     """For tests: where to fail, see failpoints.py."""
 
@@ -70,6 +79,10 @@ class ServiceSettings(BaseSettings):
     def stop_seconds(self) -> float:
         """How long the process may take to end: the farewell and the calls have their grace, what is open is closed."""
         return 2 * self.grace_seconds + 10
+
+    def proxies(self) -> Networks:
+        """Whose word about where a caller is counts."""
+        return parse_networks(self.forwarded_from)
 
     def tls(self) -> TlsFiles | None:
         """The TLS files, if there are any."""

@@ -1,9 +1,9 @@
 """The child process that decodes strangers' pictures. Run as a file, alone: it imports nothing of the mesh.
 
 It reads from standard input, for each picture, a head and the bytes, and answers on standard output with two lengths, a
-text and some bytes. It is asked for one of two things. CHECK: does every pixel decode? NORMALISE: the picture as a
-viewer shows it, as a plain file. It bounds itself before it reads the first byte: memory, processor time for each
-picture, no files, no core dumps.
+text and some bytes. It is asked for one of three things. CHECK: does every pixel decode? NORMALISE: the picture as a
+viewer shows it, as a plain file. SKETCH: brightness and colours of it, small. It bounds itself before it reads the
+first byte: memory, processor time for each picture, no files, no core dumps.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ HEAD = struct.Struct(">c?4sIII")
 """What is asked, whether the file itself may be kept, its format, width, height (of CHECK) and length."""
 ANSWER = struct.Struct(">HI")
 """Lengths of the text and of the bytes. The text is empty, or says why not, or is the JSON of what was normalised."""
-CHECK, NORMALISE = b"C", b"N"
+CHECK, NORMALISE, SKETCH = b"C", b"N", b"S"
+SKETCH_SIDES = (64, 16, 16)
+"""Cells each way of brightness, blue and red (`core/likeness.py`)."""
 
 ORIENTED, COLOUR_CONVERTED, FLATTENED, FIRST_FRAME, STRIPPED, REENCODED = 1, 2, 4, 8, 16, 32
 """What was done to a picture: the values of `pictures.Change`."""
@@ -98,6 +100,21 @@ def decode(kind: str, width: int, height: int, data: bytes) -> str:
     except Exception as error:  # noqa: BLE001 - whatever a decoder trips over, the picture is bad
         return f"it cannot be decoded ({type(error).__name__})"
     return ""
+
+
+def sketch(kind: str, width: int, height: int, data: bytes) -> tuple[str, bytes]:
+    """Means over square cells of brightness, blue and red, one byte a cell; or why not."""
+    from PIL import Image
+
+    if why := decode(kind, width, height, data):
+        return why, b""
+    with Image.open(io.BytesIO(data), formats=(kind,)) as image:
+        flat, _ = flatten(image)
+        channels = flat.convert("RGB").convert("YCbCr").split()
+    sizes = [(side, side) for side in SKETCH_SIDES]
+    return "", b"".join(
+        channel.resize(size, Image.Resampling.BOX).tobytes() for channel, size in zip(channels, sizes, strict=True)
+    )
 
 
 class Refused(Exception):
@@ -268,7 +285,7 @@ def warm_up(max_pixels: int) -> None:
         out = io.BytesIO()
         Image.new("RGB", (8, 8)).save(out, kind)
         if kind in ("PNG", "JPEG", "WEBP"):
-            assert decode(kind, 8, 8, out.getvalue()) == ""
+            assert sketch(kind, 8, 8, out.getvalue())[0] == ""
             out = io.BytesIO()
             Image.new("RGB", (8, 8)).save(out, kind, icc_profile=profile)
         text, _ = try_to_normalise(kind, out.getvalue(), max_pixels, False)
@@ -292,6 +309,8 @@ def main() -> None:
         bound_next()
         if asked == NORMALISE:
             text, out = try_to_normalise(kind, data, max_pixels, may_keep)
+        elif asked == SKETCH:
+            text, out = sketch(kind, width, height, data)
         else:
             text = decode(kind, width, height, data)
         encoded = text.encode()

@@ -19,7 +19,9 @@ from horde.services.errors import Unavailable
 from horde.services.turns import Turns
 from horde.storage_router import decoder_child
 from horde.storage_router.core.errors import NotAnImage, ShareExceeded, TooLarge
+from horde.storage_router.core.likeness import SKETCH_BYTES
 from horde.storage_router.core.pictures import ImageFormat, Limits, Picture
+from horde.storage_router.core.records import Content
 from horde.storage_router.normalising import Normalised, is_plain_file, read_answer
 
 log = telemetry.get_logger(__name__)
@@ -30,6 +32,8 @@ MAX_DECODED = 2_000
 PIECE_BYTES = 256 * 1024
 """Of a picture, on their way to a child."""
 
+SKETCHES = "the mesh's own sketches"
+"""Whose turn they have."""
 ENDED = "decoding it ended the decoder"
 SLOW = "too slow by the clock"
 
@@ -41,6 +45,9 @@ class Decoder(Protocol):
 
     async def decode(self, data: bytes, picture: Picture, owner: str, *, known: bool) -> None:
         """Decode every pixel, in this owner's turn; `known` if it has a record. Raises NotAnImage or ShareExceeded."""
+
+    async def sketch(self, data: bytes, content: Content) -> bytes:
+        """Brightness and colours of the picture, small (`core/likeness.py`). Raises NotAnImage or ShareExceeded."""
 
 
 class DecoderPool:
@@ -58,7 +65,7 @@ class DecoderPool:
         """`max_out_bytes`: of a normalised picture. `nice`: how far the children stand back behind other processes."""
         self._arguments = (str(max_pixels), str(memory_bytes), str(nice))
         self._timeout = timeout_seconds
-        self._max_out_bytes = max_out_bytes
+        self._max_out_bytes = max(max_out_bytes, SKETCH_BYTES)
         self._size = size
         self._turns = Turns(size, lambda: asyncio.get_running_loop().time(), _too_many_wait)
         self._idle: list[_Child] = []
@@ -86,6 +93,15 @@ class DecoderPool:
         text, _ = await self._ask(head, data, owner, most)
         if text:
             raise NotAnImage.because(text)
+
+    async def sketch(self, data: bytes, content: Content) -> bytes:
+        """Brightness and colours of the picture, small. All of these have one turn together, beside the owners'."""
+        name = _NAMES[content.format]
+        head = decoder_child.HEAD.pack(decoder_child.SKETCH, False, name, content.width, content.height, len(data))
+        text, out = await self._ask(head, data, SKETCHES, max(1, self._size - 1))
+        if text:
+            raise NotAnImage.because(text)
+        return out
 
     async def normalise(self, data: bytes, format: str, limits: Limits, requester: str) -> Normalised:
         """The picture as a viewer shows it, in this requester's turn. Raises NotAnImage, TooLarge or ShareExceeded."""

@@ -62,6 +62,17 @@ class PrivateImages:
         if found is not None and PrivateImage.from_metadata(found.metadata).job_id == job_id:
             await self._bucket.delete(key)
 
+    async def content(self, job_id: str, object_name: str) -> Content | None:
+        """What is in place under this name, if it is this job's and has not expired."""
+        found = await self._bucket.head(keys.private_image(object_name))
+        image = None if found is None else PrivateImage.from_metadata(found.metadata)
+        return None if image is None or image.job_id != job_id or image.expires_at <= self._now() else image.content
+
+    async def read(self, object_name: str) -> bytes | None:
+        """All bytes of an image."""
+        found = await self._bucket.read(keys.private_image(object_name))
+        return None if found is None else found.data
+
     async def get(self, key: str, offset: int, length: int) -> bytes | None:
         """Bytes of an opened image."""
         return await self._bucket.get(key, offset, length)

@@ -24,6 +24,7 @@ from horde.services.tokens import KeyRing, Signer, Verifier
 from horde.storage_router.budget import ByteBudget
 from horde.storage_router.checks import Checks
 from horde.storage_router.commits import Commits
+from horde.storage_router.comparisons import Comparisons
 from horde.storage_router.core.assembly import MinimumRate
 from horde.storage_router.core.failures import Failures
 from horde.storage_router.core.partials import Partials
@@ -173,9 +174,10 @@ def build(
         clock,
     )
     input_uploads = InputUploads(permits, inputs, decoders.inputs, shares, failures, limits, receiver, clock)
-    commits = Commits(
-        quarantine, private, shared, ByteBudget("max_memory_bytes", settings.max_memory_bytes // 2), items
-    )
+    budget = ByteBudget("max_memory_bytes", settings.max_memory_bytes // 2)
+    commits = Commits(quarantine, private, shared, budget, items)
+    # One pair at a time: nobody waits for it, and everybody for the decoders.
+    comparisons = Comparisons(quarantine, private, shared, decoders.images, budget, Items(1))
     registrations = (
         Registration(
             add_StorageServiceServicer_to_server,
@@ -183,7 +185,9 @@ def build(
             _STORAGE,
         ),
         Registration(
-            add_ObjectServiceServicer_to_server, ObjectServicer(commits, InputOrders(inputs, items)), _OBJECTS
+            add_ObjectServiceServicer_to_server,
+            ObjectServicer(commits, comparisons, InputOrders(inputs, items)),
+            _OBJECTS,
         ),
     )
     return Router(registrations, Sweeper(buckets.private, inputs, partials, clock), shares)
@@ -209,6 +213,7 @@ async def serve(settings: StorageRouterSettings, clock: Clock) -> AsyncIterator[
                 grace=timedelta(seconds=settings.grace_seconds),
                 brake=Brake(clock, cuts=Cutter()),
                 unread_bytes=UNREAD_BYTES,
+                proxies=settings.proxies(),
             ) as server,
         ):
             loops.start("sweeper", router.sweeper.run(timedelta(seconds=settings.sweep_seconds)))

@@ -105,6 +105,15 @@ class SharedImages:
         await failpoint(AFTER_SIGN)
         await self._delete(job_id)
 
+    async def content(self, job_id: str) -> Content | None:
+        """What is in place of this job."""
+        return await self._find(job_id)
+
+    async def read(self, job_id: str, content: Content) -> bytes | None:
+        """All bytes of an image."""
+        found = await self._bucket.read(keys.shared_image(job_id, content.format))
+        return None if found is None else found.data
+
     async def get(self, key: str, offset: int, length: int) -> bytes | None:
         """Bytes of an opened image."""
         return await self._bucket.get(key, offset, length)

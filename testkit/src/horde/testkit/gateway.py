@@ -123,6 +123,7 @@ async def bench(
                 grace=timedelta(seconds=2),
                 farewell=ready.gateway.farewell,
                 max_message_bytes=settings.max_message_bytes,
+                proxies=settings.proxies(),
             )
         )
         ready.target = f"127.0.0.1:{server.port}"

@@ -42,6 +42,7 @@ class FakeScheduler(SchedulerServiceServicer):
         self.generations: dict[str, pb.SchedulerGeneration] = {}
         self.specs: dict[str, bytes] = {}
         self.wait = generation_pb2.WaitEstimate(eligible_workers=1)
+        self.wait_of: Callable[[generation_pb2.GenerationSpec], generation_pb2.WaitEstimate] | None = None
         self.follows: list[pb.FollowRequest] = []
         self.follow_answers = True
         self._follow_outboxes: list[Outbox[pb.FollowResponse]] = []
@@ -71,7 +72,7 @@ class FakeScheduler(SchedulerServiceServicer):
         self._present()
         self.reads.append(len(request.refs))
         await self.open.wait()
-        outcomes = [self._outcome(self._find, ref) for ref in request.refs]
+        outcomes = [self._outcome(self._find_or_whosever, ref) for ref in request.refs]
         return pb.GetGenerationsResponse(outcomes=outcomes)
 
     async def CancelGenerations(self, request: pb.CancelGenerationsRequest, context: Any) -> Any:
@@ -92,7 +93,8 @@ class FakeScheduler(SchedulerServiceServicer):
 
     async def EstimateWaits(self, request: pb.EstimateWaitsRequest, context: Any) -> Any:
         self._present()
-        return pb.EstimateWaitsResponse(outcomes=[pb.EstimateWaitOutcome(wait=self.wait)] * len(request.estimates))
+        waits = [self.wait_of(each.spec) if self.wait_of else self.wait for each in request.estimates]
+        return pb.EstimateWaitsResponse(outcomes=[pb.EstimateWaitOutcome(wait=wait) for wait in waits])
 
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Any) -> Any:
         self.list_questions.append(request)
@@ -259,6 +261,10 @@ class FakeScheduler(SchedulerServiceServicer):
             known.object_names.append(f"{index:032x}")
         self.generations[submission.generation_id] = known
         return known
+
+    def _find_or_whosever(self, ref: pb.GenerationRef) -> pb.SchedulerGeneration:
+        known = self.generations.get(ref.generation_id)
+        return known if known is not None and not ref.HasField("requester") else self._find(ref)
 
     def _find(self, ref: pb.GenerationRef) -> pb.SchedulerGeneration:
         known = self.generations.get(ref.generation_id)

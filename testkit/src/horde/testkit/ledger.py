@@ -26,6 +26,7 @@ from horde.ledger.core.operations import (
     SetStanding,
     Settle,
     Slash,
+    Verify,
 )
 from horde.ledger.core.prices import PriceParts
 from horde.ledger.store.memory import MemoryStore
@@ -205,6 +206,12 @@ def slashed_for(generation: str, owner: str, amount: int = 0, index: int = 0) ->
     """A verdict on a job burns escrow of who was paid for it."""
     job = job_of(generation, index)
     return Event(identifiers.slash_event_id(job), Slash(owner, amount, "junk", job))
+
+
+def verified(generation: str, owner: str, index: int = 0) -> Event:
+    """A picture is what it should be: what its job put into escrow is free."""
+    job = job_of(generation, index)
+    return Event(identifiers.verification_event_id(job), Verify(owner, job))
 
 
 def slashed(account: str, amount: int, name: str = "") -> Event:

@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Final
 
-from horde.ledger.core.accounts import ANONYMOUS
+from horde.ledger.core.accounts import ANONYMOUS, MESH
 from horde.ledger.core.economy import KUDOS
 from horde.ledger.core.entries import Entry
 from horde.ledger.core.errors import EventConflict, HoldNotFound, InsufficientKudos
@@ -31,9 +31,12 @@ from horde.testkit.ledger import (
     slashed_for,
     standing,
     uptime,
+    verified,
 )
 
-SOURCES: Final = frozenset({"mint", "anonymous_subsidy", "floor_subsidy", "censor_subsidy", "rating_subsidy"})
+SOURCES: Final = frozenset(
+    {"mint", "anonymous_subsidy", "floor_subsidy", "censor_subsidy", "rating_subsidy", "check_subsidy"}
+)
 SINKS: Final = frozenset({"tax_burn", "surcharge_burn", "slash_burn"})
 
 
@@ -182,12 +185,18 @@ def some_event(chance: random.Random, accounts: int = 5, generations: int = 40) 
         case 5:
             return standing(who, chance.choice([-1, 0, 1, 5]), chance.choice([None, None, True, False]), name)
         case 6:
-            return chance.choice([slashed(who, chance.choice([1, 60 * KUDOS]), name), slashed_for(generation, who)])
+            return chance.choice(
+                [
+                    slashed(who, chance.choice([1, 60 * KUDOS]), name),
+                    slashed_for(generation, who),
+                    verified(generation, who),
+                ]
+            )
         case 7:
             again = random.Random(chance.getrandbits(16))
             return corrected(some_event(again, accounts, generations))
         case 8 | 9 | 10:
-            payer = chance.choice([who, who, ANONYMOUS])
+            payer = chance.choice([who, who, ANONYMOUS, MESH])
             token, address = chance.choice(["ab" * 32, "cd" * 32]), chance.choice(["", "aa", "bb"])
             return held(generation, payer, parts, chance.randrange(1, 4), token, address)
         case 11:

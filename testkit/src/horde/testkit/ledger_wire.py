@@ -17,6 +17,7 @@ from horde.ledger.core.operations import (
     SetStanding,
     Settle,
     Slash,
+    Verify,
 )
 from horde.ledger.doors.wire import parts_message, stamp_of
 
@@ -68,6 +69,8 @@ def event_message(event: Event) -> api.Event:
             message.reward_rating.CopyFrom(
                 api.RewardRating(account_id=account_id, rating_id=rating_id, amount_mkudos=amount)
             )
+        case Verify(account_id, job_id):
+            message.verify.CopyFrom(api.Verify(account_id=account_id, job_id=job_id))
         case Award(account_id, amount, by, note):
             message.award.CopyFrom(api.Award(account_id=account_id, amount_mkudos=amount, awarded_by=by, reason=note))
         case Gift(giver, taker, amount, note):
@@ -89,4 +92,6 @@ def caller_of(event: Event) -> str:
     """Who may send it."""
     if isinstance(event.operation, RewardRating):
         return "curation"
-    return "scheduler" if isinstance(event.operation, PlaceHolds | Settle | Release | RewardUptime) else "gateway"
+    return (
+        "scheduler" if isinstance(event.operation, PlaceHolds | Settle | Release | RewardUptime | Verify) else "gateway"
+    )

@@ -28,11 +28,13 @@ from horde.internal.storage.v1.object_service_pb2_grpc import ObjectServiceStub
 from horde.services.clock import Clock
 from horde.services.identity import BadProof, CallerNotAllowed
 from horde.services.tokens import Signer, TokenError, Verifier, key_id_of
+from horde.storage_router import decoder_child
 from horde.storage_router.core import keys
 from horde.storage_router.core.errors import ERRORS
 from horde.storage_router.core.inspection import inspect
 from horde.storage_router.core.pictures import Change, Limits, Picture
 from horde.storage_router.core.placement import Placement, PlacementFacts, place
+from horde.storage_router.core.records import Content
 from horde.storage_router.decoding import Decoder, DecoderPool
 from horde.storage_router.doors.permits import AUDIENCE, ISSUER
 from horde.storage_router.expiry import Sweeper
@@ -70,6 +72,10 @@ class NoDecoder:
 
     async def decode(self, data: bytes, picture: Picture, owner: str, *, known: bool) -> None:
         self.decoded += 1
+
+    async def sketch(self, data: bytes, content: Content) -> bytes:
+        kind = {"jpg": "JPEG"}.get(content.format.value, content.format.value.upper())
+        return decoder_child.sketch(kind, content.width, content.height, data)[1]
 
 
 class AsSent:

@@ -6,7 +6,13 @@ from typing import Final
 
 from rich.markup import escape
 
-from horde.api.generation.v1.generation_pb2 import IneligibleReason, Quote, WaitEstimate
+from horde.api.generation.v1.generation_pb2 import (
+    IneligibleReason,
+    Quote,
+    QuoteChange,
+    QuoteChangeKind,
+    WaitEstimate,
+)
 from horde.api.job.v1.job_pb2 import Placement, PlacementFacts, PriceParts
 from horde.cli.commands.output import Output, kudos, seconds
 from horde.clients.price_words import multipliers_text, surcharge_name
@@ -19,6 +25,14 @@ _INELIGIBLE: Final = {
     IneligibleReason.INELIGIBLE_REASON_SLOW: "are too slow for you",
     IneligibleReason.INELIGIBLE_REASON_PAUSED: "are paused",
     IneligibleReason.INELIGIBLE_REASON_TRIED_BEFORE: "have tried it before",
+}
+_CHANGES: Final = {
+    QuoteChangeKind.QUOTE_CHANGE_KIND_SMALLER: "--width {width} --height {height}",
+    QuoteChangeKind.QUOTE_CHANGE_KIND_FEWER_STEPS: "--steps {}",
+    QuoteChangeKind.QUOTE_CHANGE_KIND_OTHER_MODEL: "--model {}",
+    QuoteChangeKind.QUOTE_CHANGE_KIND_ALLOW_SLOW_WORKERS: "without --fast",
+    QuoteChangeKind.QUOTE_CHANGE_KIND_ALLOW_DENIED_WORKERS: "without --deny",
+    QuoteChangeKind.QUOTE_CHANGE_KIND_SHARE: "--share",
 }
 
 
@@ -53,6 +67,25 @@ def say_quote(out: Output, quote: Quote, count: int) -> None:
         out.say(f"wait       {wait_text(quote.wait)}")
     else:
         out.say("wait       no worker that is here now can do this; it waits for one")
+    for change in quote.changes:
+        out.say(f"instead    {change_text(change, quote)}")
+
+
+def change_text(change: QuoteChange, quote: Quote) -> str:
+    """One thing to ask for otherwise, with what it changes."""
+    template = _CHANGES.get(change.kind, "something else {}")
+    # A size is one value in the contract and two options here.
+    width, _, height = change.value.partition("x")
+    words = [escape(template.format(change.value, width=width, height=height))]
+    if change.HasField("wait"):
+        begins = change.wait.p50.ToTimedelta().total_seconds()
+        now = quote.wait.p50.ToTimedelta().total_seconds() if quote.HasField("wait") else None
+        if now is None or begins < now:
+            words.append(f"begins in {seconds(begins)}")
+    difference = quote.total_mkudos - change.total_mkudos
+    if difference:
+        words.append(f"{kudos(abs(difference))} kudos {'less' if difference > 0 else 'more'}")
+    return ": ".join((words[0], ", ".join(words[1:])))
 
 
 def _how(each: PriceParts) -> str:

@@ -23,6 +23,7 @@ from horde.clients.images import Images
 from horde.clients.kudos import Kudos
 from horde.clients.meshes import Mesh
 from horde.clients.models import Models
+from horde.clients.moderation import Moderation
 from horde.clients.retrying import Patience
 from horde.clients.session import GenerationSession
 from horde.clients.shared_keys import SharedKeys
@@ -34,7 +35,7 @@ DEFAULT_TARGET: Final = "127.0.0.1:7700"
 
 
 class HordeClient:
-    """Nouns: `generations`, `images`, `accounts`, `kudos`, `workers`, `models`, `mesh`."""
+    """Nouns: `generations`, `images`, `accounts`, `kudos`, `workers`, `models`, `moderation`, `mesh`."""
 
     generations: Generations
     images: Images
@@ -42,6 +43,7 @@ class HordeClient:
     kudos: Kudos
     workers: Workers
     models: Models
+    moderation: Moderation
     mesh: Mesh
 
     def __init__(
@@ -81,6 +83,7 @@ class HordeClient:
         self.kudos = Kudos(doors)
         self.workers = Workers(doors)
         self.models = Models(doors)
+        self.moderation = Moderation(doors)
         self.mesh = Mesh(doors)
         return self
 

@@ -82,6 +82,22 @@ class Images:
             except ServiceError as error:
                 await attempts.pause_after(error)
 
+    async def fetch_shown(self, address: str, ticket: str) -> bytes:
+        """The bytes of a shared image that somebody else asked for, by the ticket with which it was shown.
+
+        Checked against the SHA-256 that the storage router says. Raises ObjectNotFound (withdrawn, withheld),
+        TokenExpired, DamagedImage.
+        """
+        download = _Download(self._doors, b"")
+        attempts = self._doors.attempts()
+        while True:
+            try:
+                return await download.run(ImageDownload(address=address, ticket=ticket))
+            except TokenExpired:
+                raise
+            except ServiceError as error:
+                await attempts.pause_after(error)
+
     async def put(self, content: bytes, *, input_id: str | None = None) -> InputImage:
         """Store a source image, mask or control image for an hour, and name it for a spec.
 
@@ -142,7 +158,10 @@ async def _parts(ticket: str, content: bytes, digest: bytes) -> AsyncIterator[pb
 
 
 class _Download:
-    """One image on its way: keeps what has come, over broken streams and new tickets."""
+    """One image on its way: keeps what has come, over broken streams and new tickets.
+
+    Without a `sha256`, what the router says it is.
+    """
 
     def __init__(self, doors: Doors, sha256: bytes) -> None:
         self._doors = doors
@@ -171,6 +190,7 @@ class _Download:
                 match response.WhichOneof("message"):
                     case "header":
                         size = response.header.size_bytes
+                        self._sha256 = self._sha256 or bytes(response.header.sha256)
                         if size > MAX_IMAGE_BYTES:
                             raise DamagedImage(f"the image would be {size} bytes large")
                     case "chunk":

@@ -24,6 +24,7 @@ _WHAT: Final = {
     EventKind.EVENT_KIND_STANDING: "standing changed",
     EventKind.EVENT_KIND_RATING: "ratings",
     EventKind.EVENT_KIND_CLOSE_ACCOUNT: "account closed",
+    EventKind.EVENT_KIND_VERIFICATION: "escrow released: the picture was looked at, and is what it should be",
 }
 _PAINTED: Final = {
     JobEnding.JOB_ENDING_DONE: "image painted",

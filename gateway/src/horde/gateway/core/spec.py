@@ -180,3 +180,8 @@ class GenerationSpec:
     time_to_live: Span | None = None
     keep_for: Span | None = None
     wait_for_model: bool = False
+
+    @property
+    def has_input(self) -> bool:
+        """Whether it names any picture."""
+        return self.image is not None and self.image.has_input

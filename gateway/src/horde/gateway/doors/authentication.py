@@ -10,22 +10,29 @@ import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from horde.gateway.core.credentials import AnonymousCredential, ApiKeyCredential, Peppers, parse_authorization
+from horde.gateway.core.credentials import (
+    AnonymousCredential,
+    ApiKeyCredential,
+    PassCredential,
+    Peppers,
+    parse_authorization,
+)
 from horde.gateway.core.errors import (
     AccountRequired,
     ApiKeyUnknown,
+    GenerationNotFound,
     RateLimited,
     RoleMissing,
     ScopeMissing,
     SharedKeyExpired,
 )
+from horde.gateway.core.rates import Rates
 from horde.gateway.core.requesters import ANONYMOUS, Principal, Requester, Role, Scope
 from horde.gateway.store.port import IdentityStore
-from horde.services.addresses import address_bucket
+from horde.services.addresses import HasPeer, caller_bucket
 from horde.services.clock import Clock
 from horde.services.errors import ServiceError, Unauthenticated
 from horde.services.rates import Draw, Rate, TooOften
@@ -38,25 +45,24 @@ CACHE_SECONDS = 5.0
 MAX_CACHED = 10_000
 TOUCH_SECONDS = 30.0
 
+OpenPass = Callable[[PassCredential], Awaitable[Principal]]
 Still = Callable[[], Awaitable[float]]
 """Says until when credentials are good, in monotonic seconds; raises when they are no more."""
 
 
-class CallContext(Protocol):
+class CallContext(HasPeer, Protocol):
     """What is needed of a call's gRPC context."""
 
     def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None:
         """What came with the call."""
 
-    def peer(self) -> str:
-        """Where the call came from, such as `ipv4:127.0.0.1:50000`."""
-
 
 class Authenticator:
     """Verifies credentials, and remembers for a moment whom it verified."""
 
-    def __init__(self, store: IdentityStore, peppers: Peppers, clock: Clock) -> None:
+    def __init__(self, store: IdentityStore, peppers: Peppers, clock: Clock, open_pass: OpenPass) -> None:
         self._store = store
+        self._open_pass = open_pass
         self._peppers = peppers
         self._clock = clock
         self._verified: OrderedDict[bytes, tuple[Principal, float]] = OrderedDict()
@@ -105,7 +111,7 @@ class Authenticator:
         known = self._verified.get(_name_of(values[0]))
         return self._clock.monotonic() if known is None else known[1]
 
-    async def _look_up(self, name: bytes, credential: ApiKeyCredential) -> Principal:
+    async def _look_up(self, name: bytes, credential: ApiKeyCredential | PassCredential) -> Principal:
         began = self._clock.monotonic()
         try:
             principal, seconds, last_used_at = await self._found(credential)
@@ -116,11 +122,14 @@ class Authenticator:
         self._verified.move_to_end(name)
         if len(self._verified) > MAX_CACHED:
             self._verified.popitem(last=False)
-        self._note_use(principal.api_key_id, last_used_at)
+        if principal.api_key_id:
+            self._note_use(principal.api_key_id, last_used_at)
         return principal
 
-    async def _found(self, credential: ApiKeyCredential) -> tuple[Principal, float, datetime | None]:
+    async def _found(self, credential: ApiKeyCredential | PassCredential) -> tuple[Principal, float, datetime | None]:
         """Whose key it is, for how many seconds to believe it, and when it was last used."""
+        if isinstance(credential, PassCredential):
+            return await self._open_pass(credential), CACHE_SECONDS, None
         found = await self._store.key(credential.api_key_id)
         if found is not None:
             key, account = found
@@ -180,26 +189,6 @@ def _name_of(value: str | bytes) -> bytes:
     return hashlib.sha256(value.encode() if isinstance(value, str) else value).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """How often is too often. None: no limit."""
-
-    account_calls: Rate | None = None
-    account_images: Rate | None = None
-    account_inputs: Rate | None = None
-    anonymous_calls: Rate | None = None
-    anonymous_images: Rate | None = None
-    anonymous_inputs: Rate | None = None
-    address_calls: Rate | None = None
-    address_images: Rate | None = None
-    address_inputs: Rate | None = None
-    account_reports: Rate | None = None
-    anonymous_reports: Rate | None = None
-    address_reports: Rate | None = None
-    address_accounts: Rate | None = None
-    address_failures: Rate | None = None
-
-
 class Reception:
     """Lets calls in: who is it, may it, and not too often."""
 
@@ -209,8 +198,8 @@ class Reception:
         self._rates = rates
         self._clock = clock
 
-    async def anybody(self, context: CallContext) -> Principal:
-        """Any authorization will do."""
+    async def anybody(self, context: CallContext, *, passes: bool = False) -> Principal:
+        """Any authorization will do; a pass, which opens one generation alone, only where `passes` says so."""
         values = _credentials(context)
         failures = self._rates.address_failures
 
@@ -225,9 +214,11 @@ class Reception:
             if failures is not None:
                 _refuse(await self._shared.admit([_failure(context, failures)]))
             raise
+        if principal.pass_of and not passes:
+            raise AccountRequired
         rates = self._rates
-        if principal.anonymous:
-            address = address_bucket(context.peer())
+        if principal.anonymous or principal.pass_of:
+            address = caller_bucket(context)
             await self._count("calls", principal, address, rates.anonymous_calls, rates.address_calls)
         else:
             await self._count("calls", principal, "", rates.account_calls)
@@ -239,7 +230,7 @@ class Reception:
             return await self.anybody(context)
         rate = self._rates.address_calls
         if rate is not None:
-            draw = Draw(f"calls {address_bucket(context.peer())}", rate, of_address=True)
+            draw = Draw(f"calls {caller_bucket(context)}", rate, of_address=True)
             _refuse(await self._shared.admit([draw]))
         return VISITOR
 
@@ -247,6 +238,16 @@ class Reception:
         """What says, during a long call, until when its credentials are good; raises when they are no more."""
         values = _credentials(context)
         return lambda: self._authenticator.good_until(values)
+
+    async def holder(self, context: CallContext, generation: str) -> tuple[Principal, str]:
+        """Somebody who may ask for images, or who came with the pass of this generation; and which that is."""
+        principal = await self.anybody(context, passes=True)
+        if not principal.pass_of:
+            require_scope(principal, Scope.GENERATE)
+            return principal, generation
+        if generation not in ("", principal.pass_of):
+            raise GenerationNotFound(metadata={"generation_id": generation})
+        return principal, principal.pass_of
 
     async def requester(self, context: CallContext) -> Principal:
         """Somebody who may ask for images."""
@@ -290,7 +291,7 @@ class Reception:
 
     async def count_report(self, principal: Principal, context: CallContext) -> None:
         """Count a report of an image: somebody has to look at it. Anonymous ones also where they come from."""
-        rates, address = self._rates, address_bucket(context.peer())
+        rates, address = self._rates, caller_bucket(context)
         if principal.anonymous:
             await self._count("reports", principal, address, rates.anonymous_reports, rates.address_reports)
         else:
@@ -300,7 +301,7 @@ class Reception:
         """Count an account that is opened."""
         rate = self._rates.address_accounts
         if rate is not None:
-            draw = Draw(f"accounts {address_bucket(context.peer())}", rate, of_address=True)
+            draw = Draw(f"accounts {caller_bucket(context)}", rate, of_address=True)
             _refuse(await self._shared.admit([draw]))
 
     async def _count(
@@ -313,7 +314,7 @@ class Reception:
         weight: int = 1,
     ) -> None:
         """Count against who calls, and (`shared`) against everybody who calls from there."""
-        draws = [Draw(f"{kind} {principal}", own, weight)] if own else []
+        draws = [Draw(f"{kind} {principal.pass_of or principal}", own, weight)] if own else []
         if shared:
             draws.append(Draw(f"{kind} {address}", shared, weight, of_address=True))
         _refuse(await self._shared.admit(draws))
@@ -326,7 +327,7 @@ def _refuse(verdict: TooOften | None) -> None:
 
 
 def _failure(context: CallContext, rate: Rate) -> Draw:
-    return Draw(f"failures {address_bucket(context.peer())}", rate, of_address=True)
+    return Draw(f"failures {caller_bucket(context)}", rate, of_address=True)
 
 
 def _credentials(context: CallContext) -> list[str | bytes]:

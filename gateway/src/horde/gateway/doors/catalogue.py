@@ -101,6 +101,13 @@ class Catalogue:
         names = {known.name for known in await self.everything()}
         raise ModelNotFound(metadata={"name": name, "did_you_mean": ",".join(nearest(name, names, self._aliases))})
 
+    async def alternatives(self, name: str) -> list[str]:
+        """Models of the same kind that somebody here paints with, those that begin soonest first."""
+        models = await self._read(lately=False)
+        kind = next((model.kind for model in models if model.name == name), job_pb2.JOB_KIND_IMAGE)
+        others = [model for model in models if model.name != name and model.workers and model.kind == kind]
+        return [model.name for model in sorted(others, key=lambda model: (model.wait.p50.ToNanoseconds(), model.name))]
+
     async def everything(self) -> list[pb.Model]:
         """Every model, by name: of the catalogue, offered now, or with jobs waiting."""
         with told_outward():

@@ -14,7 +14,7 @@ from horde.gateway.doors.authentication import Reception
 from horde.gateway.doors.relay import Relay
 from horde.gateway.doors.workers import Workers
 from horde.gateway.neighbours.records import Records
-from horde.services.addresses import address_bucket
+from horde.services.addresses import caller_bucket
 
 Context = Any
 
@@ -33,7 +33,7 @@ class WorkerServicer(WorkerServiceServicer):
     ) -> AsyncIterator[pb.AttachResponse]:
         principal = await self._reception.account(context, Scope.WORK)
         account_id = principal.account_id
-        taker = owner(account_id, address_bucket(context.peer()), known=await self._records.has(account_id))
+        taker = owner(account_id, caller_bucket(context), known=await self._records.has(account_id))
         attached = self._relay.attach(principal, request_iterator, self._reception.still(context), taker)
         async with aclosing(attached) as heard:
             async for message in heard:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from horde.gateway.core.errors import TooManyApiKeys
-from horde.gateway.core.identities import MAX_API_KEYS, Account, ApiKey, forgettable
+from horde.gateway.core.identities import MAX_API_KEYS, Account, ApiKey, beginning_of, forgettable
 from horde.gateway.store.memory_shared_keys import MemorySharedKeys
 
 
@@ -34,6 +34,11 @@ class MemoryIdentityStore(MemorySharedKeys):
 
     async def account(self, account_id: str) -> Account | None:
         return self._accounts.get(account_id)
+
+    async def account_numbered(self, number: int) -> Account | None:
+        beginning = beginning_of(number)
+        found = [each for each in self._accounts.values() if beginning and each.account_id.startswith(beginning)]
+        return found[0] if len(found) == 1 else None
 
     async def update_account(self, account_id: str, changes: Mapping[str, Any]) -> Account | None:
         account = self._accounts.get(account_id)

@@ -70,6 +70,9 @@ class IdentityStore(SharedKeyStore, Protocol):
     async def account(self, account_id: str) -> Account | None:
         """The account of this id."""
 
+    async def account_numbered(self, number: int) -> Account | None:
+        """The account of this number; None also where two have it, so that nobody is taken for another."""
+
     async def update_account(self, account_id: str, changes: Mapping[str, Any]) -> Account | None:
         """Change fields of an account (`display_name`, `public`, `contact`); None if there is none."""
 

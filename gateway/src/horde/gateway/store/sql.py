@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from horde.gateway.core.errors import TooManyApiKeys
-from horde.gateway.core.identities import MAX_API_KEYS, Account, ApiKey, forgettable
+from horde.gateway.core.identities import MAX_API_KEYS, Account, ApiKey, beginning_of, forgettable
 from horde.gateway.core.requesters import Role, Scope
 from horde.gateway.store.migrations import HISTORY
 from horde.gateway.store.shared_keys_sql import SqlSharedKeys
@@ -65,6 +65,16 @@ class SqlIdentityStore(SqlSharedKeys):
             return None if row is None else _account(row)
 
         return await self._sql.read(work)
+
+    async def account_numbered(self, number: int) -> Account | None:
+        def work(connection: Connection) -> Account | None:
+            found = connection.execute(
+                select(accounts).where(accounts.c.account_id.startswith(beginning)).limit(2)
+            ).all()
+            return _account(found[0]) if len(found) == 1 else None
+
+        beginning = beginning_of(number)
+        return await self._sql.read(work) if beginning else None
 
     async def update_account(self, account_id: str, changes: Mapping[str, Any]) -> Account | None:
         def work(connection: Connection) -> Account | None:

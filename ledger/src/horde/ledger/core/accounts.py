@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
+from types import MappingProxyType
 from typing import Final, NewType
 
 AccountName = NewType("AccountName", str)
@@ -15,6 +16,8 @@ DAY_US: Final = 86_400_000_000
 
 ANONYMOUS: Final = "anonymous"
 """The account id that all anonymous requesters share. It has no balance: the subsidy pays."""
+MESH: Final = "mesh"
+"""The account id under which the mesh has pictures painted a second time, to compare them."""
 
 
 class AccountKind(IntEnum):
@@ -31,6 +34,7 @@ class AccountKind(IntEnum):
     CENSOR_SUBSIDY = 9
     HELD = 10
     RATING_SUBSIDY = 11
+    CHECK_SUBSIDY = 13
 
 
 class Once(StrEnum):
@@ -45,6 +49,7 @@ class Once(StrEnum):
     CENSOR_SUBSIDY = "censor_subsidy"
     HELD = "held"
     RATING_SUBSIDY = "rating_subsidy"
+    CHECK_SUBSIDY = "check_subsidy"
 
 
 MINT: Final = AccountName("mint")
@@ -56,11 +61,14 @@ FLOOR_SUBSIDY: Final = AccountName("floor_subsidy")
 CENSOR_SUBSIDY: Final = AccountName("censor_subsidy")
 HELD: Final = AccountName("held")
 RATING_SUBSIDY: Final = AccountName("rating_subsidy")
+CHECK_SUBSIDY: Final = AccountName("check_subsidy")
 
 SYSTEM: Final = (
     MINT, TAX_BURN, SURCHARGE_BURN, SLASH_BURN, ANONYMOUS_SUBSIDY, FLOOR_SUBSIDY, CENSOR_SUBSIDY, HELD,
-    RATING_SUBSIDY,
+    RATING_SUBSIDY, CHECK_SUBSIDY,
 )  # fmt: skip
+NAMELESS: Final = MappingProxyType({ANONYMOUS: ANONYMOUS_SUBSIDY, MESH: CHECK_SUBSIDY})
+"""Payers without a balance and without a statement, each with the subsidy that pays for it."""
 _KINDS: Final = {AccountName(kind.name.lower()): kind for kind in AccountKind if kind > AccountKind.ESCROW}
 
 

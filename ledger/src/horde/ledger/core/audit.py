@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, Final, TypeVar
 
-from horde.ledger.core.accounts import ANONYMOUS, DAY_US, HELD
+from horde.ledger.core.accounts import DAY_US, HELD, NAMELESS
 from horde.ledger.core.book import Hold
 from horde.ledger.core.chain import GENESIS, Block, leaf_hash, sealed
 from horde.ledger.core.entries import canonical, parse, parts_of_json
@@ -197,12 +197,15 @@ def _follow(kind: str, op: Any, sequence: int, transfers: Any, at_us: int, recom
         parties = (op["from"], op["to"])
     elif kind == "UPTIME_REWARD":
         parties = (op["owner"],)
+    elif kind == "SLASH":
+        # The requester, too, if part of it went back.
+        parties = {op["account"], *[name.partition("/")[2] for line in transfers for name in line[:2]]} - {""}
     elif kind == "CORRECTION":
         parties = {name.partition("/")[2] for line in transfers for name in line[:2]} - {""}
     else:
         parties = (op["account"],)
     for party in parties:
-        if party != ANONYMOUS:
+        if party not in NAMELESS:
             recomputed.lines[party] += 1
             recomputed.line_sums[party] += sequence
 

@@ -12,7 +12,15 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from horde.ledger.core.accounts import ANONYMOUS, ANONYMOUS_SUBSIDY, DAY_US, FLOOR_SUBSIDY
+from horde.ledger.core.accounts import (
+    ANONYMOUS,
+    ANONYMOUS_SUBSIDY,
+    CHECK_SUBSIDY,
+    DAY_US,
+    FLOOR_SUBSIDY,
+    MESH,
+    AccountName,
+)
 from horde.ledger.core.economy import Economy
 from horde.ledger.core.entries import Json, TransferCode
 from horde.ledger.core.errors import BudgetSpent
@@ -20,7 +28,7 @@ from horde.ledger.core.operations import EventKind, JobEnding
 from horde.services.errors import ServiceError
 from horde.services.shares import Key, Pot, Taker
 
-_SUBSIDIES: Final = (ANONYMOUS_SUBSIDY, FLOOR_SUBSIDY)
+_SUBSIDIES: Final = (ANONYMOUS_SUBSIDY, FLOOR_SUBSIDY, CHECK_SUBSIDY)
 CLOCK_MARGIN_US: Final = 3_600_000_000
 """What is decided may carry a time a little before the one at which the day was looked up, and clocks step."""
 
@@ -30,8 +38,11 @@ def rfc3339(at_us: int) -> str:
     return datetime.fromtimestamp(at_us // 1_000_000, UTC).isoformat().replace("+00:00", "Z")
 
 
-def drawer(digest: str, address: str) -> Taker:
-    """Who draws on a subsidy: a token, if it is anonymous, and an address, if that is told."""
+def drawer(payer_id: str, digest: str, address: str) -> Taker:
+    """Who draws on a subsidy: a token, if it is anonymous, and an address, if that is told. What the mesh draws counts
+    for the owner whose work it looks at."""
+    if payer_id == MESH:
+        return Taker((("owner", address),))
     return Taker((("token", digest), ("address", address)))
 
 
@@ -39,7 +50,8 @@ class Day:
     """What was drawn from each budget in the UTC day `day`. It never goes back to an earlier one: there a clock that
     steps would find everything unspent."""
 
-    __slots__ = ("_now_us", "anonymous", "cancelled", "censor", "day", "drawers", "floor", "rating", "uptime")
+    __slots__ = ("_now_us", "anonymous", "cancelled", "censor", "checks", "day", "drawers", "floor", "rating",
+                 "uptime")  # fmt: skip
 
     def __init__(self, economy: Economy) -> None:
         e = economy
@@ -53,6 +65,9 @@ class Day:
         })  # fmt: skip
         self.censor = self._pot("censor", e.censor_budget_per_day_mkudos, 0, {
             "owner": e.censor_owner_share_permille, "payer": e.censor_payer_share_permille,
+        })  # fmt: skip
+        self.checks = self._pot("checks", e.check_budget_per_day_mkudos, e.small_share_mkudos, {
+            "owner": e.check_owner_share_permille,
         })  # fmt: skip
         self.uptime = self._pot("uptime", e.uptime_budget_per_day_mkudos, 0, {
             "owner": e.uptime_owner_share_permille,
@@ -90,28 +105,36 @@ class Day:
         """Start a new day, if it is one."""
         if now_us // DAY_US > self.day:
             self.day = now_us // DAY_US
-            for pot in (self.anonymous, self.floor, self.censor, self.uptime, self.rating):
+            for pot in (self.anonymous, self.floor, self.censor, self.checks, self.uptime, self.rating):
                 pot.clear()
             self.cancelled.clear()
             self.drawers.clear()
         self._now_us = max(now_us, self.day * DAY_US)
         return self
 
-    def _pot_of(self, subsidy: str) -> Pot:
-        return self.anonymous if subsidy == ANONYMOUS_SUBSIDY else self.floor
+    def pot_of(self, subsidy: AccountName) -> Pot:
+        """What a subsidy that holds draw on has for the day."""
+        match subsidy:
+            case "anonymous_subsidy":
+                return self.anonymous
+            case "check_subsidy":
+                return self.checks
+            case _:
+                return self.floor
 
     def resolved(self, hold_id: str, subsidy: str, returned: int) -> None:
         """A hold is settled or released, and so much of what it drew is back."""
         taker = self.drawers.pop(hold_id, None)
         if taker is not None and returned:
-            self._pot_of(subsidy).give_back(taker, returned)
+            self.pot_of(AccountName(subsidy)).give_back(taker, returned)
 
     def follow(self, body: Json) -> None:
         """Count an entry of the journal, given by its parsed text. They come in order."""
         self.turn_to(body["at"])
         kind, op, lines = body["kind"], body["op"], body["transfers"]
         if kind == EventKind.PLACE_HOLDS.name:
-            self._follow_holds(op["holds"], drawer(op["anonymous"], body["decided"].get("address", "")), lines)
+            taker = drawer(op["payer"], op["anonymous"], body["decided"].get("address", ""))
+            self._follow_holds(op["holds"], taker, lines)
         elif kind in (EventKind.SETTLE.name, EventKind.RELEASE.name):
             back = [(credit, amount) for _, credit, amount, code in lines if code == TransferCode.RELEASE]
             subsidy, returned = next(((name, amount) for name, amount in back if name in _SUBSIDIES), ("", 0))
@@ -131,7 +154,7 @@ class Day:
                 debit, _, amount, _ = next(lines)
                 left -= amount
                 if debit in _SUBSIDIES:
-                    self._pot_of(debit).count(taker, amount)
+                    self.pot_of(debit).count(taker, amount)
                     self.drawers[hold["hold"]] = taker
 
     def _follow_earning(self, op: Json, decided: Json) -> None:

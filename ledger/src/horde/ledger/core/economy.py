@@ -61,6 +61,13 @@ class Economy:
     """What cancelled jobs pay one owner in a day: a hundred pictures, almost painted. They pass no tax and no limit on
     gifts, so they must not be a way around both. Own rule."""
 
+    check_budget_per_day_mkudos: int = 1_000 * KUDOS
+    """What the mesh spends in a day to have pictures painted a second time, by somebody trusted, and compared: eighty
+    of 512x512 in 50 steps. It is earned by painting alone. Own rule."""
+    check_owner_share_permille: int = 100
+    """The share of one owner whose work is looked at in what is free of it: else one newcomer with many machines would
+    leave nothing to look at the next one's."""
+
     subsidised_earning_per_day_mkudos: int = 2_000 * KUDOS
     """What the subsidies together (anonymous, floor, censor) pay one owner in a day before the rest is parked in
     escrow: a tenth of the anonymous budget, 83 kudos an hour, so that asking for pictures oneself, without name, by

@@ -257,6 +257,7 @@ _OPERATION: Final[Mapping[EventKind, str]] = {
     EventKind.RATING: "reward_rating",
     EventKind.CORRECTION: "correct",
     EventKind.STANDING: "set_standing",
+    EventKind.VERIFICATION: "verify",
 }
 """Operations that are called otherwise than the entries that come of them."""
 

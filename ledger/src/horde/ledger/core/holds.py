@@ -10,10 +10,11 @@ from typing import Final
 
 from horde.ledger.core.accounts import (
     ANONYMOUS,
-    ANONYMOUS_SUBSIDY,
     CENSOR_SUBSIDY,
+    CHECK_SUBSIDY,
     FLOOR_SUBSIDY,
     HELD,
+    NAMELESS,
     SURCHARGE_BURN,
     TAX_BURN,
     AccountName,
@@ -39,10 +40,10 @@ _RELEASE = int(TransferCode.RELEASE)
 def place(book: Book, asked: PlaceHolds, now_us: int) -> Draft:
     """Hold for every job of a generation, or refuse with InsufficientKudos or BudgetSpent."""
     needed = sum(hold.parts.total_mkudos for hold in asked.holds)
-    taker = drawer(asked.anonymous_digest, asked.address_digest)
-    if asked.anonymous:
-        book.today(now_us).anonymous.take(taker, needed)
-        return _place(book, asked, now_us, 0, ANONYMOUS_SUBSIDY, taker)
+    taker = drawer(asked.account_id, asked.anonymous_digest, asked.address_digest)
+    if subsidy := NAMELESS.get(asked.account_id):
+        book.today(now_us).pot_of(subsidy).take(taker, needed)
+        return _place(book, asked, now_us, 0, subsidy, taker)
     own = max(0, book.posted(spend_of(asked.account_id)) - book.economy.floor_mkudos)
     if needed > own:
         _draw_on_floor(book, asked.account_id, taker, own, needed, now_us)
@@ -70,7 +71,9 @@ def _draw_on_floor(book: Book, account_id: str, taker: Taker, own: int, needed: 
 
 def _place(book: Book, asked: PlaceHolds, now_us: int, own: int, subsidy: AccountName, taker: Taker) -> Draft:
     day, spend = day_of(now_us), spend_of(asked.account_id)
-    draft = Draft(generation_id=asked.generation_id, parties=() if asked.anonymous else (asked.account_id,))
+    draft = Draft(
+        generation_id=asked.generation_id, parties=() if asked.account_id in NAMELESS else (asked.account_id,)
+    )
     if asked.address_digest:
         draft.decided = f'{{"address":"{asked.address_digest}"}}'
     subsidised = 0
@@ -121,7 +124,9 @@ def settle(book: Book, asked: Settle, now_us: int) -> Draft:
     spent = 0 if censored else earned + asked.tax_mkudos + surcharge
     charged = min(spent, hold.own)
     subsidised = spent - charged
-    by_subsidy = earned if censored else min(earned, subsidised)
+    # What the mesh has painted to look at somebody else's work is work like any other: no gift that needs a bound.
+    given = 0 if hold.subsidy == CHECK_SUBSIDY else subsidised
+    by_subsidy = earned if censored else min(earned, given)
     split, reason = _earn(book, asked.owner_id, earned, by_subsidy, hold.payer_id, now_us)
     if earned < asked.earned_mkudos:
         reason = EscrowReason.UNPAID
@@ -204,10 +209,8 @@ def release(book: Book, asked: Release, now_us: int) -> Draft:
 
 
 def _parties(payer_id: str, owner_id: str) -> tuple[str, ...]:
-    """Whose statements show it: Anonymous has none, and who paints for himself sees it once."""
-    if payer_id == owner_id:
-        return () if payer_id == ANONYMOUS else (payer_id,)
-    return (owner_id,) if payer_id == ANONYMOUS else (payer_id, owner_id)
+    """Whose statements show it: who has no name has none, and who paints for himself sees it once."""
+    return tuple(dict.fromkeys(each for each in (payer_id, owner_id) if each not in NAMELESS))
 
 
 def _open_hold(book: Book, hold_id: str) -> Hold:

@@ -67,6 +67,11 @@ def slash_event_id(job_id: str) -> str:
     return derived(job_id, "slash")
 
 
+def verification_event_id(job_id: str) -> str:
+    """Of the one event that frees what a job put into escrow."""
+    return derived(job_id, "verification")
+
+
 def correction_event_id(event_id: str) -> str:
     """Of the one event that reverses another."""
     return derived(event_id, "correction")

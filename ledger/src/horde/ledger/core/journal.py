@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from horde.ledger.core import budgets, holds, rewards
-from horde.ledger.core.accounts import ANONYMOUS, SYSTEM, Account, Giving, Owner, escrow_of, spend_of
+from horde.ledger.core.accounts import NAMELESS, SYSTEM, Account, Giving, Owner, escrow_of, spend_of
 from horde.ledger.core.book import Book, Draft, Hold, Unbalanced
 from horde.ledger.core.budgets import Day
 from horde.ledger.core.chain import leaf_hash, sealed
@@ -37,6 +37,7 @@ from horde.ledger.core.operations import (
     Release,
     Settle,
     Slash,
+    Verify,
     fingerprint,
 )
 from horde.ledger.store.port import Batch, EntryRow, Head, LookUp, Recorded, RefusalRow
@@ -110,8 +111,10 @@ class Journal:
         book, operations = self._book, [event.operation for event in events]
         kinds = {each.kind for each in operations}
         corrected = [each.corrected_id for each in operations if isinstance(each, Correct)]
-        slashed = [settle_event_id(each.job_id) for each in operations if isinstance(each, Slash) and each.job_id]
-        recorded = ask.find([*[event.event_id for event in events], *corrected, *slashed])
+        judged = [
+            settle_event_id(each.job_id) for each in operations if isinstance(each, Slash | Verify) and each.job_id
+        ]
+        recorded = ask.find([*[event.event_id for event in events], *corrected, *judged])
         # Not by set difference: against a view of a dict that walks through the whole dict.
         named = _hold_ids(operations) if kinds & _ENDING else ()
         hold_ids = [each for each in named if each not in book.holds]
@@ -120,14 +123,14 @@ class Journal:
             holds_found.update({hold.hold_id: hold for hold in ask.holds(hold_ids)})
         owner_ids = {each for operation in operations for each in operation.account_ids}
         owner_ids.update([hold.payer_id for each in named if (hold := holds_found.get(each) or book.holds.get(each))])
-        bodies = [self._newer(each) or recorded.get(each) for each in corrected]
+        bodies = [self._newer(each) or recorded.get(each) for each in [*corrected, *judged]]
         owner_ids.update([each for body in bodies if body for each in _corrected(parse(body.body))])
         missing_owners = [each for each in owner_ids if each not in book.owners]
         owners: dict[str, Owner | None] = dict.fromkeys(missing_owners)
         if missing_owners:
             owners.update({owner.account_id: owner for owner in ask.owners(missing_owners)})
         # Whoever is known is known with his accounts.
-        own = [name(each) for each in missing_owners if each != ANONYMOUS for name in (spend_of, escrow_of)]
+        own = [name(each) for each in missing_owners if each not in NAMELESS for name in (spend_of, escrow_of)]
         missing = [*own, *[each for each in SYSTEM if each not in book.accounts]]
         accounts: dict[str, Account | None] = dict.fromkeys(missing)
         if missing:
@@ -220,6 +223,9 @@ class Journal:
             elif isinstance(operation, Slash):
                 before = self._recorded(settle_event_id(operation.job_id), known) if operation.job_id else None
                 draft = rewards.slash(self._book, operation, before, work.now_us)
+            elif isinstance(operation, Verify):
+                before = self._recorded(settle_event_id(operation.job_id), known)
+                draft = rewards.verify(self._book, operation, before, work.now_us)
             else:
                 draft = _RULES[operation.kind](self._book, operation, work.now_us)
         except ServiceError as refusal:

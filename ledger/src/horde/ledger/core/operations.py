@@ -35,6 +35,7 @@ class EventKind(IntEnum):
     STANDING = 11
     RATING = 12
     CLOSE_ACCOUNT = 13
+    VERIFICATION = 14
 
 
 class JobEnding(IntEnum):
@@ -247,7 +248,7 @@ class Gift:
 
 @dataclass(frozen=True, slots=True)
 class Slash:
-    """Burn escrow after a verdict."""
+    """Take escrow after a verdict."""
 
     account_id: str
     amount_mkudos: int
@@ -265,6 +266,24 @@ class Slash:
     def canonical(self) -> str:
         job = f'"job":"{self.job_id}",' if self.job_id else ""
         return f'{{"account":"{self.account_id}","amount":{self.amount_mkudos},{job}"note":{quoted(self.note)}}}'
+
+
+@dataclass(frozen=True, slots=True)
+class Verify:
+    """Free what a job put into escrow, since its picture was looked at and is what it should be."""
+
+    account_id: str
+    job_id: str
+
+    kind = EventKind.VERIFICATION
+    note = ""
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
+
+    def canonical(self) -> str:
+        return f'{{"account":"{self.account_id}","job":"{self.job_id}"}}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +325,7 @@ class SetStanding:
 
 Operation = (
     OpenAccount | PlaceHolds | Settle | Release | RewardUptime | RewardRating | Award | Gift | Slash | Correct
-    | SetStanding
+    | SetStanding | Verify
 )  # fmt: skip
 
 

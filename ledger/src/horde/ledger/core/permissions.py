@@ -20,6 +20,7 @@ from horde.ledger.core.operations import (
     SetStanding,
     Settle,
     Slash,
+    Verify,
 )
 
 SERVICE: Final = "horde.internal.ledger.v1.LedgerService"
@@ -53,6 +54,7 @@ OPERATIONS: Final[Mapping[type[object], AbstractSet[str]]] = {
     Slash: {SCHEDULER, GATEWAY, OPERATOR},
     Correct: {GATEWAY, OPERATOR},
     SetStanding: {GATEWAY, OPERATOR},
+    Verify: {SCHEDULER},
 }
 """Caller by operation. The gateway acts here for people, whose right to it (an operator's role) it checks; what pays
 for jobs is the scheduler's alone, and it slashes for a job alone. Operators release what it has lost, and say why."""

@@ -10,6 +10,7 @@ from horde.ledger.core.accounts import (
     DAY_US,
     HELD,
     MINT,
+    NAMELESS,
     RATING_SUBSIDY,
     SLASH_BURN,
     AccountName,
@@ -34,7 +35,8 @@ from horde.ledger.core.operations import (
     RewardUptime,
     SetStanding,
     Slash,
-)  # fmt: skip
+    Verify,
+)
 from horde.services.errors import FieldViolation
 from horde.services.shares import Taker
 
@@ -146,23 +148,51 @@ def promotion(book: Book, account_id: str, now_us: int) -> Draft | None:
 
 
 def slash(book: Book, asked: Slash, paid: Json | None, now_us: int) -> Draft:
-    """Burn escrow: at most what is there, what is parked first. For a job (`paid` is its settlement): at most what it
-    earned, of which half was spendable at once, so it is taken from all that waits."""
-    amount = asked.amount_mkudos
-    if asked.job_id:
-        if paid is None or paid["kind"] != EventKind.SETTLE.name or paid["op"]["owner"] != asked.account_id:
-            raise EntryNotFound(metadata={"event_id": settle_event_id(asked.job_id)})
-        earned = int(paid["decided"]["spend"]) + int(paid["decided"]["escrow"])
-        amount = min(amount or earned, earned)
+    """Take escrow: at most what is there, what is parked first. For a job (`paid` is its settlement): at most what it
+    earned, of which half was spendable at once, so it is taken from all that waits. What it had cost its requester's
+    own account goes back first, the rest is burned."""
+    amount, back, payer_id = asked.amount_mkudos, 0, ""
     owner = book.owner(asked.account_id, now_us)
-    escrow = book.posted(escrow_of(asked.account_id))
-    burned = min(amount, escrow)
-    owner.parked = max(0, owner.parked - burned)
+    if asked.job_id:
+        decided = _settled(paid, asked.account_id, asked.job_id)
+        earned = int(decided["spend"]) + int(decided["escrow"])
+        amount = min(amount or earned, earned)
+        owner.strikes += 1
+        payer_id = decided["payer"]
+        if payer_id not in NAMELESS and payer_id != asked.account_id:
+            back = min(earned - int(decided["censor"]), int(decided["charged"]))
+    source = escrow_of(asked.account_id)
+    taken = min(amount, book.posted(source))
+    back = min(back, taken)
+    owner.parked = max(0, owner.parked - taken)
     book.changed_owners[asked.account_id] = owner
-    draft = Draft(parties=(asked.account_id,), job_id=asked.job_id)
-    if burned:
-        draft.transfers = [Transfer(escrow_of(asked.account_id), SLASH_BURN, burned, int(TransferCode.SLASH))]
+    parties = (asked.account_id, payer_id) if back else (asked.account_id,)
+    draft, code = Draft(parties=parties, job_id=asked.job_id), int(TransferCode.SLASH)
+    if back:
+        draft.transfers.append(Transfer(source, spend_of(payer_id), back, code))
+    if taken > back:
+        draft.transfers.append(Transfer(source, SLASH_BURN, taken - back, code))
     return draft
+
+
+def verify(book: Book, asked: Verify, paid: Json | None, now_us: int) -> Draft:
+    """Free what a job put into escrow (`paid` is its settlement), as far as that is still there and not parked."""
+    decided = _settled(paid, asked.account_id, asked.job_id)
+    owner = book.owner(asked.account_id, now_us)
+    source = escrow_of(asked.account_id)
+    freed = max(0, min(int(decided["escrow"]), book.posted(source) - owner.parked))
+    draft = Draft(parties=(asked.account_id,), job_id=asked.job_id)
+    if freed:
+        draft.transfers = [Transfer(source, spend_of(asked.account_id), freed, int(TransferCode.PROMOTION))]
+    return draft
+
+
+def _settled(paid: Json | None, account_id: str, job_id: str) -> Json:
+    """How a job's hold was divided, if it was paid to this account."""
+    if paid is None or paid["kind"] != EventKind.SETTLE.name or paid["op"]["owner"] != account_id:
+        raise EntryNotFound(metadata={"event_id": settle_event_id(job_id)})
+    decided: Json = paid["decided"]
+    return decided
 
 
 def set_standing(book: Book, asked: SetStanding, now_us: int) -> Draft:

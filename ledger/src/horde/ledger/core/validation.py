@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from horde.ledger.core import identifiers
-from horde.ledger.core.accounts import ANONYMOUS
+from horde.ledger.core.accounts import NAMELESS
 from horde.ledger.core.errors import InvalidField, SelfGift
 from horde.ledger.core.identifiers import is_name, is_uuid
 from horde.ledger.core.operations import (
@@ -26,6 +26,7 @@ from horde.ledger.core.operations import (
     SetStanding,
     Settle,
     Slash,
+    Verify,
 )
 from horde.ledger.core.prices import MultiplierReason, SurchargeReason
 from horde.services.errors import FieldViolation
@@ -86,6 +87,10 @@ def check(event: Event) -> None:
             if wrong.uuid("correct.corrected_event_id", operation.corrected_id):
                 wrong.derived("event_id", event.event_id, identifiers.correction_event_id(operation.corrected_id))
             wrong.text("correct.reason", operation.note, 1)
+        case Verify():
+            wrong.name("verify.account_id", operation.account_id)
+            if wrong.uuid("verify.job_id", operation.job_id):
+                wrong.derived("event_id", event.event_id, identifiers.verification_event_id(operation.job_id))
         case SetStanding():
             wrong.name("set_standing.account_id", operation.account_id)
             if abs(operation.strikes_delta) > MAX_STRIKES:
@@ -212,7 +217,7 @@ class _Violations:
 
     def name(self, field: str, value: str) -> None:
         """The id of an account that can own kudos."""
-        if not is_name(value) or value == ANONYMOUS:
+        if not is_name(value) or value in NAMELESS:
             self.add(field, "must be the id of a registered account")
 
     def amount(self, field: str, value: int, least: int = 1) -> None:

@@ -83,6 +83,7 @@ _OPERATIONS: Final[dict[str, Callable[[Any], ops.Operation]]] = {
     "award": lambda m: ops.Award(m.account_id, m.amount_mkudos, m.awarded_by, m.reason),
     "gift": lambda m: ops.Gift(m.from_account_id, m.to_account_id, m.amount_mkudos, m.message),
     "slash": lambda m: ops.Slash(m.account_id, m.amount_mkudos, m.reason, m.job_id),
+    "verify": lambda m: ops.Verify(m.account_id, m.job_id),
     "correct": lambda m: ops.Correct(m.corrected_event_id, m.reason),
     "set_standing": lambda m: ops.SetStanding(
         m.account_id, m.strikes_delta, m.trusted if m.HasField("trusted") else None, m.reason

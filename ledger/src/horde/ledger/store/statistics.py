@@ -29,7 +29,9 @@ AWAY_S: Final = 2.0
 
 TOTALS: Final = ("jobs_settled", "jobs_released", "minted", "burned", "subsidised")
 _BURNS: Final = frozenset({"tax_burn", "surcharge_burn", "slash_burn"})
-_SUBSIDIES: Final = frozenset({"anonymous_subsidy", "floor_subsidy", "censor_subsidy", "rating_subsidy"})
+_SUBSIDIES: Final = frozenset(
+    {"anonymous_subsidy", "floor_subsidy", "censor_subsidy", "rating_subsidy", "check_subsidy"}
+)
 _EARNINGS: Final = frozenset({TransferCode.EARNING, TransferCode.EARNING_ESCROW, TransferCode.UPTIME})
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from horde.scheduler.core.likeness import Distance
+
 
 @dataclass(frozen=True, slots=True)
 class Done:
@@ -34,6 +36,13 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """How far pictures are from each other; none, where one of them is not there."""
+
+    distances: tuple[Distance, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Declined:
     """It will not be done, however often it is asked; `status` is the contract's bytes."""
 
@@ -55,4 +64,5 @@ class Stuck(Again):
 
 
 Answer = Done | Declined | Again
+CompareAnswer = Compared | Again
 CommitAnswer = Committed | Declined | Again

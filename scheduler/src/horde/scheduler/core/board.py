@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, OrderedDict, deque
 from dataclasses import dataclass
 
+from horde.scheduler.core.checks import Checks
 from horde.scheduler.core.deadlines import Deadlines, Relook
 from horde.scheduler.core.effects import Effect
 from horde.scheduler.core.endings import Paces
@@ -23,6 +24,7 @@ from horde.scheduler.core.places import Places
 from horde.scheduler.core.promises import Promises
 from horde.scheduler.core.sessions import Route, Session
 from horde.scheduler.core.speeds import Speeds
+from horde.scheduler.core.standing import Standing
 from horde.scheduler.core.strikes import Strike, Strikes
 from horde.scheduler.core.uptime import Record
 
@@ -48,6 +50,8 @@ class Limits:
     """Outcomes of one generation that wait for its accepting to be repeated."""
     first_slots: int = 1
     """Jobs that a new owner's workers may hold together; one more with each image that somebody else paid for."""
+    checks_part: float = 0.03
+    """Of all work, that may go into looking at pictures a second time; 0: none is looked at."""
     proven_images: int = 10
     """Such images after which an owner is proven: bounded by his own wishes alone, and his word counts."""
     resume_grace: float = 20.0
@@ -80,6 +84,7 @@ class Board:
         self.paces = Paces()
         self.promises = Promises()
         self.record = Record()
+        self.checks = Checks(self.limits.checks_part)
         self.strikes = Strikes()
         self.refused_uploads: list[tuple[Lease, float]] = []
         """Since a picture passed last, and when."""
@@ -98,6 +103,7 @@ class Board:
         self.dirty_generations: dict[Generation, None] = {}
         self.dirty_jobs: dict[Job, None] = {}
         self.dirty_workers: dict[Worker, None] = {}
+        self.dirty_owners: dict[Standing, None] = {}
         self.dirty_strikes: dict[Strike, None] = {}
         self.deleted: dict[Generation, None] = {}
         """Generations whose jobs are to be deleted; those of Phase.CLAIMING with everything."""

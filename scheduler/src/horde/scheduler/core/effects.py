@@ -7,10 +7,14 @@ changed until then is durable.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from horde.scheduler.core.job import AccountId, Generation, Job, LeaseId, WorkerId
+from horde.scheduler.core.job import AccountId, Generation, Job, JobId, LeaseId, WorkerId
 from horde.scheduler.core.leases import Lease, Revoked
 from horde.scheduler.core.sessions import Route
+
+if TYPE_CHECKING:
+    from horde.scheduler.core.standing import Standing
 
 ACCEPTED = 1
 DUPLICATE = 2
@@ -100,6 +104,14 @@ class RewardUptime(Effect):
     """Owners that are rewarded for it, times this owner's workers."""
 
 
+@dataclass(frozen=True, slots=True)
+class TellVerdict(Effect):
+    standing: Standing
+    verdict: str
+    """`verify` or `slash`."""
+    job_id: JobId
+
+
 # To storage.
 
 
@@ -115,6 +127,13 @@ class ReleaseInputs(Effect):
 
 @dataclass(frozen=True, slots=True)
 class CommitObject(Effect):
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class ComparePictures(Effect):
+    """Of a check job, whose generation says with what."""
+
     job: Job
 
 

@@ -11,7 +11,7 @@ from horde.scheduler.core.job import AccountId, LeaseId, WorkerId
 from horde.scheduler.core.leases import Lease
 from horde.scheduler.core.roster import Roster
 from horde.scheduler.core.speeds import Speeds
-from horde.scheduler.core.standing import PROVEN_FEATURE, Standing
+from horde.scheduler.core.standing import CHECKER_FEATURE, PROVEN_FEATURE, Standing
 
 if TYPE_CHECKING:
     from horde.scheduler.core.sessions import Session
@@ -22,6 +22,8 @@ MAX_WORKERS_OF_ONE = 256
 """Of one owner: names are free, and nobody may fill the room of all."""
 FORGOTTEN_AT_ONCE = 64
 """Of all owners, when the room is full, for looking through all is not cheap."""
+MAX_STANDINGS = 100_000
+"""Owners of whom something is remembered."""
 MAX_STRIKES = 3
 """Failures in a row after which a worker rests: a second, then twice as long with each further one."""
 LONGEST_REST = 60.0
@@ -36,6 +38,8 @@ class Offer:
     """The largest picture."""
     features: int = 0
     """A mask, as Terms.features."""
+    digest: bytes = b""
+    """Of the weights; empty: not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,14 @@ class Capabilities:
         return self.offers[model].max_pixels
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a worker says it works that cannot say how far it is, in seconds."""
+
+    megapixel_step: float
+    each_job: float
+
+
 @dataclass(slots=True, eq=False)
 class Worker:
     """One volunteer's machine."""
@@ -60,6 +72,8 @@ class Worker:
     agent: str = ""
     capabilities: Capabilities = field(default_factory=Capabilities)
     paused: bool = False
+    pace: Pace | None = None
+    """Of one that says no progress."""
     session: Session | None = None
     leases: dict[LeaseId, Lease] = field(default_factory=dict)
     """Assignments without an outcome."""
@@ -160,21 +174,34 @@ class Fleet:
         self._speeds = speeds
 
     def add(self, worker: Worker) -> None:
-        standing = self.standings.get(worker.owner)
-        if standing is None:
-            standing = Standing(worker.owner, self._first_slots, self._proven_images)
-            self.standings[worker.owner] = standing
+        standing = self.standing_of(worker.owner)
         self.workers[worker.worker_id] = worker
         standing.workers[worker.worker_id] = worker
         standing.paid_images += worker.paid_images
         worker.standing = standing
+
+    def standing_of(self, owner: AccountId) -> Standing:
+        """An owner's, which begins with the first look."""
+        standing = self.standings.get(owner)
+        if standing is None:
+            standing = self.standings[owner] = Standing(owner, self._first_slots, self._proven_images)
+            if len(self.standings) > MAX_STANDINGS:
+                self._forget_standings()
+        return standing
+
+    def _forget_standings(self) -> None:
+        """Make room: those of whom no worker is known go, and who was never caught goes first."""
+        gone = [each for each in self.standings.values() if not each.workers and not each.open_checks]
+        gone.sort(key=lambda each: bool(each.caught or each.doubt))
+        for standing in gone[: MAX_STANDINGS // 10]:
+            del self.standings[standing.owner]
 
     def forget(self, worker: Worker) -> None:
         """Forget a worker that has been away for long, and what was measured of it."""
         if self.workers.pop(worker.worker_id, None) is not None:
             standing = worker.standing
             standing.workers.pop(worker.worker_id, None)
-            if not standing.workers:
+            if not standing.workers and not standing.recorded and not standing.open_checks:
                 del self.standings[worker.owner]
         for model in self._speeds.forget(worker.worker_id):
             self.measured(model)
@@ -186,15 +213,15 @@ class Fleet:
 
     def refit(self, worker: Worker) -> None:
         """Work out what a worker can be offered: what it declares, less what it gave back lately."""
-        declared, proven = worker.declared, worker.standing.proven
+        declared, standing = worker.declared, worker.standing
+        mark = PROVEN_FEATURE * standing.proven | CHECKER_FEATURE * standing.checker
         if worker.withheld and worker.session is not None:
             self.withholding[worker] = None
         else:
             self.withholding.pop(worker, None)
-        if worker.withheld or proven:
-            mark = PROVEN_FEATURE if proven else 0
+        if worker.withheld or mark:
             offers = {
-                model: Offer(offer.loaded, offer.max_pixels, offer.features | mark)
+                model: Offer(offer.loaded, offer.max_pixels, offer.features | mark, offer.digest)
                 for model, offer in declared.offers.items()
                 if model not in worker.withheld
             }

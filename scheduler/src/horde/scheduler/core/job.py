@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NewType
 from uuid import UUID, uuid5
 
 if TYPE_CHECKING:
+    from horde.scheduler.core.checks import Check
     from horde.scheduler.core.fitting import Signature
     from horde.scheduler.core.leases import Lease
     from horde.scheduler.core.promises import Promise
@@ -28,6 +29,9 @@ Mkudos = NewType("Mkudos", int)
 
 NAMESPACE = UUID("6f1a3a1e-2d0c-5c6e-9b57-0b6c8f6d4a11")
 ANONYMOUS = AccountId("anonymous")
+MESH = AccountId("mesh")
+"""Who asks for pictures only to compare them with others; see checking.py."""
+SEED_SPACE = 2**63
 WORKER_FAULT = 3
 DOUBT_FAULT = 5
 """`leases.Fault.WORKER` and `.DOUBT`, which cannot be imported here."""
@@ -116,6 +120,8 @@ class Terms:
     allowed: frozenset[WorkerId] = frozenset()
     denied: frozenset[WorkerId] = frozenset()
     input_ids: tuple[str, ...] = ()
+    placement: int = 0
+    """A number of the contract."""
 
     @property
     def pixels(self) -> int:
@@ -167,6 +173,8 @@ class Generation:
     """Nobody here could paint it when it came: it has places of another kind. Forgotten with the process."""
     address_bucket: str = ""
     """Where it was asked from, for shares of a day's budgets. Never written."""
+    check: Check | None = None
+    """What the mesh asks for it for; None: somebody asks for it."""
     version: int = 0
     jobs: list[Job] = field(default_factory=list)
 

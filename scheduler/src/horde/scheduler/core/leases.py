@@ -86,6 +86,13 @@ class Lease:
     hedged: bool = False
     """It fell behind, and the job was lent to somebody else as well."""
 
+    device: str = ""
+    """The class of what it was painted on, as the worker says; only until the job has ended, as the next two."""
+    digest: bytes = b""
+    """Of the model's weights."""
+    suspicious: bool = False
+    """The picture, or its time, looks as if nothing had been painted."""
+
     @property
     def lapses_at(self) -> float:
         return self.touched_at + self.ttl

@@ -17,6 +17,10 @@ class Painted:
     worker_id: WorkerId
     owner: AccountId
     deviations: bytes = b""
+    device: str = ""
+    """The class of what it was painted on; empty: not said."""
+    digest: bytes = b""
+    """Of the model's weights; empty: not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 
-from horde.scheduler.core import accepting, lending, returning, settling
+from horde.scheduler.core import accepting, checking, lending, returning, settling
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.fleet import MAX_WORKERS, MAX_WORKERS_OF_ONE, Capabilities, Worker
 from horde.scheduler.core.job import AccountId, Generation, Job, JobState, Phase, WorkerId
 from horde.scheduler.core.leases import Lease, LeaseState
-from horde.scheduler.core.rows import Row
+from horde.scheduler.core.rows import Row, restore_owner
+
+
+def owners(board: Board, rows: Iterable[Row]) -> None:
+    """What was found of owners' work."""
+    for row in rows:
+        restore_owner(board.fleet.standing_of(AccountId(row["owner"])), row)
 
 
 def workers(board: Board, rows: Iterable[Row], read: Callable[[bytes], Capabilities]) -> None:
@@ -38,8 +44,11 @@ def workers(board: Board, rows: Iterable[Row], read: Callable[[bytes], Capabilit
 
 def generations(board: Board, stored: Iterable[Generation], now: float) -> None:
     """Drive on everything that is not closed. Leases wait one grace for their workers to say that they hold them."""
-    for generation in stored:
+    read = list(stored)
+    for generation in read:
         board.add(generation)
+    checking.restore(board)
+    for generation in read:
         board.deadlines.add(generation.deadline, generation)
         accepting.drive(board, generation)
         if generation.phase is Phase.REFUSED:

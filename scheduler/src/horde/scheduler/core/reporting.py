@@ -20,11 +20,16 @@ from horde.scheduler.core.effects import (
 from horde.scheduler.core.endings import amounts
 from horde.scheduler.core.fitting import size_class
 from horde.scheduler.core.fleet import Worker
-from horde.scheduler.core.job import Ending, Job, JobId, JobState, LeaseId, Phase
+from horde.scheduler.core.job import NOTHING, Ending, Job, JobId, JobState, LeaseId, Phase
 from horde.scheduler.core.leases import Fault, Lease, LeaseState
 from horde.scheduler.core.outcomes import Broken, Cancelled, Censored, Failed, Invalid, Painted, Refused, Result
 from horde.scheduler.core.sessions import Route
 from horde.scheduler.core.strikes import StrikeReason
+
+TINY_BYTES, TINY_PART = 200, 100
+"""A picture with fewer bytes than this and a hundredth of its pixels has one colour, or next to nothing in it."""
+TOO_FAST = 20.0
+"""Times faster than the fleet's median is not painted."""
 
 
 def outcome(
@@ -64,6 +69,9 @@ def _first(board: Board, worker: Worker, route: Route, lease: Lease, result: Res
         case Painted():
             incidents.passed(board)
             _measure(board, worker, lease, now)
+            lease.device, lease.digest = result.device, result.digest
+            lease.suspicious = _suspicious(board, lease, result, now)
+            _overtake(board, job, lease, now)
             worker.strikes = 0
             worker.refusals.pop(job.generation.terms.model, None)
             _contradict(board, job, lease)
@@ -76,7 +84,8 @@ def _first(board: Board, worker: Worker, route: Route, lease: Lease, result: Res
             returning.give_back(board, lease, LeaseState.RETURNED, now, category, fault=Fault.DOUBT)
             _answer(board, route, lease.lease_id, job.job_id, ACCEPTED, detail)
         case Censored(category):
-            divided = amounts(Ending.CENSORED, job.generation.terms.price)
+            # Strangers who are of one mind may be one: they end it, and are not paid for it.
+            divided = amounts(Ending.CENSORED, job.generation.terms.price) if worker.standing.proven else NOTHING
             settling.end(board, job, Ending.CENSORED, now, winner=lease, divided=divided, detail=category)
         case Invalid(detail):
             returning.strike(board, worker, lease, StrikeReason.MISBEHAVIOUR, now, detail)
@@ -131,6 +140,7 @@ def _contradict(board: Board, job: Job, lease: Lease) -> None:
         standing = board.fleet.standings.get(owner)
         if standing is not None and owner != lease.owner:
             board.fleet.contradict(standing)
+            board.dirty_owners[standing] = None
 
 
 def _late(board: Board, route: Route, lease: Lease, result: Result) -> None:
@@ -174,6 +184,23 @@ def _measure(board: Board, worker: Worker, lease: Lease, now: float) -> None:
             seconds = max(seconds, median * terms.work)
         board.speeds.measure(worker.worker_id, terms.model, size_class(terms.pixels), seconds, terms.work)
         board.fleet.measured(terms.model)
+
+
+def _suspicious(board: Board, lease: Lease, result: Painted, now: float) -> bool:
+    """Whether nothing can have been painted: next to no bytes, as a picture of one colour has, or next to no time."""
+    terms = lease.job.generation.terms
+    median = board.speeds.median(terms.model)
+    quick = median is not None and (now - lease.granted_at) * TOO_FAST < median * terms.work
+    return quick or result.size_bytes < TINY_BYTES + terms.pixels // TINY_PART
+
+
+def _overtake(board: Board, job: Job, winner: Lease, now: float) -> None:
+    """Whoever was overtaken with a lease that fell behind is not offered the model for a while: places for those who
+    fall behind are few."""
+    for lease in job.leases:
+        worker = board.fleet.workers.get(lease.worker_id)
+        if lease.hedged and lease is not winner and worker is not None:
+            returning.withhold(board, worker, job.generation.terms.model, now)
 
 
 def _answer(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from horde.scheduler.core import settling
 from horde.scheduler.core.board import Board
+from horde.scheduler.core.checks import Opinion
 from horde.scheduler.core.effects import INVALID_RECEIPT, DiscardObject, SaySettled
 from horde.scheduler.core.fitting import signature_of_terms
 from horde.scheduler.core.fleet import Worker
@@ -63,6 +64,7 @@ def give_back(
     worker = settling.free(board, lease, now)
     if worker is not None and fault is not Fault.NONE:
         worker.standing.faults[fault] += 1
+        board.dirty_owners[worker.standing] = None
     job = lease.job
     if job.state is not JobState.LEASED or job.leases[-1] is not lease:
         return
@@ -172,7 +174,9 @@ def holders(job: Job) -> frozenset[WorkerId]:
     return frozenset(lease.worker_id for lease in job.leases if lease.hedged)
 
 
-def strike(board: Board, worker: Worker, lease: Lease, reason: StrikeReason, now: float, detail: str = "") -> None:
+def strike(
+    board: Board, worker: Worker, lease: Lease | Opinion, reason: StrikeReason, now: float, detail: str = ""
+) -> None:
     """A worker has failed at a lease; after some failures in a row it rests."""
     struck = strike_of(lease, reason, now, detail)
     board.strikes.add(struck)
@@ -208,5 +212,9 @@ def _pardoned(board: Board, struck: Strike) -> None:
     worker.jobs_failed = max(0, worker.jobs_failed - 1)
     faults = worker.standing.faults
     faults[Fault.WORKER] = max(0, faults[Fault.WORKER] - 1)
+    if struck.reason in (StrikeReason.WRONG_PICTURE, StrikeReason.BLANK_PICTURE):
+        worker.standing.pardon()
+        board.fleet.rejudged(worker.standing)
+    board.dirty_owners[worker.standing] = None
     board.dirty_workers[worker] = None
     board.fleet.changed(worker)

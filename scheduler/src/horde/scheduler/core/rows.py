@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
+from horde.scheduler.core.checks import check_of, check_terms
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import (
     AccountId,
@@ -28,6 +29,7 @@ from horde.scheduler.core.job import (
     WorkerId,
 )
 from horde.scheduler.core.leases import Fault, Lease, LeaseState
+from horde.scheduler.core.standing import Standing
 from horde.scheduler.core.strikes import Strike, StrikeReason
 
 Row = dict[str, Any]
@@ -79,6 +81,7 @@ class Changes:
     refused: list[GenerationId] = field(default_factory=list)
     """Generations of which only the jobs are to be deleted."""
     workers: list[Row] = field(default_factory=list)
+    owners: list[Row] = field(default_factory=list)
     strikes: list[Row] = field(default_factory=list)
 
     def __bool__(self) -> bool:
@@ -90,6 +93,7 @@ class Changes:
             or self.forgotten
             or self.refused
             or self.workers
+            or self.owners
             or self.strikes
         )
 
@@ -119,6 +123,7 @@ def changing(generation: Generation) -> Row:
         "cancelled": generation.cancelled,
         "closed": generation.closed,
         "over_at_ms": over_at_ms(generation),
+        "checks": generation.check.text() if generation.check is not None else "",
     }
 
 
@@ -130,6 +135,8 @@ def over_at_ms(generation: Generation) -> int | None:
     """
     if not generation.closed or not generation.spec:
         return None
+    if generation.check is not None:
+        return generation.accepted_at_ms
     expiries = [job.expires_at_ms for job in generation.jobs if job.ending is Ending.DONE and not job.withdrawn]
     return (
         None if 0 in expiries else max(generation.accepted_at_ms, *expiries) if expiries else generation.accepted_at_ms
@@ -215,6 +222,29 @@ def worker_row(worker: Worker, speeds: dict[tuple[str, int], float]) -> Row:
     }
 
 
+def owner_row(standing: Standing, now_ms: int) -> Row:
+    record = {
+        "verified": standing.verified,
+        "doubt": standing.doubt,
+        "doubted": list(standing.doubted),
+        "caught": standing.caught,
+        "contradicted": standing.contradicted,
+        "verdicts": list(standing.verdicts),
+        "faults": {int(fault): count for fault, count in standing.faults.items()},
+    }
+    return {"owner": standing.owner, "changed_ms": now_ms, "record": json.dumps(record)}
+
+
+def restore_owner(standing: Standing, row: Row) -> None:
+    """What was written of an owner."""
+    record = json.loads(row["record"])
+    standing.verified, standing.doubt, standing.caught = record["verified"], record["doubt"], record["caught"]
+    standing.contradicted = record["contradicted"]
+    standing.doubted = dict.fromkeys(map(JobId, record["doubted"]))
+    standing.verdicts = {(verdict, JobId(job_id)): None for verdict, job_id in record["verdicts"]}
+    standing.faults.update({Fault(int(fault)): count for fault, count in record["faults"].items()})
+
+
 def strike_row(strike: Strike, moment: Moment) -> Row:
     return {
         "strike_id": strike.strike_id,
@@ -243,8 +273,12 @@ def strike_from(row: Row, moment: Moment) -> Strike:
 
 
 def generation_from(stored: Stored, terms: Terms, moment: Moment) -> Generation:
-    """A generation as it was written."""
+    """A generation as it was written. However the clock was changed meanwhile, it lives no longer than it may."""
     row = stored.generation
+    check = check_of(row["checks"]) if row["checks"] else None
+    if check is not None:
+        terms = check_terms(terms, check.allowed, canary=check.first is None and check.case.canary)
+    deadline = min(moment.core(row["accepted_at_ms"] + row["ttl_ms"]), moment.now + row["ttl_ms"] / 1000)
     generation = Generation(
         generation_id=GenerationId(row["generation_id"]),
         request_id=row["request_id"],
@@ -258,7 +292,7 @@ def generation_from(stored: Stored, terms: Terms, moment: Moment) -> Generation:
         weight=row["weight"],
         accepted_at_ms=row["accepted_at_ms"],
         ttl_ms=row["ttl_ms"],
-        deadline=moment.core(row["accepted_at_ms"] + row["ttl_ms"]),
+        deadline=deadline,
         traceparent=row["traceparent"],
         phase=Phase(row["phase"]),
         refusal=row["refusal"],
@@ -268,6 +302,7 @@ def generation_from(stored: Stored, terms: Terms, moment: Moment) -> Generation:
         closed=bool(row["closed"]),
         written=True,
         reloaded=True,
+        check=check,
     )
     generation.jobs = [_job_from(each, generation, moment) for each in stored.jobs]
     generation.version = max((job.version for job in generation.jobs), default=0)
@@ -300,7 +335,7 @@ def _job_from(row: Row, generation: Generation, moment: Moment) -> Job:
         lease = Lease(LeaseId(lease_id), job, WorkerId(worker_id), AccountId(owner), name)
         lease.fault = Fault(fault)
         lease.state, lease.step, lease.ttl = LeaseState(state), step, ttl
-        lease.granted_at, lease.touched_at = moment.core(granted_ms), moment.now
+        lease.granted_at, lease.touched_at = min(moment.now, moment.core(granted_ms)), moment.now
         job.leases.append(lease)
     job.winner = job.lease(LeaseId(row["winner"])) if row["winner"] else None
     return job

@@ -13,6 +13,7 @@ from horde.scheduler.core.effects import (
     ACCEPTED,
     DUPLICATE,
     CommitObject,
+    ComparePictures,
     DiscardObject,
     Release,
     ReleaseInputs,
@@ -24,7 +25,6 @@ from horde.scheduler.core.endings import amounts, counted_steps
 from horde.scheduler.core.fitting import size_class
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import (
-    ANONYMOUS,
     NOTHING,
     Amounts,
     Ending,
@@ -85,7 +85,7 @@ def carry_out(board: Board, job: Job) -> None:
     """Have done, after the next save, what is still to be done of a decision. Also after a restart."""
     if job.state is JobState.SETTLING:
         if job.ending is Ending.DONE and not job.committed:
-            board.emit_after_save(CommitObject(job))
+            board.emit_after_save(CommitObject(job) if job.generation.check is None else ComparePictures(job))
         else:
             board.emit_after_save(_payment(job))
     for lease_id in sorted(job.leavings):
@@ -93,7 +93,8 @@ def carry_out(board: Board, job: Job) -> None:
 
 
 def _payment(job: Job) -> Settle | Release:
-    return Release(job) if job.amounts == NOTHING else Settle(job)
+    # A withheld picture may be unpaid: it ended by a worker's word nevertheless, which the books say.
+    return Release(job) if job.amounts == NOTHING and job.ending is not Ending.CENSORED else Settle(job)
 
 
 def committed(board: Board, job: Job, size_bytes: int, image_format: int, expires_at_ms: int) -> None:
@@ -125,15 +126,15 @@ def as_recorded(board: Board, job: Job, ending: Ending, worker_id: WorkerId, div
         board.emit(SaySettled(route, ours.lease_id, job.job_id, DUPLICATE, detail=job.detail))
 
 
-def paid(board: Board, job: Job, now_ms: int, settlement: bytes) -> None:
-    """The ledger has settled or released; `settlement` is its words, opaque, empty if there was nothing to release."""
+def paid(board: Board, job: Job, now_ms: int, settlement: bytes) -> bool:
+    """The ledger has settled or released; `settlement` is its words, opaque, empty if there was nothing to release.
+    Whether the job has ended with that."""
     if job.state is not JobState.SETTLING:
-        return
+        return False
     job.settlement = settlement
     job.ended_at_ms = now_ms
     job.move(JobState.ENDED)
     board.record.paid(job, now_ms)
-    _count_paid(board, job)
     board.places.count(job.generation, -1)
     board.dirty_jobs[job] = None
     if job.winner is not None:
@@ -147,21 +148,15 @@ def paid(board: Board, job: Job, now_ms: int, settlement: bytes) -> None:
         if route is not None:
             board.emit(SaySettled(route, job.winner.lease_id, job.job_id, ACCEPTED, settlement))
     wind_up(board, job.generation)
-
-
-def _count_paid(board: Board, job: Job) -> None:
-    """An image that somebody else paid for speaks for its owner; anonymous pays nothing."""
-    winner = job.winner
-    if job.ending is not Ending.DONE or winner is None or job.generation.account_id in (ANONYMOUS, winner.owner):
-        return
-    worker = board.fleet.workers.get(winner.worker_id)
-    if worker is not None:
-        board.fleet.image_paid(worker)
+    return True
 
 
 def wind_up(board: Board, generation: Generation) -> None:
-    """After the last job: let go of the inputs; after the last leaving is gone: close."""
+    """After the last job: let go of the inputs; after the last leaving is gone: close. A check stays until its case is
+    over, for its picture may be compared with a further one."""
     if not generation.finished or generation.closed:
+        return
+    if generation.check is not None and not generation.check.case.over:
         return
     if generation.claimed:
         board.emit_after_save(ReleaseInputs(generation))

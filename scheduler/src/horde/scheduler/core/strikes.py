@@ -10,10 +10,14 @@ from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
 
 from horde.scheduler.core.job import AccountId, WorkerId
 from horde.scheduler.core.leases import Lease
+
+if TYPE_CHECKING:
+    from horde.scheduler.core.checks import Opinion
 
 COUNTS_FOR = 7 * 86_400.0
 """Seconds for which a strike counts."""
@@ -61,7 +65,7 @@ class Strike:
         return not self.forgiven and now < self.counts_until
 
 
-def strike_of(lease: Lease, reason: StrikeReason, now: float, detail: str) -> Strike:
+def strike_of(lease: Lease | Opinion, reason: StrikeReason, now: float, detail: str) -> Strike:
     """The strike for a lease: there is one at most."""
     strike_id = str(uuid5(UUID(lease.lease_id), "strike"))
     return Strike(strike_id, lease.owner, lease.worker_id, lease.worker_name, reason, now, detail[:MAX_DETAIL])

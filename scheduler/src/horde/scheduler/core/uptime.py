@@ -12,7 +12,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from horde.scheduler.core.effects import RewardUptime
-from horde.scheduler.core.job import ANONYMOUS, AccountId, Ending, Job, WorkerId
+from horde.scheduler.core.job import ANONYMOUS, MESH, AccountId, Ending, Job, WorkerId
 
 if TYPE_CHECKING:
     from horde.scheduler.core.board import Board
@@ -47,7 +47,7 @@ class Record:
         """A job has ended and the ledger has paid for it. Anonymous asks for nothing and pays nothing: it proves
         nothing."""
         payer, winner = job.generation.account_id, job.winner
-        if job.ending is not Ending.DONE or winner is None or payer in (ANONYMOUS, winner.owner):
+        if job.ending is not Ending.DONE or winner is None or payer in (ANONYMOUS, MESH, winner.owner):
             return
         self._proven[winner.worker_id] = now_ms
         payers = self._demand.setdefault(job.generation.terms.model, {})
@@ -65,8 +65,7 @@ class Record:
         }
 
     def verified(self, now_ms: int) -> list[WorkerId]:
-        """Workers whose work can be trusted to be work. Until pictures are painted a second time and compared, that is
-        whoever somebody else paid lately; this is the place to ask for more."""
+        """Workers whose work somebody else paid for lately."""
         return [worker_id for worker_id, paid_ms in self._proven.items() if now_ms - paid_ms < PROVEN_MS]
 
     def begin(self, bucket: int, now_ms: int) -> None:
@@ -88,10 +87,18 @@ def look(board: Board, now_ms: int) -> None:
             _reward(board, now_ms)
         record.begin(bucket, now_ms)
     record.looks += 1
+    checkers = {each.owner for each in board.fleet.standings.values() if each.checker} if board.checks.part else set()
     for worker_id in record.verified(now_ms):
         worker = board.fleet.workers.get(worker_id)
-        if worker is not None and _offers(worker):
+        if worker is not None and _offers(worker) and _looked_at(worker, checkers):
             record.seen[worker_id] += 1
+
+
+def _looked_at(worker: Worker, checkers: set[AccountId]) -> bool:
+    """Whether pictures of its owner were looked at and were right; where nobody else could look, that they were paid
+    for is enough."""
+    standing = worker.standing
+    return not standing.doubt and bool(standing.verified or not checkers - {standing.owner})
 
 
 def _offers(worker: Worker) -> bool:

@@ -27,6 +27,7 @@ OUTLIVES = timedelta(minutes=10)
 """How long a grant is good after its lease can have ended."""
 MAX_IMAGE_BYTES = 64 * 1024 * 1024
 BYTES_PER_PIXEL = 5
+MAX_DEVICE = 64
 MIN_IMAGE_BYTES = 1024 * 1024
 
 _SCALES = {job_pb2.POST_PROCESSOR_UPSCALE_2X: 2, job_pb2.POST_PROCESSOR_UPSCALE_4X: 4}
@@ -130,6 +131,8 @@ def _painted(claims: Mapping[str, Any], outcome: worker_service_pb2.Outcome) -> 
         WorkerId(claims["worker_id"]),
         AccountId(claims["owner"]),
         deviations,
+        outcome.painted.making.device_class[:MAX_DEVICE],
+        outcome.painted.making.model_sha256[:32],
     )
 
 

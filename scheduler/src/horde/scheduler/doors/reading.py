@@ -54,13 +54,13 @@ class Reading:
         self._estimates = estimates
         self._storage = storage
 
-    async def find(self, refs: Sequence[pb.GenerationRef]) -> list[Generation | None]:
-        """Each generation, if it is this requester's and was accepted."""
+    async def find(self, refs: Sequence[pb.GenerationRef], *, whoever: bool = False) -> list[Generation | None]:
+        """Each generation, if it is this requester's and was accepted; with `whoever`, a ref may name no requester."""
         found = await self._term.find([GenerationId(ref.generation_id) for ref in refs])
-        return [_theirs(ref, found.get(GenerationId(ref.generation_id))) for ref in refs]
+        return [_theirs(ref, found.get(GenerationId(ref.generation_id)), whoever) for ref in refs]
 
     async def get(self, refs: Sequence[pb.GenerationRef]) -> list[pb.GenerationOutcome]:
-        return await self._answers(refs, await self.find(refs))
+        return await self._answers(refs, await self.find(refs, whoever=True))
 
     async def _answers(
         self, refs: Sequence[pb.GenerationRef], found: Sequence[Generation | None]
@@ -232,9 +232,11 @@ def _to_be_continued(response: pb.ListGenerationsResponse, place: filters.Place 
     return response
 
 
-def _theirs(ref: pb.GenerationRef, generation: Generation | None) -> Generation | None:
+def _theirs(ref: pb.GenerationRef, generation: Generation | None, whoever: bool) -> Generation | None:
     if generation is None or generation.phase is Phase.REFUSED:
         return None
+    if whoever and not ref.HasField("requester"):
+        return generation
     mine = (generation.account_id, generation.digest) == wire.requester_of(ref.requester)
     return generation if mine else None
 

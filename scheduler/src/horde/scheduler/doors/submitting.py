@@ -16,6 +16,7 @@ from horde.scheduler.core import accepting
 from horde.scheduler.core.errors import InvalidField, RequestConflict
 from horde.scheduler.core.job import (
     ANONYMOUS,
+    SEED_SPACE,
     AccountId,
     Generation,
     GenerationId,
@@ -135,7 +136,7 @@ class Submitting:
             spec=spec.SerializeToString(deterministic=True),
             quote=submission.quote.SerializeToString(),
             terms=wire.terms_of(spec, submission.quote),
-            seed=image.seed if image.HasField("seed") else self._ids.new().int % wire.SEED_SPACE,
+            seed=image.seed if image.HasField("seed") else self._ids.new().int % SEED_SPACE,
             flow=f"{ANONYMOUS}/{submission.address_bucket}" if anonymous else account_id,
             weight=ANONYMOUS_WEIGHT if anonymous else weight_of(submission.balance_mkudos),
             accepted_at_ms=term.now_ms(),

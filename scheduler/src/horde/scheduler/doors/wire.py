@@ -13,6 +13,7 @@ from horde.api.worker.v1 import worker_pb2, worker_service_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.scheduler.core.estimates import Estimate
 from horde.scheduler.core.job import (
+    SEED_SPACE,
     AccountId,
     Ending,
     Generation,
@@ -26,7 +27,6 @@ from horde.scheduler.core.job import (
 )
 from horde.scheduler.core.settling import current
 
-SEED_SPACE = 2**63
 DEFAULT_TTL_MS = 20 * 60 * 1000
 SAMPLER_BIT = 32
 """A mask's bits: features below, samplers from here on."""
@@ -99,6 +99,7 @@ def terms_of(spec: generation_pb2.GenerationSpec, quote: generation_pb2.Quote) -
         allowed=frozenset(WorkerId(each) for each in spec.allowed_worker_ids),
         denied=frozenset(WorkerId(each) for each in spec.denied_worker_ids),
         input_ids=tuple(each.input_id for each in inputs_of(spec.job)),
+        placement=quote.placement,
     )
 
 

@@ -5,9 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from horde.scheduler.core import accepting, returning, settling
+from horde.scheduler.core import accepting, checking, judging, returning, settling
 from horde.scheduler.core import effects as fx
-from horde.scheduler.core.answers import Again, Answer, CommitAnswer, Committed, Declined, Recorded
+from horde.scheduler.core.answers import (
+    Again,
+    Answer,
+    CommitAnswer,
+    Committed,
+    CompareAnswer,
+    Compared,
+    Declined,
+    Recorded,
+)
 from horde.scheduler.core.job import Amounts, Ending, Generation, Job, Mkudos, WorkerId
 from horde.scheduler.neighbours.courier import Courier
 from horde.scheduler.neighbours.ledger import Ledger, LedgerEvent, event_size
@@ -37,6 +46,9 @@ class Errands:
         self.commits: Courier[Job, CommitAnswer] = Courier(
             "CommitObjects", storage.commit, self._committed, clock, size=commit_size
         )
+        self.comparisons: Courier[Job, CompareAnswer] = Courier(
+            "CompareObjects", storage.compare, self._compared, clock, max_items=8
+        )
         self.discards: Courier[fx.DiscardObject, Answer] = Courier(
             "DiscardObjects", storage.discard, self._discarded, clock
         )
@@ -46,7 +58,7 @@ class Errands:
         self.releases: Courier[Generation, Answer] = Courier("ReleaseInputs", storage.release, self._released, clock)
 
     def couriers(self) -> list[Courier[Any, Any]]:
-        return [self.ledger, self.commits, self.discards, self.claims, self.releases]
+        return [self.ledger, self.commits, self.comparisons, self.discards, self.claims, self.releases]
 
     def carriers(self) -> dict[type[fx.Effect], Callable[[Any], None]]:
         """Which effect goes to whom."""
@@ -56,6 +68,8 @@ class Errands:
             fx.Release: self.ledger.send,
             fx.RewardUptime: self.ledger.send,
             fx.CommitObject: lambda effect: self.commits.send(effect.job),
+            fx.TellVerdict: self.ledger.send,
+            fx.ComparePictures: lambda effect: self.comparisons.send(effect.job),
             fx.DiscardObject: self.discards.send,
             fx.ClaimInputs: lambda effect: self.claims.send(effect.generation),
             fx.ReleaseInputs: lambda effect: self.releases.send(effect.generation),
@@ -73,6 +87,8 @@ class Errands:
                 case fx.PlaceHolds(generation):
                     refusal = answer.status if isinstance(answer, Declined) else None
                     accepting.held(term.board, generation, term.now(), refusal)
+                    if refusal is not None:
+                        judging.refused(term.board, generation)
                 case fx.Settle(job) | fx.Release(job):
                     words = b"" if isinstance(answer, (Declined, Again)) else answer.words
                     if isinstance(answer, Recorded):
@@ -81,7 +97,12 @@ class Errands:
                         worker_id = WorkerId(answer.worker_id)
                         settling.as_recorded(term.board, job, Ending(answer.ending), worker_id, divided)
                     with telemetry.span_from(job.generation.traceparent, "settle", job=job.job_id):
-                        settling.paid(term.board, job, now_ms, words)
+                        if settling.paid(term.board, job, now_ms, words):
+                            checking.paid(term.board, job, term.now(), now_ms)
+                case fx.TellVerdict(standing, verdict, job_id):
+                    if isinstance(answer, Declined):
+                        log.error("a verdict was not taken", job=job_id, verdict=verdict, reason=answer.reason)
+                    judging.told(term.board, standing, verdict, job_id)
                 case fx.RewardUptime():
                     if isinstance(answer, Declined) and answer.reason != "BUDGET_SPENT":
                         log.warning("no uptime reward", worker=event.worker_id, reason=answer.reason)
@@ -96,6 +117,13 @@ class Errands:
             elif isinstance(answer, Declined):
                 log.error("not committed", job=job.job_id, reason=answer.reason, message=answer.message)
                 returning.void(term.board, job, term.now(), f"Storage: {answer.reason}")
+        term.flush()
+
+    async def _compared(self, answered: Sequence[tuple[Job, CompareAnswer]]) -> None:
+        term = self._term
+        for job, answer in answered:
+            if isinstance(answer, Compared):
+                judging.compared(term.board, job, answer.distances, term.now(), term.now_ms())
         term.flush()
 
     async def _discarded(self, answered: Sequence[tuple[fx.DiscardObject, Answer]]) -> None:

@@ -14,7 +14,7 @@ from horde.api.generation.v1 import generation_pb2
 from horde.internal.ledger.v1 import ledger_service_pb2 as pb
 from horde.internal.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from horde.scheduler.core.answers import Again, Answer, Done, Recorded, Stuck
-from horde.scheduler.core.effects import PlaceHolds, Release, RewardUptime, Settle
+from horde.scheduler.core.effects import PlaceHolds, Release, RewardUptime, Settle, TellVerdict
 from horde.scheduler.core.job import ANONYMOUS, Generation, Job
 from horde.scheduler.doors.statuses import declined
 from horde.scheduler.neighbours.pairs import pairs
@@ -22,7 +22,7 @@ from horde.services.status import from_status
 
 CONFLICT = "EVENT_CONFLICT"
 DAY_MS = 86_400_000
-LedgerEvent = PlaceHolds | Settle | Release | RewardUptime
+LedgerEvent = PlaceHolds | Settle | Release | RewardUptime | TellVerdict
 
 
 class Ledger(Protocol):
@@ -110,6 +110,13 @@ def fill_event(message: pb.Event, event: LedgerEvent) -> None:
             release = message.release
             release.hold_id, release.job_id = hold_id_of(job), job.job_id
             release.ending = int(job.ending)  # type: ignore[assignment]
+        case TellVerdict(standing, "slash", job_id):
+            message.event_id = str(uuid5(UUID(job_id), "slash"))
+            message.slash.account_id, message.slash.job_id = standing.owner, job_id
+            message.slash.reason = "Painted again by two others, the picture was another one."
+        case TellVerdict(standing, _, job_id):
+            message.event_id = str(uuid5(UUID(job_id), "verification"))
+            message.verify.account_id, message.verify.job_id = standing.owner, job_id
         case RewardUptime(worker_id, owner, bucket, models, offered_permille, sharers):
             message.event_id = str(uuid5(UUID(worker_id), str(bucket)))
             reward = message.reward_uptime
@@ -141,7 +148,7 @@ def answer_of(event: LedgerEvent, outcome: pb.ApplyOutcome) -> Answer:
             return answer
         case Release() if answer.reason == "HOLD_NOT_FOUND":
             return Done()
-        case RewardUptime():
+        case RewardUptime() | TellVerdict():
             return answer
     # A decided end that the ledger does not know how to pay: a defect somewhere. It is never given up, for kudos are
     # held; whoever mends the ledger ends it.

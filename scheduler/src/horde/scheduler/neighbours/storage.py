@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any, Protocol
 
 from google.rpc import status_pb2
@@ -13,9 +14,12 @@ from horde.api.generation.v1 import generation_pb2
 from horde.api.worker.v1 import worker_service_pb2
 from horde.internal.storage.v1 import object_service_pb2 as pb
 from horde.internal.storage.v1.object_service_pb2_grpc import ObjectServiceStub
-from horde.scheduler.core.answers import Again, Answer, CommitAnswer, Committed, Done
+from horde.scheduler.core.answers import Again, Answer, CommitAnswer, Committed, CompareAnswer, Compared, Done
+from horde.scheduler.core.asking import pairs as pairs_of
+from horde.scheduler.core.checks import PictureRef
 from horde.scheduler.core.effects import DiscardObject
 from horde.scheduler.core.job import Generation, Job
+from horde.scheduler.core.likeness import Distance
 from horde.scheduler.doors import wire
 from horde.scheduler.doors.statuses import declined
 from horde.scheduler.neighbours.pairs import pairs
@@ -28,6 +32,9 @@ class Storage(Protocol):
 
     async def commit(self, jobs: Sequence[Job]) -> Sequence[CommitAnswer]:
         """Move the winners' objects to their places."""
+
+    async def compare(self, jobs: Sequence[Job]) -> Sequence[CompareAnswer]:
+        """How far the pictures of check jobs are from those that they are to be compared with."""
 
     async def discard(self, leavings: Sequence[DiscardObject]) -> Sequence[Answer]:
         """Delete what leases left in quarantine."""
@@ -57,6 +64,17 @@ class GrpcStorage:
             fill_commit(request.commits.add(), job)
         response = await self._stub().CommitObjects(request)
         return [_commit_answer(outcome) for outcome in response.outcomes]
+
+    async def compare(self, jobs: Sequence[Job]) -> Sequence[CompareAnswer]:
+        wanted = [pairs_of(job) for job in jobs]
+        request = pb.CompareObjectsRequest()
+        for one, other in chain.from_iterable(wanted):
+            pair = request.comparisons.add()
+            _fill_ref(pair.one, one)
+            _fill_ref(pair.other, other)
+        response = await self._stub().CompareObjects(request)
+        outcomes = iter([outcome for _, outcome in pairs(request.comparisons, response.outcomes)])
+        return [_compare_answer(list(islice(outcomes, len(each)))) for each in wanted]
 
     async def discard(self, leavings: Sequence[DiscardObject]) -> Sequence[Answer]:
         request = pb.DiscardObjectsRequest()
@@ -142,6 +160,24 @@ def _commit_answer(outcome: pb.CommitObjectOutcome) -> CommitAnswer:
         expires = committed.expires_at.ToMilliseconds() if committed.HasField("expires_at") else 0
         return Committed(committed.size_bytes, committed.format, expires)
     return declined(outcome.error)
+
+
+def _fill_ref(message: pb.PictureRef, ref: PictureRef) -> None:
+    placement: Any = ref.placement
+    message.job_id, message.lease_id, message.object_name = ref.job_id, ref.lease_id or "", ref.object_name
+    message.placement = placement
+
+
+def _compare_answer(outcomes: Sequence[pb.CompareOutcome]) -> CompareAnswer:
+    """All distances; or none, where one cannot be had for good."""
+    distances = []
+    for outcome in outcomes:
+        if outcome.WhichOneof("result") == "error":
+            answer = declined(outcome.error)
+            return answer if isinstance(answer, Again) else Compared()
+        d = outcome.distance
+        distances.append(Distance(d.structure, d.edges, d.luma, d.chroma, d.contrast_one, d.contrast_other))
+    return Compared(tuple(distances))
 
 
 def _answer(status: status_pb2.Status) -> Answer:

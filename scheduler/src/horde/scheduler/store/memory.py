@@ -17,6 +17,7 @@ class Memory:
         self.generations: dict[str, Row] = {}
         self.jobs: dict[str, Row] = {}
         self.workers: dict[str, Row] = {}
+        self.owners: dict[str, Row] = {}
         self.strikes: dict[str, Row] = {}
 
 
@@ -53,6 +54,8 @@ class MemoryStore:
             memory.generations.pop(generation_id, None)
         for row in changes.workers:
             memory.workers[row["worker_id"]] = dict(row)
+        for row in changes.owners:
+            memory.owners[row["owner"]] = dict(row)
         for row in changes.strikes:
             memory.strikes[row["strike_id"]] = dict(row)
         return frozenset(GenerationId(each) for each in taken)
@@ -62,6 +65,9 @@ class MemoryStore:
 
     async def workers(self, seen_since_ms: int) -> list[Row]:
         return [dict(row) for row in self.memory.workers.values() if row["last_seen_ms"] >= seen_since_ms]
+
+    async def owners(self, changed_since_ms: int) -> list[Row]:
+        return [dict(row) for row in self.memory.owners.values() if row["changed_ms"] >= changed_since_ms]
 
     async def strikes(self, since_ms: int) -> list[Row]:
         return [dict(row) for row in self.memory.strikes.values() if row["at_ms"] >= since_ms]
@@ -124,6 +130,13 @@ class MemoryStore:
         old = [key for key, row in workers.items() if row["last_seen_ms"] < seen_before_ms][:limit]
         for key in old:
             del workers[key]
+        return len(old)
+
+    async def forget_owners(self, changed_before_ms: int, limit: int) -> int:
+        owners = self.memory.owners
+        old = [key for key, row in owners.items() if row["changed_ms"] < changed_before_ms][:limit]
+        for key in old:
+            del owners[key]
         return len(old)
 
     async def forget_strikes(self, before_ms: int, limit: int) -> int:

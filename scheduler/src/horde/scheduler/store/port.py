@@ -32,6 +32,9 @@ class Store(Protocol):
     async def workers(self, seen_since_ms: int) -> list[Row]:
         """Workers that were here since."""
 
+    async def owners(self, changed_since_ms: int) -> list[Row]:
+        """What was found of owners' work, where that has changed since."""
+
     async def strikes(self, since_ms: int) -> list[Row]:
         """Strikes since then."""
 
@@ -58,6 +61,9 @@ class Store(Protocol):
 
     async def forget_workers(self, seen_before_ms: int, limit: int) -> int:
         """Delete what is kept of workers that were not here since, at most `limit` of them; how many."""
+
+    async def forget_owners(self, changed_before_ms: int, limit: int) -> int:
+        """Delete what is kept of owners of whom nothing was found since, at most `limit` of them; how many."""
 
     async def forget_strikes(self, before_ms: int, limit: int) -> int:
         """Delete strikes of before, at most `limit` of them; how many."""

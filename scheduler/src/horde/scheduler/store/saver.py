@@ -20,7 +20,17 @@ from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import CommitObject, Effect, Release, Settle
 from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.job import Generation, GenerationId, Job, Phase
-from horde.scheduler.core.rows import Changes, Moment, Stored, changing, generation_row, job_row, strike_row, worker_row
+from horde.scheduler.core.rows import (
+    Changes,
+    Moment,
+    Stored,
+    changing,
+    generation_row,
+    job_row,
+    owner_row,
+    strike_row,
+    worker_row,
+)
 from horde.scheduler.store.port import Store
 from horde.services import telemetry
 from horde.services.clock import Clock
@@ -95,6 +105,7 @@ class Saver:
             or board.dirty_jobs
             or board.dirty_generations
             or board.dirty_workers
+            or board.dirty_owners
             or board.dirty_strikes
             or board.deleted
             or self._readers
@@ -210,6 +221,7 @@ class Saver:
             among.append(generation.generation_id)
         changes.jobs = [job_row(job, moment) for job in board.dirty_jobs if job.generation.written]
         changes.workers = [worker_row(worker, board.speeds.of(worker.worker_id)) for worker in board.dirty_workers]
+        changes.owners = [owner_row(standing, moment.now_ms) for standing in board.dirty_owners]
         changes.strikes = [strike_row(strike, moment) for strike in board.dirty_strikes]
         batch.effects, board.effects_after_save = board.effects_after_save, []
         published = self._publisher.publish(list(board.dirty_jobs))
@@ -221,6 +233,7 @@ class Saver:
             board.dirty_generations,
             board.dirty_jobs,
             board.dirty_workers,
+            board.dirty_owners,
             board.dirty_strikes,
             board.deleted,
         )

@@ -26,7 +26,17 @@ from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.job import AccountId, GenerationId, JobId, Phase
 from horde.scheduler.core.rows import Changes, Row, SettledOrder, SettledQuery, Stored
 from horde.scheduler.store.migrations import HISTORY
-from horde.scheduler.store.tables import DONE, DONE_PRIVATE, DONE_SHARED, GENERATION, JOB, LEADER, STRIKE, WORKER
+from horde.scheduler.store.tables import (
+    DONE,
+    DONE_PRIVATE,
+    DONE_SHARED,
+    GENERATION,
+    JOB,
+    LEADER,
+    OWNER,
+    STRIKE,
+    WORKER,
+)
 from horde.services import migrations
 from horde.services.sql import SqlThread, open_database
 
@@ -43,7 +53,7 @@ _UPDATE_GENERATION = (
     .where(GENERATION.c.generation_id == bindparam("generation_id"))
     .values({
         name: bindparam(name) for name in (
-            "phase", "refusal", "claimed", "unusable", "cancelled", "closed", "over_at_ms",
+            "phase", "refusal", "claimed", "unusable", "cancelled", "closed", "over_at_ms", "checks",
         )
     })
 )  # fmt: skip
@@ -89,6 +99,11 @@ class SqlStore:
             index_elements=["worker_id"],
             set_={column.name: worker.excluded[column.name] for column in WORKER.columns if column.name != "worker_id"},
         )
+        owner = insert(OWNER)
+        self._upsert_owner: Executable = owner.on_conflict_do_update(
+            index_elements=["owner"],
+            set_={"changed_ms": owner.excluded["changed_ms"], "record": owner.excluded["record"]},
+        )
         strike = insert(STRIKE)
         self._upsert_strike: Executable = strike.on_conflict_do_update(
             index_elements=["strike_id"], set_={"forgiven": strike.excluded.forgiven}
@@ -123,6 +138,8 @@ class SqlStore:
             connection.execute(delete(GENERATION).where(GENERATION.c.generation_id.in_(changes.forgotten)))
         if changes.workers:
             connection.execute(self._upsert_worker, changes.workers)
+        if changes.owners:
+            connection.execute(self._upsert_owner, changes.owners)
         if changes.strikes:
             connection.execute(self._upsert_strike, changes.strikes)
         return taken
@@ -143,6 +160,10 @@ class SqlStore:
 
     async def workers(self, seen_since_ms: int) -> list[Row]:
         query = select(WORKER).where(WORKER.c.last_seen_ms >= seen_since_ms)
+        return await self._sql.read(lambda connection: _rows(connection, query))
+
+    async def owners(self, changed_since_ms: int) -> list[Row]:
+        query = select(OWNER).where(OWNER.c.changed_ms >= changed_since_ms)
         return await self._sql.read(lambda connection: _rows(connection, query))
 
     async def strikes(self, since_ms: int) -> list[Row]:
@@ -232,6 +253,11 @@ class SqlStore:
     async def forget_workers(self, seen_before_ms: int, limit: int) -> int:
         old = select(WORKER.c.worker_id).where(WORKER.c.last_seen_ms < seen_before_ms).limit(limit)
         query = delete(WORKER).where(WORKER.c.worker_id.in_(old))
+        return await self._sql.run(lambda connection: connection.execute(query).rowcount)
+
+    async def forget_owners(self, changed_before_ms: int, limit: int) -> int:
+        old = select(OWNER.c.owner).where(OWNER.c.changed_ms < changed_before_ms).limit(limit)
+        query = delete(OWNER).where(OWNER.c.owner.in_(old))
         return await self._sql.run(lambda connection: connection.execute(query).rowcount)
 
     async def forget_strikes(self, before_ms: int, limit: int) -> int:

@@ -49,6 +49,7 @@ GENERATION = Table(
     Column("cancelled", Boolean, nullable=False),
     Column("closed", Boolean, nullable=False),
     Column("over_at_ms", BigInteger, nullable=True),
+    Column("checks", Text, nullable=False, server_default=""),
 )
 Index(
     "generation_by_requester",
@@ -126,6 +127,15 @@ WORKER = Table(
     Column("speeds", Text, nullable=False),
 )
 Index("worker_by_age", WORKER.c.last_seen_ms)
+
+OWNER = Table(
+    "owner",
+    METADATA,
+    Column("owner", String(64), primary_key=True),
+    Column("changed_ms", BigInteger, nullable=False),
+    Column("record", Text, nullable=False),
+)
+Index("owner_by_age", OWNER.c.changed_ms)
 
 STRIKE = Table(
     "strike",

@@ -72,6 +72,24 @@ class WithdrawOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class PictureRef:
+    """Where a picture is: in quarantine under a lease, or (no lease) in place."""
+
+    job_id: str
+    lease_id: str
+    object_name: str
+    placement: Placement
+
+
+@dataclass(frozen=True, slots=True)
+class CompareOrder:
+    """Say how far two pictures are from each other."""
+
+    one: PictureRef
+    other: PictureRef
+
+
+@dataclass(frozen=True, slots=True)
 class DiscardOrder:
     """Delete what a lease left in quarantine."""
 

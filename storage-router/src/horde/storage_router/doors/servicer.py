@@ -9,8 +9,9 @@ from horde.api.storage.v1 import storage_service_pb2 as storage
 from horde.api.storage.v1.storage_service_pb2_grpc import StorageServiceServicer
 from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.internal.storage.v1.object_service_pb2_grpc import ObjectServiceServicer
-from horde.services.addresses import address_bucket
+from horde.services.addresses import caller_bucket
 from horde.storage_router.commits import Commits
+from horde.storage_router.comparisons import Comparisons
 from horde.storage_router.doors import wire
 from horde.storage_router.downloads import Downloads
 from horde.storage_router.input_orders import InputOrders
@@ -32,18 +33,18 @@ class StorageServicer(StorageServiceServicer):
         self, request_iterator: AsyncIterator[storage.PutInputRequest], context: Context
     ) -> storage.PutInputResponse:
         said = wire.read_input_upload(request_iterator)
-        stored = await self._inputs.put_in_parts(said, address_bucket(context.peer()))
+        stored = await self._inputs.put_in_parts(said, caller_bucket(context))
         return storage.PutInputResponse(input=wire.write_input(*stored))
 
     async def PutSmallInput(
         self, request: storage.PutSmallInputRequest, context: Context
     ) -> storage.PutSmallInputResponse:
-        address = address_bucket(context.peer())
+        address = caller_bucket(context)
         stored = await self._inputs.put(request.ticket, request.data, request.sha256, address)
         return storage.PutSmallInputResponse(input=wire.write_input(*stored))
 
     async def PutImage(self, request: storage.PutImageRequest, context: Context) -> storage.PutImageResponse:
-        address = address_bucket(context.peer())
+        address = caller_bucket(context)
         receipt = await self._uploads.put_image(request.grant, request.data, request.sha256, address)
         return storage.PutImageResponse(receipt=receipt.token)
 
@@ -51,7 +52,7 @@ class StorageServicer(StorageServiceServicer):
         self, request_iterator: AsyncIterator[storage.UploadImageRequest], context: Context
     ) -> AsyncIterator[storage.UploadImageResponse]:
         said = wire.read_image_upload(request_iterator)
-        async for answer in self._uploads.upload_image(said, address_bucket(context.peer())):
+        async for answer in self._uploads.upload_image(said, caller_bucket(context)):
             yield wire.write_upload_answer(answer)
 
     async def Download(
@@ -67,8 +68,9 @@ class StorageServicer(StorageServiceServicer):
 class ObjectServicer(ObjectServiceServicer):
     """What the other services ask."""
 
-    def __init__(self, commits: Commits, inputs: InputOrders) -> None:
+    def __init__(self, commits: Commits, comparisons: Comparisons, inputs: InputOrders) -> None:
         self._commits = commits
+        self._comparisons = comparisons
         self._inputs = inputs
 
     async def CommitObjects(
@@ -87,6 +89,11 @@ class ObjectServicer(ObjectServiceServicer):
     ) -> objects.WithdrawObjectsResponse:
         outcomes = await self._commits.withdraw(wire.read_withdrawals(request))
         return objects.WithdrawObjectsResponse(outcomes=wire.write_statuses(outcomes))
+
+    async def CompareObjects(
+        self, request: objects.CompareObjectsRequest, context: Context
+    ) -> objects.CompareObjectsResponse:
+        return wire.write_distances(await self._comparisons.compare(wire.read_comparisons(request)))
 
     async def DescribeInputs(
         self, request: objects.DescribeInputsRequest, context: Context

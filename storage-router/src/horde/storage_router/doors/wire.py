@@ -16,7 +16,15 @@ from horde.services.errors import FieldViolation, ServiceError
 from horde.services.status import to_status
 from horde.storage_router.core.errors import InvalidField
 from horde.storage_router.core.fields import Fields
-from horde.storage_router.core.orders import CommitOrder, Committed, DiscardOrder, WithdrawOrder
+from horde.storage_router.core.likeness import Distance
+from horde.storage_router.core.orders import (
+    CommitOrder,
+    Committed,
+    CompareOrder,
+    DiscardOrder,
+    PictureRef,
+    WithdrawOrder,
+)
 from horde.storage_router.core.pictures import Change, ImageFormat
 from horde.storage_router.core.placement import Placement, PlacementFacts
 from horde.storage_router.core.records import Content, InputRecord
@@ -28,6 +36,8 @@ from horde.storage_router.uploads import Receipt, Resume
 
 MAX_ITEMS = 256
 """Items of one call."""
+MAX_COMPARISONS = 64
+"""Pairs of one call: each is two pictures decoded."""
 MAX_KEEP = timedelta(days=366)
 
 _FORMATS = {
@@ -188,6 +198,46 @@ def _read_discard(discard: objects.DiscardObject) -> DiscardOrder | ServiceError
     return fields.error() or order
 
 
+def read_comparisons(request: objects.CompareObjectsRequest) -> Sequence[CompareOrder | ServiceError]:
+    """The pairs of one call."""
+    _check_count("comparisons", len(request.comparisons), MAX_COMPARISONS)
+    return [_read_comparison(comparison) for comparison in request.comparisons]
+
+
+def _read_comparison(comparison: objects.ComparePictures) -> CompareOrder | ServiceError:
+    fields = Fields()
+    one, other = (_read_ref(fields, name, getattr(comparison, name)) for name in ("one", "other"))
+    return fields.error() or CompareOrder(one, other)
+
+
+def _read_ref(fields: Fields, where: str, ref: objects.PictureRef) -> PictureRef:
+    job_id = fields.name(f"{where}.job_id", ref.job_id)
+    if ref.lease_id:
+        return PictureRef(job_id, fields.name(f"{where}.lease_id", ref.lease_id), "", Placement.PRIVATE)
+    placement = _read_placement(fields, ref.placement)
+    return PictureRef(job_id, "", fields.name(f"{where}.object_name", ref.object_name), placement)
+
+
+def write_distances(outcomes: Sequence[Distance | ServiceError]) -> objects.CompareObjectsResponse:
+    """How far each pair is."""
+    return objects.CompareObjectsResponse(outcomes=map(_write_distance, outcomes))
+
+
+def _write_distance(outcome: Distance | ServiceError) -> objects.CompareOutcome:
+    if isinstance(outcome, ServiceError):
+        return objects.CompareOutcome(error=to_status(outcome))
+    return objects.CompareOutcome(
+        distance=objects.PictureDistance(
+            structure=outcome.structure,
+            edges=outcome.edges,
+            luma=outcome.luma,
+            chroma=outcome.chroma,
+            contrast_one=outcome.contrast_one,
+            contrast_other=outcome.contrast_other,
+        )
+    )
+
+
 def read_withdrawals(request: objects.WithdrawObjectsRequest) -> Sequence[WithdrawOrder | ServiceError]:
     """The orders of one call."""
     _check_count("withdrawals", len(request.withdrawals))
@@ -288,6 +338,6 @@ def _read_placement(fields: Fields, placement: int) -> Placement:
     return _PLACEMENTS.get(placement, Placement.PRIVATE)
 
 
-def _check_count(field: str, count: int) -> None:
-    if not 1 <= count <= MAX_ITEMS:
-        raise InvalidField(violations=[FieldViolation(field, f"must be 1 to {MAX_ITEMS} items, not {count}")])
+def _check_count(field: str, count: int, most: int = MAX_ITEMS) -> None:
+    if not 1 <= count <= most:
+        raise InvalidField(violations=[FieldViolation(field, f"must be 1 to {most} items, not {count}")])

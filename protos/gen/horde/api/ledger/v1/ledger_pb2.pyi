@@ -47,6 +47,10 @@ class _LedgerAccountKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Led
     """Kudos set aside by open holds. Not spendable by anybody."""
     LEDGER_ACCOUNT_KIND_RATING_SUBSIDY: _LedgerAccountKind.ValueType  # 11
     """Pays for ratings, within a daily budget."""
+    LEDGER_ACCOUNT_KIND_CHECK_SUBSIDY: _LedgerAccountKind.ValueType  # 13
+    """Pays for pictures that the mesh has painted a second time, to see whether the
+    first was what it should be. Within a daily budget.
+    """
 
 class LedgerAccountKind(_LedgerAccountKind, metaclass=_LedgerAccountKindEnumTypeWrapper):
     """LedgerAccountKind says what a ledger account is for. The sum over all
@@ -73,6 +77,10 @@ LEDGER_ACCOUNT_KIND_HELD: LedgerAccountKind.ValueType  # 10
 """Kudos set aside by open holds. Not spendable by anybody."""
 LEDGER_ACCOUNT_KIND_RATING_SUBSIDY: LedgerAccountKind.ValueType  # 11
 """Pays for ratings, within a daily budget."""
+LEDGER_ACCOUNT_KIND_CHECK_SUBSIDY: LedgerAccountKind.ValueType  # 13
+"""Pays for pictures that the mesh has painted a second time, to see whether the
+first was what it should be. Within a daily budget.
+"""
 Global___LedgerAccountKind: _TypeAlias = LedgerAccountKind  # noqa: Y015
 
 class _TransferCode:
@@ -146,6 +154,10 @@ class _EventKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EventKind.V
     """Trust, strikes."""
     EVENT_KIND_RATING: _EventKind.ValueType  # 12
     EVENT_KIND_CLOSE_ACCOUNT: _EventKind.ValueType  # 13
+    EVENT_KIND_VERIFICATION: _EventKind.ValueType  # 14
+    """A picture was painted a second time and is what it should be: what it had
+    put into escrow is spendable now.
+    """
 
 class EventKind(_EventKind, metaclass=_EventKindEnumTypeWrapper):
     """EventKind is what an event did."""
@@ -165,6 +177,10 @@ EVENT_KIND_STANDING: EventKind.ValueType  # 11
 """Trust, strikes."""
 EVENT_KIND_RATING: EventKind.ValueType  # 12
 EVENT_KIND_CLOSE_ACCOUNT: EventKind.ValueType  # 13
+EVENT_KIND_VERIFICATION: EventKind.ValueType  # 14
+"""A picture was painted a second time and is what it should be: what it had
+put into escrow is spendable now.
+"""
 Global___EventKind: _TypeAlias = EventKind  # noqa: Y015
 
 class _EscrowReason:
@@ -230,8 +246,8 @@ class _LedgerErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Led
     """RESOURCE_EXHAUSTED; retry: changed; metadata: `budget`, `budget_mkudos`,
     `share`, `back_at`; details: RetryInfo. The day's budget of a subsidy is spent, or the caller's
     share of it. Remembered: ask anew, under another id, when it is back.
-    `budget` is anonymous, uptime or rating; `share` is token, address, owner or
-    account, or empty where all is spent; `back_at` is RFC 3339.
+    `budget` is anonymous, uptime, rating or checks; `share` is token, address,
+    owner or account, or empty where all is spent; `back_at` is RFC 3339.
     """
     LEDGER_ERROR_REASON_EVENT_CONFLICT: _LedgerErrorReason.ValueType  # 3
     """ALREADY_EXISTS; retry: changed; metadata: `field`. This id was used for other
@@ -277,8 +293,8 @@ LEDGER_ERROR_REASON_BUDGET_SPENT: LedgerErrorReason.ValueType  # 2
 """RESOURCE_EXHAUSTED; retry: changed; metadata: `budget`, `budget_mkudos`,
 `share`, `back_at`; details: RetryInfo. The day's budget of a subsidy is spent, or the caller's
 share of it. Remembered: ask anew, under another id, when it is back.
-`budget` is anonymous, uptime or rating; `share` is token, address, owner or
-account, or empty where all is spent; `back_at` is RFC 3339.
+`budget` is anonymous, uptime, rating or checks; `share` is token, address,
+owner or account, or empty where all is spent; `back_at` is RFC 3339.
 """
 LEDGER_ERROR_REASON_EVENT_CONFLICT: LedgerErrorReason.ValueType  # 3
 """ALREADY_EXISTS; retry: changed; metadata: `field`. This id was used for other

@@ -52,6 +52,8 @@ class Event(_message.Message):
     - holds of a generation: uuid5(generation_id, "holds");
     - settle and release of a job, the same: uuid5(job_id, "settle"), so that a
       job is paid or refunded, never both;
+    - a verdict on a job's picture: uuid5(job_id, "slash") or uuid5(job_id,
+      "verification");
     - uptime: uuid5(worker_id, decimal number of the 600-second bucket);
     - a reward for a rating: uuid5(rating_id, "reward");
     - a gift or an award: uuid5(sender's account_id, request_id).
@@ -71,6 +73,7 @@ class Event(_message.Message):
     CORRECT_FIELD_NUMBER: _builtins.int
     SET_STANDING_FIELD_NUMBER: _builtins.int
     REWARD_RATING_FIELD_NUMBER: _builtins.int
+    VERIFY_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     @_builtins.property
     def open_account(self) -> Global___OpenAccount: ...
@@ -94,6 +97,8 @@ class Event(_message.Message):
     def set_standing(self) -> Global___SetStanding: ...
     @_builtins.property
     def reward_rating(self) -> Global___RewardRating: ...
+    @_builtins.property
+    def verify(self) -> Global___Verify: ...
     def __init__(
         self,
         *,
@@ -109,12 +114,13 @@ class Event(_message.Message):
         correct: Global___Correct | None = ...,
         set_standing: Global___SetStanding | None = ...,
         reward_rating: Global___RewardRating | None = ...,
+        verify: Global___Verify | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["award", b"award", "correct", b"correct", "gift", b"gift", "open_account", b"open_account", "operation", b"operation", "place_holds", b"place_holds", "release", b"release", "reward_rating", b"reward_rating", "reward_uptime", b"reward_uptime", "set_standing", b"set_standing", "settle", b"settle", "slash", b"slash"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["award", b"award", "correct", b"correct", "gift", b"gift", "open_account", b"open_account", "operation", b"operation", "place_holds", b"place_holds", "release", b"release", "reward_rating", b"reward_rating", "reward_uptime", b"reward_uptime", "set_standing", b"set_standing", "settle", b"settle", "slash", b"slash", "verify", b"verify"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["award", b"award", "correct", b"correct", "event_id", b"event_id", "gift", b"gift", "open_account", b"open_account", "operation", b"operation", "place_holds", b"place_holds", "release", b"release", "reward_rating", b"reward_rating", "reward_uptime", b"reward_uptime", "set_standing", b"set_standing", "settle", b"settle", "slash", b"slash"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["award", b"award", "correct", b"correct", "event_id", b"event_id", "gift", b"gift", "open_account", b"open_account", "operation", b"operation", "place_holds", b"place_holds", "release", b"release", "reward_rating", b"reward_rating", "reward_uptime", b"reward_uptime", "set_standing", b"set_standing", "settle", b"settle", "slash", b"slash", "verify", b"verify"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["open_account", "place_holds", "settle", "release", "reward_uptime", "award", "gift", "slash", "correct", "set_standing", "reward_rating"]  # noqa: Y015
+    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["open_account", "place_holds", "settle", "release", "reward_uptime", "award", "gift", "slash", "correct", "set_standing", "reward_rating", "verify"]  # noqa: Y015
     _WhichOneofArgType_operation: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_operation) -> _WhichOneofReturnType_operation | None: ...
 
@@ -150,9 +156,11 @@ class PlaceHolds(_message.Message):
     """PlaceHolds sets kudos aside for every job of a generation, or for none.
     Each hold draws on the payer's spend account down to its floor, then, for
     the shortfall, on the floor subsidy within the day's allowance; for
-    anonymous on the anonymous subsidy alone.
+    anonymous on the anonymous subsidy alone, and for `mesh`, which asks for
+    pictures only to compare them with others, on the check subsidy alone.
 
-    Refused with INSUFFICIENT_KUDOS, or BUDGET_SPENT for anonymous.
+    Refused with INSUFFICIENT_KUDOS, or BUDGET_SPENT for anonymous and
+    for the mesh.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -166,7 +174,8 @@ class PlaceHolds(_message.Message):
     """Tells addresses apart for their shares of the day's budgets, and too short
     to find an address by: 2 bytes of SHA-256 over the day and the address'
     bucket. Empty: not told, and counted under no address. No part of what a
-    repetition must agree with.
+    repetition must agree with. For the mesh: tells apart whose work is looked
+    at, for their shares of the day's budget.
     """
     @_builtins.property
     def payer(self) -> _job_pb2.Requester: ...
@@ -454,7 +463,9 @@ Global___Gift: _TypeAlias = Gift  # noqa: Y015
 
 @_typing.final
 class Slash(_message.Message):
-    """Slash burns escrow after a verdict. ENTRY_NOT_FOUND if it names a job that
+    """Slash takes escrow after a verdict. Of a job it gives back first what the job
+    had cost its requester's own account, less tax and surcharges; the rest is
+    burned. A slash for a job is a strike. ENTRY_NOT_FOUND if it names a job that
     was not paid to this account.
     """
 
@@ -489,6 +500,34 @@ class Slash(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Slash: _TypeAlias = Slash  # noqa: Y015
+
+@_typing.final
+class Verify(_message.Message):
+    """Verify frees what a job had put into escrow, but for what is over a subsidy's
+    bound: its picture was painted a second time by somebody trusted and is what
+    it should be. ENTRY_NOT_FOUND if the job was not paid to this account. By the
+    scheduler.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    job_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        job_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "job_id", b"job_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Verify: _TypeAlias = Verify  # noqa: Y015
 
 @_typing.final
 class Correct(_message.Message):

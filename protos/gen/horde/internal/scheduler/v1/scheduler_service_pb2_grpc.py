@@ -135,7 +135,8 @@ class SchedulerServiceServicer:
     def GetGenerations(self, request, context):
         """GetGenerations reads generations of requesters. Item errors:
         GENERATION_NOT_FOUND of `horde.api.generation.v1`, also for what is
-        another's.
+        another's. A ref without `requester` is whoever's it is: for the gateway,
+        which has seen its pass.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

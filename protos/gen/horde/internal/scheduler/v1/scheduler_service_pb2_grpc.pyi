@@ -34,7 +34,8 @@ class SchedulerServiceStub:
     GetGenerations: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.GetGenerationsRequest, _scheduler_service_pb2.GetGenerationsResponse]
     """GetGenerations reads generations of requesters. Item errors:
     GENERATION_NOT_FOUND of `horde.api.generation.v1`, also for what is
-    another's.
+    another's. A ref without `requester` is whoever's it is: for the gateway,
+    which has seen its pass.
     """
     ListGenerations: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.ListGenerationsRequest, _scheduler_service_pb2.ListGenerationsResponse]
     """ListGenerations lists one requester's generations, newest first."""
@@ -121,7 +122,8 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_scheduler_service_pb2.GetGenerationsResponse]:
         """GetGenerations reads generations of requesters. Item errors:
         GENERATION_NOT_FOUND of `horde.api.generation.v1`, also for what is
-        another's.
+        another's. A ref without `requester` is whoever's it is: for the gateway,
+        which has seen its pass.
         """
 
     @_abc_1.abstractmethod

@@ -344,6 +344,182 @@ class WithdrawObjectsResponse(_message.Message):
 Global___WithdrawObjectsResponse: _TypeAlias = WithdrawObjectsResponse  # noqa: Y015
 
 @_typing.final
+class CompareObjectsRequest(_message.Message):
+    """CompareObjectsRequest carries 1 to 64 pairs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPARISONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def comparisons(self) -> _containers.RepeatedCompositeFieldContainer[Global___ComparePictures]: ...
+    def __init__(
+        self,
+        *,
+        comparisons: _abc.Iterable[Global___ComparePictures] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comparisons", b"comparisons"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareObjectsRequest: _TypeAlias = CompareObjectsRequest  # noqa: Y015
+
+@_typing.final
+class ComparePictures(_message.Message):
+    """ComparePictures names two pictures."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ONE_FIELD_NUMBER: _builtins.int
+    OTHER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def one(self) -> Global___PictureRef: ...
+    @_builtins.property
+    def other(self) -> Global___PictureRef: ...
+    def __init__(
+        self,
+        *,
+        one: Global___PictureRef | None = ...,
+        other: Global___PictureRef | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["one", b"one", "other", b"other"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["one", b"one", "other", b"other"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ComparePictures: _TypeAlias = ComparePictures  # noqa: Y015
+
+@_typing.final
+class PictureRef(_message.Message):
+    """PictureRef says where a picture is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    LEASE_ID_FIELD_NUMBER: _builtins.int
+    OBJECT_NAME_FIELD_NUMBER: _builtins.int
+    PLACEMENT_FIELD_NUMBER: _builtins.int
+    job_id: _builtins.str
+    lease_id: _builtins.str
+    """In quarantine under this lease. Empty: in place."""
+    object_name: _builtins.str
+    """In place: the private one's name, and which bucket."""
+    placement: _job_pb2.Placement.ValueType
+    def __init__(
+        self,
+        *,
+        job_id: _builtins.str = ...,
+        lease_id: _builtins.str = ...,
+        object_name: _builtins.str = ...,
+        placement: _job_pb2.Placement.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job_id", b"job_id", "lease_id", b"lease_id", "object_name", b"object_name", "placement", b"placement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PictureRef: _TypeAlias = PictureRef  # noqa: Y015
+
+@_typing.final
+class CompareObjectsResponse(_message.Message):
+    """CompareObjectsResponse answers each pair, in order."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CompareOutcome]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[Global___CompareOutcome] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareObjectsResponse: _TypeAlias = CompareObjectsResponse  # noqa: Y015
+
+@_typing.final
+class CompareOutcome(_message.Message):
+    """CompareOutcome answers one pair."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISTANCE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def distance(self) -> Global___PictureDistance: ...
+    @_builtins.property
+    def error(self) -> _status_pb2.Status: ...
+    def __init__(
+        self,
+        *,
+        distance: Global___PictureDistance | None = ...,
+        error: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["distance", b"distance", "error", b"error", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["distance", b"distance", "error", b"error", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["distance", "error"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___CompareOutcome: _TypeAlias = CompareOutcome  # noqa: Y015
+
+@_typing.final
+class PictureDistance(_message.Message):
+    """PictureDistance is how far two pictures are from each other, by several
+    measures, and how much there is to see in each. Two strangers differ by about
+    half of all bits.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STRUCTURE_FIELD_NUMBER: _builtins.int
+    EDGES_FIELD_NUMBER: _builtins.int
+    LUMA_FIELD_NUMBER: _builtins.int
+    CHROMA_FIELD_NUMBER: _builtins.int
+    CONTRAST_ONE_FIELD_NUMBER: _builtins.int
+    CONTRAST_OTHER_FIELD_NUMBER: _builtins.int
+    structure: _builtins.int
+    """Bits of 64 that differ of the coarse frequencies' signs."""
+    edges: _builtins.int
+    """Bits of 256 that differ of which neighbour is brighter, on a 16 x 16 grid."""
+    luma: _builtins.int
+    """Mean difference of brightness on a 64 x 64 grid, in thousandths of a level
+    of 255.
+    """
+    chroma: _builtins.int
+    """The same of both colour channels on a 16 x 16 grid."""
+    contrast_one: _builtins.int
+    """Standard deviation of brightness, in thousandths of a level."""
+    contrast_other: _builtins.int
+    def __init__(
+        self,
+        *,
+        structure: _builtins.int = ...,
+        edges: _builtins.int = ...,
+        luma: _builtins.int = ...,
+        chroma: _builtins.int = ...,
+        contrast_one: _builtins.int = ...,
+        contrast_other: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chroma", b"chroma", "contrast_one", b"contrast_one", "contrast_other", b"contrast_other", "edges", b"edges", "luma", b"luma", "structure", b"structure"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PictureDistance: _TypeAlias = PictureDistance  # noqa: Y015
+
+@_typing.final
 class DescribeInputsRequest(_message.Message):
     """DescribeInputsRequest carries 1 to 256 ids."""
 

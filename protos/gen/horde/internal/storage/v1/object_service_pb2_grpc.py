@@ -54,6 +54,11 @@ class ObjectServiceStub:
                 request_serializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.WithdrawObjectsRequest.SerializeToString,
                 response_deserializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.WithdrawObjectsResponse.FromString,
                 _registered_method=True)
+        self.CompareObjects = channel.unary_unary(
+                '/horde.internal.storage.v1.ObjectService/CompareObjects',
+                request_serializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.CompareObjectsRequest.SerializeToString,
+                response_deserializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.CompareObjectsResponse.FromString,
+                _registered_method=True)
         self.DescribeInputs = channel.unary_unary(
                 '/horde.internal.storage.v1.ObjectService/DescribeInputs',
                 request_serializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.DescribeInputsRequest.SerializeToString,
@@ -116,6 +121,15 @@ class ObjectServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CompareObjects(self, request, context):
+        """CompareObjects says how far two pictures are from each other, each in
+        quarantine under its lease, or in place. Nothing is kept of either.
+        Item errors: OBJECT_NOT_FOUND, NOT_AN_IMAGE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DescribeInputs(self, request, context):
         """DescribeInputs says what is stored, if it is this requester's.
         Item errors: INPUT_UNUSABLE.
@@ -165,6 +179,11 @@ def add_ObjectServiceServicer_to_server(servicer, server):
                     servicer.WithdrawObjects,
                     request_deserializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.WithdrawObjectsRequest.FromString,
                     response_serializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.WithdrawObjectsResponse.SerializeToString,
+            ),
+            'CompareObjects': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareObjects,
+                    request_deserializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.CompareObjectsRequest.FromString,
+                    response_serializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.CompareObjectsResponse.SerializeToString,
             ),
             'DescribeInputs': grpc.unary_unary_rpc_method_handler(
                     servicer.DescribeInputs,
@@ -273,6 +292,33 @@ class ObjectService:
             '/horde.internal.storage.v1.ObjectService/WithdrawObjects',
             horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.WithdrawObjectsRequest.SerializeToString,
             horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.WithdrawObjectsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareObjects(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.internal.storage.v1.ObjectService/CompareObjects',
+            horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.CompareObjectsRequest.SerializeToString,
+            horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.CompareObjectsResponse.FromString,
             options,
             channel_credentials,
             insecure,

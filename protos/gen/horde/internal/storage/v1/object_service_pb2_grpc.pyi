@@ -41,6 +41,11 @@ class ObjectServiceStub:
     ones with a record, so that the next data release lists those that an
     earlier release carried as removals. Something already gone is OK.
     """
+    CompareObjects: _aio.UnaryUnaryMultiCallable[_object_service_pb2.CompareObjectsRequest, _object_service_pb2.CompareObjectsResponse]
+    """CompareObjects says how far two pictures are from each other, each in
+    quarantine under its lease, or in place. Nothing is kept of either.
+    Item errors: OBJECT_NOT_FOUND, NOT_AN_IMAGE.
+    """
     DescribeInputs: _aio.UnaryUnaryMultiCallable[_object_service_pb2.DescribeInputsRequest, _object_service_pb2.DescribeInputsResponse]
     """DescribeInputs says what is stored, if it is this requester's.
     Item errors: INPUT_UNUSABLE.
@@ -102,6 +107,17 @@ class ObjectServiceServicer(metaclass=_abc_1.ABCMeta):
         """WithdrawObjects deletes committed images: private ones for good, shared
         ones with a record, so that the next data release lists those that an
         earlier release carried as removals. Something already gone is OK.
+        """
+
+    @_abc_1.abstractmethod
+    def CompareObjects(
+        self,
+        request: _object_service_pb2.CompareObjectsRequest,
+        context: _aio.ServicerContext[_object_service_pb2.CompareObjectsRequest, _abc.Awaitable[_object_service_pb2.CompareObjectsResponse]],
+    ) -> _abc.Awaitable[_object_service_pb2.CompareObjectsResponse]:
+        """CompareObjects says how far two pictures are from each other, each in
+        quarantine under its lease, or in place. Nothing is kept of either.
+        Item errors: OBJECT_NOT_FOUND, NOT_AN_IMAGE.
         """
 
     @_abc_1.abstractmethod

@@ -1,0 +1,88 @@
+"""A server in front of another, in one's own moods: it passes everything on, or slowly, or hangs, or is away."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from enum import Enum
+from typing import Final
+
+CHUNK: Final = 64 * 1024
+SLOW_SECONDS: Final = 0.1
+"""Before each piece of bytes that is passed on."""
+
+
+class Mood(Enum):
+    """How it behaves."""
+
+    WELL = "well"
+    SLOW = "slow"
+    HANGS = "hangs"
+    """Nothing is passed on, and nobody is told."""
+    AWAY = "away"
+    """Every connection is cut, also the new ones."""
+
+
+class MoodyServer:
+    """Use `moody_server`."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+        self._well = asyncio.Event()
+        self._well.set()
+        self._open: set[asyncio.StreamWriter] = set()
+        self.mood = Mood.WELL
+        self.endpoint = ""
+
+    def turn(self, mood: Mood) -> None:
+        """Behave so from now on."""
+        self.mood = mood
+        if mood is Mood.HANGS:
+            self._well.clear()
+        else:
+            self._well.set()
+        if mood is Mood.AWAY:
+            for writer in self._open:
+                writer.close()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection."""
+        if self.mood is Mood.AWAY:
+            writer.close()
+            return
+        with contextlib.suppress(OSError):
+            behind_reader, behind = await asyncio.open_connection(self._host, self._port)
+            self._open |= {writer, behind}
+            try:
+                await asyncio.gather(self._pass(reader, behind), self._pass(behind_reader, writer))
+            finally:
+                self._open -= {writer, behind}
+                behind.close()
+        writer.close()
+
+    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(CHUNK):
+                await self._well.wait()
+                if self.mood is Mood.SLOW:
+                    await asyncio.sleep(SLOW_SECONDS)
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+
+@asynccontextmanager
+async def moody_server(endpoint: str) -> AsyncIterator[MoodyServer]:
+    """In front of HOST:PORT, on a free port of this machine."""
+    host, _, port = endpoint.rpartition(":")
+    moody = MoodyServer(host, int(port))
+    server = await asyncio.start_server(moody.serve, "127.0.0.1", 0)
+    moody.endpoint = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield moody
+    finally:
+        moody.turn(Mood.AWAY)
+        server.close()

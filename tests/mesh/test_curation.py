@@ -1,0 +1,79 @@
+"""What becomes of a shared picture through the whole mesh: reported, withheld, looked at, decided, given back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.mesh.backends import DEPLOYED, EMBEDDED
+from tests.mesh.probing import small
+from tests.mesh.test_command_line import Horde
+
+from horde.api.moderation.v1 import moderation_service_pb2 as pb
+from horde.cli.local.mesh import LocalMesh
+from horde.clients.client import HordeClient
+from horde.clients.errors import NotFound, ObjectNotFound, RoleMissing
+
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.parametrize("mesh", [EMBEDDED, DEPLOYED], indirect=True, scope="module"),
+]
+
+
+@pytest.fixture
+def moderator(mesh: LocalMesh, tmp_path: Path) -> Horde:
+    """The command line with the operator's key, who may decide, too."""
+    horde = Horde(mesh.gateway, tmp_path)
+    horde.environment["HORDE_API_KEY"] = mesh.layout.operator_key.read_text().strip()
+    return horde
+
+
+async def painted(nobody: HordeClient) -> tuple[str, str, bytes]:
+    """A shared picture: its generation, its id, its bytes."""
+    async with nobody.generation(small("a red door")) as session:
+        async for image, content in session.pictures():
+            return session.generation.generation_id, image.job_id, content
+    raise AssertionError("nothing was painted")
+
+
+async def test_child_safety_takes_a_picture_from_everybody_until_somebody_has_looked(
+    mesh: LocalMesh, nobody: HordeClient, moderator: Horde, tmp_path: Path
+) -> None:
+    generation_id, image_id, content = await painted(nobody)
+    async with mesh.client() as stranger:
+        await stranger.moderation.report(image_id, pb.REPORT_REASON_CHILD_SAFETY, "look")
+        with pytest.raises(NotFound):
+            await stranger.moderation.report(image_id, pb.REPORT_REASON_OTHER, own=True)
+        with pytest.raises(RoleMissing):
+            async with mesh.client(credential=None, api_key=(mesh.layout.worker_key.read_text().strip())) as owner:
+                _ = [case async for case in owner.moderation.cases()]
+    with pytest.raises(ObjectNotFound):
+        await nobody.images.fetch(generation_id, image_id)
+
+    listed = await moderator.ask("moderation", "list")
+    (case,) = [case for case in listed["cases"] if case["case_id"] == image_id]
+    assert (case["urgent"], case["withheld"], case["report_count"]) == (True, True, 1)
+    saved = tmp_path / "case.webp"
+    shown = await moderator.ask("moderation", "show", image_id, "--save", str(saved))
+    assert saved.read_bytes() == content
+    assert "ticket" not in {name for name, value in shown["case"].items() if value}
+
+    decided = await moderator.ask("moderation", "decide", image_id, "safe", "--why", "a door")
+    assert [decision["why"] for decision in decided["case"]["decisions"]] == ["a door"]
+    assert await nobody.images.fetch(generation_id, image_id) == content
+
+
+async def test_what_is_unsafe_is_not_in_the_queue_any_more_and_stays_its_requesters(
+    nobody: HordeClient, moderator: Horde
+) -> None:
+    generation_id, image_id, content = await painted(nobody)
+    reported = await moderator.ask("report", image_id, "--reason", "hateful", "--detail", "a hat")
+    assert reported["report_id"]
+    status, text, _ = await moderator.run("moderation", "decide", image_id, "unsafe", "--why", "a hat")
+    assert status == 0
+    assert "decided" in text
+    assert "hateful" in text
+    listed = await moderator.ask("moderation", "list", "--verdict", "unsafe")
+    assert [case["case_id"] for case in listed["cases"]] == [image_id]
+    assert await nobody.images.fetch(generation_id, image_id) == content
+    assert await moderator.ask("moderation", "show", "nobodys", status=5)
