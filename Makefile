@@ -19,9 +19,9 @@ TIERS   := unit conformance service mesh deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock protos protos-check breaking settings-page contract-image languages lint format types \
-	test-kills test-loading check test up demo demo-release try-ai-horde bench bench-ledger bench-scheduler simulate \
-	soak-storage soak-ledger farms raters mutants-ledger mutants-scheduler train-model evaluate-model clean \
+.PHONY: help install lock protos protos-check breaking deploy-check charts settings-page contract-image languages lint \
+	format types test-kills test-loading check test up demo demo-release try-ai-horde bench bench-ledger bench-scheduler \
+	simulate soak-storage soak-ledger farms raters mutants-ledger mutants-scheduler train-model evaluate-model clean \
 	$(TIERS:%=test-%)
 
 help: ## List the targets
@@ -67,6 +67,13 @@ protos-check: install ## Fail if protos/gen is not what the contracts say
 
 breaking: install ## Fail if a contract breaks its committed image, or is not in it
 	$(PY) protos/contract.py --check
+
+deploy-check: install ## Render the chart in every value set, lint it, validate everything, build the overlays, test the alerts
+	$(PY) deploy/charts.py --check
+	$(PYTEST) tests/deploy
+
+charts: install ## Write what Kustomize builds upon from the chart
+	$(PY) deploy/charts.py
 
 settings-page: install ## Write deploy/settings.md, every setting of every service, from the code
 	$(PY) deploy/settings.py
