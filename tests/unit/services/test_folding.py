@@ -12,7 +12,7 @@ from horde.services.folding import expression, fold, within
 @pytest.mark.parametrize(
     "text",
     ["forbidden word", "FORBIDDEN  Word", "ｆｏｒｂｉｄｄｅｎ word", "fоrbiddеn word", "for\u200bbid\u00adden word",
-     "fórbìdden wörd", "f0rb!dden w0rd", "𝒇𝒐𝒓𝒃𝒊𝒅𝒅𝒆𝒏 word", "forbidden-word", "F.o.r.b.i.d.d.e.n w-o-r-d"],
+     "fórbìdden wörd", "f0rb!dden w0rd", "𝒇𝒐𝒓𝒃𝒊𝒅𝒅𝒆𝒏 word", "forbidden-word!", "F.o.r.b.i.d.d.e.n w-o-r-d"],
 )  # fmt: skip
 def test_what_looks_alike_is_the_same(text: str) -> None:
     assert within(fold("forbidden word"), fold(f"a fox and a {text}, in the rain"))

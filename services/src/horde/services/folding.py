@@ -7,6 +7,7 @@ the text, whatever the pattern.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable
 
@@ -18,10 +19,12 @@ MAX_PROGRAM_BYTES = 1 << 20
 
 # Letters that look like Latin small letters in most fonts, after NFKC and case folding.
 _ALIKE = str.maketrans(
-    "аеіјорсухѕԁԛѡвкмнтгпьαικνορτυχγωɑɡıʟոսցհքօ" + "0134578@$!|",
-    "aeijopcyxsdqwbkmhtrnbaiknoptuxywagilnughqo" + "oleastba" + "sii",
+    "аеіјорсухѕԁԛѡвкмнтгпьαικνορτυχγωɑɡıʟոսցհքօ0134578",
+    "aeijopcyxsdqwbkmhtrnbaiknoptuxywagilnughqooleastb",
 )
-_WORDS = "\x20"
+_SIGNS = {"@": "a", "$": "s", "!": "i", "|": "i"}
+_SIGN = re.compile(r"[@$!|](?=\w)")
+"""In place of a letter, where another one follows: behind a word they are what they look like."""
 
 
 def fold(text: str) -> str:
@@ -29,8 +32,8 @@ def fold(text: str) -> str:
     plain = unicodedata.normalize("NFKC", text).casefold()
     plain = unicodedata.normalize("NFD", plain)
     plain = "".join(c for c in plain if unicodedata.category(c) not in ("Mn", "Cf", "Me", "Cc") or c in "\t\n\r")
-    plain = plain.translate(_ALIKE)
-    return _WORDS.join("".join(c if c.isalnum() else " " for c in plain).split())
+    plain = _SIGN.sub(lambda sign: _SIGNS[sign[0]], plain.translate(_ALIKE))
+    return " ".join("".join(c if c.isalnum() else " " for c in plain).split())
 
 
 def within(part: str, text: str) -> bool:
