@@ -40,11 +40,6 @@ NOT_BUILT = {
     (RATING, "NOTHING_TO_RATE"): "GetNextImage",
     (RATING, "IMAGE_NOT_SHOWN"): "RateImage",
     (RATING, "RATED_TOO_FAST"): "RateImage",
-    (RELEASE, "INVALID_FIELD"): "CreateDataRelease",
-    (RELEASE, "RELEASE_NOT_FOUND"): "GetDataRelease",
-    (RELEASE, "RELEASE_CONFLICT"): "CreateDataRelease",
-    (RELEASE, "RELEASE_RUNNING"): "CreateDataRelease",
-    (RELEASE, "RELEASE_FINISHED"): "CancelDataRelease",
     (STORAGE, "NOT_TEXT"): "PutText",
 }
 """Reasons of an RPC that answers UNIMPLEMENTED so far."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from horde.api.moderation.v1 import moderation_service_pb2
 from horde.api.moderation.v1.moderation_service_pb2_grpc import add_ModerationServiceServicer_to_server
@@ -20,19 +21,25 @@ from horde.curation.doors.rating_servicer import RatingServicer
 from horde.curation.doors.release_servicer import DataReleaseServicer
 from horde.curation.following import Follower
 from horde.curation.moderation import Moderation
+from horde.curation.neighbours.builders import ChildBuilder, OperatorsBuilder
+from horde.curation.neighbours.release_bucket import ReleaseBucket
 from horde.curation.neighbours.shared_bucket import SharedBucket
 from horde.curation.neighbours.verdicts import Verdicts
+from horde.curation.releases import DataReleases
 from horde.curation.settings import CurationSettings
 from horde.curation.store.sql import sql_store
 from horde.curation.tickets import Tickets
 from horde.services.clock import Clock
 from horde.services.identity import AllowList
 from horde.services.ids import Ids, RandomIds
+from horde.services.leadership import in_charge
 from horde.services.loops import Loops
 from horde.services.server import Registration, Server, serving
 from horde.services.tokens import Signer
 
 NAME = "curation"
+LOCK_KEY = 0x686F726465_637572
+"""("horde", "cur")."""
 GATEWAY = "gateway"
 
 MODERATION = moderation_service_pb2.DESCRIPTOR.services_by_name["ModerationService"].full_name
@@ -42,18 +49,29 @@ RELEASES = data_release_service_pb2.DESCRIPTOR.services_by_name["DataReleaseServ
 ALLOW = AllowList({f"/{service}/*": {GATEWAY} for service in (MODERATION, RATING, RELEASES)})
 
 
-@asynccontextmanager
-async def open_shared(settings: CurationSettings, now: Callable[[], datetime]) -> AsyncIterator[Bucket]:
+def open_shared(settings: CurationSettings, now: Callable[[], datetime]) -> AbstractAsyncContextManager[Bucket]:
     """The bucket of shared images."""
+    return _open(settings, settings.shared_bucket, settings.shared_dir, now)
+
+
+def open_releases(settings: CurationSettings, now: Callable[[], datetime]) -> AbstractAsyncContextManager[Bucket]:
+    """The bucket of data releases."""
+    return _open(settings, settings.releases_bucket, settings.releases_dir, now)
+
+
+@asynccontextmanager
+async def _open(
+    settings: CurationSettings, name: str, folder: Path, now: Callable[[], datetime]
+) -> AsyncIterator[Bucket]:
     async with AsyncExitStack() as stack:
         if not settings.s3_endpoint:
-            yield await stack.enter_async_context(DirectoryBucket(settings.shared_dir, now, plain=True))
+            yield await stack.enter_async_context(DirectoryBucket(folder, now, plain=True))
             return
         assert settings.secret_file is not None
         # Verdicts alone are written, over what was there: nothing that needs create-if-absent.
         bucket = S3Bucket(
             settings.s3_endpoint,
-            settings.shared_bucket,
+            name,
             settings.access_key,
             settings.secret_file.read_text().strip(),
             settings.s3_region,
@@ -68,8 +86,11 @@ async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None
     """Serve, and follow the shared bucket, for as long as the block. Ends if a loop of it dies."""
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with (
+        # One builds, follows and tells; others stand by.
+        in_charge(settings.url(), LOCK_KEY, clock),
         sql_store(settings.url()) as store,
         open_shared(settings, clock.now) as shared,
+        open_releases(settings, clock.now) as released,
         Loops() as loops,
     ):
         bucket = SharedBucket(shared)
@@ -78,10 +99,12 @@ async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None
         signing_key = settings.signing_key_file or settings.state_dir / "tickets.pem"
         signer = Signer.from_file(signing_key, NAME, settings.public_keys_dir)
         tickets = Tickets(signer, clock, settings.storage_address)
+        builder = ChildBuilder(settings) if settings.builder == "child" else OperatorsBuilder()
+        releases = DataReleases(store, ReleaseBucket(released), builder, clock)
         # What these lack is answered UNIMPLEMENTED by the chassis.
         moderation_door = ModerationServicer(moderation, tickets, clock)  # type: ignore[abstract]
         rating_door = RatingServicer()  # type: ignore[abstract]
-        releases_door = DataReleaseServicer()  # type: ignore[abstract]
+        releases_door = DataReleaseServicer(releases, tickets)
         registrations = (
             Registration(add_ModerationServiceServicer_to_server, moderation_door, MODERATION),
             Registration(add_RatingServiceServicer_to_server, rating_door, RATING),
@@ -98,4 +121,5 @@ async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None
         ) as server:
             loops.start("follower", follower.run())
             loops.start("verdicts", moderation.run())
+            loops.start("releases", releases.run())
             yield server

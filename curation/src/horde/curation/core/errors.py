@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from horde.services.errors import InvalidArgument, NotFound
+from horde.services.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 
 MODERATION = "horde.api.moderation.v1"
+RELEASE = "horde.api.release.v1"
 
 
 class InvalidModerationField(InvalidArgument):
@@ -28,3 +29,38 @@ class CaseNotFound(NotFound):
 
     domain: ClassVar[str] = MODERATION
     reason: ClassVar[str] = "CASE_NOT_FOUND"
+
+
+class InvalidReleaseField(InvalidArgument):
+    """The request is not valid."""
+
+    domain: ClassVar[str] = RELEASE
+    reason: ClassVar[str] = "INVALID_FIELD"
+
+
+class ReleaseNotFound(NotFound):
+    """There is no such data release."""
+
+    domain: ClassVar[str] = RELEASE
+    reason: ClassVar[str] = "RELEASE_NOT_FOUND"
+
+
+class ReleaseConflict(AlreadyExists):
+    """There is a release of this name, in other terms."""
+
+    domain: ClassVar[str] = RELEASE
+    reason: ClassVar[str] = "RELEASE_CONFLICT"
+
+
+class ReleaseRunning(FailedPrecondition):
+    """Another release is being built; one at a time."""
+
+    domain: ClassVar[str] = RELEASE
+    reason: ClassVar[str] = "RELEASE_RUNNING"
+
+
+class ReleaseFinished(FailedPrecondition):
+    """A finished release never changes."""
+
+    domain: ClassVar[str] = RELEASE
+    reason: ClassVar[str] = "RELEASE_FINISHED"

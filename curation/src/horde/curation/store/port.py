@@ -9,6 +9,8 @@ from typing import Protocol
 
 from horde.curation.core.cases import Case, Decision, Place, Report, Standing
 from horde.curation.core.images import SharedImage, Verdict
+from horde.curation.core.releases import Asked, State
+from horde.curation.core.removals import Removal, RemovalPlace
 
 
 class ImageStore(Protocol):
@@ -59,5 +61,30 @@ class CaseStore(Protocol):
         """Note that the bucket says this. False: it stands otherwise by now, and the bucket must be told again."""
 
 
-class CurationStore(ImageStore, CaseStore, Protocol):
+class ReleaseStore(Protocol):
+    """Data releases that were asked for here, and what has to be taken out of finished ones."""
+
+    async def ask(self, asked: Asked) -> Asked:
+        """Keep a release that is to be built, or one that failed in the same terms again; as it is now. Where another
+        is being built, or this one was asked for before, nothing changes, and that is what is given."""
+
+    async def asked(self, name: str) -> Asked | None:
+        """One that was asked for here."""
+
+    async def all_asked(self) -> Sequence[Asked]:
+        """All of them, the newest first."""
+
+    async def building(self) -> Asked | None:
+        """The one that is being built."""
+
+    async def end(self, name: str, state: State, failure: str = "") -> None:
+        """Note how the building of a release ended, unless it has ended already."""
+
+    async def removals(
+        self, shared_before: datetime, since: datetime, limit: int, after: RemovalPlace | None = None
+    ) -> Sequence[Removal]:
+        """Images shared before a moment that were withdrawn or found unsafe since another, the first removed first."""
+
+
+class CurationStore(ImageStore, CaseStore, ReleaseStore, Protocol):
     """All that is kept."""
