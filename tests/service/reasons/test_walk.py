@@ -18,7 +18,7 @@ from tests.service.reasons import (
     standing_reasons,
     storage_reasons,
 )
-from tests.service.reasons.provoking import PROVOKED, RATING, RELEASE, SCHEDULER, STORAGE
+from tests.service.reasons.provoking import PROVOKED, RATING, SCHEDULER, STORAGE
 
 from horde.gateway.doors.listeners import ALLOW
 from horde.services.status import to_status
