@@ -20,7 +20,7 @@ TIERS   := unit conformance service mesh deploy
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install lock settings-page protos protos-check lint format types breaking contract-image languages check test demo demo-release up clean \
-	bench bench-ledger bench-scheduler soak-ledger soak-storage mutants-ledger mutants-scheduler farms raters simulate train-model evaluate-model \
+	bench bench-ledger bench-scheduler soak-ledger soak-storage mutants-ledger mutants-scheduler abuse farms raters simulate train-model evaluate-model \
 	test-kills test-loading $(TIERS:%=test-%)
 
 help: ## List the targets
@@ -140,6 +140,9 @@ soak-storage: install ## Images of all kinds while routers are killed and the st
 
 soak-ledger: install ## The ledger under load and faults, for long
 	$(PY) bench/ledger_soak.py
+
+abuse: install ## Attacks by strangers on a whole mesh with default settings, and what they leave of honest work
+	$(PY) bench/abuse/whole_mesh.py
 
 farms: install ## What ten farms earn in thirty days, beside a cheap GPU that paints
 	$(PY) bench/farms.py
