@@ -21,8 +21,8 @@ TIERS   := unit conformance service mesh deploy
 .DELETE_ON_ERROR:
 .PHONY: help install lock protos protos-check breaking deploy-check charts settings-page contract-image languages lint \
 	format types test-kills test-loading check test up demo demo-release try-ai-horde bench bench-ledger bench-scheduler \
-	simulate soak-storage soak-ledger farms raters mutants-ledger mutants-scheduler train-model evaluate-model clean \
-	$(TIERS:%=test-%)
+	simulate soak-storage soak-ledger abuse farms raters mutants-ledger mutants-scheduler train-model evaluate-model \
+	clean $(TIERS:%=test-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -154,6 +154,9 @@ soak-storage: install ## Images of all kinds while routers are killed and the st
 
 soak-ledger: install ## The ledger under load and faults, for long
 	$(PY) bench/ledger_soak.py
+
+abuse: install ## Attacks by strangers on a whole mesh with default settings, and what they leave of honest work
+	$(PY) bench/abuse/whole_mesh.py
 
 farms: install ## What ten farms earn in thirty days, beside a cheap GPU that paints
 	$(PY) bench/farms.py
