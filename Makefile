@@ -20,7 +20,7 @@ TIERS   := unit conformance service mesh deploy
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install lock protos protos-check lint format types breaking contract-image languages check test demo up clean \
-	bench bench-ledger bench-scheduler soak-ledger mutants-ledger mutants-scheduler farms raters simulate train-model evaluate-model \
+	bench bench-ledger bench-scheduler soak-ledger mutants-ledger mutants-scheduler farms cheats raters simulate train-model evaluate-model \
 	test-kills $(TIERS:%=test-%)
 
 help: ## List the targets
@@ -131,6 +131,9 @@ farms: install ## What ten farms earn in thirty days, beside a cheap GPU that pa
 
 raters: install ## What farms of ratings earn in an hour, beside people who look
 	$(PY) bench/raters.py
+
+cheats: install ## How soon cheats are caught, whether the honest are left alone, and what looking costs
+	$(PY) bench/cheats.py
 
 mutants-ledger: install ## Put seeded defects into the ledger: the tests must catch each
 	$(PY) bench/ledger_mutants.py
