@@ -14,14 +14,14 @@ BIN     := $(VENV)/bin
 PY      := $(BIN)/python
 STAMPS  := .cache/stamps
 PYTEST  := $(PY) -m pytest -q -p no:cacheprovider
-SOURCES := $(wildcard */src) clients/python/src tests bench protos/generate.py protos/contract.py protos/languages.py
+SOURCES := $(wildcard */src) clients/python/src tests bench protos/generate.py protos/contract.py protos/languages.py deploy
 TIERS   := unit conformance service mesh deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock protos protos-check lint format types breaking contract-image languages check test demo up clean \
-	bench bench-ledger bench-scheduler soak-ledger mutants-ledger mutants-scheduler farms cheats raters simulate train-model evaluate-model \
-	test-kills $(TIERS:%=test-%)
+.PHONY: help install lock settings-page protos protos-check lint format types breaking contract-image languages check test demo up clean \
+	bench bench-ledger bench-scheduler soak-ledger soak-storage mutants-ledger mutants-scheduler farms cheats raters simulate train-model \
+	evaluate-model test-kills $(TIERS:%=test-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -67,6 +67,9 @@ protos-check: install ## Fail if protos/gen is not what the contracts say
 breaking: install ## Fail if a contract breaks its committed image, or is not in it
 	$(PY) protos/contract.py --check
 
+settings-page: install ## Write deploy/settings.md, every setting of every service, from the code
+	$(PY) deploy/settings.py
+
 contract-image: install ## Write the image of the contracts anew; CHANGELOG.md must say what changed
 	$(PY) protos/contract.py --renew
 
@@ -96,7 +99,7 @@ $(TIERS:%=test-%): test-%: install ## (test-unit, test-service, test-mesh …) R
 	@if [ -d tests/$* ]; then $(PYTEST) tests/$*; else echo "no tests/$*"; fi
 
 test-kills: install ## kill -9 of every service at every place of a generation's life, 10 minutes
-	HORDE_KILL_MATRIX=all $(PYTEST) tests/mesh/test_kills.py
+	HORDE_KILL_MATRIX=all $(PYTEST) tests/mesh/test_kills.py tests/mesh/test_soak_storage.py
 
 check: lint types protos-check breaking ## Everything that is checked without running it
 
@@ -122,6 +125,12 @@ bench-scheduler: install ## Jobs matched a second by the scheduler's core, and t
 
 simulate: install ## How long people wait, in virtual time, beside two other policies
 	$(PY) bench/simulate.py
+
+# Of how many images, and where they are kept: folders or s3.
+IMAGES      ?= 100000
+STORE       ?= folders
+soak-storage: install ## Images of all kinds while routers are killed and the store fails, IMAGES=100000 STORE=folders
+	$(PY) bench/soak_storage.py --jobs $(IMAGES) --store $(STORE) --calm 20
 
 soak-ledger: install ## The ledger under load and faults, for long
 	$(PY) bench/ledger_soak.py

@@ -14,39 +14,7 @@ import time
 from pathlib import Path
 
 from horde.api.job.v1.job_pb2 import Placement
-from horde.testkit.storage_soak import Soak, soaking
-
-LOOKS = 60
-LOOK_SECONDS = 2.0
-"""How long what is left in quarantine may take to be discarded, after everything is calm."""
-
-
-async def settle(soak: Soak) -> list[dict[str, object]]:
-    """What the auditor finds when the last discards were carried out."""
-    findings: list[dict[str, object]] = []
-    for _ in range(LOOKS):
-        findings = await soak.audit()
-        if not findings:
-            return []
-        await asyncio.sleep(LOOK_SECONDS)
-    return findings
-
-
-def judge(soak: Soak, findings: list[dict[str, object]]) -> dict[str, int]:
-    """What must be 0."""
-    came, left = soak.came, soak.left()
-    shared = came.done[Placement.PLACEMENT_SHARED]
-    return {
-        "private images in the shared bucket": len(left.shared & came.done[Placement.PLACEMENT_PRIVATE]),
-        "strangers in the shared bucket": len(left.shared - shared) + len(left.others),
-        "shared and done without their object": len(shared - left.shared),
-        "private and done without their object, or orphans": abs(
-            left.private - len(came.done[Placement.PLACEMENT_PRIVATE])
-        ),
-        "left in quarantine": left.quarantine,
-        "jobs that did not end as done": came.jobs - came.endings["JOB_ENDING_DONE"],
-        "findings of the auditor": len(findings),
-    }
+from horde.testkit.storage_soak import PLANTED, soaking
 
 
 async def run(jobs: int, count: int, on_s3: bool, calm: float, folder: Path) -> bool:
@@ -60,9 +28,9 @@ async def run(jobs: int, count: int, on_s3: bool, calm: float, folder: Path) -> 
         for what, times in sorted(came.disturbed.items()):
             print(f"  {times:4} x {what}")
         began = time.monotonic()
-        findings = await settle(soak)
+        findings = await soak.settled()
         print(f"the auditor took {time.monotonic() - began:.1f} s")
-        wrong = judge(soak, findings)
+        wrong = soak.judge(findings)
         for what, number in wrong.items():
             print(f"  {number:4} {what}")
         for finding in findings[:20]:
@@ -72,7 +40,7 @@ async def run(jobs: int, count: int, on_s3: bool, calm: float, folder: Path) -> 
         soak.plant()
         planted = sorted(str(finding["kind"]) for finding in await soak.audit())
         print(f"planted three faults; found: {', '.join(planted)}")
-        return not any(wrong.values()) and planted == ["missing_image", "orphan", "stranger"]
+        return not any(wrong.values()) and planted == PLANTED
 
 
 def main() -> int:

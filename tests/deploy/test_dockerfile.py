@@ -17,6 +17,7 @@ from horde.ledger.settings import LedgerSettings
 from horde.scheduler.settings import Settings as SchedulerSettings
 from horde.services.settings import ServiceSettings
 from horde.storage_router.settings import StorageRouterSettings
+from horde.web_door.settings import WebDoorSettings
 from horde.worker_agent.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +28,7 @@ SETTINGS: dict[Role, type[ServiceSettings]] = {
     Role.STORAGE_ROUTER: StorageRouterSettings,
     Role.SCHEDULER: SchedulerSettings,
     Role.GATEWAY: GatewaySettings,
+    Role.WEB_DOOR: WebDoorSettings,
     Role.CURATION: CurationSettings,
     Role.WORKER: WorkerSettings,
 }

@@ -23,7 +23,7 @@ from horde.cli.commands.release import release
 from horde.cli.commands.storage import PROGRAMS
 from horde.data_releases.commands import main as releases
 
-SAMPLES = {"worker-agent/README.md": "worker-agent/src"}
+SAMPLES = {"worker-agent/README.md": "worker-agent/src", "deploy/tls.md": "services/src"}
 """Pages that show what a program writes, and where that program is: it must have these words."""
 COMMANDS = [(str(block), command) for block in ALL for command in block.commands]
 HAVE_COMMANDS = {"paintbox", "horde.data_releases"}
@@ -80,6 +80,10 @@ def test_a_command_names_what_is_there(where: str, command: str) -> None:
             target = words[words.index("--target") + 1]
             file = (ROOT / words[words.index("-f") + 1]).read_text()
             assert re.search(rf"^FROM .* AS {target}$", file, re.M)
+        case "export":
+            inner = re.fullmatch(r"export \$\((.*)\)", command)
+            assert inner is not None, command
+            test_a_command_names_what_is_there(where, inner[1])
         case "grpcurl":
             pass  # run against a mesh
         case other:

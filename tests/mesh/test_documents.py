@@ -12,7 +12,8 @@ import pytest
 from tests.documents import ALL, ROOT, Block, program
 from tests.mesh.probing import png
 
-from horde.cli.local.mesh import LocalMesh
+from horde.cli.local.mesh import LocalMesh, free_ports
+from horde.cli.local.roles import Role
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -20,9 +21,14 @@ MESHES = ("mesh.example:7700", "127.0.0.1:7700")
 """Addresses that stand on pages for the reader's own mesh."""
 
 
+def starts_a_mesh(block: Block) -> bool:
+    """Whether it makes a mesh of its own, process by process."""
+    return any(program(command) == "export" for command in block.commands)
+
+
 def asks_a_mesh(block: Block) -> bool:
     """Whether it does something with a mesh that is there already. Data releases read a bucket instead."""
-    return any(
+    return not starts_a_mesh(block) and any(
         program(command) in ("horde", "grpcurl") and " release " not in command.partition("#")[0]
         for command in block.commands
     )
@@ -107,3 +113,44 @@ async def test_what_a_page_shows_in_python_runs_as_it_stands(block: Block, reade
     child = await reader.start(sys.executable, str(script))
     said, _ = await child.communicate()
     assert child.returncode == 0, said.decode()
+
+
+STARTING = [block for block in ALL if starts_a_mesh(block)]
+
+
+@pytest.mark.parametrize("block", STARTING, ids=str)
+async def test_what_an_operator_is_told_to_type_makes_a_mesh_that_paints(block: Block, tmp_path: Path) -> None:
+    ports = free_ports()
+    gateway = f"127.0.0.1:{ports[Role.GATEWAY]}"
+    told = {f"{role.prefix}LISTEN": f"127.0.0.1:{port}" for role, port in ports.items()}
+    # A page names the ports by which services find each other; here others may have them.
+    for asking in (Role.SCHEDULER, Role.GATEWAY):
+        told |= {
+            f"{asking.prefix}{name}": f"127.0.0.1:{ports[role]}"
+            for name, role in (("LEDGER", Role.LEDGER), ("STORAGE_ROUTER", Role.STORAGE_ROUTER))
+        }
+    told |= {f"{Role.GATEWAY.prefix}SCHEDULER": f"127.0.0.1:{ports[Role.SCHEDULER]}"}
+    told |= {"HORDE_GATEWAY": gateway, "HORDE_WORKER_GATEWAY": gateway, "HORDE_WORKER_PAINTER": "scripted"}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("HORDE_", "XDG_"))}
+    path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
+    script = block.text.replace(MESHES[1].replace(":", "+"), gateway.replace(":", "+"))
+    # A person sees that it serves before typing on, and ends what was started.
+    waiting = f"import asyncio, horde.cli.local.mesh as m; asyncio.run(m.says_serving('{gateway}'))"
+    script = script.replace("horde account", f'python -c "{waiting}"\nhorde account', 1)
+    ended = "trap 'kill $(jobs -p); wait' EXIT\n"
+    typed = await asyncio.create_subprocess_exec(
+        "bash",
+        "-ec",
+        ended + script,
+        cwd=tmp_path,
+        env={**kept, **told, "HOME": str(tmp_path), "PATH": path},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    said, _ = await typed.communicate()
+    assert typed.returncode == 0, said.decode()
+    assert list(tmp_path.glob("*.png")) + list(tmp_path.glob("*.webp")), said.decode()
+
+
+async def test_an_operators_page_says_how_to_start() -> None:
+    assert STARTING

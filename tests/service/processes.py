@@ -20,6 +20,7 @@ MODULES = {
     "scheduler": "horde.scheduler",
     "gateway": "horde.gateway",
     "storage-router": "horde.storage_router",
+    "web-door": "horde.web_door",
     "curation": "horde.curation",
     "worker": "horde.worker_agent",
 }
@@ -33,6 +34,8 @@ def environment(service: str, folder: Path, **settings: str) -> dict[str, str]:
     own: dict[str, str] = {"STATE_DIR": str(folder / service), "LOG_FORMAT": "json"}
     if service == "worker":
         own |= {"GATEWAY": NOBODY, "API_KEY": "hrd_" + "0" * 40, "PAINTER": "scripted", "DRAIN_SECONDS": "0"}
+    elif service == "web-door":
+        own = {"LISTEN": "127.0.0.1:0", "GATEWAY": NOBODY, "GRACE_SECONDS": "1", "LOG_FORMAT": "json"}
     else:
         own |= {"LISTEN": "127.0.0.1:0", "KEY_FILE": str(key), "GRACE_SECONDS": "1"}
     if service in ("scheduler", "gateway"):

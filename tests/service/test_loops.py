@@ -15,14 +15,24 @@ from tests.service.processes import MODULES, environment, started
 
 from horde.services import lifecycle
 
-COURIERS = ("Apply", "CommitObjects", "CompareObjects", "DiscardObjects", "ClaimInputs", "ReleaseInputs")
+COURIERS = (
+    "Apply",
+    "CommitObjects",
+    "CompareObjects",
+    "DiscardObjects",
+    "WithdrawObjects",
+    "ClaimInputs",
+    "ReleaseInputs",
+)
 LOOPS = {
     "ledger": ("writer", "statistics", "leadership"),
     "scheduler": ("saver", *(f"courier {name}" for name in COURIERS), "clockwork", "janitor", "leadership"),
     "gateway": (
         "batches",
+        "restrictions",
         "key use",
         "accounts",
+        "closing",
         "shared keys",
         "watching",
         "statistics",
@@ -32,7 +42,7 @@ LOOPS = {
     ),
     "storage-router": ("batches", "sweeper"),
     "curation": ("batches", "follower", "verdicts"),
-    "worker": ("attach", "idle word"),
+    "worker": ("attach", "guest", "idle word"),
 }
 """All there are: a service that starts one that is not listed here fails its test."""
 INJURED = str(Path(__file__).with_name("injured.py"))

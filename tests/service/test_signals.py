@@ -17,7 +17,7 @@ from tests.service.processes import environment, started
 from horde.ledger.__main__ import LOCK_KEY as LEDGER_LOCK
 from horde.scheduler.scheduler import LOCK_KEY as SCHEDULER_LOCK
 
-SERVICES = ("ledger", "scheduler", "gateway", "storage-router", "curation")
+SERVICES = ("ledger", "scheduler", "gateway", "storage-router", "curation", "web-door")
 LOCKS = {"ledger": LEDGER_LOCK, "scheduler": SCHEDULER_LOCK}
 
 

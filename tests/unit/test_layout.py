@@ -67,7 +67,7 @@ def test_what_the_gateway_needs_holds_no_torch() -> None:
             return {name for extra in found[1].split(",") for each in extras[extra] for name in named(each)}
         return {re.split(r"[^a-z0-9-]", requirement)[0]}
 
-    for extra in ("gateway", "scheduler", "ledger", "storage-router", "curation", "client"):
+    for extra in ("gateway", "web-door", "scheduler", "ledger", "storage-router", "curation", "client"):
         names = {name for each in extras[extra] for name in named(each)}
         assert not names & {"torch", "diffusers", "transformers", "accelerate"}, extra
 
@@ -91,6 +91,8 @@ BESIDE_THE_LOOPS = {
     "gateway/src/horde/gateway/doors/catalogue.py": "a reading that many wait for",
     "storage-router/src/horde/storage_router/decoding.py": "a dead child that is buried",
     "storage-router/src/horde/storage_router/uploads.py": "an upload that goes on when its caller hangs up",
+    "web-door/src/horde/web_door/remembering.py": "an asking that many wait for",
+    "web-door/src/horde/web_door/v2/session.py": "a stream's two directions and its clock, within a loop",
     "worker-agent/src/horde/worker_agent/__main__.py": "the signal, which is waited for",
     "worker-agent/src/horde/worker_agent/running.py": "what is opened, until a signal comes",
     "worker-agent/src/horde/worker_agent/painters/process.py": "a cancel that follows a picture",
@@ -100,6 +102,7 @@ BESIDE_THE_LOOPS = {
 SERVICE_FOLDERS = (
     "services",
     "gateway",
+    "web-door",
     "scheduler",
     "ledger",
     "storage-router",
@@ -117,3 +120,13 @@ def test_whatever_a_service_runs_beside_its_calls_is_one_of_its_loops() -> None:
         if path.relative_to(ROOT).parts[0] in SERVICE_FOLDERS and STARTS_A_TASK.search(path.read_text("utf-8"))
     }
     assert found == BESIDE_THE_LOOPS.keys()
+
+
+def test_where_a_call_comes_from_is_asked_in_one_place() -> None:
+    # Else somebody behind a proxy would be counted as that proxy.
+    asks = {
+        path.relative_to(ROOT).as_posix()
+        for path in SOURCES
+        if path.relative_to(ROOT).parts[0] in SERVICE_FOLDERS and "context.peer()" in path.read_text("utf-8")
+    }
+    assert asks == {"services/src/horde/services/addresses.py", "services/src/horde/services/interceptors.py"}

@@ -82,3 +82,42 @@ async def test_a_researcher_reads_what_is_released_and_no_note_of_a_builder(s3_s
     assert not await is_allowed(researcher, "read", "undecided/t.json")
     for key in ("finished/t.json", "building/t/plan.json", "undecided/t.json"):
         await admin.delete(key)
+
+
+@pytest.mark.s3
+async def test_a_refusal_says_what_was_asked_where_and_with_which_credential(
+    s3_server: ThrowawayS3, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = bucket_of(s3_server, "researcher", "horde-private")
+    with pytest.raises(StoreUnavailable) as caught:
+        await wrong.__aenter__()
+    log = capsys.readouterr().err
+    for fact in (
+        s3_server.endpoint,
+        "horde-private",
+        s3_server.access_key("researcher"),
+        "ListObjects",
+        "AccessDenied",
+    ):
+        assert fact in caught.value.message
+        assert fact in log
+    # Later it is said to the log alone: whoever asked may be a stranger.
+    with pytest.raises(StoreUnavailable) as caught:
+        await wrong.put(KEY, b"x")
+    assert s3_server.endpoint not in caught.value.message
+
+
+@pytest.mark.s3
+async def test_a_wrong_secret_and_a_bucket_that_is_not_there_are_told_apart(s3_server: ThrowawayS3) -> None:
+    key = s3_server.access_key("router-private")
+    secret = s3_server.secret("router-private")
+    told = []
+    for name, used in (("horde-private", "wrong" * 8), ("horde-nowhere", s3_server.secret("admin"))):
+        who = key if used != s3_server.secret("admin") else s3_server.access_key("admin")
+        with pytest.raises(StoreUnavailable) as caught:
+            await S3Bucket(s3_server.endpoint, name, who, used, REGION, secure=False).__aenter__()
+        assert secret not in caught.value.message
+        assert used not in caught.value.message
+        told.append(caught.value.message)
+    assert "SignatureDoesNotMatch" in told[0]
+    assert "NoSuchBucket" in told[1]

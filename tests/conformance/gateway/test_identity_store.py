@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from horde.gateway.core.errors import TooManyApiKeys
-from horde.gateway.core.identities import MAX_API_KEYS, MAX_REVOKED_KEYS, Account, ApiKey
+from horde.gateway.core.identities import MAX_API_KEYS, MAX_REVOKED_KEYS, Account, ApiKey, number_of
 from horde.gateway.core.requesters import Role, Scope
 from horde.gateway.store.memory import MemoryIdentityStore
 from horde.gateway.store.port import IdentityStore
@@ -60,6 +60,22 @@ async def test_what_is_kept_is_what_is_read(store: IdentityStore) -> None:
     assert await store.account("account-2") is None
     assert await store.key("key2") is None
     assert list(await store.keys("account-2")) == []
+
+
+async def test_an_account_is_found_by_its_number_unless_two_have_it(store: IdentityStore) -> None:
+    first, second = "11111111-2222-4333-8444-555555555555", "11111111-2222-4333-8444-666666666666"
+    other = "00000000-0001-4333-8444-555555555555"
+    for index, name in enumerate((first, other)):
+        await store.create_account(replace(account(index), account_id=name), key(index, owner=name))
+    found = await store.account_numbered(number_of(first))
+    assert found is not None
+    assert found.account_id == first
+    assert await store.account_numbered(1) is not None
+    for nobody in (0, 2, 2**48, 2**63):
+        assert await store.account_numbered(nobody) is None
+    await store.create_account(replace(account(9), account_id=second), key(9, owner=second))
+    assert number_of(second) == number_of(first)
+    assert await store.account_numbered(number_of(first)) is None
 
 
 async def test_the_same_request_opens_one_account(store: IdentityStore) -> None:

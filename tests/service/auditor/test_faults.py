@@ -117,6 +117,7 @@ async def audited(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         await mesh.sharing.images.withdraw(withdrawn)
         mesh.job(withdrawn)["withdrawn"] = True
         await mesh.sharing.decide(job_id(0), "safe")
+        await shared.put(f"moderation/decided/{moment.at:%Y-%m-%dT%H}/{job_id(0)}", b"")
         truth = await stack.enter_async_context(mesh.truth())
         clock = Clock(datetime.now(UTC) + timedelta(hours=4))
         yield Audited(mesh, *seen, truth, tmp_path / "auditor", clock)
@@ -225,6 +226,7 @@ async def bad_entries(audited: Audited) -> dict[str, Kind]:
         f"moderation/{job_id(13)}.json": b"{}",
         f"moderation/{job_id(14)}.json": b"unsafe",
         f"moderation/{job_id(996)}.json": b'{"verdict": "safe"}',
+        f"moderation/decided/{hour}/{job_id(995)}": b"",
     }
     for key, data in bad.items():
         await audited.shared.put(key, data)

@@ -295,3 +295,14 @@ async def test_where_registration_is_closed_nobody_registers(tmp_path: Path) -> 
         request = pb.CreateAccountRequest(request_id=str(uuid.uuid4()), display_name="Anna", api_key=key)
         with assert_raises_reason(PermissionDenied, "REGISTRATION_CLOSED"):
             await mesh.accounts.CreateAccount(request)
+
+
+async def test_a_gift_may_name_an_account_by_its_number(mesh: Bench, anna: Credentials, bert: Credentials) -> None:
+    to = (await mesh.accounts.GetAccount(pb.GetAccountRequest(), metadata=bert)).account
+    assert to.number == int(to.account_id.replace("-", "")[:12], 16)
+    gift = pb.GiftKudosRequest(request_id=str(uuid.uuid4()), to_account_id=str(to.number), amount_mkudos=7)
+    await mesh.accounts.GiftKudos(gift, metadata=anna)
+    assert mesh.ledger.events[-1].gift.to_account_id == to.account_id
+    gift.to_account_id = "1"
+    with assert_raises_reason(NotFound, "ACCOUNT_NOT_FOUND", {"account_id": "1"}):
+        await mesh.accounts.GiftKudos(gift, metadata=anna)

@@ -261,11 +261,19 @@ class Painter:
         models: tuple[str, ...] = (MODEL,),
         max_pixels: int = 1024 * 1024,
         features: tuple[int, ...] = (),
+        samplers: tuple[int, ...] = (),
+        schedules: tuple[int, ...] = (),
+        pace: worker_service_pb2.ExpectedPace | None = None,
         session_id: str = "",
         restate: bool = True,
     ) -> None:
-        hello = worker_service_pb2.Hello(worker_name=self.name, agent="test/1")
-        offer = worker_pb2.ImageOffer(max_pixels=max_pixels, features=features)  # type: ignore[arg-type]
+        hello = worker_service_pb2.Hello(worker_name=self.name, agent="test/1", expected_pace=pace)
+        offer = worker_pb2.ImageOffer(
+            max_pixels=max_pixels,
+            features=features,  # type: ignore[arg-type]
+            samplers=samplers,  # type: ignore[arg-type]
+            schedules=schedules,  # type: ignore[arg-type]
+        )
         for model in models:
             hello.capabilities.models.append(worker_pb2.ModelOffer(name=model, loaded=True, image=offer))
         await self._send(opened=pb.SessionOpened(owner_account_id=self.owner, hello=hello, session_id=session_id))

@@ -125,3 +125,25 @@ async def test_models_of_the_last_day_are_those_that_workers_offered_then() -> N
         assert await names(lately=True) == [MODEL, "rare"]
         await it.world.clock.advance(25 * 3600.0)
         assert await names(lately=True) == [MODEL]
+
+
+async def test_a_model_is_listed_with_all_that_any_of_its_workers_can_be_asked_for() -> None:
+    async with scheduler() as it, Gateway(it) as gateway:
+        await gateway.attach(
+            "one",
+            max_pixels=512 * 512,
+            features=(worker_pb2.FEATURE_INPAINTING,),
+            samplers=(job_pb2.SAMPLER_EULER, job_pb2.SAMPLER_DDIM),
+        )
+        await gateway.attach(
+            "other",
+            max_pixels=1024 * 1024,
+            features=(worker_pb2.FEATURE_LORA,),
+            samplers=(job_pb2.SAMPLER_EULER,),
+            schedules=(job_pb2.NOISE_SCHEDULE_KARRAS,),
+        )
+        (model,) = (await it.stub.ListModels(pb.ListModelsRequest(name=MODEL))).models
+        assert list(model.features) == [worker_pb2.FEATURE_INPAINTING, worker_pb2.FEATURE_LORA]
+        assert list(model.samplers) == [job_pb2.SAMPLER_DDIM, job_pb2.SAMPLER_EULER]
+        assert list(model.schedules) == [job_pb2.NOISE_SCHEDULE_KARRAS]
+        assert model.max_pixels == 1024 * 1024

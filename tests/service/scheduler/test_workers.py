@@ -413,3 +413,31 @@ async def test_what_the_ledger_ended_otherwise_ends_as_it_says(released: bool) -
         ending = job_pb2.JOB_ENDING_FAULTED if released else job_pb2.JOB_ENDING_DONE
         assert done.images[0].ending == ending
         assert done.images[0].settlement == outcome.entry.settlement
+
+
+@pytest.mark.parametrize(("each_job", "least", "most"), [(1, 60, 70), (300, 300, 310), (3_000, 900, 900)])
+async def test_a_worker_that_says_no_progress_has_the_time_that_its_pace_needs_within_bounds(
+    each_job: int, least: int, most: int
+) -> None:
+    pace = worker_service_pb2.ExpectedPace()
+    pace.megapixel_step.FromMilliseconds(1)
+    pace.each_job.FromSeconds(each_job)
+    async with scheduler() as it, Gateway(it) as gateway:
+        painter = await gateway.attach(pace=pace, slots=2)
+        await it.submit(submission())
+        lent = await painter.next("assignment")
+        assert least <= lent.lease_ttl.seconds <= most
+        await it.world.clock.advance(least - 2.0)
+        await painter.paint(lent)
+        assert (await painter.next("settled")).disposition == worker_service_pb2.DISPOSITION_ACCEPTED
+
+
+async def test_the_time_of_what_it_holds_already_is_added() -> None:
+    pace = worker_service_pb2.ExpectedPace()
+    pace.each_job.FromSeconds(100)
+    async with scheduler() as it, Gateway(it) as gateway:
+        painter = await gateway.attach(pace=pace, slots=2)
+        await it.submit(submission("one"))
+        await it.submit(submission("two"))
+        first, second = await painter.next("assignment"), await painter.next("assignment")
+        assert (first.lease_ttl.seconds, second.lease_ttl.seconds) == (100, 200)

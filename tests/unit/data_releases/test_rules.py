@@ -124,6 +124,9 @@ def test_unsafe_by_either_voice_is_out_and_a_later_word_settles_doubt(
     found = judge(read(verdict=own), later, contact_data=False)
     if Verdict.UNSAFE in (own, later):
         assert found is Reason.UNSAFE
+    elif later is Verdict.REPORTED:
+        # What somebody said is no doubt that could be let in.
+        assert found is judge(read(verdict=own), later, unsure=True) is Reason.REPORTED
     else:
         assert (found is Reason.UNDECIDED) == ((later or own) is Verdict.UNSURE)
         assert judge(read(verdict=own), later, unsure=True) is None

@@ -77,7 +77,7 @@ class SharedAudit:
         """The entries of the hours since, those that are over; and the hour to go on with."""
         found: list[Finding] = []
         for hour in keys.hours(since, self._now() - HOUR_SETTLES):
-            for prefix in (keys.journal(hour), keys.withdrawals(hour)):
+            for prefix in (keys.journal(hour), keys.withdrawals(hour), keys.decided(hour)):
                 after = ""
                 while page := await self._bucket.page(prefix, after=after):
                     found += await self._notes.look(page)

@@ -51,7 +51,7 @@ class SharedNotes:
 
     async def _wrong(self, entry: Entry, what: Parsed) -> str | None:
         if what.sort is Sort.ENTRY:
-            return self._wrong_with_entry(entry)
+            return self._wrong_with_entry(entry, what.hour)
         found = await self._bucket.read(entry.key)
         if found is None:
             return None
@@ -59,11 +59,11 @@ class SharedNotes:
             return wrong_with_sign(found.data, what.job_id)
         return wrong_with_decision(found.data)
 
-    def _wrong_with_entry(self, entry: Entry) -> str | None:
+    def _wrong_with_entry(self, entry: Entry, hour_name: str) -> str | None:
         if entry.size_bytes:
             return "an entry is a name and has no bytes"
         try:
-            hour = datetime.fromisoformat(f"{entry.key.split('/')[1]}:00+00:00")
+            hour = datetime.fromisoformat(f"{hour_name}:00+00:00")
         except ValueError:
             return "there is no such hour"
         return "its hour has not begun" if hour > self._now() + CLOCKS_DIFFER else None

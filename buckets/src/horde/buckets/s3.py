@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
@@ -29,6 +30,9 @@ READ_TIMEOUT: Final = timedelta(seconds=20)
 IDLE_TIMEOUT: Final = timedelta(seconds=5)
 CALL_TIMEOUT: Final = timedelta(seconds=120)
 
+CODE: Final = re.compile(r"<Code>(\w{1,64})</Code>")
+STATUS: Final = re.compile(r"status (?:code:? )?(\d{3})")
+
 T = TypeVar("T")
 
 
@@ -46,7 +50,7 @@ class S3Bucket:
         *,
         read_only: bool = False,
     ) -> None:
-        self._bucket = bucket
+        self._what = f"bucket {bucket} at {endpoint}, with the access key {access_key or '(none)'}"
         self._read_only = read_only
         self._store = S3Store(
             bucket,
@@ -66,20 +70,30 @@ class S3Bucket:
             retry_config={"max_retries": 1, "retry_timeout": CALL_TIMEOUT},
         )
         self._calls = asyncio.Semaphore(CALLS)
-        self._watch = Watch(f"the bucket {bucket} at {endpoint}")
+        self._why = ""
+        """Why the last call that failed did."""
+        self._watch = Watch(f"the {self._what}")
 
     async def __aenter__(self) -> Self:
+        try:
+            await self._probe()
+        except StoreUnavailable as error:
+            # Whoever starts is its operator, who may know what no stranger is told.
+            raise StoreUnavailable(f"The {self._what}: {self._why}.") from error
+        return self
+
+    async def _probe(self) -> None:
         await self.page(".probe/", limit=1)
         if self._read_only:
-            return self
+            return
         # A key of its own for each start, because replicas start at once; and gone after, because people list buckets.
         probe = f".probe/{secrets.token_hex(8)}"
         await self.put(probe, b"")
         overwritten = await self.put(probe, b"")
         await self.delete(probe)
         if overwritten:
-            raise StoreUnavailable("The S3 server ignores If-None-Match: it cannot hold a bucket of the mesh.")
-        return self
+            self._why = "the server ignores If-None-Match, so it cannot hold a bucket of the mesh"
+            raise StoreUnavailable
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
@@ -98,11 +112,13 @@ class S3Bucket:
                 return False
             return True
 
-        return await self._call(put)
+        return await self._call("PutObject", put)
 
     async def put_file(self, key: str, path: Path, *, media_type: str = "") -> None:
         attributes = {"Content-Type": media_type or "application/octet-stream"}
-        await self._call(lambda: self._store.put_async(key, path, attributes=attributes, max_concurrency=2))
+        await self._call(
+            "PutObject", lambda: self._store.put_async(key, path, attributes=attributes, max_concurrency=2)
+        )
 
     async def copy(
         self, source: str, key: str, data: bytes, *, metadata: Mapping[str, str], media_type: str = ""
@@ -118,14 +134,14 @@ class S3Bucket:
             # `head_async` would leave the metadata out.
             return _head(await self._store.get_async(key, options={"head": True}))
 
-        return await self._find(head)
+        return await self._find("HeadObject", head)
 
     async def read(self, key: str) -> StoredObject | None:
         async def read() -> StoredObject:
             found = await self._store.get_async(key)
             return StoredObject(_head(found), bytes(await found.bytes_async()))
 
-        return await self._find(read)
+        return await self._find("GetObject", read)
 
     async def get(self, key: str, offset: int, length: int) -> bytes | None:
         async def get() -> bytes:
@@ -133,7 +149,7 @@ class S3Bucket:
 
         if length:
             try:
-                return await self._find(get)
+                return await self._find("GetObject", get)
             except StoreUnavailable:
                 # A range behind the end is an error to the server, and one like any other to the client.
                 found = await self.head(key)
@@ -143,7 +159,7 @@ class S3Bucket:
         return None if await self.head(key) is None else b""
 
     async def delete(self, key: str) -> None:
-        await self._find(lambda: self._store.delete_async(key))
+        await self._find("DeleteObject", lambda: self._store.delete_async(key))
 
     async def page(self, prefix: str, *, after: str = "", limit: int = MAX_PAGE) -> Sequence[Entry]:
         async def page() -> list[Entry]:
@@ -155,7 +171,7 @@ class S3Bucket:
                     break
             return entries[:limit]
 
-        return await self._call(page)
+        return await self._call("ListObjects", page)
 
     async def walk(self, folder: str, size: int = MAX_PAGE) -> AsyncIterator[Sequence[Entry]]:
         after = ""
@@ -164,27 +180,36 @@ class S3Bucket:
             after = page[-1].key
 
     async def link(self, key: str, lifetime: timedelta) -> str | None:
-        return await self._call(lambda: sign_async(self._store, "GET", key, lifetime))
+        return await self._call("sign", lambda: sign_async(self._store, "GET", key, lifetime))
 
-    async def _find(self, call: Callable[[], Awaitable[T]]) -> T | None:
+    async def _find(self, action: str, call: Callable[[], Awaitable[T]]) -> T | None:
         async def find() -> T | None:
             try:
                 return await call()
             except FileNotFoundError:
                 return None
 
-        return await self._call(find)
+        return await self._call(action, find)
 
-    async def _call(self, call: Callable[[], Awaitable[T]]) -> T:
+    async def _call(self, action: str, call: Callable[[], Awaitable[T]]) -> T:
         async with self._calls:
             try:
                 result = await call()
             except (BaseError, OSError) as error:
-                # Not the whole text: it may hold a signed address.
-                self._watch.failed(type(error).__name__)
-                raise StoreUnavailable(f"The S3 server failed: {type(error).__name__}.") from error
+                self._why = f"{action} failed: {_reason(error)}"
+                self._watch.failed(self._why)
+                raise StoreUnavailable("The bucket does not do what it is asked.") from error
         self._watch.answered()
         return result
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong, by the server's own code if it gave one. Not the whole text: it may hold a signed address."""
+    text = str(error)
+    if (code := CODE.search(text)) is not None:
+        return code[1]
+    status = STATUS.search(text)
+    return type(error).__name__ + (f", HTTP status {status[1]}" if status else "")
 
 
 def _head(found: GetResult) -> Head:

@@ -14,7 +14,7 @@ from horde.services.telemetry import configure_logs, telemetry
 
 async def run(settings: CurationSettings) -> None:
     """Serve until told to stop."""
-    with telemetry(service=NAME, endpoint=settings.telemetry_endpoint):
+    with telemetry(service=NAME, endpoint=settings.telemetry_endpoint, prometheus=settings.metrics_listen):
         async with serve(settings, SystemClock()):
             await lifecycle.until_signalled()
 
@@ -24,7 +24,7 @@ def main() -> int:
     settings = load_or_exit(CurationSettings)
     configure_logs(level=settings.log_level, form=settings.log_format, service=NAME)
     failpoints.arm(settings.failpoints)
-    return lifecycle.run(run(settings), stop_seconds=settings.stop_seconds)
+    return lifecycle.run(run(settings), stop_seconds=settings.stop_seconds, probes=settings.health_listen)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from horde.data_releases.chain import Chain, index_part
 from horde.data_releases.core import layout
 from horde.data_releases.core.plan import BadPlan, OtherPlan, Plan, hour_name, hours_between, whole_hour
 from horde.data_releases.core.pseudonyms import Pseudonyms
+from horde.data_releases.core.records import Verdict
 from horde.data_releases.finishing import Finisher
 from horde.data_releases.keys import Keys
 from horde.data_releases.releases import Finished, Releases
@@ -141,7 +142,7 @@ class Builder:
 
 
 class _Making:
-    """The parts of one release, until none of them holds anything withdrawn."""
+    """The parts of one release, until none of them holds anything withdrawn or found unsafe."""
 
     def __init__(
         self,
@@ -177,11 +178,16 @@ class _Making:
 
     async def _note_withdrawals(self) -> None:
         since = self._plan.since if self._chain.last is None else self._chain.last.plan.as_of
-        hours = hours_between(since - timedelta(hours=1), self._now() + timedelta(hours=1))
+        hours = list(hours_between(since - timedelta(hours=1), self._now() + timedelta(hours=1)))
         batch: list[tuple[str, str]] = []
         async for identifier, hour in self._shared.withdrawn(hours):
             batch.append((identifier, hour_name(hour)))
         self._catalogue.note_withdrawn(batch)
+        decided = [
+            (identifier, hour_name(hour), verdict is Verdict.UNSAFE)
+            async for identifier, hour, verdict in self._shared.decided(hours)
+        ]
+        self._catalogue.note_decided(decided)
 
     async def _build_all(self) -> AsyncIterator[PartNote]:
         number = 0

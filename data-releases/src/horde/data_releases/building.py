@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 
 from horde.data_releases.catalogue import Catalogue, Released, position
 from horde.data_releases.core.columns import Measured, Place, describe
-from horde.data_releases.core.gate import Reason, judge
+from horde.data_releases.core.gate import WAITING, Reason, judge
 from horde.data_releases.core.plan import Plan
 from horde.data_releases.core.pseudonyms import Pseudonyms
 from horde.data_releases.core.statistics import Statistics
@@ -114,7 +114,7 @@ class PartBuilder:
                 reason = self._add(writer, gathered, number, index, candidate, prepared)
                 if reason is not None:
                     gathered.statistics.left_out[reason] += 1
-                if reason is Reason.UNDECIDED:
+                if reason in WAITING:
                     gathered.undecided.append(candidate.id)
                 index += 1
             self._catalogue.lean(self._plan.release_id, number, sorted(gathered.leans_on))

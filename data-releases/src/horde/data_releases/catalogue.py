@@ -30,6 +30,7 @@ CREATE TABLE IF NOT EXISTS bands (
 CREATE TABLE IF NOT EXISTS leans (
     release_id TEXT, part INTEGER, id TEXT, PRIMARY KEY (release_id, part, id)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS withdrawn (id TEXT PRIMARY KEY, hour TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS unsafe (id TEXT PRIMARY KEY, hour TEXT NOT NULL) WITHOUT ROWID;
 """
 
 
@@ -97,10 +98,11 @@ class Catalogue:
         self._sql.executemany("INSERT INTO leans VALUES (?,?,?)", [(release_id, number, each) for each in ids])
 
     def stale_parts(self, release_id: str) -> set[int]:
-        """Parts of a release that hold something withdrawn, or would be otherwise without it."""
+        """Parts of a release that hold something withdrawn or found unsafe, or would be otherwise without it."""
         rows = self._sql.execute(
-            "SELECT part FROM images JOIN withdrawn USING (id) WHERE release_id=?1"
-            " UNION SELECT part FROM leans JOIN withdrawn USING (id) WHERE release_id=?1",
+            "WITH gone AS (SELECT id FROM withdrawn UNION SELECT id FROM unsafe)"
+            " SELECT part FROM images JOIN gone USING (id) WHERE release_id=?1"
+            " UNION SELECT part FROM leans JOIN gone USING (id) WHERE release_id=?1",
             (release_id,),
         )
         return {part for (part,) in rows}
@@ -162,15 +164,27 @@ class Catalogue:
         """Whether the journal says that it was withdrawn."""
         return self._sql.execute("SELECT 1 FROM withdrawn WHERE id=?", (image_id,)).fetchone() is not None
 
-    def withdrawn_before(self, seq: int) -> Iterator[tuple[Released, str]]:
-        """Images before this place in the chain that were withdrawn, each with the hour, by id."""
+    def note_decided(self, entries: Iterable[tuple[str, str, bool]]) -> None:
+        """Note what moderators decided: ids, each with its hour and whether it is unsafe. The last word counts."""
+        self._sql.execute("BEGIN")
+        for image_id, hour, unsafe in entries:
+            if unsafe:
+                self._sql.execute("INSERT OR IGNORE INTO unsafe VALUES (?,?)", (image_id, hour))
+            else:
+                self._sql.execute("DELETE FROM unsafe WHERE id=?", (image_id,))
+        self._sql.execute("COMMIT")
+
+    def removed_before(self, seq: int) -> Iterator[tuple[Released, str, str]]:
+        """Images before this place in the chain that are to be taken out, each with the hour and why, by id."""
         rows = self._sql.execute(
-            "SELECT images.*, withdrawn.hour FROM withdrawn JOIN images USING (id)"
-            " WHERE images.seq<? ORDER BY images.id",
+            "SELECT images.*, hour, why FROM ("
+            " SELECT id, hour, 'withdrawn' AS why FROM withdrawn"
+            " UNION ALL SELECT id, hour, 'moderated' FROM unsafe WHERE id NOT IN (SELECT id FROM withdrawn))"
+            " JOIN images USING (id) WHERE images.seq<? ORDER BY images.id",
             (seq,),
         )
         for row in rows:
-            yield _released(row[:8]), row[8]
+            yield _released(row[:8]), row[8], row[9]
 
     def _one(self, sql: str, parameters: Sequence[Any]) -> Released | None:
         row = self._sql.execute(sql, parameters).fetchone()

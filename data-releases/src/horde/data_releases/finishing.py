@@ -165,10 +165,10 @@ class Finisher:
         return {**given, "rater": self._names.of("rater", given["rater"]), "rated_at": at}
 
     async def _write_removed(self) -> int:
-        """Every image of an earlier release that was withdrawn, also those that were listed before."""
+        """Every image of an earlier release that is to be taken out, also those that were listed before."""
         rows = await self._removed_before()
         known = {row["id"] for row in rows}
-        for image, hour in self._catalogue.withdrawn_before(position(self._chain.length, 0, 0)):
+        for image, hour, why in self._catalogue.removed_before(position(self._chain.length, 0, 0)):
             if image.id not in known:
                 rows.append(
                     {
@@ -176,6 +176,7 @@ class Finisher:
                         "release_id": image.release_id,
                         "shard": image.shard,
                         "sha256": image.sha256.hex(),
+                        "reason": why,
                         "withdrawn_at": datetime.fromisoformat(f"{hour}:00").replace(tzinfo=UTC),
                     }
                 )
@@ -193,7 +194,8 @@ class Finisher:
         found = await self._bucket.read(layout.release(self._chain.last.release_id, layout.REMOVED))
         if found is None:
             raise LookupError(f"{self._chain.last.release_id} has lost {layout.REMOVED}")
-        rows: list[dict[str, Any]] = read_table(found.data).to_pylist()
+        # Releases that were made before reasons were kept knew one alone.
+        rows: list[dict[str, Any]] = [{"reason": "withdrawn", **row} for row in read_table(found.data).to_pylist()]
         return rows
 
     async def _write_documents(self, totals: Statistics, removed: int, ratings: int) -> None:

@@ -73,6 +73,12 @@ class SharedSide:
             async for image_id in self._entries(f"withdrawals/{hour_name(hour)}/"):
                 yield image_id, hour
 
+    async def decided(self, hours: Iterable[datetime]) -> AsyncIterator[tuple[str, datetime, Verdict | None]]:
+        """Ids that a moderator decided about in these hours, each with its hour and how it stands now."""
+        for hour in hours:
+            async for image_id in self._entries(f"moderation/decided/{hour_name(hour)}/"):
+                yield image_id, hour, await self._verdicts.of(image_id)
+
     async def fetch(self, image_id: str) -> Candidate:
         """The image with its record."""
         record_data, verdict = await asyncio.gather(

@@ -13,7 +13,7 @@ from horde.services import failpoints, lifecycle
 from horde.services.brakes import Brake
 from horde.services.clock import SystemClock
 from horde.services.cutting import Cutter
-from horde.services.server import Listener, serving
+from horde.services.server import serving
 from horde.services.settings import load_or_exit
 from horde.services.telemetry import configure_logs, telemetry
 
@@ -21,14 +21,11 @@ from horde.services.telemetry import configure_logs, telemetry
 async def run(settings: GatewaySettings) -> None:
     """Serve until signalled."""
     failpoints.arm(settings.failpoints)
-    tls = settings.tls() if settings.tls_certificate is not None else None
-    certified, plaintext = settings.client_certificates, settings.plaintext
-    listener = Listener(settings.listen, tls, require_client=certified, plaintext=plaintext)
     async with (
         sql_store(database_url(settings)) as store,
         gateway(settings, store) as built,
         serving(
-            listener,
+            settings.door(require_client=settings.client_certificates),
             built.registrations(),
             name=NAME,
             allow=ALLOW,
@@ -37,6 +34,7 @@ async def run(settings: GatewaySettings) -> None:
             grace=timedelta(seconds=settings.grace_seconds),
             farewell=built.farewell,
             max_message_bytes=settings.max_message_bytes,
+            proxies=settings.proxies(),
             brake=Brake(SystemClock(), cuts=Cutter()) if settings.brake else None,
         ),
     ):
@@ -47,8 +45,8 @@ def main() -> int:
     """Start the gateway; the exit status."""
     settings = load_or_exit(GatewaySettings)
     configure_logs(level=settings.log_level, form=settings.log_format, service=NAME)
-    with telemetry(service=NAME, endpoint=settings.telemetry_endpoint):
-        return lifecycle.run(run(settings), stop_seconds=settings.stop_seconds)
+    with telemetry(service=NAME, endpoint=settings.telemetry_endpoint, prometheus=settings.metrics_listen):
+        return lifecycle.run(run(settings), stop_seconds=settings.stop_seconds, probes=settings.health_listen)
 
 
 if __name__ == "__main__":

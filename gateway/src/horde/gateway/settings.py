@@ -9,12 +9,16 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
-from horde.gateway.doors.authentication import Rates
+from horde.gateway.core.rates import Rates
 from horde.services.rates import Rate
-from horde.services.settings import ServiceSettings
+from horde.services.settings import DoorSettings
 from horde.services.shared.redis import RedisAddress
 
 UNLIMITED = "none"
+NOT_OURS = (
+    "where services know each other by certificate, the storage router's address for us is not that for strangers, who "
+    "have none: name its public door"
+)
 
 
 def _rate(text: str) -> str:
@@ -27,7 +31,7 @@ RateText = Annotated[str, AfterValidator(_rate)]
 """So many in so many seconds, as `10/60s`; `none`: as many as they like."""
 
 
-class GatewaySettings(ServiceSettings):
+class GatewaySettings(DoorSettings):
     """Read from variables that begin with HORDE_GATEWAY_."""
 
     model_config = SettingsConfigDict(env_prefix="HORDE_GATEWAY_")
@@ -36,8 +40,6 @@ class GatewaySettings(ServiceSettings):
     """Where to listen."""
     doors: Literal["requesters", "workers", "both"] = "both"
     """Which services are served here. Separate deployments for each door can be released without cutting the other."""
-    plaintext: bool = False
-    """Listen without TLS also where other machines can call: something in front of this does the TLS."""
     client_certificates: bool = False
     """Whether callers need a certificate where there is TLS. They are end users: seldom."""
     state_dir: Path = Path(".state/gateway")
@@ -46,6 +48,9 @@ class GatewaySettings(ServiceSettings):
     """`postgresql://…` or `sqlite:///FILE`; empty: a SQLite file in `state_dir`."""
     pepper_file: Path | None = None
     """What keys' digests are made with, mode 0600, one a line, the one in use first. Absent: made in `state_dir`."""
+    pass_key_file: Path | None = None
+    """What passes of generations are made with, mode 0600, one key a line, the one in use first. Absent: made in
+    `state_dir`. Replicas share one."""
     operator_key_file: Path | None = None
     """The operator's API key, mode 0600; made at first start. Absent: `operator.key` in `state_dir`."""
     signing_key_file: Path | None = None
@@ -130,8 +135,13 @@ class GatewaySettings(ServiceSettings):
     limit_address_failures: RateText = "120/60s"
     """Calls with wrong credentials from one network; above it, keys that were not seen here before are not looked up.
 
-    Behind a proxy all callers come from one address: `none` there, and let the proxy limit them.
+    Behind a proxy that `forwarded_from` does not name all callers come from one address: `none` there.
     """
+
+    def faults(self) -> list[str]:
+        """Also what would send requesters where they cannot go."""
+        lost = self.tls_name_suffix and not self.storage_public_address
+        return [*super().faults(), *([f"{self.variable('storage_public_address')}: {NOT_OURS}"] if lost else [])]
 
     def redis(self) -> RedisAddress | None:
         """Where Redis is, if there is one."""

@@ -34,7 +34,7 @@ commits, and the database with it, wait after each trip while the next batch is 
 async def run(settings: LedgerSettings) -> None:
     """Lead when it is our turn, and serve until told to stop. Raises WriterReplaced when another has taken over."""
     economy, clock, url = settings.economy(), SystemClock(), settings.url()
-    with telemetry(service="ledger", endpoint=settings.telemetry_endpoint):
+    with telemetry(service="ledger", endpoint=settings.telemetry_endpoint, prometheus=settings.metrics_listen):
         async with (
             in_charge(url, LOCK_KEY, clock),
             sql_store(url) as store,
@@ -64,7 +64,10 @@ def main() -> int:
     failpoints.arm(settings.failpoints)
     sys.setswitchinterval(TURN_S)
     return lifecycle.run(
-        run(settings), stop_seconds=settings.stop_seconds, statuses={WriterReplaced: lifecycle.REPLACED}
+        run(settings),
+        stop_seconds=settings.stop_seconds,
+        probes=settings.health_listen,
+        statuses={WriterReplaced: lifecycle.REPLACED},
     )
 
 

@@ -20,7 +20,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import Final, Self
 
-from horde.ledger import failpoints
+from horde.ledger import failpoints, metrics
 from horde.ledger.calls import Call
 from horde.ledger.core.economy import Economy
 from horde.ledger.core.errors import WriterReplaced
@@ -299,6 +299,7 @@ class Writer:
         except Exception as defect:  # noqa: BLE001 - whatever it is, the callers are told
             self._give_up(calls, defect)
         else:
+            metrics.tell(calls)
             for call in calls:
                 if not call.future.done():
                     call.future.set_result(call.answers)

@@ -15,7 +15,7 @@ from horde.services.telemetry import configure_logs, telemetry
 
 async def run(settings: Settings) -> None:
     """Lead and serve until told to stop. Raises NotLeader when another has taken over."""
-    with telemetry(service=NAME, endpoint=settings.telemetry_endpoint):
+    with telemetry(service=NAME, endpoint=settings.telemetry_endpoint, prometheus=settings.metrics_listen):
         async with serve(settings, SystemClock()):
             await lifecycle.until_signalled()
 
@@ -25,7 +25,12 @@ def main() -> int:
     settings = load_or_exit(Settings)
     configure_logs(level=settings.log_level, form=settings.log_format, service=NAME)
     failpoints.arm(settings.failpoints)
-    return lifecycle.run(run(settings), stop_seconds=settings.stop_seconds, statuses={NotLeader: lifecycle.REPLACED})
+    return lifecycle.run(
+        run(settings),
+        stop_seconds=settings.stop_seconds,
+        probes=settings.health_listen,
+        statuses={NotLeader: lifecycle.REPLACED},
+    )
 
 
 if __name__ == "__main__":

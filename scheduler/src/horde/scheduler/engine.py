@@ -18,7 +18,9 @@ from horde.scheduler.core import due, lending, reload, rows, uptime
 from horde.scheduler.core import effects as fx
 from horde.scheduler.core.board import Board, Limits
 from horde.scheduler.core.estimates import Estimates
+from horde.scheduler.core.strike_rows import strike_from
 from horde.scheduler.doors import wire, wire_worker
+from horde.scheduler.doors.deleting import Deleting
 from horde.scheduler.doors.fleet_reading import FleetReading
 from horde.scheduler.doors.follow import Followers
 from horde.scheduler.doors.grants import Grants
@@ -27,6 +29,7 @@ from horde.scheduler.doors.reading import Reading
 from horde.scheduler.doors.relay import Relays
 from horde.scheduler.doors.settled_reading import SettledReading
 from horde.scheduler.doors.submitting import Submitting
+from horde.scheduler.gauges import Gauges
 from horde.scheduler.janitor import DAY_MS, KNOWN_DAYS
 from horde.scheduler.meters import CheckMeters
 from horde.scheduler.neighbours.errands import Errands
@@ -84,6 +87,7 @@ class Engine:
         self.submitting = Submitting(term, self.saver, ids)
         estimates = Estimates(self.board)
         self.reading = Reading(term, self.saver, self.submitting, self.followers, estimates, storage)
+        self.deleting = Deleting(term, self.saver, self.reading)
         self.fleet_reading = FleetReading(term, self.saver, estimates)
         self.settled_reading = SettledReading(store)
         self.owners = Owners(term, self.saver)
@@ -92,6 +96,8 @@ class Engine:
         self._uptime: Timer | None = None
         self._waits: Timer | None = None
         self._next_slice: Timer | None = None
+        # Counting costs as much as a list of all models: only where somebody watches.
+        self._gauges = Gauges(self.board, self.fleet_reading) if telemetry.rpc is not None else None
         self._goes_on = False
         self._missed = 0
         self._meters = CheckMeters()
@@ -120,7 +126,7 @@ class Engine:
         newest = max((stored.generation["accepted_at_ms"] for stored in stored_ones), default=0)
         moment = rows.Moment(moment.now, max(moment.now_ms, newest))
         struck = await term.store.strikes(moment.now_ms - KNOWN_DAYS * DAY_MS)
-        self.board.strikes.restore(rows.strike_from(row, moment) for row in struck)
+        self.board.strikes.restore(strike_from(row, moment) for row in struck)
         generations = [
             rows.generation_from(
                 stored, wire.terms_from_bytes(stored.generation["spec"], stored.generation["quote"]), moment
@@ -215,6 +221,8 @@ class Engine:
     def _tell_waits(self) -> None:
         if self._waits is not None:
             self.reading.tell_waits()
+        if self._gauges is not None:
+            self._gauges.refresh()
         self._waits = self._call_later(WAITS_PAUSE, self._tell_waits)
 
     async def farewell(self) -> None:

@@ -13,6 +13,11 @@ from horde.services.clock import Clock
 from horde.services.settings import ServiceSettings
 from horde.services.tokens import KeyRing, Signer, Verifier
 
+NOT_OURS = (
+    "where services know each other by certificate, the storage router's address for us is not that for workers, who "
+    "have none: name its public door"
+)
+
 
 class Settings(ServiceSettings):
     """Fields of the scheduler."""
@@ -63,6 +68,11 @@ class Settings(ServiceSettings):
     one, more is cheaper for many."""
     history_days: int = Field(default=30, ge=7)
     """How long ended generations are remembered, with their refusals and dispositions."""
+
+    def faults(self) -> list[str]:
+        """Also what would send workers where they cannot go: they would paint, and never deliver."""
+        lost = self.tls_name_suffix and not self.storage_address
+        return [*super().faults(), *([f"{self.variable('storage_address')}: {NOT_OURS}"] if lost else [])]
 
     def database(self) -> str:
         """The database's URL."""

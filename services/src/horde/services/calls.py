@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Callable, Generator
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -46,6 +46,8 @@ class Manner:
     timeout: float | None = None
     wait_for_ready: bool | None = None
     watch: Watch | None = None
+    explain: Callable[[], object] | None = None
+    """Says in the log why no connection comes about; called where a line says that the neighbour cannot be reached."""
 
     def answered(self) -> None:
         """The neighbour did what it was asked."""
@@ -60,7 +62,9 @@ class Manner:
             failure = from_rpc_error(error, self.errors)
         if self.watch is not None:
             if _is_failing(failure, seconds):
-                self.watch.failed(f"{failure.reason or type(failure).__name__}: {failure.message}")
+                told = self.watch.failed(f"{failure.reason or type(failure).__name__}: {failure.message}")
+                if told and self.explain is not None and isinstance(failure, Unavailable):
+                    self.explain()
             elif not isinstance(failure, (Cancelled, DeadlineExceeded)):
                 self.watch.answered()
         return failure

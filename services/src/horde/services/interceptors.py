@@ -19,6 +19,7 @@ from google.protobuf.message import DecodeError
 from grpc import aio
 
 from horde.services import deadlines, telemetry
+from horde.services.addresses import FORWARDED_KEY, Networks, caller_peer, forwarded_peer, set_forwarded
 from horde.services.brakes import Brake
 from horde.services.errors import (
     AlreadyExists,
@@ -72,6 +73,8 @@ class Gate:
     """What is kept back from the time left, for the way home."""
     brake: Brake | None = None
     """Holds back what is told to those who are refused again and again."""
+    proxies: Networks = ()
+    """Whose word about where a call comes from counts."""
 
     def admit(self, method: str, allowed: Iterable[str], context: Context) -> None:
         """Let a call in, or raise why not."""
@@ -87,11 +90,14 @@ class Gate:
         if allowed is not PUBLIC and caller not in allowed:
             raise CallerNotAllowed(metadata={"caller": caller, "method": method})
         set_current_caller(caller)
+        if self.proxies:
+            values = [str(value) for key, value in context.invocation_metadata() or () if key == FORWARDED_KEY]
+            set_forwarded(forwarded_peer(context.peer(), values, self.proxies) if values else "")
 
     def broken_off(self, context: Context) -> None:
         """A call's caller did not wait for its answer."""
         if self.brake is not None:
-            self.brake.broken_off(context.peer())
+            self.brake.broken_off(caller_peer(context))
 
 
 async def refuse(method: str, context: Context, error: Exception, brake: Brake | None = None) -> NoReturn:
@@ -111,7 +117,7 @@ async def refuse(method: str, context: Context, error: Exception, brake: Brake |
         log.error("a neighbour refused this service", method=method, exc_info=error)
         error = Internal("Something is broken here.")
     if brake is not None and isinstance(error, _THEIR_FAULT):
-        await brake.hold(context.peer())
+        await brake.hold(caller_peer(context))
     await context.abort(*to_abort(error))
     raise AssertionError("abort raises")
 

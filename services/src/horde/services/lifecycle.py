@@ -10,11 +10,14 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack
 from types import MappingProxyType
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from horde.services.core_log import core_log
 from horde.services.errors import ServiceError
+from horde.services.probes import probed
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 FAILED = 1
@@ -108,20 +111,23 @@ def run(
     *,
     stop_seconds: float = STOP_SECONDS,
     statuses: Mapping[type[Exception], int] = MappingProxyType({}),
+    probes: str = "",
 ) -> int:
     """Run a service to its end and say the exit status.
 
     The first SIGINT or SIGTERM is for `until_signalled`; a service that does not wait for it yet is still starting, and
     is cancelled. A second one ends the process at once. A process that takes longer than `stop_seconds` to end, after a
     signal or after a loop of it died, is ended by force. `CannotStart`, a `ServiceError` and what `statuses` names are
-    told in one line, without a traceback, and so is a loop that died, for its traceback is in the log.
+    told in one line, without a traceback, and so is a loop that died, for its traceback is in the log. At `probes`,
+    HOST:PORT, orchestrators' probes are answered from the first moment on.
     """
     # The first that fits: what a service names may be a kind of what stands behind it.
     known: dict[type[Exception], int] = {**statuses, CannotStart: CANNOT_START, ServiceError: FAILED, LoopDied: FAILED}
     deadline = _Deadline(stop_seconds)
     spare_the_collector()
     try:
-        asyncio.run(_supervise(main, deadline))
+        with core_log():
+            asyncio.run(_supervise(main, deadline, probes))
     except Exception as error:
         ends = [(leaf, _status(leaf, known)) for leaf in _leaves(error)]
         if any(status is None for _, status in ends):
@@ -134,11 +140,17 @@ def run(
     return 0
 
 
-async def _supervise(main: Coroutine[object, object, None], deadline: _Deadline) -> None:
+async def _supervise(main: Coroutine[object, object, None], deadline: _Deadline, probes: str) -> None:
     process = _this_process(deadline)
     process.main = asyncio.current_task()
     try:
-        await main
+        async with AsyncExitStack() as stack:
+            try:
+                await stack.enter_async_context(probed(probes))
+            except RuntimeError:
+                main.close()
+                raise CannotStart(f"{probes}, for probes, is taken, or not an address of this machine") from None
+            await main
     except asyncio.CancelledError:
         if not process.signalled.done():
             raise

@@ -41,17 +41,18 @@ class Watch:
         else:
             self.failed(failure)
 
-    def failed(self, why: object) -> None:
-        """It did not do what it was asked: it is away, broken, or does not let us in."""
+    def failed(self, why: object) -> bool:
+        """It did not do what it was asked: it is away, broken, or does not let us in. Whether a line says so."""
         now = self._monotonic()
         self._failures += 1
         if self._began is None:
             self._began = now
         if now - self._last_line < (REMIND_SECONDS if self._told else QUIET_SECONDS):
-            return
+            return False
         words = "a neighbour still fails" if self._told else "a neighbour fails"
         self._told, self._last_line = True, now
         log.warning(words, neighbour=self._neighbour, why=str(why), failures=self._failures)
+        return True
 
     def answered(self) -> None:
         """It did, or it said properly why not."""

@@ -21,8 +21,10 @@ from typing import Any
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from horde.services import telemetry
+from horde.services import probes, telemetry
+from horde.services.addresses import Networks
 from horde.services.brakes import Brake
+from horde.services.certificates import BadCertificate
 from horde.services.identity import AllowList, Identity
 from horde.services.interceptors import Farewell, Gate, GuardedRegistry
 from horde.services.keepalive import KEEPALIVE, Keepalive
@@ -81,16 +83,18 @@ async def serving(
     keepalive: Keepalive = KEEPALIVE,
     brake: Brake | None = None,
     unread_bytes: int = 0,
+    proxies: Networks = (),
 ) -> AsyncIterator[Server]:
     """Serve for as long as the block.
 
     `farewell` is awaited on the way out, for `grace` at most, and should end the long streams politely. `brake` is for
     doors that strangers reach: whoever is refused again and again on one connection waits for the next refusal.
     `unread_bytes` bounds what of each stream lies here before anybody reads it; 0 leaves that to gRPC: some megabytes.
+    `proxies` are believed when they say where a call comes from.
     """
     listeners = [listen] if isinstance(listen, (str, Listener)) else list(listen)
     core = aio.server(options=_options(max_message_bytes, max_concurrent_streams, keepalive, unread_bytes))
-    registry = GuardedRegistry(core, Gate(allow, identity, brake=brake))
+    registry = GuardedRegistry(core, Gate(allow, identity, brake=brake, proxies=proxies))
     for service in services:
         service.add(service.servicer, registry)
     names = [service.name for service in services]
@@ -104,9 +108,11 @@ async def serving(
     await core.start()
     try:
         await server.set_serving(True)
+        await probes.ready(True)
         log.info("serving", name=name, ports=ports, services=names)
         yield server
     finally:
+        await probes.ready(False)
         await checks.enter_graceful_shutdown()
         try:
             if farewell is not None:
@@ -146,6 +152,8 @@ def _add_port(core: aio.Server, listener: Listener) -> int:
             return core.add_insecure_port(listener.address)
         credentials = listener.tls.server_credentials(require_client=listener.require_client)
         return core.add_secure_port(listener.address, credentials)
+    except (BadCertificate, OSError) as error:
+        raise CannotStart(str(error)) from None
     except RuntimeError:
         raise CannotStart(f"{listener.address} is taken, or not an address of this machine") from None
 

@@ -13,11 +13,13 @@ import sys
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from horde.services.addresses import Networks, parse_networks
+from horde.services.certificates import BadCertificate, examine, lacking
 from horde.services.identity import Credentials, Identity, PeerCertificate, SharedKey
 from horde.services.tls import Listener, TlsFiles
 
@@ -25,6 +27,11 @@ S = TypeVar("S", bound="ServiceSettings")
 
 KUBERNETES = re.compile(r"(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
 """What Kubernetes puts into a container's environment for a Service whose name begins like ours."""
+
+
+def _networks(text: str) -> str:
+    parse_networks(text)
+    return text
 
 
 class ServiceSettings(BaseSettings):
@@ -53,10 +60,18 @@ class ServiceSettings(BaseSettings):
     """How log lines look."""
     telemetry_endpoint: str = ""
     """Where traces and metrics go, OTLP over gRPC, http://HOST:4317; empty: nowhere."""
+    metrics_listen: str = ""
+    """Where Prometheus reads metrics, HOST:PORT, in plain; empty: nowhere."""
+    health_listen: str = ""
+    """Where probes alone are answered, HOST:PORT, in plain: "live" while the process runs, "" while it takes calls.
+    Empty: the health check is where the service listens."""
     reflection: bool = False
     """Whether anybody may ask which services and messages there are."""
     grace_seconds: float = Field(default=5.0, ge=0, le=600)
     """How long running calls may take to end when the service stops."""
+    forwarded_from: Annotated[str, AfterValidator(_networks)] = ""
+    """Networks, by commas, whose `x-forwarded-for` is believed: those of proxies and of the web door, such as
+    `10.0.0.0/8`. Who comes through one that is not named is counted as that one."""
     failpoints: str = ""
     """For tests: where to fail, see failpoints.py."""
 
@@ -64,6 +79,10 @@ class ServiceSettings(BaseSettings):
     def stop_seconds(self) -> float:
         """How long the process may take to end: the farewell and the calls have their grace, what is open is closed."""
         return 2 * self.grace_seconds + 10
+
+    def proxies(self) -> Networks:
+        """Whose word about where a caller is counts."""
+        return parse_networks(self.forwarded_from)
 
     def tls(self) -> TlsFiles | None:
         """The TLS files, if there are any."""
@@ -81,11 +100,40 @@ class ServiceSettings(BaseSettings):
             return PeerCertificate(self.tls_name_suffix)
         return SharedKey.from_file(self.key_file) if self.key_file else None
 
-    def missing(self) -> list[str]:
-        """One line for each setting without which the process would start and be of no use."""
+    @property
+    def service(self) -> str:
+        """What the others call this service, as its variables do: `storage-router`."""
+        return self.variable("").removeprefix("HORDE_").strip("_").lower().replace("_", "-")
+
+    @classmethod
+    def variable(cls, field: str) -> str:
+        """The variable that sets a field."""
+        return (cls.model_config.get("env_prefix", "") + field).upper()
+
+    def faults(self) -> list[str]:
+        """One line for each setting with which the process would start and be of no use."""
+        return [*self._unproven(), *self._unbelievable()]
+
+    def _unbelievable(self) -> list[str]:
+        """What is wrong with our certificate, to the neighbours to whom it is shown."""
+        if self.tls_certificate is None:
+            return []
+        variable = self.variable("tls_certificate")
+        if self.tls_key is None:
+            return [f"{self.variable('tls_key')}: {variable} is of no use without its key"]
+        try:
+            facts = examine(self.tls_certificate, self.tls_key, self.tls_authorities if self.among_services else None)
+        except BadCertificate as error:
+            return [f"{variable}: {error}"]
+        if not self.tls_name_suffix:
+            return []
+        lack = lacking(facts.names, self.service + self.tls_name_suffix)
+        return [f"{variable}: {self.tls_certificate} {lack}"] if lack else []
+
+    def _unproven(self) -> list[str]:
         if not self.among_services or self.key_file or self.tls_name_suffix:
             return []
-        prefix = self.model_config.get("env_prefix", "")
+        prefix = self.variable("")
         return [
             f"{prefix}KEY_FILE: without it no service believes another. On one machine, name the key file of this run "
             f"(`horde keys init` makes one); between machines, {prefix}TLS_NAME_SUFFIX and the TLS files instead"
@@ -94,6 +142,28 @@ class ServiceSettings(BaseSettings):
     def credentials(self, caller: str) -> Credentials | None:
         """How this service proves itself to its neighbours where the certificate does not."""
         return Credentials.from_key_file(caller, self.key_file) if self.key_file else None
+
+
+class DoorSettings(ServiceSettings):
+    """Fields of a service that strangers call, who have no certificate."""
+
+    plaintext: bool = False
+    """Listen without TLS also where other machines can call: something in front of this does the TLS."""
+    door_certificate: Path | None = None
+    """What strangers are shown, PEM, where it is another than `tls_certificate`: of an authority that the world
+    believes."""
+    door_key: Path | None = None
+    """Its private key, PEM, mode 0600."""
+
+    def door(self, *, require_client: bool = False) -> Listener:
+        """Where and how strangers are listened to."""
+        if self.plaintext:
+            return Listener(self.listen, plaintext=True)
+        files = self.tls()
+        if self.door_certificate is not None:
+            files = TlsFiles(self.door_certificate, self.door_key, self.tls_authorities)
+        shown = files is not None and files.certificate is not None
+        return Listener(self.listen, files if shown else None, require_client=require_client)
 
 
 class BadSettings(Exception):
@@ -121,8 +191,8 @@ def load(settings: type[S], arguments: Sequence[str] = ()) -> S:
             # Not the value: it may be a secret.
             lines.append(f"{name.upper()}: {each['msg']}")
         raise BadSettings("\n".join(lines)) from None
-    if missing := loaded.missing():
-        raise BadSettings("\n".join(missing))
+    if faults := loaded.faults():
+        raise BadSettings("\n".join(faults))
     return loaded
 
 

@@ -25,6 +25,7 @@ from sqlalchemy.pool import StaticPool
 
 from horde.services import telemetry
 from horde.services.errors import Aborted, ResourceExhausted, Unavailable
+from horde.services.lifecycle import CannotStart
 from horde.services.neighbours import Watch
 
 log = telemetry.get_logger(__name__)
@@ -45,6 +46,8 @@ SQLITE_ABSENT = frozenset(
     }
 )
 """SQLite's codes for a file that cannot be used just now."""
+SQLITE_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+"""And for one that will never be read again."""
 READ_ONLY: dict[str, Any] = {"horde_read_only": True}
 CONNECT_OPTIONS: dict[str, Any] = {
     "connect_timeout": 5,
@@ -57,6 +60,16 @@ CONNECT_OPTIONS: dict[str, Any] = {
 whether it owes an answer or not."""
 MAX_SCANS = 2
 """Long reads at once: one that runs, and one that waits."""
+
+
+class DatabaseDamaged(CannotStart):
+    """A SQLite file that is none, or has been overwritten in part."""
+
+    def __init__(self, database: str, why: object) -> None:
+        super().__init__(
+            f"the database {database} is damaged: {str(why).strip()}. Do not delete it: stop whatever uses it, set the "
+            "file and what stands beside it (-wal, -shm) aside, and put the last backup in its place"
+        )
 
 
 def open_database(url: str, *, busy_seconds: float = 5.0) -> Engine:
@@ -99,16 +112,20 @@ def open_database(url: str, *, busy_seconds: float = 5.0) -> Engine:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
-    """Turn what drivers raise into what callers can act on."""
+def translated(database: str = "") -> Iterator[None]:
+    """Turn what drivers raise into what callers, or the operator of this database, can act on."""
     try:
         yield
     except IntegrityError as error:
         raise Aborted("The data has changed meanwhile.") from error
-    except DBAPIError as error:
-        if str(getattr(error.orig, "sqlstate", "")) in REPEATABLE:
+    except (DBAPIError, sqlite3.DatabaseError) as error:
+        # What fails while a connection is being opened comes from SQLite's driver as it is.
+        driver = error.orig if isinstance(error, DBAPIError) else error
+        if int(getattr(driver, "sqlite_errorcode", 0)) & 0xFF in SQLITE_DAMAGED:
+            raise DatabaseDamaged(database, driver) from error
+        if str(getattr(driver, "sqlstate", "")) in REPEATABLE:
             raise Aborted("It collided with another transaction.") from error
-        if error.connection_invalidated or _is_absent(error):
+        if isinstance(error, DBAPIError) and (error.connection_invalidated or _is_absent(error)):
             raise Unavailable("The database does not answer.") from error
         raise
 
@@ -165,7 +182,8 @@ class SqlThread:
         self._scans = 0
         self.stopping = threading.Event()
         """Set when the block is being left: a long read had better end."""
-        self._watch = Watch(f"the database {engine.url.render_as_string(hide_password=True)}")
+        self._name = engine.url.render_as_string(hide_password=True)
+        self._watch = Watch(f"the database {self._name}")
         self._writing = _Kept(engine)
         self._reading: dict[int, _Kept] = {}
         """By thread."""
@@ -219,7 +237,7 @@ class SqlThread:
         return result
 
     def _write(self, work: Callable[[Connection], R]) -> R:
-        with translated():
+        with translated(self._name):
             return self._writing.run(work)
 
     def _read(self, work: Callable[[Connection], R]) -> R:
@@ -227,7 +245,7 @@ class SqlThread:
         postgresql = self.engine.dialect.name == "postgresql"
         options = {"isolation_level": "AUTOCOMMIT"} if postgresql else READ_ONLY
         kept = self._reading.setdefault(threading.get_ident(), _Kept(self.engine, **options))
-        with translated():
+        with translated(self._name):
             try:
                 return kept.run(work)
             except DBAPIError as error:
@@ -239,7 +257,7 @@ class SqlThread:
         options = READ_ONLY
         if self.engine.dialect.name == "postgresql":
             options = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
-        with translated(), self.engine.connect() as connection:
+        with translated(self._name), self.engine.connect() as connection:
             reading = connection.execution_options(**options)
             with reading.begin():
                 return work(reading)

@@ -10,8 +10,8 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from typing import Any, Literal, cast
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import structlog
 from opentelemetry import metrics, propagate, trace
@@ -19,6 +19,10 @@ from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from horde.services.errors import ServiceError
 from horde.services.status import code_of
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.metrics.export import MetricReader
+    from opentelemetry.sdk.trace import TracerProvider
 
 TRACEPARENT = "traceparent"
 BOUNDARIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -173,37 +177,64 @@ rpc: RpcTelemetry | None = None
 
 
 @contextmanager
-def telemetry(*, service: str, endpoint: str = "", export_seconds: float = 10.0) -> Iterator[None]:
-    """Record traces and metrics and export them to an OTLP/gRPC endpoint for as long as the block.
+def telemetry(
+    *, service: str, endpoint: str = "", export_seconds: float = 10.0, prometheus: str = ""
+) -> Iterator[None]:
+    """Record traces and metrics and export them for as long as the block: both to an OTLP/gRPC endpoint, metrics also
+    to whoever reads them at HOST:PORT as Prometheus does.
 
-    Without an endpoint nothing is recorded. Enter it before serving: methods are wrapped when they are added.
+    Without either nothing is recorded. Enter it before serving: methods are wrapped when they are added.
     """
     global rpc
-    if not endpoint:
+    if not endpoint and not prometheus:
         yield
         return
-    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
-    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
     from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
     resource = Resource.create({"service.name": service})
-    insecure = not endpoint.startswith("https://")
+    readers: list[MetricReader] = []
     traces = TracerProvider(resource=resource)
+    with ExitStack() as stack:
+        if endpoint:
+            readers.append(_otlp(traces, endpoint, export_seconds))
+        if prometheus:
+            readers.append(stack.enter_context(_prometheus(prometheus)))
+        meters = MeterProvider(resource=resource, metric_readers=readers)
+        trace.set_tracer_provider(traces)
+        metrics.set_meter_provider(meters)
+        rpc = RpcTelemetry(traces.get_tracer("horde.services"), meters.get_meter("horde.services"))
+        try:
+            yield
+        finally:
+            rpc = None
+            traces.shutdown()
+            meters.shutdown()
+
+
+def _otlp(traces: TracerProvider, endpoint: str, export_seconds: float) -> MetricReader:
+    from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
+    from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    insecure = not endpoint.startswith("https://")
     traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=endpoint, insecure=insecure)))
-    reader = PeriodicExportingMetricReader(
-        OTLPMetricExporter(endpoint=endpoint, insecure=insecure), export_interval_millis=export_seconds * 1000
-    )
-    meters = MeterProvider(resource=resource, metric_readers=[reader])
-    trace.set_tracer_provider(traces)
-    metrics.set_meter_provider(meters)
-    rpc = RpcTelemetry(traces.get_tracer("horde.services"), meters.get_meter("horde.services"))
+    exporter = OTLPMetricExporter(endpoint=endpoint, insecure=insecure)
+    return PeriodicExportingMetricReader(exporter, export_interval_millis=export_seconds * 1000)
+
+
+@contextmanager
+def _prometheus(listen: str) -> Iterator[MetricReader]:
+    from opentelemetry.exporter.prometheus import PrometheusMetricReader
+    from prometheus_client import REGISTRY, start_http_server
+
+    host, _, port = listen.rpartition(":")
+    server, thread = start_http_server(int(port), host.strip("[]"), REGISTRY)
     try:
-        yield
+        yield PrometheusMetricReader()
     finally:
-        rpc = None
-        traces.shutdown()
-        meters.shutdown()
+        server.shutdown()
+        server.server_close()
+        thread.join()

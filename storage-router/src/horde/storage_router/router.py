@@ -64,6 +64,7 @@ ALLOW = AllowList(
         f"/{_OBJECTS}/*": {SCHEDULER},
         f"/{_OBJECTS}/DescribeInputs": {SCHEDULER, GATEWAY},
         f"/{_OBJECTS}/DeleteInputs": {GATEWAY},
+        f"/{_OBJECTS}/ForgetRequester": {GATEWAY},
     }
 )
 """Who may call what. StorageService is guarded by tokens; data releases are public to read, and there are none yet."""
@@ -213,6 +214,7 @@ async def serve(settings: StorageRouterSettings, clock: Clock) -> AsyncIterator[
                 grace=timedelta(seconds=settings.grace_seconds),
                 brake=Brake(clock, cuts=Cutter()),
                 unread_bytes=UNREAD_BYTES,
+                proxies=settings.proxies(),
             ) as server,
         ):
             loops.start("sweeper", router.sweeper.run(timedelta(seconds=settings.sweep_seconds)))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import SettingsConfigDict
 
-from horde.services.settings import ServiceSettings
+from horde.services.settings import DoorSettings
 from horde.services.tls import Listener
 
 MIB = 1024 * 1024
+ONE_DOOR = (
+    "where services know each other by certificate they need a door of their own, or workers and requesters, who have "
+    "none, could not come in"
+)
 
 
-class StorageRouterSettings(ServiceSettings):
+class StorageRouterSettings(DoorSettings):
     """Settings of the storage router."""
 
     model_config = SettingsConfigDict(env_prefix="HORDE_STORAGE_ROUTER_")
@@ -83,8 +86,13 @@ class StorageRouterSettings(ServiceSettings):
     def listeners(self) -> list[Listener]:
         """The public door, and the other one."""
         if not self.internal_listen:
-            return [self.listener()]
-        return [replace(self.listener(), require_client=False), Listener(self.internal_listen, self.tls())]
+            return [self.door(require_client=True)]
+        return [self.door(), Listener(self.internal_listen, self.tls())]
+
+    def faults(self) -> list[str]:
+        """Also a door that would let in only who has a certificate: no worker has."""
+        shut = self.tls_name_suffix and not self.internal_listen
+        return [*super().faults(), *([f"{self.variable('internal_listen')}: {ONE_DOOR}"] if shut else [])]
 
     @model_validator(mode="after")
     def _check_credentials(self) -> StorageRouterSettings:

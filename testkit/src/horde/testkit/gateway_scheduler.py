@@ -21,6 +21,7 @@ from horde.internal.scheduler.v1.scheduler_service_pb2_grpc import SchedulerServ
 from horde.services.errors import AlreadyExists, ServiceError, Unavailable
 from horde.services.status import to_status
 from horde.services.streams import Outbox
+from horde.testkit.gateway_forgetting import Forgetting
 
 
 class Conflict(AlreadyExists):
@@ -30,7 +31,7 @@ class Conflict(AlreadyExists):
     reason = "REQUEST_CONFLICT"
 
 
-class FakeScheduler(SchedulerServiceServicer):
+class FakeScheduler(Forgetting, SchedulerServiceServicer):
     """Accepts everything, lends nothing."""
 
     def __init__(self) -> None:
@@ -56,6 +57,9 @@ class FakeScheduler(SchedulerServiceServicer):
         """Offered in the last day."""
         self.model_questions: list[pb.ListModelsRequest] = []
         self.list_questions: list[pb.ListGenerationsRequest | pb.ListWorkersRequest] = []
+        self.open_leases: dict[str, int] = {}
+        """By account."""
+        self.forgets: list[pb.ForgetAccountRequest] = []
         self.away = False
         self.open = asyncio.Event()
         """Clear it, and submissions and reads wait here."""
@@ -72,7 +76,7 @@ class FakeScheduler(SchedulerServiceServicer):
         self._present()
         self.reads.append(len(request.refs))
         await self.open.wait()
-        outcomes = [self._outcome(self._find, ref) for ref in request.refs]
+        outcomes = [self._outcome(self._find_or_whosever, ref) for ref in request.refs]
         return pb.GetGenerationsResponse(outcomes=outcomes)
 
     async def CancelGenerations(self, request: pb.CancelGenerationsRequest, context: Any) -> Any:
@@ -261,6 +265,10 @@ class FakeScheduler(SchedulerServiceServicer):
             known.object_names.append(f"{index:032x}")
         self.generations[submission.generation_id] = known
         return known
+
+    def _find_or_whosever(self, ref: pb.GenerationRef) -> pb.SchedulerGeneration:
+        known = self.generations.get(ref.generation_id)
+        return known if known is not None and not ref.HasField("requester") else self._find(ref)
 
     def _find(self, ref: pb.GenerationRef) -> pb.SchedulerGeneration:
         known = self.generations.get(ref.generation_id)

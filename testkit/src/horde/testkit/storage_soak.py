@@ -8,9 +8,11 @@ auditor runs as an operator runs it. The three must agree.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import random
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -40,6 +42,8 @@ WORKERS: Final = ("anna", "bert", "cleo")
 ASKING: Final = 16
 """Generations that are under way at once."""
 WITHDRAW_ONE_IN: Final = 10
+PLANTED: Final = ["missing_image", "orphan", "stranger"]
+"""The kinds of what `plant` plants."""
 PATIENCE: Final = Patience(total=timedelta(seconds=600))
 NO_LIMITS: Final = {
     f"LIMIT_{of}": "none"
@@ -231,8 +235,6 @@ class Soak:
         return findings
 
     def _audit(self) -> tuple[int, list[dict[str, Any]]]:
-        import subprocess
-
         told = {
             "SCHEDULER": self._mesh.layout.address(Role.SCHEDULER),
             "KEY_FILE": str(self._mesh.layout.key_file),
@@ -268,6 +270,30 @@ class Soak:
         found: list[dict[str, Any]] = document["findings"]
         return ran.returncode, found
 
+    async def settled(self) -> list[dict[str, Any]]:
+        """What the auditor finds when the last discards were carried out: couriers ask until they are answered."""
+        findings: list[dict[str, Any]] = []
+        for _ in ticks():
+            findings = await self.audit()
+            if not findings:
+                break
+            await asyncio.sleep(1)
+        return findings
+
+    def judge(self, findings: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+        """What must be 0."""
+        came, left = self.came, self.left()
+        shared, private = (came.done[which] for which in (Placement.PLACEMENT_SHARED, Placement.PLACEMENT_PRIVATE))
+        return {
+            "private images in the shared bucket": len(left.shared & private),
+            "strangers in the shared bucket": len(left.shared - shared) + len(left.others),
+            "shared and done without their object": len(shared - left.shared),
+            "private and done without their object, or orphans": abs(left.private - len(private)),
+            "left in quarantine": left.quarantine,
+            "jobs that did not end as done": came.jobs - came.endings["JOB_ENDING_DONE"],
+            "findings of the auditor": len(findings),
+        }
+
     def left(self) -> Left:
         """Count what lies there."""
         shared, private = (self._names(bucket) for bucket in ("shared", "private"))
@@ -291,8 +317,6 @@ class Soak:
         orphan = f"images/{'ab' * 16}"
         stranger = f"images/{'0' * 8}-0000-5000-8000-{'0' * 12}.webp"
         if self._s3 is not None:
-            import io
-
             admin = self._s3.admin()
             admin.remove_object(BUCKETS[1], gone)
             admin.put_object(BUCKETS[1], stranger, io.BytesIO(b"x"), 1)

@@ -10,7 +10,7 @@ from horde.services.settings import load_or_exit
 from horde.services.telemetry import configure_logs, telemetry
 from horde.worker_agent.attach import Dismissed
 from horde.worker_agent.running import run_worker
-from horde.worker_agent.settings import WorkerSettings
+from horde.worker_agent.settings import WorkerSettings, find_config
 
 DISMISSED = 3
 """The exit status of a worker that the mesh does not want as it is: starting it again will not help."""
@@ -30,6 +30,7 @@ async def run(settings: WorkerSettings) -> None:
 
 def main() -> int:
     """Run, and say the exit status."""
+    find_config(sys.argv[1:])
     settings = load_or_exit(WorkerSettings)
     return lifecycle.run(run(settings), stop_seconds=settings.stop_seconds, statuses={Dismissed: DISMISSED})
 

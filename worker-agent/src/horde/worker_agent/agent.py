@@ -172,6 +172,10 @@ class Agent:
     def offer(self, capabilities: Capabilities) -> None:
         self._do(self._session.offer(capabilities))
 
+    def pause(self, *, paused: bool) -> None:
+        """Ask for no more jobs, or for jobs again; what is begun goes on."""
+        self._do(self._session.pause(paused))
+
     @property
     def name(self) -> str:
         """Of this worker, among those of its owner."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Coroutine
 from importlib import metadata
@@ -13,6 +14,7 @@ from horde.services.channel import dial
 from horde.services.clock import Clock, SystemClock
 from horde.services.lifecycle import CannotStart
 from horde.services.loops import Loops
+from horde.services.settings import load
 from horde.services.telemetry import get_logger
 from horde.services.tls import is_loopback
 from horde.worker_agent.agent import Agent
@@ -22,6 +24,7 @@ from horde.worker_agent.core.earnings import kudos
 from horde.worker_agent.core.jobs import Capabilities
 from horde.worker_agent.core.session import Session
 from horde.worker_agent.doors import ANYBODY, storage_doors
+from horde.worker_agent.guest import Guest
 from horde.worker_agent.home import AlreadyRunning, locked
 from horde.worker_agent.outcomes import OutcomeFolder
 from horde.worker_agent.painters.choice import open_painter
@@ -107,8 +110,10 @@ async def working(settings: WorkerSettings, painter: Painter, clock: Clock) -> A
         )
         agent.restore()
         gateway = WorkerServiceStub(channel)
+        guest = Guest(agent, settings, clock, reload=lambda: load(WorkerSettings, sys.argv[1:]))
+        loops.start("guest", guest.keep_the_rules())
         loops.start("attach", keep_attached(agent, gateway, settings.read_api_key(), clock, backoff()))
-        loops.start("idle word", _say_why_idle(agent, clock, painter.capabilities()))
+        loops.start("idle word", _say_why_idle(agent, guest, clock, painter.capabilities()))
         yield agent
 
 
@@ -129,12 +134,14 @@ async def _leave(agent: Agent, seconds: float) -> None:
         await asyncio.wait_for(agent.give_up(), LAST_WORD_SECONDS)
 
 
-async def _say_why_idle(agent: Agent, clock: Clock, offered: Capabilities) -> None:
+async def _say_why_idle(agent: Agent, guest: Guest, clock: Clock, offered: Capabilities) -> None:
     """An idle machine makes its owner wonder: say why, now and then."""
     models = ", ".join(model.name for model in offered.models)
     while True:
         began = time.monotonic()
         await clock.sleep(IDLE_WORD_SECONDS)
+        if guest.why is not None:
+            continue  # That was said when it began.
         if agent.idle and agent.last_busy < began:
             agent.ask_why_idle()
             if agent.attached and agent.why_idle is not None:

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
+import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
-from pydantic_settings import SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
 
 from horde.services.identity import read_private
-from horde.services.settings import ServiceSettings
+from horde.services.settings import BadSettings, ServiceSettings
+from horde.worker_agent.core.guest import Rules, parse_hours, parse_programs
 from horde.worker_agent.home import lasting_name
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -22,12 +31,28 @@ def _own_name(validated: dict[str, Any]) -> str:
     return lasting_name(validated["state_dir"], host)
 
 
+class _File(TomlConfigSettingsSource):
+    """A configuration file; one that cannot be read or understood is a bad setting."""
+
+    def __init__(self, settings: type[BaseSettings], path: Path) -> None:
+        try:
+            path.read_bytes()  # One that is not there would be passed over.
+            super().__init__(settings, path)
+        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise BadSettings(f"HORDE_WORKER_CONFIG: {path}: {error}") from None
+
+
 class WorkerSettings(ServiceSettings):
     """Lend this machine to the horde: paint for others, earn kudos."""
 
     model_config = SettingsConfigDict(env_prefix="HORDE_WORKER_")
     among_services: ClassVar[bool] = False
+    hot: ClassVar[frozenset[str]] = frozenset({"hours", "on_battery", "not_beside", "max_celsius"})
+    """What holds as soon as the configuration file says so."""
 
+    config: Path | None = None
+    """A TOML file with settings by these names (`max_pixels = 1048576`); what the environment or an option says goes
+    before it."""
     gateway: str = "127.0.0.1:7700"
     """Where the mesh is, HOST:PORT."""
     plaintext: bool = False
@@ -56,12 +81,41 @@ class WorkerSettings(ServiceSettings):
     """The largest width x height to take on; 0: as measured."""
     quality: int = Field(default=90, ge=1, le=100)
     """Of the WebP images."""
+    hours: str = ""
+    """When to paint, local time, `22:00-07:00`, several by commas; empty: at any time."""
+    on_battery: bool = False
+    """Whether to paint also on battery."""
+    not_beside: str = ""
+    """Programs beside which nothing is painted, by commas: games, say."""
+    max_celsius: float = Field(default=0.0, ge=0, le=150)
+    """No more jobs while the processor or a card is hotter; 0: no bound."""
     drain_seconds: float = Field(default=120.0, ge=0)
     """How long jobs may take to end when the agent is told to stop; then they are given back."""
     reconnect_first_seconds: float = Field(default=0.5, gt=0)
     """The first wait before attaching again is up to this long; then it doubles."""
     reconnect_limit_seconds: float = Field(default=15.0, gt=0)
     """The longest wait before attaching again."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], *sources: PydanticBaseSettingsSource, **named: PydanticBaseSettingsSource
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is said to the call, then options, then the environment, then the file."""
+        path = os.environ.get("HORDE_WORKER_CONFIG")
+        usual = (*sources, named["init_settings"], named["env_settings"])
+        return (*usual, _File(settings_cls, Path(path))) if path else usual
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _by_name(cls, models: object) -> object:
+        """In a file they may be a table."""
+        return ",".join(f"{name}={place}" for name, place in models.items()) if isinstance(models, dict) else models
+
+    @field_validator("hours")
+    @classmethod
+    def _times(cls, hours: str) -> str:
+        parse_hours(hours)
+        return hours
 
     @field_validator("name")
     @classmethod
@@ -93,7 +147,29 @@ class WorkerSettings(ServiceSettings):
             return self.api_key.get_secret_value()
         return read_private(self.api_key_file).decode().strip()
 
+    def rules(self) -> Rules:
+        """When this machine may paint."""
+        programs = parse_programs(self.not_beside)
+        return Rules(parse_hours(self.hours), self.on_battery, programs, self.max_celsius)
+
+    def beyond_rules(self, fresh: WorkerSettings) -> list[str]:
+        """Names of settings that are others in `fresh`, but for those of `rules`."""
+        names = set(type(self).model_fields) - self.hot
+        return [name for name in names if getattr(self, name) != getattr(fresh, name)]
+
+    def with_rules_of(self, fresh: WorkerSettings) -> WorkerSettings:
+        """These settings with the rules of others."""
+        return self.model_copy(update={name: getattr(fresh, name) for name in self.hot})
+
     @property
     def home(self) -> Path:
         """This worker's own folder."""
         return self.state_dir / self.name
+
+
+def find_config(arguments: Sequence[str]) -> None:
+    """Let `--config FILE` name the file before the other options are read, which come on top of what it says."""
+    for index, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name == "--config" and (equals or index + 1 < len(arguments)):
+            os.environ["HORDE_WORKER_CONFIG"] = value if equals else arguments[index + 1]

@@ -21,7 +21,8 @@ WITHDRAWALS: Final = "withdrawals/"
 
 _ID: Final = r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _HOUR: Final = r"\d{4}-\d\d-\d\dT\d\d"
-_ENTRY: Final = re.compile(rf"(?:{JOURNAL}|{WITHDRAWALS}){_HOUR}/({_ID})")
+DECIDED: Final = "moderation/decided/"
+_ENTRY: Final = re.compile(rf"(?:{JOURNAL}|{WITHDRAWALS}|{DECIDED})({_HOUR})/({_ID})")
 _NOTE: Final = re.compile(rf"(withdrawn|moderation)/({_ID})\.json")
 _IMAGE: Final = re.compile(rf"images/({_ID})\.(json|{'|'.join(ENDINGS.values())})")
 _PRIVATE_IMAGE: Final = re.compile(r"images/([0-9a-f]{32})")
@@ -32,7 +33,7 @@ class Sort(Enum):
     """What an object in the shared bucket is."""
 
     IMAGE = "an image, or its record"
-    ENTRY = "an entry of the journal, or of the withdrawals: a name alone"
+    ENTRY = "an entry of the journal, of the withdrawals, or of decisions: a name alone"
     SIGN = "the sign that an image was withdrawn"
     DECISION = "what moderation decided"
     PROBE = "a trial of a replica that starts: gone at once"
@@ -47,6 +48,8 @@ class Parsed:
     job_id: str = ""
     ending: str = ""
     """Of an image's file, or `json`."""
+    hour: str = ""
+    """Of an entry."""
 
 
 def parse_shared(key: str) -> Parsed:
@@ -54,7 +57,7 @@ def parse_shared(key: str) -> Parsed:
     if found := _IMAGE.fullmatch(key):
         return Parsed(Sort.IMAGE, found[1], found[2])
     if found := _ENTRY.fullmatch(key):
-        return Parsed(Sort.ENTRY, found[1])
+        return Parsed(Sort.ENTRY, found[2], hour=found[1])
     if found := _NOTE.fullmatch(key):
         return Parsed(Sort.SIGN if found[1] == "withdrawn" else Sort.DECISION, found[2])
     return Parsed(Sort.PROBE if key.startswith(".probe/") else Sort.STRANGER)
@@ -95,6 +98,11 @@ def journal(hour: datetime, job_id: str = "") -> str:
 def withdrawals(hour: datetime) -> str:
     """The folder of what was withdrawn in an hour."""
     return f"{WITHDRAWALS}{hour_name(hour)}/"
+
+
+def decided(hour: datetime) -> str:
+    """The folder of what moderation decided in an hour."""
+    return f"{DECIDED}{hour_name(hour)}/"
 
 
 def hour_name(moment: datetime) -> str:

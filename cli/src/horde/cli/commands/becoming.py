@@ -8,13 +8,15 @@ import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
-BECOMES_ANOTHER: Final = ("serve", "release", "storage")
+BECOMES_ANOTHER: Final = ("serve", "release", "storage", "worker start", "worker doctor")
 """The commands that do. All others have --json."""
 
 
 def become(module: str, arguments: Sequence[str]) -> NoReturn:
     """Run `python -m module` with these arguments in the place of this process."""
     command = [sys.executable, "-m", module, *arguments]
+    sys.stdout.flush()
+    sys.stderr.flush()
     if sys.platform == "win32":
         # There a process cannot take another's place: this one waits, and ends as it did.
         sys.exit(subprocess.call(command))  # noqa: S603

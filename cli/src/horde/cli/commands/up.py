@@ -22,6 +22,7 @@ COLOURS = {
     "storage-router": "magenta",
     "scheduler": "cyan",
     "gateway": "green",
+    "web-door": "bright_green",
     "curation": "white",
 }
 WIDTH = max(map(len, COLOURS))
@@ -61,18 +62,20 @@ def up(workers: int, painter: str, state: Path, ephemeral: bool, quiet: bool, as
 async def _up(workers: int, painter: str, state: Path, out: Output, *, free: bool, quiet: bool) -> int:
     from horde.cli.local.mesh import WorkerPlan, local_mesh
     from horde.cli.local.processes import ProcessEnded
-    from horde.cli.local.roles import DEFAULT_PORTS, Role
+    from horde.cli.local.roles import DEFAULT_PORTS, SERVICES, WEB_DOORS, Role
 
     told = {role: {"LOG_LEVEL": "warning" if quiet else "info"} for role in Role}
     try:
         with on_signals(_stopper(), signal.SIGINT, signal.SIGTERM):
-            async with local_mesh(state, ports=None if free else DEFAULT_PORTS, sink=_print_line, extra=told) as mesh:
+            ports, all_of_it = None if free else DEFAULT_PORTS, (*SERVICES, *WEB_DOORS)
+            async with local_mesh(state, ports=ports, sink=_print_line, extra=told, services=all_of_it) as mesh:
                 for number in range(1, workers + 1):
                     await mesh.start_worker(WorkerPlan(f"worker-{number}", painter, {"DRAIN_SECONDS": "5"}))
-                _say_ready(mesh.gateway, state)
+                _say_ready(mesh.gateway, mesh.web, state)
                 out.document(
                     {
                         "gateway": mesh.gateway,
+                        "web": mesh.web,
                         "state": str(mesh.layout.state),
                         "processes": {name: process.pid for name, process in mesh.processes.items()},
                     }
@@ -110,7 +113,7 @@ def _print_line(name: str, line: str) -> None:
     click.echo(line, err=True)
 
 
-def _say_ready(gateway: str, state: Path) -> None:
+def _say_ready(gateway: str, web: str, state: Path) -> None:
     option = "" if gateway == "127.0.0.1:7700" else f" --gateway {gateway}"
-    click.echo(f"\nThe mesh is up: gateway {gateway}, state in {state}\n", err=True)
+    click.echo(f"\nThe mesh is up: gateway {gateway}, web door {web}, state in {state}\n", err=True)
     click.echo(f'  horde generate "a sailboat on the sea at sunset"{option}\n', err=True)

@@ -16,7 +16,7 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from horde.cli.local.processes import LineSink, Process, ProcessEnded, environment
-from horde.cli.local.roles import DEFAULT_PORTS, SERVICES, Layout, Role, local_environment
+from horde.cli.local.roles import DEFAULT_PORTS, SERVICES, WEB_DOORS, Layout, Role, local_environment
 from horde.clients.client import HordeClient
 from horde.clients.credentials import AnonymousToken, new_anonymous_token, read_secret, write_secret
 from horde.services.identity import create_key_file
@@ -53,6 +53,11 @@ class LocalMesh:
     def gateway(self) -> str:
         """Where clients go."""
         return self.layout.address(Role.GATEWAY)
+
+    @property
+    def web(self) -> str:
+        """Where clients go who speak HTTP, if the mesh has that door."""
+        return f"http://{self.layout.address(Role.WEB_DOOR)}"
 
     def beyond(self, role: Role) -> Mapping[str, str]:
         """What a service is told beyond where everything is, without prefix."""
@@ -92,7 +97,8 @@ class LocalMesh:
 
     async def _serving(self, role: Role) -> None:
         process = self.processes[role.value]
-        healthy = asyncio.create_task(says_serving(self.layout.address(role)))
+        says = answers_http if role in WEB_DOORS else says_serving
+        healthy = asyncio.create_task(says(self.layout.address(role)))
         ended = asyncio.create_task(process.ended())
         try:
             await asyncio.wait([healthy, ended], return_when=asyncio.FIRST_COMPLETED)
@@ -151,6 +157,21 @@ async def says_serving(address: str) -> None:
                 async for answer in call:
                     if answer.status == health_pb2.HealthCheckResponse.SERVING:
                         return
+
+
+async def answers_http(address: str) -> None:
+    """Wait until a server answers over HTTP, however often it has to be called for that."""
+    host, _, port = address.rpartition(":")
+    while True:
+        with contextlib.suppress(OSError):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            try:
+                writer.write(f"GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
+                if b" 200 " in await reader.readline():
+                    return
+            finally:
+                writer.close()
+        await asyncio.sleep(0.1)
 
 
 def free_ports(roles: Iterable[Role] = DEFAULT_PORTS) -> dict[Role, int]:

@@ -16,6 +16,7 @@ class Role(Enum):
     STORAGE_ROUTER = "storage-router"
     SCHEDULER = "scheduler"
     GATEWAY = "gateway"
+    WEB_DOOR = "web-door"
     CURATION = "curation"
     WORKER = "worker"
 
@@ -32,11 +33,14 @@ class Role(Enum):
 
 SERVICES: Final = (Role.LEDGER, Role.STORAGE_ROUTER, Role.SCHEDULER, Role.GATEWAY, Role.CURATION)
 """In the order in which they start; they stop the other way round. Any order works: this one is the quickest."""
+WEB_DOORS: Final = (Role.WEB_DOOR,)
+"""What speaks HTTP in front of the services; nothing of the mesh depends on it."""
 DEFAULT_PORTS: Final = {
     Role.GATEWAY: 7700,
     Role.STORAGE_ROUTER: 7701,
     Role.SCHEDULER: 7702,
     Role.LEDGER: 7703,
+    Role.WEB_DOOR: 7710,
     Role.CURATION: 7704,
 }
 GENEROUS: Final = {
@@ -102,10 +106,18 @@ class Layout:
         told = {"STATE_DIR": str(self.folder(role))}
         if role is Role.WORKER:
             told |= {"GATEWAY": self.address(Role.GATEWAY), "API_KEY_FILE": str(self.worker_key)}
+        elif role is Role.WEB_DOOR:
+            return {
+                f"{role.prefix}LISTEN": self.address(role),
+                f"{role.prefix}GATEWAY": self.address(Role.GATEWAY),
+            }
         else:
             told |= {"LISTEN": self.address(role), "KEY_FILE": str(self.key_file), "REFLECTION": "true"}
         if role in (Role.GATEWAY, Role.SCHEDULER, Role.STORAGE_ROUTER, Role.CURATION):
             told["PUBLIC_KEYS_DIR"] = str(self.public_keys)
+        if role in (Role.GATEWAY, Role.STORAGE_ROUTER):
+            # The web door is on this machine.
+            told["FORWARDED_FROM"] = "127.0.0.0/8"
         if role in (Role.GATEWAY, Role.SCHEDULER):
             told |= {"LEDGER": self.address(Role.LEDGER), "STORAGE_ROUTER": self.address(Role.STORAGE_ROUTER)}
         if role is Role.LEDGER:

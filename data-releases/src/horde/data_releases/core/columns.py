@@ -119,7 +119,8 @@ REMOVED_COLUMNS: Final = (
     Column("release_id", "string", "the release that has it"),
     Column("shard", "string", "the shard that has it, from that release's top"),
     Column("sha256", "string", "SHA-256 of the released file", "hexadecimal"),
-    Column("withdrawn_at", "timestamp[ms, tz=UTC]", "when it was withdrawn, cut to the hour", "time"),
+    Column("reason", "string", "`withdrawn` (by its requester) or `moderated` (found unsafe)"),
+    Column("withdrawn_at", "timestamp[ms, tz=UTC]", "when that was, cut to the hour", "time"),
 )
 
 

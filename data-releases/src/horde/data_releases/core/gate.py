@@ -8,6 +8,9 @@ from typing import Final
 from horde.data_releases.core.contact import find_contact_data
 from horde.data_releases.core.records import SharedRecord, Verdict
 
+WAITING: Final = frozenset({"undecided", "reported"})
+"""Reasons that a moderator can take away: such an image is looked at again by the next release."""
+
 
 class Reason(StrEnum):
     """Why something that was shared is not in a release."""
@@ -20,6 +23,7 @@ class Reason(StrEnum):
     DAMAGED = "damaged"
     UNSAFE = "unsafe"
     UNDECIDED = "undecided"
+    REPORTED = "reported"
     CONTACT_DATA = "contact_data"
     DUPLICATE = "duplicate"
     SEEN_BEFORE = "seen_before"
@@ -34,6 +38,7 @@ EXPLANATIONS: Final = {
     Reason.DAMAGED: "its bytes are not those of its record, or are no picture",
     Reason.UNSAFE: "moderation found it unsafe",
     Reason.UNDECIDED: "moderation is not sure yet: it comes in a later release, when somebody has decided",
+    Reason.REPORTED: "somebody reported it: it comes in a later release, when a moderator has decided that it may",
     Reason.CONTACT_DATA: "its prompt holds an address, a telephone number, a handle or a link",
     Reason.DUPLICATE: "the same bytes are in this or an earlier release already",
     Reason.SEEN_BEFORE: "a second entry of an image that is in this or an earlier release",
@@ -50,6 +55,8 @@ def judge(
     """
     if Verdict.UNSAFE in (verdict, record.verdict):
         return Reason.UNSAFE
+    if verdict is Verdict.REPORTED:
+        return Reason.REPORTED
     if not unsure and (verdict or record.verdict) is Verdict.UNSURE:
         return Reason.UNDECIDED
     if not contact_data and (find_contact_data(record.prompt) or find_contact_data(record.negative_prompt)):

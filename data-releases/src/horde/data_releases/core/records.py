@@ -22,6 +22,8 @@ class Verdict(StrEnum):
     SAFE = "safe"
     UNSAFE = "unsafe"
     UNSURE = "unsure"
+    REPORTED = "reported"
+    """Somebody has reported it, and no moderator has looked."""
 
 
 class BadRecord(ValueError):

@@ -13,6 +13,7 @@ import re
 import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from horde.gateway.core.errors import CredentialsMalformed, CredentialsMissing
 
@@ -26,6 +27,7 @@ PEPPER_BYTES = 32
 
 _KEY = re.compile(r"[0-9A-Za-z]{22}\Z", re.ASCII)
 _ANONYMOUS = re.compile(r"[0-9a-fA-F]{32}\Z", re.ASCII)
+_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,14 @@ class AnonymousCredential:
     digest: bytes
 
 
-Credential = ApiKeyCredential | AnonymousCredential
+@dataclass(frozen=True, slots=True)
+class PassCredential:
+    """The pass of one generation as shown. Not to be logged."""
+
+    pass_id: UUID = field(repr=False)
+
+
+Credential = ApiKeyCredential | AnonymousCredential | PassCredential
 
 
 def parse_authorization(values: Sequence[str | bytes]) -> Credential:
@@ -72,6 +81,8 @@ def parse_authorization(values: Sequence[str | bytes]) -> Credential:
         return parse_api_key(rest)
     if scheme.lower() == "anonymous" and _ANONYMOUS.match(rest):
         return AnonymousCredential(hashlib.sha256(bytes.fromhex(rest)).digest())
+    if scheme.lower() == "pass" and _UUID.match(rest):
+        return PassCredential(UUID(rest))
     raise CredentialsMalformed
 
 
@@ -113,6 +124,14 @@ class Peppers:
         """Whether a key is the stored one; takes as long for a wrong one as for a right one."""
         pepper = self._by_id.get(pepper_id)
         return pepper is not None and hmac.compare_digest(self._digest(credential, pepper), digest)
+
+    def mark(self, text: bytes) -> bytes:
+        """What only those who have the pepper in use can say of a text."""
+        return hmac.digest(self._by_id[self.current_id], text, hashlib.sha256)
+
+    def marked(self, text: bytes, mark: bytes) -> bool:
+        """Whether this was said of the text, under any pepper."""
+        return any(hmac.compare_digest(hmac.digest(each, text, hashlib.sha256), mark) for each in self._by_id.values())
 
     @staticmethod
     def _digest(credential: ApiKeyCredential, pepper: bytes) -> bytes:

@@ -35,6 +35,20 @@ class Account:
     asked_name: str = ""
 
 
+NUMBER_DIGITS = 12
+
+
+def number_of(account_id: str) -> int:
+    """The number of an account, for programs that tell people by one: its id's first 48 bits, which are random."""
+    return int(account_id.replace("-", "")[:NUMBER_DIGITS], 16)
+
+
+def beginning_of(number: int) -> str:
+    """How the id of an account with this number begins; empty for what is no number of any."""
+    digits = f"{number:0{NUMBER_DIGITS}x}"
+    return f"{digits[:8]}-{digits[8:]}-" if len(digits) == NUMBER_DIGITS else ""
+
+
 @dataclass(frozen=True, slots=True)
 class ApiKey:
     """One key, without its secret: `digest` is what a shown key must match, under the pepper named."""

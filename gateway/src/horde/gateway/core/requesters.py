@@ -50,7 +50,8 @@ class Requester:
 class Principal:
     """A caller who proved who it is: whose requests these are, and what they may be. Anonymous may GENERATE alone.
 
-    Who came with a shared key asks in the name of its account (`requester`) and sees only what that key asked for.
+    Who came with a shared key asks in the name of its account (`requester`) and sees only what that key asked for. Who
+    came with a pass may do what its generation's requester may, with that generation (`pass_of`) alone.
     `api_key_id` is the id of the key that it came with, of either kind.
     """
 
@@ -59,6 +60,9 @@ class Principal:
     scopes: frozenset[Scope] = frozenset({Scope.GENERATE})
     roles: frozenset[Role] = frozenset()
     shared_key_id: str = ""
+    closed: bool = False
+    """The account was ended: it may ask what became of it, and nothing else."""
+    pass_of: str = ""
 
     def __str__(self) -> str:
         """The text form of the requester identity, with the shared key; ids are made from it."""

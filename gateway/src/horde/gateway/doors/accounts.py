@@ -7,6 +7,7 @@ key was shown must never be lost because another service was away.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from uuid import uuid5
 
@@ -166,10 +167,15 @@ class Accounts:
         """Give kudos to another account."""
         wrong = Violations()
         wrong.uuid("request_id", request.request_id)
-        wrong.uuid("to_account_id", request.to_account_id)
+        numbered = re.fullmatch(r"[0-9]{1,15}", request.to_account_id)
+        if numbered is None:
+            wrong.uuid("to_account_id", request.to_account_id)
         wrong.within("amount_mkudos", request.amount_mkudos, 1, MAX_MKUDOS)
         wrong.text("message", request.message, MAX_NOTE_CHARACTERS)
         _raise(wrong)
+        if numbered is not None:
+            named = await self._store.account_numbered(int(request.to_account_id))
+            request.to_account_id = named.account_id if named is not None else request.to_account_id
         await self._require_account(request.to_account_id)
         gift = ledger_service.Gift(
             from_account_id=principal.account_id,

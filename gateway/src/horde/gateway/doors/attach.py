@@ -31,6 +31,7 @@ SIZE_MULTIPLES = frozenset({0, 8, 16, 32, 64})
 MAX_LEASES = 256
 MAX_OUTCOMES = 1_024
 MAX_SLOTS = 64
+MAX_PACE_SECONDS = 3_600
 MAX_AGENT_CHARACTERS = 128
 MAX_DETAIL_CHARACTERS = 500
 MAX_ID_CHARACTERS = 64
@@ -99,6 +100,9 @@ def checked_hello(first: service_pb2.AttachRequest) -> service_pb2.Hello:
         wrong.add("hello.worker_name", "must be 1 to 64 letters, digits, -, _ or .")
     wrong.text("hello.agent", hello.agent, MAX_AGENT_CHARACTERS, one_line=True)
     _capabilities(wrong, "hello.capabilities", hello.capabilities)
+    for length in ("megapixel_step", "each_job"):
+        if getattr(hello.expected_pace, length).seconds not in range(MAX_PACE_SECONDS):
+            wrong.add(f"hello.expected_pace.{length}", f"must be 0 to {MAX_PACE_SECONDS} seconds")
     _raise(wrong)
     return hello
 

@@ -2,18 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+import asyncio
+from collections.abc import Callable, Sequence
 
 from horde.api.generation.v1 import generation_pb2 as pb
 from horde.gateway.core.changes import Offer, fewer_steps, smaller, worth_saying
 from horde.gateway.core.errors import InvalidField
+from horde.gateway.core.requesters import Principal
+from horde.gateway.doors import wire
+from horde.gateway.doors.catalogue import Catalogue
+from horde.gateway.neighbours.scheduler import SchedulerClient
+from horde.internal.scheduler.v1.scheduler_service_pb2 import EstimateWait
+from horde.services.errors import ServiceError
 
 OTHER_MODELS = 2
+ESTIMATE_SECONDS = 0.5
+"""How long a quote waits for the scheduler's word on waiting."""
 Change = tuple[pb.QuoteChangeKind.ValueType, str, pb.GenerationSpec]
 """Its kind, what to ask for in people's words, and the whole of it."""
-Price = Callable[[pb.GenerationSpec], int]
+Price = Callable[[Principal, pb.GenerationSpec], int]
 """The total; raises InvalidField for what cannot be asked for."""
-Estimate = Callable[[Sequence[pb.GenerationSpec]], Awaitable[Sequence[pb.WaitEstimate]]]
+
+
+class Changes:
+    """What quotes propose."""
+
+    def __init__(self, scheduler: SchedulerClient, catalogue: Catalogue, price: Price) -> None:
+        self._scheduler, self._catalogue, self._price = scheduler, catalogue, price
+
+    async def worth_saying(
+        self, principal: Principal, spec: pb.GenerationSpec, total_mkudos: int, wait: pb.WaitEstimate
+    ) -> list[pb.QuoteChange]:
+        """What would begin sooner or cost less than this; nothing where the neighbours do not say so in time."""
+        now = Offer(total_mkudos, begins_in(wait))
+        may_share = not principal.anonymous and not wire.generation_spec(spec).has_input
+        try:
+            async with asyncio.timeout(ESTIMATE_SECONDS):
+                # Where it begins at once, another model has nothing to offer.
+                models = [] if now.seconds == 0 else await self._catalogue.alternatives(spec.job.model)
+                return await self._proposed(principal, possible(spec, models, may_share=may_share), now)
+        except (ServiceError, TimeoutError):
+            return []
+
+    async def _proposed(self, principal: Principal, changes: Sequence[Change], now: Offer) -> list[pb.QuoteChange]:
+        """Those that are worth saying, best first, each with its price and its wait."""
+        priced = []
+        for change in changes:
+            try:
+                priced.append((change, self._price(principal, change[2])))
+            except InvalidField:
+                continue  # It cannot be asked for together with the rest.
+        requester = wire.requester_message(principal.requester)
+        questions = [EstimateWait(spec=spec, requester=requester) for (_, _, spec), _ in priced]
+        waits = [answer.wait for answer in await asyncio.gather(*map(self._scheduler.estimate, questions))]
+        offers = [Offer(total, begins_in(wait)) for (_, total), wait in zip(priced, waits, strict=True)]
+        answer = []
+        for index in worth_saying(now, offers):
+            ((kind, value, _), total), wait = priced[index], waits[index]
+            message = pb.QuoteChange(kind=kind, value=value, total_mkudos=total)
+            if wait.eligible_workers:
+                message.wait.CopyFrom(wait)
+            answer.append(message)
+        return answer
 
 
 def possible(spec: pb.GenerationSpec, models: Sequence[str], *, may_share: bool) -> list[Change]:
@@ -42,26 +92,6 @@ def possible(spec: pb.GenerationSpec, models: Sequence[str], *, may_share: bool)
     if may_share and not spec.share:
         change(pb.QUOTE_CHANGE_KIND_SHARE, "").share = True
     return found
-
-
-async def proposed(changes: Sequence[Change], now: Offer, price: Price, estimate: Estimate) -> list[pb.QuoteChange]:
-    """Those of the changes that are worth saying, best first, each with its price and its wait."""
-    priced = []
-    for change in changes:
-        try:
-            priced.append((change, price(change[2])))
-        except InvalidField:
-            continue  # It cannot be asked for together with the rest.
-    waits = await estimate([spec for (_, _, spec), _ in priced])
-    offers = [Offer(total, begins_in(wait)) for (_, total), wait in zip(priced, waits, strict=True)]
-    answer = []
-    for index in worth_saying(now, offers):
-        ((kind, value, _), total), wait = priced[index], waits[index]
-        message = pb.QuoteChange(kind=kind, value=value, total_mkudos=total)
-        if wait.eligible_workers:
-            message.wait.CopyFrom(wait)
-        answer.append(message)
-    return answer
 
 
 def begins_in(wait: pb.WaitEstimate) -> float | None:

@@ -15,10 +15,11 @@ from horde.api.rating.v1.rating_service_pb2_grpc import RatingServiceServicer, R
 from horde.api.release.v1.data_release_service_pb2_grpc import DataReleaseServiceServicer, DataReleaseServiceStub
 from horde.gateway.core.requesters import Principal, Role, Scope
 from horde.gateway.doors import wire
-from horde.gateway.doors.authentication import CallContext, Reception
+from horde.gateway.doors.calling import CallContext
+from horde.gateway.doors.reception import Reception
 from horde.gateway.neighbours.refusals import told_outward
 from horde.internal.curation.v1 import visitor_pb2
-from horde.services.addresses import address_bucket
+from horde.services.addresses import caller_bucket
 from horde.services.clock import Clock
 
 S = TypeVar("S")
@@ -108,14 +109,13 @@ class Curated:
     def _passing(self, ask: Any, admit: Admit) -> Callable[[Any, Any], Awaitable[Any]]:
         async def passed(request: Any, context: Any) -> Any:
             principal = await admit(self._reception, context)
-            visitor = self._visitor(principal, context.peer())
+            visitor = self._visitor(principal, caller_bucket(context))
             with told_outward():
                 return await ask(request, metadata=((HEADER, visitor.SerializeToString()),))
 
         return passed
 
-    def _visitor(self, principal: Principal, peer: str) -> visitor_pb2.Visitor:
-        network = address_bucket(peer)
+    def _visitor(self, principal: Principal, network: str) -> visitor_pb2.Visitor:
         digest = hashlib.sha256(f"{self._clock.now():%Y-%m-%d} {network}".encode()).digest()
         requester = wire.requester_message(principal.requester)
         requester.shared_key_id = principal.shared_key_id

@@ -8,12 +8,13 @@ from typing import Any
 
 from horde.api.generation.v1 import generation_service_pb2 as pb
 from horde.api.generation.v1.generation_service_pb2_grpc import GenerationServiceServicer
+from horde.gateway.core.passes import Passes
 from horde.gateway.doors.allowances import Allowances
-from horde.gateway.doors.authentication import Reception
 from horde.gateway.doors.generations import Generations
 from horde.gateway.doors.listing import masked, masked_page
+from horde.gateway.doors.reception import Reception
 from horde.gateway.doors.watching import Watching
-from horde.services.addresses import address_bucket
+from horde.services.addresses import caller_bucket, caller_peer
 
 Context = Any
 
@@ -22,12 +23,18 @@ class GenerationServicer(GenerationServiceServicer):
     """Decode, call, encode."""
 
     def __init__(
-        self, reception: Reception, generations: Generations, watching: Watching, allowances: Allowances
+        self,
+        reception: Reception,
+        generations: Generations,
+        watching: Watching,
+        allowances: Allowances,
+        passes: Passes,
     ) -> None:
         self._reception = reception
         self._generations = generations
         self._watching = watching
         self._allowances = allowances
+        self._passes = passes
 
     async def QuoteGeneration(self, request: pb.QuoteGenerationRequest, context: Context) -> pb.QuoteGenerationResponse:
         principal = await self._reception.requester(context)
@@ -41,16 +48,18 @@ class GenerationServicer(GenerationServiceServicer):
     async def CreateGeneration(
         self, request: pb.CreateGenerationRequest, context: Context
     ) -> pb.CreateGenerationResponse:
-        principal = await self._reception.requester(context)
+        principal = await self._reception.asking(context)
         asked = self._generations.appraise_creation(principal, request)
-        address = address_bucket(context.peer())
+        address = caller_bucket(context)
         await self._reception.count_images(principal, address, asked.spec.count)
         async with self._allowances.reserved(principal, asked, request.request_id):
             generation = await self._generations.create(principal, asked, request, address)
-        return pb.CreateGenerationResponse(generation=generation)
+        return pb.CreateGenerationResponse(
+            generation=generation, pass_id=self._passes.pass_of(generation.generation_id)
+        )
 
     async def GetGeneration(self, request: pb.GetGenerationRequest, context: Context) -> pb.GetGenerationResponse:
-        principal = await self._reception.requester(context)
+        principal, request.generation_id = await self._reception.holder(context, request.generation_id)
         await self._allowances.require(principal, request.generation_id)
         generation = await self._generations.get(principal, request)
         await self._allowances.tell_owner(principal, generation, request.read_mask)
@@ -68,11 +77,11 @@ class GenerationServicer(GenerationServiceServicer):
     async def WatchGeneration(
         self, request: pb.WatchGenerationRequest, context: Context
     ) -> AsyncIterator[pb.WatchGenerationResponse]:
-        principal = await self._reception.requester(context)
+        principal, request.generation_id = await self._reception.holder(context, request.generation_id)
         await self._allowances.require(principal, request.generation_id)
         requester = self._generations.watchable(principal, request.generation_id)
-        address = address_bucket(context.peer())
-        watch = self._watching.watch(requester, request.generation_id, previews=request.previews, address=address)
+        peer = caller_peer(context)
+        watch = self._watching.watch(requester, request.generation_id, previews=request.previews, peer=peer)
         async with aclosing(watch) as heard:
             async for told in heard:
                 yield told
@@ -80,21 +89,29 @@ class GenerationServicer(GenerationServiceServicer):
     async def CancelGeneration(
         self, request: pb.CancelGenerationRequest, context: Context
     ) -> pb.CancelGenerationResponse:
-        principal = await self._reception.requester(context)
+        principal, request.generation_id = await self._reception.holder(context, request.generation_id)
         await self._allowances.require(principal, request.generation_id)
         return pb.CancelGenerationResponse(generation=await self._generations.cancel(principal, request.generation_id))
 
-    async def WithdrawImages(self, request: pb.WithdrawImagesRequest, context: Context) -> pb.WithdrawImagesResponse:
+    async def DeleteGeneration(
+        self, request: pb.DeleteGenerationRequest, context: Context
+    ) -> pb.DeleteGenerationResponse:
         principal = await self._reception.requester(context)
+        await self._allowances.before_deleting(principal, request.generation_id)
+        await self._generations.delete(principal, request.generation_id)
+        return pb.DeleteGenerationResponse()
+
+    async def WithdrawImages(self, request: pb.WithdrawImagesRequest, context: Context) -> pb.WithdrawImagesResponse:
+        principal, request.generation_id = await self._reception.holder(context, request.generation_id)
         await self._allowances.require(principal, request.generation_id)
         return pb.WithdrawImagesResponse(outcomes=await self._generations.withdraw(principal, request))
 
     async def CreateInputTicket(
         self, request: pb.CreateInputTicketRequest, context: Context
     ) -> pb.CreateInputTicketResponse:
-        principal = await self._reception.requester(context)
+        principal = await self._reception.asking(context)
         checked = self._generations.checked_input(request.input_id)
-        await self._reception.count_input(principal, address_bucket(context.peer()))
+        await self._reception.count_input(principal, caller_bucket(context))
         return self._generations.input_ticket(principal, checked)
 
     async def DeleteInput(self, request: pb.DeleteInputRequest, context: Context) -> pb.DeleteInputResponse:

@@ -16,8 +16,14 @@ from google.rpc import status_pb2
 from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as service_pb2
 from horde.api.ledger.v1 import ledger_pb2
-from horde.gateway.core.changes import Offer
-from horde.gateway.core.errors import GenerationNotFound, InputUnusable, InvalidField, ModelUnknown, PriceAboveMaximum
+from horde.gateway.core.errors import (
+    GenerationNotFound,
+    InputUnusable,
+    InvalidField,
+    ModelUnknown,
+    PassUnknown,
+    PriceAboveMaximum,
+)
 from horde.gateway.core.placement import PlacementFacts, decide_placement
 from horde.gateway.core.pricing import price_image
 from horde.gateway.core.requesters import Principal, Requester, generation_id
@@ -26,7 +32,7 @@ from horde.gateway.core.spec import GenerationSpec
 from horde.gateway.core.validation import MAX_MKUDOS, Violations, generation_violations
 from horde.gateway.doors import wire
 from horde.gateway.doors.catalogue import Catalogue
-from horde.gateway.doors.changes import begins_in, possible, proposed
+from horde.gateway.doors.changes import ESTIMATE_SECONDS, Changes
 from horde.gateway.doors.listing import check_mask, list_generations
 from horde.gateway.doors.tickets import Tickets
 from horde.gateway.neighbours.ledger import Balances
@@ -43,8 +49,6 @@ BEFORE_SUBMIT = declare("gateway.before_submit")
 AFTER_SUBMIT = declare("gateway.after_submit")
 BEFORE_ANSWER = declare("gateway.before_answer")
 
-ESTIMATE_SECONDS = 0.5
-"""How long a quote waits for the scheduler's word on waiting."""
 MAX_WITHDRAWALS = 100
 
 
@@ -75,6 +79,9 @@ class Generations:
         self._balances = balances
         self._tickets = tickets
         self._catalogue = catalogue
+        self._changes = Changes(
+            scheduler, catalogue, lambda who, spec: self._appraise(who, spec, True, []).quote.total_mkudos
+        )
         self._consent_text_version = consent_text_version
         self._max_input_pixels = max_input_pixels
 
@@ -125,35 +132,8 @@ class Generations:
                 text = f"The floor subsidy pays {'all' if own <= 0 else 'a part'} of it."
                 quote.notices.add(code=generation_pb2.NOTICE_CODE_SUBSIDISED, text=text)
         if wait is not None:
-            quote.changes.extend(await self._changes(principal, message, quote.total_mkudos, wait))
+            quote.changes.extend(await self._changes.worth_saying(principal, message, quote.total_mkudos, wait))
         return quote
-
-    async def _changes(
-        self,
-        principal: Principal,
-        message: generation_pb2.GenerationSpec,
-        total: int,
-        wait: generation_pb2.WaitEstimate,
-    ) -> Sequence[generation_pb2.QuoteChange]:
-        """What would begin sooner or cost less; nothing where the neighbours do not say so in time."""
-        now = Offer(total, begins_in(wait))
-        requester = wire.requester_message(principal.requester)
-
-        def price(spec: generation_pb2.GenerationSpec) -> int:
-            return self._appraise(principal, spec, True, []).quote.total_mkudos
-
-        async def estimate(specs: Sequence[generation_pb2.GenerationSpec]) -> Sequence[generation_pb2.WaitEstimate]:
-            questions = [scheduler_pb2.EstimateWait(spec=spec, requester=requester) for spec in specs]
-            return [answer.wait for answer in await asyncio.gather(*map(self._scheduler.estimate, questions))]
-
-        try:
-            async with asyncio.timeout(ESTIMATE_SECONDS):
-                # Where it begins at once, another model has nothing to offer.
-                models = [] if now.seconds == 0 else await self._catalogue.alternatives(message.job.model)
-                may_share = not principal.anonymous and not wire.generation_spec(message).has_input
-                return await proposed(possible(message, models, may_share=may_share), now, price, estimate)
-        except (ServiceError, TimeoutError):
-            return []
 
     async def create(
         self, principal: Principal, asked: Asked, request: service_pb2.CreateGenerationRequest, address_bucket: str
@@ -203,6 +183,12 @@ class Generations:
         with told_outward():
             return self._tickets.fill_in(await self._scheduler.cancel(ref))
 
+    async def delete(self, principal: Principal, generation: str) -> None:
+        """Have an ended generation forgotten; one that is not there, or is not this requester's, is as good as that."""
+        ref = self._checked_ref(principal, generation)
+        with told_outward():
+            await self._scheduler.delete(ref)
+
     async def page(
         self, principal: Principal, request: service_pb2.ListGenerationsRequest
     ) -> service_pb2.ListGenerationsResponse:
@@ -243,6 +229,18 @@ class Generations:
         """Delete one input now; one that is not there, or is not this requester's, is as good as deleted."""
         with told_outward():
             await self._storage.delete(wire.requester_message(principal.requester), input_id)
+
+    async def opened(self, candidates: Sequence[str]) -> Principal:
+        """Whose generation it is that one of these ids names, for who came with its pass; raises PassUnknown."""
+        for generation in candidates:
+            try:
+                with told_outward():
+                    known = await self._scheduler.get(scheduler_pb2.GenerationRef(generation_id=generation))
+            except NotFound:
+                continue
+            requester = Requester(known.requester.account_id, known.requester.anonymous_digest)
+            return Principal(requester, scopes=frozenset(), pass_of=generation)
+        raise PassUnknown
 
     def watchable(self, principal: Principal, generation: str) -> Requester:
         """Who watches; raises InvalidField for an id that can be none."""

@@ -14,10 +14,10 @@ from horde.api.generation.v1 import generation_pb2
 from horde.api.job.v1 import job_pb2
 from horde.gateway.core import spec as domain
 from horde.gateway.core.allowance import Bounds, SharedKey
-from horde.gateway.core.identities import Account, ApiKey
+from horde.gateway.core.identities import Account, ApiKey, number_of
 from horde.gateway.core.placement import Placement, PlacementDecision, PlacementFacts, PlacementNotice
 from horde.gateway.core.pricing import MultiplierReason, Price, SurchargeReason
-from horde.gateway.core.requesters import Requester, Role, Scope
+from horde.gateway.core.requesters import ANONYMOUS, Requester, Role, Scope
 
 PLACEMENTS = {
     Placement.PRIVATE: job_pb2.PLACEMENT_PRIVATE,
@@ -190,6 +190,7 @@ def account_message(account: Account, *, trusted: bool = False) -> account_pb2.A
         trusted=trusted,
         public=account.public,
         contact=account.contact,
+        number=number_of(account.account_id) if account.account_id != ANONYMOUS else 0,
     )
 
 

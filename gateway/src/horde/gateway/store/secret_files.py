@@ -1,4 +1,7 @@
-"""The gateway's own secrets on disk: the pepper, and the operator's key. Made at first start, for this user alone."""
+"""The gateway's own secrets on disk: peppers, the key of passes, the operator's key.
+
+Made at first start, for this user alone.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,8 @@ from horde.gateway.core.credentials import (
     parse_api_key,
     parse_peppers,
 )
+from horde.gateway.core.passes import KEY_BYTES as PASS_KEY_BYTES
+from horde.gateway.core.passes import Passes, parse_pass_keys
 from horde.services.identity import read_private
 
 
@@ -22,6 +27,13 @@ def load_peppers(path: Path) -> Peppers:
     if not path.exists():
         write_secret(path, secrets.token_hex(PEPPER_BYTES))
     return parse_peppers(read_private(path).decode())
+
+
+def load_passes(path: Path) -> Passes:
+    """What passes are made and opened with; raises PermissionError where others can read it."""
+    if not path.exists():
+        write_secret(path, secrets.token_hex(PASS_KEY_BYTES))
+    return parse_pass_keys(read_private(path).decode())
 
 
 def load_operator_key(path: Path) -> ApiKeyCredential:

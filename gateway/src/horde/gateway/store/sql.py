@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from horde.gateway.core.errors import TooManyApiKeys
-from horde.gateway.core.identities import MAX_API_KEYS, Account, ApiKey, forgettable
+from horde.gateway.core.identities import MAX_API_KEYS, Account, ApiKey, beginning_of, forgettable
 from horde.gateway.core.requesters import Role, Scope
+from horde.gateway.store.closings_sql import SqlClosings
 from horde.gateway.store.migrations import HISTORY
+from horde.gateway.store.rulings_sql import SqlRulings
 from horde.gateway.store.shared_keys_sql import SqlSharedKeys
 from horde.gateway.store.tables import accounts, api_keys, microseconds, shared_keys, time_of
 from horde.services import migrations
@@ -30,7 +32,7 @@ async def sql_store(url: str) -> AsyncIterator[SqlIdentityStore]:
         yield SqlIdentityStore(sql)
 
 
-class SqlIdentityStore(SqlSharedKeys):
+class SqlIdentityStore(SqlSharedKeys, SqlClosings, SqlRulings):
     """Keeps identity in a database."""
 
     def __init__(self, sql: SqlThread) -> None:
@@ -65,6 +67,16 @@ class SqlIdentityStore(SqlSharedKeys):
             return None if row is None else _account(row)
 
         return await self._sql.read(work)
+
+    async def account_numbered(self, number: int) -> Account | None:
+        def work(connection: Connection) -> Account | None:
+            found = connection.execute(
+                select(accounts).where(accounts.c.account_id.startswith(beginning)).limit(2)
+            ).all()
+            return _account(found[0]) if len(found) == 1 else None
+
+        beginning = beginning_of(number)
+        return await self._sql.read(work) if beginning else None
 
     async def update_account(self, account_id: str, changes: Mapping[str, Any]) -> Account | None:
         def work(connection: Connection) -> Account | None:

@@ -54,6 +54,14 @@ class Capabilities:
         return self.offers[model].max_pixels
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a worker says it works that cannot say how far it is, in seconds."""
+
+    megapixel_step: float
+    each_job: float
+
+
 @dataclass(slots=True, eq=False)
 class Worker:
     """One volunteer's machine."""
@@ -64,6 +72,8 @@ class Worker:
     agent: str = ""
     capabilities: Capabilities = field(default_factory=Capabilities)
     paused: bool = False
+    pace: Pace | None = None
+    """Of one that says no progress."""
     session: Session | None = None
     leases: dict[LeaseId, Lease] = field(default_factory=dict)
     """Assignments without an outcome."""

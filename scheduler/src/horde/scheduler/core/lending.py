@@ -8,8 +8,8 @@ from horde.scheduler.core import returning
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import Assign, Progressed, Revoke
 from horde.scheduler.core.fitting import signature_of_terms, size_class
-from horde.scheduler.core.fleet import Worker
-from horde.scheduler.core.job import AccountId, Job, JobState, LeaseId
+from horde.scheduler.core.fleet import Pace, Worker
+from horde.scheduler.core.job import AccountId, Job, JobState, LeaseId, Terms
 from horde.scheduler.core.leases import MAX_LEASES, Fault, Lease, LeaseState, Revoked
 from horde.scheduler.core.strikes import StrikeReason
 
@@ -199,7 +199,7 @@ def _expected_work(board: Board, worker: Worker, job: Job) -> float:
     """Seconds that this worker needs for all it holds and this job, as measured: its own pace, within what the fleet's
     allows."""
     seconds = 0.0
-    for terms in [held.job.generation.terms for held in worker.leases.values()] + [job.generation.terms]:
+    for terms in _all_terms(worker, job):
         pace = board.speeds.expected(worker.worker_id, terms.model, size_class(terms.pixels))
         if (median := board.speeds.median(terms.model)) is not None:
             pace = min(pace, SLOWEST * median)
@@ -215,7 +215,18 @@ def time_to_progress(board: Board, worker: Worker, job: Job) -> float:
     silence = limits.lease_ttl + 3 * seconds * terms.pixels / 1e6
     if offer is not None and not offer.loaded:
         silence += limits.load_allowance
+    if worker.pace is not None:
+        # It says nothing before it is done with this one and with all that it holds already.
+        silence = max(silence, sum(_stated(worker.pace, each) for each in _all_terms(worker, job)))
     return min(silence, limits.max_lease_ttl)
+
+
+def _all_terms(worker: Worker, job: Job) -> list[Terms]:
+    return [held.job.generation.terms for held in worker.leases.values()] + [job.generation.terms]
+
+
+def _stated(pace: Pace, terms: Terms) -> float:
+    return pace.each_job + pace.megapixel_step * terms.pixels / 1e6 * terms.steps
 
 
 def progressed(board: Board, worker: Worker, lease_id: LeaseId, step: int, now: float) -> None:

@@ -105,6 +105,8 @@ class FleetReading:
                 counts.names.add(name)
                 counts.workers[name] += 1
                 counts.loaded[name] += offer.loaded
+                counts.abilities[name] = counts.abilities.get(name, 0) | offer.features
+                counts.max_pixels[name] = max(counts.max_pixels[name], offer.max_pixels)
         return counts
 
     def _show_model(self, name: str, counts: ModelCounts) -> model_service_pb2.Model:
@@ -119,7 +121,9 @@ class FleetReading:
             jobs_queued=queue.count if queue is not None else 0,
             jobs_leased=counts.leased[name],
             queued_milli_megapixel_steps=round(queue.work * 1000) if queue is not None else 0,
+            max_pixels=counts.max_pixels[name],
         )
+        wire_worker.show_abilities(message, counts.abilities.get(name, 0))
         if median := board.speeds.median(name):
             message.megapixel_step.FromMicroseconds(round(median * 1_000_000))
         usual = Terms(name, 512, 512, 25, 0, _NO_PRICE)
@@ -137,3 +141,6 @@ class ModelCounts:
         self.workers: Counter[str] = Counter()
         self.loaded: Counter[str] = Counter()
         self.leased: Counter[str] = Counter()
+        self.max_pixels: Counter[str] = Counter()
+        self.abilities: dict[str, int] = {}
+        """What any of the workers can be asked for, as masks."""

@@ -36,7 +36,11 @@ MAX_WAITING = 50_000
 RETRY_SESSION = timedelta(seconds=30)
 
 
-FEATURES = (worker_pb2.SESSION_FEATURE_PREVIEWS, worker_pb2.SESSION_FEATURE_PROMPT_CANCEL)
+FEATURES = (
+    worker_pb2.SESSION_FEATURE_PREVIEWS,
+    worker_pb2.SESSION_FEATURE_PROMPT_CANCEL,
+    worker_pb2.SESSION_FEATURE_EXPECTED_PACE,
+)
 """Of a session, that this mesh does beyond what every mesh does."""
 
 
@@ -177,6 +181,9 @@ class Relays:
                     term.now(),
                     term.now_ms(),
                 )
+                if (session := term.board.sessions.get(route)) is not None:
+                    # Nothing is lent before it restates.
+                    term.board.fleet.workers[session.worker_id].pace = wire_worker.pace_of(hello)
             case "closed":
                 attaching.closed(term.board, route, term.now(), term.now_ms())
             case "worker":

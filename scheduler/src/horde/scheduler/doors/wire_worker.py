@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from horde.api.job.v1 import job_pb2
 from horde.api.ledger.v1 import ledger_pb2
+from horde.api.model.v1 import model_service_pb2
 from horde.api.worker.v1 import worker_pb2, worker_service_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.scheduler.core.attaching import HeldLease
 from horde.scheduler.core.effects import SaySettled
-from horde.scheduler.core.fleet import Capabilities, Offer, Worker
+from horde.scheduler.core.fleet import Capabilities, Offer, Pace, Worker
 from horde.scheduler.core.job import JobId, LeaseId
 from horde.scheduler.core.outcomes import Broken, Cancelled, Censored, Failed, Refused, Result
 from horde.scheduler.doors.wire import MULTIPLE_BIT, MULTIPLES, SAMPLER_BIT, SCHEDULE_BIT
 
 MAX_OFFERS = 256
 MAX_DETAIL = 500
+MAX_PACE_SECONDS = 3_600.0
 
 
 def text(value: str) -> str:
@@ -44,6 +47,23 @@ def _abilities(offer: worker_pb2.ImageOffer) -> int:
     bits += [SCHEDULE_BIT + each for each in offer.schedules if 0 < each < MULTIPLE_BIT - SCHEDULE_BIT]
     bits += [MULTIPLE_BIT + index for index, each in enumerate(MULTIPLES) if each >= offer.size_multiple]
     return sum({1 << bit for bit in bits})
+
+
+def pace_of(hello: worker_service_pb2.Hello) -> Pace | None:
+    """How fast a worker says it works that cannot say how far it is; None of one that can."""
+    if not hello.HasField("expected_pace"):
+        return None
+    pace = hello.expected_pace
+    each = pace.megapixel_step.ToTimedelta().total_seconds(), pace.each_job.ToTimedelta().total_seconds()
+    return Pace(*(min(max(seconds, 0.0), MAX_PACE_SECONDS) for seconds in each))
+
+
+def show_abilities(message: model_service_pb2.Model, mask: int) -> None:
+    """Say what of a mask can be asked for: features, samplers, noise schedules."""
+    message.features.extend(each for each in worker_pb2.Feature.values() if each and mask >> each & 1)
+    message.samplers.extend(each for each in job_pb2.Sampler.values() if each and mask >> SAMPLER_BIT + each & 1)
+    schedules = [each for each in job_pb2.NoiseSchedule.values() if each and mask >> SCHEDULE_BIT + each & 1]
+    message.schedules.extend(schedules)
 
 
 def capabilities_from(words: bytes) -> Capabilities:

@@ -9,7 +9,7 @@ from horde.api.storage.v1 import storage_service_pb2 as storage
 from horde.api.storage.v1.storage_service_pb2_grpc import StorageServiceServicer
 from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.internal.storage.v1.object_service_pb2_grpc import ObjectServiceServicer
-from horde.services.addresses import address_bucket
+from horde.services.addresses import caller_bucket
 from horde.storage_router.commits import Commits
 from horde.storage_router.comparisons import Comparisons
 from horde.storage_router.doors import wire
@@ -33,18 +33,18 @@ class StorageServicer(StorageServiceServicer):
         self, request_iterator: AsyncIterator[storage.PutInputRequest], context: Context
     ) -> storage.PutInputResponse:
         said = wire.read_input_upload(request_iterator)
-        stored = await self._inputs.put_in_parts(said, address_bucket(context.peer()))
+        stored = await self._inputs.put_in_parts(said, caller_bucket(context))
         return storage.PutInputResponse(input=wire.write_input(*stored))
 
     async def PutSmallInput(
         self, request: storage.PutSmallInputRequest, context: Context
     ) -> storage.PutSmallInputResponse:
-        address = address_bucket(context.peer())
+        address = caller_bucket(context)
         stored = await self._inputs.put(request.ticket, request.data, request.sha256, address)
         return storage.PutSmallInputResponse(input=wire.write_input(*stored))
 
     async def PutImage(self, request: storage.PutImageRequest, context: Context) -> storage.PutImageResponse:
-        address = address_bucket(context.peer())
+        address = caller_bucket(context)
         receipt = await self._uploads.put_image(request.grant, request.data, request.sha256, address)
         return storage.PutImageResponse(receipt=receipt.token)
 
@@ -52,7 +52,7 @@ class StorageServicer(StorageServiceServicer):
         self, request_iterator: AsyncIterator[storage.UploadImageRequest], context: Context
     ) -> AsyncIterator[storage.UploadImageResponse]:
         said = wire.read_image_upload(request_iterator)
-        async for answer in self._uploads.upload_image(said, address_bucket(context.peer())):
+        async for answer in self._uploads.upload_image(said, caller_bucket(context)):
             yield wire.write_upload_answer(answer)
 
     async def Download(
@@ -122,3 +122,8 @@ class ObjectServicer(ObjectServiceServicer):
             wire.read_requester(request.requester), wire.read_input_ids(request.input_ids)
         )
         return objects.DeleteInputsResponse(outcomes=wire.write_statuses(outcomes))
+
+    async def ForgetRequester(
+        self, request: objects.ForgetRequesterRequest, context: Context
+    ) -> objects.ForgetRequesterResponse:
+        return objects.ForgetRequesterResponse(left=await self._inputs.forget(wire.read_requester(request.requester)))

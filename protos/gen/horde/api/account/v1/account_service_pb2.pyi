@@ -87,7 +87,9 @@ class _AccountErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Ac
     ACCOUNT_ERROR_REASON_SCOPE_MISSING: _AccountErrorReason.ValueType  # 4
     """PERMISSION_DENIED; retry: never; metadata: `scope`. The key lacks a scope."""
     ACCOUNT_ERROR_REASON_ACCOUNT_REQUIRED: _AccountErrorReason.ValueType  # 5
-    """PERMISSION_DENIED; retry: never. Not for anonymous, nor for shared keys."""
+    """PERMISSION_DENIED; retry: never. Not for anonymous, nor for shared keys, nor
+    for passes.
+    """
     ACCOUNT_ERROR_REASON_ROLE_MISSING: _AccountErrorReason.ValueType  # 6
     """PERMISSION_DENIED; retry: never; metadata: `role`."""
     ACCOUNT_ERROR_REASON_ACCOUNT_NOT_FOUND: _AccountErrorReason.ValueType  # 7
@@ -124,6 +126,8 @@ class _AccountErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Ac
     """
     ACCOUNT_ERROR_REASON_ACCOUNT_BUSY: _AccountErrorReason.ValueType  # 18
     """FAILED_PRECONDITION; retry: never; metadata: `generations`, `leases`."""
+    ACCOUNT_ERROR_REASON_PASS_UNKNOWN: _AccountErrorReason.ValueType  # 19
+    """UNAUTHENTICATED; retry: never. No generation has this pass, or not any more."""
 
 class AccountErrorReason(_AccountErrorReason, metaclass=_AccountErrorReasonEnumTypeWrapper):
     """AccountErrorReason is every `ErrorInfo.reason` of this package, in the domain
@@ -140,7 +144,9 @@ ACCOUNT_ERROR_REASON_API_KEY_UNKNOWN: AccountErrorReason.ValueType  # 3
 ACCOUNT_ERROR_REASON_SCOPE_MISSING: AccountErrorReason.ValueType  # 4
 """PERMISSION_DENIED; retry: never; metadata: `scope`. The key lacks a scope."""
 ACCOUNT_ERROR_REASON_ACCOUNT_REQUIRED: AccountErrorReason.ValueType  # 5
-"""PERMISSION_DENIED; retry: never. Not for anonymous, nor for shared keys."""
+"""PERMISSION_DENIED; retry: never. Not for anonymous, nor for shared keys, nor
+for passes.
+"""
 ACCOUNT_ERROR_REASON_ROLE_MISSING: AccountErrorReason.ValueType  # 6
 """PERMISSION_DENIED; retry: never; metadata: `role`."""
 ACCOUNT_ERROR_REASON_ACCOUNT_NOT_FOUND: AccountErrorReason.ValueType  # 7
@@ -177,6 +183,8 @@ to the end.
 """
 ACCOUNT_ERROR_REASON_ACCOUNT_BUSY: AccountErrorReason.ValueType  # 18
 """FAILED_PRECONDITION; retry: never; metadata: `generations`, `leases`."""
+ACCOUNT_ERROR_REASON_PASS_UNKNOWN: AccountErrorReason.ValueType  # 19
+"""UNAUTHENTICATED; retry: never. No generation has this pass, or not any more."""
 Global___AccountErrorReason: _TypeAlias = AccountErrorReason  # noqa: Y015
 
 @_typing.final
@@ -200,7 +208,9 @@ class Account(_message.Message):
     trusted: _builtins.bool
     """Earnings are spendable at once."""
     number: _builtins.int
-    """Small and unique, from 1, for programs that tell people by a number."""
+    """Follows from `account_id`, below 2^48, for programs that tell people by a
+    number: the value of its first 12 hex digits.
+    """
     public: _builtins.bool
     """The display name may be shown to others: at workers and among leaders."""
     contact: _builtins.str
@@ -567,6 +577,7 @@ class ExportEnd(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     export_id: _builtins.str
+    """Opaque; at most 128 characters."""
     items: _builtins.int
     sha256: _builtins.bytes
     """32 bytes, over all `json`s in order, each followed by a line feed."""
@@ -613,7 +624,7 @@ Global___DeleteAccountRequest: _TypeAlias = DeleteAccountRequest  # noqa: Y015
 
 @_typing.final
 class DeleteAccountResponse(_message.Message):
-    """DeleteAccountResponse counts what went."""
+    """DeleteAccountResponse counts what goes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -623,7 +634,9 @@ class DeleteAccountResponse(_message.Message):
     BURNED_MKUDOS_FIELD_NUMBER: _builtins.int
     generations: _builtins.int
     images: _builtins.int
+    """Private images."""
     images_withdrawn: _builtins.int
+    """Shared images, where they are withdrawn."""
     burned_mkudos: _builtins.int
     def __init__(
         self,

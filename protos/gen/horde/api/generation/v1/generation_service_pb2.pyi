@@ -232,16 +232,22 @@ class CreateGenerationResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     GENERATION_FIELD_NUMBER: _builtins.int
+    PASS_ID_FIELD_NUMBER: _builtins.int
+    pass_id: _builtins.str
+    """The generation's pass: a UUID that tells nothing and cannot be guessed, the
+    same for every repeat. A secret; see above.
+    """
     @_builtins.property
     def generation(self) -> _generation_pb2.Generation: ...
     def __init__(
         self,
         *,
         generation: _generation_pb2.Generation | None = ...,
+        pass_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "pass_id", b"pass_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -256,6 +262,9 @@ class GetGenerationRequest(_message.Message):
     GENERATION_ID_FIELD_NUMBER: _builtins.int
     READ_MASK_FIELD_NUMBER: _builtins.int
     generation_id: _builtins.str
+    """Empty: the one whose pass the call came with; so in all requests that a
+    pass opens.
+    """
     @_builtins.property
     def read_mask(self) -> _field_mask_pb2.FieldMask:
         """Of Generation. Absent: everything. A path that is none is INVALID_FIELD."""

@@ -34,10 +34,18 @@ class GenerationServiceStub:
     Anonymous <32 hex digits>     the anonymous account; the digits are a
     random 128-bit token that the client makes
     once and keeps
+    Pass <UUID>                   whoever holds the pass of one generation
+    (CreateGenerationResponse.pass_id)
 
     A token is the only proof of what an anonymous client asked for: without it
     nothing can be read, fetched, cancelled or withdrawn again. What belongs to
     somebody else is answered exactly as what does not exist.
+
+    A pass is a secret that opens one generation, and nothing else: whoever holds
+    it may GetGeneration, WatchGeneration and CancelGeneration it and
+    WithdrawImages of it, as its requester may. It lasts as long as the
+    generation. It is for those who are to see a picture and have no key: a door
+    for programs that ask without one, a page that somebody was sent.
 
     API keys need the scope GENERATE. Every RPC may answer with the authentication
     errors of `horde.api.account.v1` (do not retry; mend the key), RESTRICTED of
@@ -122,10 +130,18 @@ class GenerationServiceServicer:
     Anonymous <32 hex digits>     the anonymous account; the digits are a
     random 128-bit token that the client makes
     once and keeps
+    Pass <UUID>                   whoever holds the pass of one generation
+    (CreateGenerationResponse.pass_id)
 
     A token is the only proof of what an anonymous client asked for: without it
     nothing can be read, fetched, cancelled or withdrawn again. What belongs to
     somebody else is answered exactly as what does not exist.
+
+    A pass is a secret that opens one generation, and nothing else: whoever holds
+    it may GetGeneration, WatchGeneration and CancelGeneration it and
+    WithdrawImages of it, as its requester may. It lasts as long as the
+    generation. It is for those who are to see a picture and have no key: a door
+    for programs that ask without one, a page that somebody was sent.
 
     API keys need the scope GENERATE. Every RPC may answer with the authentication
     errors of `horde.api.account.v1` (do not retry; mend the key), RESTRICTED of
@@ -209,7 +225,9 @@ class GenerationServiceServicer:
     def DeleteGeneration(self, request, context):
         """DeleteGeneration forgets a finished generation: its private images are
         deleted, its prompts and parameters too, and its shared images are
-        withdrawn. What the ledger recorded stays. Repeating it is harmless. Errors:
+        withdrawn. What the ledger recorded stays, and its request_id is used up
+        (REFUSED_BEFORE). It answers when that is durable; deleting goes on right
+        after. Repeating it is harmless: what is not there is answered OK. Errors:
         GENERATION_NOT_FINISHED (cancel it first).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -342,10 +360,18 @@ class GenerationService:
     Anonymous <32 hex digits>     the anonymous account; the digits are a
     random 128-bit token that the client makes
     once and keeps
+    Pass <UUID>                   whoever holds the pass of one generation
+    (CreateGenerationResponse.pass_id)
 
     A token is the only proof of what an anonymous client asked for: without it
     nothing can be read, fetched, cancelled or withdrawn again. What belongs to
     somebody else is answered exactly as what does not exist.
+
+    A pass is a secret that opens one generation, and nothing else: whoever holds
+    it may GetGeneration, WatchGeneration and CancelGeneration it and
+    WithdrawImages of it, as its requester may. It lasts as long as the
+    generation. It is for those who are to see a picture and have no key: a door
+    for programs that ask without one, a page that somebody was sent.
 
     API keys need the scope GENERATE. Every RPC may answer with the authentication
     errors of `horde.api.account.v1` (do not retry; mend the key), RESTRICTED of

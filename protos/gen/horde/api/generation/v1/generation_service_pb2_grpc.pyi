@@ -21,10 +21,18 @@ class GenerationServiceStub:
         Anonymous <32 hex digits>     the anonymous account; the digits are a
                                       random 128-bit token that the client makes
                                       once and keeps
+        Pass <UUID>                   whoever holds the pass of one generation
+                                      (CreateGenerationResponse.pass_id)
 
     A token is the only proof of what an anonymous client asked for: without it
     nothing can be read, fetched, cancelled or withdrawn again. What belongs to
     somebody else is answered exactly as what does not exist.
+
+    A pass is a secret that opens one generation, and nothing else: whoever holds
+    it may GetGeneration, WatchGeneration and CancelGeneration it and
+    WithdrawImages of it, as its requester may. It lasts as long as the
+    generation. It is for those who are to see a picture and have no key: a door
+    for programs that ask without one, a page that somebody was sent.
 
     API keys need the scope GENERATE. Every RPC may answer with the authentication
     errors of `horde.api.account.v1` (do not retry; mend the key), RESTRICTED of
@@ -84,7 +92,9 @@ class GenerationServiceStub:
     DeleteGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.DeleteGenerationRequest, _generation_service_pb2.DeleteGenerationResponse]
     """DeleteGeneration forgets a finished generation: its private images are
     deleted, its prompts and parameters too, and its shared images are
-    withdrawn. What the ledger recorded stays. Repeating it is harmless. Errors:
+    withdrawn. What the ledger recorded stays, and its request_id is used up
+    (REFUSED_BEFORE). It answers when that is durable; deleting goes on right
+    after. Repeating it is harmless: what is not there is answered OK. Errors:
     GENERATION_NOT_FINISHED (cancel it first).
     """
     WithdrawImages: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.WithdrawImagesRequest, _generation_service_pb2.WithdrawImagesResponse]
@@ -123,10 +133,18 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
         Anonymous <32 hex digits>     the anonymous account; the digits are a
                                       random 128-bit token that the client makes
                                       once and keeps
+        Pass <UUID>                   whoever holds the pass of one generation
+                                      (CreateGenerationResponse.pass_id)
 
     A token is the only proof of what an anonymous client asked for: without it
     nothing can be read, fetched, cancelled or withdrawn again. What belongs to
     somebody else is answered exactly as what does not exist.
+
+    A pass is a secret that opens one generation, and nothing else: whoever holds
+    it may GetGeneration, WatchGeneration and CancelGeneration it and
+    WithdrawImages of it, as its requester may. It lasts as long as the
+    generation. It is for those who are to see a picture and have no key: a door
+    for programs that ask without one, a page that somebody was sent.
 
     API keys need the scope GENERATE. Every RPC may answer with the authentication
     errors of `horde.api.account.v1` (do not retry; mend the key), RESTRICTED of
@@ -226,7 +244,9 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_generation_service_pb2.DeleteGenerationResponse]:
         """DeleteGeneration forgets a finished generation: its private images are
         deleted, its prompts and parameters too, and its shared images are
-        withdrawn. What the ledger recorded stays. Repeating it is harmless. Errors:
+        withdrawn. What the ledger recorded stays, and its request_id is used up
+        (REFUSED_BEFORE). It answers when that is durable; deleting goes on right
+        after. Repeating it is harmless: what is not there is answered OK. Errors:
         GENERATION_NOT_FINISHED (cancel it first).
         """
 

@@ -406,7 +406,7 @@ class ExpectedPace(_message.Message):
     EACH_JOB_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def megapixel_step(self) -> _duration_pb2.Duration:
-        """For one step of one megapixel."""
+        """For one step of one megapixel; at most an hour, here and below."""
 
     @_builtins.property
     def each_job(self) -> _duration_pb2.Duration:

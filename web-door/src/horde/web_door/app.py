@@ -1,0 +1,31 @@
+"""Everything that is served over HTTP, each form of it an application of its own under a path of its own."""
+
+from __future__ import annotations
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import BaseRoute, Mount, Route
+
+from horde.services.clock import Clock
+from horde.services.loops import Loops
+from horde.web_door.neighbours.mesh import Mesh
+from horde.web_door.settings import WebDoorSettings
+from horde.web_door.v2.context import Context
+from horde.web_door.v2.routes import v2_routes
+from horde.web_door.v2.sessions import Sessions
+
+
+async def alive(request: Request) -> PlainTextResponse:
+    """That this process answers, for whoever restarts it otherwise. Asks nobody."""
+    return PlainTextResponse("ok\n")
+
+
+def build_app(settings: WebDoorSettings, mesh: Mesh, clock: Clock, loops: Loops) -> Starlette:
+    """The whole door. A further form of HTTP is one more mount."""
+    sessions = Sessions(mesh, clock, loops, settings.max_workers)
+    routes: list[BaseRoute] = [
+        Route("/healthz", alive),
+        Mount("/api/v2", routes=v2_routes(Context(settings, mesh, clock), sessions)),
+    ]
+    return Starlette(routes=routes)
