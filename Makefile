@@ -21,8 +21,8 @@ TIERS   := unit conformance service mesh deploy
 .DELETE_ON_ERROR:
 .PHONY: help install lock protos protos-check breaking deploy-check charts settings-page contract-image languages lint \
 	format types test-kills test-loading check test up demo demo-release try-ai-horde bench bench-ledger bench-scheduler \
-	simulate soak-storage soak-ledger abuse farms raters mutants-ledger mutants-scheduler train-model evaluate-model \
-	clean $(TIERS:%=test-%)
+	simulate soak-storage soak-ledger abuse farms raters cheats mutants-ledger mutants-scheduler train-model \
+	evaluate-model clean $(TIERS:%=test-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -163,6 +163,9 @@ farms: install ## What ten farms earn in thirty days, beside a cheap GPU that pa
 
 raters: install ## What farms of ratings earn in an hour, beside people who look
 	$(PY) bench/raters.py
+
+cheats: install ## How soon cheats are caught, whether the honest are left alone, and what looking costs
+	$(PY) bench/cheats.py
 
 mutants-ledger: install ## Put seeded defects into the ledger: the tests must catch each
 	$(PY) bench/ledger_mutants.py
