@@ -29,6 +29,7 @@ LOOPS = {
     "scheduler": ("saver", *(f"courier {name}" for name in COURIERS), "clockwork", "janitor", "leadership"),
     "gateway": (
         "batches",
+        "restrictions",
         "key use",
         "accounts",
         "closing",
@@ -40,7 +41,7 @@ LOOPS = {
         "redrawing",
     ),
     "storage-router": ("batches", "sweeper"),
-    "curation": ("batches", "follower", "verdicts"),
+    "curation": ("batches", "follower", "verdicts", "releases", "rewards", "leadership"),
     "worker": ("attach", "guest", "idle word"),
 }
 """All there are: a service that starts one that is not listed here fails its test."""

@@ -8,9 +8,12 @@ from google.rpc import status_pb2
 
 from horde.api.job.v1 import job_pb2
 from horde.api.ledger.v1 import ledger_pb2
+from horde.api.standing.v1 import standing_service_pb2 as standing_pb2
 from horde.api.storage.v1 import storage_service_pb2 as storage_pb2
 from horde.internal.ledger.v1 import ledger_service_pb2 as ledger_service
 from horde.internal.ledger.v1.ledger_service_pb2_grpc import LedgerServiceServicer
+from horde.internal.scheduler.v1 import owner_service_pb2 as owner_pb2
+from horde.internal.scheduler.v1.owner_service_pb2_grpc import OwnerServiceServicer
 from horde.internal.storage.v1 import object_service_pb2 as object_pb2
 from horde.internal.storage.v1.object_service_pb2_grpc import ObjectServiceServicer
 from horde.services.errors import FailedPrecondition, ServiceError, Unavailable
@@ -60,6 +63,16 @@ class FakeLedger(LedgerServiceServicer):
             owner_trusted=ref.account_id in self.trusted,
         )
 
+    async def GetOwner(self, request: ledger_service.GetOwnerRequest, context: Any) -> Any:
+        self._present()
+        answer = ledger_service.GetOwnerResponse(trusted_from_mkudos=5_000_000, strikes_limit=5)
+        answer.trusted_from_age.seconds = 7 * 86_400
+        for event in self.events:
+            if event.set_standing.account_id == request.account_id:
+                answer.by_decree = event.set_standing.HasField("trusted")
+                answer.trusted = event.set_standing.trusted
+        return answer
+
     async def ListEntries(self, request: ledger_service.ListEntriesRequest, context: Any) -> Any:
         own = [event for event in self.events if event.gift.from_account_id == request.account_id]
         return ledger_service.ListEntriesResponse(entries=[ledger_pb2.Entry(event_id=e.event_id) for e in own])
@@ -78,6 +91,26 @@ class FakeLedger(LedgerServiceServicer):
     def _present(self) -> None:
         if self.away:
             raise Unavailable("away, says the test")
+
+
+class FakeOwners(OwnerServiceServicer):
+    """What a scheduler knows of owners, as a test says."""
+
+    def __init__(self) -> None:
+        self.owners: dict[str, owner_pb2.GetOwnerResponse] = {}
+        self.strikes: dict[str, list[standing_pb2.Strike]] = {}
+        self.forgiven: list[owner_pb2.ForgiveStrikesRequest] = []
+
+    async def GetOwner(self, request: owner_pb2.GetOwnerRequest, context: Any) -> Any:
+        return self.owners.get(request.owner_account_id, owner_pb2.GetOwnerResponse(proven_images=10))
+
+    async def ListStrikes(self, request: owner_pb2.ListStrikesRequest, context: Any) -> Any:
+        own = self.strikes.get(request.owner_account_id, [])
+        return owner_pb2.ListStrikesResponse(strikes=own[: request.page_size])
+
+    async def ForgiveStrikes(self, request: owner_pb2.ForgiveStrikesRequest, context: Any) -> Any:
+        self.forgiven.append(request)
+        return owner_pb2.ForgiveStrikesResponse(strikes=3, owners=2)
 
 
 class FakeStorage(ObjectServiceServicer):

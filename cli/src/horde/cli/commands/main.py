@@ -21,6 +21,8 @@ COMMANDS: Final = {
     "generations": ("generations", "List, show, cancel, take back or delete what you asked for."),
     "account": ("account", "Open an account, look at it, manage its API keys."),
     "kudos": ("kudos", "Balance, statement, gifts; for operators awards and audits."),
+    "standing": ("standing", "How you stand: trust, strikes, restrictions, and what mends them."),
+    "operator": ("operator", "For operators: trust, pause, ban, lift, amnesty."),
     "login": ("login", "Keep an API key for a mesh."),
     "logout": ("login", "Forget the API key that is kept for a mesh."),
     "consent": ("consent", "What sharing pictures means: the text that you agree to."),

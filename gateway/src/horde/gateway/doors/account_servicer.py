@@ -13,7 +13,7 @@ from horde.gateway.doors import wire
 from horde.gateway.doors.account_closing import AccountClosing
 from horde.gateway.doors.account_life import AccountLife
 from horde.gateway.doors.accounts import Accounts
-from horde.gateway.doors.authentication import Reception
+from horde.gateway.doors.reception import Reception
 from horde.gateway.doors.shared_keys import SharedKeys
 
 Context = Any
@@ -50,7 +50,7 @@ class AccountServicer(AccountServiceServicer):
     async def ExportAccount(
         self, request: pb.ExportAccountRequest, context: Context
     ) -> AsyncIterator[pb.ExportAccountResponse]:
-        principal = await self._reception.account(context, Scope.MANAGE)
+        principal = await self._reception.account(context, Scope.MANAGE, restricted=True)
         async with aclosing(self._life.export(principal)) as items:
             async for item in items:
                 yield item

@@ -1,4 +1,4 @@
-"""Who is calling: from the `authorization` metadata to a principal, and whether it may, and how often.
+"""Who is calling: from the `authorization` metadata to a principal.
 
 A verified key is believed for five seconds. Replicas tell each other of revoked ones; where they cannot, that is how
 long one may live on. What is remembered is a digest of the header, never the header.
@@ -20,22 +20,13 @@ from horde.gateway.core.credentials import (
     parse_authorization,
 )
 from horde.gateway.core.errors import (
-    AccountRequired,
     ApiKeyUnknown,
-    GenerationNotFound,
-    RoleMissing,
-    ScopeMissing,
     SharedKeyExpired,
 )
-from horde.gateway.core.rates import Rates
-from horde.gateway.core.requesters import ANONYMOUS, Principal, Requester, Role, Scope
-from horde.gateway.doors.calls import CallContext, credentials_of, failure_of, refuse
+from horde.gateway.core.requesters import ANONYMOUS, Principal, Requester, Scope
 from horde.gateway.store.port import IdentityStore
-from horde.services.addresses import caller_bucket
 from horde.services.clock import Clock
 from horde.services.errors import ServiceError, Unauthenticated
-from horde.services.rates import Draw, Rate
-from horde.services.shared.port import Shared
 from horde.services.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -181,158 +172,6 @@ class Authenticator:
                 log.warning("the last use of keys was not kept", error=str(error))
 
 
-VISITOR = Principal(Requester(ANONYMOUS), scopes=frozenset())
-"""Somebody without any authorization: nothing belongs to them."""
-
-
 def _name_of(value: str | bytes) -> bytes:
     """What a header is remembered by."""
     return hashlib.sha256(value.encode() if isinstance(value, str) else value).digest()
-
-
-class Reception:
-    """Lets calls in: who is it, may it, and not too often."""
-
-    def __init__(self, authenticator: Authenticator, shared: Shared, rates: Rates, clock: Clock) -> None:
-        self._authenticator = authenticator
-        self._shared = shared
-        self._rates = rates
-        self._clock = clock
-
-    async def anybody(self, context: CallContext, *, passes: bool = False, leaving: bool = False) -> Principal:
-        """Any authorization will do; a pass, which opens one generation alone, only where `passes` says so, and the key
-        with which an account was ended only where `leaving` does."""
-        values = credentials_of(context)
-        failures = self._rates.address_failures
-
-        async def stranger() -> None:
-            # Before the look-up: that is what guessing costs. Who was let in before is not kept out by a neighbour.
-            if failures is not None:
-                refuse(await self._shared.look([failure_of(context, failures)]))
-
-        try:
-            principal = await self._authenticator.principal(values, stranger)
-        except Unauthenticated:
-            if failures is not None:
-                refuse(await self._shared.admit([failure_of(context, failures)]))
-            raise
-        if principal.closed and not leaving:
-            raise ApiKeyUnknown
-        if principal.pass_of and not passes:
-            raise AccountRequired
-        rates = self._rates
-        if principal.anonymous or principal.pass_of:
-            address = caller_bucket(context)
-            await self._count("calls", principal, address, rates.anonymous_calls, rates.address_calls)
-        else:
-            await self._count("calls", principal, "", rates.account_calls)
-        return principal
-
-    async def visitor(self, context: CallContext) -> Principal:
-        """Any authorization, or none: who shows none may look, and is counted by where the call comes from."""
-        if credentials_of(context):
-            return await self.anybody(context)
-        rate = self._rates.address_calls
-        if rate is not None:
-            draw = Draw(f"calls {caller_bucket(context)}", rate, of_address=True)
-            refuse(await self._shared.admit([draw]))
-        return VISITOR
-
-    def still(self, context: CallContext) -> Still:
-        """What says, during a long call, until when its credentials are good; raises when they are no more."""
-        values = credentials_of(context)
-        return lambda: self._authenticator.good_until(values)
-
-    async def leaver(self, context: CallContext) -> Principal:
-        """An account that may be managed, or was ended with this very key."""
-        principal = await self.anybody(context, leaving=True)
-        if principal.anonymous or principal.shared_key_id:
-            raise AccountRequired
-        require_scope(principal, Scope.MANAGE)
-        return principal
-
-    async def holder(self, context: CallContext, generation: str) -> tuple[Principal, str]:
-        """Somebody who may ask for images, or who came with the pass of this generation; and which that is."""
-        principal = await self.anybody(context, passes=True)
-        if not principal.pass_of:
-            require_scope(principal, Scope.GENERATE)
-            return principal, generation
-        if generation not in ("", principal.pass_of):
-            raise GenerationNotFound(metadata={"generation_id": generation})
-        return principal, principal.pass_of
-
-    async def requester(self, context: CallContext) -> Principal:
-        """Somebody who may ask for images."""
-        principal = await self.anybody(context)
-        require_scope(principal, Scope.GENERATE)
-        return principal
-
-    async def account(self, context: CallContext, scope: Scope | None = None, role: Role | None = None) -> Principal:
-        """An account, with this scope and this role if they are named."""
-        principal = await self.owner_or_holder(context, scope)
-        if principal.shared_key_id:
-            raise AccountRequired
-        if role is not None and role not in principal.roles:
-            raise RoleMissing(metadata={"role": role.value})
-        return principal
-
-    async def owner_or_holder(self, context: CallContext, scope: Scope | None = None) -> Principal:
-        """An account, with this scope if it is named, or who came with a shared key of one."""
-        principal = await self.anybody(context)
-        if principal.anonymous:
-            raise AccountRequired
-        if scope is not None and not principal.shared_key_id:
-            require_scope(principal, scope)
-        return principal
-
-    async def count_images(self, principal: Principal, address: str, images: int) -> None:
-        """Count images that are asked for; anonymous ones also against where they come from."""
-        rates = self._rates
-        if principal.anonymous:
-            await self._count("images", principal, address, rates.anonymous_images, rates.address_images, images)
-        else:
-            await self._count("images", principal, address, rates.account_images, None, images)
-
-    async def count_input(self, principal: Principal, address: str) -> None:
-        """Count an input that may be put: it takes room until it expires. Anonymous ones also where they come from."""
-        rates = self._rates
-        if principal.anonymous:
-            await self._count("inputs", principal, address, rates.anonymous_inputs, rates.address_inputs)
-        else:
-            await self._count("inputs", principal, address, rates.account_inputs)
-
-    async def count_report(self, principal: Principal, context: CallContext) -> None:
-        """Count a report of an image: somebody has to look at it. Anonymous ones also where they come from."""
-        rates, address = self._rates, caller_bucket(context)
-        if principal.anonymous:
-            await self._count("reports", principal, address, rates.anonymous_reports, rates.address_reports)
-        else:
-            await self._count("reports", principal, address, rates.account_reports)
-
-    async def count_registration(self, context: CallContext) -> None:
-        """Count an account that is opened."""
-        rate = self._rates.address_accounts
-        if rate is not None:
-            draw = Draw(f"accounts {caller_bucket(context)}", rate, of_address=True)
-            refuse(await self._shared.admit([draw]))
-
-    async def _count(
-        self,
-        kind: str,
-        principal: Principal,
-        address: str,
-        own: Rate | None,
-        shared: Rate | None = None,
-        weight: int = 1,
-    ) -> None:
-        """Count against who calls, and (`shared`) against everybody who calls from there."""
-        draws = [Draw(f"{kind} {principal.pass_of or principal}", own, weight)] if own else []
-        if shared:
-            draws.append(Draw(f"{kind} {address}", shared, weight, of_address=True))
-        refuse(await self._shared.admit(draws))
-
-
-def require_scope(principal: Principal, scope: Scope) -> None:
-    """Raise ScopeMissing unless the key may be used for this."""
-    if scope not in principal.scopes:
-        raise ScopeMissing(metadata={"scope": scope.value})

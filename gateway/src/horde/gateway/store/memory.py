@@ -10,10 +10,11 @@ from typing import Any
 from horde.gateway.core.closing import Closing
 from horde.gateway.core.errors import TooManyApiKeys
 from horde.gateway.core.identities import MAX_API_KEYS, Account, ApiKey, beginning_of, forgettable
+from horde.gateway.store.memory_rulings import MemoryRulings
 from horde.gateway.store.memory_shared_keys import MemorySharedKeys
 
 
-class MemoryIdentityStore(MemorySharedKeys):
+class MemoryIdentityStore(MemorySharedKeys, MemoryRulings):
     """Forgets everything with the process."""
 
     def __init__(self) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import (
     Column,
     ForeignKey,
     Index,
+    Integer,
     LargeBinary,
     MetaData,
     String,
@@ -100,6 +101,55 @@ closings = Table(
     Column("images_withdrawn", BigInteger, nullable=False),
     Column("burned_mkudos", BigInteger),
     Column("forgotten", Boolean, nullable=False),
+)
+
+restrictions = Table(
+    "restrictions",
+    metadata,
+    Column("restriction_id", String(36), primary_key=True),
+    Column("target_kind", String(16), nullable=False),
+    Column("target", String(64), nullable=False),
+    Column("ban", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("since_us", BigInteger, nullable=False),
+    Column("until_us", BigInteger),
+    Column("by_account_id", String(36), nullable=False),
+    Column("request_id", String(36), nullable=False),
+    Column("lifted_at_us", BigInteger),
+    Column("lifted_by", String(36), nullable=False),
+    Column("lifted_because", Text, nullable=False),
+    Column("appeal_note", Text, nullable=False),
+    Column("changed_at_us", BigInteger, nullable=False),
+    Index("restrictions_by_age", "since_us", "restriction_id"),
+    Index("restrictions_by_change", "changed_at_us"),
+)
+filters = Table(
+    "filters",
+    metadata,
+    Column("filter_id", String(36), primary_key=True),
+    Column("kind", Integer, nullable=False),
+    Column("pattern", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("created_by", String(36), nullable=False),
+    Column("created_at_us", BigInteger, nullable=False),
+    Column("request_id", String(36), nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("changed_at_us", BigInteger, nullable=False),
+    Index("filters_by_age", "created_at_us", "filter_id"),
+    Index("filters_by_change", "changed_at_us"),
+)
+decisions = Table(
+    "decisions",
+    metadata,
+    Column("decision_id", String(36), primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
+    Column("by_account_id", String(36), nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("subject", String(64), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("detail", Text, nullable=False),
+    Index("decisions_by_age", "at_us"),
 )
 
 

@@ -8,59 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from hashlib import sha256
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Final
 
 from horde.ledger.core.accounts import ANONYMOUS
+from horde.ledger.core.kinds import EventKind as EventKind
+from horde.ledger.core.kinds import JobEnding as JobEnding
 from horde.ledger.core.prices import PriceParts
 
 FINGERPRINT_BYTES: Final = 16
 
 
-class EventKind(IntEnum):
-    """What an event did; the numbers are the contract's."""
-
-    OPEN_ACCOUNT = 1
-    PLACE_HOLDS = 2
-    SETTLE = 3
-    RELEASE = 4
-    UPTIME_REWARD = 5
-    AWARD = 6
-    GIFT = 7
-    PROMOTION = 8
-    SLASH = 9
-    CORRECTION = 10
-    STANDING = 11
-    RATING = 12
-    CLOSE_ACCOUNT = 13
-    VERIFICATION = 14
-
-
-class JobEnding(IntEnum):
-    """How a job ended; the numbers are the contract's."""
-
-    DONE = 1
-    CANCELLED = 2
-    FAULTED = 3
-    EXPIRED = 4
-    CENSORED = 5
-
-
-class _OfAccount:
-    """Of one account alone."""
-
-    __slots__ = ()
-    account_id: str
-
-    @property
-    def account_ids(self) -> tuple[str, ...]:
-        return (self.account_id,)
-
-
 @dataclass(frozen=True, slots=True)
-class OpenAccount(_OfAccount):
+class OpenAccount:
     """Make an owner known, with its age."""
 
     account_id: str
@@ -68,6 +29,10 @@ class OpenAccount(_OfAccount):
 
     kind = EventKind.OPEN_ACCOUNT
     note = ""
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
 
     def canonical(self) -> str:
         return f'{{"account":"{self.account_id}","opened":{self.opened_us}}}'
@@ -83,7 +48,7 @@ class HoldAsked:
 
 
 @dataclass(frozen=True, slots=True)
-class PlaceHolds(_OfAccount):
+class PlaceHolds:
     """Set kudos aside for every job of a generation, or for none."""
 
     generation_id: str
@@ -96,6 +61,10 @@ class PlaceHolds(_OfAccount):
 
     kind = EventKind.PLACE_HOLDS
     note = ""
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
 
     @property
     def anonymous(self) -> bool:
@@ -187,7 +156,7 @@ class RewardUptime:
 
 
 @dataclass(frozen=True, slots=True)
-class RewardRating(_OfAccount):
+class RewardRating:
     """Pay for one account's rating of one image."""
 
     account_id: str
@@ -198,12 +167,16 @@ class RewardRating(_OfAccount):
     kind = EventKind.RATING
     note = ""
 
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
+
     def canonical(self) -> str:
         return f'{{"account":"{self.account_id}","amount":{self.amount_mkudos},"rating":"{self.rating_id}"}}'
 
 
 @dataclass(frozen=True, slots=True)
-class Award(_OfAccount):
+class Award:
     """Mint for an account, by an operator."""
 
     account_id: str
@@ -212,6 +185,10 @@ class Award(_OfAccount):
     note: str
 
     kind = EventKind.AWARD
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
 
     def canonical(self) -> str:
         return (
@@ -242,7 +219,7 @@ class Gift:
 
 
 @dataclass(frozen=True, slots=True)
-class Slash(_OfAccount):
+class Slash:
     """Take escrow after a verdict."""
 
     account_id: str
@@ -254,13 +231,17 @@ class Slash(_OfAccount):
 
     kind = EventKind.SLASH
 
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
+
     def canonical(self) -> str:
         job = f'"job":"{self.job_id}",' if self.job_id else ""
         return f'{{"account":"{self.account_id}","amount":{self.amount_mkudos},{job}"note":{quoted(self.note)}}}'
 
 
 @dataclass(frozen=True, slots=True)
-class Verify(_OfAccount):
+class Verify:
     """Free what a job put into escrow, since its picture was looked at and is what it should be."""
 
     account_id: str
@@ -268,6 +249,10 @@ class Verify(_OfAccount):
 
     kind = EventKind.VERIFICATION
     note = ""
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
 
     def canonical(self) -> str:
         return f'{{"account":"{self.account_id}","job":"{self.job_id}"}}'
@@ -288,7 +273,7 @@ class Correct:
 
 
 @dataclass(frozen=True, slots=True)
-class SetStanding(_OfAccount):
+class SetStanding:
     """Record what decides an owner's trust."""
 
     account_id: str
@@ -297,6 +282,10 @@ class SetStanding(_OfAccount):
     note: str
 
     kind = EventKind.STANDING
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
 
     def canonical(self) -> str:
         trusted = {None: "null", True: "true", False: "false"}[self.trusted]
@@ -307,7 +296,7 @@ class SetStanding(_OfAccount):
 
 
 @dataclass(frozen=True, slots=True)
-class CloseAccount(_OfAccount):
+class CloseAccount:
     """End an account: burn what it has, and what still comes to it."""
 
     account_id: str
@@ -315,13 +304,17 @@ class CloseAccount(_OfAccount):
     kind = EventKind.CLOSE_ACCOUNT
     note = ""
 
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
+
     def canonical(self) -> str:
         return f'{{"account":"{self.account_id}"}}'
 
 
 Operation = (
     OpenAccount | PlaceHolds | Settle | Release | RewardUptime | RewardRating | Award | Gift | Slash | Correct
-    | SetStanding | Verify | CloseAccount
+    | SetStanding | CloseAccount | Verify
 )  # fmt: skip
 
 

@@ -33,6 +33,7 @@ CURATION: Final = "curation"
 METHODS: Final[Mapping[str, AbstractSet[str]]] = {
     f"/{SERVICE}/Apply": {SCHEDULER, GATEWAY, OPERATOR, CURATION},
     f"/{SERVICE}/GetBalances": {SCHEDULER, GATEWAY, OPERATOR},
+    f"/{SERVICE}/GetOwner": {GATEWAY, OPERATOR},
     f"/{SERVICE}/ListHolds": {OPERATOR},
     f"/{SERVICE}/ListEntries": {GATEWAY, OPERATOR},
     f"/{SERVICE}/GetEntries": {SCHEDULER, GATEWAY, OPERATOR},

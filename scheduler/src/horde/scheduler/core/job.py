@@ -178,11 +178,11 @@ class Generation:
     """It has a row already."""
     closed: bool = False
     """Nothing is left to do for it."""
-    deletion: Deletion = Deletion.NONE
     unpaintable: bool = False
     """Nobody here could paint it when it came: it has places of another kind. Forgotten with the process."""
     address_bucket: str = ""
     """Where it was asked from, for shares of a day's budgets. Never written."""
+    deletion: Deletion = Deletion.NONE
     check: Check | None = None
     """What the mesh asks for it for; None: somebody asks for it."""
     version: int = 0

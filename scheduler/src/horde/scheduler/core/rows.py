@@ -7,7 +7,7 @@ row, for there are few (MAX_LEASES) and they change together.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
@@ -31,7 +31,6 @@ from horde.scheduler.core.job import (
 )
 from horde.scheduler.core.leases import Fault, Lease, LeaseState
 from horde.scheduler.core.standing import Standing
-from horde.scheduler.core.strikes import Strike, StrikeReason
 
 Row = dict[str, Any]
 
@@ -42,6 +41,15 @@ class Stored:
 
     generation: Row
     jobs: list[Row] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """How much there is of an account; images that are done, and neither withdrawn nor expired."""
+
+    generations: int = 0
+    private_images: int = 0
+    shared_images: int = 0
 
 
 class SettledOrder(IntEnum):
@@ -86,13 +94,25 @@ class Changes:
     given: list[GenerationId] = field(default_factory=list)
     """Generations of which nothing is to stay but their shared images: those are listed as long as they are there."""
     workers: list[Row] = field(default_factory=list)
-    gone_workers: list[WorkerId] = field(default_factory=list)
-    """Workers whose rows are to be deleted, unless they are among `workers` again."""
     owners: list[Row] = field(default_factory=list)
     strikes: list[Row] = field(default_factory=list)
+    gone_workers: list[WorkerId] = field(default_factory=list)
+    """Workers whose rows are to be deleted, unless they are among `workers` again."""
 
     def __bool__(self) -> bool:
-        return any(getattr(self, each.name) for each in fields(self))
+        return bool(
+            self.new_generations
+            or self.generations
+            or self.new_jobs
+            or self.jobs
+            or self.forgotten
+            or self.refused
+            or self.given
+            or self.workers
+            or self.owners
+            or self.strikes
+            or self.gone_workers
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,33 +261,6 @@ def restore_owner(standing: Standing, row: Row) -> None:
     standing.doubted = dict.fromkeys(map(JobId, record["doubted"]))
     standing.verdicts = {(verdict, JobId(job_id)): None for verdict, job_id in record["verdicts"]}
     standing.faults.update({Fault(int(fault)): count for fault, count in record["faults"].items()})
-
-
-def strike_row(strike: Strike, moment: Moment) -> Row:
-    return {
-        "strike_id": strike.strike_id,
-        "owner": strike.owner,
-        "worker_id": strike.worker_id,
-        "worker_name": strike.worker_name,
-        "reason": int(strike.reason),
-        "at_ms": moment.wall(strike.at),
-        "detail": strike.detail,
-        "forgiven": strike.forgiven,
-    }
-
-
-def strike_from(row: Row, moment: Moment) -> Strike:
-    """A strike as it was written."""
-    return Strike(
-        row["strike_id"],
-        AccountId(row["owner"]),
-        WorkerId(row["worker_id"]),
-        row["worker_name"],
-        StrikeReason(row["reason"]),
-        moment.core(row["at_ms"]),
-        row["detail"],
-        row["forgiven"],
-    )
 
 
 def generation_from(stored: Stored, terms: Terms, moment: Moment) -> Generation:

@@ -28,9 +28,9 @@ from horde.scheduler.core.rows import (
     generation_row,
     job_row,
     owner_row,
-    strike_row,
     worker_row,
 )
+from horde.scheduler.core.strike_rows import strike_row
 from horde.scheduler.store.port import Store
 from horde.services import telemetry
 from horde.services.clock import Clock
@@ -227,9 +227,9 @@ class Saver:
                 changes.emptied.append(generation.generation_id)
         changes.jobs = [job_row(job, moment) for job in board.dirty_jobs if job.generation.written]
         changes.workers = [worker_row(worker, board.speeds.of(worker.worker_id)) for worker in board.dirty_workers]
-        changes.gone_workers = list(board.gone_workers)
         changes.owners = [owner_row(standing, moment.now_ms) for standing in board.dirty_owners]
         changes.strikes = [strike_row(strike, moment) for strike in board.dirty_strikes]
+        changes.gone_workers = list(board.gone_workers)
         batch.effects, board.effects_after_save = board.effects_after_save, []
         published = self._publisher.publish(list(board.dirty_jobs))
         if published is not None:

@@ -5,6 +5,7 @@ The ledger's service. Not reachable from outside."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -720,6 +721,75 @@ class GetBalancesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetBalancesResponse: _TypeAlias = GetBalancesResponse  # noqa: Y015
+
+@_typing.final
+class GetOwnerRequest(_message.Message):
+    """GetOwnerRequest names an account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetOwnerRequest: _TypeAlias = GetOwnerRequest  # noqa: Y015
+
+@_typing.final
+class GetOwnerResponse(_message.Message):
+    """GetOwnerResponse is how it stands. One that is not known has zeros."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRUSTED_FIELD_NUMBER: _builtins.int
+    BY_DECREE_FIELD_NUMBER: _builtins.int
+    OPENED_AT_FIELD_NUMBER: _builtins.int
+    ESCROW_MKUDOS_FIELD_NUMBER: _builtins.int
+    STRIKES_FIELD_NUMBER: _builtins.int
+    TRUSTED_FROM_AGE_FIELD_NUMBER: _builtins.int
+    TRUSTED_FROM_MKUDOS_FIELD_NUMBER: _builtins.int
+    STRIKES_LIMIT_FIELD_NUMBER: _builtins.int
+    trusted: _builtins.bool
+    by_decree: _builtins.bool
+    """By decree rather than by the rule; `trusted` says which."""
+    escrow_mkudos: _builtins.int
+    """Earned and not spendable yet, without what no rule frees."""
+    strikes: _builtins.int
+    trusted_from_mkudos: _builtins.int
+    strikes_limit: _builtins.int
+    @_builtins.property
+    def opened_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def trusted_from_age(self) -> _duration_pb2.Duration:
+        """Trust needs an account of this age, so much in escrow, and fewer strikes."""
+
+    def __init__(
+        self,
+        *,
+        trusted: _builtins.bool = ...,
+        by_decree: _builtins.bool = ...,
+        opened_at: _timestamp_pb2.Timestamp | None = ...,
+        escrow_mkudos: _builtins.int = ...,
+        strikes: _builtins.int = ...,
+        trusted_from_age: _duration_pb2.Duration | None = ...,
+        trusted_from_mkudos: _builtins.int = ...,
+        strikes_limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["opened_at", b"opened_at", "trusted_from_age", b"trusted_from_age"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_decree", b"by_decree", "escrow_mkudos", b"escrow_mkudos", "opened_at", b"opened_at", "strikes", b"strikes", "strikes_limit", b"strikes_limit", "trusted", b"trusted", "trusted_from_age", b"trusted_from_age", "trusted_from_mkudos", b"trusted_from_mkudos"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetOwnerResponse: _TypeAlias = GetOwnerResponse  # noqa: Y015
 
 @_typing.final
 class ListHoldsRequest(_message.Message):
