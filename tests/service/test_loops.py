@@ -35,7 +35,6 @@ LOOPS = {
         "closing",
         "shared keys",
         "watching",
-        "statistics",
         "previews",
         "relay",
         "redrawing",
