@@ -112,6 +112,7 @@ RATING_COLUMNS: Final = (
     Column("rating", "int32", "how beautiful it is, 1 to 10", null="not rated so"),
     Column("artifacts", "int32", "how damaged it is, 0 (flawless) to 5", null="not rated so"),
     Column("rated_at", "timestamp[ms, tz=UTC]", "when, cut to the hour", "time"),
+    Column("weight", "float64", "how far the rater is known to see what others see; 1 is in full", null="not known"),
 )
 
 REMOVED_COLUMNS: Final = (
