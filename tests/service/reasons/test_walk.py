@@ -18,7 +18,7 @@ from tests.service.reasons import (
     standing_reasons,
     storage_reasons,
 )
-from tests.service.reasons.provoking import PROVOKED, RATING, SCHEDULER, STORAGE
+from tests.service.reasons.provoking import PROVOKED, SCHEDULER, STORAGE
 
 from horde.gateway.doors.listeners import ALLOW
 from horde.services.status import to_status
@@ -36,10 +36,6 @@ TELLERS = (
 )
 
 NOT_BUILT = {
-    (RATING, "INVALID_FIELD"): "RateImage",
-    (RATING, "NOTHING_TO_RATE"): "GetNextImage",
-    (RATING, "IMAGE_NOT_SHOWN"): "RateImage",
-    (RATING, "RATED_TOO_FAST"): "RateImage",
     (STORAGE, "NOT_TEXT"): "PutText",
 }
 """Reasons of an RPC that answers UNIMPLEMENTED so far."""

@@ -10,9 +10,7 @@ from pathlib import Path
 from grpc import aio
 
 from horde.gateway.core.closing import Exports
-from horde.gateway.core.credentials import PassCredential
 from horde.gateway.core.previews import Previews
-from horde.gateway.core.requesters import Principal
 from horde.gateway.doors.account_closing import AccountClosing
 from horde.gateway.doors.account_life import AccountLife
 from horde.gateway.doors.account_servicer import AccountServicer
@@ -30,6 +28,7 @@ from horde.gateway.doors.listeners import registrations
 from horde.gateway.doors.mesh import describe_mesh
 from horde.gateway.doors.mesh_servicer import MeshServicer
 from horde.gateway.doors.model_servicer import ModelServicer
+from horde.gateway.doors.passes import PassHolders
 from horde.gateway.doors.preview_news import PreviewNews
 from horde.gateway.doors.reception import Reception
 from horde.gateway.doors.redrawing import Redrawing
@@ -119,13 +118,9 @@ class Gateway:
         self.enforcement.on_change(lambda: self.watching.look_at_bans(self.enforcement.ban_of))
         self._shared = shared
         shared.subscribe(REVOKED, lambda news: self._forget_key(news.decode(errors="replace")))
-        passes = load_passes(settings.pass_key_file or settings.state_dir / "pass.key")
-
-        async def open_pass(shown: PassCredential) -> Principal:
-            return await self.generations.opened(passes.candidates(shown.pass_id))
-
-        self._passes = passes
-        self.authenticator = Authenticator(store, peppers, clock, open_pass)
+        self._passes = load_passes(settings.pass_key_file or settings.state_dir / "pass.key")
+        holders = PassHolders(self.scheduler, self._passes)
+        self.authenticator = Authenticator(store, peppers, clock, holders.principal)
         self.reception = Reception(self.authenticator, shared, settings.rates(), clock, self.enforcement)
         self.accounts = Accounts(
             store,

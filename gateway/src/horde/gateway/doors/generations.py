@@ -21,7 +21,6 @@ from horde.gateway.core.errors import (
     InputUnusable,
     InvalidField,
     ModelUnknown,
-    PassUnknown,
     PriceAboveMaximum,
     PromptRefused,
 )
@@ -235,18 +234,6 @@ class Generations:
         """Delete one input now; one that is not there, or is not this requester's, is as good as deleted."""
         with told_outward():
             await self._storage.delete(wire.requester_message(principal.requester), input_id)
-
-    async def opened(self, candidates: Sequence[str]) -> Principal:
-        """Whose generation it is that one of these ids names, for who came with its pass; raises PassUnknown."""
-        for generation in candidates:
-            try:
-                with told_outward():
-                    known = await self._scheduler.get(scheduler_pb2.GenerationRef(generation_id=generation))
-            except NotFound:
-                continue
-            requester = Requester(known.requester.account_id, known.requester.anonymous_digest)
-            return Principal(requester, scopes=frozenset(), pass_of=generation)
-        raise PassUnknown
 
     def watchable(self, principal: Principal, generation: str) -> Requester:
         """Who watches; raises InvalidField for an id that can be none."""
