@@ -64,6 +64,7 @@ ALLOW = AllowList(
         f"/{_OBJECTS}/*": {SCHEDULER},
         f"/{_OBJECTS}/DescribeInputs": {SCHEDULER, GATEWAY},
         f"/{_OBJECTS}/DeleteInputs": {GATEWAY},
+        f"/{_OBJECTS}/ForgetRequester": {GATEWAY},
     }
 )
 """Who may call what. StorageService is guarded by tokens."""

@@ -63,9 +63,14 @@ def _requester(requester: str) -> str:
     return kind + hashlib.sha256(b"key " + requester.encode()).hexdigest()[:32]
 
 
+def inputs_of(requester: str) -> str:
+    """The folder of what a requester put in."""
+    return f"{INPUTS}{_requester(requester)}/"
+
+
 def input_image(requester: str, input_id: str) -> str:
     """What a requester put in."""
-    return f"{INPUTS}{_requester(requester)}/{_checked(input_id)}"
+    return inputs_of(requester) + _checked(input_id)
 
 
 def requester_in(input_key: str) -> str:
