@@ -17,7 +17,7 @@ from tests.service.reasons import (
     standing_reasons,
     storage_reasons,
 )
-from tests.service.reasons.provoking import GENERATION, MODERATION, PROVOKED, RATING, SCHEDULER, STORAGE
+from tests.service.reasons.provoking import GENERATION, MODERATION, PROVOKED, SCHEDULER, STORAGE
 
 from horde.gateway.doors.listeners import ALLOW
 from horde.services.status import to_status
@@ -28,10 +28,6 @@ TELLERS = (curation_reasons, gateway_reasons, ledger_reasons, scheduler_reasons,
 
 NOT_BUILT = {
     (MODERATION, "REQUEST_CONFLICT"): "CreateFilter",
-    (RATING, "INVALID_FIELD"): "RateImage",
-    (RATING, "NOTHING_TO_RATE"): "GetNextImage",
-    (RATING, "IMAGE_NOT_SHOWN"): "RateImage",
-    (RATING, "RATED_TOO_FAST"): "RateImage",
     (GENERATION, "PROMPT_REFUSED"): "prompt filters",
     (STORAGE, "NOT_TEXT"): "PutText",
 }

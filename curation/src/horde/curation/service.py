@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from random import SystemRandom
 
 from horde.api.moderation.v1 import moderation_service_pb2
 from horde.api.moderation.v1.moderation_service_pb2_grpc import add_ModerationServiceServicer_to_server
@@ -16,19 +17,23 @@ from horde.api.release.v1.data_release_service_pb2_grpc import add_DataReleaseSe
 from horde.buckets.directory import DirectoryBucket
 from horde.buckets.port import Bucket
 from horde.buckets.s3 import S3Bucket
+from horde.curation.core.rating import RULES
 from horde.curation.doors.moderation_servicer import ModerationServicer
 from horde.curation.doors.rating_servicer import RatingServicer
 from horde.curation.doors.release_servicer import DataReleaseServicer
 from horde.curation.following import Follower
 from horde.curation.moderation import Moderation
 from horde.curation.neighbours.builders import ChildBuilder, OperatorsBuilder
+from horde.curation.neighbours.ledger import LedgerPayer, Nobody, Payer
 from horde.curation.neighbours.release_bucket import ReleaseBucket
 from horde.curation.neighbours.shared_bucket import SharedBucket
 from horde.curation.neighbours.verdicts import Verdicts
+from horde.curation.ratings import Ratings
 from horde.curation.releases import DataReleases
 from horde.curation.settings import CurationSettings
 from horde.curation.store.sql import sql_store
 from horde.curation.tickets import Tickets
+from horde.services.channel import dial
 from horde.services.clock import Clock
 from horde.services.identity import AllowList
 from horde.services.ids import Ids, RandomIds
@@ -82,6 +87,18 @@ async def _open(
 
 
 @asynccontextmanager
+async def open_payer(settings: CurationSettings) -> AsyncIterator[Payer]:
+    """Who pays for ratings."""
+    if not settings.ledger:
+        yield Nobody()
+        return
+    tls = settings.tls() if settings.tls_authorities is not None else None
+    dialled = dial(settings.ledger, caller=settings.credentials(NAME), tls=tls, neighbour="ledger")
+    async with dialled as channel:
+        yield LedgerPayer(channel)
+
+
+@asynccontextmanager
 async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None) -> AsyncIterator[Server]:
     """Serve, and follow the shared bucket, for as long as the block. Ends if a loop of it dies."""
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -91,6 +108,7 @@ async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None
         sql_store(settings.url()) as store,
         open_shared(settings, clock.now) as shared,
         open_releases(settings, clock.now) as released,
+        open_payer(settings) as payer,
         Loops() as loops,
     ):
         bucket = SharedBucket(shared)
@@ -98,13 +116,14 @@ async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None
         moderation = Moderation(store, bucket, Verdicts(shared, clock.now), clock, ids or RandomIds())
         signing_key = settings.signing_key_file or settings.state_dir / "tickets.pem"
         signer = Signer.from_file(signing_key, NAME, settings.public_keys_dir)
+        ratings = Ratings(store, payer, clock, SystemRandom(), RULES)
         tickets = Tickets(signer, clock, settings.storage_address)
         builder = ChildBuilder(settings) if settings.builder == "child" else OperatorsBuilder()
         releases = DataReleases(store, ReleaseBucket(released), builder, clock)
         # What these lack is answered UNIMPLEMENTED by the chassis.
         moderation_door = ModerationServicer(moderation, tickets, clock)  # type: ignore[abstract]
-        rating_door = RatingServicer()  # type: ignore[abstract]
         releases_door = DataReleaseServicer(releases, tickets)
+        rating_door = RatingServicer(ratings, tickets)
         registrations = (
             Registration(add_ModerationServiceServicer_to_server, moderation_door, MODERATION),
             Registration(add_RatingServiceServicer_to_server, rating_door, RATING),
@@ -122,4 +141,5 @@ async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None
             loops.start("follower", follower.run())
             loops.start("verdicts", moderation.run())
             loops.start("releases", releases.run())
+            loops.start("rewards", ratings.run())
             yield server

@@ -130,6 +130,7 @@ class Layout:
             told["RELEASES_DIR"] = str(self.releases_bucket)
         if role is Role.CURATION:
             told |= {
+                "LEDGER": self.address(Role.LEDGER),
                 "STORAGE_ADDRESS": self.address(Role.STORAGE_ROUTER),
                 "SHARED_DIR": str(self.shared_bucket),
                 "RELEASES_DIR": str(self.releases_bucket),

@@ -8,6 +8,7 @@ from horde.services.errors import AlreadyExists, FailedPrecondition, InvalidArgu
 
 MODERATION = "horde.api.moderation.v1"
 RELEASE = "horde.api.release.v1"
+RATING = "horde.api.rating.v1"
 
 
 class InvalidModerationField(InvalidArgument):
@@ -64,3 +65,31 @@ class ReleaseFinished(FailedPrecondition):
 
     domain: ClassVar[str] = RELEASE
     reason: ClassVar[str] = "RELEASE_FINISHED"
+
+
+class InvalidRatingField(InvalidArgument):
+    """The request is not valid."""
+
+    domain: ClassVar[str] = RATING
+    reason: ClassVar[str] = "INVALID_FIELD"
+
+
+class NothingToRate(NotFound):
+    """There is no image that you could rate now."""
+
+    domain: ClassVar[str] = RATING
+    reason: ClassVar[str] = "NOTHING_TO_RATE"
+
+
+class ImageNotShown(FailedPrecondition):
+    """Only the image that you were shown can be rated."""
+
+    domain: ClassVar[str] = RATING
+    reason: ClassVar[str] = "IMAGE_NOT_SHOWN"
+
+
+class RatedTooFast(FailedPrecondition):
+    """Nobody looks that fast."""
+
+    domain: ClassVar[str] = RATING
+    reason: ClassVar[str] = "RATED_TOO_FAST"
