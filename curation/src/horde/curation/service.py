@@ -130,7 +130,9 @@ async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None
     ):
         bucket = SharedBucket(shared)
         follower = Follower(bucket, store, clock, timedelta(seconds=settings.follow_seconds))
-        moderation = Moderation(store, bucket, Verdicts(shared, clock.now), clock, ids or RandomIds())
+        moderation = Moderation(
+            store, bucket, Verdicts(shared, clock.now, settings.state_dir), clock, ids or RandomIds()
+        )
         signing_key = settings.signing_key_file or settings.state_dir / "tickets.pem"
         signer = Signer.from_file(signing_key, NAME, settings.public_keys_dir)
         ratings = Ratings(store, payer, clock, SystemRandom(), RULES)
