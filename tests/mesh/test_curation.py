@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tests.mesh.backends import DEPLOYED, EMBEDDED
 from tests.mesh.probing import small
-from tests.mesh.test_command_line import Horde
+from tests.mesh.test_command_line import SMALL, Horde
 
 from horde.api.moderation.v1 import moderation_service_pb2 as pb
 from horde.cli.local.mesh import LocalMesh
@@ -85,9 +85,7 @@ async def test_a_requester_sees_what_they_shared_under_which_text_and_takes_all_
     mesh: LocalMesh, tmp_path: Path
 ) -> None:
     horde = Horde(mesh.gateway, tmp_path)
-    created = await horde.ask(
-        "generate", "a red door", "--anonymous", "--width", "64", "--height", "64", "--steps", "4"
-    )
+    created = await horde.ask("generate", "a red door", "--anonymous", "--out", str(tmp_path), *SMALL)
     generation_id = created["generation"]["generation_id"]
     for _ in ticks():
         status = await horde.ask("generations", "share-status", generation_id, "--texts")
