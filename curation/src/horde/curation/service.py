@@ -21,6 +21,7 @@ from horde.curation.core.rating import RULES
 from horde.curation.doors.moderation_servicer import ModerationServicer
 from horde.curation.doors.rating_servicer import RatingServicer
 from horde.curation.doors.release_servicer import DataReleaseServicer
+from horde.curation.exporting import RatingsFile
 from horde.curation.following import Follower
 from horde.curation.moderation import Moderation
 from horde.curation.neighbours.builders import ChildBuilder, OperatorsBuilder
@@ -118,7 +119,11 @@ async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None
         signer = Signer.from_file(signing_key, NAME, settings.public_keys_dir)
         ratings = Ratings(store, payer, clock, SystemRandom(), RULES)
         tickets = Tickets(signer, clock, settings.storage_address)
-        builder = ChildBuilder(settings) if settings.builder == "child" else OperatorsBuilder()
+        builder = (
+            ChildBuilder(settings, RatingsFile(store, settings.state_dir / "builder"))
+            if settings.builder == "child"
+            else OperatorsBuilder()
+        )
         releases = DataReleases(store, ReleaseBucket(released), builder, clock)
         # What these lack is answered UNIMPLEMENTED by the chassis.
         moderation_door = ModerationServicer(moderation, tickets, clock)  # type: ignore[abstract]
