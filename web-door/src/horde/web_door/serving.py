@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
-from horde.services import telemetry
+from horde.services import probes, telemetry
 from horde.services.lifecycle import CannotStart
 from horde.services.loops import Loops
 from horde.services.tls import is_loopback
@@ -60,10 +60,12 @@ async def serving_http(settings: WebDoorSettings, app: ASGIApp, loops: Loops) ->
     server = _Server(config)
     port: int = listening.getsockname()[1]
     loop = loops.start("http", server.serve(sockets=[listening]))
+    await probes.ready(True)
     log.info("serving", ports=[port])
     try:
         yield port
     finally:
+        await probes.ready(False)
         loops.leave()
         server.should_exit = True
         await loop
