@@ -17,7 +17,7 @@ from tests.service.reasons import (
     standing_reasons,
     storage_reasons,
 )
-from tests.service.reasons.provoking import GENERATION, MODERATION, PROVOKED, RATING, RELEASE, SCHEDULER, STORAGE
+from tests.service.reasons.provoking import GENERATION, MODERATION, PROVOKED, SCHEDULER, STORAGE
 
 from horde.gateway.doors.listeners import ALLOW
 from horde.services.status import to_status
@@ -28,15 +28,6 @@ TELLERS = (curation_reasons, gateway_reasons, ledger_reasons, scheduler_reasons,
 
 NOT_BUILT = {
     (MODERATION, "REQUEST_CONFLICT"): "CreateFilter",
-    (RATING, "INVALID_FIELD"): "RateImage",
-    (RATING, "NOTHING_TO_RATE"): "GetNextImage",
-    (RATING, "IMAGE_NOT_SHOWN"): "RateImage",
-    (RATING, "RATED_TOO_FAST"): "RateImage",
-    (RELEASE, "INVALID_FIELD"): "CreateDataRelease",
-    (RELEASE, "RELEASE_NOT_FOUND"): "GetDataRelease",
-    (RELEASE, "RELEASE_CONFLICT"): "CreateDataRelease",
-    (RELEASE, "RELEASE_RUNNING"): "CreateDataRelease",
-    (RELEASE, "RELEASE_FINISHED"): "CancelDataRelease",
     (GENERATION, "PROMPT_REFUSED"): "prompt filters",
     (STORAGE, "NOT_TEXT"): "PutText",
 }

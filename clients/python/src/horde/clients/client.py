@@ -24,6 +24,7 @@ from horde.clients.kudos import Kudos
 from horde.clients.meshes import Mesh
 from horde.clients.models import Models
 from horde.clients.moderation import Moderation
+from horde.clients.releases import Releases
 from horde.clients.retrying import Patience
 from horde.clients.session import GenerationSession
 from horde.clients.shared_keys import SharedKeys
@@ -36,7 +37,7 @@ DEFAULT_TARGET: Final = "127.0.0.1:7700"
 
 
 class HordeClient:
-    """Nouns: `generations`, `images`, `accounts`, `kudos`, `workers`, `models`, `moderation`, `mesh`."""
+    """Nouns: `generations`, `images`, `accounts`, `kudos`, `workers`, `models`, `moderation`, `releases`, `mesh`."""
 
     generations: Generations
     images: Images
@@ -45,6 +46,7 @@ class HordeClient:
     workers: Workers
     models: Models
     moderation: Moderation
+    releases: Releases
     mesh: Mesh
 
     def __init__(
@@ -85,6 +87,7 @@ class HordeClient:
         self.workers = Workers(doors)
         self.models = Models(doors)
         self.moderation = Moderation(doors)
+        self.releases = Releases(doors)
         self.mesh = Mesh(doors)
         self.standings = Standings(doors)
         return self

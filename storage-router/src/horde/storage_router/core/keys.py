@@ -123,6 +123,12 @@ def moderation(job_id: str) -> str:
     return f"{MODERATION}{_checked(job_id)}.json"
 
 
+def is_release_file(key: str) -> bool:
+    """Whether this is the key of a file of a data release, in the bucket of releases."""
+    first, *parts = key.split("/")
+    return first == "releases" and len(parts) >= 2 and all(map(is_name, parts))
+
+
 def journal(moment: datetime, job_id: str) -> str:
     """The entry that a shared image was, or was about to be, put in place in this hour."""
     return f"{JOURNAL}{_hour(moment)}/{_checked(job_id)}"
