@@ -19,9 +19,10 @@ TIERS   := unit conformance service mesh deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock settings-page protos protos-check lint format types breaking contract-image languages check test demo demo-release up clean \
-	bench bench-ledger bench-scheduler soak-ledger soak-storage mutants-ledger mutants-scheduler farms raters simulate train-model evaluate-model \
-	test-kills test-loading try-ai-horde $(TIERS:%=test-%)
+.PHONY: help install lock protos protos-check breaking deploy-check charts settings-page contract-image languages lint \
+	format types test-kills test-loading check test up demo demo-release try-ai-horde bench bench-ledger bench-scheduler \
+	simulate soak-storage soak-ledger farms raters mutants-ledger mutants-scheduler train-model evaluate-model clean \
+	$(TIERS:%=test-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -66,6 +67,13 @@ protos-check: install ## Fail if protos/gen is not what the contracts say
 
 breaking: install ## Fail if a contract breaks its committed image, or is not in it
 	$(PY) protos/contract.py --check
+
+deploy-check: install ## Render the chart in every value set, lint it, validate everything, build the overlays, test the alerts
+	$(PY) deploy/charts.py --check
+	$(PYTEST) tests/deploy
+
+charts: install ## Write what Kustomize builds upon from the chart
+	$(PY) deploy/charts.py
 
 settings-page: install ## Write deploy/settings.md, every setting of every service, from the code
 	$(PY) deploy/settings.py
@@ -117,15 +125,14 @@ up: install ## The whole mesh on this machine, with one worker
 demo: install ## Paint a few pictures through the whole mesh and show what became of them
 	$(PY) -m horde.cli.demo
 
+demo-release: install ## Paint a few hundred images, make two data releases of the shared ones, and take them home
+	$(PY) -m horde.cli.demo.release
 # None of them is a part of this project, nor of its tests: they come from the registries each time.
 try-ai-horde: install ## Clients and workers of AI Horde, unmodified, against the web door
 	$(PYTHON) -m venv .cache/ai-horde
 	.cache/ai-horde/bin/pip install -q horde-sdk aihorde
 	if command -v npm > /dev/null; then npm install --silent --no-save --prefix .cache/ai-horde @zeldafan0225/ai_horde; fi
 	$(PY) web-door/trials/run.py .cache/ai-horde/bin/python $(abspath .cache/ai-horde/node_modules)
-
-demo-release: install ## Paint a few hundred images, make two data releases of the shared ones, and take them home
-	$(PY) -m horde.cli.demo.release
 
 bench: install ## Images a second through the whole mesh, and where the time goes
 	$(PY) bench/mesh.py

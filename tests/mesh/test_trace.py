@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
+import urllib.request
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +17,7 @@ from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metric
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
 from tests.mesh.probing import EXTRA, scripted, small
 
-from horde.cli.local.mesh import local_mesh
+from horde.cli.local.mesh import free_ports, local_mesh
 from horde.cli.local.roles import Role
 from horde.services.telemetry import telemetry
 
@@ -49,9 +52,18 @@ def collector() -> Iterator[tuple[Collector, str]]:
     sink.stop(0).wait()
 
 
+def scrape(port: int) -> str:
+    """What Prometheus would read."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+        return str(answer.read().decode())
+
+
 async def test_one_trace_from_the_clients_call_to_the_bucket(tmp_path: Path, collector: tuple[Collector, str]) -> None:
     kept, endpoint = collector
     extra = {role: {**EXTRA.get(role, {}), "TELEMETRY_ENDPOINT": endpoint} for role in Role}
+    ports = free_ports((Role.SCHEDULER, Role.LEDGER, Role.GATEWAY))
+    for role, port in ports.items():
+        extra[role]["METRICS_LISTEN"] = f"127.0.0.1:{port}"
     with telemetry(service="requester", endpoint=endpoint):
         async with local_mesh(tmp_path / "state", extra=extra) as mesh:
             await mesh.start_worker(scripted("anna"))
@@ -59,6 +71,7 @@ async def test_one_trace_from_the_clients_call_to_the_bucket(tmp_path: Path, col
                 accepted = await client.generations.create(small("a cat"), request_id=str(uuid.uuid4()))
                 async for _ in client.generations.watch(accepted.generation_id):
                     pass
+            shown = [await asyncio.to_thread(scrape, port) for port in ports.values()]
     # Processes export what is left when they stop, and so does ours: all spans are here now.
     created = next(
         span for service, span in kept.spans if service == "requester" and span.name.endswith("/CreateGeneration")
@@ -74,3 +87,14 @@ async def test_one_trace_from_the_clients_call_to_the_bucket(tmp_path: Path, col
         if span.trace_id == created.trace_id and span.parent_span_id:
             assert span.parent_span_id in by_id, f"{service} {span.name} hangs in the air"
     assert {"rpc.server.call.duration", "rpc.client.call.duration"} <= kept.metrics
+    # By the names that deploy/watching asks for.
+    scheduler, ledger, gateway = shown
+    for name in ("horde_scheduler_jobs", "horde_scheduler_sessions", "horde_scheduler_model_workers{"):
+        assert name in scheduler
+    assert 'horde_ledger_events_total{kind="settle",' in ledger
+    assert "horde_ledger_settled_total{" in ledger
+    assert 'part="earned"' in ledger
+    for name in ("bucket", "count"):
+        assert f"rpc_server_call_duration_seconds_{name}{{" in gateway
+    assert re.search(r'rpc_method="[^"]*/CreateGeneration"', gateway)
+    assert 'rpc_response_status_code="OK"' in gateway

@@ -15,6 +15,15 @@ from horde.scheduler.doors.fleet_reading import FleetReading
 MAX_MODELS: Final = 100
 """Series of a gauge by model: strangers name models, and a time series is for ever. The longest queues are told."""
 
+GAUGES: Final = (
+    ("jobs", "{job}", "Jobs that have not ended"),
+    ("sessions", "{session}", "Workers that are attached"),
+    ("queued.jobs", "{job}", "Jobs that wait, by model"),
+    ("queued.seconds", "s", "How long the queue of a model takes the workers that offer it"),
+    ("leased.jobs", "{job}", "Jobs that are lent to a worker, by model"),
+    ("model.workers", "{worker}", "Workers that offer a model"),
+)
+
 By = dict[str, str]
 
 
@@ -26,14 +35,7 @@ class Gauges:
         self._fleet = fleet
         self._values: dict[str, list[tuple[float, By]]] = {}
         meter = metrics.get_meter("horde.scheduler")
-        for name, unit, description in (
-            ("jobs", "{job}", "Jobs that have not ended"),
-            ("sessions", "{session}", "Workers that are attached"),
-            ("queued.jobs", "{job}", "Jobs that wait, by model"),
-            ("queued.seconds", "s", "How long the queue of a model takes the workers that offer it"),
-            ("leased.jobs", "{job}", "Jobs that are lent to a worker, by model"),
-            ("model.workers", "{worker}", "Workers that offer a model"),
-        ):
+        for name, unit, description in GAUGES:
             meter.create_observable_gauge(f"horde.scheduler.{name}", [self._reader(name)], unit, description)
 
     def _reader(self, name: str) -> Callable[[CallbackOptions], Iterable[Observation]]:

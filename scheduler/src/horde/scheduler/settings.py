@@ -51,6 +51,8 @@ class Settings(ServiceSettings):
     """How long a worker may make no progress; three expected steps are added."""
     load_allowance_seconds: float = Field(default=180.0, ge=0, le=3600)
     """Added while the worker must load the model first."""
+    upload_grace_seconds: float = Field(default=600.0, gt=0, le=3600)
+    """How long a finished picture that cannot be brought keeps its lease: longer than storage may be away for."""
     max_jobs: int = Field(default=200_000, ge=1)
     """Jobs that have not ended; more are refused."""
     max_unpaintable_jobs: int = Field(default=10_000, ge=1)
@@ -89,6 +91,7 @@ class Settings(ServiceSettings):
             resume_grace=self.resume_grace_seconds,
             lease_ttl=self.lease_ttl_seconds,
             load_allowance=self.load_allowance_seconds,
+            upload_grace=self.upload_grace_seconds,
         )
 
     def grants(self, clock: Clock) -> Grants:

@@ -26,12 +26,17 @@ async def probed(listen: str) -> AsyncIterator[None]:
     if not listen:
         yield
         return
-    server = aio.server()
+    # Two processes on one port would share its probes between them, silently.
+    server = aio.server(options=[("grpc.so_reuseport", 0)])
     _checks = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(_checks, server)
     await _checks.set(LIVE, health_pb2.HealthCheckResponse.SERVING)
     await ready(False)
-    server.add_insecure_port(listen)
+    try:
+        server.add_insecure_port(listen)
+    except RuntimeError:
+        await server.stop(0)
+        raise
     await server.start()
     try:
         yield

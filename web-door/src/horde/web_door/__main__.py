@@ -33,8 +33,8 @@ def main() -> int:
     """Start the web door; the exit status."""
     settings = load_or_exit(WebDoorSettings)
     configure_logs(level=settings.log_level, form=settings.log_format, service=NAME)
-    with telemetry(service=NAME, endpoint=settings.telemetry_endpoint):
-        return lifecycle.run(run(settings), stop_seconds=settings.stop_seconds)
+    with telemetry(service=NAME, endpoint=settings.telemetry_endpoint, prometheus=settings.metrics_listen):
+        return lifecycle.run(run(settings), stop_seconds=settings.stop_seconds, probes=settings.health_listen)
 
 
 if __name__ == "__main__":

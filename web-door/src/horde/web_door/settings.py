@@ -36,4 +36,4 @@ class WebDoorSettings(ServiceSettings):
     max_workers: int = Field(default=1_000, ge=1)
     """Workers that speak REST whose sessions are held here at once; an address takes half of what is left."""
     max_connections: int = Field(default=2_000, ge=1)
-    """How many may be connected at once; who comes then is told 503."""
+    """How many may be connected at once; an address takes half of what is left."""

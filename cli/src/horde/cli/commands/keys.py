@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from horde.cli.commands.output import Output
+from horde.clients.credentials import new_api_key
 from horde.services.identity import create_key_file
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ SIGNERS: Final = {"gateway": "tickets", "scheduler": "grants", "storage-router":
 """Who signs tokens, and what its tokens are called."""
 RUN_KEY: Final = "run.key"
 PEPPER: Final = "gateway-pepper"
+OPERATOR: Final = "gateway-operator-key"
 PUBLIC: Final = "public"
 PEPPER_BYTES: Final = 32
 OVERLAP_HOURS: Final = 192
@@ -51,6 +53,8 @@ def init(folder: Path, as_json: bool) -> None:
         create_key_file(folder / RUN_KEY)
     if not (folder / PEPPER).exists():
         _write_secret(folder / PEPPER, secrets.token_hex(PEPPER_BYTES))
+    if not (folder / OPERATOR).exists():
+        _write_secret(folder / OPERATOR, new_api_key())
     for service in SIGNERS:
         _signer(folder, service)
     settings = _settings(folder.absolute())
@@ -97,6 +101,7 @@ def _settings(folder: Path) -> dict[str, str]:
         settings[prefix + "SIGNING_KEY_FILE"] = str(_key_file(folder, service))
         settings[prefix + "PUBLIC_KEYS_DIR"] = str(folder / PUBLIC)
     settings["HORDE_GATEWAY_PEPPER_FILE"] = str(folder / PEPPER)
+    settings["HORDE_GATEWAY_OPERATOR_KEY_FILE"] = str(folder / OPERATOR)
     return settings
 
 

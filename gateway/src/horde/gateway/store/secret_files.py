@@ -26,7 +26,7 @@ def load_peppers(path: Path) -> Peppers:
     """The peppers; raises PermissionError where others can read them."""
     if not path.exists():
         write_secret(path, secrets.token_hex(PEPPER_BYTES))
-    return parse_peppers(read_private(path).decode())
+    return parse_peppers(read_private(path, group=True).decode())
 
 
 def load_passes(path: Path) -> Passes:
@@ -40,7 +40,7 @@ def load_operator_key(path: Path) -> ApiKeyCredential:
     """The operator's key; raises PermissionError where others can read it."""
     if not path.exists():
         write_secret(path, new_api_key().text())
-    return parse_api_key(read_private(path).decode().strip())
+    return parse_api_key(read_private(path, group=True).decode().strip())
 
 
 def write_secret(path: Path, text: str) -> None:

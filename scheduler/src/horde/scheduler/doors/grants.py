@@ -119,10 +119,10 @@ def _claims(lease: Lease, image: job_pb2.ImageSpec, quote: generation_pb2.Quote)
 def _painted(claims: Mapping[str, Any], outcome: worker_service_pb2.Outcome) -> Result:
     if claims["act"] != "receipt" or claims["job_id"] != outcome.job_id or claims["lease_id"] != outcome.lease_id:
         return Invalid("The receipt is for something else.")
-    deviations = b""
-    if outcome.painted.deviations:
-        kept = worker_service_pb2.Painted(deviations=outcome.painted.deviations)
-        deviations = kept.SerializeToString()
+    kept = worker_service_pb2.Painted()
+    kept.CopyFrom(outcome.painted)
+    kept.ClearField("receipt")
+    kept.DiscardUnknownFields()
     named = claims["format"]
     return Painted(
         bytes.fromhex(claims["sha256"]),
@@ -130,7 +130,7 @@ def _painted(claims: Mapping[str, Any], outcome: worker_service_pb2.Outcome) -> 
         named if isinstance(named, int) else _FORMATS.get(str(named).upper().removeprefix("IMAGE_FORMAT_"), 0),
         WorkerId(claims["worker_id"]),
         AccountId(claims["owner"]),
-        deviations,
+        kept.SerializeToString(),
         outcome.painted.making.device_class[:MAX_DEVICE],
         outcome.painted.making.model_sha256[:32],
     )
