@@ -20,9 +20,9 @@ TIERS   := unit conformance service mesh deploy
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install lock protos protos-check breaking deploy-check charts settings-page contract-image languages lint \
-	format types test-kills test-loading check test up demo demo-release try-ai-horde bench bench-ledger bench-scheduler bench-web-door \
-	simulate soak-storage soak-ledger farms raters mutants-ledger mutants-scheduler train-model evaluate-model clean \
-	$(TIERS:%=test-%)
+	format types test-kills test-loading check test up demo demo-release try-ai-horde bench bench-ledger bench-scheduler \
+	bench-web-door simulate soak-storage soak-ledger abuse farms raters cheats mutants-ledger mutants-scheduler train-model \
+	evaluate-model clean $(TIERS:%=test-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -158,11 +158,17 @@ bench-web-door: install ## Calls a second through the web door, beside native on
 soak-ledger: install ## The ledger under load and faults, for long
 	$(PY) bench/ledger_soak.py
 
+abuse: install ## Attacks by strangers on a whole mesh with default settings, and what they leave of honest work
+	$(PY) bench/abuse/whole_mesh.py
+
 farms: install ## What ten farms earn in thirty days, beside a cheap GPU that paints
 	$(PY) bench/farms.py
 
 raters: install ## What farms of ratings earn in an hour, beside people who look
 	$(PY) bench/raters.py
+
+cheats: install ## How soon cheats are caught, whether the honest are left alone, and what looking costs
+	$(PY) bench/cheats.py
 
 mutants-ledger: install ## Put seeded defects into the ledger: the tests must catch each
 	$(PY) bench/ledger_mutants.py

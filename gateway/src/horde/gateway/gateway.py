@@ -9,7 +9,6 @@ from pathlib import Path
 
 from grpc import aio
 
-from horde.api.moderation.v1.moderation_service_pb2_grpc import ModerationServiceServicer
 from horde.gateway.core.closing import Exports
 from horde.gateway.core.previews import Previews
 from horde.gateway.doors.account_closing import AccountClosing
@@ -21,6 +20,8 @@ from horde.gateway.doors.authentication import Authenticator
 from horde.gateway.doors.catalogue import Catalogue, read_catalogue
 from horde.gateway.doors.curated import Curated
 from horde.gateway.doors.enforcing import Enforcement
+from horde.gateway.doors.filter_servicer import FilterServicer
+from horde.gateway.doors.filtering import Filters
 from horde.gateway.doors.generation_servicer import GenerationServicer
 from horde.gateway.doors.generations import Generations
 from horde.gateway.doors.listeners import registrations
@@ -98,6 +99,7 @@ class Gateway:
             max_input_bytes=settings.max_input_bytes,
         )
         self.enforcement = Enforcement(store, shared, clock)
+        self.filters = Filters(store, shared, clock, ids)
         self.previews = Previews(clock)
         gateway_id = str(ids.new())
         self.preview_news = PreviewNews(self.previews, shared, clock, gateway_id)
@@ -139,6 +141,7 @@ class Gateway:
             balances,
             tickets,
             self.catalogue,
+            self.filters,
             consent_text_version=settings.consent_text_version,
             max_input_pixels=settings.max_input_pixels,
         )
@@ -171,7 +174,7 @@ class Gateway:
             MeshServicer(self.reception, self.mesh),
             StatisticsServicer(self.reception, self.statistics),
             StandingServicer(self.reception, self.standing),
-            self.curated.moderation(ModerationServiceServicer()),  # type: ignore[abstract]
+            self.curated.moderation(FilterServicer(self.reception, self.filters)),  # type: ignore[abstract]
             self.curated.rating(),
             self.curated.releases(),
         )
@@ -197,9 +200,11 @@ class Gateway:
             load_operator_key(self._settings.operator_key_file or self._settings.state_dir / "operator.key")
         )
         await self.enforcement.load()
+        await self.filters.load()
         doors = self._settings.doors
         async with self.scheduler.running(), self.ledger.running(), Loops() as loops:
             loops.start("restrictions", self.enforcement.run())
+            loops.start("filters", self.filters.run())
             loops.start("key use", self.authenticator.keep_use())
             if doors != "workers":
                 loops.start("accounts", self.accounts.open_at_ledger())

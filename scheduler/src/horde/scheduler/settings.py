@@ -40,6 +40,8 @@ class Settings(ServiceSettings):
     """A gRPC target, for us."""
     storage_address: str = ""
     """The same, as workers reach it; empty: as we do."""
+    checks_part: float = Field(default=0.03, ge=0, le=1)
+    """The part of all work that may go into painting others' pictures a second time, to look at them; 0: none."""
     first_slots: int = Field(default=1, ge=1, le=64)
     """Jobs that the workers of a new owner may hold together; one more with each image that somebody else paid for."""
     proven_images: int = Field(default=10, ge=0)
@@ -86,6 +88,7 @@ class Settings(ServiceSettings):
             max_unpaintable_mkudos=self.max_unpaintable_mkudos,
             max_generations=self.max_generations_per_requester,
             max_sessions=self.max_sessions,
+            checks_part=self.checks_part,
             first_slots=self.first_slots,
             proven_images=self.proven_images,
             resume_grace=self.resume_grace_seconds,

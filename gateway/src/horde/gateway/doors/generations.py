@@ -22,6 +22,7 @@ from horde.gateway.core.errors import (
     InvalidField,
     ModelUnknown,
     PriceAboveMaximum,
+    PromptRefused,
 )
 from horde.gateway.core.placement import PlacementFacts, decide_placement
 from horde.gateway.core.pricing import price_image
@@ -32,6 +33,7 @@ from horde.gateway.core.validation import MAX_MKUDOS, Violations, generation_vio
 from horde.gateway.doors import wire
 from horde.gateway.doors.catalogue import Catalogue
 from horde.gateway.doors.changes import ESTIMATE_SECONDS, Changes
+from horde.gateway.doors.filtering import PromptFilters
 from horde.gateway.doors.listing import check_mask, list_generations
 from horde.gateway.doors.tickets import Tickets
 from horde.gateway.neighbours.ledger import Balances
@@ -69,6 +71,7 @@ class Generations:
         balances: Balances,
         tickets: Tickets,
         catalogue: Catalogue,
+        filters: PromptFilters,
         *,
         consent_text_version: str,
         max_input_pixels: int,
@@ -78,6 +81,7 @@ class Generations:
         self._balances = balances
         self._tickets = tickets
         self._catalogue = catalogue
+        self._filters = filters
         self._changes = Changes(
             scheduler, catalogue, lambda who, spec: self._appraise(who, spec, True, []).quote.total_mkudos
         )
@@ -117,6 +121,7 @@ class Generations:
         self, principal: Principal, asked: Asked, message: generation_pb2.GenerationSpec
     ) -> generation_pb2.Quote:
         """The price, with how long it might wait and what could be paid, as far as the neighbours say so in time."""
+        self._filters.check(asked.spec)
         await self._check_model(asked.spec)
         wait, balance = await asyncio.gather(self._wait(principal, message), self._shown_balance(principal))
         quote = asked.quote
@@ -141,9 +146,10 @@ class Generations:
         ref = self._ref(principal, generation_id(principal, request.request_id))
         try:
             self._check_price(asked, request)
+            self._filters.check(asked.spec)
             await self._check_model(asked.spec)
             await self._check_inputs(principal, asked.spec)
-        except (PriceAboveMaximum, ModelUnknown, InputUnusable, InvalidField) as refusal:
+        except (PriceAboveMaximum, PromptRefused, ModelUnknown, InputUnusable, InvalidField) as refusal:
             # What was accepted once stays accepted, though its inputs are gone and prices and models have changed.
             if not await self._exists(ref):
                 raise refusal from None

@@ -27,7 +27,7 @@ OUTLIVES = timedelta(minutes=10)
 """How long a grant is good after its lease can have ended."""
 MAX_IMAGE_BYTES = 64 * 1024 * 1024
 BYTES_PER_PIXEL = 5
-MAX_DEVICE = 64
+MAX_DEVICE = 96
 MIN_IMAGE_BYTES = 1024 * 1024
 
 _SCALES = {job_pb2.POST_PROCESSOR_UPSCALE_2X: 2, job_pb2.POST_PROCESSOR_UPSCALE_4X: 4}
@@ -131,9 +131,14 @@ def _painted(claims: Mapping[str, Any], outcome: worker_service_pb2.Outcome) -> 
         WorkerId(claims["worker_id"]),
         AccountId(claims["owner"]),
         kept.SerializeToString(),
-        outcome.painted.making.device_class[:MAX_DEVICE],
+        device_of(outcome.painted.making),
         outcome.painted.making.model_sha256[:32],
     )
+
+
+def device_of(making: job_pb2.Making) -> str:
+    """What a picture was painted on, as far as that decides how it differs from others'."""
+    return f"{making.device_class} {making.precision}".strip()[:MAX_DEVICE]
 
 
 def ids_of(outcome: worker_service_pb2.Outcome) -> tuple[LeaseId, JobId]:
