@@ -19,9 +19,9 @@ TIERS   := unit conformance service mesh deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock settings-page charts deploy-check protos protos-check lint format types breaking contract-image languages check test demo up clean \
+.PHONY: help install lock settings-page charts deploy-check protos protos-check lint format types breaking contract-image languages check test demo demo-release up clean \
 	bench bench-ledger bench-scheduler soak-ledger soak-storage mutants-ledger mutants-scheduler farms raters simulate train-model evaluate-model \
-	test-kills $(TIERS:%=test-%)
+	test-kills test-loading $(TIERS:%=test-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -108,6 +108,9 @@ $(TIERS:%=test-%): test-%: install ## (test-unit, test-service, test-mesh …) R
 test-kills: install ## kill -9 of every service at every place of a generation's life, 10 minutes
 	HORDE_KILL_MATRIX=all $(PYTEST) tests/mesh/test_kills.py tests/mesh/test_soak_storage.py
 
+test-loading: install ## A release of 5,000 images in every loader, from a folder and over S3: counts and hashes
+	HORDE_LOADED_IMAGES=5000 $(PYTEST) tests/service/data_releases/test_loading.py
+
 check: lint types protos-check breaking ## Everything that is checked without running it
 
 test: check $(STAMPS)/node ## Set up, check and test everything, as CI does (test-unit, test-service, …: one tier)
@@ -120,6 +123,9 @@ up: install ## The whole mesh on this machine, with one worker
 
 demo: install ## Paint a few pictures through the whole mesh and show what became of them
 	$(PY) -m horde.cli.demo
+
+demo-release: install ## Paint a few hundred images, make two data releases of the shared ones, and take them home
+	$(PY) -m horde.cli.demo.release
 
 bench: install ## Images a second through the whole mesh, and where the time goes
 	$(PY) bench/mesh.py

@@ -22,6 +22,8 @@ from horde.services.settings import ServiceSettings
 from horde.services.settings_of import settings_of
 
 PAGE: Final = Path(__file__).with_name("settings.md")
+JOBS: Final = {"data-releases": "horde.data_releases", "auditor": "horde.auditor"}
+"""Operators' programs that are no services, by title."""
 HEAD: Final = """# Settings
 
 Every setting of every service, as an environment variable. A variable that begins like these and is none ends the
@@ -35,10 +37,10 @@ def page() -> str:
     shared = set(ServiceSettings.model_fields)
     parts = [HEAD, "## Of every service\n\n", "`…` stands for a service's prefix: `HORDE_LEDGER_`.\n\n"]
     parts.append(_table(ServiceSettings, sorted(shared), "…"))
-    for role in Role:
-        settings = settings_of(role.module)
+    for title, module in [*((role.value, role.module) for role in Role), *JOBS.items()]:
+        settings = settings_of(module)
         own = [name for name in settings.model_fields if name not in shared or _differs(settings, name)]
-        parts += [f"\n## {role.value}\n\n", _table(settings, own, role.prefix)]
+        parts += [f"\n## {title}\n\n", _table(settings, own, str(settings.model_config.get("env_prefix")))]
     return "".join(parts)
 
 

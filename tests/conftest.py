@@ -10,8 +10,11 @@ from hypothesis import Phase, settings
 from horde.testkit.postgres import ThrowawayPostgres, throwaway_postgres
 from horde.testkit.s3 import ThrowawayS3, throwaway_s3
 
-settings.register_profile("unshrunk", phases=(Phase.explicit, Phase.reuse, Phase.generate))
+settings.register_profile("patient", deadline=None)
+"""For everybody: how long an example takes says how busy the machine is."""
+settings.register_profile("unshrunk", deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 """For those who only ask whether a test fails, as bench/mutants.py."""
+settings.load_profile("patient")
 BUCKETS = ("horde-private", "horde-shared", "horde-releases")
 
 

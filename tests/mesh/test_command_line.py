@@ -444,3 +444,29 @@ async def test_help_loads_nothing_that_it_does_not_need(horde: Horde) -> None:
     child = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE)
     output, _ = await child.communicate()
     assert output.decode().splitlines()[-1] == "HEAVY []"
+
+
+async def test_those_who_run_a_horde_restrict_and_people_see_it_and_appeal(horde: Horde, mesh: LocalMesh) -> None:
+    opened = await horde.ask("account", "create", "standing-anna")
+    account = opened["account"]["account_id"]
+    shown = (await horde.ask("standing"))["standing"]
+    assert not shown["trusted"]
+    assert shown["sentences"]
+    assert (await horde.ask("standing", "strikes"))["strikes"] == []
+    operator = ("--api-key", mesh.layout.operator_key.read_text().strip())
+    pause = ("operator", "pause", "--requester", account, "--reason", "a test", "--for", "1h")
+    paused = (await horde.ask(*pause, *operator))["restriction"]
+    status, _, error = await horde.run("generate", "a fox", *SMALL)
+    assert status != 0
+    assert "a test" in error
+    await horde.ask("standing", "appeal", paused["restriction_id"], "It was not me.")
+    (listed,) = (await horde.ask("operator", "restrictions", "--appealed", *operator))["restrictions"]
+    assert listed["appeal_note"] == "It was not me."
+    await horde.ask("operator", "lift", paused["restriction_id"], "--reason", "right", *operator)
+    trusted = await horde.ask("operator", "trust", account, "--reason", "a friend", *operator)
+    assert trusted["standing"]["trusted"]
+    amnesty = ("operator", "amnesty", "--from", "2026-11-26T10:00", "--until", "2026-11-26T11:00", "--reason", "x")
+    assert "amnesty" in await horde.ask(*amnesty, *operator)
+    status, _, _ = await horde.run("operator", "ban", "--reason", "nobody named", *operator)
+    assert status == 2
+    assert (await horde.ask("standing"))["standing"]["by_decree"]

@@ -3,10 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 from pathlib import Path
 
 from PIL import Image as Pillow
+
+
+async def test_the_demo_of_releases_ends_with_a_copy_that_is_right(tmp_path: Path) -> None:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "horde.cli.demo.release", "--out", str(tmp_path), "--painter", "scripted", "--images", "10"),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    output, error = await child.communicate()
+    text = output.decode()
+    assert child.returncode == 0, text + error.decode()
+    assert text.count("every hash right") == 2
+    assert re.search(r"release 2026-2: .* 5 removed", text)
+    left_out = dict(re.findall(r"^(\w[\w ]+?) {2,}(\d+) ", text, re.M))
+    assert (left_out["withdrawn"], left_out["unsafe"], left_out["contact data"]) == ("6", "1", "3")
+    assert left_out["not text to image"] == "0"
+    with Pillow.open(tmp_path / "copies" / "2026-1" / "contact-sheet.jpg") as sheet:
+        assert sheet.width > 1000
 
 
 async def test_the_demo_shows_what_it_promises_and_ends_cleanly(tmp_path: Path) -> None:

@@ -15,14 +15,24 @@ from tests.service.processes import MODULES, environment, started
 
 from horde.services import lifecycle
 
-COURIERS = ("Apply", "CommitObjects", "CompareObjects", "DiscardObjects", "ClaimInputs", "ReleaseInputs")
+COURIERS = (
+    "Apply",
+    "CommitObjects",
+    "CompareObjects",
+    "DiscardObjects",
+    "WithdrawObjects",
+    "ClaimInputs",
+    "ReleaseInputs",
+)
 LOOPS = {
     "ledger": ("writer", "statistics", "leadership"),
     "scheduler": ("saver", *(f"courier {name}" for name in COURIERS), "clockwork", "janitor", "leadership"),
     "gateway": (
         "batches",
+        "restrictions",
         "key use",
         "accounts",
+        "closing",
         "shared keys",
         "watching",
         "statistics",
@@ -31,7 +41,7 @@ LOOPS = {
         "redrawing",
     ),
     "storage-router": ("batches", "sweeper"),
-    "curation": ("batches", "follower", "verdicts"),
+    "curation": ("batches", "follower", "verdicts", "releases", "rewards", "leadership"),
     "worker": ("attach", "guest", "idle word"),
 }
 """All there are: a service that starts one that is not listed here fails its test."""

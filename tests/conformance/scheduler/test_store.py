@@ -13,19 +13,20 @@ from tests.unit.scheduler.table import ANNA, Table, terms
 
 from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.fleet import Worker
-from horde.scheduler.core.job import Ending, Generation, JobId, JobState, Phase, WorkerId
+from horde.scheduler.core.job import Deletion, Ending, Generation, JobId, JobState, Phase, WorkerId
 from horde.scheduler.core.rows import (
     Changes,
     Moment,
     SettledOrder,
     SettledQuery,
+    Survey,
     changing,
     generation_from,
     generation_row,
     job_row,
-    strike_row,
     worker_row,
 )
+from horde.scheduler.core.strike_rows import strike_row
 from horde.scheduler.core.strikes import Strike, StrikeReason
 from horde.scheduler.store.memory import MemoryStore
 from horde.scheduler.store.port import Store
@@ -216,6 +217,55 @@ async def test_what_is_kept_for_ever_is_not_looked_at_again_and_again(tmp_path: 
         (plan,) = plans
         assert plan.startswith("SEARCH generation USING")
         assert "INDEX generation_over" in plan
+
+
+async def test_an_account_is_counted_and_found_until_it_is_gone(store: Store) -> None:
+    private, shared, taken, refused = (generation(name, images=2) for name in ("private", "shared", "taken", "refused"))
+    other = generation("other", account="somebody else")
+    for each, expires_at_ms in ((private, 5_000), (shared, 0), (taken, 0), (other, 5_000)):
+        each.closed = True
+        each.jobs[0].ending, each.jobs[0].expires_at_ms = Ending.DONE, expires_at_ms
+    taken.jobs[0].withdrawn = True
+    refused.phase, refused.closed = Phase.REFUSED, True
+    mine = [private, shared, taken, refused]
+    account_id = private.account_id
+    await store.write(insertion(*mine, other))
+    assert await store.survey(account_id, 4_999) == Survey(4, private_images=1, shared_images=1)
+    assert await store.survey(account_id, 5_000) == Survey(4, private_images=0, shared_images=1)
+    ids = {each.generation_id for each in mine}
+    assert {each.generation["generation_id"] for each in await store.of_account(account_id, 10)} == ids
+    assert len(await store.of_account(account_id, 3)) == 3
+    private.deletion, private.closed = Deletion.ALL, False
+    await store.write(Changes(generations=[changing(private)]))
+    assert (await one(store, private)).deletion is Deletion.ALL
+    assert [each.generation["generation_id"] for each in await store.live()] == [private.generation_id]
+    found = await store.of_account(account_id, 10)
+    assert {each.generation["generation_id"] for each in found} == ids - {private.generation_id}
+    shared.jobs[0].state = JobState.ENDED
+    for each in mine:
+        each.phase, each.closed, each.spec = Phase.REFUSED, True, b""
+    gone = [each.generation_id for each in mine if each is not shared]
+    changes = Changes(generations=[changing(each) for each in mine], jobs=[job_row(shared.jobs[0], NOW)])
+    changes.refused = changes.emptied = gone
+    changes.given = [shared.generation_id]
+    await store.write(changes)
+    assert await store.survey(account_id, 0) == Survey()
+    assert (await one(store, private)).quote == b""
+    # What was given stays, without the words that it was asked for with.
+    (row,) = await store.settled(SettledQuery(SettledOrder.BY_JOB))
+    assert (row["job_id"], row["quote"]) == (shared.jobs[0].job_id, shared.quote)
+    (stored,) = await store.find([shared.generation_id])
+    assert (stored.generation["spec"], len(stored.jobs)) == (b"", 1)
+    assert (await store.survey(other.account_id, 0)).private_images == 1
+
+
+async def test_a_worker_that_is_gone_and_comes_back_at_once_is_there(store: Store) -> None:
+    table = Table()
+    gone, back = table.attach("gone"), table.attach("back")
+    rows = [worker_row(each, {}) for each in (gone, back)]
+    await store.write(Changes(workers=rows))
+    await store.write(Changes(workers=rows[1:], gone_workers=[gone.worker_id, back.worker_id]))
+    assert [row["name"] for row in await store.workers(0)] == ["back"]
 
 
 async def test_workers_are_kept_and_replaced(store: Store) -> None:

@@ -263,6 +263,28 @@ async def test_a_copy_is_pruned_of_what_was_withdrawn_and_still_verifies(stage: 
     assert b"number 57" not in everything
 
 
+async def test_what_was_pruned_of_another_release_of_that_name_is_not_believed(stage: Stage, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    for number in range(4):
+        await stage.sharing.share(number)
+    await stage.release("r1")
+    await copies.pull(stage.releases, "r1", copy)
+    await stage.sharing.images.withdraw(job_id(0))
+    copies.prune(copy, (await stage.release("r2")) / layout.REMOVED)
+    # Somebody else's release, or one that was thrown away and made again.
+    made = stage.releases
+    await stage.sharing.share(9)
+    await release(stage.sharing, stage.releases, stage.path / "other", Order("r3", previous=""))
+    other = stage.folder("r3")
+    for key in [entry.key for entry in await made.page(layout.release("r1", ""))]:
+        await made.delete(key)
+    for path in [path for path in other.rglob("*") if path.is_file()]:
+        await made.put_file(layout.release("r1", path.relative_to(other).as_posix()), path)
+    await copies.pull(made, "r1", copy)
+    assert not (copy / layout.PRUNED).exists()
+    assert contents(copy) == contents(other)
+
+
 @pytest.mark.parametrize("fault", ["byte", "missing", "stranger", "signature"])
 async def test_verify_finds_each_fault_of_a_copy(stage: Stage, tmp_path: Path, fault: str) -> None:
     for number in range(5):

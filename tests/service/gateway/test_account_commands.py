@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from horde.api.worker.v1 import worker_pb2
 from horde.clients.client import HordeClient
 from horde.clients.credentials import ApiKey
-from horde.clients.errors import AccountRequestConflict, SharedKeyNotFound
+from horde.clients.errors import AccountRequestConflict, GenerationNotFinished, SharedKeyNotFound, WorkerBusy
+from horde.clients.specs import generation_spec
 from horde.testkit.gateway import Bench
 
 
@@ -48,7 +50,7 @@ async def test_an_account_is_opened_changed_and_exported_as_typed(mesh: Bench, t
     file = tmp_path / "mine.jsonl"
     assert (await horde(mesh, tmp_path, "account", "export", str(file)))["items"] == 3
     lines = [json.loads(line) for line in file.read_text().splitlines()]
-    assert [line["kind"].rsplit(".", 1)[1] for line in lines] == ["Account", "ApiKey", "ApiKey"]
+    assert [line["kind"].rsplit(".", 1)[1] for line in lines] == ["Account", "ApiKey", "ApiKey", "ExportEnd"]
     assert lines[0]["item"]["display_name"] == "Änne"
     # What is there is never written over.
     await horde(mesh, tmp_path, "account", "export", str(file), status=1)
@@ -84,3 +86,52 @@ async def test_the_sdk_repeats_with_the_same_key(mesh: Bench) -> None:
         assert (await anna.shared_keys.revoke(changed.shared_key_id)).revoked
         with pytest.raises(SharedKeyNotFound):
             await anna.shared_keys.show("nothing")
+
+
+async def test_an_account_is_ended_as_typed(mesh: Bench, tmp_path: Path) -> None:
+    opened = await horde(mesh, tmp_path, "account", "create", "Anna")
+    file = tmp_path / "mine.jsonl"
+    await horde(mesh, tmp_path, "account", "delete", str(file), status=2)  # Nobody can be asked.
+    assert not file.exists()
+    gone = await horde(mesh, tmp_path, "account", "delete", str(file), "--yes")
+    assert int(gone["burned_mkudos"]) == mesh.ledger.available
+    assert json.loads(file.read_text().splitlines()[0])["item"]["display_name"] == "Anna"
+    # Its key is forgotten here, and good for nothing but saying it again.
+    assert not list((tmp_path / "config").rglob("api-key"))
+    key = ("--api-key", opened["api_key"])
+    assert await horde(mesh, tmp_path, "account", "delete", str(file), "--yes", *key) == gone
+    await horde(mesh, tmp_path, "account", "show", *key, status=4)
+
+
+async def test_only_a_whole_export_is_taken_for_one(mesh: Bench, tmp_path: Path) -> None:
+    await horde(mesh, tmp_path, "account", "create", "Anna")
+    file = tmp_path / "cut.jsonl"
+    for text in ("", "no JSON\n", '{"kind":"x"}\n', "[]\n"):
+        file.write_text(text)
+        await horde(mesh, tmp_path, "account", "delete", str(file), "--yes", status=1)
+    await horde(mesh, tmp_path, "account", "show")
+
+
+async def test_generations_and_workers_are_deleted_as_typed(mesh: Bench, tmp_path: Path) -> None:
+    opened = await horde(mesh, tmp_path, "account", "create", "Anna")
+    async with HordeClient(mesh.target, credential=ApiKey(opened["api_key"])) as anna:
+        made = await anna.generations.create(generation_spec("a fox", model="paintbox"))
+        await horde(mesh, tmp_path, "generations", "delete", made.generation_id[:8], status=1)
+        with pytest.raises(GenerationNotFinished):
+            await anna.generations.delete(made.generation_id)
+        mesh.scheduler.end(made.generation_id, 0)
+        gone = await horde(mesh, tmp_path, "generations", "delete", made.generation_id[:8])
+        assert gone == {"generation_id": made.generation_id}
+        assert not mesh.scheduler.generations
+        await horde(mesh, tmp_path, "generations", "delete", made.generation_id)
+        owner = opened["account"]["account_id"]
+        state = worker_pb2.WORKER_STATE_READY
+        mesh.scheduler.workers[owner] = worker_pb2.Worker(
+            worker_id=owner, name="rig", owner_account_id=owner, state=state
+        )
+        with pytest.raises(WorkerBusy):
+            await anna.workers.delete(owner)
+        mesh.scheduler.workers[owner].state = worker_pb2.WORKER_STATE_AWAY
+        assert await horde(mesh, tmp_path, "workers", "delete", "rig") == {"worker_id": owner}
+        assert not mesh.scheduler.workers
+        await horde(mesh, tmp_path, "workers", "delete", owner)

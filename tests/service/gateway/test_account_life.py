@@ -16,7 +16,7 @@ from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as generation_service
 from horde.api.worker.v1 import worker_pb2
 from horde.gateway.core.credentials import ALPHABET
-from horde.services.errors import AlreadyExists, FailedPrecondition, InvalidArgument, Unimplemented
+from horde.services.errors import AlreadyExists, FailedPrecondition, InvalidArgument
 from horde.testkit.gateway import Bench
 from horde.testkit.loopback import assert_raises_reason, fields_of
 
@@ -178,11 +178,6 @@ async def test_an_export_brings_everything_of_the_caller_and_ends_with_its_diges
     assert Parse(heard[0].item.json, pb.Account()).display_name == "Anna"
     secrets_of = (shared.key, anna[0][1].removeprefix("Bearer "))
     assert not any(secret in text for secret in secrets_of)
-
-
-async def test_deleting_an_account_is_not_served_while_its_parts_cannot_all_go(mesh: Bench, anna: Credentials) -> None:
-    with pytest.raises(Unimplemented):
-        await mesh.accounts.DeleteAccount(pb.DeleteAccountRequest(), metadata=anna)
 
 
 async def test_an_input_is_deleted_by_who_put_it_unless_it_is_needed(

@@ -21,6 +21,7 @@ from horde.gateway.doors.listeners import (
     MODERATION,
     RATING,
     RELEASES,
+    STANDING,
     STATISTICS,
     WORKER,
 )
@@ -29,7 +30,7 @@ from horde.services.identity import PUBLIC, create_key_file
 from horde.testkit.gateway import Bench, bench
 from horde.testkit.waiting import HANG_SECONDS
 
-REQUESTERS = [ACCOUNT, GENERATION, MESH, MODEL, MODERATION, RATING, RELEASES, STATISTICS]
+REQUESTERS = [ACCOUNT, GENERATION, MESH, MODEL, MODERATION, RATING, RELEASES, STANDING, STATISTICS]
 DOORS = {
     "requesters": REQUESTERS,
     "workers": [WORKER],

@@ -244,3 +244,25 @@ async def test_bounds_of_a_call(mesh: Loopback) -> None:
     ):
         with pytest.raises(InvalidField):
             await call
+
+
+async def test_how_an_account_stands_and_what_trust_needs(mesh: Loopback) -> None:
+    scheduler: Any = LedgerServiceStub(mesh.channel)
+    async with mesh.dial("gateway") as channel:
+        gateway: Any = LedgerServiceStub(channel)
+        unknown = await gateway.GetOwner(api.GetOwnerRequest(account_id="bob"))
+        assert not unknown.HasField("opened_at")
+        assert (unknown.trusted_from_mkudos, unknown.trusted_from_age.seconds) == (5_000_000, 7 * 86_400)
+        await gateway.Apply(api.ApplyRequest(events=[award()]))
+        await scheduler.Apply(api.ApplyRequest(events=[holds(), settle()]))
+        known = await gateway.GetOwner(api.GetOwnerRequest(account_id="bob"))
+        assert (known.trusted, known.by_decree, known.escrow_mkudos) == (False, False, 5_000)
+        decree = api.Event(event_id=some_id("decree"))
+        decree.set_standing.account_id, decree.set_standing.trusted, decree.set_standing.reason = (
+            "bob",
+            True,
+            "a friend",
+        )
+        await gateway.Apply(api.ApplyRequest(events=[decree]))
+        decreed = await gateway.GetOwner(api.GetOwnerRequest(account_id="bob"))
+        assert (decreed.trusted, decreed.by_decree, decreed.escrow_mkudos) == (True, True, 0)

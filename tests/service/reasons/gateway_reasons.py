@@ -26,6 +26,7 @@ from horde.api.generation.v1 import generation_service_pb2 as generation
 from horde.api.job.v1 import job_pb2
 from horde.api.model.v1 import model_service_pb2 as model
 from horde.api.statistics.v1 import statistics_service_pb2 as statistics
+from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as worker
 from horde.gateway.core.credentials import new_api_key
 from horde.services.errors import ServiceError
@@ -123,6 +124,46 @@ async def a_gift_to_nobody(folder: Path) -> ServiceError:
     async with door(folder) as (mesh, anna):
         gift = account.GiftKudosRequest(request_id=new_id(), to_account_id=SOMEBODY, amount_mkudos=1_000)
         return await refusal(mesh.accounts.GiftKudos(gift, metadata=anna))
+
+
+async def export_of(mesh: Bench, who: Credentials) -> str:
+    """The id of an export that was read to its end."""
+    heard = [each async for each in mesh.accounts.ExportAccount(account.ExportAccountRequest(), metadata=who)]
+    return str(heard[-1].end.export_id)
+
+
+@provokes(ACCOUNT, "EXPORT_REQUIRED")
+async def deleted_without_a_copy(folder: Path) -> ServiceError:
+    async with door(folder) as (mesh, anna):
+        return await refusal(mesh.accounts.DeleteAccount(account.DeleteAccountRequest(), metadata=anna))
+
+
+@provokes(ACCOUNT, "ACCOUNT_BUSY")
+async def deleted_while_it_asks(folder: Path) -> ServiceError:
+    async with door(folder) as (mesh, anna):
+        request = generation.CreateGenerationRequest(request_id=new_id(), spec=spec())
+        await mesh.generations.CreateGeneration(request, metadata=anna)
+        wish = account.DeleteAccountRequest(export_id=await export_of(mesh, anna))
+        return await refusal(mesh.accounts.DeleteAccount(wish, metadata=anna))
+
+
+@provokes(GENERATION, "GENERATION_NOT_FINISHED")
+async def deleted_before_its_end(folder: Path) -> ServiceError:
+    async with door(folder) as (mesh, anna):
+        request = generation.CreateGenerationRequest(request_id=new_id(), spec=spec())
+        made = (await mesh.generations.CreateGeneration(request, metadata=anna)).generation
+        wish = generation.DeleteGenerationRequest(generation_id=made.generation_id)
+        return await refusal(mesh.generations.DeleteGeneration(wish, metadata=anna))
+
+
+@provokes(WORKER, "WORKER_BUSY")
+async def a_worker_deleted_at_work(folder: Path) -> ServiceError:
+    async with door(folder) as (mesh, anna):
+        owner = (await mesh.accounts.GetAccount(account.GetAccountRequest(), metadata=anna)).account.account_id
+        state = worker_pb2.WORKER_STATE_READY
+        mesh.scheduler.workers[SOMEBODY] = worker_pb2.Worker(worker_id=SOMEBODY, owner_account_id=owner, state=state)
+        wish = worker.DeleteWorkerRequest(worker_id=SOMEBODY)
+        return await refusal(mesh.workers.DeleteWorker(wish, metadata=anna))
 
 
 @provokes(ACCOUNT, "API_KEY_NOT_FOUND")

@@ -9,61 +9,31 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.service.reasons import curation_reasons, gateway_reasons, ledger_reasons, scheduler_reasons, storage_reasons
-from tests.service.reasons.provoking import (
-    ACCOUNT,
-    GENERATION,
-    MODERATION,
-    PROVOKED,
-    RATING,
-    RELEASE,
-    SCHEDULER,
-    STORAGE,
-    WORKER,
+from tests.service.reasons import (
+    curation_reasons,
+    gateway_reasons,
+    ledger_reasons,
+    scheduler_reasons,
+    standing_reasons,
+    storage_reasons,
 )
+from tests.service.reasons.provoking import GENERATION, MODERATION, PROVOKED, SCHEDULER, STORAGE
 
 from horde.gateway.doors.listeners import ALLOW
 from horde.services.status import to_status
 from horde.testkit.contract import differences, read_reasons
 
 REASONS = {(reason.domain, reason.name): reason for reason in read_reasons()}
-TELLERS = (curation_reasons, gateway_reasons, ledger_reasons, scheduler_reasons, storage_reasons)
+TELLERS = (curation_reasons, gateway_reasons, ledger_reasons, scheduler_reasons, standing_reasons, storage_reasons)
 
 NOT_BUILT = {
     (MODERATION, "REQUEST_CONFLICT"): "CreateFilter",
-    (RATING, "INVALID_FIELD"): "RateImage",
-    (RATING, "NOTHING_TO_RATE"): "GetNextImage",
-    (RATING, "IMAGE_NOT_SHOWN"): "RateImage",
-    (RATING, "RATED_TOO_FAST"): "RateImage",
-    (RELEASE, "INVALID_FIELD"): "CreateDataRelease",
-    (RELEASE, "RELEASE_NOT_FOUND"): "GetDataRelease",
-    (RELEASE, "RELEASE_CONFLICT"): "CreateDataRelease",
-    (RELEASE, "RELEASE_RUNNING"): "CreateDataRelease",
-    (RELEASE, "RELEASE_FINISHED"): "CancelDataRelease",
-    (ACCOUNT, "EXPORT_REQUIRED"): "DeleteAccount",
-    (ACCOUNT, "ACCOUNT_BUSY"): "DeleteAccount",
-    (GENERATION, "GENERATION_NOT_FINISHED"): "DeleteGeneration",
     (GENERATION, "PROMPT_REFUSED"): "prompt filters",
     (STORAGE, "NOT_TEXT"): "PutText",
-    (WORKER, "WORKER_BUSY"): "DeleteWorker",
 }
 """Reasons of an RPC that answers UNIMPLEMENTED so far."""
 SERVICES_NOT_BUILT = {
-    (MODERATION, "INVALID_FIELD"): "ReportImage",
-    (MODERATION, "IMAGE_NOT_FOUND"): "ReportImage",
-    (MODERATION, "CASE_NOT_FOUND"): "GetCase",
-    (MODERATION, "REQUEST_CONFLICT"): "CreateFilter",
-    (RATING, "INVALID_FIELD"): "RateImage",
-    (RATING, "NOTHING_TO_RATE"): "GetNextImage",
-    (RATING, "IMAGE_NOT_SHOWN"): "RateImage",
-    (RATING, "RATED_TOO_FAST"): "RateImage",
-    (RELEASE, "INVALID_FIELD"): "CreateDataRelease",
-    (RELEASE, "RELEASE_NOT_FOUND"): "GetDataRelease",
-    (RELEASE, "RELEASE_CONFLICT"): "CreateDataRelease",
-    (RELEASE, "RELEASE_RUNNING"): "CreateDataRelease",
-    (RELEASE, "RELEASE_FINISHED"): "CancelDataRelease",
     "horde.api.webhook.v1": "WebhookService",
-    "horde.api.standing.v1": "StandingService",
     "horde.api.style.v1": "StyleService",
     "horde.api.team.v1": "TeamService",
 }

@@ -436,3 +436,26 @@ async def test_an_input_is_deleted_when_asked_unless_a_generation_uses_it() -> N
         assert await bucket.page(keys.CLAIMED) == []
         with pytest.raises(CallerNotAllowed):
             await delete(scheduling, "alice", "input-1")
+
+
+async def test_a_requesters_inputs_are_forgotten_and_nobody_elses() -> None:
+    clock = ManualClock()
+    bucket = MemoryBucket(clock.now)
+
+    async def forget(router: Kit, requester: str) -> int:
+        request = objects.ForgetRequesterRequest(requester=requester_message(requester))
+        return int((await router.orders.ForgetRequester(request)).left)
+
+    async with kit(clock, private=bucket) as scheduling, kit(clock, private=bucket, caller="gateway") as asking:
+        for name in ("input-1", "input-2", "input-3"):
+            await asking.put_input(asking.input_ticket(name), IMAGE)
+        assert await claim(scheduling, "first") == 0
+        assert await forget(asking, "bob") == 0
+        assert len(await bucket.page(keys.INPUTS)) == 3
+        assert await forget(asking, "alice") == 1
+        assert [entry.key for entry in await bucket.page(keys.INPUTS)] == [KEY]
+        await release(scheduling, "first")
+        assert await forget(asking, "alice") == 0
+        assert await keys_of(bucket) == []
+        with pytest.raises(CallerNotAllowed):
+            await forget(scheduling, "alice")

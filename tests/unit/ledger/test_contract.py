@@ -22,6 +22,7 @@ from horde.ledger.doors.wire import balances_message, event_of
 from horde.ledger.settings import LedgerSettings
 from horde.testkit.ledger import (
     awarded,
+    closed,
     corrected,
     gift,
     held,
@@ -76,6 +77,7 @@ FULL = dataclasses.replace(price(10_400, surcharge=7), base_mkudos=8_000, multip
         held("g", "anonymous"), settled("g", "bob", FULL), released("g"), uptime("bob", 5, 3), standing("bob", 2),
         standing("bob", trusted=False), corrected(settled("g", "bob")), uptime("bob", 5, 3, permille=300, sharers=12),
         held("g", "anonymous", address="ab01"), rated("ann", "i", 5), slashed("bob", 5), slashed_for("g", "bob"),
+        closed("ann"),
     ],
 )  # fmt: skip
 def test_events_cross_the_wire_as_they_are(event: Event) -> None:

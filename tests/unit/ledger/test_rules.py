@@ -23,6 +23,7 @@ from horde.testkit.ledger import (
     PRICE,
     PureLedger,
     awarded,
+    closed,
     corrected,
     gift,
     held,
@@ -303,6 +304,35 @@ def test_slashing_burns_at_most_what_waits(ledger: PureLedger) -> None:
     entry = ledger.entry(slashed("bob", 50 * KUDOS, "more"))
     assert entry.transfers[0].amount == 32 * KUDOS
     assert ledger.entry(slashed("bob", 1, "none left")).transfers == ()
+
+
+def test_a_closed_account_has_nothing_and_keeps_nothing(ledger: PureLedger) -> None:
+    rich(ledger, amount=40 * KUDOS)
+    ledger.apply(uptime("ann", 1), held("asked", "ann"), held("painted", "bob"))
+    has = ledger.spend("ann") + ledger.escrow("ann")
+    assert has > 0 < ledger.escrow("ann")
+    entry = ledger.entry(closed("ann"))
+    assert sum(line.amount for line in entry.transfers) == has
+    assert {line.code for line in entry.transfers} == {TransferCode.FORFEIT}
+    # What it still had out comes back, and goes; what it earns goes, too, and nobody else is touched.
+    ledger.restart()
+    bob = ledger.spend("bob")
+    ledger.entry(released("asked"))
+    ledger.entry(settled("painted", "ann"))
+    ledger.entry(awarded("ann", KUDOS, "late"))
+    assert (ledger.spend("ann"), ledger.escrow("ann"), ledger.spend("bob")) == (0, 0, bob)
+    assert ledger.account("forfeit_burn").posted == has + 13 * KUDOS + 10 * KUDOS + KUDOS
+    assert ledger.apply(closed("ann"))[0].repeated
+    refused = ledger.apply(held("more", "ann"))[0].result
+    assert isinstance(refused, InsufficientKudos)
+    assert refused.metadata["available_mkudos"] == "0"
+    assert ledger.audit().finding is None
+
+
+def test_who_was_never_heard_of_is_closed_as_well(ledger: PureLedger) -> None:
+    assert ledger.entry(closed("nobody")).transfers == ()
+    ledger.entry(awarded("nobody", KUDOS))
+    assert ledger.spend("nobody") == 0
 
 
 def test_a_correction_takes_everything_back_to_where_it_came_from(ledger: PureLedger) -> None:

@@ -52,6 +52,7 @@ from horde.scheduler.core.outcomes import Painted, Result
 from horde.scheduler.core.rows import Changes, Moment
 from horde.scheduler.core.sessions import Route
 from horde.scheduler.core.shares import ANONYMOUS_WEIGHT, weight_of
+from horde.scheduler.core.strike_rows import strike_from, strike_row
 from horde.scheduler.store.memory import Memory, MemoryStore
 
 T = TypeVar("T")
@@ -149,7 +150,7 @@ class Table:
         reload.owners(self.board, at_once(self.store.owners(0)))
         reload.workers(self.board, at_once(self.store.workers(0)), lambda _: Capabilities())
         moment = Moment(self.now, self.now_ms)
-        self.board.strikes.restore(rows.strike_from(row, moment) for row in at_once(self.store.strikes(0)))
+        self.board.strikes.restore(strike_from(row, moment) for row in at_once(self.store.strikes(0)))
         stored = at_once(self.store.live())
         generations = [
             rows.generation_from(each, self.terms[each.generation["generation_id"]], moment) for each in stored
@@ -183,7 +184,7 @@ class Table:
         changes.jobs = [rows.job_row(job, moment) for job in board.dirty_jobs]
         changes.workers = [rows.worker_row(each, board.speeds.of(each.worker_id)) for each in board.dirty_workers]
         changes.owners = [rows.owner_row(each, self.now_ms) for each in board.dirty_owners]
-        changes.strikes = [rows.strike_row(each, moment) for each in board.dirty_strikes]
+        changes.strikes = [strike_row(each, moment) for each in board.dirty_strikes]
         effects, board.effects_after_save = board.effects_after_save, []
         for dirty in (
             board.dirty_generations,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
+from random import SystemRandom
 
 from horde.api.moderation.v1 import moderation_service_pb2
 from horde.api.moderation.v1.moderation_service_pb2_grpc import add_ModerationServiceServicer_to_server
@@ -15,24 +17,34 @@ from horde.api.release.v1.data_release_service_pb2_grpc import add_DataReleaseSe
 from horde.buckets.directory import DirectoryBucket
 from horde.buckets.port import Bucket
 from horde.buckets.s3 import S3Bucket
+from horde.curation.core.rating import RULES
 from horde.curation.doors.moderation_servicer import ModerationServicer
 from horde.curation.doors.rating_servicer import RatingServicer
 from horde.curation.doors.release_servicer import DataReleaseServicer
 from horde.curation.following import Follower
 from horde.curation.moderation import Moderation
+from horde.curation.neighbours.builders import ChildBuilder, OperatorsBuilder
+from horde.curation.neighbours.ledger import LedgerPayer, Nobody, Payer
+from horde.curation.neighbours.release_bucket import ReleaseBucket
 from horde.curation.neighbours.shared_bucket import SharedBucket
 from horde.curation.neighbours.verdicts import Verdicts
+from horde.curation.ratings import Ratings
+from horde.curation.releases import DataReleases
 from horde.curation.settings import CurationSettings
 from horde.curation.store.sql import sql_store
 from horde.curation.tickets import Tickets
+from horde.services.channel import dial
 from horde.services.clock import Clock
 from horde.services.identity import AllowList
 from horde.services.ids import Ids, RandomIds
+from horde.services.leadership import in_charge
 from horde.services.loops import Loops
 from horde.services.server import Registration, Server, serving
 from horde.services.tokens import Signer
 
 NAME = "curation"
+LOCK_KEY = 0x686F726465_637572
+"""("horde", "cur")."""
 GATEWAY = "gateway"
 
 MODERATION = moderation_service_pb2.DESCRIPTOR.services_by_name["ModerationService"].full_name
@@ -42,18 +54,29 @@ RELEASES = data_release_service_pb2.DESCRIPTOR.services_by_name["DataReleaseServ
 ALLOW = AllowList({f"/{service}/*": {GATEWAY} for service in (MODERATION, RATING, RELEASES)})
 
 
-@asynccontextmanager
-async def open_shared(settings: CurationSettings, now: Callable[[], datetime]) -> AsyncIterator[Bucket]:
+def open_shared(settings: CurationSettings, now: Callable[[], datetime]) -> AbstractAsyncContextManager[Bucket]:
     """The bucket of shared images."""
+    return _open(settings, settings.shared_bucket, settings.shared_dir, now)
+
+
+def open_releases(settings: CurationSettings, now: Callable[[], datetime]) -> AbstractAsyncContextManager[Bucket]:
+    """The bucket of data releases."""
+    return _open(settings, settings.releases_bucket, settings.releases_dir, now)
+
+
+@asynccontextmanager
+async def _open(
+    settings: CurationSettings, name: str, folder: Path, now: Callable[[], datetime]
+) -> AsyncIterator[Bucket]:
     async with AsyncExitStack() as stack:
         if not settings.s3_endpoint:
-            yield await stack.enter_async_context(DirectoryBucket(settings.shared_dir, now, plain=True))
+            yield await stack.enter_async_context(DirectoryBucket(folder, now, plain=True))
             return
         assert settings.secret_file is not None
         # Verdicts alone are written, over what was there: nothing that needs create-if-absent.
         bucket = S3Bucket(
             settings.s3_endpoint,
-            settings.shared_bucket,
+            name,
             settings.access_key,
             settings.secret_file.read_text().strip(),
             settings.s3_region,
@@ -64,12 +87,28 @@ async def open_shared(settings: CurationSettings, now: Callable[[], datetime]) -
 
 
 @asynccontextmanager
+async def open_payer(settings: CurationSettings) -> AsyncIterator[Payer]:
+    """Who pays for ratings."""
+    if not settings.ledger:
+        yield Nobody()
+        return
+    tls = settings.tls() if settings.tls_authorities is not None else None
+    dialled = dial(settings.ledger, caller=settings.credentials(NAME), tls=tls, neighbour="ledger")
+    async with dialled as channel:
+        yield LedgerPayer(channel)
+
+
+@asynccontextmanager
 async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None) -> AsyncIterator[Server]:
     """Serve, and follow the shared bucket, for as long as the block. Ends if a loop of it dies."""
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     async with (
+        # One builds, follows and tells; others stand by.
+        in_charge(settings.url(), LOCK_KEY, clock),
         sql_store(settings.url()) as store,
         open_shared(settings, clock.now) as shared,
+        open_releases(settings, clock.now) as released,
+        open_payer(settings) as payer,
         Loops() as loops,
     ):
         bucket = SharedBucket(shared)
@@ -77,11 +116,14 @@ async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None
         moderation = Moderation(store, bucket, Verdicts(shared, clock.now), clock, ids or RandomIds())
         signing_key = settings.signing_key_file or settings.state_dir / "tickets.pem"
         signer = Signer.from_file(signing_key, NAME, settings.public_keys_dir)
+        ratings = Ratings(store, payer, clock, SystemRandom(), RULES)
         tickets = Tickets(signer, clock, settings.storage_address)
+        builder = ChildBuilder(settings) if settings.builder == "child" else OperatorsBuilder()
+        releases = DataReleases(store, ReleaseBucket(released), builder, clock)
         # What these lack is answered UNIMPLEMENTED by the chassis.
         moderation_door = ModerationServicer(moderation, tickets, clock)  # type: ignore[abstract]
-        rating_door = RatingServicer()  # type: ignore[abstract]
-        releases_door = DataReleaseServicer()  # type: ignore[abstract]
+        releases_door = DataReleaseServicer(releases, tickets)
+        rating_door = RatingServicer(ratings, tickets)
         registrations = (
             Registration(add_ModerationServiceServicer_to_server, moderation_door, MODERATION),
             Registration(add_RatingServiceServicer_to_server, rating_door, RATING),
@@ -98,4 +140,6 @@ async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None
         ) as server:
             loops.start("follower", follower.run())
             loops.start("verdicts", moderation.run())
+            loops.start("releases", releases.run())
+            loops.start("rewards", ratings.run())
             yield server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, model_validator
 from pydantic_settings import SettingsConfigDict
@@ -46,6 +47,12 @@ class CurationSettings(ServiceSettings):
     """The access key of this service, see `deploy/policies/curation.json`."""
     secret_file: Path | None = None
     """The file that holds its secret."""
+
+    builder: Literal["child", "operator"] = "child"
+    """Who builds data releases that are asked for: a child process of this one, whose own credential is set beside
+    these as `HORDE_DATA_RELEASES_ACCESS_KEY` and `…_SECRET_FILE`; or an operator, with `horde release create`."""
+    ledger: str = ""
+    """Where the ledger is, HOST:PORT, which pays for ratings; empty: nobody pays."""
 
     follow_seconds: float = Field(default=10.0, gt=0)
     """How often it is looked for what was shared and withdrawn."""

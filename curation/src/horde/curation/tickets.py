@@ -42,6 +42,11 @@ class Tickets:
         }
         return self._ticket(claims)
 
+    def release_file(self, key: str, size_bytes: int, sha256: str) -> Ticket:
+        """For a file of a finished release, by its key in the bucket of releases; `sha256` may be empty."""
+        claims = {"act": "get_release_file", "key": key, "size_bytes": size_bytes, "file_sha256": sha256}
+        return self._ticket(claims)
+
     def _ticket(self, claims: dict[str, object]) -> Ticket:
         token = self._signer.sign(AUDIENCE, claims, LIFETIME, self._clock.now())
         return Ticket(self._address, token, LIFETIME)

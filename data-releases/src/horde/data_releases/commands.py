@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import os
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Coroutine
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -59,6 +62,7 @@ def main() -> None:
 @click.option("--with-contact-data", is_flag=True, help="Let prompts with contact data in, marked.")
 @click.option("--with-unsure", is_flag=True, help="Let in what moderation is not sure about, marked.")
 @click.option("--ratings", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Parquet of ratings.")
+@click.option("--end-with-input", is_flag=True, help="Stop when standard input ends: whoever started this has gone.")
 def create(
     release_id: str,
     previous: str | None,
@@ -70,9 +74,12 @@ def create(
     with_contact_data: bool,
     with_unsure: bool,
     ratings: Path | None,
+    end_with_input: bool,
 ) -> None:
     """Make release RELEASE_ID, or go on making it. Made once, it never changes."""
     settings = _settings()
+    if end_with_input:
+        threading.Thread(target=_end_with_input, name="input", daemon=True).start()
     if previous == NO_PREVIOUS:
         previous = ""
     others = {
@@ -199,6 +206,12 @@ def _check(folder: Path, key: Path | None, removed: Path | None) -> None:
     click.echo(json.dumps(asdict(report), indent=1))
     if report.faults:
         sys.exit(FAILED)
+
+
+def _end_with_input() -> None:
+    while os.read(0, 4096):
+        pass
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _settings() -> DataReleaseSettings:

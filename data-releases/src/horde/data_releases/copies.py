@@ -48,6 +48,9 @@ async def pull(bucket: Bucket, release_id: str, folder: Path) -> int:
         raise LookupError(release_id)
     digests = read_checksums(listed.data)
     fetched = 0
+    if not _is_copy_of(folder, listed.data):
+        # What was taken out of a copy of something else, under the same name, tells nothing of this one.
+        (folder / layout.PRUNED).unlink(missing_ok=True)
     pruned = _pruned_digests(folder)
     for name, digest in digests.items():
         path = folder / name
@@ -60,6 +63,11 @@ async def pull(bucket: Bucket, release_id: str, folder: Path) -> int:
     for name in (layout.SIGNATURE, layout.CHECKSUMS):
         fetched += await _fetch(bucket, layout.release(release_id, name), folder / name)
     return fetched
+
+
+def _is_copy_of(folder: Path, checksums: bytes) -> bool:
+    path = folder / layout.CHECKSUMS
+    return path.exists() and path.read_bytes() == checksums
 
 
 async def _fetch(bucket: Bucket, key: str, path: Path) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from PIL import Image, ImageOps
 
-from horde.data_releases.core.statistics import shorten
+from horde.data_releases.core.statistics import label, shorten
 
 SHEET_COLUMNS: Final = 8
 SHEET_IMAGES: Final = 48
@@ -66,7 +66,7 @@ def _draw_bars(title: str, counts: Mapping[str, int]) -> bytes:
     axes = figure.add_axes((0.12, 0.32, 0.86, 0.58))
     places = list(range(len(counts)))
     axes.bar(places, list(counts.values()), color="#3b6ea5")
-    axes.set_xticks(places, [label[:24] for label in counts], rotation=60, ha="right", fontsize=7)
+    axes.set_xticks(places, [label(value)[:24] for value in counts], rotation=60, ha="right", fontsize=7)
     axes.set_ylabel("images")
     axes.set_title(f"images by {title}")
     out = io.BytesIO()

@@ -10,16 +10,19 @@ from pathlib import Path
 from grpc import aio
 
 from horde.api.moderation.v1.moderation_service_pb2_grpc import ModerationServiceServicer
+from horde.gateway.core.closing import Exports
 from horde.gateway.core.credentials import PassCredential
 from horde.gateway.core.previews import Previews
 from horde.gateway.core.requesters import Principal
+from horde.gateway.doors.account_closing import AccountClosing
 from horde.gateway.doors.account_life import AccountLife
 from horde.gateway.doors.account_servicer import AccountServicer
 from horde.gateway.doors.accounts import Accounts
 from horde.gateway.doors.allowances import Allowances
-from horde.gateway.doors.authentication import Authenticator, Reception
+from horde.gateway.doors.authentication import Authenticator
 from horde.gateway.doors.catalogue import Catalogue, read_catalogue
 from horde.gateway.doors.curated import Curated
+from horde.gateway.doors.enforcing import Enforcement
 from horde.gateway.doors.generation_servicer import GenerationServicer
 from horde.gateway.doors.generations import Generations
 from horde.gateway.doors.listeners import registrations
@@ -27,9 +30,12 @@ from horde.gateway.doors.mesh import describe_mesh
 from horde.gateway.doors.mesh_servicer import MeshServicer
 from horde.gateway.doors.model_servicer import ModelServicer
 from horde.gateway.doors.preview_news import PreviewNews
+from horde.gateway.doors.reception import Reception
 from horde.gateway.doors.redrawing import Redrawing
 from horde.gateway.doors.relay import Relay
 from horde.gateway.doors.shared_keys import SharedKeys
+from horde.gateway.doors.standing import Standing
+from horde.gateway.doors.standing_servicer import StandingServicer
 from horde.gateway.doors.statistics import Statistics
 from horde.gateway.doors.statistics_servicer import StatisticsServicer
 from horde.gateway.doors.tickets import Tickets
@@ -37,6 +43,7 @@ from horde.gateway.doors.watching import Watching
 from horde.gateway.doors.worker_servicer import WorkerServicer
 from horde.gateway.doors.workers import Workers
 from horde.gateway.neighbours.ledger import Balances, LedgerClient
+from horde.gateway.neighbours.owners import OwnersClient
 from horde.gateway.neighbours.records import Records
 from horde.gateway.neighbours.scheduler import SchedulerClient
 from horde.gateway.neighbours.storage import StorageClient
@@ -91,6 +98,7 @@ class Gateway:
             input_lifetime=timedelta(seconds=settings.input_ticket_seconds),
             max_input_bytes=settings.max_input_bytes,
         )
+        self.enforcement = Enforcement(store, shared, clock)
         self.previews = Previews(clock)
         gateway_id = str(ids.new())
         self.preview_news = PreviewNews(self.previews, shared, clock, gateway_id)
@@ -103,7 +111,10 @@ class Gateway:
             clock,
             gateway_id=gateway_id,
             max_sessions=settings.max_sessions,
+            on_worker=self.enforcement.on_worker,
         )
+        self.enforcement.on_change(self.relay.look_at_restrictions)
+        self.enforcement.on_change(lambda: self.watching.look_at_bans(self.enforcement.ban_of))
         self._shared = shared
         shared.subscribe(REVOKED, lambda news: self._forget_key(news.decode(errors="replace")))
         passes = load_passes(settings.pass_key_file or settings.state_dir / "pass.key")
@@ -113,7 +124,7 @@ class Gateway:
 
         self._passes = passes
         self.authenticator = Authenticator(store, peppers, clock, open_pass)
-        self.reception = Reception(self.authenticator, shared, settings.rates(), clock)
+        self.reception = Reception(self.authenticator, shared, settings.rates(), clock, self.enforcement)
         self.accounts = Accounts(
             store,
             self.ledger,
@@ -126,19 +137,27 @@ class Gateway:
             revoked=self._revoke_key,
         )
         self.catalogue = Catalogue(self.scheduler, clock, read_catalogue(settings.catalogue_file))
+        storage_client = StorageClient(storage)
         self.generations = Generations(
             self.scheduler,
-            StorageClient(storage),
+            storage_client,
             balances,
             tickets,
             self.catalogue,
             consent_text_version=settings.consent_text_version,
             max_input_pixels=settings.max_input_pixels,
         )
-        self.life = AccountLife(store, self.ledger, self.scheduler, ids)
+        exports = Exports(peppers)
+        self.life = AccountLife(store, self.ledger, self.scheduler, exports, clock)
+        self.closing = AccountClosing(
+            store, self.ledger, self.scheduler, storage_client, exports, clock, revoked=self._revoke_key
+        )
         self.allowances = Allowances(store, self.scheduler, clock, ids)
         self.shared_keys = SharedKeys(store, self.allowances, peppers, clock, changed=self._revoke_key)
         self.workers = Workers(self.scheduler)
+        self.standing = Standing(
+            store, self.ledger, self.scheduler, OwnersClient(scheduler), self.enforcement, clock, ids
+        )
         self.mesh = describe_mesh(settings)
         self.statistics = Statistics(self.ledger, self.scheduler, self.catalogue, store, clock)
         self.curated = Curated(self.reception, curation, clock)
@@ -148,7 +167,7 @@ class Gateway:
         # What these lack is answered UNIMPLEMENTED by the chassis.
         return registrations(
             self._settings.doors,
-            AccountServicer(self.reception, self.accounts, self.life, self.shared_keys),  # type: ignore[abstract]
+            AccountServicer(self.reception, self.accounts, self.life, self.closing, self.shared_keys),  # type: ignore[abstract]
             GenerationServicer(  # type: ignore[abstract]
                 self.reception, self.generations, self.watching, self.allowances, self._passes
             ),
@@ -156,6 +175,7 @@ class Gateway:
             WorkerServicer(self.reception, self.relay, self.workers, Records(self.ledger)),  # type: ignore[abstract]
             MeshServicer(self.reception, self.mesh),
             StatisticsServicer(self.reception, self.statistics),
+            StandingServicer(self.reception, self.standing),
             self.curated.moderation(ModerationServiceServicer()),  # type: ignore[abstract]
             self.curated.rating(),
             self.curated.releases(),
@@ -181,11 +201,14 @@ class Gateway:
         await self.accounts.ensure_operator(
             load_operator_key(self._settings.operator_key_file or self._settings.state_dir / "operator.key")
         )
+        await self.enforcement.load()
         doors = self._settings.doors
         async with self.scheduler.running(), self.ledger.running(), Loops() as loops:
+            loops.start("restrictions", self.enforcement.run())
             loops.start("key use", self.authenticator.keep_use())
             if doors != "workers":
                 loops.start("accounts", self.accounts.open_at_ledger())
+                loops.start("closing", self.closing.run())
                 loops.start("shared keys", self.allowances.keep_settled())
                 loops.start("watching", self.watching.run())
                 loops.start("statistics", self.statistics.run())

@@ -18,7 +18,9 @@ from horde.scheduler.core import due, lending, reload, rows, uptime
 from horde.scheduler.core import effects as fx
 from horde.scheduler.core.board import Board, Limits
 from horde.scheduler.core.estimates import Estimates
+from horde.scheduler.core.strike_rows import strike_from
 from horde.scheduler.doors import wire, wire_worker
+from horde.scheduler.doors.deleting import Deleting
 from horde.scheduler.doors.fleet_reading import FleetReading
 from horde.scheduler.doors.follow import Followers
 from horde.scheduler.doors.grants import Grants
@@ -85,6 +87,7 @@ class Engine:
         self.submitting = Submitting(term, self.saver, ids)
         estimates = Estimates(self.board)
         self.reading = Reading(term, self.saver, self.submitting, self.followers, estimates, storage)
+        self.deleting = Deleting(term, self.saver, self.reading)
         self.fleet_reading = FleetReading(term, self.saver, estimates)
         self.settled_reading = SettledReading(store)
         self.owners = Owners(term, self.saver)
@@ -123,7 +126,7 @@ class Engine:
         newest = max((stored.generation["accepted_at_ms"] for stored in stored_ones), default=0)
         moment = rows.Moment(moment.now, max(moment.now_ms, newest))
         struck = await term.store.strikes(moment.now_ms - KNOWN_DAYS * DAY_MS)
-        self.board.strikes.restore(rows.strike_from(row, moment) for row in struck)
+        self.board.strikes.restore(strike_from(row, moment) for row in struck)
         generations = [
             rows.generation_from(
                 stored, wire.terms_from_bytes(stored.generation["spec"], stored.generation["quote"]), moment

@@ -67,6 +67,12 @@ def caller_bucket(context: HasPeer) -> str:
     return address_bucket(caller_peer(context))
 
 
+def address_of(peer: str) -> str:
+    """The address of a gRPC peer, or the empty text."""
+    address = _address(peer)
+    return "" if address is None else str(address)
+
+
 def address_bucket(peer: str) -> str:
     """The network that a gRPC peer (`ipv4:192.0.2.7:50000`) is counted as: its /24, its /56, or the empty text."""
     address = _address(peer)

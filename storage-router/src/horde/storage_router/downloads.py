@@ -10,9 +10,10 @@ from typing import Protocol
 from horde.services.errors import OutOfRange
 from horde.services.failpoints import declare, failpoint
 from horde.storage_router.core.errors import LinksUnsupported, ObjectNotFound
+from horde.storage_router.core.keys import is_release_file
 from horde.storage_router.core.placement import Placement
 from horde.storage_router.core.records import Content
-from horde.storage_router.doors.permits import GetInputTicket, GetSharedTicket, Permits
+from horde.storage_router.doors.permits import GetInputTicket, GetReleaseFileTicket, GetSharedTicket, Permits
 from horde.storage_router.inputs import Inputs
 from horde.storage_router.private_images import PrivateImages
 from horde.storage_router.shared_images import SharedImages
@@ -31,6 +32,14 @@ class Piece:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class FileContent:
+    """A file that is no picture."""
+
+    size_bytes: int
+    sha256: str
+
+
 class Shelf(Protocol):
     """Where opened bytes are read from."""
 
@@ -41,13 +50,22 @@ class Shelf(Protocol):
 class Downloads:
     """Serves what tickets permit."""
 
-    def __init__(self, permits: Permits, private: PrivateImages, shared: SharedImages, inputs: Inputs) -> None:
+    def __init__(
+        self,
+        permits: Permits,
+        private: PrivateImages,
+        shared: SharedImages,
+        inputs: Inputs,
+        releases: Shelf | None = None,
+    ) -> None:
+        """`releases` is the bucket of data releases, where there are no links to it."""
         self._permits = permits
         self._private = private
         self._shared = shared
         self._inputs = inputs
+        self._releases = releases
 
-    async def download(self, token: str, offset: int) -> AsyncIterator[Content | Piece]:
+    async def download(self, token: str, offset: int) -> AsyncIterator[Content | FileContent | Piece]:
         """What it is, then its bytes from `offset` on."""
         shelf, key, content = await self._open(token)
         if not 0 <= offset <= content.size_bytes:
@@ -66,7 +84,7 @@ class Downloads:
         ticket = self._permits.download(token)
         if isinstance(ticket, GetInputTicket):
             raise ObjectNotFound("Links are made to images only.")
-        if isinstance(ticket, GetSharedTicket):
+        if isinstance(ticket, GetSharedTicket | GetReleaseFileTicket):
             # A link is good for whoever has it: there is none to what people look at to decide about it.
             raise LinksUnsupported
         images = self._shared if ticket.placement is Placement.SHARED else self._private
@@ -76,8 +94,12 @@ class Downloads:
             raise LinksUnsupported
         return url, LINK_LIFETIME
 
-    async def _open(self, token: str) -> tuple[Shelf, str, Content]:
+    async def _open(self, token: str) -> tuple[Shelf, str, Content | FileContent]:
         ticket = self._permits.download(token)
+        if isinstance(ticket, GetReleaseFileTicket):
+            if self._releases is None or not is_release_file(ticket.key):
+                raise ObjectNotFound
+            return self._releases, ticket.key, FileContent(ticket.size_bytes, ticket.sha256)
         if isinstance(ticket, GetInputTicket):
             return self._inputs, *await self._inputs.open(ticket)
         if isinstance(ticket, GetSharedTicket):

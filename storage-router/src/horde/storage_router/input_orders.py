@@ -55,6 +55,10 @@ class InputOrders:
 
         return await self._items.each(input_ids, one)
 
+    async def forget(self, requester: str) -> int:
+        """Delete a requester's inputs; how many are left."""
+        return await self._inputs.forget(requester)
+
     async def release(self, claims: Sequence[InputRelease | ServiceError]) -> Sequence[ServiceError | None]:
         """End generations' claims."""
 

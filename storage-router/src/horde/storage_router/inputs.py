@@ -144,6 +144,17 @@ class Inputs:
             raise InputInUse.named(input_id)
         await self._delete(key, found.size_bytes)
 
+    async def forget(self, requester: str) -> int:
+        """Delete all that a requester put in and nobody claims, a page of it; how many are left as far as was seen."""
+        seen = await self._bucket.page(keys.inputs_of(requester))
+        left = 0
+        for entry in seen:
+            try:
+                await self.delete(requester, entry.key.rpartition("/")[2])
+            except InputInUse:
+                left += 1
+        return left + len(await self._bucket.page(keys.inputs_of(requester), after=seen[-1].key) if seen else ())
+
     async def expire(self, key: str) -> bool:
         """Delete an input if nobody claims it, and somebody did or its hour is over; says whether it is gone."""
         found = await self._bucket.head(key)

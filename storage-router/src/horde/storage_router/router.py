@@ -64,17 +64,19 @@ ALLOW = AllowList(
         f"/{_OBJECTS}/*": {SCHEDULER},
         f"/{_OBJECTS}/DescribeInputs": {SCHEDULER, GATEWAY},
         f"/{_OBJECTS}/DeleteInputs": {GATEWAY},
+        f"/{_OBJECTS}/ForgetRequester": {GATEWAY},
     }
 )
-"""Who may call what. StorageService is guarded by tokens; data releases are public to read, and there are none yet."""
+"""Who may call what. StorageService is guarded by tokens."""
 
 
 @dataclass(frozen=True, slots=True)
 class Buckets:
-    """The two buckets. The shared one goes to SharedImages and nowhere else."""
+    """The two buckets. The shared one goes to SharedImages and nowhere else. Data releases are only read."""
 
     private: Bucket
     shared: Bucket
+    releases: Bucket | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,13 @@ async def open_buckets(settings: StorageRouterSettings, clock: Clock) -> AsyncIt
     async with AsyncExitStack() as stack:
         if not settings.s3_endpoint:
             root = settings.state_dir
+            releases = settings.releases_dir
             yield Buckets(
                 await stack.enter_async_context(DirectoryBucket(root / "private", clock.now)),
                 await stack.enter_async_context(DirectoryBucket(root / "shared", clock.now, plain=True)),
+                None
+                if releases is None
+                else await stack.enter_async_context(DirectoryBucket(releases, clock.now, plain=True)),
             )
             return
         assert settings.private_secret_file is not None
@@ -181,7 +187,7 @@ def build(
     registrations = (
         Registration(
             add_StorageServiceServicer_to_server,
-            StorageServicer(uploads, input_uploads, Downloads(permits, private, shared, inputs)),  # type: ignore[abstract]
+            StorageServicer(uploads, input_uploads, Downloads(permits, private, shared, inputs, buckets.releases)),  # type: ignore[abstract]
             _STORAGE,
         ),
         Registration(

@@ -54,6 +54,10 @@ class StorageRouterSettings(DoorSettings):
     shared_secret_file: Path | None = None
     """The file that holds its secret."""
 
+    releases_dir: Path | None = None
+    """The bucket of data releases, when buckets are folders: its files are read under tickets of the curation service.
+    On an S3 server they are fetched by links."""
+
     max_image_bytes: int = Field(default=64 * MIB, ge=1)
     """No image or input may be larger, whatever its token says."""
     max_pixels: int = Field(default=8192 * 8192, ge=1)

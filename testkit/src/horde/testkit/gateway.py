@@ -20,6 +20,7 @@ from horde.api.model.v1.model_service_pb2_grpc import ModelServiceStub
 from horde.api.moderation.v1.moderation_service_pb2_grpc import ModerationServiceStub
 from horde.api.rating.v1.rating_service_pb2_grpc import RatingServiceStub
 from horde.api.release.v1.data_release_service_pb2_grpc import DataReleaseServiceStub
+from horde.api.standing.v1.standing_service_pb2_grpc import StandingServiceStub
 from horde.api.statistics.v1.statistics_service_pb2_grpc import StatisticsServiceStub
 from horde.api.worker.v1.worker_service_pb2_grpc import WorkerServiceStub
 from horde.gateway.doors.listeners import ALLOW
@@ -29,6 +30,7 @@ from horde.gateway.store.memory import MemoryIdentityStore
 from horde.gateway.store.port import IdentityStore
 from horde.gateway.store.secret_files import load_operator_key
 from horde.internal.ledger.v1.ledger_service_pb2_grpc import add_LedgerServiceServicer_to_server
+from horde.internal.scheduler.v1.owner_service_pb2_grpc import add_OwnerServiceServicer_to_server
 from horde.internal.scheduler.v1.scheduler_service_pb2_grpc import (
     add_SchedulerServiceServicer_to_server,
 )
@@ -37,7 +39,7 @@ from horde.services.channel import dial
 from horde.services.clock import Clock
 from horde.services.identity import AllowList, SharedKey, create_key_file
 from horde.services.server import Registration, serving
-from horde.testkit.gateway_neighbours import FakeLedger, FakeStorage
+from horde.testkit.gateway_neighbours import FakeLedger, FakeOwners, FakeStorage
 from horde.testkit.gateway_scheduler import FakeRelay, FakeScheduler
 
 __all__ = ["Bench", "FakeLedger", "FakeRelay", "FakeScheduler", "FakeStorage", "bench"]
@@ -69,6 +71,8 @@ class Bench:
         self.releases: Any = None
         self.statistics: Any = None
         self.workers: Any = None
+        self.owners = FakeOwners()
+        self.standings: Any = None
 
     @property
     def operator(self) -> list[tuple[str, str]]:
@@ -83,25 +87,29 @@ async def bench(
 ) -> AsyncIterator[Bench]:
     """A gateway over real sockets. `fields` are settings."""
     scheduler, ledger, storage = FakeScheduler(), FakeLedger(), FakeStorage()  # type: ignore[abstract]
+    owners = FakeOwners()
     key_file = state_dir / "run.key"
     if not key_file.exists():
         create_key_file(key_file)
     names = ("horde.internal.scheduler.v1.SchedulerService", "horde.internal.ledger.v1.LedgerService")
     fakes = {
-        "scheduler": Registration(add_SchedulerServiceServicer_to_server, scheduler, names[0]),
-        "ledger": Registration(add_LedgerServiceServicer_to_server, ledger, names[1]),
-        "storage_router": Registration(
-            add_ObjectServiceServicer_to_server, storage, "horde.internal.storage.v1.ObjectService"
-        ),
+        "scheduler": [
+            Registration(add_SchedulerServiceServicer_to_server, scheduler, names[0]),
+            Registration(add_OwnerServiceServicer_to_server, owners, "horde.internal.scheduler.v1.OwnerService"),
+        ],
+        "ledger": [Registration(add_LedgerServiceServicer_to_server, ledger, names[1])],
+        "storage_router": [
+            Registration(add_ObjectServiceServicer_to_server, storage, "horde.internal.storage.v1.ObjectService")
+        ],
     }
     quick = timedelta(0)
     async with AsyncExitStack() as stack:
         addresses: dict[str, Any] = {}
-        for name, registration in fakes.items():
-            allow = AllowList({f"/{registration.name}/*": GATEWAY_ONLY})
+        for name, registrations in fakes.items():
+            allow = AllowList({f"/{registration.name}/*": GATEWAY_ONLY for registration in registrations})
             served = serving(
                 "127.0.0.1:0",
-                [registration],
+                registrations,
                 name=name,
                 allow=allow,
                 identity=SharedKey.from_file(key_file),
@@ -111,6 +119,7 @@ async def bench(
         told = {"public_keys_dir": state_dir / "keys", "curation": NOBODY, **addresses, **fields}
         settings = GatewaySettings(state_dir=state_dir, key_file=key_file, **told)
         ready = Bench(scheduler, ledger, storage, settings)
+        ready.owners = owners
         ready.gateway = await stack.enter_async_context(gateway(settings, store or MemoryIdentityStore(), clock=clock))
         server = await stack.enter_async_context(
             serving(
@@ -139,4 +148,5 @@ async def bench(
         ready.rating = RatingServiceStub(ready.channel)
         ready.releases = DataReleaseServiceStub(ready.channel)
         ready.workers = WorkerServiceStub(ready.channel)
+        ready.standings = StandingServiceStub(ready.channel)
         yield ready

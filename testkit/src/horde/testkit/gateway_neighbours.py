@@ -8,9 +8,12 @@ from google.rpc import status_pb2
 
 from horde.api.job.v1 import job_pb2
 from horde.api.ledger.v1 import ledger_pb2
+from horde.api.standing.v1 import standing_service_pb2 as standing_pb2
 from horde.api.storage.v1 import storage_service_pb2 as storage_pb2
 from horde.internal.ledger.v1 import ledger_service_pb2 as ledger_service
 from horde.internal.ledger.v1.ledger_service_pb2_grpc import LedgerServiceServicer
+from horde.internal.scheduler.v1 import owner_service_pb2 as owner_pb2
+from horde.internal.scheduler.v1.owner_service_pb2_grpc import OwnerServiceServicer
 from horde.internal.storage.v1 import object_service_pb2 as object_pb2
 from horde.internal.storage.v1.object_service_pb2_grpc import ObjectServiceServicer
 from horde.services.errors import FailedPrecondition, ServiceError, Unavailable
@@ -40,7 +43,10 @@ class FakeLedger(LedgerServiceServicer):
                 outcomes.append(ledger_service.ApplyOutcome(error=to_status(self.refusal)))
                 continue
             self.events.append(event)
-            outcomes.append(ledger_service.ApplyOutcome(entry=ledger_pb2.Entry(event_id=event.event_id)))
+            entry = ledger_pb2.Entry(event_id=event.event_id)
+            if event.HasField("close_account"):
+                entry.transfers.add(amount_mkudos=self.available)
+            outcomes.append(ledger_service.ApplyOutcome(entry=entry))
         return ledger_service.ApplyResponse(outcomes=outcomes)
 
     async def GetBalances(self, request: ledger_service.GetBalancesRequest, context: Any) -> Any:
@@ -56,6 +62,16 @@ class FakeLedger(LedgerServiceServicer):
             available_mkudos=self.available + self.subsidy,
             owner_trusted=ref.account_id in self.trusted,
         )
+
+    async def GetOwner(self, request: ledger_service.GetOwnerRequest, context: Any) -> Any:
+        self._present()
+        answer = ledger_service.GetOwnerResponse(trusted_from_mkudos=5_000_000, strikes_limit=5)
+        answer.trusted_from_age.seconds = 7 * 86_400
+        for event in self.events:
+            if event.set_standing.account_id == request.account_id:
+                answer.by_decree = event.set_standing.HasField("trusted")
+                answer.trusted = event.set_standing.trusted
+        return answer
 
     async def ListEntries(self, request: ledger_service.ListEntriesRequest, context: Any) -> Any:
         own = [event for event in self.events if event.gift.from_account_id == request.account_id]
@@ -77,12 +93,33 @@ class FakeLedger(LedgerServiceServicer):
             raise Unavailable("away, says the test")
 
 
+class FakeOwners(OwnerServiceServicer):
+    """What a scheduler knows of owners, as a test says."""
+
+    def __init__(self) -> None:
+        self.owners: dict[str, owner_pb2.GetOwnerResponse] = {}
+        self.strikes: dict[str, list[standing_pb2.Strike]] = {}
+        self.forgiven: list[owner_pb2.ForgiveStrikesRequest] = []
+
+    async def GetOwner(self, request: owner_pb2.GetOwnerRequest, context: Any) -> Any:
+        return self.owners.get(request.owner_account_id, owner_pb2.GetOwnerResponse(proven_images=10))
+
+    async def ListStrikes(self, request: owner_pb2.ListStrikesRequest, context: Any) -> Any:
+        own = self.strikes.get(request.owner_account_id, [])
+        return owner_pb2.ListStrikesResponse(strikes=own[: request.page_size])
+
+    async def ForgiveStrikes(self, request: owner_pb2.ForgiveStrikesRequest, context: Any) -> Any:
+        self.forgiven.append(request)
+        return owner_pb2.ForgiveStrikesResponse(strikes=3, owners=2)
+
+
 class FakeStorage(ObjectServiceServicer):
     """Knows the inputs that a test put."""
 
     def __init__(self) -> None:
         self.inputs: dict[tuple[str, str], storage_pb2.StoredInput] = {}
         self.asked = 0
+        self.away = False
         self.in_use: set[str] = set()
         """Ids of inputs that generations still need."""
 
@@ -103,6 +140,15 @@ class FakeStorage(ObjectServiceServicer):
             else:
                 outcomes.append(object_pb2.DescribeInputOutcome(input=stored))
         return object_pb2.DescribeInputsResponse(outcomes=outcomes)
+
+    async def ForgetRequester(self, request: object_pb2.ForgetRequesterRequest, context: Any) -> Any:
+        if self.away:
+            raise Unavailable("away, says the test")
+        own = [key for key in self.inputs if key[0] == request.requester.account_id]
+        going = [key for key in own if key[1] not in self.in_use]
+        for key in going:
+            del self.inputs[key]
+        return object_pb2.ForgetRequesterResponse(left=len(own) - len(going))
 
     async def DeleteInputs(self, request: object_pb2.DeleteInputsRequest, context: Any) -> Any:
         outcomes = []

@@ -21,6 +21,7 @@ from horde.internal.scheduler.v1.scheduler_service_pb2_grpc import SchedulerServ
 from horde.services.errors import AlreadyExists, ServiceError, Unavailable
 from horde.services.status import to_status
 from horde.services.streams import Outbox
+from horde.testkit.gateway_forgetting import Forgetting
 
 
 class Conflict(AlreadyExists):
@@ -30,7 +31,7 @@ class Conflict(AlreadyExists):
     reason = "REQUEST_CONFLICT"
 
 
-class FakeScheduler(SchedulerServiceServicer):
+class FakeScheduler(Forgetting, SchedulerServiceServicer):
     """Accepts everything, lends nothing."""
 
     def __init__(self) -> None:
@@ -56,6 +57,9 @@ class FakeScheduler(SchedulerServiceServicer):
         """Offered in the last day."""
         self.model_questions: list[pb.ListModelsRequest] = []
         self.list_questions: list[pb.ListGenerationsRequest | pb.ListWorkersRequest] = []
+        self.open_leases: dict[str, int] = {}
+        """By account."""
+        self.forgets: list[pb.ForgetAccountRequest] = []
         self.away = False
         self.open = asyncio.Event()
         """Clear it, and submissions and reads wait here."""

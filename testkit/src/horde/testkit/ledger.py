@@ -13,6 +13,7 @@ from horde.ledger.core.entries import Entry, parse
 from horde.ledger.core.journal import Answer, Journal
 from horde.ledger.core.operations import (
     Award,
+    CloseAccount,
     Correct,
     Event,
     Gift,
@@ -132,6 +133,11 @@ def opened(account: str, opened_us: int = 1) -> Event:
 def awarded(account: str, amount: int, name: str = "") -> Event:
     """An operator awards."""
     return Event(some_id(f"award {account} {name}"), Award(account, amount, "operator", "because"))
+
+
+def closed(account: str) -> Event:
+    """An account is deleted."""
+    return Event(identifiers.close_event_id(some_id(account)), CloseAccount(account))
 
 
 def gift(giver: str, taker: str, amount: int, name: str = "", note: str = "") -> Event:

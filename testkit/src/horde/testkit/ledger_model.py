@@ -19,6 +19,7 @@ from horde.ledger.core.journal import Answer
 from horde.ledger.core.operations import Event, EventKind, JobEnding, PlaceHolds, Release, Settle
 from horde.testkit.ledger import (
     awarded,
+    closed,
     corrected,
     gift,
     held,
@@ -37,7 +38,7 @@ from horde.testkit.ledger import (
 SOURCES: Final = frozenset(
     {"mint", "anonymous_subsidy", "floor_subsidy", "censor_subsidy", "rating_subsidy", "check_subsidy"}
 )
-SINKS: Final = frozenset({"tax_burn", "surcharge_burn", "slash_burn"})
+SINKS: Final = frozenset({"tax_burn", "surcharge_burn", "slash_burn", "forfeit_burn"})
 
 
 class Broken(AssertionError):
@@ -183,6 +184,8 @@ def some_event(chance: random.Random, accounts: int = 5, generations: int = 40) 
         case 16:
             return rated(who, name, chance.choice([1, KUDOS, 90 * KUDOS]))
         case 5:
+            if not chance.randrange(8):
+                return closed(who)
             return standing(who, chance.choice([-1, 0, 1, 5]), chance.choice([None, None, True, False]), name)
         case 6:
             return chance.choice(

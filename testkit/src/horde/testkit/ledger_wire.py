@@ -6,6 +6,7 @@ from horde.api.job.v1 import job_pb2 as job
 from horde.internal.ledger.v1 import ledger_service_pb2 as api
 from horde.ledger.core.operations import (
     Award,
+    CloseAccount,
     Correct,
     Event,
     Gift,
@@ -81,6 +82,8 @@ def event_message(event: Event) -> api.Event:
             message.slash.CopyFrom(api.Slash(account_id=account_id, amount_mkudos=amount, reason=note, job_id=job_id))
         case Correct(corrected_id, note):
             message.correct.CopyFrom(api.Correct(corrected_event_id=corrected_id, reason=note))
+        case CloseAccount(account_id):
+            message.close_account.CopyFrom(api.CloseAccount(account_id=account_id))
         case SetStanding(account_id, strikes, trusted, note):
             message.set_standing.CopyFrom(
                 api.SetStanding(account_id=account_id, strikes_delta=strikes, trusted=trusted, reason=note)

@@ -21,6 +21,7 @@ from PIL import Image
 from horde.api.job.v1 import job_pb2
 from horde.api.storage.v1 import storage_service_pb2 as storage
 from horde.api.storage.v1.storage_service_pb2_grpc import StorageServiceStub
+from horde.buckets.directory import DirectoryBucket
 from horde.buckets.memory import MemoryBucket
 from horde.buckets.port import Bucket
 from horde.internal.storage.v1 import object_service_pb2 as objects
@@ -290,6 +291,7 @@ async def kit(
     normaliser: Normaliser | None = None,
     caller: str = "scheduler",
     state_dir: Path = Path("unused"),
+    releases: Path | None = None,
     **settings: Any,
 ) -> AsyncIterator[Kit]:
     """A router on a free port, with buckets in memory and keys of its own."""
@@ -298,9 +300,10 @@ async def kit(
     chosen = StorageRouterSettings(state_dir=state_dir, **settings)
     signers = [make_signer(name) for name in ("gateway", "scheduler", ISSUER, "curation")]
     verifier = Verifier({signer.key_id: signer.public_key() for signer in signers})
+    released = None if releases is None else DirectoryBucket(releases, clock.now, plain=True)
     decoder = NoDecoder() if decoder is None else decoder
     decoders = Decoders(decoder, AsSent() if normaliser is None else normaliser)
-    router = build(chosen, Buckets(private, shared), decoders, verifier, signers[2], clock)
+    router = build(chosen, Buckets(private, shared, released), decoders, verifier, signers[2], clock)
     errors = (*ERRORS, *_all(TokenError), BadProof, CallerNotAllowed)
     async with loopback(router.registrations, caller=caller, allow=ALLOW, errors=errors) as loop:
         yield Kit(

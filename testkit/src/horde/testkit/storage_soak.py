@@ -346,6 +346,7 @@ async def soaking(folder: Path, *, on_s3: bool) -> AsyncIterator[Soak]:
         extra: dict[Role, dict[str, str]] = {role: {"LOG_LEVEL": "error"} for role in Role}
         extra[Role.GATEWAY] |= NO_LIMITS
         extra[Role.SCHEDULER] |= {"RESUME_GRACE_SECONDS": "5", "PROVEN_IMAGES": "0", "MAX_JOBS": "1000000"}
+        extra[Role.LEDGER] |= {"ANONYMOUS_BUDGET_PER_DAY_MKUDOS": str(10**15)}
         s3 = store = None
         if on_s3:
             s3 = stack.enter_context(throwaway_s3((*BUCKETS, "horde-releases")))

@@ -9,6 +9,7 @@ import click
 from horde.cli.commands.asking import asks
 from horde.cli.commands.exits import Exit
 from horde.cli.commands.groups import DefaultGroup
+from horde.cli.commands.leaving import delete
 from horde.cli.commands.output import Output, kudos
 from horde.cli.commands.sharing import shared
 from horde.cli.commands.values import TEXT, WORD
@@ -92,12 +93,14 @@ async def update(horde: HordeClient, out: Output, name: str | None, public: bool
 @asks
 async def export(horde: HordeClient, out: Output, file: IO[str]) -> None:
     """Write everything that the mesh keeps about you, but for pictures, to a new FILE: one JSON object a line."""
-    items = 0
-    async for item in horde.accounts.export():
-        file.write(f'{{"kind":"{item.kind}","item":{item.json}}}\n')
-        items += 1
+    from horde.cli.commands.leaving import write_export
+
+    items, _ = await write_export(horde, file)
     out.document({"file": file.name, "items": items})
     out.say(f"{items} items are in {file.name}")
+
+
+account.add_command(delete)
 
 
 account.add_command(shared)

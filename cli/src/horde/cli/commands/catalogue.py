@@ -67,6 +67,19 @@ _pausing("pause", True, "finish what it holds and get nothing new")
 _pausing("resume", False, "get jobs again")
 
 
+@workers.command()
+@click.argument("worker", type=TEXT)
+@asks
+async def delete(horde: HordeClient, out: Output, worker: str) -> None:
+    """Forget WORKER, a name, an id or its first digits, that is yours and away."""
+    from horde.cli.commands.naming import worker_named
+
+    name = await worker_named(horde, worker)
+    await horde.workers.delete(name)
+    out.document({"worker_id": name})
+    out.say(f"{name} is forgotten")
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @asks
 async def models(horde: HordeClient, out: Output) -> None:

@@ -21,7 +21,7 @@ PROMPT_CHARACTERS: Final = 200
 
 @click.group(cls=DefaultGroup, default="list", context_settings={"help_option_names": ["-h", "--help"]})
 def generations() -> None:
-    """List, show, cancel or take back what you asked for. Without a further word: list."""
+    """List, show, cancel, take back or delete what you asked for. Without a further word: list."""
 
 
 @generations.command("list")
@@ -100,3 +100,16 @@ async def withdraw(horde: HordeClient, out: Output, generation: str, images: tup
     for job_id, error in outcomes.items():
         out.say(f"image {numbers[job_id]}  {error.message if error else 'withdrawn'}")
     return Exit.FAILED if any(outcomes.values()) else Exit.OK
+
+
+@generations.command()
+@click.argument("generation", type=ID_PREFIX)
+@asks
+async def delete(horde: HordeClient, out: Output, generation: str) -> None:
+    """Forget one that has ended, for good: its prompt and its images; shared ones are withdrawn."""
+    from horde.cli.commands.naming import generation_named
+
+    name = await generation_named(horde, generation)
+    await horde.generations.delete(name)
+    out.document({"generation_id": name})
+    out.say(f"{name} is deleted")

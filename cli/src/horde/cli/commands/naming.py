@@ -36,6 +36,8 @@ async def generation_named(horde: HordeClient, prefix: str) -> str:
 
 async def worker_named(horde: HordeClient, name: str) -> str:
     """The id of the one worker of the caller called so, or whose id begins so. Raises WorkerNotFound, Ambiguous."""
+    if len(name) == ID_DIGITS and name.count("-") == 4:
+        return name  # Those that were not here for a day are not listed.
     workers = [worker async for worker in horde.workers.list(mine=True)]
     named = [worker.worker_id for worker in workers if worker.name == name]
     found = named or [worker.worker_id for worker in workers if worker.worker_id.startswith(name.lower())]

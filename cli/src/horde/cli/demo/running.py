@@ -65,7 +65,7 @@ def acts(recipe: Recipe) -> list[Act]:
 
 async def run_demo(out: Output, folder: Path, painter: str) -> None:
     """Start a mesh in `folder`, play every act, look into the buckets, leave the files. Raises NotAsPromised."""
-    state = _fresh(folder)
+    state = fresh_folder(folder)
     recipe = find_recipe()
     async with local_mesh(state) as mesh:
         await mesh.start_worker(WorkerPlan("demo-worker", painter, {"DRAIN_SECONDS": "5"}))
@@ -84,7 +84,8 @@ async def run_demo(out: Output, folder: Path, painter: str) -> None:
     out.say(f"\nThe pictures and contact-sheet.png are in {folder}.")
 
 
-def _fresh(folder: Path) -> Path:
+def fresh_folder(folder: Path) -> Path:
+    """Take away what an earlier run has left; gives the folder for the mesh's state."""
     folder.mkdir(parents=True, exist_ok=True)
     for old in (*folder.glob("*.webp"), *folder.glob("*.png"), *folder.glob("*.jpg")):
         old.unlink()

@@ -126,8 +126,11 @@ class Layout:
             told["STORAGE_ADDRESS"] = self.address(Role.STORAGE_ROUTER)
         if role is Role.GATEWAY:
             told |= {"SCHEDULER": self.address(Role.SCHEDULER), "CURATION": self.address(Role.CURATION)}
+        if role is Role.STORAGE_ROUTER:
+            told["RELEASES_DIR"] = str(self.releases_bucket)
         if role is Role.CURATION:
             told |= {
+                "LEDGER": self.address(Role.LEDGER),
                 "STORAGE_ADDRESS": self.address(Role.STORAGE_ROUTER),
                 "SHARED_DIR": str(self.shared_bucket),
                 "RELEASES_DIR": str(self.releases_bucket),

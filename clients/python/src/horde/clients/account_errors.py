@@ -42,6 +42,13 @@ class ApiKeyUnknown(Unauthenticated):
     reason: ClassVar[str] = "API_KEY_UNKNOWN"
 
 
+class PassUnknown(Unauthenticated):
+    """No generation has this pass, or not any more."""
+
+    domain: ClassVar[str] = _ACCOUNT
+    reason: ClassVar[str] = "PASS_UNKNOWN"
+
+
 class ScopeMissing(PermissionDenied):
     """The API key may not be used for this."""
 

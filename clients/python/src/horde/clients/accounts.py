@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from typing import NamedTuple
 
 from horde.api.account.v1 import account_service_pb2 as pb
@@ -26,6 +26,26 @@ class OpenedKey(NamedTuple):
 
     key: pb.ApiKey
     api_key: str
+
+
+class Export:
+    """An export that is being read; at its end, `export_id` proves that it was."""
+
+    def __init__(self, messages: AsyncIterable[pb.ExportAccountResponse]) -> None:
+        self._messages = messages
+        self.export_id = ""
+
+    async def __aiter__(self) -> AsyncIterator[pb.ExportItem]:
+        digest, items = hashlib.sha256(), 0
+        async for message in self._messages:
+            if message.HasField("item"):
+                digest.update(message.item.json.encode() + b"\n")
+                items += 1
+                yield message.item
+            elif (message.end.items, message.end.sha256) == (items, digest.digest()):
+                self.export_id = message.end.export_id
+                return
+        raise ValueError("the export is not whole: ask for it again")
 
 
 class Accounts:
@@ -64,17 +84,18 @@ class Accounts:
         request.update_mask.paths.extend(field for field, value in given.items() if value is not None)
         return (await self._doors.ask(self._stub.UpdateAccount, request)).account
 
-    async def export(self) -> AsyncIterator[pb.ExportItem]:
+    def export(self) -> Export:
         """Everything that the mesh keeps about the caller, item by item. Ends with ValueError if some was lost."""
-        digest, items = hashlib.sha256(), 0
-        async for message in self._doors.stream(self._stub.ExportAccount, pb.ExportAccountRequest()):
-            if message.HasField("item"):
-                digest.update(message.item.json.encode() + b"\n")
-                items += 1
-                yield message.item
-            elif (message.end.items, message.end.sha256) == (items, digest.digest()):
-                return
-        raise ValueError("the export is not whole: ask for it again")
+        return Export(self._doors.stream(self._stub.ExportAccount, pb.ExportAccountRequest()))
+
+    async def delete(self, export_id: str, *, withdraw_shared: bool = False) -> pb.DeleteAccountResponse:
+        """End the caller's account, for good; `export_id` is that of an `export` of the last hour, read to its end.
+
+        Shared images stay shared, without a way back, unless `withdraw_shared`. May be repeated for an hour. Raises
+        ExportRequired, AccountBusy.
+        """
+        request = pb.DeleteAccountRequest(export_id=export_id, withdraw_shared=withdraw_shared)
+        return await self._doors.ask(self._stub.DeleteAccount, request)
 
     async def create_key(
         self,

@@ -24,10 +24,12 @@ from horde.clients.kudos import Kudos
 from horde.clients.meshes import Mesh
 from horde.clients.models import Models
 from horde.clients.moderation import Moderation
+from horde.clients.releases import Releases
 from horde.clients.retrying import Patience
 from horde.clients.session import GenerationSession
 from horde.clients.shared_keys import SharedKeys
 from horde.clients.specs import generation_spec, new_request_id
+from horde.clients.standing import Standings
 from horde.clients.workers import Workers
 
 DEFAULT_TARGET: Final = "127.0.0.1:7700"
@@ -35,7 +37,7 @@ DEFAULT_TARGET: Final = "127.0.0.1:7700"
 
 
 class HordeClient:
-    """Nouns: `generations`, `images`, `accounts`, `kudos`, `workers`, `models`, `moderation`, `mesh`."""
+    """Nouns: `generations`, `images`, `accounts`, `kudos`, `workers`, `models`, `moderation`, `releases`, `mesh`."""
 
     generations: Generations
     images: Images
@@ -44,6 +46,7 @@ class HordeClient:
     workers: Workers
     models: Models
     moderation: Moderation
+    releases: Releases
     mesh: Mesh
 
     def __init__(
@@ -84,7 +87,9 @@ class HordeClient:
         self.workers = Workers(doors)
         self.models = Models(doors)
         self.moderation = Moderation(doors)
+        self.releases = Releases(doors)
         self.mesh = Mesh(doors)
+        self.standings = Standings(doors)
         return self
 
     async def __aexit__(

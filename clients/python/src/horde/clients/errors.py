@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from horde.clients import account_errors
+from horde.clients import account_errors, standing_errors
 from horde.clients.account_errors import AccountBusy as AccountBusy
 from horde.clients.account_errors import AccountNotFound as AccountNotFound
 from horde.clients.account_errors import AccountRequestConflict as AccountRequestConflict
@@ -33,6 +33,10 @@ from horde.clients.account_errors import SharedKeyBudgetSpent as SharedKeyBudget
 from horde.clients.account_errors import SharedKeyExpired as SharedKeyExpired
 from horde.clients.account_errors import SharedKeyNotFound as SharedKeyNotFound
 from horde.clients.account_errors import TooManyApiKeys as TooManyApiKeys
+from horde.clients.standing_errors import InvalidStandingField as InvalidStandingField
+from horde.clients.standing_errors import Restricted as Restricted
+from horde.clients.standing_errors import RestrictionConflict as RestrictionConflict
+from horde.clients.standing_errors import RestrictionNotFound as RestrictionNotFound
 from horde.services.errors import Aborted as Aborted
 from horde.services.errors import AlreadyExists as AlreadyExists
 from horde.services.errors import DeadlineExceeded as DeadlineExceeded
@@ -210,6 +214,13 @@ class WorkerNotFound(NotFound):
     reason: ClassVar[str] = "WORKER_NOT_FOUND"
 
 
+class WorkerBusy(FailedPrecondition):
+    """The worker is here, or holds leases."""
+
+    domain: ClassVar[str] = "horde.api.worker.v1"
+    reason: ClassVar[str] = "WORKER_BUSY"
+
+
 class ModelNotFound(NotFound):
     """Nobody offers this model and nothing waits for it."""
 
@@ -264,6 +275,8 @@ def _named(kind: type[ServiceError]) -> list[type[ServiceError]]:
 
 
 ALL: tuple[type[ServiceError], ...] = tuple(
-    cls for cls in _named(ServiceError) if cls.__module__ in (__name__, account_errors.__name__) and cls.reason
+    cls
+    for cls in _named(ServiceError)
+    if cls.__module__ in (__name__, account_errors.__name__, standing_errors.__name__) and cls.reason
 )
 """What is handed to a channel, so that each of these comes out of a call as itself."""

@@ -102,6 +102,14 @@ class Generations:
         request = pb.CancelGenerationRequest(generation_id=generation_id)
         return (await self._doors.ask(self._stub.CancelGeneration, request)).generation
 
+    async def delete(self, generation_id: str) -> None:
+        """Have a finished one forgotten: prompt, parameters, images; shared ones are withdrawn. May be repeated.
+
+        Raises GenerationNotFinished. One that is not there is as good as deleted.
+        """
+        request = pb.DeleteGenerationRequest(generation_id=generation_id)
+        await self._doors.ask(self._stub.DeleteGeneration, request)
+
     async def withdraw(self, generation_id: str, job_ids: Sequence[str]) -> dict[str, ServiceError | None]:
         """Take finished images back: None for each that is withdrawn, else why it is not. May be repeated."""
         outcomes: dict[str, ServiceError | None] = {}

@@ -1,4 +1,4 @@
-"""Workers: who paints, how fast, and pausing one's own."""
+"""Workers: who paints, how fast, and pausing and forgetting one's own."""
 
 from __future__ import annotations
 
@@ -39,3 +39,7 @@ class Workers:
         """Pause or resume a worker of the caller. Raises WorkerNotFound."""
         request = pb.SetWorkerPausedRequest(worker_id=worker_id, paused=paused)
         return (await self._doors.ask(self._stub.SetWorkerPaused, request)).worker
+
+    async def delete(self, worker_id: str) -> None:
+        """Have a worker of the caller forgotten that is away. May be repeated. Raises WorkerBusy, WorkerNotFound."""
+        await self._doors.ask(self._stub.DeleteWorker, pb.DeleteWorkerRequest(worker_id=worker_id))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from horde.services.errors import InvalidArgument, NotFound
+from horde.services.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 
 MODERATION = "horde.api.moderation.v1"
+RELEASE = "horde.api.release.v1"
+RATING = "horde.api.rating.v1"
 
 
 class InvalidModerationField(InvalidArgument):
@@ -28,3 +30,66 @@ class CaseNotFound(NotFound):
 
     domain: ClassVar[str] = MODERATION
     reason: ClassVar[str] = "CASE_NOT_FOUND"
+
+
+class InvalidReleaseField(InvalidArgument):
+    """The request is not valid."""
+
+    domain: ClassVar[str] = RELEASE
+    reason: ClassVar[str] = "INVALID_FIELD"
+
+
+class ReleaseNotFound(NotFound):
+    """There is no such data release."""
+
+    domain: ClassVar[str] = RELEASE
+    reason: ClassVar[str] = "RELEASE_NOT_FOUND"
+
+
+class ReleaseConflict(AlreadyExists):
+    """There is a release of this name, in other terms."""
+
+    domain: ClassVar[str] = RELEASE
+    reason: ClassVar[str] = "RELEASE_CONFLICT"
+
+
+class ReleaseRunning(FailedPrecondition):
+    """Another release is being built; one at a time."""
+
+    domain: ClassVar[str] = RELEASE
+    reason: ClassVar[str] = "RELEASE_RUNNING"
+
+
+class ReleaseFinished(FailedPrecondition):
+    """A finished release never changes."""
+
+    domain: ClassVar[str] = RELEASE
+    reason: ClassVar[str] = "RELEASE_FINISHED"
+
+
+class InvalidRatingField(InvalidArgument):
+    """The request is not valid."""
+
+    domain: ClassVar[str] = RATING
+    reason: ClassVar[str] = "INVALID_FIELD"
+
+
+class NothingToRate(NotFound):
+    """There is no image that you could rate now."""
+
+    domain: ClassVar[str] = RATING
+    reason: ClassVar[str] = "NOTHING_TO_RATE"
+
+
+class ImageNotShown(FailedPrecondition):
+    """Only the image that you were shown can be rated."""
+
+    domain: ClassVar[str] = RATING
+    reason: ClassVar[str] = "IMAGE_NOT_SHOWN"
+
+
+class RatedTooFast(FailedPrecondition):
+    """Nobody looks that fast."""
+
+    domain: ClassVar[str] = RATING
+    reason: ClassVar[str] = "RATED_TOO_FAST"

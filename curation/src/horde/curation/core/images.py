@@ -55,6 +55,8 @@ class SharedImage:
     withheld: bool = False
     """Kept from everybody but moderators."""
     withdrawn_at: datetime | None = None
+    painter: str = ""
+    """A digest of the account whose worker painted it, see `digest_painter`; empty: not known."""
 
     @property
     def ratable(self) -> bool:
@@ -81,6 +83,7 @@ def read_record(data: bytes, shared_at: datetime) -> SharedImage:
             size_bytes=int(image["size_bytes"]),
             shared_at=shared_at,
             worker_verdict=Verdict(record.get("verdict") or ""),
+            painter=str(record.get("painter") or ""),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadRecord(f"{type(error).__name__}: {error}") from error
@@ -92,6 +95,11 @@ def read_record(data: bytes, shared_at: datetime) -> SharedImage:
 def digest_requester(identity: str) -> str:
     """What a record says of whose the image is, by the text form of the requester identity."""
     return hashlib.sha256(b"requester " + identity.encode()).hexdigest()
+
+
+def digest_painter(account_id: str) -> str:
+    """What a record says of whose worker painted the image."""
+    return hashlib.sha256(b"painter " + account_id.encode()).hexdigest()
 
 
 def _text(value: Any) -> str:

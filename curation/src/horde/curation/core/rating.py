@@ -7,7 +7,7 @@ What is to be won is kudos, so the rules are made for people who want them witho
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Final
 
 LEAST_SCORE: Final = 1
@@ -47,6 +47,8 @@ class RatingRules:
     """Of somebody's ratings, the last so many that can be checked decide how much his word counts."""
     new_weight: float = 0.1
     """How much the word of somebody counts of whom nothing is known yet."""
+    anchor_weight: float = 3.0
+    """... and how much the word of a moderator or an operator, whatever the record: alone it makes a known answer."""
     new_until: int = 30
     """... and for how many checked ratings: whoever looks is known by then."""
     checking_weight: float = 0.5
@@ -95,6 +97,8 @@ class Ratable:
     """How many it has, not counting those of people whose word weighs nothing."""
     painter: str = ""
     """A digest of the account whose worker painted it; empty: not known."""
+    answer: float | None = None
+    """What it is known to be worth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,8 @@ class Shown:
 
     image_id: str
     shown_at: datetime
+    known: float | None = None
+    """The answer, if it was known then."""
 
     def too_early(self, now: datetime, rules: RatingRules) -> timedelta:
         """For how long nobody can have looked yet; zero: long enough."""
@@ -161,3 +167,48 @@ class Record:
     @property
     def earns(self) -> bool:
         return self.weight > 0
+
+
+@dataclass(frozen=True, slots=True)
+class RaterState:
+    """What is kept of somebody who rates."""
+
+    account_id: str
+    record: Record = Record()
+    looking_at: Shown | None = None
+    skipped: tuple[str, ...] = ()
+    """Today."""
+    skipped_on: date = date.min
+    earned_today: int = 0
+    """Milli-kudos, by the UTC day that was asked for."""
+    ratings: int = 0
+    counted: int = 0
+
+    def skipped_today(self, now: datetime) -> tuple[str, ...]:
+        return self.skipped if self.skipped_on == now.date() else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """What somebody thinks of an image."""
+
+    image_id: str
+    account_id: str
+    score: int
+    artifacts: int | None
+    rated_at: datetime
+    earned_mkudos: int = 0
+    counted: bool = False
+    """The rater's word weighed something."""
+
+    def says_the_same(self, score: int, artifacts: int | None) -> bool:
+        return (self.score, self.artifacts) == (score, artifacts)
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A reward that the ledger has not answered for yet."""
+
+    image_id: str
+    account_id: str
+    amount_mkudos: int

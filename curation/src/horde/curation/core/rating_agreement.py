@@ -83,8 +83,11 @@ def misses(answer: Answer, rules: RatingRules) -> bool:
     return answer.known is not None and abs(answer.score - answer.known) > rules.gold_tolerance
 
 
-def word_weight(record: Record, rules: RatingRules) -> float:
-    """How much a word counts to others: by the record, and a little while nothing can be known."""
+def word_weight(record: Record, rules: RatingRules, *, anchor: bool = False) -> float:
+    """How much a word counts to others: by the record, and a little while nothing can be known. `anchor`: of a
+    moderator or an operator."""
+    if anchor:
+        return rules.anchor_weight
     if record.checked < rules.new_until and not too_many(record.missed, record.golds, rules):
         return max(record.weight, rules.new_weight)
     return record.weight

@@ -100,6 +100,7 @@ def image_of(row: Row[Any]) -> SharedImage:
         verdict=Verdict(row.verdict),
         withheld=row.withheld,
         withdrawn_at=None if row.withdrawn_at_us is None else time_of(row.withdrawn_at_us),
+        painter=row.painter,
     )
 
 
@@ -119,6 +120,7 @@ def _row(image: SharedImage) -> dict[str, Any]:
         "shared_at_us": microseconds(image.shared_at),
         "withdrawn_at_us": None if image.withdrawn_at is None else microseconds(image.withdrawn_at),
         "verdict": image.worker_verdict.value,
+        "painter": image.painter,
         "withheld": False,
         "withheld_by": "",
         "withheld_network": "",

@@ -5,10 +5,26 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
+from random import Random
 from typing import Protocol
 
 from horde.curation.core.cases import Case, Decision, Place, Report, Standing
 from horde.curation.core.images import SharedImage, Verdict
+from horde.curation.core.rating import (
+    Answer,
+    Due,
+    Opinion,
+    Ratable,
+    Rater,
+    RaterState,
+    Rating,
+    RatingRules,
+    Record,
+    Shown,
+)
+from horde.curation.core.rating_choice import Kind
+from horde.curation.core.releases import Asked, State
+from horde.curation.core.removals import Removal, RemovalPlace
 
 
 class ImageStore(Protocol):
@@ -59,5 +75,82 @@ class CaseStore(Protocol):
         """Note that the bucket says this. False: it stands otherwise by now, and the bucket must be told again."""
 
 
-class CurationStore(ImageStore, CaseStore, Protocol):
+class ReleaseStore(Protocol):
+    """Data releases that were asked for here, and what has to be taken out of finished ones."""
+
+    async def ask(self, asked: Asked) -> Asked:
+        """Keep a release that is to be built, or one that failed in the same terms again; as it is now. Where another
+        is being built, or this one was asked for before, nothing changes, and that is what is given."""
+
+    async def asked(self, name: str) -> Asked | None:
+        """One that was asked for here."""
+
+    async def all_asked(self) -> Sequence[Asked]:
+        """All of them, the newest first."""
+
+    async def building(self) -> Asked | None:
+        """The one that is being built."""
+
+    async def end(self, name: str, state: State, failure: str = "") -> None:
+        """Note how the building of a release ended, unless it has ended already."""
+
+    async def removals(
+        self, shared_before: datetime, since: datetime, limit: int, after: RemovalPlace | None = None
+    ) -> Sequence[Removal]:
+        """Images shared before a moment that were withdrawn or found unsafe since another, the first removed first."""
+
+
+class RatingStore(Protocol):
+    """Ratings, and who rates."""
+
+    async def rater(self, account_id: str, now: datetime) -> RaterState:
+        """What is kept of somebody; of who is not known, that nothing is."""
+
+    async def candidates(
+        self, kind: Kind, rater: Rater, skipped: Collection[str], chance: Random, rules: RatingRules
+    ) -> Sequence[Ratable]:
+        """Some images of a kind that may be shown to a rater and that he has not rated, from a place by chance on; none
+        only if there is none."""
+
+    async def show(self, account_id: str, shown: Shown, instead_of: str | None, skipped: Sequence[str]) -> bool:
+        """Note what somebody is shown, and what he has skipped on the day of that. False, and nothing noted: he is
+        looking at something else than `instead_of`."""
+
+    async def rating(self, account_id: str, image_id: str) -> Rating | None:
+        """What somebody said of an image."""
+
+    async def answers(self, account_id: str, limit: int) -> Sequence[Answer]:
+        """Somebody's own ratings, newest first, each with what others said: what he said first, for what is replaced
+        may have been learnt."""
+
+    async def opinions(self, image_id: str, but: str) -> Sequence[Opinion]:
+        """What others than one account said of an image."""
+
+    async def rate(self, rating: Rating, shown: Shown, *, due: bool) -> bool:
+        """Keep a rating, and that nothing is shown any more. False, and nothing kept: something else was shown."""
+
+    async def replace_rating(self, rating: Rating) -> None:
+        """Keep another score and artifacts; all else stays."""
+
+    async def keep_record(self, account_id: str, record: Record, word: float) -> None:
+        """How somebody's ratings stand to others', and how much his word counts."""
+
+    async def keep_answer(self, image_id: str, answer: float | None) -> None:
+        """What an image is known to be worth."""
+
+    async def ratings(self, account_id: str, limit: int, after: tuple[datetime, str] | None) -> Sequence[Rating]:
+        """Somebody's ratings, newest first, behind a time and image."""
+
+    async def due(self, limit: int) -> Sequence[Due]:
+        """Rewards that the ledger has not answered for, oldest first."""
+
+    async def paid(self, due: Due, amount_mkudos: int) -> None:
+        """What the ledger paid."""
+
+    async def export(self, until: datetime, after: tuple[str, str], limit: int) -> Sequence[tuple[Rating, float]]:
+        """Ratings from before a time of images that are not withdrawn, each with how much its rater's word counts, in
+        the order of image and account, behind such a pair."""
+
+
+class CurationStore(ImageStore, CaseStore, ReleaseStore, RatingStore, Protocol):
     """All that is kept."""

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from horde.curation.store.cases_sql import SqlCases
 from horde.curation.store.images_sql import SqlImages
 from horde.curation.store.migrations import HISTORY
+from horde.curation.store.ratings_sql import SqlRatings
+from horde.curation.store.releases_sql import SqlReleases
 from horde.services import migrations
 from horde.services.sql import SqlThread, open_database
 
@@ -20,7 +22,7 @@ async def sql_store(url: str) -> AsyncIterator[SqlCurationStore]:
         yield SqlCurationStore(sql)
 
 
-class SqlCurationStore(SqlImages, SqlCases):
+class SqlCurationStore(SqlImages, SqlCases, SqlReleases, SqlRatings):
     """Keeps it all in one database."""
 
     def __init__(self, sql: SqlThread) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from horde.data_releases.core.columns import COLUMNS, LICENCE, RATING_COLUMNS, REMOVED_COLUMNS, TRAINING_MINING, Column
 from horde.data_releases.core.plan import Plan
+from horde.data_releases.core.statistics import label
 
 _SIZES: Final = (
     (1_000, "n<1K"),
@@ -63,7 +64,7 @@ def _summary(plan: Plan, statistics: Mapping[str, Any], shards: int) -> str:
     )
     return f"""# Horde Mesh shared images, {plan.release_id}
 
-{statistics["images"]:,} pictures ({statistics["bytes"]:,} bytes) in {shards} shards, painted by volunteers' machines from text alone,
+{statistics["images"]:,} pictures ({statistics["bytes"]:,} bytes) in {shards} {"shard" if shards == 1 else "shards"}, painted by volunteers' machines from text alone,
 each with its prompt and parameters, and each shared for research by the person who asked for it. {before}
 `removed.parquet` names the {statistics["removed"]:,} images of earlier releases that were taken back since; please take them out
 of your copies (`horde release prune-withdrawn DIR`).
@@ -114,9 +115,9 @@ def _numbers(statistics: Mapping[str, Any]) -> str:
         if name == "day":
             continue
         ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-        shown = ", ".join(f"{value} {count:,}" for value, count in ranked[:_SHOWN])
+        shown = ", ".join(f"{label(value)}: {count:,}" for value, count in ranked[:_SHOWN])
         more = f", and {len(ranked) - _SHOWN} more" if len(ranked) > _SHOWN else ""
-        parts.append(f"**{name.replace('_', ' ')}**: {shown or 'none'}{more}.")
+        parts.append(f"**{name.replace('_', ' ')}** – {shown or 'none'}{more}.")
     parts.append("![by day](plots/day.png) ![by model](plots/model.png) ![by steps](plots/steps.png)")
     return "\n\n".join(parts)
 

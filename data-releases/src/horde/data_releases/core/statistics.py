@@ -87,6 +87,11 @@ def shorten(counts: Mapping[str, int], most: int = MAX_VALUES) -> dict[str, int]
     return shown
 
 
+def label(value: str) -> str:
+    """A value for people: `under 64` of `<0000064`."""
+    return f"under {int(value[1:]):,}" if value.startswith("<") and value[1:].isdigit() else value
+
+
 def _below(number: int) -> str:
     """A power of two that the number lies below, as text that sorts: `<0000064`."""
     return f"<{1 << number.bit_length():07}"

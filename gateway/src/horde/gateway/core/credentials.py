@@ -125,6 +125,14 @@ class Peppers:
         pepper = self._by_id.get(pepper_id)
         return pepper is not None and hmac.compare_digest(self._digest(credential, pepper), digest)
 
+    def mark(self, text: bytes) -> bytes:
+        """What only those who have the pepper in use can say of a text."""
+        return hmac.digest(self._by_id[self.current_id], text, hashlib.sha256)
+
+    def marked(self, text: bytes, mark: bytes) -> bool:
+        """Whether this was said of the text, under any pepper."""
+        return any(hmac.compare_digest(hmac.digest(each, text, hashlib.sha256), mark) for each in self._by_id.values())
+
     @staticmethod
     def _digest(credential: ApiKeyCredential, pepper: bytes) -> bytes:
         return hmac.digest(pepper, credential.secret.encode(), hashlib.sha256)

@@ -60,6 +60,8 @@ class Principal:
     scopes: frozenset[Scope] = frozenset({Scope.GENERATE})
     roles: frozenset[Role] = frozenset()
     shared_key_id: str = ""
+    closed: bool = False
+    """The account was ended: it may ask what became of it, and nothing else."""
     pass_of: str = ""
 
     def __str__(self) -> str:

@@ -9,6 +9,7 @@ from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 
 from horde.api.account.v1 import account_service_pb2 as pb
+from horde.gateway.core.closing import Exports
 from horde.gateway.core.errors import ApiKeyUnknown, InvalidAccountField
 from horde.gateway.core.identities import MAX_CONTACT_CHARACTERS
 from horde.gateway.core.requesters import Principal
@@ -20,7 +21,7 @@ from horde.gateway.neighbours.scheduler import SchedulerClient
 from horde.gateway.store.port import IdentityStore
 from horde.internal.ledger.v1 import ledger_service_pb2 as ledger_service
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
-from horde.services.ids import Ids
+from horde.services.clock import Clock
 
 CHANGEABLE = ("display_name", "public", "contact")
 PAGE = 20
@@ -29,11 +30,14 @@ PAGE = 20
 class AccountLife:
     """UpdateAccount and ExportAccount."""
 
-    def __init__(self, store: IdentityStore, ledger: LedgerClient, scheduler: SchedulerClient, ids: Ids) -> None:
+    def __init__(
+        self, store: IdentityStore, ledger: LedgerClient, scheduler: SchedulerClient, exports: Exports, clock: Clock
+    ) -> None:
         self._store = store
         self._ledger = ledger
         self._scheduler = scheduler
-        self._ids = ids
+        self._exports = exports
+        self._clock = clock
 
     async def update(self, principal: Principal, request: pb.UpdateAccountRequest) -> pb.Account:
         """Change what the mask names, and nothing else; repeating it is harmless."""
@@ -66,7 +70,9 @@ class AccountLife:
             digest.update(json.encode() + b"\n")
             items += 1
             yield pb.ExportAccountResponse(item=pb.ExportItem(kind=kind, json=json))
-        end = pb.ExportEnd(export_id=str(self._ids.new()), items=items, sha256=digest.digest())
+        end = pb.ExportEnd(
+            export_id=self._exports.issue(principal.account_id, self._clock.now()), items=items, sha256=digest.digest()
+        )
         yield pb.ExportAccountResponse(end=end)
 
     async def _everything(self, principal: Principal) -> AsyncIterator[Message]:

@@ -10,9 +10,10 @@ from horde.api.account.v1 import account_service_pb2 as pb
 from horde.api.account.v1.account_service_pb2_grpc import AccountServiceServicer
 from horde.gateway.core.requesters import Role, Scope
 from horde.gateway.doors import wire
+from horde.gateway.doors.account_closing import AccountClosing
 from horde.gateway.doors.account_life import AccountLife
 from horde.gateway.doors.accounts import Accounts
-from horde.gateway.doors.authentication import Reception
+from horde.gateway.doors.reception import Reception
 from horde.gateway.doors.shared_keys import SharedKeys
 
 Context = Any
@@ -21,10 +22,18 @@ Context = Any
 class AccountServicer(AccountServiceServicer):
     """Decode, call, encode."""
 
-    def __init__(self, reception: Reception, accounts: Accounts, life: AccountLife, shared_keys: SharedKeys) -> None:
+    def __init__(
+        self,
+        reception: Reception,
+        accounts: Accounts,
+        life: AccountLife,
+        closing: AccountClosing,
+        shared_keys: SharedKeys,
+    ) -> None:
         self._reception = reception
         self._accounts = accounts
         self._life = life
+        self._closing = closing
         self._shared_keys = shared_keys
 
     async def CreateAccount(self, request: pb.CreateAccountRequest, context: Context) -> pb.CreateAccountResponse:
@@ -41,10 +50,14 @@ class AccountServicer(AccountServiceServicer):
     async def ExportAccount(
         self, request: pb.ExportAccountRequest, context: Context
     ) -> AsyncIterator[pb.ExportAccountResponse]:
-        principal = await self._reception.account(context, Scope.MANAGE)
+        principal = await self._reception.account(context, Scope.MANAGE, restricted=True)
         async with aclosing(self._life.export(principal)) as items:
             async for item in items:
                 yield item
+
+    async def DeleteAccount(self, request: pb.DeleteAccountRequest, context: Context) -> pb.DeleteAccountResponse:
+        principal = await self._reception.leaver(context)
+        return await self._closing.delete(principal, request)
 
     async def CreateSharedKey(self, request: pb.CreateSharedKeyRequest, context: Context) -> pb.CreateSharedKeyResponse:
         principal = await self._reception.account(context, Scope.MANAGE)

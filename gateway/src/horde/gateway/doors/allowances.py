@@ -149,6 +149,14 @@ class Allowances:
         known = await self._store.reservation(generation.generation_id)
         generation.shared_key_id = "" if known is None else known.shared_key_id
 
+    async def before_deleting(self, principal: Principal, generation: str) -> None:
+        """What a shared key has spent on a generation is settled while it can still be seen."""
+        await self.require(principal, generation)
+        known = await self._store.reservation(generation[:64])
+        if known is not None and not known.ended:
+            (answer,) = await self._look(principal.requester, [known])
+            await self._settle(known, answer)
+
     async def settle(self, shared_key_id: str = "") -> None:
         """Look at everything that is open, of one key or of all; what has ended is spent."""
         after = ""

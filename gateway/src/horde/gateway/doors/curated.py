@@ -15,7 +15,8 @@ from horde.api.rating.v1.rating_service_pb2_grpc import RatingServiceServicer, R
 from horde.api.release.v1.data_release_service_pb2_grpc import DataReleaseServiceServicer, DataReleaseServiceStub
 from horde.gateway.core.requesters import Principal, Role, Scope
 from horde.gateway.doors import wire
-from horde.gateway.doors.authentication import CallContext, Reception
+from horde.gateway.doors.calling import CallContext
+from horde.gateway.doors.reception import Reception
 from horde.gateway.neighbours.refusals import told_outward
 from horde.internal.curation.v1 import visitor_pb2
 from horde.services.addresses import caller_bucket

@@ -10,11 +10,11 @@ from horde.api.generation.v1 import generation_service_pb2 as pb
 from horde.api.generation.v1.generation_service_pb2_grpc import GenerationServiceServicer
 from horde.gateway.core.passes import Passes
 from horde.gateway.doors.allowances import Allowances
-from horde.gateway.doors.authentication import Reception
 from horde.gateway.doors.generations import Generations
 from horde.gateway.doors.listing import masked, masked_page
+from horde.gateway.doors.reception import Reception
 from horde.gateway.doors.watching import Watching
-from horde.services.addresses import caller_bucket
+from horde.services.addresses import caller_bucket, caller_peer
 
 Context = Any
 
@@ -48,7 +48,7 @@ class GenerationServicer(GenerationServiceServicer):
     async def CreateGeneration(
         self, request: pb.CreateGenerationRequest, context: Context
     ) -> pb.CreateGenerationResponse:
-        principal = await self._reception.requester(context)
+        principal = await self._reception.asking(context)
         asked = self._generations.appraise_creation(principal, request)
         address = caller_bucket(context)
         await self._reception.count_images(principal, address, asked.spec.count)
@@ -80,8 +80,8 @@ class GenerationServicer(GenerationServiceServicer):
         principal, request.generation_id = await self._reception.holder(context, request.generation_id)
         await self._allowances.require(principal, request.generation_id)
         requester = self._generations.watchable(principal, request.generation_id)
-        address = caller_bucket(context)
-        watch = self._watching.watch(requester, request.generation_id, previews=request.previews, address=address)
+        peer = caller_peer(context)
+        watch = self._watching.watch(requester, request.generation_id, previews=request.previews, peer=peer)
         async with aclosing(watch) as heard:
             async for told in heard:
                 yield told
@@ -93,6 +93,14 @@ class GenerationServicer(GenerationServiceServicer):
         await self._allowances.require(principal, request.generation_id)
         return pb.CancelGenerationResponse(generation=await self._generations.cancel(principal, request.generation_id))
 
+    async def DeleteGeneration(
+        self, request: pb.DeleteGenerationRequest, context: Context
+    ) -> pb.DeleteGenerationResponse:
+        principal = await self._reception.requester(context)
+        await self._allowances.before_deleting(principal, request.generation_id)
+        await self._generations.delete(principal, request.generation_id)
+        return pb.DeleteGenerationResponse()
+
     async def WithdrawImages(self, request: pb.WithdrawImagesRequest, context: Context) -> pb.WithdrawImagesResponse:
         principal, request.generation_id = await self._reception.holder(context, request.generation_id)
         await self._allowances.require(principal, request.generation_id)
@@ -101,7 +109,7 @@ class GenerationServicer(GenerationServiceServicer):
     async def CreateInputTicket(
         self, request: pb.CreateInputTicketRequest, context: Context
     ) -> pb.CreateInputTicketResponse:
-        principal = await self._reception.requester(context)
+        principal = await self._reception.asking(context)
         checked = self._generations.checked_input(request.input_id)
         await self._reception.count_input(principal, caller_bucket(context))
         return self._generations.input_ticket(principal, checked)

@@ -183,6 +183,12 @@ class Generations:
         with told_outward():
             return self._tickets.fill_in(await self._scheduler.cancel(ref))
 
+    async def delete(self, principal: Principal, generation: str) -> None:
+        """Have an ended generation forgotten; one that is not there, or is not this requester's, is as good as that."""
+        ref = self._checked_ref(principal, generation)
+        with told_outward():
+            await self._scheduler.delete(ref)
+
     async def page(
         self, principal: Principal, request: service_pb2.ListGenerationsRequest
     ) -> service_pb2.ListGenerationsResponse:

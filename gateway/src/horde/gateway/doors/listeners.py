@@ -25,6 +25,8 @@ from horde.api.release.v1.data_release_service_pb2_grpc import (
     DataReleaseServiceServicer,
     add_DataReleaseServiceServicer_to_server,
 )
+from horde.api.standing.v1 import standing_service_pb2
+from horde.api.standing.v1.standing_service_pb2_grpc import add_StandingServiceServicer_to_server
 from horde.api.statistics.v1 import statistics_service_pb2
 from horde.api.statistics.v1.statistics_service_pb2_grpc import add_StatisticsServiceServicer_to_server
 from horde.api.worker.v1 import worker_service_pb2
@@ -33,6 +35,7 @@ from horde.gateway.doors.account_servicer import AccountServicer
 from horde.gateway.doors.generation_servicer import GenerationServicer
 from horde.gateway.doors.mesh_servicer import MeshServicer
 from horde.gateway.doors.model_servicer import ModelServicer
+from horde.gateway.doors.standing_servicer import StandingServicer
 from horde.gateway.doors.statistics_servicer import StatisticsServicer
 from horde.gateway.doors.worker_servicer import WorkerServicer
 from horde.services.identity import PUBLIC, AllowList
@@ -43,6 +46,7 @@ GENERATION = generation_service_pb2.DESCRIPTOR.services_by_name["GenerationServi
 MESH = mesh_service_pb2.DESCRIPTOR.services_by_name["MeshService"].full_name
 MODERATION = moderation_service_pb2.DESCRIPTOR.services_by_name["ModerationService"].full_name
 MODEL = model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name
+STANDING = standing_service_pb2.DESCRIPTOR.services_by_name["StandingService"].full_name
 RATING = rating_service_pb2.DESCRIPTOR.services_by_name["RatingService"].full_name
 RELEASES = data_release_service_pb2.DESCRIPTOR.services_by_name["DataReleaseService"].full_name
 STATISTICS = statistics_service_pb2.DESCRIPTOR.services_by_name["StatisticsService"].full_name
@@ -51,7 +55,7 @@ WORKER = worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"].full_na
 ALLOW = AllowList(
     {
         f"/{service}/*": PUBLIC
-        for service in (ACCOUNT, GENERATION, MESH, MODEL, MODERATION, RATING, RELEASES, STATISTICS, WORKER)
+        for service in (ACCOUNT, GENERATION, MESH, MODEL, MODERATION, RATING, RELEASES, STANDING, STATISTICS, WORKER)
     }
 )
 
@@ -66,6 +70,7 @@ def registrations(
     workers: WorkerServicer,
     mesh: MeshServicer,
     statistics: StatisticsServicer,
+    standing: StandingServicer,
     moderation: ModerationServiceServicer,
     rating: RatingServiceServicer,
     releases: DataReleaseServiceServicer,
@@ -76,6 +81,7 @@ def registrations(
         Registration(add_GenerationServiceServicer_to_server, generations, GENERATION),
         Registration(add_MeshServiceServicer_to_server, mesh, MESH),
         Registration(add_ModelServiceServicer_to_server, models, MODEL),
+        Registration(add_StandingServiceServicer_to_server, standing, STANDING),
         Registration(add_StatisticsServiceServicer_to_server, statistics, STATISTICS),
         Registration(add_ModerationServiceServicer_to_server, moderation, MODERATION),
         Registration(add_RatingServiceServicer_to_server, rating, RATING),

@@ -6,7 +6,7 @@ from typing import Any
 
 from horde.api.mesh.v1 import mesh_service_pb2 as pb
 from horde.api.mesh.v1.mesh_service_pb2_grpc import MeshServiceServicer
-from horde.gateway.doors.authentication import Reception
+from horde.gateway.doors.reception import Reception
 
 Context = Any
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from horde.api.model.v1 import model_service_pb2 as pb
 from horde.api.model.v1.model_service_pb2_grpc import ModelServiceServicer
-from horde.gateway.doors.authentication import Reception
 from horde.gateway.doors.catalogue import Catalogue
+from horde.gateway.doors.reception import Reception
 
 Context = Any
 

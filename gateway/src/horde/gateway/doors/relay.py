@@ -27,9 +27,10 @@ from horde.gateway.core.errors import (
 )
 from horde.gateway.core.previews import Previews
 from horde.gateway.core.requesters import Principal
+from horde.gateway.core.restrictions import Restriction
 from horde.gateway.doors.attach import Paced, check_said, checked_hello, names_a_lease, sort_out
 from horde.gateway.doors.authentication import Still
-from horde.gateway.doors.sessions import Hears, Says, Session, Sessions
+from horde.gateway.doors.sessions import Hears, Says, Session, Sessions, is_progress, only_last_progress
 from horde.gateway.neighbours.exchange import Line, Stream, keep
 from horde.gateway.neighbours.refusals import outward
 from horde.gateway.neighbours.scheduler import split
@@ -80,8 +81,12 @@ class Relay:
         *,
         gateway_id: str,
         max_sessions: int,
+        on_worker: Callable[[Session], Restriction | None] = lambda session: None,
     ) -> None:
-        """`show` takes a worker's preview: whose, of which lease, at which step, the bytes."""
+        """`show` takes a worker's preview: whose, of which lease, at which step, the bytes. `on_worker` says what
+        restricts a worker.
+        """
+        self._on_worker = on_worker
         self._scheduler = scheduler
         self._previews = previews
         self._show = show
@@ -104,7 +109,12 @@ class Relay:
         return self._welcome_heard
 
     async def attach(
-        self, principal: Principal, requests: AsyncIterable[service_pb2.AttachRequest], still: Still, taker: Taker
+        self,
+        principal: Principal,
+        requests: AsyncIterable[service_pb2.AttachRequest],
+        still: Still,
+        taker: Taker,
+        peer: str = "",
     ) -> AsyncGenerator[Hears, None]:
         """Hold one worker's stream until either side hangs up, or its key is good no more. `taker` takes the seat."""
         reader = aiter(requests)
@@ -115,7 +125,7 @@ class Relay:
             raise HelloExpected(metadata={"got": "nothing"}) from None
         except DecodeError as error:
             raise HelloExpected(metadata={"got": UNREADABLE}) from error
-        session = self._open(principal, checked_hello(first), taker)
+        session = self._open(principal, checked_hello(first), taker, peer)
         listen = partial(self._listen, session, Paced(reader, self._clock), still)
         ended = False
         try:
@@ -145,10 +155,29 @@ class Relay:
             if session.api_key_id == api_key_id:
                 session.end(ApiKeyUnknown())
 
-    def _open(self, principal: Principal, hello: service_pb2.Hello, taker: Taker) -> Session:
+    def look_at_restrictions(self) -> None:
+        """What restricts workers has changed: some are sent away, some get no new jobs, some get jobs again."""
+        for session in tuple(self._sessions):
+            self._look_at(session)
+
+    def _look_at(self, session: Session) -> None:
+        restriction = self._on_worker(session)
+        if restriction is not None and restriction.ban:
+            session.end(restriction.refusal())
+            return
+        paused = restriction is not None
+        if session.paused != paused:
+            session.paused = paused
+            demand = service_pb2.AttachRequest(demand=session.demand)
+            session.withhold(demand)
+            if session.session_id:
+                self._put(Says(relay_session_id=session.number, worker=demand))
+
+    def _open(self, principal: Principal, hello: service_pb2.Hello, taker: Taker, peer: str = "") -> Session:
         if self._stopped:
             raise NeighbourUnavailable("This gateway is stopping; attach again.")
-        session = self._sessions.open(principal, hello, taker)
+        session = self._sessions.open(principal, hello, taker, peer)
+        self._look_at(session)
         self._put(session.opened())
         return session
 
@@ -198,6 +227,7 @@ class Relay:
         if kind == "progress" and len(line.outbox) >= SOFT_LINE:
             self.dropped += 1
             return
+        session.withhold(request)
         request.DiscardUnknownFields()
         if kind != "progress":
             self._urgent.set()
@@ -255,7 +285,7 @@ class Relay:
             batch = await outbox.drain(MAX_BATCH)
             if not batch:
                 return
-            if not self._urgent.is_set() and all(_is_progress(says) for says in batch):
+            if not self._urgent.is_set() and all(is_progress(says) for says in batch):
                 await self._linger()
                 if len(outbox):
                     batch += await outbox.drain(MAX_BATCH)
@@ -308,24 +338,3 @@ class Relay:
             self._previews.ended(message.revocation.lease_id)
         elif kind == "settled":
             self._previews.ended(message.settled.lease_id)
-
-
-def _is_progress(says: Says) -> bool:
-    return says.HasField("worker") and says.worker.HasField("progress")
-
-
-def only_last_progress(batch: list[Says]) -> list[Says]:
-    """A batch without progress that a later message of the same lease makes old."""
-    if len(batch) == 1:
-        return batch
-    seen: set[str] = set()
-    kept = []
-    for says in reversed(batch):
-        if _is_progress(says):
-            lease_id = says.worker.progress.lease_id
-            if lease_id in seen:
-                continue
-            seen.add(lease_id)
-        kept.append(says)
-    kept.reverse()
-    return kept

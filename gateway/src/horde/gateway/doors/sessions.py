@@ -8,6 +8,7 @@ from horde.api.worker.v1 import worker_service_pb2 as service_pb2
 from horde.gateway.core import seats
 from horde.gateway.core.errors import Overloaded, SessionSuperseded
 from horde.gateway.core.requesters import Principal
+from horde.gateway.core.restrictions import worker_id_of
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
 from horde.services.errors import ResourceExhausted
 from horde.services.shares import Taker
@@ -23,12 +24,18 @@ MAX_OUTBOX = 1_000
 class Session:
     """One worker's stream."""
 
-    def __init__(self, number: int, principal: Principal, hello: service_pb2.Hello) -> None:
+    def __init__(self, number: int, principal: Principal, hello: service_pb2.Hello, peer: str = "") -> None:
         self.number = number
+        self.peer = peer
         self.account_id = principal.account_id
         self.api_key_id = principal.api_key_id
         self.worker = f"{principal.account_id}/{hello.worker_name}"
+        self.worker_id = worker_id_of(principal.account_id, hello.worker_name)
         self.hello = hello
+        self.paused = False
+        """By a restriction: the scheduler hears of no free slots."""
+        self.demand = service_pb2.Demand()
+        """What the worker asked for last."""
         self.session_id = ""
         self.seat: Taker | None = None
         """Whose seat it has; None once a newer session of the worker has it."""
@@ -49,6 +56,16 @@ class Session:
     def wish(self, lease_id: str, wanted: bool) -> None:
         """Ask the worker for previews, or for none."""
         self.say(Hears(preview_wish=service_pb2.PreviewWish(lease_id=lease_id, wanted=wanted)))
+
+    def withhold(self, request: service_pb2.AttachRequest) -> None:
+        """Remember what the worker asks for, and ask for nothing while it is paused by a restriction."""
+        kind = request.WhichOneof("message")
+        if kind not in ("demand", "restatement"):
+            return
+        demand = request.demand if kind == "demand" else request.restatement.demand
+        self.demand.CopyFrom(demand)
+        if self.paused:
+            demand.slots = 0
 
     def end(self, error: Exception | None = None) -> None:
         """Hang up, with an error or politely."""
@@ -81,9 +98,9 @@ class Sessions:
         """The session of this number, if it is here."""
         return self._by_number.get(number)
 
-    def open(self, principal: Principal, hello: service_pb2.Hello, taker: Taker) -> Session:
+    def open(self, principal: Principal, hello: service_pb2.Hello, taker: Taker, peer: str) -> Session:
         """One more, on a seat that this one takes. Raises TooManySessions."""
-        session = Session(self._last_number + 1, principal, hello)
+        session = Session(self._last_number + 1, principal, hello, peer)
         self._sit(session, taker)
         self._last_number += 1
         self._by_number[session.number] = self._of_worker[session.worker] = session
@@ -109,3 +126,25 @@ class Sessions:
             raise seats.too_many_of_one()
         self._seats.take(taker)
         session.seat = taker
+
+
+def is_progress(says: Says) -> bool:
+    """Whether a worker says how far it is, and nothing else."""
+    return says.HasField("worker") and says.worker.HasField("progress")
+
+
+def only_last_progress(batch: list[Says]) -> list[Says]:
+    """A batch without progress that a later message of the same lease makes old."""
+    if len(batch) == 1:
+        return batch
+    seen: set[str] = set()
+    kept = []
+    for says in reversed(batch):
+        if is_progress(says):
+            lease_id = says.worker.progress.lease_id
+            if lease_id in seen:
+                continue
+            seen.add(lease_id)
+        kept.append(says)
+    kept.reverse()
+    return kept

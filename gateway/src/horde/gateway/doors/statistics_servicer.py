@@ -6,7 +6,7 @@ from typing import Any
 
 from horde.api.statistics.v1 import statistics_service_pb2 as pb
 from horde.api.statistics.v1.statistics_service_pb2_grpc import StatisticsServiceServicer
-from horde.gateway.doors.authentication import Reception
+from horde.gateway.doors.reception import Reception
 from horde.gateway.doors.statistics import Statistics
 
 Context = Any

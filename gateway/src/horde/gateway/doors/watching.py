@@ -8,7 +8,7 @@ after `finished` it is over. When the scheduler's stream breaks, watchers stay, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from horde.api.job.v1 import job_pb2
 from horde.gateway.core import seats
 from horde.gateway.core.errors import NeighbourUnavailable
 from horde.gateway.core.requesters import Requester
+from horde.gateway.core.restrictions import Restriction
 from horde.gateway.doors import wire
 from horde.gateway.doors.generations import not_found
 from horde.gateway.doors.preview_news import PreviewNews
@@ -26,6 +27,7 @@ from horde.gateway.doors.watcher import LATER, SOON, Told, Watcher
 from horde.gateway.neighbours.exchange import Line, Stream, keep
 from horde.gateway.neighbours.refusals import outward
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
+from horde.services.addresses import address_bucket
 from horde.services.clock import Clock
 from horde.services.errors import ResourceExhausted, ServiceError
 from horde.services.loops import Loops
@@ -94,7 +96,8 @@ class Watching:
         self._seats = seats.watch_seats(max_watchers)
         self._snapshot_seconds = snapshot_seconds
         self._followed: dict[str, _Followed] = {}
-        self._watchers: set[Watcher] = set()
+        self._watchers: dict[Watcher, tuple[str, str]] = {}
+        """With the account and the peer of each."""
         self._line: Line[scheduler_pb2.FollowRequest] | None = None
         self._loops = Loops()
         self._stopped = False
@@ -103,22 +106,22 @@ class Watching:
         return len(self._watchers)
 
     async def watch(
-        self, requester: Requester, generation_id: str, *, previews: bool, address: str = ""
+        self, requester: Requester, generation_id: str, *, previews: bool, peer: str = ""
     ) -> AsyncGenerator[Told, None]:
         """All about a generation until it is finished. Raises GenerationNotFound, also for what is another's."""
         if self._stopped:
             raise NeighbourUnavailable
-        with self._seats.tab(seats.watcher(requester, address)) as seat:
+        with self._seats.tab(seats.watcher(requester, address_bucket(peer))) as seat:
             seat.take(1)
             watching = Watcher(self._clock, previews=previews)
-            self._watchers.add(watching)
+            self._watchers[watching] = requester.account_id, peer
             try:
                 await self._join(requester, generation_id, watching)
                 async with aclosing(watching.heard()) as heard:
                     async for told in heard:
                         yield told
             finally:
-                self._watchers.discard(watching)
+                del self._watchers[watching]
                 self._leave(generation_id, watching)
 
     async def farewell(self) -> None:
@@ -126,6 +129,12 @@ class Watching:
         self._stopped = True
         for watcher in tuple(self._watchers):
             watcher.fail(NeighbourUnavailable("This gateway is stopping; watch again."))
+
+    def look_at_bans(self, ban_of: Callable[[str, str], Restriction | None]) -> None:
+        """Send those away who are banned now, by account and peer."""
+        for watcher, (account_id, peer) in tuple(self._watchers.items()):
+            if (ban := ban_of(account_id, peer)) is not None:
+                watcher.fail(ban.refusal())
 
     async def run(self) -> None:
         """Keep the stream to the scheduler, and tell what it says. Runs until cancelled."""

@@ -10,11 +10,11 @@ from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.api.worker.v1.worker_service_pb2_grpc import WorkerServiceServicer
 from horde.gateway.core.requesters import Scope
 from horde.gateway.core.seats import owner
-from horde.gateway.doors.authentication import Reception
+from horde.gateway.doors.reception import Reception
 from horde.gateway.doors.relay import Relay
 from horde.gateway.doors.workers import Workers
 from horde.gateway.neighbours.records import Records
-from horde.services.addresses import caller_bucket
+from horde.services.addresses import caller_bucket, caller_peer
 
 Context = Any
 
@@ -34,7 +34,8 @@ class WorkerServicer(WorkerServiceServicer):
         principal = await self._reception.account(context, Scope.WORK)
         account_id = principal.account_id
         taker = owner(account_id, caller_bucket(context), known=await self._records.has(account_id))
-        attached = self._relay.attach(principal, request_iterator, self._reception.still(context), taker)
+        still, peer = self._reception.still(context), caller_peer(context)
+        attached = self._relay.attach(principal, request_iterator, still, taker, peer)
         async with aclosing(attached) as heard:
             async for message in heard:
                 yield message
@@ -51,3 +52,8 @@ class WorkerServicer(WorkerServiceServicer):
         principal = await self._reception.account(context, Scope.WORK)
         worker = await self._workers.pause(principal, request.worker_id, paused=request.paused)
         return pb.SetWorkerPausedResponse(worker=worker)
+
+    async def DeleteWorker(self, request: pb.DeleteWorkerRequest, context: Context) -> pb.DeleteWorkerResponse:
+        principal = await self._reception.account(context, Scope.MANAGE)
+        await self._workers.delete(principal, request.worker_id)
+        return pb.DeleteWorkerResponse()

@@ -76,6 +76,14 @@ class Workers:
                 raise WorkerNotFound(metadata={"worker_id": worker_id}) from error
         return answer.worker
 
+    async def delete(self, principal: Principal, worker_id: str) -> None:
+        """Have a worker of the caller forgotten that is away; one that is not known is as good as that."""
+        wrong = Violations()
+        wrong.uuid("worker_id", worker_id)
+        _raise(wrong)
+        with told_outward():
+            await self._scheduler.delete_worker(worker_id, principal.account_id)
+
 
 def _as_seen_by(principal: Principal, worker: worker_pb2.Worker) -> worker_pb2.Worker:
     """A worker without what only some may see: its owner for accounts, what hinders it for its owner."""

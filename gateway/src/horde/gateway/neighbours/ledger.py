@@ -54,6 +54,13 @@ class LedgerClient:
         """What one ledger account holds now."""
         return await self._balances.submit(ledger_pb2.AccountRef(kind=kind, account_id=account_id))
 
+    async def owner(self, account_id: str) -> service_pb2.GetOwnerResponse:
+        """How an account stands there, and what trust needs."""
+        answer: service_pb2.GetOwnerResponse = await self._stub.GetOwner(
+            service_pb2.GetOwnerRequest(account_id=account_id)
+        )
+        return answer
+
     async def entries(self, request: service_pb2.ListEntriesRequest) -> service_pb2.ListEntriesResponse:
         """A page of a statement."""
         answer: service_pb2.ListEntriesResponse = await self._stub.ListEntries(request)

@@ -24,6 +24,7 @@ LEDGER = "horde.api.ledger.v1"
 STORAGE = "horde.api.storage.v1"
 TOLD = frozenset(
     {
+        (GENERATION, "GENERATION_NOT_FINISHED"),
         (GENERATION, "GENERATION_NOT_FOUND"),
         (GENERATION, "IMAGE_NOT_FINISHED"),
         (GENERATION, "IMAGE_NOT_FOUND"),
@@ -40,6 +41,7 @@ TOLD = frozenset(
         (WORKER, "TOO_MANY_SESSIONS"),
         (WORKER, "PROTOCOL_VIOLATION"),
         (WORKER, "INVALID_FIELD"),
+        (WORKER, "WORKER_BUSY"),
         (WORKER, "WORKER_NOT_FOUND"),
         (ACCOUNT, "ACCOUNT_NOT_FOUND"),
     }

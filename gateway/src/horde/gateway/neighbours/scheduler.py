@@ -86,6 +86,33 @@ class SchedulerClient:
         answer: scheduler_pb2.WithdrawImagesResponse = await self._stub.WithdrawImages(request)
         return answer.outcomes
 
+    async def delete(self, ref: Ref) -> None:
+        """Have an ended generation forgotten."""
+        answer: scheduler_pb2.DeleteGenerationsResponse = await self._stub.DeleteGenerations(
+            scheduler_pb2.DeleteGenerationsRequest(refs=[ref])
+        )
+        for outcome in answer.outcomes:
+            if outcome.code:
+                raise from_status(outcome)
+
+    async def survey(self, account_id: str) -> scheduler_pb2.SurveyAccountResponse:
+        """What there is of an account."""
+        request = scheduler_pb2.SurveyAccountRequest(account_id=account_id)
+        answer: scheduler_pb2.SurveyAccountResponse = await self._stub.SurveyAccount(request)
+        return answer
+
+    async def forget_account(self, account_id: str, *, withdraw_shared: bool) -> int:
+        """Take a step in forgetting an account; how many generations and workers are left."""
+        answer: scheduler_pb2.ForgetAccountResponse = await self._stub.ForgetAccount(
+            scheduler_pb2.ForgetAccountRequest(account_id=account_id, withdraw_shared=withdraw_shared)
+        )
+        return answer.left
+
+    async def delete_worker(self, worker_id: str, owner_account_id: str) -> None:
+        """Have an owner's worker forgotten that is away."""
+        request = scheduler_pb2.DeleteWorkerRequest(worker_id=worker_id, owner_account_id=owner_account_id)
+        await self._stub.DeleteWorker(request)
+
     async def list_workers(self, request: scheduler_pb2.ListWorkersRequest) -> scheduler_pb2.ListWorkersResponse:
         answer: scheduler_pb2.ListWorkersResponse = await self._stub.ListWorkers(request)
         return answer

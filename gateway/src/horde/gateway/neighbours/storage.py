@@ -32,6 +32,13 @@ class StorageClient:
             for outcome in answer.outcomes
         ]
 
+    async def forget(self, requester: job_pb2.Requester) -> int:
+        """Delete a requester's inputs, some of them; how many are left. Raises Unavailable."""
+        answer: object_pb2.ForgetRequesterResponse = await self._stub.ForgetRequester(
+            object_pb2.ForgetRequesterRequest(requester=requester)
+        )
+        return answer.left
+
     async def delete(self, requester: job_pb2.Requester, input_id: str) -> None:
         """Delete a requester's input. Raises INPUT_IN_USE of the storage, and Unavailable."""
         request = object_pb2.DeleteInputsRequest(requester=requester, input_ids=[input_id])

@@ -7,12 +7,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from horde.gateway.core.closing import Closing
 from horde.gateway.core.errors import TooManyApiKeys
 from horde.gateway.core.identities import MAX_API_KEYS, Account, ApiKey, beginning_of, forgettable
+from horde.gateway.store.memory_rulings import MemoryRulings
 from horde.gateway.store.memory_shared_keys import MemorySharedKeys
 
 
-class MemoryIdentityStore(MemorySharedKeys):
+class MemoryIdentityStore(MemorySharedKeys, MemoryRulings):
     """Forgets everything with the process."""
 
     def __init__(self) -> None:
@@ -20,6 +22,7 @@ class MemoryIdentityStore(MemorySharedKeys):
         self._accounts: dict[str, Account] = {}
         self._keys: dict[str, ApiKey] = {}
         self._opened: set[str] = set()
+        self._closings: dict[str, Closing] = {}
 
     async def create_account(self, account: Account, key: ApiKey) -> tuple[Account, bool]:
         for known in self._accounts.values():
@@ -81,6 +84,37 @@ class MemoryIdentityStore(MemorySharedKeys):
             shared = self._shared.get(api_key_id)
             if shared is not None and (shared.last_used_at is None or shared.last_used_at < at):
                 self._shared[api_key_id] = replace(shared, last_used_at=at)
+
+    async def close_account(self, closing: Closing) -> tuple[Closing, Sequence[str]]:
+        account_id = closing.account_id
+        if account_id in self._closings:
+            return self._closings[account_id], []
+        self._closings[account_id] = closing
+        own = [name for name, key in self._keys.items() if key.account_id == account_id]
+        shared = [name for name, key in self._shared.items() if key.account_id == account_id]
+        for name in own:
+            del self._keys[name]
+        for name in shared:
+            del self._shared[name]
+        self._reserved = {name: each for name, each in self._reserved.items() if each.shared_key_id not in shared}
+        self._accounts.pop(account_id, None)
+        return closing, [*own, *shared]
+
+    async def closing(self, account_id: str) -> Closing | None:
+        return self._closings.get(account_id)
+
+    async def closing_by_key(self, api_key_id: str) -> Closing | None:
+        return next((each for each in self._closings.values() if each.api_key_id == api_key_id), None)
+
+    async def closings(self, after: str, limit: int) -> Sequence[Closing]:
+        return [self._closings[name] for name in sorted(self._closings) if name > after][:limit]
+
+    async def change_closing(self, account_id: str, changes: Mapping[str, Any]) -> None:
+        if account_id in self._closings:
+            self._closings[account_id] = replace(self._closings[account_id], **changes)
+
+    async def forget_closing(self, account_id: str) -> None:
+        self._closings.pop(account_id, None)
 
     async def unopened(self, limit: int) -> Sequence[Account]:
         waiting = (each for each in self._accounts.values() if each.account_id not in self._opened)

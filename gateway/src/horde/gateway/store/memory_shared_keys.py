@@ -21,6 +21,7 @@ class MemorySharedKeys:
     """The part of the identity store that is about shared keys."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._shared: dict[str, SharedKey] = {}
         self._reserved: dict[str, Reservation] = {}
 

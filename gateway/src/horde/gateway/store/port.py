@@ -7,7 +7,11 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from horde.gateway.core.allowance import Reservation, SharedKey
+from horde.gateway.core.closing import Closing
+from horde.gateway.core.decisions import Decision
 from horde.gateway.core.identities import Account, ApiKey
+from horde.gateway.core.prompt_filters import PromptFilter
+from horde.gateway.core.restrictions import Restriction
 
 
 class SharedKeyStore(Protocol):
@@ -55,7 +59,54 @@ class SharedKeyStore(Protocol):
         """Forget those that ended and were last reserved before then."""
 
 
-class IdentityStore(SharedKeyStore, Protocol):
+class RulingStore(Protocol):
+    """What people who run the horde decided, each with the record of it. As IdentityStore."""
+
+    async def restrict(self, restriction: Restriction, decision: Decision) -> tuple[Restriction, bool]:
+        """Keep a new one. Where its request_id is known of who made it: that one, False, nothing kept."""
+
+    async def restriction(self, restriction_id: str) -> Restriction | None:
+        """One, whether it holds or not."""
+
+    async def change_restriction(
+        self, restriction_id: str, changes: Mapping[str, Any], decision: Decision
+    ) -> Restriction | None:
+        """Change fields of one (`lifted_at`, `lifted_by`, `lifted_because`, `appeal_note`); None if there is none."""
+
+    async def restrictions_in_force(self, now: datetime) -> Sequence[Restriction]:
+        """All that hold."""
+
+    async def restrictions_changed(self, since: datetime) -> Sequence[Restriction]:
+        """Those that were made or changed since then."""
+
+    async def restrictions(
+        self,
+        now: datetime,
+        limit: int,
+        before: Restriction | None = None,
+        *,
+        past: bool = False,
+        appealed: bool = False,
+    ) -> Sequence[Restriction]:
+        """Newest first, before this one; those that hold, or (`past`) all; or those with a note and not lifted."""
+
+    async def decide(self, decision: Decision) -> None:
+        """Record what was decided elsewhere."""
+
+    async def create_filter(self, rule: PromptFilter, decision: Decision) -> tuple[PromptFilter, bool]:
+        """Keep a new rule. Where its request_id is known of who made it: that one, False, nothing kept."""
+
+    async def delete_filter(self, filter_id: str, decision: Decision) -> None:
+        """End a rule; one that is not there is as good as ended."""
+
+    async def filters(self) -> Sequence[PromptFilter]:
+        """All rules, oldest first."""
+
+    async def filters_changed_at(self) -> int:
+        """When a rule was last made or ended, in microseconds since 1970; 0: never."""
+
+
+class IdentityStore(SharedKeyStore, RulingStore, Protocol):
     """Accounts and API keys. Each method is one transaction, and durable when it answers.
 
     Any method may raise Unavailable (repeat later) or Aborted (repeat now) of `horde.services.errors`.
@@ -90,6 +141,27 @@ class IdentityStore(SharedKeyStore, Protocol):
 
     async def touch_keys(self, used: Mapping[str, datetime]) -> None:
         """Remember when keys, shared ones too, were last used; never moves back."""
+
+    async def close_account(self, closing: Closing) -> tuple[Closing, Sequence[str]]:
+        """End an account: keep this of it, and nothing else; answers the ids of its keys, which are gone with it.
+
+        Where it was ended before: what is kept of that, and no ids.
+        """
+
+    async def closing(self, account_id: str) -> Closing | None:
+        """What is kept of an account that was ended."""
+
+    async def closing_by_key(self, api_key_id: str) -> Closing | None:
+        """The same, by the key that the wish came with."""
+
+    async def closings(self, after: str, limit: int) -> Sequence[Closing]:
+        """All that is kept of accounts that were ended, by account, beginning after this one."""
+
+    async def change_closing(self, account_id: str, changes: Mapping[str, Any]) -> None:
+        """Change `burned_mkudos` or `forgotten`."""
+
+    async def forget_closing(self, account_id: str) -> None:
+        """Keep nothing."""
 
     async def unopened(self, limit: int) -> Sequence[Account]:
         """Accounts that the ledger was not yet told of, oldest first."""

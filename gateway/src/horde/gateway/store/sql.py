@@ -12,7 +12,9 @@ from sqlalchemy import Connection, delete, insert, or_, select, update
 from horde.gateway.core.errors import TooManyApiKeys
 from horde.gateway.core.identities import MAX_API_KEYS, Account, ApiKey, beginning_of, forgettable
 from horde.gateway.core.requesters import Role, Scope
+from horde.gateway.store.closings_sql import SqlClosings
 from horde.gateway.store.migrations import HISTORY
+from horde.gateway.store.rulings_sql import SqlRulings
 from horde.gateway.store.shared_keys_sql import SqlSharedKeys
 from horde.gateway.store.tables import accounts, api_keys, microseconds, shared_keys, time_of
 from horde.services import migrations
@@ -30,7 +32,7 @@ async def sql_store(url: str) -> AsyncIterator[SqlIdentityStore]:
         yield SqlIdentityStore(sql)
 
 
-class SqlIdentityStore(SqlSharedKeys):
+class SqlIdentityStore(SqlSharedKeys, SqlClosings, SqlRulings):
     """Keeps identity in a database."""
 
     def __init__(self, sql: SqlThread) -> None:

@@ -34,6 +34,7 @@ class AccountKind(IntEnum):
     CENSOR_SUBSIDY = 9
     HELD = 10
     RATING_SUBSIDY = 11
+    FORFEIT_BURN = 12
     CHECK_SUBSIDY = 13
 
 
@@ -44,6 +45,7 @@ class Once(StrEnum):
     TAX_BURN = "tax_burn"
     SURCHARGE_BURN = "surcharge_burn"
     SLASH_BURN = "slash_burn"
+    FORFEIT_BURN = "forfeit_burn"
     ANONYMOUS_SUBSIDY = "anonymous_subsidy"
     FLOOR_SUBSIDY = "floor_subsidy"
     CENSOR_SUBSIDY = "censor_subsidy"
@@ -56,6 +58,7 @@ MINT: Final = AccountName("mint")
 TAX_BURN: Final = AccountName("tax_burn")
 SURCHARGE_BURN: Final = AccountName("surcharge_burn")
 SLASH_BURN: Final = AccountName("slash_burn")
+FORFEIT_BURN: Final = AccountName("forfeit_burn")
 ANONYMOUS_SUBSIDY: Final = AccountName("anonymous_subsidy")
 FLOOR_SUBSIDY: Final = AccountName("floor_subsidy")
 CENSOR_SUBSIDY: Final = AccountName("censor_subsidy")
@@ -64,7 +67,7 @@ RATING_SUBSIDY: Final = AccountName("rating_subsidy")
 CHECK_SUBSIDY: Final = AccountName("check_subsidy")
 
 SYSTEM: Final = (
-    MINT, TAX_BURN, SURCHARGE_BURN, SLASH_BURN, ANONYMOUS_SUBSIDY, FLOOR_SUBSIDY, CENSOR_SUBSIDY, HELD,
+    MINT, TAX_BURN, SURCHARGE_BURN, SLASH_BURN, FORFEIT_BURN, ANONYMOUS_SUBSIDY, FLOOR_SUBSIDY, CENSOR_SUBSIDY, HELD,
     RATING_SUBSIDY, CHECK_SUBSIDY,
 )  # fmt: skip
 NAMELESS: Final = MappingProxyType({ANONYMOUS: ANONYMOUS_SUBSIDY, MESH: CHECK_SUBSIDY})
@@ -142,12 +145,14 @@ class Owner:
     """Today: drawn from the floor subsidy (or by all anonymous, from theirs)."""
     subsidised_earned: int = 0
     """Today: earned from subsidies."""
+    closed: bool = False
+    """The account was deleted: it asks for nothing, and what still comes to it is burned."""
 
     def snapshot(self) -> Owner:
         """As it is now, to be stored."""
         return Owner(
             self.account_id, self.opened_us, self.strikes, self.decree, self.promotions, self.parked, self.day,
-            self.subsidy_used, self.subsidised_earned,
+            self.subsidy_used, self.subsidised_earned, self.closed,
         )  # fmt: skip
 
     def turn_to(self, day: int) -> None:

@@ -44,6 +44,8 @@ def place(book: Book, asked: PlaceHolds, now_us: int) -> Draft:
     if subsidy := NAMELESS.get(asked.account_id):
         book.today(now_us).pot_of(subsidy).take(taker, needed)
         return _place(book, asked, now_us, 0, subsidy, taker)
+    if (owner := book.owners[asked.account_id]) is not None and owner.closed:
+        raise InsufficientKudos(metadata={"available_mkudos": "0", "needed_mkudos": str(needed)})
     own = max(0, book.posted(spend_of(asked.account_id)) - book.economy.floor_mkudos)
     if needed > own:
         _draw_on_floor(book, asked.account_id, taker, own, needed, now_us)

@@ -82,6 +82,16 @@ def promotion_event_id(account_id: str, number: int) -> str:
     return derived(NAMESPACE, f"promotion/{account_id}/{number}")
 
 
+def close_event_id(account_id: str) -> str:
+    """Of the one event that ends an account."""
+    return derived(account_id, "close")
+
+
+def forfeit_event_id(account_id: str, sequence: int) -> str:
+    """Of the burning of what came to a closed account by the entry of that sequence. The ledger makes these itself."""
+    return derived(NAMESPACE, f"forfeit/{account_id}/{sequence}")
+
+
 def transfer_id(event_id: str, line: int) -> str:
     """Of an entry's transfer, by its place from 0."""
     return derived(event_id, str(line))

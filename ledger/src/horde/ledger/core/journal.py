@@ -27,7 +27,7 @@ from horde.ledger.core.entries import (
     refusal_text,
 )
 from horde.ledger.core.errors import REMEMBERED, EventConflict
-from horde.ledger.core.identifiers import promotion_event_id, settle_event_id
+from horde.ledger.core.identifiers import forfeit_event_id, promotion_event_id, settle_event_id
 from horde.ledger.core.operations import (
     Correct,
     Event,
@@ -234,7 +234,11 @@ class Journal:
             return Answer(refusal)
         entry = self._enter(event.event_id, operation.kind, draft, text, mark, operation.note, work)
         accounts = self._book.accounts
+        owners = self._book.owners
         for account_id in draft.parties:
+            if (owner := owners[account_id]) is not None and owner.closed:
+                self._burn(account_id, work)
+                continue
             # Who has no escrow has nothing to be promoted to.
             if (escrow := accounts[escrow_of(account_id)]) is not None and escrow.posted:
                 self._promote(account_id, work)
@@ -285,6 +289,16 @@ class Journal:
         event_id = promotion_event_id(account_id, owner.promotions)
         self._enter(event_id, EventKind.PROMOTION, draft, text, fingerprint(EventKind.PROMOTION, text), "", work)
 
+    def _burn(self, account_id: str, work: _Open) -> None:
+        """Follow an entry that has brought something to a closed account with its burning."""
+        draft = rewards.forfeit(self._book, account_id)
+        if draft is None:
+            return
+        text = f'{{"account":"{account_id}"}}'
+        event_id = forfeit_event_id(account_id, self._sequence)
+        kind = EventKind.CLOSE_ACCOUNT
+        self._enter(event_id, kind, draft, text, fingerprint(kind, text), "", work)
+
 
 _ENDING: Final = frozenset({EventKind.SETTLE, EventKind.RELEASE})
 _BUDGETED: Final = frozenset({EventKind.PLACE_HOLDS, EventKind.UPTIME_REWARD, EventKind.RATING, *_ENDING})
@@ -311,4 +325,5 @@ _RULES: Final[Mapping[EventKind, Callable[[Book, Any, int], Draft]]] = {
     EventKind.AWARD: rewards.award,
     EventKind.GIFT: rewards.gift,
     EventKind.STANDING: rewards.set_standing,
+    EventKind.CLOSE_ACCOUNT: rewards.close_account,
 }

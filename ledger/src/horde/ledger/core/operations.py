@@ -8,44 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from hashlib import sha256
 from json.encoder import encode_basestring_ascii as quoted
 from typing import Final
 
 from horde.ledger.core.accounts import ANONYMOUS
+from horde.ledger.core.kinds import EventKind as EventKind
+from horde.ledger.core.kinds import JobEnding as JobEnding
 from horde.ledger.core.prices import PriceParts
 
 FINGERPRINT_BYTES: Final = 16
-
-
-class EventKind(IntEnum):
-    """What an event did; the numbers are the contract's."""
-
-    OPEN_ACCOUNT = 1
-    PLACE_HOLDS = 2
-    SETTLE = 3
-    RELEASE = 4
-    UPTIME_REWARD = 5
-    AWARD = 6
-    GIFT = 7
-    PROMOTION = 8
-    SLASH = 9
-    CORRECTION = 10
-    STANDING = 11
-    RATING = 12
-    CLOSE_ACCOUNT = 13
-    VERIFICATION = 14
-
-
-class JobEnding(IntEnum):
-    """How a job ended; the numbers are the contract's."""
-
-    DONE = 1
-    CANCELLED = 2
-    FAULTED = 3
-    EXPIRED = 4
-    CENSORED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,9 +295,26 @@ class SetStanding:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class CloseAccount:
+    """End an account: burn what it has, and what still comes to it."""
+
+    account_id: str
+
+    kind = EventKind.CLOSE_ACCOUNT
+    note = ""
+
+    @property
+    def account_ids(self) -> tuple[str, ...]:
+        return (self.account_id,)
+
+    def canonical(self) -> str:
+        return f'{{"account":"{self.account_id}"}}'
+
+
 Operation = (
     OpenAccount | PlaceHolds | Settle | Release | RewardUptime | RewardRating | Award | Gift | Slash | Correct
-    | SetStanding | Verify
+    | SetStanding | CloseAccount | Verify
 )  # fmt: skip
 
 

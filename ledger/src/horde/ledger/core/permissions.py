@@ -9,6 +9,7 @@ from typing import Final
 from horde.ledger.core.errors import OperationNotAllowed
 from horde.ledger.core.operations import (
     Award,
+    CloseAccount,
     Correct,
     Event,
     Gift,
@@ -32,6 +33,7 @@ CURATION: Final = "curation"
 METHODS: Final[Mapping[str, AbstractSet[str]]] = {
     f"/{SERVICE}/Apply": {SCHEDULER, GATEWAY, OPERATOR, CURATION},
     f"/{SERVICE}/GetBalances": {SCHEDULER, GATEWAY, OPERATOR},
+    f"/{SERVICE}/GetOwner": {GATEWAY, OPERATOR},
     f"/{SERVICE}/ListHolds": {OPERATOR},
     f"/{SERVICE}/ListEntries": {GATEWAY, OPERATOR},
     f"/{SERVICE}/GetEntries": {SCHEDULER, GATEWAY, OPERATOR},
@@ -54,6 +56,7 @@ OPERATIONS: Final[Mapping[type[object], AbstractSet[str]]] = {
     Slash: {SCHEDULER, GATEWAY, OPERATOR},
     Correct: {GATEWAY, OPERATOR},
     SetStanding: {GATEWAY, OPERATOR},
+    CloseAccount: {GATEWAY},
     Verify: {SCHEDULER},
 }
 """Caller by operation. The gateway acts here for people, whose right to it (an operator's role) it checks; what pays

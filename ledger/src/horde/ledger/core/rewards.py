@@ -8,6 +8,7 @@ from typing import Final
 
 from horde.ledger.core.accounts import (
     DAY_US,
+    FORFEIT_BURN,
     HELD,
     MINT,
     NAMELESS,
@@ -27,6 +28,7 @@ from horde.ledger.core.errors import EntryNotFound, InsufficientKudos, InvalidFi
 from horde.ledger.core.identifiers import settle_event_id
 from horde.ledger.core.operations import (
     Award,
+    CloseAccount,
     Correct,
     EventKind,
     Gift,
@@ -145,6 +147,31 @@ def promotion(book: Book, account_id: str, now_us: int) -> Draft | None:
     draft = Draft([freed], (account_id,))
     draft.decided = canonical({"number": owner.promotions})
     return draft
+
+
+def close_account(book: Book, asked: CloseAccount, now_us: int) -> Draft:
+    """End an account. What it has is burned, and from now on what comes to it is, too (`forfeit`)."""
+    owner = book.owner(asked.account_id, now_us)
+    owner.closed, owner.parked = True, 0
+    book.changed_owners[asked.account_id] = owner
+    return Draft(_all_of(book, asked.account_id), (asked.account_id,))
+
+
+def forfeit(book: Book, account_id: str) -> Draft | None:
+    """What follows an entry that has brought something to a closed account."""
+    owner = book.owners.get(account_id)
+    transfers = _all_of(book, account_id) if owner is not None and owner.closed else []
+    if owner is None or not transfers:
+        return None
+    owner.parked = 0
+    book.changed_owners[account_id] = owner
+    return Draft(transfers, (account_id,))
+
+
+def _all_of(book: Book, account_id: str) -> list[Transfer]:
+    names = (spend_of(account_id), escrow_of(account_id))
+    code = int(TransferCode.FORFEIT)
+    return [Transfer(name, FORFEIT_BURN, amount, code) for name in names if (amount := book.posted(name)) > 0]
 
 
 def slash(book: Book, asked: Slash, paid: Json | None, now_us: int) -> Draft:

@@ -20,6 +20,8 @@ OWNER_COLUMNS = (
     "account_id", "opened_us", "strikes", "decree", "promotions", "parked", "day", "subsidy_used", "subsidised_earned",
     "seal",
 )  # fmt: skip
+CLOSED = 2
+"""Beside 0 and 1 in the column of the decree: whoever is gone needs none."""
 HOLD_COLUMNS = ("id", "job_id", "generation_id", "payer_id", "own", "subsidised", "subsidy", "day", "parts")
 BLOCK_COLUMNS = (
     "number", "first_sequence", "last_sequence", "writer_epoch", "at_us", "previous_hash", "merkle_root", "hash",
@@ -49,7 +51,7 @@ def account_of(row: Any) -> Account:
 
 
 def owner_row(owner: Owner) -> tuple[Any, ...]:
-    decree = None if owner.decree is None else int(owner.decree)
+    decree = CLOSED if owner.closed else None if owner.decree is None else int(owner.decree)
     values = (
         owner.account_id, owner.opened_us, owner.strikes, decree, owner.promotions, owner.parked, owner.day,
         owner.subsidy_used, owner.subsidised_earned,
@@ -58,8 +60,9 @@ def owner_row(owner: Owner) -> tuple[Any, ...]:
 
 
 def owner_of(row: Any) -> Owner:
-    decree = None if row[3] is None else bool(row[3])
-    return Owner(row[0], row[1], row[2], decree, row[4], row[5], row[6], row[7], row[8])
+    closed = row[3] == CLOSED
+    decree = None if row[3] is None or closed else bool(row[3])
+    return Owner(row[0], row[1], row[2], decree, row[4], row[5], row[6], row[7], row[8], closed)
 
 
 def hold_row(hold: Hold) -> tuple[Any, ...]:

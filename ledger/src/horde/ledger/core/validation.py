@@ -13,6 +13,7 @@ from horde.ledger.core.errors import InvalidField, SelfGift
 from horde.ledger.core.identifiers import is_name, is_uuid
 from horde.ledger.core.operations import (
     Award,
+    CloseAccount,
     Correct,
     Event,
     Gift,
@@ -96,6 +97,9 @@ def check(event: Event) -> None:
             if abs(operation.strikes_delta) > MAX_STRIKES:
                 wrong.add("set_standing.strikes_delta", f"must be within {MAX_STRIKES}")
             wrong.text("set_standing.reason", operation.note, 1)
+        case CloseAccount():
+            if wrong.name("close_account.account_id", operation.account_id) and is_uuid(operation.account_id):
+                wrong.derived("event_id", event.event_id, identifiers.close_event_id(operation.account_id))
     if wrong.found:
         raise InvalidField(violations=wrong.found)
 
@@ -215,10 +219,12 @@ class _Violations:
         if value != expected:
             self.add(field, f"must be {expected}, derived as the contract says")
 
-    def name(self, field: str, value: str) -> None:
+    def name(self, field: str, value: str) -> bool:
         """The id of an account that can own kudos."""
-        if not is_name(value) or value in NAMELESS:
-            self.add(field, "must be the id of a registered account")
+        if is_name(value) and value not in NAMELESS:
+            return True
+        self.add(field, "must be the id of a registered account")
+        return False
 
     def amount(self, field: str, value: int, least: int = 1) -> None:
         if not least <= value <= MAX_AMOUNT_MKUDOS:

@@ -8,7 +8,7 @@ from heapq import nsmallest
 from typing import Final, NamedTuple
 
 from horde.ledger.core import audit, validation
-from horde.ledger.core.accounts import ANONYMOUS, AccountKind, name_of
+from horde.ledger.core.accounts import ANONYMOUS, AccountKind, Owner, name_of
 from horde.ledger.core.book import Hold
 from horde.ledger.core.chain import Block, Step, leaf_hash, merkle_path
 from horde.ledger.core.economy import Economy, day_of
@@ -48,6 +48,14 @@ class Balance(NamedTuple):
     floor: int | None
     available: int
     owner_trusted: bool = False
+
+
+class OwnerRead(NamedTuple):
+    """How an account stands; `owner` is None for one that is not known."""
+
+    owner: Owner | None
+    escrow: int
+    economy: Economy
 
 
 class BalancesRead(NamedTuple):
@@ -128,6 +136,12 @@ class LedgerService:
                 return Balance(kind, account_id, posted, held, None, left)
             case _:
                 return Balance(kind, account_id, posted, held, None, 0)
+
+    async def owner(self, account_id: str) -> OwnerRead:
+        """How an account stands, and what trust needs."""
+        read = await self._store.balances([(name_of(AccountKind.ESCROW, account_id), account_id)])
+        (row,) = read.rows
+        return OwnerRead(row.owner, row.account.posted if row.account is not None else 0, self._economy)
 
     async def statement(
         self, account_id: str, page_size: int, page_token: str, min_sequence: int

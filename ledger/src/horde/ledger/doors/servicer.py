@@ -28,6 +28,9 @@ class LedgerServicer(grpc_api.LedgerServiceServicer):
         wanted = [wire.account_of(account) for account in request.accounts]
         return wire.balances_message(await self._service.balances(wanted, request.min_sequence))
 
+    async def GetOwner(self, request: api.GetOwnerRequest, context: Any) -> api.GetOwnerResponse:
+        return wire.owner_message(await self._service.owner(request.account_id))
+
     async def ListHolds(self, request: api.ListHoldsRequest, context: Any) -> api.ListHoldsResponse:
         before_us = wire.microseconds(request.placed_before)
         return wire.holds_message(*await self._service.holds(before_us, request.page_size, request.page_token))

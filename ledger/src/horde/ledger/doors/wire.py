@@ -21,7 +21,7 @@ from horde.ledger.core.errors import InvalidField
 from horde.ledger.core.identifiers import transfer_id
 from horde.ledger.core.journal import Answer
 from horde.ledger.core.prices import PriceParts
-from horde.ledger.doors.service import Balance, BalancesRead, Proof
+from horde.ledger.doors.service import Balance, BalancesRead, OwnerRead, Proof
 from horde.ledger.store.statistics import Statistics
 from horde.services.errors import FieldViolation, ServiceError
 from horde.services.status import to_status
@@ -85,6 +85,7 @@ _OPERATIONS: Final[dict[str, Callable[[Any], ops.Operation]]] = {
     "slash": lambda m: ops.Slash(m.account_id, m.amount_mkudos, m.reason, m.job_id),
     "verify": lambda m: ops.Verify(m.account_id, m.job_id),
     "correct": lambda m: ops.Correct(m.corrected_event_id, m.reason),
+    "close_account": lambda m: ops.CloseAccount(m.account_id),
     "set_standing": lambda m: ops.SetStanding(
         m.account_id, m.strikes_delta, m.trusted if m.HasField("trusted") else None, m.reason
     ),
@@ -209,6 +210,20 @@ def _balance(balance: Balance, sequence: int) -> pb.Balance:
         sequence=sequence,
         owner_trusted=balance.owner_trusted,
     )
+
+
+def owner_message(read: OwnerRead) -> api.GetOwnerResponse:
+    """Say how an account stands."""
+    owner, economy = read.owner, read.economy
+    message = api.GetOwnerResponse(
+        trusted_from_mkudos=economy.promotion_escrow_mkudos, strikes_limit=economy.strikes_limit
+    )
+    message.trusted_from_age.FromMicroseconds(economy.promotion_age_us)
+    if owner is not None:
+        message.trusted, message.by_decree = economy.trusted(owner), owner.decree is not None
+        message.opened_at.FromMicroseconds(owner.opened_us)
+        message.escrow_mkudos, message.strikes = max(0, read.escrow - owner.parked), owner.strikes
+    return message
 
 
 def holds_message(holds: Iterable[Hold], next_page_token: str) -> api.ListHoldsResponse:

@@ -28,7 +28,7 @@ AWAY_S: Final = 2.0
 """Pause when a database is away."""
 
 TOTALS: Final = ("jobs_settled", "jobs_released", "minted", "burned", "subsidised")
-_BURNS: Final = frozenset({"tax_burn", "surcharge_burn", "slash_burn"})
+_BURNS: Final = frozenset({"tax_burn", "surcharge_burn", "slash_burn", "forfeit_burn"})
 _SUBSIDIES: Final = frozenset(
     {"anonymous_subsidy", "floor_subsidy", "censor_subsidy", "rating_subsidy", "check_subsidy"}
 )

@@ -15,7 +15,7 @@ from horde.scheduler.core.effects import Effect
 from horde.scheduler.core.endings import Paces
 from horde.scheduler.core.fitting import Signature, signature_of_terms
 from horde.scheduler.core.fleet import Fleet, Worker
-from horde.scheduler.core.job import AccountId, Generation, GenerationId, Job, JobId, LeaseId, Terms
+from horde.scheduler.core.job import AccountId, Generation, GenerationId, Job, JobId, LeaseId, Terms, WorkerId
 from horde.scheduler.core.leases import LEASE, SESSION, Lease
 from horde.scheduler.core.leases import Counter as IdCounter
 from horde.scheduler.core.matching import Queue
@@ -107,6 +107,7 @@ class Board:
         self.dirty_strikes: dict[Strike, None] = {}
         self.deleted: dict[Generation, None] = {}
         """Generations whose jobs are to be deleted; those of Phase.CLAIMING with everything."""
+        self.gone_workers: dict[WorkerId, None] = {}
 
     def emit(self, effect: Effect) -> None:
         """Have something done at once."""
@@ -132,7 +133,7 @@ class Board:
         self.recent[generation.generation_id] = generation
         self.recent.move_to_end(generation.generation_id)
         while len(self.recent) > self.limits.max_recent:
-            self._drop(self.recent.popitem(last=False)[1])
+            self.drop(self.recent.popitem(last=False)[1])
 
     def close(self, generation: Generation) -> None:
         """Nothing is left to do for it; what is written says so too."""
@@ -142,6 +143,13 @@ class Board:
         self.dirty_generations[generation] = None
         self._uncount(generation)
         self.remember(generation)
+
+    def reopen(self, generation: Generation) -> None:
+        """Something is to be done for it again."""
+        generation.closed = False
+        self.recent.pop(generation.generation_id, None)
+        self.generations[generation.generation_id] = generation
+        self.live_by_requester[generation.account_id, generation.digest] += 1
 
     def disown(self, generation: Generation) -> None:
         """It has no jobs any more."""
@@ -154,7 +162,7 @@ class Board:
         """It came to nothing."""
         self.places.count(generation, -sum(job.live for job in generation.jobs))
         self._uncount(generation)
-        self._drop(generation)
+        self.drop(generation)
 
     @property
     def live_jobs(self) -> int:
@@ -178,8 +186,10 @@ class Board:
         if self.live_by_requester[key] <= 0:
             del self.live_by_requester[key]
 
-    def _drop(self, generation: Generation) -> None:
+    def drop(self, generation: Generation) -> None:
+        """Keep it in memory no longer."""
         self.generations.pop(generation.generation_id, None)
+        self.recent.pop(generation.generation_id, None)
         self.parked.pop(generation.generation_id, None)
         for job in generation.jobs:
             self.jobs.pop(job.job_id, None)

@@ -131,6 +131,11 @@ class CommitObject(Effect):
 
 
 @dataclass(frozen=True, slots=True)
+class WithdrawObject(Effect):
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
 class ComparePictures(Effect):
     """Of a check job, whose generation says with what."""
 

@@ -76,6 +76,13 @@ class TooManyGenerations(ResourceExhausted):
     reason: ClassVar[str] = "TOO_MANY_GENERATIONS"
 
 
+class GenerationNotFinished(FailedPrecondition):
+    """Only a generation that has ended can be deleted. Cancel it first."""
+
+    domain: ClassVar[str] = GENERATION
+    reason: ClassVar[str] = "GENERATION_NOT_FINISHED"
+
+
 class ImageNotFound(NotFound):
     """The generation has no such image."""
 
@@ -95,6 +102,13 @@ class WorkerNotFound(NotFound):
 
     domain: ClassVar[str] = WORKER
     reason: ClassVar[str] = "WORKER_NOT_FOUND"
+
+
+class WorkerBusy(FailedPrecondition):
+    """The worker is here, or holds leases."""
+
+    domain: ClassVar[str] = WORKER
+    reason: ClassVar[str] = "WORKER_BUSY"
 
 
 class HelloExpected(FailedPrecondition):

@@ -80,6 +80,15 @@ class Phase(IntEnum):
     """For lack of kudos. Remembered."""
 
 
+class Deletion(IntEnum):
+    """Whether somebody wished that a generation be forgotten."""
+
+    NONE = 0
+    PRIVATE = 1
+    """With its private images; shared ones stay."""
+    ALL = 2
+
+
 class IllegalMove(Exception):
     """A defect of this service: a job was moved where it cannot go."""
 
@@ -173,6 +182,7 @@ class Generation:
     """Nobody here could paint it when it came: it has places of another kind. Forgotten with the process."""
     address_bucket: str = ""
     """Where it was asked from, for shares of a day's budgets. Never written."""
+    deletion: Deletion = Deletion.NONE
     check: Check | None = None
     """What the mesh asks for it for; None: somebody asks for it."""
     version: int = 0

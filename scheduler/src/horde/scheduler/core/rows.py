@@ -16,6 +16,7 @@ from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import (
     AccountId,
     Amounts,
+    Deletion,
     Ending,
     Generation,
     GenerationId,
@@ -30,7 +31,6 @@ from horde.scheduler.core.job import (
 )
 from horde.scheduler.core.leases import Fault, Lease, LeaseState
 from horde.scheduler.core.standing import Standing
-from horde.scheduler.core.strikes import Strike, StrikeReason
 
 Row = dict[str, Any]
 
@@ -41,6 +41,15 @@ class Stored:
 
     generation: Row
     jobs: list[Row] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """How much there is of an account; images that are done, and neither withdrawn nor expired."""
+
+    generations: int = 0
+    private_images: int = 0
+    shared_images: int = 0
 
 
 class SettledOrder(IntEnum):
@@ -80,9 +89,15 @@ class Changes:
     """Generations to be deleted with their jobs."""
     refused: list[GenerationId] = field(default_factory=list)
     """Generations of which only the jobs are to be deleted."""
+    emptied: list[GenerationId] = field(default_factory=list)
+    """Those of the refused whose spec and quote are to be deleted, too."""
+    given: list[GenerationId] = field(default_factory=list)
+    """Generations of which nothing is to stay but their shared images: those are listed as long as they are there."""
     workers: list[Row] = field(default_factory=list)
     owners: list[Row] = field(default_factory=list)
     strikes: list[Row] = field(default_factory=list)
+    gone_workers: list[WorkerId] = field(default_factory=list)
+    """Workers whose rows are to be deleted, unless they are among `workers` again."""
 
     def __bool__(self) -> bool:
         return bool(
@@ -92,9 +107,11 @@ class Changes:
             or self.jobs
             or self.forgotten
             or self.refused
+            or self.given
             or self.workers
             or self.owners
             or self.strikes
+            or self.gone_workers
         )
 
 
@@ -122,6 +139,7 @@ def changing(generation: Generation) -> Row:
         "unusable": generation.unusable,
         "cancelled": generation.cancelled,
         "closed": generation.closed,
+        "deletion": int(generation.deletion),
         "over_at_ms": over_at_ms(generation),
         "checks": generation.check.text() if generation.check is not None else "",
     }
@@ -245,33 +263,6 @@ def restore_owner(standing: Standing, row: Row) -> None:
     standing.faults.update({Fault(int(fault)): count for fault, count in record["faults"].items()})
 
 
-def strike_row(strike: Strike, moment: Moment) -> Row:
-    return {
-        "strike_id": strike.strike_id,
-        "owner": strike.owner,
-        "worker_id": strike.worker_id,
-        "worker_name": strike.worker_name,
-        "reason": int(strike.reason),
-        "at_ms": moment.wall(strike.at),
-        "detail": strike.detail,
-        "forgiven": strike.forgiven,
-    }
-
-
-def strike_from(row: Row, moment: Moment) -> Strike:
-    """A strike as it was written."""
-    return Strike(
-        row["strike_id"],
-        AccountId(row["owner"]),
-        WorkerId(row["worker_id"]),
-        row["worker_name"],
-        StrikeReason(row["reason"]),
-        moment.core(row["at_ms"]),
-        row["detail"],
-        row["forgiven"],
-    )
-
-
 def generation_from(stored: Stored, terms: Terms, moment: Moment) -> Generation:
     """A generation as it was written. However the clock was changed meanwhile, it lives no longer than it may."""
     row = stored.generation
@@ -300,6 +291,7 @@ def generation_from(stored: Stored, terms: Terms, moment: Moment) -> Generation:
         unusable=row["unusable"],
         cancelled=bool(row["cancelled"]),
         closed=bool(row["closed"]),
+        deletion=Deletion(row["deletion"]),
         written=True,
         reloaded=True,
         check=check,

@@ -8,6 +8,7 @@ nothing under the winning lease is a decision taken back.
 
 from __future__ import annotations
 
+from horde.scheduler.core import deleting
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import (
     ACCEPTED,
@@ -27,6 +28,7 @@ from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import (
     NOTHING,
     Amounts,
+    Deletion,
     Ending,
     Generation,
     Job,
@@ -160,8 +162,12 @@ def wind_up(board: Board, generation: Generation) -> None:
         return
     if generation.claimed:
         board.emit_after_save(ReleaseInputs(generation))
-    elif not any(job.leavings for job in generation.jobs):
+    elif any(job.leavings for job in generation.jobs):
+        return
+    elif generation.deletion is Deletion.NONE:
         board.close(generation)
+    else:
+        deleting.go_on(board, generation)
 
 
 def discarded(board: Board, job: Job, lease_id: LeaseId) -> None:

@@ -14,7 +14,7 @@ from horde.scheduler.core import settling
 from horde.scheduler.core.answers import Declined, Done
 from horde.scheduler.core.errors import GenerationNotFound, ImageNotFinished, ImageNotFound
 from horde.scheduler.core.estimates import Estimates
-from horde.scheduler.core.job import Ending, Generation, GenerationId, Job, JobId, JobState, Phase
+from horde.scheduler.core.job import Deletion, Ending, Generation, GenerationId, Job, JobId, JobState, Phase
 from horde.scheduler.doors import filters, submitting, wire
 from horde.scheduler.doors.follow import Follower, Followers
 from horde.scheduler.doors.pages import read_token, write_token
@@ -103,7 +103,7 @@ class Reading:
                 if len(response.generations) == size:
                     return _to_be_continued(response, place)
                 generation = self._term.remember(each)
-                if generation.phase is not Phase.REFUSED and not self._submitting.undecided(generation):
+                if shown_to_its_requester(generation) and not self._submitting.undecided(generation):
                     shown = await self._saver.read(generation, partial(wire.generation_message, generation))
                     if response.generations and response.ByteSize() + shown.ByteSize() > submitting.MAX_ANSWER_BYTES:
                         return _to_be_continued(response, place)
@@ -233,12 +233,17 @@ def _to_be_continued(response: pb.ListGenerationsResponse, place: filters.Place 
 
 
 def _theirs(ref: pb.GenerationRef, generation: Generation | None, whoever: bool) -> Generation | None:
-    if generation is None or generation.phase is Phase.REFUSED:
+    if generation is None or not shown_to_its_requester(generation):
         return None
     if whoever and not ref.HasField("requester"):
         return generation
     mine = (generation.account_id, generation.digest) == wire.requester_of(ref.requester)
     return generation if mine else None
+
+
+def shown_to_its_requester(generation: Generation) -> bool:
+    """Whether it is there for anybody: neither refused nor about to be forgotten."""
+    return generation.phase is not Phase.REFUSED and generation.deletion is Deletion.NONE
 
 
 def not_found(ref: pb.GenerationRef) -> pb.GenerationOutcome:

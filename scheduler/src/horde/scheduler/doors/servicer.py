@@ -11,6 +11,7 @@ from horde.internal.scheduler.v1.scheduler_service_pb2_grpc import (
     add_SchedulerServiceServicer_to_server,
 )
 from horde.scheduler.doors import owners
+from horde.scheduler.doors.deleting import Deleting
 from horde.scheduler.doors.fleet_reading import FleetReading
 from horde.scheduler.doors.reading import Reading
 from horde.scheduler.doors.relay import Relays
@@ -34,6 +35,7 @@ class Parts(Protocol):
 
     submitting: Submitting
     reading: Reading
+    deleting: Deleting
     fleet_reading: FleetReading
     relays: Relays
     settled_reading: SettledReading
@@ -50,6 +52,7 @@ class Servicer(SchedulerServiceServicer):
     def __init__(self, parts: Parts) -> None:
         self._submitting = parts.submitting
         self._reading = parts.reading
+        self._deleting = parts.deleting
         self._fleet = parts.fleet_reading
         self._relays = parts.relays
         self._settled = parts.settled_reading
@@ -73,6 +76,17 @@ class Servicer(SchedulerServiceServicer):
     async def WithdrawImages(self, request: pb.WithdrawImagesRequest, context: Any) -> pb.WithdrawImagesResponse:
         return pb.WithdrawImagesResponse(outcomes=await self._reading.withdraw(request.ref, request.job_ids))
 
+    async def DeleteGenerations(
+        self, request: pb.DeleteGenerationsRequest, context: Any
+    ) -> pb.DeleteGenerationsResponse:
+        return pb.DeleteGenerationsResponse(outcomes=await self._deleting.generations(request.refs))
+
+    async def SurveyAccount(self, request: pb.SurveyAccountRequest, context: Any) -> pb.SurveyAccountResponse:
+        return await self._deleting.survey(request.account_id)
+
+    async def ForgetAccount(self, request: pb.ForgetAccountRequest, context: Any) -> pb.ForgetAccountResponse:
+        return pb.ForgetAccountResponse(left=await self._deleting.account(request))
+
     async def EstimateWaits(self, request: pb.EstimateWaitsRequest, context: Any) -> pb.EstimateWaitsResponse:
         return pb.EstimateWaitsResponse(outcomes=[self._reading.estimate(each) for each in request.estimates])
 
@@ -84,6 +98,10 @@ class Servicer(SchedulerServiceServicer):
 
     async def SetWorkerPaused(self, request: pb.SetWorkerPausedRequest, context: Any) -> pb.SetWorkerPausedResponse:
         return pb.SetWorkerPausedResponse(worker=await self._fleet.pause(request))
+
+    async def DeleteWorker(self, request: pb.DeleteWorkerRequest, context: Any) -> pb.DeleteWorkerResponse:
+        await self._deleting.worker(request)
+        return pb.DeleteWorkerResponse()
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
         return self._fleet.models(request)

@@ -18,6 +18,7 @@ from horde.scheduler.core.job import (
     ANONYMOUS,
     SEED_SPACE,
     AccountId,
+    Deletion,
     Generation,
     GenerationId,
     Phase,
@@ -237,7 +238,7 @@ def compare(known: Generation, submission: pb.SubmitGeneration) -> None:
 
 def outcome_of(generation: Generation) -> pb.GenerationOutcome:
     """What is answered once the accepting is decided."""
-    if generation.phase is Phase.REFUSED:
+    if generation.phase is Phase.REFUSED or generation.deletion is not Deletion.NONE:
         return pb.GenerationOutcome(error=status_pb2.Status.FromString(generation.refusal))
     return pb.GenerationOutcome(generation=wire.generation_message(generation))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from horde.scheduler.core import accepting, checking, judging, returning, settling
+from horde.scheduler.core import accepting, checking, deleting, judging, returning, settling
 from horde.scheduler.core import effects as fx
 from horde.scheduler.core.answers import (
     Again,
@@ -30,6 +30,7 @@ log = telemetry.get_logger(__name__)
 AFTER_CLAIM = declare("scheduler.after_claim")
 AFTER_HOLDS = declare("scheduler.after_holds")
 AFTER_COMMIT_OBJECT = declare("scheduler.after_commit_object")
+AFTER_WITHDRAW = declare("scheduler.after_withdraw")
 AFTER_SETTLE = declare("scheduler.after_settle")
 AFTER_RELEASE = declare("scheduler.after_release")
 
@@ -52,13 +53,22 @@ class Errands:
         self.discards: Courier[fx.DiscardObject, Answer] = Courier(
             "DiscardObjects", storage.discard, self._discarded, clock
         )
+        self.withdrawals: Courier[Job, Answer] = Courier("WithdrawObjects", storage.withdraw, self._withdrawn, clock)
         self.claims: Courier[Generation, Answer] = Courier(
             "ClaimInputs", storage.claim, self._claimed, clock, max_items=8
         )
         self.releases: Courier[Generation, Answer] = Courier("ReleaseInputs", storage.release, self._released, clock)
 
     def couriers(self) -> list[Courier[Any, Any]]:
-        return [self.ledger, self.commits, self.comparisons, self.discards, self.claims, self.releases]
+        return [
+            self.ledger,
+            self.commits,
+            self.comparisons,
+            self.discards,
+            self.withdrawals,
+            self.claims,
+            self.releases,
+        ]
 
     def carriers(self) -> dict[type[fx.Effect], Callable[[Any], None]]:
         """Which effect goes to whom."""
@@ -71,6 +81,7 @@ class Errands:
             fx.TellVerdict: self.ledger.send,
             fx.ComparePictures: lambda effect: self.comparisons.send(effect.job),
             fx.DiscardObject: self.discards.send,
+            fx.WithdrawObject: lambda effect: self.withdrawals.send(effect.job),
             fx.ClaimInputs: lambda effect: self.claims.send(effect.generation),
             fx.ReleaseInputs: lambda effect: self.releases.send(effect.generation),
         }
@@ -130,6 +141,14 @@ class Errands:
         for effect, _ in answered:
             # Declined means that it will never be possible; its quarantine ends by itself.
             settling.discarded(self._term.board, effect.job, effect.lease_id)
+        self._term.flush()
+
+    async def _withdrawn(self, answered: Sequence[tuple[Job, Answer]]) -> None:
+        await failpoint(AFTER_WITHDRAW)
+        for job, answer in answered:
+            if isinstance(answer, Declined):
+                log.error("not withdrawn", job=job.job_id, reason=answer.reason, message=answer.message)
+            deleting.withdrawn(self._term.board, job)
         self._term.flush()
 
     async def _claimed(self, answered: Sequence[tuple[Generation, Answer]]) -> None:

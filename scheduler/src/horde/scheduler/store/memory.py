@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.job import AccountId, Ending, GenerationId, JobId, JobState, Phase
-from horde.scheduler.core.rows import Changes, Row, SettledOrder, SettledQuery, Stored
+from horde.scheduler.core.rows import Changes, Row, SettledOrder, SettledQuery, Stored, Survey
 
 
 class Memory:
@@ -52,6 +52,19 @@ class MemoryStore:
             memory.jobs = {key: row for key, row in memory.jobs.items() if row["generation_id"] not in gone}
         for generation_id in changes.forgotten:
             memory.generations.pop(generation_id, None)
+        given = set(changes.given)
+        memory.jobs = {
+            key: row
+            for key, row in memory.jobs.items()
+            if row["generation_id"] not in given
+            or (row["state"] == JobState.ENDED and row["ending"] == Ending.DONE and not row["expires_at_ms"])
+        }
+        for generation_id in given:
+            memory.generations[generation_id]["spec"] = b""
+        for generation_id in changes.emptied:
+            memory.generations[generation_id].update(spec=b"", quote=b"")
+        for worker_id in changes.gone_workers:
+            memory.workers.pop(worker_id, None)
         for row in changes.workers:
             memory.workers[row["worker_id"]] = dict(row)
         for row in changes.owners:
@@ -91,6 +104,22 @@ class MemoryStore:
         ]
         rows.sort(key=lambda row: (row["accepted_at_ms"], row["generation_id"]), reverse=True)
         return [self._stored(row) for row in rows[:limit]]
+
+    async def of_account(self, account_id: AccountId, limit: int) -> list[Stored]:
+        rows = [row for row in self._own(account_id) if not row["deletion"]]
+        return [self._stored(row) for row in rows[:limit]]
+
+    async def survey(self, account_id: AccountId, now_ms: int) -> Survey:
+        own = {row["generation_id"] for row in self._own(account_id)}
+        until = [
+            job["expires_at_ms"]
+            for job in self.memory.jobs.values()
+            if job["generation_id"] in own and job["ending"] == Ending.DONE and not job["withdrawn"]
+        ]
+        return Survey(len(own), sum(at > now_ms for at in until), sum(at == 0 for at in until))
+
+    def _own(self, account_id: AccountId) -> list[Row]:
+        return [row for row in self.memory.generations.values() if row["account_id"] == account_id and row["spec"]]
 
     async def settled(self, query: SettledQuery) -> list[Row]:
         found: list[tuple[tuple[int, str], Row]] = []

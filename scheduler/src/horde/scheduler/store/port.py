@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from horde.scheduler.core.job import AccountId, GenerationId, JobId
-from horde.scheduler.core.rows import Changes, Row, SettledQuery, Stored
+from horde.scheduler.core.rows import Changes, Row, SettledQuery, Stored, Survey
 
 
 class Store(Protocol):
@@ -48,6 +48,12 @@ class Store(Protocol):
         self, account_id: AccountId, digest: bytes, before: tuple[int, str] | None, limit: int
     ) -> list[Stored]:
         """One requester's generations, newest first, after the (accepted_at_ms, generation_id) of the last page."""
+
+    async def of_account(self, account_id: AccountId, limit: int) -> list[Stored]:
+        """Some of an account's generations that are not tombstones and of which nobody wished yet that they go."""
+
+    async def survey(self, account_id: AccountId, now_ms: int) -> Survey:
+        """How much there is of an account."""
 
     async def settled(self, query: SettledQuery) -> list[Row]:
         """Jobs that are done, each with its generation's `quote`, by an index: it costs by the page."""

@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import CommitObject, Effect, Release, Settle
 from horde.scheduler.core.errors import NotLeader
-from horde.scheduler.core.job import Generation, GenerationId, Job, Phase
+from horde.scheduler.core.job import Deletion, Generation, GenerationId, Job, Phase
 from horde.scheduler.core.rows import (
     Changes,
     Moment,
@@ -28,9 +28,9 @@ from horde.scheduler.core.rows import (
     generation_row,
     job_row,
     owner_row,
-    strike_row,
     worker_row,
 )
+from horde.scheduler.core.strike_rows import strike_row
 from horde.scheduler.store.port import Store
 from horde.services import telemetry
 from horde.services.clock import Clock
@@ -108,6 +108,7 @@ class Saver:
             or board.dirty_owners
             or board.dirty_strikes
             or board.deleted
+            or board.gone_workers
             or self._readers
         ):
             self._wanted.set()
@@ -217,12 +218,18 @@ class Saver:
             else:
                 changes.generations.append(changing(generation))
         for generation in board.deleted:
+            if generation.deletion is Deletion.PRIVATE:
+                changes.given.append(generation.generation_id)
+                continue
             among = changes.refused if generation.phase is Phase.REFUSED else changes.forgotten
             among.append(generation.generation_id)
+            if not generation.spec:
+                changes.emptied.append(generation.generation_id)
         changes.jobs = [job_row(job, moment) for job in board.dirty_jobs if job.generation.written]
         changes.workers = [worker_row(worker, board.speeds.of(worker.worker_id)) for worker in board.dirty_workers]
         changes.owners = [owner_row(standing, moment.now_ms) for standing in board.dirty_owners]
         changes.strikes = [strike_row(strike, moment) for strike in board.dirty_strikes]
+        changes.gone_workers = list(board.gone_workers)
         batch.effects, board.effects_after_save = board.effects_after_save, []
         published = self._publisher.publish(list(board.dirty_jobs))
         if published is not None:
@@ -236,6 +243,7 @@ class Saver:
             board.dirty_owners,
             board.dirty_strikes,
             board.deleted,
+            board.gone_workers,
         )
         for each in dirty:
             each.clear()

@@ -15,6 +15,7 @@ from sqlalchemy import (
     case,
     delete,
     false,
+    func,
     or_,
     select,
     true,
@@ -23,8 +24,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from horde.scheduler.core.errors import NotLeader
-from horde.scheduler.core.job import AccountId, GenerationId, JobId, Phase
-from horde.scheduler.core.rows import Changes, Row, SettledOrder, SettledQuery, Stored
+from horde.scheduler.core.job import AccountId, Ending, GenerationId, JobId, JobState, Phase
+from horde.scheduler.core.rows import Changes, Row, SettledOrder, SettledQuery, Stored, Survey
 from horde.scheduler.store.migrations import HISTORY
 from horde.scheduler.store.tables import (
     DONE,
@@ -53,7 +54,7 @@ _UPDATE_GENERATION = (
     .where(GENERATION.c.generation_id == bindparam("generation_id"))
     .values({
         name: bindparam(name) for name in (
-            "phase", "refusal", "claimed", "unusable", "cancelled", "closed", "over_at_ms", "checks",
+            "phase", "refusal", "claimed", "unusable", "cancelled", "closed", "deletion", "over_at_ms", "checks",
         )
     })
 )  # fmt: skip
@@ -136,6 +137,17 @@ class SqlStore:
             gone = [*changes.forgotten, *changes.refused]
             connection.execute(delete(JOB).where(JOB.c.generation_id.in_(gone)))
             connection.execute(delete(GENERATION).where(GENERATION.c.generation_id.in_(changes.forgotten)))
+        if changes.given:
+            done = (JOB.c.state == int(JobState.ENDED)) & (JOB.c.ending == int(Ending.DONE))
+            shared = done & (JOB.c.expires_at_ms == 0)
+            connection.execute(delete(JOB).where(JOB.c.generation_id.in_(changes.given), ~shared))
+            given = GENERATION.c.generation_id.in_(changes.given)
+            connection.execute(update(GENERATION).where(given).values(spec=b""))
+        if changes.emptied:
+            emptied = GENERATION.c.generation_id.in_(changes.emptied)
+            connection.execute(update(GENERATION).where(emptied).values(spec=b"", quote=b""))
+        if changes.gone_workers:
+            connection.execute(delete(WORKER).where(WORKER.c.worker_id.in_(changes.gone_workers)))
         if changes.workers:
             connection.execute(self._upsert_worker, changes.workers)
         if changes.owners:
@@ -192,6 +204,31 @@ class SqlStore:
             .limit(limit)
         )
         return await self._sql.read(lambda connection: _with_jobs(connection, _rows(connection, query)))
+
+    async def of_account(self, account_id: AccountId, limit: int) -> list[Stored]:
+        query = (
+            select(GENERATION)
+            .where(GENERATION.c.account_id == account_id, GENERATION.c.spec != b"", GENERATION.c.deletion == 0)
+            .limit(limit)
+        )
+        return await self._sql.read(lambda connection: _with_jobs(connection, _rows(connection, query)))
+
+    async def survey(self, account_id: AccountId, now_ms: int) -> Survey:
+        own = (GENERATION.c.account_id == account_id) & (GENERATION.c.spec != b"")
+        until = JOB.c.expires_at_ms
+        there = (JOB.c.ending == int(Ending.DONE)) & (JOB.c.withdrawn == false())
+        images = (
+            select(func.sum(case((until > now_ms, 1), else_=0)), func.sum(case((until == 0, 1), else_=0)))
+            .select_from(JOB)
+            .where(JOB.c.generation_id.in_(select(GENERATION.c.generation_id).where(own)), there)
+        )
+
+        def work(connection: Connection) -> Survey:
+            generations = connection.execute(select(func.count()).select_from(GENERATION).where(own)).scalar_one()
+            private, shared = connection.execute(images).one()
+            return Survey(generations, int(private or 0), int(shared or 0))
+
+        return await self._sql.read(work)
 
     async def settled(self, query: SettledQuery) -> list[Row]:
         # The conditions are those of the indexes, word for word: only so are they used.

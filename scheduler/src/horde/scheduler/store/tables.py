@@ -49,6 +49,7 @@ GENERATION = Table(
     Column("cancelled", Boolean, nullable=False),
     Column("closed", Boolean, nullable=False),
     Column("over_at_ms", BigInteger, nullable=True),
+    Column("deletion", Integer, nullable=False, server_default="0"),
     Column("checks", Text, nullable=False, server_default=""),
 )
 Index(

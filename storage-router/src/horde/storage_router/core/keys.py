@@ -63,9 +63,14 @@ def _requester(requester: str) -> str:
     return kind + hashlib.sha256(b"key " + requester.encode()).hexdigest()[:32]
 
 
+def inputs_of(requester: str) -> str:
+    """The folder of what a requester put in."""
+    return f"{INPUTS}{_requester(requester)}/"
+
+
 def input_image(requester: str, input_id: str) -> str:
     """What a requester put in."""
-    return f"{INPUTS}{_requester(requester)}/{_checked(input_id)}"
+    return inputs_of(requester) + _checked(input_id)
 
 
 def requester_in(input_key: str) -> str:
@@ -116,6 +121,12 @@ def shared_record(job_id: str) -> str:
 def moderation(job_id: str) -> str:
     """What moderation says of a shared image; written by the curation service."""
     return f"{MODERATION}{_checked(job_id)}.json"
+
+
+def is_release_file(key: str) -> bool:
+    """Whether this is the key of a file of a data release, in the bucket of releases."""
+    first, *parts = key.split("/")
+    return first == "releases" and len(parts) >= 2 and all(map(is_name, parts))
 
 
 def journal(moment: datetime, job_id: str) -> str:

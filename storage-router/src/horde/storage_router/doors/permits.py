@@ -22,6 +22,8 @@ AUDIENCE = "storage-router"
 GATEWAY = "gateway"
 SCHEDULER = "scheduler"
 CURATION = "curation"
+CURATIONS = ("get_shared", "get_release_file")
+"""Acts that the curation service alone permits."""
 PUT_INPUT = "put_input"
 LEEWAY = timedelta(minutes=1)
 """How much longer than it says a token is taken: its maker's clock is another machine's."""
@@ -84,6 +86,17 @@ class GetSharedTicket:
     """Also while moderation withholds it."""
 
 
+@dataclass(frozen=True, slots=True)
+class GetReleaseFileTicket:
+    """Somebody may read a file of a finished data release, which never changes."""
+
+    key: str
+    """In the bucket of releases."""
+    size_bytes: int
+    sha256: str
+    """Empty: not known."""
+
+
 class Permits:
     """Tells what a token permits. Raises the token errors."""
 
@@ -117,13 +130,16 @@ class Permits:
         claims = self._verify(token, (GATEWAY,), (PUT_INPUT,))
         return PutInputTicket(claims.name("input_id"), claims.text("requester"), claims.number("max_bytes"))
 
-    def download(self, token: str) -> GetInputTicket | GetImageTicket | GetSharedTicket:
-        claims = self._verify(token, (GATEWAY, SCHEDULER, CURATION), ("get_image", "get_input", "get_shared"))
+    def download(self, token: str) -> GetInputTicket | GetImageTicket | GetSharedTicket | GetReleaseFileTicket:
+        acts = ("get_image", "get_input", *CURATIONS)
+        claims = self._verify(token, (GATEWAY, SCHEDULER, CURATION), acts)
         act, issuer = claims.text("act"), claims.text("iss")
-        if (act == "get_shared") != (issuer == CURATION):
+        if (act in CURATIONS) != (issuer == CURATION):
             raise TokenWrongAudience(metadata={"expected": f"a ticket of {CURATION} for what is shared, and no other"})
         if act == "get_shared":
             return GetSharedTicket(claims.name("job_id"), claims.digest(), claims.truth("reviewing"))
+        if act == "get_release_file":
+            return GetReleaseFileTicket(claims.text("key"), claims.number("size_bytes"), claims.text("file_sha256"))
         if act == "get_input":
             return GetInputTicket(claims.name("input_id"), claims.digest(), claims.text("requester"))
         if issuer != GATEWAY:

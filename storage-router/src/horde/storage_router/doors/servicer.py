@@ -122,3 +122,8 @@ class ObjectServicer(ObjectServiceServicer):
             wire.read_requester(request.requester), wire.read_input_ids(request.input_ids)
         )
         return objects.DeleteInputsResponse(outcomes=wire.write_statuses(outcomes))
+
+    async def ForgetRequester(
+        self, request: objects.ForgetRequesterRequest, context: Context
+    ) -> objects.ForgetRequesterResponse:
+        return objects.ForgetRequesterResponse(left=await self._inputs.forget(wire.read_requester(request.requester)))

@@ -28,7 +28,7 @@ from horde.storage_router.core.orders import (
 from horde.storage_router.core.pictures import Change, ImageFormat
 from horde.storage_router.core.placement import Placement, PlacementFacts
 from horde.storage_router.core.records import Content, InputRecord
-from horde.storage_router.downloads import Piece
+from horde.storage_router.downloads import FileContent, Piece
 from horde.storage_router.input_orders import InputRelease
 from horde.storage_router.inputs import NamedInput
 from horde.storage_router.receiving import Finish, Open, Part, Said
@@ -88,13 +88,13 @@ def write_upload_answer(answer: Resume | Receipt) -> storage.UploadImageResponse
     return storage.UploadImageResponse(receipt=storage.UploadReceipt(receipt=answer.token))
 
 
-def write_download(part: Content | Piece) -> storage.DownloadResponse:
+def write_download(part: Content | FileContent | Piece) -> storage.DownloadResponse:
     """A part of a download."""
     if isinstance(part, Piece):
         return storage.DownloadResponse(chunk=storage.Chunk(offset=part.offset, data=part.data))
-    header = storage.DownloadHeader(
-        size_bytes=part.size_bytes, sha256=bytes.fromhex(part.sha256), format=_FORMATS[part.format]
-    )
+    header = storage.DownloadHeader(size_bytes=part.size_bytes, sha256=bytes.fromhex(part.sha256))
+    if isinstance(part, Content):
+        header.format = _FORMATS[part.format]
     return storage.DownloadResponse(header=header)
 
 

@@ -577,6 +577,7 @@ class ExportEnd(_message.Message):
     ITEMS_FIELD_NUMBER: _builtins.int
     SHA256_FIELD_NUMBER: _builtins.int
     export_id: _builtins.str
+    """Opaque; at most 128 characters."""
     items: _builtins.int
     sha256: _builtins.bytes
     """32 bytes, over all `json`s in order, each followed by a line feed."""
@@ -623,7 +624,7 @@ Global___DeleteAccountRequest: _TypeAlias = DeleteAccountRequest  # noqa: Y015
 
 @_typing.final
 class DeleteAccountResponse(_message.Message):
-    """DeleteAccountResponse counts what went."""
+    """DeleteAccountResponse counts what goes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -633,7 +634,9 @@ class DeleteAccountResponse(_message.Message):
     BURNED_MKUDOS_FIELD_NUMBER: _builtins.int
     generations: _builtins.int
     images: _builtins.int
+    """Private images."""
     images_withdrawn: _builtins.int
+    """Shared images, where they are withdrawn."""
     burned_mkudos: _builtins.int
     def __init__(
         self,

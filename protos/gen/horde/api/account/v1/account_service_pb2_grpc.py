@@ -191,11 +191,16 @@ class AccountServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteAccount(self, request, context):
-        """DeleteAccount ends the account: keys, shared keys, webhooks, styles, names
-        and generations with their private images go at once; shared images are
-        withdrawn if asked for. What the ledger recorded stays, under a number that
-        leads to nobody; remaining kudos are burned. It cannot be undone, so it
-        needs an export of the last hour. Repeating it is harmless for an hour.
+        """DeleteAccount ends the account: keys, shared keys, webhooks, styles, names,
+        workers, inputs and generations with their private images go; shared images
+        stay, unless `withdraw_shared`. What the ledger recorded stays, under an id
+        that leads to nobody; remaining kudos are burned, and so is what still comes
+        in. It cannot be undone, so it needs an export of the last hour.
+
+        It answers when the account is ended: its keys are good for nothing but
+        repeating this call with the same export_id, which has the same answer for
+        an hour. Deleting what it had goes on right after, whatever restarts.
+        UNAVAILABLE: it may have begun; repeat it.
 
         Errors: EXPORT_REQUIRED, ACCOUNT_BUSY (generations or leases have not ended:
         cancel, or wait).

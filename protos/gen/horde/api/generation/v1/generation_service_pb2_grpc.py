@@ -225,7 +225,9 @@ class GenerationServiceServicer:
     def DeleteGeneration(self, request, context):
         """DeleteGeneration forgets a finished generation: its private images are
         deleted, its prompts and parameters too, and its shared images are
-        withdrawn. What the ledger recorded stays. Repeating it is harmless. Errors:
+        withdrawn. What the ledger recorded stays, and its request_id is used up
+        (REFUSED_BEFORE). It answers when that is durable; deleting goes on right
+        after. Repeating it is harmless: what is not there is answered OK. Errors:
         GENERATION_NOT_FINISHED (cancel it first).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

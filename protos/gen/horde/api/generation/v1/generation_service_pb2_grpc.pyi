@@ -92,7 +92,9 @@ class GenerationServiceStub:
     DeleteGeneration: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.DeleteGenerationRequest, _generation_service_pb2.DeleteGenerationResponse]
     """DeleteGeneration forgets a finished generation: its private images are
     deleted, its prompts and parameters too, and its shared images are
-    withdrawn. What the ledger recorded stays. Repeating it is harmless. Errors:
+    withdrawn. What the ledger recorded stays, and its request_id is used up
+    (REFUSED_BEFORE). It answers when that is durable; deleting goes on right
+    after. Repeating it is harmless: what is not there is answered OK. Errors:
     GENERATION_NOT_FINISHED (cancel it first).
     """
     WithdrawImages: _aio.UnaryUnaryMultiCallable[_generation_service_pb2.WithdrawImagesRequest, _generation_service_pb2.WithdrawImagesResponse]
@@ -242,7 +244,9 @@ class GenerationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_generation_service_pb2.DeleteGenerationResponse]:
         """DeleteGeneration forgets a finished generation: its private images are
         deleted, its prompts and parameters too, and its shared images are
-        withdrawn. What the ledger recorded stays. Repeating it is harmless. Errors:
+        withdrawn. What the ledger recorded stays, and its request_id is used up
+        (REFUSED_BEFORE). It answers when that is durable; deleting goes on right
+        after. Repeating it is harmless: what is not there is answered OK. Errors:
         GENERATION_NOT_FINISHED (cancel it first).
         """
 

@@ -47,6 +47,8 @@ class _LedgerAccountKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Led
     """Kudos set aside by open holds. Not spendable by anybody."""
     LEDGER_ACCOUNT_KIND_RATING_SUBSIDY: _LedgerAccountKind.ValueType  # 11
     """Pays for ratings, within a daily budget."""
+    LEDGER_ACCOUNT_KIND_FORFEIT_BURN: _LedgerAccountKind.ValueType  # 12
+    """What deleted accounts had."""
     LEDGER_ACCOUNT_KIND_CHECK_SUBSIDY: _LedgerAccountKind.ValueType  # 13
     """Pays for pictures that the mesh has painted a second time, to see whether the
     first was what it should be. Within a daily budget.
@@ -77,6 +79,8 @@ LEDGER_ACCOUNT_KIND_HELD: LedgerAccountKind.ValueType  # 10
 """Kudos set aside by open holds. Not spendable by anybody."""
 LEDGER_ACCOUNT_KIND_RATING_SUBSIDY: LedgerAccountKind.ValueType  # 11
 """Pays for ratings, within a daily budget."""
+LEDGER_ACCOUNT_KIND_FORFEIT_BURN: LedgerAccountKind.ValueType  # 12
+"""What deleted accounts had."""
 LEDGER_ACCOUNT_KIND_CHECK_SUBSIDY: LedgerAccountKind.ValueType  # 13
 """Pays for pictures that the mesh has painted a second time, to see whether the
 first was what it should be. Within a daily budget.

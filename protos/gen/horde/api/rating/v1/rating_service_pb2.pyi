@@ -327,6 +327,8 @@ class GetRatingStandingResponse(_message.Message):
     LEFT_TODAY_MKUDOS_FIELD_NUMBER: _builtins.int
     EARNING_FIELD_NUMBER: _builtins.int
     WHY_FIELD_NUMBER: _builtins.int
+    COMPARED_FIELD_NUMBER: _builtins.int
+    AGREEMENT_PERCENT_FIELD_NUMBER: _builtins.int
     ratings: _builtins.int
     counted: _builtins.int
     """Of them, those that count."""
@@ -335,6 +337,10 @@ class GetRatingStandingResponse(_message.Message):
     earning: _builtins.bool
     """Ratings earn; if not, `why` says what would mend it, for people."""
     why: _builtins.str
+    compared: _builtins.int
+    """How many of the last hundred could be compared with what others say."""
+    agreement_percent: _builtins.int
+    """How far they go with it, from image to image: 100 in all, 0 in nothing."""
     def __init__(
         self,
         *,
@@ -344,10 +350,12 @@ class GetRatingStandingResponse(_message.Message):
         left_today_mkudos: _builtins.int = ...,
         earning: _builtins.bool = ...,
         why: _builtins.str = ...,
+        compared: _builtins.int = ...,
+        agreement_percent: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counted", b"counted", "earned_today_mkudos", b"earned_today_mkudos", "earning", b"earning", "left_today_mkudos", b"left_today_mkudos", "ratings", b"ratings", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["agreement_percent", b"agreement_percent", "compared", b"compared", "counted", b"counted", "earned_today_mkudos", b"earned_today_mkudos", "earning", b"earning", "left_today_mkudos", b"left_today_mkudos", "ratings", b"ratings", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -29,10 +29,11 @@ class RatingServiceStub:
     """RatingService shows shared images and takes what people think of them. Ratings
     become part of data releases, without a name. Needs an account.
 
-    Each accepted rating earns kudos from the ledger's RATING account, up to a
-    bound a day. Some images are shown to several people and some have a known
-    answer; who disagrees with everybody, or answers faster than anybody can look,
-    earns nothing and is told so.
+    A rating earns kudos from the ledger's RATING account, up to a bound a day,
+    once it is plain that the rater's go with what others see: after about twenty.
+    Most images are shown to several people and some have a known answer; who
+    disagrees with everybody earns nothing and is told so, and who answers faster
+    than anybody can look is refused.
     """
 
     def __init__(self, channel):
@@ -67,10 +68,11 @@ class RatingServiceServicer:
     """RatingService shows shared images and takes what people think of them. Ratings
     become part of data releases, without a name. Needs an account.
 
-    Each accepted rating earns kudos from the ledger's RATING account, up to a
-    bound a day. Some images are shown to several people and some have a known
-    answer; who disagrees with everybody, or answers faster than anybody can look,
-    earns nothing and is told so.
+    A rating earns kudos from the ledger's RATING account, up to a bound a day,
+    once it is plain that the rater's go with what others see: after about twenty.
+    Most images are shown to several people and some have a known answer; who
+    disagrees with everybody earns nothing and is told so, and who answers faster
+    than anybody can look is refused.
     """
 
     def GetNextImage(self, request, context):
@@ -85,7 +87,7 @@ class RatingServiceServicer:
     def RateImage(self, request, context):
         """RateImage says what the caller thinks of the image that it was shown. The
         same again answers the same; another rating of the same image within a day
-        replaces the first and earns nothing.
+        replaces the first and earns nothing. Afterwards it is final.
 
         Errors: INVALID_FIELD, IMAGE_NOT_SHOWN, RATED_TOO_FAST.
         """
@@ -143,10 +145,11 @@ class RatingService:
     """RatingService shows shared images and takes what people think of them. Ratings
     become part of data releases, without a name. Needs an account.
 
-    Each accepted rating earns kudos from the ledger's RATING account, up to a
-    bound a day. Some images are shown to several people and some have a known
-    answer; who disagrees with everybody, or answers faster than anybody can look,
-    earns nothing and is told so.
+    A rating earns kudos from the ledger's RATING account, up to a bound a day,
+    once it is plain that the rater's go with what others see: after about twenty.
+    Most images are shown to several people and some have a known answer; who
+    disagrees with everybody earns nothing and is told so, and who answers faster
+    than anybody can look is refused.
     """
 
     @staticmethod

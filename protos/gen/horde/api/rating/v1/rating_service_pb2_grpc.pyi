@@ -16,10 +16,11 @@ class RatingServiceStub:
     """RatingService shows shared images and takes what people think of them. Ratings
     become part of data releases, without a name. Needs an account.
 
-    Each accepted rating earns kudos from the ledger's RATING account, up to a
-    bound a day. Some images are shown to several people and some have a known
-    answer; who disagrees with everybody, or answers faster than anybody can look,
-    earns nothing and is told so.
+    A rating earns kudos from the ledger's RATING account, up to a bound a day,
+    once it is plain that the rater's go with what others see: after about twenty.
+    Most images are shown to several people and some have a known answer; who
+    disagrees with everybody earns nothing and is told so, and who answers faster
+    than anybody can look is refused.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -31,7 +32,7 @@ class RatingServiceStub:
     RateImage: _aio.UnaryUnaryMultiCallable[_rating_service_pb2.RateImageRequest, _rating_service_pb2.RateImageResponse]
     """RateImage says what the caller thinks of the image that it was shown. The
     same again answers the same; another rating of the same image within a day
-    replaces the first and earns nothing.
+    replaces the first and earns nothing. Afterwards it is final.
 
     Errors: INVALID_FIELD, IMAGE_NOT_SHOWN, RATED_TOO_FAST.
     """
@@ -46,10 +47,11 @@ class RatingServiceServicer(metaclass=_abc_1.ABCMeta):
     """RatingService shows shared images and takes what people think of them. Ratings
     become part of data releases, without a name. Needs an account.
 
-    Each accepted rating earns kudos from the ledger's RATING account, up to a
-    bound a day. Some images are shown to several people and some have a known
-    answer; who disagrees with everybody, or answers faster than anybody can look,
-    earns nothing and is told so.
+    A rating earns kudos from the ledger's RATING account, up to a bound a day,
+    once it is plain that the rater's go with what others see: after about twenty.
+    Most images are shown to several people and some have a known answer; who
+    disagrees with everybody earns nothing and is told so, and who answers faster
+    than anybody can look is refused.
     """
 
     @_abc_1.abstractmethod
@@ -71,7 +73,7 @@ class RatingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_rating_service_pb2.RateImageResponse]:
         """RateImage says what the caller thinks of the image that it was shown. The
         same again answers the same; another rating of the same image within a day
-        replaces the first and earns nothing.
+        replaces the first and earns nothing. Afterwards it is final.
 
         Errors: INVALID_FIELD, IMAGE_NOT_SHOWN, RATED_TOO_FAST.
         """

@@ -243,8 +243,9 @@ class DataRelease(_message.Message):
     PROGRESS_IMAGES_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """For example `2026-11.1`. Chosen by the operator; 1 to 64 letters, digits and
-    `-_.`. Releases are ordered by when they were created, not by name.
+    """For example `2026-11.1`. Chosen by the operator; 1 to 64 small letters,
+    digits, `-` and `.`, beginning and ending with one of the first two. Releases
+    are ordered by when they were created, not by name.
     """
     format_version: _builtins.str
     """Of the layout of files and columns, for example `1.0`."""
@@ -268,7 +269,9 @@ class DataRelease(_message.Message):
     license: _builtins.str
     """SPDX, for example `CC0-1.0`."""
     progress_images: _builtins.int
-    """While BUILDING: images looked at so far. When FAILED: why, for people."""
+    """While BUILDING: images looked at so far, to a part. When FAILED: why, for
+    people.
+    """
     failure: _builtins.str
     @_builtins.property
     def created_at(self) -> _timestamp_pb2.Timestamp: ...
@@ -334,18 +337,20 @@ class ReleaseTerms(_message.Message):
     images_per_shard: _builtins.int
     """Images in one shard at most; 0: 10,000."""
     bytes_per_shard: _builtins.int
-    """Bytes of one shard at most; 0: 1 GiB."""
+    """Bytes after which a shard is followed by another, whole MiB; 0: 1 GiB."""
     include_contact_data: _builtins.bool
     """Also images whose prompt seems to hold contact data, marked."""
     include_unsure: _builtins.bool
     """Also images that the moderation is not sure about, marked."""
     incremental: _builtins.bool
-    """Only the part that this release adds to the one before; the parts before
-    stay where they are and are listed. False: everything, whole.
+    """Only the part that this release adds to the one before (`previous_name`),
+    whose files stay where they are. False: everything, whole.
     """
     @_builtins.property
     def cool_off(self) -> _duration_pb2.Duration:
-        """Images younger than this are left for the next. Absent: seven days."""
+        """Images younger than this are left for the next; whole hours. Absent: seven
+        days.
+        """
 
     def __init__(
         self,
@@ -420,7 +425,7 @@ class ReleaseFile(_message.Message):
     address: _builtins.str
     ticket: _builtins.str
     first_release_name: _builtins.str
-    """The release that it was first part of: this one, or one before."""
+    """The release that it was first part of."""
     @_builtins.property
     def expires_in(self) -> _duration_pb2.Duration: ...
     def __init__(
@@ -459,10 +464,12 @@ class ReleaseRemoval(_message.Message):
     image_id: _builtins.str
     """The image's key in the release."""
     release_name: _builtins.str
-    """The last release that had it."""
+    """The release that it falls into, by when it was shared."""
     reason: Global___ReleaseRemovalReason.ValueType
     sha256: _builtins.bytes
-    """32 bytes."""
+    """32 bytes, of the picture as it was painted. A release has it with its
+    provenance written into it: find it there by `image_id`.
+    """
     @_builtins.property
     def removed_at(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -493,7 +500,7 @@ class CreateDataReleaseRequest(_message.Message):
     DRY_RUN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     dry_run: _builtins.bool
-    """Say what it would hold, and make nothing."""
+    """Say what it would hold, and make nothing. Not built yet: INVALID_FIELD."""
     @_builtins.property
     def terms(self) -> Global___ReleaseTerms: ...
     def __init__(

@@ -125,7 +125,8 @@ class DataReleaseServiceServicer:
     def ListReleaseRemovals(self, request, context):
         """ListReleaseRemovals lists images of a release, or of any before it, that
         were withdrawn or taken out since, also those of the last minutes: what
-        somebody with a copy must delete from it. By `removed_at`, oldest first.
+        somebody with a copy must delete from it. Some of them a release never had,
+        because it had left them out. By `removed_at`, oldest first.
         Errors: RELEASE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -46,7 +46,8 @@ class DataReleaseServiceStub:
     ListReleaseRemovals: _aio.UnaryUnaryMultiCallable[_data_release_service_pb2.ListReleaseRemovalsRequest, _data_release_service_pb2.ListReleaseRemovalsResponse]
     """ListReleaseRemovals lists images of a release, or of any before it, that
     were withdrawn or taken out since, also those of the last minutes: what
-    somebody with a copy must delete from it. By `removed_at`, oldest first.
+    somebody with a copy must delete from it. Some of them a release never had,
+    because it had left them out. By `removed_at`, oldest first.
     Errors: RELEASE_NOT_FOUND.
     """
 
@@ -118,7 +119,8 @@ class DataReleaseServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_data_release_service_pb2.ListReleaseRemovalsResponse]:
         """ListReleaseRemovals lists images of a release, or of any before it, that
         were withdrawn or taken out since, also those of the last minutes: what
-        somebody with a copy must delete from it. By `removed_at`, oldest first.
+        somebody with a copy must delete from it. Some of them a release never had,
+        because it had left them out. By `removed_at`, oldest first.
         Errors: RELEASE_NOT_FOUND.
         """
 

@@ -103,8 +103,10 @@ class _RestrictionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Restr
     RESTRICTION_KIND_PAUSE: _RestrictionKind.ValueType  # 1
     """Gets no new jobs, or may not ask for images; sees and takes what is his."""
     RESTRICTION_KIND_BAN: _RestrictionKind.ValueType  # 2
-    """Is answered RESTRICTED whatever it calls, but for reading its standing,
-    appealing, exporting and deleting its account.
+    """A requester and a network are answered RESTRICTED whatever they call, but
+    for reading their standing, appealing, exporting and deleting their account;
+    what they watch ends. Sessions of a worker, or of an owner's workers, end
+    with it and do not begin again.
     """
 
 class RestrictionKind(_RestrictionKind, metaclass=_RestrictionKindEnumTypeWrapper):
@@ -114,8 +116,10 @@ RESTRICTION_KIND_UNSPECIFIED: RestrictionKind.ValueType  # 0
 RESTRICTION_KIND_PAUSE: RestrictionKind.ValueType  # 1
 """Gets no new jobs, or may not ask for images; sees and takes what is his."""
 RESTRICTION_KIND_BAN: RestrictionKind.ValueType  # 2
-"""Is answered RESTRICTED whatever it calls, but for reading its standing,
-appealing, exporting and deleting its account.
+"""A requester and a network are answered RESTRICTED whatever they call, but
+for reading their standing, appealing, exporting and deleting their account;
+what they watch ends. Sessions of a worker, or of an owner's workers, end
+with it and do not begin again.
 """
 Global___RestrictionKind: _TypeAlias = RestrictionKind  # noqa: Y015
 

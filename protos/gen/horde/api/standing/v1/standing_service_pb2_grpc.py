@@ -122,7 +122,8 @@ class StandingServiceServicer:
     def Restrict(self, request, context):
         """Restrict pauses or bans a worker, an owner, a requester or an address, with
         a reason and an end. The same request_id again answers with it. It holds
-        within five seconds. Needs MODERATOR; a ban without an end needs OPERATOR.
+        within five seconds. Needs MODERATOR; a ban without an end, and whatever is
+        about an account that has a role, needs OPERATOR.
         Errors: INVALID_FIELD, REQUEST_CONFLICT.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

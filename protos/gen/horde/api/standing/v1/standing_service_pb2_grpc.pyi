@@ -40,7 +40,8 @@ class StandingServiceStub:
     Restrict: _aio.UnaryUnaryMultiCallable[_standing_service_pb2.RestrictRequest, _standing_service_pb2.RestrictResponse]
     """Restrict pauses or bans a worker, an owner, a requester or an address, with
     a reason and an end. The same request_id again answers with it. It holds
-    within five seconds. Needs MODERATOR; a ban without an end needs OPERATOR.
+    within five seconds. Needs MODERATOR; a ban without an end, and whatever is
+    about an account that has a role, needs OPERATOR.
     Errors: INVALID_FIELD, REQUEST_CONFLICT.
     """
     LiftRestriction: _aio.UnaryUnaryMultiCallable[_standing_service_pb2.LiftRestrictionRequest, _standing_service_pb2.LiftRestrictionResponse]
@@ -109,7 +110,8 @@ class StandingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_standing_service_pb2.RestrictResponse]:
         """Restrict pauses or bans a worker, an owner, a requester or an address, with
         a reason and an end. The same request_id again answers with it. It holds
-        within five seconds. Needs MODERATOR; a ban without an end needs OPERATOR.
+        within five seconds. Needs MODERATOR; a ban without an end, and whatever is
+        about an account that has a role, needs OPERATOR.
         Errors: INVALID_FIELD, REQUEST_CONFLICT.
         """
 

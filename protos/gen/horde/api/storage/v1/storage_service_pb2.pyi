@@ -22,6 +22,9 @@ use, an old one is withdrawn after its last token expired.
     ticket to read a shared image that is not one's own (iss curation)
                               act=get_shared, job_id, sha256, reviewing: also
                               while moderation withholds it
+    ticket to read a file of a data release (iss curation)
+                              act=get_release_file, key, size_bytes,
+                              file_sha256: empty where nothing says it
     grant to upload           act=upload_image, job_id, lease_id,
                               generation_id, worker_id, owner, width, height,
                               max_bytes, placement, facts {anonymous, asked,

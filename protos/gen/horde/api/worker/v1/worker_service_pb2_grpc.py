@@ -190,7 +190,8 @@ class WorkerServiceServicer:
 
     def DeleteWorker(self, request, context):
         """DeleteWorker forgets a worker of the caller that is away. Needs the scope
-        MANAGE. Repeating it is harmless. Errors: WORKER_BUSY.
+        MANAGE. One that is not known is answered OK, so repeating it is harmless.
+        Errors: WORKER_NOT_FOUND (somebody else's), WORKER_BUSY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -107,7 +107,8 @@ class WorkerServiceStub:
     """
     DeleteWorker: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.DeleteWorkerRequest, _worker_service_pb2.DeleteWorkerResponse]
     """DeleteWorker forgets a worker of the caller that is away. Needs the scope
-    MANAGE. Repeating it is harmless. Errors: WORKER_BUSY.
+    MANAGE. One that is not known is answered OK, so repeating it is harmless.
+    Errors: WORKER_NOT_FOUND (somebody else's), WORKER_BUSY.
     """
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -239,7 +240,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_worker_service_pb2.DeleteWorkerRequest, _abc.Awaitable[_worker_service_pb2.DeleteWorkerResponse]],
     ) -> _abc.Awaitable[_worker_service_pb2.DeleteWorkerResponse]:
         """DeleteWorker forgets a worker of the caller that is away. Needs the scope
-        MANAGE. Repeating it is harmless. Errors: WORKER_BUSY.
+        MANAGE. One that is not known is answered OK, so repeating it is harmless.
+        Errors: WORKER_NOT_FOUND (somebody else's), WORKER_BUSY.
         """
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _aio.Server) -> None: ...

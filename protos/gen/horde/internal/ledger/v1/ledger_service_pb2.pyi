@@ -5,6 +5,7 @@ The ledger's service. Not reachable from outside."""
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -56,7 +57,8 @@ class Event(_message.Message):
       "verification");
     - uptime: uuid5(worker_id, decimal number of the 600-second bucket);
     - a reward for a rating: uuid5(rating_id, "reward");
-    - a gift or an award: uuid5(sender's account_id, request_id).
+    - a gift or an award: uuid5(sender's account_id, request_id);
+    - the end of an account: uuid5(account_id, "close").
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -72,6 +74,7 @@ class Event(_message.Message):
     SLASH_FIELD_NUMBER: _builtins.int
     CORRECT_FIELD_NUMBER: _builtins.int
     SET_STANDING_FIELD_NUMBER: _builtins.int
+    CLOSE_ACCOUNT_FIELD_NUMBER: _builtins.int
     REWARD_RATING_FIELD_NUMBER: _builtins.int
     VERIFY_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
@@ -96,6 +99,8 @@ class Event(_message.Message):
     @_builtins.property
     def set_standing(self) -> Global___SetStanding: ...
     @_builtins.property
+    def close_account(self) -> Global___CloseAccount: ...
+    @_builtins.property
     def reward_rating(self) -> Global___RewardRating: ...
     @_builtins.property
     def verify(self) -> Global___Verify: ...
@@ -113,14 +118,15 @@ class Event(_message.Message):
         slash: Global___Slash | None = ...,
         correct: Global___Correct | None = ...,
         set_standing: Global___SetStanding | None = ...,
+        close_account: Global___CloseAccount | None = ...,
         reward_rating: Global___RewardRating | None = ...,
         verify: Global___Verify | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["award", b"award", "correct", b"correct", "gift", b"gift", "open_account", b"open_account", "operation", b"operation", "place_holds", b"place_holds", "release", b"release", "reward_rating", b"reward_rating", "reward_uptime", b"reward_uptime", "set_standing", b"set_standing", "settle", b"settle", "slash", b"slash", "verify", b"verify"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["award", b"award", "close_account", b"close_account", "correct", b"correct", "gift", b"gift", "open_account", b"open_account", "operation", b"operation", "place_holds", b"place_holds", "release", b"release", "reward_rating", b"reward_rating", "reward_uptime", b"reward_uptime", "set_standing", b"set_standing", "settle", b"settle", "slash", b"slash", "verify", b"verify"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["award", b"award", "correct", b"correct", "event_id", b"event_id", "gift", b"gift", "open_account", b"open_account", "operation", b"operation", "place_holds", b"place_holds", "release", b"release", "reward_rating", b"reward_rating", "reward_uptime", b"reward_uptime", "set_standing", b"set_standing", "settle", b"settle", "slash", b"slash", "verify", b"verify"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["award", b"award", "close_account", b"close_account", "correct", b"correct", "event_id", b"event_id", "gift", b"gift", "open_account", b"open_account", "operation", b"operation", "place_holds", b"place_holds", "release", b"release", "reward_rating", b"reward_rating", "reward_uptime", b"reward_uptime", "set_standing", b"set_standing", "settle", b"settle", "slash", b"slash", "verify", b"verify"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["open_account", "place_holds", "settle", "release", "reward_uptime", "award", "gift", "slash", "correct", "set_standing", "reward_rating", "verify"]  # noqa: Y015
+    _WhichOneofReturnType_operation: _TypeAlias = _typing.Literal["open_account", "place_holds", "settle", "release", "reward_uptime", "award", "gift", "slash", "correct", "set_standing", "close_account", "reward_rating", "verify"]  # noqa: Y015
     _WhichOneofArgType_operation: _TypeAlias = _typing.Literal["operation", b"operation"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_operation) -> _WhichOneofReturnType_operation | None: ...
 
@@ -588,6 +594,30 @@ class SetStanding(_message.Message):
 Global___SetStanding: _TypeAlias = SetStanding  # noqa: Y015
 
 @_typing.final
+class CloseAccount(_message.Message):
+    """CloseAccount ends an account that was deleted: what is in its spend and escrow
+    accounts is burned (FORFEIT), and so is what still comes to it, at once and
+    under an entry of its own. It can hold nothing any more (INSUFFICIENT_KUDOS).
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseAccount: _TypeAlias = CloseAccount  # noqa: Y015
+
+@_typing.final
 class ApplyResponse(_message.Message):
     """ApplyResponse answers each event, in order."""
 
@@ -691,6 +721,75 @@ class GetBalancesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetBalancesResponse: _TypeAlias = GetBalancesResponse  # noqa: Y015
+
+@_typing.final
+class GetOwnerRequest(_message.Message):
+    """GetOwnerRequest names an account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetOwnerRequest: _TypeAlias = GetOwnerRequest  # noqa: Y015
+
+@_typing.final
+class GetOwnerResponse(_message.Message):
+    """GetOwnerResponse is how it stands. One that is not known has zeros."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRUSTED_FIELD_NUMBER: _builtins.int
+    BY_DECREE_FIELD_NUMBER: _builtins.int
+    OPENED_AT_FIELD_NUMBER: _builtins.int
+    ESCROW_MKUDOS_FIELD_NUMBER: _builtins.int
+    STRIKES_FIELD_NUMBER: _builtins.int
+    TRUSTED_FROM_AGE_FIELD_NUMBER: _builtins.int
+    TRUSTED_FROM_MKUDOS_FIELD_NUMBER: _builtins.int
+    STRIKES_LIMIT_FIELD_NUMBER: _builtins.int
+    trusted: _builtins.bool
+    by_decree: _builtins.bool
+    """By decree rather than by the rule; `trusted` says which."""
+    escrow_mkudos: _builtins.int
+    """Earned and not spendable yet, without what no rule frees."""
+    strikes: _builtins.int
+    trusted_from_mkudos: _builtins.int
+    strikes_limit: _builtins.int
+    @_builtins.property
+    def opened_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def trusted_from_age(self) -> _duration_pb2.Duration:
+        """Trust needs an account of this age, so much in escrow, and fewer strikes."""
+
+    def __init__(
+        self,
+        *,
+        trusted: _builtins.bool = ...,
+        by_decree: _builtins.bool = ...,
+        opened_at: _timestamp_pb2.Timestamp | None = ...,
+        escrow_mkudos: _builtins.int = ...,
+        strikes: _builtins.int = ...,
+        trusted_from_age: _duration_pb2.Duration | None = ...,
+        trusted_from_mkudos: _builtins.int = ...,
+        strikes_limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["opened_at", b"opened_at", "trusted_from_age", b"trusted_from_age"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_decree", b"by_decree", "escrow_mkudos", b"escrow_mkudos", "opened_at", b"opened_at", "strikes", b"strikes", "strikes_limit", b"strikes_limit", "trusted", b"trusted", "trusted_from_age", b"trusted_from_age", "trusted_from_mkudos", b"trusted_from_mkudos"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetOwnerResponse: _TypeAlias = GetOwnerResponse  # noqa: Y015
 
 @_typing.final
 class ListHoldsRequest(_message.Message):

@@ -47,6 +47,11 @@ class LedgerServiceStub:
                 request_serializer=horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.GetBalancesRequest.SerializeToString,
                 response_deserializer=horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.GetBalancesResponse.FromString,
                 _registered_method=True)
+        self.GetOwner = channel.unary_unary(
+                '/horde.internal.ledger.v1.LedgerService/GetOwner',
+                request_serializer=horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.GetOwnerRequest.SerializeToString,
+                response_deserializer=horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.GetOwnerResponse.FromString,
+                _registered_method=True)
         self.ListHolds = channel.unary_unary(
                 '/horde.internal.ledger.v1.LedgerService/ListHolds',
                 request_serializer=horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.ListHoldsRequest.SerializeToString,
@@ -109,6 +114,13 @@ class LedgerServiceServicer:
     def GetBalances(self, request, context):
         """GetBalances reads balances. With `min_sequence`, not before that sequence
         is readable here (read your writes); UNAVAILABLE if it takes too long.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetOwner(self, request, context):
+        """GetOwner says how an account stands here, and what trust still needs.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -184,6 +196,11 @@ def add_LedgerServiceServicer_to_server(servicer, server):
                     servicer.GetBalances,
                     request_deserializer=horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.GetBalancesRequest.FromString,
                     response_serializer=horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.GetBalancesResponse.SerializeToString,
+            ),
+            'GetOwner': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetOwner,
+                    request_deserializer=horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.GetOwnerRequest.FromString,
+                    response_serializer=horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.GetOwnerResponse.SerializeToString,
             ),
             'ListHolds': grpc.unary_unary_rpc_method_handler(
                     servicer.ListHolds,
@@ -278,6 +295,33 @@ class LedgerService:
             '/horde.internal.ledger.v1.LedgerService/GetBalances',
             horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.GetBalancesRequest.SerializeToString,
             horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.GetBalancesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetOwner(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.internal.ledger.v1.LedgerService/GetOwner',
+            horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.GetOwnerRequest.SerializeToString,
+            horde_dot_internal_dot_ledger_dot_v1_dot_ledger__service__pb2.GetOwnerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -35,6 +35,8 @@ class LedgerServiceStub:
     """GetBalances reads balances. With `min_sequence`, not before that sequence
     is readable here (read your writes); UNAVAILABLE if it takes too long.
     """
+    GetOwner: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.GetOwnerRequest, _ledger_service_pb2.GetOwnerResponse]
+    """GetOwner says how an account stands here, and what trust still needs."""
     ListHolds: _aio.UnaryUnaryMultiCallable[_ledger_service_pb2.ListHoldsRequest, _ledger_service_pb2.ListHoldsResponse]
     """ListHolds lists open holds that were placed before a time, in the order of
     their jobs' ids. A job lives a day at most: what is older belongs to a
@@ -98,6 +100,14 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
         """GetBalances reads balances. With `min_sequence`, not before that sequence
         is readable here (read your writes); UNAVAILABLE if it takes too long.
         """
+
+    @_abc_1.abstractmethod
+    def GetOwner(
+        self,
+        request: _ledger_service_pb2.GetOwnerRequest,
+        context: _aio.ServicerContext[_ledger_service_pb2.GetOwnerRequest, _abc.Awaitable[_ledger_service_pb2.GetOwnerResponse]],
+    ) -> _abc.Awaitable[_ledger_service_pb2.GetOwnerResponse]:
+        """GetOwner says how an account stands here, and what trust still needs."""
 
     @_abc_1.abstractmethod
     def ListHolds(

@@ -483,6 +483,154 @@ class WithdrawImagesResponse(_message.Message):
 Global___WithdrawImagesResponse: _TypeAlias = WithdrawImagesResponse  # noqa: Y015
 
 @_typing.final
+class DeleteGenerationsRequest(_message.Message):
+    """DeleteGenerationsRequest names generations."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REFS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def refs(self) -> _containers.RepeatedCompositeFieldContainer[Global___GenerationRef]: ...
+    def __init__(
+        self,
+        *,
+        refs: _abc.Iterable[Global___GenerationRef] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refs", b"refs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteGenerationsRequest: _TypeAlias = DeleteGenerationsRequest  # noqa: Y015
+
+@_typing.final
+class DeleteGenerationsResponse(_message.Message):
+    """DeleteGenerationsResponse answers each; code 0 is OK."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOMES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def outcomes(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.Status]: ...
+    def __init__(
+        self,
+        *,
+        outcomes: _abc.Iterable[_status_pb2.Status] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcomes", b"outcomes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteGenerationsResponse: _TypeAlias = DeleteGenerationsResponse  # noqa: Y015
+
+@_typing.final
+class SurveyAccountRequest(_message.Message):
+    """SurveyAccountRequest names an account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SurveyAccountRequest: _TypeAlias = SurveyAccountRequest  # noqa: Y015
+
+@_typing.final
+class SurveyAccountResponse(_message.Message):
+    """SurveyAccountResponse is what there is of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OPEN_GENERATIONS_FIELD_NUMBER: _builtins.int
+    OPEN_LEASES_FIELD_NUMBER: _builtins.int
+    GENERATIONS_FIELD_NUMBER: _builtins.int
+    PRIVATE_IMAGES_FIELD_NUMBER: _builtins.int
+    SHARED_IMAGES_FIELD_NUMBER: _builtins.int
+    open_generations: _builtins.int
+    """Not ended."""
+    open_leases: _builtins.int
+    """Jobs that its workers hold."""
+    generations: _builtins.int
+    private_images: _builtins.int
+    """Finished, neither withdrawn nor expired."""
+    shared_images: _builtins.int
+    def __init__(
+        self,
+        *,
+        open_generations: _builtins.int = ...,
+        open_leases: _builtins.int = ...,
+        generations: _builtins.int = ...,
+        private_images: _builtins.int = ...,
+        shared_images: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generations", b"generations", "open_generations", b"open_generations", "open_leases", b"open_leases", "private_images", b"private_images", "shared_images", b"shared_images"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SurveyAccountResponse: _TypeAlias = SurveyAccountResponse  # noqa: Y015
+
+@_typing.final
+class ForgetAccountRequest(_message.Message):
+    """ForgetAccountRequest names an account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    WITHDRAW_SHARED_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    withdraw_shared: _builtins.bool
+    """Also withdraw what was shared. False: it stays in the shared bucket."""
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        withdraw_shared: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "withdraw_shared", b"withdraw_shared"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgetAccountRequest: _TypeAlias = ForgetAccountRequest  # noqa: Y015
+
+@_typing.final
+class ForgetAccountResponse(_message.Message):
+    """ForgetAccountResponse says how much is left."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEFT_FIELD_NUMBER: _builtins.int
+    left: _builtins.int
+    """Generations, and workers. 0: nothing."""
+    def __init__(
+        self,
+        *,
+        left: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["left", b"left"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgetAccountResponse: _TypeAlias = ForgetAccountResponse  # noqa: Y015
+
+@_typing.final
 class EstimateWaitsRequest(_message.Message):
     """EstimateWaitsRequest carries specs."""
 
@@ -1078,6 +1226,47 @@ class SetWorkerPausedResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetWorkerPausedResponse: _TypeAlias = SetWorkerPausedResponse  # noqa: Y015
+
+@_typing.final
+class DeleteWorkerRequest(_message.Message):
+    """DeleteWorkerRequest names a worker and who asks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    OWNER_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    worker_id: _builtins.str
+    owner_account_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        worker_id: _builtins.str = ...,
+        owner_account_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner_account_id", b"owner_account_id", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteWorkerRequest: _TypeAlias = DeleteWorkerRequest  # noqa: Y015
+
+@_typing.final
+class DeleteWorkerResponse(_message.Message):
+    """DeleteWorkerResponse says nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeleteWorkerResponse: _TypeAlias = DeleteWorkerResponse  # noqa: Y015
 
 @_typing.final
 class ListModelsRequest(_message.Message):

@@ -63,6 +63,21 @@ class SchedulerServiceStub:
                 request_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.WithdrawImagesRequest.SerializeToString,
                 response_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.WithdrawImagesResponse.FromString,
                 _registered_method=True)
+        self.DeleteGenerations = channel.unary_unary(
+                '/horde.internal.scheduler.v1.SchedulerService/DeleteGenerations',
+                request_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.DeleteGenerationsRequest.SerializeToString,
+                response_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.DeleteGenerationsResponse.FromString,
+                _registered_method=True)
+        self.SurveyAccount = channel.unary_unary(
+                '/horde.internal.scheduler.v1.SchedulerService/SurveyAccount',
+                request_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.SurveyAccountRequest.SerializeToString,
+                response_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.SurveyAccountResponse.FromString,
+                _registered_method=True)
+        self.ForgetAccount = channel.unary_unary(
+                '/horde.internal.scheduler.v1.SchedulerService/ForgetAccount',
+                request_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ForgetAccountRequest.SerializeToString,
+                response_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ForgetAccountResponse.FromString,
+                _registered_method=True)
         self.EstimateWaits = channel.unary_unary(
                 '/horde.internal.scheduler.v1.SchedulerService/EstimateWaits',
                 request_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.EstimateWaitsRequest.SerializeToString,
@@ -92,6 +107,11 @@ class SchedulerServiceStub:
                 '/horde.internal.scheduler.v1.SchedulerService/SetWorkerPaused',
                 request_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.SetWorkerPausedRequest.SerializeToString,
                 response_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.SetWorkerPausedResponse.FromString,
+                _registered_method=True)
+        self.DeleteWorker = channel.unary_unary(
+                '/horde.internal.scheduler.v1.SchedulerService/DeleteWorker',
+                request_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.DeleteWorkerRequest.SerializeToString,
+                response_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.DeleteWorkerResponse.FromString,
                 _registered_method=True)
         self.ListModels = channel.unary_unary(
                 '/horde.internal.scheduler.v1.SchedulerService/ListModels',
@@ -165,6 +185,33 @@ class SchedulerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteGenerations(self, request, context):
+        """DeleteGenerations forgets generations that have ended. Answered when it is
+        durable that they go: from then on nobody is shown them. What they left in
+        storage goes right after, and then their rows but for the ids. Item errors:
+        GENERATION_NOT_FINISHED. What is not there is OK.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SurveyAccount(self, request, context):
+        """SurveyAccount counts what there is of an account.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForgetAccount(self, request, context):
+        """ForgetAccount takes one bounded step in forgetting an account: it cancels
+        what has not ended, deletes what has, and forgets workers that are away.
+        Call it until nothing is left; what that call has asked for is durable when
+        it answers.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def EstimateWaits(self, request, context):
         """EstimateWaits says how long specs would wait now.
         """
@@ -225,6 +272,15 @@ class SchedulerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DeleteWorker(self, request, context):
+        """DeleteWorker forgets an owner's worker that is away. One that is not known
+        is OK. Errors: WORKER_NOT_FOUND (another's), WORKER_BUSY of
+        `horde.api.worker.v1`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListModels(self, request, context):
         """ListModels lists models.
         """
@@ -277,6 +333,21 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     request_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.WithdrawImagesRequest.FromString,
                     response_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.WithdrawImagesResponse.SerializeToString,
             ),
+            'DeleteGenerations': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteGenerations,
+                    request_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.DeleteGenerationsRequest.FromString,
+                    response_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.DeleteGenerationsResponse.SerializeToString,
+            ),
+            'SurveyAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.SurveyAccount,
+                    request_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.SurveyAccountRequest.FromString,
+                    response_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.SurveyAccountResponse.SerializeToString,
+            ),
+            'ForgetAccount': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetAccount,
+                    request_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ForgetAccountRequest.FromString,
+                    response_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ForgetAccountResponse.SerializeToString,
+            ),
             'EstimateWaits': grpc.unary_unary_rpc_method_handler(
                     servicer.EstimateWaits,
                     request_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.EstimateWaitsRequest.FromString,
@@ -306,6 +377,11 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.SetWorkerPaused,
                     request_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.SetWorkerPausedRequest.FromString,
                     response_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.SetWorkerPausedResponse.SerializeToString,
+            ),
+            'DeleteWorker': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteWorker,
+                    request_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.DeleteWorkerRequest.FromString,
+                    response_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.DeleteWorkerResponse.SerializeToString,
             ),
             'ListModels': grpc.unary_unary_rpc_method_handler(
                     servicer.ListModels,
@@ -473,6 +549,87 @@ class SchedulerService:
             _registered_method=True)
 
     @staticmethod
+    def DeleteGenerations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.internal.scheduler.v1.SchedulerService/DeleteGenerations',
+            horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.DeleteGenerationsRequest.SerializeToString,
+            horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.DeleteGenerationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SurveyAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.internal.scheduler.v1.SchedulerService/SurveyAccount',
+            horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.SurveyAccountRequest.SerializeToString,
+            horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.SurveyAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetAccount(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.internal.scheduler.v1.SchedulerService/ForgetAccount',
+            horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ForgetAccountRequest.SerializeToString,
+            horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ForgetAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def EstimateWaits(request,
             target,
             options=(),
@@ -624,6 +781,33 @@ class SchedulerService:
             '/horde.internal.scheduler.v1.SchedulerService/SetWorkerPaused',
             horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.SetWorkerPausedRequest.SerializeToString,
             horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.SetWorkerPausedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteWorker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.internal.scheduler.v1.SchedulerService/DeleteWorker',
+            horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.DeleteWorkerRequest.SerializeToString,
+            horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.DeleteWorkerResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,6 +47,20 @@ class SchedulerServiceStub:
     """WithdrawImages takes finished images back, in SQL and in storage. Item
     errors: GENERATION_NOT_FOUND, IMAGE_NOT_FINISHED.
     """
+    DeleteGenerations: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.DeleteGenerationsRequest, _scheduler_service_pb2.DeleteGenerationsResponse]
+    """DeleteGenerations forgets generations that have ended. Answered when it is
+    durable that they go: from then on nobody is shown them. What they left in
+    storage goes right after, and then their rows but for the ids. Item errors:
+    GENERATION_NOT_FINISHED. What is not there is OK.
+    """
+    SurveyAccount: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.SurveyAccountRequest, _scheduler_service_pb2.SurveyAccountResponse]
+    """SurveyAccount counts what there is of an account."""
+    ForgetAccount: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.ForgetAccountRequest, _scheduler_service_pb2.ForgetAccountResponse]
+    """ForgetAccount takes one bounded step in forgetting an account: it cancels
+    what has not ended, deletes what has, and forgets workers that are away.
+    Call it until nothing is left; what that call has asked for is durable when
+    it answers.
+    """
     EstimateWaits: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.EstimateWaitsRequest, _scheduler_service_pb2.EstimateWaitsResponse]
     """EstimateWaits says how long specs would wait now."""
     Follow: _aio.StreamStreamMultiCallable[_scheduler_service_pb2.FollowRequest, _scheduler_service_pb2.FollowResponse]
@@ -79,6 +93,11 @@ class SchedulerServiceStub:
     """GetWorker shows one. Errors: WORKER_NOT_FOUND of `horde.api.worker.v1`."""
     SetWorkerPaused: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.SetWorkerPausedRequest, _scheduler_service_pb2.SetWorkerPausedResponse]
     """SetWorkerPaused pauses or resumes an owner's worker. Errors as GetWorker."""
+    DeleteWorker: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.DeleteWorkerRequest, _scheduler_service_pb2.DeleteWorkerResponse]
+    """DeleteWorker forgets an owner's worker that is away. One that is not known
+    is OK. Errors: WORKER_NOT_FOUND (another's), WORKER_BUSY of
+    `horde.api.worker.v1`.
+    """
     ListModels: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.ListModelsRequest, _scheduler_service_pb2.ListModelsResponse]
     """ListModels lists models."""
     ListSettledImages: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.ListSettledImagesRequest, _scheduler_service_pb2.ListSettledImagesResponse]
@@ -155,6 +174,38 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def DeleteGenerations(
+        self,
+        request: _scheduler_service_pb2.DeleteGenerationsRequest,
+        context: _aio.ServicerContext[_scheduler_service_pb2.DeleteGenerationsRequest, _abc.Awaitable[_scheduler_service_pb2.DeleteGenerationsResponse]],
+    ) -> _abc.Awaitable[_scheduler_service_pb2.DeleteGenerationsResponse]:
+        """DeleteGenerations forgets generations that have ended. Answered when it is
+        durable that they go: from then on nobody is shown them. What they left in
+        storage goes right after, and then their rows but for the ids. Item errors:
+        GENERATION_NOT_FINISHED. What is not there is OK.
+        """
+
+    @_abc_1.abstractmethod
+    def SurveyAccount(
+        self,
+        request: _scheduler_service_pb2.SurveyAccountRequest,
+        context: _aio.ServicerContext[_scheduler_service_pb2.SurveyAccountRequest, _abc.Awaitable[_scheduler_service_pb2.SurveyAccountResponse]],
+    ) -> _abc.Awaitable[_scheduler_service_pb2.SurveyAccountResponse]:
+        """SurveyAccount counts what there is of an account."""
+
+    @_abc_1.abstractmethod
+    def ForgetAccount(
+        self,
+        request: _scheduler_service_pb2.ForgetAccountRequest,
+        context: _aio.ServicerContext[_scheduler_service_pb2.ForgetAccountRequest, _abc.Awaitable[_scheduler_service_pb2.ForgetAccountResponse]],
+    ) -> _abc.Awaitable[_scheduler_service_pb2.ForgetAccountResponse]:
+        """ForgetAccount takes one bounded step in forgetting an account: it cancels
+        what has not ended, deletes what has, and forgets workers that are away.
+        Call it until nothing is left; what that call has asked for is durable when
+        it answers.
+        """
+
+    @_abc_1.abstractmethod
     def EstimateWaits(
         self,
         request: _scheduler_service_pb2.EstimateWaitsRequest,
@@ -221,6 +272,17 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_scheduler_service_pb2.SetWorkerPausedRequest, _abc.Awaitable[_scheduler_service_pb2.SetWorkerPausedResponse]],
     ) -> _abc.Awaitable[_scheduler_service_pb2.SetWorkerPausedResponse]:
         """SetWorkerPaused pauses or resumes an owner's worker. Errors as GetWorker."""
+
+    @_abc_1.abstractmethod
+    def DeleteWorker(
+        self,
+        request: _scheduler_service_pb2.DeleteWorkerRequest,
+        context: _aio.ServicerContext[_scheduler_service_pb2.DeleteWorkerRequest, _abc.Awaitable[_scheduler_service_pb2.DeleteWorkerResponse]],
+    ) -> _abc.Awaitable[_scheduler_service_pb2.DeleteWorkerResponse]:
+        """DeleteWorker forgets an owner's worker that is away. One that is not known
+        is OK. Errors: WORKER_NOT_FOUND (another's), WORKER_BUSY of
+        `horde.api.worker.v1`.
+        """
 
     @_abc_1.abstractmethod
     def ListModels(

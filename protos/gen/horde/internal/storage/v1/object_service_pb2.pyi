@@ -748,6 +748,50 @@ class DeleteInputsRequest(_message.Message):
 Global___DeleteInputsRequest: _TypeAlias = DeleteInputsRequest  # noqa: Y015
 
 @_typing.final
+class ForgetRequesterRequest(_message.Message):
+    """ForgetRequesterRequest names a requester."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUESTER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def requester(self) -> _job_pb2.Requester: ...
+    def __init__(
+        self,
+        *,
+        requester: _job_pb2.Requester | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["requester", b"requester"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["requester", b"requester"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgetRequesterRequest: _TypeAlias = ForgetRequesterRequest  # noqa: Y015
+
+@_typing.final
+class ForgetRequesterResponse(_message.Message):
+    """ForgetRequesterResponse says how much is left."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LEFT_FIELD_NUMBER: _builtins.int
+    left: _builtins.int
+    """Inputs that are claimed still, or were not come to."""
+    def __init__(
+        self,
+        *,
+        left: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["left", b"left"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForgetRequesterResponse: _TypeAlias = ForgetRequesterResponse  # noqa: Y015
+
+@_typing.final
 class DeleteInputsResponse(_message.Message):
     """DeleteInputsResponse answers each id; code 0 is OK."""
 

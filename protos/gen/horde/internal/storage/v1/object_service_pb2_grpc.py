@@ -30,7 +30,8 @@ class ObjectServiceStub:
     idempotent: repeat it until it is answered. Items are answered each by
     itself, in the order of the request; one that fails harms no other.
 
-    Callers: the scheduler; DescribeInputs also, and DeleteInputs alone, the gateway.
+    Callers: the scheduler; DescribeInputs also, DeleteInputs and ForgetRequester
+    alone, the gateway.
     """
 
     def __init__(self, channel):
@@ -79,6 +80,11 @@ class ObjectServiceStub:
                 request_serializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.DeleteInputsRequest.SerializeToString,
                 response_deserializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.DeleteInputsResponse.FromString,
                 _registered_method=True)
+        self.ForgetRequester = channel.unary_unary(
+                '/horde.internal.storage.v1.ObjectService/ForgetRequester',
+                request_serializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.ForgetRequesterRequest.SerializeToString,
+                response_deserializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.ForgetRequesterResponse.FromString,
+                _registered_method=True)
 
 
 class ObjectServiceServicer:
@@ -86,7 +92,8 @@ class ObjectServiceServicer:
     idempotent: repeat it until it is answered. Items are answered each by
     itself, in the order of the request; one that fails harms no other.
 
-    Callers: the scheduler; DescribeInputs also, and DeleteInputs alone, the gateway.
+    Callers: the scheduler; DescribeInputs also, DeleteInputs and ForgetRequester
+    alone, the gateway.
     """
 
     def CommitObjects(self, request, context):
@@ -162,6 +169,14 @@ class ObjectServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ForgetRequester(self, request, context):
+        """ForgetRequester deletes all of a requester's inputs that no generation
+        claims. Call it until nothing is left.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ObjectServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -205,6 +220,11 @@ def add_ObjectServiceServicer_to_server(servicer, server):
                     request_deserializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.DeleteInputsRequest.FromString,
                     response_serializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.DeleteInputsResponse.SerializeToString,
             ),
+            'ForgetRequester': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetRequester,
+                    request_deserializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.ForgetRequesterRequest.FromString,
+                    response_serializer=horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.ForgetRequesterResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'horde.internal.storage.v1.ObjectService', rpc_method_handlers)
@@ -218,7 +238,8 @@ class ObjectService:
     idempotent: repeat it until it is answered. Items are answered each by
     itself, in the order of the request; one that fails harms no other.
 
-    Callers: the scheduler; DescribeInputs also, and DeleteInputs alone, the gateway.
+    Callers: the scheduler; DescribeInputs also, DeleteInputs and ForgetRequester
+    alone, the gateway.
     """
 
     @staticmethod
@@ -427,6 +448,33 @@ class ObjectService:
             '/horde.internal.storage.v1.ObjectService/DeleteInputs',
             horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.DeleteInputsRequest.SerializeToString,
             horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.DeleteInputsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetRequester(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.internal.storage.v1.ObjectService/ForgetRequester',
+            horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.ForgetRequesterRequest.SerializeToString,
+            horde_dot_internal_dot_storage_dot_v1_dot_object__service__pb2.ForgetRequesterResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -17,7 +17,8 @@ class ObjectServiceStub:
     idempotent: repeat it until it is answered. Items are answered each by
     itself, in the order of the request; one that fails harms no other.
 
-    Callers: the scheduler; DescribeInputs also, and DeleteInputs alone, the gateway.
+    Callers: the scheduler; DescribeInputs also, DeleteInputs and ForgetRequester
+    alone, the gateway.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -62,13 +63,18 @@ class ObjectServiceStub:
     """DeleteInputs deletes a requester's inputs now. What is not there is OK. Item
     errors: INPUT_IN_USE.
     """
+    ForgetRequester: _aio.UnaryUnaryMultiCallable[_object_service_pb2.ForgetRequesterRequest, _object_service_pb2.ForgetRequesterResponse]
+    """ForgetRequester deletes all of a requester's inputs that no generation
+    claims. Call it until nothing is left.
+    """
 
 class ObjectServiceServicer(metaclass=_abc_1.ABCMeta):
     """ObjectService decides where bytes stay. Every item of every RPC is
     idempotent: repeat it until it is answered. Items are answered each by
     itself, in the order of the request; one that fails harms no other.
 
-    Callers: the scheduler; DescribeInputs also, and DeleteInputs alone, the gateway.
+    Callers: the scheduler; DescribeInputs also, DeleteInputs and ForgetRequester
+    alone, the gateway.
     """
 
     @_abc_1.abstractmethod
@@ -158,6 +164,16 @@ class ObjectServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_object_service_pb2.DeleteInputsResponse]:
         """DeleteInputs deletes a requester's inputs now. What is not there is OK. Item
         errors: INPUT_IN_USE.
+        """
+
+    @_abc_1.abstractmethod
+    def ForgetRequester(
+        self,
+        request: _object_service_pb2.ForgetRequesterRequest,
+        context: _aio.ServicerContext[_object_service_pb2.ForgetRequesterRequest, _abc.Awaitable[_object_service_pb2.ForgetRequesterResponse]],
+    ) -> _abc.Awaitable[_object_service_pb2.ForgetRequesterResponse]:
+        """ForgetRequester deletes all of a requester's inputs that no generation
+        claims. Call it until nothing is left.
         """
 
 def add_ObjectServiceServicer_to_server(servicer: ObjectServiceServicer, server: _aio.Server) -> None: ...

@@ -1,0 +1,105 @@
+"""`horde operator`: for those who run a horde: trust, restrictions, amnesty."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import click
+
+from horde.cli.commands.asking import asks
+from horde.cli.commands.output import Output
+from horde.cli.commands.restricting import restricts, say_restriction, target_of
+from horde.cli.commands.values import TEXT, WORD
+
+if TYPE_CHECKING:
+    from horde.clients.client import HordeClient
+
+MOMENT = click.DateTime(["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def operator() -> None:
+    """For those who run a horde: who is trusted, paused, banned, forgiven. Everything is recorded with who and why."""
+
+
+@operator.command()
+@click.argument("account_id", type=WORD)
+@click.option("--reason", type=TEXT, required=True, help="Why; it is in the ledger for good.")
+@asks
+async def trust(horde: HordeClient, out: Output, account_id: str, reason: str) -> None:
+    """Trust ACCOUNT_ID by decree, whatever the rule says; what waits in escrow becomes spendable."""
+    await _decree(horde, out, account_id, True, reason)
+
+
+@operator.command()
+@click.argument("account_id", type=WORD)
+@click.option("--reason", type=TEXT, required=True, help="Why; it is in the ledger for good.")
+@click.option("--by-rule", is_flag=True, help="End a decree instead: the rule decides again.")
+@asks
+async def distrust(horde: HordeClient, out: Output, account_id: str, reason: str, by_rule: bool) -> None:
+    """Distrust ACCOUNT_ID by decree: half of what it earns waits."""
+    await _decree(horde, out, account_id, None if by_rule else False, reason)
+
+
+async def _decree(horde: HordeClient, out: Output, account_id: str, trusted: bool | None, reason: str) -> None:
+    standing = await horde.standings.set_trust(account_id, trusted, reason)
+    out.document({"standing": standing})
+    out.say(f"{account_id} is {'trusted' if standing.trusted else 'not trusted'}")
+
+
+@operator.command()
+@restricts
+@asks
+async def ban(horde: HordeClient, out: Output, reason: str, lasts: timedelta | None, **named: str | None) -> None:
+    """Keep somebody out: sessions, watches and calls end, and do not begin again. Holds within five seconds."""
+    restriction = await horde.standings.restrict(target_of(**named), reason, ban=True, lasts=lasts)
+    out.document({"restriction": restriction})
+    say_restriction(out, restriction)
+
+
+@operator.command()
+@restricts
+@asks
+async def pause(horde: HordeClient, out: Output, reason: str, lasts: timedelta | None, **named: str | None) -> None:
+    """Give somebody's workers no new jobs, or let them ask for nothing new. Holds within five seconds."""
+    restriction = await horde.standings.restrict(target_of(**named), reason, lasts=lasts)
+    out.document({"restriction": restriction})
+    say_restriction(out, restriction)
+
+
+@operator.command()
+@click.argument("restriction_id", type=WORD)
+@click.option("--reason", type=TEXT, required=True, help="Why; it is recorded.")
+@asks
+async def lift(horde: HordeClient, out: Output, restriction_id: str, reason: str) -> None:
+    """End a restriction before its time."""
+    restriction = await horde.standings.lift(restriction_id, reason)
+    out.document({"restriction": restriction})
+    say_restriction(out, restriction)
+
+
+@operator.command()
+@click.option("--past", is_flag=True, help="Also those that are over.")
+@click.option("--appealed", is_flag=True, help="Only those with a note that nobody has answered.")
+@asks
+async def restrictions(horde: HordeClient, out: Output, past: bool, appealed: bool) -> None:
+    """Who is paused or banned, newest first."""
+    found = [each async for each in horde.standings.restrictions(past=past, appealed=appealed)]
+    out.document({"restrictions": found})
+    if not found:
+        out.say("nobody is restricted")
+    for restriction in found:
+        say_restriction(out, restriction)
+
+
+@operator.command()
+@click.option("--from", "begin", type=MOMENT, required=True, help="When it began, UTC, as 2026-11-26T14:30.")
+@click.option("--until", "end", type=MOMENT, required=True, help="When it was over, UTC; a week later at most.")
+@click.option("--reason", type=TEXT, required=True, help="What had happened; owners are told.")
+@asks
+async def amnesty(horde: HordeClient, out: Output, begin: datetime, end: datetime, reason: str) -> None:
+    """Forgive everybody's strikes of a window of time: after an incident that was nobody's fault."""
+    answer = await horde.standings.amnesty(begin.replace(tzinfo=UTC), end.replace(tzinfo=UTC), reason)
+    out.document({"amnesty": answer})
+    out.say(f"forgave {answer.strikes} strikes of {answer.owners} owners")

@@ -1,0 +1,326 @@
+"""`make demo-release`: from people who ask for pictures to a data set in a researcher's folder.
+
+A mesh of its own paints a few hundred images of all kinds, with the small model and with a scripted painter; some are
+taken back, one is found unsafe, people rate; two releases are made, pulled, verified and pruned.
+
+What is only pretended: a week. Hours of the journal are moved into the past, so that they are past the cool-off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from horde.api.generation.v1.generation_pb2 import Generation, Image
+from horde.api.job.v1.job_pb2 import JobEnding, Placement
+from horde.api.moderation.v1 import moderation_service_pb2 as moderation
+from horde.cli.demo.catalogue import Recipe, find_recipe
+from horde.cli.demo.raters import give_ratings
+from horde.cli.demo.running import NotAsPromised, fresh_folder
+from horde.cli.local.mesh import LocalMesh, WorkerPlan, local_mesh
+from horde.cli.local.processes import environment
+from horde.cli.local.roles import Role
+from horde.clients.client import HordeClient
+from horde.clients.credentials import ApiKey, read_secret
+from horde.clients.errors import ServiceError
+from horde.clients.specs import generation_spec
+
+PREFIX: Final = "HORDE_DATA_RELEASES_"
+MODEL_WORKER, SCRIPTED_WORKER = "model", "scripted"
+AWARD_MKUDOS: Final = 10**9
+MOST_OF_ONE: Final = 20
+TRIES: Final = 120
+TRY_SECONDS: Final = 0.5
+UNLIMITED: Final = {
+    f"LIMIT_{name}": "none"
+    for name in ("ACCOUNT_IMAGES", "ANONYMOUS_IMAGES", "ADDRESS_IMAGES", "ACCOUNT_CALLS", "ANONYMOUS_CALLS")
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Images of one kind, and who paints them."""
+
+    who: str
+    share: bool
+    images: int
+    painter: str
+    prompt: str = ""
+    """Empty: one of the model's own examples."""
+    from_picture: bool = False
+    seed: int | None = None
+
+    @property
+    def placement(self) -> Placement.ValueType:
+        """By the table of sharing."""
+        shared = not self.from_picture and (self.share or self.who == "anonymous")
+        return Placement.PLACEMENT_SHARED if shared else Placement.PLACEMENT_PRIVATE
+
+
+def first_wishes(each: int) -> list[Wish]:
+    """What is asked for before the first release; `each` is how many images a row of scripted ones has."""
+    return [
+        *(Wish("account", share=True, images=4, painter=MODEL_WORKER, seed=100 * row) for row in range(12)),
+        *(Wish("anonymous", share=False, images=4, painter=MODEL_WORKER, seed=100 * row) for row in range(12, 18)),
+        *_patterns("account", True, each, "test pattern, shared"),
+        *_patterns("anonymous", False, each, "test pattern, anonymous"),
+        *_patterns("account", False, each // 2, "test pattern, private"),
+        Wish("account", True, 10, SCRIPTED_WORKER, "test pattern, from a picture", from_picture=True),
+        Wish("anonymous", True, 10, SCRIPTED_WORKER, "test pattern, anonymous from a picture", from_picture=True),
+        Wish("account", True, 3, SCRIPTED_WORKER, "a poster that says: write to anna@example.com"),
+        Wish("account", True, 2, SCRIPTED_WORKER, "painted twice", seed=7),
+        Wish("account", True, 2, SCRIPTED_WORKER, "painted twice", seed=7),
+    ]
+
+
+def second_wishes(each: int) -> list[Wish]:
+    """What is asked for after it."""
+    return [
+        *(Wish("account", share=True, images=4, painter=MODEL_WORKER, seed=100 * row) for row in range(18, 22)),
+        *_patterns("account", True, each, "test pattern, later"),
+        *_patterns("account", False, each // 2, "test pattern, later, private"),
+    ]
+
+
+def _patterns(who: str, share: bool, images: int, prompt: str) -> list[Wish]:
+    """As many wishes as it takes: a generation has a bounded number of images."""
+    return [
+        Wish(who, share, min(MOST_OF_ONE, images - start), SCRIPTED_WORKER, prompt)
+        for start in range(0, images, MOST_OF_ONE)
+    ]
+
+
+@dataclass(slots=True)
+class Painted:
+    """What came of the wishes."""
+
+    generations: list[tuple[Wish, Generation]] = field(default_factory=list)
+
+    def shared(self, who: str = "") -> list[tuple[Generation, Image]]:
+        """The shared images, of one kind of requester or of all."""
+        return [
+            (generation, image)
+            for wish, generation in self.generations
+            for image in generation.images
+            if wish.placement == Placement.PLACEMENT_SHARED and who in ("", wish.who)
+        ]
+
+    @property
+    def images(self) -> int:
+        return sum(len(generation.images) for _, generation in self.generations)
+
+
+class ReleaseDemo:
+    """Plays it, in a folder."""
+
+    def __init__(self, mesh: LocalMesh, folder: Path, scripted_only: bool) -> None:
+        self._mesh = mesh
+        self._folder = folder
+        self._scripted_only = scripted_only
+        self._workers: dict[str, str] = {}
+        self._began = time.monotonic()
+        self._recipe: Recipe = find_recipe()
+
+    async def play(self, each: int) -> None:
+        """All of it. Raises NotAsPromised."""
+        async with AsyncExitStack() as stack:
+            nobody = await stack.enter_async_context(self._mesh.client())
+            opened = await nobody.accounts.create("demo")
+            operator_key = ApiKey(read_secret(self._mesh.layout.operator_key) or "")
+            operator = await stack.enter_async_context(self._mesh.client(credential=operator_key))
+            await operator.kudos.award(opened.account.account_id, AWARD_MKUDOS, reason="for the demo")
+            account = await stack.enter_async_context(self._mesh.client(credential=ApiKey(opened.api_key)))
+            people = {"account": account, "anonymous": nobody}
+            await self._find_workers(nobody)
+            first = await self._paint(people, first_wishes(each))
+            await self._take_back(account, first.shared("account")[5:11])
+            await self._find_unsafe(account, operator, first.shared("account")[12][1].job_id)
+            self._say("6 images taken back; a moderator found one unsafe")
+            ratings = self._folder / "ratings.parquet"
+            await asyncio.to_thread(give_ratings, self._mesh.layout.shared_bucket, ratings)
+            self._pass_time(days=9)
+            now = datetime.now(UTC).replace(microsecond=0)
+            day_ago = (now - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%S%z")
+            await self._create("2026-1", "--as-of", day_ago, "--ratings", str(ratings))
+            second = await self._paint(people, second_wishes(each))
+            await self._take_back(account, [*first.shared("account")[0:4], *second.shared("account")[9:12]])
+            await self._take_back(nobody, first.shared("anonymous")[0:1])
+            self._say("8 images taken back, 5 of them released already")
+            self._pass_time(days=7, hours=12)
+            await self._create("2026-2")
+        await self._research()
+
+    async def _find_workers(self, horde: HordeClient) -> None:
+        wanted = {SCRIPTED_WORKER} if self._scripted_only else {SCRIPTED_WORKER, MODEL_WORKER}
+        for _ in range(TRIES):
+            self._workers = {worker.name: worker.worker_id async for worker in horde.workers.list()}
+            if wanted <= self._workers.keys():
+                return
+            await asyncio.sleep(TRY_SECONDS)
+        raise NotAsPromised("the workers have not come")
+
+    async def _paint(self, people: dict[str, HordeClient], wishes: Sequence[Wish]) -> Painted:
+        sources: dict[str, Any] = {}
+        picture = next(self._folder.glob("source.png"), None)
+        for who, horde in people.items():
+            if any(wish.from_picture and wish.who == who for wish in wishes):
+                sources[who] = await horde.images.put((picture or self._draw_source()).read_bytes())
+        ended = await asyncio.gather(*(
+            self._one(people[wish.who], wish, sources.get(wish.who), number) for number, wish in enumerate(wishes)
+        ))  # fmt: skip
+        painted = Painted(list(zip(wishes, ended, strict=True)))
+        private = painted.images - len(painted.shared())
+        self._say(f"{painted.images} images painted: {len(painted.shared())} shared, {private} private")
+        return painted
+
+    async def _one(self, horde: HordeClient, wish: Wish, source: Any, number: int) -> Generation:
+        recipe = self._recipe
+        painter = SCRIPTED_WORKER if self._scripted_only else wish.painter
+        size = recipe.width if wish.painter == MODEL_WORKER else 64
+        spec = generation_spec(
+            wish.prompt or recipe.prompts[number % len(recipe.prompts)],
+            count=wish.images,
+            share=wish.share,
+            width=size,
+            height=size,
+            steps=recipe.steps if wish.painter == MODEL_WORKER else 2,
+            seed=wish.seed,
+            guidance_scale=recipe.guidance if wish.painter == MODEL_WORKER else None,
+            source_image=source if wish.from_picture else None,
+            allowed_worker_ids=[self._workers[painter]],
+        )
+        ended = await horde.generations.finish((await horde.generations.create(spec)).generation_id)
+        for image in ended.images:
+            if image.ending != JobEnding.JOB_ENDING_DONE or image.placement != wish.placement:
+                raise NotAsPromised(f"{wish}: {image}")
+        return ended
+
+    async def _take_back(self, horde: HordeClient, images: Sequence[tuple[Generation, Image]]) -> None:
+        for generation, image in images:
+            for job_id, error in (await horde.generations.withdraw(generation.generation_id, [image.job_id])).items():
+                if error is not None:
+                    raise NotAsPromised(f"{job_id} was not taken back: {error}")
+
+    async def _find_unsafe(self, account: HordeClient, operator: HordeClient, job_id: str) -> None:
+        """Reported by who asked for it, and decided by a moderator, when the mesh's moderation has heard of it."""
+        for _ in range(TRIES):
+            with suppress(ServiceError):
+                await account.moderation.report(job_id, moderation.REPORT_REASON_OTHER, "not for a data set", own=True)
+                break
+            await asyncio.sleep(TRY_SECONDS)
+        async for case in operator.moderation.cases():
+            await operator.moderation.decide(case.case_id, moderation.VERDICT_UNSAFE, "as reported")
+            return
+        raise NotAsPromised("nothing waits for a moderator")
+
+    def _pass_time(self, *, days: int, hours: int = 0) -> None:
+        """Move what the journal has of the last hours into the past."""
+        journal = self._mesh.layout.shared_bucket / "journal"
+        now = datetime.now(UTC)
+        for folder in sorted(journal.iterdir()):
+            hour = datetime.fromisoformat(f"{folder.name}:00").replace(tzinfo=UTC)
+            if now - hour < timedelta(days=1):
+                past = journal / (hour - timedelta(days=days, hours=hours)).strftime("%Y-%m-%dT%H")
+                past.mkdir(exist_ok=True)
+                for entry in folder.iterdir():
+                    entry.rename(past / entry.name)
+        self._say(f"pretended: {days} days pass")
+
+    async def _create(self, name: str, *words: str) -> None:
+        made = json.loads(await asyncio.to_thread(self._release, "create", name, *words))
+        self._say(f"release {name}: {made['images']} images, {made['left_out']} left out, {made['removed']} removed")
+
+    async def _research(self) -> None:
+        """What a researcher does, who may read the bucket of releases and nothing else."""
+        copies = self._folder / "copies"
+        await asyncio.to_thread(self._release, "pull", "2026-2", "--to", str(copies))
+        for name in ("2026-1", "2026-2"):
+            await asyncio.to_thread(self._release, "prune-withdrawn", str(copies / name))
+            checked = json.loads(await asyncio.to_thread(self._release, "verify", str(copies / name)))
+            if checked["faults"]:
+                raise NotAsPromised(f"{name}: {checked['faults']}")
+            self._say(f"copy of {name}: {checked['images']} images, {checked['pruned']} taken out, every hash right")
+        statistics = {
+            name: json.loads((copies / name / "stats.json").read_text("utf-8")) for name in ("2026-1", "2026-2")
+        }
+        click.echo(f"\n{'left out':22}{'2026-1':>8}{'2026-2':>8}")
+        for reason, found in statistics["2026-1"]["left_out"].items():
+            counts = [statistics[name]["left_out"][reason]["images"] for name in statistics]
+            click.echo(f"{reason.replace('_', ' '):22}{counts[0]:8}{counts[1]:8}  {found['why']}")
+        click.echo(f"\nThe card:          {copies / '2026-1' / 'README.md'}")
+        click.echo(f"The contact sheet: {copies / '2026-1' / 'contact-sheet.jpg'}")
+
+    def _release(self, *words: str) -> str:
+        layout = self._mesh.layout
+        told = {
+            "STATE_DIR": layout.state / "data-releases",
+            "SHARED_DIR": layout.shared_bucket,
+            "RELEASES_DIR": layout.releases_bucket,
+            "SIGNING_KEY_FILE": layout.state / "signing.key",
+            "PSEUDONYM_KEY_FILE": layout.state / "pseudonyms.key",
+            "LOG_LEVEL": "warning",
+        }
+        ran = subprocess.run(  # noqa: S603 - our own program
+            [sys.executable, "-m", "horde.cli.commands.main", "release", *words],
+            env={**environment(), **{PREFIX + name: str(value) for name, value in told.items()}},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if ran.returncode:
+            raise NotAsPromised(f"horde release {' '.join(words)}: {ran.stdout}{ran.stderr}")
+        return ran.stdout
+
+    def _draw_source(self) -> Path:
+        from PIL import Image as Pillow
+
+        path = self._folder / "source.png"
+        Pillow.new("RGB", (64, 64), "navy").save(path)
+        return path
+
+    def _say(self, words: str) -> None:
+        click.echo(f"{time.monotonic() - self._began:6.1f} s  {words}")
+
+
+async def run(folder: Path, painter: str, each: int) -> None:
+    """A mesh, and the story on it."""
+    state = fresh_folder(folder)
+    shutil.rmtree(folder / "copies", ignore_errors=True)
+    extra = {role: {"LOG_LEVEL": "error"} for role in Role}
+    extra[Role.GATEWAY] |= UNLIMITED
+    extra[Role.CURATION] |= {"FOLLOW_SECONDS": "1"}
+    async with local_mesh(state, extra=extra) as mesh:
+        drain = {"DRAIN_SECONDS": "5"}
+        await mesh.start_worker(WorkerPlan(SCRIPTED_WORKER, "scripted", drain))
+        if painter != "scripted":
+            await mesh.start_worker(WorkerPlan(MODEL_WORKER, painter, drain))
+        await ReleaseDemo(mesh, folder, painter == "scripted").play(each)
+
+
+@click.command()
+@click.option("--out", "folder", default=Path("out", "demo-release"), type=click.Path(path_type=Path, file_okay=False))
+@click.option("--painter", default="diffusers", type=click.Choice(["diffusers", "scripted"]))
+@click.option("--images", "each", default=40, show_default=True, help="Test patterns of each large row.")
+def main(folder: Path, painter: str, each: int) -> None:
+    """Paint, rate, take back, and make two data releases of what is left; all of it in one folder."""
+    try:
+        asyncio.run(run(folder, painter, each))
+    except NotAsPromised as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

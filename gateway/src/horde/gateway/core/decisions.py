@@ -1,0 +1,19 @@
+"""What people who run the horde decided: who, when, what and why. Kept as it was, and never changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One of them. `subject` is the id of what it is about."""
+
+    decision_id: str
+    at: datetime
+    by_account_id: str
+    action: str
+    subject: str
+    reason: str
+    detail: str = ""
