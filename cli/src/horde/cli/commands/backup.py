@@ -11,6 +11,7 @@ import click
 
 from horde.cli.commands.doctor import SERVICES, load_settings, take_file
 from horde.cli.commands.exits import Exit
+from horde.cli.commands.output import Output
 
 
 @click.group()
@@ -19,6 +20,7 @@ def backup() -> None:
 
 
 def _with_settings(command: Callable[..., Any]) -> Any:
+    command = click.option("--json", "as_json", is_flag=True, help="One JSON document instead of lines.")(command)
     command = click.argument("folder", type=click.Path(file_okay=False, path_type=Path))(command)
     return click.option(
         "--env-file",
@@ -31,23 +33,23 @@ def _with_settings(command: Callable[..., Any]) -> Any:
 
 @backup.command()
 @_with_settings
-def take(folder: Path, env_files: tuple[Path, ...]) -> None:
+def take(folder: Path, env_files: tuple[Path, ...], as_json: bool) -> None:
     """Copy the databases that the services' settings name into FOLDER, which is empty.
 
     It waits until no scheduler leads, fixes one moment in each database, and lets the next scheduler lead while it
     copies. Buckets that are folders are copied too; those of an S3 server are copied by its own means, after this.
     """
-    _run("take", folder, env_files)
+    _run("take", folder, env_files, as_json)
 
 
 @backup.command()
 @_with_settings
-def restore(folder: Path, env_files: tuple[Path, ...]) -> None:
+def restore(folder: Path, env_files: tuple[Path, ...], as_json: bool) -> None:
     """Fill the empty databases that the services' settings name from FOLDER. No service may run yet."""
-    _run("restore", folder, env_files)
+    _run("restore", folder, env_files, as_json)
 
 
-def _run(what: str, folder: Path, env_files: tuple[Path, ...]) -> None:
+def _run(what: str, folder: Path, env_files: tuple[Path, ...], as_json: bool) -> None:
     from horde.cli.backup import taking
     from horde.cli.backup.databases import BackupFailed
 
@@ -57,8 +59,12 @@ def _run(what: str, folder: Path, env_files: tuple[Path, ...]) -> None:
     problems = [f"{role.value}: {line}" for role in SERVICES for line in load_settings(role, settings)]
     if problems:
         raise click.ClickException("\n".join(problems))
+    output = Output(as_json=as_json)
     try:
-        getattr(taking, what)(settings, folder, lambda text: click.echo(text, err=True))
+        getattr(taking, what)(settings, folder, output.note)
     except BackupFailed as error:
-        click.echo(f"error: {error}", err=True)
+        output.error(error)
         sys.exit(Exit.FAILED)
+    names = [role.value for role in taking.databases(settings)]
+    output.document({"folder": str(folder), "databases": names})
+    output.say(f"{', '.join(names)}: {'copied to' if what == 'take' else 'filled from'} {folder}")
