@@ -19,9 +19,10 @@ TIERS   := unit conformance service mesh deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock settings-page charts deploy-check protos protos-check lint format types breaking contract-image languages check test demo demo-release up clean \
-	bench bench-ledger bench-scheduler soak-ledger soak-storage mutants-ledger mutants-scheduler farms raters simulate train-model evaluate-model \
-	test-kills test-loading $(TIERS:%=test-%)
+.PHONY: help install lock protos protos-check breaking deploy-check charts settings-page contract-image languages lint \
+	format types test-kills test-loading check test up demo demo-release try-ai-horde bench bench-ledger bench-scheduler \
+	simulate soak-storage soak-ledger abuse farms raters cheats mutants-ledger mutants-scheduler train-model \
+	evaluate-model clean $(TIERS:%=test-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -126,6 +127,12 @@ demo: install ## Paint a few pictures through the whole mesh and show what becam
 
 demo-release: install ## Paint a few hundred images, make two data releases of the shared ones, and take them home
 	$(PY) -m horde.cli.demo.release
+# None of them is a part of this project, nor of its tests: they come from the registries each time.
+try-ai-horde: install ## Clients and workers of AI Horde, unmodified, against the web door
+	$(PYTHON) -m venv .cache/ai-horde
+	.cache/ai-horde/bin/pip install -q horde-sdk aihorde
+	if command -v npm > /dev/null; then npm install --silent --no-save --prefix .cache/ai-horde @zeldafan0225/ai_horde; fi
+	$(PY) web-door/trials/run.py .cache/ai-horde/bin/python $(abspath .cache/ai-horde/node_modules)
 
 bench: install ## Images a second through the whole mesh, and where the time goes
 	$(PY) bench/mesh.py
@@ -148,11 +155,17 @@ soak-storage: install ## Images of all kinds while routers are killed and the st
 soak-ledger: install ## The ledger under load and faults, for long
 	$(PY) bench/ledger_soak.py
 
+abuse: install ## Attacks by strangers on a whole mesh with default settings, and what they leave of honest work
+	$(PY) bench/abuse/whole_mesh.py
+
 farms: install ## What ten farms earn in thirty days, beside a cheap GPU that paints
 	$(PY) bench/farms.py
 
 raters: install ## What farms of ratings earn in an hour, beside people who look
 	$(PY) bench/raters.py
+
+cheats: install ## How soon cheats are caught, whether the honest are left alone, and what looking costs
+	$(PY) bench/cheats.py
 
 mutants-ledger: install ## Put seeded defects into the ledger: the tests must catch each
 	$(PY) bench/ledger_mutants.py

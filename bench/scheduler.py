@@ -189,7 +189,7 @@ def all_at_once(workers: int, queued: int) -> tuple[int, float, float]:
     board = mesh.board
     for worker in mesh.workers:
         assert worker.session is not None
-        attaching.demanded(board, worker.session, worker, 1, draining=False)
+        attaching.demanded(board, worker.session, worker, 1, draining=False, now=0.0)
     gc.collect()
     gc.freeze()
     longest, began = 0.0, time.thread_time()

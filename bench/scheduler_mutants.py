@@ -14,6 +14,7 @@ from mutants import Mutant, run
 
 SOURCE = "scheduler/src/horde/scheduler"
 CORE = ("tests/unit/scheduler",)
+LOOKS = ("tests/unit/scheduler/test_checking.py", "tests/unit/scheduler/test_cheats.py")
 
 MUTANTS = [
     # Matching.
@@ -44,15 +45,37 @@ MUTANTS = [
     Mutant("withdrawn jobs are owed for", "core/shares", (("        if flow.waiting == 1:\n", "        if False:\n"),)),
     Mutant("the anonymous pass accounts", "core/matching", (("        return anonymous if self.anonymous_start < named[0] else named", "        return anonymous"), (" or (named is not None and named[0] < self.anonymous_start)", ""))),
     # Leases and retries.
-    Mutant("whoever failed gets it again at once", "core/settling", (("    job.barred = frozenset(lease.worker_id for lease in job.leases if not lease.lost_by_mesh)", "    job.barred = frozenset()"),)),
-    Mutant("whoever failed never gets it again", "core/lending", (("    if any(worker.willing for worker in others):", "    if True:"),)),
-    Mutant("nobody else is preferred", "core/lending", (("    if any(worker.willing for worker in others):", "    if False:"),)),
-    Mutant("the mesh's losses count as attempts", "core/job", (("sum(not lease.lost_by_mesh for lease in self.leases)", "len(self.leases)"),)),
-    Mutant("the mesh's losses strike workers", "core/lending", (("        if not lost_by_mesh:\n", "        if True:\n"),)),
-    Mutant("a lost lease of the mesh is not written", "core/rows", (("        int(lease.lost_by_mesh),\n", "        0,\n"),)),
+    Mutant("whoever failed gets it again at once", "core/returning", (("    job.barred = barred(board, job)\n", "    job.barred = frozenset()\n"),)),
+    Mutant("whoever failed never gets it again", "core/lending", (("        if not any(_waited_for(job, worker) for worker in others):", "        if False:"),)),
+    Mutant("nobody else is preferred", "core/lending", (("        if not any(_waited_for(job, worker) for worker in others):", "        if True:"),)),
+    Mutant("the mesh's losses count as attempts", "core/returning", (("    had = [lease for lease in job.leases if lease.fault is not Fault.MESH]", "    had = list(job.leases)"),)),
+    Mutant("the mesh's losses strike workers", "core/lending", (("        if fault is Fault.WORKER:\n", "        if True:\n"),)),
+    Mutant("whose fault a lease's end was is not written", "core/rows", (("        int(lease.fault),\n", "        0,\n"),)),
     Mutant("heartbeats extend a lease", "core/lending", (("if lease is None or step <= lease.step:", "if lease is None:"),)),
-    Mutant("one attempt too many", "core/settling", (("job.attempts >= MAX_ATTEMPTS", "job.attempts > MAX_ATTEMPTS"),)),
+    Mutant("one attempt too many", "core/returning", (("    return failures >= MAX_ATTEMPTS and", "    return failures > MAX_ATTEMPTS and"),)),
     Mutant("a worker holds one lease more than it has slots", "core/fleet", (("            and len(self.leases) < session.slots", "            and len(self.leases) <= session.slots"),)),
+    # Pictures that are painted a second time.
+    Mutant("checks: an owner looks at his own pictures", "core/asking", (("        if worker.owner not in painters and", "        if"),), LOOKS),
+    Mutant("checks: anybody looks, trusted or not", "core/checks", (("terms.features | CHECKER_FEATURE", "terms.features"),), LOOKS),
+    Mutant("checks: who was wrong himself goes on looking", "core/standing", (("        return self.proven and not self.doubt", "        return self.proven"),), LOOKS),
+    Mutant("checks: nobody asks for a third opinion", "core/judging", (("    elif not asking.ask(board, case, job.generation, 0, now, now_ms):\n        close(board, case, OPEN)", "    else:\n        _wrong(board, subject, distance, now)\n        close(board, case, WRONG)"),), LOOKS),
+    Mutant("checks: one wrong picture is enough", "core/standing", (("CAUGHT = 8.9", "CAUGHT = 2.9"),), LOOKS),
+    Mutant("checks: an outvoted checker is believed", "core/judging", (("        _wrong(board, checker, with_checker, now)\n", ""),), LOOKS),
+    Mutant("checks: the pay of what was wrong is left alone", "core/judging", (("""            _tell(board, standing, "slash", doubted)""", "            pass"),), LOOKS),
+    Mutant("checks: who is caught keeps his standing", "core/standing", (("        self.paid_images = self.verified = 0\n", ""),), LOOKS),
+    Mutant("checks: a picture counts before it was looked at", "core/checking", (("    subject = opinion_of(lease,", "    _believe(board, lease, counts=counts)\n    subject = opinion_of(lease,"),), LOOKS),
+    Mutant("checks: without room everybody is believed", "core/checking", (("        if standing.proven:\n", "        if True:\n"),), LOOKS),
+    Mutant("checks: they may cost anything", "core/checks", ((" and self.credit - work >= (0.0 if urgent else KEPT)", ""),), LOOKS),
+    Mutant("checks: their pictures are kept", "core/judging", (("                job.leavings.add(job.winner.lease_id)\n                board.dirty_jobs[job] = None\n                board.emit_after_save(DiscardObject(job, job.winner.lease_id))", "                pass"),), LOOKS),
+    Mutant("checks: private pictures become canaries", "core/judging", (("case.subject.picture.placement == SHARED and ", ""),), LOOKS),
+    Mutant("checks: a canary tells itself by what it needs", "core/checks", (("terms.features & ~CHECKER_FEATURE if canary else", "terms.features if canary else"),), LOOKS),
+    Mutant("checks: nothing is learned of devices", "core/likeness", (("        if len(pairs) < ENOUGH:", "        if True:"),), LOOKS),
+    Mutant("checks: the record of owners is not written", "core/rows", (("""        "caught": standing.caught,""", """        "caught": 0,"""),), LOOKS),
+    Mutant("checks: a case is lost in a restart", "core/reload", (("    checking.restore(board)\n", "    for lost in [each for each in read if each.check is not None]:\n        lost.check.case = lost.check.case or next(each.check.case for each in read if each.check and each.check.case)\n"),), LOOKS),
+    Mutant("checks: the seed of a check is another", "core/asking", (("(like.seed + index) % SEED_SPACE", "(like.seed + index + 1) % SEED_SPACE"),), LOOKS),
+    Mutant("checks: strangers of one mind are paid for withholding", "core/reporting", ((" if worker.standing.proven else NOTHING\n", "\n"),), ("tests/unit/scheduler/test_strangers.py",)),
+    Mutant("checks: one who dawdles takes all places", "core/lending", (("    return free > 0 and mine < max(1, free)", "    return most > len(hedged)"),), ("tests/unit/scheduler/test_hedging.py",)),
+    Mutant("checks: a wrong clock keeps generations alive", "core/rows", (("min(moment.core(row[\"accepted_at_ms\"] + row[\"ttl_ms\"]), moment.now + row[\"ttl_ms\"] / 1000)", "moment.core(row[\"accepted_at_ms\"] + row[\"ttl_ms\"])"),), ("tests/unit/scheduler/test_clocks.py",)),
 ]  # fmt: skip
 
 

@@ -14,7 +14,8 @@ import time
 from pathlib import Path
 
 from horde.api.job.v1.job_pb2 import Placement
-from horde.testkit.storage_soak import PLANTED, soaking
+from horde.testkit.storage_remains import PLANTED
+from horde.testkit.storage_soak import soaking
 
 
 async def run(jobs: int, count: int, on_s3: bool, calm: float, folder: Path) -> bool:
@@ -35,10 +36,9 @@ async def run(jobs: int, count: int, on_s3: bool, calm: float, folder: Path) -> 
             print(f"  {number:4} {what}")
         for finding in findings[:20]:
             print(finding)
-        for job_id in sorted(soak.left().shared - came.done[Placement.PLACEMENT_SHARED])[:20]:
-            print(f"a stranger: {job_id}, withdrawn: {job_id in came.withdrawn}, {soak.files_of(job_id)}")
-        soak.plant()
-        planted = sorted(str(finding["kind"]) for finding in await soak.audit())
+        for job_id in sorted(soak.remains.left().shared - came.done[Placement.PLACEMENT_SHARED])[:20]:
+            print(f"a stranger: {job_id}, withdrawn: {job_id in came.withdrawn}, {soak.remains.files_of(job_id)}")
+        planted = await soak.found_after_planting()
         print(f"planted three faults; found: {', '.join(planted)}")
         return not any(wrong.values()) and planted == PLANTED
 

@@ -123,6 +123,8 @@ async def test_the_shared_bucket_holds_the_shared_images_with_their_consent_and_
         (record,) = [each for name, each in records.items() if job_id in name]
         said = json.dumps(json.loads(record.read()))
         assert "2026-11" in said
+        # What was left to the model stands there as the worker resolved it.
+        assert json.loads(record.read())["making"] == {"steps": 4, "engine": "scripted"}
     for content in (*played.private, *played.inputs):
         assert SHARED not in buckets.where(content)
 

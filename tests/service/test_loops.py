@@ -30,6 +30,7 @@ LOOPS = {
     "gateway": (
         "batches",
         "restrictions",
+        "filters",
         "key use",
         "accounts",
         "closing",

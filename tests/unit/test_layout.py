@@ -84,7 +84,6 @@ BESIDE_THE_LOOPS = {
     "services/src/horde/services/loops.py": "the loops themselves",
     "services/src/horde/services/streams.py": "a stream's listener: its error is the stream's",
     "services/src/horde/services/calls.py": "the end of a span",
-    "services/src/horde/services/channel.py": "one look at why a handshake fails, for the log",
     "services/src/horde/services/shared/redis.py": "within the loop that waits for it",
     "gateway/src/horde/gateway/neighbours/ledger.py": "an asking that many wait for",
     "gateway/src/horde/gateway/neighbours/exchange.py": "two directions that end together, within a loop",

@@ -1,6 +1,6 @@
 """A requester that is written with horde-sdk as it comes, against the address in AI_HORDE_URL.
 
-Run by `make try-horde-sdk` in an environment of its own: horde-sdk is no part of this project.
+Run by `make try-ai-horde` in an environment of its own: horde-sdk is no part of this project.
 """
 
 from __future__ import annotations

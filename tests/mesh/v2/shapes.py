@@ -29,8 +29,13 @@ def _uuid(text: str) -> str:
     return text
 
 
+def _uuid4(text: str) -> str:
+    assert UUID(text).version == 4
+    return _uuid(text)
+
+
 Id = Annotated[StrictStr, AfterValidator(_uuid)]
-RequestId = Annotated[Id, AfterValidator(lambda text: text if UUID(text).version == 4 else "")]
+RequestId = Annotated[StrictStr, AfterValidator(_uuid4)]
 
 
 class Shape(BaseModel):
@@ -40,12 +45,22 @@ class Shape(BaseModel):
 
 
 class Warned(Shape):
-    code: Annotated[StrictStr, Field(min_length=1)]
+    code: Literal[
+        "NoAvailableWorker",
+        "ClipSkipMismatch",
+        "StepsTooFew",
+        "StepsTooMany",
+        "CfgScaleMismatch",
+        "CfgScaleTooSmall",
+        "CfgScaleTooLarge",
+        "SamplerMismatch",
+        "SchedulerMismatch",
+    ]
     message: Annotated[StrictStr, Field(min_length=1)]
 
 
 class Accepted(Shape):
-    id: RequestId = Field(min_length=36)
+    id: RequestId
     kudos: Number
     message: StrictStr = "-"
     warnings: list[Warned] = []
@@ -75,7 +90,7 @@ class Checked(Shape):
 
 
 class Metadata(Shape):
-    type: Literal["lora", "ti", "censorship", "source_image", "source_mask", "batch_index", "information"]
+    type: Literal["lora", "ti", "censorship", "source_image", "source_mask", "extra_source_images", "batch_index"]
     value: Literal["download_failed", "parse_failed", "baseline_mismatch", "csam", "nsfw", "see_ref"]
     ref: Annotated[StrictStr, Field(max_length=255)] = ""
 

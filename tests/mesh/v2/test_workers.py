@@ -322,6 +322,7 @@ async def test_what_it_says_that_it_can_do_now_counts_at_once(owner: Door) -> No
     assert (await owner.finished(name)).finished == 1
 
 
+@pytest.mark.slow
 async def test_a_worker_that_falls_silent_with_a_job_not_fetched_costs_nobody_a_picture(owner: Door) -> None:
     silent = RestWorker(owner)
     await silent.here()

@@ -305,6 +305,20 @@ BROKEN: dict[str, tuple[pb.Outcome, str]] = {
         ),
         "painted.deviations[0].field",
     ),
+    "a making that is a book": (
+        pb.Outcome(
+            lease_id="1-1", job_id=JOB, painted=pb.Painted(receipt="r", making=job_pb2.Making(engine="x" * 129))
+        ),
+        "painted.making.engine",
+    ),
+    "a guidance that is no number": (
+        pb.Outcome(
+            lease_id="1-1",
+            job_id=JOB,
+            painted=pb.Painted(receipt="r", making=job_pb2.Making(guidance_scale=float("nan"))),
+        ),
+        "painted.making.guidance_scale",
+    ),
     "text that nobody asked for": (
         pb.Outcome(lease_id="1-1", job_id=JOB, written=pb.Written(receipt="r")),
         "written",
@@ -346,12 +360,21 @@ async def test_an_outcome_of_what_can_be_no_lease_is_closed_at_this_door(mesh: B
     assert not any(heard.worker.HasField("outcome") for heard in relay.heard)
 
 
-@pytest.mark.parametrize("newer", [NEWER, pb.AttachRequest(idle_question=pb.IdleQuestion()).SerializeToString()])
-async def test_what_a_newer_worker_says_is_ignored(mesh: Bench, worker: Worker, newer: bytes) -> None:
+async def test_a_worker_that_asks_why_it_is_idle_is_heard_and_answered(mesh: Bench, worker: Worker) -> None:
+    relay = await relay_of(mesh)
+    await worker.attach()
+    await worker.say(idle_question=pb.IdleQuestion())
+    await until(lambda: relay.heard[-1].worker.HasField("idle_question"))
+    report = pb.IdleReport(causes=[pb.IdleCause(jobs=3, model="m")])
+    relay.say(relay.heard[-1].relay_session_id, pb.AttachResponse(idle_report=report))
+    assert await worker.hear("idle_report") == report
+
+
+async def test_what_a_newer_worker_says_is_ignored(mesh: Bench, worker: Worker) -> None:
     relay = await relay_of(mesh)
     await worker.attach()
     heard = len(relay.heard)
-    await worker.stream.write(pb.AttachRequest.FromString(newer))
+    await worker.stream.write(pb.AttachRequest.FromString(NEWER))
     await worker.say(demand=pb.Demand(slots=2))
     await until(lambda: relay.heard[-1].worker.HasField("demand"))
     assert len(relay.heard) == heard + 1

@@ -11,24 +11,31 @@ from pathlib import Path
 import pytest
 from tests.service.reasons import (
     curation_reasons,
+    filter_reasons,
     gateway_reasons,
     ledger_reasons,
     scheduler_reasons,
     standing_reasons,
     storage_reasons,
 )
-from tests.service.reasons.provoking import GENERATION, MODERATION, PROVOKED, SCHEDULER, STORAGE
+from tests.service.reasons.provoking import PROVOKED, SCHEDULER, STORAGE
 
 from horde.gateway.doors.listeners import ALLOW
 from horde.services.status import to_status
 from horde.testkit.contract import differences, read_reasons
 
 REASONS = {(reason.domain, reason.name): reason for reason in read_reasons()}
-TELLERS = (curation_reasons, gateway_reasons, ledger_reasons, scheduler_reasons, standing_reasons, storage_reasons)
+TELLERS = (
+    curation_reasons,
+    filter_reasons,
+    gateway_reasons,
+    ledger_reasons,
+    scheduler_reasons,
+    standing_reasons,
+    storage_reasons,
+)
 
 NOT_BUILT = {
-    (MODERATION, "REQUEST_CONFLICT"): "CreateFilter",
-    (GENERATION, "PROMPT_REFUSED"): "prompt filters",
     (STORAGE, "NOT_TEXT"): "PutText",
 }
 """Reasons of an RPC that answers UNIMPLEMENTED so far."""

@@ -253,6 +253,7 @@ class Painter:
         self.gateway, self.number, self.name, self.owner = gateway, number, name, owner
         self.worker_id = str(uuid5(UUID(owner), name))
         self.session_id = ""
+        self.terms = worker_service_pb2.Terms()
 
     async def open(
         self,
@@ -266,8 +267,10 @@ class Painter:
         pace: worker_service_pb2.ExpectedPace | None = None,
         session_id: str = "",
         restate: bool = True,
+        session_features: tuple[int, ...] = (),
     ) -> None:
         hello = worker_service_pb2.Hello(worker_name=self.name, agent="test/1", expected_pace=pace)
+        hello.features.extend(session_features)  # type: ignore[arg-type]
         offer = worker_pb2.ImageOffer(
             max_pixels=max_pixels,
             features=features,  # type: ignore[arg-type]
@@ -279,7 +282,7 @@ class Painter:
         await self._send(opened=pb.SessionOpened(owner_account_id=self.owner, hello=hello, session_id=session_id))
         if not session_id:
             welcome = await self.next("welcome")
-            self.session_id = welcome.session_id
+            self.session_id, self.terms = welcome.session_id, welcome.terms
         if restate:
             await self.restate(slots=slots, epoch=self.gateway.epoch if session_id else 0)
 
@@ -326,8 +329,11 @@ class Painter:
         await self._send(closed=pb.SessionClosed(clean=clean))
 
     async def next(self, kind: str, timeout: float = HANG_SECONDS) -> Any:
-        """The next message, which must be of this kind (`end` for the end of the stream)."""
-        message = await asyncio.wait_for(self.gateway.inbox(self.number).get(), timeout)
+        """The next message, which must be of this kind (`end` for the end of the stream). Terms may come between."""
+        inbox = self.gateway.inbox(self.number)
+        message = await asyncio.wait_for(inbox.get(), timeout)
+        while message.worker.HasField("terms") and kind != "terms":
+            message = await asyncio.wait_for(inbox.get(), timeout)
         if message.WhichOneof("message") == "end":
             assert kind == "end", message
             return message.end
@@ -337,7 +343,10 @@ class Painter:
     async def nothing(self) -> None:
         """Nothing was said to it; true once everything that was sent before has been taken in."""
         await self.gateway._running.stub.ListModels(pb.ListModelsRequest())
-        assert self.gateway.inbox(self.number).empty(), self.gateway.inbox(self.number).get_nowait()
+        inbox = self.gateway.inbox(self.number)
+        while not inbox.empty():
+            message = inbox.get_nowait()
+            assert message.worker.HasField("terms"), message
 
     async def _send(self, **message: Any) -> None:
         await self.gateway.send(pb.SessionRequest(relay_session_id=self.number, **message))

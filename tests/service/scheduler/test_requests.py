@@ -286,6 +286,31 @@ async def test_finished_images_can_be_withdrawn() -> None:
         assert image.version > done.version
 
 
+async def test_what_the_worker_says_of_the_making_goes_to_the_requester_and_beside_the_image() -> None:
+    making = job_pb2.Making(
+        sampler=job_pb2.SAMPLER_EULER,
+        guidance_scale=0.0,
+        steps=19,
+        model_sha256=bytes(32),
+        engine="diffusers 0.40",
+        precision="float16",
+        device_class="cuda-8.9",
+    )
+    async with scheduler() as it, Gateway(it) as gateway:
+        painter = await gateway.attach()
+        made = submission()
+        await it.submit(made)
+        outcome = painter.painted(await painter.next("assignment"))
+        outcome.painted.making.CopyFrom(making)
+        outcome.painted.deviations.add(kind=job_pb2.DEVIATION_KIND_CLAMPED, field="clip_skip")
+        await painter.say(outcome=outcome)
+        await painter.next("settled")
+        (image,) = (await it.get(made.generation_id)).generation.generation.images
+        assert (image.making, list(image.deviations)) == (making, list(outcome.painted.deviations))
+        (committed,) = it.world.storage.committed.values()
+        assert (committed.making, list(committed.deviations)) == (making, list(outcome.painted.deviations))
+
+
 async def test_waits_models_and_workers() -> None:
     async with scheduler() as it, Gateway(it) as gateway:
         question = pb.EstimateWait(spec=submission().spec, requester=requester())

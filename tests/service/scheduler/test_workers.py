@@ -23,8 +23,9 @@ from tests.service.scheduler.mesh import (
     submission,
 )
 
+from horde.api.generation.v1 import generation_pb2
 from horde.api.job.v1 import job_pb2
-from horde.api.worker.v1 import worker_service_pb2
+from horde.api.worker.v1 import worker_pb2, worker_service_pb2
 from horde.internal.ledger.v1 import ledger_service_pb2 as ledger_pb
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.scheduler import engine
@@ -413,6 +414,53 @@ async def test_what_the_ledger_ended_otherwise_ends_as_it_says(released: bool) -
         ending = job_pb2.JOB_ENDING_FAULTED if released else job_pb2.JOB_ENDING_DONE
         assert done.images[0].ending == ending
         assert done.images[0].settlement == outcome.entry.settlement
+
+
+async def test_a_worker_is_told_its_terms_and_why_it_is_idle() -> None:
+    async with scheduler(World(limits=Limits(proven_images=10))) as it, Gateway(it) as gateway:
+        painter = await gateway.attach(session_features=(worker_pb2.SESSION_FEATURE_IDLE_REPORTS,))
+        terms = painter.terms
+        assert (terms.max_slots, terms.prepare_grace.seconds, terms.upload_grace.seconds) == (1, 300, 600)
+        assert terms.progress_interval.ToMilliseconds() == 250
+        await it.submit(submission(model="another", count=3))
+        await painter.say(idle_question=worker_service_pb2.IdleQuestion())
+        (cause,) = (await painter.next("idle_report")).causes
+        assert (cause.reason, cause.jobs, cause.model) == (generation_pb2.INELIGIBLE_REASON_MODEL, 3, "another")
+        await painter.say(idle_question=worker_service_pb2.IdleQuestion())
+        await painter.nothing()
+        request = pb.SetWorkerPausedRequest(worker_id=painter.worker_id, owner_account_id=OWNER, paused=True)
+        await it.stub.SetWorkerPaused(request)
+        (hindrance,) = (await painter.next("idle_report")).hindrances
+        assert hindrance.reason == generation_pb2.INELIGIBLE_REASON_PAUSED
+
+
+async def test_terms_are_told_again_when_they_grow_and_when_a_stream_comes_back() -> None:
+    async with scheduler(World(limits=Limits(proven_images=10))) as it, Gateway(it) as gateway:
+        painter = await gateway.attach()
+        await it.submit(submission())
+        await painter.paint(await painter.next("assignment"))
+        said = [await asyncio.wait_for(gateway.inbox(painter.number).get(), HANG_SECONDS) for _ in range(2)]
+        assert {each.worker.WhichOneof("message") for each in said} == {"settled", "terms"}
+        await painter.close()
+        again = Painter(gateway, gateway.number(), painter.name)
+        await again.open(session_id=painter.session_id)
+        assert (await again.next("terms")).max_slots == 2
+
+
+async def test_followers_are_told_that_a_picture_is_on_its_way() -> None:
+    async with scheduler() as it, Gateway(it) as gateway:
+        painter = await gateway.attach()
+        made = submission()
+        await it.submit(made)
+        lease_id = (await painter.next("assignment")).lease_id
+        uploading = generation_pb2.LEASE_STATE_UPLOADING
+        await painter.say(progress=worker_service_pb2.LeaseProgress(lease_id=lease_id, step=20, state=uploading))
+        await painter.nothing()
+        (image,) = (await it.get(made.generation_id)).generation.generation.images
+        assert (image.step, image.lease_state) == (20, uploading)
+        await it.world.clock.advance(300.0)
+        await painter.nothing()
+        assert (await it.get(made.generation_id)).generation.generation.images[0].lease_id == lease_id
 
 
 @pytest.mark.parametrize(("each_job", "least", "most"), [(1, 60, 70), (300, 300, 310), (3_000, 900, 900)])

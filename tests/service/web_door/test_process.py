@@ -8,7 +8,9 @@ import signal
 from pathlib import Path
 
 import httpx2
-from tests.service.processes import environment, started
+from tests.service.processes import MODULES, environment, started
+
+from horde.services import lifecycle
 
 
 async def test_it_answers_while_the_mesh_is_away(tmp_path: Path) -> None:
@@ -21,6 +23,15 @@ async def test_it_answers_while_the_mesh_is_away(tmp_path: Path) -> None:
             assert heartbeat.json()["version"]
         process.process.send_signal(signal.SIGTERM)
         assert await process.ended() == 0, process.log
+
+
+async def test_it_ends_when_its_server_dies(tmp_path: Path) -> None:
+    injured = str(Path(__file__).parents[1] / "injured.py")
+    async with started("web-door", environment("web-door", tmp_path), injured, MODULES["web-door"], "http") as process:
+        await process.until('"ports"')
+        process.process.send_signal(signal.SIGUSR1)
+        assert await process.ended() == lifecycle.FAILED, process.log
+    assert process.lines[-1] == "ended: the loop 'http' has died: Injected()\n"
 
 
 async def test_a_port_that_is_taken_is_said_in_a_line(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -124,6 +125,19 @@ def test_what_turns_bad_while_running_is_a_failure_and_the_model_is_whole_again(
     assert isinstance(work, Failed)
     assert work.reason is FailureReason.BAD_PICTURE
     assert paint(studio, PICTURE).image.tobytes() == before.image.tobytes()
+
+
+def test_what_was_left_to_the_model_is_told_as_it_was(copied: Callable[..., Path]) -> None:
+    folder = copied("sd15")
+    making = paint(opened({"sd15": folder}), PICTURE).making
+    assert making.sampler is not Sampler.DEFAULT
+    assert making.guidance_scale is not None
+    assert (making.steps, making.precision) == (4, "float32")
+    assert making.engine.startswith("diffusers ")
+    # As `sha256sum */*.safetensors | sha256sum` says it in the model's folder.
+    paths = sorted(path.relative_to(folder).as_posix() for path in folder.glob("*/*.safetensors"))
+    lines = [f"{hashlib.sha256((folder / path).read_bytes()).hexdigest()}  {path}\n" for path in paths]
+    assert making.model_sha256 == hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def test_what_overflows_in_half_precision_is_painted_in_a_wider_one(copied: Callable[..., Path]) -> None:

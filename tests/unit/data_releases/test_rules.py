@@ -116,6 +116,26 @@ def test_what_the_worker_said_of_the_making_is_in_the_row() -> None:
     assert (row["precision"], row["device_class"]) == ("float16", "c")
 
 
+def test_what_was_left_to_the_model_is_what_the_worker_says_it_was() -> None:
+    making = job_pb2.Making(
+        sampler=job_pb2.SAMPLER_DPMPP_2M, schedule=job_pb2.NOISE_SCHEDULE_KARRAS, guidance_scale=2.5
+    )
+    said = json.loads(json_format.MessageToJson(making, preserving_proto_field_name=True))
+
+    def row(making: Any, **image: Any) -> dict[str, Any]:
+        spec = {"model": "m", "image": {"prompt": "x", **image}}
+        found = read(spec=spec, making=making)
+        return describe(found, Measured("", 1, "", None), Place("s", 0), None, Pseudonyms(b"", "r"), "xmp")
+
+    names = ("sampler", "schedule", "guidance_scale")
+    assert [row(said)[name] for name in names] == ["dpmpp_2m", "karras", 2.5]
+    asked = {"sampler": "SAMPLER_EULER", "schedule": "NOISE_SCHEDULE_SIMPLE", "guidance_scale": 7}
+    assert [row(said, **asked)[name] for name in names] == ["euler", "simple", 7.0]
+    assert [row({})[name] for name in names] == [None, None, None]
+    # A number of a newer contract, which this one has no name for.
+    assert row({"sampler": 4711})["sampler"] is None
+
+
 @pytest.mark.parametrize("own", [None, *Verdict])
 @pytest.mark.parametrize("later", [None, *Verdict])
 def test_unsafe_by_either_voice_is_out_and_a_later_word_settles_doubt(

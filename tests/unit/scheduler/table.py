@@ -46,7 +46,7 @@ from horde.scheduler.core.job import (
     make_jobs,
     requester_text,
 )
-from horde.scheduler.core.leases import Lease
+from horde.scheduler.core.leases import Lease, Stage
 from horde.scheduler.core.likeness import Distance
 from horde.scheduler.core.outcomes import Painted, Result
 from horde.scheduler.core.rows import Changes, Moment
@@ -213,7 +213,9 @@ class Table:
             case fx.Revoke(route, lease_id, _):
                 self.held.pop(lease_id, None)
                 self.said.append((route, effect))
-            case fx.SaySettled(route) | fx.Welcome(route) | fx.EndSession(route):
+            case (
+                fx.SaySettled(route) | fx.Welcome(route) | fx.EndSession(route) | fx.SayTerms(route) | fx.SayIdle(route)
+            ):
                 self.said.append((route, effect))
             case fx.Answer(generation):
                 self.answered.add(generation.generation_id)
@@ -273,8 +275,11 @@ class Table:
         **of: Any,
     ) -> Worker:
         route, owner = Route(1, next(self.numbers)), of.pop("owner", OWNER)
+        hears_idle = of.pop("hears_idle", False)
         capabilities = capabilities or capable(**of)
-        attaching.opened(self.board, route, owner, name, "test", capabilities, "", self.now, self.now_ms)
+        attaching.opened(
+            self.board, route, owner, name, "test", capabilities, "", self.now, self.now_ms, hears_idle=hears_idle
+        )
         self.work()
         worker = self.board.fleet.workers[worker_id_of(owner, name)]
         if restate:
@@ -307,9 +312,9 @@ class Table:
         self.pictures[lease.lease_id] = picture
         self.report(worker, lease.lease_id, lease.job.job_id, painted(worker))
 
-    def progress(self, lease: Lease, step: int) -> None:
+    def progress(self, lease: Lease, step: int, stage: Stage = Stage.UNSAID) -> None:
         worker = self.board.fleet.workers[lease.worker_id]
-        lending.progressed(self.board, worker, lease.lease_id, step, self.now)
+        lending.progressed(self.board, worker, lease.lease_id, step, self.now, stage)
         self.work()
 
     def vanish(self, worker: Worker, *, by_mesh: bool = False) -> None:

@@ -11,7 +11,7 @@ from tests.unit.scheduler.table import ANNA, OWNER, PRICE, Table, capable
 
 from horde.scheduler.core import effects as fx
 from horde.scheduler.core import uptime
-from horde.scheduler.core.checks import CREDIT, MAX_OPEN_OF_ONE
+from horde.scheduler.core.checks import MAX_OPEN_OF_ONE
 from horde.scheduler.core.fleet import Capabilities, Offer, Worker
 from horde.scheduler.core.job import MESH, AccountId, Ending, Job, JobState
 from horde.scheduler.core.judging import SHARED
@@ -335,6 +335,7 @@ def test_the_less_often_is_looked_the_longer_the_record() -> None:
 def test_no_more_goes_into_checks_than_a_part_of_all_work_and_what_was_saved_up() -> None:
     table = table_of(checks_part=0.03)
     board = table.board
+    board.checks.credit = 1_000.0
     suspects = [table.attach(f"s{number}", owner=stranger(number)) for number in range(400)]
     work = 0.0
     for number, suspect in enumerate(suspects):
@@ -342,7 +343,7 @@ def test_no_more_goes_into_checks_than_a_part_of_all_work_and_what_was_saved_up(
         work += job.generation.terms.work
         painted(table, job)
         all_checked(table)
-        assert board.checks.checked <= CREDIT + 0.03 * work
+        assert board.checks.checked <= 1_000.0 + 0.03 * work
     assert board.checks.credit < job.generation.terms.work
     # Who could not be looked at is not believed for it.
     late = [suspect.standing.paid_images for suspect in suspects[-20:]]

@@ -26,7 +26,7 @@ def test_why_nobody_can() -> None:
     table.attach("c", max_pixels=100)
     table.attach("d", features=0)
     paused = table.attach("e")
-    attaching.pause(table.board, paused, True, 0)
+    attaching.pause(table.board, paused, True, table.now, 0)
     estimate = Estimates(table.board).for_terms(terms(features=2), ANNA, 0.0)
     assert estimate.eligible == 0
     assert estimate.ineligible[0] == (WhyNot.MODEL, 2)

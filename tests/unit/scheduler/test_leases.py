@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from tests.unit.scheduler.table import ANNA, BERT, OWNER, Table, endings, painted, state, states
 
+from horde.scheduler.core import attaching
 from horde.scheduler.core import effects as fx
+from horde.scheduler.core.attaching import HeldLease, Restatement
 from horde.scheduler.core.job import Ending, JobState
-from horde.scheduler.core.leases import LeaseState, Revoked
+from horde.scheduler.core.leases import LeaseState, Revoked, Stage
 from horde.scheduler.core.outcomes import Failed, Refused
 
 
@@ -53,6 +55,95 @@ def test_a_lease_that_waits_behind_another_is_kept_by_its_progress() -> None:
     assert state(waiting) is LeaseState.OPEN
     table.pass_time(30.0)
     assert state(waiting) is LeaseState.LAPSED
+
+
+def test_a_finished_picture_that_cannot_be_brought_keeps_its_lease_within_a_bound() -> None:
+    table = Table(lease_ttl=30.0, upload_grace=600.0)
+    worker = table.attach("w1", slots=3)
+    generation = table.queued(images=3)
+    leases = [table.lease(job) for job in generation.jobs]
+    for lease in leases:
+        table.pass_time(5.0)
+        table.progress(lease, 20)
+        table.progress(lease, 20, Stage.UPLOADING)
+    table.pass_time(300.0)
+    assert {state(lease) for lease in leases} == {LeaseState.OPEN}
+    # Said again it keeps it no longer.
+    for lease in leases:
+        table.progress(lease, 20, Stage.UPLOADING)
+    table.paint(leases[0])
+    table.pass_time(310.0)
+    assert {state(lease) for lease in leases[1:]} == {LeaseState.LAPSED}
+    # It was painted: that it could not be brought is no failure, and the picture may still win.
+    assert (worker.jobs_failed, worker.strikes) == (0, 0)
+    table.paint(leases[1])
+    table.run_errands()
+    assert [job.ending for job in generation.jobs[:2]] == [Ending.DONE, Ending.DONE]
+
+
+def test_an_absence_of_storage_says_nothing_of_a_workers_speed() -> None:
+    table = Table()
+    worker = table.attach("w1", slots=2)
+    first, second = (table.lease(job) for job in table.queued(images=2).jobs)
+    table.pass_time(10.0)
+    table.progress(first, 20, Stage.UPLOADING)
+    table.pass_time(10.0)
+    table.progress(second, 20, Stage.UPLOADING)
+    table.pass_time(290.0)
+    table.paint(first)
+    assert table.board.speeds.of(worker.worker_id) == {}
+    third = table.lease(table.queued("r2").jobs[0])
+    table.pass_time(8.0)
+    table.progress(third, 20, Stage.UPLOADING)
+    table.pass_time(2.0)
+    table.paint(third)
+    work = third.job.generation.terms.work
+    assert set(table.board.speeds.of(worker.worker_id).values()) == {10.0 / work}
+
+
+def test_a_picture_that_waits_for_storage_does_not_hide_that_the_next_was_begun() -> None:
+    table = Table()
+    worker = table.attach("w1", slots=2)
+    first, second = (table.lease(job) for job in table.queued(images=2).jobs)
+    table.pass_time(10.0)
+    table.progress(first, 20, Stage.UPLOADING)
+    table.pass_time(10.0)
+    table.paint(first)
+    table.pass_time(2.0)
+    table.paint(second)
+    work = second.job.generation.terms.work
+    # Twelve seconds since the first was painted, not two since it was brought; the two are averaged.
+    assert min(table.board.speeds.of(worker.worker_id).values()) > 10.0 / work
+
+
+def test_preparing_keeps_a_lease_from_its_assignment_on_and_once() -> None:
+    table = Table(lease_ttl=30.0, prepare_grace=200.0)
+    table.attach("w1")
+    lease = table.lease(table.queued().jobs[0])
+    table.pass_time(20.0)
+    table.progress(lease, 0, Stage.PREPARING)
+    table.pass_time(170.0)
+    assert state(lease) is LeaseState.OPEN
+    table.progress(lease, 0, Stage.PREPARING)
+    table.pass_time(20.0)
+    assert state(lease) is LeaseState.LAPSED
+
+
+def test_a_restated_picture_is_known_to_be_painted_after_a_restart_of_the_scheduler() -> None:
+    table = Table(lease_ttl=30.0, upload_grace=600.0)
+    worker = table.attach("w1")
+    lease = table.lease(table.queued().jobs[0])
+    table.save()
+    table.start()
+    worker = table.attach("w1", restate=False)
+    held = HeldLease(lease.lease_id, lease.job.job_id, 20, Stage.UPLOADING)
+    assert worker.session is not None
+    stated = Restatement(0, 1, draining=False, held=(held,))
+    attaching.restated(table.board, worker.session, worker, stated, table.now, table.now_ms)
+    table.work()
+    table.pass_time(500.0)
+    (again,) = worker.leases.values()
+    assert (again.lease_id, again.state) == (lease.lease_id, LeaseState.OPEN)
 
 
 def test_attempts_of_three_owners_then_faulted_and_released() -> None:

@@ -110,14 +110,14 @@ class Mixture(RuleBasedStateMachine):
     def demand(self, name: str, slots: int, draining: bool) -> None:
         worker = self._here(name)
         if worker is not None and worker.session is not None and worker.session.ready:
-            attaching.demanded(self.table.board, worker.session, worker, slots, draining)
+            attaching.demanded(self.table.board, worker.session, worker, slots, draining, self.table.now)
             self.table.work()
 
     @rule(name=names, paused=st.sampled_from((False, False, True)))
     def pause(self, name: str, paused: bool) -> None:
         worker = self.table.board.fleet.workers.get(worker_id_of(OWNERS[name], name))
         if worker is not None:
-            attaching.pause(self.table.board, worker, paused, self.table.now_ms)
+            attaching.pause(self.table.board, worker, paused, self.table.now, self.table.now_ms)
             self.table.work()
 
     @rule(name=names, by_mesh=st.booleans())

@@ -180,12 +180,12 @@ def test_a_paused_or_draining_worker_keeps_what_it_has_and_gets_no_more() -> Non
     table = Table()
     worker = table.attach("w1", slots=1)
     generation = table.queued(images=2)
-    attaching.pause(table.board, worker, True, table.now_ms)
+    attaching.pause(table.board, worker, True, table.now, table.now_ms)
     table.paint(table.lease(generation.jobs[0]))
     table.run_errands()
     assert generation.jobs[0].ending is Ending.DONE
     assert state(generation.jobs[1]) is JobState.QUEUED
-    attaching.pause(table.board, worker, False, table.now_ms)
+    attaching.pause(table.board, worker, False, table.now, table.now_ms)
     table.work()
     assert state(generation.jobs[1]) is JobState.LEASED
 

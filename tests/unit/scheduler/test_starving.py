@@ -38,7 +38,7 @@ def test_a_job_for_proven_owners_is_for_all_again_when_the_last_of_them_is_gone(
     else:
         from horde.scheduler.core import attaching
 
-        attaching.pause(table.board, busy, True, table.now_ms)
+        attaching.pause(table.board, busy, True, table.now, table.now_ms)
         table.work()
         table.pass_time(15.0)
     assert table.lease(job).worker_id == idle.worker_id

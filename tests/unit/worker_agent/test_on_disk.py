@@ -20,11 +20,14 @@ from horde.worker_agent.core.jobs import (
     FailureReason,
     JobId,
     LeaseId,
+    Making,
+    NoiseSchedule,
     Outcome,
     Painted,
     RefusalReason,
     Refused,
     Result,
+    Sampler,
 )
 from horde.worker_agent.home import AlreadyRunning, locked
 from horde.worker_agent.outcomes import OutcomeFolder
@@ -32,8 +35,19 @@ from horde.worker_agent.spool import Spool, Spooled
 
 words = st.text(st.characters(categories=["L", "N", "P", "S"]), max_size=40)
 deviations = st.builds(Deviation, st.sampled_from(DeviationKind), words, words, words)
+makings = st.builds(
+    Making,
+    st.sampled_from(Sampler),
+    st.sampled_from(NoiseSchedule),
+    st.none() | st.integers(0, 30).map(float),
+    st.integers(0, 500),
+    words,
+    words.map(lambda text: text[:32]),
+    words,
+    st.binary(min_size=32, max_size=32).map(bytes.hex) | st.just(""),
+)
 results: st.SearchStrategy[Result] = st.one_of(
-    st.builds(Painted, words, st.lists(deviations, max_size=3).map(tuple)),
+    st.builds(Painted, words, st.lists(deviations, max_size=3).map(tuple), st.none() | makings),
     st.builds(Censored, words),
     st.builds(Refused, st.sampled_from(RefusalReason), words),
     st.builds(Failed, st.sampled_from(FailureReason), words),
@@ -94,6 +108,7 @@ def spooled(image: bytes = b"\nimage\n") -> Spooled:
         steps=4,
         sha256=hashlib.sha256(image).hexdigest(),
         deviations=(Deviation(DeviationKind.CLAMPED, "clip_skip", "9", "2"),),
+        making=Making(Sampler.EULER, NoiseSchedule.KARRAS, 2.5, 4, "diffusers 0.40", "float16", "cpu", "ab" * 32),
         image=image,
     )
 

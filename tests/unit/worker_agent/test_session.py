@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from horde.worker_agent import wire
+from horde.worker_agent.core.declining import declines
 from horde.worker_agent.core.jobs import (
     Assignment,
     Cancelled,
@@ -371,3 +373,25 @@ class SessionMachine(RuleBasedStateMachine):
 
 SessionMachine.TestCase.settings = settings(max_examples=80, stateful_step_count=30, deadline=None)
 TestAnyHistory = SessionMachine.TestCase
+
+
+def test_what_the_owner_does_not_paint_is_given_back_unpainted_with_its_rule() -> None:
+    made = Session("anna", "test/1", OFFER, SLOTS, declines(["# not these", "a  Cát"]))
+    made.connected()
+    made.welcomed()
+    effects = made.assigned(lent(1))
+    assert not any(isinstance(effect, Begin) for effect in effects)
+    (outcome,) = made.unsettled.values()
+    assert isinstance(outcome.result, Refused)
+    assert outcome.result.reason is RefusalReason.CONTENT_DECLINED
+    assert "rule 2" in outcome.result.detail
+    other = Session("anna", "test/1", OFFER, SLOTS, declines(["/dogs?/"]))
+    other.connected()
+    other.welcomed()
+    assert any(isinstance(effect, Begin) for effect in other.assigned(lent(1)))
+
+
+@pytest.mark.parametrize("line", ["/(/", "/(?=ahead)/", "!!"])
+def test_a_rule_that_cannot_be_is_named_by_its_line(line: str) -> None:
+    with pytest.raises(ValueError, match="line 2"):
+        declines(["a cat", line])

@@ -61,7 +61,11 @@ def main() -> None:
 @click.option("--near-bits", type=int, default=4, show_default=True, help="Of 64, by which near duplicates differ.")
 @click.option("--with-contact-data", is_flag=True, help="Let prompts with contact data in, marked.")
 @click.option("--with-unsure", is_flag=True, help="Let in what moderation is not sure about, marked.")
-@click.option("--ratings", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Parquet of ratings.")
+@click.option(
+    "--ratings",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Ratings, as curation exports them: lines of JSON or Parquet.",
+)
 @click.option("--end-with-input", is_flag=True, help="Stop when standard input ends: whoever started this has gone.")
 def create(
     release_id: str,

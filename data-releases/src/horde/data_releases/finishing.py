@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from horde.buckets.port import Bucket
 from horde.data_releases.building import PartNote
@@ -30,6 +29,7 @@ from horde.data_releases.core.pseudonyms import Pseudonyms
 from horde.data_releases.core.statistics import Statistics, shorten
 from horde.data_releases.drawing import SHEET_IMAGES, draw_contact_sheet, draw_plots
 from horde.data_releases.keys import Keys, public_pem
+from horde.data_releases.ratings_side import joining
 from horde.data_releases.releases import Finished, Releases
 from horde.data_releases.shards import describe_file
 from horde.data_releases.tables import (
@@ -41,13 +41,10 @@ from horde.data_releases.tables import (
     write_rows,
 )
 
-_BATCH: Final = 4_096
 ROOT_ROWS: Final = 10
 """Rows of a row group of all metadata, for each unit of the square root of the images. A row has 1.5 KiB with a long
 prompt, and a group's statistics 140 KiB, which the writer keeps until it is done: so both are about 45 MiB for ten
 million images."""
-MAX_RATING: Final = 10
-MAX_ARTIFACTS: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +135,7 @@ class Finisher:
         return samples
 
     def _write_ratings(self, path: Path) -> int:
-        """The ratings of this release's images, raters under pseudonyms."""
+        """The ratings that join this release, raters under pseudonyms."""
         count = 0
         with open_writer(path, RATING_SCHEMA) as writer:
             for rows in self._read_ratings():
@@ -148,21 +145,16 @@ class Finisher:
 
     def _read_ratings(self) -> Iterator[list[dict[str, Any]]]:
         if self._ratings is None:
-            return
-        for batch in pq.ParquetFile(self._ratings).iter_batches(_BATCH):
-            yield [row for given in batch.to_pylist() if (row := self._rating(given)) is not None]
+            return iter(())
+        gone = {image.id for image, _, _ in self._catalogue.removed_before(position(self._chain.length, 0, 0))}
 
-    def _rating(self, given: dict[str, Any]) -> dict[str, Any] | None:
-        known = self._catalogue.find(given["id"])
-        if known is None or known.release_id != self._plan.release_id:
-            return None
-        rating, artifacts = given["rating"], given["artifacts"]
-        if not (rating is None or 1 <= rating <= MAX_RATING) or not (
-            artifacts is None or 0 <= artifacts <= MAX_ARTIFACTS
-        ):
-            raise ValueError(f"a rating of {given['id']} is outside its scale")
-        at = given["rated_at"].replace(minute=0, second=0, microsecond=0)
-        return {**given, "rater": self._names.of("rater", given["rater"]), "rated_at": at}
+        def place(image_id: str) -> bool | None:
+            known = None if image_id in gone else self._catalogue.find(image_id)
+            return None if known is None else known.release_id == self._plan.release_id
+
+        last = self._chain.last
+        since = None if last is None else last.plan.as_of
+        return joining(self._ratings, self._plan.as_of, since, place, self._names)
 
     async def _write_removed(self) -> int:
         """Every image of an earlier release that is to be taken out, also those that were listed before."""

@@ -9,11 +9,8 @@ from pathlib import Path
 
 from grpc import aio
 
-from horde.api.moderation.v1.moderation_service_pb2_grpc import ModerationServiceServicer
 from horde.gateway.core.closing import Exports
-from horde.gateway.core.credentials import PassCredential
 from horde.gateway.core.previews import Previews
-from horde.gateway.core.requesters import Principal
 from horde.gateway.doors.account_closing import AccountClosing
 from horde.gateway.doors.account_life import AccountLife
 from horde.gateway.doors.account_servicer import AccountServicer
@@ -23,12 +20,15 @@ from horde.gateway.doors.authentication import Authenticator
 from horde.gateway.doors.catalogue import Catalogue, read_catalogue
 from horde.gateway.doors.curated import Curated
 from horde.gateway.doors.enforcing import Enforcement
+from horde.gateway.doors.filter_servicer import FilterServicer
+from horde.gateway.doors.filtering import Filters
 from horde.gateway.doors.generation_servicer import GenerationServicer
 from horde.gateway.doors.generations import Generations
 from horde.gateway.doors.listeners import registrations
 from horde.gateway.doors.mesh import describe_mesh
 from horde.gateway.doors.mesh_servicer import MeshServicer
 from horde.gateway.doors.model_servicer import ModelServicer
+from horde.gateway.doors.passes import PassHolders
 from horde.gateway.doors.preview_news import PreviewNews
 from horde.gateway.doors.reception import Reception
 from horde.gateway.doors.redrawing import Redrawing
@@ -99,6 +99,7 @@ class Gateway:
             max_input_bytes=settings.max_input_bytes,
         )
         self.enforcement = Enforcement(store, shared, clock)
+        self.filters = Filters(store, shared, clock, ids)
         self.previews = Previews(clock)
         gateway_id = str(ids.new())
         self.preview_news = PreviewNews(self.previews, shared, clock, gateway_id)
@@ -117,13 +118,9 @@ class Gateway:
         self.enforcement.on_change(lambda: self.watching.look_at_bans(self.enforcement.ban_of))
         self._shared = shared
         shared.subscribe(REVOKED, lambda news: self._forget_key(news.decode(errors="replace")))
-        passes = load_passes(settings.pass_key_file or settings.state_dir / "pass.key")
-
-        async def open_pass(shown: PassCredential) -> Principal:
-            return await self.generations.opened(passes.candidates(shown.pass_id))
-
-        self._passes = passes
-        self.authenticator = Authenticator(store, peppers, clock, open_pass)
+        self._passes = load_passes(settings.pass_key_file or settings.state_dir / "pass.key")
+        holders = PassHolders(self.scheduler, self._passes)
+        self.authenticator = Authenticator(store, peppers, clock, holders.principal)
         self.reception = Reception(self.authenticator, shared, settings.rates(), clock, self.enforcement)
         self.accounts = Accounts(
             store,
@@ -144,6 +141,7 @@ class Gateway:
             balances,
             tickets,
             self.catalogue,
+            self.filters,
             consent_text_version=settings.consent_text_version,
             max_input_pixels=settings.max_input_pixels,
         )
@@ -176,7 +174,7 @@ class Gateway:
             MeshServicer(self.reception, self.mesh),
             StatisticsServicer(self.reception, self.statistics),
             StandingServicer(self.reception, self.standing),
-            self.curated.moderation(ModerationServiceServicer()),  # type: ignore[abstract]
+            self.curated.moderation(FilterServicer(self.reception, self.filters)),  # type: ignore[abstract]
             self.curated.rating(),
             self.curated.releases(),
         )
@@ -202,9 +200,11 @@ class Gateway:
             load_operator_key(self._settings.operator_key_file or self._settings.state_dir / "operator.key")
         )
         await self.enforcement.load()
+        await self.filters.load()
         doors = self._settings.doors
         async with self.scheduler.running(), self.ledger.running(), Loops() as loops:
             loops.start("restrictions", self.enforcement.run())
+            loops.start("filters", self.filters.run())
             loops.start("key use", self.authenticator.keep_use())
             if doors != "workers":
                 loops.start("accounts", self.accounts.open_at_ledger())

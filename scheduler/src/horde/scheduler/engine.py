@@ -103,6 +103,8 @@ class Engine:
         self._meters = CheckMeters()
         self._do: dict[type[fx.Effect], Callable[[Any], None]] = {
             fx.Welcome: self.relays.welcome,
+            fx.SayTerms: self.relays.terms,
+            fx.SayIdle: self.relays.idle,
             fx.Revoke: self.relays.revoke,
             fx.EndSession: self.relays.end,
             fx.Assign: self.relays.assign,

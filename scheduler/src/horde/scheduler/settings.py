@@ -40,6 +40,8 @@ class Settings(ServiceSettings):
     """A gRPC target, for us."""
     storage_address: str = ""
     """The same, as workers reach it; empty: as we do."""
+    checks_part: float = Field(default=0.03, ge=0, le=1)
+    """The part of all work that may go into painting others' pictures a second time, to look at them; 0: none."""
     first_slots: int = Field(default=1, ge=1, le=64)
     """Jobs that the workers of a new owner may hold together; one more with each image that somebody else paid for."""
     proven_images: int = Field(default=10, ge=0)
@@ -51,6 +53,8 @@ class Settings(ServiceSettings):
     """How long a worker may make no progress; three expected steps are added."""
     load_allowance_seconds: float = Field(default=180.0, ge=0, le=3600)
     """Added while the worker must load the model first."""
+    upload_grace_seconds: float = Field(default=600.0, gt=0, le=3600)
+    """How long a finished picture that cannot be brought keeps its lease: longer than storage may be away for."""
     max_jobs: int = Field(default=200_000, ge=1)
     """Jobs that have not ended; more are refused."""
     max_unpaintable_jobs: int = Field(default=10_000, ge=1)
@@ -84,11 +88,13 @@ class Settings(ServiceSettings):
             max_unpaintable_mkudos=self.max_unpaintable_mkudos,
             max_generations=self.max_generations_per_requester,
             max_sessions=self.max_sessions,
+            checks_part=self.checks_part,
             first_slots=self.first_slots,
             proven_images=self.proven_images,
             resume_grace=self.resume_grace_seconds,
             lease_ttl=self.lease_ttl_seconds,
             load_allowance=self.load_allowance_seconds,
+            upload_grace=self.upload_grace_seconds,
         )
 
     def grants(self, clock: Clock) -> Grants:

@@ -68,10 +68,15 @@ class Sharing:
         image: Mapping[str, Any] | None = None,
         anonymous: bool = False,
         size: int = 64,
+        picture: bytes | None = None,
     ) -> str:
-        """Share a picture, another one for each number unless `seed` says; returns its id."""
+        """Share a picture, another one for each number unless `seed` says, or a PNG of this size; returns its id."""
         format = FORMATS[number % len(FORMATS)] if seed is None else ImageFormat.PNG
-        data = paint("JPEG" if format.name == "JPEG" else format.name, size, size, number if seed is None else seed)
+        if picture is not None:
+            format = ImageFormat.PNG
+        data = picture or paint(
+            "JPEG" if format.name == "JPEG" else format.name, size, size, number if seed is None else seed
+        )
         content = Content(hashlib.sha256(data).hexdigest(), len(data), format, size, size)
         facts = PlacementFacts(anonymous, not anonymous, has_input=False, consent_text_version="2026-11")
         spec = {

@@ -8,12 +8,7 @@ auditor runs as an operator runs it. The three must agree.
 from __future__ import annotations
 
 import asyncio
-import io
-import json
-import os
 import random
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -26,7 +21,6 @@ from typing import Any, Final
 from horde.api.generation.v1.generation_pb2 import Generation, GenerationSpec
 from horde.api.job.v1.job_pb2 import JobEnding, Placement
 from horde.cli.local.mesh import LocalMesh, WorkerPlan, local_mesh
-from horde.cli.local.processes import environment
 from horde.cli.local.roles import Role
 from horde.clients.client import HordeClient
 from horde.clients.credentials import ApiKey, new_anonymous_token, read_secret
@@ -34,16 +28,14 @@ from horde.clients.retrying import Patience
 from horde.clients.specs import generation_spec
 from horde.testkit.moody_server import Mood, MoodyServer, moody_server
 from horde.testkit.s3 import ThrowawayS3, throwaway_s3
+from horde.testkit.storage_remains import BUCKETS, Remains
 from horde.testkit.storage_router import paint
 from horde.testkit.waiting import ticks
 
-BUCKETS: Final = ("horde-private", "horde-shared")
 WORKERS: Final = ("anna", "bert", "cleo")
 ASKING: Final = 16
 """Generations that are under way at once."""
 WITHDRAW_ONE_IN: Final = 10
-PLANTED: Final = ["missing_image", "orphan", "stranger"]
-"""The kinds of what `plant` plants."""
 PATIENCE: Final = Patience(total=timedelta(seconds=600))
 NO_LIMITS: Final = {
     f"LIMIT_{of}": "none"
@@ -103,26 +95,13 @@ class Came:
         return sum(self.endings.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
-    """What lies in the buckets at the end, counted without the auditor."""
-
-    shared: set[str]
-    """Jobs that have an image in the shared bucket."""
-    others: list[str]
-    """Further names there that are neither an image nor its record nor a note."""
-    private: int
-    quarantine: int
-
-
 class Soak:
     """A running mesh that is treated badly."""
 
     def __init__(self, mesh: LocalMesh, store: MoodyServer | None, s3: ThrowawayS3 | None, folder: Path) -> None:
         self._mesh = mesh
         self._store = store
-        self._s3 = s3
-        self._folder = folder
+        self.remains = Remains(mesh, s3, folder)
         self._random = random.Random(7)
         self.came = Came()
 
@@ -228,53 +207,16 @@ class Soak:
         async with mesh.client(credential=ApiKey(opened.api_key), patience=PATIENCE) as account:
             yield account
 
-    async def audit(self) -> list[dict[str, Any]]:
-        """What the auditor finds, as a process with its own credential."""
-        status, findings = await asyncio.to_thread(self._audit)
-        assert (status == 0) is (findings == []), (status, findings)
-        return findings
-
-    def _audit(self) -> tuple[int, list[dict[str, Any]]]:
-        told = {
-            "SCHEDULER": self._mesh.layout.address(Role.SCHEDULER),
-            "KEY_FILE": str(self._mesh.layout.key_file),
-            "STATE_DIR": str(self._folder / "auditor"),
-            "SETTLE_SECONDS": "0",
-        }
-        if self._s3 is None:
-            told |= {
-                "SHARED_DIR": str(self._mesh.layout.shared_bucket),
-                "PRIVATE_DIR": str(self._mesh.layout.private_bucket),
-            }
-        else:
-            secret = self._folder / "auditor.secret"
-            secret.write_text(self._s3.secret("auditor"))
-            told |= {
-                "S3_ENDPOINT": self._s3.endpoint,
-                "S3_SECURE": "false",
-                "ACCESS_KEY": self._s3.access_key("auditor"),
-                "SECRET_FILE": str(secret),
-            }
-        settings = {f"HORDE_AUDITOR_{name}": value for name, value in told.items()}
-        ran = subprocess.run(
-            [sys.executable, "-m", "horde.auditor", "--deep", "--json"],
-            env={**environment(), **settings},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if ran.returncode not in (0, 1):
-            raise AssertionError(ran.stdout + ran.stderr)
-        document = json.loads(ran.stdout)
-        assert document["more"] == 0, document
-        found: list[dict[str, Any]] = document["findings"]
-        return ran.returncode, found
+    async def found_after_planting(self) -> list[str]:
+        """The kinds of what the auditor finds when three faults were planted: it must be PLANTED."""
+        self.remains.plant(min(self.came.done[Placement.PLACEMENT_SHARED]))
+        return sorted(str(finding["kind"]) for finding in await self.remains.audit())
 
     async def settled(self) -> list[dict[str, Any]]:
         """What the auditor finds when the last discards were carried out: couriers ask until they are answered."""
         findings: list[dict[str, Any]] = []
         for _ in ticks():
-            findings = await self.audit()
+            findings = await self.remains.audit()
             if not findings:
                 break
             await asyncio.sleep(1)
@@ -282,7 +224,7 @@ class Soak:
 
     def judge(self, findings: Sequence[Mapping[str, Any]]) -> dict[str, int]:
         """What must be 0."""
-        came, left = self.came, self.left()
+        came, left = self.came, self.remains.left()
         shared, private = (came.done[which] for which in (Placement.PLACEMENT_SHARED, Placement.PLACEMENT_PRIVATE))
         return {
             "private images in the shared bucket": len(left.shared & private),
@@ -293,50 +235,6 @@ class Soak:
             "jobs that did not end as done": came.jobs - came.endings["JOB_ENDING_DONE"],
             "findings of the auditor": len(findings),
         }
-
-    def left(self) -> Left:
-        """Count what lies there."""
-        shared, private = (self._names(bucket) for bucket in ("shared", "private"))
-        pictures = [name for name in shared if name.startswith("images/") and not name.endswith(".json")]
-        known = ("images/", "journal/", "withdrawals/", "withdrawn/", "moderation/")
-        return Left(
-            {name.removeprefix("images/").partition(".")[0] for name in pictures},
-            [name for name in shared if not name.startswith(known)],
-            sum(name.startswith("images/") for name in private),
-            sum(name.startswith("quarantine/") for name in private),
-        )
-
-    def files_of(self, job_id: str) -> list[str]:
-        """What lies in the shared bucket of a job."""
-        return [name for name in self._names("shared") if job_id in name]
-
-    def plant(self) -> None:
-        """Three faults, for the auditor to prove that it looks: a stranger, a missing image, an orphan."""
-        victim = f"images/{min(self.came.done[Placement.PLACEMENT_SHARED])}"
-        (gone,) = [name for name in self._names("shared") if name.startswith(victim) and not name.endswith(".json")]
-        orphan = f"images/{'ab' * 16}"
-        stranger = f"images/{'0' * 8}-0000-5000-8000-{'0' * 12}.webp"
-        if self._s3 is not None:
-            admin = self._s3.admin()
-            admin.remove_object(BUCKETS[1], gone)
-            admin.put_object(BUCKETS[1], stranger, io.BytesIO(b"x"), 1)
-            admin.put_object(BUCKETS[0], orphan, io.BytesIO(b"x"), 1)
-            return
-        (self._mesh.layout.shared_bucket / gone).unlink()
-        (self._mesh.layout.shared_bucket / stranger).write_bytes(b"x")
-        (self._mesh.layout.private_bucket / orphan).write_bytes(b"x")
-
-    def _names(self, bucket: str) -> Sequence[str]:
-        if self._s3 is not None:
-            return [found.name for found in self._s3.objects(f"horde-{bucket}")]
-        layout = self._mesh.layout
-        root = layout.shared_bucket if bucket == "shared" else layout.private_bucket
-        return [
-            f"{Path(folder).relative_to(root)}/{name.replace('!', '/')}"
-            for folder, _, names in os.walk(root)
-            for name in names
-            if not Path(folder).name.startswith(".")
-        ]
 
 
 @asynccontextmanager

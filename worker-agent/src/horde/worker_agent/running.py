@@ -81,7 +81,9 @@ async def _unless(stopping: asyncio.Future[object], opening: Coroutine[None, Non
 async def working(settings: WorkerSettings, painter: Painter, clock: Clock) -> AsyncIterator[Agent]:
     """An agent that is at work, and stays attached. Raises Dismissed, as what a loop died of."""
     tls = settings.tls() or (None if settings.plaintext or is_loopback(settings.gateway) else ANYBODY)
-    session = Session(settings.name, agent_version(), painter.capabilities(), settings.painters + settings.prefetch)
+    session = Session(
+        settings.name, agent_version(), painter.capabilities(), settings.painters + settings.prefetch, settings.declines
+    )
     spool = Spool(settings.home / "spool")
 
     def backoff() -> Backoff:

@@ -7,6 +7,7 @@ import platform
 import re
 import tomllib
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -20,6 +21,7 @@ from pydantic_settings import (
 
 from horde.services.identity import read_private
 from horde.services.settings import BadSettings, ServiceSettings
+from horde.worker_agent.core.declining import Declines, declines
 from horde.worker_agent.core.guest import Rules, parse_hours, parse_programs
 from horde.worker_agent.home import lasting_name
 
@@ -81,6 +83,9 @@ class WorkerSettings(ServiceSettings):
     """The largest width x height to take on; 0: as measured."""
     quality: int = Field(default=90, ge=1, le=100)
     """Of the WebP images."""
+    declined_prompts: Path | None = None
+    """A file of what you do not paint, one rule a line: a text that a prompt holds, or `/an expression/`. Read at
+    start; such jobs are given back unpainted."""
     hours: str = ""
     """When to paint, local time, `22:00-07:00`, several by commas; empty: at any time."""
     on_battery: bool = False
@@ -111,6 +116,12 @@ class WorkerSettings(ServiceSettings):
         """In a file they may be a table."""
         return ",".join(f"{name}={place}" for name, place in models.items()) if isinstance(models, dict) else models
 
+    @cached_property
+    def declines(self) -> Declines:
+        """The rules of `declined_prompts`."""
+        lines = [] if self.declined_prompts is None else self.declined_prompts.read_text("utf-8").splitlines()
+        return declines(lines)
+
     @field_validator("hours")
     @classmethod
     def _times(cls, hours: str) -> str:
@@ -123,6 +134,14 @@ class WorkerSettings(ServiceSettings):
         if not NAME.fullmatch(name) or name in (".", ".."):
             raise ValueError("1 to 64 letters, digits, '-', '_' and '.'")
         return name
+
+    @model_validator(mode="after")
+    def _rules_that_can_be(self) -> WorkerSettings:
+        try:
+            assert self.declines is not None
+        except (OSError, ValueError) as error:
+            raise ValueError(f"declined_prompts: {error}") from None
+        return self
 
     @model_validator(mode="after")
     def _with_key(self) -> WorkerSettings:

@@ -207,6 +207,7 @@ def making_to_proto(making: Making) -> job_pb2.Making:
         engine=fit(making.engine, 128, one_line=True),
         precision=fit(making.precision, 32, one_line=True),
         device_class=fit(making.device_class, 64, one_line=True),
+        model_sha256=bytes.fromhex(making.model_sha256),
     )
 
 
@@ -219,6 +220,7 @@ def making_from_proto(proto: job_pb2.Making) -> Making:
         proto.engine,
         proto.precision,
         proto.device_class,
+        proto.model_sha256.hex(),
     )
 
 

@@ -8,7 +8,15 @@ import sys
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
-BECOMES_ANOTHER: Final = ("serve", "release", "storage", "worker start", "worker doctor")
+BECOMES_ANOTHER: Final = (
+    "serve",
+    "release",
+    "ratings train",
+    "ratings evaluate",
+    "storage",
+    "worker start",
+    "worker doctor",
+)
 """The commands that do. All others have --json."""
 
 

@@ -28,6 +28,8 @@ COMMANDS: Final = {
     "logout": ("login", "Forget the API key that is kept for a mesh."),
     "consent": ("consent", "What sharing pictures means: the text that you agree to."),
     "release": ("release", "Data releases: sets of shared images for research; make, list, pull, verify, prune."),
+    "rate": ("rating", "Say how beautiful shared images are, and earn by it."),
+    "ratings": ("rating", "Your ratings, how they are taken, and a predictor learnt from ratings."),
     "report": ("moderation", "Say that something is wrong with a shared image."),
     "moderation": ("moderation", "For moderators: images to look at, and what is decided of them."),
     "storage": ("storage", "For operators: set the buckets up, and hold them against what was settled."),

@@ -151,3 +151,67 @@ def _verdict(verdict: int) -> str:
     if not verdict:
         return "nobody looked"
     return Verdict.Name(verdict).removeprefix("VERDICT_").lower() if verdict in Verdict.values() else str(verdict)  # type: ignore[arg-type]
+
+
+@moderation.group(cls=DefaultGroup, default="list")
+def filters() -> None:
+    """The rules that prompts are held against. Without a further word: list."""
+
+
+@filters.command("list")
+@asks
+async def list_filters(horde: HordeClient, out: Output) -> None:
+    """All rules, oldest first."""
+    found = [rule async for rule in horde.moderation.filters()]
+    out.document({"filters": found})
+    _say_filters(out, found, "no rules")
+
+
+@filters.command("add")
+@click.argument("pattern", type=TEXT)
+@click.option(
+    "--expression", is_flag=True, help="PATTERN is an expression in RE2's syntax; else text that looks alike."
+)
+@click.option("--message", type=TEXT, required=True, help="What requesters are told.")
+@click.option("--note", type=TEXT, default="", help="For moderators.")
+@asks
+async def add_filter(horde: HordeClient, out: Output, pattern: str, expression: bool, message: str, note: str) -> None:
+    """Refuse prompts that hold PATTERN, within five seconds."""
+    from horde.api.moderation.v1 import moderation_service_pb2 as pb
+
+    kind = pb.FILTER_KIND_EXPRESSION if expression else pb.FILTER_KIND_NORMALISED_TEXT
+    rule = await horde.moderation.add_filter(kind, pattern, message, note)
+    out.document({"filter": rule})
+    out.say(f"rule {rule.filter_id} holds")
+
+
+@filters.command("remove")
+@click.argument("filter_id", type=WORD)
+@asks
+async def remove_filter(horde: HordeClient, out: Output, filter_id: str) -> None:
+    """End the rule FILTER_ID."""
+    await horde.moderation.remove_filter(filter_id)
+    out.document({"filter_id": filter_id})
+    out.say(f"rule {filter_id} holds no more")
+
+
+@filters.command("test")
+@click.argument("prompt", type=TEXT)
+@asks
+async def test_filters(horde: HordeClient, out: Output, prompt: str) -> None:
+    """Which rules PROMPT would meet."""
+    found = await horde.moderation.test_filters(prompt)
+    out.document({"filters": found})
+    _say_filters(out, found, "it meets no rule")
+
+
+def _say_filters(out: Output, found: list[pb.Filter], nothing: str) -> None:
+    from rich.markup import escape
+
+    from horde.api.moderation.v1 import moderation_service_pb2 as pb
+
+    if not found:
+        out.say(nothing)
+    for rule in found:
+        kind = "expression" if rule.kind == pb.FILTER_KIND_EXPRESSION else "text"
+        out.say(f"[bold]{rule.filter_id}[/bold]  {kind}  {escape(rule.pattern)}  “{escape(rule.message)}”")

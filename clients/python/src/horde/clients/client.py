@@ -24,6 +24,7 @@ from horde.clients.kudos import Kudos
 from horde.clients.meshes import Mesh
 from horde.clients.models import Models
 from horde.clients.moderation import Moderation
+from horde.clients.ratings import Ratings
 from horde.clients.releases import Releases
 from horde.clients.retrying import Patience
 from horde.clients.session import GenerationSession
@@ -37,7 +38,8 @@ DEFAULT_TARGET: Final = "127.0.0.1:7700"
 
 
 class HordeClient:
-    """Nouns: `generations`, `images`, `accounts`, `kudos`, `workers`, `models`, `moderation`, `releases`, `mesh`."""
+    """Nouns: `generations`, `images`, `accounts`, `kudos`, `workers`, `models`, `moderation`, `ratings`, `releases`,
+    `mesh`."""
 
     generations: Generations
     images: Images
@@ -46,6 +48,7 @@ class HordeClient:
     workers: Workers
     models: Models
     moderation: Moderation
+    ratings: Ratings
     releases: Releases
     mesh: Mesh
 
@@ -87,6 +90,7 @@ class HordeClient:
         self.workers = Workers(doors)
         self.models = Models(doors)
         self.moderation = Moderation(doors)
+        self.ratings = Ratings(doors)
         self.releases = Releases(doors)
         self.mesh = Mesh(doors)
         self.standings = Standings(doors)

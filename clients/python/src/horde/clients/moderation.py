@@ -8,6 +8,7 @@ from typing import Final
 from horde.api.moderation.v1 import moderation_service_pb2 as pb
 from horde.api.moderation.v1.moderation_service_pb2_grpc import ModerationServiceStub
 from horde.clients.doors import Doors
+from horde.clients.specs import new_request_id
 
 PAGE_SIZE: Final = 100
 
@@ -32,6 +33,40 @@ class Moderation:
         else:
             request.image_id = image_id
         return (await self._doors.ask(self._stub.ReportImage, request)).report_id
+
+    async def filters(self, *, page_size: int = PAGE_SIZE) -> AsyncIterator[pb.Filter]:
+        """The rules that prompts are held against, oldest first. Needs MODERATOR, as all about filters."""
+        request = pb.ListFiltersRequest(page_size=page_size)
+        while True:
+            page = await self._doors.ask(self._stub.ListFilters, request)
+            for rule in page.filters:
+                yield rule
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def add_filter(
+        self,
+        kind: pb.FilterKind.ValueType,
+        pattern: str,
+        message: str,
+        note: str = "",
+        *,
+        request_id: str | None = None,
+    ) -> pb.Filter:
+        """Refuse prompts that hold this; it holds within five seconds. `message` is what requesters are told."""
+        named = request_id or new_request_id()
+        request = pb.CreateFilterRequest(request_id=named, kind=kind, pattern=pattern, message=message, note=note)
+        return (await self._doors.ask(self._stub.CreateFilter, request)).filter
+
+    async def remove_filter(self, filter_id: str) -> None:
+        """End a rule; one that is not there is as good as ended."""
+        await self._doors.ask(self._stub.DeleteFilter, pb.DeleteFilterRequest(filter_id=filter_id))
+
+    async def test_filters(self, prompt: str) -> list[pb.Filter]:
+        """The rules that a prompt would meet."""
+        request = pb.TestFiltersRequest(prompt=prompt)
+        return list((await self._doors.ask(self._stub.TestFilters, request)).filters)
 
     async def cases(
         self, verdicts: Sequence[pb.Verdict.ValueType] = (), *, page_size: int = PAGE_SIZE

@@ -74,9 +74,9 @@ COLUMNS: Final = (
     Column("seed", "int64", "the seed; 0 to 2^63-1", null=UNKNOWN),
     Column("seed_text", "string", "the seed, for readers that keep numbers as floats", null=UNKNOWN),
     Column("steps", "int32", "sampling steps", "steps"),
-    Column("guidance_scale", "float64", "classifier-free guidance", null="the model's own default"),
-    Column("sampler", "string", "the sampler", null="the model's own default"),
-    Column("schedule", "string", "the noise schedule", null="the model's own default"),
+    Column("guidance_scale", "float64", "classifier-free guidance", null="the model's own, and not told"),
+    Column("sampler", "string", "the sampler", null="the model's own, and not told"),
+    Column("schedule", "string", "the noise schedule", null="the model's own, and not told"),
     Column("clip_skip", "int32", "layers left out at the text encoder's end", "layers"),
     Column("loras", "list<struct<name,strength>>", "LoRAs, in order; a strength of 1 is its author's intention"),
     Column("textual_inversions", "list<string>", "names of textual inversions, in order"),
@@ -112,6 +112,7 @@ RATING_COLUMNS: Final = (
     Column("rating", "int32", "how beautiful it is, 1 to 10", null="not rated so"),
     Column("artifacts", "int32", "how damaged it is, 0 (flawless) to 5", null="not rated so"),
     Column("rated_at", "timestamp[ms, tz=UTC]", "when, cut to the hour", "time"),
+    Column("weight", "float64", "how far the rater is known to see what others see; 1 is in full", null="not known"),
 )
 
 REMOVED_COLUMNS: Final = (
@@ -149,9 +150,9 @@ def describe(
         "seed": None if image.get("seed") is None else int(image["seed"]),
         "seed_text": None if image.get("seed") is None else str(image["seed"]),
         "steps": int(image.get("steps", 0)),
-        "guidance_scale": None if image.get("guidance_scale") is None else float(image["guidance_scale"]),
-        "sampler": _enum(image.get("sampler"), "SAMPLER_"),
-        "schedule": _enum(image.get("schedule"), "NOISE_SCHEDULE_"),
+        "guidance_scale": _resolved(image, made, "guidance_scale"),
+        "sampler": _enum(image.get("sampler"), "SAMPLER_") or _enum(made.get("sampler"), "SAMPLER_"),
+        "schedule": _enum(image.get("schedule"), "NOISE_SCHEDULE_") or _enum(made.get("schedule"), "NOISE_SCHEDULE_"),
         "clip_skip": int(image.get("clip_skip", 0)),
         "loras": [
             {"name": str(lora.get("name", "")), "strength": float(lora.get("strength", 0.0))}
@@ -188,8 +189,16 @@ def _deviation(deviation: Mapping[str, str]) -> dict[str, str | None]:
     }
 
 
-def _enum(name: str | None, prefix: str) -> str | None:
-    return None if name is None or name.endswith("UNSPECIFIED") else name.removeprefix(prefix).lower()
+def _resolved(image: Mapping[str, Any], made: Mapping[str, Any], name: str) -> float | None:
+    """A number as it was asked for, else as the worker says that it was."""
+    value = image.get(name, made.get(name))
+    return None if value is None else float(value)
+
+
+def _enum(name: str | int | None, prefix: str) -> str | None:
+    """A name of the contract. What was newer than it when the record was written is a number, and not told."""
+    known = isinstance(name, str) and not name.endswith("UNSPECIFIED")
+    return str(name).removeprefix(prefix).lower() if known else None
 
 
 def _hexadecimal(coded: str | None) -> str | None:

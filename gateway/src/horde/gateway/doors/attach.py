@@ -36,6 +36,8 @@ MAX_AGENT_CHARACTERS = 128
 MAX_DETAIL_CHARACTERS = 500
 MAX_ID_CHARACTERS = 64
 MAX_DEVIATIONS = 32
+MAX_MADE_GUIDANCE = 1_000
+"""What a model's own guidance may be: beyond what may be asked for, and no nonsense."""
 MAX_RECEIPT_CHARACTERS = 4_096
 MAX_VIOLATIONS = 8
 """Of one outcome that are told."""
@@ -103,6 +105,7 @@ def checked_hello(first: service_pb2.AttachRequest) -> service_pb2.Hello:
     for length in ("megapixel_step", "each_job"):
         if getattr(hello.expected_pace, length).seconds not in range(MAX_PACE_SECONDS):
             wrong.add(f"hello.expected_pace.{length}", f"must be 0 to {MAX_PACE_SECONDS} seconds")
+    wrong.within("hello.features", len(hello.features), 0, MAX_FEATURES, " features")
     _raise(wrong)
     return hello
 
@@ -131,8 +134,6 @@ def check_said(request: service_pb2.AttachRequest) -> str:
         _capabilities(wrong, "capabilities", request.capabilities)
     elif kind == "restatement":
         _restatement(wrong, request.restatement)
-    elif kind == "idle_question":
-        return ""
     _raise(wrong)
     return kind
 
@@ -249,6 +250,7 @@ def _making(wrong: Violations, root: str, making: job_pb2.Making) -> None:
     if len(making.model_sha256) not in (0, 32):
         wrong.add(f"{root}.model_sha256", "must be 32 bytes, or none")
     wrong.within(f"{root}.steps", making.steps, 0, MAX_STEPS)
+    wrong.real(f"{root}.guidance_scale", making.guidance_scale, 0, MAX_MADE_GUIDANCE)
     wrong.text(f"{root}.engine", making.engine, MAX_AGENT_CHARACTERS, one_line=True)
     wrong.text(f"{root}.precision", making.precision, 32, one_line=True)
     wrong.text(f"{root}.device_class", making.device_class, MAX_ID_CHARACTERS, one_line=True)

@@ -21,8 +21,8 @@ from horde.gateway.core.errors import (
     InputUnusable,
     InvalidField,
     ModelUnknown,
-    PassUnknown,
     PriceAboveMaximum,
+    PromptRefused,
 )
 from horde.gateway.core.placement import PlacementFacts, decide_placement
 from horde.gateway.core.pricing import price_image
@@ -33,6 +33,7 @@ from horde.gateway.core.validation import MAX_MKUDOS, Violations, generation_vio
 from horde.gateway.doors import wire
 from horde.gateway.doors.catalogue import Catalogue
 from horde.gateway.doors.changes import ESTIMATE_SECONDS, Changes
+from horde.gateway.doors.filtering import PromptFilters
 from horde.gateway.doors.listing import check_mask, list_generations
 from horde.gateway.doors.tickets import Tickets
 from horde.gateway.neighbours.ledger import Balances
@@ -70,6 +71,7 @@ class Generations:
         balances: Balances,
         tickets: Tickets,
         catalogue: Catalogue,
+        filters: PromptFilters,
         *,
         consent_text_version: str,
         max_input_pixels: int,
@@ -79,6 +81,7 @@ class Generations:
         self._balances = balances
         self._tickets = tickets
         self._catalogue = catalogue
+        self._filters = filters
         self._changes = Changes(
             scheduler, catalogue, lambda who, spec: self._appraise(who, spec, True, []).quote.total_mkudos
         )
@@ -118,6 +121,7 @@ class Generations:
         self, principal: Principal, asked: Asked, message: generation_pb2.GenerationSpec
     ) -> generation_pb2.Quote:
         """The price, with how long it might wait and what could be paid, as far as the neighbours say so in time."""
+        self._filters.check(asked.spec)
         await self._check_model(asked.spec)
         wait, balance = await asyncio.gather(self._wait(principal, message), self._shown_balance(principal))
         quote = asked.quote
@@ -142,9 +146,10 @@ class Generations:
         ref = self._ref(principal, generation_id(principal, request.request_id))
         try:
             self._check_price(asked, request)
+            self._filters.check(asked.spec)
             await self._check_model(asked.spec)
             await self._check_inputs(principal, asked.spec)
-        except (PriceAboveMaximum, ModelUnknown, InputUnusable, InvalidField) as refusal:
+        except (PriceAboveMaximum, PromptRefused, ModelUnknown, InputUnusable, InvalidField) as refusal:
             # What was accepted once stays accepted, though its inputs are gone and prices and models have changed.
             if not await self._exists(ref):
                 raise refusal from None
@@ -229,18 +234,6 @@ class Generations:
         """Delete one input now; one that is not there, or is not this requester's, is as good as deleted."""
         with told_outward():
             await self._storage.delete(wire.requester_message(principal.requester), input_id)
-
-    async def opened(self, candidates: Sequence[str]) -> Principal:
-        """Whose generation it is that one of these ids names, for who came with its pass; raises PassUnknown."""
-        for generation in candidates:
-            try:
-                with told_outward():
-                    known = await self._scheduler.get(scheduler_pb2.GenerationRef(generation_id=generation))
-            except NotFound:
-                continue
-            requester = Requester(known.requester.account_id, known.requester.anonymous_digest)
-            return Principal(requester, scopes=frozenset(), pass_of=generation)
-        raise PassUnknown
 
     def watchable(self, principal: Principal, generation: str) -> Requester:
         """Who watches; raises InvalidField for an id that can be none."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from horde.scheduler.core import lending, reporting, returning, settling
+from horde.scheduler.core import idling, lending, reporting, returning, settling
 from horde.scheduler.core.board import Board
-from horde.scheduler.core.effects import EndSession, Revoke, Welcome
+from horde.scheduler.core.effects import EndSession, Revoke, SayTerms, Welcome
 from horde.scheduler.core.fitting import signature_of, why_not
 from horde.scheduler.core.fleet import (
     FORGOTTEN_AT_ONCE,
@@ -17,7 +17,7 @@ from horde.scheduler.core.fleet import (
     worker_id_of,
 )
 from horde.scheduler.core.job import AccountId, Job, JobId, JobState, LeaseId
-from horde.scheduler.core.leases import Fault, Lease, LeaseState, Revoked, order_of
+from horde.scheduler.core.leases import Fault, Lease, LeaseState, Revoked, Stage, order_of
 from horde.scheduler.core.outcomes import Result
 from horde.scheduler.core.sessions import Route, Session, SessionState
 
@@ -29,6 +29,7 @@ class HeldLease:
     lease_id: LeaseId
     job_id: JobId
     step: int
+    stage: Stage = Stage.UNSAID
 
 
 def opened(
@@ -41,6 +42,8 @@ def opened(
     session_id: str,
     now: float,
     now_ms: int,
+    *,
+    hears_idle: bool = False,
 ) -> None:
     """A gateway has a stream of a worker: a new one, or (with `session_id`) one that goes on."""
     try:
@@ -63,6 +66,7 @@ def opened(
         worker = Worker(worker_id, owner, name)
         board.fleet.add(worker)
     session = Session(session_id if resumed else board.session_ids.next(), order, worker_id, route, now)
+    session.hears_idle = hears_idle
     if known is not None:
         _replace(board, known, session, name)
     worker.session, worker.agent, worker.declared = session, agent, capabilities
@@ -72,8 +76,7 @@ def opened(
     board.fleet.refit(worker)
     session.grace_until = now + board.limits.resume_grace
     board.deadlines.add(session.grace_until, session)
-    if not resumed:
-        board.emit(Welcome(route, session.session_id, worker_id))
+    board.emit(SayTerms(route, worker) if resumed else Welcome(route, session.session_id, worker))
 
 
 def _make_room(board: Board, owner: AccountId) -> bool:
@@ -139,7 +142,7 @@ def restated(board: Board, session: Session, worker: Worker, stated: Restatement
     session.slots = max(0, min(stated.slots, board.limits.max_slots))
     for held in stated.held:
         _keep(board, worker, route, held, now)
-    demanded(board, session, worker, stated.slots, stated.draining)
+    demanded(board, session, worker, stated.slots, stated.draining, now)
 
 
 def _keep(board: Board, worker: Worker, route: Route, held: HeldLease, now: float) -> None:
@@ -155,7 +158,7 @@ def _keep(board: Board, worker: Worker, route: Route, held: HeldLease, now: floa
             reason = Revoked.LAPSED
         board.emit(Revoke(route, held.lease_id, reason))
         return
-    lending.progressed(board, worker, lease.lease_id, held.step, now)
+    lending.progressed(board, worker, lease.lease_id, held.step, now, held.stage)
     lease.touched_at = max(lease.touched_at, now + board.limits.resume_grace - lease.ttl)
 
 
@@ -195,11 +198,12 @@ def _could_have(board: Board, worker: Worker, job: Job) -> bool:
     )
 
 
-def demanded(board: Board, session: Session, worker: Worker, slots: int, draining: bool) -> None:
+def demanded(board: Board, session: Session, worker: Worker, slots: int, draining: bool, now: float) -> None:
     """How many assignments the worker wants to hold."""
     session.slots = max(0, min(slots, board.limits.max_slots))
     session.draining = draining
     board.fleet.changed(worker)
+    idling.tell(board, worker, now)
 
 
 def capable(board: Board, worker: Worker, capabilities: Capabilities) -> None:
@@ -254,18 +258,20 @@ def look_at_worker(board: Board, worker: Worker, now: float) -> None:
         del worker.withheld[model]
     if ended and worker.session is not None:
         board.fleet.refit(worker)
+    idling.tell(board, worker, now)
     if worker.session is None:
         for lease in list(worker.leases.values()):
             lending.lapse(board, lease, now, fault=Fault.MESH)
 
 
-def pause(board: Board, worker: Worker, paused: bool, now_ms: int) -> None:
+def pause(board: Board, worker: Worker, paused: bool, now: float, now_ms: int) -> None:
     """Its owner's wish: a paused worker keeps its leases and gets no new ones."""
     worker.paused = paused
     if worker.session is not None and worker.session.ready:
         worker.session.ready_since_ms = 0 if paused else worker.session.ready_since_ms or now_ms
     board.dirty_workers[worker] = None
     board.fleet.changed(worker)
+    idling.tell(board, worker, now)
 
 
 def _gone(board: Board, session: Session, worker: Worker) -> None:

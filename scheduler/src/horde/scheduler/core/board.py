@@ -62,6 +62,11 @@ class Limits:
     load_allowance: float = 180.0
     """Added while the worker must load the model first."""
     max_lease_ttl: float = 900.0
+    prepare_grace: float = 300.0
+    """How long fetching inputs and loading a model keep a lease, from its assignment."""
+    upload_grace: float = 600.0
+    """How long a finished picture that cannot be brought keeps its lease, from when that was said first. Longer than
+    storage may be away for; its job's deadline holds all the same, and somebody idle may paint it meanwhile."""
 
 
 class Board:

@@ -18,8 +18,10 @@ MAX_OPEN = 256
 """Cases that are open at once."""
 MAX_OPEN_OF_ONE = 4
 """... of one owner's pictures."""
-CREDIT = 1_000.0
-"""Megapixel-steps that may go into checks at once, saved up from what was painted: eighty pictures of 512x512 in 50."""
+CREDIT = 2_000.0
+"""Megapixel-steps that may go into checks at once, saved up from what was painted: 150 pictures of 512x512 in 50."""
+KEPT = CREDIT / 4
+"""... of which the last are for what is urgent: newcomers, and those in doubt."""
 KNOWN_OF_ONE = 8
 """Pictures of one model whose answer is known."""
 MAX_KNOWN_MODELS = 64
@@ -164,8 +166,8 @@ class Checks:
         self.credit = min(CREDIT, self.credit + self.part * work)
 
     def afford(self, work: float, *, urgent: bool) -> bool:
-        """Whether so much may go into a check now; what is not urgent leaves half to what is."""
-        return len(self.open) < MAX_OPEN and self.credit - work >= (0.0 if urgent else CREDIT / 2)
+        """Whether so much may go into a check now; what is not urgent leaves some to what is."""
+        return len(self.open) < MAX_OPEN and self.credit - work >= (0.0 if urgent else KEPT)
 
     def spend(self, work: float) -> None:
         self.credit -= work

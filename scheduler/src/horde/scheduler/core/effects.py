@@ -9,11 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from horde.scheduler.core.hindrances import Report
 from horde.scheduler.core.job import AccountId, Generation, Job, JobId, LeaseId, WorkerId
 from horde.scheduler.core.leases import Lease, Revoked
 from horde.scheduler.core.sessions import Route
 
 if TYPE_CHECKING:
+    from horde.scheduler.core.fleet import Worker
     from horde.scheduler.core.standing import Standing
 
 ACCEPTED = 1
@@ -37,7 +39,23 @@ class Effect:
 class Welcome(Effect):
     route: Route
     session_id: str
-    worker_id: WorkerId
+    worker: Worker
+
+
+@dataclass(frozen=True, slots=True)
+class SayTerms(Effect):
+    """Tell a worker what it is granted now."""
+
+    route: Route
+    worker: Worker
+
+
+@dataclass(frozen=True, slots=True)
+class SayIdle(Effect):
+    """Tell a worker why it is given nothing."""
+
+    route: Route
+    report: Report
 
 
 @dataclass(frozen=True, slots=True)

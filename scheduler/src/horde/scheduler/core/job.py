@@ -239,7 +239,7 @@ class Job:
     format: int = 0
     expires_at_ms: int = 0
     deviations: bytes = b""
-    """Opaque: what the worker could not do as asked."""
+    """Opaque: what the worker could not do as asked, and what it made the picture with."""
     committed: bool = False
     settlement: bytes = b""
     """Opaque: the ledger's words."""

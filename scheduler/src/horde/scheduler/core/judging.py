@@ -8,7 +8,7 @@ from __future__ import annotations
 from horde.scheduler.core import asking, returning, settling
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.checks import Case, Known, Opinion, PictureRef, opinion_of
-from horde.scheduler.core.effects import DiscardObject, TellVerdict
+from horde.scheduler.core.effects import DiscardObject, SayTerms, TellVerdict
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import (
     Ending,
@@ -176,7 +176,12 @@ def refused(board: Board, generation: Generation) -> None:
 
 def count(board: Board, worker: Worker) -> None:
     """A picture speaks for its painter's owner."""
+    most, before = board.limits.max_slots, worker.standing.slots(board.limits.max_slots)
     board.fleet.image_paid(worker)
+    if worker.standing.slots(most) != before:
+        for other in worker.standing.workers.values():
+            if (route := board.route_of(other)) is not None:
+                board.emit(SayTerms(route, other))
     if worker.standing.paid_images <= worker.standing.proven_images:
         # Until it is proven each of them matters; later they are written a few at a time.
         board.dirty_workers[worker] = None

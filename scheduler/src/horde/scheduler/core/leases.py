@@ -53,6 +53,17 @@ class LeaseState(IntEnum):
     """Its outcome was not what it said."""
 
 
+class Stage(IntEnum):
+    """How far the work on a lease is, as its worker says; numbers of the contract's LeaseState."""
+
+    UNSAID = 0
+    WAITING = 1
+    PREPARING = 2
+    PAINTING = 3
+    UPLOADING = 4
+    """Painted, and on its way to storage."""
+
+
 class Revoked(IntEnum):
     """Why a lease is taken back; numbers of the contract."""
 
@@ -85,6 +96,12 @@ class Lease:
     """When it has taken so much longer than measured that an idle worker gets the job as well."""
     hedged: bool = False
     """It fell behind, and the job was lent to somebody else as well."""
+    stage: Stage = Stage.UNSAID
+    kept_until: float = 0.0
+    """Whatever its progress: by the grace of its stage, from when that was said first."""
+    began_at: float = 0.0
+    painted_at: float = 0.0
+    """While it is uploading: when it can have been begun at the earliest, and when that was said first."""
 
     device: str = ""
     """The class of what it was painted on, as the worker says; only until the job has ended, as the next two."""
@@ -95,7 +112,7 @@ class Lease:
 
     @property
     def lapses_at(self) -> float:
-        return self.touched_at + self.ttl
+        return max(self.touched_at + self.ttl, self.kept_until)
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from horde.scheduler.core.effects import Assign, Progressed, Revoke
 from horde.scheduler.core.fitting import signature_of_terms, size_class
 from horde.scheduler.core.fleet import Pace, Worker
 from horde.scheduler.core.job import AccountId, Job, JobState, LeaseId, Terms
-from horde.scheduler.core.leases import MAX_LEASES, Fault, Lease, LeaseState, Revoked
+from horde.scheduler.core.leases import MAX_LEASES, Fault, Lease, LeaseState, Revoked, Stage
 from horde.scheduler.core.strikes import StrikeReason
 
 LOADING = 12.0
@@ -229,24 +229,43 @@ def _stated(pace: Pace, terms: Terms) -> float:
     return pace.each_job + pace.megapixel_step * terms.pixels / 1e6 * terms.steps
 
 
-def progressed(board: Board, worker: Worker, lease_id: LeaseId, step: int, now: float) -> None:
-    """A worker has got further; less or the same is no progress."""
+def progressed(
+    board: Board, worker: Worker, lease_id: LeaseId, step: int, now: float, stage: Stage = Stage.UNSAID
+) -> None:
+    """A worker has got further, by a step or by a stage; less or the same is no progress."""
     lease = worker.leases.get(lease_id)
-    if lease is None or step <= lease.step:
+    if lease is None or (step <= lease.step and stage <= lease.stage):
         return
-    lease.step = min(step, lease.job.generation.terms.steps)
-    lease.touched_at = now
-    for other in worker.leases.values():
-        if other.step == 0:
-            other.touched_at = now
+    if stage > lease.stage:
+        _enter(board, worker, lease, stage, now)
+    if step > lease.step:
+        lease.step = min(step, lease.job.generation.terms.steps)
+        lease.touched_at = now
+        for other in worker.leases.values():
+            if other.step == 0:
+                other.touched_at = now
     if not lease.hedged:  # Else two would be told of in turns, one ahead and one behind.
         board.emit(Progressed(lease))
+
+
+def _enter(board: Board, worker: Worker, lease: Lease, stage: Stage, now: float) -> None:
+    """A stage keeps a lease for a while, once: what is said again keeps it no longer."""
+    lease.stage = stage
+    if stage is Stage.PREPARING:
+        lease.kept_until = lease.granted_at + board.limits.prepare_grace
+    elif stage is Stage.UPLOADING:
+        lease.kept_until = now + board.limits.upload_grace
+        # Its worker paints the next one meanwhile.
+        lease.began_at = max(lease.granted_at, worker.freed_at)
+        lease.painted_at = worker.freed_at = now
+        lease.behind_at = max(lease.behind_at, now + lease.ttl)
 
 
 def look_at(board: Board, lease: Lease, now: float) -> None:
     """A lease's time may be over, or it may have fallen behind."""
     if lease.lapses_at <= now:
-        lapse(board, lease, now)
+        # Who painted it did its work: that it could not be brought is no failure of the painting.
+        lapse(board, lease, now, fault=Fault.NETWORK if lease.stage is Stage.UPLOADING else Fault.WORKER)
         return
     if lease.behind_at <= now and not lease.hedged:
         lease.behind_at = now + HEDGE_AGAIN

@@ -42,8 +42,8 @@ ENOUGH = 12
 """Pairs from which is learned."""
 REMEMBERED = 64
 """The last pairs, of each key."""
-QUANTILE = 0.9
-FACTOR = 3
+QUANTILE = 0.95
+FACTOR = 2
 """Times that quantile is allowed."""
 MAX_KEYS = 2_000
 

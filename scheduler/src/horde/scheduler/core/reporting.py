@@ -21,7 +21,7 @@ from horde.scheduler.core.endings import amounts
 from horde.scheduler.core.fitting import size_class
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import NOTHING, Ending, Job, JobId, JobState, LeaseId, Phase
-from horde.scheduler.core.leases import Fault, Lease, LeaseState
+from horde.scheduler.core.leases import Fault, Lease, LeaseState, Stage
 from horde.scheduler.core.outcomes import Broken, Cancelled, Censored, Failed, Invalid, Painted, Refused, Result
 from horde.scheduler.core.sessions import Route
 from horde.scheduler.core.strikes import StrikeReason
@@ -30,6 +30,9 @@ TINY_BYTES, TINY_PART = 200, 100
 """A picture with fewer bytes than this and a hundredth of its pixels has one colour, or next to nothing in it."""
 TOO_FAST = 20.0
 """Times faster than the fleet's median is not painted."""
+
+LONG_UPLOAD = 30.0
+"""Seconds after which an upload is not usual any more."""
 
 
 def outcome(
@@ -176,7 +179,10 @@ def _park(board: Board, job: Job, route: Route, lease_id: LeaseId, result: Resul
 def _measure(board: Board, worker: Worker, lease: Lease, now: float) -> None:
     """Learn from a painted image how fast its worker is."""
     terms = lease.job.generation.terms
-    began = max(lease.granted_at, worker.freed_at)
+    uploading = lease.stage is Stage.UPLOADING
+    if uploading and now - lease.painted_at > LONG_UPLOAD:
+        return  # Storage was away: that says nothing of its speed, and that it was painted before is its own word.
+    began = lease.began_at if uploading else max(lease.granted_at, worker.freed_at)
     if lease.state is LeaseState.OPEN and now > began:
         seconds = now - began
         if not worker.standing.proven and (median := board.speeds.median(terms.model)) is not None:

@@ -6,7 +6,7 @@ attempt of its owner, and against the worker as a strike.
 
 from __future__ import annotations
 
-from horde.scheduler.core import settling
+from horde.scheduler.core import idling, settling
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.checks import Opinion
 from horde.scheduler.core.effects import INVALID_RECEIPT, DiscardObject, SaySettled
@@ -124,6 +124,7 @@ def withhold(board: Board, worker: Worker, model: str, now: float) -> None:
     board.deadlines.add(worker.withheld[model], worker)
     if worker.session is not None:
         board.fleet.refit(worker)
+    idling.tell(board, worker, now)
 
 
 def requeue(board: Board, job: Job, now: float) -> None:
@@ -184,6 +185,7 @@ def strike(
     if worker.failed(now):
         board.deadlines.add(worker.rests_until, worker)
         board.fleet.changed(worker)
+        idling.tell(board, worker, now)
 
 
 def pardon(board: Board, since: float, until: float, because: str) -> tuple[int, int]:

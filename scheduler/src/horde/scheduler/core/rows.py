@@ -43,15 +43,6 @@ class Stored:
     jobs: list[Row] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """How much there is of an account; images that are done, and neither withdrawn nor expired."""
-
-    generations: int = 0
-    private_images: int = 0
-    shared_images: int = 0
-
-
 class SettledOrder(IntEnum):
     """An order in which settled images are listed; equal to the contract's."""
 

@@ -48,6 +48,12 @@ class Session:
     """While adrift or not yet restated: until then its leases wait for it."""
     lost_by_mesh: bool = False
     """Adrift since its gateway is away; not through anything that its worker did."""
+    hears_idle: bool = False
+    """It reads why it is given nothing."""
+    idle_told_at: float = float("-inf")
+    idle_told: tuple[tuple[int, str], ...] = ()
+    """What kept jobs from it when it was told last; see `idling`."""
+    idle_answered_at: float = float("-inf")
     ready_since_ms: int = 0
     """Wall time, for uptime rewards; 0 while not ready."""
 

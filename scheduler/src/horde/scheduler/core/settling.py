@@ -37,7 +37,7 @@ from horde.scheduler.core.job import (
     Phase,
     WorkerId,
 )
-from horde.scheduler.core.leases import Lease, LeaseState, Revoked
+from horde.scheduler.core.leases import Lease, LeaseState, Revoked, Stage
 
 COUNTED = 16
 """Images after which a worker's counters are written."""
@@ -251,7 +251,8 @@ def free(board: Board, lease: Lease, now: float) -> Worker | None:
     worker = board.fleet.workers.get(lease.worker_id)
     if worker is None or not board.fleet.gave_back(worker, lease):
         return worker
-    worker.freed_at = now
+    if lease.stage is not Stage.UPLOADING:
+        worker.freed_at = now
     for other in worker.leases.values():
         if other.step == 0:
             other.touched_at = now

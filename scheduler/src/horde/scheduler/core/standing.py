@@ -84,6 +84,10 @@ class Standing:
     def proven(self) -> bool:
         return self.paid_images >= self.proven_images and self.contradicted < MAX_CONTRADICTED
 
+    def slots(self, most: int) -> int:
+        """Jobs that one of its workers may hold, of as many as anybody may."""
+        return most if self.proven else min(most, self.first_slots + self.paid_images)
+
     @property
     def checker(self) -> bool:
         """Others' pictures are compared with its own. Whoever was wrong itself is trusted so far no more, until enough

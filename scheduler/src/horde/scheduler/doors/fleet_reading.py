@@ -73,7 +73,7 @@ class FleetReading:
 
     async def pause(self, request: pb.SetWorkerPausedRequest) -> worker_pb2.Worker:
         worker = self.worker(request.worker_id, request.owner_account_id)
-        attaching.pause(self._term.board, worker, request.paused, self._term.now_ms())
+        attaching.pause(self._term.board, worker, request.paused, self._term.now(), self._term.now_ms())
         self._term.flush()
         await self._saver.saved()
         return self.show_worker(worker)

@@ -137,6 +137,7 @@ class Followers:
         progress = event.progress
         progress.job_id, progress.lease_id = lease.job.job_id, lease.lease_id
         progress.step, progress.steps = lease.step, generation.terms.steps
+        progress.state = int(lease.stage)  # type: ignore[assignment]
         self._tell(generation.generation_id, event, durable=False)
 
     def waits(self, job: Job, message: pb.FollowedEvent) -> None:

@@ -27,7 +27,7 @@ OUTLIVES = timedelta(minutes=10)
 """How long a grant is good after its lease can have ended."""
 MAX_IMAGE_BYTES = 64 * 1024 * 1024
 BYTES_PER_PIXEL = 5
-MAX_DEVICE = 64
+MAX_DEVICE = 96
 MIN_IMAGE_BYTES = 1024 * 1024
 
 _SCALES = {job_pb2.POST_PROCESSOR_UPSCALE_2X: 2, job_pb2.POST_PROCESSOR_UPSCALE_4X: 4}
@@ -119,10 +119,10 @@ def _claims(lease: Lease, image: job_pb2.ImageSpec, quote: generation_pb2.Quote)
 def _painted(claims: Mapping[str, Any], outcome: worker_service_pb2.Outcome) -> Result:
     if claims["act"] != "receipt" or claims["job_id"] != outcome.job_id or claims["lease_id"] != outcome.lease_id:
         return Invalid("The receipt is for something else.")
-    deviations = b""
-    if outcome.painted.deviations:
-        kept = worker_service_pb2.Painted(deviations=outcome.painted.deviations)
-        deviations = kept.SerializeToString()
+    kept = worker_service_pb2.Painted()
+    kept.CopyFrom(outcome.painted)
+    kept.ClearField("receipt")
+    kept.DiscardUnknownFields()
     named = claims["format"]
     return Painted(
         bytes.fromhex(claims["sha256"]),
@@ -130,10 +130,15 @@ def _painted(claims: Mapping[str, Any], outcome: worker_service_pb2.Outcome) -> 
         named if isinstance(named, int) else _FORMATS.get(str(named).upper().removeprefix("IMAGE_FORMAT_"), 0),
         WorkerId(claims["worker_id"]),
         AccountId(claims["owner"]),
-        deviations,
-        outcome.painted.making.device_class[:MAX_DEVICE],
+        kept.SerializeToString(),
+        device_of(outcome.painted.making),
         outcome.painted.making.model_sha256[:32],
     )
+
+
+def device_of(making: job_pb2.Making) -> str:
+    """What a picture was painted on, as far as that decides how it differs from others'."""
+    return f"{making.device_class} {making.precision}".strip()[:MAX_DEVICE]
 
 
 def ids_of(outcome: worker_service_pb2.Outcome) -> tuple[LeaseId, JobId]:

@@ -11,9 +11,9 @@ from itertools import count
 from horde.api.mesh.v1 import mesh_pb2
 from horde.api.worker.v1 import worker_pb2, worker_service_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
-from horde.scheduler.core import attaching, lending, reporting
+from horde.scheduler.core import attaching, idling, lending, reporting
 from horde.scheduler.core.attaching import Restatement
-from horde.scheduler.core.effects import Assign, EndSession, Revoke, SaySettled, Welcome
+from horde.scheduler.core.effects import Assign, EndSession, Revoke, SayIdle, SaySettled, SayTerms, Welcome
 from horde.scheduler.core.errors import WORKER_ERRORS, ProtocolViolation
 from horde.scheduler.core.job import AccountId, JobId, LeaseId
 from horde.scheduler.core.outcomes import Result
@@ -38,8 +38,10 @@ RETRY_SESSION = timedelta(seconds=30)
 
 FEATURES = (
     worker_pb2.SESSION_FEATURE_PREVIEWS,
-    worker_pb2.SESSION_FEATURE_PROMPT_CANCEL,
+    worker_pb2.SESSION_FEATURE_LEASE_STATES,
     worker_pb2.SESSION_FEATURE_EXPECTED_PACE,
+    worker_pb2.SESSION_FEATURE_IDLE_REPORTS,
+    worker_pb2.SESSION_FEATURE_PROMPT_CANCEL,
 )
 """Of a session, that this mesh does beyond what every mesh does."""
 
@@ -122,10 +124,21 @@ class Relays:
     def welcome(self, effect: Welcome) -> None:
         message = pb.SessionResponse(relay_session_id=effect.route.number)
         welcome = message.worker.welcome
-        welcome.session_id, welcome.worker_id = effect.session_id, effect.worker_id
+        welcome.session_id, welcome.worker_id = effect.session_id, effect.worker.worker_id
         welcome.revision = mesh_pb2.CONTRACT_REVISION_1
         welcome.features.extend(FEATURES)
         welcome.resume_grace.FromMilliseconds(int(self._term.board.limits.resume_grace * 1000))
+        wire_worker.fill_terms(welcome.terms, effect.worker, self._term.board.limits)
+        self.put(effect.route, message)
+
+    def terms(self, effect: SayTerms) -> None:
+        message = pb.SessionResponse(relay_session_id=effect.route.number)
+        wire_worker.fill_terms(message.worker.terms, effect.worker, self._term.board.limits)
+        self.put(effect.route, message)
+
+    def idle(self, effect: SayIdle) -> None:
+        message = pb.SessionResponse(relay_session_id=effect.route.number)
+        message.worker.idle_report.CopyFrom(wire_worker.idle_message(effect.report))
         self.put(effect.route, message)
 
     def revoke(self, effect: Revoke) -> None:
@@ -180,6 +193,7 @@ class Relays:
                     message.opened.session_id,
                     term.now(),
                     term.now_ms(),
+                    hears_idle=worker_pb2.SESSION_FEATURE_IDLE_REPORTS in hello.features,
                 )
                 if (session := term.board.sessions.get(route)) is not None:
                     # Nothing is lent before it restates.
@@ -212,7 +226,8 @@ class Relays:
         match kind:
             case "progress":
                 lease_id = LeaseId(word.progress.lease_id)
-                lending.progressed(board, worker, lease_id, word.progress.step, term.now())
+                stage = wire_worker.stage_of(word.progress.state)
+                lending.progressed(board, worker, lease_id, word.progress.step, term.now(), stage)
             case "outcome":
                 lease_id, job_id = ids_of(word.outcome)
                 if job_id not in absent:
@@ -220,7 +235,7 @@ class Relays:
                 result = self._read_outcome(word.outcome)
                 reporting.outcome(board, worker, route, lease_id, job_id, result, term.now())
             case "demand":
-                attaching.demanded(board, session, worker, word.demand.slots, word.demand.draining)
+                attaching.demanded(board, session, worker, word.demand.slots, word.demand.draining, term.now())
             case "capabilities":
                 attaching.capable(board, worker, wire_worker.capabilities_of(word.capabilities))
             case "restatement":
@@ -235,6 +250,8 @@ class Relays:
                     outcomes,
                 )
                 attaching.restated(board, session, worker, restatement, term.now(), term.now_ms())
+            case "idle_question":
+                idling.asked(board, worker, term.now())
             case "preview" | None:
                 pass  # Gateways pass previews among themselves; None is something newer than this contract.
             case _:

@@ -183,7 +183,7 @@ def fill_image(message: generation_pb2.Image, job: Job, placement: int) -> None:
     if job.state is JobState.LEASED:
         lease = current(job)
         if lease is not None:
-            plain.lease_id, plain.step = lease.lease_id, lease.step
+            plain.lease_id, plain.step, plain.lease_state = lease.lease_id, lease.step, int(lease.stage)
     if job.state is not JobState.ENDED:
         return
     plain.ending = int(job.ending)
@@ -204,8 +204,11 @@ def _fill_done(message: generation_pb2.Image, job: Job) -> None:
     if job.expires_at_ms:
         message.expires_at.FromMilliseconds(job.expires_at_ms)
     if job.deviations:
-        # They were kept as a Painted with nothing but deviations in it.
-        message.deviations.extend(worker_service_pb2.Painted.FromString(job.deviations).deviations)
+        # They were kept as the Painted that they came in, without its receipt.
+        painted = worker_service_pb2.Painted.FromString(job.deviations)
+        message.deviations.extend(painted.deviations)
+        if painted.HasField("making"):
+            message.making.CopyFrom(painted.making)
 
 
 def placement_of(quote: bytes) -> int:

@@ -10,14 +10,19 @@ from horde.api.model.v1 import model_service_pb2
 from horde.api.worker.v1 import worker_pb2, worker_service_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.scheduler.core.attaching import HeldLease
+from horde.scheduler.core.board import Limits
 from horde.scheduler.core.effects import SaySettled
 from horde.scheduler.core.fleet import Capabilities, Offer, Pace, Worker
+from horde.scheduler.core.hindrances import Report
 from horde.scheduler.core.job import JobId, LeaseId
+from horde.scheduler.core.leases import Stage
 from horde.scheduler.core.outcomes import Broken, Cancelled, Censored, Failed, Refused, Result
 from horde.scheduler.doors.wire import MULTIPLE_BIT, MULTIPLES, SAMPLER_BIT, SCHEDULE_BIT
 
 MAX_OFFERS = 256
 MAX_DETAIL = 500
+PROGRESS_INTERVAL_MS = 250
+"""More often than this nobody is told."""
 MAX_PACE_SECONDS = 3_600.0
 
 
@@ -71,8 +76,33 @@ def capabilities_from(words: bytes) -> Capabilities:
     return capabilities_of(worker_pb2.Capabilities.FromString(words))
 
 
+def stage_of(state: int) -> Stage:
+    """How far a lease is; a state that is newer than this contract says nothing."""
+    return Stage(state) if state in Stage._value2member_map_ else Stage.UNSAID
+
+
+def fill_terms(message: worker_service_pb2.Terms, worker: Worker, limits: Limits) -> None:
+    """What a worker is granted now."""
+    message.max_slots = worker.standing.slots(limits.max_slots)
+    message.prepare_grace.FromMilliseconds(int(limits.prepare_grace * 1000))
+    message.upload_grace.FromMilliseconds(int(limits.upload_grace * 1000))
+    message.progress_interval.FromMilliseconds(PROGRESS_INTERVAL_MS)
+
+
+def idle_message(report: Report) -> worker_service_pb2.IdleReport:
+    """Why a worker is given nothing."""
+    message = worker_service_pb2.IdleReport()
+    for cause in report.causes:
+        message.causes.add(reason=cause.reason, jobs=cause.jobs, model=cause.model)
+    for each in report.hindrances:
+        hindrance = message.hindrances.add(reason=each.reason, model=each.model, detail=each.detail)
+        if each.ends_in is not None:
+            hindrance.ends_in.FromMilliseconds(int(each.ends_in * 1000))
+    return message
+
+
 def held_of(message: worker_service_pb2.HeldLease) -> HeldLease:
-    return HeldLease(LeaseId(message.lease_id), JobId(message.job_id), message.step)
+    return HeldLease(LeaseId(message.lease_id), JobId(message.job_id), message.step, stage_of(message.state))
 
 
 def result_of(message: worker_service_pb2.Outcome) -> Result:

@@ -151,7 +151,10 @@ def fill_commit(message: pb.CommitObject, job: Job) -> None:
     spec.job.image.seed = wire.seed_of(generation, job.index)
     message.spec.CopyFrom(spec.job)
     if job.deviations:
-        message.deviations.extend(worker_service_pb2.Painted.FromString(job.deviations).deviations)
+        painted = worker_service_pb2.Painted.FromString(job.deviations)
+        message.deviations.extend(painted.deviations)
+        if painted.HasField("making"):
+            message.making.CopyFrom(painted.making)
 
 
 def _commit_answer(outcome: pb.CommitObjectOutcome) -> CommitAnswer:

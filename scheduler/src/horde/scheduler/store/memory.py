@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.job import AccountId, Ending, GenerationId, JobId, JobState, Phase
-from horde.scheduler.core.rows import Changes, Row, SettledOrder, SettledQuery, Stored, Survey
+from horde.scheduler.core.rows import Changes, Row, SettledOrder, SettledQuery, Stored
+from horde.scheduler.core.surveys import Survey
 
 
 class Memory:

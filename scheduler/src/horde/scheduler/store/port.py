@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from horde.scheduler.core.job import AccountId, GenerationId, JobId
-from horde.scheduler.core.rows import Changes, Row, SettledQuery, Stored, Survey
+from horde.scheduler.core.rows import Changes, Row, SettledQuery, Stored
+from horde.scheduler.core.surveys import Survey
 
 
 class Store(Protocol):

@@ -25,7 +25,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.job import AccountId, Ending, GenerationId, JobId, JobState, Phase
-from horde.scheduler.core.rows import Changes, Row, SettledOrder, SettledQuery, Stored, Survey
+from horde.scheduler.core.rows import Changes, Row, SettledOrder, SettledQuery, Stored
+from horde.scheduler.core.surveys import Survey
 from horde.scheduler.store.migrations import HISTORY
 from horde.scheduler.store.tables import (
     DONE,

@@ -19,6 +19,7 @@ from horde.web_door.core.refusals import Refusal
 
 MOST_GUIDANCE = 30.0
 MOST_PROMPT = 4_000
+MOST_MESSAGE = 4_000
 INPAINTING = ("inpainting", "outpainting")
 HARMLESS = frozenset(
     {"replacement_filter", "disable_batching", "validated_backends", "extra_slow_workers"}
@@ -48,11 +49,9 @@ FIELDS = {
 class Warned:
     """One thing that is not done exactly as asked."""
 
-    code: str
     message: str
-
-    def body(self) -> dict[str, str]:
-        return {"code": self.code, "message": self.message}
+    code: str = ""
+    """One of those that AI Horde has: a client that knows them all refuses an answer with another. Empty: none fits."""
 
 
 @dataclass
@@ -76,7 +75,20 @@ class Asked:
         return image
 
     def warn(self, code: str, message: str) -> None:
-        self.warnings.append(Warned(code, message))
+        """Tell of something that there is a code for."""
+        self.warnings.append(Warned(message, code))
+
+    def note(self, message: str) -> None:
+        """Tell of something that there is no code for."""
+        self.warnings.append(Warned(message))
+
+    def told(self) -> dict[str, Any]:
+        """What the answer says of all this: every message, and those with a code once more by it."""
+        coded = [{"code": each.code, "message": each.message} for each in self.warnings if each.code]
+        told: dict[str, Any] = {"warnings": coded} if coded else {}
+        if self.warnings:
+            told["message"] = " ".join(each.message for each in self.warnings)[:MOST_MESSAGE]
+        return told
 
 
 def asked(body: GenerateBody) -> Asked:
@@ -148,7 +160,7 @@ def _numbers(found: Asked, params: ParamsBody) -> None:
     if params.seed:
         found.image["seed"] = str(seed_of(params.seed))
     if params.seed_variation not in (None, 1) and params.n > 1:
-        found.warn("SeedVariationIgnored", "Each image has the seed of the one before, and one more.")
+        found.note("Each image has the seed of the one before, and one more.")
     if params.hires_fix:
         found.image["hires_fix"] = {}
         if params.hires_fix_denoising_strength:
@@ -192,13 +204,13 @@ def _post_processing(found: Asked, params: ParamsBody) -> None:
             wrong = {"params.post_processing": f"must be of {known}"}
             raise Refusal(400, "BadRequest", f"There is no post-processor '{name[:64]}' here.", wrong)
         if name in names.NEAR_POST_PROCESSORS:
-            found.warn("PostProcessorMismatch", f"{name} is not had here; {names.POST_PROCESSOR_NAMES[here]} is taken.")
+            found.note(f"{name} is not had here; {names.POST_PROCESSOR_NAMES[here]} is taken.")
         chosen.append(f"POST_PROCESSOR_{here}")
     if sum("UPSCALE" in each for each in chosen) > 1:
         raise Refusal(400, "TooManyUpscalers", "A picture is enlarged once.")
     found.image["post_processors"] = chosen
     if chosen and params.facefixer_strength not in (None, 1, 0.75):
-        found.warn("FacefixerStrengthIgnored", "Faces are mended as strongly as the worker does.")
+        found.note("Faces are mended as strongly as the worker does.")
 
 
 def _additions(found: Asked, params: ParamsBody) -> None:
@@ -214,7 +226,7 @@ def _additions(found: Asked, params: ParamsBody) -> None:
         if lora.is_version:
             entry["source"] = "ADDON_SOURCE_CIVITAI"
         if lora.inject_trigger == "any":
-            found.warn("LoraTriggerIgnored", f"{lora.name}: say which trigger word is to be added to the prompt.")
+            found.note(f"{lora.name}: say which trigger word is to be added to the prompt.")
         elif lora.inject_trigger:
             entry["trigger"] = lora.inject_trigger
         loras.append(entry)
@@ -247,9 +259,9 @@ def _source(found: Asked, body: GenerateBody) -> None:
         raise Refusal(400, "InpaintingMissingMask", "Send what is to be painted anew as source_mask.")
     found.source, found.mask = body.source_image, body.source_mask if processing in INPAINTING else None
     if body.source_mask and processing not in INPAINTING:
-        found.warn("SourceMaskIgnored", "The mask counts only with source_processing inpainting or outpainting.")
+        found.note("The mask counts only with source_processing inpainting or outpainting.")
     if body.shared:
-        found.warn("NotShared", "What is painted from a picture stays private.")
+        found.note("What is painted from a picture stays private.")
     if params.control_type:
         if found.mask:
             raise Refusal(400, "ControlNetInpaintingMismatch", "Guidance and a mask do not go together.")
@@ -262,14 +274,14 @@ def _source(found: Asked, body: GenerateBody) -> None:
 
 def _wishes(found: Asked, body: GenerateBody) -> None:
     if body.trusted_workers:
-        found.warn("TrustedWorkersIgnored", "Workers are not chosen by trust; name those that you want as `workers`.")
+        found.note("Workers are not chosen by trust; name those that you want as `workers`.")
     if body.censor_nsfw or body.nsfw is False:
-        found.warn("NsfwIgnored", "Requests are not rated here; what is withheld is the worker's decision.")
+        found.note("Requests are not rated here; what is withheld is the worker's decision.")
     if body.allow_downgrade:
-        found.warn("DowngradeIgnored", "What cannot be paid is refused, and not made smaller.")
+        found.note("What cannot be paid is refused, and not made smaller.")
     for name in unknown_fields(body):
         if name not in HARMLESS:
-            found.warn("UnknownField", f"{name[:100]} is not known here and has no effect.")
+            found.note(f"{name[:100]} is not known here and has no effect.")
 
 
 KEPT_AS_TEXT = 1

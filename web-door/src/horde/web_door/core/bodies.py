@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from horde.web_door.core.refusals import Refusal
 
 B = TypeVar("B", bound="Body")
+MOST_KUDOS = 10**12
 
 
 class Body(BaseModel):
@@ -141,7 +142,7 @@ class TransferBody(Body):
     """A gift."""
 
     username: str
-    amount: float
+    amount: float = Field(le=MOST_KUDOS)
 
 
 class WorkerBody(Body):
@@ -158,11 +159,11 @@ class WorkerBody(Body):
 class SharedKeyBody(Body):
     """A key for others."""
 
-    kudos: int | None = None
+    kudos: int | None = Field(default=None, ge=-1, le=MOST_KUDOS)
     expiry: int | None = None
     name: str | None = None
-    max_image_pixels: int | None = None
-    max_image_steps: int | None = None
+    max_image_pixels: int | None = Field(default=None, ge=-1, le=1 << 40)
+    max_image_steps: int | None = Field(default=None, ge=-1, le=500)
     max_text_tokens: int | None = None
 
 

@@ -88,12 +88,13 @@ def deviations(entries: Sequence[MetadataBody]) -> list[dict[str, str]]:
         if entry.type not in SPOKEN_OF:
             continue
         failed = entry.value == "download_failed"
+        words = _line(entry.ref or entry.value)
         told.append(
             {
                 "kind": "DEVIATION_KIND_OMITTED" if failed else "DEVIATION_KIND_REINTERPRETED",
                 "field": FIELDS.get(entry.type, "prompt"),
-                "asked": _line(entry.ref or ""),
-                "done": "" if failed else _line(f"{entry.value} {entry.ref or ''}"),
+                "asked": words if failed else "",
+                "done": "" if failed else words,
             }
         )
     return told[:32]

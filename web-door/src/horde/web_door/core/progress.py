@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+METADATA_TYPES = {"loras": "lora", "textual_inversions": "ti", "source_image": "source_image", "mask": "source_mask"}
+OTHER_TYPE = "source_image"
+"""Of what has no type there: a client that knows seven types refuses the whole answer for an eighth, and of the seven
+this one is read by nobody but people, who find the text in `ref`."""
 POLL_SECONDS = 2
 """What is said of what is being painted: nobody knows better, and clients ask again after about this long."""
 MOST_WAIT = 3_600
@@ -68,15 +72,11 @@ def metadata(deviations: Sequence[DeviationFacts], *, censored: str = "") -> lis
         entries.append({"type": "censorship", "value": "csam" if "csam" in censored.lower() else "nsfw"})
     for each in deviations:
         root = each.field.partition("[")[0].removeprefix("image.")
-        kind = {
-            "loras": "lora",
-            "textual_inversions": "ti",
-            "source_image": "source_image",
-            "mask": "source_mask",
-        }.get(root, "information")
+        kind = METADATA_TYPES.get(root, OTHER_TYPE)
         if kind in ("lora", "ti") and each.omitted:
             entries.append({"type": kind, "value": "download_failed", "ref": (each.asked or each.field)[:255]})
         else:
-            did = f"{each.done} instead" if each.done else "left out"
-            entries.append({"type": kind, "value": "see_ref", "ref": f"{each.field}: {each.asked} {did}"[:255]})
+            did = f"{each.asked} became {each.done}" if each.asked else each.done
+            words = f"{each.field}: {did}" if each.done else f"{each.field}: {each.asked} was left out"
+            entries.append({"type": kind, "value": "see_ref", "ref": words[:255]})
     return entries

@@ -95,9 +95,16 @@ def parsed(body: bytes) -> object:
     if b"\\u0000" in body or b"\x00" in body:
         raise Refusal(400, "NulByteInPayload", "The body must not hold NUL characters.")
     try:
-        return json.loads(body or b"{}")
+        value = json.loads(body or b"{}", parse_constant=_no_number)
+        # What is half of a character is none, and no message can hold it.
+        json.dumps(value, ensure_ascii=False).encode()
+        return value
     except (ValueError, RecursionError):
         raise Refusal(400, "BadRequest", "The body must be a JSON object.") from None
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
 
 
 def answering(handler: Handler) -> Handler:
@@ -110,6 +117,9 @@ def answering(handler: Handler) -> Handler:
             response = refused(refusal)
         except ServiceError as error:
             response = refused(refusal_of(error, FIELDS))
+        except Exception as error:
+            log.error("call failed", method=request.method, path=request.url.path[:100], exc_info=error)
+            response = refused(Refusal(500, "InternalError", "Something is broken here."))
         response.headers.update(COMMON_HEADERS)
         return response
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import secrets
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +19,7 @@ from horde.api.job.v1 import job_pb2
 from horde.api.model.v1 import model_service_pb2
 from horde.api.worker.v1 import worker_service_pb2
 from horde.services.shares import Tab
-from horde.web_door.caller import Caller, Metadata, new_anonymous
+from horde.web_door.caller import Metadata, new_anonymous
 from horde.web_door.core import names
 from horde.web_door.core.asking import Asked, asked, request_id
 from horde.web_door.core.bodies import GenerateBody, read
@@ -45,7 +46,9 @@ class Generating:
             wish = asked(body)
             # One token for each request: it lives in the pass that the answer is made of.
             shown = caller.metadata(new_anonymous() if caller.anonymous else "")
-            await self._choose_model(wish, caller)
+            # Programs there have seeds of 32 bits, and some can hold no more.
+            wish.image.setdefault("seed", str(secrets.randbelow(2**32)))
+            await self._choose_model(wish)
             await self._check_workers(body, shown)
             spec = wire.spec_of(wish.spec)
             if body.dry_run:
@@ -56,17 +59,11 @@ class Generating:
         created = await context.mesh.generations.CreateGeneration(
             pb.CreateGenerationRequest(request_id=asked_as, spec=spec), metadata=shown
         )
-        answer: dict[str, Any] = {
-            "id": created.pass_id,
-            "kudos": created.generation.quote.total_mkudos / 1_000,
-        }
         for notice in created.generation.quote.notices:
             if notice.code == generation_pb2.NOTICE_CODE_SHARED_ANONYMOUS and not body.shared:
-                wish.warn("SharedAnonymous", notice.text)
-        if wish.warnings:
-            answer["warnings"] = [warning.body() for warning in wish.warnings]
-            answer["message"] = " ".join(warning.message for warning in wish.warnings)[:1000]
-        return JSONResponse(answer, 202)
+                wish.note(notice.text)
+        kudos = created.generation.quote.total_mkudos / 1_000
+        return JSONResponse({"id": created.pass_id, "kudos": kudos, **wish.told()}, 202)
 
     async def _quote(self, spec: generation_pb2.GenerationSpec, shown: Metadata) -> pb.QuoteGenerationResponse:
         answer: pb.QuoteGenerationResponse = await self._context.mesh.generations.QuoteGeneration(
@@ -74,7 +71,7 @@ class Generating:
         )
         return answer
 
-    async def _choose_model(self, wish: Asked, caller: Caller) -> None:
+    async def _choose_model(self, wish: Asked) -> None:
         """One of those that were named, or any: where it would begin soonest. And what nobody there offers of it."""
         models = [model for model in await self._context.models() if model.kind in _IMAGES]
         known = {name.lower(): model for model in models for name in (model.name, *model.catalogue.aliases)}

@@ -209,6 +209,8 @@ class Making:
     engine: str = ""
     precision: str = ""
     device_class: str = ""
+    model_sha256: str = ""
+    """Of the model's weights, in hex; empty: not known."""
 
 
 @dataclass(frozen=True, slots=True)

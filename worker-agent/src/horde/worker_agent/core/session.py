@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from horde.worker_agent.core.declining import Declines, paints_all
 from horde.worker_agent.core.jobs import (
     Assignment,
     Cancelled,
@@ -110,7 +111,16 @@ class Phase(Enum):
 class Session:
     """One worker's work and word, over any number of streams."""
 
-    def __init__(self, worker_name: str, agent: str, capabilities: Capabilities, slots: int) -> None:
+    def __init__(
+        self,
+        worker_name: str,
+        agent: str,
+        capabilities: Capabilities,
+        slots: int,
+        declined: Declines = paints_all,
+    ) -> None:
+        """`declined` says what the owner does not paint, and why."""
+        self._declined = declined
         self.name = worker_name
         self._agent = agent
         self._capabilities = capabilities
@@ -189,6 +199,8 @@ class Session:
             newer = ", ".join(assignment.unheard)
             detail = f"newer than this agent: {newer}" if newer else "this agent paints images only"
             return self._end(lease, assignment.job_id, Refused(RefusalReason.SPEC_NOT_UNDERSTOOD, detail))
+        if why := self._declined(assignment.picture.prompt):
+            return self._end(lease, assignment.job_id, Refused(RefusalReason.CONTENT_DECLINED, why))
         self.leases.add(assignment)
         return [Begin(assignment)]
 

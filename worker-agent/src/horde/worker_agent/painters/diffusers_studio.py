@@ -244,6 +244,7 @@ class Studio:
             f"diffusers {import_module('diffusers').__version__}",
             model.precision,
             machine.device_class(self._device),
+            model.weights_sha256,
         )
 
     @staticmethod

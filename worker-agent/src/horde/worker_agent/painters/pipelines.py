@@ -11,7 +11,7 @@ from typing import Any
 from horde.worker_agent.painters import tiny_pipeline
 from horde.worker_agent.painters.families import paints_by_mask_alone, size_multiple
 from horde.worker_agent.painters.models import BadModel, ModelSource
-from horde.worker_agent.painters.weights import variant_of
+from horde.worker_agent.painters.weights import variant_of, weights_digest
 
 
 @dataclass(slots=True)
@@ -28,6 +28,8 @@ class Pipelines:
     default_scheduler: Any
     size_multiple: int
     by_mask_alone: bool
+    weights_sha256: str = ""
+    """In hex; empty: not known."""
 
     def make_lean(self) -> None:
         """Take less memory from now on, and more time."""
@@ -65,6 +67,7 @@ def load_pipelines(source: ModelSource, device: str, precision: str) -> Pipeline
         pipeline.scheduler,
         size_multiple(pipeline),
         by_mask_alone,
+        "" if source.hub or source.stand_in else weights_digest(Path(source.place)),
     )
     for loaded in (model.text_to_image, model.image_to_image, model.inpainting):
         if loaded is not None:

@@ -32,6 +32,7 @@ from horde.worker_agent.core.jobs import (
     FailureReason,
     Feature,
     InputId,
+    Making,
     ModelOffer,
     NoiseSchedule,
     Picture,
@@ -170,7 +171,8 @@ class ScriptedPainter:
         if "truncated" in commands:
             image = image[: len(image) // 2]
         deviations = (Deviation(DeviationKind.OMITTED, "schedule", "KARRAS"),) if "deviate" in commands else ()
-        return Finished(image, deviations)
+        making = Making(picture.sampler, steps=picture.steps, engine="scripted")
+        return Finished(image, deviations, making)
 
     def _commands(self, text: str) -> dict[str, str]:
         return {word: value for word, value, name in COMMAND.findall(text) if not name or name == self._name}

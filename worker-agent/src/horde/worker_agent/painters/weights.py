@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 MAX_HEADER_BYTES = 100 * 1024 * 1024
@@ -48,6 +50,30 @@ def values_in(place: Path) -> int:
         return sum(_values(_header(path)) for path in paths)
     except (BadWeights, OSError):
         return 0
+
+
+def weights_digest(place: Path) -> str:
+    """SHA-256 of a model's weights, in hex, as `Making.model_sha256` of the contract has it."""
+    if place.is_file():
+        return _sha256(_mark(place))
+    listing = "".join(
+        f"{_sha256(_mark(path))}  {path.relative_to(place).as_posix()}\n"
+        for path in sorted(_weight_files(place, variant_of(place)), key=lambda path: path.relative_to(place).as_posix())
+    )
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _mark(path: Path) -> tuple[Path, int, int]:
+    """What changes when the file does."""
+    found = path.stat()
+    return path, found.st_size, found.st_mtime_ns
+
+
+@lru_cache(maxsize=1024)
+def _sha256(mark: tuple[Path, int, int]) -> str:
+    """Once for each file: a large model takes seconds, and is loaded again whenever another had to make room."""
+    with mark[0].open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def variant_of(folder: Path) -> str | None:

@@ -1220,7 +1220,11 @@ class Making(_message.Message):
     steps: _builtins.int
     """Steps that were really done."""
     model_sha256: _builtins.bytes
-    """32 bytes, of the model's weights; empty: not known."""
+    """32 bytes: SHA-256 of the model's one file of weights; of several, SHA-256
+    over a line for each, as sha256sum prints them (digest in hex, two spaces,
+    path below the model's folder), in the order of their paths. Empty: not
+    known.
+    """
     engine: _builtins.str
     """Program and version, for example `diffusers 0.40`; at most 128 characters."""
     precision: _builtins.str

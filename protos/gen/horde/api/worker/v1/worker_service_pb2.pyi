@@ -480,9 +480,9 @@ class Terms(_message.Message):
     UPLOAD_GRACE_FIELD_NUMBER: _builtins.int
     PROGRESS_INTERVAL_FIELD_NUMBER: _builtins.int
     max_slots: _builtins.int
-    """Assignments without an outcome at most, whatever `demand.slots` asks for. It
-    grows with work that was done well. 0: a mesh that does not say; take
-    `demand.slots`.
+    """Assignments without an outcome at most, whatever `demand.slots` asks for; of
+    a new owner, of all his workers together. It grows with work that was done
+    well. 0: a mesh that does not say; take `demand.slots`.
     """
     @_builtins.property
     def prepare_grace(self) -> _duration_pb2.Duration:

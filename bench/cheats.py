@@ -1,0 +1,190 @@
+"""Who cheats is caught, after how many jobs; and who is honest is not: run it with `make cheats`.
+
+Pictures of the small real model at 64x64, painted in two precisions, in fewer steps, of another prompt and with cruder
+weights, go through the real core of the scheduler and the router's comparison; ledger, storage and workers are played
+(`tests/unit/scheduler/cheats.py`, whose short form is a test). Ends with status 1 if pure junk lasts longer than three
+jobs, somebody honest is punished, or looking costs more than 3 % of all work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from safetensors.torch import load_file, save_file  # noqa: E402
+from tests.unit.scheduler.cheats import (  # noqa: E402 - the tests are no package
+    COARSE,
+    DEVICES,
+    EXACT,
+    FEWER,
+    MODEL,
+    PROMPT,
+    Album,
+    Mesh,
+    Picture,
+    honest_mesh,
+    schemes,
+)
+
+from horde.worker_agent.core import jobs, measuring  # noqa: E402
+from horde.worker_agent.painters.diffusers_studio import Painting, Studio, StudioSettings  # noqa: E402
+from horde.worker_agent.painters.models import find_models  # noqa: E402
+
+SIDE, STEPS, FEWER_STEPS = 64, 20, 8
+SUBJECTS = (
+    "a red fox",
+    "a lighthouse",
+    "a bowl of oranges",
+    "a green field",
+    "a blue house",
+    "a cat",
+    "a tree",
+    "the sea",
+)
+PLACES = ("in the snow", "at night", "on a table")
+LEVELS = 15
+"""Of the weights of the other model: four bits, where the real ones have sixteen."""
+JUNK = ("blank", "random", "other prompt")
+
+
+class Silent:
+    """Watches nothing."""
+
+    def stepped(self, step: int) -> None: ...
+
+    def wants_preview(self) -> bool:
+        return False
+
+    def previewed(self, step: int, image: bytes) -> None: ...
+
+    def cancelled(self) -> bool:
+        return False
+
+
+def studio(model: str, precision: str) -> Studio:
+    """A painter with one model."""
+    opened = Studio(StudioSettings(find_models(model, Path("unused")).models, threads=1, precision=precision))
+    opened.load()
+    return opened
+
+
+def cruder(folder: Path) -> Path:
+    """The model with weights of four bits, in a folder."""
+    source = Path(find_models("paintbox", Path("unused")).models[0].place)
+    copy = folder / "paintbox"
+    # Without the list of what the files must be.
+    shutil.copytree(source, copy, ignore=shutil.ignore_patterns("catalogue.json"))
+    for path in (copy / "unet").glob("*.safetensors"):
+        weights = load_file(path)
+        for name, values in weights.items():
+            largest = values.abs().max().clamp(min=1e-8).float()
+            weights[name] = ((values.float() / largest * LEVELS / 2).round() * 2 / LEVELS * largest).to(values.dtype)
+        save_file(weights, path)
+    return copy
+
+
+def paint_album(count: int, folder: Path) -> Album:
+    """Pictures of so many jobs, in every way."""
+    measuring.BENCHMARK_SIDE = SIDE
+    prompts = [f"{SUBJECTS[number % len(SUBJECTS)]} {PLACES[number % len(PLACES)]}" for number in range(count)]
+
+    def all_of(painter: Studio, steps: int = STEPS, shift: int = 0) -> list[Picture]:
+        pictures = []
+        for number in range(count):
+            prompt = prompts[(number + shift) % count]
+            painted = painter.paint(jobs.Picture("paintbox", prompt, SIDE, SIDE, steps, number), {}, Silent())
+            assert isinstance(painted, Painting), painted
+            pictures.append(painted.image.convert("RGB"))
+        return pictures
+
+    exact = studio("paintbox", "float32")
+    return Album(
+        {
+            EXACT: all_of(exact),
+            COARSE: all_of(studio("paintbox", "bfloat16")),
+            FEWER: all_of(exact, FEWER_STEPS),
+            PROMPT: all_of(exact, shift=1),
+            MODEL: all_of(studio(f"paintbox={cruder(folder)}", "float32")),
+        }
+    )
+
+
+def honest(album: Album, count: int, seed: int) -> tuple[Mesh, int, float, float]:
+    """A mesh in which so many jobs were painted honestly: it, how many were punished, and the shares of work that went
+    into looking, in all of it and in its second half."""
+    mesh, painters = honest_mesh(album, seed)
+    checks = mesh.table.board.checks
+    half = (0.0, 0.0)
+    for number in range(count):
+        if number == count // 2:
+            half = checks.work, checks.checked
+        mesh.asks(painters[number % len(painters)])
+    work, checked = checks.work - half[0], checks.checked - half[1]
+    punished = sum(mesh.standing(painter).caught for painter in painters)
+    return mesh, punished, checks.share, checked / (work + checked)
+
+
+def tell(name: str, found: list[int | None], most: int) -> None:
+    """A line of the table."""
+    known = [each for each in found if each is not None]
+    median = f"{statistics.median(known):g}" if known else f"> {most}"
+    worst = f"{max(known)}" if len(known) == len(found) else f"> {most}"
+    print(f"{name:30}{len(known):>4} of {len(found):<4}{median:>9}{worst:>9}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pictures", type=int, default=16)
+    parser.add_argument("--honest", type=int, default=10_000, help="jobs")
+    parser.add_argument("--runs", type=int, default=10, help="cheats of each kind")
+    parser.add_argument("--most", type=int, default=400, help="jobs that a cheat is watched for")
+    asked = parser.parse_args()
+    began = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        album = paint_album(asked.pictures, Path(folder))
+    print(
+        f"{len(album)} jobs of {SIDE}x{SIDE} in {STEPS} steps painted in five ways, {time.perf_counter() - began:.0f} s"
+    )
+    mesh, punished, share, steady = honest(album, asked.honest, seed=1)
+    print(f"{asked.honest:,} honest jobs on {', '.join(DEVICES)}: {punished} owners punished")
+    print(f"looking is {share:.2%} of all work, {steady:.2%} in the second half; {dict(mesh.table.board.checks.over)}")
+    print(f"\n{'caught':30}{'':>11}{'median':>9}{'worst':>9}   jobs")
+    failed = punished > 0 or steady > 0.03
+    devices = list(DEVICES)
+    for name, (cheat, every) in schemes(album).items():
+        found = watch(mesh, name, cheat, every, devices, asked.runs, asked.most)
+        tell(name, found, asked.most)
+        failed |= name in JUNK and any(each is None or each > 3 for each in found)
+    turned = []
+    for number in range(asked.runs):
+        painter = mesh.joins(f"turned {number}", devices[number % len(devices)])
+        for _ in range(200):
+            mesh.asks(painter)
+        painter.cheat = schemes(album)["blank"][0]
+        turned.append(mesh.caught_after(painter, asked.most))
+    tell("200 honest, then all blank", turned, asked.most)
+    print(f"\n{time.perf_counter() - began:.0f} s")
+    return int(failed)
+
+
+def watch(
+    mesh: Mesh, name: str, cheat: Callable[..., Picture], every: int, devices: list[str], runs: int, most: int
+) -> list[int | None]:
+    """After how many jobs each of some cheats is caught."""
+    return [
+        mesh.caught_after(mesh.joins(f"{name} {number}", devices[number % len(devices)], cheat, every), most)
+        for number in range(runs)
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
