@@ -86,6 +86,9 @@ def test_a_command_names_what_is_there(where: str, command: str) -> None:
             inner = re.fullmatch(r"export \$\((.*)\)", command)
             assert inner is not None, command
             test_a_command_names_what_is_there(where, inner[1])
+        case "kubectl":
+            for path in re.findall(r"deploy/\S+", command):
+                assert (ROOT / path).exists(), path
         case "grpcurl":
             pass  # run against a mesh
         case other:
