@@ -36,7 +36,6 @@ LOOPS = {
         "closing",
         "shared keys",
         "watching",
-        "statistics",
         "previews",
         "relay",
         "redrawing",

@@ -213,7 +213,6 @@ class Gateway:
                 loops.start("closing", self.closing.run())
                 loops.start("shared keys", self.allowances.keep_settled())
                 loops.start("watching", self.watching.run())
-                loops.start("statistics", self.statistics.run())
             loops.start("previews", self.preview_news.run())
             if doors != "requesters":
                 loops.start("relay", self.relay.run())
