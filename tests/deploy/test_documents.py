@@ -63,6 +63,8 @@ def test_a_command_names_what_is_there(where: str, command: str) -> None:
         case "horde" if words[1:2] == ["release"]:
             # It becomes another program, which knows its own words.
             check_python(where, ["python", "-m", "horde.data_releases", *words[2:]])
+        case "horde" if words[1:3] in (["ratings", "train"], ["ratings", "evaluate"]):
+            check_python(where, ["python", "-m", "horde.data_releases.aesthetics", *words[2:]])
         case "horde" if words[1:3] in (["storage", "audit"], ["storage", "init"]):
             check_python(where, ["python", "-m", PROGRAMS[words[2]][0], *words[3:]])
         case "horde" if words[1:3] in (["ratings", "train"], ["ratings", "evaluate"]):
@@ -86,6 +88,9 @@ def test_a_command_names_what_is_there(where: str, command: str) -> None:
             inner = re.fullmatch(r"export \$\((.*)\)", command)
             assert inner is not None, command
             test_a_command_names_what_is_there(where, inner[1])
+        case "kubectl":
+            for path in re.findall(r"deploy/\S+", command):
+                assert (ROOT / path).exists(), path
         case "grpcurl":
             pass  # run against a mesh
         case other:
