@@ -33,12 +33,15 @@ def for_operators(block: Block) -> bool:
 
 
 def asks_a_mesh(block: Block) -> bool:
-    """Whether it does something with a mesh that is there already. Data releases read a bucket instead."""
+    """Whether it does something with a mesh that is there already. Data releases read a bucket instead, and what learns
+    from them a folder."""
+    elsewhere = (" release ", " ratings train ", " ratings evaluate ")
     return (
         not starts_a_mesh(block)
         and not for_operators(block)
         and any(
-            program(command) in ("horde", "grpcurl") and " release " not in command.partition("#")[0]
+            program(command) in ("horde", "grpcurl")
+            and not any(word in command.partition("#")[0] for word in elsewhere)
             for command in block.commands
         )
     )

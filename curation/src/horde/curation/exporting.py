@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import json
 import os
@@ -87,11 +88,11 @@ async def main_of(settings: CurationSettings, path: Path) -> int:
 
 
 def main() -> int:
-    """The program."""
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-        sys.stderr.write("usage: python -m horde.curation.exporting FILE.jsonl\n")
-        return 2
-    count = asyncio.run(main_of(load_or_exit(CurationSettings, []), Path(sys.argv[1])))
+    """Write all ratings that there are to a file, for `horde release create --ratings FILE`."""
+    parser = argparse.ArgumentParser(prog="python -m horde.curation.exporting", description=main.__doc__)
+    parser.add_argument("file", type=Path, metavar="FILE.jsonl")
+    told = parser.parse_args()
+    count = asyncio.run(main_of(load_or_exit(CurationSettings, []), told.file))
     sys.stderr.write(f"{count} ratings\n")
     return 0
 
