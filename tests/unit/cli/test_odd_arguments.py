@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -72,6 +73,10 @@ def good(parameter: click.Parameter) -> str:
     return GOOD.get(parameter.type.name, "1")
 
 
+ONE_OF = {("operator", "ban"): "owner", ("operator", "pause"): "owner"}
+"""Commands that want one of several options, and one that will do."""
+
+
 def line(path: tuple[str, ...], parameter: click.Parameter, value: str) -> list[str]:
     """The command with this value in this place, and good ones in the places that must not be empty."""
     here = COMMANDS[path].params
@@ -85,6 +90,8 @@ def line(path: tuple[str, ...], parameter: click.Parameter, value: str) -> list[
         for each in here
         if isinstance(each, click.Argument) and (each is parameter or each.required)
     ]
+    if path in ONE_OF and parameter.name not in ("worker", "owner", "requester", "network"):
+        options.append(f"--{ONE_OF[path]}={uuid.UUID(int=1)}")
     impatient = ["--patience=0.2"] if any(each.name == "patience" for each in here) else []
     return [*path, *impatient, *options, "--", *arguments]
 
