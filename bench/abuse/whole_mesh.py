@@ -98,7 +98,9 @@ class Meter:
         earned = await self._balance(self._owner)
         attacker = await beside(["--attack", name, self._mesh.gateway])
         watching = asyncio.create_task(self._watch_memory(memory))
-        await asyncio.sleep(1.5)
+        assert attacker.stdout is not None
+        await attacker.stdout.readline()  # It has begun.
+        await asyncio.sleep(1.0)
         under = await ask_honestly(self._clients, seconds)
         attacker.send_signal(signal.SIGINT)
         said = json.loads((await attacker.communicate())[0])
@@ -173,6 +175,7 @@ async def attack_until_told(name: str, target: str) -> dict[str, Any]:
     attacker = Attacker(target)
     attacking = asyncio.ensure_future(ATTACKS[name](attacker))
     telling = asyncio.ensure_future(told.wait())
+    print("begun", flush=True)
     await asyncio.wait([attacking, telling], return_when=asyncio.FIRST_COMPLETED)
     if attacking.done() and attacking.exception() is not None:
         attacker.answers[f"ended by {attacking.exception()!r}"[:200]] += 1

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from tests.mesh.backends import DEPLOYED, EMBEDDED
 from tests.mesh.probing import small
-from tests.mesh.test_command_line import Horde
+from tests.mesh.test_command_line import SMALL, Horde
 
 from horde.api.moderation.v1 import moderation_service_pb2 as pb
 from horde.cli.local.mesh import LocalMesh
 from horde.clients.client import HordeClient
 from horde.clients.errors import NotFound, ObjectNotFound, RoleMissing
+from horde.testkit.waiting import POLL_SECONDS, ticks
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
@@ -77,3 +79,29 @@ async def test_what_is_unsafe_is_not_in_the_queue_any_more_and_stays_its_request
     assert [case["case_id"] for case in listed["cases"]] == [image_id]
     assert await nobody.images.fetch(generation_id, image_id) == content
     assert await moderator.ask("moderation", "show", "nobodys", status=5)
+
+
+async def test_a_requester_sees_what_they_shared_under_which_text_and_takes_all_of_it_back(
+    mesh: LocalMesh, tmp_path: Path
+) -> None:
+    horde = Horde(mesh.gateway, tmp_path)
+    created = await horde.ask("generate", "a red door", "--anonymous", "--out", str(tmp_path), *SMALL)
+    generation_id = created["generation"]["generation_id"]
+    for _ in ticks():
+        status = await horde.ask("generations", "share-status", generation_id, "--texts")
+        if status["images"]:
+            break
+        await asyncio.sleep(POLL_SECONDS)
+    (shared,) = status["images"]
+    assert (shared["generation_id"], shared["asked"], shared["release_names"]) == (generation_id, False, [])
+    assert "research" in status["texts"][shared["consent_text_version"]]
+    taken = await horde.ask("generations", "withdraw-all", "--yes")
+    assert taken == {"images": 1, "released_images": 0}
+    for _ in ticks():
+        (shared,) = (await horde.ask("generations", "share-status"))["images"]
+        if shared.get("withdrawn_at"):
+            break
+        await asyncio.sleep(POLL_SECONDS)
+    assert shared["withdrawn_at"]
+    # Its bytes are gone, whoever asks.
+    await horde.ask("fetch", generation_id, "--out", str(tmp_path / "none"), status=5)

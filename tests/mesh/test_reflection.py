@@ -34,6 +34,7 @@ SERVED = {
     Role.SCHEDULER: {"horde.internal.scheduler.v1.SchedulerService"},
     Role.LEDGER: {"horde.internal.ledger.v1.LedgerService"},
     Role.CURATION: {
+        "horde.api.generation.v1.GenerationService",
         "horde.api.moderation.v1.ModerationService",
         "horde.api.rating.v1.RatingService",
         "horde.api.release.v1.DataReleaseService",

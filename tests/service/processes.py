@@ -43,7 +43,11 @@ def environment(service: str, folder: Path, **settings: str) -> dict[str, str]:
     if service == "gateway":
         own |= {"SCHEDULER": NOBODY, "CURATION": NOBODY}
     if service == "curation":
-        own |= {"SHARED_DIR": str(folder / "shared"), "RELEASES_DIR": str(folder / "releases")}
+        own |= {
+            "STORAGE_ROUTER": NOBODY,
+            "SHARED_DIR": str(folder / "shared"),
+            "RELEASES_DIR": str(folder / "releases"),
+        }
     if service in ("scheduler", "gateway", "storage-router", "curation"):
         own |= {"PUBLIC_KEYS_DIR": str(folder / "public-keys")}
     prefix = f"HORDE_{service.replace('-', '_').upper()}_"

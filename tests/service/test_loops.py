@@ -36,13 +36,12 @@ LOOPS = {
         "closing",
         "shared keys",
         "watching",
-        "statistics",
         "previews",
         "relay",
         "redrawing",
     ),
     "storage-router": ("batches", "sweeper"),
-    "curation": ("batches", "follower", "verdicts", "releases", "rewards", "leadership"),
+    "curation": ("batches", "follower", "verdicts", "releases", "rewards", "wishes", "leadership"),
     "worker": ("attach", "guest", "idle word"),
 }
 """All there are: a service that starts one that is not listed here fails its test."""

@@ -19,6 +19,7 @@ from horde.scheduler.core.rows import (
     Moment,
     SettledOrder,
     SettledQuery,
+    Survey,
     changing,
     generation_from,
     generation_row,
@@ -27,7 +28,6 @@ from horde.scheduler.core.rows import (
 )
 from horde.scheduler.core.strike_rows import strike_row
 from horde.scheduler.core.strikes import Strike, StrikeReason
-from horde.scheduler.core.surveys import Survey
 from horde.scheduler.store.memory import MemoryStore
 from horde.scheduler.store.port import Store
 from horde.scheduler.store.sql import SqlStore, sql_store

@@ -75,6 +75,9 @@ async def test_pictures_are_asked_for_watched_and_fetched(rita: Door) -> None:
     assert {each.state for each in status.generations} == {"ok"}
     assert status.generations[0].worker_name == "anna"
     assert await fetched(rita, status)
+    head = await rita.http.head(status.generations[0].img)
+    assert (head.status_code, head.content) == (200, b"")
+    assert int(head.headers["content-length"]) == len(await fetched(rita, status))
     assert status.kudos > 0
 
 
@@ -311,9 +314,9 @@ async def test_what_anybody_may_look_at_has_its_shape(nobody: Door, rita: Door) 
     [
         ("GET", "status/models/nobody", (404, "ModelNotFound")),
         ("GET", "status/models?model_state=bogus", (400, "BadRequest")),
-        ("GET", f"workers/{uuid.uuid4()}", (404, "WorkerNotFound")),
+        ("GET", "workers/5d9b3c1e-0000-4000-8000-00000000aaaa", (404, "WorkerNotFound")),
         ("GET", "workers/name/nobody", (404, "WorkerNotFound")),
-        ("PUT", f"workers/{uuid.uuid4()}", (404, "WorkerNotFound")),
+        ("PUT", "workers/5d9b3c1e-0000-4000-8000-00000000aaaa", (404, "WorkerNotFound")),
         ("POST", "generate/text/async", (501, "NotImplemented")),
         ("POST", "interrogate/async", (501, "NotImplemented")),
         ("GET", "documents/privacy", (404, "DocumentNotFound")),

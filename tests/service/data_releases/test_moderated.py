@@ -21,7 +21,7 @@ REPORTED = Standing(Verdict.UNSURE, reports=1)
 
 
 async def say(stage: Stage, number: int, standing: Standing) -> None:  # noqa: F811
-    await Verdicts(stage.sharing.bucket, stage.sharing.clock.now).tell(job_id(number), standing)
+    await Verdicts(stage.sharing.bucket, stage.sharing.clock.now, stage.path).tell(job_id(number), standing)
 
 
 def ids(folder: Path, name: str = layout.METADATA) -> set[str]:

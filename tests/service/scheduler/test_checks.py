@@ -113,6 +113,13 @@ async def test_who_asks_sees_nothing_of_it_and_the_check_is_compared_paid_and_di
         await until(lambda: not world.storage.quarantine)
         assert world.storage.compared == [(first.job_id, check.job_id)]
         assert set(world.storage.committed) == {first.job_id}
+        # Whoever audits what is in place is not told of it, in no order.
+        for order in (pb.SETTLED_ORDER_BY_END, pb.SETTLED_ORDER_BY_JOB, pb.SETTLED_ORDER_BY_OBJECT):
+            asked = pb.ListSettledImagesRequest(order=order)
+            settled = await it.stub.ListSettledImages(asked)
+            assert {image.job_id for image in settled.images} <= {first.job_id}, order
+        described = await it.stub.DescribeJobs(pb.DescribeJobsRequest(job_ids=[check.job_id]))
+        assert not described.jobs[0].state
         assert world.ledger.payers[str(uuid5(UUID(check.job_id), "hold"))] == "mesh"
         assert world.ledger.balances[ANNA] == world.ledger.balances["mesh"] < 0
 

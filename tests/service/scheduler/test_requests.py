@@ -348,6 +348,30 @@ async def test_waits_models_and_workers() -> None:
             await it.stub.GetWorker(pb.GetWorkerRequest(worker_id="x"))
 
 
+async def test_a_model_says_what_one_more_worker_would_earn_with_it() -> None:
+    async with scheduler() as it, Gateway(it) as gateway:
+
+        async def an_hour() -> int:
+            (model,) = (await it.stub.ListModels(pb.ListModelsRequest(name=MODEL))).models
+            return int(model.mkudos_an_hour)
+
+        painter = await gateway.attach()
+        await it.submit(submission("measured"))
+        assignment = await painter.next("assignment")
+        assert await an_hour() == 0  # Nothing is measured yet.
+        await it.world.clock.advance(36.0)
+        await painter.demand(0)
+        await painter.paint(assignment)
+        await painter.next("settled")
+        assert await an_hour() == 0  # Nothing waits.
+        await it.submit(submission("few", count=20))
+        assert await an_hour() == 20 * PRICE
+        for number in range(9):
+            await it.submit(submission(f"many{number}", count=20))
+        # A hundred of them an hour, at 36 s each.
+        assert await an_hour() == pytest.approx(100 * PRICE, rel=0.01)
+
+
 async def test_many_workers_are_listed_by_pages() -> None:
     async with scheduler() as it, Gateway(it) as gateway:
         for index in range(5):

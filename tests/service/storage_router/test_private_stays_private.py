@@ -129,7 +129,8 @@ class Machine(RuleBasedStateMachine):
         failpoints.arm(f"{point}=error@1" if point else "")
         try:
             request = objects.WithdrawObjectsRequest(withdrawals=[job.withdrawal()])
-            (outcome,) = self.run(self.of(self.commits.withdraw(wire.read_withdrawals(request))))
+            order = wire.read_withdrawals(request, shared_alone=False)
+            (outcome,) = self.run(self.of(self.commits.withdraw(order)))
         finally:
             failpoints.arm("")
         if outcome is None:

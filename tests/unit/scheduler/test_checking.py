@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID, uuid5
 
 import pytest
-from tests.unit.scheduler.table import ANNA, OWNER, PRICE, Table, capable
+from tests.unit.scheduler.table import ANNA, OWNER, PRICE, Table, at_once, capable
 
 from horde.scheduler.core import effects as fx
 from horde.scheduler.core import uptime
@@ -265,12 +265,18 @@ def test_the_pictures_of_a_check_are_discarded_with_the_verdict_and_nothing_is_c
         do(effect)
 
     table._do = noted  # type: ignore[method-assign]
-    painted(table, ask(table, suspect, "r"), "junk")
+    job = ask(table, suspect, "r")
+    job.generation.spec = job.generation.quote = b"words"
+    painted(table, job, "junk")
     (first,) = look(table)
     assert first.lease_id not in discarded  # A third is to be compared with it.
     (third,) = look(table)
     assert {first.lease_id, third.lease_id} <= set(discarded)
     assert first.job.job_id not in table.committed
+    # Nor are the words of who asked kept with it.
+    assert at_once(table.store.forget(1, 10, b"gone")) == 2
+    rows = [table.memory.generations[each.job.generation.generation_id] for each in (first, third)]
+    assert [row["spec"] for row in rows] == [b"", b""]
     assert first.job.generation.closed
     assert third.job.generation.closed
 
@@ -348,6 +354,17 @@ def test_no_more_goes_into_checks_than_a_part_of_all_work_and_what_was_saved_up(
     # Who could not be looked at is not believed for it.
     late = [suspect.standing.paid_images for suspect in suspects[-20:]]
     assert sum(late) <= 2
+
+
+def test_those_who_are_looked_at_often_leave_something_to_look_at_the_others_with() -> None:
+    table = table_of(checks_part=0.03)
+    table.board.checks.credit = 0.0
+    old, new = (table.attach(name, owner=stranger(number)) for number, name in enumerate(("old", "new")))
+    old.standing.verified = 1_000
+    table.board.checks.chance = lambda: 0.001
+    for worker, looked_at in ((new, 0), (old, 1)):
+        painted(table, ask(table, worker, f"r {worker.name}"))
+        assert worker.standing.open_checks == looked_at
 
 
 def test_one_owners_pictures_take_a_few_places_at_most() -> None:

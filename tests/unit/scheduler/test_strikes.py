@@ -113,3 +113,23 @@ def test_strangers_alone_are_no_witnesses_of_an_incident() -> None:
     refuse_what_is_lent(table)
     workers = list(table.board.fleet.workers.values())
     assert sum(table.board.strikes.counting(worker.owner, table.now) for worker in workers) >= 3
+
+
+def test_all_gateways_away_for_five_minutes_leave_nobodys_record_worse() -> None:
+    table = Table()
+    owners_of(table, 4)
+    generation = table.queued(images=6)
+    assert any(worker.leases for worker in table.board.fleet.workers.values())
+    for worker in list(table.board.fleet.workers.values()):
+        table.vanish(worker, by_mesh=True)
+    table.pass_time(300.0)
+    owners_of(table, 4)
+    for _ in range(6):
+        for worker in list(table.board.fleet.workers.values()):
+            for lease in list(worker.leases.values()):
+                table.paint(lease)
+        table.pass_time(30.0)
+    workers = list(table.board.fleet.workers.values())
+    assert {(worker.strikes, worker.jobs_failed, worker.rests_until) for worker in workers} == {(0, 0, 0.0)}
+    assert not any(table.board.strikes.of(worker.owner) for worker in workers)
+    assert not any(job.open for job in generation.jobs)

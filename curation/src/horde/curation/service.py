@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from random import SystemRandom
 
+from horde.api.generation.v1 import generation_service_pb2
+from horde.api.generation.v1.generation_service_pb2_grpc import add_GenerationServiceServicer_to_server
 from horde.api.moderation.v1 import moderation_service_pb2
 from horde.api.moderation.v1.moderation_service_pb2_grpc import add_ModerationServiceServicer_to_server
 from horde.api.rating.v1 import rating_service_pb2
@@ -21,16 +23,20 @@ from horde.curation.core.rating import RULES
 from horde.curation.doors.moderation_servicer import ModerationServicer
 from horde.curation.doors.rating_servicer import RatingServicer
 from horde.curation.doors.release_servicer import DataReleaseServicer
+from horde.curation.doors.sharing_servicer import SharingServicer
+from horde.curation.exporting import RatingsFile
 from horde.curation.following import Follower
 from horde.curation.moderation import Moderation
 from horde.curation.neighbours.builders import ChildBuilder, OperatorsBuilder
 from horde.curation.neighbours.ledger import LedgerPayer, Nobody, Payer
 from horde.curation.neighbours.release_bucket import ReleaseBucket
 from horde.curation.neighbours.shared_bucket import SharedBucket
+from horde.curation.neighbours.storage import StorageRouter
 from horde.curation.neighbours.verdicts import Verdicts
 from horde.curation.ratings import Ratings
 from horde.curation.releases import DataReleases
 from horde.curation.settings import CurationSettings
+from horde.curation.sharing import Sharing
 from horde.curation.store.sql import sql_store
 from horde.curation.tickets import Tickets
 from horde.services.channel import dial
@@ -47,11 +53,13 @@ LOCK_KEY = 0x686F726465_637572
 """("horde", "cur")."""
 GATEWAY = "gateway"
 
+GENERATION = generation_service_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
 MODERATION = moderation_service_pb2.DESCRIPTOR.services_by_name["ModerationService"].full_name
 RATING = rating_service_pb2.DESCRIPTOR.services_by_name["RatingService"].full_name
 RELEASES = data_release_service_pb2.DESCRIPTOR.services_by_name["DataReleaseService"].full_name
 
-ALLOW = AllowList({f"/{service}/*": {GATEWAY} for service in (MODERATION, RATING, RELEASES)})
+ALLOW = AllowList({f"/{service}/*": {GATEWAY} for service in (GENERATION, MODERATION, RATING, RELEASES)})
+"""Of GenerationService two methods are answered here, and the gateway asks for no others."""
 
 
 def open_shared(settings: CurationSettings, now: Callable[[], datetime]) -> AbstractAsyncContextManager[Bucket]:
@@ -99,6 +107,15 @@ async def open_payer(settings: CurationSettings) -> AsyncIterator[Payer]:
 
 
 @asynccontextmanager
+async def open_router(settings: CurationSettings) -> AsyncIterator[StorageRouter]:
+    """Who takes shared images away."""
+    tls = settings.tls() if settings.tls_authorities is not None else None
+    dialled = dial(settings.storage_router, caller=settings.credentials(NAME), tls=tls, neighbour="storage router")
+    async with dialled as channel:
+        yield StorageRouter(channel)
+
+
+@asynccontextmanager
 async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None) -> AsyncIterator[Server]:
     """Serve, and follow the shared bucket, for as long as the block. Ends if a loop of it dies."""
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -109,22 +126,33 @@ async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None
         open_shared(settings, clock.now) as shared,
         open_releases(settings, clock.now) as released,
         open_payer(settings) as payer,
+        open_router(settings) as router,
         Loops() as loops,
     ):
         bucket = SharedBucket(shared)
         follower = Follower(bucket, store, clock, timedelta(seconds=settings.follow_seconds))
-        moderation = Moderation(store, bucket, Verdicts(shared, clock.now), clock, ids or RandomIds())
+        moderation = Moderation(
+            store, bucket, Verdicts(shared, clock.now, settings.state_dir), clock, ids or RandomIds()
+        )
         signing_key = settings.signing_key_file or settings.state_dir / "tickets.pem"
         signer = Signer.from_file(signing_key, NAME, settings.public_keys_dir)
         ratings = Ratings(store, payer, clock, SystemRandom(), RULES)
         tickets = Tickets(signer, clock, settings.storage_address)
-        builder = ChildBuilder(settings) if settings.builder == "child" else OperatorsBuilder()
-        releases = DataReleases(store, ReleaseBucket(released), builder, clock)
+        builder = (
+            ChildBuilder(settings, RatingsFile(store, settings.state_dir / "builder"))
+            if settings.builder == "child"
+            else OperatorsBuilder()
+        )
+        release_bucket = ReleaseBucket(released)
+        releases = DataReleases(store, release_bucket, builder, clock)
+        sharing = Sharing(store, release_bucket, router, clock)
         # What these lack is answered UNIMPLEMENTED by the chassis.
         moderation_door = ModerationServicer(moderation, tickets, clock)  # type: ignore[abstract]
         releases_door = DataReleaseServicer(releases, tickets)
+        sharing_door = SharingServicer(sharing)  # type: ignore[abstract]
         rating_door = RatingServicer(ratings, tickets)
         registrations = (
+            Registration(add_GenerationServiceServicer_to_server, sharing_door, GENERATION),
             Registration(add_ModerationServiceServicer_to_server, moderation_door, MODERATION),
             Registration(add_RatingServiceServicer_to_server, rating_door, RATING),
             Registration(add_DataReleaseServiceServicer_to_server, releases_door, RELEASES),
@@ -141,5 +169,6 @@ async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None
             loops.start("follower", follower.run())
             loops.start("verdicts", moderation.run())
             loops.start("releases", releases.run())
+            loops.start("wishes", sharing.run())
             loops.start("rewards", ratings.run())
             yield server

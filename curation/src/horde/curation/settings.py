@@ -26,6 +26,8 @@ class CurationSettings(ServiceSettings):
     """What tickets are signed with, PEM, mode 0600; made at first start. Absent: `tickets.pem` in `state_dir`."""
     public_keys_dir: Path = Path(".state/public-keys")
     """Where the public half of the signing key is published, for the storage router: its default too."""
+    storage_router: str = "127.0.0.1:7701"
+    """The storage router's address for this service, which has it take back what somebody shared."""
     storage_address: str = "127.0.0.1:7701"
     """Where people reach the storage router."""
 

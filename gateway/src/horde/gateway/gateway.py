@@ -166,8 +166,10 @@ class Gateway:
         return registrations(
             self._settings.doors,
             AccountServicer(self.reception, self.accounts, self.life, self.closing, self.shared_keys),  # type: ignore[abstract]
-            GenerationServicer(  # type: ignore[abstract]
-                self.reception, self.generations, self.watching, self.allowances, self._passes
+            self.curated.shared(
+                GenerationServicer(  # type: ignore[abstract]
+                    self.reception, self.generations, self.watching, self.allowances, self._passes
+                )
             ),
             ModelServicer(self.reception, self.catalogue),
             WorkerServicer(self.reception, self.relay, self.workers, Records(self.ledger)),  # type: ignore[abstract]
@@ -211,7 +213,6 @@ class Gateway:
                 loops.start("closing", self.closing.run())
                 loops.start("shared keys", self.allowances.keep_settled())
                 loops.start("watching", self.watching.run())
-                loops.start("statistics", self.statistics.run())
             loops.start("previews", self.preview_news.run())
             if doors != "requesters":
                 loops.start("relay", self.relay.run())

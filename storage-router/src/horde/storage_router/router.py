@@ -31,7 +31,7 @@ from horde.storage_router.core.partials import Partials
 from horde.storage_router.core.pictures import Limits
 from horde.storage_router.decoding import Decoder, DecoderPool
 from horde.storage_router.doors.items import Items
-from horde.storage_router.doors.permits import GATEWAY, ISSUER, SCHEDULER, Permits, Receipts
+from horde.storage_router.doors.permits import CURATION, GATEWAY, ISSUER, SCHEDULER, Permits, Receipts
 from horde.storage_router.doors.servicer import ObjectServicer, StorageServicer
 from horde.storage_router.downloads import Downloads
 from horde.storage_router.expiry import Sweeper
@@ -64,6 +64,8 @@ ALLOW = AllowList(
         f"/{_OBJECTS}/*": {SCHEDULER},
         f"/{_OBJECTS}/DescribeInputs": {SCHEDULER, GATEWAY},
         f"/{_OBJECTS}/DeleteInputs": {GATEWAY},
+        # Of what is shared alone, see the servicer.
+        f"/{_OBJECTS}/WithdrawObjects": {SCHEDULER, CURATION},
         f"/{_OBJECTS}/ForgetRequester": {GATEWAY},
     }
 )

@@ -55,6 +55,7 @@ class CurationBench:
     moderation: Any
     rating: Any
     releases: Any
+    clock: Any
 
 
 def curation_settings(folder: Path, **fields: Any) -> CurationSettings:
@@ -95,4 +96,5 @@ async def curation(folder: Path, *, clock: Clock | None = None, **fields: Any) -
             ModerationServiceStub(channel),
             RatingServiceStub(channel),
             DataReleaseServiceStub(channel),
+            clock,
         )

@@ -8,7 +8,7 @@ import click
 
 from horde.cli.commands.asking import asks
 from horde.cli.commands.groups import DefaultGroup
-from horde.cli.commands.output import Output, cut, seconds, short
+from horde.cli.commands.output import Output, cut, kudos, seconds, short
 from horde.cli.commands.values import TEXT
 
 if TYPE_CHECKING:
@@ -96,5 +96,6 @@ async def models(horde: HordeClient, out: Output) -> None:
             half, nine = (model.wait.p50.ToTimedelta().total_seconds(), model.wait.p90.ToTimedelta().total_seconds())
             wait = f"{seconds(half)} to {seconds(nine)}"
         queue = f"{model.jobs_queued}/{model.jobs_leased}"
-        rows.append((model.name, str(model.workers), queue, wait, can.get(model.name, "nobody is here")))
-    out.table(("model", "workers", "waiting/painting", "wait", "paints"), rows, folds=True)
+        earns = kudos(model.mkudos_an_hour) if model.mkudos_an_hour else "-"
+        rows.append((model.name, str(model.workers), queue, wait, earns, can.get(model.name, "nobody is here")))
+    out.table(("model", "workers", "waiting/painting", "wait", "kudos/h", "paints"), rows, folds=True)

@@ -45,6 +45,17 @@ async def _text_of_mesh(horde: HordeClient) -> tuple[str, str]:
     return told.version, told.text
 
 
+async def text_of(horde: HordeClient, version: str) -> str:
+    """The text of this version, as it was published; or a line that says that nobody here has it."""
+    from horde.clients.consent import UnknownConsentText, consent_text
+
+    try:
+        return consent_text(version)
+    except UnknownConsentText:
+        told, text = await _text_of_mesh(horde)
+        return text if told == version else f"The text of the consent {version} is not known here: ask the operator."
+
+
 async def show_before_sharing(horde: HordeClient, out: Output, quote: Quote) -> None:
     """Show the text before the first image of this user here is shared; at a terminal, ask whether it is agreed to.
 
@@ -63,9 +74,7 @@ async def show_before_sharing(horde: HordeClient, out: Output, quote: Quote) -> 
     try:
         text = consent_text(version)
     except UnknownConsentText:
-        told, text = await _text_of_mesh(horde)
-        if told != version:
-            text = f"The mesh does not show the text of the consent {version}: ask its operator before you share."
+        text = await text_of(horde, version)
     out.note(escape(text))
     if sys.stdin.isatty() and sys.stderr.isatty() and not out.as_json:
         click.confirm("Share under these terms?", default=False, abort=True, err=True)

@@ -113,3 +113,51 @@ async def delete(horde: HordeClient, out: Output, generation: str) -> None:
     await horde.generations.delete(name)
     out.document({"generation_id": name})
     out.say(f"{name} is deleted")
+
+
+@generations.command("share-status")
+@click.argument("generation", type=ID_PREFIX, required=False)
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(1, 100_000), help="How many to show.")
+@click.option("--texts", is_flag=True, help="Also the texts that were agreed to, as they were.")
+@asks
+async def share_status(horde: HordeClient, out: Output, generation: str | None, limit: int, texts: bool) -> None:
+    """What you shared, of GENERATION or at all: when, under which text, and which data releases carry it."""
+    from rich.markup import escape
+
+    from horde.cli.commands.consent import text_of
+    from horde.cli.commands.naming import generation_named
+
+    named = await generation_named(horde, generation) if generation else ""
+    found = []
+    async for image in horde.generations.shared(named, page_size=min(limit, 100)):
+        found.append(image)
+        if len(found) >= limit:
+            break
+    versions = sorted({image.consent_text_version for image in found}) if texts else []
+    agreed = {version: await text_of(horde, version) for version in versions}
+    out.document({"images": found, "texts": agreed})
+    rows = []
+    for image in found:
+        gone = f"withdrawn {image.withdrawn_at.ToDatetime():%Y-%m-%d %H:%M}" if image.HasField("withdrawn_at") else ""
+        how = "asked" if image.asked else "anonymous rule"
+        shared_at = f"{image.shared_at.ToDatetime():%Y-%m-%d %H:%M}"
+        carried = ", ".join(image.release_names)
+        rows.append((image.job_id, shared_at, image.consent_text_version, how, carried, gone))
+    out.table(("image", "shared", "text", "how", "released in", ""), rows)
+    for version, text in agreed.items():
+        out.say(f"\n[bold]{escape(version)}[/bold]\n{escape(text)}")
+
+
+@generations.command("withdraw-all")
+@click.option("--yes", is_flag=True, help="Ask nothing.")
+@asks
+async def withdraw_all(horde: HordeClient, out: Output, yes: bool) -> None:
+    """Take back everything that you ever shared, for good, also what nobody else remembers."""
+    count = 0
+    async for image in horde.generations.shared():
+        count += not image.HasField("withdrawn_at")
+    if not yes and count:
+        click.confirm(f"Take back {count} shared images, for good?", abort=True, err=True)
+    images, released = await horde.generations.withdraw_all_shared(count)
+    out.document({"images": images, "released_images": released})
+    out.say(f"{images} shared images are taken back; {released} of them are in the removals of the next data release")

@@ -132,6 +132,7 @@ class Layout:
             told |= {
                 "LEDGER": self.address(Role.LEDGER),
                 "STORAGE_ADDRESS": self.address(Role.STORAGE_ROUTER),
+                "STORAGE_ROUTER": self.address(Role.STORAGE_ROUTER),
                 "SHARED_DIR": str(self.shared_bucket),
                 "RELEASES_DIR": str(self.releases_bucket),
             }

@@ -8,7 +8,7 @@ from typing import Final
 from google.rpc.status_pb2 import Status
 
 from horde.api.generation.v1 import generation_service_pb2 as pb
-from horde.api.generation.v1.generation_pb2 import Generation, GenerationSpec, Quote
+from horde.api.generation.v1.generation_pb2 import Generation, GenerationSpec, Quote, SharedImage
 from horde.api.generation.v1.generation_service_pb2_grpc import GenerationServiceStub
 from horde.clients.doors import Doors
 from horde.clients.errors import ALL, ServiceError, Unavailable
@@ -119,6 +119,30 @@ class Generations:
             answer = await self._doors.ask(self._stub.WithdrawImages, request)
             outcomes |= {job_id: _error(status) for job_id, status in zip(some, answer.outcomes, strict=True)}
         return outcomes
+
+    async def shared(self, generation_id: str = "", *, page_size: int = PAGE_SIZE) -> AsyncIterator[SharedImage]:
+        """All images that the caller ever shared, or those of one generation, newest first, page by page.
+
+        Each with the text that was agreed to, and the data releases that carry it. They become known some seconds after
+        they are done.
+        """
+        request = pb.ListSharedImagesRequest(page_size=page_size, generation_id=generation_id)
+        while True:
+            page = await self._doors.ask(self._stub.ListSharedImages, request)
+            for image in page.images:
+                yield image
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
+    async def withdraw_all_shared(self, expected_images: int = 0) -> tuple[int, int]:
+        """Take back all that the caller ever shared: how many, and how many of those data releases carry.
+
+        Raises InvalidField, and takes nothing back, if it is not as many as expected; 0: whatever.
+        """
+        request = pb.WithdrawAllSharedRequest(expected_images=expected_images)
+        answer = await self._doors.ask(self._stub.WithdrawAllShared, request)
+        return answer.images, answer.released_images
 
 
 def _error(status: Status) -> ServiceError | None:

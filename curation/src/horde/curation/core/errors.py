@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from horde.services.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 
+GENERATION = "horde.api.generation.v1"
 MODERATION = "horde.api.moderation.v1"
 RELEASE = "horde.api.release.v1"
 RATING = "horde.api.rating.v1"
@@ -93,3 +94,14 @@ class RatedTooFast(FailedPrecondition):
 
     domain: ClassVar[str] = RATING
     reason: ClassVar[str] = "RATED_TOO_FAST"
+
+
+class InvalidGenerationField(InvalidArgument):
+    """The request is not valid."""
+
+    domain: ClassVar[str] = GENERATION
+    reason: ClassVar[str] = "INVALID_FIELD"
+
+
+class OtherCount(InvalidGenerationField):
+    """It is another number of images than you expect; nothing was taken back."""

@@ -58,6 +58,11 @@ class SharedImage:
     painter: str = ""
     """A digest of the account whose worker painted it, see `digest_painter`; empty: not known."""
 
+    consent_version: str = ""
+    """Of the text that its requester agreed to."""
+    asked: bool = False
+    """They asked that it be shared; else it is by the rule for anonymous."""
+
     @property
     def ratable(self) -> bool:
         """Whether people may be shown it."""
@@ -84,6 +89,8 @@ def read_record(data: bytes, shared_at: datetime) -> SharedImage:
             shared_at=shared_at,
             worker_verdict=Verdict(record.get("verdict") or ""),
             painter=str(record.get("painter") or ""),
+            consent_version=_text(record["consent"]["text_version"]),
+            asked=record["consent"]["how"] == "asked",
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadRecord(f"{type(error).__name__}: {error}") from error

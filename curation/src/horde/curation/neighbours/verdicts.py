@@ -23,9 +23,11 @@ JSON = "application/json"
 class Verdicts:
     """Writes below `moderation/`, over what was there."""
 
-    def __init__(self, bucket: Bucket, now: Callable[[], datetime]) -> None:
+    def __init__(self, bucket: Bucket, now: Callable[[], datetime], folder: Path) -> None:
+        """`folder` is for files of a moment."""
         self._bucket = bucket
         self._now = now
+        self._folder = folder
 
     async def tell(self, image_id: str, standing: Standing) -> None:
         """Write how an image stands. May be repeated; raises StoreUnavailable."""
@@ -36,14 +38,14 @@ class Verdicts:
         await self._put(f"moderation/{image_id}.json", data, JSON)
 
     async def _put(self, key: str, data: bytes, media_type: str) -> None:
-        path = await asyncio.to_thread(_write, data)
+        path = await asyncio.to_thread(_write, data, self._folder)
         try:
             await self._bucket.put_file(key, path, media_type=media_type)
         finally:
             await asyncio.to_thread(path.unlink, missing_ok=True)
 
 
-def _write(data: bytes) -> Path:
-    with tempfile.NamedTemporaryFile(prefix="horde-verdict-", delete=False) as file:
+def _write(data: bytes, folder: Path) -> Path:
+    with tempfile.NamedTemporaryFile(prefix="verdict-", dir=folder, delete=False) as file:
         file.write(data)
     return Path(file.name)

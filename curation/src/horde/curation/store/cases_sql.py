@@ -21,7 +21,7 @@ from horde.curation.core.cases import (
     same_decision,
 )
 from horde.curation.core.images import Verdict
-from horde.curation.store.images_sql import WORKER, image_of
+from horde.curation.store.images_sql import image_of, images_query
 from horde.curation.store.tables import decisions, microseconds, reports, shared_images, time_of, voices
 from horde.services.sql import SqlThread
 
@@ -90,7 +90,7 @@ class SqlCases:
     async def cases(self, verdicts: Collection[Verdict], limit: int, after: Place | None = None) -> Sequence[Case]:
         table = shared_images.c
         wanted = table.verdict.in_(sorted(verdict.value for verdict in verdicts))
-        asked = _images().where(table.opened_at_us.is_not(None), wanted)
+        asked = images_query().where(table.opened_at_us.is_not(None), wanted)
         if set(verdicts) <= OPEN:
             # In the words of the index of those that wait, or it is not used.
             asked = asked.where(text("shared_image.verdict IN ('', 'unsure')"))
@@ -185,15 +185,8 @@ def _behind(place: Place) -> ColumnElement[bool]:
     return or_(table.urgent.is_(False), same) if place.urgent else same
 
 
-def _images() -> Any:
-    """All images, with what the worker's checker said of each."""
-    theirs = (voices.c.image_id == shared_images.c.image_id) & (voices.c.checker == WORKER)
-    joined = shared_images.outerjoin(voices, theirs)
-    return select(shared_images, voices.c.verdict.label("worker_verdict")).select_from(joined)
-
-
 def _case(connection: Connection, image_id: str) -> Case | None:
-    mine = _images().where(shared_images.c.image_id == image_id, shared_images.c.opened_at_us.is_not(None))
+    mine = images_query().where(shared_images.c.image_id == image_id, shared_images.c.opened_at_us.is_not(None))
     return next(iter(_whole(connection, connection.execute(mine).all())), None)
 
 

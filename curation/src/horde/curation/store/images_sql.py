@@ -72,14 +72,15 @@ class SqlImages:
 
 def find_image(connection: Connection, image_id: str) -> SharedImage | None:
     """One image, within a transaction."""
-    said = voices.c.verdict.label("worker_verdict")
-    joined = shared_images.outerjoin(
-        voices, (voices.c.image_id == shared_images.c.image_id) & (voices.c.checker == WORKER)
-    )
-    row = connection.execute(
-        select(shared_images, said).select_from(joined).where(shared_images.c.image_id == image_id)
-    ).first()
+    row = connection.execute(images_query().where(shared_images.c.image_id == image_id)).first()
     return None if row is None else image_of(row)
+
+
+def images_query() -> Any:
+    """All images, with what the worker's checker said of each: rows for `image_of`."""
+    theirs = (voices.c.image_id == shared_images.c.image_id) & (voices.c.checker == WORKER)
+    joined = shared_images.outerjoin(voices, theirs)
+    return select(shared_images, voices.c.verdict.label("worker_verdict")).select_from(joined)
 
 
 def image_of(row: Row[Any]) -> SharedImage:
@@ -101,6 +102,8 @@ def image_of(row: Row[Any]) -> SharedImage:
         withheld=row.withheld,
         withdrawn_at=None if row.withdrawn_at_us is None else time_of(row.withdrawn_at_us),
         painter=row.painter,
+        consent_version=row.consent_version,
+        asked=row.asked,
     )
 
 
@@ -121,6 +124,8 @@ def _row(image: SharedImage) -> dict[str, Any]:
         "withdrawn_at_us": None if image.withdrawn_at is None else microseconds(image.withdrawn_at),
         "verdict": image.worker_verdict.value,
         "painter": image.painter,
+        "consent_version": image.consent_version,
+        "asked": image.asked,
         "withheld": False,
         "withheld_by": "",
         "withheld_network": "",

@@ -25,6 +25,7 @@ from horde.curation.core.rating import (
 from horde.curation.core.rating_choice import Kind
 from horde.curation.core.releases import Asked, State
 from horde.curation.core.removals import Removal, RemovalPlace
+from horde.curation.core.sharing import SharedPlace, Wish
 
 
 class ImageStore(Protocol):
@@ -152,5 +153,29 @@ class RatingStore(Protocol):
         the order of image and account, behind such a pair."""
 
 
-class CurationStore(ImageStore, CaseStore, ReleaseStore, RatingStore, Protocol):
+class SharingStore(Protocol):
+    """What each requester has shared, and wishes to take it back."""
+
+    async def shared_by(
+        self, requester: str, limit: int, after: SharedPlace | None = None, among: Collection[str] = ()
+    ) -> Sequence[SharedImage]:
+        """A requester's images, withdrawn or not, newest first; of these ids alone, if any are named."""
+
+    async def count_shared_by(self, requester: str) -> int:
+        """How many of them are not withdrawn."""
+
+    async def wish(self, wish: Wish) -> None:
+        """Keep a wish, in place of an earlier one."""
+
+    async def wishes(self, limit: int) -> Sequence[Wish]:
+        """Wishes that are not granted yet, the oldest first."""
+
+    async def granted(self, wish: Wish) -> None:
+        """Forget a wish, unless there is a later one."""
+
+    async def to_withdraw(self, wish: Wish, limit: int) -> Sequence[str]:
+        """Images that it is about, and that are not withdrawn."""
+
+
+class CurationStore(ImageStore, CaseStore, ReleaseStore, SharingStore, RatingStore, Protocol):
     """All that is kept."""

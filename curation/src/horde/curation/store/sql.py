@@ -10,6 +10,7 @@ from horde.curation.store.images_sql import SqlImages
 from horde.curation.store.migrations import HISTORY
 from horde.curation.store.ratings_sql import SqlRatings
 from horde.curation.store.releases_sql import SqlReleases
+from horde.curation.store.sharing_sql import SqlSharing
 from horde.services import migrations
 from horde.services.sql import SqlThread, open_database
 
@@ -22,7 +23,7 @@ async def sql_store(url: str) -> AsyncIterator[SqlCurationStore]:
         yield SqlCurationStore(sql)
 
 
-class SqlCurationStore(SqlImages, SqlCases, SqlReleases, SqlRatings):
+class SqlCurationStore(SqlImages, SqlCases, SqlReleases, SqlRatings, SqlSharing):
     """Keeps it all in one database."""
 
     def __init__(self, sql: SqlThread) -> None:

@@ -36,6 +36,8 @@ shared_images = Table(
     Column("rated", Integer, nullable=False, server_default="0"),
     Column("answer", Float),
     Column("painter", String(64), nullable=False, server_default=""),
+    Column("consent_version", String(64), nullable=False),
+    Column("asked", Boolean, nullable=False),
 )
 ratings = Table(
     "rating",
@@ -108,6 +110,12 @@ data_releases = Table(
     Column("created_by", String(36), nullable=False),
     Column("failure", Text, nullable=False),
     Column("finished", Text, nullable=False),
+)
+wishes = Table(
+    "wish",
+    metadata,
+    Column("requester", String(64), primary_key=True),
+    Column("at_us", BigInteger, nullable=False),
 )
 places = Table(
     "place",

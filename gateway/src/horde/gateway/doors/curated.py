@@ -10,9 +10,11 @@ import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
 
+from horde.api.generation.v1.generation_service_pb2_grpc import GenerationServiceServicer, GenerationServiceStub
 from horde.api.moderation.v1.moderation_service_pb2_grpc import ModerationServiceServicer, ModerationServiceStub
 from horde.api.rating.v1.rating_service_pb2_grpc import RatingServiceServicer, RatingServiceStub
 from horde.api.release.v1.data_release_service_pb2_grpc import DataReleaseServiceServicer, DataReleaseServiceStub
+from horde.gateway.core.errors import AccountRequired
 from horde.gateway.core.requesters import Principal, Role, Scope
 from horde.gateway.doors import wire
 from horde.gateway.doors.calling import CallContext
@@ -39,6 +41,14 @@ async def reporter(reception: Reception, context: CallContext) -> Principal:
     return principal
 
 
+async def requester(reception: Reception, context: CallContext) -> Principal:
+    """Who may ask for images, anonymous too; not who came with a shared key: what its account shares is not theirs."""
+    principal = await reception.requester(context)
+    if principal.shared_key_id:
+        raise AccountRequired
+    return principal
+
+
 async def account(reception: Reception, context: CallContext) -> Principal:
     """Who has an account."""
     return await reception.account(context)
@@ -61,6 +71,11 @@ MODERATION: Final[Mapping[str, Admit]] = {
     "DecideCase": moderator,
 }
 """The prompt filters of the same service are the gateway's own."""
+SHARED: Final[Mapping[str, Admit]] = {
+    "ListSharedImages": requester,
+    "WithdrawAllShared": requester,
+}
+"""Of GenerationService: what is about all that somebody ever shared, which no other service remembers."""
 RATING: Final[Mapping[str, Admit]] = {
     "GetNextImage": account,
     "RateImage": account,
@@ -84,6 +99,7 @@ class Curated:
         self._reception = reception
         self._clock = clock
         self._stubs: Mapping[str, Any] = {
+            "shared": GenerationServiceStub(channel),
             "moderation": ModerationServiceStub(channel),
             "rating": RatingServiceStub(channel),
             "releases": DataReleaseServiceStub(channel),
@@ -92,6 +108,10 @@ class Curated:
     def moderation(self, filters: ModerationServiceServicer) -> ModerationServiceServicer:
         """The servicer of the prompt filters, with all else of its service passed on."""
         return self._relayed(filters, "moderation", MODERATION)
+
+    def shared(self, generations: GenerationServiceServicer) -> GenerationServiceServicer:
+        """The servicer of generations, with what is about all shared images passed on."""
+        return self._relayed(generations, "shared", SHARED)
 
     def rating(self) -> RatingServiceServicer:
         """All of RatingService, passed on."""

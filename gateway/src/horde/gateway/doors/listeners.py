@@ -8,7 +8,10 @@ from typing import Literal
 from horde.api.account.v1 import account_service_pb2
 from horde.api.account.v1.account_service_pb2_grpc import add_AccountServiceServicer_to_server
 from horde.api.generation.v1 import generation_service_pb2
-from horde.api.generation.v1.generation_service_pb2_grpc import add_GenerationServiceServicer_to_server
+from horde.api.generation.v1.generation_service_pb2_grpc import (
+    GenerationServiceServicer,
+    add_GenerationServiceServicer_to_server,
+)
 from horde.api.mesh.v1 import mesh_service_pb2
 from horde.api.mesh.v1.mesh_service_pb2_grpc import add_MeshServiceServicer_to_server
 from horde.api.model.v1 import model_service_pb2
@@ -32,7 +35,6 @@ from horde.api.statistics.v1.statistics_service_pb2_grpc import add_StatisticsSe
 from horde.api.worker.v1 import worker_service_pb2
 from horde.api.worker.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_server
 from horde.gateway.doors.account_servicer import AccountServicer
-from horde.gateway.doors.generation_servicer import GenerationServicer
 from horde.gateway.doors.mesh_servicer import MeshServicer
 from horde.gateway.doors.model_servicer import ModelServicer
 from horde.gateway.doors.standing_servicer import StandingServicer
@@ -65,7 +67,7 @@ Doors = Literal["requesters", "workers", "both"]
 def registrations(
     doors: Doors,
     accounts: AccountServicer,
-    generations: GenerationServicer,
+    generations: GenerationServiceServicer,
     models: ModelServicer,
     workers: WorkerServicer,
     mesh: MeshServicer,

@@ -12,6 +12,13 @@ from horde.gateway.core.consent import ConsentText, UnpublishedText, consent_tex
 from horde.gateway.settings import GatewaySettings
 from horde.services.lifecycle import CannotStart
 
+FEATURES = (
+    pb.MESH_FEATURE_SHARED_KEYS,
+    pb.MESH_FEATURE_RATINGS,
+    pb.MESH_FEATURE_DATA_RELEASES,
+    pb.MESH_FEATURE_MODERATION,
+)
+"""What every mesh of this version has; a test holds them to the services that are served."""
 DEFAULT_TIME_TO_LIVE = timedelta(minutes=20)
 DEFAULT_KEEP_FOR = timedelta(hours=24)
 """Both are the contract's, of GenerationSpec."""
@@ -32,6 +39,7 @@ def describe_mesh(settings: GatewaySettings) -> pb.GetMeshResponse:
         max_input_pixels=settings.max_input_pixels,
         support_url=settings.support_url,
     )
+    mesh.features.extend(FEATURES)
     if settings.redis_url:
         # Without it they reach the watchers of one gateway alone.
         mesh.features.append(pb.MESH_FEATURE_PREVIEWS)

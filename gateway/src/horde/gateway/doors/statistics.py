@@ -1,14 +1,12 @@
 """What the mesh does, in numbers that anybody may see and that may be some seconds old.
 
-The ledger's totals only grow; what happened in the last hour is the difference to what they were. This process
-remembers that from its start on.
+What was painted and paid is the ledger's to count, in all and of late; how busy the mesh is says the scheduler.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from horde.api.statistics.v1 import statistics_service_pb2 as pb
@@ -16,7 +14,6 @@ from horde.api.worker.v1 import worker_pb2
 from horde.gateway.core.errors import InvalidStatisticsField
 from horde.gateway.core.pages import read_place, write_place
 from horde.gateway.core.validation import Violations
-from horde.gateway.core.windows import Window
 from horde.gateway.doors import wire
 from horde.gateway.doors.catalogue import Catalogue
 from horde.gateway.doors.listing import bad_page_token
@@ -26,16 +23,11 @@ from horde.gateway.neighbours.scheduler import SchedulerClient
 from horde.gateway.store.port import IdentityStore
 from horde.internal.ledger.v1 import ledger_service_pb2 as ledger_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
-from horde.services import telemetry
 from horde.services.clock import Clock
-from horde.services.errors import ServiceError
-
-log = telemetry.get_logger(__name__)
 
 FRESH_SECONDS = 15.0
 MAX_LEADERS = 100
 MAX_MODELS_PAGE = 500
-DAY, MONTH = 24 * 3600.0, 30 * 24 * 3600.0
 WORKERS_PAGE = 100
 MAX_WORKERS_PAGES = 100
 
@@ -45,19 +37,8 @@ class Seen:
     """What the ledger said, and when."""
 
     said: ledger_pb2.GetStatisticsResponse
-    models: Mapping[str, int]
     at: datetime
     monotonic: float
-
-
-@dataclass(slots=True)
-class Spans:
-    """How far back is counted, by the names of GetTotalsResponse."""
-
-    minute: Window[Seen] = field(default_factory=lambda: Window(60.0))
-    hour: Window[Seen] = field(default_factory=lambda: Window(3600.0))
-    day: Window[Seen] = field(default_factory=lambda: Window(DAY))
-    month: Window[Seen] = field(default_factory=lambda: Window(MONTH))
 
 
 class Statistics:
@@ -71,36 +52,29 @@ class Statistics:
         self._scheduler = scheduler
         self._catalogue = catalogue
         self._clock = clock
-        self._spans = Spans()
         self._seen: Seen | None = None
         self._leaders: tuple[Seen, list[pb.Leader]] | None = None
         self._performance: tuple[float, pb.GetPerformanceResponse] | None = None
         # One question at a time: who comes meanwhile gets the same answer.
         self._asking, self._counting, self._naming = asyncio.Lock(), asyncio.Lock(), asyncio.Lock()
 
-    async def run(self) -> None:
-        """Look at the totals regularly, so that there is something to count from. Runs until cancelled."""
-        failing = False
-        while True:
-            try:
-                await self._current()
-                failing = False
-            except ServiceError as error:
-                if not failing:
-                    log.warning("statistics cannot be read", error=str(error))
-                failing = True
-            await self._clock.sleep(FRESH_SECONDS)
-
     async def totals(self) -> pb.GetTotalsResponse:
         """What was done in each span."""
         now = await self._current()
-        spans = self._spans
+        said = now.said
+        ever = ledger_pb2.PeriodTotals(
+            jobs_settled=said.jobs_settled,
+            jobs_released=said.jobs_released,
+            minted_mkudos=said.minted_mkudos,
+            burned_mkudos=said.burned_mkudos,
+            subsidised_mkudos=said.subsidised_mkudos,
+        )
         return pb.GetTotalsResponse(
-            minute=_between(spans.minute.first().said, now.said),
-            hour=_between(spans.hour.first().said, now.said),
-            day=_between(spans.day.first().said, now.said),
-            month=_between(spans.month.first().said, now.said),
-            ever=_between(ledger_pb2.GetStatisticsResponse(), now.said),
+            minute=_totals(said.minute),
+            hour=_totals(said.hour),
+            day=_totals(said.day),
+            month=_totals(said.month),
+            ever=_totals(ever),
             as_of=wire.timestamp(now.at),
         )
 
@@ -115,12 +89,11 @@ class Statistics:
             raise InvalidStatisticsField(violations=wrong.found)
         now = await self._current()
         begin = int(place or "0")
-        day, month = self._spans.day.first().models, self._spans.month.first().models
         models = [
-            pb.ModelTotals(model=name, day=jobs - day.get(name, 0), month=jobs - month.get(name, 0), ever=jobs)
-            for name, jobs in list(now.models.items())[begin : begin + size]
+            pb.ModelTotals(model=total.model, day=total.day_jobs, month=total.month_jobs, ever=total.jobs)
+            for total in now.said.models[begin : begin + size]
         ]
-        more = len(now.models) > begin + size
+        more = len(now.said.models) > begin + size
         return pb.ListModelTotalsResponse(models=models, next_page_token=write_place(str(begin + size)) if more else "")
 
     async def leaders(self, request: pb.ListLeadersRequest) -> pb.ListLeadersResponse:
@@ -173,18 +146,15 @@ class Statistics:
             if seen is None or self._clock.monotonic() - seen.monotonic >= FRESH_SECONDS:
                 with told_outward():
                     said = await self._ledger.statistics(MAX_LEADERS)
-                models = {total.model: total.jobs for total in said.models}
-                seen = self._seen = Seen(said, models, self._clock.now(), self._clock.monotonic())
-                for window in (self._spans.minute, self._spans.hour, self._spans.day, self._spans.month):
-                    window.add(seen.monotonic, seen)
+                seen = self._seen = Seen(said, self._clock.now(), self._clock.monotonic())
             return seen
 
 
-def _between(before: ledger_pb2.GetStatisticsResponse, now: ledger_pb2.GetStatisticsResponse) -> pb.Totals:
+def _totals(counted: ledger_pb2.PeriodTotals) -> pb.Totals:
     return pb.Totals(
-        images_done=now.jobs_settled - before.jobs_settled,
-        images_failed=now.jobs_released - before.jobs_released,
-        minted_mkudos=now.minted_mkudos - before.minted_mkudos,
-        burned_mkudos=now.burned_mkudos - before.burned_mkudos,
-        subsidised_mkudos=now.subsidised_mkudos - before.subsidised_mkudos,
+        images_done=counted.jobs_settled,
+        images_failed=counted.jobs_released,
+        minted_mkudos=counted.minted_mkudos,
+        burned_mkudos=counted.burned_mkudos,
+        subsidised_mkudos=counted.subsidised_mkudos,
     )

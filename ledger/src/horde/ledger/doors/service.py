@@ -204,7 +204,7 @@ class LedgerService:
         """Totals, leaders and sums by model, as far as the statistics are."""
         if not 0 <= leaders <= MAX_LEADERS:
             raise InvalidField(violations=[FieldViolation("leaders", f"must be 0 to {MAX_LEADERS}")])
-        return await self._statistics.read(leaders or DEFAULT_LEADERS, MAX_MODELS)
+        return await self._statistics.read(leaders or DEFAULT_LEADERS, MAX_MODELS, self._now_us())
 
     async def prove(self, event_id: str) -> Proof:
         """The path from an entry to its block."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any, Final
@@ -254,7 +255,27 @@ def statistics_message(read: Statistics) -> api.GetStatisticsResponse:
         burned_mkudos=totals["burned"],
         subsidised_mkudos=totals["subsidised"],
         leaders=[api.OwnerTotal(account_id=name, jobs=jobs, earned_mkudos=sum_) for name, jobs, sum_ in read.leaders],
-        models=[api.ModelTotal(model=name, jobs=jobs, earned_mkudos=sum_) for name, jobs, sum_ in read.models],
+        models=[
+            api.ModelTotal(
+                model=name,
+                jobs=jobs,
+                earned_mkudos=sum_,
+                day_jobs=read.model_periods["day"][name],
+                month_jobs=read.model_periods["month"][name],
+            )
+            for name, jobs, sum_ in read.models
+        ],
+        **{name: _period(totals) for name, totals in read.periods.items()},
+    )
+
+
+def _period(totals: Counter[str]) -> api.PeriodTotals:
+    return api.PeriodTotals(
+        jobs_settled=totals["jobs_settled"],
+        jobs_released=totals["jobs_released"],
+        minted_mkudos=totals["minted"],
+        burned_mkudos=totals["burned"],
+        subsidised_mkudos=totals["subsidised"],
     )
 
 

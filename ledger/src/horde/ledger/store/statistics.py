@@ -44,6 +44,30 @@ class Total(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Period:
+    """A time that ends now, and how finely it is counted: it is too long by at most such a part."""
+
+    seconds: int
+    slot_seconds: int
+
+
+MINUTE_S, HOUR_S = 60, 3_600
+PERIODS: Final = {
+    "minute": Period(60, MINUTE_S),
+    "hour": Period(3_600, MINUTE_S),
+    "day": Period(86_400, HOUR_S),
+    "month": Period(30 * 86_400, HOUR_S),
+}
+KEPT: Final = {MINUTE_S: 2 * 3_600, HOUR_S: 31 * 86_400}
+"""How long slots of a length are kept, in seconds; no longer than a period needs, or they grow for ever."""
+
+
+def slot(length: int, at_us: int) -> str:
+    """The name of the slot of a length, in seconds, that a moment is in; later ones come after it."""
+    return f"{length:04d}/{at_us // (length * 1_000_000):010d}"
+
+
+@dataclass(frozen=True, slots=True)
 class Statistics:
     """What the entries up to `sequence` add up to."""
 
@@ -51,6 +75,10 @@ class Statistics:
     totals: Counter[str]
     leaders: list[Total]
     models: list[Total]
+    periods: dict[str, Counter[str]] = field(default_factory=dict)
+    """The totals of the last time, by its name in PERIODS."""
+    model_periods: dict[str, Counter[str]] = field(default_factory=dict)
+    """Jobs by model, of the periods that are counted by the hour."""
 
 
 @dataclass(slots=True)
@@ -63,6 +91,8 @@ class Step:
     owner_earned: Counter[str] = field(default_factory=Counter)
     model_jobs: Counter[str] = field(default_factory=Counter)
     model_earned: Counter[str] = field(default_factory=Counter)
+    times: dict[str, Counter[str]] = field(default_factory=dict)
+    """By `slot` of each: totals, and jobs by model."""
 
 
 def add_up(bodies: Iterable[Json]) -> Step:
@@ -72,26 +102,39 @@ def add_up(bodies: Iterable[Json]) -> Step:
         step.sequence = body["seq"]
         op: Any = body["op"]
         kind = body["kind"]
+        added: Counter[str] = Counter()
         if kind == "SETTLE":
-            step.totals["jobs_settled"] += 1
+            added["jobs_settled"] += 1
             step.owner_jobs[op["owner"]] += 1
             step.model_jobs[op["model"]] += 1
             step.model_earned[op["model"]] += body["decided"]["spend"] + body["decided"]["escrow"]
         elif kind == "RELEASE":
-            step.totals["jobs_released"] += 1
+            added["jobs_released"] += 1
         for debit, credit, amount, code in body["transfers"]:
-            _transfer(step, debit, credit, amount, code)
+            _transfer(step, added, debit, credit, amount, code)
+        step.totals.update(added)
+        _place(step, body, added)
     return step
 
 
-def _transfer(step: Step, debit: str, credit: str, amount: int, code: int) -> None:
+def _place(step: Step, body: Json, added: Counter[str]) -> None:
+    """Count what an entry added in the slots of its time."""
+    for length in KEPT:
+        here = step.times.setdefault(slot(length, body["at"]), Counter())
+        for name, amount in added.items():
+            here[name] += amount
+    if body["kind"] == "SETTLE":
+        step.times[slot(HOUR_S, body["at"])]["model/" + body["op"]["model"]] += 1
+
+
+def _transfer(step: Step, added: Counter[str], debit: str, credit: str, amount: int, code: int) -> None:
     for name, sign in ((debit, 1), (credit, -1)):
         if name == "mint":
-            step.totals["minted"] += sign * amount
+            added["minted"] += sign * amount
         elif name in _BURNS:
-            step.totals["burned"] -= sign * amount
+            added["burned"] -= sign * amount
         elif name in _SUBSIDIES:
-            step.totals["subsidised"] += sign * amount
+            added["subsidised"] += sign * amount
     if code in _EARNINGS:
         step.owner_earned[credit.partition("/")[2]] += amount
 
@@ -105,8 +148,8 @@ class StatisticsStore(Protocol):
     async def add(self, after: int, step: Step) -> None:
         """Add a step and move the cursor from `after`, both or neither; nothing if it is not there."""
 
-    async def read(self, leaders: int, models: int) -> Statistics:
-        """Read what there is."""
+    async def read(self, leaders: int, models: int, now_us: int) -> Statistics:
+        """Read what there is, and what of it is of the last time."""
 
 
 async def follow(ledger: LedgerStore, writer: Writer, statistics: StatisticsStore, clock: Clock) -> None:

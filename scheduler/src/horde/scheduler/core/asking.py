@@ -87,7 +87,7 @@ def _submit(
     except (QueueFull, TooManyGenerations):
         return False
     opened(board, case, generation)
-    board.checks.spend(case.work)
+    board.checks.spend(case.work, urgent=case.urgent or number > 0)
     return True
 
 

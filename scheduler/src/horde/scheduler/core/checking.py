@@ -49,16 +49,15 @@ def _painted(board: Board, job: Job, lease: Lease, now: float, now_ms: int) -> N
     if not checks.part or not (suspicious or checks.chance() < standing.rate):
         _believe(board, lease, counts=counts)
         return
-    if standing.open_checks >= MAX_OPEN_OF_ONE or not checks.afford(
-        generation.terms.work, urgent=suspicious or standing.rate >= 1.0
-    ):
+    urgent = suspicious or standing.rate >= 1.0
+    if standing.open_checks >= MAX_OPEN_OF_ONE or not checks.afford(generation.terms.work, urgent=urgent):
         # It is not believed for that there is no room: who fills the room would be believed for it.
         if standing.proven:
             _believe(board, lease, counts=counts)
         return
     placement = generation.terms.placement
     subject = opinion_of(lease, PictureRef(job.job_id, object_name=job.object_name, placement=placement))
-    case = Case(job.job_id, lease.owner, subject, generation.terms.model, generation.terms.work, counts)
+    case = Case(job.job_id, lease.owner, subject, generation.terms.model, generation.terms.work, counts, urgent)
     if generation.terms.input_ids or job.deviations:
         begun = asking.give_canary(board, case, standing, now, now_ms)
     else:

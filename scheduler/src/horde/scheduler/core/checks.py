@@ -21,7 +21,8 @@ MAX_OPEN_OF_ONE = 4
 CREDIT = 2_000.0
 """Megapixel-steps that may go into checks at once, saved up from what was painted: 150 pictures of 512x512 in 50."""
 KEPT = CREDIT / 4
-"""... of which the last are for what is urgent: newcomers, and those in doubt."""
+"""... and what is saved up beside it for owners of good record alone: else newcomers, and those in doubt, would use up
+what shows that somebody has changed."""
 KNOWN_OF_ONE = 8
 """Pictures of one model whose answer is known."""
 MAX_KNOWN_MODELS = 64
@@ -64,6 +65,8 @@ class Case:
     work: float
     counts: bool
     """Somebody else paid for it: it speaks for its owner if it is right."""
+    urgent: bool = True
+    """What it costs is for newcomers and those in doubt. So is a further opinion, whoever it is about."""
     canary: bool = False
     """The subject's picture is known, and is painted again by the one who is looked at."""
     opinions: list[Opinion] = field(default_factory=list)
@@ -104,7 +107,7 @@ def case_of(text: str) -> Case:
     """A case as it was written."""
     key, suspect, model, work, counts, canary, over, opinions = json.loads(text)
     subject, *others = map(_opinion_of, opinions)
-    return Case(JobId(key), AccountId(suspect), subject, model, work, counts, canary, others, over=over)
+    return Case(JobId(key), AccountId(suspect), subject, model, work, counts, canary=canary, opinions=others, over=over)
 
 
 @dataclass(slots=True, eq=False)
@@ -153,6 +156,7 @@ class Checks:
         self.tolerances = Tolerances()
         self.known: OrderedDict[str, deque[Known]] = OrderedDict()
         self.credit = CREDIT
+        self.kept = KEPT
         self.work = 0.0
         """Megapixel-steps painted for requesters, since this leader began."""
         self.checked = 0.0
@@ -163,15 +167,20 @@ class Checks:
     def painted(self, work: float) -> None:
         """Work was done for a requester: a part of as much more may go into checks."""
         self.work += work
-        self.credit = min(CREDIT, self.credit + self.part * work)
+        self.credit = min(CREDIT, self.credit + self.part * work * 2 / 3)
+        self.kept = min(KEPT, self.kept + self.part * work / 3)
 
     def afford(self, work: float, *, urgent: bool) -> bool:
-        """Whether so much may go into a check now; what is not urgent leaves some to what is."""
-        return len(self.open) < MAX_OPEN and self.credit - work >= (0.0 if urgent else KEPT)
+        """Whether so much may go into a check now, of a newcomer or somebody in doubt (`urgent`) or of anybody else."""
+        enough = work <= self.credit if urgent else work <= max(self.kept, self.credit - CREDIT / 2)
+        return len(self.open) < MAX_OPEN and enough
 
-    def spend(self, work: float) -> None:
-        self.credit -= work
+    def spend(self, work: float, *, urgent: bool) -> None:
         self.checked += work
+        if urgent or work > self.kept:
+            self.credit -= work
+        else:
+            self.kept -= work
 
     def give_back(self, work: float) -> None:
         """It was not painted after all."""

@@ -43,6 +43,15 @@ class Stored:
     jobs: list[Row] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """How much there is of an account; images that are done, and neither withdrawn nor expired."""
+
+    generations: int = 0
+    private_images: int = 0
+    shared_images: int = 0
+
+
 class SettledOrder(IntEnum):
     """An order in which settled images are listed; equal to the contract's."""
 
@@ -145,7 +154,8 @@ def over_at_ms(generation: Generation) -> int | None:
     if not generation.closed or not generation.spec:
         return None
     if generation.check is not None:
-        return generation.accepted_at_ms
+        # With the next sweep: it holds the words of somebody who may have his own deleted, and nobody asks for it.
+        return 0
     expiries = [job.expires_at_ms for job in generation.jobs if job.ending is Ending.DONE and not job.withdrawn]
     return (
         None if 0 in expiries else max(generation.accepted_at_ms, *expiries) if expiries else generation.accepted_at_ms

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 
 from horde.api.job.v1 import job_pb2
 from horde.api.model.v1 import model_service_pb2
@@ -23,6 +24,8 @@ from horde.scheduler.term import Term
 PAGE = 50
 MAX_PAGE = 100
 MAX_MODELS_PAGE = 500
+MAX_LOOK = 64
+"""Kinds of waiting jobs of one model that are looked at for what it would earn."""
 LISTED_MS = 24 * 3600 * 1000
 """Workers that were not here for so long are not listed."""
 _NO_PRICE = Price(Mkudos(0), Mkudos(0), Mkudos(0))
@@ -126,11 +129,27 @@ class FleetReading:
         wire_worker.show_abilities(message, counts.abilities.get(name, 0))
         if median := board.speeds.median(name):
             message.megapixel_step.FromMicroseconds(round(median * 1_000_000))
+        message.mkudos_an_hour = self._an_hour(name)
         usual = Terms(name, 512, 512, 25, 0, _NO_PRICE)
         estimate = self._estimates.for_terms(usual, AccountId("-"), self._term.now())
         if estimate.eligible:
             message.wait.CopyFrom(wire.wait_message(estimate))
         return message
+
+    def _an_hour(self, name: str) -> int:
+        """What one more worker of median speed would earn with what waits and is painted now; 0: with nothing."""
+        board, price, work = self._term.board, 0, 0.0
+        queue, median = board.queue.models.get(name), board.speeds.median(name)
+        if queue is None or not median:
+            return 0
+        for lane in (queue.named, queue.anonymous):
+            for bucket in islice(lane.buckets.values(), MAX_LOOK):
+                # One job stands for its like: they differ in steps at most.
+                if bucket.head is not None:
+                    terms = bucket.head[3].generation.terms
+                    price, work = price + terms.price.price * bucket.live, work + terms.work * bucket.live
+        # No more than waits.
+        return round(min(price / work / median * 3600, price)) if work else 0
 
 
 class ModelCounts:

@@ -38,7 +38,8 @@ class SettledReading:
         size = request.page_size if 1 <= request.page_size <= MAX_PAGE else MAX_PAGE
         before = request.ended_before.ToMilliseconds() if request.HasField("ended_before") else 1 << 62
         rows = await self._store.settled(SettledQuery(order, after, request.until, before, size))
-        response = pb.ListSettledImagesResponse(images=map(_image, rows))
+        # The picture of a check is nowhere: it was compared, and is gone.
+        response = pb.ListSettledImagesResponse(images=[_image(row) for row in rows if not row["checks"]])
         if len(rows) == size:
             last = rows[-1]
             match order:
@@ -55,7 +56,12 @@ class SettledReading:
         if len(job_ids) > MAX_DESCRIBED:
             raise InvalidField(violations=[FieldViolation("job_ids", f"at most {MAX_DESCRIBED}")])
         stored = await self._store.find_by_jobs([JobId(job_id) for job_id in dict.fromkeys(job_ids)])
-        known = {row["job_id"]: {**row, "quote": found.generation["quote"]} for found in stored for row in found.jobs}
+        known = {
+            row["job_id"]: {**row, "quote": found.generation["quote"]}
+            for found in stored
+            for row in found.jobs
+            if not found.generation["checks"]
+        }
         return [_described(known[job_id]) if job_id in known else pb.DescribedJob() for job_id in job_ids]
 
 

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.job import AccountId, Ending, GenerationId, JobId, JobState, Phase
-from horde.scheduler.core.rows import Changes, Row, SettledOrder, SettledQuery, Stored
-from horde.scheduler.core.surveys import Survey
+from horde.scheduler.core.rows import Changes, Row, SettledOrder, SettledQuery, Stored, Survey
 
 
 class Memory:
@@ -130,7 +129,8 @@ class MemoryStore:
             settling = job["state"] == JobState.SETTLING
             if settling and query.order is not SettledOrder.BY_OBJECT:
                 continue
-            row = {**job, "quote": self.memory.generations[job["generation_id"]]["quote"]}
+            generation = self.memory.generations[job["generation_id"]]
+            row = {**job, "quote": generation["quote"], "checks": generation["checks"]}
             if query.order is SettledOrder.BY_END:
                 if job["ended_at_ms"] < query.ended_before_ms:
                     found.append(((job["ended_at_ms"], job["job_id"]), row))

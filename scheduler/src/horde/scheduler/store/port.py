@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from horde.scheduler.core.job import AccountId, GenerationId, JobId
-from horde.scheduler.core.rows import Changes, Row, SettledQuery, Stored
-from horde.scheduler.core.surveys import Survey
+from horde.scheduler.core.rows import Changes, Row, SettledQuery, Stored, Survey
 
 
 class Store(Protocol):
@@ -57,7 +56,7 @@ class Store(Protocol):
         """How much there is of an account."""
 
     async def settled(self, query: SettledQuery) -> list[Row]:
-        """Jobs that are done, each with its generation's `quote`, by an index: it costs by the page."""
+        """Jobs that are done, each with its generation's `quote` and `checks`, by an index: it costs by the page."""
 
     async def forget(self, over_before_ms: int, limit: int, refusal: bytes) -> int:
         """Make tombstones of generations of which all was over before (`rows.over_at_ms`), at most `limit`; how many.

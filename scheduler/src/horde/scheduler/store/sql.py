@@ -25,8 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.job import AccountId, Ending, GenerationId, JobId, JobState, Phase
-from horde.scheduler.core.rows import Changes, Row, SettledOrder, SettledQuery, Stored
-from horde.scheduler.core.surveys import Survey
+from horde.scheduler.core.rows import Changes, Row, SettledOrder, SettledQuery, Stored, Survey
 from horde.scheduler.store.migrations import HISTORY
 from horde.scheduler.store.tables import (
     DONE,
@@ -253,12 +252,12 @@ class SqlStore:
         def work(connection: Connection) -> list[Row]:
             jobs = _rows(connection, page)
             wanted = list(dict.fromkeys(row["generation_id"] for row in jobs))
-            quotes: dict[str, bytes] = {}
+            of: dict[str, Row] = {}
             for start in range(0, len(wanted), MAX_IN):
                 some = GENERATION.c.generation_id.in_(wanted[start : start + MAX_IN])
-                rows = connection.execute(select(GENERATION.c.generation_id, GENERATION.c.quote).where(some))
-                quotes |= {row[0]: row[1] for row in rows}
-            return [{**row, "quote": quotes[row["generation_id"]]} for row in jobs]
+                query = select(GENERATION.c.generation_id, GENERATION.c.quote, GENERATION.c.checks).where(some)
+                of |= {row["generation_id"]: row for row in _rows(connection, query)}
+            return [{**row, **of[row["generation_id"]]} for row in jobs]
 
         return await self._sql.read(work)
 

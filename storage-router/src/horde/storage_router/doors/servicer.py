@@ -10,9 +10,11 @@ from horde.api.storage.v1.storage_service_pb2_grpc import StorageServiceServicer
 from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.internal.storage.v1.object_service_pb2_grpc import ObjectServiceServicer
 from horde.services.addresses import caller_bucket
+from horde.services.identity import current_caller
 from horde.storage_router.commits import Commits
 from horde.storage_router.comparisons import Comparisons
 from horde.storage_router.doors import wire
+from horde.storage_router.doors.permits import CURATION
 from horde.storage_router.downloads import Downloads
 from horde.storage_router.input_orders import InputOrders
 from horde.storage_router.input_uploads import InputUploads
@@ -87,7 +89,9 @@ class ObjectServicer(ObjectServiceServicer):
     async def WithdrawObjects(
         self, request: objects.WithdrawObjectsRequest, context: Context
     ) -> objects.WithdrawObjectsResponse:
-        outcomes = await self._commits.withdraw(wire.read_withdrawals(request))
+        outcomes = await self._commits.withdraw(
+            wire.read_withdrawals(request, shared_alone=current_caller() == CURATION)
+        )
         return objects.WithdrawObjectsResponse(outcomes=wire.write_statuses(outcomes))
 
     async def CompareObjects(

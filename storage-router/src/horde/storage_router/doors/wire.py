@@ -140,6 +140,7 @@ def _read_commit(commit: objects.CommitObject) -> CommitOrder | ServiceError:
         keep_for=commit.keep_for.ToTimedelta(),
         accepted_at=commit.accepted_at.ToDatetime(tzinfo=fields.utc),
         made=_read_made(commit),
+        painter=fields.name("painter_account_id", commit.painter_account_id) if commit.painter_account_id else "",
         traceparent=commit.traceparent,
     )
     if order.placement is Placement.PRIVATE:
@@ -238,14 +239,18 @@ def _write_distance(outcome: Distance | ServiceError) -> objects.CompareOutcome:
     )
 
 
-def read_withdrawals(request: objects.WithdrawObjectsRequest) -> Sequence[WithdrawOrder | ServiceError]:
-    """The orders of one call."""
+def read_withdrawals(
+    request: objects.WithdrawObjectsRequest, *, shared_alone: bool
+) -> Sequence[WithdrawOrder | ServiceError]:
+    """The orders of one call; `shared_alone`: of who may take back nothing else."""
     _check_count("withdrawals", len(request.withdrawals))
-    return [_read_withdrawal(withdrawal) for withdrawal in request.withdrawals]
+    return [_read_withdrawal(withdrawal, shared_alone) for withdrawal in request.withdrawals]
 
 
-def _read_withdrawal(withdrawal: objects.WithdrawObject) -> WithdrawOrder | ServiceError:
+def _read_withdrawal(withdrawal: objects.WithdrawObject, shared_alone: bool) -> WithdrawOrder | ServiceError:
     fields = Fields()
+    private = withdrawal.placement == job_pb2.PLACEMENT_PRIVATE
+    fields.check(not (shared_alone and private), "placement", "must be SHARED for this caller")
     order = WithdrawOrder(
         fields.name("job_id", withdrawal.job_id),
         fields.name("object_name", withdrawal.object_name),

@@ -43,7 +43,11 @@ class _MeshFeatureEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MeshFeatu
     """Storage makes HTTPS links."""
 
 class MeshFeature(_MeshFeature, metaclass=_MeshFeatureEnumTypeWrapper):
-    """MeshFeature is something that not every mesh serves."""
+    """MeshFeature is something that not every mesh serves.
+
+    A service whose feature a mesh does not have answers UNIMPLEMENTED: today that
+    is so everywhere of WebhookService, StyleService and TeamService.
+    """
 
 MESH_FEATURE_UNSPECIFIED: MeshFeature.ValueType  # 0
 MESH_FEATURE_PREVIEWS: MeshFeature.ValueType  # 1

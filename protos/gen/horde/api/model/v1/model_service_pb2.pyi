@@ -84,7 +84,9 @@ class Model(_message.Message):
     kind: _job_pb2.JobKind.ValueType
     max_pixels: _builtins.int
     mkudos_an_hour: _builtins.int
-    """What one more worker of median speed would earn an hour with it now."""
+    """What one more worker of median speed would earn with it in the next hour, if
+    it had all that waits for itself. 0: nothing waits, or no speed is measured.
+    """
     @_builtins.property
     def wait(self) -> _generation_pb2.WaitEstimate:
         """For a 512x512 text to image now. Absent: nobody could do it."""

@@ -28,8 +28,8 @@ if _version_not_supported:
 class StatisticsServiceStub:
     """StatisticsService counts what the mesh does. Anybody may call it, without any
     authorization; answers may be a minute old. Nobody is named who did not choose
-    a public display name. What lies further back than a gateway has counted is
-    not in its numbers but those of `ever`; 0 also stands for what is not counted.
+    a public display name. Times are those of the ledger, to the minute for the
+    first two and to the hour for the others; 0 also stands for what is not counted.
     """
 
     def __init__(self, channel):
@@ -63,8 +63,8 @@ class StatisticsServiceStub:
 class StatisticsServiceServicer:
     """StatisticsService counts what the mesh does. Anybody may call it, without any
     authorization; answers may be a minute old. Nobody is named who did not choose
-    a public display name. What lies further back than a gateway has counted is
-    not in its numbers but those of `ever`; 0 also stands for what is not counted.
+    a public display name. Times are those of the ledger, to the minute for the
+    first two and to the hour for the others; 0 also stands for what is not counted.
     """
 
     def GetTotals(self, request, context):
@@ -130,8 +130,8 @@ def add_StatisticsServiceServicer_to_server(servicer, server):
 class StatisticsService:
     """StatisticsService counts what the mesh does. Anybody may call it, without any
     authorization; answers may be a minute old. Nobody is named who did not choose
-    a public display name. What lies further back than a gateway has counted is
-    not in its numbers but those of `ever`; 0 also stands for what is not counted.
+    a public display name. Times are those of the ledger, to the minute for the
+    first two and to the hour for the others; 0 also stands for what is not counted.
     """
 
     @staticmethod

@@ -15,8 +15,8 @@ GRPC_VERSION: str
 class StatisticsServiceStub:
     """StatisticsService counts what the mesh does. Anybody may call it, without any
     authorization; answers may be a minute old. Nobody is named who did not choose
-    a public display name. What lies further back than a gateway has counted is
-    not in its numbers but those of `ever`; 0 also stands for what is not counted.
+    a public display name. Times are those of the ledger, to the minute for the
+    first two and to the hour for the others; 0 also stands for what is not counted.
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
@@ -34,8 +34,8 @@ class StatisticsServiceStub:
 class StatisticsServiceServicer(metaclass=_abc_1.ABCMeta):
     """StatisticsService counts what the mesh does. Anybody may call it, without any
     authorization; answers may be a minute old. Nobody is named who did not choose
-    a public display name. What lies further back than a gateway has counted is
-    not in its numbers but those of `ever`; 0 also stands for what is not counted.
+    a public display name. Times are those of the ledger, to the minute for the
+    first two and to the hour for the others; 0 also stands for what is not counted.
     """
 
     @_abc_1.abstractmethod

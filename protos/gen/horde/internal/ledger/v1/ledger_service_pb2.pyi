@@ -1167,6 +1167,10 @@ class GetStatisticsResponse(_message.Message):
     SUBSIDISED_MKUDOS_FIELD_NUMBER: _builtins.int
     LEADERS_FIELD_NUMBER: _builtins.int
     MODELS_FIELD_NUMBER: _builtins.int
+    MINUTE_FIELD_NUMBER: _builtins.int
+    HOUR_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    MONTH_FIELD_NUMBER: _builtins.int
     sequence: _builtins.int
     jobs_settled: _builtins.int
     """Jobs that were paid for."""
@@ -1186,6 +1190,18 @@ class GetStatisticsResponse(_message.Message):
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelTotal]:
         """Models by how many jobs were paid for, most first; at most 100."""
 
+    @_builtins.property
+    def minute(self) -> Global___PeriodTotals:
+        """The same of the last 60 s, hour, day and 30 days, by when it was entered; to
+        the minute for the first two, to the hour for the others.
+        """
+
+    @_builtins.property
+    def hour(self) -> Global___PeriodTotals: ...
+    @_builtins.property
+    def day(self) -> Global___PeriodTotals: ...
+    @_builtins.property
+    def month(self) -> Global___PeriodTotals: ...
     def __init__(
         self,
         *,
@@ -1197,14 +1213,51 @@ class GetStatisticsResponse(_message.Message):
         subsidised_mkudos: _builtins.int = ...,
         leaders: _abc.Iterable[Global___OwnerTotal] | None = ...,
         models: _abc.Iterable[Global___ModelTotal] | None = ...,
+        minute: Global___PeriodTotals | None = ...,
+        hour: Global___PeriodTotals | None = ...,
+        day: Global___PeriodTotals | None = ...,
+        month: Global___PeriodTotals | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "hour", b"hour", "minute", b"minute", "month", b"month"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["burned_mkudos", b"burned_mkudos", "jobs_released", b"jobs_released", "jobs_settled", b"jobs_settled", "leaders", b"leaders", "minted_mkudos", b"minted_mkudos", "models", b"models", "sequence", b"sequence", "subsidised_mkudos", b"subsidised_mkudos"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burned_mkudos", b"burned_mkudos", "day", b"day", "hour", b"hour", "jobs_released", b"jobs_released", "jobs_settled", b"jobs_settled", "leaders", b"leaders", "minted_mkudos", b"minted_mkudos", "minute", b"minute", "models", b"models", "month", b"month", "sequence", b"sequence", "subsidised_mkudos", b"subsidised_mkudos"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatisticsResponse: _TypeAlias = GetStatisticsResponse  # noqa: Y015
+
+@_typing.final
+class PeriodTotals(_message.Message):
+    """PeriodTotals is what the entries of a time add up to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOBS_SETTLED_FIELD_NUMBER: _builtins.int
+    JOBS_RELEASED_FIELD_NUMBER: _builtins.int
+    MINTED_MKUDOS_FIELD_NUMBER: _builtins.int
+    BURNED_MKUDOS_FIELD_NUMBER: _builtins.int
+    SUBSIDISED_MKUDOS_FIELD_NUMBER: _builtins.int
+    jobs_settled: _builtins.int
+    jobs_released: _builtins.int
+    minted_mkudos: _builtins.int
+    burned_mkudos: _builtins.int
+    subsidised_mkudos: _builtins.int
+    def __init__(
+        self,
+        *,
+        jobs_settled: _builtins.int = ...,
+        jobs_released: _builtins.int = ...,
+        minted_mkudos: _builtins.int = ...,
+        burned_mkudos: _builtins.int = ...,
+        subsidised_mkudos: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burned_mkudos", b"burned_mkudos", "jobs_released", b"jobs_released", "jobs_settled", b"jobs_settled", "minted_mkudos", b"minted_mkudos", "subsidised_mkudos", b"subsidised_mkudos"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PeriodTotals: _TypeAlias = PeriodTotals  # noqa: Y015
 
 @_typing.final
 class OwnerTotal(_message.Message):
@@ -1244,19 +1297,26 @@ class ModelTotal(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     JOBS_FIELD_NUMBER: _builtins.int
     EARNED_MKUDOS_FIELD_NUMBER: _builtins.int
+    DAY_JOBS_FIELD_NUMBER: _builtins.int
+    MONTH_JOBS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     jobs: _builtins.int
     earned_mkudos: _builtins.int
+    day_jobs: _builtins.int
+    """Of them, in the last day and in the last 30 days."""
+    month_jobs: _builtins.int
     def __init__(
         self,
         *,
         model: _builtins.str = ...,
         jobs: _builtins.int = ...,
         earned_mkudos: _builtins.int = ...,
+        day_jobs: _builtins.int = ...,
+        month_jobs: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["earned_mkudos", b"earned_mkudos", "jobs", b"jobs", "model", b"model"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day_jobs", b"day_jobs", "earned_mkudos", b"earned_mkudos", "jobs", b"jobs", "model", b"model", "month_jobs", b"month_jobs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
