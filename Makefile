@@ -21,7 +21,7 @@ TIERS   := unit conformance service mesh deploy
 .DELETE_ON_ERROR:
 .PHONY: help install lock protos protos-check breaking deploy-check charts settings-page contract-image languages lint \
 	format types test-kills test-loading check test up demo demo-release try-ai-horde bench bench-ledger bench-scheduler \
-	simulate soak-storage soak-ledger abuse farms raters cheats mutants-ledger mutants-scheduler train-model \
+	bench-web-door simulate soak-storage soak-ledger abuse farms raters cheats mutants-ledger mutants-scheduler train-model \
 	evaluate-model clean $(TIERS:%=test-%)
 
 help: ## List the targets
@@ -151,6 +151,9 @@ IMAGES      ?= 100000
 STORE       ?= folders
 soak-storage: install ## Images of all kinds while routers are killed and the store fails, IMAGES=100000 STORE=folders
 	$(PY) bench/soak_storage.py --jobs $(IMAGES) --store $(STORE) --calm 20
+
+bench-web-door: install ## Calls a second through the web door, beside native ones, and what idle workers cost
+	$(PY) bench/web_door.py
 
 soak-ledger: install ## The ledger under load and faults, for long
 	$(PY) bench/ledger_soak.py

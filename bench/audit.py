@@ -1,6 +1,6 @@
 """What one look of the auditor costs, beside small and large buckets: it must be the same.
 
-    python bench/audit.py --images 10000 1000000
+    python bench/audit.py --images 50000 200000
 
 The scheduler's store is real (SQLite) and is asked over gRPC; the bucket's listing is made up, sorted, in memory, as an
 S3 server would answer it. Nothing is wrong in it, so this is what it costs day by day.
@@ -17,7 +17,6 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid5
 
@@ -29,10 +28,10 @@ from horde.auditor.shared_audit import Place, SharedAudit
 from horde.auditor.truth import SchedulerTruth
 from horde.buckets.memory import MemoryBucket
 from horde.buckets.port import MAX_PAGE, Entry
-from horde.scheduler.doors.servicer import ALLOW, scheduler_registration
-from horde.scheduler.doors.settled_reading import SettledReading
+from horde.scheduler.doors.servicer import ALLOW
 from horde.scheduler.store.sql import SqlStore, sql_store
 from horde.scheduler.store.tables import GENERATION, JOB
+from horde.testkit.auditor import settled_door
 from horde.testkit.loopback import loopback
 
 SLICE = 20_000
@@ -58,7 +57,7 @@ class Listing(MemoryBucket):
 async def fill(store: SqlStore, images: int) -> list[str]:
     """So many shared images that are done, one of a generation each; gives their jobs in order."""
     quote = generation_pb2.Quote(placement=job_pb2.PLACEMENT_SHARED).SerializeToString()
-    texts = {"request_id": "", "account_id": "a", "flow": "", "traceparent": ""}
+    texts = {"request_id": "", "account_id": "a", "flow": "", "traceparent": "", "checks": ""}
     zeros = {"digest": b"", "spec": b"s", "seed": 0, "weight": 1.0, "accepted_at_ms": 0, "ttl_ms": 0, "phase": 3}
     flags = {"refusal": b"", "claimed": False, "unusable": b"", "cancelled": False, "closed": True, "over_at_ms": None}
     done = {"position": 0, "state": 5, "ending": 1, "version": 5, "leases": "", "winner": "", "earned_mkudos": 0}
@@ -92,10 +91,7 @@ async def fill(store: SqlStore, images: int) -> list[str]:
 async def measure(images: int, folder: Path) -> None:
     async with sql_store(f"sqlite:///{folder / f'{images}.db'}") as store:
         bucket = Listing(await fill(store, images))
-        reading: Any = SimpleNamespace(
-            submitting=None, reading=None, fleet_reading=None, relays=None, settled_reading=SettledReading(store)
-        )
-        async with loopback([scheduler_registration(reading)], caller="auditor", allow=ALLOW) as served:
+        async with loopback([settled_door(store)], caller="auditor", allow=ALLOW) as served:
             audit = SharedAudit(bucket, SchedulerTruth(served.channel), lambda: NOW, timedelta(0), 0)
             place, looks, began, cpu = Place(), 0, time.perf_counter(), time.process_time()
             longest = 0.0
@@ -120,7 +116,7 @@ async def measure(images: int, folder: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, nargs="+", default=[10_000, 200_000])
+    parser.add_argument("--images", type=int, nargs="+", default=[50_000, 200_000])
     with tempfile.TemporaryDirectory() as name:
         for images in parser.parse_args().images:
             asyncio.run(measure(images, Path(name)))

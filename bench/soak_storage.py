@@ -20,11 +20,14 @@ from horde.testkit.storage_soak import soaking
 
 async def run(jobs: int, count: int, on_s3: bool, calm: float, folder: Path) -> bool:
     async with soaking(folder, on_s3=on_s3) as soak:
-        await soak.run(jobs, count, calm, lambda line: print(line, file=sys.stderr, flush=True))
-        came = soak.came
-        print(
-            f"{came.jobs} jobs in {came.seconds:.0f} s, {came.jobs / came.seconds:.1f} a second: {dict(came.endings)}"
-        )
+        began = time.monotonic()
+
+        def say(line: str) -> None:
+            print(f"{time.monotonic() - began:6.0f} s  {line}", file=sys.stderr, flush=True)
+
+        await soak.run(jobs, count, calm, say)
+        came, seconds = soak.came, time.monotonic() - began
+        print(f"{came.jobs} jobs in {seconds:.0f} s, {came.jobs / seconds:.1f} a second: {dict(came.endings)}")
         print(f"{len(came.withdrawn)} withdrawn; disturbed {sum(came.disturbed.values())} times:")
         for what, times in sorted(came.disturbed.items()):
             print(f"  {times:4} x {what}")

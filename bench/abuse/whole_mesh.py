@@ -4,8 +4,9 @@
 
 Three honest workers of one owner paint for two honest accounts. The attacker is a process of its own. Printed for each
 attack: honest images/s beside the same without an attack, and beside a control that only burns the processor time which
-the attacker took; how many honest jobs ended otherwise than DONE; what the attacker's accounts have won beside what
-the honest owner earned in the same time; the services' memory in MB before, at most, and after; how he was answered.
+the attacker took; the services' processor time per honest image alone, under attack and beside the control; how many
+honest jobs ended otherwise than DONE; what the attacker's accounts have won beside what the honest owner earned in the
+same time; the services' memory in MB before, at most, and after; how he was answered.
 Ends with status 1 where less is kept than 0.8 of alone and less than 0.9 of the control, or an honest job ended badly,
 or the attacker won more than honest painting would have paid.
 """
@@ -93,7 +94,7 @@ class Meter:
 
     async def measure(self, name: str, seconds: float) -> dict[str, Any]:
         """One attack, with the same time alone before it and beside a burner after it."""
-        alone = await ask_honestly(self._clients, seconds / 2)
+        alone, alone_cpu = await self._honest(seconds / 2)
         memory = [self._memory()]
         earned = await self._balance(self._owner)
         attacker = await beside(["--attack", name, self._mesh.gateway])
@@ -101,13 +102,13 @@ class Meter:
         assert attacker.stdout is not None
         await attacker.stdout.readline()  # It has begun.
         await asyncio.sleep(1.0)
-        under = await ask_honestly(self._clients, seconds)
+        under, under_cpu = await self._honest(seconds)
         attacker.send_signal(signal.SIGINT)
         said = json.loads((await attacker.communicate())[0])
         earned = await self._balance(self._owner) - earned
         won = sum([await self._won(key) for key in said["keys"]])
         burner = await beside(["--burn", str(said["cpu"]), "600"])
-        control = await ask_honestly(self._clients, seconds / 2)
+        control, control_cpu = await self._honest(seconds / 2)
         burner.send_signal(signal.SIGTERM)
         await burner.wait()
         watching.cancel()
@@ -118,6 +119,7 @@ class Meter:
             "control_per_s": round(control.rate, 1),
             "kept": round(under.rate / alone.rate, 2),
             "kept_of_control": round(under.rate / control.rate, 2),
+            "services_cpu_ms_per_image": [alone_cpu, under_cpu, control_cpu],
             "honest_done": under.done,
             "honest_not_done": under.otherwise,
             "honest_refused": under.refused,
@@ -127,6 +129,16 @@ class Meter:
             "rss_mb": [round(memory[0]), round(max(memory)), round(self._memory())],
             "answers": said["answers"],
         }
+
+    async def _honest(self, seconds: float) -> tuple[Honest, float]:
+        """Honest work, and what each of its images cost the services: steadier than rates on a busy machine."""
+        before = self._cpu_seconds()
+        found = await ask_honestly(self._clients, seconds)
+        return found, round((self._cpu_seconds() - before) * 1000 / max(1, found.done), 1)
+
+    def _cpu_seconds(self) -> float:
+        times = [psutil.Process(self._mesh.processes[role.value].pid).cpu_times() for role in SERVICES]
+        return sum(spent.user + spent.system for spent in times)
 
     async def _balance(self, client: HordeClient) -> int:
         shown = await client.accounts.show()

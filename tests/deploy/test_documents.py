@@ -26,7 +26,7 @@ from horde.data_releases.commands import main as releases
 SAMPLES = {"worker-agent/README.md": "worker-agent/src", "deploy/tls.md": "services/src"}
 """Pages that show what a program writes, and where that program is: it must have these words."""
 COMMANDS = [(str(block), command) for block in ALL for command in block.commands]
-HAVE_COMMANDS = {"paintbox", "horde.data_releases"}
+HAVE_COMMANDS = {"paintbox", "horde.data_releases", "horde.data_releases.aesthetics"}
 """Modules whose first word is a command with options of its own."""
 INLINE = [(page, command) for page in PAGES for command in inline_commands(page)]
 LATER = re.compile(r"[A-Z]{2,}|<\w+>|…|\*")
@@ -63,8 +63,12 @@ def test_a_command_names_what_is_there(where: str, command: str) -> None:
         case "horde" if words[1:2] == ["release"]:
             # It becomes another program, which knows its own words.
             check_python(where, ["python", "-m", "horde.data_releases", *words[2:]])
+        case "horde" if words[1:3] in (["ratings", "train"], ["ratings", "evaluate"]):
+            check_python(where, ["python", "-m", "horde.data_releases.aesthetics", *words[2:]])
         case "horde" if words[1:3] in (["storage", "audit"], ["storage", "init"]):
             check_python(where, ["python", "-m", PROGRAMS[words[2]][0], *words[3:]])
+        case "horde" if words[1:3] in (["ratings", "train"], ["ratings", "evaluate"]):
+            check_python(where, ["python", "-m", "horde.data_releases.aesthetics", *words[2:]])
         case "horde":
             assert options(words) <= known_options(words[1:])
         case "make":
@@ -84,6 +88,9 @@ def test_a_command_names_what_is_there(where: str, command: str) -> None:
             inner = re.fullmatch(r"export \$\((.*)\)", command)
             assert inner is not None, command
             test_a_command_names_what_is_there(where, inner[1])
+        case "kubectl":
+            for path in re.findall(r"deploy/\S+", command):
+                assert (ROOT / path).exists(), path
         case "grpcurl":
             pass  # run against a mesh
         case other:

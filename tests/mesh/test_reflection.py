@@ -28,10 +28,11 @@ SERVED = {
         "horde.api.moderation.v1.ModerationService",
         "horde.api.rating.v1.RatingService",
         "horde.api.release.v1.DataReleaseService",
+        "horde.api.standing.v1.StandingService",
         "horde.api.statistics.v1.StatisticsService",
         "horde.api.worker.v1.WorkerService",
     },
-    Role.SCHEDULER: {"horde.internal.scheduler.v1.SchedulerService"},
+    Role.SCHEDULER: {"horde.internal.scheduler.v1.OwnerService", "horde.internal.scheduler.v1.SchedulerService"},
     Role.LEDGER: {"horde.internal.ledger.v1.LedgerService"},
     Role.CURATION: {
         "horde.api.generation.v1.GenerationService",

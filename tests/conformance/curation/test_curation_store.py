@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from horde.curation.core.cases import MAX_WITHHELD_BY_ONE, Decision, Reason, Report, Standing, Voice
 from horde.curation.core.images import SharedImage, Verdict
+from horde.curation.core.rating import RULES, Answer, Due, Opinion, Rater, RaterState, Rating, Record, Shown
+from horde.curation.core.rating_choice import Kind
 from horde.curation.store.port import CurationStore
 from horde.curation.store.sql import sql_store
 
@@ -190,3 +194,107 @@ async def test_one_withholds_only_so_many_on_a_word_alone(store: CurationStore) 
     found = await store.image("image-100")
     assert found is not None
     assert found.withheld
+
+
+async def rate(store: CurationStore, number: int, account: str, score: int, **more: Any) -> None:
+    shown = Shown(f"image-{number}", NOW, more.pop("known", None))
+    state = await store.rater(account, NOW)
+    looking = None if state.looking_at is None else state.looking_at.image_id
+    assert await store.show(account, shown, looking, [])
+    told = {"artifacts": None, "counted": True, "rated_at": NOW, **more}
+    due = told.pop("due", False)
+    assert await store.rate(Rating(f"image-{number}", account, score, **told), shown, due=due)
+
+
+async def test_what_somebody_is_shown_is_kept_and_shown_once(store: CurationStore) -> None:
+    await store.add_images([image(1), image(2)])
+    assert await store.rater("ann", NOW) == RaterState("ann")
+    assert await store.show("ann", Shown("image-1", NOW, 7.5), None, ["image-2"])
+    # Somebody who looks at something else by now is shown that.
+    assert not await store.show("ann", Shown("image-2", NOW), None, [])
+    state = await store.rater("ann", NOW)
+    assert state.looking_at == Shown("image-1", NOW, 7.5)
+    assert (state.skipped_today(NOW), state.skipped_today(NOW + timedelta(days=1))) == (("image-2",), ())
+    other = Rating("image-2", "ann", 5, None, NOW)
+    assert not await store.rate(other, Shown("image-2", NOW), due=False)
+    rating = Rating("image-1", "ann", 5, 0, NOW, 1_000, counted=True)
+    assert await store.rate(rating, Shown("image-1", NOW, 7.5), due=True)
+    assert not await store.rate(rating, Shown("image-1", NOW, 7.5), due=True)
+    assert await store.rating("ann", "image-1") == rating
+    assert await store.rating("bob", "image-1") is None
+    state = await store.rater("ann", NOW)
+    assert (state.looking_at, state.ratings, state.counted, state.earned_today) == (None, 1, 1, 1_000)
+    assert (await store.rater("ann", NOW + timedelta(days=1))).earned_today == 0
+
+
+async def test_candidates_are_of_their_kind_and_nobodys_own(store: CurationStore) -> None:
+    await store.add_images([replace(image(number), painter=f"p{number % 2}") for number in range(12)])
+    ann = Rater("ann", f"{0:064x}", "p1")
+    fit = {f"image-{number}" for number in range(12) if number % 3 and not number % 2}
+
+    async def of(kind: Kind, skipped: Sequence[str] = ()) -> set[str]:
+        found = await store.candidates(kind, ann, skipped, Random(1), RULES)
+        return {candidate.image_id for candidate in found}
+
+    assert await of(Kind.FRESH) == fit
+    assert await of(Kind.BEGUN) == await of(Kind.GOLD) == set()
+    await rate(store, 4, "bob", 6)
+    await rate(store, 8, "bob", 6, counted=False)
+    await store.keep_answer("image-10", 8.5)
+    assert await of(Kind.BEGUN) == {"image-4"}
+    assert await of(Kind.FRESH) == fit - {"image-4"}
+    assert await of(Kind.GOLD) == {"image-10"}
+    (gold,) = await store.candidates(Kind.GOLD, ann, [], Random(1), RULES)
+    assert (gold.answer, gold.ratings, gold.painter) == (8.5, 0, "p0")
+    await rate(store, 10, "ann", 6)
+    await store.withdraw_images({"image-2": NOW})
+    assert await of(Kind.GOLD) == set()
+    assert await of(Kind.FRESH, ["image-8"]) == set()
+    for who in ("cat", "dan", "eve", "fay"):
+        await rate(store, 4, who, 6)
+    assert await of(Kind.BEGUN) == set()
+
+
+async def test_somebodys_answers_come_with_what_others_say_and_how_much_their_words_count(store: CurationStore) -> None:
+    await store.add_images([image(1), image(2)])
+    await rate(store, 1, "bob", 9)
+    await store.keep_record("bob", Record(checked=40, agreement=0.5, certain=0.25, weight=0.75), 0.75)
+    await rate(store, 1, "ann", 3)
+    await rate(store, 2, "ann", 4, known=8.0, rated_at=NOW + timedelta(seconds=1))
+    await store.replace_rating(Rating("image-2", "ann", 8, 1, NOW))
+    assert await store.answers("ann", 10) == [Answer(4, (), 8.0), Answer(3, (Opinion(9, 0.75),))]
+    assert [answer.score for answer in await store.answers("ann", 1)] == [4]
+    assert await store.opinions("image-1", "ann") == [Opinion(9, 0.75)]
+    kept = await store.rating("ann", "image-2")
+    assert kept is not None
+    assert (kept.score, kept.artifacts) == (8, 1)
+    assert (await store.rater("bob", NOW)).record == Record(checked=40, agreement=0.5, certain=0.25, weight=0.75)
+
+
+async def test_what_is_due_is_found_until_it_is_paid(store: CurationStore) -> None:
+    await store.add_images([image(1), image(2), image(3)])
+    await rate(store, 1, "ann", 3, earned_mkudos=1_000, due=True, rated_at=NOW + timedelta(seconds=1))
+    await rate(store, 2, "ann", 3, earned_mkudos=500, due=True)
+    await rate(store, 3, "ann", 3)
+    assert await store.due(10) == [Due("image-2", "ann", 500), Due("image-1", "ann", 1_000)]
+    await store.paid(Due("image-2", "ann", 500), 0)
+    assert await store.due(10) == [Due("image-1", "ann", 1_000)]
+    assert (await store.rater("ann", NOW)).earned_today == 1_000
+
+
+async def test_ratings_are_listed_newest_first_and_exported_by_image_without_what_was_withdrawn(
+    store: CurationStore,
+) -> None:
+    await store.add_images([image(number) for number in range(4)])
+    for number in range(4):
+        await rate(store, number, "ann", 5, rated_at=NOW + timedelta(seconds=number))
+    await rate(store, 1, "bob", 7)
+    listed = await store.ratings("ann", 2, None)
+    assert [rating.image_id for rating in listed] == ["image-3", "image-2"]
+    rest = await store.ratings("ann", 9, (listed[-1].rated_at, listed[-1].image_id))
+    assert [rating.image_id for rating in rest] == ["image-1", "image-0"]
+    await store.withdraw_images({"image-0": NOW})
+    until = NOW + timedelta(seconds=3)
+    first = await store.export(until, ("", ""), 2)
+    assert [(rating.image_id, rating.account_id) for rating, _ in first] == [("image-1", "ann"), ("image-1", "bob")]
+    assert [rating.image_id for rating, _ in await store.export(until, ("image-1", "bob"), 2)] == ["image-2"]

@@ -23,9 +23,10 @@ SMALL: Mapping[str, Any] = {"width": 64, "height": 64, "steps": 4}
 
 
 @asynccontextmanager
-async def web_mesh(folder: Path, **door: str) -> AsyncIterator[LocalMesh]:
-    """A mesh with a web door, which is told these settings."""
-    extra = {**EXTRA, Role.WEB_DOOR: {"LOG_LEVEL": "warning", **door}}
+async def web_mesh(folder: Path, gateway: Mapping[str, str] | None = None, **door: str) -> AsyncIterator[LocalMesh]:
+    """A mesh with a web door, which is told these settings; and the gateway those."""
+    told = {Role.GATEWAY: {**EXTRA[Role.GATEWAY], **(gateway or {})}, Role.WEB_DOOR: {"LOG_LEVEL": "warning", **door}}
+    extra = {**EXTRA, **told}
     async with local_mesh(folder / "state", extra=extra, services=(*SERVICES, *WEB_DOORS)) as running:
         yield running
 

@@ -75,6 +75,9 @@ async def test_pictures_are_asked_for_watched_and_fetched(rita: Door) -> None:
     assert {each.state for each in status.generations} == {"ok"}
     assert status.generations[0].worker_name == "anna"
     assert await fetched(rita, status)
+    head = await rita.http.head(status.generations[0].img)
+    assert (head.status_code, head.content) == (200, b"")
+    assert int(head.headers["content-length"]) == len(await fetched(rita, status))
     assert status.kudos > 0
 
 

@@ -65,7 +65,7 @@ def books() -> Books:
 async def it(tmp_path: Path, clock: ManualClock, books: Books) -> AsyncIterator[CurationBench]:
     async with plain_folder(tmp_path / "shared", Moment(START)) as bucket:
         for number in range(IMAGES):
-            await Sharing(bucket).share(number, seed=number)
+            await Sharing(bucket).share(number, seed=number, painter="pat" if number % 4 else "")
     key = curation_settings(tmp_path).key_file
     assert key is not None
     door = Registration(add_LedgerServiceServicer_to_server, books, SERVICE)
@@ -136,6 +136,12 @@ async def test_nobody_is_shown_what_he_asked_for_or_painted_and_everything_else_
     assert sorted(seen) == sorted(job_id(number) for number in range(IMAGES) if number % 5 != 3)
     with assert_raises_reason(NotFound, "NOTHING_TO_RATE"):
         await show(it, "user-3")
+    painted = {(await show(it, "pat")).image_id}
+    with pytest.raises(NotFound):
+        while True:
+            await clock.advance(5)
+            painted.add((await rate(it, (await show(it, "pat")).image_id, 5, "pat")).next.image_id)
+    assert painted - {""} == {job_id(number) for number in range(0, IMAGES, 4)}
 
 
 async def test_only_what_was_shown_can_be_rated_and_not_at_once(it: CurationBench, clock: ManualClock) -> None:

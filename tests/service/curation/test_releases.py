@@ -11,12 +11,15 @@ from typing import Any
 
 import jwt
 import psutil
+import pyarrow.parquet as pq
 import pytest
 import pytest_asyncio
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from horde.api.release.v1 import data_release_service_pb2 as pb
+from horde.curation.core.rating import Rating, Record, Shown
+from horde.curation.store.sql import sql_store
 from horde.services.clock import SystemClock
 from horde.services.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from horde.testkit.curation import OPERATOR, CurationBench, curation, visitor
@@ -235,3 +238,34 @@ async def test_a_release_that_makes_no_sense_is_refused(
     with assert_raises_reason(InvalidArgument, "INVALID_FIELD") as caught:
         await it.releases.CreateDataRelease(request_, metadata=OPS)
     assert fields_of(caught.value) == fields
+
+
+async def test_ratings_join_a_release_under_names_of_that_release_alone(it: CurationBench) -> None:
+    long_ago = datetime.now(UTC) - timedelta(days=2)
+    async with sql_store(it.settings.url()) as store:
+
+        async def known() -> bool:
+            return len(await store.known([job_id(number) for number in range(6)])) == 6
+
+        await until(known)
+        for number, (account, score) in enumerate([("ann", 7), ("ann", 2), ("bob", 9)]):
+            shown = Shown(job_id(number), long_ago)
+            assert await store.show(account, shown, None, [])
+            rating = Rating(job_id(number), account, score, number, long_ago, counted=True)
+            assert await store.rate(rating, shown, due=False)
+        await store.keep_record("ann", Record(weight=0.5), 0.5)
+        too_new = Shown(job_id(3), datetime.now(UTC))
+        assert await store.show("ann", too_new, None, [])
+        assert await store.rate(Rating(job_id(3), "ann", 5, None, too_new.shown_at), too_new, due=False)
+    await built(it, "a")
+    rows = pq.read_table(it.settings.releases_dir / "releases" / "a" / "ratings.parquet").to_pylist()
+    told = {(row["id"], row["rating"], row["artifacts"], row["weight"]) for row in rows}
+    assert told == {(job_id(0), 7, 0, 0.5), (job_id(1), 2, 1, 0.5), (job_id(2), 9, 2, 0.0)}
+    raters = {row["rater"] for row in rows}
+    assert len(raters) == 2
+    assert not raters & {"ann", "bob"}
+
+    async def forgotten() -> bool:
+        return not list((it.settings.state_dir / "builder").glob("ratings-*"))
+
+    await until(forgotten)

@@ -14,6 +14,7 @@ from horde.api.job.v1 import job_pb2
 from horde.api.worker.v1 import worker_pb2, worker_service_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.scheduler.doors import reading
+from horde.services.status import from_status
 
 
 async def pages(it: Running, size: int = 2, **filters: Any) -> list[list[str]]:
@@ -32,7 +33,20 @@ async def pages(it: Running, size: int = 2, **filters: Any) -> list[list[str]]:
 
 
 async def listed(it: Running, **filters: Any) -> list[str]:
-    return [request_id for page in await pages(it, **filters) for request_id in page]
+    """By pages; and those who ask by name, with the same filters, are told of the same."""
+    found = [request_id for page in await pages(it, **filters) for request_id in page]
+    everything = await it.stub.ListGenerations(pb.ListGenerationsRequest(requester=requester(), page_size=100))
+    wanted = generation_service.ListGenerationsRequest(**filters)
+    refs = [
+        pb.GenerationRef(generation_id=known.generation.generation_id, requester=requester(), filters=wanted)
+        for known in everything.generations
+    ]
+    answer = await it.stub.GetGenerations(pb.GetGenerationsRequest(refs=refs))
+    held = [each.generation for each in answer.outcomes if each.HasField("generation")]
+    assert [known.generation.request_id for known in held] == found
+    refused = [from_status(each.error).reason for each in answer.outcomes if each.HasField("error")]
+    assert refused == ["GENERATION_NOT_FOUND"] * (len(refs) - len(found))
+    return found
 
 
 async def test_generations_are_listed_by_what_they_are() -> None:

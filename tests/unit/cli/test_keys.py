@@ -14,7 +14,7 @@ from horde.curation.service import NAME as CURATION
 from horde.curation.settings import CurationSettings
 from horde.gateway.gateway import NAME as GATEWAY
 from horde.gateway.settings import GatewaySettings
-from horde.gateway.store.secret_files import load_peppers
+from horde.gateway.store.secret_files import load_passes, load_peppers
 from horde.ledger.settings import LedgerSettings
 from horde.scheduler.doors.grants import SCHEDULER
 from horde.scheduler.settings import Settings as SchedulerSettings
@@ -47,6 +47,13 @@ def test_every_service_starts_with_what_was_made(tmp_path: Path, monkeypatch: ob
         assert settings.key_file is not None
         SharedKey.from_file(settings.key_file)
     load_peppers(Path(told["HORDE_GATEWAY_PEPPER_FILE"]))
+    load_passes(Path(told["HORDE_GATEWAY_PASS_KEY_FILE"]))
+    for kind, prefix in with_prefix.items():
+        # What a service would make for itself at its first start, replicas must be given.
+        made = [
+            name for name, field in kind.model_fields.items() if "made" in str(field.description) and "_file" in name
+        ]
+        assert {f"{prefix}{name.upper()}" for name in made} <= told.keys()
     assert set(SIGNERS) == {GATEWAY, SCHEDULER, STORAGE_ROUTER, CURATION}
 
 

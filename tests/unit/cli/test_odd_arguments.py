@@ -174,6 +174,7 @@ NUMBERS = [
     ("--guidance", 0, validation.MAX_GUIDANCE),
     ("--clip-skip", 0, validation.MAX_CLIP_SKIP),
     ("--strength", 0.001, 1),
+    ("--hires-strength", 0.001, 1),
     ("--ttl", 1, validation.MAX_TIME_TO_LIVE_SECONDS),
     ("--keep", validation.MIN_KEEP_SECONDS / 3600, validation.MAX_KEEP_SECONDS / 3600),
     ("--max-price", 0, validation.MAX_MKUDOS / 1000),
@@ -193,7 +194,13 @@ def test_a_number_beyond_its_bounds_is_refused_by_its_name_with_them(
         )
         assert result.exit_code == Exit.USAGE, (outside, result.output)
         assert f"Invalid value for '{option}'" in result.output
-        if isinstance(outside, float | int) and option not in ("--ttl", "--keep", "--max-price", "--strength"):
+        if isinstance(outside, float | int) and option not in (
+            "--ttl",
+            "--keep",
+            "--max-price",
+            "--strength",
+            "--hires-strength",
+        ):
             assert f"{least:g}" in result.output or str(least) in result.output
 
 
@@ -206,6 +213,7 @@ def test_every_option_that_is_sent_is_named_by_its_option_when_the_mesh_refuses_
     local = {
         "api_key", "anonymous", "ca", "config_dir", "dry_run", "folder", "gateway", "as_json", "patience", "plaintext",
         "preview", "wait", "wait_for_model", "help",
+        "negative_embedding",  # Told as --embedding: the contract has one list for both.
     }  # fmt: skip
     told = set(OPTIONS.values())
     for parameter in COMMANDS["generate",].params:
@@ -221,6 +229,9 @@ def test_every_option_that_is_sent_is_named_by_its_option_when_the_mesh_refuses_
         ("spec.job.image.mask", "needs a source_image", "--mask: needs a --image"),
         ("spec.job.image.source_image.sha256", "must be 32 bytes", "--image: must be 32 bytes"),
         ("spec.keep_for", "must be 60 s to 2592000 s", "--keep: must be 1 min to 30 days"),
+        ("spec.job.image.hires_fix.denoising_strength", "is wrong", "--hires-strength: is wrong"),
+        ("spec.job.image.hires_fix.width", "is wrong", "--width: is wrong"),
+        ("spec.job.image.loras[8].name", "is missing", "--lora: is missing"),
         ("spec.denied_worker_ids[3]", "is no UUID", "spec.denied_worker_ids[3]: is no UUID"),
     ],
 )

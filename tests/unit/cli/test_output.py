@@ -160,6 +160,6 @@ def test_who_has_keys_for_other_meshes_alone_is_told_that_he_asks_as_anonymous(
 
 def test_a_shell_completes_commands_and_options() -> None:
     assert "_HORDE_COMPLETE" in CliRunner().invoke(main, ["completion", "bash"]).output
-    found = ShellComplete(main, {}, "horde", "_HORDE_COMPLETE").get_completions(["generate"], "--neg")
-    assert [each.value for each in found] == ["--negative"]
+    found = ShellComplete(main, {}, "horde", "_HORDE_COMPLETE").get_completions(["generate"], "--gui")
+    assert [each.value for each in found] == ["--guidance"]
     assert "watch" in [each.value for each in ShellComplete(main, {}, "horde", "_").get_completions([], "wa")]

@@ -65,6 +65,8 @@ async def test_whoever_goes_on_is_cut_and_the_next_connection_of_the_address_soo
     assert not cuts.connections
     brake.broken_off("ipv4:192.0.2.7:1001")
     assert cuts.connections == ["ipv4:192.0.2.7:1001"]
+    assert brake.gone("ipv4:192.0.2.7:1001")
+    brake.broken_off("ipv4:192.0.2.7:1001")  # What still comes of it counts no more.
     for connection in ("ipv4:192.0.2.8:1002", "ipv4:198.51.100.1:1003"):
         for _ in range(6):
             brake.broken_off(connection)

@@ -24,6 +24,7 @@ from horde.curation.doors.moderation_servicer import ModerationServicer
 from horde.curation.doors.rating_servicer import RatingServicer
 from horde.curation.doors.release_servicer import DataReleaseServicer
 from horde.curation.doors.sharing_servicer import SharingServicer
+from horde.curation.exporting import RatingsFile
 from horde.curation.following import Follower
 from horde.curation.moderation import Moderation
 from horde.curation.neighbours.builders import ChildBuilder, OperatorsBuilder
@@ -137,7 +138,11 @@ async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None
         signer = Signer.from_file(signing_key, NAME, settings.public_keys_dir)
         ratings = Ratings(store, payer, clock, SystemRandom(), RULES)
         tickets = Tickets(signer, clock, settings.storage_address)
-        builder = ChildBuilder(settings) if settings.builder == "child" else OperatorsBuilder()
+        builder = (
+            ChildBuilder(settings, RatingsFile(store, settings.state_dir / "builder"))
+            if settings.builder == "child"
+            else OperatorsBuilder()
+        )
         release_bucket = ReleaseBucket(released)
         releases = DataReleases(store, release_bucket, builder, clock)
         sharing = Sharing(store, release_bucket, router, clock)

@@ -62,6 +62,7 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- if $told.storageAddress }}{{- $_ := set $values $told.storageAddress (required "doors.storage: where strangers reach the storage router, HOST:PORT" $root.Values.doors.storage) }}{{- end }}
 {{- if eq $service "gateway" }}
 {{- $_ := set $values "PEPPER_FILE" "/keys/gateway-pepper" }}
+{{- $_ := set $values "PASS_KEY_FILE" "/keys/gateway-pass-key" }}
 {{- $_ := set $values "OPERATOR_KEY_FILE" "/keys/gateway-operator-key" }}
 {{- end }}
 {{- with $told.redis }}{{- if .url }}

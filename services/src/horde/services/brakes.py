@@ -17,6 +17,8 @@ from horde.services.clock import Clock
 V = TypeVar("V")
 REMEMBERED = 10_000
 """Connections, and again addresses; those that were in the wrong longest ago are forgotten."""
+GONE_SECONDS = 10.0
+"""For how long what comes of a connection that was cut is passed over; later the port may be another's."""
 FLOODER_SECONDS = 60.0
 """For how long an address is remembered of which a connection was cut."""
 
@@ -40,8 +42,8 @@ class Brake:
         seconds: float = 1.0,
         max_held: int = 1_000,
         cuts: Cuts | None = None,
-        most: int = 400,
-        most_of_flooder: int = 64,
+        most: int = 200,
+        most_of_flooder: int = 32,
     ) -> None:
         """`free` refusals of a connection in a window are told at once, the others after `seconds`, while no more than
         `max_held` wait. With `cuts`, a connection is cut after `most` refusals and calls that were broken off in a
@@ -57,9 +59,14 @@ class Brake:
         self._most_of_flooder = most_of_flooder
         self._refusals: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._flooders: OrderedDict[str, float] = OrderedDict()
+        self._gone: OrderedDict[str, float] = OrderedDict()
         self.held = 0
         self.cut = 0
         """Connections that were cut."""
+
+    def gone(self, connection: str) -> bool:
+        """Whether a connection was cut: what still comes of it is worth no work."""
+        return bool(self._gone) and self._gone.get(connection, 0.0) > self._clock.monotonic()
 
     async def hold(self, connection: str) -> None:
         """Count a refusal, and wait if there were many."""
@@ -77,6 +84,8 @@ class Brake:
 
     def _count(self, connection: str) -> int:
         """How often it was in the wrong before, in this window."""
+        if self.gone(connection):
+            return 0
         now = self._clock.monotonic()
         began, count = self._refusals.pop(connection, (now, 0))
         if now - began >= self._window:
@@ -87,6 +96,7 @@ class Brake:
             if count >= self._most or self._flooders.get(address, now) > now:
                 _remember(self._flooders, address, now + FLOODER_SECONDS)
                 self._refusals.pop(connection)
+                _remember(self._gone, connection, now + GONE_SECONDS)
                 self.cut += 1
                 self._cuts.cut(connection)
         return count

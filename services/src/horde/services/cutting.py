@@ -37,7 +37,8 @@ class Cutter:
     def _sweep(self) -> None:
         wanted, self._wanted = self._wanted, set()
         found = sum(_shut_down(int(name), wanted) for name in _descriptors())
-        log.warning("connections that flooded were cut", connections=found)
+        if found:
+            log.warning("connections that flooded were cut", connections=found)
 
 
 def _descriptors() -> list[str]:

@@ -27,10 +27,12 @@ from horde.services.errors import (
     FailedPrecondition,
     Internal,
     InvalidArgument,
+    NotFound,
     PermissionDenied,
     ResourceExhausted,
     ServiceError,
     Unauthenticated,
+    Unavailable,
     Unimplemented,
 )
 from horde.services.identity import (
@@ -51,6 +53,7 @@ _THEIR_FAULT = (
     AlreadyExists,
     FailedPrecondition,
     InvalidArgument,
+    NotFound,
     PermissionDenied,
     ResourceExhausted,
     Unauthenticated,
@@ -78,6 +81,8 @@ class Gate:
 
     def admit(self, method: str, allowed: Iterable[str], context: Context) -> None:
         """Let a call in, or raise why not."""
+        if self.brake is not None and self.brake.gone(context.peer()):
+            raise Unavailable("This connection was cut: too much of what came over it was refused.")
         left: float | None = context.time_remaining()
         if left is not None:
             if left < self.least_seconds:

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any, Final
 
 from horde.api.generation.v1 import generation_pb2
@@ -20,6 +19,8 @@ from horde.scheduler.core.rows import Row
 from horde.scheduler.doors.servicer import ALLOW, scheduler_registration
 from horde.scheduler.doors.settled_reading import SettledReading
 from horde.scheduler.store.memory import MemoryStore
+from horde.scheduler.store.port import Store
+from horde.services.server import Registration
 from horde.storage_router.core import keys
 from horde.storage_router.core.orders import CommitOrder
 from horde.storage_router.core.pictures import ImageFormat
@@ -32,6 +33,22 @@ from horde.testkit.loopback import loopback
 from horde.testkit.storage_router import paint
 
 KEPT: Final = timedelta(days=30)
+
+
+class _SettledAlone:
+    """The scheduler's parts, of which there is one."""
+
+    def __init__(self, store: Store) -> None:
+        self.settled_reading = SettledReading(store)
+
+    def __getattr__(self, name: str) -> None:
+        """Nothing of the others is called."""
+
+
+def settled_door(store: Store) -> Registration:
+    """The scheduler's service, for who asks what was settled."""
+    parts: Any = _SettledAlone(store)
+    return scheduler_registration(parts)
 
 
 @dataclass
@@ -91,6 +108,7 @@ class SettledMesh:
         self.store.memory.generations[job] = {
             "generation_id": job,
             "quote": generation_pb2.Quote(placement=placement).SerializeToString(),
+            "checks": "",
         }
         self.store.memory.jobs[job] = {
             "job_id": job,
@@ -114,12 +132,5 @@ class SettledMesh:
     @asynccontextmanager
     async def truth(self) -> AsyncIterator[SchedulerTruth]:
         """What the auditor asks: the scheduler's own door, with who may come through it."""
-        parts: Any = SimpleNamespace(
-            submitting=None,
-            reading=None,
-            fleet_reading=None,
-            relays=None,
-            settled_reading=SettledReading(self.store),
-        )
-        async with loopback([scheduler_registration(parts)], caller="auditor", allow=ALLOW) as served:
+        async with loopback([settled_door(self.store)], caller="auditor", allow=ALLOW) as served:
             yield SchedulerTruth(served.channel)

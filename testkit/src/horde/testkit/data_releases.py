@@ -69,6 +69,7 @@ class Sharing:
         anonymous: bool = False,
         size: int = 64,
         picture: bytes | None = None,
+        painter: str = "",
     ) -> str:
         """Share a picture, another one for each number unless `seed` says, or a PNG of this size; returns its id."""
         format = FORMATS[number % len(FORMATS)] if seed is None else ImageFormat.PNG
@@ -98,6 +99,7 @@ class Sharing:
             facts=facts,
             object_name=f"{number:032x}",
             keep_for=timedelta(0),
+            painter=painter,
             accepted_at=self.clock.at - timedelta(minutes=1),
             made={"spec": {"model": MODELS[number % len(MODELS)], "image": spec}, "deviations": []},
         )

@@ -56,7 +56,7 @@ class FakeScheduler(Forgetting, SchedulerServiceServicer):
         self.lately: dict[str, model_pb2.Model] = {}
         """Offered in the last day."""
         self.model_questions: list[pb.ListModelsRequest] = []
-        self.list_questions: list[pb.ListGenerationsRequest | pb.ListWorkersRequest] = []
+        self.list_questions: list[Any] = []
         self.open_leases: dict[str, int] = {}
         """By account."""
         self.forgets: list[pb.ForgetAccountRequest] = []
@@ -75,6 +75,7 @@ class FakeScheduler(Forgetting, SchedulerServiceServicer):
     async def GetGenerations(self, request: pb.GetGenerationsRequest, context: Any) -> Any:
         self._present()
         self.reads.append(len(request.refs))
+        self.list_questions += [ref.filters for ref in request.refs if ref.HasField("filters")]
         await self.open.wait()
         outcomes = [self._outcome(self._find_or_whosever, ref) for ref in request.refs]
         return pb.GetGenerationsResponse(outcomes=outcomes)

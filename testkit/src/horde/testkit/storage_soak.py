@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -88,7 +87,6 @@ class Came:
     withdrawn: set[str] = field(default_factory=set)
     endings: Counter[str] = field(default_factory=Counter)
     disturbed: Counter[str] = field(default_factory=Counter)
-    seconds: float = 0.0
 
     @property
     def jobs(self) -> int:
@@ -107,7 +105,6 @@ class Soak:
 
     async def run(self, jobs: int, per_generation: int, calm_seconds: float, say: Callable[[str], None]) -> None:
         """Ask for so many images of all kinds while everything goes wrong, until each has ended."""
-        began = time.monotonic()
         async with AsyncExitStack() as stack:
             account = await stack.enter_async_context(self._rich_account())
             nobody = await stack.enter_async_context(
@@ -119,7 +116,7 @@ class Soak:
                 for number in numbers:
                     await self._ask(number, per_generation, account, nobody)
                     if number % 50 == 0:
-                        say(f"{self.came.jobs} jobs ended after {time.monotonic() - began:.0f} s")
+                        say(f"{self.came.jobs} jobs ended")
 
             disturbing = asyncio.create_task(self._disturb(calm_seconds))
             try:
@@ -131,7 +128,6 @@ class Soak:
                 with suppress(asyncio.CancelledError):
                     await disturbing
                 await self._calm()
-        self.came.seconds = time.monotonic() - began
 
     async def _ask(self, number: int, count: int, account: HordeClient, nobody: HordeClient) -> None:
         kind = KINDS[number % len(KINDS)]

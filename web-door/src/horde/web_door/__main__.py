@@ -20,9 +20,8 @@ NAME = "web-door"
 async def run(settings: WebDoorSettings) -> None:
     """Serve until signalled."""
     failpoints.arm(settings.failpoints)
-    tls = settings.tls() if settings.tls_authorities is not None else None
     async with (
-        mesh(settings.gateway, tls=tls, plaintext=settings.gateway_plaintext) as neighbours,
+        mesh(settings.gateway, tls=settings.outward_tls(), plaintext=settings.gateway_plaintext) as neighbours,
         Loops() as loops,
         serving_http(settings, build_app(settings, neighbours, SystemClock(), loops), loops),
     ):

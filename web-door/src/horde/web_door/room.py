@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -12,6 +13,7 @@ from horde.services.errors import ResourceExhausted, ServiceError
 from horde.services.shares import Pot, Tab, Taker
 from horde.web_door.core.refusals import Refusal
 
+BODY_SECONDS = 60.0
 SMALL_BYTES = 16 * 1024
 """A body of this size needs no share: connections are bounded, and so it is."""
 
@@ -39,10 +41,14 @@ async def read_body(request: Request, tab: Tab, most: int) -> bytes:
     if told.isdigit() and int(told) > most:
         raise Refusal(413, "BadRequest", f"The body is larger than {most} bytes.")
     body = bytearray()
-    async for part in request.stream():
-        if len(body) + len(part) > most:
-            raise Refusal(413, "BadRequest", f"The body is larger than {most} bytes.")
-        if len(body) + len(part) > SMALL_BYTES:
-            tab.take(len(part))
-        body += part
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.stream():
+                if len(body) + len(part) > most:
+                    raise Refusal(413, "BadRequest", f"The body is larger than {most} bytes.")
+                if len(body) + len(part) > SMALL_BYTES:
+                    tab.take(len(part))
+                body += part
+    except TimeoutError:
+        raise Refusal(408, "BadRequest", f"The body was not here within {BODY_SECONDS:g} seconds.") from None
     return bytes(body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -13,6 +14,7 @@ from horde.services import probes, telemetry
 from horde.services.lifecycle import CannotStart
 from horde.services.loops import Loops
 from horde.services.tls import is_loopback
+from horde.web_door.connections import FIRST_WORDS_SECONDS, shared_connections
 from horde.web_door.settings import WebDoorSettings
 
 log = telemetry.get_logger(__name__)
@@ -51,12 +53,15 @@ async def serving_http(settings: WebDoorSettings, app: ASGIApp, loops: Loops) ->
         server_header=False,
         # Whom a proxy speaks for is decided in one place, `caller.py`.
         proxy_headers=False,
-        limit_concurrency=settings.max_connections,
+        http=shared_connections(settings.max_connections, settings.proxies(), FIRST_WORDS_SECONDS),
+        ws="none",
         timeout_keep_alive=30,
         timeout_graceful_shutdown=max(1, int(settings.grace_seconds)),
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
     )
+    # What strangers send that is no HTTP is not worth a line each.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     server = _Server(config)
     port: int = listening.getsockname()[1]
     loop = loops.start("http", server.serve(sockets=[listening]))

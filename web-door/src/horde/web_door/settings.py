@@ -8,6 +8,7 @@ from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 from horde.services.settings import ServiceSettings
+from horde.services.tls import TlsFiles, is_loopback
 
 
 class WebDoorSettings(ServiceSettings):
@@ -36,4 +37,11 @@ class WebDoorSettings(ServiceSettings):
     max_workers: int = Field(default=1_000, ge=1)
     """Workers that speak REST whose sessions are held here at once; an address takes half of what is left."""
     max_connections: int = Field(default=2_000, ge=1)
-    """How many may be connected at once; who comes then is told 503."""
+    """How many may be connected at once; an address takes half of what is left."""
+
+    def outward_tls(self) -> TlsFiles | None:
+        """How the gateway and storage are called: whom `tls_authorities` names, else whom the system believes; without
+        TLS on this machine, or where it is meant."""
+        if self.tls_authorities is not None:
+            return TlsFiles(authorities=self.tls_authorities)
+        return None if self.gateway_plaintext or is_loopback(self.gateway) else TlsFiles()

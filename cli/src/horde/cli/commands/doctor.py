@@ -40,7 +40,7 @@ def doctor(services: tuple[str, ...], env_files: tuple[Path, ...], offline: bool
     # What is asked says by itself what it finds; here it is said once, as a verdict.
     configure_logs(level="error", form="console", service="doctor")
     for path in env_files:
-        _take(path)
+        take_file(path)
     roles = [Role(name) for name in services] or list(SERVICES)
     verdicts = asyncio.run(_looked(roles, offline))
     output = Output(as_json=as_json)
@@ -67,14 +67,14 @@ async def _looked(roles: list[Role], offline: bool) -> list[Verdict]:
     settings: dict[Role, ServiceSettings] = {}
     verdicts: list[Verdict] = []
     for role in roles:
-        verdicts += [fail(role.value, problem) for problem in _load(role, settings)]
+        verdicts += [fail(role.value, problem) for problem in load_settings(role, settings)]
     verdicts += read(settings, now())
     if not offline:
         verdicts += [verdict async for verdict in asked(settings, now)]
     return verdicts
 
 
-def _load(role: Role, settings: dict[Role, ServiceSettings]) -> Iterator[str]:
+def load_settings(role: Role, settings: dict[Role, ServiceSettings]) -> Iterator[str]:
     """Read one service's settings; what is wrong with them, a line each."""
     from horde.services.settings import BadSettings, load
     from horde.services.settings_of import settings_of
@@ -87,7 +87,7 @@ def _load(role: Role, settings: dict[Role, ServiceSettings]) -> Iterator[str]:
         yield f"its package is not installed here, so its settings cannot be read: {error}"
 
 
-def _take(path: Path) -> None:
+def take_file(path: Path) -> None:
     """Put the lines of a file into the environment."""
     for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
         text = line.strip()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from horde.cli.commands.additions import ADDITION
 from horde.cli.commands.asking import asks
 from horde.cli.commands.exits import HELP, Exit
 from horde.cli.commands.output import Output
@@ -62,6 +63,13 @@ SIDE = click.IntRange(64, 4096)
 )
 @click.option("--clip-skip", default=0, type=click.IntRange(0, 12), help="Layers of the text encoder to leave out.")
 @click.option("--tiling", is_flag=True, help="Let the edges fit each other, as tiles do.")
+@click.option("--hires", is_flag=True, help="Paint small first and then larger: large pictures stay of one piece.")
+@click.option(
+    "--hires-strength", type=Real(0, 1, above=True), help="How far the larger leaves the small. Default: 0.65."
+)
+@click.option("--lora", type=ADDITION, multiple=True, help="A small addition to the model: NAME, NAME=0.8. Repeatable.")
+@click.option("--embedding", type=ADDITION, multiple=True, help="A word to teach, put into the prompt. Repeatable.")
+@click.option("--negative-embedding", type=ADDITION, multiple=True, help="The same for --negative. Repeatable.")
 @click.option("--fast", is_flag=True, help="Only workers at least as fast as the median. Costs 20 % more.")
 @click.option(
     "--ttl",
@@ -162,9 +170,11 @@ async def _spec(
     keep: timedelta | None,
     **asked: Any,
 ) -> GenerationSpec:
-    from horde.api.job.v1.job_pb2 import NoiseSchedule, ResizeMode, Sampler
+    from horde.api.job.v1.job_pb2 import HiresFix, NoiseSchedule, ResizeMode, Sampler
+    from horde.cli.commands.additions import embeddings, loras
     from horde.clients.specs import generation_spec
 
+    hires = asked["hires"] or asked["hires_strength"] is not None
     return generation_spec(
         prompt,
         model=asked["model"],
@@ -182,6 +192,9 @@ async def _spec(
         resize_mode=ResizeMode.Value(f"RESIZE_MODE_{(resize or 'unspecified').upper()}"),
         tiling=asked["tiling"],
         clip_skip=asked["clip_skip"],
+        hires_fix=HiresFix(denoising_strength=asked["hires_strength"]) if hires else None,
+        loras=loras(asked["lora"]),
+        textual_inversions=embeddings(asked["embedding"], asked["negative_embedding"]),
         source_image=await horde.images.put(await asyncio.to_thread(image.read_bytes)) if image else None,
         mask=await horde.images.put(await asyncio.to_thread(mask.read_bytes)) if mask else None,
         denoising_strength=asked["strength"],

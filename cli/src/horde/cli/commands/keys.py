@@ -25,6 +25,7 @@ SIGNERS: Final = {"gateway": "tickets", "scheduler": "grants", "storage-router":
 """Who signs tokens, and what its tokens are called."""
 RUN_KEY: Final = "run.key"
 PEPPER: Final = "gateway-pepper"
+PASSES: Final = "gateway-pass-key"
 OPERATOR: Final = "gateway-operator-key"
 PUBLIC: Final = "public"
 PEPPER_BYTES: Final = 32
@@ -53,6 +54,8 @@ def init(folder: Path, as_json: bool) -> None:
         create_key_file(folder / RUN_KEY)
     if not (folder / PEPPER).exists():
         _write_secret(folder / PEPPER, secrets.token_hex(PEPPER_BYTES))
+    if not (folder / PASSES).exists():
+        _write_secret(folder / PASSES, secrets.token_hex(PEPPER_BYTES))
     if not (folder / OPERATOR).exists():
         _write_secret(folder / OPERATOR, new_api_key())
     for service in SIGNERS:
@@ -101,6 +104,7 @@ def _settings(folder: Path) -> dict[str, str]:
         settings[prefix + "SIGNING_KEY_FILE"] = str(_key_file(folder, service))
         settings[prefix + "PUBLIC_KEYS_DIR"] = str(folder / PUBLIC)
     settings["HORDE_GATEWAY_PEPPER_FILE"] = str(folder / PEPPER)
+    settings["HORDE_GATEWAY_PASS_KEY_FILE"] = str(folder / PASSES)
     settings["HORDE_GATEWAY_OPERATOR_KEY_FILE"] = str(folder / OPERATOR)
     return settings
 

@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "demo": ("demo", "Paint a few pictures through a mesh of its own, and show what became of them."),
     "keys": ("keys", "For operators: the secrets of a mesh, made once, changed without an interruption."),
     "doctor": ("doctor", "For operators: look at the settings of all services together, and at what they name."),
+    "backup": ("backup", "For operators: copies of all databases as of one moment, and the way back."),
     "generate": ("generate", "Ask for pictures."),
     "watch": ("following", "Follow a generation again, and save its pictures as they are done."),
     "fetch": ("following", "Save the pictures of a generation that are done."),

@@ -36,7 +36,7 @@ PASSES_THROUGH: Final = {
 @click.argument("image", type=WORD, required=False)
 @click.argument("score", type=SCORE, required=False)
 @click.option("--artifacts", type=ARTIFACTS, help="How damaged it is, 0 (none) to 5 (nothing else).")
-@click.option("--skip", type=WORD, default="", metavar="IMAGE", help="Rather show another one than this.")
+@click.option("--skip", type=WORD, metavar="IMAGE", help="Rather show another one than this.")
 @click.option("--save", type=click.Path(path_type=Path, dir_okay=False), help="Write the image to this file.")
 @click.option("--count", type=click.IntRange(1, 10_000), default=10_000, help="Stop after so many.", show_default=False)
 @asks
@@ -46,7 +46,7 @@ async def rate(
     image: str | None,
     score: int | None,
     artifacts: int | None,
-    skip: str,
+    skip: str | None,
     save: Path | None,
     count: int,
 ) -> Exit | None:
@@ -62,7 +62,7 @@ async def rate(
         out.document({"rating": answer.rating, "next": _without_ticket(answer.next)})
         _say(out, answer.rating)
         return None
-    shown = await horde.ratings.next(skip=skip)
+    shown = await horde.ratings.next(skip=skip or "")
     if save is not None or out.as_json or not sys.stdin.isatty():
         await _tell(horde, out, shown, save)
         return None

@@ -25,6 +25,10 @@ OPTIONS: Final[Mapping[str, str]] = {
     "resize_mode": "--resize",
     "invert_mask": "--invert-mask",
     "tiling": "--tiling",
+    "hires_fix": "--hires",
+    "hires_fix.denoising_strength": "--hires-strength",
+    "loras": "--lora",
+    "textual_inversions": "--embedding",
     "clip_skip": "--clip-skip",
     "source_image": "--image",
     "mask": "--mask",
@@ -50,7 +54,7 @@ OPTIONS: Final[Mapping[str, str]] = {
     "worker_id": "WORKER",
     "api_key_id": "KEY",
 }
-"""By the name of a field, in whatever request it stands: what people type for it."""
+"""By the name of a field, in whatever request it stands (or only in one message: `message.field`): what people type."""
 _AMOUNTS: Final = {
     "total_mkudos": "it would cost",
     "max_total_mkudos": "--max-price is",
@@ -63,9 +67,12 @@ _FIELD = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")
 
 def option_for(field: str) -> str:
     """What people type for a field, for example `-n` for `spec.count`; the field itself where they type nothing."""
-    for name in reversed(re.sub(r"\[\d*\]", "", field).split(".")):
-        if name in OPTIONS:
-            return OPTIONS[name]
+    names = re.sub(r"\[\d*\]", "", field).split(".")
+    while names:
+        for name in (".".join(names[-2:]), names[-1]):
+            if name in OPTIONS:
+                return OPTIONS[name]
+        names.pop()
     return field
 
 

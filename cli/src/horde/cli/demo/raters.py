@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ NOISE: Final = 1.0
 """Standard deviation of a rating around the picture's beauty, in points of 1 to 10."""
 
 
-def give_ratings(shared: Path, out: Path) -> int:
+def give_ratings(shared: Path, out: Path, at: datetime) -> int:
     """Rate every image of a shared bucket that is a folder, into a Parquet file as `horde release create` takes it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -21,7 +21,6 @@ def give_ratings(shared: Path, out: Path) -> int:
 
     chance = random.Random(3)
     rows: list[dict[str, Any]] = []
-    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     for path in sorted((shared / "images").glob("*.json")):
         picture = next((found for found in path.parent.glob(f"{path.stem}.*") if found.suffix != ".json"), None)
         if picture is None:
@@ -36,7 +35,7 @@ def give_ratings(shared: Path, out: Path) -> int:
                     "rater": f"rater {rater}",
                     "rating": rating,
                     "artifacts": chance.choice((None, 0, 1)),
-                    "rated_at": now,
+                    "rated_at": at.replace(minute=0, second=0, microsecond=0),
                 }
             )
     columns = [

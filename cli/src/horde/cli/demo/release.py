@@ -1,7 +1,8 @@
 """`make demo-release`: from people who ask for pictures to a data set in a researcher's folder.
 
 A mesh of its own paints a few hundred images of all kinds, with the small model and with a scripted painter; some are
-taken back, one is found unsafe, people rate; two releases are made, pulled, verified and pruned.
+taken back, one is found unsafe, people rate; two releases are made, pulled, verified and pruned, and a predictor of
+what people find beautiful is trained on the first.
 
 What is only pretended: a week. Hours of the journal are moved into the past, so that they are past the cool-off.
 """
@@ -40,7 +41,8 @@ from horde.clients.specs import generation_spec
 PREFIX: Final = "HORDE_DATA_RELEASES_"
 MODEL_WORKER, SCRIPTED_WORKER = "model", "scripted"
 AWARD_MKUDOS: Final = 10**9
-MOST_OF_ONE: Final = 20
+MOST_OF_ONE: Final = 4
+"""Images of one prompt: a predictor is judged by prompts that it has not seen."""
 TRIES: Final = 120
 TRY_SECONDS: Final = 0.5
 UNLIMITED: Final = {
@@ -95,9 +97,9 @@ def second_wishes(each: int) -> list[Wish]:
 
 
 def _patterns(who: str, share: bool, images: int, prompt: str) -> list[Wish]:
-    """As many wishes as it takes: a generation has a bounded number of images."""
+    """As many wishes as it takes, each with words of its own."""
     return [
-        Wish(who, share, min(MOST_OF_ONE, images - start), SCRIPTED_WORKER, prompt)
+        Wish(who, share, min(MOST_OF_ONE, images - start), SCRIPTED_WORKER, f"{prompt}, {start}")
         for start in range(0, images, MOST_OF_ONE)
     ]
 
@@ -149,7 +151,9 @@ class ReleaseDemo:
             await self._find_unsafe(account, operator, first.shared("account")[12][1].job_id)
             self._say("6 images taken back; a moderator found one unsafe")
             ratings = self._folder / "ratings.parquet"
-            await asyncio.to_thread(give_ratings, self._mesh.layout.shared_bucket, ratings)
+            # Before the week that is pretended next: what is younger than a day could still be changed.
+            rated_at = datetime.now(UTC) - timedelta(days=8)
+            await asyncio.to_thread(give_ratings, self._mesh.layout.shared_bucket, ratings, rated_at)
             self._pass_time(days=9)
             now = datetime.now(UTC).replace(microsecond=0)
             day_ago = (now - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%S%z")
@@ -259,10 +263,17 @@ class ReleaseDemo:
         for reason, found in statistics["2026-1"]["left_out"].items():
             counts = [statistics[name]["left_out"][reason]["images"] for name in statistics]
             click.echo(f"{reason.replace('_', ' '):22}{counts[0]:8}{counts[1]:8}  {found['why']}")
+        words = ("train", str(copies / "2026-1"), "--held-out", "0.3", "--out", str(self._folder / "predictor"))
+        trained = await asyncio.to_thread(self._horde, "ratings", *words)
+        self._say("a predictor is trained on the first release's ratings")
+        click.echo(f"\n{trained.strip()}")
         click.echo(f"\nThe card:          {copies / '2026-1' / 'README.md'}")
         click.echo(f"The contact sheet: {copies / '2026-1' / 'contact-sheet.jpg'}")
 
     def _release(self, *words: str) -> str:
+        return self._horde("release", *words)
+
+    def _horde(self, *words: str) -> str:
         layout = self._mesh.layout
         told = {
             "STATE_DIR": layout.state / "data-releases",
@@ -273,14 +284,14 @@ class ReleaseDemo:
             "LOG_LEVEL": "warning",
         }
         ran = subprocess.run(  # noqa: S603 - our own program
-            [sys.executable, "-m", "horde.cli.commands.main", "release", *words],
+            [sys.executable, "-m", "horde.cli.commands.main", *words],
             env={**environment(), **{PREFIX + name: str(value) for name, value in told.items()}},
             capture_output=True,
             text=True,
             check=False,
         )
         if ran.returncode:
-            raise NotAsPromised(f"horde release {' '.join(words)}: {ran.stdout}{ran.stderr}")
+            raise NotAsPromised(f"horde {' '.join(words)}: {ran.stdout}{ran.stderr}")
         return ran.stdout
 
     def _draw_source(self) -> Path:

@@ -10,6 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final, Protocol
 
 from horde.curation.core.releases import Asked
@@ -50,10 +51,21 @@ class OperatorsBuilder:
         log.warning("a release is cancelled: stop its builder", release=name)
 
 
+class Ratings(Protocol):
+    """The ratings that join a release, as a file for its builder."""
+
+    async def of(self, asked: Asked) -> Path:
+        """The file; the same for one release however often it is asked for."""
+
+    async def forget(self, asked: Asked) -> None:
+        """It is not needed any more."""
+
+
 class ChildBuilder:
     """A child process of this one. It ends with this one, also if that is killed, and is started again by the next."""
 
-    def __init__(self, settings: CurationSettings) -> None:
+    def __init__(self, settings: CurationSettings, ratings: Ratings) -> None:
+        self._ratings = ratings
         self._environment = child_environment(settings, os.environ)
         self._running: dict[str, asyncio.subprocess.Process] = {}
 
@@ -72,8 +84,10 @@ class ChildBuilder:
             del self._running[asked.name]
         if status:
             raise BuilderFailed(tail or f"the builder ended with status {status}")
+        await self._ratings.forget(asked)
 
     async def _start(self, asked: Asked) -> asyncio.subprocess.Process:
+        ratings = await self._ratings.of(asked)
         try:
             return await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -81,6 +95,7 @@ class ChildBuilder:
                 "horde.data_releases",
                 "create",
                 "--end-with-input",
+                f"--ratings={ratings}",
                 *asked.terms.arguments(asked.name),
                 env=self._environment,
                 stdin=asyncio.subprocess.PIPE,

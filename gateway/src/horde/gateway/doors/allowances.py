@@ -28,7 +28,7 @@ from horde.gateway.core.requesters import Principal, Requester, generation_id
 from horde.gateway.core.validation import Violations
 from horde.gateway.doors import wire
 from horde.gateway.doors.generations import Asked
-from horde.gateway.doors.listing import DEFAULT_PAGE, MAX_PAGE, check_filters, check_mask, fits, masked
+from horde.gateway.doors.listing import DEFAULT_PAGE, MAX_PAGE, check_filters, check_mask, masked
 from horde.gateway.neighbours.refusals import RETRY, told_outward
 from horde.gateway.neighbours.scheduler import SchedulerClient
 from horde.gateway.store.port import IdentityStore
@@ -129,11 +129,11 @@ class Allowances:
         if key is None or key.account_id != principal.account_id or request.shared_key_id not in ("", name):
             return service_pb2.ListGenerationsResponse()
         found = await self._store.reservations(name, size, before)
-        answers = await self._look(principal.requester, found)
+        answers = await self._look(principal.requester, found, request)
         shown = []
         for answer in answers:
             # A page may be shorter than was asked for, and empty, and not the last.
-            if not isinstance(answer, BaseException) and fits(answer.generation, request):
+            if not isinstance(answer, BaseException):
                 await self.tell_owner(principal, answer.generation, FieldMask())
                 shown.append(masked(answer.generation, request.read_mask))
         more = found[-1].generation_id if len(found) == size else ""
@@ -192,11 +192,17 @@ class Allowances:
             await self._store.settle(reservation.generation_id, spent_on(answer.generation))
 
     async def _look(
-        self, requester: Requester, found: Sequence[Reservation]
+        self,
+        requester: Requester,
+        found: Sequence[Reservation],
+        filters: service_pb2.ListGenerationsRequest | None = None,
     ) -> Sequence[scheduler_pb2.SchedulerGeneration | BaseException]:
-        """Each generation as it is now, or NotFound. Raises what else the scheduler says."""
+        """Each generation as it is now, or NotFound, also if it does not hold to filters. Raises what else is said."""
         whose = wire.requester_message(requester)
-        refs = [scheduler_pb2.GenerationRef(generation_id=each.generation_id, requester=whose) for each in found]
+        refs = [
+            scheduler_pb2.GenerationRef(generation_id=each.generation_id, requester=whose, filters=filters)
+            for each in found
+        ]
         answers = await asyncio.gather(*map(self._scheduler.get, refs), return_exceptions=True)
         for answer in answers:
             if isinstance(answer, BaseException) and not isinstance(answer, NotFound):

@@ -71,20 +71,6 @@ def masked_page(page: service_pb2.ListGenerationsResponse, mask: FieldMask) -> s
     return service_pb2.ListGenerationsResponse(generations=shown, next_page_token=page.next_page_token)
 
 
-def fits(generation: generation_pb2.Generation, filters: service_pb2.ListGenerationsRequest) -> bool:
-    """Whether a generation holds to all filters: of what was asked for with a shared key, the list is kept here."""
-    accepted = generation.accepted_at.ToNanoseconds()
-    return (
-        (not filters.HasField("finished") or generation.finished == filters.finished)
-        and (not filters.model or generation.spec.job.model == filters.model)
-        and (not filters.placement or generation.quote.placement == filters.placement)
-        and generation.request_id.startswith(filters.request_id_prefix)
-        and (not filters.ending or any(image.ending == filters.ending for image in generation.images))
-        and (not filters.HasField("accepted_after") or accepted >= filters.accepted_after.ToNanoseconds())
-        and (not filters.HasField("accepted_before") or accepted < filters.accepted_before.ToNanoseconds())
-    )
-
-
 def check_filters(wrong: Violations, request: service_pb2.ListGenerationsRequest) -> None:
     """Whether each filter can be one."""
     wrong.name("model", request.model, required=False)

@@ -31,6 +31,17 @@ def wanted_generation(filters: ListGenerationsRequest) -> Callable[[generation_p
     return wanted
 
 
+def wanted_at_all(filters: ListGenerationsRequest) -> Callable[[generation_pb2.Generation], bool]:
+    """Whether a generation holds to all filters, those of time too."""
+    wanted, oldest, newest = wanted_generation(filters), end(filters), begin(filters, None)
+
+    def at_all(generation: generation_pb2.Generation) -> bool:
+        accepted = generation.accepted_at.ToMilliseconds()
+        return oldest <= accepted and (newest is None or accepted < newest[0]) and wanted(generation)
+
+    return at_all
+
+
 def begin(filters: ListGenerationsRequest, place: Place | None) -> Place | None:
     """The place behind which a list begins; None: with the newest."""
     if not filters.HasField("accepted_before"):

@@ -60,7 +60,8 @@ class Reading:
         return [_theirs(ref, found.get(GenerationId(ref.generation_id)), whoever) for ref in refs]
 
     async def get(self, refs: Sequence[pb.GenerationRef]) -> list[pb.GenerationOutcome]:
-        return await self._answers(refs, await self.find(refs, whoever=True))
+        answers = await self._answers(refs, await self.find(refs, whoever=True))
+        return [_held_to(ref, answer) for ref, answer in zip(refs, answers, strict=True)]
 
     async def _answers(
         self, refs: Sequence[pb.GenerationRef], found: Sequence[Generation | None]
@@ -244,6 +245,13 @@ def _theirs(ref: pb.GenerationRef, generation: Generation | None, whoever: bool)
 def shown_to_its_requester(generation: Generation) -> bool:
     """Whether it is there for anybody: neither refused nor about to be forgotten."""
     return generation.phase is not Phase.REFUSED and generation.deletion is Deletion.NONE
+
+
+def _held_to(ref: pb.GenerationRef, answer: pb.GenerationOutcome) -> pb.GenerationOutcome:
+    """The answer, if the generation holds to the filters that were named."""
+    if not (ref.HasField("filters") and answer.HasField("generation")):
+        return answer
+    return answer if filters.wanted_at_all(ref.filters)(answer.generation.generation) else not_found(ref)
 
 
 def not_found(ref: pb.GenerationRef) -> pb.GenerationOutcome:

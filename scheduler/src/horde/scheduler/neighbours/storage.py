@@ -134,7 +134,8 @@ def fill_commit(message: pb.CommitObject, job: Job) -> None:
     spec = generation_pb2.GenerationSpec.FromString(generation.spec)
     quote = generation_pb2.Quote.FromString(generation.quote)
     message.job_id = job.job_id
-    message.lease_id = job.winner.lease_id if job.winner is not None else ""
+    if job.winner is not None:
+        message.lease_id, message.painter_account_id = job.winner.lease_id, job.winner.owner
     message.generation_id = generation.generation_id
     message.requester.account_id = generation.account_id
     message.requester.anonymous_digest = generation.digest

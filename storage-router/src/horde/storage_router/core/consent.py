@@ -1,8 +1,9 @@
 """The record beside a shared image: what it is, how it was made, and why it may be there.
 
 It follows from the order and the content alone, so that a repeated commit writes the same bytes. It names no account,
-no worker and no generation: only the class of who agreed, and a digest by which a data release gives all images of one
-requester the same pseudonym. The digest itself is in no release.
+no worker and no generation: only the class of who agreed, a digest by which a data release gives all images of one
+requester the same pseudonym, and one of the account whose worker painted it, by which nobody rates his own. The digests
+themselves are in no release.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 from datetime import UTC, datetime
 
 from horde.storage_router.core.orders import Publication
-from horde.storage_router.core.records import digest_requester
+from horde.storage_router.core.records import digest_painter, digest_requester
 
 VERSION = 1
 
@@ -37,6 +38,7 @@ def compose(publication: Publication) -> bytes:
             "how": "anonymous rule" if order.facts.anonymous else "asked",
         },
         "requester": digest_requester(order.requester),
+        **({"painter": digest_painter(order.painter)} if order.painter else {}),
         **order.made,
     }
     return json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False).encode()

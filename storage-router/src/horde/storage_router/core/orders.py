@@ -27,6 +27,8 @@ class CommitOrder:
     accepted_at: datetime
     made: Mapping[str, object]
     """How it was painted, as plain data, for the record beside a shared image."""
+    painter: str = ""
+    """The account whose worker painted it; empty: not told."""
     traceparent: str = ""
     """Of the requester's call: orders of many traces come in one batch."""
 

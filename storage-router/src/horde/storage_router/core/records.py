@@ -131,6 +131,11 @@ def digest_requester(requester: str) -> str:
     return hashlib.sha256(b"requester " + requester.encode()).hexdigest()
 
 
+def digest_painter(account_id: str) -> str:
+    """What is kept of the account whose worker painted an image."""
+    return hashlib.sha256(b"painter " + account_id.encode()).hexdigest()
+
+
 def to_text(moment: datetime) -> str:
     """Seconds since 1970, cut off: every kept moment is a whole second."""
     return str(int(moment.timestamp()))

@@ -140,6 +140,7 @@ def _read_commit(commit: objects.CommitObject) -> CommitOrder | ServiceError:
         keep_for=commit.keep_for.ToTimedelta(),
         accepted_at=commit.accepted_at.ToDatetime(tzinfo=fields.utc),
         made=_read_made(commit),
+        painter=fields.name("painter_account_id", commit.painter_account_id) if commit.painter_account_id else "",
         traceparent=commit.traceparent,
     )
     if order.placement is Placement.PRIVATE:

@@ -35,6 +35,7 @@ COMMON_HEADERS = {
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "GET, POST, PUT, PATCH, DELETE, OPTIONS",
     "access-control-allow-headers": "*",
+    "access-control-expose-headers": "retry-after",
     "access-control-max-age": "86400",
 }
 """Pages of other origins are clients, too; nothing here goes by cookies."""

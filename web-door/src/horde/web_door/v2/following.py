@@ -136,4 +136,5 @@ class Following:
         caller = self._context.caller(request)
         about = await self._context.about()
         storage = await self._context.mesh.storage(about.storage_address)
-        return await streamed(Download(storage, request.path_params["ticket"], caller.whereabouts()))
+        download = Download(storage, request.path_params["ticket"], caller.whereabouts())
+        return await streamed(download, head=request.method == "HEAD")

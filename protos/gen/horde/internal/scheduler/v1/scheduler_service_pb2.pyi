@@ -292,18 +292,24 @@ class GenerationRef(_message.Message):
 
     GENERATION_ID_FIELD_NUMBER: _builtins.int
     REQUESTER_FIELD_NUMBER: _builtins.int
+    FILTERS_FIELD_NUMBER: _builtins.int
     generation_id: _builtins.str
     @_builtins.property
     def requester(self) -> _job_pb2.Requester: ...
+    @_builtins.property
+    def filters(self) -> _generation_service_pb2.ListGenerationsRequest:
+        """If set, what does not hold to these filters is GENERATION_NOT_FOUND. Read by GetGenerations alone."""
+
     def __init__(
         self,
         *,
         generation_id: _builtins.str = ...,
         requester: _job_pb2.Requester | None = ...,
+        filters: _generation_service_pb2.ListGenerationsRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["requester", b"requester"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["filters", b"filters", "requester", b"requester"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation_id", b"generation_id", "requester", b"requester"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filters", b"filters", "generation_id", b"generation_id", "requester", b"requester"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

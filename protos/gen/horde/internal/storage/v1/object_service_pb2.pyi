@@ -65,6 +65,7 @@ class CommitObject(_message.Message):
     DEVIATIONS_FIELD_NUMBER: _builtins.int
     TRACEPARENT_FIELD_NUMBER: _builtins.int
     MAKING_FIELD_NUMBER: _builtins.int
+    PAINTER_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     job_id: _builtins.str
     lease_id: _builtins.str
     """The winner."""
@@ -76,6 +77,10 @@ class CommitObject(_message.Message):
     """128 random bits in hex, drawn once at accept; the private key's name."""
     traceparent: _builtins.str
     """W3C trace context of the requester's call: a batch carries many traces."""
+    painter_account_id: _builtins.str
+    """Whose worker painted it. A digest of it stands beside a shared image, so
+    that nobody rates what he painted.
+    """
     @_builtins.property
     def requester(self) -> _job_pb2.Requester: ...
     @_builtins.property
@@ -115,10 +120,11 @@ class CommitObject(_message.Message):
         deviations: _abc.Iterable[_job_pb2.Deviation] | None = ...,
         traceparent: _builtins.str = ...,
         making: _job_pb2.Making | None = ...,
+        painter_account_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "facts", b"facts", "keep_for", b"keep_for", "making", b"making", "requester", b"requester", "spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "deviations", b"deviations", "facts", b"facts", "generation_id", b"generation_id", "job_id", b"job_id", "keep_for", b"keep_for", "lease_id", b"lease_id", "making", b"making", "object_name", b"object_name", "placement", b"placement", "requester", b"requester", "sha256", b"sha256", "spec", b"spec", "traceparent", b"traceparent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted_at", b"accepted_at", "deviations", b"deviations", "facts", b"facts", "generation_id", b"generation_id", "job_id", b"job_id", "keep_for", b"keep_for", "lease_id", b"lease_id", "making", b"making", "object_name", b"object_name", "painter_account_id", b"painter_account_id", "placement", b"placement", "requester", b"requester", "sha256", b"sha256", "spec", b"spec", "traceparent", b"traceparent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,131 @@
+"""What the web door costs beside a native call: `make bench-web-door`. Ratios within one run, on a quiet machine.
+
+One generation that is done is asked for again and again by so many callers at once: by gRPC with its pass, by `status`
+(which asks the mesh each time) and by `check` (which is answered from memory for a second). Then idle workers pop, and
+what the mesh does meanwhile is measured beside what it does when nobody calls.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import tempfile
+import time
+import uuid
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx2
+from mesh_meter import processor_seconds
+
+from horde.api.generation.v1 import generation_service_pb2 as pb
+from horde.api.generation.v1.generation_service_pb2_grpc import GenerationServiceStub
+from horde.cli.local.mesh import LocalMesh, WorkerPlan, local_mesh
+from horde.cli.local.roles import SERVICES, WEB_DOORS, Role
+from horde.clients.credentials import AnonymousToken
+from horde.clients.specs import generation_spec
+from horde.services.channel import dial
+
+LIMITS = ("ACCOUNT_CALLS", "ADDRESS_CALLS", "ANONYMOUS_CALLS", "ADDRESS_IMAGES", "ANONYMOUS_IMAGES", "ADDRESS_FAILURES")
+EXTRA = {
+    **{role: {"LOG_LEVEL": "warning"} for role in Role},
+    Role.GATEWAY: {"LOG_LEVEL": "warning", **{f"LIMIT_{name}": "none" for name in LIMITS}},
+}
+Call = Callable[[], Awaitable[Any]]
+
+
+def spent(mesh: LocalMesh) -> dict[str, float]:
+    """CPU seconds of each process so far."""
+    return dict(processor_seconds({name: process.pid for name, process in mesh.processes.items()}))
+
+
+async def measured(mesh: LocalMesh, title: str, call: Call, seconds: float, callers: int) -> float:
+    """Call as often as it goes; print and give the calls a second."""
+    before, began, calls = spent(mesh), time.perf_counter(), 0
+    ends = began + seconds
+
+    async def caller() -> None:
+        nonlocal calls
+        while time.perf_counter() < ends:
+            await call()
+            calls += 1
+
+    await asyncio.gather(*(caller() for _ in range(callers)))
+    rate = calls / (time.perf_counter() - began)
+    costs = {name: (after - before[name]) / calls * 1000 for name, after in spent(mesh).items()}
+    shown = ", ".join(f"{name} {cost:.2f}" for name, cost in costs.items() if cost >= 0.01)
+    print(f"{title:<34}{rate:>8.0f}/s   CPU-ms a call: {shown}", flush=True)
+    return rate
+
+
+async def main(seconds: float, callers: int, workers: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="horde-bench-") as folder:
+        async with local_mesh(Path(folder), extra=EXTRA, services=(*SERVICES, *WEB_DOORS)) as mesh:
+            await mesh.start_worker(WorkerPlan("anna", "scripted"))
+            async with (
+                dial(mesh.gateway, caller=None) as channel,
+                httpx2.AsyncClient(base_url=f"{mesh.web}/api/v2", limits=httpx2.Limits(max_connections=None)) as http,
+            ):
+                stub: Any = GenerationServiceStub(channel)  # type: ignore[arg-type, unused-ignore]
+                request = pb.CreateGenerationRequest(
+                    request_id=str(uuid.uuid4()), spec=generation_spec("a fox", width=64, height=64, steps=4)
+                )
+                asked = await stub.CreateGeneration(
+                    request, metadata=[("authorization", AnonymousToken("0" * 32).authorization)]
+                )
+                shown = [("authorization", f"Pass {asked.pass_id}")]
+                while not (await stub.GetGeneration(pb.GetGenerationRequest(), metadata=shown)).generation.finished:
+                    await asyncio.sleep(0.1)
+
+                native = await measured(
+                    mesh,
+                    "GetGeneration, gRPC",
+                    lambda: stub.GetGeneration(pb.GetGenerationRequest(), metadata=shown),
+                    seconds,
+                    callers,
+                )
+                for path in ("status", "check"):
+                    rate = await measured(
+                        mesh,
+                        f"GET generate/{path}",
+                        partial(http.get, f"/generate/{path}/{asked.pass_id}"),
+                        seconds,
+                        callers,
+                    )
+                    print(f"{'':<34}{rate / native:>8.2f}   of the native rate", flush=True)
+                await idle(mesh, http, seconds, workers)
+
+
+async def idle(mesh: LocalMesh, http: httpx2.AsyncClient, seconds: float, workers: int) -> None:
+    """Workers that pop once a second and get nothing, beside a mesh that nobody calls."""
+    async with mesh.client(credential=AnonymousToken("0" * 32)) as nobody:
+        key = (await nobody.accounts.create("owner")).api_key
+
+    async def pop(number: int) -> None:
+        body = {"name": f"w{number}", "models": ["nobody asks for it"], "max_pixels": 1_048_576}
+        answer = await http.post("/generate/pop", json=body, headers={"apikey": key})
+        answer.raise_for_status()
+
+    for number in range(workers):
+        await pop(number)
+    for popping in (False, True):
+        before, began = spent(mesh), time.perf_counter()
+        while time.perf_counter() < began + seconds:
+            await asyncio.sleep(1)
+            if popping:
+                await asyncio.gather(*(pop(number) for number in range(workers)))
+        passed = time.perf_counter() - began
+        loads = {name: (after - before[name]) / passed * 100 for name, after in spent(mesh).items()}
+        title = f"{workers} workers {'pop once a second' if popping else 'attached, silent'}"
+        print(f"{title:<44}% of a core: {', '.join(f'{name} {load:.1f}' for name, load in loads.items())}", flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--callers", type=int, default=16)
+    parser.add_argument("--workers", type=int, default=16)
+    chosen = parser.parse_args()
+    asyncio.run(main(chosen.seconds, chosen.callers, chosen.workers))

@@ -1,0 +1,101 @@
+"""Ratings as the builder of data releases takes them: a file of JSON lines, raters in clear, for it alone to read.
+
+`python -m horde.curation.exporting FILE` writes one for an operator who builds releases by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from horde.curation.core.rating import Rating
+from horde.curation.core.releases import Asked
+from horde.curation.settings import CurationSettings
+from horde.curation.store.port import RatingStore
+from horde.curation.store.sql import sql_store
+from horde.services.clock import SystemClock
+from horde.services.settings import load_or_exit
+
+PAGE: Final = 1_000
+
+
+class RatingsFile:
+    """The file of one release. It is written once: a builder that goes on must find the same."""
+
+    def __init__(self, store: RatingStore, folder: Path) -> None:
+        self._store = store
+        self._folder = folder
+
+    async def of(self, asked: Asked) -> Path:
+        """The file, with what was rated until the release was asked for."""
+        path = self._folder / f"ratings-{asked.name}.jsonl"
+        if not await asyncio.to_thread(path.exists):
+            await export(self._store, path, asked.created_at)
+        return path
+
+    async def forget(self, asked: Asked) -> None:
+        """It is not needed any more."""
+        path = self._folder / f"ratings-{asked.name}.jsonl"
+        await asyncio.to_thread(path.unlink, missing_ok=True)
+
+
+async def export(store: RatingStore, path: Path, until: datetime) -> int:
+    """Write what was rated before a time, all of it or nothing; how many ratings. Memory holds a page."""
+    part = path.with_name(path.name + ".part")
+    await asyncio.to_thread(_begin, part)
+    count, after = 0, ("", "")
+    while page := await store.export(until, after, PAGE):
+        await asyncio.to_thread(_append, part, [row_of(rating, word) for rating, word in page])
+        count += len(page)
+        after = (page[-1][0].image_id, page[-1][0].account_id)
+    await asyncio.to_thread(part.replace, path)
+    return count
+
+
+def row_of(rating: Rating, word: float) -> dict[str, Any]:
+    """A rating in the columns of `ratings.parquet`, but for its rater's name. A word counts in full at most."""
+    return {
+        "id": rating.image_id,
+        "rater": rating.account_id,
+        "rating": rating.score,
+        "artifacts": rating.artifacts,
+        "rated_at": rating.rated_at.isoformat(),
+        "weight": min(1.0, word),
+    }
+
+
+def _begin(part: Path) -> None:
+    part.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    part.unlink(missing_ok=True)
+    os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+
+
+def _append(part: Path, rows: list[dict[str, Any]]) -> None:
+    with part.open("a", encoding="utf-8") as out:
+        out.writelines(json.dumps(row) + "\n" for row in rows)
+
+
+async def main_of(settings: CurationSettings, path: Path) -> int:
+    """Export all that there is; how many ratings."""
+    async with sql_store(settings.url()) as store:
+        return await export(store, path, SystemClock().now())
+
+
+def main() -> int:
+    """Write all ratings that there are to a file, for `horde release create --ratings FILE`."""
+    parser = argparse.ArgumentParser(prog="python -m horde.curation.exporting", description=main.__doc__)
+    parser.add_argument("file", type=Path, metavar="FILE.jsonl")
+    told = parser.parse_args()
+    count = asyncio.run(main_of(load_or_exit(CurationSettings, []), told.file))
+    sys.stderr.write(f"{count} ratings\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""Connections, shared by who opens them: no address takes all, and none is held open by somebody who says nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from horde.services.addresses import Networks, address_bucket, is_proxy
+from horde.services.errors import ResourceExhausted, ServiceError
+from horde.services.shares import Pot, Taker
+
+FIRST_WORDS_SECONDS: Final = 15.0
+"""Until the whole head of a connection's first request must be here."""
+
+
+def _full(kind: str) -> ServiceError:
+    return ResourceExhausted("Too many are connected.")
+
+
+def shared_connections(most: int, proxies: Networks, first_words_seconds: float) -> type[H11Protocol]:
+    """The protocol of a server that holds so many connections; an address holds half of what is left at most.
+
+    Who comes through a proxy that is named is not counted by the proxy's address.
+    """
+    pot = Pot(most, {"address": 1.0}, _full)
+
+    class Connection(H11Protocol):
+        """One connection."""
+
+        _taker: Taker | None = None
+        _first_words: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            taker = Taker((("address", _network(transport, proxies)),))
+            try:
+                pot.take(taker)
+            except ServiceError:
+                # Without a word: that is what it costs least.
+                transport.abort()
+                return
+            self._taker = taker
+            self._first_words = self.loop.call_later(first_words_seconds, self._silent)
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self._taker is not None:
+                pot.give_back(self._taker)
+                self._taker = None
+            if self._first_words is not None:
+                self._first_words.cancel()
+            super().connection_lost(exc)
+
+        def _silent(self) -> None:
+            # uvicorn says that there always is one; before the first request there is none.
+            if getattr(self, "cycle", None) is None:
+                self.transport.abort()
+
+    return Connection
+
+
+def _network(transport: asyncio.Transport, proxies: Networks) -> str:
+    name = transport.get_extra_info("peername")
+    if not name:
+        return ""
+    host, port = name[:2]
+    peer = f"ipv6:[{host}]:{port}" if ":" in host else f"ipv4:{host}:{port}"
+    return "" if is_proxy(peer, proxies) else address_bucket(peer)
