@@ -314,7 +314,7 @@ class Painter:
         return worker_service_pb2.Outcome(
             lease_id=assignment.lease_id,
             job_id=assignment.job_id,
-            painted=worker_service_pb2.Painted(receipt=signed),
+            painted=worker_service_pb2.Painted(receipt=signed, making=job_pb2.Making(device_class="test")),
         )
 
     async def paint(self, assignment: Any, **receipt: Any) -> None:

@@ -58,7 +58,7 @@ def _painted(board: Board, job: Job, lease: Lease, now: float, now_ms: int) -> N
     placement = generation.terms.placement
     subject = opinion_of(lease, PictureRef(job.job_id, object_name=job.object_name, placement=placement))
     case = Case(job.job_id, lease.owner, subject, generation.terms.model, generation.terms.work, counts, urgent)
-    if generation.terms.input_ids or job.deviations:
+    if generation.terms.input_ids or lease.deviated:
         begun = asking.give_canary(board, case, standing, now, now_ms)
     else:
         begun = asking.ask(board, case, generation, job.index, now, now_ms)

@@ -104,9 +104,11 @@ class Lease:
     """While it is uploading: when it can have been begun at the earliest, and when that was said first."""
 
     device: str = ""
-    """The class of what it was painted on, as the worker says; only until the job has ended, as the next two."""
+    """The class of what it was painted on, as the worker says; only until the job has ended, as the next three."""
     digest: bytes = b""
     """Of the model's weights."""
+    deviated: bool = False
+    """Something was not done as asked."""
     suspicious: bool = False
     """The picture, or its time, looks as if nothing had been painted."""
 

@@ -21,6 +21,8 @@ class Painted:
     """The class of what it was painted on; empty: not said."""
     digest: bytes = b""
     """Of the model's weights; empty: not known."""
+    deviated: bool = False
+    """Something was not done as asked: it cannot be painted again the same way."""
 
 
 @dataclass(frozen=True, slots=True)

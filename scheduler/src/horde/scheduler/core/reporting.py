@@ -72,7 +72,7 @@ def _first(board: Board, worker: Worker, route: Route, lease: Lease, result: Res
         case Painted():
             incidents.passed(board)
             _measure(board, worker, lease, now)
-            lease.device, lease.digest = result.device, result.digest
+            lease.device, lease.digest, lease.deviated = result.device, result.digest, result.deviated
             lease.suspicious = _suspicious(board, lease, result, now)
             _overtake(board, job, lease, now)
             worker.strikes = 0

@@ -133,6 +133,7 @@ def _painted(claims: Mapping[str, Any], outcome: worker_service_pb2.Outcome) -> 
         kept.SerializeToString(),
         device_of(outcome.painted.making),
         outcome.painted.making.model_sha256[:32],
+        deviated=bool(outcome.painted.deviations),
     )
 
 
