@@ -47,6 +47,7 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- $_ := set $values "DOOR_KEY" "/door/tls.key" }}
 {{- end }}
 {{- if $told.port }}{{- $_ := set $values "INTERNAL_LISTEN" (printf "0.0.0.0:%d" (int $told.port)) }}{{- end }}
+{{- with $root.Values.doors.proxies }}{{- $_ := set $values "FORWARDED_FROM" . }}{{- end }}
 {{- else }}
 {{- $_ := set $values "LISTEN" (printf "0.0.0.0:%d" (int $told.port)) }}
 {{- end }}
