@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from tests.conformance.gateway.test_identity_store import NOW, store
 
-from horde.gateway.core.decisions import Decision
+from horde.gateway.core.decisions import APPEAL, Decision
 from horde.gateway.core.prompt_filters import FilterKind, PromptFilter
 from horde.gateway.core.restrictions import Restriction, Target, TargetKind
 from horde.gateway.store.port import IdentityStore
@@ -74,3 +74,22 @@ async def test_filters_are_kept_once_for_each_request_and_ended(store: IdentityS
     assert await store.filters() == []
     assert await store.filters_changed_at() > before
     await store.decide(decision(5))
+
+
+async def test_an_account_that_ended_leaves_no_appeal_and_nothing_that_is_over(store: IdentityStore) -> None:
+    about = replace(restriction(1), target=Target(TargetKind.OWNER, "anna"))
+    over = replace(restriction(2, hours=1), target=Target(TargetKind.REQUESTER, "anna"))
+    network, others = restriction(3), replace(restriction(4, hours=1), target=Target(TargetKind.OWNER, "bert"))
+    for number, made in enumerate((about, over, network, others), 1):
+        await store.restrict(made, decision(number))
+    for number, (made, who) in enumerate(((about, "anna"), (network, "anna"), (network, "bert"), (others, "bert")), 5):
+        appeal = replace(decision(number), by_account_id=who, action=APPEAL, subject=made.restriction_id)
+        note = {"appeal_note": f"{who} did not"}
+        await store.change_restriction(made.restriction_id, note, replace(appeal, reason=f"{who} did not"))
+    for _ in range(2):
+        await store.forget_standing("anna", NOW + timedelta(days=30))
+    assert await store.restriction(about.restriction_id) == about
+    assert await store.restriction(over.restriction_id) is None
+    # Somebody else has appealed it since: that stays.
+    assert await store.restriction(network.restriction_id) == replace(network, appeal_note="bert did not")
+    assert await store.restriction(others.restriction_id) == replace(others, appeal_note="bert did not")

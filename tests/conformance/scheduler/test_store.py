@@ -13,7 +13,7 @@ from tests.unit.scheduler.table import ANNA, Table, terms
 
 from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.fleet import Worker
-from horde.scheduler.core.job import Deletion, Ending, Generation, JobId, JobState, Phase, WorkerId
+from horde.scheduler.core.job import AccountId, Deletion, Ending, Generation, JobId, JobState, Phase, WorkerId
 from horde.scheduler.core.rows import (
     Changes,
     Moment,
@@ -24,8 +24,10 @@ from horde.scheduler.core.rows import (
     generation_from,
     generation_row,
     job_row,
+    owner_row,
     worker_row,
 )
+from horde.scheduler.core.standing import Standing
 from horde.scheduler.core.strike_rows import strike_row
 from horde.scheduler.core.strikes import Strike, StrikeReason
 from horde.scheduler.store.memory import MemoryStore
@@ -304,6 +306,12 @@ async def test_strikes_are_kept_forgiven_and_forgotten(store: Store) -> None:
     assert await store.forget_strikes(12_000, 1) == 1
     assert await store.forget_strikes(12_000, 5) == 1
     assert {row["strike_id"] for row in await store.strikes(0)} == {"s2", "s3"}
+    records = [owner_row(Standing(owner, 1, 1), 1_000) for owner in (ANNA, AccountId("bert"))]
+    his = Strike("his", AccountId("bert"), WorkerId("v"), "rig", StrikeReason.STALLED, 3.0)
+    await store.write(Changes(owners=records, strikes=[strike_row(his, moment)]))
+    await store.write(Changes(gone_owners=[ANNA]))
+    assert [row["owner"] for row in await store.owners(0)] == ["bert"]
+    assert [row["strike_id"] for row in await store.strikes(0)] == ["his"]
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql"])

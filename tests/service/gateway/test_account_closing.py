@@ -91,6 +91,8 @@ async def test_an_account_ends_with_all_that_it_had_and_nobody_elses(
     await until(lambda: list(mesh.scheduler.generations) == [kept])
     await until(lambda: {owner for owner, _ in mesh.storage.inputs} == {his})
     assert {each.withdraw_shared for each in mesh.scheduler.forgets} == {withdraw}
+    await until(lambda: len(mesh.curation.forgets) > 1)
+    assert {(each.account_id, each.withdraw_shared) for each in mesh.curation.forgets} == {(mine, withdraw)}
     for key in (anna, holder):
         with assert_raises_reason(Unauthenticated, "API_KEY_UNKNOWN"):
             await mesh.accounts.GetAccount(pb.GetAccountRequest(), metadata=key)
@@ -177,7 +179,7 @@ async def test_it_goes_on_while_neighbours_are_away_and_nothing_is_kept_after_an
         mine = await id_of(mesh, anna)
         await asked(mesh, anna, spec())
         export_id = await exported(mesh, anna)
-        mesh.ledger.away = mesh.storage.away = True
+        mesh.ledger.away = mesh.storage.away = mesh.curation.away = True
         with pytest.raises(Unavailable):
             await close(mesh, anna, export_id)
         mesh.ledger.away = False
@@ -186,6 +188,12 @@ async def test_it_goes_on_while_neighbours_are_away_and_nothing_is_kept_after_an
         assert kept is not None
         assert not kept.forgotten
         mesh.storage.away = False
+        for _ in range(3):
+            await clock.advance(31.0)
+        kept = await store.closing(mine)
+        assert kept is not None
+        assert not kept.forgotten
+        mesh.curation.away = False
         for _ in ticks():
             await clock.advance(31.0)
             kept = await store.closing(mine)

@@ -24,7 +24,10 @@ from tests.service.scheduler.mesh import (
 
 from horde.api.job.v1 import job_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
+from horde.scheduler.core import judging
 from horde.scheduler.core.board import Limits
+from horde.scheduler.core.job import AccountId, JobId, WorkerId
+from horde.scheduler.core.strikes import Strike, StrikeReason
 from horde.services.errors import FailedPrecondition, NotFound
 from horde.services.status import from_status
 from horde.testkit.waiting import ticks
@@ -155,6 +158,34 @@ async def test_a_worker_that_is_away_is_forgotten_by_its_owner_alone() -> None:
         assert set(it.world.memory.workers) == {painter.worker_id}
 
 
+def struck(it: Running, owner: str) -> None:
+    """Have a strike, and a wrong picture, of an owner written."""
+    board, name = it.engine.board, AccountId(owner)
+    strike = Strike(f"of-{owner}", name, WorkerId("w"), "rig", StrikeReason.WRONG_PICTURE, it.engine.term.now())
+    board.strikes.add(strike)
+    board.dirty_strikes[strike] = None
+    standing = board.fleet.standing_of(name)
+    standing.was_wrong(JobId("j"), strange=False)
+    board.dirty_owners[standing] = None
+    it.engine.term.flush()
+
+
+async def test_what_the_ledger_is_still_to_be_told_of_an_owner_keeps_its_record() -> None:
+    async with scheduler() as it:
+        struck(it, ANNA)
+        board = it.engine.board
+        standing = board.fleet.standings[AccountId(ANNA)]
+        standing.verdicts["slash", JobId("j")] = None
+        request = pb.ForgetAccountRequest(account_id=ANNA)
+        assert (await it.stub.ForgetAccount(request)).left == 1
+        assert set(it.world.memory.owners) == {ANNA}
+        judging.told(board, standing, "slash", JobId("j"))
+        for _ in range(2):
+            assert (await it.stub.ForgetAccount(request)).left == 0
+            assert not it.world.memory.owners
+            assert not it.world.memory.strikes
+
+
 async def forgotten(it: Running, account: str, *, withdraw: bool = False) -> None:
     """Ask until nothing is left."""
     for _ in ticks():
@@ -175,6 +206,8 @@ async def test_an_account_is_forgotten_and_nobody_else(withdraw: bool) -> None:
         private, given, his = submission("p", count=2), shared(submission("s")), submission("b", who=requester(BERT))
         images, in_public = await painted(it, painter, private), await painted(it, painter, given)
         await painted(it, painter, his)
+        for owner in (ANNA, OWNER):
+            struck(it, owner)
         world.ledger.rich = False
         refused = submission("refused", prompt="a secret")
         await it.submit(refused)
@@ -196,6 +229,9 @@ async def test_an_account_is_forgotten_and_nobody_else(withdraw: bool) -> None:
         assert listed == ([] if withdraw else in_public)
         assert not world.ledger.holds
         assert hers.worker_id not in world.memory.workers
+        assert {row["owner"] for row in world.memory.strikes.values()} == {OWNER} == set(world.memory.owners)
+        assert not it.engine.board.strikes.of(AccountId(ANNA))
+        assert AccountId(ANNA) not in it.engine.board.fleet.standings
         assert painter.worker_id in world.memory.workers
         assert await reason_of(it, his) == ""
         found = await it.stub.SurveyAccount(pb.SurveyAccountRequest(account_id=ANNA))

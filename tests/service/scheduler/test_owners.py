@@ -11,7 +11,9 @@ from tests.service.scheduler.mesh import OWNER, Gateway, Running, scheduler
 from horde.api.standing.v1 import standing_service_pb2 as standing_pb2
 from horde.internal.scheduler.v1 import owner_service_pb2 as pb
 from horde.internal.scheduler.v1.owner_service_pb2_grpc import OwnerServiceStub
-from horde.scheduler.core.job import AccountId, WorkerId
+from horde.scheduler.core.job import AccountId, JobId, WorkerId
+from horde.scheduler.core.rows import owner_row, restore_owner
+from horde.scheduler.core.standing import Standing
 from horde.scheduler.core.strikes import Strike, StrikeReason
 from horde.services.errors import InvalidArgument
 from horde.testkit.loopback import assert_raises_reason
@@ -41,6 +43,15 @@ async def test_an_owner_is_shown_with_its_work_and_one_of_whom_nothing_is_known_
         struck(it, 2)
         shown = await stub_of(it).GetOwner(pb.GetOwnerRequest(owner_account_id=OWNER))
         assert (shown.strikes, shown.proven) == (2, True)
+        standing = it.engine.board.fleet.standings[AccountId(OWNER)]
+        for number in range(3):
+            standing.was_right()
+            standing.was_wrong(JobId(f"j{number}"), strange=False)
+        standing.pardon()
+        restored = Standing(AccountId(OWNER), 1, 1)
+        restore_owner(restored, owner_row(standing, 0))
+        shown = await stub_of(it).GetOwner(pb.GetOwnerRequest(owner_account_id=OWNER))
+        assert (shown.images_verified, shown.images_refuted) == (3, 2) == (restored.verified, restored.refuted)
         nobody = await stub_of(it).GetOwner(pb.GetOwnerRequest(owner_account_id="nobody"))
         assert not nobody.strikes
 

@@ -20,6 +20,7 @@ from horde.buckets.directory import DirectoryBucket
 from horde.buckets.port import Bucket
 from horde.buckets.s3 import S3Bucket
 from horde.curation.core.rating import RULES
+from horde.curation.doors.account_servicer import AccountServicer
 from horde.curation.doors.moderation_servicer import ModerationServicer
 from horde.curation.doors.rating_servicer import RatingServicer
 from horde.curation.doors.release_servicer import DataReleaseServicer
@@ -39,6 +40,8 @@ from horde.curation.settings import CurationSettings
 from horde.curation.sharing import Sharing
 from horde.curation.store.sql import sql_store
 from horde.curation.tickets import Tickets
+from horde.internal.curation.v1 import account_service_pb2
+from horde.internal.curation.v1.account_service_pb2_grpc import add_AccountServiceServicer_to_server
 from horde.services.channel import dial
 from horde.services.clock import Clock
 from horde.services.identity import AllowList
@@ -53,12 +56,13 @@ LOCK_KEY = 0x686F726465_637572
 """("horde", "cur")."""
 GATEWAY = "gateway"
 
+ACCOUNTS = account_service_pb2.DESCRIPTOR.services_by_name["AccountService"].full_name
 GENERATION = generation_service_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
 MODERATION = moderation_service_pb2.DESCRIPTOR.services_by_name["ModerationService"].full_name
 RATING = rating_service_pb2.DESCRIPTOR.services_by_name["RatingService"].full_name
 RELEASES = data_release_service_pb2.DESCRIPTOR.services_by_name["DataReleaseService"].full_name
 
-ALLOW = AllowList({f"/{service}/*": {GATEWAY} for service in (GENERATION, MODERATION, RATING, RELEASES)})
+ALLOW = AllowList({f"/{service}/*": {GATEWAY} for service in (ACCOUNTS, GENERATION, MODERATION, RATING, RELEASES)})
 """Of GenerationService two methods are answered here, and the gateway asks for no others."""
 
 
@@ -156,6 +160,7 @@ async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None
             Registration(add_ModerationServiceServicer_to_server, moderation_door, MODERATION),
             Registration(add_RatingServiceServicer_to_server, rating_door, RATING),
             Registration(add_DataReleaseServiceServicer_to_server, releases_door, RELEASES),
+            Registration(add_AccountServiceServicer_to_server, AccountServicer(store, clock), ACCOUNTS),
         )
         async with serving(
             settings.listener(),

@@ -42,6 +42,7 @@ from horde.gateway.doors.tickets import Tickets
 from horde.gateway.doors.watching import Watching
 from horde.gateway.doors.worker_servicer import WorkerServicer
 from horde.gateway.doors.workers import Workers
+from horde.gateway.neighbours.curation import CurationClient
 from horde.gateway.neighbours.ledger import Balances, LedgerClient
 from horde.gateway.neighbours.owners import OwnersClient
 from horde.gateway.neighbours.records import Records
@@ -148,7 +149,14 @@ class Gateway:
         exports = Exports(peppers)
         self.life = AccountLife(store, self.ledger, self.scheduler, exports, clock)
         self.closing = AccountClosing(
-            store, self.ledger, self.scheduler, storage_client, exports, clock, revoked=self._revoke_key
+            store,
+            self.ledger,
+            self.scheduler,
+            storage_client,
+            CurationClient(curation),
+            exports,
+            clock,
+            revoked=self._revoke_key,
         )
         self.allowances = Allowances(store, self.scheduler, clock, ids)
         self.shared_keys = SharedKeys(store, self.allowances, peppers, clock, changed=self._revoke_key)

@@ -1,6 +1,7 @@
 """A gateway at the end of a short wire, between neighbours that hold to the contract and remember what they were asked.
 
-The neighbours decide nothing by themselves: a test lends jobs, paints and ends them by hand.
+The neighbours decide nothing by themselves: a test lends jobs, paints and ends them by hand. The curation service only
+forgets accounts: a test that needs more of it starts one, and says where.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ from horde.gateway.settings import GatewaySettings
 from horde.gateway.store.memory import MemoryIdentityStore
 from horde.gateway.store.port import IdentityStore
 from horde.gateway.store.secret_files import load_operator_key
+from horde.internal.curation.v1.account_service_pb2_grpc import (
+    add_AccountServiceServicer_to_server as add_CurationAccountServiceServicer_to_server,
+)
 from horde.internal.ledger.v1.ledger_service_pb2_grpc import add_LedgerServiceServicer_to_server
 from horde.internal.scheduler.v1.owner_service_pb2_grpc import add_OwnerServiceServicer_to_server
 from horde.internal.scheduler.v1.scheduler_service_pb2_grpc import (
@@ -39,14 +43,13 @@ from horde.services.channel import dial
 from horde.services.clock import Clock
 from horde.services.identity import AllowList, SharedKey, create_key_file
 from horde.services.server import Registration, serving
+from horde.testkit.gateway_forgetting import FakeCuration
 from horde.testkit.gateway_neighbours import FakeLedger, FakeOwners, FakeStorage
 from horde.testkit.gateway_scheduler import FakeRelay, FakeScheduler
 
 __all__ = ["Bench", "FakeLedger", "FakeRelay", "FakeScheduler", "FakeStorage", "bench"]
 
 GATEWAY_ONLY = frozenset({"gateway"})
-NOBODY = "127.0.0.1:1"
-"""Where nobody listens: a test that needs the curation service starts one, and says where."""
 
 
 class Bench:
@@ -72,6 +75,7 @@ class Bench:
         self.statistics: Any = None
         self.workers: Any = None
         self.owners = FakeOwners()
+        self.curation = FakeCuration()
         self.standings: Any = None
 
     @property
@@ -87,7 +91,7 @@ async def bench(
 ) -> AsyncIterator[Bench]:
     """A gateway over real sockets. `fields` are settings."""
     scheduler, ledger, storage = FakeScheduler(), FakeLedger(), FakeStorage()  # type: ignore[abstract]
-    owners = FakeOwners()
+    owners, curation = FakeOwners(), FakeCuration()
     key_file = state_dir / "run.key"
     if not key_file.exists():
         create_key_file(key_file)
@@ -98,6 +102,11 @@ async def bench(
             Registration(add_OwnerServiceServicer_to_server, owners, "horde.internal.scheduler.v1.OwnerService"),
         ],
         "ledger": [Registration(add_LedgerServiceServicer_to_server, ledger, names[1])],
+        "curation": [
+            Registration(
+                add_CurationAccountServiceServicer_to_server, curation, "horde.internal.curation.v1.AccountService"
+            )
+        ],
         "storage_router": [
             Registration(add_ObjectServiceServicer_to_server, storage, "horde.internal.storage.v1.ObjectService")
         ],
@@ -116,10 +125,10 @@ async def bench(
                 grace=quick,
             )
             addresses[name] = f"127.0.0.1:{(await stack.enter_async_context(served)).port}"
-        told = {"public_keys_dir": state_dir / "keys", "curation": NOBODY, **addresses, **fields}
+        told = {"public_keys_dir": state_dir / "keys", **addresses, **fields}
         settings = GatewaySettings(state_dir=state_dir, key_file=key_file, **told)
         ready = Bench(scheduler, ledger, storage, settings)
-        ready.owners = owners
+        ready.owners, ready.curation = owners, curation
         ready.gateway = await stack.enter_async_context(gateway(settings, store or MemoryIdentityStore(), clock=clock))
         server = await stack.enter_async_context(
             serving(

@@ -1,4 +1,4 @@
-"""The part of the fake scheduler that forgets what it is asked to."""
+"""The part of the fake scheduler that forgets what it is asked to, and a curation service that does nothing else."""
 
 from __future__ import annotations
 
@@ -9,8 +9,26 @@ from google.rpc import status_pb2
 from horde.api.job.v1 import job_pb2
 from horde.api.worker.v1 import worker_pb2
 from horde.gateway.core.errors import GenerationNotFinished, GenerationNotFound, WorkerBusy, WorkerNotFound
+from horde.internal.curation.v1 import account_service_pb2 as curation_pb2
+from horde.internal.curation.v1.account_service_pb2_grpc import AccountServiceServicer
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
+from horde.services.errors import Unavailable
 from horde.services.status import to_status
+
+
+class FakeCuration(AccountServiceServicer):
+    """Remembers whom it was to forget."""
+
+    def __init__(self) -> None:
+        self.forgets: list[curation_pb2.ForgetAccountRequest] = []
+        self.away = False
+
+    async def ForgetAccount(self, request: curation_pb2.ForgetAccountRequest, context: Any) -> Any:
+        if self.away:
+            raise Unavailable
+        self.forgets.append(request)
+        # A step is bounded: there is always another.
+        return curation_pb2.ForgetAccountResponse(left=1 if len(self.forgets) == 1 else 0)
 
 
 class Forgetting:

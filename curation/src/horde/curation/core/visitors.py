@@ -19,6 +19,11 @@ class Role(Enum):
     OPERATOR = "OPERATOR"
 
 
+def digest_reporter(identity: str, shared_key_id: str = "") -> str:
+    """What is kept of who reported something: the same for the same key holder, and no name."""
+    return hashlib.sha256(f"reporter {identity} {shared_key_id}".encode()).hexdigest()
+
+
 @dataclass(frozen=True, slots=True)
 class Visitor:
     """Somebody who was let in by the gateway."""
@@ -43,5 +48,5 @@ class Visitor:
 
     @property
     def reporter(self) -> str:
-        """What is kept of who reported something: the same for the same key holder, and no name."""
-        return hashlib.sha256(f"reporter {self.identity} {self.shared_key_id}".encode()).hexdigest()
+        """See `digest_reporter`."""
+        return digest_reporter(self.identity, self.shared_key_id)

@@ -177,5 +177,15 @@ class SharingStore(Protocol):
         """Images that it is about, and that are not withdrawn."""
 
 
-class CurationStore(ImageStore, CaseStore, ReleaseStore, SharingStore, RatingStore, Protocol):
+class AccountStore(Protocol):
+    """What goes with an account that has ended. All of it is repeatable."""
+
+    async def forget_rater(self, account_id: str, limit: int) -> int:
+        """Delete some of an account's ratings, and with the last what is kept of it as a rater; how many are left."""
+
+    async def forget_reporter(self, reporter: str, limit: int) -> int:
+        """Take the words and the reporter from some reports; how many are left. Images stand as they stood."""
+
+
+class CurationStore(ImageStore, CaseStore, ReleaseStore, SharingStore, RatingStore, AccountStore, Protocol):
     """All that is kept."""

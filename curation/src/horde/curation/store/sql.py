@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from horde.curation.store.accounts_sql import SqlAccounts
 from horde.curation.store.cases_sql import SqlCases
 from horde.curation.store.images_sql import SqlImages
 from horde.curation.store.migrations import HISTORY
@@ -23,7 +24,7 @@ async def sql_store(url: str) -> AsyncIterator[SqlCurationStore]:
         yield SqlCurationStore(sql)
 
 
-class SqlCurationStore(SqlImages, SqlCases, SqlReleases, SqlRatings, SqlSharing):
+class SqlCurationStore(SqlImages, SqlCases, SqlReleases, SqlRatings, SqlSharing, SqlAccounts):
     """Keeps it all in one database."""
 
     def __init__(self, sql: SqlThread) -> None:

@@ -35,7 +35,7 @@ class Closing:
     burned_mkudos: int | None = None
     """None: the ledger has not closed it yet."""
     forgotten: bool = False
-    """Neither scheduler nor storage had anything left when they were asked last."""
+    """Neither scheduler nor storage nor curation had anything left when they were asked last."""
 
 
 class Exports:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+APPEAL = "appeal"
+"""The one action that is its object's, not a decision's: a note about a restriction. `reason` is the note."""
+
 
 @dataclass(frozen=True, slots=True)
 class Decision:

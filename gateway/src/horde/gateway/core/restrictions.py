@@ -29,6 +29,11 @@ class Target(NamedTuple):
     name: str
 
 
+def targets_of(account_id: str) -> tuple[Target, Target]:
+    """What an account may be restricted as."""
+    return Target(TargetKind.OWNER, account_id), Target(TargetKind.REQUESTER, account_id)
+
+
 @dataclass(frozen=True, slots=True)
 class Restriction:
     """One of them. `until` None: until it is lifted. `request_id` is its maker's."""

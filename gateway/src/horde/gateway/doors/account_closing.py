@@ -1,7 +1,7 @@
 """DeleteAccount: the wish is durable first, with the account's keys gone; then all that it had goes, whatever restarts.
 
-exported, nothing open -> closing (durable; no key is good any more) -> ledger closes -> scheduler and storage forget
-                                                                                     -> an hour later: nothing is kept
+exported, nothing open -> closing (durable; no key is good any more) -> ledger closes
+                       -> scheduler, storage and curation forget, and what stands here of it -> an hour later: once more
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from horde.api.job.v1 import job_pb2
 from horde.gateway.core.closing import ANSWERED, Closing, Exports
 from horde.gateway.core.errors import AccountBusy, ApiKeyUnknown, ExportRequired
 from horde.gateway.core.requesters import Principal
+from horde.gateway.neighbours.curation import CurationClient
 from horde.gateway.neighbours.ledger import LedgerClient
 from horde.gateway.neighbours.refusals import told_outward
 from horde.gateway.neighbours.scheduler import SchedulerClient
@@ -48,6 +49,7 @@ class AccountClosing:
         ledger: LedgerClient,
         scheduler: SchedulerClient,
         storage: StorageClient,
+        curation: CurationClient,
         exports: Exports,
         clock: Clock,
         *,
@@ -58,6 +60,7 @@ class AccountClosing:
         self._ledger = ledger
         self._scheduler = scheduler
         self._storage = storage
+        self._curation = curation
         self._exports = exports
         self._clock = clock
         self._revoked = revoked
@@ -164,8 +167,10 @@ class AccountClosing:
         if closing.forgotten and not over:
             return False
         await self._burn(closing)
+        await self._store.forget_standing(closing.account_id, self._clock.now())
         left = await self._scheduler.forget_account(closing.account_id, withdraw_shared=closing.withdraw_shared)
         left += await self._storage.forget(job_pb2.Requester(account_id=closing.account_id))
+        left += await self._curation.forget_account(closing.account_id, withdraw_shared=closing.withdraw_shared)
         if left:
             return True
         if over:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from horde.api.standing.v1 import standing_service_pb2 as pb
-from horde.gateway.core.decisions import Decision
+from horde.gateway.core.decisions import APPEAL, Decision
 from horde.gateway.core.errors import AccountNotFound, RoleMissing
 from horde.gateway.core.pages import read_place, write_place
 from horde.gateway.core.requesters import Principal, Role
@@ -187,7 +187,7 @@ class Standing:
         about = await self._about(principal.account_id, peer)
         if known.restriction_id not in {restriction.restriction_id for restriction in about}:
             raise _not_found(request.restriction_id)
-        decision = self._decision(principal, "appeal", known.restriction_id, request.note)
+        decision = self._decision(principal, APPEAL, known.restriction_id, request.note)
         changed = await self._store.change_restriction(known.restriction_id, {"appeal_note": request.note}, decision)
         known = changed or replace(known, appeal_note=request.note)
         self._enforcement.decided(known)

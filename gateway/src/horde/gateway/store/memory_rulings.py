@@ -7,9 +7,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from horde.gateway.core.decisions import Decision
+from horde.gateway.core.decisions import APPEAL, Decision
 from horde.gateway.core.prompt_filters import PromptFilter
-from horde.gateway.core.restrictions import Restriction
+from horde.gateway.core.restrictions import Restriction, targets_of
 from horde.gateway.store.tables import microseconds
 
 
@@ -75,6 +75,19 @@ class MemoryRulings:
     def _newest(self) -> list[Restriction]:
         known = [restriction for restriction, _ in self._restrictions.values()]
         return sorted(known, key=lambda each: (each.since, each.restriction_id), reverse=True)
+
+    async def forget_standing(self, account_id: str, now: datetime) -> None:
+        own = [known for known in self.decisions if known.by_account_id == account_id and known.action == APPEAL]
+        for appeal in own:
+            known = self._restrictions.get(appeal.subject)
+            if known is not None and known[0].appeal_note == appeal.reason:
+                self._restrictions[appeal.subject] = replace(known[0], appeal_note=""), known[1]
+        self.decisions = [known for known in self.decisions if known not in own]
+        self._restrictions = {
+            name: known
+            for name, known in self._restrictions.items()
+            if known[0].target not in targets_of(account_id) or known[0].holds(now)
+        }
 
     async def decide(self, decision: Decision) -> None:
         self.decisions.append(decision)

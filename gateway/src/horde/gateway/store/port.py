@@ -90,6 +90,9 @@ class RulingStore(Protocol):
     ) -> Sequence[Restriction]:
         """Newest first, before this one; those that hold, or (`past`) all; or those with a note and not lifted."""
 
+    async def forget_standing(self, account_id: str, now: datetime) -> None:
+        """Forget an account's appeals, and restrictions about it that do not hold now; what was decided stays."""
+
     async def decide(self, decision: Decision) -> None:
         """Record what was decided elsewhere."""
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, and_, func, insert, or_, select, true, update
+from sqlalchemy import Connection, and_, delete, func, insert, or_, select, true, update
 
-from horde.gateway.core.decisions import Decision
+from horde.gateway.core.decisions import APPEAL, Decision
 from horde.gateway.core.prompt_filters import FilterKind, PromptFilter
-from horde.gateway.core.restrictions import Restriction, Target, TargetKind
+from horde.gateway.core.restrictions import Restriction, Target, TargetKind, targets_of
 from horde.gateway.store.tables import decisions, filters, microseconds, restrictions, time_of
 from horde.services.sql import SqlThread
 
@@ -93,6 +93,27 @@ class SqlRulings:
         newest = (restrictions.c.since_us.desc(), restrictions.c.restriction_id.desc())
         query = select(restrictions).where(wanted).order_by(*newest).limit(limit)
         return await self._sql.read(lambda connection: [_restriction(row) for row in connection.execute(query)])
+
+    async def forget_standing(self, account_id: str, now: datetime) -> None:
+        mine = and_(decisions.c.by_account_id == account_id, decisions.c.action == APPEAL)
+        until = restrictions.c.until_us
+        over = or_(restrictions.c.lifted_at_us.is_not(None), until <= microseconds(now))
+        about = or_(
+            *(
+                and_(restrictions.c.target_kind == target.kind.value, restrictions.c.target == target.name)
+                for target in targets_of(account_id)
+            )
+        )
+
+        def work(connection: Connection) -> None:
+            for row in connection.execute(select(decisions.c.subject, decisions.c.reason).where(mine)).all():
+                # Somebody else may have appealed since: a network is many people's.
+                its = and_(restrictions.c.restriction_id == row.subject, restrictions.c.appeal_note == row.reason)
+                connection.execute(update(restrictions).where(its).values(appeal_note=""))
+            connection.execute(delete(decisions).where(mine))
+            connection.execute(delete(restrictions).where(about, over))
+
+        await self._run(work)
 
     async def decide(self, decision: Decision) -> None:
         await self._run(lambda connection: _record(connection, decision))

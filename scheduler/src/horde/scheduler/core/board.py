@@ -113,6 +113,7 @@ class Board:
         self.deleted: dict[Generation, None] = {}
         """Generations whose jobs are to be deleted; those of Phase.CLAIMING with everything."""
         self.gone_workers: dict[WorkerId, None] = {}
+        self.gone_owners: dict[AccountId, None] = {}
 
     def emit(self, effect: Effect) -> None:
         """Have something done at once."""

@@ -98,6 +98,8 @@ class Changes:
     strikes: list[Row] = field(default_factory=list)
     gone_workers: list[WorkerId] = field(default_factory=list)
     """Workers whose rows are to be deleted, unless they are among `workers` again."""
+    gone_owners: list[AccountId] = field(default_factory=list)
+    """Owners whose records and strikes are to be deleted, unless there are newer ones."""
 
     def __bool__(self) -> bool:
         return bool(
@@ -112,6 +114,7 @@ class Changes:
             or self.owners
             or self.strikes
             or self.gone_workers
+            or self.gone_owners
         )
 
 
@@ -244,6 +247,7 @@ def worker_row(worker: Worker, speeds: dict[tuple[str, int], float]) -> Row:
 def owner_row(standing: Standing, now_ms: int) -> Row:
     record = {
         "verified": standing.verified,
+        "refuted": standing.refuted,
         "doubt": standing.doubt,
         "doubted": list(standing.doubted),
         "caught": standing.caught,
@@ -259,6 +263,8 @@ def restore_owner(standing: Standing, row: Row) -> None:
     record = json.loads(row["record"])
     standing.verified, standing.doubt, standing.caught = record["verified"], record["doubt"], record["caught"]
     standing.contradicted = record["contradicted"]
+    # Records of before this was counted have what was in doubt then.
+    standing.refuted = record.get("refuted", len(record["doubted"]))
     standing.doubted = dict.fromkeys(map(JobId, record["doubted"]))
     standing.verdicts = {(verdict, JobId(job_id)): None for verdict, job_id in record["verdicts"]}
     standing.faults.update({Fault(int(fault)): count for fault, count in record["faults"].items()})

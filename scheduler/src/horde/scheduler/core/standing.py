@@ -67,6 +67,8 @@ class Standing:
     """Looks at its pictures that are not over."""
     verified: int = 0
     """Pictures that were looked at and were right, since it was caught last."""
+    refuted: int = 0
+    """Pictures that were wrong, but for those that were forgiven."""
     doubt: float = 0.0
     """How much speaks against its pictures; see above."""
     doubted: dict[JobId, None] = field(default_factory=dict)
@@ -102,7 +104,8 @@ class Standing:
     @property
     def recorded(self) -> bool:
         """Something is known of it that must not be forgotten with its workers."""
-        return bool(self.verified or self.doubt or self.caught or self.contradicted or self.verdicts or self.faults)
+        seen = self.verified or self.refuted or self.doubt or self.caught
+        return bool(seen or self.contradicted or self.verdicts or self.faults)
 
     @property
     def rate(self) -> float:
@@ -127,6 +130,7 @@ class Standing:
 
     def was_wrong(self, job_id: JobId, *, strange: bool) -> bool:
         """A picture of it is not what it should be, by two others' pictures; whether it is caught by that."""
+        self.refuted += 1
         self.doubt += STRANGE if strange else WRONG
         while len(self.doubted) >= MAX_DOUBTED:
             del self.doubted[next(iter(self.doubted))]
@@ -135,6 +139,7 @@ class Standing:
 
     def pardon(self) -> None:
         """One wrong picture is forgiven: what it added is taken back, or else that it was caught by it."""
+        self.refuted = max(0, self.refuted - 1)
         if self.doubt:
             self.doubt = max(0.0, self.doubt - WRONG)
         else:

@@ -89,6 +89,10 @@ class Strikes:
         for strike in sorted(strikes, key=lambda strike: strike.at):
             self.add(strike)
 
+    def forget(self, owner: AccountId) -> None:
+        """Forget an owner's."""
+        self._of.pop(owner, None)
+
     def of(self, owner: AccountId) -> list[Strike]:
         """An owner's, newest first."""
         return list(reversed(self._of.get(owner, ())))

@@ -85,9 +85,11 @@ class Deleting:
         for worker in list(standing.workers.values()) if standing is not None else ():
             if worker.away:
                 deleting.forget_worker(board, worker)
+        gone = deleting.forget_owner(board, account_id)
         await self._durable()
         workers = 0 if standing is None else len(standing.workers)
-        return (await term.store.survey(account_id, term.now_ms())).generations + workers
+        owner = 0 if gone or workers else 1
+        return (await term.store.survey(account_id, term.now_ms())).generations + workers + owner
 
     def _in_memory(self, account_id: AccountId) -> list[Generation]:
         """Those of its generations for which something is left to do."""

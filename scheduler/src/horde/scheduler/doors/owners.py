@@ -44,6 +44,7 @@ class Owners:
             return answer
         answer.paid_images, answer.proven = standing.paid_images, standing.proven
         answer.contradicted = standing.contradicted
+        answer.images_verified, answer.images_refuted = standing.verified, standing.refuted
         for worker in standing.workers.values():
             if worker.rests_until > now:
                 resting = answer.resting.add(worker_name=worker.name)

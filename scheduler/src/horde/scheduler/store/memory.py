@@ -65,6 +65,9 @@ class MemoryStore:
             memory.generations[generation_id].update(spec=b"", quote=b"")
         for worker_id in changes.gone_workers:
             memory.workers.pop(worker_id, None)
+        gone_owners = set(changes.gone_owners)
+        memory.owners = {key: row for key, row in memory.owners.items() if key not in gone_owners}
+        memory.strikes = {key: row for key, row in memory.strikes.items() if row["owner"] not in gone_owners}
         for row in changes.workers:
             memory.workers[row["worker_id"]] = dict(row)
         for row in changes.owners:

@@ -109,6 +109,7 @@ class Saver:
             or board.dirty_strikes
             or board.deleted
             or board.gone_workers
+            or board.gone_owners
             or self._readers
         ):
             self._wanted.set()
@@ -229,7 +230,7 @@ class Saver:
         changes.workers = [worker_row(worker, board.speeds.of(worker.worker_id)) for worker in board.dirty_workers]
         changes.owners = [owner_row(standing, moment.now_ms) for standing in board.dirty_owners]
         changes.strikes = [strike_row(strike, moment) for strike in board.dirty_strikes]
-        changes.gone_workers = list(board.gone_workers)
+        changes.gone_workers, changes.gone_owners = list(board.gone_workers), list(board.gone_owners)
         batch.effects, board.effects_after_save = board.effects_after_save, []
         published = self._publisher.publish(list(board.dirty_jobs))
         if published is not None:
@@ -244,6 +245,7 @@ class Saver:
             board.dirty_strikes,
             board.deleted,
             board.gone_workers,
+            board.gone_owners,
         )
         for each in dirty:
             each.clear()

@@ -148,6 +148,9 @@ class SqlStore:
             connection.execute(update(GENERATION).where(emptied).values(spec=b"", quote=b""))
         if changes.gone_workers:
             connection.execute(delete(WORKER).where(WORKER.c.worker_id.in_(changes.gone_workers)))
+        if changes.gone_owners:
+            connection.execute(delete(OWNER).where(OWNER.c.owner.in_(changes.gone_owners)))
+            connection.execute(delete(STRIKE).where(STRIKE.c.owner.in_(changes.gone_owners)))
         if changes.workers:
             connection.execute(self._upsert_worker, changes.workers)
         if changes.owners:

@@ -192,8 +192,11 @@ class AccountServiceServicer:
 
     def DeleteAccount(self, request, context):
         """DeleteAccount ends the account: keys, shared keys, webhooks, styles, names,
-        workers, inputs and generations with their private images go; shared images
-        stay, unless `withdraw_shared`. What the ledger recorded stays, under an id
+        workers, inputs and generations with their private images go, and so do
+        ratings, strikes, appeals, and restrictions that are over; reports lose
+        their words and their reporter. A restriction that still holds stays, about
+        an id that leads to nobody, and what it decided about others stays with that
+        id. Shared images stay, unless `withdraw_shared`. What the ledger recorded stays, under an id
         that leads to nobody; remaining kudos are burned, and so is what still comes
         in. It cannot be undone, so it needs an export of the last hour.
 

@@ -47,8 +47,11 @@ class AccountServiceStub:
     """
     DeleteAccount: _aio.UnaryUnaryMultiCallable[_account_service_pb2.DeleteAccountRequest, _account_service_pb2.DeleteAccountResponse]
     """DeleteAccount ends the account: keys, shared keys, webhooks, styles, names,
-    workers, inputs and generations with their private images go; shared images
-    stay, unless `withdraw_shared`. What the ledger recorded stays, under an id
+    workers, inputs and generations with their private images go, and so do
+    ratings, strikes, appeals, and restrictions that are over; reports lose
+    their words and their reporter. A restriction that still holds stays, about
+    an id that leads to nobody, and what it decided about others stays with that
+    id. Shared images stay, unless `withdraw_shared`. What the ledger recorded stays, under an id
     that leads to nobody; remaining kudos are burned, and so is what still comes
     in. It cannot be undone, so it needs an export of the last hour.
 
@@ -181,8 +184,11 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_account_service_pb2.DeleteAccountRequest, _abc.Awaitable[_account_service_pb2.DeleteAccountResponse]],
     ) -> _abc.Awaitable[_account_service_pb2.DeleteAccountResponse]:
         """DeleteAccount ends the account: keys, shared keys, webhooks, styles, names,
-        workers, inputs and generations with their private images go; shared images
-        stay, unless `withdraw_shared`. What the ledger recorded stays, under an id
+        workers, inputs and generations with their private images go, and so do
+        ratings, strikes, appeals, and restrictions that are over; reports lose
+        their words and their reporter. A restriction that still holds stays, about
+        an id that leads to nobody, and what it decided about others stays with that
+        id. Shared images stay, unless `withdraw_shared`. What the ledger recorded stays, under an id
         that leads to nobody; remaining kudos are burned, and so is what still comes
         in. It cannot be undone, so it needs an export of the last hour.
 

@@ -184,8 +184,11 @@ class Standing(_message.Message):
     strikes: _builtins.int
     """Strikes that count now."""
     images_verified: _builtins.int
-    """Of the images that were checked, those that were as they should be."""
+    """Of the images that were checked, those that were as they should be, since
+    somebody who paints for it was found to cheat last.
+    """
     images_refuted: _builtins.int
+    """Those that were not, but for those that were forgiven."""
     @_builtins.property
     def missing(self) -> _containers.RepeatedCompositeFieldContainer[Global___TrustCondition]:
         """What is missing for trust, for people and programs; empty when trusted."""

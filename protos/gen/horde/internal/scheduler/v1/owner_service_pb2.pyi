@@ -66,8 +66,11 @@ class GetOwnerResponse(_message.Message):
     strikes: _builtins.int
     """Strikes that count now."""
     images_verified: _builtins.int
-    """Of the images that were checked, those that were as they should be."""
+    """Of the images that were checked, those that were as they should be, since
+    it was caught last.
+    """
     images_refuted: _builtins.int
+    """Those that were not, but for those that were forgiven."""
     @_builtins.property
     def resting(self) -> _containers.RepeatedCompositeFieldContainer[Global___RestingWorker]:
         """Workers that are given nothing for now after failures in a row."""

@@ -622,7 +622,7 @@ class ForgetAccountResponse(_message.Message):
 
     LEFT_FIELD_NUMBER: _builtins.int
     left: _builtins.int
-    """Generations, and workers. 0: nothing."""
+    """Generations, workers, and the record of their owner. 0: nothing."""
     def __init__(
         self,
         *,

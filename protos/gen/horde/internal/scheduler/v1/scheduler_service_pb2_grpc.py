@@ -204,8 +204,9 @@ class SchedulerServiceServicer:
 
     def ForgetAccount(self, request, context):
         """ForgetAccount takes one bounded step in forgetting an account: it cancels
-        what has not ended, deletes what has, and forgets workers that are away.
-        Call it until nothing is left; what that call has asked for is durable when
+        what has not ended, deletes what has, and forgets workers that are away,
+        then, once the ledger was told all that their pictures meant, its strikes
+        and what was found of its work. Call it until nothing is left; what that call has asked for is durable when
         it answers.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -57,8 +57,9 @@ class SchedulerServiceStub:
     """SurveyAccount counts what there is of an account."""
     ForgetAccount: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.ForgetAccountRequest, _scheduler_service_pb2.ForgetAccountResponse]
     """ForgetAccount takes one bounded step in forgetting an account: it cancels
-    what has not ended, deletes what has, and forgets workers that are away.
-    Call it until nothing is left; what that call has asked for is durable when
+    what has not ended, deletes what has, and forgets workers that are away,
+    then, once the ledger was told all that their pictures meant, its strikes
+    and what was found of its work. Call it until nothing is left; what that call has asked for is durable when
     it answers.
     """
     EstimateWaits: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.EstimateWaitsRequest, _scheduler_service_pb2.EstimateWaitsResponse]
@@ -200,8 +201,9 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_scheduler_service_pb2.ForgetAccountRequest, _abc.Awaitable[_scheduler_service_pb2.ForgetAccountResponse]],
     ) -> _abc.Awaitable[_scheduler_service_pb2.ForgetAccountResponse]:
         """ForgetAccount takes one bounded step in forgetting an account: it cancels
-        what has not ended, deletes what has, and forgets workers that are away.
-        Call it until nothing is left; what that call has asked for is durable when
+        what has not ended, deletes what has, and forgets workers that are away,
+        then, once the ledger was told all that their pictures meant, its strikes
+        and what was found of its work. Call it until nothing is left; what that call has asked for is durable when
         it answers.
         """
 
