@@ -561,6 +561,24 @@ async def test_pausing_is_for_the_owner_and_for_moderators(mesh: Bench, anna: Cr
     for who in (anna, mesh.operator):
         answer = await mesh.workers.SetWorkerPaused(request, metadata=who)
         assert answer.worker.state == worker_pb2.WORKER_STATE_PAUSED
+    for scope, whose, allowed in (
+        (account_pb2.API_KEY_SCOPE_MANAGE, anna, True),
+        (account_pb2.API_KEY_SCOPE_MANAGE, mesh.operator, True),
+        (account_pb2.API_KEY_SCOPE_WORK, anna, True),
+        # What roles permit needs MANAGE: a key that lies on a worker's machine is not a moderator's.
+        (account_pb2.API_KEY_SCOPE_WORK, mesh.operator, False),
+    ):
+        secret = new_api_key().text()
+        await mesh.accounts.CreateApiKey(
+            account_pb2.CreateApiKeyRequest(request_id=str(uuid.uuid4()), scopes=[scope], api_key=secret),
+            metadata=whose,
+        )
+        narrow = [("authorization", f"Bearer {secret}")]
+        if allowed:
+            await mesh.workers.SetWorkerPaused(request, metadata=narrow)
+        else:
+            with assert_raises_reason(NotFound, "WORKER_NOT_FOUND"):
+                await mesh.workers.SetWorkerPaused(request, metadata=narrow)
     mine = await mesh.workers.ListWorkers(pb.ListWorkersRequest(mine=True), metadata=bert)
     assert not mine.workers
     everybodys = await mesh.workers.ListWorkers(pb.ListWorkersRequest(), metadata=bert)

@@ -289,6 +289,24 @@ CALLS: dict[str, tuple[str, str, Any, list[str]]] = {
         account_pb2.AwardKudosRequest(request_id=ID, account_id=ID, amount_mkudos=1),
         ["reason"],
     ),
+    "a role that is none, and no reason": (
+        "accounts",
+        "SetRoles",
+        account_pb2.SetRolesRequest(account_id="x", roles=[0, 1, 99]),  # type: ignore[list-item]
+        ["account_id", "roles[0]", "roles[2]", "reason"],
+    ),
+    "accounts of nonsense": (
+        "accounts",
+        "ListAccounts",
+        account_pb2.ListAccountsRequest(
+            page_size=-1,
+            page_token="MQ==",
+            role=99,  # type: ignore[arg-type]
+            name_contains="x" * 65,
+            account_id="x",
+        ),
+        ["page_size", "role", "name_contains", "account_id", "page_token"],
+    ),
     "an audit from before the beginning": (
         "accounts",
         "AuditLedger",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as worker_service
 from horde.gateway.core.errors import AccountRequired, InvalidWorkerField, WorkerNotFound
-from horde.gateway.core.requesters import Principal, Role
+from horde.gateway.core.requesters import Principal, Role, Scope
 from horde.gateway.core.validation import Violations
 from horde.gateway.doors.listing import bad_page_token
 from horde.gateway.neighbours.refusals import told_outward
@@ -61,12 +61,12 @@ class Workers:
         return answer.worker
 
     async def pause(self, principal: Principal, worker_id: str, *, paused: bool) -> worker_pb2.Worker:
-        """Pause or resume a worker of the caller; a moderator may do it with any."""
+        """Pause or resume a worker of the caller; a moderator, with the scope MANAGE, any."""
         wrong = Violations()
         wrong.uuid("worker_id", worker_id)
         _raise(wrong)
         owner = principal.account_id
-        if Role.MODERATOR in principal.roles:
+        if Role.MODERATOR in principal.roles and Scope.MANAGE in principal.scopes:
             owner = (await self._worker(worker_id)).owner_account_id
         request = scheduler_pb2.SetWorkerPausedRequest(worker_id=worker_id, owner_account_id=owner, paused=paused)
         with told_outward():
