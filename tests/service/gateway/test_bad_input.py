@@ -15,6 +15,7 @@ from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as pb
 from horde.api.job.v1 import job_pb2
 from horde.api.model.v1 import model_service_pb2 as model_pb2
+from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as worker_service
 from horde.services.errors import InvalidArgument, ResourceExhausted, ServiceError
 from horde.testkit.gateway import Bench
@@ -319,6 +320,14 @@ CALLS: dict[str, tuple[str, str, Any, list[str]]] = {
         "SetWorkerPaused",
         worker_service.SetWorkerPausedRequest(worker_id="x"),
         ["worker_id"],
+    ),
+    "to change what nobody may of a worker": (
+        "workers",
+        "UpdateWorker",
+        worker_service.UpdateWorkerRequest(
+            worker=worker_pb2.Worker(worker_id="x", description="x" * 1001), update_mask=FieldMask(paths=["name"])
+        ),
+        ["worker.worker_id", "update_mask", "worker.description"],
     ),
     "workers of nonsense": (
         "workers",

@@ -174,7 +174,7 @@ class Gateway:
                 )
             ),
             ModelServicer(self.reception, self.catalogue),
-            WorkerServicer(self.reception, self.relay, self.workers, Records(self.ledger)),  # type: ignore[abstract]
+            WorkerServicer(self.reception, self.relay, self.workers, Records(self.ledger)),
             MeshServicer(self.reception, self.mesh),
             StatisticsServicer(self.reception, self.statistics),
             StandingServicer(self.reception, self.standing),

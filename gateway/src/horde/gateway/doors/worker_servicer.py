@@ -54,6 +54,10 @@ class WorkerServicer(WorkerServiceServicer):
         worker = await self._workers.pause(principal, request.worker_id, paused=request.paused)
         return pb.SetWorkerPausedResponse(worker=worker)
 
+    async def UpdateWorker(self, request: pb.UpdateWorkerRequest, context: Context) -> pb.UpdateWorkerResponse:
+        principal = await self._reception.account(context, Scope.MANAGE)
+        return pb.UpdateWorkerResponse(worker=await self._workers.update(principal, request))
+
     async def DeleteWorker(self, request: pb.DeleteWorkerRequest, context: Context) -> pb.DeleteWorkerResponse:
         principal = await self._reception.account(context, Scope.MANAGE)
         await self._workers.delete(principal, request.worker_id)
