@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from horde.gateway.core.errors import TooManyApiKeys
+from horde.gateway.core.decisions import Decision
+from horde.gateway.core.errors import RoleMissing, TooManyApiKeys
 from horde.gateway.core.identities import MAX_API_KEYS, MAX_REVOKED_KEYS, Account, ApiKey, number_of
 from horde.gateway.core.requesters import Role, Scope
 from horde.gateway.store.memory import MemoryIdentityStore
@@ -49,6 +50,40 @@ def key(number: int, owner: str = "account-1", request_id: str = "") -> ApiKey:
         created_at=NOW + timedelta(seconds=number),
         request_id=request_id,
     )
+
+
+def decision(by: str, number: int = 1) -> Decision:
+    return Decision(f"decision-{number}", NOW, by, "set roles", "somebody", "Because.")
+
+
+async def test_roles_are_given_by_operators_alone(store: IdentityStore) -> None:
+    operator, moderator = frozenset({Role.OPERATOR}), frozenset({Role.MODERATOR})
+    for number in (1, 2, 3):
+        await store.create_account(replace(account(number), roles=operator if number < 3 else frozenset()), key(number))
+    assert await store.set_roles("account-3", moderator, decision("account-1")) == replace(account(3), roles=moderator)
+    assert await store.account("account-3") == replace(account(3), roles=moderator)
+    assert await store.set_roles("account-9", moderator, decision("account-1", 2)) is None
+    for who in ("account-3", "account-9"):
+        with pytest.raises(RoleMissing):
+            await store.set_roles("account-1", frozenset(), decision(who, 3))
+    # Two who depose each other at once: one of them stays.
+    results = await asyncio.gather(
+        store.set_roles("account-2", frozenset(), decision("account-1", 4)),
+        store.set_roles("account-1", frozenset(), decision("account-2", 5)),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results].count(RoleMissing) == 1
+    assert len(await store.accounts(10, role=Role.OPERATOR)) == 1
+
+
+async def test_accounts_are_listed_newest_first(store: IdentityStore) -> None:
+    made = [replace(account(number), created_at=NOW + timedelta(seconds=number // 2)) for number in range(5)]
+    made[3] = replace(made[3], roles=frozenset(Role))
+    for number, one in enumerate(made):
+        await store.create_account(one, key(number, one.account_id))
+    assert await store.accounts(2) == [made[4], made[3]]
+    assert await store.accounts(9, (made[3].created_at, made[3].account_id)) == [made[2], made[1], made[0]]
+    assert await store.accounts(9, role=Role.MODERATOR) == [made[3]]
 
 
 async def test_what_is_kept_is_what_is_read(store: IdentityStore) -> None:

@@ -276,7 +276,7 @@ async def test_workers_are_kept_and_replaced(store: Store) -> None:
     worker.last_seen_ms = 5_000
     speeds = {("m", -1): 0.25}
     await store.write(Changes(workers=[worker_row(worker, speeds)]))
-    worker.paused, worker.images_done = True, 3
+    worker.paused, worker.images_done, worker.description = True, 3, "In the cellar."
     await store.write(Changes(workers=[worker_row(worker, speeds)]))
     assert await store.workers(5_000) == [worker_row(worker, speeds)]
     assert await store.workers(5_001) == []

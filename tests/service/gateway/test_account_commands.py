@@ -19,10 +19,10 @@ from horde.clients.specs import generation_spec
 from horde.testkit.gateway import Bench
 
 
-async def horde(mesh: Bench, folder: Path, *arguments: str, status: int = 0) -> Any:
+async def horde(mesh: Bench, folder: Path, *arguments: str, status: int = 0, key: str = "") -> Any:
     """The one JSON document of a command."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HORDE_")}
-    environment |= {"HORDE_GATEWAY": mesh.target, "HORDE_CONFIG_DIR": str(folder / "config")}
+    environment |= {"HORDE_GATEWAY": mesh.target, "HORDE_CONFIG_DIR": str(folder / "config"), "HORDE_API_KEY": key}
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -69,6 +69,20 @@ async def test_a_key_is_shared_listed_and_revoked_as_typed(mesh: Bench, tmp_path
     revoked = await horde(mesh, tmp_path, "account", "shared", "revoke", "Clara")
     assert revoked["key"]["revoked"]
     await horde(mesh, tmp_path, "account", "shared", "revoke", "Clara", status=5)
+
+
+async def test_an_operator_makes_and_unmakes_a_moderator_as_typed(mesh: Bench, tmp_path: Path) -> None:
+    key = mesh.operator[0][1].removeprefix("Bearer ")
+    account_id = (await horde(mesh, tmp_path, "account", "create", "Anna"))["account"]["account_id"]
+    change = ("operator", "roles", account_id, "--reason", "Elected.")
+    made = await horde(mesh, tmp_path, *change, "--grant", "moderator", "--grant", "operator", key=key)
+    assert made["account"]["roles"] == ["ACCOUNT_ROLE_MODERATOR", "ACCOUNT_ROLE_OPERATOR"]
+    left = await horde(mesh, tmp_path, *change, "--revoke", "operator", key=key)
+    assert left["account"]["roles"] == ["ACCOUNT_ROLE_MODERATOR"]
+    listed = await horde(mesh, tmp_path, "operator", "accounts", "--role", "moderator", "--name", "ann", key=key)
+    assert [account["account_id"] for account in listed["accounts"]] == [account_id]
+    for wrong in ((), ("--grant", "operator", "--revoke", "operator")):
+        await horde(mesh, tmp_path, *change, *wrong, status=2, key=key)
 
 
 async def test_the_sdk_repeats_with_the_same_key(mesh: Bench) -> None:

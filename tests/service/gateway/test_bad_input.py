@@ -15,6 +15,7 @@ from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as pb
 from horde.api.job.v1 import job_pb2
 from horde.api.model.v1 import model_service_pb2 as model_pb2
+from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as worker_service
 from horde.services.errors import InvalidArgument, ResourceExhausted, ServiceError
 from horde.testkit.gateway import Bench
@@ -289,6 +290,24 @@ CALLS: dict[str, tuple[str, str, Any, list[str]]] = {
         account_pb2.AwardKudosRequest(request_id=ID, account_id=ID, amount_mkudos=1),
         ["reason"],
     ),
+    "a role that is none, and no reason": (
+        "accounts",
+        "SetRoles",
+        account_pb2.SetRolesRequest(account_id="x", roles=[0, 1, 99]),  # type: ignore[list-item]
+        ["account_id", "roles[0]", "roles[2]", "reason"],
+    ),
+    "accounts of nonsense": (
+        "accounts",
+        "ListAccounts",
+        account_pb2.ListAccountsRequest(
+            page_size=-1,
+            page_token="MQ==",
+            role=99,  # type: ignore[arg-type]
+            name_contains="x" * 65,
+            account_id="x",
+        ),
+        ["page_size", "role", "name_contains", "account_id", "page_token"],
+    ),
     "an audit from before the beginning": (
         "accounts",
         "AuditLedger",
@@ -301,6 +320,14 @@ CALLS: dict[str, tuple[str, str, Any, list[str]]] = {
         "SetWorkerPaused",
         worker_service.SetWorkerPausedRequest(worker_id="x"),
         ["worker_id"],
+    ),
+    "to change what nobody may of a worker": (
+        "workers",
+        "UpdateWorker",
+        worker_service.UpdateWorkerRequest(
+            worker=worker_pb2.Worker(worker_id="x", description="x" * 1001), update_mask=FieldMask(paths=["name"])
+        ),
+        ["worker.worker_id", "update_mask", "worker.description"],
     ),
     "workers of nonsense": (
         "workers",

@@ -34,7 +34,7 @@ from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.job import JobId
 from horde.scheduler.doors import follow
 from horde.scheduler.store.memory import MemoryStore
-from horde.services.errors import FailedPrecondition, ResourceExhausted
+from horde.services.errors import FailedPrecondition, NotFound, ResourceExhausted
 from horde.services.status import from_status
 from horde.testkit.loopback import assert_raises_reason
 from horde.testkit.waiting import HANG_SECONDS, ticks
@@ -311,6 +311,24 @@ async def test_a_pause_outlives_a_restart() -> None:
             painter = await gateway.attach()
             await it.submit(submission())
             await painter.nothing()
+
+
+async def test_what_an_owner_says_of_a_worker_outlives_a_restart() -> None:
+    world = World()
+    async with neighbours(world) as channels:
+        async with running(world, channels) as it, Gateway(it) as gateway:
+            painter = await gateway.attach()
+            request = pb.UpdateWorkerRequest(
+                worker_id=painter.worker_id, owner_account_id=OWNER, description="In the cellar."
+            )
+            assert (await it.stub.UpdateWorker(request)).worker.description == "In the cellar."
+            with assert_raises_reason(NotFound, "WORKER_NOT_FOUND", {"worker_id": painter.worker_id}):
+                request.owner_account_id = "somebody"
+                await it.stub.UpdateWorker(request)
+        async with running(world, channels) as it, Gateway(it) as gateway:
+            painter = await gateway.attach()
+            shown = (await it.stub.GetWorker(pb.GetWorkerRequest(worker_id=painter.worker_id))).worker
+            assert shown.description == "In the cellar."
 
 
 async def test_a_replaced_leader_stops() -> None:

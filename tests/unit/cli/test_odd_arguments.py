@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -73,7 +72,11 @@ def good(parameter: click.Parameter) -> str:
     return GOOD.get(parameter.type.name, "1")
 
 
-ONE_OF = {("operator", "ban"): "owner", ("operator", "pause"): "owner"}
+ONE_OF = {
+    ("operator", "ban"): ("owner", GOOD["uuid"]),
+    ("operator", "pause"): ("owner", GOOD["uuid"]),
+    ("operator", "roles"): ("grant", "moderator"),
+}
 """Commands that want one of several options, and one that will do."""
 
 
@@ -90,8 +93,9 @@ def line(path: tuple[str, ...], parameter: click.Parameter, value: str) -> list[
         for each in here
         if isinstance(each, click.Argument) and (each is parameter or each.required)
     ]
-    if path in ONE_OF and parameter.name not in ("worker", "owner", "requester", "network"):
-        options.append(f"--{ONE_OF[path]}={uuid.UUID(int=1)}")
+    if path in ONE_OF and parameter.name not in ("worker", "owner", "requester", "network", "grant", "revoke"):
+        option, one = ONE_OF[path]
+        options.append(f"--{option}={one}")
     impatient = ["--patience=0.2"] if any(each.name == "patience" for each in here) else []
     return [*path, *impatient, *options, "--", *arguments]
 

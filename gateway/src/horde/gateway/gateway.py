@@ -13,6 +13,7 @@ from horde.gateway.core.closing import Exports
 from horde.gateway.core.previews import Previews
 from horde.gateway.doors.account_closing import AccountClosing
 from horde.gateway.doors.account_life import AccountLife
+from horde.gateway.doors.account_operating import AccountOperating
 from horde.gateway.doors.account_servicer import AccountServicer
 from horde.gateway.doors.accounts import Accounts
 from horde.gateway.doors.allowances import Allowances
@@ -158,6 +159,7 @@ class Gateway:
             clock,
             revoked=self._revoke_key,
         )
+        self.operating = AccountOperating(store, self.ledger, self.authenticator, clock, ids)
         self.allowances = Allowances(store, self.scheduler, clock, ids)
         self.shared_keys = SharedKeys(store, self.allowances, peppers, clock, changed=self._revoke_key)
         self.workers = Workers(self.scheduler)
@@ -173,14 +175,14 @@ class Gateway:
         # What these lack is answered UNIMPLEMENTED by the chassis.
         return registrations(
             self._settings.doors,
-            AccountServicer(self.reception, self.accounts, self.life, self.closing, self.shared_keys),  # type: ignore[abstract]
+            AccountServicer(self.reception, self.accounts, self.life, self.closing, self.operating, self.shared_keys),
             self.curated.shared(
                 GenerationServicer(  # type: ignore[abstract]
                     self.reception, self.generations, self.watching, self.allowances, self._passes
                 )
             ),
             ModelServicer(self.reception, self.catalogue),
-            WorkerServicer(self.reception, self.relay, self.workers, Records(self.ledger)),  # type: ignore[abstract]
+            WorkerServicer(self.reception, self.relay, self.workers, Records(self.ledger)),
             MeshServicer(self.reception, self.mesh),
             StatisticsServicer(self.reception, self.statistics),
             StandingServicer(self.reception, self.standing),

@@ -120,6 +120,13 @@ class FakeScheduler(Forgetting, SchedulerServiceServicer):
         worker.state = paused
         return pb.SetWorkerPausedResponse(worker=worker)
 
+    async def UpdateWorker(self, request: pb.UpdateWorkerRequest, context: Any) -> Any:
+        worker = self.workers.get(request.worker_id)
+        if worker is None or worker.owner_account_id != request.owner_account_id:
+            raise WorkerNotFound(metadata={"worker_id": request.worker_id})
+        worker.description = request.description
+        return pb.UpdateWorkerResponse(worker=worker)
+
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> Any:
         self._present()
         self.model_questions.append(request)

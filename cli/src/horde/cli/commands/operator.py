@@ -13,8 +13,10 @@ from horde.cli.commands.restricting import restricts, say_restriction, target_of
 from horde.cli.commands.values import TEXT, WORD
 
 if TYPE_CHECKING:
+    from horde.api.account.v1.account_service_pb2 import Account
     from horde.clients.client import HordeClient
 
+ROLES = ("moderator", "operator")
 MOMENT = click.DateTime(["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"])
 
 
@@ -103,3 +105,62 @@ async def amnesty(horde: HordeClient, out: Output, begin: datetime, end: datetim
     answer = await horde.standings.amnesty(begin.replace(tzinfo=UTC), end.replace(tzinfo=UTC), reason)
     out.document({"amnesty": answer})
     out.say(f"forgave {answer.strikes} strikes of {answer.owners} owners")
+
+
+@operator.command()
+@click.argument("account_id", type=WORD)
+@click.option("--grant", type=click.Choice(ROLES), multiple=True, help="A role to give.")
+@click.option("--revoke", type=click.Choice(ROLES), multiple=True, help="A role to take.")
+@click.option("--reason", type=TEXT, required=True, help="Why; it is recorded.")
+@asks
+async def roles(
+    horde: HordeClient, out: Output, account_id: str, grant: tuple[str, ...], revoke: tuple[str, ...], reason: str
+) -> None:
+    """Make ACCOUNT_ID a moderator or an operator, or no longer one. Holds within five seconds."""
+    from horde.api.account.v1.account_service_pb2 import AccountRole
+    from horde.clients.errors import AccountNotFound
+
+    if not grant and not revoke:
+        raise click.UsageError("name a role to --grant or to --revoke")
+    if both := set(grant) & set(revoke):
+        raise click.UsageError(f"{', '.join(sorted(both))} cannot be given and taken at once")
+    found = [account async for account in horde.standings.accounts(account_id=account_id)]
+    if not found:
+        raise AccountNotFound(metadata={"account_id": account_id})
+    wanted = set(found[0].roles) | {AccountRole.Value(f"ACCOUNT_ROLE_{name.upper()}") for name in grant}
+    wanted -= {AccountRole.Value(f"ACCOUNT_ROLE_{name.upper()}") for name in revoke}
+    account = await horde.standings.set_roles(account_id, sorted(wanted), reason)
+    out.document({"account": account})
+    _say_account(out, account)
+
+
+@operator.command()
+@click.option("--role", type=click.Choice(ROLES), default=None, help="Only those with this role.")
+@click.option("--name", "part", type=TEXT, default="", help="Only those with this in their display name.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=100, show_default=True, help="How many at most.")
+@asks
+async def accounts(horde: HordeClient, out: Output, role: str | None, part: str, limit: int) -> None:
+    """Accounts, newest first, with their roles."""
+    from horde.api.account.v1.account_service_pb2 import ACCOUNT_ROLE_UNSPECIFIED, AccountRole
+
+    wanted = AccountRole.Value(f"ACCOUNT_ROLE_{role.upper()}") if role else ACCOUNT_ROLE_UNSPECIFIED
+    found = []
+    async for account in horde.standings.accounts(role=wanted, name_contains=part, page_size=min(limit, 100)):
+        found.append(account)
+        if len(found) == limit:
+            break
+    out.document({"accounts": found})
+    if not found:
+        out.say("no such account")
+    for account in found:
+        _say_account(out, account)
+
+
+def _say_account(out: Output, account: Account) -> None:
+    from rich.markup import escape
+
+    from horde.api.account.v1.account_service_pb2 import AccountRole
+
+    held = ", ".join(AccountRole.Name(role).removeprefix("ACCOUNT_ROLE_").lower() for role in account.roles)
+    opened = f"{account.created_at.ToDatetime(UTC):%Y-%m-%d}"
+    out.say(f"[bold]{account.account_id}[/bold]  {escape(account.display_name)}  since {opened}  {held or 'no role'}")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from datetime import datetime, timedelta
 
 from google.protobuf.duration_pb2 import Duration
 
+from horde.api.account.v1 import account_service_pb2 as account_pb2
+from horde.api.account.v1.account_service_pb2_grpc import AccountServiceStub
 from horde.api.standing.v1 import standing_service_pb2 as pb
 from horde.api.standing.v1.standing_service_pb2_grpc import StandingServiceStub
 from horde.clients.doors import Doors
@@ -19,6 +21,7 @@ class Standings:
     def __init__(self, doors: Doors) -> None:
         self._doors = doors
         self._stub = StandingServiceStub(doors.gateway)
+        self._accounts = AccountServiceStub(doors.gateway)
 
     async def show(self, account_id: str = "") -> pb.Standing:
         """How the caller stands, or, for those who run the horde, another account. Raises AccountNotFound."""
@@ -93,3 +96,30 @@ class Standings:
         getattr(request, "from").FromDatetime(begin)
         request.until.FromDatetime(end)
         return await self._doors.ask(self._stub.GrantAmnesty, request)
+
+    async def set_roles(
+        self, account_id: str, roles: Iterable[account_pb2.AccountRole.ValueType], reason: str
+    ) -> account_pb2.Account:
+        """Give an account these roles and no others. For operators. Raises AccountNotFound."""
+        request = account_pb2.SetRolesRequest(account_id=account_id, roles=roles, reason=reason)
+        return (await self._doors.ask(self._accounts.SetRoles, request)).account
+
+    async def accounts(
+        self,
+        *,
+        role: account_pb2.AccountRole.ValueType = account_pb2.ACCOUNT_ROLE_UNSPECIFIED,
+        name_contains: str = "",
+        account_id: str = "",
+        page_size: int = 100,
+    ) -> AsyncIterator[account_pb2.Account]:
+        """Accounts, newest first: with a role, with this in their name, or one alone. For operators."""
+        request = account_pb2.ListAccountsRequest(
+            role=role, name_contains=name_contains, account_id=account_id, page_size=page_size
+        )
+        while True:
+            page = await self._doors.ask(self._accounts.ListAccounts, request)
+            for account in page.accounts:
+                yield account
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Final
 
+from google.protobuf.field_mask_pb2 import FieldMask
+
 from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.api.worker.v1.worker_pb2 import Worker
 from horde.api.worker.v1.worker_service_pb2_grpc import WorkerServiceStub
@@ -39,6 +41,12 @@ class Workers:
         """Pause or resume a worker of the caller. Raises WorkerNotFound."""
         request = pb.SetWorkerPausedRequest(worker_id=worker_id, paused=paused)
         return (await self._doors.ask(self._stub.SetWorkerPaused, request)).worker
+
+    async def describe(self, worker_id: str, description: str) -> Worker:
+        """Say something of a worker of the caller, for everybody; at most 1,000 characters. Raises WorkerNotFound."""
+        worker = Worker(worker_id=worker_id, description=description)
+        request = pb.UpdateWorkerRequest(worker=worker, update_mask=FieldMask(paths=["description"]))
+        return (await self._doors.ask(self._stub.UpdateWorker, request)).worker
 
     async def delete(self, worker_id: str) -> None:
         """Have a worker of the caller forgotten that is away. May be repeated. Raises WorkerBusy, WorkerNotFound."""

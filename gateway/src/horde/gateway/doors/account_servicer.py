@@ -12,6 +12,7 @@ from horde.gateway.core.requesters import Role, Scope
 from horde.gateway.doors import wire
 from horde.gateway.doors.account_closing import AccountClosing
 from horde.gateway.doors.account_life import AccountLife
+from horde.gateway.doors.account_operating import AccountOperating
 from horde.gateway.doors.accounts import Accounts
 from horde.gateway.doors.reception import Reception
 from horde.gateway.doors.shared_keys import SharedKeys
@@ -28,12 +29,14 @@ class AccountServicer(AccountServiceServicer):
         accounts: Accounts,
         life: AccountLife,
         closing: AccountClosing,
+        operating: AccountOperating,
         shared_keys: SharedKeys,
     ) -> None:
         self._reception = reception
         self._accounts = accounts
         self._life = life
         self._closing = closing
+        self._operating = operating
         self._shared_keys = shared_keys
 
     async def CreateAccount(self, request: pb.CreateAccountRequest, context: Context) -> pb.CreateAccountResponse:
@@ -109,6 +112,14 @@ class AccountServicer(AccountServiceServicer):
     ) -> pb.ListStatementEntriesResponse:
         principal = await self._reception.account(context, Scope.MANAGE)
         return await self._accounts.statement(principal, request)
+
+    async def ListAccounts(self, request: pb.ListAccountsRequest, context: Context) -> pb.ListAccountsResponse:
+        await self._reception.account(context, Scope.MANAGE, Role.OPERATOR)
+        return await self._operating.page(request)
+
+    async def SetRoles(self, request: pb.SetRolesRequest, context: Context) -> pb.SetRolesResponse:
+        principal = await self._reception.account(context, Scope.MANAGE, Role.OPERATOR)
+        return pb.SetRolesResponse(account=await self._operating.set_roles(principal, request))
 
     async def AuditLedger(self, request: pb.AuditLedgerRequest, context: Context) -> pb.AuditLedgerResponse:
         await self._reception.account(context, Scope.MANAGE, Role.OPERATOR)

@@ -199,7 +199,7 @@ def _failure(context: CallContext, rate: Rate) -> Draw:
     return Draw(f"failures {caller_bucket(context)}", rate, of_address=True)
 
 
-def require_scope(principal: Principal, scope: Scope) -> None:
-    """Raise ScopeMissing unless the key may be used for this."""
-    if scope not in principal.scopes:
+def require_scope(principal: Principal, scope: Scope, *others: Scope) -> None:
+    """Raise ScopeMissing unless the key has this scope, or one of the others that will do."""
+    if principal.scopes.isdisjoint({scope, *others}):
         raise ScopeMissing(metadata={"scope": scope.value})

@@ -52,6 +52,7 @@ ROLES = {
     Role.MODERATOR: account_pb2.ACCOUNT_ROLE_MODERATOR,
     Role.OPERATOR: account_pb2.ACCOUNT_ROLE_OPERATOR,
 }
+ROLES_BY_NUMBER: dict[int, Role] = {number: role for role, number in ROLES.items()}
 SCOPES = {
     Scope.GENERATE: account_pb2.API_KEY_SCOPE_GENERATE,
     Scope.WORK: account_pb2.API_KEY_SCOPE_WORK,

@@ -10,7 +10,7 @@ from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.api.worker.v1.worker_service_pb2_grpc import WorkerServiceServicer
 from horde.gateway.core.requesters import Scope
 from horde.gateway.core.seats import owner
-from horde.gateway.doors.reception import Reception
+from horde.gateway.doors.reception import Reception, require_scope
 from horde.gateway.doors.relay import Relay
 from horde.gateway.doors.workers import Workers
 from horde.gateway.neighbours.records import Records
@@ -49,9 +49,14 @@ class WorkerServicer(WorkerServiceServicer):
         return pb.GetWorkerResponse(worker=await self._workers.worker(principal, request.worker_id))
 
     async def SetWorkerPaused(self, request: pb.SetWorkerPausedRequest, context: Context) -> pb.SetWorkerPausedResponse:
-        principal = await self._reception.account(context, Scope.WORK)
+        principal = await self._reception.account(context)
+        require_scope(principal, Scope.WORK, Scope.MANAGE)
         worker = await self._workers.pause(principal, request.worker_id, paused=request.paused)
         return pb.SetWorkerPausedResponse(worker=worker)
+
+    async def UpdateWorker(self, request: pb.UpdateWorkerRequest, context: Context) -> pb.UpdateWorkerResponse:
+        principal = await self._reception.account(context, Scope.MANAGE)
+        return pb.UpdateWorkerResponse(worker=await self._workers.update(principal, request))
 
     async def DeleteWorker(self, request: pb.DeleteWorkerRequest, context: Context) -> pb.DeleteWorkerResponse:
         principal = await self._reception.account(context, Scope.MANAGE)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as worker_service
 from horde.gateway.core.errors import AccountRequired, InvalidWorkerField, WorkerNotFound
-from horde.gateway.core.requesters import Principal, Role
+from horde.gateway.core.requesters import Principal, Role, Scope
 from horde.gateway.core.validation import Violations
+from horde.gateway.doors.account_life import checked_mask
 from horde.gateway.doors.listing import bad_page_token
 from horde.gateway.neighbours.refusals import told_outward
 from horde.gateway.neighbours.scheduler import SchedulerClient
@@ -14,6 +15,8 @@ from horde.internal.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
 from horde.services.errors import InvalidArgument, NotFound
 
 MAX_WORKERS_PAGE = 100
+MAX_DESCRIPTION_CHARACTERS = 1_000
+CHANGEABLE = ("description",)
 
 
 class Workers:
@@ -61,12 +64,12 @@ class Workers:
         return answer.worker
 
     async def pause(self, principal: Principal, worker_id: str, *, paused: bool) -> worker_pb2.Worker:
-        """Pause or resume a worker of the caller; a moderator may do it with any."""
+        """Pause or resume a worker of the caller; a moderator, with the scope MANAGE, any."""
         wrong = Violations()
         wrong.uuid("worker_id", worker_id)
         _raise(wrong)
         owner = principal.account_id
-        if Role.MODERATOR in principal.roles:
+        if Role.MODERATOR in principal.roles and Scope.MANAGE in principal.scopes:
             owner = (await self._worker(worker_id)).owner_account_id
         request = scheduler_pb2.SetWorkerPausedRequest(worker_id=worker_id, owner_account_id=owner, paused=paused)
         with told_outward():
@@ -75,6 +78,20 @@ class Workers:
             except NotFound as error:
                 raise WorkerNotFound(metadata={"worker_id": worker_id}) from error
         return answer.worker
+
+    async def update(self, principal: Principal, request: worker_service.UpdateWorkerRequest) -> worker_pb2.Worker:
+        """Change what the mask names of a worker of the caller."""
+        wrong = Violations()
+        worker_id, description = request.worker.worker_id, request.worker.description
+        wrong.uuid("worker.worker_id", worker_id)
+        checked_mask(wrong, request.update_mask.paths, CHANGEABLE)
+        wrong.text("worker.description", description, MAX_DESCRIPTION_CHARACTERS)
+        _raise(wrong)
+        question = scheduler_pb2.UpdateWorkerRequest(
+            worker_id=worker_id, owner_account_id=principal.account_id, description=description
+        )
+        with told_outward():
+            return (await self._scheduler.update_worker(question)).worker
 
     async def delete(self, principal: Principal, worker_id: str) -> None:
         """Have a worker of the caller forgotten that is away; one that is not known is as good as that."""

@@ -127,6 +127,10 @@ class SchedulerClient:
         answer: scheduler_pb2.SetWorkerPausedResponse = await self._stub.SetWorkerPaused(request)
         return answer
 
+    async def update_worker(self, request: scheduler_pb2.UpdateWorkerRequest) -> scheduler_pb2.UpdateWorkerResponse:
+        answer: scheduler_pb2.UpdateWorkerResponse = await self._stub.UpdateWorker(request)
+        return answer
+
     async def list_models(self, request: scheduler_pb2.ListModelsRequest) -> scheduler_pb2.ListModelsResponse:
         answer: scheduler_pb2.ListModelsResponse = await self._stub.ListModels(request)
         return answer

@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from horde.gateway.core.closing import Closing
-from horde.gateway.core.errors import TooManyApiKeys
+from horde.gateway.core.decisions import Decision
+from horde.gateway.core.errors import RoleMissing, TooManyApiKeys
 from horde.gateway.core.identities import MAX_API_KEYS, Account, ApiKey, beginning_of, forgettable
+from horde.gateway.core.requesters import Role
 from horde.gateway.store.memory_rulings import MemoryRulings
 from horde.gateway.store.memory_shared_keys import MemorySharedKeys
 
@@ -48,6 +50,22 @@ class MemoryIdentityStore(MemorySharedKeys, MemoryRulings):
         if account is not None:
             account = self._accounts[account_id] = replace(account, **changes)
         return account
+
+    async def set_roles(self, account_id: str, roles: frozenset[Role], decision: Decision) -> Account | None:
+        decider, account = self._accounts.get(decision.by_account_id), self._accounts.get(account_id)
+        if decider is None or Role.OPERATOR not in decider.roles:
+            raise RoleMissing(metadata={"role": Role.OPERATOR.value})
+        if account is not None and account.roles != roles:
+            self.decisions.append(decision)
+            account = self._accounts[account_id] = replace(account, roles=roles)
+        return account
+
+    async def accounts(
+        self, limit: int, before: tuple[datetime, str] | None = None, role: Role | None = None
+    ) -> Sequence[Account]:
+        found = (each for each in self._accounts.values() if role is None or role in each.roles)
+        newest = sorted(found, key=lambda each: (each.created_at, each.account_id), reverse=True)
+        return [each for each in newest if before is None or (each.created_at, each.account_id) < before][:limit]
 
     async def key(self, api_key_id: str) -> tuple[ApiKey, Account] | None:
         key = self._keys.get(api_key_id)

@@ -11,6 +11,7 @@ from horde.gateway.core.closing import Closing
 from horde.gateway.core.decisions import Decision
 from horde.gateway.core.identities import Account, ApiKey
 from horde.gateway.core.prompt_filters import PromptFilter
+from horde.gateway.core.requesters import Role
 from horde.gateway.core.restrictions import Restriction
 
 
@@ -129,6 +130,17 @@ class IdentityStore(SharedKeyStore, RulingStore, Protocol):
 
     async def update_account(self, account_id: str, changes: Mapping[str, Any]) -> Account | None:
         """Change fields of an account (`display_name`, `public`, `contact`); None if there is none."""
+
+    async def set_roles(self, account_id: str, roles: frozenset[Role], decision: Decision) -> Account | None:
+        """Give an account these roles and no others; None if there is none. Recorded where that changes something.
+
+        Raises RoleMissing where who decided is no operator any more: another one was quicker.
+        """
+
+    async def accounts(
+        self, limit: int, before: tuple[datetime, str] | None = None, role: Role | None = None
+    ) -> Sequence[Account]:
+        """Accounts, newest first, made before this time and id; with this role, or (None) all."""
 
     async def key(self, api_key_id: str) -> tuple[ApiKey, Account] | None:
         """A key, revoked or not, and whose it is."""

@@ -35,7 +35,7 @@ class SqlRulings:
             if row is not None:
                 return _restriction(row), False
             connection.execute(insert(restrictions).values(_restriction_row(restriction, decision.at)))
-            _record(connection, decision)
+            record(connection, decision)
             return restriction, True
 
         return await self._run(work)
@@ -55,7 +55,7 @@ class SqlRulings:
             its = restrictions.c.restriction_id == restriction_id
             changed = update(restrictions).where(its).values(**values, changed_at_us=microseconds(decision.at))
             if connection.execute(changed).rowcount:
-                _record(connection, decision)
+                record(connection, decision)
             return _one(connection, restriction_id)
 
         return await self._run(work)
@@ -116,7 +116,7 @@ class SqlRulings:
         await self._run(work)
 
     async def decide(self, decision: Decision) -> None:
-        await self._run(lambda connection: _record(connection, decision))
+        await self._run(lambda connection: record(connection, decision))
 
     async def create_filter(self, rule: PromptFilter, decision: Decision) -> tuple[PromptFilter, bool]:
         def work(connection: Connection) -> tuple[PromptFilter, bool]:
@@ -125,7 +125,7 @@ class SqlRulings:
             if row is not None:
                 return _filter(row), False
             connection.execute(insert(filters).values(_filter_row(rule)))
-            _record(connection, decision)
+            record(connection, decision)
             return rule, True
 
         return await self._run(work)
@@ -135,7 +135,7 @@ class SqlRulings:
             its = (filters.c.filter_id == filter_id) & filters.c.deleted.is_(False)
             gone = update(filters).where(its).values(deleted=True, changed_at_us=microseconds(decision.at))
             if connection.execute(gone).rowcount:
-                _record(connection, decision)
+                record(connection, decision)
 
         await self._run(work)
 
@@ -153,7 +153,8 @@ def _plain(value: Any) -> Any:
     return microseconds(value) if isinstance(value, datetime) else value
 
 
-def _record(connection: Connection, decision: Decision) -> None:
+def record(connection: Connection, decision: Decision) -> None:
+    """Record a decision, in the transaction of what was decided."""
     row = {
         "decision_id": decision.decision_id,
         "at_us": microseconds(decision.at),

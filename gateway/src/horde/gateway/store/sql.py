@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
-from horde.gateway.core.errors import TooManyApiKeys
+from horde.gateway.core.decisions import Decision
+from horde.gateway.core.errors import RoleMissing, TooManyApiKeys
 from horde.gateway.core.identities import MAX_API_KEYS, Account, ApiKey, beginning_of, forgettable
 from horde.gateway.core.requesters import Role, Scope
 from horde.gateway.store.closings_sql import SqlClosings
 from horde.gateway.store.migrations import HISTORY
-from horde.gateway.store.rulings_sql import SqlRulings
+from horde.gateway.store.rulings_sql import SqlRulings, record
 from horde.gateway.store.shared_keys_sql import SqlSharedKeys
 from horde.gateway.store.tables import accounts, api_keys, microseconds, shared_keys, time_of
 from horde.services import migrations
@@ -86,6 +88,36 @@ class SqlIdentityStore(SqlSharedKeys, SqlClosings, SqlRulings):
             return None if row is None else _account(row)
 
         return await self._sql.run(work)
+
+    async def set_roles(self, account_id: str, roles: frozenset[Role], decision: Decision) -> Account | None:
+        def work(connection: Connection) -> Account | None:
+            # Both rows are locks, taken in one order: two operators who depose each other must not both succeed.
+            both = accounts.c.account_id.in_({account_id, decision.by_account_id})
+            locked = select(accounts).where(both).order_by(accounts.c.account_id).with_for_update()
+            found = {row.account_id: _account(row) for row in connection.execute(locked)}
+            decider, account = found.get(decision.by_account_id), found.get(account_id)
+            if decider is None or Role.OPERATOR not in decider.roles:
+                raise RoleMissing(metadata={"role": Role.OPERATOR.value})
+            if account is None or account.roles == roles:
+                return account
+            changed = update(accounts).where(accounts.c.account_id == account_id).values(roles=_roles_text(roles))
+            connection.execute(changed)
+            record(connection, decision)
+            return replace(account, roles=roles)
+
+        return await self._run(work)
+
+    async def accounts(
+        self, limit: int, before: tuple[datetime, str] | None = None, role: Role | None = None
+    ) -> Sequence[Account]:
+        at, name = accounts.c.created_at_us, accounts.c.account_id
+        wanted = select(accounts).order_by(at.desc(), name.desc()).limit(limit)
+        if before is not None:
+            us = microseconds(before[0])
+            wanted = wanted.where(or_(at < us, (at == us) & (name < before[1])))
+        if role is not None:
+            wanted = wanted.where(accounts.c.roles.contains(role.value))
+        return await self._sql.read(lambda connection: [_account(row) for row in connection.execute(wanted)])
 
     async def key(self, api_key_id: str) -> tuple[ApiKey, Account] | None:
         def work(connection: Connection) -> tuple[ApiKey, Account] | None:
@@ -172,13 +204,17 @@ def _account_row(account: Account) -> dict[str, Any]:
         "account_id": account.account_id,
         "display_name": account.display_name,
         "created_at_us": microseconds(account.created_at),
-        "roles": " ".join(sorted(role.value for role in account.roles)),
+        "roles": _roles_text(account.roles),
         "request_id": account.request_id or None,
         "opened": False,
         "public": account.public,
         "contact": account.contact,
         "asked_name": account.asked_name,
     }
+
+
+def _roles_text(roles: frozenset[Role]) -> str:
+    return " ".join(sorted(role.value for role in roles))
 
 
 def _account(row: Any) -> Account:

@@ -35,6 +35,7 @@ accounts = Table(
     Column("public", Boolean, nullable=False, server_default=false()),
     Column("contact", String(256), nullable=False, server_default=""),
     Column("asked_name", String(64), nullable=False, server_default=""),
+    Index("accounts_by_age", "created_at_us", "account_id"),
 )
 api_keys = Table(
     "api_keys",

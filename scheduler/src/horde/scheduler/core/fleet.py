@@ -72,6 +72,8 @@ class Worker:
     agent: str = ""
     capabilities: Capabilities = field(default_factory=Capabilities)
     paused: bool = False
+    description: str = ""
+    """Its owner's word about it."""
     pace: Pace | None = None
     """Of one that says no progress."""
     session: Session | None = None

@@ -31,6 +31,7 @@ def workers(board: Board, rows: Iterable[Row], read: Callable[[bytes], Capabilit
             agent=row["agent"],
             declared=read(row["capabilities"]),
             paused=bool(row["paused"]),
+            description=row["description"],
             images_done=row["images_done"],
             paid_images=row["paid_images"],
             jobs_failed=row["jobs_failed"],

@@ -236,6 +236,7 @@ def worker_row(worker: Worker, speeds: dict[tuple[str, int], float]) -> Row:
         "agent": worker.agent,
         "capabilities": worker.declared.words,
         "paused": worker.paused,
+        "description": worker.description,
         "images_done": worker.images_done,
         "paid_images": worker.paid_images,
         "jobs_failed": worker.jobs_failed,

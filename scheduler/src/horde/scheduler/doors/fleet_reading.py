@@ -81,6 +81,15 @@ class FleetReading:
         await self._saver.saved()
         return self.show_worker(worker)
 
+    async def update(self, request: pb.UpdateWorkerRequest) -> worker_pb2.Worker:
+        """What its owner says of a worker; durable when it answers."""
+        worker = self.worker(request.worker_id, request.owner_account_id)
+        worker.description = request.description
+        self._term.board.dirty_workers[worker] = None
+        self._term.flush()
+        await self._saver.saved()
+        return self.show_worker(worker)
+
     def models(self, request: pb.ListModelsRequest) -> pb.ListModelsResponse:
         size = request.page_size if 1 <= request.page_size <= MAX_MODELS_PAGE else MAX_PAGE
         after = read_token(request.page_token)

@@ -99,6 +99,9 @@ class Servicer(SchedulerServiceServicer):
     async def SetWorkerPaused(self, request: pb.SetWorkerPausedRequest, context: Any) -> pb.SetWorkerPausedResponse:
         return pb.SetWorkerPausedResponse(worker=await self._fleet.pause(request))
 
+    async def UpdateWorker(self, request: pb.UpdateWorkerRequest, context: Any) -> pb.UpdateWorkerResponse:
+        return pb.UpdateWorkerResponse(worker=await self._fleet.update(request))
+
     async def DeleteWorker(self, request: pb.DeleteWorkerRequest, context: Any) -> pb.DeleteWorkerResponse:
         await self._deleting.worker(request)
         return pb.DeleteWorkerResponse()

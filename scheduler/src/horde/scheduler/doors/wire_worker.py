@@ -178,6 +178,7 @@ def worker_message(worker: Worker, speeds: dict[tuple[str, int], float], now: fl
         images_done=worker.images_done,
         jobs_failed=worker.jobs_failed,
         agent=worker.agent,
+        description=worker.description,
     )
     message.capabilities.MergeFromString(worker.capabilities.words)
     message.last_seen_at.FromMilliseconds(now_ms if session is not None else worker.last_seen_ms)

@@ -121,6 +121,7 @@ WORKER = Table(
     Column("agent", Text, nullable=False),
     Column("capabilities", LargeBinary, nullable=False),
     Column("paused", Boolean, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
     Column("images_done", BigInteger, nullable=False),
     Column("paid_images", BigInteger, nullable=False),
     Column("jobs_failed", BigInteger, nullable=False),

@@ -1293,6 +1293,7 @@ class ListAccountsRequest(_message.Message):
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     ROLE_FIELD_NUMBER: _builtins.int
     NAME_CONTAINS_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     """At most 100; default 50."""
     page_token: _builtins.str
@@ -1302,6 +1303,8 @@ class ListAccountsRequest(_message.Message):
     """Only those whose display name holds this, whatever the case; at most 64
     characters.
     """
+    account_id: _builtins.str
+    """Only this one. Empty: all."""
     def __init__(
         self,
         *,
@@ -1309,10 +1312,11 @@ class ListAccountsRequest(_message.Message):
         page_token: _builtins.str = ...,
         role: Global___AccountRole.ValueType = ...,
         name_contains: _builtins.str = ...,
+        account_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name_contains", b"name_contains", "page_size", b"page_size", "page_token", b"page_token", "role", b"role"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "name_contains", b"name_contains", "page_size", b"page_size", "page_token", b"page_token", "role", b"role"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1351,18 +1355,24 @@ class SetRolesRequest(_message.Message):
 
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     ROLES_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
+    reason: _builtins.str
+    """1 to 500 characters; recorded."""
     @_builtins.property
-    def roles(self) -> _containers.RepeatedScalarFieldContainer[Global___AccountRole.ValueType]: ...
+    def roles(self) -> _containers.RepeatedScalarFieldContainer[Global___AccountRole.ValueType]:
+        """Empty: none."""
+
     def __init__(
         self,
         *,
         account_id: _builtins.str = ...,
         roles: _abc.Iterable[Global___AccountRole.ValueType] | None = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "roles", b"roles"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "reason", b"reason", "roles", b"roles"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

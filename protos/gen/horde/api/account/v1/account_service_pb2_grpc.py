@@ -306,15 +306,19 @@ class AccountServiceServicer:
 
     def ListAccounts(self, request, context):
         """ListAccounts lists accounts by when they were opened, newest first. Needs
-        the role OPERATOR.
+        the role OPERATOR. A page may hold fewer than were asked for, or none, while
+        there are more: next_page_token is empty at the end alone. Errors:
+        INVALID_FIELD.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def SetRoles(self, request, context):
-        """SetRoles gives an account these roles and no others. Needs the role
-        OPERATOR; nobody takes his own. Errors: ACCOUNT_NOT_FOUND, INVALID_FIELD.
+        """SetRoles gives an account these roles and no others; recorded with who, when
+        and why. It holds within five seconds. Repeating it is harmless. Needs the
+        role OPERATOR, which nobody takes from himself (INVALID_FIELD): so somebody
+        always has it. Errors: ACCOUNT_NOT_FOUND, INVALID_FIELD, ROLE_MISSING.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -110,11 +110,15 @@ class AccountServiceStub:
     """ListStatementEntries is the account's statement, newest first."""
     ListAccounts: _aio.UnaryUnaryMultiCallable[_account_service_pb2.ListAccountsRequest, _account_service_pb2.ListAccountsResponse]
     """ListAccounts lists accounts by when they were opened, newest first. Needs
-    the role OPERATOR.
+    the role OPERATOR. A page may hold fewer than were asked for, or none, while
+    there are more: next_page_token is empty at the end alone. Errors:
+    INVALID_FIELD.
     """
     SetRoles: _aio.UnaryUnaryMultiCallable[_account_service_pb2.SetRolesRequest, _account_service_pb2.SetRolesResponse]
-    """SetRoles gives an account these roles and no others. Needs the role
-    OPERATOR; nobody takes his own. Errors: ACCOUNT_NOT_FOUND, INVALID_FIELD.
+    """SetRoles gives an account these roles and no others; recorded with who, when
+    and why. It holds within five seconds. Repeating it is harmless. Needs the
+    role OPERATOR, which nobody takes from himself (INVALID_FIELD): so somebody
+    always has it. Errors: ACCOUNT_NOT_FOUND, INVALID_FIELD, ROLE_MISSING.
     """
     AuditLedger: _aio.UnaryUnaryMultiCallable[_account_service_pb2.AuditLedgerRequest, _account_service_pb2.AuditLedgerResponse]
     """AuditLedger recomputes every balance and hash and names the first bad
@@ -319,7 +323,9 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_account_service_pb2.ListAccountsRequest, _abc.Awaitable[_account_service_pb2.ListAccountsResponse]],
     ) -> _abc.Awaitable[_account_service_pb2.ListAccountsResponse]:
         """ListAccounts lists accounts by when they were opened, newest first. Needs
-        the role OPERATOR.
+        the role OPERATOR. A page may hold fewer than were asked for, or none, while
+        there are more: next_page_token is empty at the end alone. Errors:
+        INVALID_FIELD.
         """
 
     @_abc_1.abstractmethod
@@ -328,8 +334,10 @@ class AccountServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _account_service_pb2.SetRolesRequest,
         context: _aio.ServicerContext[_account_service_pb2.SetRolesRequest, _abc.Awaitable[_account_service_pb2.SetRolesResponse]],
     ) -> _abc.Awaitable[_account_service_pb2.SetRolesResponse]:
-        """SetRoles gives an account these roles and no others. Needs the role
-        OPERATOR; nobody takes his own. Errors: ACCOUNT_NOT_FOUND, INVALID_FIELD.
+        """SetRoles gives an account these roles and no others; recorded with who, when
+        and why. It holds within five seconds. Repeating it is harmless. Needs the
+        role OPERATOR, which nobody takes from himself (INVALID_FIELD): so somebody
+        always has it. Errors: ACCOUNT_NOT_FOUND, INVALID_FIELD, ROLE_MISSING.
         """
 
     @_abc_1.abstractmethod

@@ -173,8 +173,8 @@ class WorkerServiceServicer:
 
     def SetWorkerPaused(self, request, context):
         """SetWorkerPaused pauses or resumes a worker of the caller: a paused one
-        keeps its leases and gets no new ones. Needs the scope WORK or MANAGE.
-        Errors: WORKER_NOT_FOUND.
+        keeps its leases and gets no new ones. Needs the scope WORK or MANAGE; with
+        MANAGE, the role MODERATOR does it with any worker. Errors: WORKER_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

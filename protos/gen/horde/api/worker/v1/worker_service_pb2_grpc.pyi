@@ -98,8 +98,8 @@ class WorkerServiceStub:
     """GetWorker shows one worker. Errors: WORKER_NOT_FOUND."""
     SetWorkerPaused: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.SetWorkerPausedRequest, _worker_service_pb2.SetWorkerPausedResponse]
     """SetWorkerPaused pauses or resumes a worker of the caller: a paused one
-    keeps its leases and gets no new ones. Needs the scope WORK or MANAGE.
-    Errors: WORKER_NOT_FOUND.
+    keeps its leases and gets no new ones. Needs the scope WORK or MANAGE; with
+    MANAGE, the role MODERATOR does it with any worker. Errors: WORKER_NOT_FOUND.
     """
     UpdateWorker: _aio.UnaryUnaryMultiCallable[_worker_service_pb2.UpdateWorkerRequest, _worker_service_pb2.UpdateWorkerResponse]
     """UpdateWorker changes the fields of a worker of the caller that `update_mask`
@@ -219,8 +219,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_worker_service_pb2.SetWorkerPausedRequest, _abc.Awaitable[_worker_service_pb2.SetWorkerPausedResponse]],
     ) -> _abc.Awaitable[_worker_service_pb2.SetWorkerPausedResponse]:
         """SetWorkerPaused pauses or resumes a worker of the caller: a paused one
-        keeps its leases and gets no new ones. Needs the scope WORK or MANAGE.
-        Errors: WORKER_NOT_FOUND.
+        keeps its leases and gets no new ones. Needs the scope WORK or MANAGE; with
+        MANAGE, the role MODERATOR does it with any worker. Errors: WORKER_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

@@ -108,6 +108,11 @@ class SchedulerServiceStub:
                 request_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.SetWorkerPausedRequest.SerializeToString,
                 response_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.SetWorkerPausedResponse.FromString,
                 _registered_method=True)
+        self.UpdateWorker = channel.unary_unary(
+                '/horde.internal.scheduler.v1.SchedulerService/UpdateWorker',
+                request_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.UpdateWorkerRequest.SerializeToString,
+                response_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.UpdateWorkerResponse.FromString,
+                _registered_method=True)
         self.DeleteWorker = channel.unary_unary(
                 '/horde.internal.scheduler.v1.SchedulerService/DeleteWorker',
                 request_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.DeleteWorkerRequest.SerializeToString,
@@ -273,6 +278,13 @@ class SchedulerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def UpdateWorker(self, request, context):
+        """UpdateWorker changes what the owner says of a worker. Errors as GetWorker.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteWorker(self, request, context):
         """DeleteWorker forgets an owner's worker that is away. One that is not known
         is OK. Errors: WORKER_NOT_FOUND (another's), WORKER_BUSY of
@@ -378,6 +390,11 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.SetWorkerPaused,
                     request_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.SetWorkerPausedRequest.FromString,
                     response_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.SetWorkerPausedResponse.SerializeToString,
+            ),
+            'UpdateWorker': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateWorker,
+                    request_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.UpdateWorkerRequest.FromString,
+                    response_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.UpdateWorkerResponse.SerializeToString,
             ),
             'DeleteWorker': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteWorker,
@@ -782,6 +799,33 @@ class SchedulerService:
             '/horde.internal.scheduler.v1.SchedulerService/SetWorkerPaused',
             horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.SetWorkerPausedRequest.SerializeToString,
             horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.SetWorkerPausedResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateWorker(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.internal.scheduler.v1.SchedulerService/UpdateWorker',
+            horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.UpdateWorkerRequest.SerializeToString,
+            horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.UpdateWorkerResponse.FromString,
             options,
             channel_credentials,
             insecure,

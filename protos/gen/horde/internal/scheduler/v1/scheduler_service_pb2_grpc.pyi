@@ -94,6 +94,8 @@ class SchedulerServiceStub:
     """GetWorker shows one. Errors: WORKER_NOT_FOUND of `horde.api.worker.v1`."""
     SetWorkerPaused: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.SetWorkerPausedRequest, _scheduler_service_pb2.SetWorkerPausedResponse]
     """SetWorkerPaused pauses or resumes an owner's worker. Errors as GetWorker."""
+    UpdateWorker: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.UpdateWorkerRequest, _scheduler_service_pb2.UpdateWorkerResponse]
+    """UpdateWorker changes what the owner says of a worker. Errors as GetWorker."""
     DeleteWorker: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.DeleteWorkerRequest, _scheduler_service_pb2.DeleteWorkerResponse]
     """DeleteWorker forgets an owner's worker that is away. One that is not known
     is OK. Errors: WORKER_NOT_FOUND (another's), WORKER_BUSY of
@@ -274,6 +276,14 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_scheduler_service_pb2.SetWorkerPausedRequest, _abc.Awaitable[_scheduler_service_pb2.SetWorkerPausedResponse]],
     ) -> _abc.Awaitable[_scheduler_service_pb2.SetWorkerPausedResponse]:
         """SetWorkerPaused pauses or resumes an owner's worker. Errors as GetWorker."""
+
+    @_abc_1.abstractmethod
+    def UpdateWorker(
+        self,
+        request: _scheduler_service_pb2.UpdateWorkerRequest,
+        context: _aio.ServicerContext[_scheduler_service_pb2.UpdateWorkerRequest, _abc.Awaitable[_scheduler_service_pb2.UpdateWorkerResponse]],
+    ) -> _abc.Awaitable[_scheduler_service_pb2.UpdateWorkerResponse]:
+        """UpdateWorker changes what the owner says of a worker. Errors as GetWorker."""
 
     @_abc_1.abstractmethod
     def DeleteWorker(
