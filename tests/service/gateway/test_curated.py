@@ -129,7 +129,7 @@ async def test_what_nobody_built_and_who_is_away(tmp_path: Path) -> None:
     async with relayed(tmp_path) as (gateway, _):
         with pytest.raises(Unimplemented):
             await gateway.moderation.GetCase(moderation_pb2.GetCaseRequest(), metadata=gateway.operator)
-    async with bench(tmp_path, clock=ManualClock()) as gateway:
+    async with bench(tmp_path, clock=ManualClock(), curation="127.0.0.1:1") as gateway:
         with pytest.raises(Unavailable):
             await gateway.moderation.ListCases(moderation_pb2.ListCasesRequest(), metadata=gateway.operator)
 

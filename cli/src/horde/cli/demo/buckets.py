@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -24,14 +25,19 @@ class Stored:
         return self.path.read_bytes()
 
     def holds(self, content: bytes) -> bool:
-        """Whether it is this picture: its bytes come first in the file, its metadata may follow."""
-        return self.size >= len(content) and self.read().startswith(content)
+        """Whether it is this picture: its bytes come first in the file, its metadata may follow. What was taken away
+        since it was listed holds nothing."""
+        try:
+            return self.size >= len(content) and self.read().startswith(content)
+        except FileNotFoundError:
+            return False
 
 
 def list_bucket(folder: Path) -> list[Stored]:
     """Every object of a bucket that is a folder; what a crash left unfinished there (`.partial`) is no object."""
-    return [
-        Stored(folder.name, path.relative_to(folder).as_posix(), path, path.stat().st_size)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and UNFINISHED not in path.parts
-    ]
+    found = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and UNFINISHED not in path.parts:
+            with suppress(FileNotFoundError):  # taken away meanwhile
+                found.append(Stored(folder.name, path.relative_to(folder).as_posix(), path, path.stat().st_size))
+    return found
