@@ -62,6 +62,10 @@ WORKERS: Mapping[str, Capabilities] = {
 """What each can do, by name."""
 
 
+NEWCOMERS = 16
+"""Workers of an owner for whose images nobody has paid yet."""
+
+
 class Painter(ScriptedPainter):
     """Paints at once what it says that it can."""
 
@@ -88,11 +92,12 @@ async def horde(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Horde
     async with local_mesh(folder / "state", extra=EXTRA) as mesh, AsyncExitStack() as stack:
         ids: dict[str, str] = {}
         async with mesh.client() as nobody:
-            owner = await nobody.accounts.create("owner")
-        for name, capabilities in WORKERS.items():
+            # A newcomer may attach so many.
+            owners = [await nobody.accounts.create(f"owner {part}") for part in range(len(WORKERS) // NEWCOMERS + 1)]
+        for number, (name, capabilities) in enumerate(WORKERS.items()):
             settings = WorkerSettings(
                 gateway=mesh.gateway,
-                api_key=SecretStr(owner.api_key),
+                api_key=SecretStr(owners[number // NEWCOMERS].api_key),
                 name=name.replace(" ", "-"),
                 painter="scripted",
                 prefetch=0,

@@ -35,7 +35,7 @@ def for_operators(block: Block) -> bool:
 def asks_a_mesh(block: Block) -> bool:
     """Whether it does something with a mesh that is there already. Data releases read a bucket instead, and what learns
     from them a folder."""
-    elsewhere = (" release ", " ratings train ", " ratings evaluate ")
+    elsewhere = (" release ", " ratings train ", " ratings evaluate ", " storage ")
     return (
         not starts_a_mesh(block)
         and not for_operators(block)
@@ -89,7 +89,7 @@ class Reader:
         assert child.stdout is not None
         async for line in child.stdout:
             said += line
-            if "serve worker" in command and b"attached" in line:
+            if ("serve worker" in command or "worker join" in command) and b"attached" in line:
                 child.send_signal(signal.SIGTERM)
         assert await child.wait() == 0, said.decode()
 

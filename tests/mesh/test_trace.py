@@ -15,7 +15,7 @@ import grpc
 import pytest
 from opentelemetry.proto.collector.metrics.v1 import metrics_service_pb2, metrics_service_pb2_grpc
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2, trace_service_pb2_grpc
-from tests.mesh.probing import EXTRA, scripted, small
+from tests.mesh.probing import EXTRA, eventually, scripted, small
 
 from horde.cli.local.mesh import free_ports, local_mesh
 from horde.cli.local.roles import Role
@@ -71,6 +71,8 @@ async def test_one_trace_from_the_clients_call_to_the_bucket(tmp_path: Path, col
                 accepted = await client.generations.create(small("a cat"), request_id=str(uuid.uuid4()))
                 async for _ in client.generations.watch(accepted.generation_id):
                     pass
+            # What is looked at now and then is there a little later.
+            await eventually(lambda: "horde_scheduler_model_workers{" in scrape(ports[Role.SCHEDULER]), "the gauges")
             shown = [await asyncio.to_thread(scrape, port) for port in ports.values()]
     # Processes export what is left when they stop, and so does ours: all spans are here now.
     created = next(

@@ -167,10 +167,13 @@ class Working:
         """PUT uploads/{grant}: the bytes of a picture. The grant is the right to bring them. Only 200 counts there."""
         grant = request.path_params["grant"]
         caller = self._context.caller(request)
+        if not (lease := _lease_of(grant)):
+            # What is no grant at all costs the router nothing.
+            raise Refusal(401, "InvalidAPIKey", "This is no link that a picture may be put to.")
         about = await self._context.about()
         storage = await self._context.mesh.storage(about.storage_address)
         receipt = await upload_image(storage, grant, request.stream(), caller.whereabouts())
-        if not self._sessions.arrived(_lease_of(grant), receipt):
+        if not self._sessions.arrived(lease, receipt):
             raise Refusal(404, "InvalidJobID", "This picture's job was not lent through this door, or is over.")
         return Response(status_code=200)
 
@@ -206,7 +209,7 @@ def _skipped(session: WorkerSession) -> dict[str, int]:
 
 
 def _lease_of(grant: str) -> str:
-    """The lease that a grant is for. The router has checked the grant: it took bytes under it."""
+    """The lease that a grant says it is for, which the router checks when it takes bytes under it; empty: it is none."""
     try:
         claims = json.loads(base64.urlsafe_b64decode(grant.split(".")[1] + "=="))
         return str(claims["lease_id"])
