@@ -209,7 +209,7 @@ def _skipped(session: WorkerSession) -> dict[str, int]:
 
 
 def _lease_of(grant: str) -> str:
-    """The lease that a grant says it is for, which the router checks when it takes bytes under it; empty: it is none."""
+    """The lease that a grant says it is for, which the router checks when it takes bytes; empty: it is no grant."""
     try:
         claims = json.loads(base64.urlsafe_b64decode(grant.split(".")[1] + "=="))
         return str(claims["lease_id"])
