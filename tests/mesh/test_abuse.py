@@ -31,7 +31,6 @@ ATTACKS = (
     "refusing_strangers",
     "censoring_strangers",
     "black_pictures",
-    "garbage_previews",
     "silent_inputs",
     "dear_anonymous_requests",
     "queue_stuffing",

@@ -35,6 +35,7 @@ SERVED = {
     Role.SCHEDULER: {"horde.internal.scheduler.v1.OwnerService", "horde.internal.scheduler.v1.SchedulerService"},
     Role.LEDGER: {"horde.internal.ledger.v1.LedgerService"},
     Role.CURATION: {
+        "horde.internal.curation.v1.AccountService",
         "horde.api.generation.v1.GenerationService",
         "horde.api.moderation.v1.ModerationService",
         "horde.api.rating.v1.RatingService",
