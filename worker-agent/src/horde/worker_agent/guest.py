@@ -66,7 +66,13 @@ class Guest:
         while True:
             await asyncio.to_thread(self._read_again)
             rules = self._settings.rules()
-            machine = await asyncio.to_thread(self._see, rules)
+            try:
+                machine = await asyncio.to_thread(self._see, rules)
+            except (psutil.Error, OSError) as error:
+                # A sensor that fails must not end the worker: what was decided last stays.
+                log.warning("the machine cannot be looked at", why=str(error))
+                await self._clock.sleep(LOOK_SECONDS)
+                continue
             why = why_not_now(rules, machine, paused=self.why is not None)
             if (why is None) != (self.why is None):
                 self._host.pause(paused=why is not None)
