@@ -32,6 +32,8 @@ MAX_PAGE = 500
 DEFAULT_PAGE = 100
 CHECK_SECONDS = 0.5
 """How long somebody waits for the word on a model."""
+HERE_SECONDS = 1.0
+"""How old the models may be that quotes propose: whoever asks for quotes must not have them read for each."""
 KNOWN_SECONDS = 600.0
 MAX_KNOWN = 10_000
 MAX_MODELS = 20_000
@@ -48,6 +50,7 @@ class Catalogue:
         self._aliases = {alias: name for name, model in entries.items() for alias in model.catalogue.aliases}
         self._known: OrderedDict[str, float] = OrderedDict()
         """Models that workers offer, or offered in the last day, and when the scheduler said so."""
+        self._here: tuple[float, list[pb.Model]] | None = None
         self._reading: dict[bool, asyncio.Task[list[pb.Model]]] = {}
 
     async def check(self, name: str) -> None:
@@ -103,7 +106,10 @@ class Catalogue:
 
     async def alternatives(self, name: str) -> list[str]:
         """Models of the same kind that somebody here paints with, those that begin soonest first."""
-        models = await self._read(lately=False)
+        now = self._clock.monotonic()
+        if self._here is None or now - self._here[0] >= HERE_SECONDS:
+            self._here = now, await self._read(lately=False)
+        models = self._here[1]
         kind = next((model.kind for model in models if model.name == name), job_pb2.JOB_KIND_IMAGE)
         others = [model for model in models if model.name != name and model.workers and model.kind == kind]
         return [model.name for model in sorted(others, key=lambda model: (model.wait.p50.ToNanoseconds(), model.name))]
