@@ -15,6 +15,7 @@ from horde.api.worker.v1 import worker_pb2, worker_service_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.scheduler.doors import reading
 from horde.services.status import from_status
+from horde.testkit.waiting import until
 
 
 async def pages(it: Running, size: int = 2, **filters: Any) -> list[list[str]]:
@@ -67,6 +68,8 @@ async def test_generations_are_listed_by_what_they_are() -> None:
         assert await listed(it, request_id_prefix="a") == ["a2", "a1"]
         assert await listed(it, model="nobody's") == []
         await it.world.clock.advance(60.0)
+        # The pass that ends it asks the ledger over a socket, which no clock of ours moves.
+        await until(lambda: any(generation.closed for generation in it.engine.board.generations.values()))
         assert await listed(it, finished=True) == ["a1"]
         assert await listed(it, finished=False) == ["b2", "b1", "a2"]
         assert await listed(it, ending=job_pb2.JOB_ENDING_EXPIRED) == ["a1"]
