@@ -149,8 +149,9 @@ simulate: install ## How long people wait, in virtual time, beside two other pol
 # Of how many images, and where they are kept: folders or s3.
 IMAGES      ?= 100000
 STORE       ?= folders
-soak-storage: install ## Images of all kinds while routers are killed and the store fails, IMAGES=100000 STORE=folders
-	$(PY) bench/soak_storage.py --jobs $(IMAGES) --store $(STORE) --calm 20
+MINUTES     ?= inf
+soak-storage: install ## Images of all kinds while routers are killed and the store fails, IMAGES=100000 STORE=folders|s3 MINUTES=…
+	$(PY) bench/soak_storage.py --jobs $(IMAGES) --store $(STORE) --minutes $(MINUTES) --calm 20
 
 bench-web-door: install ## Calls a second through the web door, beside native ones, and what idle workers cost
 	$(PY) bench/web_door.py
