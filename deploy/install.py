@@ -60,7 +60,7 @@ def main(extra: str, place: Path, work: Path) -> None:
     bounds.write_text(constraints(lock))
     wheel = next(ROOT.glob("dist/horde_mesh-*.whl"))
     report = work / "report.json"
-    asked = [*pip, "install", "-q", "--dry-run", "--report", report, "-c", bounds, f"{wheel}[{extra}]"]
+    asked = [*pip, "install", "-q", "--dry-run", "--report", str(report), "-c", str(bounds), f"{wheel}[{extra}]"]
     subprocess.run(asked, check=True)
     needed = [each["metadata"]["name"] for each in json.loads(report.read_text())["install"]]
     part = place / "requirements.lock"
