@@ -82,7 +82,7 @@ async def working(settings: WorkerSettings, painter: Painter, clock: Clock) -> A
     """An agent that is at work, and stays attached. Raises Dismissed, as what a loop died of."""
     tls = settings.tls() or (None if settings.plaintext or is_loopback(settings.gateway) else ANYBODY)
     session = Session(
-        settings.name, agent_version(), painter.capabilities(), settings.painters + settings.prefetch, settings.declines
+        settings.name, agent_version(), painter.capabilities(), painter.places + settings.prefetch, settings.declines
     )
     spool = Spool(settings.home / "spool")
 
@@ -106,9 +106,7 @@ async def working(settings: WorkerSettings, painter: Painter, clock: Clock) -> A
             session,
             OutcomeFolder(settings.home / "outcomes"),
             spool,
-            lambda listener: Workshop(
-                painter, doors, spool, listener, clock, loops=loops, hands=settings.painters, backoff=backoff
-            ),
+            lambda listener: Workshop(painter, doors, spool, listener, clock, loops=loops, backoff=backoff),
         )
         agent.restore()
         gateway = WorkerServiceStub(channel)
