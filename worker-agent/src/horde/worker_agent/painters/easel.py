@@ -100,6 +100,8 @@ class Easel:
         """Those of them that it is not done painting."""
         self._life: asyncio.Task[None] | None = None
         self.measured: Measured | None = None
+        self.problems: dict[str, str] = {}
+        """By model, why it is not offered."""
         self.others: tuple[str, ...] = ()
         """Further devices of this machine, as the child found them."""
 
@@ -242,6 +244,7 @@ class Easel:
 
     def _take(self, capabilities: Capabilities, problems: Mapping[str, str]) -> None:
         self._offered = capabilities
+        self.problems |= problems
         for name, why in problems.items():
             log.warning("a model is not offered", model=name, why=why)
 

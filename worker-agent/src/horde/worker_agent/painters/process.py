@@ -69,6 +69,16 @@ class ProcessPainter:
         """The first picture of the first easel."""
         return self._easels[0].measured
 
+    @property
+    def problems(self) -> dict[str, str]:
+        """By model, why it is not offered."""
+        now = self._clock.monotonic()
+        found = {name: why for easel in self._easels for name, why in easel.problems.items()}
+        for name, breaker in self._breakers.items():
+            if not breaker.offered(now):
+                found[name] = f"it failed several times; tried again in {breaker.withdrawn_until - now:.0f} s"
+        return found
+
     def capabilities(self) -> Capabilities:
         now = self._clock.monotonic()
         offered = easels.merged([easel.capabilities for easel in self._easels])
