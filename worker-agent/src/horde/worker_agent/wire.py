@@ -125,6 +125,7 @@ def _model(offer: ModelOffer) -> worker_pb2.ModelOffer:
         samplers=[job_pb2.Sampler.ValueType(sampler.value) for sampler in sorted(offer.samplers)],
         schedules=[job_pb2.NoiseSchedule.ValueType(schedule.value) for schedule in sorted(offer.schedules)],
         size_multiple=offer.size_multiple,
+        max_batch=offer.max_batch,
     )
     return worker_pb2.ModelOffer(name=offer.name, loaded=offer.loaded, sha256=offer.sha256, image=image)
 

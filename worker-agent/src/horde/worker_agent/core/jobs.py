@@ -292,6 +292,8 @@ class ModelOffer:
     """In the same way."""
     size_multiple: int = 8
     """Of width and height, pixels; other sizes are painted larger and cut, as a deviation."""
+    max_batch: int = 1
+    """Like pictures that are painted in one pass at most."""
 
     def now(self, *, loaded: bool) -> ModelOffer:
         """The same, in memory or not."""
