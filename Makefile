@@ -19,9 +19,10 @@ TIERS   := unit conformance service mesh deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock protos protos-check breaking deploy-check charts settings-page contract-image languages sdks sdks-test lint \
+.PHONY: help install lock protos protos-check breaking deploy-check charts images settings-page contract-image languages sdks sdks-test \
+	lint \
 	format types test-kills test-loading check test up demo demo-release try-ai-horde bench bench-ledger bench-scheduler \
-	bench-web-door simulate soak-storage soak-ledger abuse farms raters cheats mutants-ledger mutants-scheduler train-model \
+	bench-web-door rolling simulate soak-storage soak-ledger abuse farms raters cheats mutants-ledger mutants-scheduler train-model \
 	evaluate-model clean $(TIERS:%=test-%)
 
 help: ## List the targets
@@ -77,6 +78,9 @@ deploy-check: install ## Render the chart in every value set, lint it, validate 
 
 charts: install ## Write what Kustomize builds upon from the chart
 	$(PY) deploy/charts.py
+
+images: install ## Build the images with podman or docker, say how large they are, and write what is in each (SBOM)
+	$(PY) deploy/images.py
 
 settings-page: install ## Write deploy/settings.md, every setting of every service, from the code
 	$(PY) deploy/settings.py
@@ -158,8 +162,14 @@ simulate: install ## How long people wait, in virtual time, beside two other pol
 # Of how many images, and where they are kept: folders or s3.
 IMAGES      ?= 100000
 STORE       ?= folders
-soak-storage: install ## Images of all kinds while routers are killed and the store fails, IMAGES=100000 STORE=folders
-	$(PY) bench/soak_storage.py --jobs $(IMAGES) --store $(STORE) --calm 20
+MINUTES     ?= inf
+soak-storage: install ## Images of all kinds while routers are killed and the store fails, IMAGES=100000 STORE=folders|s3 MINUTES=…
+	$(PY) bench/soak_storage.py --jobs $(IMAGES) --store $(STORE) --minutes $(MINUTES) --calm 20
+
+# Whose code half of the processes run at first: a commit, or nothing.
+PREVIOUS    ?=
+rolling: install ## Two of everything, restarted one after the other under load; PREVIOUS=COMMIT: half of them with its code
+	$(PY) bench/rolling.py $(if $(PREVIOUS),--previous $(PREVIOUS))
 
 bench-web-door: install ## Calls a second through the web door, beside native ones, and what idle workers cost
 	$(PY) bench/web_door.py

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
 from math import isqrt
@@ -26,6 +26,7 @@ from horde.data_releases.core.croissant import write_croissant
 from horde.data_releases.core.gate import EXPLANATIONS
 from horde.data_releases.core.plan import Plan
 from horde.data_releases.core.pseudonyms import Pseudonyms
+from horde.data_releases.core.sampling import SAMPLED, Sample, Sampler
 from horde.data_releases.core.statistics import Statistics, shorten
 from horde.data_releases.drawing import SHEET_IMAGES, draw_contact_sheet, draw_plots
 from horde.data_releases.keys import Keys, public_pem
@@ -45,16 +46,6 @@ ROOT_ROWS: Final = 10
 """Rows of a row group of all metadata, for each unit of the square root of the images. A row has 1.5 KiB with a long
 prompt, and a group's statistics 140 KiB, which the writer keeps until it is done: so both are about 45 MiB for ten
 million images."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """An image for the contact sheet."""
-
-    rank: str
-    shard: str
-    offset: int
-    size_bytes: int
 
 
 class Finisher:
@@ -81,6 +72,7 @@ class Finisher:
         self._ratings = ratings
         self._files: dict[str, str] = {}
         self._bytes = 0
+        self._scores: Counter[int] = Counter()
 
     async def run(self, notes: list[PartNote]) -> Finished:
         """Write what is missing and sign it."""
@@ -110,9 +102,9 @@ class Finisher:
             checksums_sha256=hashlib.sha256(checksums).hexdigest(),
         )
 
-    async def _write_metadata(self, names: list[str], images: int) -> list[_Sample]:
+    async def _write_metadata(self, names: list[str], images: int) -> list[Sample]:
         """All rows in one file, in row groups of many shards; and some images that stand for all."""
-        samples: list[_Sample] = []
+        sampler = Sampler(SHEET_IMAGES)
         path = self._folder / layout.METADATA
         # The rows of one group are in memory, and so are the statistics of all groups: both by the root of the images.
         group_rows = ROOT_ROWS * isqrt(images)
@@ -127,12 +119,12 @@ class Finisher:
                 if sum(each.num_rows for each in waiting) >= group_rows:
                     writer.write_table(pa.concat_tables(waiting))
                     waiting = []
-                columns = (table.column(column).to_pylist() for column in ("sha256", "shard", "tar_offset", "bytes"))
-                samples = sorted([*samples, *map(_Sample, *columns)], key=lambda sample: sample.rank)[:SHEET_IMAGES]
+                for row in table.select(SAMPLED).to_pylist():
+                    sampler.offer(row)
             if waiting:
                 writer.write_table(pa.concat_tables(waiting))
         await self._put_path(layout.METADATA, path)
-        return samples
+        return sampler.chosen()
 
     def _write_ratings(self, path: Path) -> int:
         """The ratings that join this release, raters under pseudonyms."""
@@ -141,6 +133,7 @@ class Finisher:
             for rows in self._read_ratings():
                 writer.write_table(pa.Table.from_pylist(rows, RATING_SCHEMA))
                 count += len(rows)
+                self._scores.update(row["rating"] for row in rows if row["rating"] is not None)
         return count
 
     def _read_ratings(self) -> Iterator[list[dict[str, Any]]]:
@@ -203,6 +196,7 @@ class Finisher:
             },
             "removed": removed,
             "ratings": ratings,
+            "ratings_by_score": {str(score): count for score, count in sorted(self._scores.items())},
         }
         shards = sum(name.endswith(".tar") for name in self._files)
         await self._put_bytes(layout.STATISTICS, _json(statistics))
@@ -218,11 +212,11 @@ class Finisher:
         }
         await self._put_bytes(layout.DESCRIPTION, _json(description))
 
-    async def _write_pictures(self, totals: Statistics, samples: list[_Sample]) -> None:
+    async def _write_pictures(self, totals: Statistics, samples: list[Sample]) -> None:
         pictures = []
         for sample in samples:
             key = layout.release(self._plan.release_id, sample.shard)
-            data = await self._bucket.get(key, sample.offset, sample.size_bytes)
+            data = await self._bucket.get(key, sample.tar_offset, sample.bytes)
             if data is None:
                 raise LookupError(f"{self._plan.release_id} has lost {sample.shard}")
             pictures.append(data)
