@@ -31,6 +31,6 @@ def build_app(settings: WebDoorSettings, mesh: Mesh, clock: Clock, loops: Loops)
     routes: list[BaseRoute] = [
         Route("/healthz", alive),
         Mount("/api/v2", routes=v2_routes(Context(settings, mesh, clock, room), sessions)),
-        Mount("/v1", routes=v1_routes(Door(settings, mesh, room))),
+        Mount("/v1", routes=v1_routes(Door(settings, mesh, clock, room))),
     ]
     return Starlette(routes=routes)

@@ -10,12 +10,15 @@ from grpc import aio
 from starlette.requests import Request
 from starlette.responses import Response
 
+from horde.api.mesh.v1 import mesh_service_pb2
+from horde.services.clock import Clock
 from horde.services.errors import ResourceExhausted, ServiceError
 from horde.services.shares import Pot, Taker
 from horde.services.telemetry import get_logger
-from horde.web_door.caller import Metadata, address_of, metadata_of
+from horde.web_door.caller import Caller, Metadata, address_of, metadata_of
 from horde.web_door.core.refusals import Refusal
 from horde.web_door.neighbours.mesh import Mesh
+from horde.web_door.remembering import Remembered
 from horde.web_door.room import Room, read_body
 from horde.web_door.settings import WebDoorSettings
 from horde.web_door.v1 import events
@@ -28,6 +31,9 @@ log = get_logger(__name__)
 
 Handler = Callable[[Request], Awaitable[Response]]
 REQUEST_ID: Final = "request_id"
+MAX_JSON_BYTES: Final = 128 * 1024
+"""Reading JSON into a message takes its time from everybody: a microsecond a byte where somebody means ill."""
+MESH_SECONDS: Final = 60.0
 
 
 def _full(kind: str) -> ServiceError:
@@ -37,16 +43,30 @@ def _full(kind: str) -> ServiceError:
 class Door:
     """What all that is under `/v1` needs: the mesh, who calls, memory and streams."""
 
-    def __init__(self, settings: WebDoorSettings, mesh: Mesh, room: Room) -> None:
+    def __init__(self, settings: WebDoorSettings, mesh: Mesh, clock: Clock, room: Room) -> None:
         self.settings = settings
         self.mesh = mesh
         self.room = room
+        self._about: Remembered[mesh_service_pb2.GetMeshResponse] = Remembered(clock, MESH_SECONDS, 1)
         self.streams = Pot(settings.max_streams, {"address": 1.0}, _full)
         self._proxies = settings.proxies()
 
     def metadata(self, request: Request) -> Metadata:
         """Credentials as they were sent, and from where."""
         return metadata_of(request, self._proxies)
+
+    def whereabouts(self, request: Request) -> Metadata:
+        """From where, for what asks for no credentials but a ticket."""
+        return Caller(self.address(request)).whereabouts()
+
+    async def storage_address(self) -> str:
+        """Where tickets are good."""
+
+        async def ask() -> mesh_service_pb2.GetMeshResponse:
+            answer: mesh_service_pb2.GetMeshResponse = await self.mesh.mesh.GetMesh(mesh_service_pb2.GetMeshRequest())
+            return answer
+
+        return (await self._about.get("", ask)).storage_address
 
     def address(self, request: Request) -> str:
         """Whom a request's bounds count."""
@@ -79,7 +99,7 @@ class Calling:
 
     async def _body(self, request: Request) -> bytes:
         with self._door.room.tab(self._door.address(request)) as tab:
-            return await read_body(request, tab, self._door.settings.max_small_body_bytes)
+            return await read_body(request, tab, min(MAX_JSON_BYTES, self._door.settings.max_small_body_bytes))
 
     async def _streamed(self, rule: Rule, message: Message, request: Request) -> Response:
         if request.headers.get("last-event-id") == events.LAST:

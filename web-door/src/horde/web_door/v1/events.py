@@ -27,8 +27,6 @@ log = get_logger(__name__)
 MEDIA_TYPE: Final = "text/event-stream"
 COMMENT_SECONDS: Final = 15.0
 """Between comments where nothing else is sent: proxies and browsers end what is silent."""
-STALLED_SECONDS: Final = 60.0
-"""How long a client may leave unread what it was sent."""
 RETRY_MILLISECONDS: Final = 2_000
 LAST: Final = "last"
 """The id of the event after which there is none."""
@@ -62,9 +60,7 @@ class Events(Response):
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         async for text in self._texts():
-            # Who reads nothing holds a place that others want.
-            async with asyncio.timeout(STALLED_SECONDS):
-                await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _texts(self) -> AsyncIterator[str]:
