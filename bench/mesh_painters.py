@@ -1,7 +1,7 @@
 """A worker for the bench: the real agent with the scripted painter, which notes when each picture was begun.
 
-Started by bench/mesh.py as a process of its own. At its end it writes lines `SEED MONOTONIC_SECONDS` to
-BENCH_NOTES; the clock is that of the machine, the same for all processes.
+Started by bench/mesh.py and bench/rolling.py as a process of its own. At its end it writes lines `SEED
+MONOTONIC_SECONDS` to BENCH_NOTES; the clock is that of the machine, the same for all processes.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class NotingPainter:
 async def run(settings: WorkerSettings, notes: Path) -> None:
     """Work until told to stop, then write the notes."""
     configure_logs(level=settings.log_level, form=settings.log_format, service="worker")
-    painter = NotingPainter(ScriptedPainter(name=settings.name, script="[instant]"))
+    painter = NotingPainter(ScriptedPainter(name=settings.name, script=os.environ.get("BENCH_SCRIPT", "[instant]")))
     async with working(settings, painter, SystemClock()):
         await lifecycle.until_signalled()
     notes.write_text("".join(f"{seed} {at}\n" for seed, at in painter.begun))

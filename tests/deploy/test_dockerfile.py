@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
-import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -21,6 +21,9 @@ from horde.web_door.settings import WebDoorSettings
 from horde.worker_agent.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "deploy"))
+import install  # noqa: E402 - it is a program, and runs where nothing is installed
+
 TEXT = (ROOT / "deploy" / "Dockerfile").read_text()
 TARGETS: dict[str, str] = dict(re.findall(r"^FROM base AS (\S+)\n(.*?)(?=^FROM|\Z)", TEXT, re.M | re.S))
 SETTINGS: dict[Role, type[ServiceSettings]] = {
@@ -40,10 +43,11 @@ def test_there_is_a_target_for_each_service_for_the_operators_jobs_and_for_clien
 
 
 @pytest.mark.parametrize("target", sorted(TARGETS))
-def test_a_target_installs_its_own_extra_and_nothing_unpinned(target: str) -> None:
-    (extra,) = re.findall(r"pip install -c constraints\.txt '\.\[(\S+)\]'", TARGETS[target])
+def test_a_target_installs_its_own_extra_and_nothing_else_but_torch(target: str) -> None:
+    (extra,) = re.findall(r"python3 /src/deploy/install\.py (\S+) /opt/horde", TARGETS[target])
     assert extra == target
     assert extra in EXTRAS
+    assert re.findall(r"pip.* install .*'(\S+)'", TARGETS[target]) == (["torch>=2.13"] if target == "worker" else [])
 
 
 @pytest.mark.parametrize("role", list(Role), ids=lambda role: role.value)
@@ -72,12 +76,21 @@ def test_what_is_copied_is_there_and_holds_every_package() -> None:
         assert path.relative_to(ROOT).parts[0] in {*copied, "testkit"}
 
 
-def test_the_constraints_are_the_locks_versions() -> None:
-    (command,) = re.findall(r"^RUN (sed .+) > /src/constraints\.txt$", TEXT, re.M)
-    made = subprocess.run(["bash", "-c", command], cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    locked = re.findall(r"^([A-Za-z0-9_.-]+)(?:\[[^]]*\])?==([^ ;\\]+)", (ROOT / "requirements.lock").read_text(), re.M)
-    assert sorted(made.split()) == sorted(f"{name}=={version}" for name, version in locked)
-    assert locked
+def test_what_is_installed_is_the_locks_with_its_hashes() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    blocks = install.locked(lock)
+    pinned = re.findall(r"^([A-Za-z0-9_.-]+)(?:\[[^]]*\])?(==[^ ;\\\n]+)", lock, re.M)
+    assert "".join(blocks.values()).count("==") >= len(pinned) > 50
+    # What has a version for each of several Pythons keeps all of them, with their markers.
+    assert [line.partition(" ")[0] for line in install.constraints(lock).splitlines()] == [
+        "".join(each) for each in pinned
+    ]
+    assert any(block.count(" ; python_full_version") > 1 for block in blocks.values())
+    assert all("--hash=sha256:" in block for block in blocks.values())
+    part = install.chosen(["grpcio", "SQLAlchemy", "typing_extensions"], lock)
+    assert re.findall(r"^(\S+?)==", part, re.M) == ["grpcio", "sqlalchemy", "typing-extensions"]
+    with pytest.raises(LookupError, match="not in the lock: torch"):
+        install.chosen(["grpcio", "torch"], lock)
 
 
 @pytest.mark.parametrize("role", list(SETTINGS), ids=lambda role: role.value)

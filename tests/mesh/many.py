@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sysconfig
 from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,18 +63,24 @@ class Many(LocalMesh):
         self._mesh = f"127.0.0.1:{mesh_port}"
         self._replicas = {replica.name: replica for replica in REPLICAS}
 
-    async def start_replica(self, name: str) -> None:
-        """Start one process, or start it again. Does not wait for it."""
+    async def start_replica(
+        self, name: str, code: Mapping[str, str] | None = None, known: AbstractSet[str] | None = None
+    ) -> None:
+        """Start one process, or start it again. Does not wait for it.
+
+        Other code than this is found by the variables `code`, and is told only the settings that it has (`known`).
+        """
         replica = self._replicas[name]
-        told = {**self.beyond(replica.role), **replica.settings}
-        told |= {"LISTEN": self.address_of(name), "STATE_DIR": str(self.layout.state / name)}
+        own = {**self.beyond(replica.role), **replica.settings}
+        own |= {"LISTEN": self.address_of(name), "STATE_DIR": str(self.layout.state / name)}
         if replica.role is Role.GATEWAY:
-            told["STORAGE_PUBLIC_ADDRESS"] = self._mesh
+            own["STORAGE_PUBLIC_ADDRESS"] = self._mesh
         if replica.role is Role.SCHEDULER:
-            told["STORAGE_ADDRESS"] = self._mesh
+            own["STORAGE_ADDRESS"] = self._mesh
         settings = self.layout.settings(replica.role)
-        settings |= {f"{replica.role.prefix}{key}": value for key, value in told.items()}
-        await self._start(name, ("-m", replica.role.module), settings)
+        settings |= {f"{replica.role.prefix}{key}": value for key, value in own.items()}
+        told = {name: text for name, text in settings.items() if known is None or name in known}
+        await self._start(name, ("-m", replica.role.module), told | dict(code or {}))
 
     def address_of(self, name: str) -> str:
         """Where one process listens."""
@@ -101,8 +108,8 @@ class Many(LocalMesh):
 
 
 @asynccontextmanager
-async def many_of_everything(folder: Path) -> AsyncIterator[Many]:
-    """Two of each service behind Envoy, all serving."""
+async def many_of_everything(folder: Path, extra: Settings | None = None) -> AsyncIterator[Many]:
+    """Two of each service behind Envoy, all serving. `extra` are settings by role, without their prefix."""
     with ExitStack() as stack:
         kept = stack.enter_context(backends(DEPLOYED, folder))
         redis = stack.enter_context(throwaway_redis())
@@ -118,7 +125,7 @@ async def many_of_everything(folder: Path) -> AsyncIterator[Many]:
         shared = {
             Role.GATEWAY: {"REDIS_URL": redis.url, "OPERATOR_KEY_FILE": str(folder / "operator.key"), **NO_LIMITS}
         }
-        mesh = Many(layout, ports, mesh_port, merged(EXTRA, kept, _secrets(folder), shared))
+        mesh = Many(layout, ports, mesh_port, merged(EXTRA, kept, _secrets(folder), shared, extra or {}))
         try:
             # The first gateway makes the operator's account; a second one at the same moment would make another.
             for name in names[:7]:

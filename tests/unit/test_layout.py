@@ -93,6 +93,7 @@ BESIDE_THE_LOOPS = {
     "storage-router/src/horde/storage_router/decoding.py": "a dead child that is buried",
     "storage-router/src/horde/storage_router/uploads.py": "an upload that goes on when its caller hangs up",
     "web-door/src/horde/web_door/remembering.py": "an asking that many wait for",
+    "web-door/src/horde/web_door/v1/events.py": "the next message of one answer, and whether its reader is still there",
     "web-door/src/horde/web_door/v2/session.py": "a stream's two directions and its clock, within a loop",
     "worker-agent/src/horde/worker_agent/__main__.py": "the signal, which is waited for",
     "worker-agent/src/horde/worker_agent/running.py": "what is opened, until a signal comes",

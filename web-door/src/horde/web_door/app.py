@@ -10,7 +10,10 @@ from starlette.routing import BaseRoute, Mount, Route
 from horde.services.clock import Clock
 from horde.services.loops import Loops
 from horde.web_door.neighbours.mesh import Mesh
+from horde.web_door.room import Room
 from horde.web_door.settings import WebDoorSettings
+from horde.web_door.v1.calling import Door
+from horde.web_door.v1.routes import v1_routes
 from horde.web_door.v2.context import Context
 from horde.web_door.v2.routes import v2_routes
 from horde.web_door.v2.sessions import Sessions
@@ -24,8 +27,10 @@ async def alive(request: Request) -> PlainTextResponse:
 def build_app(settings: WebDoorSettings, mesh: Mesh, clock: Clock, loops: Loops) -> Starlette:
     """The whole door. A further form of HTTP is one more mount."""
     sessions = Sessions(mesh, clock, loops, settings.max_workers)
+    room = Room(settings.max_memory_bytes)
     routes: list[BaseRoute] = [
         Route("/healthz", alive),
-        Mount("/api/v2", routes=v2_routes(Context(settings, mesh, clock), sessions)),
+        Mount("/api/v2", routes=v2_routes(Context(settings, mesh, clock, room), sessions)),
+        Mount("/v1", routes=v1_routes(Door(settings, mesh, clock, room))),
     ]
     return Starlette(routes=routes)

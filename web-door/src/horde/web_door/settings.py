@@ -34,6 +34,8 @@ class WebDoorSettings(ServiceSettings):
     """How large a body may be that holds no pictures."""
     max_memory_bytes: int = Field(default=256 * 1024 * 1024, ge=1024 * 1024)
     """Bytes of bodies and pictures in memory, of all requests together; an address takes half of what is left."""
+    max_streams: int = Field(default=1_000, ge=1)
+    """How many streams of events may be open at once; an address takes half of what is left."""
     max_workers: int = Field(default=1_000, ge=1)
     """Workers that speak REST whose sessions are held here at once; an address takes half of what is left."""
     max_connections: int = Field(default=2_000, ge=1)

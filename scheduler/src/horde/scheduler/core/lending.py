@@ -162,7 +162,6 @@ def grant(board: Board, worker: Worker, job: Job, now: float) -> None:
         job,
         worker.worker_id,
         worker.owner,
-        worker.name,
         granted_at=now,
         touched_at=now,
         ttl=time_to_progress(board, worker, job),
