@@ -96,8 +96,10 @@ def _make_room(board: Board, owner: AccountId) -> bool:
 
 
 def _forget_one(board: Board, owner: AccountId | None = None) -> bool:
-    workers = board.fleet.workers.values()
-    away = [worker for worker in workers if worker.away and owner in (None, worker.owner)]
+    fleet = board.fleet
+    # Of one owner they are few; to look through all for each new name of his would hold up everybody.
+    workers = fleet.workers if owner is None else fleet.standings[owner].workers
+    away = [worker for worker in workers.values() if worker.away]
     if not away:
         return False
     # Never painted first: names are free, so whoever would push others out brings only such.
