@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -84,7 +85,10 @@ def create(
     dry_run: bool,
     end_with_input: bool,
 ) -> None:
-    """Make release RELEASE_ID, or go on making it. Made once, it never changes."""
+    """Make release RELEASE_ID, or go on making it. Made once, it never changes.
+
+    In RELEASE_ID %Y, %m, %d and %V (the week) stand for the day of --as-of, in UTC: for what runs by a calendar.
+    """
     settings = _settings()
     if end_with_input:
         threading.Thread(target=_end_with_input, name="input", daemon=True).start()
@@ -102,6 +106,8 @@ def create(
     if as_of is not None:
         as_of = as_of.replace(tzinfo=as_of.tzinfo or UTC)
 
+    day = (as_of or SystemClock().now()).astimezone(UTC)
+    release_id = re.sub("%[YmdV]", lambda found: day.strftime(found[0]), release_id)
     order = Order(release_id, as_of, previous, others)
 
     async def make() -> Finished | Estimate:
