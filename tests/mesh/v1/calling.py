@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -86,6 +87,19 @@ class Caller:
                     told: dict[str, Any] = event.data["finished"]
                     return told
         raise AssertionError("the watch ended without an end")
+
+
+async def asked(caller: Caller, prompt: str = "a fox", **spec: Any) -> dict[str, Any]:
+    """Ask for one picture; the generation."""
+    model = (await caller.done("GET", "/v1/models"))["models"][0]["name"]
+    image = {"prompt": prompt, **SMALL, **spec.pop("image", {})}
+    body = {
+        "request_id": str(uuid.uuid4()),
+        "spec": {"count": 1, "job": {"model": model, "image": image}, **spec},
+    }
+    answer = await caller.done("POST", "/v1/generations", body)
+    generation: dict[str, Any] = answer["generation"]
+    return generation
 
 
 def nobody() -> str:

@@ -2,60 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
-from tests.mesh.probing import rich_account, scripted
-from tests.mesh.v1.calling import SMALL, Caller, caller_of, nobody
-from tests.mesh.v2.calling import web_mesh
+from tests.mesh.v1.calling import SMALL, Caller, asked, nobody
 
-from horde.cli.local.mesh import LocalMesh
-from horde.clients.client import HordeClient
-from horde.clients.credentials import ApiKey
-
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalMesh]:
-    async with web_mesh(tmp_path_factory.mktemp("mesh")) as running:
-        await running.start_worker(scripted("anna"))
-        yield running
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def account(mesh: LocalMesh) -> AsyncIterator[HordeClient]:
-    async with rich_account(mesh, "Rita") as client:
-        yield client
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def stranger(mesh: LocalMesh) -> AsyncIterator[Caller]:
-    async with caller_of(mesh) as caller:
-        while not (await caller.done("GET", "/v1/models")).get("models"):
-            await asyncio.sleep(0.1)
-        yield caller
-
-
-@pytest.fixture(scope="module")
-def rita(stranger: Caller, account: HordeClient) -> Caller:
-    """The door, for somebody with an account."""
-    assert isinstance(account.credential, ApiKey)
-    return stranger.by(f"Bearer {account.credential.secret}")
-
-
-async def asked(caller: Caller, prompt: str = "a fox", model: str = "", **spec: object) -> dict[str, object]:
-    model = model or (await caller.done("GET", "/v1/models"))["models"][0]["name"]
-    body = {
-        "request_id": str(uuid.uuid4()),
-        "spec": {"count": 1, "job": {"model": model, "image": {"prompt": prompt, **SMALL}}, **spec},
-    }
-    answer = await caller.done("POST", "/v1/generations", body)
-    generation: dict[str, object] = answer["generation"]
-    return generation
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_a_picture_is_asked_for_watched_and_shown(rita: Caller) -> None:

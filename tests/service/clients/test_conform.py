@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
+from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
 from horde.cli.commands.main import main
@@ -21,8 +24,15 @@ for line in sys.stdin:
 """
 
 
-async def test_the_python_sdk_holds_every_case() -> None:
-    verdicts = [verdict async for verdict in hold(PYTHON_DRIVER, None)]
+TYPESCRIPT = Path(__file__).resolve().parents[3] / "clients/typescript/dist/driver/main.js"
+DRIVERS = {"python": PYTHON_DRIVER, "typescript": ("node", str(TYPESCRIPT))}
+
+
+@pytest.mark.parametrize("language", DRIVERS)
+async def test_an_sdk_holds_every_case(language: str) -> None:
+    if language == "typescript" and not (shutil.which("node") and TYPESCRIPT.exists()):
+        pytest.skip("needs node, and `make sdks`")
+    verdicts = [verdict async for verdict in hold(DRIVERS[language], None)]
     assert len(verdicts) == len(read_cases("sdk"))
     assert [verdict for verdict in verdicts if not verdict.passed] == []
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 from google.protobuf.message import Message
@@ -27,8 +27,6 @@ log = get_logger(__name__)
 MEDIA_TYPE: Final = "text/event-stream"
 COMMENT_SECONDS: Final = 15.0
 """Between comments where nothing else is sent: proxies and browsers end what is silent."""
-STALLED_SECONDS: Final = 60.0
-"""How long a client may leave unread what it was sent."""
 RETRY_MILLISECONDS: Final = 2_000
 LAST: Final = "last"
 """The id of the event after which there is none."""
@@ -40,7 +38,7 @@ class Events(Response):
     media_type = MEDIA_TYPE
 
     def __init__(
-        self, first: Message, rest: AsyncIterator[Message], *, comment_seconds: float = COMMENT_SECONDS
+        self, first: Message, rest: AsyncGenerator[Message], *, comment_seconds: float = COMMENT_SECONDS
     ) -> None:
         # Proxies that gather what they pass on would hold events back.
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
@@ -61,13 +59,12 @@ class Events(Response):
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async for text in self._texts():
-            # Who reads nothing holds a place that others want.
-            async with asyncio.timeout(STALLED_SECONDS):
+        async with contextlib.aclosing(self._texts()) as texts:
+            async for text in texts:
                 await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _texts(self) -> AsyncIterator[str]:
+    async def _texts(self) -> AsyncGenerator[str]:
         yield f"retry: {RETRY_MILLISECONDS}\n\n{event_of(self._first)}"
         reading: asyncio.Task[Message] | None = None
         try:
@@ -94,6 +91,7 @@ class Events(Response):
                 reading.cancel()
                 with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration, ServiceError):
                     await reading
+            await self._rest.aclose()
 
 
 def event_of(message: Message) -> str:

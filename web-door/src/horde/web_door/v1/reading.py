@@ -8,29 +8,26 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final, NoReturn
 
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 
 from horde.services.errors import FieldViolation, InvalidArgument
 from horde.services.unknown_fields import MOST, UnknownField
 from horde.web_door.contract import Rpc
 from horde.web_door.v1.rules import Rule
 
-TEXTS: Final = frozenset(
-    {
-        "google.protobuf.Timestamp",
-        "google.protobuf.Duration",
-        "google.protobuf.FieldMask",
-    }
-)
-"""Messages that JSON writes as a text."""
+MASK: Final = "google.protobuf.FieldMask"
 DEEPEST: Final = 32
-_WRAPPED = re.compile(r"Failed to parse \S+ field: ")
+UNFIT: Final = (json_format.ParseError, ValueError, TypeError, AttributeError, RecursionError)
+"""What the library raises for a value that no field can hold."""
+_WHERE = re.compile(r"Failed to parse \S+ field: | at [A-Za-z]+(Request|\.)\S*")
 
 
 def message_of(rule: Rule, values: Mapping[str, str], query: Iterable[tuple[str, str]], body: bytes) -> Message:
@@ -50,15 +47,28 @@ def message_of(rule: Rule, values: Mapping[str, str], query: Iterable[tuple[str,
         for name, several in texts.items():
             reading.put(told, name, several)
     reading.refuse(rule.rpc)
-    return parsed(rule.rpc, told)
+    return _parsed(rule.rpc, told)
 
 
-def parsed(rpc: Rpc, told: dict[str, Any]) -> Message:
-    """The message of a JSON object whose names are known; raises InvalidArgument."""
+def object_of(rpc: Rpc, value: object) -> Message:
+    """A message that is a JSON value as a whole; raises as `message_of` does."""
+    if not isinstance(value, dict):
+        raise InvalidArgument("The message must be a JSON object.")
+    kind: Any = rpc.request.DESCRIPTOR
+    reading = _Reading(kind)
+    told = reading.checked(value, kind, "")
+    reading.refuse(rpc)
+    return _parsed(rpc, told)
+
+
+def _parsed(rpc: Rpc, told: dict[str, Any]) -> Message:
+    """The message of a JSON object whose names are known; raises InvalidArgument that names what does not fit."""
     try:
         return json_format.ParseDict(told, rpc.request(), max_recursion_depth=DEEPEST)
-    except (json_format.ParseError, ValueError, TypeError, AttributeError, RecursionError) as error:
-        raise _said(rpc, str(error)) from None
+    except UNFIT as error:
+        kind: Any = rpc.request.DESCRIPTOR
+        wrong = list(islice(_unfit(told, kind, ""), MOST)) or [FieldViolation("", _words(error))]
+        raise invalid(rpc, wrong) from None
 
 
 def json_of(body: bytes) -> object:
@@ -106,11 +116,9 @@ class _Reading:
     unknown: list[str] = field(default_factory=list)
     wrong: list[FieldViolation] = field(default_factory=list)
 
-    def checked(self, value: Any, kind: Descriptor, path: str, depth: int = 0) -> Any:
+    def checked(self, value: Any, kind: Descriptor, path: str) -> Any:
         """The same value with the contract's own names; notes the names that it does not know."""
-        if kind.full_name == "google.protobuf.FieldMask" and isinstance(value, str):
-            return _mask(value)
-        if not isinstance(value, dict) or kind.full_name in TEXTS or depth > DEEPEST:
+        if not isinstance(value, dict):
             return value
         known: dict[str, Any] = {}
         for name, item in value.items():
@@ -121,36 +129,34 @@ class _Reading:
             elif found.name in known:
                 self.wrong.append(FieldViolation(where, "is told twice"))
             else:
-                known[found.name] = self._inside(item, found, where, depth)
+                known[found.name] = self._inside(item, found, where)
         return known
 
-    def _inside(self, value: Any, found: FieldDescriptor, path: str, depth: int) -> Any:
-        kind = found.message_type
-        if kind is None or kind.GetOptions().map_entry:
+    def _inside(self, value: Any, found: FieldDescriptor, path: str) -> Any:
+        if found.message_type is not None and found.message_type.full_name == MASK and isinstance(value, str):
+            return _mask(value)
+        kind = _holds(found)
+        if kind is None:
             return value
         if found.is_repeated and isinstance(value, list):
-            return [self.checked(item, kind, f"{path}[{index}]", depth + 1) for index, item in enumerate(value)]
-        return self.checked(value, kind, path, depth + 1)
+            return [self.checked(item, kind, f"{path}[{index}]") for index, item in enumerate(value)]
+        return self.checked(value, kind, path)
 
     def put(self, told: dict[str, Any], path: str, texts: list[str]) -> None:
         """Put what the path or the query says of a field, which is named by its own path."""
         kind, place, *names = self.root, told, *path.split(".")
         for name in names[:-1]:
             found = _field(kind, name)
-            if (
-                found is None
-                or found.is_repeated
-                or found.message_type is None
-                or found.message_type.full_name in TEXTS
-            ):
+            inside = None if found is None or found.is_repeated else _holds(found)
+            if found is None or inside is None:
                 self.unknown.append(path)
                 return
-            kind, place = found.message_type, place.setdefault(found.name, {})
+            kind, place = inside, place.setdefault(found.name, {})
             if not isinstance(place, dict):
                 self.wrong.append(FieldViolation(path, "is told twice"))
                 return
         found = _field(kind, names[-1])
-        if found is None or (found.message_type is not None and found.message_type.full_name not in TEXTS):
+        if found is None or _holds(found) is not None:
             self.unknown.append(path)
             return
         values = [_value(text, found) for text in texts]
@@ -172,11 +178,19 @@ def _field(kind: Descriptor, name: str) -> FieldDescriptor | None:
     return found
 
 
+def _holds(found: FieldDescriptor) -> Descriptor | None:
+    """The type of the objects that a field holds; None for one that JSON writes as anything else."""
+    kind: Descriptor | None = found.message_type
+    if kind is None or kind.GetOptions().map_entry or kind.full_name.startswith("google.protobuf."):
+        return None
+    return kind
+
+
 def _value(text: str, found: FieldDescriptor) -> Any:
     """What a text in a path or a query is in JSON."""
     if found.type == FieldDescriptor.TYPE_BOOL:
         return {"true": True, "false": False}.get(text, text)
-    if found.message_type is not None and found.message_type.full_name == "google.protobuf.FieldMask":
+    if found.message_type is not None and found.message_type.full_name == MASK:
         return _mask(text)
     return text
 
@@ -186,13 +200,32 @@ def _mask(text: str) -> str:
     return re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), text)
 
 
-def _said(rpc: Rpc, message: str) -> InvalidArgument:
-    """What is wrong with a field, of the words of the library, which say where."""
-    names = re.findall(r"Failed to parse (\S+) field: ", message)
-    what = _WRAPPED.sub("", message)
-    what, _, where = what.partition(f" at {rpc.request.DESCRIPTOR.name}.")
-    path = where.strip(" .") or ".".join(names)
-    return invalid(rpc, [FieldViolation(path[:200], what.strip(" .")[:200])])
+def _unfit(told: Any, kind: Descriptor, path: str) -> Iterator[FieldViolation]:
+    """Every field whose value is none of its type. Each is tried by itself: the library stops at the first and does not
+    always say where it is."""
+    if not isinstance(told, dict):
+        yield FieldViolation(path, "must be an object")
+        return
+    for name, value in told.items():
+        found, where = kind.fields_by_name[name], f"{path}.{name}" if path else name
+        inside = _holds(found)
+        if inside is None or value is None:
+            try:
+                json_format.ParseDict({name: value}, GetMessageClass(kind)(), max_recursion_depth=DEEPEST)
+            except UNFIT as error:
+                yield FieldViolation(where, _words(error))
+        elif not found.is_repeated:
+            yield from _unfit(value, inside, where)
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                yield from _unfit(item, inside, f"{where}[{index}]")
+        else:
+            yield FieldViolation(where, "must be a list")
+
+
+def _words(error: Exception) -> str:
+    """What the library says is wrong, without where."""
+    return _WHERE.sub("", str(error)).strip(" .")[:200]
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
