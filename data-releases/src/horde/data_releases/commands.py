@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import sys
 import tempfile
 import threading
@@ -255,6 +256,9 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         status, message = NOT_FOUND, f"no finished release: {error}"
     except ServiceError as error:
         status, message = UNAVAILABLE, str(error)
+    except (OSError, sqlite3.OperationalError) as error:
+        # A disk that is full, mostly. What is built stays built.
+        status, message = UNAVAILABLE, f"this machine: {error}; run it again to go on"
     except (BadChecksums, LookupError) as error:
         status, message = FAILED, str(error)
     click.echo(f"error: {message}", err=True)
