@@ -64,6 +64,17 @@ VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
         "image": {"registry": "registry.mesh.example/", "tag": "1.2.3"},
         "imagePullSecrets": [{"name": "registry"}],
     },
+    "a release each week, its index kept": {
+        "dataReleases": {
+            "enabled": True,
+            "schedule": "0 3 * * 1",
+            "release": "%Y-w%V",
+            "arguments": ["--cool-off=14", "--with-unsure"],
+            "s3": {"endpoint": "s3.mesh.example:9000"},
+            "volumeClaim": "horde-release-index",
+            "settings": {"LOG_LEVEL": "debug"},
+        },
+    },
     "a ledger alone": only("ledger"),
     "gateways alone": only("gateway"),
     "routers alone, no policies, other settings": {
