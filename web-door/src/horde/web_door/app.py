@@ -10,6 +10,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from horde.services.clock import Clock
 from horde.services.loops import Loops
 from horde.web_door.neighbours.mesh import Mesh
+from horde.web_door.page import page_routes
 from horde.web_door.room import Room
 from horde.web_door.settings import WebDoorSettings
 from horde.web_door.v1.calling import Door
@@ -32,5 +33,6 @@ def build_app(settings: WebDoorSettings, mesh: Mesh, clock: Clock, loops: Loops)
         Route("/healthz", alive),
         Mount("/api/v2", routes=v2_routes(Context(settings, mesh, clock, room), sessions)),
         Mount("/v1", routes=v1_routes(Door(settings, mesh, clock, room))),
+        *page_routes(),
     ]
     return Starlette(routes=routes)
