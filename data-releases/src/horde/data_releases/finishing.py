@@ -65,6 +65,7 @@ class Finisher:
         self._plan = plan
         self._chain = chain
         self._bucket = bucket
+        self._releases = Releases(bucket)
         self._catalogue = catalogue
         self._keys = keys
         self._names = names
@@ -91,7 +92,7 @@ class Finisher:
         checksums = write_checksums(self._files)
         await self._put_bytes(layout.SIGNATURE, self._keys.signing.sign(checksums))
         await self._put_bytes(layout.CHECKSUMS, checksums)
-        await Releases(self._bucket).delete_strangers(self._plan.release_id, set(self._files))
+        await self._releases.delete_strangers(self._plan.release_id, set(self._files))
         return Finished(
             plan=self._plan,
             parts=len(notes),
@@ -111,10 +112,7 @@ class Finisher:
         waiting: list[pa.Table] = []
         with open_writer(path, METADATA_SCHEMA) as writer:
             for name in sorted(names):
-                found = await self._bucket.read(layout.release(self._plan.release_id, name))
-                if found is None:
-                    raise LookupError(f"{self._plan.release_id} has lost {name}")
-                table = read_table(found.data)
+                table = read_table(await self._releases.read(self._plan.release_id, name))
                 waiting.append(table)
                 if sum(each.num_rows for each in waiting) >= group_rows:
                     writer.write_table(pa.concat_tables(waiting))
@@ -176,11 +174,9 @@ class Finisher:
     async def _removed_before(self) -> list[dict[str, Any]]:
         if self._chain.last is None:
             return []
-        found = await self._bucket.read(layout.release(self._chain.last.release_id, layout.REMOVED))
-        if found is None:
-            raise LookupError(f"{self._chain.last.release_id} has lost {layout.REMOVED}")
+        found = await self._releases.read(self._chain.last.release_id, layout.REMOVED)
         # Releases that were made before reasons were kept knew one alone.
-        rows: list[dict[str, Any]] = [{"reason": "withdrawn", **row} for row in read_table(found.data).to_pylist()]
+        rows: list[dict[str, Any]] = [{"reason": "withdrawn", **row} for row in read_table(found).to_pylist()]
         return rows
 
     async def _write_documents(self, totals: Statistics, removed: int, ratings: int) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from horde.cli.demo.running import NotAsPromised
 from horde.clients.credentials import ApiKey
-from horde.clients.errors import ServiceError
+from horde.clients.errors import ObjectNotFound, ServiceError
 
 if TYPE_CHECKING:
     from horde.api.rating.v1.rating_service_pb2 import RatableImage
@@ -61,19 +61,26 @@ async def rate_as_people(mesh: LocalMesh, operator: HordeClient, ratings_each: i
 
 async def _rate(horde: HordeClient, chance: random.Random, most: int, *, looks: bool) -> int:
     shown = await _first(horde)
-    for count in range(1, most + 1):
+    count = 0
+    while count < most:
         began = asyncio.get_running_loop().time()
-        content = await horde.images.fetch_shown(shown.address, shown.ticket)
+        try:
+            content = await horde.images.fetch_shown(shown.address, shown.ticket)
+        except ObjectNotFound:
+            # Taken back a moment ago.
+            shown = await horde.ratings.next(skip=shown.image_id)
+            continue
         score, artifacts = USUAL, None
         if looks:
             score = round(min(10.0, max(1.0, await asyncio.to_thread(_beauty, content) + chance.gauss(0, NOISE))))
             artifacts = chance.choice((None, 0, 1))
         await asyncio.sleep(max(0.0, began + LOOK_SECONDS - asyncio.get_running_loop().time()))
         answer = await horde.ratings.rate(shown.image_id, score, artifacts=artifacts)
+        count += 1
         if not answer.HasField("next"):
-            return count
+            break
         shown = answer.next
-    return most
+    return count
 
 
 async def _first(horde: HordeClient) -> RatableImage:

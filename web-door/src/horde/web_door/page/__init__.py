@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
@@ -33,6 +34,9 @@ class Page(StaticFiles):
     """Files, with the headers of the page."""
 
     async def get_response(self, path: str, scope: Scope) -> Response:
+        if scope["method"] not in ("GET", "HEAD"):
+            # What comes here is a path of nobody: of an RPC that is not served, for example.
+            raise HTTPException(404)
         response = await super().get_response(path, scope)
         response.headers.update(HEADERS)
         return response
