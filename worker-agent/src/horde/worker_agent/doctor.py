@@ -26,7 +26,7 @@ from horde.services.tls import TlsFiles, is_loopback
 from horde.worker_agent.core.guest import why_not_now
 from horde.worker_agent.doors import ANYBODY
 from horde.worker_agent.guest import look
-from horde.worker_agent.painters.choice import open_painter
+from horde.worker_agent.painters.choice import named_models, open_painter
 from horde.worker_agent.painters.models import BadModel, find_models
 from horde.worker_agent.painters.port import CannotLoad
 from horde.worker_agent.settings import WorkerSettings, find_config
@@ -87,7 +87,7 @@ def torch() -> Verdict:
 def models(settings: WorkerSettings) -> Iterator[Verdict]:
     """Which of the models that are named can be used."""
     try:
-        found = find_models(settings.models, settings.state_dir)
+        found = find_models(named_models(settings), settings.state_dir)
     except BadModel as error:
         yield Verdict("models", "bad", str(error))
         return

@@ -72,6 +72,11 @@ class WorkerSettings(ServiceSettings):
     """Who paints. `scripted` needs no model and is for tests."""
     models: str = ""
     """What to paint with: NAME=FOLDER_OR_HUB_ID, several by commas. Empty: the model that comes along."""
+    models_dir: Path | None = None
+    """Where `horde worker models add` puts models, all of which are served beside `models`; not given: in
+    `state_dir`."""
+    max_models_gib: float = Field(default=0.0, ge=0)
+    """What models that are fetched may take of the disk, GiB; 0: all but 2."""
     script: str = ""
     """Commands to the scripted painter, for every picture: see painters/scripted.py."""
     painters: int = Field(default=1, ge=1, le=256)
