@@ -1,9 +1,9 @@
 """Runs the images as pods, from the rendered chart, and has a picture painted: `make rehearsal`.
 
-Podman plays the Deployments that the chart makes, with its probes, limits, read-only roots and Secrets. What a cluster
-has and podman has not is told apart here: certificates of an authority of this run stand for cert-manager, all pods share
-this machine's loopback, with the names of the Services in their `hosts`, and PostgreSQL, Redis and S3 are throwaway ones
-beside them. The images are those of `make images`.
+Podman plays the Deployments that the chart makes, with their limits, read-only roots and Secrets. What a cluster has
+and podman has not: certificates of an authority of this run stand for cert-manager, all pods share this machine's
+loopback with the names of the Services in their `hosts`, and PostgreSQL, Redis and S3 are throwaway ones beside them.
+The images are those of `make images`.
 """
 
 from __future__ import annotations
@@ -117,8 +117,14 @@ def deployments(told: Mapping[str, Any], socket_folder: str) -> Iterator[dict[st
             pod = manifest["spec"]["template"]["spec"]
             pod |= {"hostNetwork": True, "hostAliases": [{"ip": "127.0.0.1", "hostnames": names}]}
             (container,) = pod["containers"]
+            # Podman would publish them, and they are this machine's already.
+            del container["ports"]
             container["image"] = f"localhost/{container['image']}"
             container["volumeMounts"].append({"name": "sql", "mountPath": SOCKET})
+            for volume in pod["volumes"]:
+                # Podman 4.3 falls over where it is not said.
+                if "secret" in volume:
+                    volume["secret"]["optional"] = False
             pod["volumes"].append({"name": "sql", "hostPath": {"path": socket_folder}})
             yield manifest
 

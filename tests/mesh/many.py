@@ -71,6 +71,13 @@ class Many(LocalMesh):
         Other code than this is found by the variables `code`, and is told only the settings that it has (`known`).
         """
         replica = self._replicas[name]
+        settings = self.settings_of(name)
+        told = {name: text for name, text in settings.items() if known is None or name in known}
+        await self._start(name, ("-m", replica.role.module), told | dict(code or {}))
+
+    def settings_of(self, name: str) -> dict[str, str]:
+        """What one process is told, as its environment."""
+        replica = self._replicas[name]
         own = {**self.beyond(replica.role), **replica.settings}
         own |= {"LISTEN": self.address_of(name), "STATE_DIR": str(self.layout.state / name)}
         if replica.role is Role.GATEWAY:
@@ -78,9 +85,7 @@ class Many(LocalMesh):
         if replica.role is Role.SCHEDULER:
             own["STORAGE_ADDRESS"] = self._mesh
         settings = self.layout.settings(replica.role)
-        settings |= {f"{replica.role.prefix}{key}": value for key, value in own.items()}
-        told = {name: text for name, text in settings.items() if known is None or name in known}
-        await self._start(name, ("-m", replica.role.module), told | dict(code or {}))
+        return settings | {f"{replica.role.prefix}{key}": value for key, value in own.items()}
 
     def address_of(self, name: str) -> str:
         """Where one process listens."""
@@ -94,10 +99,13 @@ class Many(LocalMesh):
                 *(says_serving(self.address_of(name)) for name in alone), *(self.leader(role) for role in LED)
             )
 
+    def names(self, role: Role) -> list[str]:
+        """The processes of a service."""
+        return [replica.name for replica in REPLICAS if replica.role is role]
+
     async def leader(self, role: Role) -> str:
         """Wait until one of two processes leads, and say which."""
-        names = [replica.name for replica in REPLICAS if replica.role is role]
-        serving = {asyncio.create_task(says_serving(self.address_of(name))): name for name in names}
+        serving = {asyncio.create_task(says_serving(self.address_of(name))): name for name in self.names(role)}
         try:
             done, _ = await asyncio.wait(serving, return_when=asyncio.FIRST_COMPLETED)
             return serving[done.pop()]
@@ -108,10 +116,15 @@ class Many(LocalMesh):
 
 
 @asynccontextmanager
-async def many_of_everything(folder: Path, extra: Settings | None = None) -> AsyncIterator[Many]:
-    """Two of each service behind Envoy, all serving. `extra` are settings by role, without their prefix."""
+async def many_of_everything(
+    folder: Path, extra: Settings | None = None, kept: Settings | None = None
+) -> AsyncIterator[Many]:
+    """Two of each service behind Envoy, all serving, with throwaway servers unless `kept` names others.
+
+    `extra` and `kept` are settings by role, without their prefix.
+    """
     with ExitStack() as stack:
-        kept = stack.enter_context(backends(DEPLOYED, folder))
+        kept = stack.enter_context(backends(DEPLOYED, folder)) if kept is None else kept
         redis = stack.enter_context(throwaway_redis())
         names = [replica.name for replica in REPLICAS]
         numbers = _free_ports(len(names) + 2)

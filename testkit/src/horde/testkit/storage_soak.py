@@ -256,7 +256,7 @@ async def soaking(folder: Path, *, on_s3: bool) -> AsyncIterator[Soak]:
         if on_s3:
             s3 = stack.enter_context(throwaway_s3((*BUCKETS, "horde-releases")))
             store = await stack.enter_async_context(moody_server(s3.endpoint))
-            extra[Role.STORAGE_ROUTER] |= _router_on(s3, store.endpoint, folder)
+            extra[Role.STORAGE_ROUTER] |= router_on(s3, store.endpoint, folder)
         mesh = await stack.enter_async_context(local_mesh(folder / "state", extra=extra))
         for name in WORKERS:
             quick = {"DRAIN_SECONDS": "2", "RECONNECT_FIRST_SECONDS": "0.1", "RECONNECT_LIMIT_SECONDS": "1"}
@@ -264,7 +264,8 @@ async def soaking(folder: Path, *, on_s3: bool) -> AsyncIterator[Soak]:
         yield Soak(mesh, store, s3, folder)
 
 
-def _router_on(s3: ThrowawayS3, endpoint: str, folder: Path) -> dict[str, str]:
+def router_on(s3: ThrowawayS3, endpoint: str, folder: Path) -> dict[str, str]:
+    """What a router is told to keep its images there, with an operator's rights. Secrets go into `folder`."""
     told = {"S3_ENDPOINT": endpoint, "S3_SECURE": "false"}
     for door, user in (("PRIVATE", "router-private"), ("SHARED", "router-promoter")):
         secret = folder / f"{door}.secret"

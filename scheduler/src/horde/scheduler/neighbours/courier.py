@@ -54,10 +54,12 @@ class Courier(Generic[T, A]):
         clock: Clock,
         max_items: int = MAX_ITEMS,
         size: Callable[[T], int] = lambda _: 0,
+        trace: Callable[[T], str] = lambda _: "",
     ) -> None:
-        """`size` is how many bytes an item takes up in the call, at most."""
+        """`size` is how many bytes an item takes up in the call, at most; `trace` the trace that it belongs to."""
         self.name = name
         self._size = size
+        self._trace = trace
         self._call = call
         self._answered = answered
         self._clock = clock
@@ -89,7 +91,9 @@ class Courier(Generic[T, A]):
                 await self._wanted.wait()
             batch = take(self._items, at_most, self._size)
             try:
-                await self._take(pairs(batch, await self._call(batch)))
+                with telemetry.span_of_all(lambda batch=batch: map(self._trace, batch), self.name):  # type: ignore[misc]
+                    answers = await self._call(batch)
+                await self._take(pairs(batch, answers))
                 pause, at_most = FIRST_PAUSE, min(2 * at_most, self._max_items)
             except ServiceError as error:
                 if isinstance(error, ResourceExhausted) and len(batch) == 1:

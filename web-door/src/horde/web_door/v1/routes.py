@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from starlette.routing import BaseRoute, Route
 
-from horde.web_door.v1.calling import Calling, Door, answering
+from horde.web_door.door import Door
+from horde.web_door.v1.calling import Calling, answering
 from horde.web_door.v1.pictures import Pictures
 
 METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
