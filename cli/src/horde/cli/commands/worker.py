@@ -46,6 +46,10 @@ state_dir = {state_dir}
 # not_beside = "steam_app,blender"
 # No new jobs while anything in here is hotter, in degrees Celsius.
 # max_celsius = 85
+# No new jobs before keyboard and mouse were left alone for so many minutes.
+# untouched_minutes = 10
+# No new jobs while other programs use more than so much of the processor, in percent.
+# max_others_percent = 40
 # Also without mains.
 on_battery = false
 """
