@@ -79,7 +79,7 @@ def test_a_desktop_tells_since_when_nobody_has_touched_it(
         return shown[arguments[1]] if arguments[0] == "show-session" else SESSIONS
 
     monkeypatch.setattr(presence, "_said", said)
-    monkeypatch.setattr(presence.time, "time", lambda: 1_000.0)
+    monkeypatch.setattr("horde.worker_agent.presence.time.time", lambda: 1_000.0)
     assert presence._desktop() == seconds
 
 

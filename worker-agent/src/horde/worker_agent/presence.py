@@ -32,18 +32,17 @@ def _sources() -> Iterator[Callable[[], float | None]]:
 
 
 def _windows() -> float | None:
-    if sys.platform != "win32":
-        return None
-    import ctypes
+    if sys.platform == "win32":
+        import ctypes
 
-    class LastInput(ctypes.Structure):
-        _fields_ = (("size", ctypes.c_uint), ("tick", ctypes.c_uint))
+        class LastInput(ctypes.Structure):
+            _fields_ = (("size", ctypes.c_uint), ("tick", ctypes.c_uint))
 
-    last = LastInput(ctypes.sizeof(LastInput), 0)
-    if not ctypes.windll.user32.GetLastInputInfo(ctypes.byref(last)):
-        return None
-    # Both count milliseconds in 32 bits, and begin anew every 49 days.
-    return float((ctypes.windll.kernel32.GetTickCount() - last.tick) & 0xFFFFFFFF) / 1000
+        last = LastInput(ctypes.sizeof(LastInput), 0)
+        if ctypes.windll.user32.GetLastInputInfo(ctypes.byref(last)):
+            # Both count milliseconds in 32 bits, and begin anew every 49 days.
+            return float((ctypes.windll.kernel32.GetTickCount() - last.tick) & 0xFFFFFFFF) / 1000
+    return None
 
 
 def _macos() -> float | None:
