@@ -14,15 +14,15 @@ BIN     := $(VENV)/bin
 PY      := $(BIN)/python
 STAMPS  := .cache/stamps
 PYTEST  := $(PY) -m pytest -q -p no:cacheprovider
-SOURCES := $(wildcard */src) clients/python/src tests bench protos/generate.py protos/contract.py protos/languages.py deploy
+SOURCES := $(wildcard */src) clients/python/src tests bench protos/generate.py protos/contract.py protos/languages.py clients/sdks.py deploy
 TIERS   := unit conformance service mesh deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock protos protos-check breaking deploy-check charts images settings-page contract-image languages lint \
-	format types test-kills test-loading check test up demo demo-release try-ai-horde bench bench-ledger bench-scheduler \
-	bench-web-door rolling simulate soak-storage soak-ledger abuse farms raters cheats mutants-ledger mutants-scheduler train-model \
-	evaluate-model clean $(TIERS:%=test-%)
+.PHONY: help install lock protos protos-check breaking deploy-check charts images settings-page contract-image \
+	languages sdks sdks-test lint format types test-kills test-loading check test up demo demo-release try-ai-horde bench \
+	bench-ledger bench-scheduler simulate soak-storage rolling bench-web-door soak-ledger abuse farms raters cheats \
+	mutants-ledger mutants-scheduler train-model evaluate-model clean $(TIERS:%=test-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -41,11 +41,14 @@ $(STAMPS)/install: $(STAMPS)/torch requirements.lock pyproject.toml
 	$(PY) -m pip install -q --no-deps -e .
 	@touch $@
 
-# The worker in Node is an example that a test runs: only where there is npm.
-$(STAMPS)/node: clients/examples/node-worker/package.json
+# The worker in Node is an example that a test runs, and so is the SDK in TypeScript: only where there is npm.
+TYPESCRIPT := $(wildcard clients/typescript/*.json clients/typescript/src/*.ts clients/typescript/driver/*.ts)
+$(STAMPS)/node: $(STAMPS)/install clients/examples/node-worker/package.json $(TYPESCRIPT) $(shell find protos/horde/api -name '*.proto')
 	@mkdir -p $(STAMPS)
-	@if command -v npm > /dev/null; then cd clients/examples/node-worker && npm install --silent --no-package-lock; \
-	else echo "no npm: the worker in Node is not tested"; fi
+	@if command -v npm > /dev/null; then \
+		(cd clients/examples/node-worker && npm install --silent --no-package-lock) && \
+		(cd clients/typescript && npm install --silent --no-package-lock) && $(PY) clients/sdks.py typescript; \
+	else echo "no npm: the worker in Node and the SDK in TypeScript are not tested"; fi
 	@touch $@
 
 install: $(STAMPS)/install ## Make .venv and install everything, from the lock
@@ -86,6 +89,12 @@ contract-image: install ## Write the image of the contracts anew; CHANGELOG.md m
 
 languages: install ## Generate and compile the public contract in every language whose tools are here
 	$(PY) protos/languages.py
+
+sdks: install $(STAMPS)/node ## Generate and build the SDKs of every language whose tools are here
+	$(PY) clients/sdks.py
+
+sdks-test: install $(STAMPS)/node ## The same, and hold each against the contract: tables of languages by cases
+	$(PY) clients/sdks.py --test
 
 ## ---- check
 
@@ -152,8 +161,9 @@ simulate: install ## How long people wait, in virtual time, beside two other pol
 # Of how many images, and where they are kept: folders or s3.
 IMAGES      ?= 100000
 STORE       ?= folders
-soak-storage: install ## Images of all kinds while routers are killed and the store fails, IMAGES=100000 STORE=folders
-	$(PY) bench/soak_storage.py --jobs $(IMAGES) --store $(STORE) --calm 20
+MINUTES     ?= inf
+soak-storage: install ## Images of all kinds while routers are killed and the store fails, IMAGES=100000 STORE=folders|s3 MINUTES=…
+	$(PY) bench/soak_storage.py --jobs $(IMAGES) --store $(STORE) --minutes $(MINUTES) --calm 20
 
 # Whose code half of the processes run at first: a commit, or nothing.
 PREVIOUS    ?=

@@ -36,8 +36,9 @@ from tests.unit.scheduler.cheats import (  # noqa: E402 - the tests are no packa
 )
 
 from horde.worker_agent.core import jobs, measuring  # noqa: E402
-from horde.worker_agent.painters.diffusers_studio import Painting, Studio, StudioSettings  # noqa: E402
+from horde.worker_agent.painters.diffusers_studio import Studio, StudioSettings  # noqa: E402
 from horde.worker_agent.painters.models import find_models  # noqa: E402
+from horde.worker_agent.painters.one_pass import Painting  # noqa: E402
 
 SIDE, STEPS, FEWER_STEPS = 64, 20, 8
 SUBJECTS = (

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from mesh_meter import machine_seconds, memory_mb, processor_seconds
+from mesh_store import own_client_rate, store
 from mesh_yardstick import durable_write_ms, echo_rates, processor_ms
 
 from horde.api.generation.v1.generation_pb2 import Generation
@@ -244,6 +245,24 @@ def report(load: Load, results: list[Result]) -> dict[str, Any]:
     }
 
 
+async def on_s3(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    """The first load with the buckets on an S3 server, and what the store's own client does there."""
+    with store(folder) as (server, told):
+        extra = {**EXTRA, Role.STORAGE_ROUTER: {**EXTRA[Role.STORAGE_ROUTER], **told}}
+        async with local_mesh(folder / "on-s3", extra=extra) as mesh:
+            clients = await rich_clients(mesh, arguments.clients)
+            load = Load("THROUGHPUT, buckets on an S3 server", arguments.images // 2, arguments.n, arguments.requesters)
+            document = report(load, [await Bench(mesh, clients, folder, arguments.workers).run(load)])
+            for client in clients:
+                await client.__aexit__(None, None, None)
+        own = await own_client_rate(server, load.images)
+    (rate,) = document["images_per_second"]
+    print(
+        f"  the store's own client {own:6.1f}   images/s put, copied and removed there; the mesh does {rate / own:.2f}"
+    )
+    return {**document, "own_client_per_second": own}
+
+
 async def bench(arguments: argparse.Namespace) -> int:
     """All loads, and the verdict."""
     arguments.folder.mkdir(parents=True, exist_ok=True)
@@ -281,6 +300,8 @@ async def bench(arguments: argparse.Namespace) -> int:
                 documents.append(report(load, [await running.run(load) for _ in range(runs)]))
             for client in clients:
                 await client.__aexit__(None, None, None)
+        if not arguments.only:
+            documents.append(await on_s3(arguments, folder))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     print(f"\n{PEERS}")

@@ -29,6 +29,10 @@ class NotingPainter:
         self._painter = painter
         self.begun: list[tuple[int, float]] = []
 
+    @property
+    def places(self) -> int:
+        return self._painter.places
+
     def capabilities(self) -> Capabilities:
         return self._painter.capabilities()
 

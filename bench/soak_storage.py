@@ -11,6 +11,7 @@ import asyncio
 import sys
 import tempfile
 import time
+from math import inf
 from pathlib import Path
 
 from horde.api.job.v1.job_pb2 import Placement
@@ -18,14 +19,14 @@ from horde.testkit.storage_remains import PLANTED
 from horde.testkit.storage_soak import soaking
 
 
-async def run(jobs: int, count: int, on_s3: bool, calm: float, folder: Path) -> bool:
+async def run(jobs: int, count: int, on_s3: bool, calm: float, most_seconds: float, folder: Path) -> bool:
     async with soaking(folder, on_s3=on_s3) as soak:
         began = time.monotonic()
 
         def say(line: str) -> None:
             print(f"{time.monotonic() - began:6.0f} s  {line}", file=sys.stderr, flush=True)
 
-        await soak.run(jobs, count, calm, say)
+        await soak.run(jobs, count, calm, say, enough=lambda: time.monotonic() - began > most_seconds)
         came, seconds = soak.came, time.monotonic() - began
         print(f"{came.jobs} jobs in {seconds:.0f} s, {came.jobs / seconds:.1f} a second: {dict(came.endings)}")
         print(f"{len(came.withdrawn)} withdrawn; disturbed {sum(came.disturbed.values())} times:")
@@ -52,9 +53,10 @@ def main() -> int:
     parser.add_argument("--images", type=int, default=10, help="of one generation")
     parser.add_argument("--store", choices=("folders", "s3"), default="folders")
     parser.add_argument("--calm", type=float, default=5.0, help="seconds between two disturbances")
-    arguments = parser.parse_args()
+    parser.add_argument("--minutes", type=float, default=inf, help="after which nothing more is asked for")
+    told = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        fine = asyncio.run(run(arguments.jobs, arguments.images, arguments.store == "s3", arguments.calm, Path(name)))
+        fine = asyncio.run(run(told.jobs, told.images, told.store == "s3", told.calm, 60 * told.minutes, Path(name)))
     return 0 if fine else 1
 
 

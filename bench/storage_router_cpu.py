@@ -4,7 +4,9 @@ The yardstick, in the same run: a gRPC server that takes the same messages and a
 Starts a router of its own (folders, on a free port), uploads and commits 50 KB images from this process, and reads the
 router's CPU time. A short calibration loop beside it says how fast this machine is just now.
 
-    python bench/storage_router_cpu.py [--images 600] [--clients 32] [--shared] [--parts] [--profile FILE]
+    python bench/storage_router_cpu.py [--images 600] [--clients 32] [--shared] [--parts] [--s3] [--profile FILE]
+
+With --s3 on an S3 server of its own, beside the store's own client, which puts, copies and removes as many.
 """
 
 from __future__ import annotations
@@ -19,11 +21,13 @@ import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy
 import psutil
 from grpc import aio
+from mesh_store import own_client_rate, store
 from PIL import Image
 
 from horde.api.storage.v1 import storage_service_pb2 as storage
@@ -165,8 +169,11 @@ async def measure_yardstick(arguments: argparse.Namespace) -> None:
 
 
 async def measure(arguments: argparse.Namespace) -> None:
-    with tempfile.TemporaryDirectory(dir=arguments.dir) as name:
-        home = Path(name)
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.dir)))
+        server, told = stack.enter_context(store(home)) if arguments.s3 else (None, {})
+        if server is not None:
+            print(f"the store's own client: {await own_client_rate(server, arguments.images):.0f} images/s")
         create_key_file(home / "key")
         keys = home / "keys"
         scheduler = Signer.from_file(home / "scheduler.key", "scheduler", publish=keys)
@@ -178,6 +185,7 @@ async def measure(arguments: argparse.Namespace) -> None:
             f"{prefix}STATE_DIR": str(home / "state"),
             f"{prefix}PUBLIC_KEYS_DIR": str(keys),
             f"{prefix}KEY_FILE": str(home / "key"),
+            **{f"{prefix}{key}": value for key, value in told.items()},
         }
         profile = ("-m", "cProfile", "-o", arguments.profile) if arguments.profile else ()
         router = await asyncio.create_subprocess_exec(
@@ -253,6 +261,7 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--shared", action="store_true")
     parser.add_argument("--parts", action="store_true", help="upload in parts, as larger images are")
+    parser.add_argument("--s3", action="store_true", help="on an S3 server, not in folders")
     parser.add_argument("--threads", action="store_true", help="also say where in the process, since its start")
     parser.add_argument("--profile", default="")
     parser.add_argument(

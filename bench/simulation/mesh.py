@@ -62,7 +62,7 @@ class Mesh:
         self.hedged = 0
 
     def _on_lent(self, lease: Lease) -> None:
-        painter = self._painters[lease.worker_name]
+        painter = self._painters[self.core.board.fleet.name_of(lease.worker_id)]
         self._leases[painter.name] = lease
         self.hedged += len(lease.job.leases) > 1
         self._begin(painter, self._asks[lease.job.job_id])

@@ -59,11 +59,15 @@ class Notes(Onlooker):
     """An onlooker who writes down what happens and may cancel at a step."""
 
     def __init__(self, *, previews: bool = False, cancel_at: int = 0) -> None:
+        self.begins = 0
         self.steps: list[int] = []
         self.previews: list[bytes] = []
         self.cancelled = asyncio.Event()
         self._wants = previews
         self._cancel_at = cancel_at
+
+    def begun(self) -> None:
+        self.begins += 1
 
     def stepped(self, step: int) -> None:
         self.steps.append(step)
@@ -247,8 +251,9 @@ class TestDiffusers:
         painting = asyncio.create_task(painter.paint(replace(PICTURE, steps=400), {}, notes, notes.cancelled))
         while not notes.steps:
             await asyncio.sleep(0.01)
-        assert painter._child is not None
-        painter._child.process.kill()
+        child = painter._easels[0]._child
+        assert child is not None
+        child.process.kill()
         work = await painting
         assert isinstance(work, Failed)
         # Nobody asks for a picture, and there is another already.

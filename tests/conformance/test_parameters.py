@@ -31,8 +31,9 @@ from horde.worker_agent.core.jobs import (
     Refused,
     ResizeMode,
 )
-from horde.worker_agent.painters.diffusers_studio import Painting, Studio, StudioSettings
+from horde.worker_agent.painters.diffusers_studio import Studio, StudioSettings
 from horde.worker_agent.painters.models import find_models
+from horde.worker_agent.painters.one_pass import Painting
 from horde.worker_agent.painters.samplers import CLASSES
 
 # torch and diffusers warn of what tiny models are not.

@@ -26,6 +26,8 @@ from horde.data_releases.commands import main as releases
 SAMPLES = {"worker-agent/README.md": "worker-agent/src", "deploy/tls.md": "services/src"}
 """Pages that show what a program writes, and where that program is: it must have these words."""
 COMMANDS = [(str(block), command) for block in ALL for command in block.commands]
+LANGUAGES_OF_SDKS = {"ts", "ruby", "go", "java"}
+"""`make sdks-test` runs the programs of their READMEs."""
 HAVE_COMMANDS = {"paintbox", "horde.data_releases", "horde.data_releases.aesthetics"}
 """Modules whose first word is a command with options of its own."""
 INLINE = [(page, command) for page in PAGES for command in inline_commands(page)]
@@ -43,7 +45,8 @@ def listing(block: Block) -> bool:
 
 @pytest.mark.parametrize("block", ALL, ids=str)
 def test_every_block_is_of_a_kind_that_is_looked_at(block: Block) -> None:
-    kinds = (block.language == "python", bool(block.commands), block.drawing, sample(block), listing(block))
+    sdk = block.page.startswith("clients/") and block.language in LANGUAGES_OF_SDKS
+    kinds = (sdk, block.language == "python", bool(block.commands), block.drawing, sample(block), listing(block))
     assert sum(kinds) >= 1, block.text
     if block.commands:
         lines = [line for line in re.sub(r"\\\n", " ", block.text).splitlines() if line.strip()]

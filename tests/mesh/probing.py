@@ -17,7 +17,8 @@ from tests.conftest import BUCKETS
 from horde.api.generation.v1.generation_pb2 import Generation, GenerationSpec, Image
 from horde.api.job.v1.job_pb2 import JobEnding, Placement
 from horde.api.ledger.v1.ledger_pb2 import AccountRef, Balance, Entry, LedgerAccountKind
-from horde.cli.demo.buckets import list_bucket
+from horde.buckets.tails import find_tail
+from horde.cli.demo.buckets import Stored, list_bucket
 from horde.cli.local.mesh import LocalMesh, WorkerPlan
 from horde.cli.local.roles import Role
 from horde.clients.client import HordeClient
@@ -28,6 +29,7 @@ from horde.internal.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from horde.services.channel import dial
 from horde.services.identity import Credentials
 from horde.testkit.s3 import ThrowawayS3
+from horde.testkit.storage_remains import is_sign
 from horde.testkit.waiting import HANG_SECONDS
 
 PRIVATE, SHARED = Placement.PLACEMENT_PRIVATE, Placement.PLACEMENT_SHARED
@@ -55,7 +57,8 @@ NO_LIMITS: Final = {
 QUIET: Final = {role: {"LOG_LEVEL": "warning"} for role in Role}
 EXTRA: Final[Mapping[Role, Mapping[str, str]]] = {
     **QUIET,
-    Role.GATEWAY: {**QUIET[Role.GATEWAY], **NO_LIMITS},
+    # Nor is anybody held back here who is refused again and again: the tests of the brake have their own meshes.
+    Role.GATEWAY: {**QUIET[Role.GATEWAY], **NO_LIMITS, "BRAKE": "false"},
     # A worker that is gone is given up soon: its jobs go to another. The tests' own workers are no strangers.
     Role.SCHEDULER: {**QUIET[Role.SCHEDULER], "RESUME_GRACE_SECONDS": "2", "PROVEN_IMAGES": "0", "CHECKS_PART": "0"},
 }
@@ -152,10 +155,11 @@ class Buckets:
     def __post_init__(self) -> None:
         endpoint = self.mesh.beyond(Role.STORAGE_ROUTER).get("S3_ENDPOINT")
         if endpoint is None:
-            self.private = list_bucket(self.mesh.layout.private_bucket)
+            self.private = [each for each in list_bucket(self.mesh.layout.private_bucket) if not _is_sign(each)]
             self.shared = list_bucket(self.mesh.layout.shared_bucket)
         else:
-            self.private, self.shared = (ThrowawayS3(endpoint).objects(name) for name in BUCKETS[:2])
+            private, self.shared = (ThrowawayS3(endpoint).objects(name) for name in BUCKETS[:2])
+            self.private = [each for each in private if not is_sign(each.name, each.size)]
 
     def quarantine(self, job_ids: set[str]) -> list[str]:
         """What lies in quarantine for these jobs."""
@@ -166,6 +170,15 @@ class Buckets:
         """In which buckets these bytes are, committed or not."""
         found = [PRIVATE for each in self.private if each.holds(content)]
         return found + [SHARED for each in self.shared if each.holds(content)]
+
+
+def _is_sign(found: Stored) -> bool:
+    """Whether a file is the sign of a closed lease. What was taken away since it was listed is nothing either."""
+    try:
+        tail = find_tail(found.read())
+    except FileNotFoundError:
+        return True
+    return tail is not None and is_sign(found.name, tail.size_bytes)
 
 
 async def eventually(holds: Callable[[], bool], what: str) -> None:

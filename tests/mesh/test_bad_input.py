@@ -12,6 +12,10 @@ from tests.mesh.probing import Books, Buckets, png, small
 
 from horde.api.generation.v1.generation_pb2 import GenerationSpec
 from horde.api.job.v1.job_pb2 import Control, InputImage, Lora
+from horde.cli.conform.cases.reading import read_cases
+from horde.cli.conform.drivers import PYTHON_DRIVER, driving
+from horde.cli.conform.running import hold
+from horde.cli.conform.suite import needs_met
 from horde.cli.local.mesh import LocalMesh
 from horde.clients.client import HordeClient
 from horde.clients.credentials import AnonymousToken, ApiKey, Credential
@@ -25,7 +29,9 @@ from horde.clients.errors import (
     TooLarge,
 )
 from horde.clients.retrying import IMPATIENT
+from horde.clients.specs import DEFAULT_MODEL
 from horde.services.errors import InvalidArgument, ResourceExhausted, ServiceError, Unauthenticated
+from horde.testkit.waiting import ticks
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -205,3 +211,13 @@ async def test_an_oversized_message_is_refused(mesh: LocalMesh, account: HordeCl
     async with mesh.client(credential=account.credential, patience=IMPATIENT) as hasty:
         with pytest.raises((ResourceExhausted, InvalidArgument)):
             await hasty.generations.create(small("x" * 3_000_000))
+
+
+async def test_this_mesh_holds_every_case_of_horde_conform(mesh: LocalMesh) -> None:
+    async with driving(PYTHON_DRIVER) as driver:
+        for _ in ticks():
+            if "worker" in await needs_met(driver, mesh.gateway, DEFAULT_MODEL):
+                break
+    verdicts = [verdict async for verdict in hold(PYTHON_DRIVER, mesh.gateway)]
+    assert len(verdicts) == len(read_cases("mesh")) >= 80
+    assert [verdict for verdict in verdicts if not verdict.passed] == []

@@ -93,9 +93,12 @@ BESIDE_THE_LOOPS = {
     "storage-router/src/horde/storage_router/decoding.py": "a dead child that is buried",
     "storage-router/src/horde/storage_router/uploads.py": "an upload that goes on when its caller hangs up",
     "web-door/src/horde/web_door/remembering.py": "an asking that many wait for",
+    "web-door/src/horde/web_door/v1/events.py": "the next message of one answer, and whether its reader is still there",
     "web-door/src/horde/web_door/v2/session.py": "a stream's two directions and its clock, within a loop",
     "worker-agent/src/horde/worker_agent/__main__.py": "the signal, which is waited for",
     "worker-agent/src/horde/worker_agent/running.py": "what is opened, until a signal comes",
+    "worker-agent/src/horde/worker_agent/run.py": "two ways to be told to stop, of which the first counts",
+    "worker-agent/src/horde/worker_agent/painters/easel.py": "a child's life, which begins anew where it breaks",
     "worker-agent/src/horde/worker_agent/painters/process.py": "a cancel that follows a picture",
     "worker-agent/src/horde/worker_agent/painters/scripted.py": "two waits of which the first counts",
 }

@@ -14,6 +14,7 @@ from tests.unit.scheduler.table import ANNA, Table, terms
 from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import AccountId, Deletion, Ending, Generation, JobId, JobState, Phase, WorkerId
+from horde.scheduler.core.owner_rows import owner_row, strike_row, worker_row
 from horde.scheduler.core.rows import (
     Changes,
     Moment,
@@ -24,11 +25,8 @@ from horde.scheduler.core.rows import (
     generation_from,
     generation_row,
     job_row,
-    owner_row,
-    worker_row,
 )
 from horde.scheduler.core.standing import Standing
-from horde.scheduler.core.strike_rows import strike_row
 from horde.scheduler.core.strikes import Strike, StrikeReason
 from horde.scheduler.store.memory import MemoryStore
 from horde.scheduler.store.port import Store

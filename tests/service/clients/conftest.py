@@ -6,8 +6,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.service.clients.fake_mesh import FakeMesh
 
+from horde.cli.conform.fake_mesh import FakeMesh
 from horde.clients.client import HordeClient
 from horde.clients.credentials import ApiKey
 from horde.clients.retrying import Patience

@@ -4,11 +4,11 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from tests.service.clients.fake_mesh import FakeMesh
 
 from horde.api.generation.v1.generation_pb2 import Generation, Image
 from horde.api.generation.v1.generation_service_pb2 import Progress, WatchGenerationResponse
 from horde.api.job.v1.job_pb2 import JobState
+from horde.cli.conform.fake_mesh import FakeMesh
 from horde.clients.client import HordeClient
 from horde.clients.errors import (
     GenerationNotFound,

@@ -5,10 +5,10 @@ import re
 
 import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
-from tests.service.clients.fake_mesh import FakeMesh
 
 from horde.api.generation.v1.generation_pb2 import Generation, Image
 from horde.api.job.v1.job_pb2 import JobEnding, JobState
+from horde.cli.conform.fake_mesh import FakeMesh
 from horde.clients.client import HordeClient
 from horde.clients.credentials import AnonymousToken
 from horde.clients.errors import DamagedImage, ImageNotFinished, NotAnImage, ObjectNotFound, TooLarge, Unavailable

@@ -21,8 +21,8 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel
 
 from horde.buckets.directory import DirectoryBucket
 from horde.data_releases.aesthetics.commands import main
-from horde.data_releases.builder import Order
 from horde.data_releases.copies import pull
+from horde.data_releases.planning import Order
 from horde.testkit.data_releases import START, Moment, Sharing, job_id, plain_folder, release
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from horde.buckets.s3 import S3Bucket
 from horde.data_releases import copies
-from horde.data_releases.builder import Order
+from horde.data_releases.planning import Order
 from horde.testkit.data_releases import Moment, Sharing, job_id, release
 from horde.testkit.s3 import REGION, ThrowawayS3
 

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from horde.buckets.directory import DirectoryBucket
-from horde.data_releases.builder import Order
+from horde.data_releases.planning import Order
 from horde.testkit.data_releases import START, Moment, Sharing, job_id, plain_folder, release
 
 

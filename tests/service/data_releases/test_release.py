@@ -18,10 +18,10 @@ from PIL import Image
 
 from horde.buckets.directory import DirectoryBucket
 from horde.data_releases import copies
-from horde.data_releases.builder import Order
 from horde.data_releases.core import layout
 from horde.data_releases.core.plan import BadPlan, OtherPlan
 from horde.data_releases.keys import public_pem
+from horde.data_releases.planning import Order
 from horde.data_releases.releases import Releases
 from horde.testkit.data_releases import KEYS, Moment, Sharing, contents, job_id, plain_folder, release
 

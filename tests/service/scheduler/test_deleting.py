@@ -249,3 +249,16 @@ async def test_leases_of_an_accounts_workers_are_counted() -> None:
         assert (found.open_generations, found.open_leases) == (0, 1)
         assert (await it.stub.ForgetAccount(pb.ForgetAccountRequest(account_id=ANNA))).left == 1
         assert it.engine.board.fleet.owned(ANNA) == 1  # type: ignore[arg-type]
+
+
+async def test_sessions_of_an_account_that_ends_are_ended_and_let_in_no_more() -> None:
+    async with scheduler() as it, Gateway(it) as gateway:
+        hers, bystander = await gateway.attach("hers", owner=ANNA), await gateway.attach("bystander")
+        await forgotten(it, ANNA)
+        assert from_status(await hers.next("end")).reason == "API_KEY_UNKNOWN"
+        late = Painter(gateway, gateway.number(), "hers", ANNA)
+        await late.open(session_id=hers.session_id, restate=False)
+        assert from_status(await late.next("end")).reason == "API_KEY_UNKNOWN"
+        await it.engine.saver.saved()
+        assert set(it.world.memory.workers) == {bystander.worker_id}
+        assert not it.world.memory.owners

@@ -12,7 +12,7 @@ from horde.api.standing.v1 import standing_service_pb2 as standing_pb2
 from horde.internal.scheduler.v1 import owner_service_pb2 as pb
 from horde.internal.scheduler.v1.owner_service_pb2_grpc import OwnerServiceStub
 from horde.scheduler.core.job import AccountId, JobId, WorkerId
-from horde.scheduler.core.rows import owner_row, restore_owner
+from horde.scheduler.core.owner_rows import owner_row, restore_owner
 from horde.scheduler.core.standing import Standing
 from horde.scheduler.core.strikes import Strike, StrikeReason
 from horde.services.errors import InvalidArgument

@@ -14,7 +14,7 @@ from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 
-from horde.services import deadlines, errors
+from horde.services import deadlines, errors, interceptors
 from horde.services.brakes import Brake
 from horde.services.channel import dial
 from horde.services.cutting import Cutter
@@ -351,7 +351,7 @@ async def test_one_connection_that_is_refused_again_and_again_waits_and_another_
 
 async def test_a_connection_that_floods_is_cut_and_another_is_not(echo: Any, stub: Any) -> None:
     allow = AllowList({f"/{ECHO}/Join": {"tester"}})
-    brake = Brake(ManualClock(), free=1_000, cuts=Cutter(0), most=20)
+    brake = Brake(ManualClock(), free=1_000, cuts=Cutter(), most=20)
     async with loopback([echo], allow=allow, brake=brake) as wire, wire.dial("tester") as other:
         assert await health_of(other) == SERVING
         flooder = aio.insecure_channel(wire.target)
@@ -365,3 +365,46 @@ async def test_a_connection_that_floods_is_cut_and_another_is_not(echo: Any, stu
         assert other.get_state() is ready
         assert await health_of(other) == SERVING
         await flooder.close()
+
+
+async def test_calls_that_are_broken_off_before_their_request_has_come_are_counted_and_cut(echo: Any) -> None:
+    brake = Brake(ManualClock(), free=1_000, cuts=Cutter(), most=20)
+    async with loopback([echo], allow=AllowList({f"/{ECHO}/*": PUBLIC}), brake=brake) as wire:
+        flooder = aio.insecure_channel(wire.target)
+        begin: Any = flooder.stream_unary(f"/{ECHO}/Say")  # To the server this is a call whose request is on its way.
+        while not brake.cut:
+            calls = [begin() for _ in range(8)]
+            await asyncio.gather(*(call.wait_for_connection() for call in calls), return_exceptions=True)
+            for call in calls:
+                call.cancel()
+        await flooder.close()
+
+
+async def test_methods_that_do_not_exist_are_refused_and_counted(echo: Any) -> None:
+    clock = ManualClock()
+    brake = Brake(clock, free=1)
+    async with loopback([echo], allow=AllowList({f"/{ECHO}/*": PUBLIC}), brake=brake) as wire:
+        guess: Any = wire.channel.unary_unary("/no.such.Service/Method")
+        with pytest.raises(errors.Unimplemented):
+            await guess(b"")
+        held = asyncio.ensure_future(guess(b""))
+        await until(lambda: brake.held == 1)
+        await clock.advance(1)
+        with pytest.raises(errors.Unimplemented):
+            await held
+
+
+async def test_a_request_that_never_comes_is_not_waited_for_for_ever(
+    echo: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(interceptors, "REQUEST_SECONDS", 0.01)
+    async with loopback([echo], allow=AllowList({f"/{ECHO}/*": PUBLIC})) as wire:
+        begun: Any = wire.channel.stream_unary(f"/{ECHO}/Say")()
+        with pytest.raises(errors.DeadlineExceeded):
+            await begun
+
+
+async def test_a_call_without_a_request_is_refused(echo: Any) -> None:
+    async with loopback([echo], allow=AllowList({f"/{ECHO}/*": PUBLIC})) as wire:
+        with pytest.raises(errors.InvalidArgument):
+            await wire.channel.stream_unary(f"/{ECHO}/Say")(iter(()))

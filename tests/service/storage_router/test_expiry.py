@@ -392,7 +392,7 @@ async def test_a_discarded_lease_is_remembered_for_longer_than_any_grant_lives()
     clock = ManualClock()
     bucket = MemoryBucket(clock.now)
     sweeper = Sweeper(bucket, Inputs(bucket, clock.now, room(clock)), Partials(0, clock.monotonic), clock)
-    await bucket.put("closed/job/lease", b"")
+    await bucket.put("quarantine/job/lease", b"")
     await clock.advance(DAY + 600)
     assert (await sweeper.sweep()).deleted == 0
     await clock.advance(2 * HOUR)

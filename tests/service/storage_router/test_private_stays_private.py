@@ -23,6 +23,7 @@ from horde.buckets.memory import MemoryBucket
 from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.services import failpoints
 from horde.services.errors import ServiceError
+from horde.storage_router.arrivals import Arrivals
 from horde.storage_router.budget import ByteBudget
 from horde.storage_router.commits import Commits
 from horde.storage_router.core.orders import Committed
@@ -69,6 +70,7 @@ class Machine(RuleBasedStateMachine):
         inputs = Inputs(self.private, self.clock.now, Room(1 << 30, self.clock.monotonic, timedelta(hours=1)))
         self.commits = Commits(
             self.quarantine,
+            Arrivals(0, self.clock.monotonic),
             PrivateImages(self.private, self.clock.now),
             SharedImages(self.shared, self.clock.now),
             ByteBudget("test", 1 << 30),

@@ -216,22 +216,19 @@ class Unstoppable(MemoryBucket):
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         super().__init__(now)
-        self.begun, self.gate, self.deleted = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.begun, self.gate, self.finished = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def put(
         self, key: str, data: bytes, *, metadata: Mapping[str, str] | None = None, media_type: str = ""
     ) -> bool:
         storing = super().put(key, data, metadata=metadata, media_type=media_type)
-        return await asyncio.shield(self._at_the_gate(storing)) if key.startswith("quarantine/") else await storing
+        return await asyncio.shield(self._at_the_gate(storing)) if data else await storing
 
     async def _at_the_gate(self, storing: Coroutine[None, None, bool]) -> bool:
         self.begun.set()
         await self.gate.wait()
+        self.finished.set()
         return await storing
-
-    async def delete(self, key: str) -> None:
-        await super().delete(key)
-        self.deleted.set()
 
 
 async def test_what_is_stored_after_its_worker_hung_up_is_not_kept_after_a_discard() -> None:
@@ -249,9 +246,8 @@ async def test_what_is_stored_after_its_worker_hung_up_is_not_kept_after_a_disca
             discards=[objects.DiscardObject(job_id=JOB.job_id, lease_id=JOB.lease_id)]
         )
         await router.orders.DiscardObjects(discard)
-        bucket.deleted.clear()
         bucket.gate.set()
-        await asyncio.wait_for(bucket.deleted.wait(), HANG_SECONDS)
+        await asyncio.wait_for(bucket.finished.wait(), HANG_SECONDS)
         assert not [key for key in await keys_of(bucket) if key.startswith("quarantine/")]
 
 

@@ -9,20 +9,26 @@ from contextlib import asynccontextmanager
 import pytest
 import uvicorn
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 from horde.services.addresses import Networks, parse_networks
 from horde.testkit.waiting import until
 from horde.web_door.connections import shared_connections
 
+GREETING = Starlette(routes=[Route("/", lambda _: PlainTextResponse("ok"))])
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @asynccontextmanager
-async def serving(most: int, proxies: Networks = (), seconds: float = 500.0) -> AsyncIterator[int]:
-    app = Starlette(routes=[Route("/", lambda _: PlainTextResponse("ok"))])
-    protocol = shared_connections(most, proxies, seconds)
+async def serving(
+    most: int,
+    proxies: Networks = (),
+    seconds: float = 500.0,
+    app: Starlette = GREETING,
+    unread_seconds: float = 500.0,
+) -> AsyncIterator[int]:
+    protocol = shared_connections(most, proxies, seconds, unread_seconds)
     server = uvicorn.Server(uvicorn.Config(app, lifespan="off", http=protocol, ws="none", log_config=None))
     listening = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
     port: int = listening.sockets[0].getsockname()[1]
@@ -87,4 +93,23 @@ async def test_who_says_nothing_whole_is_hung_up_on(words: bytes) -> None:
             assert await reader.read() == b""
         except ConnectionError:
             pass
+        writer.close()
+
+
+async def test_who_reads_nothing_of_what_he_is_sent_is_hung_up_on() -> None:
+    ended = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        try:
+            while True:
+                yield bytes(64 * 1024)
+                await asyncio.sleep(0)
+        finally:
+            ended.set()
+
+    app = Starlette(routes=[Route("/", lambda _: StreamingResponse(endless()))])
+    async with serving(8, app=app, unread_seconds=0.1) as port:
+        _, writer = await asyncio.open_connection("127.0.0.1", port, limit=1024)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await ended.wait()
         writer.close()

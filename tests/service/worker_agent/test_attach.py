@@ -63,7 +63,7 @@ class ContentConflict(AlreadyExists):
 
 @asynccontextmanager
 async def at_work(settings: WorkerSettings, mesh: FakeMesh) -> AsyncIterator[Agent]:
-    painter = ScriptedPainter(name=settings.name, script=settings.script)
+    painter = ScriptedPainter(name=settings.name, script=settings.script, places=settings.painters)
     async with working(settings, painter, SystemClock()) as agent:
         await mesh.gateway.until(lambda: mesh.gateway.restatements())
         yield agent
@@ -422,7 +422,7 @@ async def test_too_many_sessions_means_wait_as_long_as_they_say(mesh: FakeMesh, 
     mesh.gateway.refuse_with = ResourceExhausted("too many", retry_after=timedelta(seconds=600))
     clock = ManualClock()
     async with working(settings(), ScriptedPainter(), clock):
-        await eventually(lambda: clock.waiting > 0)
+        await eventually(lambda: mesh.gateway.refusals == 1 and clock.waiting == 3)
         mesh.gateway.refuse_with = None
         await clock.advance(599)
         assert not mesh.gateway.heard

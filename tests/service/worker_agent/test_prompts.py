@@ -13,8 +13,9 @@ from horde.testkit.tiny_models import build
 from horde.worker_agent.core import emphasis
 from horde.worker_agent.core.jobs import Deviation, DeviationKind, Picture
 from horde.worker_agent.painters import prompts
-from horde.worker_agent.painters.diffusers_studio import Painting, Studio, StudioSettings
+from horde.worker_agent.painters.diffusers_studio import Studio, StudioSettings
 from horde.worker_agent.painters.models import find_models
+from horde.worker_agent.painters.one_pass import Painting
 
 pytestmark = [pytest.mark.filterwarnings("ignore")]
 

@@ -26,8 +26,9 @@ from horde.worker_agent.core.jobs import (
     Refused,
     Sampler,
 )
-from horde.worker_agent.painters.diffusers_studio import Painting, Studio, StudioSettings
+from horde.worker_agent.painters.diffusers_studio import Studio, StudioSettings
 from horde.worker_agent.painters.models import BadModel, find_models
+from horde.worker_agent.painters.one_pass import Painting
 from horde.worker_agent.painters.pipelines import Pipelines
 from horde.worker_agent.painters.port import CannotLoad
 

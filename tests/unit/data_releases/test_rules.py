@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 from xml.etree import ElementTree
 
@@ -29,7 +30,8 @@ from horde.data_releases.core.plan import BadPlan, OtherPlan, Plan
 from horde.data_releases.core.provenance import MAX_XMP, make_xmp
 from horde.data_releases.core.pseudonyms import Pseudonyms
 from horde.data_releases.core.records import BadRecord, NoConsent, NotTextToImage, SharedRecord, Verdict, read_record
-from horde.data_releases.core.statistics import OTHERS, Statistics, shorten
+from horde.data_releases.core.sampling import Sampler
+from horde.data_releases.core.statistics import OTHERS, Statistics, label, shorten
 
 MOMENT = datetime(2026, 12, 1, 9, tzinfo=UTC)
 
@@ -316,6 +318,42 @@ def test_statistics_of_parts_add_up_to_those_of_the_whole(numbers: list[int], cu
     assert second.to_json() == whole.to_json()
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("<0000064", "32 to 63"),
+        ("<0000002", "1"),
+        ("<0000001", "0"),
+        ("<1048576", "524,288 to 1,048,575"),
+        ("<b", "<b"),
+    ],
+)
+def test_what_is_counted_by_size_is_shown_as_a_range(value: str, shown: str) -> None:
+    assert label(value) == shown
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 99), st.integers(0, 5)), max_size=30, unique_by=lambda one: one[0]), st.randoms()
+)
+def test_a_contact_sheet_shows_as_many_prompts_as_it_can_whatever_the_order(
+    images: list[tuple[int, int]], chance: Random
+) -> None:
+    rows = [
+        {"sha256": f"{number:02}", "prompt": f"p{prompt}", "shard": "s", "tar_offset": 0, "bytes": 1}
+        for number, prompt in images
+    ]
+    chosen = []
+    for _ in range(2):
+        sampler = Sampler(4)
+        for row in rows:
+            sampler.offer(row)
+        chosen.append(sampler.chosen())
+        chance.shuffle(rows)
+    assert chosen[0] == chosen[1]
+    assert len(chosen[0]) == len({sample.sha256 for sample in chosen[0]}) == min(4, len(images))
+    assert len({sample.prompt for sample in chosen[0]}) == min(4, len({prompt for _, prompt in images}))
+
+
 def test_the_rarest_values_are_shown_together() -> None:
     assert shorten({"a": 5, "b": 1, "c": 3, "d": 1}, 2) == {"a": 5, "c": 3, OTHERS: 2}
 
@@ -324,8 +362,14 @@ def test_the_card_documents_every_column_and_names_what_was_left_out() -> None:
     counted = Statistics()
     counted.count(row(3))
     left_out = {reason: {"images": 2, "why": why} for reason, why in EXPLANATIONS.items()}
-    statistics = {**counted.to_json(), "left_out": left_out, "removed": 7, "ratings": 0}
+    statistics = {**counted.to_json(), "left_out": left_out, "removed": 7, "ratings": 2, "ratings_by_score": {"8": 2}}
     card = write_card(plan(), statistics, 1).decode()
+    assert "names 7 images" in card
+    assert "**rating** – 8: 2." in card
+    assert (
+        "Nothing of earlier releases has been taken back"
+        in write_card(plan(), {**statistics, "removed": 0}, 1).decode()
+    )
     for column in COLUMNS:
         assert f"| `{column.name}` |" in card
     for why in EXPLANATIONS.values():

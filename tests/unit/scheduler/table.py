@@ -49,10 +49,10 @@ from horde.scheduler.core.job import (
 from horde.scheduler.core.leases import Lease, Stage
 from horde.scheduler.core.likeness import Distance
 from horde.scheduler.core.outcomes import Painted, Result
+from horde.scheduler.core.owner_rows import strike_from, take_changed
 from horde.scheduler.core.rows import Changes, Moment
 from horde.scheduler.core.sessions import Route
 from horde.scheduler.core.shares import ANONYMOUS_WEIGHT, weight_of
-from horde.scheduler.core.strike_rows import strike_from, strike_row
 from horde.scheduler.store.memory import Memory, MemoryStore
 
 T = TypeVar("T")
@@ -182,18 +182,9 @@ class Table:
             among = changes.refused if generation.phase is Phase.REFUSED else changes.forgotten
             among.append(generation.generation_id)
         changes.jobs = [rows.job_row(job, moment) for job in board.dirty_jobs]
-        changes.workers = [rows.worker_row(each, board.speeds.of(each.worker_id)) for each in board.dirty_workers]
-        changes.owners = [rows.owner_row(each, self.now_ms) for each in board.dirty_owners]
-        changes.strikes = [strike_row(each, moment) for each in board.dirty_strikes]
+        take_changed(board, changes, moment)
         effects, board.effects_after_save = board.effects_after_save, []
-        for dirty in (
-            board.dirty_generations,
-            board.dirty_jobs,
-            board.deleted,
-            board.dirty_workers,
-            board.dirty_owners,
-            board.dirty_strikes,
-        ):
+        for dirty in (board.dirty_generations, board.dirty_jobs, board.deleted):
             dirty.clear()
         at_once(self.store.write(changes))
         for effect in effects:
@@ -402,6 +393,10 @@ class Table:
         found = settling.current(job)
         assert found is not None, job.state
         return found
+
+    def painter(self, job: Job) -> str:
+        """The name of the worker that a job is lent to."""
+        return self.board.fleet.name_of(self.lease(job).worker_id)
 
     def reachable(self, lease: Lease) -> bool:
         """Whether its worker has a stream now."""

@@ -236,7 +236,7 @@ def test_nobody_rests_for_jobs_that_fail_everywhere() -> None:
         (job,) = table.queued(f"poison {index}").jobs
         for _ in range(3):
             lease = table.lease(job)
-            table.report(workers[lease.worker_name], lease.lease_id, job.job_id, Failed())
+            table.report(workers[table.painter(job)], lease.lease_id, job.job_id, Failed())
         assert job.ending is Ending.FAULTED
         table.run_errands()
     assert all(worker.free and worker.strikes == 0 for worker in workers.values())

@@ -105,9 +105,9 @@ def test_only_those_who_can_are_asked() -> None:
     (job,) = table.queued(features=2, denied=frozenset({named["denied"]})).jobs
     assert job.state is JobState.QUEUED
     table.attach("able")
-    assert table.lease(job).worker_name == "able"
+    assert table.painter(job) == "able"
     (chosen,) = table.queued("allowed", allowed=frozenset({named["denied"]})).jobs
-    assert table.lease(chosen).worker_name == "denied"
+    assert table.painter(chosen) == "denied"
 
 
 def test_within_a_size_class_the_exact_limit_counts() -> None:
@@ -131,7 +131,7 @@ def test_fast_workers_only_means_not_slower_than_the_median() -> None:
     table.restate(workers["slow"], 1)
     assert job.state is JobState.QUEUED
     table.restate(workers["usual"], 1)
-    assert table.lease(job).worker_name == "usual"
+    assert table.painter(job) == "usual"
 
 
 def test_the_worker_that_will_be_done_first_gets_the_job() -> None:
@@ -140,7 +140,7 @@ def test_the_worker_that_will_be_done_first_gets_the_job() -> None:
         worker = table.attach(name, slots=2, loaded=loaded)
         table.board.speeds.measure(worker.worker_id, "m", 1, seconds, 5.0)
     jobs = table.queued(images=3).jobs
-    assert [table.lease(job).worker_name for job in jobs] == ["quick", "quick", "quicker, not loaded"]
+    assert [table.painter(job) for job in jobs] == ["quick", "quick", "quicker, not loaded"]
 
 
 def test_a_loaded_model_is_preferred_for_a_while() -> None:
@@ -189,7 +189,7 @@ def test_an_unmeasured_worker_is_not_fast_where_others_were_measured() -> None:
     table = Table()
     first = table.attach("first")
     (job,) = table.queued("nobody was measured", fast_only=True).jobs
-    assert table.lease(job).worker_name == "first"
+    assert table.painter(job) == "first"
     table.paint(table.lease(job))
     table.board.speeds.measure(first.worker_id, "m", 1, 10.0, 5.0)
     table.restate(first, 0)
@@ -197,4 +197,4 @@ def test_an_unmeasured_worker_is_not_fast_where_others_were_measured() -> None:
     (job,) = table.queued("others were", fast_only=True).jobs
     assert job.state is JobState.QUEUED
     table.restate(first, 1)
-    assert table.lease(job).worker_name == "first"
+    assert table.painter(job) == "first"

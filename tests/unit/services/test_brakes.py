@@ -59,7 +59,7 @@ class Cuts:
 
 async def test_whoever_goes_on_is_cut_and_the_next_connection_of_the_address_sooner() -> None:
     clock, cuts = ManualClock(), Cuts()
-    brake = Brake(clock, free=1_000, cuts=cuts, most=20, most_of_flooder=5)
+    brake = Brake(clock, free=1_000, cuts=cuts, most=20, least=5)
     for _ in range(20):
         await brake.hold("ipv4:192.0.2.7:1001")
     assert not cuts.connections
@@ -67,19 +67,25 @@ async def test_whoever_goes_on_is_cut_and_the_next_connection_of_the_address_soo
     assert cuts.connections == ["ipv4:192.0.2.7:1001"]
     assert brake.gone("ipv4:192.0.2.7:1001")
     brake.broken_off("ipv4:192.0.2.7:1001")  # What still comes of it counts no more.
-    for connection in ("ipv4:192.0.2.8:1002", "ipv4:198.51.100.1:1003"):
-        for _ in range(6):
+
+    def calls_until_cut(connection: str) -> int:
+        before, calls = brake.cut, 0
+        while brake.cut == before:
             brake.broken_off(connection)
-    assert cuts.connections == ["ipv4:192.0.2.7:1001", "ipv4:192.0.2.8:1002"]
+            calls += 1
+        return calls
+
+    assert calls_until_cut("ipv4:192.0.2.8:1002") == 11
+    assert calls_until_cut("ipv4:192.0.2.9:1003") == 6
+    assert calls_until_cut("ipv4:192.0.2.9:1004") == 6
+    assert calls_until_cut("ipv4:198.51.100.1:1005") == 21, "another address"
     await clock.advance(60)
-    for _ in range(6):
-        brake.broken_off("ipv4:192.0.2.9:1004")
-    assert brake.cut == 2
+    assert calls_until_cut("ipv4:192.0.2.9:1006") == 21, "forgotten"
 
 
 async def test_who_is_seldom_in_the_wrong_is_never_cut() -> None:
     clock, cuts = ManualClock(), Cuts()
-    brake = Brake(clock, free=1_000, cuts=cuts, most=20, most_of_flooder=5)
+    brake = Brake(clock, free=1_000, cuts=cuts, most=20, least=5)
     for _ in range(100):
         await brake.hold("ipv4:192.0.2.7:1001")
         await clock.advance(1)

@@ -20,11 +20,12 @@ from horde.buckets.port import Bucket, Entry
 
 KEPT: Final = {
     "quarantine/": timedelta(days=7),
-    "closed/": timedelta(hours=26),
     "claims/": timedelta(hours=25),
     ".probe/": timedelta(0),
 }
 """How long the storage router keeps what is there."""
+CLOSED_KEPT: Final = timedelta(hours=26)
+"""How long it keeps the sign of a closed lease: an empty object in quarantine."""
 INPUT_KEPT: Final = timedelta(hours=1)
 SLACK: Final = timedelta(hours=2)
 _IMAGES_END: Final = "images0"
@@ -95,15 +96,16 @@ class PrivateAudit:
             age = self._now() - entry.modified_at
             folder = f"{entry.key.partition('/')[0]}/"
             job_id = _quarantined(entry.key)
-            if folder in KEPT and age > KEPT[folder] + SLACK:
+            closed = job_id is not None and not entry.size_bytes
+            if folder in KEPT and age > (CLOSED_KEPT if closed else KEPT[folder]) + SLACK:
                 found.append(Finding(PRIVATE, entry.key, Kind.OVERDUE))
             elif job_id is not None:
-                if jobs[job_id].state in (State.DONE, State.OVER, State.UNKNOWN) and age > self._settle:
+                if not closed and jobs[job_id].state in (State.DONE, State.OVER, State.UNKNOWN) and age > self._settle:
                     found.append(Finding(PRIVATE, entry.key, Kind.ORPHAN, detail="its job is over"))
             elif folder == "inputs/":
                 if age > INPUT_KEPT + SLACK and not await self._is_claimed(entry.key):
                     found.append(Finding(PRIVATE, entry.key, Kind.OVERDUE, detail="nobody claims it"))
-            elif folder not in (*KEPT, "claimed/") or (folder == "closed/" and keys.leased_job(entry.key) is None):
+            elif folder not in (*KEPT, "claimed/") or folder == "quarantine/":
                 found.append(Finding(PRIVATE, entry.key, Kind.STRANGER))
         return found
 
@@ -115,7 +117,8 @@ class PrivateAudit:
         name = keys.private_name(finding.key)
         if name is not None:
             return await self._look(name)
-        page = await self._bucket.page("", after=finding.key[:-1], limit=1)
+        # Leases of one job may begin alike (1.5, 1.51): the next object after all but the last letter may be another's.
+        page = await self._bucket.page("", after=finding.key[:-1])
         return await self._others([entry for entry in page if entry.key == finding.key])
 
 

@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import ParamSpec, Self, TypeVar
 
 from horde.buckets.directory_listing import Listing, moment
+from horde.buckets.durable_names import link, make_folder, rename, synchronise
 from horde.buckets.errors import StoreUnavailable
 from horde.buckets.port import MAX_PAGE, Entry, Head, StoredObject
 from horde.buckets.tails import MAX_TAIL, Tail, find_tail, make_tail
@@ -55,12 +56,14 @@ class _Put:
     path: str
     data: bytes
     tail: bytes
+    replace: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class _Copy:
     source: str
     path: str
+    size_bytes: int
     metadata: Mapping[str, str]
 
 
@@ -112,6 +115,11 @@ class DirectoryBucket:
         tail = b"" if self._plain else make_tail(len(data), metadata or {})
         return await self._batcher.submit(_Put(self._path(key), data, tail)) is True
 
+    async def replace(self, key: str, data: bytes, *, metadata: Mapping[str, str]) -> None:
+        if self._plain:
+            raise ValueError("a plain bucket has no metadata")
+        await self._batcher.submit(_Put(self._path(key), data, make_tail(len(data), metadata), replace=True))
+
     async def put_file(self, key: str, path: Path, *, media_type: str = "") -> None:
         if not self._plain:
             raise ValueError("only a plain bucket takes files as they are")
@@ -124,7 +132,7 @@ class DirectoryBucket:
         # are deleted, some file systems take long to make the next.
         if self._plain:
             raise ValueError("a plain bucket has no metadata")
-        return await self._batcher.submit(_Copy(self._path(source), self._path(key), metadata))
+        return await self._batcher.submit(_Copy(self._path(source), self._path(key), len(data), metadata))
 
     async def delete(self, key: str) -> None:
         path = self._path(key)
@@ -135,9 +143,10 @@ class DirectoryBucket:
         found = self._find(key, 0, 0)
         return None if found is None else found[0]
 
-    async def read(self, key: str) -> StoredObject | None:
-        found = self._find(key, 0, None, SMALL_BYTES)
-        if found is not None and found[0].size_bytes > SMALL_BYTES:
+    async def read(self, key: str, most: int | None = None) -> StoredObject | None:
+        found = self._find(key, 0, None, SMALL_BYTES if most is None else min(SMALL_BYTES, most))
+        size = 0 if found is None else found[0].size_bytes
+        if size > SMALL_BYTES and (most is None or size <= most):
             found = await self._in_thread(key, 0, None)
         return None if found is None else StoredObject(*found)
 
@@ -168,10 +177,10 @@ class DirectoryBucket:
         fresh = f"{self._root}/{_PARTIAL}/{secrets.token_hex(12)}"
         try:
             shutil.copyfile(source, fresh)
-            _synchronise(fresh, os.O_RDONLY)
-            _make_folder(Path(path).parent)
+            synchronise(fresh, os.O_RDONLY)
+            make_folder(Path(path).parent)
             os.replace(fresh, path)  # noqa: PTH105 - beside its kin
-            _synchronise(str(Path(path).parent))
+            synchronise(str(Path(path).parent))
         except OSError as error:
             Path(fresh).unlink(missing_ok=True)
             raise _unavailable(error) from error
@@ -237,7 +246,7 @@ class DirectoryBucket:
                 if each.temporary:
                     os.unlink(each.path)  # noqa: PTH108 - three times as fast as a Path
         for folder in {item.path.rpartition("/")[0] for item in group}:
-            if isinstance(failed := _attempt(_synchronise, folder), ServiceError):
+            if isinstance(failed := _attempt(synchronise, folder), ServiceError):
                 return [failed] * len(group)
         return results
 
@@ -261,7 +270,7 @@ class DirectoryBucket:
             os.close(handle)
             Path(path).unlink()
             raise
-        return _Fresh(handle, path)
+        return _Fresh(handle, path, temporary=not item.replace)
 
 
 def _attempt(step: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | ServiceError:
@@ -281,6 +290,9 @@ def _append(copy: _Copy) -> _Fresh | None:
         found = find_tail(_end_of(handle, os.fstat(handle).st_size))
         if found is None:
             raise OSError(f"{copy.source} is damaged")
+        if found.size_bytes != copy.size_bytes:
+            os.close(handle)
+            return None
         # What the source says stays true of it.
         metadata = {**found.metadata, **copy.metadata}
         # Where the name is taken it is not given again, and may be this file's: then its metadata stands.
@@ -297,37 +309,9 @@ def _finish(fresh: _Fresh | None, item: _Write) -> bool | None:
     if isinstance(item, _Delete):
         Path(item.path).unlink(missing_ok=True)
         return True
-    return None if fresh is None else _link(fresh.path, item.path)
-
-
-def _link(fresh: str, path: str) -> bool:
-    try:
-        os.link(fresh, path)
-    except FileExistsError:
-        return False
-    except FileNotFoundError:
-        _make_folder(Path(path).parent)
-        return _link(fresh, path)
-    return True
-
-
-def _make_folder(folder: Path) -> None:
-    """Make it with those above it, durably."""
-    if not folder.is_dir():
-        _make_folder(folder.parent)
-        folder.mkdir(mode=0o700, exist_ok=True)
-        _synchronise(str(folder.parent))
-
-
-def _synchronise(path: str, kind: int = os.O_RDONLY | os.O_DIRECTORY) -> None:
-    try:
-        handle = os.open(path, kind)
-    except FileNotFoundError:
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    if fresh is not None and isinstance(item, _Put) and item.replace:
+        return rename(fresh.path, item.path)
+    return None if fresh is None else link(fresh.path, item.path)
 
 
 def _end_of(handle: int, size: int) -> bytes:

@@ -7,8 +7,13 @@ import heapq
 import os
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import Final
 
 from horde.buckets.port import Entry
+from horde.buckets.tails import MAX_TAIL, find_tail
+
+SHORT: Final = 1024
+"""A file of at most so many bytes may be an empty object and its metadata: it is looked into."""
 
 
 class Listing:
@@ -51,9 +56,16 @@ class Listing:
             # A file that somebody has put beside the folders is none of ours, but it is there.
             path = self._path(key) if "/" in key else f"{self._root}/{key}"
             facts = os.stat(path)  # noqa: PTH116 - for each object of a folder
+            empty = not self._plain and facts.st_size <= SHORT and _is_empty(path)
         except FileNotFoundError:
             return None
-        return Entry(key, moment(facts), facts.st_size)
+        return Entry(key, moment(facts), 0 if empty else facts.st_size)
+
+
+def _is_empty(path: str) -> bool:
+    with open(path, "rb") as file:  # noqa: PTH123 - for each object of a folder
+        tail = find_tail(file.read(MAX_TAIL))
+    return tail is not None and not tail.size_bytes
 
 
 def moment(facts: os.stat_result) -> datetime:

@@ -25,6 +25,9 @@ class MemoryBucket:
         self._objects[key] = StoredObject(Head(len(data), dict(metadata or {}), self._now()), bytes(data))
         return True
 
+    async def replace(self, key: str, data: bytes, *, metadata: Mapping[str, str]) -> None:
+        self._objects[key] = StoredObject(Head(len(data), dict(metadata), self._now()), bytes(data))
+
     async def put_file(self, key: str, path: Path, *, media_type: str = "") -> None:
         data = await asyncio.to_thread(path.read_bytes)
         self._objects[key] = StoredObject(Head(len(data), {}, self._now()), data)
@@ -33,7 +36,7 @@ class MemoryBucket:
         self, source: str, key: str, data: bytes, *, metadata: Mapping[str, str], media_type: str = ""
     ) -> bool | None:
         there = self._objects.get(source)
-        if there is None:
+        if there is None or there.head.size_bytes != len(data):
             return None
         return await self.put(key, there.data, metadata={**there.head.metadata, **metadata})
 
@@ -41,8 +44,11 @@ class MemoryBucket:
         found = self._objects.get(key)
         return None if found is None else found.head
 
-    async def read(self, key: str) -> StoredObject | None:
-        return self._objects.get(key)
+    async def read(self, key: str, most: int | None = None) -> StoredObject | None:
+        found = self._objects.get(key)
+        if found is None or most is None or found.head.size_bytes <= most:
+            return found
+        return StoredObject(found.head, b"")
 
     async def get(self, key: str, offset: int, length: int) -> bytes | None:
         found = self._objects.get(key)

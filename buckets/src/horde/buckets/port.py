@@ -1,8 +1,8 @@
 """The port for bytes: what a bucket must be able to do. Three adapters are held to one conformance suite.
 
-Objects never change: they are made whole, once, and deleted; only `put_file` may make one again. There is no move: a
-copy and then a deletion can be repeated from any point. Whoever copies has read the object, to see that its digest
-still holds, and hands the bytes on; a store that can do without them does.
+Objects never change: they are made whole, once, and deleted; only `replace` and `put_file` may make one again. There is
+no move: a copy and then a replacement can be repeated from any point. Whoever copies has the object's bytes, has seen
+that their digest still holds, and hands them on; a store that can do without them does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Entry:
     key: str
     modified_at: datetime
     size_bytes: int
-    """What it takes in the store: its bytes, and perhaps what stands beside them."""
+    """What it takes in the store: its bytes, and perhaps what stands beside them. 0 if, and only if, it is empty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +50,8 @@ class ObjectReader(Protocol):
     async def head(self, key: str) -> Head | None:
         """What is stored there, if anything."""
 
-    async def read(self, key: str) -> StoredObject | None:
-        """All of it."""
+    async def read(self, key: str, most: int | None = None) -> StoredObject | None:
+        """All of it; of what is longer than `most` bytes the head alone, and no bytes."""
 
     async def get(self, key: str, offset: int, length: int) -> bytes | None:
         """Bytes from `offset` on, at most `length`; fewer at the end."""
@@ -71,13 +71,16 @@ class Bucket(ObjectReader, Protocol):
         True if it was made, False if there was one; of several at once exactly one gets True.
         """
 
+    async def replace(self, key: str, data: bytes, *, metadata: Mapping[str, str]) -> None:
+        """Make an object, in the place of what is there: whoever reads finds the one or the other. Durable."""
+
     async def copy(
         self, source: str, key: str, data: bytes, *, metadata: Mapping[str, str], media_type: str = ""
     ) -> bool | None:
-        """Make an object of what is stored at `source`, whose bytes are `data`, with more metadata. Otherwise as `put`.
+        """Make an object of what is stored at `source`, whose bytes are `data`, with this metadata. Otherwise as `put`.
 
-        None if there is nothing at `source`; but a store may make the object all the same. The source may get the
-        metadata, too.
+        None if there is nothing at `source`, or something of another length; but a store may make the object all the
+        same. The source may get the metadata, too, and the object may have that of the source beside it.
         """
 
     async def put_file(self, key: str, path: Path, *, media_type: str = "") -> None:

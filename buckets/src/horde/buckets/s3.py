@@ -114,6 +114,12 @@ class S3Bucket:
 
         return await self._call("PutObject", put)
 
+    async def replace(self, key: str, data: bytes, *, metadata: Mapping[str, str]) -> None:
+        attributes = {"Content-Type": "application/octet-stream", **metadata}
+        await self._call(
+            "PutObject", lambda: self._store.put_async(key, data, attributes=attributes, use_multipart=False)
+        )
+
     async def put_file(self, key: str, path: Path, *, media_type: str = "") -> None:
         attributes = {"Content-Type": media_type or "application/octet-stream"}
         await self._call(
@@ -124,10 +130,7 @@ class S3Bucket:
         self, source: str, key: str, data: bytes, *, metadata: Mapping[str, str], media_type: str = ""
     ) -> bool | None:
         # Not a copy on the server: those that make one only if there is no object are rare.
-        there = await self.head(source)
-        if there is None:
-            return None
-        return await self.put(key, data, metadata={**there.metadata, **metadata}, media_type=media_type)
+        return await self.put(key, data, metadata=metadata, media_type=media_type)
 
     async def head(self, key: str) -> Head | None:
         async def head() -> Head:
@@ -136,10 +139,11 @@ class S3Bucket:
 
         return await self._find("HeadObject", head)
 
-    async def read(self, key: str) -> StoredObject | None:
+    async def read(self, key: str, most: int | None = None) -> StoredObject | None:
         async def read() -> StoredObject:
             found = await self._store.get_async(key)
-            return StoredObject(_head(found), bytes(await found.bytes_async()))
+            head = _head(found)
+            return StoredObject(head, b"" if _is_longer(head, most) else bytes(await found.bytes_async()))
 
         return await self._find("GetObject", read)
 
@@ -210,6 +214,10 @@ def _reason(error: Exception) -> str:
         return code[1]
     status = STATUS.search(text)
     return type(error).__name__ + (f", HTTP status {status[1]}" if status else "")
+
+
+def _is_longer(head: Head, most: int | None) -> bool:
+    return most is not None and head.size_bytes > most
 
 
 def _head(found: GetResult) -> Head:

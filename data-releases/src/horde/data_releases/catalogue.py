@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -56,8 +56,12 @@ def position(release_number: int, part: int, index: int) -> int:
 class Catalogue:
     """The index. Not safe to share among threads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, copy_of: Path | None = None) -> None:
+        """`copy_of` is another one, if it is there, whose state of now this begins with."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        if copy_of is not None and copy_of.exists():
+            with closing(sqlite3.connect(copy_of)) as source, closing(sqlite3.connect(path)) as copy:
+                source.backup(copy)
         self._sql = sqlite3.connect(path, isolation_level=None)
         # Of what is lost here, everything can be had again.
         self._sql.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-8192;" + _SCHEMA)

@@ -53,6 +53,13 @@ class Chain:
         """Images that the last release left out because moderation had not decided."""
         return [] if self.last is None else await self._bucket.undecided(self.last.release_id)
 
+    async def removed(self) -> set[str]:
+        """Images that the last release says are to be taken out."""
+        if self.last is None:
+            return set()
+        found = await self._bucket.read(self.last.release_id, layout.REMOVED)
+        return set(read_table(found, ["id"])["id"].to_pylist())
+
     async def index(self, catalogue: Catalogue, bucket: Bucket, building: str) -> None:
         """Bring the catalogue up to date: it reads the metadata of what is not in it, and no picture."""
         for stranger in catalogue.releases() - {release.release_id for release in self._releases} - {building}:

@@ -19,12 +19,14 @@ from typing import Any, Final, TypeVar
 import click
 
 from horde.data_releases import copies
-from horde.data_releases.builder import Builder, Order
+from horde.data_releases.builder import Builder
 from horde.data_releases.chain import Chain
 from horde.data_releases.core import layout
 from horde.data_releases.core.checksums import BadChecksums
 from horde.data_releases.core.plan import BadPlan, OtherPlan
+from horde.data_releases.estimating import Estimate, estimate
 from horde.data_releases.opening import load_keys, open_releases, open_shared
+from horde.data_releases.planning import Order
 from horde.data_releases.releases import Finished, ReleaseNotFound, Releases
 from horde.data_releases.settings import DataReleaseSettings
 from horde.data_releases.shared_side import BucketVerdicts, SharedSide
@@ -66,6 +68,7 @@ def main() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Ratings, as curation exports them: lines of JSON or Parquet.",
 )
+@click.option("--dry-run", is_flag=True, help="Say what it would hold, and make nothing.")
 @click.option("--end-with-input", is_flag=True, help="Stop when standard input ends: whoever started this has gone.")
 def create(
     release_id: str,
@@ -78,6 +81,7 @@ def create(
     with_contact_data: bool,
     with_unsure: bool,
     ratings: Path | None,
+    dry_run: bool,
     end_with_input: bool,
 ) -> None:
     """Make release RELEASE_ID, or go on making it. Made once, it never changes."""
@@ -98,14 +102,24 @@ def create(
     if as_of is not None:
         as_of = as_of.replace(tzinfo=as_of.tzinfo or UTC)
 
-    async def make() -> Finished:
-        now = SystemClock().now
-        async with open_releases(settings, now, write=True) as bucket, open_shared(settings, now) as shared_bucket:
-            shared = SharedSide(shared_bucket, BucketVerdicts(shared_bucket))
-            builder = Builder(shared, bucket, load_keys(settings), settings.state_dir, now, ratings)
-            return await builder.create(Order(release_id, as_of, previous, others))
+    order = Order(release_id, as_of, previous, others)
 
-    _show(_run(make()))
+    async def make() -> Finished | Estimate:
+        now = SystemClock().now
+        async with (
+            open_releases(settings, now, write=not dry_run) as bucket,
+            open_shared(settings, now) as shared_bucket,
+        ):
+            shared = SharedSide(shared_bucket, BucketVerdicts(shared_bucket))
+            if dry_run:
+                return await estimate(order, shared, bucket, settings.state_dir, now)
+            return await Builder(shared, bucket, load_keys(settings), settings.state_dir, now, ratings).create(order)
+
+    made = _run(make())
+    if isinstance(made, Estimate):
+        click.echo(json.dumps(made.to_json(), indent=1, sort_keys=True))
+    else:
+        _show(made)
 
 
 @main.command("list")

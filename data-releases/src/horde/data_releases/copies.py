@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from horde.buckets.port import Bucket
 from horde.data_releases.core import layout
 from horde.data_releases.core.checksums import BadChecksums, read_checksums, write_checksums
+from horde.data_releases.core.sampling import SAMPLED, Sampler
 from horde.data_releases.drawing import SHEET_IMAGES, draw_contact_sheet
 from horde.data_releases.keys import is_signed
 from horde.data_releases.tables import open_writer
@@ -25,8 +26,6 @@ from horde.data_releases.tables import open_writer
 CHUNK: Final = 8 << 20
 REMOVED_MEMBER: Final = "__removed__"
 """A name in a shard that loaders skip."""
-SAMPLED: Final = ("sha256", "shard", "tar_offset", "bytes")
-"""What the contact sheet is chosen and read by; the images with the smallest digests are on it."""
 
 
 @dataclass(slots=True)
@@ -227,15 +226,16 @@ def _drop_rows(path: Path, gone: set[str]) -> bool:
 
 def _redraw(folder: Path, gone: set[str]) -> None:
     """The contact sheet, of images that stay."""
-    samples: list[tuple[str, str, int, int]] = []
+    sampler = Sampler(SHEET_IMAGES)
     for batch in pq.ParquetFile(folder / layout.METADATA).iter_batches(columns=["id", *SAMPLED]):
-        rows = (row for row in batch.to_pylist() if row["id"] not in gone)
-        samples = sorted([*samples, *(tuple(row[name] for name in SAMPLED) for row in rows)])[:SHEET_IMAGES]
+        for row in batch.to_pylist():
+            if row["id"] not in gone:
+                sampler.offer(row)
     pictures = []
-    for _, shard, offset, size_bytes in samples:
-        with (folder / shard).open("rb") as opened:
-            opened.seek(offset)
-            pictures.append(opened.read(size_bytes))
+    for sample in sampler.chosen():
+        with (folder / sample.shard).open("rb") as opened:
+            opened.seek(sample.tar_offset)
+            pictures.append(opened.read(sample.bytes))
     _write(folder / layout.CONTACT_SHEET, draw_contact_sheet(pictures))
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import resources
 from math import isqrt
@@ -26,6 +26,7 @@ from horde.data_releases.core.croissant import write_croissant
 from horde.data_releases.core.gate import EXPLANATIONS
 from horde.data_releases.core.plan import Plan
 from horde.data_releases.core.pseudonyms import Pseudonyms
+from horde.data_releases.core.sampling import SAMPLED, Sample, Sampler
 from horde.data_releases.core.statistics import Statistics, shorten
 from horde.data_releases.drawing import SHEET_IMAGES, draw_contact_sheet, draw_plots
 from horde.data_releases.keys import Keys, public_pem
@@ -47,16 +48,6 @@ prompt, and a group's statistics 140 KiB, which the writer keeps until it is don
 million images."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Sample:
-    """An image for the contact sheet."""
-
-    rank: str
-    shard: str
-    offset: int
-    size_bytes: int
-
-
 class Finisher:
     """Finishes one release whose parts are built. May be done again from the start; the bytes are the same."""
 
@@ -74,6 +65,7 @@ class Finisher:
         self._plan = plan
         self._chain = chain
         self._bucket = bucket
+        self._releases = Releases(bucket)
         self._catalogue = catalogue
         self._keys = keys
         self._names = names
@@ -81,6 +73,7 @@ class Finisher:
         self._ratings = ratings
         self._files: dict[str, str] = {}
         self._bytes = 0
+        self._scores: Counter[int] = Counter()
 
     async def run(self, notes: list[PartNote]) -> Finished:
         """Write what is missing and sign it."""
@@ -99,7 +92,7 @@ class Finisher:
         checksums = write_checksums(self._files)
         await self._put_bytes(layout.SIGNATURE, self._keys.signing.sign(checksums))
         await self._put_bytes(layout.CHECKSUMS, checksums)
-        await Releases(self._bucket).delete_strangers(self._plan.release_id, set(self._files))
+        await self._releases.delete_strangers(self._plan.release_id, set(self._files))
         return Finished(
             plan=self._plan,
             parts=len(notes),
@@ -110,29 +103,26 @@ class Finisher:
             checksums_sha256=hashlib.sha256(checksums).hexdigest(),
         )
 
-    async def _write_metadata(self, names: list[str], images: int) -> list[_Sample]:
+    async def _write_metadata(self, names: list[str], images: int) -> list[Sample]:
         """All rows in one file, in row groups of many shards; and some images that stand for all."""
-        samples: list[_Sample] = []
+        sampler = Sampler(SHEET_IMAGES)
         path = self._folder / layout.METADATA
         # The rows of one group are in memory, and so are the statistics of all groups: both by the root of the images.
         group_rows = ROOT_ROWS * isqrt(images)
         waiting: list[pa.Table] = []
         with open_writer(path, METADATA_SCHEMA) as writer:
             for name in sorted(names):
-                found = await self._bucket.read(layout.release(self._plan.release_id, name))
-                if found is None:
-                    raise LookupError(f"{self._plan.release_id} has lost {name}")
-                table = read_table(found.data)
+                table = read_table(await self._releases.read(self._plan.release_id, name))
                 waiting.append(table)
                 if sum(each.num_rows for each in waiting) >= group_rows:
                     writer.write_table(pa.concat_tables(waiting))
                     waiting = []
-                columns = (table.column(column).to_pylist() for column in ("sha256", "shard", "tar_offset", "bytes"))
-                samples = sorted([*samples, *map(_Sample, *columns)], key=lambda sample: sample.rank)[:SHEET_IMAGES]
+                for row in table.select(SAMPLED).to_pylist():
+                    sampler.offer(row)
             if waiting:
                 writer.write_table(pa.concat_tables(waiting))
         await self._put_path(layout.METADATA, path)
-        return samples
+        return sampler.chosen()
 
     def _write_ratings(self, path: Path) -> int:
         """The ratings that join this release, raters under pseudonyms."""
@@ -141,6 +131,7 @@ class Finisher:
             for rows in self._read_ratings():
                 writer.write_table(pa.Table.from_pylist(rows, RATING_SCHEMA))
                 count += len(rows)
+                self._scores.update(row["rating"] for row in rows if row["rating"] is not None)
         return count
 
     def _read_ratings(self) -> Iterator[list[dict[str, Any]]]:
@@ -183,11 +174,9 @@ class Finisher:
     async def _removed_before(self) -> list[dict[str, Any]]:
         if self._chain.last is None:
             return []
-        found = await self._bucket.read(layout.release(self._chain.last.release_id, layout.REMOVED))
-        if found is None:
-            raise LookupError(f"{self._chain.last.release_id} has lost {layout.REMOVED}")
+        found = await self._releases.read(self._chain.last.release_id, layout.REMOVED)
         # Releases that were made before reasons were kept knew one alone.
-        rows: list[dict[str, Any]] = [{"reason": "withdrawn", **row} for row in read_table(found.data).to_pylist()]
+        rows: list[dict[str, Any]] = [{"reason": "withdrawn", **row} for row in read_table(found).to_pylist()]
         return rows
 
     async def _write_documents(self, totals: Statistics, removed: int, ratings: int) -> None:
@@ -203,6 +192,7 @@ class Finisher:
             },
             "removed": removed,
             "ratings": ratings,
+            "ratings_by_score": {str(score): count for score, count in sorted(self._scores.items())},
         }
         shards = sum(name.endswith(".tar") for name in self._files)
         await self._put_bytes(layout.STATISTICS, _json(statistics))
@@ -218,11 +208,11 @@ class Finisher:
         }
         await self._put_bytes(layout.DESCRIPTION, _json(description))
 
-    async def _write_pictures(self, totals: Statistics, samples: list[_Sample]) -> None:
+    async def _write_pictures(self, totals: Statistics, samples: list[Sample]) -> None:
         pictures = []
         for sample in samples:
             key = layout.release(self._plan.release_id, sample.shard)
-            data = await self._bucket.get(key, sample.offset, sample.size_bytes)
+            data = await self._bucket.get(key, sample.tar_offset, sample.bytes)
             if data is None:
                 raise LookupError(f"{self._plan.release_id} has lost {sample.shard}")
             pictures.append(data)

@@ -78,6 +78,13 @@ class Releases:
         """The finished release of the latest moment."""
         return next(iter(await self.all()), None)
 
+    async def read(self, release_id: str, name: str) -> bytes:
+        """A file of a release. Raises LookupError where it is lost."""
+        found = await self._bucket.read(layout.release(release_id, name))
+        if found is None:
+            raise LookupError(f"{release_id} has lost {name}")
+        return found.data
+
     async def finish(self, release: Finished, undecided: Sequence[str]) -> None:
         """Say that the release is finished: from now on nothing of it changes."""
         key = f"undecided/{release.release_id}.json"

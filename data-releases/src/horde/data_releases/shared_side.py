@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -81,11 +81,26 @@ class SharedSide:
 
     async def fetch(self, image_id: str) -> Candidate:
         """The image with its record."""
+        found = await self.describe(image_id)
+        if found.record is None:
+            return found
+        image = await self._bucket.read(f"images/{found.record.file_name}")
+        if image is None:
+            return Candidate(image_id, reason=await self.why_absent(image_id))
+        return replace(found, data=image.data)
+
+    async def size_bytes(self, record: SharedRecord) -> int | None:
+        """Of the image, if it is there."""
+        head = await self._bucket.head(f"images/{record.file_name}")
+        return None if head is None else head.size_bytes
+
+    async def describe(self, image_id: str) -> Candidate:
+        """The image's record, without the image."""
         record_data, verdict = await asyncio.gather(
             self._bucket.read(f"images/{image_id}.json"), self._verdicts.of(image_id)
         )
         if record_data is None:
-            return Candidate(image_id, reason=await self._why_absent(image_id))
+            return Candidate(image_id, reason=await self.why_absent(image_id))
         try:
             record = read_record(record_data.data)
         except BadRecord:
@@ -96,12 +111,10 @@ class SharedSide:
             return Candidate(image_id, reason=Reason.NOT_TEXT_TO_IMAGE)
         if record.id != image_id:
             return Candidate(image_id, reason=Reason.BAD_RECORD)
-        image = await self._bucket.read(f"images/{record.file_name}")
-        if image is None:
-            return Candidate(image_id, reason=await self._why_absent(image_id))
-        return Candidate(image_id, record, image.data, verdict)
+        return Candidate(image_id, record, verdict=verdict)
 
-    async def _why_absent(self, image_id: str) -> Reason:
+    async def why_absent(self, image_id: str) -> Reason:
+        """Why there is an entry, and no image."""
         withdrawn = await self._bucket.head(f"withdrawn/{image_id}.json")
         return Reason.INCOMPLETE if withdrawn is None else Reason.WITHDRAWN
 

@@ -18,7 +18,7 @@ from horde.scheduler.core import due, lending, reload, rows, uptime
 from horde.scheduler.core import effects as fx
 from horde.scheduler.core.board import Board, Limits
 from horde.scheduler.core.estimates import Estimates
-from horde.scheduler.core.strike_rows import strike_from
+from horde.scheduler.core.owner_rows import strike_from
 from horde.scheduler.doors import wire, wire_worker
 from horde.scheduler.doors.deleting import Deleting
 from horde.scheduler.doors.fleet_reading import FleetReading
@@ -80,7 +80,7 @@ class Engine:
         self.board.checks.chance = SystemRandom().random
         self._clock = clock
         self._loops = loops
-        self.followers = Followers()
+        self.followers = Followers(self.board.fleet.name_of)
         self.saver = Saver(self.board, store, clock, self.followers, commit_pause, write_behind)
         self.relays = Relays(term, grants)
         self.errands = Errands(term, ledger, storage)

@@ -43,11 +43,11 @@ class Brake:
         max_held: int = 1_000,
         cuts: Cuts | None = None,
         most: int = 200,
-        most_of_flooder: int = 32,
+        least: int = 8,
     ) -> None:
         """`free` refusals of a connection in a window are told at once, the others after `seconds`, while no more than
         `max_held` wait. With `cuts`, a connection is cut after `most` refusals and calls that were broken off in a
-        window, or after `most_of_flooder` where one of its address was cut lately.
+        window: after half as many each time that one of its address was cut lately, `least` at least.
         """
         self._clock = clock
         self._free = free
@@ -56,9 +56,9 @@ class Brake:
         self._max_held = max_held
         self._cuts = cuts
         self._most = most
-        self._most_of_flooder = most_of_flooder
+        self._least = least
         self._refusals: OrderedDict[str, tuple[float, int]] = OrderedDict()
-        self._flooders: OrderedDict[str, float] = OrderedDict()
+        self._flooders: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._gone: OrderedDict[str, float] = OrderedDict()
         self.held = 0
         self.cut = 0
@@ -91,10 +91,12 @@ class Brake:
         if now - began >= self._window:
             began, count = now, 0
         _remember(self._refusals, connection, (began, count + 1))
-        if self._cuts is not None and count >= self._most_of_flooder:
+        if self._cuts is not None and count >= self._least:
             address = address_bucket(connection) or connection
-            if count >= self._most or self._flooders.get(address, now) > now:
-                _remember(self._flooders, address, now + FLOODER_SECONDS)
+            until, cuts = self._flooders.get(address, (now, 0))
+            cuts = cuts if until > now else 0
+            if count >= max(self._least, self._most >> cuts):
+                _remember(self._flooders, address, (now + FLOODER_SECONDS, cuts + 1))
                 self._refusals.pop(connection)
                 _remember(self._gone, connection, now + GONE_SECONDS)
                 self.cut += 1

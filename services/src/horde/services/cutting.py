@@ -10,6 +10,7 @@ import asyncio
 import os
 import socket
 import stat
+import time
 from pathlib import Path
 
 from horde.services.telemetry import get_logger
@@ -17,26 +18,31 @@ from horde.services.telemetry import get_logger
 log = get_logger(__name__)
 
 DESCRIPTORS = Path("/dev/fd")
-TOGETHER_SECONDS = 0.05
-"""A look at all descriptors is for all that is to be cut: it takes some milliseconds where there are thousands."""
+SHARE = 0.05
+"""Of the time that may go into looking at descriptors: it takes some milliseconds where there are thousands. Meanwhile
+what is to be cut gathers, for one look."""
 
 
 class Cutter:
     """Cuts the connections of this process. Use it on one loop."""
 
-    def __init__(self, together_seconds: float = TOGETHER_SECONDS) -> None:
-        self._together = together_seconds
+    def __init__(self) -> None:
         self._wanted: set[str] = set()
+        self._rests_until = 0.0
 
     def cut(self, connection: str) -> None:
         """Close the connection of a peer (`ipv4:192.0.2.7:50000`), soon."""
         if not self._wanted:
-            asyncio.get_running_loop().call_later(self._together, self._sweep)
+            loop = asyncio.get_running_loop()
+            loop.call_at(max(loop.time(), self._rests_until), self._sweep, loop)
         self._wanted.add(connection)
 
-    def _sweep(self) -> None:
+    def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         wanted, self._wanted = self._wanted, set()
+        # Of this thread's own time: who waits for a processor should not wait longer for it.
+        began = time.thread_time()
         found = sum(_shut_down(int(name), wanted) for name in _descriptors())
+        self._rests_until = loop.time() + (time.thread_time() - began) / SHARE
         if found:
             log.warning("connections that flooded were cut", connections=found)
 
@@ -58,6 +64,9 @@ def _shut_down(descriptor: int, wanted: set[str]) -> bool:
             if copy.family not in (socket.AF_INET, socket.AF_INET6) or _name(copy.getpeername()) not in wanted:
                 return False
             copy.shutdown(socket.SHUT_RDWR)
+            # What has come already would be read, and served, before its end is seen: some hundred calls.
+            while copy.recv(1 << 20, socket.MSG_DONTWAIT | socket.MSG_TRUNC):
+                pass
         except OSError:
             return False  # It listens, or has gone.
         return True

@@ -195,6 +195,10 @@ class AllowList:
             if not method.startswith("/") or method.count("/") != 2:
                 raise ValueError(f"{method!r} is neither /package.Service/Method nor /package.Service/*")
 
+    def opened(self, *services: str) -> AllowList:
+        """The same, and anybody may call any method of these services."""
+        return AllowList({**self._rules, **{f"/{service}/*": PUBLIC for service in services}})
+
     def allowed(self, method: str) -> AbstractSet[str]:
         """Who may call this method."""
         service = method.rpartition("/")[0]

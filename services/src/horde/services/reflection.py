@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import grpc
-from grpc import aio
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
 V1 = "grpc.reflection.v1.ServerReflection"
+SERVICES = (V1, reflection.SERVICE_NAME)
 
 
-def add_reflection(server: aio.Server, services: Sequence[str]) -> None:
+def add_reflection(server: Any, services: Sequence[str]) -> None:
     """Let anybody ask which of these services, methods and messages there are."""
-    names = [*services, V1, reflection.SERVICE_NAME]
-    reflection.enable_server_reflection(names, server)
     method = grpc.stream_stream_rpc_method_handler(
-        reflection.aio.ReflectionServicer(names).ServerReflectionInfo,
+        reflection.aio.ReflectionServicer([*services, *SERVICES]).ServerReflectionInfo,
         reflection_pb2.ServerReflectionRequest.FromString,
         reflection_pb2.ServerReflectionResponse.SerializeToString,
     )
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(V1, {"ServerReflectionInfo": method}),))
+    for service in SERVICES:
+        server.add_registered_method_handlers(service, {"ServerReflectionInfo": method})

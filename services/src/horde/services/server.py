@@ -13,22 +13,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 from grpc import aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 
 from horde.services import probes, telemetry
 from horde.services.addresses import Networks
 from horde.services.brakes import Brake
 from horde.services.certificates import BadCertificate
+from horde.services.health import SERVICE as HEALTH
+from horde.services.health import Health
 from horde.services.identity import AllowList, Identity
-from horde.services.interceptors import Farewell, Gate, GuardedRegistry
+from horde.services.interceptors import Farewell, Gate, GuardedMethods
 from horde.services.keepalive import KEEPALIVE, Keepalive
 from horde.services.lifecycle import CannotStart
+from horde.services.reflection import SERVICES as REFLECTION
 from horde.services.reflection import add_reflection
 from horde.services.tls import Listener as Listener
 from horde.services.tls import is_loopback
@@ -50,9 +54,9 @@ class Registration:
 class Server:
     """A server that runs."""
 
-    def __init__(self, ports: Sequence[int], checks: health.aio.HealthServicer, names: Sequence[str]) -> None:
+    def __init__(self, ports: Sequence[int], health: Health, names: Sequence[str]) -> None:
         self.ports = tuple(ports)
-        self._checks = checks
+        self._health = health
         self._names = names
 
     @property
@@ -62,9 +66,7 @@ class Server:
 
     async def set_serving(self, serving: bool, *services: str) -> None:
         """Say through the health check whether these services (default: all, and the whole) take calls."""
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        for name in services or ("", *self._names):
-            await self._checks.set(name, status)
+        self._health.set(serving, services or ("", *self._names))
 
 
 @asynccontextmanager
@@ -94,17 +96,19 @@ async def serving(
     """
     listeners = [listen] if isinstance(listen, (str, Listener)) else list(listen)
     core = aio.server(options=_options(max_message_bytes, max_concurrent_streams, keepalive, unread_bytes))
-    registry = GuardedRegistry(core, Gate(allow, identity, brake=brake, proxies=proxies))
+    methods = GuardedMethods(Gate(allow.opened(HEALTH, *REFLECTION), identity, brake=brake, proxies=proxies))
     for service in services:
-        service.add(service.servicer, registry)
+        service.add(service.servicer, methods)
     names = [service.name for service in services]
-    _check(names, registry.methods, allow)
-    checks = health.aio.HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(checks, core)
+    _check(names, methods.methods, allow)
+    health = Health()
+    registered: Any = methods
+    add_HealthServicer_to_server(health, registered)
     if reflection:
-        add_reflection(core, [*names, health.SERVICE_NAME])
+        add_reflection(methods, [*names, HEALTH])
+    core.add_generic_rpc_handlers((methods,))
     ports = [_add_port(core, each if isinstance(each, Listener) else Listener(each)) for each in listeners]
-    server = Server(ports, checks, names)
+    server = Server(ports, health, names)
     await core.start()
     try:
         await server.set_serving(True)
@@ -113,7 +117,7 @@ async def serving(
         yield server
     finally:
         await probes.ready(False)
-        await checks.enter_graceful_shutdown()
+        health.stop()
         try:
             if farewell is not None:
                 async with asyncio.timeout(grace.total_seconds()):
@@ -158,7 +162,7 @@ def _add_port(core: aio.Server, listener: Listener) -> int:
         raise CannotStart(f"{listener.address} is taken, or not an address of this machine") from None
 
 
-def _check(names: Sequence[str], methods: set[str], allow: AllowList) -> None:
+def _check(names: Sequence[str], methods: AbstractSet[str], allow: AllowList) -> None:
     """Fail at start, not at the first call, where names do not fit."""
     served = {method.split("/")[1] for method in methods}
     if served != set(names):

@@ -66,7 +66,8 @@ class Comparisons:
 
     async def _read(self, ref: PictureRef, content: Content) -> bytes | None:
         if ref.lease_id:
-            return await self._quarantine.take(ref.job_id, ref.lease_id)
+            taken = await self._quarantine.take(ref.job_id, ref.lease_id)
+            return None if taken is None else taken.data
         if ref.placement is Placement.SHARED:
             return await self._shared.read(ref.job_id, content)
         return await self._private.read(ref.object_name)

@@ -77,8 +77,7 @@ class Sweeper:
         """One round: each folder, to its end."""
         self._partials.expire()
         rounds = [
-            await self._sweep(keys.QUARANTINE, self._delete_after(QUARANTINE_KEPT)),
-            await self._sweep(keys.CLOSED, self._delete_after(CLOSED_KEPT)),
+            await self._sweep(keys.QUARANTINE, self._expire_quarantined),
             await self._sweep(keys.CLAIMS, self._delete_after(CLAIM_HOLDS)),
             await self._sweep(keys.CLAIMED, self._expire_claimed),
             await self._sweep_inputs(),
@@ -111,6 +110,12 @@ class Sweeper:
             return await self._delete(entry.key)
 
         return expire
+
+    async def _expire_quarantined(self, entry: Entry) -> bool:
+        # What is empty is the sign of a closed lease.
+        if self._clock.now() < entry.modified_at + (QUARANTINE_KEPT if entry.size_bytes else CLOSED_KEPT):
+            return False
+        return await self._delete(entry.key)
 
     def _expire_input(self, count: Count) -> Callable[[Entry], Awaitable[bool]]:
         async def expire(entry: Entry) -> bool:

@@ -21,6 +21,7 @@ from horde.services.identity import PUBLIC, AllowList
 from horde.services.loops import Loops
 from horde.services.server import Registration, Server, serving
 from horde.services.tokens import KeyRing, Signer, Verifier
+from horde.storage_router.arrivals import Arrivals
 from horde.storage_router.budget import ByteBudget
 from horde.storage_router.checks import Checks
 from horde.storage_router.commits import Commits
@@ -52,6 +53,8 @@ from horde.storage_router.uploads import Uploads
 NAME = "storage-router"
 UNREAD_BYTES = 64 * 1024
 """Of each stream, that nobody has read: one that is refused has sent no more. A chunk that is read may be larger."""
+ARRIVED_BYTES = 32 * 1024 * 1024
+"""Images that came a moment ago and are kept in memory for their commit."""
 INPUTS_STAND_BACK = 5
 """How far an input's child stands back behind everything else, and how many times as long it may take."""
 
@@ -159,6 +162,8 @@ def build(
     limits = Limits(settings.max_image_bytes, settings.max_pixels)
     permits = Permits(verifier, clock)
     quarantine = Quarantine(buckets.private)
+    # From folders they are read again: it costs next to nothing, and a copy there is a second name of what lies there.
+    arrivals = Arrivals(ARRIVED_BYTES if settings.s3_endpoint else 0, clock.monotonic)
     private = PrivateImages(buckets.private, clock.now)
     shared = SharedImages(buckets.shared, clock.now)
     inputs = Inputs(
@@ -175,6 +180,7 @@ def build(
         quarantine,
         Checks(decoders.images, settings.decode_private),
         partials,
+        arrivals,
         shares,
         failures,
         limits,
@@ -183,7 +189,7 @@ def build(
     )
     input_uploads = InputUploads(permits, inputs, decoders.inputs, shares, failures, limits, receiver, clock)
     budget = ByteBudget("max_memory_bytes", settings.max_memory_bytes // 2)
-    commits = Commits(quarantine, private, shared, budget, items)
+    commits = Commits(quarantine, arrivals, private, shared, budget, items)
     # One pair at a time: nobody waits for it, and everybody for the decoders.
     comparisons = Comparisons(quarantine, private, shared, decoders.images, budget, Items(1))
     registrations = (

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from horde.services.clock import Clock
 from horde.services.failpoints import declare, failpoint
 from horde.services.shares import Tab
+from horde.storage_router.arrivals import Arrivals
 from horde.storage_router.checks import Checks
 from horde.storage_router.core.assembly import Assembly, check_whole
 from horde.storage_router.core.errors import ContentConflict
@@ -22,7 +23,7 @@ from horde.storage_router.core.pictures import Limits
 from horde.storage_router.core.placement import check_placement
 from horde.storage_router.core.records import Quarantined
 from horde.storage_router.doors.permits import Permits, Receipts, UploadGrant
-from horde.storage_router.quarantine import Quarantine
+from horde.storage_router.quarantine import Quarantine, Taken
 from horde.storage_router.receiving import Receiver, Said
 from horde.storage_router.upload_shares import UploadShares
 
@@ -56,6 +57,7 @@ class Uploads:
         quarantine: Quarantine,
         checks: Checks,
         partials: Partials,
+        arrivals: Arrivals,
         shares: UploadShares,
         failures: Failures,
         limits: Limits,
@@ -67,6 +69,7 @@ class Uploads:
         self._quarantine = quarantine
         self._checks = checks
         self._partials = partials
+        self._arrivals = arrivals
         self._shares = shares
         self._failures = failures
         self._limits = limits
@@ -79,7 +82,7 @@ class Uploads:
         grant = await self._open(token)
         with self._failures.counted((grant.job_id, grant.lease_id), grant.owner):
             check_whole(data, sha256, min(grant.max_bytes, self._limits.max_bytes))
-            stored = await self._quarantine.look(grant.job_id, grant.lease_id)
+            stored = await self._stored(grant)
             if stored is None:
                 with self._shares.of_image(grant, address) as tab:
                     tab.take(len(data))
@@ -95,7 +98,7 @@ class Uploads:
             self._failures.counted((grant.job_id, grant.lease_id), grant.owner),
             self._shares.of_image(grant, address) as tab,
         ):
-            stored = await self._quarantine.look(grant.job_id, grant.lease_id)
+            stored = await self._stored(grant)
             if stored is None:
                 assembly = self._begin(grant, tab)
                 yield Resume(len(assembly))
@@ -112,6 +115,12 @@ class Uploads:
         check_placement(grant.placement, grant.facts)
         await failpoint(AFTER_OPEN)
         return grant
+
+    async def _stored(self, grant: UploadGrant) -> Quarantined | None:
+        """What a lease has brought, if it was here before. Of others the bucket says so when it stores."""
+        if self._arrivals.is_first((grant.job_id, grant.lease_id)):
+            return None
+        return await self._quarantine.look(grant.job_id, grant.lease_id)
 
     def _begin(self, grant: UploadGrant, tab: Tab) -> Assembly:
         kept = self._partials.pop((grant.job_id, grant.lease_id))
@@ -141,7 +150,7 @@ class Uploads:
         self._failures.passed(grant.owner)
         await failpoint(AFTER_CHECK)
         record = Quarantined(content, grant.placement, self._clock.now().replace(microsecond=0))
-        # A bucket finishes what it has begun, whoever hangs up. Then somebody must still look whether it is wanted.
+        # A bucket finishes what it has begun, whoever hangs up.
         keeping = asyncio.create_task(self._keep(grant, data, record))
         self._keeping.add(keeping)
         keeping.add_done_callback(self._kept)
@@ -155,7 +164,10 @@ class Uploads:
     async def _keep(self, grant: UploadGrant, data: bytes, record: Quarantined) -> Quarantined:
         stored = await self._quarantine.store(grant.job_id, grant.lease_id, data, record)
         await failpoint(AFTER_PUT)
-        return _same(await self._quarantine.settle(grant.job_id, grant.lease_id, stored), record.content.sha256)
+        kept = _same(stored, record.content.sha256)
+        if stored is record:
+            self._arrivals.keep((grant.job_id, grant.lease_id), Taken(record, data))
+        return kept
 
     async def _receipt(self, grant: UploadGrant, stored: Quarantined) -> Receipt:
         await failpoint(BEFORE_RECEIPT)

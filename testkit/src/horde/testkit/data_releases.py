@@ -15,8 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from horde.buckets.directory import DirectoryBucket
 from horde.buckets.port import Bucket
-from horde.data_releases.builder import Builder, Order
+from horde.data_releases.builder import Builder
 from horde.data_releases.keys import Keys
+from horde.data_releases.planning import Order
 from horde.data_releases.releases import Finished
 from horde.data_releases.shared_side import BucketVerdicts, SharedSide
 from horde.storage_router.core.orders import CommitOrder, Publication

@@ -1,4 +1,4 @@
-"""A server in front of another, in one's own moods: it passes everything on, or slowly, or hangs, or is away."""
+"""An S3 server in front of another, in its own moods: it passes all on, or slowly, or hangs, refuses, is away."""
 
 from __future__ import annotations
 
@@ -23,6 +23,16 @@ class Mood(Enum):
     """Nothing is passed on, and nobody is told."""
     AWAY = "away"
     """Every connection is cut, also the new ones."""
+    BUSY = "busy"
+    """Whatever is asked is answered with 503 `SlowDown`, as S3 does when too much is asked of it."""
+
+
+_SLOW_DOWN: Final = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
+SLOW_DOWN: Final = (
+    b"HTTP/1.1 503 Slow Down\r\nContent-Type: application/xml\r\nConnection: close\r\n"
+    + b"Content-Length: %d\r\n\r\n" % len(_SLOW_DOWN)
+    + _SLOW_DOWN
+)
 
 
 class MoodyServer:
@@ -57,18 +67,26 @@ class MoodyServer:
             behind_reader, behind = await asyncio.open_connection(self._host, self._port)
             self._open |= {writer, behind}
             try:
-                await asyncio.gather(self._pass(reader, behind), self._pass(behind_reader, writer))
+                await asyncio.gather(self._pass(reader, behind, refused=writer), self._pass(behind_reader, writer))
             finally:
                 self._open -= {writer, behind}
                 behind.close()
         writer.close()
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, refused: asyncio.StreamWriter | None = None
+    ) -> None:
+        """Bytes go on from one to the other; `refused` hears of it where a server that is busy hears nothing."""
         with contextlib.suppress(OSError):
             while data := await reader.read(CHUNK):
                 await self._well.wait()
                 if self.mood is Mood.SLOW:
                     await asyncio.sleep(SLOW_SECONDS)
+                if self.mood is Mood.BUSY and refused is not None:
+                    refused.write(SLOW_DOWN)
+                    await refused.drain()
+                    refused.close()
+                    break
                 writer.write(data)
                 await writer.drain()
         writer.close()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from horde.buckets.tails import find_tail
 from horde.cli.local.mesh import LocalMesh
 from horde.cli.local.processes import environment
 from horde.cli.local.roles import Role
@@ -119,7 +120,7 @@ class Remains:
 
     def _names(self, bucket: str) -> Sequence[str]:
         if self._s3 is not None:
-            return [found.name for found in self._s3.objects(f"horde-{bucket}")]
+            return [found.name for found in self._s3.objects(f"horde-{bucket}") if not is_sign(found.name, found.size)]
         layout = self._mesh.layout
         root = layout.shared_bucket if bucket == "shared" else layout.private_bucket
         return [
@@ -127,4 +128,19 @@ class Remains:
             for folder, _, names in os.walk(root)
             for name in names
             if not Path(folder).name.startswith(".")
+            and not is_sign(f"{Path(folder).name}/", _content_size(Path(folder, name)))
         ]
+
+
+def is_sign(name: str, size_bytes: int) -> bool:
+    """Whether an object of the private bucket is the sign of a closed lease: nothing of a picture."""
+    return name.startswith("quarantine/") and not size_bytes
+
+
+def _content_size(path: Path) -> int:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return 0
+    tail = find_tail(content)
+    return len(content) if tail is None else tail.size_bytes

@@ -325,10 +325,14 @@ def _all(base: type[TokenError]) -> list[type[TokenError]]:
 
 
 async def keys_of(bucket: Bucket) -> list[str]:
-    """Every key in a bucket, whatever its folder; but not the signs that something is closed or claimed."""
+    """Every key in a bucket, whatever its folder; but not the signs that something is closed or claimed.
+
+    In quarantine the sign is an empty object.
+    """
     folders = (keys.QUARANTINE, keys.INPUTS, keys.CLAIMS, keys.IMAGES, keys.WITHDRAWN)
-    found = await asyncio.gather(*(bucket.page(prefix) for prefix in folders))
-    return sorted(entry.key for page in found for entry in page)
+    listed = await asyncio.gather(*(bucket.page(prefix) for prefix in folders))
+    found = [entry for page in listed for entry in page]
+    return sorted(entry.key for entry in found if entry.size_bytes or not entry.key.startswith(keys.QUARANTINE))
 
 
 __all__ = ["DecoderPool", "Job", "Kit", "NoDecoder", "cut", "finish", "keys_of", "kit", "make_signer", "paint"]

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
@@ -103,14 +104,24 @@ class Soak:
         self._random = random.Random(7)
         self.came = Came()
 
-    async def run(self, jobs: int, per_generation: int, calm_seconds: float, say: Callable[[str], None]) -> None:
-        """Ask for so many images of all kinds while everything goes wrong, until each has ended."""
+    async def run(
+        self,
+        jobs: int,
+        per_generation: int,
+        calm_seconds: float,
+        say: Callable[[str], None],
+        enough: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Ask for so many images of all kinds while everything goes wrong, until each has ended.
+
+        Nothing more is asked for once it is `enough`.
+        """
         async with AsyncExitStack() as stack:
             account = await stack.enter_async_context(self._rich_account())
             nobody = await stack.enter_async_context(
                 self._mesh.client(credential=new_anonymous_token(), patience=PATIENCE)
             )
-            numbers = iter(range(-(-jobs // per_generation)))
+            numbers = takewhile(lambda number: not enough(), range(-(-jobs // per_generation)))
 
             async def ask() -> None:
                 for number in numbers:
@@ -166,7 +177,7 @@ class Soak:
             await asyncio.sleep(calm_seconds)
             what = self._random.choice(("router", "router", "store", "store", "store", "scheduler"))
             if what == "store" and self._store is not None:
-                mood = self._random.choice((Mood.SLOW, Mood.HANGS, Mood.AWAY))
+                mood = self._random.choice((Mood.SLOW, Mood.HANGS, Mood.AWAY, Mood.BUSY))
                 self.came.disturbed[f"store {mood.value}"] += 1
                 self._store.turn(mood)
                 await asyncio.sleep(self._random.uniform(1, 3))
@@ -245,7 +256,7 @@ async def soaking(folder: Path, *, on_s3: bool) -> AsyncIterator[Soak]:
         if on_s3:
             s3 = stack.enter_context(throwaway_s3((*BUCKETS, "horde-releases")))
             store = await stack.enter_async_context(moody_server(s3.endpoint))
-            extra[Role.STORAGE_ROUTER] |= _router_on(s3, store.endpoint, folder)
+            extra[Role.STORAGE_ROUTER] |= router_on(s3, store.endpoint, folder)
         mesh = await stack.enter_async_context(local_mesh(folder / "state", extra=extra))
         for name in WORKERS:
             quick = {"DRAIN_SECONDS": "2", "RECONNECT_FIRST_SECONDS": "0.1", "RECONNECT_LIMIT_SECONDS": "1"}
@@ -253,7 +264,8 @@ async def soaking(folder: Path, *, on_s3: bool) -> AsyncIterator[Soak]:
         yield Soak(mesh, store, s3, folder)
 
 
-def _router_on(s3: ThrowawayS3, endpoint: str, folder: Path) -> dict[str, str]:
+def router_on(s3: ThrowawayS3, endpoint: str, folder: Path) -> dict[str, str]:
+    """What a router is told to keep its images there, with an operator's rights. Secrets go into `folder`."""
     told = {"S3_ENDPOINT": endpoint, "S3_SECURE": "false"}
     for door, user in (("PRIVATE", "router-private"), ("SHARED", "router-promoter")):
         secret = folder / f"{door}.secret"

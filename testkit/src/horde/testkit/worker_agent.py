@@ -42,6 +42,7 @@ class FakeGateway(worker_grpc.WorkerServiceServicer):
         self.heard: list[pb.AttachRequest] = []
         self.credentials: list[str] = []
         self.sessions = 0
+        self.refusals = 0
         self.refuse_with: ServiceError | None = None
         self.settles = True
         """Whether outcomes are settled as they come."""
@@ -50,6 +51,7 @@ class FakeGateway(worker_grpc.WorkerServiceServicer):
 
     async def Attach(self, request_iterator: AsyncIterator[pb.AttachRequest], context: Any) -> Any:
         if self.refuse_with is not None:
+            self.refusals += 1
             raise self.refuse_with
         self.credentials += [str(value) for key, value in context.invocation_metadata() if key == "authorization"]
         outbox: Outbox[pb.AttachResponse] = Outbox(1_000)

@@ -11,6 +11,7 @@ from horde.services.addresses import FORWARDED_KEY, Networks, forwarded_peer, is
 
 Metadata = tuple[tuple[str, str], ...]
 MAX_KEY_CHARACTERS = 128
+MAX_CREDENTIAL_CHARACTERS = 256
 ANONYMOUS_KEY = "0000000000"
 """AI Horde's key of everybody who has none."""
 
@@ -48,6 +49,16 @@ def caller_of(request: Request, proxies: Networks) -> Caller:
         # What no key can be is looked up by nobody, and is no metadata.
         key = "?"
     return Caller(address_of(request, proxies), "" if key == ANONYMOUS_KEY else key)
+
+
+def metadata_of(request: Request, proxies: Networks) -> Metadata:
+    """A request's `authorization` as it stands, for the mesh to judge, and where the request comes from."""
+    shown = request.headers.get("authorization", "").strip()
+    if not (shown.isascii() and shown.isprintable() and len(shown) <= MAX_CREDENTIAL_CHARACTERS):
+        # What no credential can be is no metadata either.
+        shown = "?"
+    where = Caller(address_of(request, proxies))
+    return where.metadata(shown)
 
 
 def address_of(request: Request, proxies: Networks) -> str:

@@ -15,14 +15,21 @@ FIRST_WORDS_SECONDS: Final = 15.0
 """Until the whole head of a connection's first request must be here."""
 
 
+UNREAD_SECONDS: Final = 60.0
+"""How long what is sent may wait for its reader: 64 KiB of it are what lies here meanwhile."""
+
+
 def _full(kind: str) -> ServiceError:
     return ResourceExhausted("Too many are connected.")
 
 
-def shared_connections(most: int, proxies: Networks, first_words_seconds: float) -> type[H11Protocol]:
+def shared_connections(
+    most: int, proxies: Networks, first_words_seconds: float, unread_seconds: float = UNREAD_SECONDS
+) -> type[H11Protocol]:
     """The protocol of a server that holds so many connections; an address holds half of what is left at most.
 
-    Who comes through a proxy that is named is not counted by the proxy's address.
+    Who comes through a proxy that is named is not counted by the proxy's address. Who leaves unread what he is sent is
+    hung up on.
     """
     pot = Pot(most, {"address": 1.0}, _full)
 
@@ -31,6 +38,7 @@ def shared_connections(most: int, proxies: Networks, first_words_seconds: float)
 
         _taker: Taker | None = None
         _first_words: asyncio.TimerHandle | None = None
+        _unread: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
@@ -48,9 +56,19 @@ def shared_connections(most: int, proxies: Networks, first_words_seconds: float)
             if self._taker is not None:
                 pot.give_back(self._taker)
                 self._taker = None
-            if self._first_words is not None:
-                self._first_words.cancel()
+            for timer in (self._first_words, self._unread):
+                if timer is not None:
+                    timer.cancel()
             super().connection_lost(exc)
+
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._unread = self.loop.call_later(unread_seconds, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            if self._unread is not None:
+                self._unread.cancel()
+            super().resume_writing()
 
         def _silent(self) -> None:
             # uvicorn says that there always is one; before the first request there is none.

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
@@ -19,18 +20,12 @@ from horde.services.telemetry import get_logger
 from horde.worker_agent import wire
 from horde.worker_agent.assignments import assignment
 from horde.worker_agent.core.earnings import Tally, kudos, sentence
-from horde.worker_agent.core.jobs import (
-    Capabilities,
-    Disposition,
-    JobId,
-    LeaseId,
-    Outcome,
-    Painted,
-    Result,
-)
+from horde.worker_agent.core.jobs import Capabilities, Failed, JobId, LeaseId, Outcome, Painted, Refused, Result
 from horde.worker_agent.core.leases import Stage
 from horde.worker_agent.core.messages import HeldLease, Message, Preview, Progress
 from horde.worker_agent.core.session import Begin, Effect, Forget, Keep, Send, Session, Settled, Stop
+from horde.worker_agent.core.settling import Disposition
+from horde.worker_agent.core.status import JobStatus
 from horde.worker_agent.outcomes import OutcomeFolder
 from horde.worker_agent.spool import Spool
 from horde.worker_agent.workshop import Listener, Workshop
@@ -66,6 +61,9 @@ class Agent:
         self.why_idle: list[str] | None = None
         """Why there is nothing to do, as the mesh said last; None: it has never said."""
         self.tally = Tally()
+        self.faults: Counter[str] = Counter()
+        """Jobs that ended here without a picture, by what was the matter."""
+        self._began: dict[LeaseId, float] = {}
         self.last_busy = 0.0
         """When something was last begun or ended; monotonic seconds."""
 
@@ -157,6 +155,8 @@ class Agent:
         self._do(self._session.previewed(lease_id, step, image))
 
     def finished(self, lease_id: LeaseId, result: Result) -> None:
+        if isinstance(result, Refused | Failed):
+            self.faults[f"{type(result).__name__.lower()} ({result.reason.name.lower().replace('_', ' ')})"] += 1
         if not isinstance(result, Painted):
             log.warning("a job ended without an image", lease=lease_id, how=str(result))
         self._do(self._session.finished(lease_id, result))
@@ -192,6 +192,29 @@ class Agent:
         return len(self._workshop)
 
     @property
+    def owed(self) -> int:
+        """Outcomes that are not settled."""
+        return len(self._session.unsettled)
+
+    def jobs(self) -> tuple[JobStatus, ...]:
+        """What is held, for the owner to see."""
+        now = time.monotonic()
+        held = tuple(self._session.leases)
+        self._began = {each.lease_id: self._began.get(each.lease_id, now) for each in held}
+        return tuple(
+            JobStatus(
+                each.picture.model if each.picture else "",
+                each.picture.width if each.picture else 0,
+                each.picture.height if each.picture else 0,
+                each.stage.name.lower(),
+                each.step,
+                each.picture.steps if each.picture else each.step,
+                now - self._began[each.lease_id],
+            )
+            for each in held
+        )
+
+    @property
     def attached(self) -> bool:
         """A stream is open."""
         return self._outbox is not None
@@ -217,6 +240,7 @@ class Agent:
                 case Send(message):
                     self._send(message)
                 case Begin(assignment):
+                    self._began[assignment.lease_id] = time.monotonic()
                     self._workshop.begin(assignment)
                 case Keep(outcome):
                     self._keep(outcome)

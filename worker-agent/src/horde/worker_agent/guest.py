@@ -13,7 +13,7 @@ import psutil
 from horde.services.clock import Clock
 from horde.services.settings import BadSettings
 from horde.services.telemetry import get_logger
-from horde.worker_agent.core.guest import Machine, Rules, programs, why_not_now
+from horde.worker_agent.core.guest import Machine, OwnersPause, Rules, programs, why_not_now
 from horde.worker_agent.settings import WorkerSettings
 
 log = get_logger(__name__)
@@ -58,8 +58,35 @@ class Guest:
     ) -> None:
         self._host, self._settings, self._clock, self._see, self._reload = host, settings, clock, see, reload
         self._read_at = _changed_at(settings.config)
+        self._rule: str | None = None
+        """What the rules say; None: nothing against it."""
+        self._pause: OwnersPause | None = None
         self.why: str | None = None
         """Why nothing is asked for now; None: it is."""
+        self.celsius: float | None = None
+        """The hottest part that tells, where a rule asks for it."""
+
+    def pause(self, seconds: float | None) -> None:
+        """The owner's word: no more jobs for so long; None: until `resume`."""
+        until = None if seconds is None else self._clock.monotonic() + seconds
+        self._pause = OwnersPause(until)
+        self._decide()
+
+    def resume(self) -> None:
+        """The owner's word: jobs again, as far as the rules allow."""
+        self._pause = None
+        self._decide()
+
+    def _decide(self) -> None:
+        now = self._clock.monotonic()
+        if self._pause is not None and self._pause.is_over(now):
+            self._pause = None
+        why = self._rule if self._pause is None else self._pause.words(now)
+        if (why is None) != (self.why is None):
+            self._host.pause(paused=why is not None)
+        if why != self.why and (self._pause is None or self.why is None):
+            log.info("no more jobs for now" if why else "jobs again", **({"why": why} if why else {}))
+        self.why = why
 
     async def keep_the_rules(self) -> None:
         """Look again and again, for ever."""
@@ -73,12 +100,9 @@ class Guest:
                 log.warning("the machine cannot be looked at", why=str(error))
                 await self._clock.sleep(LOOK_SECONDS)
                 continue
-            why = why_not_now(rules, machine, paused=self.why is not None)
-            if (why is None) != (self.why is None):
-                self._host.pause(paused=why is not None)
-            if why != self.why:
-                log.info("no more jobs for now" if why else "jobs again", **({"why": why} if why else {}))
-            self.why = why
+            self.celsius = machine.celsius
+            self._rule = why_not_now(rules, machine, paused=self._rule is not None)
+            self._decide()
             await self._clock.sleep(LOOK_SECONDS)
 
     def _read_again(self) -> None:

@@ -7,7 +7,6 @@ import contextlib
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Coroutine
-from importlib import metadata
 
 from horde.api.worker.v1.worker_service_pb2_grpc import WorkerServiceStub
 from horde.services.channel import dial
@@ -19,6 +18,7 @@ from horde.services.telemetry import get_logger
 from horde.services.tls import is_loopback
 from horde.worker_agent.agent import Agent
 from horde.worker_agent.attach import ERRORS, keep_attached
+from horde.worker_agent.control import control_door
 from horde.worker_agent.core.backoff import Backoff
 from horde.worker_agent.core.earnings import kudos
 from horde.worker_agent.core.jobs import Capabilities
@@ -30,6 +30,7 @@ from horde.worker_agent.outcomes import OutcomeFolder
 from horde.worker_agent.painters.choice import open_painter
 from horde.worker_agent.painters.models import BadModel
 from horde.worker_agent.painters.port import CannotLoad, Painter
+from horde.worker_agent.run import Run, agent_version
 from horde.worker_agent.settings import WorkerSettings
 from horde.worker_agent.spool import Spool
 from horde.worker_agent.workshop import Workshop
@@ -44,20 +45,21 @@ IDLE_WORD_SECONDS = 60.0
 
 async def run_worker(settings: WorkerSettings, stop: Awaitable[object], clock: Clock | None = None) -> None:
     """Work until `stop` is done, then leave within `drain_seconds`. Raises Dismissed, in a group, and CannotStart."""
-    clock = clock or SystemClock()
+    run = Run(settings, clock or SystemClock(), asyncio.ensure_future(stop))
     async with contextlib.AsyncExitStack() as stack:
-        stopping = asyncio.ensure_future(stop)
+        stack.callback(run.stopping.cancel)
         try:
             settings.read_api_key()
             stack.enter_context(locked(settings.home))
-            painter = await _unless(stopping, stack.enter_async_context(open_painter(settings)))
+            await stack.enter_async_context(control_door(settings.home, run))
+            painter = await _unless(run.stopping, stack.enter_async_context(open_painter(settings)))
         except (OSError, ValueError, AlreadyRunning, BadModel, CannotLoad) as error:
             raise CannotStart(str(error)) from error
         if painter is None:
             return
-        async with working(settings, painter, clock) as agent:
+        async with working(settings, painter, run.clock, run) as agent:
             try:
-                await stopping
+                await run.stopping
                 log.info("leaving: finishing what is begun", seconds=settings.drain_seconds)
                 await _leave(agent, settings.drain_seconds)
             finally:
@@ -78,11 +80,13 @@ async def _unless(stopping: asyncio.Future[object], opening: Coroutine[None, Non
 
 
 @contextlib.asynccontextmanager
-async def working(settings: WorkerSettings, painter: Painter, clock: Clock) -> AsyncIterator[Agent]:
+async def working(
+    settings: WorkerSettings, painter: Painter, clock: Clock, run: Run | None = None
+) -> AsyncIterator[Agent]:
     """An agent that is at work, and stays attached. Raises Dismissed, as what a loop died of."""
     tls = settings.tls() or (None if settings.plaintext or is_loopback(settings.gateway) else ANYBODY)
     session = Session(
-        settings.name, agent_version(), painter.capabilities(), settings.painters + settings.prefetch, settings.declines
+        settings.name, agent_version(), painter.capabilities(), painter.places + settings.prefetch, settings.declines
     )
     spool = Spool(settings.home / "spool")
 
@@ -106,25 +110,17 @@ async def working(settings: WorkerSettings, painter: Painter, clock: Clock) -> A
             session,
             OutcomeFolder(settings.home / "outcomes"),
             spool,
-            lambda listener: Workshop(
-                painter, doors, spool, listener, clock, loops=loops, hands=settings.painters, backoff=backoff
-            ),
+            lambda listener: Workshop(painter, doors, spool, listener, clock, loops=loops, backoff=backoff),
         )
         agent.restore()
         gateway = WorkerServiceStub(channel)
         guest = Guest(agent, settings, clock, reload=lambda: load(WorkerSettings, sys.argv[1:]))
+        if run is not None:
+            run.begin(agent, guest, painter)
         loops.start("guest", guest.keep_the_rules())
         loops.start("attach", keep_attached(agent, gateway, settings.read_api_key(), clock, backoff()))
         loops.start("idle word", _say_why_idle(agent, guest, clock, painter.capabilities()))
         yield agent
-
-
-def agent_version() -> str:
-    """Program and version, for people."""
-    try:
-        return f"horde-worker-agent/{metadata.version('horde-mesh')}"
-    except metadata.PackageNotFoundError:
-        return "horde-worker-agent/0"
 
 
 async def _leave(agent: Agent, seconds: float) -> None:

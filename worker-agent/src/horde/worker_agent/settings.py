@@ -22,6 +22,7 @@ from pydantic_settings import (
 from horde.services.identity import read_private
 from horde.services.settings import BadSettings, ServiceSettings
 from horde.worker_agent.core.declining import Declines, declines
+from horde.worker_agent.core.easels import devices as parse_devices
 from horde.worker_agent.core.guest import Rules, parse_hours, parse_programs
 from horde.worker_agent.home import lasting_name
 
@@ -77,6 +78,12 @@ class WorkerSettings(ServiceSettings):
     """How many pictures are painted at once."""
     prefetch: int = Field(default=1, ge=0, le=256)
     """How many further jobs wait here, so that the next is there when one ends."""
+    devices: str = ""
+    """Where to paint: `cuda:0,cuda:1`; `cuda:1=sdxl+turbo` paints with those models alone. Empty: on every card, or on
+    the processor."""
+    batch: int = Field(default=0, ge=0, le=64)
+    """How many pictures that differ in words and seed alone are painted in one pass; 0: as many as fit, up to 4, on a
+    card, and one on a processor."""
     threads: int = Field(default=0, ge=0, le=1024)
     """Processor threads for painting; 0: all but one."""
     max_pixels: int = Field(default=0, ge=0)
@@ -128,6 +135,12 @@ class WorkerSettings(ServiceSettings):
         parse_hours(hours)
         return hours
 
+    @field_validator("devices")
+    @classmethod
+    def _places(cls, devices: str) -> str:
+        parse_devices(devices)
+        return devices
+
     @field_validator("name")
     @classmethod
     def _usable(cls, name: str) -> str:
@@ -152,7 +165,7 @@ class WorkerSettings(ServiceSettings):
     @model_validator(mode="after")
     def _one_hand(self) -> WorkerSettings:
         if self.painter == "diffusers" and self.painters != 1:
-            raise ValueError("HORDE_WORKER_PAINTERS: diffusers paints one picture at a time")
+            raise ValueError("HORDE_WORKER_PAINTERS: diffusers paints one picture at a time on each of its devices")
         return self
 
     @property

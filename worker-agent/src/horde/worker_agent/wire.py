@@ -19,7 +19,6 @@ from horde.worker_agent.core.jobs import (
     Censored,
     Deviation,
     DeviationKind,
-    Disposition,
     Failed,
     FailureReason,
     JobId,
@@ -33,11 +32,10 @@ from horde.worker_agent.core.jobs import (
     RefusalReason,
     Refused,
     Result,
-    RevocationReason,
     Sampler,
-    Settlement,
 )
 from horde.worker_agent.core.leases import Stage
+from horde.worker_agent.core.settling import Disposition, RevocationReason, Settlement
 from horde.worker_agent.core.texts import fit
 
 _ESCROW_REASONS = {value: name for name, value in ledger_pb2.EscrowReason.items()}
@@ -125,6 +123,7 @@ def _model(offer: ModelOffer) -> worker_pb2.ModelOffer:
         samplers=[job_pb2.Sampler.ValueType(sampler.value) for sampler in sorted(offer.samplers)],
         schedules=[job_pb2.NoiseSchedule.ValueType(schedule.value) for schedule in sorted(offer.schedules)],
         size_multiple=offer.size_multiple,
+        max_batch=offer.max_batch,
     )
     return worker_pb2.ModelOffer(name=offer.name, loaded=offer.loaded, sha256=offer.sha256, image=image)
 

@@ -1,4 +1,4 @@
-"""The work on each lease, from inputs to receipt: one task a lease, as many at the easel as there are hands.
+"""The work on each lease, from inputs to receipt: one task a lease, painted when the painter begins with it.
 
 It tells a `Listener` what happens and is told when to stop. It holds no stream and decides nothing about leases.
 """
@@ -86,6 +86,11 @@ class _Onlooker:
         self._progress = Throttle(PROGRESS_INTERVAL_SECONDS)
         self._previews = Throttle(PREVIEW_INTERVAL_SECONDS)
 
+    def begun(self) -> None:
+        self._bench.at_the_easel = True
+        # A model that must be loaded first may take longer than a lease lives without a word.
+        self._listener.advanced(self._bench.lease_id, Stage.PREPARING)
+
     def stepped(self, step: int) -> None:
         self._bench.step = step
         if self._progress.passes(self._clock.monotonic()) or step == self._bench.steps:
@@ -111,7 +116,6 @@ class Workshop:
         clock: Clock,
         *,
         loops: Loops,
-        hands: int = 1,
         backoff: Callable[[], Backoff] = Backoff,
     ) -> None:
         self._painter = painter
@@ -120,7 +124,6 @@ class Workshop:
         self._listener = listener
         self._clock = clock
         self._loops = loops
-        self._hands = asyncio.Semaphore(hands)
         self._backoff = backoff
         self._benches: dict[LeaseId, _Bench] = {}
         painter.on_change(lambda: listener.offer(painter.capabilities()))
@@ -189,16 +192,12 @@ class Workshop:
                 inputs = await fetch(stub, picture.inputs, assignment.tickets, self._clock, self._backoff())
             except (InputUnavailable, TooManyDoors) as error:
                 return Refused(RefusalReason.INPUT_UNAVAILABLE, str(error))
-        async with self._hands:
-            await failpoint(BEFORE_PAINTING)
-            bench.at_the_easel = True
-            # A model that must be loaded first may take longer than a lease lives without a word.
-            self._listener.advanced(bench.lease_id, Stage.PREPARING)
-            onlooker = _Onlooker(bench, self._listener, self._clock)
-            with span_from(assignment.traceparent, "paint", model=picture.model, steps=picture.steps):
-                work = await self._painter.paint(picture, inputs, onlooker, bench.cancelled)
-            bench.at_the_easel = False
-            self._listener.offer(self._painter.capabilities())
+        await failpoint(BEFORE_PAINTING)
+        onlooker = _Onlooker(bench, self._listener, self._clock)
+        with span_from(assignment.traceparent, "paint", model=picture.model, steps=picture.steps):
+            work = await self._painter.paint(picture, inputs, onlooker, bench.cancelled)
+        bench.at_the_easel = False
+        self._listener.offer(self._painter.capabilities())
         if bench.cancelled.is_set():
             return None
         if isinstance(work, Drying):

@@ -26,7 +26,7 @@ _ENTRY: Final = re.compile(rf"(?:{JOURNAL}|{WITHDRAWALS}|{DECIDED})({_HOUR})/({_
 _NOTE: Final = re.compile(rf"(withdrawn|moderation)/({_ID})\.json")
 _IMAGE: Final = re.compile(rf"images/({_ID})\.(json|{'|'.join(ENDINGS.values())})")
 _PRIVATE_IMAGE: Final = re.compile(r"images/([0-9a-f]{32})")
-_LEASED: Final = re.compile(rf"(?:quarantine|closed)/({_ID})/[A-Za-z0-9][A-Za-z0-9._:-]*")
+_LEASED: Final = re.compile(rf"quarantine/({_ID})/[A-Za-z0-9][A-Za-z0-9._:-]*")
 
 
 class Sort(Enum):

@@ -16,6 +16,10 @@ BECOMES_ANOTHER: Final = (
     "storage",
     "worker start",
     "worker doctor",
+    "worker status",
+    "worker pause",
+    "worker resume",
+    "worker stop",
 )
 """The commands that do. All others have --json."""
 

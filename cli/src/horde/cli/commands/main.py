@@ -24,6 +24,7 @@ COMMANDS: Final = {
     "kudos": ("kudos", "Balance, statement, gifts; for operators awards and audits."),
     "standing": ("standing", "How you stand: trust, strikes, restrictions, and what mends them."),
     "operator": ("operator", "For operators: trust, pause, ban, lift, amnesty."),
+    "conform": ("conform", "Hold a gateway, or an SDK, against the contract."),
     "login": ("login", "Keep an API key for a mesh."),
     "logout": ("login", "Forget the API key that is kept for a mesh."),
     "consent": ("consent", "What sharing pictures means: the text that you agree to."),

@@ -142,9 +142,15 @@ async def _tell(horde: HordeClient, out: Output, shown: pb.RatableImage, save: P
 async def _ask(horde: HordeClient, out: Output, shown: pb.RatableImage, count: int) -> None:
     """One image after the other, until somebody has enough."""
     from horde.cli.commands.showing import show
+    from horde.clients.errors import ObjectNotFound
 
     for _ in range(count):
-        content = await horde.images.fetch_shown(shown.address, shown.ticket)
+        try:
+            content = await horde.images.fetch_shown(shown.address, shown.ticket)
+        except ObjectNotFound:
+            out.note(f"{shown.image_id} was taken back a moment ago; another one:")
+            shown = await horde.ratings.next(skip=shown.image_id)
+            continue
         if not show(out, content, os.environ):
             path = Path(f"{shown.image_id}.webp")
             await asyncio.to_thread(path.write_bytes, content)

@@ -165,13 +165,44 @@ def doctor(arguments: tuple[str, ...]) -> None:
     _run("horde.worker_agent.doctor", arguments)
 
 
-def _run(module: str, arguments: tuple[str, ...]) -> NoReturn:
+@worker.command(context_settings=PASSED_ON, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def status(arguments: tuple[str, ...]) -> None:
+    """What the worker that runs here does, what it earned, and why it is idle. `--watch`: again and again; `--json`."""
+    what = "watch" if "--watch" in arguments else "status"
+    _run("horde.worker_agent.screen", tuple(argument for argument in arguments if argument != "--watch"), what)
+
+
+@worker.command(context_settings=PASSED_ON, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def pause(arguments: tuple[str, ...]) -> None:
+    """Ask for no more jobs, until `resume` or for so many MINUTES; what is begun is finished."""
+    minutes = arguments[:1] if arguments and not arguments[0].startswith("-") else ()
+    _run("horde.worker_agent.screen", arguments[len(minutes) :], "pause", *minutes)
+
+
+@worker.command(context_settings=PASSED_ON, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def resume(arguments: tuple[str, ...]) -> None:
+    """Ask for jobs again after a pause, as far as your rules allow."""
+    _run("horde.worker_agent.screen", arguments, "resume")
+
+
+@worker.command(context_settings=PASSED_ON, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def stop(arguments: tuple[str, ...]) -> None:
+    """End the worker that runs here, as after Ctrl-C: what is begun is finished."""
+    _run("horde.worker_agent.screen", arguments, "stop")
+
+
+def _run(module: str, arguments: tuple[str, ...], *words: str) -> NoReturn:
+    """Become a program of the worker's, with its own words first, then its options and the configuration."""
     if importlib.util.find_spec("psutil") is None:
         click.echo("error: a worker needs more: pip install 'horde-mesh[worker]'", err=True)
         sys.exit(Exit.USAGE)
     if not any(argument.startswith("--config") for argument in arguments):
         arguments = ("--config", str(_joined(arguments)), *arguments)
-    become(module, arguments)
+    become(module, [*words, *arguments])
 
 
 def _joined(arguments: tuple[str, ...]) -> Path:

@@ -1,55 +1,102 @@
-"""People who rate the demo's pictures, each by the same hidden taste and a mood of his own: noise that is known."""
+"""People who rate the demo's pictures, each by the same hidden taste and a mood of his own: noise that is known.
+
+They go through RatingService like anybody: an account each, one image after the other, no faster than people look. One
+of them does not look.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import io
 import random
-from datetime import datetime
-from pathlib import Path
-from typing import Any, Final
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING, Any, Final
 
-RATERS: Final = 6
-RATINGS_EACH: Final = 3
-NOISE: Final = 1.0
+from horde.cli.demo.running import NotAsPromised
+from horde.clients.credentials import ApiKey
+from horde.clients.errors import ObjectNotFound, ServiceError
+
+if TYPE_CHECKING:
+    from horde.api.rating.v1.rating_service_pb2 import RatableImage
+    from horde.cli.local.mesh import LocalMesh
+    from horde.clients.client import HordeClient
+
+PEOPLE: Final = 22
+LOOK_SECONDS: Final = 1.6
+"""Who answers sooner is refused: nobody looks that fast."""
+NOISE: Final = 0.8
 """Standard deviation of a rating around the picture's beauty, in points of 1 to 10."""
+USUAL: Final = 6
+"""What somebody says who does not look."""
+TRIES: Final = 600
+TRY_SECONDS: Final = 0.5
 
 
-def give_ratings(shared: Path, out: Path, at: datetime) -> int:
-    """Rate every image of a shared bucket that is a folder, into a Parquet file as `horde release create` takes it."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+async def rate_as_people(mesh: LocalMesh, operator: HordeClient, ratings_each: int) -> str:
+    """Ratings by an operator, by people, and by one who does not look; what that came to, in words.
+
+    The operator's are the first answers that are known: by them it is told who looks.
+    """
+    async with AsyncExitStack() as stack:
+        nobody = await stack.enter_async_context(mesh.client())
+        opened = [await nobody.accounts.create(f"rater {number}") for number in range(PEOPLE + 1)]
+        people = [
+            await stack.enter_async_context(mesh.client(credential=ApiKey(account.api_key))) for account in opened
+        ]
+        chances = [random.Random(number) for number in range(PEOPLE + 2)]
+        counts = await asyncio.gather(
+            _rate(operator, chances[-1], ratings_each, looks=True),
+            *(
+                _rate(one, chance, ratings_each, looks=one is not people[-1])
+                for one, chance in zip(people, chances, strict=False)
+            ),
+        )
+        earned = [(await one.ratings.standing()).earned_today_mkudos for one in people]
+    paid = sum(amount > 0 for amount in earned[:-1])
+    return (
+        f"{sum(counts)} ratings by {len(counts)} people, {sum(earned) / 1000:.0f} kudos for {paid} of them so far; "
+        f"who did not look earned {earned[-1] / 1000:.0f}"
+    )
+
+
+async def _rate(horde: HordeClient, chance: random.Random, most: int, *, looks: bool) -> int:
+    shown = await _first(horde)
+    count = 0
+    while count < most:
+        began = asyncio.get_running_loop().time()
+        try:
+            content = await horde.images.fetch_shown(shown.address, shown.ticket)
+        except ObjectNotFound:
+            # Taken back a moment ago.
+            shown = await horde.ratings.next(skip=shown.image_id)
+            continue
+        score, artifacts = USUAL, None
+        if looks:
+            score = round(min(10.0, max(1.0, await asyncio.to_thread(_beauty, content) + chance.gauss(0, NOISE))))
+            artifacts = chance.choice((None, 0, 1))
+        await asyncio.sleep(max(0.0, began + LOOK_SECONDS - asyncio.get_running_loop().time()))
+        answer = await horde.ratings.rate(shown.image_id, score, artifacts=artifacts)
+        count += 1
+        if not answer.HasField("next"):
+            break
+        shown = answer.next
+    return count
+
+
+async def _first(horde: HordeClient) -> RatableImage:
+    """The first image that is shown, once the mesh's curation has heard of one."""
+    for _ in range(TRIES):
+        try:
+            return await horde.ratings.next()
+        except ServiceError:
+            await asyncio.sleep(TRY_SECONDS)
+    raise NotAsPromised("there is nothing to rate")
+
+
+def _beauty(content: bytes) -> float:
+    """What everybody here likes: warm colours. 1 to 10."""
     from PIL import Image
 
-    chance = random.Random(3)
-    rows: list[dict[str, Any]] = []
-    for path in sorted((shared / "images").glob("*.json")):
-        picture = next((found for found in path.parent.glob(f"{path.stem}.*") if found.suffix != ".json"), None)
-        if picture is None:
-            continue
-        with Image.open(picture) as opened:
-            beauty = _beauty(opened.convert("HSV").resize((16, 16)))
-        for rater in chance.sample(range(RATERS), RATINGS_EACH):
-            rating = round(min(10.0, max(1.0, beauty + chance.gauss(0, NOISE))))
-            rows.append(
-                {
-                    "id": path.stem,
-                    "rater": f"rater {rater}",
-                    "rating": rating,
-                    "artifacts": chance.choice((None, 0, 1)),
-                    "rated_at": at.replace(minute=0, second=0, microsecond=0),
-                }
-            )
-    columns = [
-        ("id", pa.string()),
-        ("rater", pa.string()),
-        ("rating", pa.int32()),
-        ("artifacts", pa.int32()),
-        ("rated_at", pa.timestamp("ms", "UTC")),
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, pa.schema(columns)), out)
-    return len(rows)
-
-
-def _beauty(picture: Any) -> float:
-    """What everybody here likes: colour. 1 to 10."""
-    saturation: bytes = picture.getchannel("S").tobytes()
-    return 1 + 9 * sum(saturation) / len(saturation) / 255
+    with Image.open(io.BytesIO(content)) as picture:
+        warmth: Any = picture.convert("RGB").resize((1, 1), Image.Resampling.BOX).getpixel((0, 0))
+    return 5.5 + 8 * float(warmth[0] - warmth[2]) / 255

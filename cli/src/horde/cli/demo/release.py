@@ -1,10 +1,10 @@
 """`make demo-release`: from people who ask for pictures to a data set in a researcher's folder.
 
 A mesh of its own paints a few hundred images of all kinds, with the small model and with a scripted painter; some are
-taken back, one is found unsafe, people rate; two releases are made, pulled, verified and pruned, and a predictor of
-what people find beautiful is trained on the first.
+taken back, one is found unsafe, people rate; two releases are made through the gateway, brought home with an API key,
+verified and pruned, and a predictor of what people find beautiful is trained on the first.
 
-What is only pretended: a week. Hours of the journal are moved into the past, so that they are past the cool-off.
+What is only pretended: a week. Hours of the journal, and times of ratings, are moved into the past.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -28,8 +29,9 @@ from horde.api.generation.v1.generation_pb2 import Generation, Image
 from horde.api.job.v1.job_pb2 import JobEnding, Placement
 from horde.api.moderation.v1 import moderation_service_pb2 as moderation
 from horde.cli.demo.catalogue import Recipe, find_recipe
-from horde.cli.demo.raters import give_ratings
+from horde.cli.demo.raters import rate_as_people
 from horde.cli.demo.running import NotAsPromised, fresh_folder
+from horde.cli.demo.wishes import MODEL_WORKER, SCRIPTED_WORKER, Wish, first_wishes, second_wishes
 from horde.cli.local.mesh import LocalMesh, WorkerPlan, local_mesh
 from horde.cli.local.processes import environment
 from horde.cli.local.roles import Role
@@ -38,70 +40,15 @@ from horde.clients.credentials import ApiKey, read_secret
 from horde.clients.errors import ServiceError
 from horde.clients.specs import generation_spec
 
-PREFIX: Final = "HORDE_DATA_RELEASES_"
-MODEL_WORKER, SCRIPTED_WORKER = "model", "scripted"
 AWARD_MKUDOS: Final = 10**9
-MOST_OF_ONE: Final = 4
-"""Images of one prompt: a predictor is judged by prompts that it has not seen."""
-TRIES: Final = 120
+TRIES: Final = 600
 TRY_SECONDS: Final = 0.5
+BUILDING: Final = "DATA_RELEASE_STATE_BUILDING"
+FINISHED: Final = "DATA_RELEASE_STATE_FINISHED"
 UNLIMITED: Final = {
     f"LIMIT_{name}": "none"
     for name in ("ACCOUNT_IMAGES", "ANONYMOUS_IMAGES", "ADDRESS_IMAGES", "ACCOUNT_CALLS", "ANONYMOUS_CALLS")
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """Images of one kind, and who paints them."""
-
-    who: str
-    share: bool
-    images: int
-    painter: str
-    prompt: str = ""
-    """Empty: one of the model's own examples."""
-    from_picture: bool = False
-    seed: int | None = None
-
-    @property
-    def placement(self) -> Placement.ValueType:
-        """By the table of sharing."""
-        shared = not self.from_picture and (self.share or self.who == "anonymous")
-        return Placement.PLACEMENT_SHARED if shared else Placement.PLACEMENT_PRIVATE
-
-
-def first_wishes(each: int) -> list[Wish]:
-    """What is asked for before the first release; `each` is how many images a row of scripted ones has."""
-    return [
-        *(Wish("account", share=True, images=4, painter=MODEL_WORKER, seed=100 * row) for row in range(12)),
-        *(Wish("anonymous", share=False, images=4, painter=MODEL_WORKER, seed=100 * row) for row in range(12, 18)),
-        *_patterns("account", True, each, "test pattern, shared"),
-        *_patterns("anonymous", False, each, "test pattern, anonymous"),
-        *_patterns("account", False, each // 2, "test pattern, private"),
-        Wish("account", True, 10, SCRIPTED_WORKER, "test pattern, from a picture", from_picture=True),
-        Wish("anonymous", True, 10, SCRIPTED_WORKER, "test pattern, anonymous from a picture", from_picture=True),
-        Wish("account", True, 3, SCRIPTED_WORKER, "a poster that says: write to anna@example.com"),
-        Wish("account", True, 2, SCRIPTED_WORKER, "painted twice", seed=7),
-        Wish("account", True, 2, SCRIPTED_WORKER, "painted twice", seed=7),
-    ]
-
-
-def second_wishes(each: int) -> list[Wish]:
-    """What is asked for after it."""
-    return [
-        *(Wish("account", share=True, images=4, painter=MODEL_WORKER, seed=100 * row) for row in range(18, 22)),
-        *_patterns("account", True, each, "test pattern, later"),
-        *_patterns("account", False, each // 2, "test pattern, later, private"),
-    ]
-
-
-def _patterns(who: str, share: bool, images: int, prompt: str) -> list[Wish]:
-    """As many wishes as it takes, each with words of its own."""
-    return [
-        Wish(who, share, min(MOST_OF_ONE, images - start), SCRIPTED_WORKER, f"{prompt}, {start}")
-        for start in range(0, images, MOST_OF_ONE)
-    ]
 
 
 @dataclass(slots=True)
@@ -127,10 +74,11 @@ class Painted:
 class ReleaseDemo:
     """Plays it, in a folder."""
 
-    def __init__(self, mesh: LocalMesh, folder: Path, scripted_only: bool) -> None:
+    def __init__(self, mesh: LocalMesh, folder: Path, scripted_only: bool, ratings: int) -> None:
         self._mesh = mesh
         self._folder = folder
         self._scripted_only = scripted_only
+        self._ratings = ratings
         self._workers: dict[str, str] = {}
         self._began = time.monotonic()
         self._recipe: Recipe = find_recipe()
@@ -146,24 +94,21 @@ class ReleaseDemo:
             account = await stack.enter_async_context(self._mesh.client(credential=ApiKey(opened.api_key)))
             people = {"account": account, "anonymous": nobody}
             await self._find_workers(nobody)
-            first = await self._paint(people, first_wishes(each))
+            examples = tuple(self._recipe.prompts)
+            first = await self._paint(people, first_wishes(each, examples))
             await self._take_back(account, first.shared("account")[5:11])
             await self._find_unsafe(account, operator, first.shared("account")[12][1].job_id)
             self._say("6 images taken back; a moderator found one unsafe")
-            ratings = self._folder / "ratings.parquet"
-            # Before the week that is pretended next: what is younger than a day could still be changed.
-            rated_at = datetime.now(UTC) - timedelta(days=8)
-            await asyncio.to_thread(give_ratings, self._mesh.layout.shared_bucket, ratings, rated_at)
-            self._pass_time(days=9)
-            now = datetime.now(UTC).replace(microsecond=0)
-            day_ago = (now - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%S%z")
-            await self._create("2026-1", "--as-of", day_ago, "--ratings", str(ratings))
-            second = await self._paint(people, second_wishes(each))
+            self._say(await rate_as_people(self._mesh, operator, self._ratings))
+            await asyncio.to_thread(self._pass_time, days=9)
+            # A day longer than usual: so what comes next, which is a week old then, is not in it.
+            await self._create("2026-1", "--cool-off", "8d")
+            second = await self._paint(people, second_wishes(each, examples))
             await self._take_back(account, [*first.shared("account")[0:4], *second.shared("account")[9:12]])
             await self._take_back(nobody, first.shared("anonymous")[0:1])
             self._say("8 images taken back, 5 of them released already")
-            self._pass_time(days=7, hours=12)
-            await self._create("2026-2")
+            await asyncio.to_thread(self._pass_time, days=7, hours=12)
+            await self._create("2026-2", "--incremental")
         await self._research()
 
     async def _find_workers(self, horde: HordeClient) -> None:
@@ -181,20 +126,18 @@ class ReleaseDemo:
         for who, horde in people.items():
             if any(wish.from_picture and wish.who == who for wish in wishes):
                 sources[who] = await horde.images.put((picture or self._draw_source()).read_bytes())
-        ended = await asyncio.gather(*(
-            self._one(people[wish.who], wish, sources.get(wish.who), number) for number, wish in enumerate(wishes)
-        ))  # fmt: skip
+        ended = await asyncio.gather(*(self._one(people[wish.who], wish, sources.get(wish.who)) for wish in wishes))
         painted = Painted(list(zip(wishes, ended, strict=True)))
         private = painted.images - len(painted.shared())
         self._say(f"{painted.images} images painted: {len(painted.shared())} shared, {private} private")
         return painted
 
-    async def _one(self, horde: HordeClient, wish: Wish, source: Any, number: int) -> Generation:
+    async def _one(self, horde: HordeClient, wish: Wish, source: Any) -> Generation:
         recipe = self._recipe
         painter = SCRIPTED_WORKER if self._scripted_only else wish.painter
         size = recipe.width if wish.painter == MODEL_WORKER else 64
         spec = generation_spec(
-            wish.prompt or recipe.prompts[number % len(recipe.prompts)],
+            wish.prompt,
             count=wish.images,
             share=wish.share,
             width=size,
@@ -230,29 +173,49 @@ class ReleaseDemo:
         raise NotAsPromised("nothing waits for a moderator")
 
     def _pass_time(self, *, days: int, hours: int = 0) -> None:
-        """Move what the journal has of the last hours into the past."""
-        journal = self._mesh.layout.shared_bucket / "journal"
-        now = datetime.now(UTC)
+        """Move what the journal has of the last hours, and the last ratings, into the past."""
+        layout, now, passed = self._mesh.layout, datetime.now(UTC), timedelta(days=days, hours=hours)
+        journal = layout.shared_bucket / "journal"
         for folder in sorted(journal.iterdir()):
             hour = datetime.fromisoformat(f"{folder.name}:00").replace(tzinfo=UTC)
             if now - hour < timedelta(days=1):
-                past = journal / (hour - timedelta(days=days, hours=hours)).strftime("%Y-%m-%dT%H")
+                past = journal / (hour - passed).strftime("%Y-%m-%dT%H")
                 past.mkdir(exist_ok=True)
                 for entry in folder.iterdir():
                     entry.rename(past / entry.name)
+        with (
+            closing(sqlite3.connect(layout.folder(Role.CURATION) / "curation.sqlite", timeout=60)) as database,
+            database,
+        ):
+            database.execute(
+                "UPDATE rating SET rated_at_us = rated_at_us - ? WHERE rated_at_us > ?",
+                (passed // timedelta(microseconds=1), (now - timedelta(days=1)).timestamp() * 10**6),
+            )
         self._say(f"pretended: {days} days pass")
 
     async def _create(self, name: str, *words: str) -> None:
-        made = json.loads(await asyncio.to_thread(self._release, "create", name, *words))
-        self._say(f"release {name}: {made['images']} images, {made['left_out']} left out, {made['removed']} removed")
+        """Ask the gateway for a release, and wait until it is built."""
+        operator = self._mesh.layout.operator_key
+        release = (await self._ask(operator, "release", "--mesh", "create", name, *words))["release"]
+        for _ in range(TRIES):
+            if release["state"] != BUILDING:
+                break
+            await asyncio.sleep(TRY_SECONDS)
+            release = (await self._ask(operator, "release", "--mesh", "show", name))["release"]
+        if release["state"] != FINISHED:
+            raise NotAsPromised(f"release {name}: {release}")
+        left_out = sum(int(exclusion["images"]) for exclusion in release.get("exclusions", ()))
+        removed = release.get("removals", 0)
+        self._say(f"release {name}: {release['images']} images, {left_out} left out, {removed} removed")
 
     async def _research(self) -> None:
-        """What a researcher does, who may read the bucket of releases and nothing else."""
+        """What a researcher does, who has an account and no credential of any bucket."""
         copies = self._folder / "copies"
-        await asyncio.to_thread(self._release, "pull", "2026-2", "--to", str(copies))
+        await self._ask(self._mesh.layout.worker_key, "release", "--mesh", "pull", "2026-2", "--to", str(copies))
+        removed = str(copies / "2026-2" / "removed.parquet")
         for name in ("2026-1", "2026-2"):
-            await asyncio.to_thread(self._release, "prune-withdrawn", str(copies / name))
-            checked = json.loads(await asyncio.to_thread(self._release, "verify", str(copies / name)))
+            await asyncio.to_thread(self._horde, "release", "prune-withdrawn", str(copies / name), "--removed", removed)
+            checked = json.loads(await asyncio.to_thread(self._horde, "release", "verify", str(copies / name)))
             if checked["faults"]:
                 raise NotAsPromised(f"{name}: {checked['faults']}")
             self._say(f"copy of {name}: {checked['images']} images, {checked['pruned']} taken out, every hash right")
@@ -269,23 +232,20 @@ class ReleaseDemo:
         click.echo(f"\n{trained.strip()}")
         click.echo(f"\nThe card:          {copies / '2026-1' / 'README.md'}")
         click.echo(f"The contact sheet: {copies / '2026-1' / 'contact-sheet.jpg'}")
+        click.echo(f"The predictor:     {self._folder / 'predictor' / 'plot.png'}")
 
-    def _release(self, *words: str) -> str:
-        return self._horde("release", *words)
+    async def _ask(self, key: Path, *words: str) -> dict[str, Any]:
+        """The document of a command, by whoever has that key."""
+        document: dict[str, Any] = json.loads(await asyncio.to_thread(self._horde, *words, "--json", key=key))
+        return document
 
-    def _horde(self, *words: str) -> str:
-        layout = self._mesh.layout
-        told = {
-            "STATE_DIR": layout.state / "data-releases",
-            "SHARED_DIR": layout.shared_bucket,
-            "RELEASES_DIR": layout.releases_bucket,
-            "SIGNING_KEY_FILE": layout.state / "signing.key",
-            "PSEUDONYM_KEY_FILE": layout.state / "pseudonyms.key",
-            "LOG_LEVEL": "warning",
-        }
+    def _horde(self, *words: str, key: Path | None = None) -> str:
+        told = {"HORDE_GATEWAY": self._mesh.gateway, "HORDE_CONFIG_DIR": str(self._folder / "state" / "config")}
+        if key is not None:
+            told["HORDE_API_KEY"] = read_secret(key) or ""
         ran = subprocess.run(  # noqa: S603 - our own program
             [sys.executable, "-m", "horde.cli.commands.main", *words],
-            env={**environment(), **{PREFIX + name: str(value) for name, value in told.items()}},
+            env={**environment(), **told},
             capture_output=True,
             text=True,
             check=False,
@@ -305,7 +265,7 @@ class ReleaseDemo:
         click.echo(f"{time.monotonic() - self._began:6.1f} s  {words}")
 
 
-async def run(folder: Path, painter: str, each: int) -> None:
+async def run(folder: Path, painter: str, each: int, ratings: int) -> None:
     """A mesh, and the story on it."""
     state = fresh_folder(folder)
     shutil.rmtree(folder / "copies", ignore_errors=True)
@@ -317,17 +277,18 @@ async def run(folder: Path, painter: str, each: int) -> None:
         await mesh.start_worker(WorkerPlan(SCRIPTED_WORKER, "scripted", drain))
         if painter != "scripted":
             await mesh.start_worker(WorkerPlan(MODEL_WORKER, painter, drain))
-        await ReleaseDemo(mesh, folder, painter == "scripted").play(each)
+        await ReleaseDemo(mesh, folder, painter == "scripted", ratings).play(each)
 
 
 @click.command()
 @click.option("--out", "folder", default=Path("out", "demo-release"), type=click.Path(path_type=Path, file_okay=False))
 @click.option("--painter", default="diffusers", type=click.Choice(["diffusers", "scripted"]))
-@click.option("--images", "each", default=40, show_default=True, help="Test patterns of each large row.")
-def main(folder: Path, painter: str, each: int) -> None:
+@click.option("--images", "each", default=32, show_default=True, help="Test patterns of each large row.")
+@click.option("--ratings", default=20, show_default=True, help="By each of those who rate.")
+def main(folder: Path, painter: str, each: int, ratings: int) -> None:
     """Paint, rate, take back, and make two data releases of what is left; all of it in one folder."""
     try:
-        asyncio.run(run(folder, painter, each))
+        asyncio.run(run(folder, painter, each, ratings))
     except NotAsPromised as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(1)

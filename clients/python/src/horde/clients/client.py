@@ -12,7 +12,11 @@ from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
+
+from google.protobuf.descriptor_pool import Default
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 
 from horde.api.generation.v1.generation_pb2 import Generation, GenerationSpec
 from horde.clients.accounts import Accounts
@@ -111,6 +115,20 @@ class HordeClient:
     async def reach(self, within: timedelta) -> None:
         """Wait until the gateway answers. Raises Unavailable, with the reason, if it has not by then."""
         await self._doors.reach(within)
+
+    async def call(self, method: str, request: Message) -> Message:
+        """Make any call of the contract that is no stream, for what no noun here has: `method` is for example
+        `horde.api.mesh.v1.MeshService/GetMesh`, whose module has been imported. Raises what `errors` lists.
+        """
+        service, _, name = method.rpartition("/")
+        found = Default().FindServiceByName(service).FindMethodByName(name)
+        ask: Any = self._doors.gateway.unary_unary(
+            f"/{method}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=GetMessageClass(found.output_type).FromString,
+        )
+        answer: Message = await self._doors.ask(ask, request)
+        return answer
 
     def generation(
         self,

@@ -21,6 +21,14 @@ _SHOWN: Final = 12
 """Values of one kind in the card; all of them are in stats.json."""
 
 
+_MINING: Final = {
+    "data_mining": "data mining",
+    "ai_inference": "inference",
+    "ai_generative_training": "training of generative models",
+    "ai_training": "training of other models",
+}
+
+
 def write_card(plan: Plan, statistics: Mapping[str, Any], shards: int) -> bytes:
     """README.md."""
     sections = [
@@ -62,14 +70,37 @@ def _summary(plan: Plan, statistics: Mapping[str, Any], shards: int) -> str:
         if plan.previous
         else "It begins with the first image that was shared."
     )
+    removed = statistics["removed"]
+    withdrawn = (
+        f"`removed.parquet` names {removed:,} images of earlier releases that are not to be used any more; please take"
+        " them out\nof your copies (`horde release prune-withdrawn DIR`)."
+        if removed
+        else "Nothing of earlier releases has been taken back; what will be is named in the `removed.parquet` of later"
+        " ones, and\n`horde release prune-withdrawn DIR` takes it out of your copies."
+    )
     return f"""# Horde Mesh shared images, {plan.release_id}
 
-{statistics["images"]:,} pictures ({statistics["bytes"]:,} bytes) in {shards} {"shard" if shards == 1 else "shards"}, painted by volunteers' machines from text alone,
+{statistics["images"]:,} pictures ({_size(statistics["bytes"])}) in {shards} {"shard" if shards == 1 else "shards"}, painted by volunteers' machines from text alone,
 each with its prompt and parameters, and each shared for research by the person who asked for it. {before}
-`removed.parquet` names the {statistics["removed"]:,} images of earlier releases that were taken back since; please take them out
-of your copies (`horde release prune-withdrawn DIR`).
+{withdrawn}
 
 ![contact sheet](contact-sheet.jpg)"""
+
+
+def _size(count: float) -> str:
+    """Bytes, for people."""
+    for unit in ("bytes", "kB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} GB"
+
+
+def _span(hours: int) -> str:
+    """A time, for people: `7 days`."""
+    if hours % 24 or not hours:
+        return f"{hours} hours"
+    return "1 day" if hours == 24 else f"{hours // 24} days"
 
 
 def _loading(plan: Plan) -> str:
@@ -79,7 +110,7 @@ def _loading(plan: Plan) -> str:
 import glob, webdataset, datasets, pandas, duckdb
 
 webdataset.WebDataset(sorted(glob.glob("{plan.release_id}/shards/*.tar")), shardshuffle=False).decode("pil")
-datasets.load_dataset("webdataset", data_files="{plan.release_id}/shards/*.tar", split="train")
+datasets.load_dataset("webdataset", data_files="{plan.release_id}/shards/*.tar", split="train", streaming=True)
 pandas.read_parquet("{plan.release_id}/metadata.parquet")
 duckdb.sql("SELECT model, count(*) FROM '{plan.release_id}/metadata.parquet' GROUP BY 1")
 ```
@@ -118,20 +149,20 @@ def _numbers(statistics: Mapping[str, Any]) -> str:
         shown = ", ".join(f"{label(value)}: {count:,}" for value, count in ranked[:_SHOWN])
         more = f", and {len(ranked) - _SHOWN} more" if len(ranked) > _SHOWN else ""
         parts.append(f"**{name.replace('_', ' ')}** – {shown or 'none'}{more}.")
+    scores = ", ".join(f"{score}: {count:,}" for score, count in statistics["ratings_by_score"].items())
+    parts.append(f"**rating** – {scores or 'none'}.")
     parts.append("![by day](plots/day.png) ![by model](plots/model.png) ![by steps](plots/steps.png)")
     return "\n\n".join(parts)
 
 
 def _left_out(plan: Plan, statistics: Mapping[str, Any]) -> str:
-    rows = [
-        f"| {reason.replace('_', ' ')} | {found['images']:,} | {found['why']} |"
-        for reason, found in statistics["left_out"].items()
-    ]
+    most_first = sorted(statistics["left_out"].items(), key=lambda item: -item[1]["images"])
+    rows = [f"| {reason.replace('_', ' ')} | {found['images']:,} | {found['why']} |" for reason, found in most_first]
     return "\n".join(
         [
             "## What was left out",
             "",
-            f"Of what had been shared {plan.cool_off_hours} hours or longer before {plan.as_of:%Y-%m-%d %H:%M} UTC:",
+            f"Of what had been shared {_span(plan.cool_off_hours)} or longer before {plan.as_of:%Y-%m-%d %H:%M} UTC:",
             "",
             "| reason | images | |",
             "|---|---|---|",
@@ -142,7 +173,7 @@ def _left_out(plan: Plan, statistics: Mapping[str, Any]) -> str:
 
 def _datasheet(plan: Plan, statistics: Mapping[str, Any]) -> str:
     users = statistics["by"]["user_type"]
-    mining = ", ".join(f"{name.replace('_', ' ')} {use}" for name, use in TRAINING_MINING.items())
+    mining = ", ".join(f"{_MINING[name]} ({use})" for name, use in TRAINING_MINING.items())
     contact = "are in this release, marked" if plan.contact_data else "are left out"
     return f"""## Datasheet
 
@@ -156,7 +187,7 @@ inpainting, no control image. Prompts are as people typed them, in any language.
 the request; {users.get("anonymous", 0):,} were asked for without an account, under terms, shown with the request, by which such pictures are
 shared. The text that was agreed to is named by `consent_text_version`.
 
-**How it was cleaned.** A picture waits {plan.cool_off_hours} hours, in which it can be taken back, before it may be in a release. Moderation's *unsafe* is left out,
+**How it was cleaned.** A picture waits {_span(plan.cool_off_hours)}, in which it can be taken back, before it may be in a release. Moderation's *unsafe* is left out,
 *unsure* waits. Exact duplicates are here once; near ones are marked by perceptual hash. Prompts that hold an address, a telephone
 number, a handle or a link {contact}; they are found by their form alone, and names of people are not found. What a painter
 wrote into a file beside the pixels was taken out.

@@ -88,8 +88,12 @@ def shorten(counts: Mapping[str, int], most: int = MAX_VALUES) -> dict[str, int]
 
 
 def label(value: str) -> str:
-    """A value for people: `under 64` of `<0000064`."""
-    return f"under {int(value[1:]):,}" if value.startswith("<") and value[1:].isdigit() else value
+    """A value for people: `32 to 63` of `<0000064`."""
+    if not (value.startswith("<") and value[1:].isdigit()):
+        return value
+    limit = int(value[1:])
+    least, most = limit // 2, limit - 1
+    return f"{most:,}" if most <= least else f"{least:,} to {most:,}"
 
 
 def _below(number: int) -> str:

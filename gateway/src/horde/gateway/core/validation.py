@@ -54,6 +54,8 @@ MAX_PAGE_TOKEN_CHARACTERS = 512
 MIN_SECONDS, MAX_SECONDS = -62_135_596_800, 253_402_300_799
 MAX_MKUDOS = 10**15
 """A million million kudos: more is a mistake, and less leaves room in 63 bits for any sum."""
+MAX_TRANSFER_MKUDOS = 10**12
+"""What the ledger moves at once."""
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z", re.ASCII)
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z ._:/@+()\[\]-]*\Z", re.ASCII)

@@ -25,7 +25,12 @@ from horde.gateway.core.errors import (
 )
 from horde.gateway.core.identities import Account, ApiKey
 from horde.gateway.core.requesters import NAMESPACE, Principal, Role, Scope, opening_event_id, transfer_event_id
-from horde.gateway.core.validation import MAX_DISPLAY_NAME_CHARACTERS, MAX_MKUDOS, MAX_NOTE_CHARACTERS, Violations
+from horde.gateway.core.validation import (
+    MAX_DISPLAY_NAME_CHARACTERS,
+    MAX_NOTE_CHARACTERS,
+    MAX_TRANSFER_MKUDOS,
+    Violations,
+)
 from horde.gateway.doors import wire
 from horde.gateway.doors.authentication import Authenticator
 from horde.gateway.doors.drawn_keys import drawn_key, require_no_shared_key
@@ -170,7 +175,7 @@ class Accounts:
         numbered = re.fullmatch(r"[0-9]{1,15}", request.to_account_id)
         if numbered is None:
             wrong.uuid("to_account_id", request.to_account_id)
-        wrong.within("amount_mkudos", request.amount_mkudos, 1, MAX_MKUDOS)
+        wrong.within("amount_mkudos", request.amount_mkudos, 1, MAX_TRANSFER_MKUDOS)
         wrong.text("message", request.message, MAX_NOTE_CHARACTERS)
         _raise(wrong)
         if numbered is not None:
@@ -191,7 +196,7 @@ class Accounts:
         wrong = Violations()
         wrong.uuid("request_id", request.request_id)
         wrong.uuid("account_id", request.account_id)
-        wrong.within("amount_mkudos", request.amount_mkudos, 1, MAX_MKUDOS)
+        wrong.within("amount_mkudos", request.amount_mkudos, 1, MAX_TRANSFER_MKUDOS)
         wrong.text("reason", request.reason, MAX_NOTE_CHARACTERS, required=True)
         _raise(wrong)
         await self._require_account(request.account_id)

@@ -123,6 +123,7 @@ class Generations:
         """The price, with how long it might wait and what could be paid, as far as the neighbours say so in time."""
         self._filters.check(asked.spec)
         await self._check_model(asked.spec)
+        await self._check_inputs(principal, asked.spec)
         wait, balance = await asyncio.gather(self._wait(principal, message), self._shown_balance(principal))
         quote = asked.quote
         if wait is not None and wait.eligible_workers:

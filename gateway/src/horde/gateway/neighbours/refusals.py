@@ -44,6 +44,7 @@ TOLD = frozenset(
         (WORKER, "WORKER_BUSY"),
         (WORKER, "WORKER_NOT_FOUND"),
         (ACCOUNT, "ACCOUNT_NOT_FOUND"),
+        (ACCOUNT, "API_KEY_UNKNOWN"),
     }
 )
 CURATED = frozenset({"horde.api.moderation.v1", "horde.api.rating.v1", "horde.api.release.v1"})

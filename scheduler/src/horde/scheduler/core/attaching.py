@@ -51,6 +51,9 @@ def opened(
     except ValueError:
         board.emit(EndSession(route, "INVALID_FIELD", "The owner is not an account."))
         return
+    if owner in board.left:
+        board.emit(EndSession(route, "API_KEY_UNKNOWN"))
+        return
     worker = board.fleet.workers.get(worker_id)
     known = worker.session if worker is not None else None
     resumed = bool(session_id)
@@ -70,6 +73,7 @@ def opened(
     if known is not None:
         _replace(board, known, session, name)
     worker.session, worker.agent, worker.declared = session, agent, capabilities
+    worker.name = name  # A restart may have known it by its leases alone.
     worker.last_seen_ms = now_ms
     board.sessions[route] = session
     board.dirty_workers[worker] = None
@@ -173,7 +177,7 @@ def _come_back(board: Board, worker: Worker, held: HeldLease, now: float) -> Lea
         if not lost or returning.exhausted(board, job) or not _could_have(board, worker, job):
             return None
         board.queue.remove(job)
-        lease = Lease(held.lease_id, job, worker.worker_id, worker.owner, worker.name, granted_at=now)
+        lease = Lease(held.lease_id, job, worker.worker_id, worker.owner, granted_at=now)
         lease.ttl = lending.time_to_progress(board, worker, job)
         job.leases.append(lease)
     elif lease.worker_id != worker.worker_id or lease.state is not LeaseState.LAPSED or job.leases[-1] is not lease:

@@ -27,6 +27,10 @@ from horde.scheduler.core.speeds import Speeds
 from horde.scheduler.core.standing import Standing
 from horde.scheduler.core.strikes import Strike, Strikes
 from horde.scheduler.core.uptime import Record
+from horde.scheduler.core.waits import Waits
+
+MAX_LEFT = 100_000
+"""Those that left longest ago are forgotten: no gateway believes a key for longer than seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,7 @@ class Board:
         self.speeds = Speeds()
         self.paces = Paces()
         self.promises = Promises()
+        self.waits = Waits()
         self.record = Record()
         self.checks = Checks(self.limits.checks_part)
         self.strikes = Strikes()
@@ -114,6 +119,8 @@ class Board:
         """Generations whose jobs are to be deleted; those of Phase.CLAIMING with everything."""
         self.gone_workers: dict[WorkerId, None] = {}
         self.gone_owners: dict[AccountId, None] = {}
+        self.left: OrderedDict[AccountId, None] = OrderedDict()
+        """Owners that have left since this leader began: nothing is written of them any more, whatever comes late."""
 
     def emit(self, effect: Effect) -> None:
         """Have something done at once."""
@@ -122,6 +129,12 @@ class Board:
     def emit_after_save(self, effect: Effect) -> None:
         """Have something done once all that was changed is durable."""
         self.effects_after_save.append(effect)
+
+    def has_left(self, owner: AccountId) -> None:
+        """An owner is nobody any more."""
+        self.left[owner] = None
+        if len(self.left) > MAX_LEFT:
+            self.left.popitem(last=False)
 
     def add(self, generation: Generation) -> None:
         """Take in a generation that is not over."""

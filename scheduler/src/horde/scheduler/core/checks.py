@@ -46,7 +46,6 @@ class Opinion:
     owner: AccountId
     worker_id: WorkerId
     lease_id: LeaseId
-    worker_name: str = ""
     device: str = ""
     digest: str = ""
     """Of the model's weights, in hex; empty: not known."""
@@ -86,21 +85,20 @@ class Case:
 def _opinion_values(opinion: Opinion) -> list[Any]:
     ref = opinion.picture
     return [ref.job_id, ref.lease_id, ref.object_name, ref.placement,
-            opinion.owner, opinion.worker_id, opinion.lease_id, opinion.worker_name, opinion.device,
-            opinion.digest]  # fmt: skip
+            opinion.owner, opinion.worker_id, opinion.lease_id, opinion.device, opinion.digest]  # fmt: skip
 
 
 def _opinion_of(values: list[Any]) -> Opinion:
-    job_id, lease_id, object_name, placement, owner, worker_id, by_lease, name, device, digest = values
+    job_id, lease_id, object_name, placement, owner, worker_id, by_lease, *_, device, digest = (
+        values  # Before: the worker's name, too.
+    )
     ref = PictureRef(JobId(job_id), LeaseId(lease_id) if lease_id else None, object_name, placement)
-    return Opinion(ref, AccountId(owner), WorkerId(worker_id), LeaseId(by_lease), name, device, digest)
+    return Opinion(ref, AccountId(owner), WorkerId(worker_id), LeaseId(by_lease), device, digest)
 
 
 def opinion_of(lease: Lease, ref: PictureRef) -> Opinion:
     """What a lease brought, which is there."""
-    return Opinion(
-        ref, lease.owner, lease.worker_id, lease.lease_id, lease.worker_name, lease.device, lease.digest.hex()
-    )
+    return Opinion(ref, lease.owner, lease.worker_id, lease.lease_id, lease.device, lease.digest.hex())
 
 
 def case_of(text: str) -> Case:

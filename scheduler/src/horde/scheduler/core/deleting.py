@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import WithdrawObject
-from horde.scheduler.core.fleet import Worker
-from horde.scheduler.core.job import AccountId, Deletion, Ending, Generation, Job, JobState, Phase
+from horde.scheduler.core.job import Deletion, Ending, Generation, Job, JobState, Phase
 
 
 def delete(board: Board, generation: Generation, wish: Deletion, words: bytes) -> None:
@@ -69,28 +68,3 @@ def refused(board: Board, generation: Generation) -> None:
     if generation.spec:
         board.reopen(generation)
         entomb(board, generation)
-
-
-def forget_owner(board: Board, owner: AccountId) -> bool:
-    """Forget the strikes and the record of an owner without workers, their rows too; whether nothing of it is left.
-
-    The record waits for looks that are not over, and for what the ledger is still to be told.
-    """
-    standing = board.fleet.standings.get(owner)
-    if standing is not None:
-        if standing.workers or standing.open_leases or standing.open_checks or standing.verdicts:
-            return False
-        del board.fleet.standings[owner]
-        board.dirty_owners.pop(standing, None)
-    for strike in board.strikes.of(owner):
-        board.dirty_strikes.pop(strike, None)
-    board.strikes.forget(owner)
-    board.gone_owners[owner] = None
-    return True
-
-
-def forget_worker(board: Board, worker: Worker) -> None:
-    """Forget a worker that is away, its row too."""
-    board.fleet.forget(worker)
-    board.dirty_workers.pop(worker, None)
-    board.gone_workers[worker.worker_id] = None

@@ -12,12 +12,14 @@ from horde.services.errors import (
     NotFound,
     ResourceExhausted,
     ServiceError,
+    Unauthenticated,
     Unavailable,
 )
 
 SCHEDULER = "horde.internal.scheduler.v1"
 GENERATION = "horde.api.generation.v1"
 WORKER = "horde.api.worker.v1"
+ACCOUNT = "horde.api.account.v1"
 
 
 class QueueFull(ResourceExhausted):
@@ -146,6 +148,13 @@ class TooManySessions(ResourceExhausted):
     reason: ClassVar[str] = "TOO_MANY_SESSIONS"
 
 
+class ApiKeyUnknown(Unauthenticated):
+    """There is no such API key any more: its account has ended."""
+
+    domain: ClassVar[str] = ACCOUNT
+    reason: ClassVar[str] = "API_KEY_UNKNOWN"
+
+
 WORKER_ERRORS: dict[str, type[ServiceError]] = {
     error.reason: error
     for error in (
@@ -155,6 +164,7 @@ WORKER_ERRORS: dict[str, type[ServiceError]] = {
         SessionSuperseded,
         TooManySessions,
         WorkerNotFound,
+        ApiKeyUnknown,
     )
 }
 """What can end a worker's stream."""

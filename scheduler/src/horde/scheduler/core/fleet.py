@@ -193,7 +193,7 @@ class Fleet:
 
     def _forget_standings(self) -> None:
         """Make room: those of whom no worker is known go, and who was never caught goes first."""
-        gone = [each for each in self.standings.values() if not each.workers and not each.open_checks]
+        gone = [each for each in self.standings.values() if not (each.workers or each.open_checks or each.verdicts)]
         gone.sort(key=lambda each: bool(each.caught or each.doubt))
         for standing in gone[: MAX_STANDINGS // 10]:
             del self.standings[standing.owner]
@@ -207,6 +207,11 @@ class Fleet:
                 del self.standings[worker.owner]
         for model in self._speeds.forget(worker.worker_id):
             self.measured(model)
+
+    def name_of(self, worker_id: WorkerId) -> str:
+        """A worker's name; empty once it is known no more."""
+        worker = self.workers.get(worker_id)
+        return "" if worker is None else worker.name
 
     def owned(self, owner: AccountId) -> int:
         """How many workers of an owner are known."""

@@ -114,8 +114,11 @@ def _judge_canary(board: Board, case: Case, distance: Distance, now: float) -> N
 
 def _right(board: Board, case: Case, like: Job | None = None, verdict: str = RIGHT) -> None:
     """What was looked at is what it should be."""
-    standing = board.fleet.standing_of(case.suspect)
-    fleet, was = board.fleet, (standing.proven, standing.checker)
+    fleet, standing = board.fleet, board.fleet.standings.get(case.suspect)
+    if standing is None:
+        close(board, case, verdict)
+        return
+    was = (standing.proven, standing.checker)
     standing.was_right()
     board.dirty_owners[standing] = None
     worker = fleet.workers.get(case.opinions[0].worker_id if case.canary else case.subject.worker_id)
@@ -131,7 +134,10 @@ def _right(board: Board, case: Case, like: Job | None = None, verdict: str = RIG
 
 def _wrong(board: Board, alone: Opinion, distance: Distance, now: float) -> None:
     """Somebody is alone with his picture."""
-    fleet, standing, strange = board.fleet, board.fleet.standing_of(alone.owner), nothing_in_common(distance)
+    fleet, strange = board.fleet, nothing_in_common(distance)
+    standing = fleet.standings.get(alone.owner)
+    if standing is None:
+        return  # Whoever it was has left.
     board.dirty_owners[standing] = None
     standing.faults[Fault.WORKER] += 1
     worker = fleet.workers.get(alone.worker_id)
@@ -194,8 +200,8 @@ def close(board: Board, case: Case, verdict: str) -> None:
     case.over = True
     checks = board.checks
     checks.over[verdict] = checks.over.get(verdict, 0) + 1
-    if checks.open.pop(case.key, None) is not None:
-        board.fleet.standing_of(case.suspect).open_checks -= 1
+    if checks.open.pop(case.key, None) is not None and (standing := board.fleet.standings.get(case.suspect)):
+        standing.open_checks -= 1
     board.dirty_generations[case.generations[0]] = None
     for generation in case.generations:
         if generation.phase is not Phase.ACCEPTED:

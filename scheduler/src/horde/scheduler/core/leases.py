@@ -83,7 +83,6 @@ class Lease:
     job: Job
     worker_id: WorkerId
     owner: AccountId
-    worker_name: str = ""
     granted_at: float = 0.0
     touched_at: float = 0.0
     """The last progress, or what counts as such."""

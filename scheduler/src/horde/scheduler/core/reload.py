@@ -10,7 +10,8 @@ from horde.scheduler.core.board import Board
 from horde.scheduler.core.fleet import MAX_WORKERS, MAX_WORKERS_OF_ONE, Capabilities, Worker
 from horde.scheduler.core.job import AccountId, Generation, Job, JobState, Phase, WorkerId
 from horde.scheduler.core.leases import Lease, LeaseState
-from horde.scheduler.core.rows import Row, restore_owner
+from horde.scheduler.core.owner_rows import restore_owner
+from horde.scheduler.core.rows import Row
 
 
 def owners(board: Board, rows: Iterable[Row]) -> None:
@@ -74,7 +75,7 @@ def _go_on(board: Board, job: Job, now: float) -> None:
 def _wait_for(board: Board, lease: Lease, now: float) -> None:
     worker = board.fleet.workers.get(lease.worker_id)
     if worker is None:
-        worker = Worker(lease.worker_id, lease.owner, lease.worker_name)
+        worker = Worker(lease.worker_id, lease.owner, "")
         board.fleet.add(worker)
     lease.state = LeaseState.OPEN
     lease.behind_at = lending.behind_at(board, worker, lease)

@@ -49,7 +49,7 @@ def outcome(
     lease = job.lease(lease_id)
     if lease is None and isinstance(result, Painted) and result.worker_id == worker.worker_id:
         # Signed, so it was granted: its row was lost in a crash, as write-behind rows may be.
-        lease = Lease(lease_id, job, result.worker_id, result.owner, worker.name, state=LeaseState.LAPSED)
+        lease = Lease(lease_id, job, result.worker_id, result.owner, state=LeaseState.LAPSED)
         lease.granted_at = lease.touched_at = now
         job.leases.append(lease) if job.state is not JobState.LEASED else job.leases.insert(-1, lease)
         board.dirty_jobs[job] = None

@@ -15,7 +15,7 @@ from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import NOTHING, Ending, Job, JobState, WorkerId
 from horde.scheduler.core.leases import MAX_ATTEMPTS, MAX_LEASES, Fault, Lease, LeaseState
 from horde.scheduler.core.standing import PROVEN_FEATURE
-from horde.scheduler.core.strikes import Strike, StrikeReason, strike_of
+from horde.scheduler.core.strikes import MAX_DETAIL, Strike, StrikeReason, strike_id_of
 
 RETRY_AFTER = 10.0
 """Seconds after which those who had a job may have it again, where nobody else can; twice as long with each lease."""
@@ -179,7 +179,8 @@ def strike(
     board: Board, worker: Worker, lease: Lease | Opinion, reason: StrikeReason, now: float, detail: str = ""
 ) -> None:
     """A worker has failed at a lease; after some failures in a row it rests."""
-    struck = strike_of(lease, reason, now, detail)
+    detail = detail[:MAX_DETAIL]
+    struck = Strike(strike_id_of(lease), worker.owner, worker.worker_id, worker.name, reason, now, detail)
     board.strikes.add(struck)
     board.dirty_strikes[struck] = None
     if worker.failed(now):
@@ -198,7 +199,7 @@ def pardon(board: Board, since: float, until: float, because: str) -> tuple[int,
 
 def forgive_lease(board: Board, lease: Lease, because: str) -> None:
     """Forgive the strike of a lease: it was not the worker's fault after all."""
-    strike_id = strike_of(lease, StrikeReason.FAILURES, 0.0, "").strike_id
+    strike_id = strike_id_of(lease)
     for struck in board.strikes.of(lease.owner):
         if struck.strike_id == strike_id and not struck.forgiven:
             struck.forgiven = because

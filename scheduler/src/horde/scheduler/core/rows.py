@@ -12,7 +12,6 @@ from enum import IntEnum
 from typing import Any
 
 from horde.scheduler.core.checks import check_of, check_terms
-from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import (
     AccountId,
     Amounts,
@@ -30,7 +29,6 @@ from horde.scheduler.core.job import (
     WorkerId,
 )
 from horde.scheduler.core.leases import Fault, Lease, LeaseState
-from horde.scheduler.core.standing import Standing
 
 Row = dict[str, Any]
 
@@ -215,7 +213,6 @@ def _lease_values(lease: Lease, moment: Moment) -> tuple[str | int | float, ...]
         lease.lease_id,
         lease.worker_id,
         lease.owner,
-        lease.worker_name,
         lease.state,
         lease.step,
         lease.ttl,
@@ -226,49 +223,6 @@ def _lease_values(lease: Lease, moment: Moment) -> tuple[str | int | float, ...]
 
 def _leases_text(job: Job, moment: Moment) -> str:
     return json.dumps([_lease_values(lease, moment) for lease in job.leases], separators=(",", ":"))
-
-
-def worker_row(worker: Worker, speeds: dict[tuple[str, int], float]) -> Row:
-    return {
-        "worker_id": worker.worker_id,
-        "owner": worker.owner,
-        "name": worker.name,
-        "agent": worker.agent,
-        "capabilities": worker.declared.words,
-        "paused": worker.paused,
-        "description": worker.description,
-        "images_done": worker.images_done,
-        "paid_images": worker.paid_images,
-        "jobs_failed": worker.jobs_failed,
-        "last_seen_ms": worker.last_seen_ms,
-        "speeds": json.dumps([[model, kind, value] for (model, kind), value in speeds.items()]),
-    }
-
-
-def owner_row(standing: Standing, now_ms: int) -> Row:
-    record = {
-        "verified": standing.verified,
-        "refuted": standing.refuted,
-        "doubt": standing.doubt,
-        "doubted": list(standing.doubted),
-        "caught": standing.caught,
-        "contradicted": standing.contradicted,
-        "verdicts": list(standing.verdicts),
-        "faults": {int(fault): count for fault, count in standing.faults.items()},
-    }
-    return {"owner": standing.owner, "changed_ms": now_ms, "record": json.dumps(record)}
-
-
-def restore_owner(standing: Standing, row: Row) -> None:
-    """What was written of an owner."""
-    record = json.loads(row["record"])
-    standing.verified, standing.doubt, standing.caught = record["verified"], record["doubt"], record["caught"]
-    standing.contradicted = record["contradicted"]
-    # Records of before this was counted have what was in doubt then.
-    standing.refuted = record.get("refuted", len(record["doubted"]))
-    standing.doubted = dict.fromkeys(map(JobId, record["doubted"]))
-    standing.verdicts = {(verdict, JobId(job_id)): None for verdict, job_id in record["verdicts"]}
-    standing.faults.update({Fault(int(fault)): count for fault, count in record["faults"].items()})
 
 
 def generation_from(stored: Stored, terms: Terms, moment: Moment) -> Generation:
@@ -331,8 +285,9 @@ def _job_from(row: Row, generation: Generation, moment: Moment) -> Job:
         ended_at_ms=row["ended_at_ms"],
         leavings={LeaseId(each) for each in row["leavings"].split()},
     )
-    for lease_id, worker_id, owner, name, state, step, ttl, granted_ms, fault in json.loads(row["leases"] or "[]"):
-        lease = Lease(LeaseId(lease_id), job, WorkerId(worker_id), AccountId(owner), name)
+    # Rows of before say the worker's name, too, after its owner.
+    for lease_id, worker_id, owner, *_, state, step, ttl, granted_ms, fault in json.loads(row["leases"] or "[]"):
+        lease = Lease(LeaseId(lease_id), job, WorkerId(worker_id), AccountId(owner))
         lease.fault = Fault(fault)
         lease.state, lease.step, lease.ttl = LeaseState(state), step, ttl
         lease.granted_at, lease.touched_at = min(moment.now, moment.core(granted_ms)), moment.now

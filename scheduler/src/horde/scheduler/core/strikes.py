@@ -65,10 +65,9 @@ class Strike:
         return not self.forgiven and now < self.counts_until
 
 
-def strike_of(lease: Lease | Opinion, reason: StrikeReason, now: float, detail: str) -> Strike:
-    """The strike for a lease: there is one at most."""
-    strike_id = str(uuid5(UUID(lease.lease_id), "strike"))
-    return Strike(strike_id, lease.owner, lease.worker_id, lease.worker_name, reason, now, detail[:MAX_DETAIL])
+def strike_id_of(lease: Lease | Opinion) -> str:
+    """The id of the strike for a lease: there is one at most."""
+    return str(uuid5(UUID(lease.lease_id), "strike"))
 
 
 class Strikes:

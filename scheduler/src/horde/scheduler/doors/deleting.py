@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from google.rpc import status_pb2
 
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
-from horde.scheduler.core import deleting, settling
+from horde.scheduler.core import deleting, leaving, settling
 from horde.scheduler.core.errors import GenerationNotFinished, WorkerBusy, WorkerNotFound
 from horde.scheduler.core.job import AccountId, Deletion, Generation, Phase, WorkerId
 from horde.scheduler.doors.reading import Reading
@@ -51,7 +51,7 @@ class Deleting:
             raise WorkerNotFound(metadata=named)
         if not worker.away:
             raise WorkerBusy(metadata=named)
-        deleting.forget_worker(self._term.board, worker)
+        leaving.worker_leaves(self._term.board, worker)
         await self._durable()
 
     async def survey(self, account: str) -> pb.SurveyAccountResponse:
@@ -81,15 +81,9 @@ class Deleting:
                 deleting.delete(board, generation, wish, FORGOTTEN)
         for generation in self._in_memory(account_id):
             settling.cancel(board, generation, term.now())
-        standing = board.fleet.standings.get(account_id)
-        for worker in list(standing.workers.values()) if standing is not None else ():
-            if worker.away:
-                deleting.forget_worker(board, worker)
-        gone = deleting.forget_owner(board, account_id)
+        left = leaving.owner_leaves(board, account_id, term.now(), term.now_ms())
         await self._durable()
-        workers = 0 if standing is None else len(standing.workers)
-        owner = 0 if gone or workers else 1
-        return (await term.store.survey(account_id, term.now_ms())).generations + workers + owner
+        return (await term.store.survey(account_id, term.now_ms())).generations + left
 
     def _in_memory(self, account_id: AccountId) -> list[Generation]:
         """Those of its generations for which something is left to do."""

@@ -52,7 +52,8 @@ class Follower:
 class Followers:
     """All gateways' wishes."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: wire.Names) -> None:
+        self._names = names
         self._by_generation: defaultdict[GenerationId, dict[Follower, None]] = defaultdict(dict)
         self._streams: set[Follower] = set()
 
@@ -108,14 +109,14 @@ class Followers:
             if generation.generation_id not in self._by_generation or job.version == job.shown:
                 continue
             event = pb.FollowedEvent(generation_id=generation.generation_id)
-            wire.fill_image(event.image, job, wire.placement_of(generation.quote))
+            wire.fill_image(event.image, job, wire.placement_of(generation.quote), self._names)
             job.shown = job.version
             told.append((generation.generation_id, event))
             touched[generation] = None
         finished = [generation for generation in touched if generation.finished]
         for generation in finished:
             event = pb.FollowedEvent(generation_id=generation.generation_id)
-            event.finished.CopyFrom(wire.generation_message(generation))
+            event.finished.CopyFrom(wire.generation_message(generation, self._names))
             told.append((generation.generation_id, event))
         if not told:
             return None

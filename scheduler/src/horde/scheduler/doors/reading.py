@@ -79,7 +79,7 @@ class Reading:
 
     def show(self, generation: Generation) -> pb.SchedulerGeneration:
         """As it is now, with estimates for what waits."""
-        message = wire.generation_message(generation)
+        message = wire.generation_message(generation, self._term.board.fleet.name_of)
         waiting = [job for job in generation.jobs if job.ticket]
         if waiting:
             # One for all: they are alike, and stand behind each other.
@@ -105,7 +105,8 @@ class Reading:
                     return _to_be_continued(response, place)
                 generation = self._term.remember(each)
                 if shown_to_its_requester(generation) and not self._submitting.undecided(generation):
-                    shown = await self._saver.read(generation, partial(wire.generation_message, generation))
+                    build = partial(wire.generation_message, generation, self._term.board.fleet.name_of)
+                    shown = await self._saver.read(generation, build)
                     if response.generations and response.ByteSize() + shown.ByteSize() > submitting.MAX_ANSWER_BYTES:
                         return _to_be_continued(response, place)
                     if wanted(shown.generation):

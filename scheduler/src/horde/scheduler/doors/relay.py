@@ -270,6 +270,8 @@ def _ending(effect: EndSession) -> ServiceError:
                 f"Another program is attached as {effect.detail}: two may not use one name. Give one of them another.",
                 metadata={"worker_name": effect.detail},
             )
+        case "API_KEY_UNKNOWN":
+            return error()
         case "INVALID_FIELD":
             return error(violations=[FieldViolation("hello", effect.detail)])
         case _:

@@ -111,7 +111,7 @@ class Submitting:
             if not waiter.decided.done():
                 waiter.decided.set_result(outcome)
 
-        self._saver.read_then(generation, lambda: outcome_of(generation), decide)
+        self._saver.read_then(generation, lambda: outcome_of(generation, self._term.board.fleet.name_of), decide)
 
     def _outcome(self, waiter: Waiter) -> pb.GenerationOutcome:
         if waiter.decided.done():
@@ -157,7 +157,7 @@ class Submitting:
         if not waiters:
             return
         failpoint_sync(BEFORE_ANSWER)
-        outcome = outcome_of(generation)
+        outcome = outcome_of(generation, self._term.board.fleet.name_of)
         for waiter in waiters:
             if not waiter.decided.done():
                 waiter.decided.set_result(outcome)
@@ -181,7 +181,7 @@ class Submitting:
                     continue
                 try:
                     compare(known, waiter.submission)
-                    waiter.decided.set_result(outcome_of(known))
+                    waiter.decided.set_result(outcome_of(known, self._term.board.fleet.name_of))
                 except ServiceError as error:
                     waiter.decided.set_result(refusal(error))
 
@@ -236,11 +236,11 @@ def compare(known: Generation, submission: pb.SubmitGeneration) -> None:
             raise RequestConflict(metadata={"field": field})
 
 
-def outcome_of(generation: Generation) -> pb.GenerationOutcome:
+def outcome_of(generation: Generation, names: wire.Names) -> pb.GenerationOutcome:
     """What is answered once the accepting is decided."""
     if generation.phase is Phase.REFUSED or generation.deletion is not Deletion.NONE:
         return pb.GenerationOutcome(error=status_pb2.Status.FromString(generation.refusal))
-    return pb.GenerationOutcome(generation=wire.generation_message(generation))
+    return pb.GenerationOutcome(generation=wire.generation_message(generation, names))
 
 
 def bounded(outcomes: Iterable[pb.GenerationOutcome], max_bytes: int | None = None) -> list[pb.GenerationOutcome]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from google.protobuf.message import Message
@@ -34,6 +34,8 @@ SCHEDULE_BIT = 96
 MULTIPLE_BIT = 160
 """From here on the largest of MULTIPLES that divides both sides."""
 MULTIPLES = (8, 16, 32, 64)
+Names = Callable[[WorkerId], str]
+"""Workers' names; empty for who is known no more."""
 UPSCALERS = frozenset({job_pb2.POST_PROCESSOR_UPSCALE_2X, job_pb2.POST_PROCESSOR_UPSCALE_4X})
 
 
@@ -169,7 +171,7 @@ def wait_message(estimate: Estimate) -> generation_pb2.WaitEstimate:
     return message
 
 
-def fill_image(message: generation_pb2.Image, job: Job, placement: int) -> None:
+def fill_image(message: generation_pb2.Image, job: Job, placement: int, names: Names) -> None:
     """One job, as its requester sees it."""
     generation = job.generation
     plain: Any = message
@@ -192,15 +194,15 @@ def fill_image(message: generation_pb2.Image, job: Job, placement: int) -> None:
     if job.ending in (Ending.FAULTED, Ending.CENSORED):
         plain.ending_detail = job.detail
     if job.ending is Ending.DONE:
-        _fill_done(message, job)
+        _fill_done(message, job, names)
 
 
-def _fill_done(message: generation_pb2.Image, job: Job) -> None:
+def _fill_done(message: generation_pb2.Image, job: Job, names: Names) -> None:
     plain: Any = message
     plain.sha256, plain.size_bytes, plain.format = job.sha256, job.size_bytes, job.format
     plain.withdrawn = job.withdrawn
     if job.winner is not None:
-        plain.worker_id, plain.worker_name = job.winner.worker_id, job.winner.worker_name
+        plain.worker_id, plain.worker_name = job.winner.worker_id, names(job.winner.worker_id)
     if job.expires_at_ms:
         message.expires_at.FromMilliseconds(job.expires_at_ms)
     if job.deviations:
@@ -215,13 +217,7 @@ def placement_of(quote: bytes) -> int:
     return generation_pb2.Quote.FromString(quote).placement
 
 
-def image_message(job: Job, placement: int) -> generation_pb2.Image:
-    message = generation_pb2.Image()
-    fill_image(message, job, placement)
-    return message
-
-
-def generation_message(generation: Generation) -> pb.SchedulerGeneration:
+def generation_message(generation: Generation, names: Names) -> pb.SchedulerGeneration:
     """A generation as it is now, without waits."""
     message = pb.SchedulerGeneration()
     message.requester.account_id = generation.account_id
@@ -236,7 +232,7 @@ def generation_message(generation: Generation) -> pb.SchedulerGeneration:
     shown.deadline.FromMilliseconds(generation.accepted_at_ms + generation.ttl_ms)
     placement = shown.quote.placement
     for job in generation.jobs:
-        fill_image(shown.images.add(), job, placement)
+        fill_image(shown.images.add(), job, placement, names)
         message.object_names.append(job.object_name)
     shown.version = generation.version
     shown.finished = generation.finished

@@ -20,6 +20,7 @@ from horde.scheduler.core.board import Board
 from horde.scheduler.core.effects import CommitObject, Effect, Release, Settle
 from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.job import Deletion, Generation, GenerationId, Job, Phase
+from horde.scheduler.core.owner_rows import take_changed
 from horde.scheduler.core.rows import (
     Changes,
     Moment,
@@ -27,10 +28,7 @@ from horde.scheduler.core.rows import (
     changing,
     generation_row,
     job_row,
-    owner_row,
-    worker_row,
 )
-from horde.scheduler.core.strike_rows import strike_row
 from horde.scheduler.store.port import Store
 from horde.services import telemetry
 from horde.services.clock import Clock
@@ -227,26 +225,14 @@ class Saver:
             if not generation.spec:
                 changes.emptied.append(generation.generation_id)
         changes.jobs = [job_row(job, moment) for job in board.dirty_jobs if job.generation.written]
-        changes.workers = [worker_row(worker, board.speeds.of(worker.worker_id)) for worker in board.dirty_workers]
-        changes.owners = [owner_row(standing, moment.now_ms) for standing in board.dirty_owners]
-        changes.strikes = [strike_row(strike, moment) for strike in board.dirty_strikes]
-        changes.gone_workers, changes.gone_owners = list(board.gone_workers), list(board.gone_owners)
+        take_changed(board, changes, moment)
         batch.effects, board.effects_after_save = board.effects_after_save, []
         published = self._publisher.publish(list(board.dirty_jobs))
         if published is not None:
             batch.then.append(published)
         batch.then += [each() for each in self._readers]
         self._readers = []
-        dirty: tuple[dict[Any, None], ...] = (
-            board.dirty_generations,
-            board.dirty_jobs,
-            board.dirty_workers,
-            board.dirty_owners,
-            board.dirty_strikes,
-            board.deleted,
-            board.gone_workers,
-            board.gone_owners,
-        )
+        dirty: tuple[dict[Any, None], ...] = (board.dirty_generations, board.dirty_jobs, board.deleted)
         for each in dirty:
             each.clear()
         return batch

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from horde.storage_router.core.pictures import ImageFormat
 
 QUARANTINE = "quarantine/"
-CLOSED = "closed/"
 INPUTS = "inputs/"
 CLAIMS = "claims/"
 CLAIMED = "claimed/"
@@ -38,13 +37,8 @@ def _checked(part: str) -> str:
 
 
 def quarantined(job_id: str, lease_id: str) -> str:
-    """What a lease uploaded."""
+    """What a lease uploaded, or the sign that it is closed."""
     return f"{QUARANTINE}{_checked(job_id)}/{_checked(lease_id)}"
-
-
-def closed(job_id: str, lease_id: str) -> str:
-    """The sign that a lease's upload, should it still come, is not wanted."""
-    return f"{CLOSED}{_checked(job_id)}/{_checked(lease_id)}"
 
 
 def private_image(object_name: str) -> str:

@@ -35,7 +35,13 @@ class Mesh:
         self.statistics: Any = StatisticsServiceStub(channel)
         self.workers: Any = WorkerServiceStub(channel)
         self.sessions: Any = WorkerServiceStub(streams)  # type: ignore[arg-type, unused-ignore]
+        self.gateway = gateway
+        self.streams = streams
         self._stores = stores
+
+    async def store(self, address: str) -> aio.Channel:
+        """The channel to the storage router at the address that the mesh named."""
+        return await self._stores.channel(address)
 
     async def storage(self, address: str) -> Any:
         """The storage service at the address that the mesh named."""

@@ -9,10 +9,12 @@ from typing import Any
 from grpc import aio
 
 from horde.api.storage.v1 import storage_service_pb2 as pb
-from horde.services.errors import Unavailable
+from horde.services.errors import Internal, Unavailable
 from horde.web_door.caller import Metadata
 
 CHUNK_BYTES = 256 * 1024
+SMALL_INPUT_BYTES = 2 * 1024 * 1024
+"""What fits into one message."""
 MEDIA_TYPES = {
     pb.IMAGE_FORMAT_PNG: "image/png",
     pb.IMAGE_FORMAT_JPEG: "image/jpeg",
@@ -24,6 +26,9 @@ PUT_SECONDS = 120.0
 async def put_input(stub: Any, ticket: str, content: bytes, metadata: Metadata) -> pb.StoredInput:
     """Put a source image or a mask."""
     digest = hashlib.sha256(content).digest()
+    if len(content) <= SMALL_INPUT_BYTES:
+        small = pb.PutSmallInputRequest(ticket=ticket, data=content, sha256=digest)
+        return (await stub.PutSmallInput(small, metadata=metadata, timeout=PUT_SECONDS)).input  # type: ignore[no-any-return]
 
     async def parts() -> AsyncIterator[pb.PutInputRequest]:
         yield pb.PutInputRequest(open=pb.PutInputOpen(ticket=ticket))
@@ -32,7 +37,11 @@ async def put_input(stub: Any, ticket: str, content: bytes, metadata: Metadata) 
             yield pb.PutInputRequest(chunk=chunk)
         yield pb.PutInputRequest(finish=pb.UploadFinish(sha256=digest, size_bytes=len(content)))
 
-    answer: pb.PutInputResponse = await stub.PutInput(parts(), metadata=metadata, timeout=PUT_SECONDS)
+    try:
+        answer: pb.PutInputResponse = await stub.PutInput(parts(), metadata=metadata, timeout=PUT_SECONDS)
+    except Internal:
+        # What gRPC says, too, of a stream that was refused while it was written to: asked again it tells the reason.
+        answer = await stub.PutInput(parts(), metadata=metadata, timeout=PUT_SECONDS)
     return answer.input
 
 
@@ -73,12 +82,15 @@ class Download:
         header: pb.DownloadHeader = first.header
         return header
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The bytes, in order."""
+    async def chunks(self, most: int | None = None) -> AsyncIterator[bytes]:
+        """The bytes, in order; so many at most."""
+        left = most
         try:
-            while (answer := await self._stream.read()) is not aio.EOF:
+            while left != 0 and (answer := await self._stream.read()) is not aio.EOF:
                 if answer.WhichOneof("message") == "chunk":
-                    yield answer.chunk.data
+                    data = answer.chunk.data[:left]
+                    left = None if left is None else left - len(data)
+                    yield data
         finally:
             self.cancel()
 

@@ -44,11 +44,11 @@ COMMON_HEADERS = {
 class Context:
     """Use one for all requests."""
 
-    def __init__(self, settings: WebDoorSettings, mesh: Mesh, clock: Clock) -> None:
+    def __init__(self, settings: WebDoorSettings, mesh: Mesh, clock: Clock, room: Room) -> None:
         self.settings = settings
         self.mesh = mesh
         self.clock = clock
-        self.room = Room(settings.max_memory_bytes)
+        self.room = room
         self._proxies = settings.proxies()
         self._models: Remembered[Sequence[model_service_pb2.Model]] = Remembered(clock, MODELS_SECONDS, 1)
         self._mesh: Remembered[mesh_service_pb2.GetMeshResponse] = Remembered(clock, MESH_SECONDS, 1)

@@ -54,6 +54,22 @@ COOLER = 5.0
 """Degrees below `max_celsius` at which painting begins again: at the bound itself it would go on and off."""
 
 
+@dataclass(frozen=True, slots=True)
+class OwnersPause:
+    """The owner's own word, which goes before all rules."""
+
+    until: float | None = None
+    """Monotonic seconds; None: until it is taken back."""
+
+    def words(self, now: float) -> str:
+        if self.until is None:
+            return "you have paused it: `horde worker resume`"
+        return f"you have paused it, for {max(1, round((self.until - now) / 60))} more minutes"
+
+    def is_over(self, now: float) -> bool:
+        return self.until is not None and now >= self.until
+
+
 def why_not_now(rules: Rules, machine: Machine, *, paused: bool) -> str | None:
     """Why the machine must not paint now, in words for its owner; None if it may. `paused`: it does not paint now."""
     if rules.hours and not any(span.holds(machine.minute) for span in rules.hours):

@@ -292,6 +292,8 @@ class ModelOffer:
     """In the same way."""
     size_multiple: int = 8
     """Of width and height, pixels; other sizes are painted larger and cut, as a deviation."""
+    max_batch: int = 1
+    """Like pictures that are painted in one pass at most."""
 
     def now(self, *, loaded: bool) -> ModelOffer:
         """The same, in memory or not."""
@@ -308,42 +310,3 @@ class Capabilities:
     def max_pixels(self) -> int:
         """Of the model that can paint the largest."""
         return max((model.max_pixels for model in self.models), default=0)
-
-
-class Disposition(IntEnum):
-    """What became of an outcome; numbered as in the contract."""
-
-    UNSPECIFIED = 0
-    ACCEPTED = 1
-    DUPLICATE = 2
-    INVALID_RECEIPT = 3
-    UNKNOWN_JOB = 4
-    OUTCOME_INVALID = 5
-    REJECTED = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """What the ledger's entry says, in milli-kudos."""
-
-    earned: MilliKudos
-    to_spend: MilliKudos
-    to_escrow: MilliKudos
-    tax: MilliKudos
-    escrow_reason: str = ""
-    base: MilliKudos = MilliKudos(0)
-    """Of the price, before the multipliers; 0: not told."""
-    multipliers: tuple[tuple[str, int], ...] = ()
-    """What made the painting dearer: in words, and in thousandths."""
-
-
-class RevocationReason(IntEnum):
-    """Why a lease was taken back; numbered as in the contract."""
-
-    UNSPECIFIED = 0
-    CANCELLED = 1
-    SUPERSEDED = 2
-    LAPSED = 3
-    EXPIRED = 4
-    UNKNOWN = 5
-    RECALLED = 6

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
-from horde.worker_agent.core.jobs import Assignment, JobId, LeaseId
+from horde.worker_agent.core.jobs import Assignment, JobId, LeaseId, Picture
 
 
 class Stage(IntEnum):
@@ -27,6 +27,8 @@ class Held:
     stage: Stage = Stage.WAITING
     step: int = 0
     preview_wanted: bool = False
+    picture: Picture | None = None
+    """None: it was painted before a restart."""
 
 
 class LeaseBook:
@@ -48,7 +50,8 @@ class LeaseBook:
         return self._held.get(lease_id)
 
     def add(self, assignment: Assignment) -> Held:
-        return self._held.setdefault(assignment.lease_id, Held(assignment.lease_id, assignment.job_id))
+        held = Held(assignment.lease_id, assignment.job_id, picture=assignment.picture)
+        return self._held.setdefault(assignment.lease_id, held)
 
     def restore(self, lease_id: LeaseId, job_id: JobId, step: int) -> Held:
         """Take up again a lease whose image was painted before a restart."""

@@ -12,6 +12,8 @@ BENCHMARK_SIDE = 256
 BENCHMARK_STEPS = 3
 """The first step warms up and is not counted."""
 USUAL_STEPS = 30
+USUAL_BATCH = 4
+"""Like pictures in one pass on a card, where they fit: past it the first of them waits longer than the rest gains."""
 LONGEST_JOB_SECONDS = 240.0
 """A larger picture than can be painted in this time with the usual steps is not offered."""
 LEAST_BYTES_PER_PIXEL = 4_096
@@ -36,10 +38,14 @@ class Measured:
         return self.seconds_per_step * 1e3 / (BENCHMARK_SIDE**2 / 1e6)
 
 
+def fitting_pixels(measured: Measured) -> int:
+    """How many pixels fit into the memory at once, of one picture or of several."""
+    per_pixel = max(LEAST_BYTES_PER_PIXEL, measured.bytes_used / BENCHMARK_SIDE**2)
+    return int(measured.bytes_free * SHARE_OF_FREE_MEMORY / per_pixel)
+
+
 def max_pixels(measured: Measured) -> int:
     """The largest width x height that fits the memory and, beyond SMALLEST_OFFER, the time."""
-    per_pixel = max(LEAST_BYTES_PER_PIXEL, measured.bytes_used / BENCHMARK_SIDE**2)
-    fits = int(measured.bytes_free * SHARE_OF_FREE_MEMORY / per_pixel)
     milliseconds = max(measured.ms_per_megapixel_step, 1e-6)
     in_time = int(LONGEST_JOB_SECONDS * 1e3 / USUAL_STEPS / milliseconds * 1e6)
-    return max(64 * 64, min(fits, max(in_time, SMALLEST_OFFER), LARGEST_PIXELS))
+    return max(64 * 64, min(fitting_pixels(measured), max(in_time, SMALLEST_OFFER), LARGEST_PIXELS))

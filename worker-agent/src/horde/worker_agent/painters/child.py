@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
 
-from horde.worker_agent.core.jobs import Capabilities, Failed, FailureReason, InputId, Picture
+from horde.worker_agent.core.jobs import Cancelled, Capabilities, Failed, FailureReason, InputId, Picture
 from horde.worker_agent.core.measuring import Measured
-from horde.worker_agent.painters.diffusers_studio import Painting, Studio, StudioSettings
+from horde.worker_agent.painters.diffusers_studio import Studio, StudioSettings
+from horde.worker_agent.painters.one_pass import Painting
 from horde.worker_agent.painters.pictures import encode_webp
 from horde.worker_agent.painters.port import Finished, Work
 
@@ -33,6 +34,8 @@ class Ready:
     capabilities: Capabilities
     measured: Measured | None
     problems: dict[str, str]
+    others: tuple[str, ...] = ()
+    """Devices that are as good as the one that was chosen here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +48,19 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
-class Paint:
+class Order:
+    """One picture."""
+
     number: int
     picture: Picture
     inputs: dict[InputId, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Paint:
+    """Pictures that are alike, to be painted in one pass where that goes."""
+
+    orders: tuple[Order, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +205,7 @@ class _Parent:
                 case WantPreview():
                     self._wanted.set()
 
-    def next_order(self, *, wait: bool) -> Paint | None:
+    def next_orders(self, *, wait: bool) -> Paint | None:
         """What to paint next; None: nothing any more. Raises queue.Empty if there is nothing now and no wait."""
         return self._orders.get(block=wait)
 
@@ -247,11 +259,11 @@ def serve(pipe: Connection, settings: StudioSettings) -> None:
     except Exception as error:  # noqa: BLE001 - whatever a model's files make diffusers raise
         parent.say(Ended(NOBODY, Failed(FailureReason.BACKEND, str(error))))
         return
-    parent.say(Ready(capabilities, studio.measured, dict(studio.problems)))
+    parent.say(Ready(capabilities, studio.measured, dict(studio.problems), studio.others))
     with ThreadPoolExecutor(1, "encoder") as encoder:
         while True:
             try:
-                order = parent.next_order(wait=not studio.has_untried)
+                paint = parent.next_orders(wait=not studio.has_untried)
             except queue.Empty:
                 known = set(studio.problems)
                 studio.try_next()
@@ -259,18 +271,26 @@ def serve(pipe: Connection, settings: StudioSettings) -> None:
                 new = {name: why for name, why in studio.problems.items() if name not in known}
                 parent.say(Changed(capabilities, new))
                 continue
-            if order is None:
+            if paint is None:
                 return
-            work = studio.paint(order.picture, order.inputs, _Watch(parent, order.number))
-            parent.forget(order.number)
-            if studio.capabilities() != capabilities:
-                capabilities = studio.capabilities()
-                parent.say(Changed(capabilities))
-            if isinstance(work, Painting):
-                encoder.submit(_encode, parent, order.number, work, settings.quality)
-                parent.say(Off(order.number))
-            else:
-                parent.say(Ended(order.number, work))
+            watches = [_Watch(parent, order.number) for order in paint.orders]
+
+            def left(place: int, step: int, orders: tuple[Order, ...] = paint.orders) -> None:
+                parent.say(Ended(orders[place].number, Cancelled(step)))
+
+            for index, work in studio.paint_all(
+                [(order.picture, order.inputs) for order in paint.orders], watches, left
+            ):
+                number = paint.orders[index].number
+                parent.forget(number)
+                if studio.capabilities() != capabilities:
+                    capabilities = studio.capabilities()
+                    parent.say(Changed(capabilities))
+                if isinstance(work, Painting):
+                    encoder.submit(_encode, parent, number, work, settings.quality)
+                    parent.say(Off(number))
+                else:
+                    parent.say(Ended(number, work))
 
 
 def _encode(parent: _Parent, number: int, painting: Painting, quality: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from horde.services.telemetry import get_logger
+from horde.worker_agent.core.easels import devices as parse_devices
 from horde.worker_agent.painters.models import DEFAULT_MODEL, find_models
 from horde.worker_agent.painters.port import Painter
 from horde.worker_agent.painters.scripted import ScriptedPainter
@@ -32,6 +33,7 @@ def scripted(settings: WorkerSettings) -> ScriptedPainter:
         script=settings.script,
         quality=settings.quality,
         max_pixels=settings.max_pixels,
+        places=settings.painters,
     )
 
 
@@ -46,7 +48,8 @@ async def _with_diffusers(settings: WorkerSettings) -> Painter:
     if any(model.stand_in for model in models):
         log.warning("the model that comes with the agent is not here: a random one stands in, and paints noise")
     log.info("loading", models=", ".join(f"{model.name} from {model.place}" for model in models))
-    painter = ProcessPainter(StudioSettings(models, settings.threads, settings.quality, settings.max_pixels))
+    studio = StudioSettings(models, settings.threads, settings.quality, settings.max_pixels, batch=settings.batch)
+    painter = ProcessPainter(studio, parse_devices(settings.devices))
     await painter.open()
     offered = painter.capabilities()
     if painter.measured is not None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,6 @@ from horde.worker_agent.core.jobs import (
     FailureReason,
     Feature,
     InputId,
-    Making,
     ModelOffer,
     NoiseSchedule,
     Picture,
@@ -34,21 +34,21 @@ from horde.worker_agent.core.jobs import (
     Sampler,
 )
 from horde.worker_agent.painters import machine
-from horde.worker_agent.painters.arguments import BadInput, Call, CannotPaint, call_for
-from horde.worker_agent.painters.families import can_be_skipped, parameters
-from horde.worker_agent.painters.judging import NoPicture, check_picture
-from horde.worker_agent.painters.loras import Unfit, applied, fitting, have_peft
+from horde.worker_agent.painters.arguments import BadInput, CannotPaint
+from horde.worker_agent.painters.families import can_be_skipped
+from horde.worker_agent.painters.judging import NoPicture
+from horde.worker_agent.painters.loras import Unfit, have_peft
 from horde.worker_agent.painters.models import ModelSource
+from horde.worker_agent.painters.one_pass import Painting, paint_pass
 from horde.worker_agent.painters.pipelines import Pipelines
 from horde.worker_agent.painters.port import CannotLoad
-from horde.worker_agent.painters.prompts import say
 from horde.worker_agent.painters.quiet import hush
-from horde.worker_agent.painters.samplers import choose_sampler, named, offered_samplers, offered_schedules
+from horde.worker_agent.painters.samplers import offered_samplers, offered_schedules
 from horde.worker_agent.painters.shelf import Shelf, is_out_of_memory
 from horde.worker_agent.painters.steps import Steps, Stop, Watch
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    pass
 
 
 SHARE_FOR_MODELS = 0.8
@@ -69,18 +69,17 @@ class StudioSettings:
     """Of the weights, `float16`, `bfloat16` or `float32`; empty: as the device likes it."""
     memory_bytes: int = 0
     """The most that models may take; 0: what is free."""
-
-
-@dataclass(frozen=True, slots=True)
-class Painting:
-    """A picture that is painted and not yet encoded."""
-
-    image: Image
-    deviations: tuple[Deviation, ...]
-    making: Making
+    device: str = ""
+    """torch's name of where to paint; empty: the best place there is."""
+    batch: int = 0
+    """The most like pictures in one pass; 0: as fit, on a card, and one on a processor."""
 
 
 Painted = Painting | Refused | Failed | Censored | Cancelled
+
+
+def _elsewhere(begin: int, left: Callable[[int, int], None], place: int, step: int) -> None:
+    left(begin + place, step)
 
 
 class _Unwatched:
@@ -113,6 +112,10 @@ class Studio:
         """By model, the LoRAs that turned out not to go with it."""
         self._device = "cpu"
         self._max_pixels: dict[str, int] = {}
+        self._fitting: dict[str, int] = {}
+        """By model, how many pixels fit into memory at once."""
+        self.others: tuple[str, ...] = ()
+        """Devices that are as good as the one that was chosen."""
         self.measured: measuring.Measured | None = None
         self.problems: dict[str, str] = {}
         """By model, why it is not offered."""
@@ -123,7 +126,8 @@ class Studio:
         torch: Any = import_module("torch")
         import_module("diffusers.utils.logging").disable_progress_bar()
         torch.set_num_threads(self._settings.threads or max(1, (os.cpu_count() or 2) - 1))
-        self._device = machine.device()
+        self._device = self._settings.device or machine.device()
+        self.others = () if self._settings.device else machine.others(self._device)
         precision = self._settings.precision or machine.usual_precision(self._device)
         self._shelf = Shelf(self._sources.values(), self._device, precision, self._free_bytes)
         while self._untried and not self._offers:
@@ -148,6 +152,7 @@ class Studio:
             return
         self.measured = self.measured or measured
         limit = self._sources[name].max_pixels
+        self._fitting[name] = measuring.fitting_pixels(measured)
         fits = self._settings.max_pixels or measuring.max_pixels(measured)
         self._max_pixels[name] = min(fits, limit) if limit else fits
         self._offers[name] = self._offer(self._shelf.get(name))
@@ -167,14 +172,61 @@ class Studio:
             return Refused(RefusalReason.OUT_OF_MEMORY, f"at most {most} pixels fit here")
         return self._try(picture, inputs, watch)
 
+    def paint_all(
+        self,
+        jobs: Sequence[tuple[Picture, Mapping[InputId, bytes]]],
+        watches: Sequence[Watch],
+        left: Callable[[int, int], None] = lambda place, step: None,
+    ) -> Iterator[tuple[int, Painted]]:
+        """Paint pictures that are alike, as many in one pass as fit; each comes with its place when it has ended.
+
+        `left` is told the place of one that is cancelled while others are painted on, and after how many steps. What a
+        pass does not bring to a good end is painted each by itself.
+        """
+        for begin in range(0, len(jobs), room := self._room(jobs[0][0])):
+            places = range(begin, min(begin + room, len(jobs)))
+            ended: dict[int, Painted] = {}
+            if len(places) > 1:
+                told = partial(_elsewhere, begin, left)
+                pictures = [jobs[place][0] for place in places]
+                ended = self._try_together(pictures, [watches[place] for place in places], told)
+            for place in places:
+                yield place, ended.get(place - begin) or self.paint(*jobs[place], watches[place])
+
+    def _room(self, picture: Picture) -> int:
+        """How many like this one fit into a pass."""
+        pixels = picture.width * picture.height
+        if picture.model not in self._offers or pixels > self._max_pixels[picture.model]:
+            return 1
+        return max(1, min(self._batch(), self._fitting[picture.model] // pixels))
+
+    def _batch(self) -> int:
+        return self._settings.batch or (1 if self._device == "cpu" else measuring.USUAL_BATCH)
+
+    def _try_together(
+        self, pictures: Sequence[Picture], watches: Sequence[Watch], left: Callable[[int, int], None]
+    ) -> dict[int, Painted]:
+        """One pass; by place, those that ended well in it, or were cancelled."""
+        steps = Steps(pictures[0], watches, left)
+        try:
+            works = self._pass(pictures[0].model, pictures, {}, steps, ())
+        except Stop:
+            works = []
+        except Exception as error:  # noqa: BLE001 - each by itself is told what is wrong with it
+            if is_out_of_memory(error):
+                self._shelf.sweep()
+            works = []
+        cancelled: dict[int, Painted] = {place: Cancelled(steps.done) for place in steps.gone}
+        return dict(enumerate(works)) | cancelled
+
     def _try(self, picture: Picture, inputs: Mapping[InputId, bytes], watch: Watch) -> Painted:
         """Paint, once more where another way may help: leaner, more precise, without what does not fit."""
-        steps = Steps(picture, watch)
+        steps = Steps(picture, [watch])
         name = picture.model
         substituted: tuple[Deviation, ...] = ()
         while True:
             try:
-                return self._paint(self._shelf.get(name), picture, inputs, steps, substituted)
+                return self._pass(name, [picture], inputs, steps, substituted)[0]
             except Stop:
                 return Cancelled(steps.done)
             except BadInput as error:
@@ -202,74 +254,16 @@ class Studio:
                 if not self._shelf.make_lean(name):
                     return Refused(RefusalReason.OUT_OF_MEMORY, str(error))
 
-    def _paint(
+    def _pass(
         self,
-        model: Pipelines,
-        picture: Picture,
+        name: str,
+        pictures: Sequence[Picture],
         inputs: Mapping[InputId, bytes],
         steps: Steps,
         substituted: tuple[Deviation, ...],
-    ) -> Painting | Censored:
-        torch: Any = import_module("torch")
-        deviations = list(substituted)
-        call = call_for(model, picture, inputs, deviations)
-        pipeline = call.pipeline
-        pipeline.scheduler, changes = choose_sampler(model.default_scheduler, picture)
-        deviations += changes
-        unfit = self._unfit.get(picture.model, ())
-        loras = fitting(pipeline, model.source, picture.loras, unfit, deviations)
-        with applied(pipeline, model.source, loras), torch.inference_mode():
-            words = say(pipeline, call.prompt, call.negative_prompt, call.clip_skip, deviations)
-            # On the processor, so that a seed gives the same first noise on every machine.
-            generator = torch.Generator("cpu").manual_seed(picture.seed)
-            output = pipeline(generator=generator, **words, **call.arguments, **steps.follow(pipeline))
-        if steps.watch.cancelled():
-            raise Stop
-        if any(getattr(output, "nsfw_content_detected", None) or ()):
-            return Censored("nsfw")
-        image: Image = output.images[0]
-        check_picture(image)
-        image = self._finish(image, picture, call.size, call.source, call.mask, deviations)
-        return Painting(image, tuple(deviations), self._making(model, pipeline, call, steps))
-
-    def _making(self, model: Pipelines, pipeline: Any, call: Call, steps: Steps) -> Making:
-        sampler, schedule = named(pipeline.scheduler)
-        default = parameters(pipeline).get("guidance_scale")
-        guidance = call.arguments.get("guidance_scale", default.default if default is not None else None)
-        return Making(
-            sampler,
-            schedule,
-            None if guidance is None else float(guidance),
-            steps.own,
-            f"diffusers {import_module('diffusers').__version__}",
-            model.precision,
-            machine.device_class(self._device),
-            model.weights_sha256,
-        )
-
-    @staticmethod
-    def _finish(
-        image: Image,
-        picture: Picture,
-        size: tuple[int, int],
-        source: Image | None,
-        mask: Image | None,
-        deviations: list[Deviation],
-    ) -> Image:
-        """What was painted, at the size that was asked for."""
-        from PIL.Image import Resampling, composite
-
-        if image.size != size:
-            asked, done = f"{size[0]}x{size[1]}", f"{image.width}x{image.height}, resized"
-            deviations.append(Deviation(DeviationKind.SUBSTITUTED, "width", asked, done))
-            image = image.resize(size, Resampling.LANCZOS)
-        if source is not None and mask is not None:
-            # What was not to be painted anew stays exactly as it was: the VAE would change it.
-            image = composite(image, source, mask)
-        left, top = (image.width - picture.width) // 2, (image.height - picture.height) // 2
-        if left or top or image.size != (picture.width, picture.height):
-            image = image.crop((left, top, left + picture.width, top + picture.height))
-        return image
+    ) -> list[Painting | Censored]:
+        unfit = self._unfit.get(name, ())
+        return paint_pass(self._shelf.get(name), pictures, inputs, steps, substituted, unfit, self._device)
 
     def _offer(self, model: Pipelines) -> ModelOffer:
         features = {Feature.CLIP_SKIP} if can_be_skipped(model.text_to_image) else set()
@@ -287,6 +281,7 @@ class Studio:
             samplers=offered_samplers(model.default_scheduler),
             schedules=offered_schedules(model.default_scheduler),
             size_multiple=model.size_multiple,
+            max_batch=self._batch(),
         )
 
     def _measure(self, name: str) -> measuring.Measured:

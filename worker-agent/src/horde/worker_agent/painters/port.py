@@ -1,7 +1,8 @@
 """The port of painters: who turns a `Picture` into image bytes.
 
-A painter never sees a lease, a grant or a stream. It says what it can do, paints one picture at a time for each of its
-hands, tells each step, makes a preview only when somebody wants one, and stops within one step when told.
+A painter never sees a lease, a grant or a stream. It says what it can do and how much of it at once, takes on more and
+says when it begins with each, tells each step, makes a preview only when somebody wants one, and stops within one step
+when told.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ class CannotLoad(Exception):
 
 class Onlooker(Protocol):
     """Who is told how a picture comes along. Called on the event loop; cheap."""
+
+    def begun(self) -> None:
+        """It waits no longer: its model is loaded if need be, and it is painted."""
 
     def stepped(self, step: int) -> None:
         """So many steps are done, counted from 1 to the picture's `steps`."""
@@ -73,13 +77,19 @@ class Drying:
 class Painter(Protocol):
     """Somebody who paints."""
 
+    @property
+    def places(self) -> int:
+        """How many pictures are painted at once. More may be given; they wait their turn."""
+
     def capabilities(self) -> Capabilities:
         """What it can do now."""
 
     async def paint(
         self, picture: Picture, inputs: Mapping[InputId, bytes], onlooker: Onlooker, cancelled: asyncio.Event
     ) -> Work | Drying:
-        """Paint one picture. Once `cancelled` is set it ends within one step, with Cancelled. It raises nothing."""
+        """Paint one picture. Once `cancelled` is set it ends within one step, with Cancelled. It raises nothing.
+
+        Before it has begun, its task may simply be cancelled."""
 
     def on_change(self, changed: Callable[[], None]) -> None:
         """Call this, on the event loop, whenever the capabilities may have changed by themselves."""

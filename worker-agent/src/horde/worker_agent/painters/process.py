@@ -1,184 +1,170 @@
-"""Keeps a blocking studio in a process of its own, behind the port of painters.
-
-The event loop stays alive whatever torch does; a child that is killed for its memory, or that does not stop, costs one
-picture and is started again at once. The child ends when this process does, however that ends.
-"""
+"""Paints with diffusers in a process for each device, behind the port of painters: what waits goes to the easel that is
+free and has the model, like pictures together."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 from horde.services.clock import Clock, SystemClock
 from horde.services.telemetry import get_logger
+from horde.worker_agent.core import easels
 from horde.worker_agent.core.backoff import Backoff
 from horde.worker_agent.core.breaker import Breaker
-from horde.worker_agent.core.jobs import Cancelled, Capabilities, Failed, FailureReason, InputId, Picture
+from horde.worker_agent.core.jobs import Cancelled, Capabilities, Failed, InputId, Picture
 from horde.worker_agent.core.measuring import Measured
-from horde.worker_agent.painters.child import (
-    Cancel,
-    Changed,
-    Child,
-    Ended,
-    Gone,
-    Off,
-    Paint,
-    Previewed,
-    Ready,
-    Stepped,
-    WantPreview,
-)
+from horde.worker_agent.painters.child import Child
 from horde.worker_agent.painters.diffusers_studio import StudioSettings
+from horde.worker_agent.painters.easel import Commission, Easel, lost
 from horde.worker_agent.painters.port import CannotLoad, Drying, Onlooker, Work
 
 log = get_logger(__name__)
 
-STUCK_SECONDS = 120.0
-"""How long a step may last after it was told to stop; then the child is killed."""
-SLOW_START_SECONDS = 10.0
-"""How often a start that takes long says that it goes on."""
-
-
-@dataclass(slots=True)
-class _Order:
-    """One picture that the child has been given."""
-
-    picture: Picture
-    onlooker: Onlooker
-    cancelled: asyncio.Event
-    off: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set when the child can begin another."""
-    work: asyncio.Future[Work] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
-    step: int = 0
-
-    def end(self, work: Work) -> None:
-        self.off.set()
-        if not self.work.done():
-            self.work.set_result(work)
-
 
 class ProcessPainter:
-    """A painter whose studio is another process. Paints one picture at a time, while the one before is encoded."""
+    """All devices of this machine as one painter. A picture is encoded while its easel has the next."""
 
     def __init__(
-        self, settings: StudioSettings, clock: Clock | None = None, backoff: Callable[[], Backoff] = Backoff
+        self,
+        settings: StudioSettings,
+        devices: Mapping[str, frozenset[str]] | None = None,
+        clock: Clock | None = None,
+        backoff: Callable[[], Backoff] = Backoff,
+        make_child: Callable[[StudioSettings], Child] = Child,
     ) -> None:
+        """`devices` names where to paint, and with which models alone (none: all); none: every card, or the processor.
+
+        Raises CannotLoad for models that are not there.
+        """
         self._settings = settings
         self._clock = clock or SystemClock()
         self._backoff = backoff
-        self._child: Child | None = None
-        self._ready = asyncio.Event()
-        self._capabilities = Capabilities()
+        self._make_child = make_child
+        self._named = devices or {}
+        self._easels = [self._easel(device, names) for device, names in (self._named or {"": frozenset()}).items()]
         self._breakers: dict[str, Breaker] = {}
-        self._turn = asyncio.Lock()
-        self._orders: dict[int, _Order] = {}
+        self._waiting: list[Commission] = []
+        self._unfinished: set[Commission] = set()
         self._numbers = itertools.count()
-        self._life: asyncio.Task[None] | None = None
         self._changed: Callable[[], None] = lambda: None
-        self.measured: Measured | None = None
+
+    def _easel(self, device: str, names: frozenset[str] = frozenset()) -> Easel:
+        if unknown := names - {model.name for model in self._settings.models}:
+            raise CannotLoad(f"{device} is to paint with {', '.join(sorted(unknown))}, which is not here")
+        models = tuple(model for model in self._settings.models if not names or model.name in names)
+        settings = replace(self._settings, models=models, device=device.partition("#")[0])
+        return Easel(settings, self, self._clock, self._backoff, self._make_child)
 
     def on_change(self, changed: Callable[[], None]) -> None:
         self._changed = changed
 
+    @property
+    def places(self) -> int:
+        return sum(max((model.max_batch for model in easel.capabilities.models), default=1) for easel in self._easels)
+
+    @property
+    def measured(self) -> Measured | None:
+        """The first picture of the first easel."""
+        return self._easels[0].measured
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """By model, why it is not offered."""
+        now = self._clock.monotonic()
+        found = {name: why for easel in self._easels for name, why in easel.problems.items()}
+        for name, breaker in self._breakers.items():
+            if not breaker.offered(now):
+                found[name] = f"it failed several times; tried again in {breaker.withdrawn_until - now:.0f} s"
+        return found
+
     def capabilities(self) -> Capabilities:
         now = self._clock.monotonic()
+        offered = easels.merged([easel.capabilities for easel in self._easels])
         return Capabilities(
             tuple(
-                model.now(loaded=model.loaded and self._ready.is_set())
-                for model in self._capabilities.models
+                model
+                for model in offered.models
                 if model.name not in self._breakers or self._breakers[model.name].offered(now)
             )
         )
 
     async def open(self) -> None:
-        """Start the studio and wait until it can paint. Raises CannotLoad."""
-        child = await self._start()
-        self._life = asyncio.create_task(self._live(child))
+        """Start the first easel and wait until it can paint; the others follow by themselves. Raises CannotLoad."""
+        await self._easels[0].open()
+        if not self._named:
+            self._easels += [self._easel(device) for device in self._easels[0].others]
+        for easel in self._easels[1:]:
+            easel.live()
 
-    async def _start(self) -> Child:
-        """A child that can paint. Raises CannotLoad."""
-        child = Child(self._settings)
-        waiting = asyncio.create_task(self._say_that_it_goes_on())
+    async def paint(
+        self, picture: Picture, inputs: Mapping[InputId, bytes], onlooker: Onlooker, cancelled: asyncio.Event
+    ) -> Work | Drying:
+        if cancelled.is_set():
+            return Cancelled(0)
+        commission = Commission(next(self._numbers), picture, inputs, onlooker, cancelled)
+        self._unfinished.add(commission)
+        self._waiting.append(commission)
+        self.free()
+        stopper = asyncio.create_task(self._stop_when_cancelled(commission))
         try:
-            message = await child.said.get()
+            await commission.off.wait()
         except asyncio.CancelledError:
-            await child.end()
+            # Nobody waits for this picture: no easel must go on with it.
+            self._drop(commission)
             raise
         finally:
-            waiting.cancel()
-        if not isinstance(message, Ready):
-            why = message.why if isinstance(message, Ended) else (await child.how_it_ended()).detail
-            await child.end()
-            raise CannotLoad(why)
-        self._child = child
-        self._take(message.capabilities, message.problems)
-        self.measured = message.measured
-        self._ready.set()
-        return child
+            stopper.cancel()
+        return commission.work.result() if commission.work.done() else Drying(commission.work)
 
-    async def _live(self, child: Child) -> None:
-        """Follow the child to its end, and start another, for as long as this painter is open."""
-        backoff = self._backoff()
-        while True:
-            await self._follow(child)
-            self._child = None
-            self._ready.clear()
-            how = await child.how_it_ended()
-            for order in list(self._orders.values()):
-                self._conclude(order, Cancelled(order.step) if order.cancelled.is_set() else how)
-            self._orders.clear()
-            await child.end()
-            self._changed()
-            log.warning("the painting process has ended and is started again", why=how.detail)
-            child = await self._start_again(backoff)
-            self._changed()
+    async def close(self) -> None:
+        await asyncio.gather(*(easel.close() for easel in self._easels))
+        for commission in list(self._unfinished):
+            self.ended(commission, lost())
+        self._waiting.clear()
 
-    async def _start_again(self, backoff: Backoff) -> Child:
-        while True:
-            try:
-                child = await self._start()
-            except CannotLoad as error:
-                seconds = backoff.next()
-                log.warning("the painting process does not start", why=str(error), seconds=round(seconds, 1))
-                await self._clock.sleep(seconds)
-            else:
-                # One that lived is no reason to wait when it dies.
-                backoff.reset()
-                return child
+    async def _stop_when_cancelled(self, commission: Commission) -> None:
+        await commission.cancelled.wait()
+        if commission.easel is None:
+            self._drop(commission)
+        else:
+            await commission.easel.stop_for_sure(commission)
 
-    async def _follow(self, child: Child) -> None:
-        while True:
-            match await child.said.get():
-                case Stepped(number, step):
-                    if order := self._orders.get(number):
-                        order.step = step
-                        order.onlooker.stepped(step)
-                        if order.onlooker.wants_preview():
-                            child.send(WantPreview(number))
-                case Previewed(number, step, image):
-                    if order := self._orders.get(number):
-                        order.onlooker.previewed(step, image)
-                case Off(number):
-                    if order := self._orders.get(number):
-                        order.off.set()
-                case Changed(capabilities, problems):
-                    self._take(capabilities, problems)
-                    self._changed()
-                case Ended(number, work) if number in self._orders:
-                    self._conclude(self._orders.pop(number), work)
-                case Gone():
-                    return
+    def _drop(self, commission: Commission) -> None:
+        if commission.easel is not None:
+            commission.easel.stop(commission)
+        elif commission in self._waiting:
+            self._waiting.remove(commission)
+            self.ended(commission, Cancelled(0))
 
-    def _take(self, capabilities: Capabilities, problems: Mapping[str, str]) -> None:
-        self._capabilities = capabilities
-        for name, why in problems.items():
-            log.warning("a model is not offered", model=name, why=why)
+    # What the easels say.
 
-    def _conclude(self, order: _Order, work: Work) -> None:
-        """An order has ended; what that says of its model."""
-        name = order.picture.model
+    def free(self) -> None:
+        """Give every easel that is free what it can do of what waits."""
+        # First whoever has the model of a picture, then whoever would have to load it.
+        for at_home in (True, False):
+            for easel in self._easels:
+                if self._waiting and easel.is_free:
+                    self._give(easel, at_home)
+
+    def _give(self, easel: Easel, at_home: bool) -> None:
+        elsewhere = [other.capabilities for other in self._easels if other is not easel]
+        pictures = [commission.picture for commission in self._waiting]
+        places = easels.choose(pictures, easel.capabilities, elsewhere, at_home=at_home)
+        if not places and not at_home and not any(easels.choose(pictures, other, []) for other in elsewhere):
+            # None can do it: the studio says why.
+            places = [0]
+        chosen = [self._waiting[number] for number in places]
+        for commission in chosen:
+            self._waiting.remove(commission)
+        if chosen:
+            easel.paint(chosen)
+
+    def ended(self, commission: Commission, work: Work) -> None:
+        """A picture has ended; what that says of its model."""
+        self._unfinished.discard(commission)
+        name = commission.picture.model
         if isinstance(work, Failed):
             breaker = self._breakers.setdefault(name, Breaker())
             if seconds := breaker.failed(self._clock.monotonic()):
@@ -189,62 +175,7 @@ class ProcessPainter:
                 self._changed()
         elif not isinstance(work, Cancelled):
             self._breakers.pop(name, None)
-        order.end(work)
+        commission.end(work)
 
-    async def paint(
-        self, picture: Picture, inputs: Mapping[InputId, bytes], onlooker: Onlooker, cancelled: asyncio.Event
-    ) -> Work | Drying:
-        async with self._turn:
-            if not await self._wait_until_ready(cancelled):
-                return Cancelled(0)
-            assert self._child is not None
-            child, number = self._child, next(self._numbers)
-            order = self._orders[number] = _Order(picture, onlooker, cancelled)
-            child.send(Paint(number, picture, dict(inputs)))
-            stopper = asyncio.create_task(self._stop_when(cancelled, child, number))
-            try:
-                await order.off.wait()
-            except asyncio.CancelledError:
-                # Nobody waits for this picture: the child must not go on with it.
-                child.send(Cancel(number))
-                raise
-            finally:
-                stopper.cancel()
-        return order.work.result() if order.work.done() else Drying(order.work)
-
-    async def _wait_until_ready(self, cancelled: asyncio.Event) -> bool:
-        """Whether the child is ready before the picture is cancelled."""
-        if not self._ready.is_set() and not cancelled.is_set():
-            waits = [asyncio.create_task(self._ready.wait()), asyncio.create_task(cancelled.wait())]
-            try:
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for wait in waits:
-                    wait.cancel()
-        return not cancelled.is_set()
-
-    async def _stop_when(self, cancelled: asyncio.Event, child: Child, number: int) -> None:
-        await cancelled.wait()
-        child.send(Cancel(number))
-        await asyncio.sleep(STUCK_SECONDS)
-        log.warning("the painting process does not stop and is killed", seconds=STUCK_SECONDS)
-        child.kill()
-
-    async def _say_that_it_goes_on(self) -> None:
-        """A download or a slow disk is not silence."""
-        names = ", ".join(model.name for model in self._settings.models)
-        began = self._clock.monotonic()
-        while True:
-            await self._clock.sleep(SLOW_START_SECONDS)
-            log.info("still loading", models=names, seconds=round(self._clock.monotonic() - began))
-
-    async def close(self) -> None:
-        if self._life is not None:
-            self._life.cancel()
-            await asyncio.gather(self._life, return_exceptions=True)
-        if self._child is not None:
-            child, self._child = self._child, None
-            await child.end()
-        for order in self._orders.values():
-            order.end(Failed(FailureReason.BACKEND, "the painter was closed"))
-        self._orders.clear()
+    def offers_changed(self) -> None:
+        self._changed()

@@ -7,6 +7,7 @@ each word drawn away from (or towards) what an empty prompt says, by its weight.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -74,6 +75,34 @@ def say(
             return {field: words.text for field, words in wanted.items()}
         return _Encoding(pipeline, found, clip_skip).arguments(wanted)
     return _as_text(pipeline, max(found, key=lambda reader: reader.window), wanted, deviations)
+
+
+class NotTogether(Exception):
+    """What several pictures say cannot be said in one pass."""
+
+
+def together(said: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The arguments of several pictures as those of one pass; of one picture, as they are. Raises NotTogether."""
+    first, *others = said
+    if not others:
+        return first
+    if any(one.keys() != first.keys() for one in others):
+        raise NotTogether
+    torch: Any = import_module("torch")
+    joined: dict[str, Any] = {}
+    for name, value in first.items():
+        values = [value, *(one[name] for one in others)]
+        if isinstance(value, str):
+            joined[name] = values
+        elif isinstance(value, torch.Tensor):
+            if any(each.shape != value.shape for each in values):
+                raise NotTogether
+            joined[name] = torch.cat(values)
+        elif any(each != value for each in values):
+            raise NotTogether
+        else:
+            joined[name] = value
+    return joined
 
 
 def _as_text(

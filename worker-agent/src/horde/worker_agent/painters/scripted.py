@@ -74,10 +74,13 @@ class ScriptedPainter:
         script: str = "",
         quality: int = 80,
         max_pixels: int = 0,
+        places: int = 1,
         clock: Clock | None = None,
         die: Callable[[], None] = _die,
     ) -> None:
         self._models = models
+        self.places = places
+        self._easels = asyncio.Semaphore(places)
         self._name = name
         self._script = self._commands(script)
         self._quality = quality
@@ -113,12 +116,14 @@ class ScriptedPainter:
             return Refused(RefusalReason.MODEL_UNAVAILABLE, f"there is no model {picture.model} here")
         if "refuse" in commands:
             return Refused(RefusalReason.CONTENT_DECLINED, "as the script says")
-        if "instant" in commands and commands.keys() == {"instant"}:
-            return Finished(await self._ready(picture))
-        step = await self._step_through(picture, commands, onlooker, cancelled)
-        if step < picture.steps:
-            return Cancelled(step)
-        return await self._finish(picture, commands)
+        async with self._easels:
+            onlooker.begun()
+            if "instant" in commands and commands.keys() == {"instant"}:
+                return Finished(await self._ready(picture))
+            step = await self._step_through(picture, commands, onlooker, cancelled)
+            if step < picture.steps:
+                return Cancelled(step)
+            return await self._finish(picture, commands)
 
     async def close(self) -> None:
         self._pool.clear()

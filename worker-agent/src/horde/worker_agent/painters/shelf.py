@@ -60,14 +60,14 @@ class Shelf:
     def discard(self, name: str) -> None:
         """Forget what is in memory of a model: it may be damaged, and is loaded anew when it is next asked for."""
         if self._models.pop(name, None) is not None:
-            self._sweep()
+            self.sweep()
 
     def make_lean(self, name: str) -> bool:
         """Give a model all of the memory, and let it take less from now on; False if it takes the least already."""
         was_lean = name in self._lean
         self._lean.add(name)
         self._models.clear()
-        self._sweep()
+        self.sweep()
         return not was_lean
 
     def widen(self, name: str) -> bool:
@@ -92,11 +92,12 @@ class Shelf:
     def _make_room(self, needed: int) -> None:
         while self._models and needed > self._free_bytes(sum(self._bytes[name] for name in self._models)):
             self._models.popitem(last=False)
-            self._sweep()
+            self.sweep()
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
+        """Give back what nothing holds any more."""
         gc.collect()
-        if self._device == "cuda":
+        if self._device.startswith("cuda"):
             torch: Any = import_module("torch")
             torch.cuda.empty_cache()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol
@@ -30,13 +31,29 @@ class Stop(Exception):
 
 @dataclass(slots=True)
 class Steps:
-    """The steps of one picture, counted in the picture's own, whatever the sampler makes of them."""
+    """The steps of one pass, counted in the pictures' own, whatever the sampler makes of them."""
 
     picture: Picture
-    watch: Watch
+    """One of those that are painted; the others are like it."""
+    watches: Sequence[Watch]
+    """One for each picture, in the order of the pass."""
+    left: Callable[[int, int], None] = lambda place, step: None
+    """Is told the place of a picture that was cancelled, and after how many steps, while others are painted on."""
     done: int = field(default=0, init=False)
     own: int = field(default=0, init=False)
     """Steps that the pipeline itself did, of the last time that it was called."""
+    gone: set[int] = field(default_factory=set, init=False)
+    """Places of pictures that were cancelled."""
+
+    def look_for_cancels(self) -> None:
+        """Raise Stop if nobody wants any of the pictures any more."""
+        for place, watch in enumerate(self.watches):
+            if place not in self.gone and watch.cancelled():
+                self.gone.add(place)
+                if len(self.watches) > 1:
+                    self.left(place, self.done)
+        if len(self.gone) == len(self.watches):
+            raise Stop
 
     def follow(self, pipeline: Any) -> dict[str, Any]:
         """Watch a pipeline that is about to be called; what it must be called with for that."""
@@ -53,16 +70,18 @@ class Steps:
         # Second-order samplers evaluate twice a step; image to image runs only a part of the steps.
         self.own = count
         done = min(self.picture.steps, count * self.picture.steps // max(1, total))
-        if self.watch.cancelled():
-            raise Stop
+        self.look_for_cancels()
         if count >= total and latents is not None and not bool(latents.isfinite().all()):
             # Once, at the end: looking makes a GPU wait. What is not a number stays so.
             raise NoPicture("the model computed values that are no numbers")
-        if done > self.done:
-            self.done = done
-            self.watch.stepped(done)
-        if self.watch.wants_preview() and (preview := _preview(pipeline, latents)) is not None:
-            self.watch.previewed(self.done, preview)
+        further, self.done = done > self.done, max(done, self.done)
+        for place, watch in enumerate(self.watches):
+            if place in self.gone:
+                continue
+            if further:
+                watch.stepped(done)
+            if watch.wants_preview() and (preview := _preview(pipeline, latents, place)) is not None:
+                watch.previewed(self.done, preview)
 
     def _called_back(self, pipeline: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         total = getattr(pipeline, "num_timesteps", 0) or self.picture.steps
@@ -87,13 +106,14 @@ class Steps:
         scheduler.step = step
 
 
-def _preview(pipeline: Any, latents: Any) -> bytes | None:
-    """A small glimpse of the latents; None for latents that are not a picture."""
+def _preview(pipeline: Any, latents: Any, place: int) -> bytes | None:
+    """A small glimpse of one picture's latents; None for latents that are not a picture."""
     torch: Any = import_module("torch")
     vae = getattr(pipeline, "vae", None)
     if vae is None or latents is None or latents.dim() != 4:
         return None
     with torch.inference_mode():
+        latents = latents[place : place + 1]
         side = max(latents.shape[-2:])
         if side > PREVIEW_LATENT_SIDE:
             latents = torch.nn.functional.interpolate(latents, scale_factor=PREVIEW_LATENT_SIDE / side, mode="area")

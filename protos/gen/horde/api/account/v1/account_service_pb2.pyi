@@ -1119,7 +1119,7 @@ class GiftKudosRequest(_message.Message):
     to_account_id: _builtins.str
     """Its id, or its decimal `number`."""
     amount_mkudos: _builtins.int
-    """Above 0."""
+    """1 to 10^12."""
     message: _builtins.str
     """At most 500 characters; the recipient sees it."""
     def __init__(

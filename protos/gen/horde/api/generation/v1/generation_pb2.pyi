@@ -575,6 +575,7 @@ class Image(_message.Message):
     """Of an image. As the worker brought it; name files by it."""
     worker_id: _builtins.str
     worker_name: _builtins.str
+    """Empty once the mesh knows that worker no more."""
     withdrawn: _builtins.bool
     """The requester took it back."""
     ending_detail: _builtins.str

@@ -1,4 +1,4 @@
-"""A gateway and a storage router that do what a test says: fail, repeat, break off, lie."""
+"""A gateway and a storage router that do what they are told: fail, repeat themselves, break off, lie."""
 
 from __future__ import annotations
 
@@ -53,6 +53,14 @@ class FakeMesh(
     """How many tickets are expired before one is good."""
     put: dict[str, bytes] = field(default_factory=dict)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def begin_anew(self) -> None:
+        """Forget what happened, and what should."""
+        for kept in (self.failures, self.calls, self.generations, self.requests, self.watches, self.put):
+            kept.clear()
+        self.sent_before_break = None
+        self.tickets_until_good = 0
+        self.cancelled.clear()
 
     def heard(self, method: str) -> list[Any]:
         """The requests of a method."""

@@ -1,0 +1,57 @@
+"""Health: watchers cost nobody else anything, whatever they do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from grpc_health.v1 import health_pb2
+
+from horde.services import health as module
+from horde.services.errors import NotFound, ResourceExhausted
+from horde.services.health import Health
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+REQUEST = health_pb2.HealthCheckRequest(service="books")
+
+
+def watch(health: Health) -> Any:
+    return health.Watch(REQUEST, None)
+
+
+async def test_who_does_not_read_holds_up_neither_others_nor_the_stop() -> None:
+    health = Health()
+    health.set(True, ["books"])
+    silent, reader = watch(health), watch(health)
+    await anext(silent)
+    assert (await anext(reader)).status == SERVING
+    health.set(False, ["books"])
+    assert (await anext(reader)).status == NOT_SERVING
+    health.set(True, ["books"])
+    health.stop()
+    assert [answer.status async for answer in reader] == []
+    assert [answer.status async for answer in silent] == []
+    health.set(True, ["books"])
+    assert (await health.Check(REQUEST, None)).status == NOT_SERVING
+
+
+async def test_no_more_watch_than_there_is_room_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_WATCHERS", 1)
+    health = Health()
+    first, second = watch(health), watch(health)
+    await anext(first)
+    with pytest.raises(ResourceExhausted):
+        await anext(second)
+    await first.aclose()
+    await anext(watch(health))
+
+
+async def test_an_unknown_service_is_not_found_and_may_come_later() -> None:
+    health = Health()
+    with pytest.raises(NotFound):
+        await health.Check(REQUEST, None)
+    watching = watch(health)
+    assert (await anext(watching)).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+    health.set(True, ["books"])
+    assert (await anext(watching)).status == SERVING

@@ -1,0 +1,116 @@
+"""One pass of a pipeline: over one picture, or over several that differ in words and seed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from horde.worker_agent.core.jobs import Censored, Deviation, DeviationKind, InputId, Making, Picture
+from horde.worker_agent.painters import machine
+from horde.worker_agent.painters.arguments import Call, call_for
+from horde.worker_agent.painters.families import parameters
+from horde.worker_agent.painters.judging import check_picture
+from horde.worker_agent.painters.loras import applied, fitting
+from horde.worker_agent.painters.pipelines import Pipelines
+from horde.worker_agent.painters.prompts import say, together
+from horde.worker_agent.painters.samplers import choose_sampler, named
+from horde.worker_agent.painters.steps import Steps
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+
+@dataclass(frozen=True, slots=True)
+class Painting:
+    """A picture that is painted and not yet encoded."""
+
+    image: Image
+    deviations: tuple[Deviation, ...]
+    making: Making
+
+
+def paint_pass(
+    model: Pipelines,
+    pictures: Sequence[Picture],
+    inputs: Mapping[InputId, bytes],
+    steps: Steps,
+    substituted: tuple[Deviation, ...],
+    unfit: Collection[str],
+    device: str,
+) -> list[Painting | Censored]:
+    """One pass over pictures that are alike, or over one. Raises what stands in the way.
+
+    `unfit` names LoRAs that do not go with the model.
+    """
+    torch: Any = import_module("torch")
+    deviations = [list(substituted) for _ in pictures]
+    calls = [call_for(model, picture, inputs, told) for picture, told in zip(pictures, deviations, strict=True)]
+    call = calls[0]
+    pipeline = call.pipeline
+    pipeline.scheduler, changes = choose_sampler(model.default_scheduler, pictures[0])
+    loras = fitting(pipeline, model.source, pictures[0].loras, unfit, changes)
+    for told in deviations:
+        told += changes
+    with applied(pipeline, model.source, loras), torch.inference_mode():
+        words = together(
+            say(pipeline, one.prompt, one.negative_prompt, one.clip_skip, told)
+            for one, told in zip(calls, deviations, strict=True)
+        )
+        # On the processor, so that a seed gives the same first noise on every machine, in every batch.
+        noises = [torch.Generator("cpu").manual_seed(picture.seed) for picture in pictures]
+        generator = noises[0] if len(noises) == 1 else noises
+        output = pipeline(generator=generator, **words, **call.arguments, **steps.follow(pipeline))
+    steps.look_for_cancels()
+    found = getattr(output, "nsfw_content_detected", None) or [False] * len(pictures)
+    works: list[Painting | Censored] = []
+    for picture, one, image, told, censored in zip(pictures, calls, output.images, deviations, found, strict=True):
+        if censored:
+            works.append(Censored("nsfw"))
+            continue
+        check_picture(image)
+        finished = _finish(image, picture, one.size, one.source, one.mask, told)
+        works.append(Painting(finished, tuple(told), _making(model, one, steps, device)))
+    return works
+
+
+def _making(model: Pipelines, call: Call, steps: Steps, device: str) -> Making:
+    pipeline = call.pipeline
+    sampler, schedule = named(pipeline.scheduler)
+    default = parameters(pipeline).get("guidance_scale")
+    guidance = call.arguments.get("guidance_scale", default.default if default is not None else None)
+    return Making(
+        sampler,
+        schedule,
+        None if guidance is None else float(guidance),
+        steps.own,
+        f"diffusers {import_module('diffusers').__version__}",
+        model.precision,
+        machine.device_class(device),
+        model.weights_sha256,
+    )
+
+
+def _finish(
+    image: Image,
+    picture: Picture,
+    size: tuple[int, int],
+    source: Image | None,
+    mask: Image | None,
+    deviations: list[Deviation],
+) -> Image:
+    """What was painted, at the size that was asked for."""
+    from PIL.Image import Resampling, composite
+
+    if image.size != size:
+        asked, done = f"{size[0]}x{size[1]}", f"{image.width}x{image.height}, resized"
+        deviations.append(Deviation(DeviationKind.SUBSTITUTED, "width", asked, done))
+        image = image.resize(size, Resampling.LANCZOS)
+    if source is not None and mask is not None:
+        # What was not to be painted anew stays exactly as it was: the VAE would change it.
+        image = composite(image, source, mask)
+    left, top = (image.width - picture.width) // 2, (image.height - picture.height) // 2
+    if left or top or image.size != (picture.width, picture.height):
+        image = image.crop((left, top, left + picture.width, top + picture.height))
+    return image
