@@ -23,7 +23,13 @@ KUSTOMIZE: Final = HERE / "kustomize"
 NAMESPACE: Final = "horde"
 RELEASE: Final = "horde"
 HEAD: Final = "# Rendered from deploy/helm/horde-mesh by deploy/charts.py.\n"
-FOREIGN: Final = ("cert-manager.io/", "monitoring.coreos.com/", "gateway.networking.k8s.io/", "external-secrets.io/")
+FOREIGN: Final = (
+    "cert-manager.io/",
+    "monitoring.coreos.com/",
+    "gateway.networking.k8s.io/",
+    "external-secrets.io/",
+    "keda.sh/",
+)
 """Kinds whose schemas Kubernetes does not have."""
 
 NEEDED: Final[Mapping[str, Any]] = {
@@ -75,6 +81,8 @@ VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
             "settings": {"LOG_LEVEL": "debug"},
         },
     },
+    "scaled by KEDA": {"keda": {"enabled": True, "prometheus": "http://prometheus.monitoring:9090"}},
+    "web doors alone": only("web-door"),
     "a ledger alone": only("ledger"),
     "gateways alone": only("gateway"),
     "routers alone, no policies, other settings": {

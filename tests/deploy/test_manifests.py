@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
+from tests.deploy.rendering import charts
 from tests.documents import ROOT
 
 from horde.cli.commands.keys import OPERATOR, PASSES, PEPPER, SIGNERS
@@ -39,18 +37,6 @@ ALLOW: Mapping[str, AllowList] = {
 }
 
 
-def _charts() -> ModuleType:
-    path = ROOT / "deploy" / "charts.py"
-    spec = importlib.util.spec_from_file_location("charts", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["charts"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-charts = _charts()
 SERVICES: Mapping[str, Any] = yaml.safe_load((charts.CHART / "values.yaml").read_text())["services"]
 SETS = {name: charts.rendered(values) for name, values in charts.VALUES.items()}
 SETS |= {f"overlay {path.name}": charts.built(path) for path in charts.overlays()}
