@@ -494,4 +494,7 @@ async def test_a_sweep_goes_on_where_it_was_left_and_pays_once(mesh: LocalMesh, 
     again = await horde.ask(*words, status=7)
     assert again["files"] == first["files"]
     assert lost.read_bytes() == content
+    lost.unlink()
+    await horde.ask(*words, "--metadata", status=7)
+    assert b"star</rdf:li>" in lost.read_bytes()
     assert len((await horde.ask("generations", "list"))["generations"]) == 6, "nothing was asked for anew"

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from horde.cli.commands.asking import asks
+from horde.cli.commands.asking import asks, metadata_option
 from horde.cli.commands.exits import HELP, Exit
 from horde.cli.commands.output import Output, kudos
 from horde.cli.commands.values import AMOUNT, MAX_INT63, TEXT
@@ -132,6 +132,7 @@ def wishes(
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the images. Default: here.",
 )
+@metadata_option
 @asks
 async def sweep(
     horde: HordeClient,
@@ -148,6 +149,7 @@ async def sweep(
     run: str,
     dry_run: bool,
     folder: Path,
+    metadata: bool,
 ) -> Exit:
     """Paint every combination of PROMPTS (a file, a prompt a line; - is standard input), seeds, models and sizes.
 
@@ -172,7 +174,7 @@ async def sweep(
         return await _priced(horde, out, left)
     if left:
         await show_before_sharing(horde, out, await horde.generations.quote(left[0].spec()))
-    work = Sweep(horde, out, folder, run, max_price, iter(left))
+    work = Sweep(horde, out, folder, run, max_price, iter(left), metadata)
     await asyncio.gather(*(work.work() for _ in range(at_once)))
     files = {wish.request_id(run): str(path) for wish in wanted if (path := saved(folder, wish.request_id(run)))}
     out.document({"pictures": len(wanted), "files": files, "missing": work.missing})
@@ -210,6 +212,7 @@ class Sweep:
     run: str
     max_price: int | None
     left: Iterator[Wish]
+    metadata: bool
     missing: dict[str, str] = field(default_factory=dict)
     """Why there is no picture, by request id."""
     fatal: Exception | None = None
@@ -240,6 +243,7 @@ class Sweep:
         from rich.markup import escape
 
         from horde.api.job.v1.job_pb2 import JobEnding
+        from horde.cli.commands.inscribing import inscribed
         from horde.clients.images import suffix_of
 
         asking = self.horde.generation(
@@ -251,6 +255,8 @@ class Sweep:
                 ending = JobEnding.Name(image.ending).removeprefix("JOB_ENDING_").lower()
                 return f"it ended {ending}; another --run asks for it anew"
             content = await session.fetch(image)
+            if self.metadata:
+                content = inscribed(content, session.generation, image)
         path = self.folder / f"{request_id}{suffix_of(image)}"
         # Whole or not at all: a file that is there is not asked for again.
         part = path.with_suffix(".part")
