@@ -39,7 +39,7 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 
 
 def test_there_is_a_target_for_each_service_for_the_operators_jobs_and_for_clients() -> None:
-    assert set(TARGETS) == {role.value for role in Role} | {"client", "data-releases", "auditor"}
+    assert set(TARGETS) == {role.value for role in Role} | {"client", "operator", "data-releases", "auditor"}
 
 
 @pytest.mark.parametrize("target", sorted(TARGETS))
