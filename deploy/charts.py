@@ -70,6 +70,17 @@ VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
         "image": {"registry": "registry.mesh.example/", "tag": "1.2.3"},
         "imagePullSecrets": [{"name": "registry"}],
     },
+    "a release each week, its index kept": {
+        "dataReleases": {
+            "enabled": True,
+            "schedule": "0 3 * * 1",
+            "release": "%Y-w%V",
+            "arguments": ["--cool-off=14", "--with-unsure"],
+            "s3": {"endpoint": "s3.mesh.example:9000"},
+            "volumeClaim": "horde-release-index",
+            "settings": {"LOG_LEVEL": "debug"},
+        },
+    },
     "scaled by KEDA": {"keda": {"enabled": True, "prometheus": "http://prometheus.monitoring:9090"}},
     "web doors alone": only("web-door"),
     "a ledger alone": only("ledger"),
