@@ -53,8 +53,9 @@ def _summary(overview: Overview) -> list[RenderableType]:
     ready = f"{busy.workers_busy} of {plural(busy.workers_busy + busy.workers_ready, 'worker')} busy"
     paused = f", {busy.workers_paused} paused" if busy.workers_paused else ""
     speed = f"{busy.milli_megapixel_steps_last_minute / 1000:,.1f} megapixel-steps in the last minute"
+    name = [Text(overview.mesh.name, style="bold")] if overview.mesh.name else []
     return [
-        Text(overview.mesh.name, style="bold"),
+        *name,
         Text(f"{plural(busy.jobs_queued, 'job')} waiting, {busy.jobs_leased} painting; {ready}{paused}; {speed}"),
         Text("; ".join(_made(name, part) for name, part in (("minute", totals.minute), ("day", totals.day)))),
     ]
