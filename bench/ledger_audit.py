@@ -28,7 +28,7 @@ def audit_bench(server: ThrowawayPostgres, transfers: int) -> None:
 
 async def _bench(url: str, transfers: int) -> None:
     async with sql_store(url) as store:
-        await _fill(store, transfers)
+        await fill(store, transfers)
         began, cpu = time.perf_counter(), time.process_time()
         report = await store.audit(lambda rows: audit(rows))
         took = time.perf_counter() - began
@@ -52,7 +52,8 @@ async def _bench(url: str, transfers: int) -> None:
         assert found is not None
 
 
-async def _fill(store: SqlStore, transfers: int) -> None:
+async def fill(store: SqlStore, transfers: int) -> None:
+    """Write a journal of so many transfers: of each life of a job, two events."""
     chance = random.Random(1)
     payers = [some_id(f"payer {index}") for index in range(200)]
     owners = [some_id(f"owner {index}") for index in range(200)]

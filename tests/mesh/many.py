@@ -106,6 +106,17 @@ class Many(LocalMesh):
         Other code than this is found by the variables `code`, and is told only the settings that it has (`known`).
         """
         replica = self._replicas[name]
+        settings = self.settings_of(name)
+        told = {name: text for name, text in settings.items() if known is None or name in known}
+        process = await self._start(name, ("-m", replica.role.module), told | dict(code or {}))
+        if replica.role in LED:
+            tending = asyncio.create_task(self._tend(process, lambda: self.start_replica(name, code, known)))
+            self._tending.add(tending)
+            tending.add_done_callback(self._tending.discard)
+
+    def settings_of(self, name: str) -> dict[str, str]:
+        """What one process is told, as its environment."""
+        replica = self._replicas[name]
         own = {**self.beyond(replica.role), **replica.settings}
         own |= {"LISTEN": self.address_of(name), "STATE_DIR": str(self.layout.state / name)}
         if (cable := self.cables.get(name)) is not None:
@@ -118,13 +129,7 @@ class Many(LocalMesh):
         if replica.role is Role.SCHEDULER:
             own["STORAGE_ADDRESS"] = self._mesh
         settings = self.layout.settings(replica.role)
-        settings |= {f"{replica.role.prefix}{key}": value for key, value in own.items()}
-        told = {name: text for name, text in settings.items() if known is None or name in known}
-        process = await self._start(name, ("-m", replica.role.module), told | dict(code or {}))
-        if replica.role in LED:
-            tending = asyncio.create_task(self._tend(process, lambda: self.start_replica(name, code, known)))
-            self._tending.add(tending)
-            tending.add_done_callback(self._tending.discard)
+        return settings | {f"{replica.role.prefix}{key}": value for key, value in own.items()}
 
     async def _tend(self, process: Process, start: Callable[[], Awaitable[None]]) -> None:
         if await process.ended() == REPLACED:
@@ -148,10 +153,13 @@ class Many(LocalMesh):
                 *(says_serving(self.address_of(name)) for name in alone), *(self.leader(role) for role in LED)
             )
 
+    def names(self, role: Role) -> list[str]:
+        """The processes of a service."""
+        return [replica.name for replica in REPLICAS if replica.role is role]
+
     async def leader(self, role: Role) -> str:
         """Wait until one of two processes leads, and say which."""
-        names = [replica.name for replica in REPLICAS if replica.role is role]
-        serving = {asyncio.create_task(says_serving(self.address_of(name))): name for name in names}
+        serving = {asyncio.create_task(says_serving(self.address_of(name))): name for name in self.names(role)}
         try:
             done, _ = await asyncio.wait(serving, return_when=asyncio.FIRST_COMPLETED)
             return serving[done.pop()]
@@ -163,15 +171,16 @@ class Many(LocalMesh):
 
 @asynccontextmanager
 async def many_of_everything(
-    folder: Path, extra: Settings | None = None, *, cables: bool = False
+    folder: Path, extra: Settings | None = None, kept: Settings | None = None, *, cables: bool = False
 ) -> AsyncIterator[Many]:
-    """Two of each service behind Envoy, all serving. `extra` are settings by role, without their prefix.
+    """Two of each service behind Envoy, all serving, with throwaway servers unless `kept` names others.
 
-    With `cables` each of those who have a leader can be cut off.
+    `extra` and `kept` are settings by role, without their prefix. With `cables` each of those who have a leader can be
+    cut off.
     """
     async with AsyncExitStack() as lines:
         stack = lines.enter_context(ExitStack())
-        kept = stack.enter_context(backends(DEPLOYED, folder))
+        kept = stack.enter_context(backends(DEPLOYED, folder)) if kept is None else kept
         redis = stack.enter_context(throwaway_redis())
         names = [replica.name for replica in REPLICAS]
         numbers = _free_ports(len(names) + 2)

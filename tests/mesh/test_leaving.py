@@ -42,7 +42,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 SECRET = "a secret wish"  # a prompt
 REPORTED = "annes own words"  # of a report
 WORKER = "annes-rig"
-BEHAVIOUR = {"strike", "rating", "rater"}  # tables
+BEHAVIOUR = {"scheduler.strike", "curation.rating", "curation.rater"}  # tables
 
 
 async def painted(horde: HordeClient, prompt: str, **options: object) -> tuple[Generation, bytes]:
@@ -93,12 +93,13 @@ async def test_a_deleted_generation_leaves_neither_bytes_nor_words(
     await assert_done_and_paid(books, private)
 
 
-def tables_about(mesh: LocalMesh, account_id: str) -> set[str]:
-    """Tables of any database that hold an account's id."""
+def tables_about(mesh: LocalMesh, word: str) -> set[str]:
+    """Tables of any service's database that hold a word."""
     found = set()
     for path in databases_of(mesh):
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as database:
-            found |= {line.split('"')[1] for line in database.iterdump() if "INSERT" in line and account_id in line}
+            rows = [line for line in database.iterdump() if line.startswith("INSERT") and word in line]
+        found |= {path.parent.name + "." + row.split('"')[1] for row in rows}
     return found
 
 
@@ -159,7 +160,8 @@ async def test_an_account_leaves_and_nobody_else_does(
         await report_and_rate(mesh, anna)
         await lend_and_fail(mesh, anna, account, tmp_path)
         await eventually(lambda: tables_about(mesh, mine) >= BEHAVIOUR, "what it did is written")
-        assert rests_of(mesh, REPORTED, WORKER)
+        assert rests_of(mesh, REPORTED)
+        assert tables_about(mesh, WORKER) >= {"scheduler.strike", "scheduler.worker"}
         _, private = await painted(anna, "mine alone")
         _, given = await painted(anna, "for everybody", share=True)
         await anna.images.put(png(colour="teal"))
@@ -181,8 +183,13 @@ async def test_an_account_leaves_and_nobody_else_does(
         with pytest.raises(ApiKeyUnknown):
             await anna.accounts.show()
     await eventually(lambda: not Buckets(mesh).where(private), "no private bytes")
-    await eventually(lambda: not rests_of(mesh, "Änne Leaves", "mine alone", REPORTED, WORKER), "no words")
-    await eventually(lambda: not tables_about(mesh, mine) & {*BEHAVIOUR, "owner", "worker"}, "nothing of what it did")
+    await eventually(lambda: not rests_of(mesh, "Änne Leaves", "mine alone", REPORTED), "no words")
+    # Whoever asked said the name in his own prompts.
+    await eventually(lambda: tables_about(mesh, WORKER) <= {"scheduler.generation"}, "no name")
+    await eventually(
+        lambda: not tables_about(mesh, mine) & {*BEHAVIOUR, "scheduler.owner", "scheduler.worker"},
+        "nothing of what it did",
+    )
     await eventually(lambda: not inputs_of(mesh), "no inputs")
     assert Buckets(mesh).where(given) == [SHARED]
     assert Buckets(mesh).where(kept) == [PRIVATE]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 import urllib.request
 import uuid
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ from tests.mesh.probing import EXTRA, eventually, scripted, small
 from horde.cli.local.mesh import free_ports, local_mesh
 from horde.cli.local.roles import Role
 from horde.services.telemetry import telemetry
+
+HORDE = Path(sys.executable).with_name("horde")
 
 
 class Collector(trace_service_pb2_grpc.TraceServiceServicer, metrics_service_pb2_grpc.MetricsServiceServicer):
@@ -73,7 +76,24 @@ async def test_one_trace_from_the_clients_call_to_the_bucket(tmp_path: Path, col
                     pass
             # What is looked at now and then is there a little later.
             await eventually(lambda: "horde_scheduler_model_workers{" in scrape(ports[Role.SCHEDULER]), "the gauges")
+            told = [f"--metrics=127.0.0.1:{port}" for port in (*ports.values(), 1)]
+            top = await asyncio.create_subprocess_exec(
+                *(str(HORDE), "top", "--gateway", mesh.gateway, *told), stdout=asyncio.subprocess.PIPE
+            )
+            (glance, _), status = await top.communicate(), top.returncode
             shown = [await asyncio.to_thread(scrape, port) for port in ports.values()]
+    assert status == 0
+    for words in (
+        "0 jobs waiting",
+        "of 1 worker busy",
+        "paintbox",
+        "anna",
+        "scheduler  ",
+        "ledger  ",
+        "gateway  ",
+        "refused",
+    ):
+        assert words in glance.decode(), glance.decode()
     # Processes export what is left when they stop, and so does ours: all spans are here now.
     created = next(
         span for service, span in kept.spans if service == "requester" and span.name.endswith("/CreateGeneration")
@@ -84,10 +104,13 @@ async def test_one_trace_from_the_clients_call_to_the_bucket(tmp_path: Path, col
     assert {("scheduler", "lend"), ("scheduler", "settle")} <= names
     assert {("worker-agent", "paint"), ("worker-agent", "upload")} <= names
     assert {("storage-router", "PutImage"), ("storage-router", "commit")} <= names
-    by_id = {span.span_id: span for _, span in kept.spans if span.trace_id == created.trace_id}
-    for service, span in kept.spans:
-        if span.trace_id == created.trace_id and span.parent_span_id:
-            assert span.parent_span_id in by_id, f"{service} {span.name} hangs in the air"
+    assert ("ledger", "Apply") in names
+    # One tree: all but the first hang on another, and that is the requester's.
+    by_id = {span.span_id: (service, span) for service, span in kept.spans if span.trace_id == created.trace_id}
+    roots = [(service, span.name) for service, span in by_id.values() if not span.parent_span_id]
+    assert roots == [("requester", created.name)]
+    for service, span in by_id.values():
+        assert not span.parent_span_id or span.parent_span_id in by_id, f"{service} {span.name} hangs in the air"
     assert {"rpc.server.call.duration", "rpc.client.call.duration"} <= kept.metrics
     # By the names that deploy/watching asks for.
     scheduler, ledger, gateway = shown

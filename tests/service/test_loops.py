@@ -41,7 +41,7 @@ LOOPS = {
         "redrawing",
     ),
     "storage-router": ("batches", "sweeper"),
-    "curation": ("batches", "follower", "verdicts", "releases", "rewards", "wishes", "leadership"),
+    "curation": ("batches", "follower", "verdicts", "releases", "estimates", "rewards", "wishes", "leadership"),
     "worker": ("attach", "guest", "idle word"),
 }
 """All there are: a service that starts one that is not listed here fails its test."""

@@ -97,6 +97,8 @@ BESIDE_THE_LOOPS = {
     "web-door/src/horde/web_door/v2/session.py": "a stream's two directions and its clock, within a loop",
     "worker-agent/src/horde/worker_agent/__main__.py": "the signal, which is waited for",
     "worker-agent/src/horde/worker_agent/running.py": "what is opened, until a signal comes",
+    "worker-agent/src/horde/worker_agent/run.py": "two ways to be told to stop, of which the first counts",
+    "worker-agent/src/horde/worker_agent/painters/easel.py": "a child's life, which begins anew where it breaks",
     "worker-agent/src/horde/worker_agent/painters/process.py": "a cancel that follows a picture",
     "worker-agent/src/horde/worker_agent/painters/scripted.py": "two waits of which the first counts",
 }

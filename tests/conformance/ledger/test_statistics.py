@@ -33,7 +33,9 @@ def microseconds(ledger: Any) -> int:
 async def test_statistics_add_up_and_resume(ledger: Any, tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'statistics.db'}"
     await ledger.apply(opened("ann"), awarded("ann", 100 * KUDOS), standing("bob", trusted=True), uptime("bob", 5))
-    await ledger.apply(held("g", "ann", count=3), settled("g", "bob"), settled("g", "cat", index=1), released("g", 2))
+    await ledger.apply(
+        held("g", "ann", count=3), settled("g", "bob", shared=True), settled("g", "cat", index=1), released("g", 2)
+    )
     async with sql_statistics(url) as statistics:
         read = await caught_up(ledger, statistics)
         assert [(total.name, total.jobs, total.earned) for total in read.leaders] == [
@@ -43,6 +45,8 @@ async def test_statistics_add_up_and_resume(ledger: Any, tmp_path: Path) -> None
         assert read.totals["minted"] == 152 * KUDOS
         assert read.totals["burned"] == 6 * KUDOS
         assert (read.totals["jobs_settled"], read.totals["jobs_released"]) == (2, 1)
+        assert (read.totals["shared"], read.totals["work"]) == (1, 20_000)
+        assert read.periods["minute"]["work"] == read.periods["month"]["work"] == 20_000
     await ledger.apply(
         gift("ann", "bob", KUDOS),
         opened("dan"),

@@ -18,7 +18,7 @@ from horde.clients.credentials import ApiKey
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalMesh]:
-    async with web_mesh(tmp_path_factory.mktemp("mesh")) as running:
+    async with web_mesh(tmp_path_factory.mktemp("mesh"), CORS_ORIGINS="https://page.example") as running:
         await running.start_worker(scripted("anna"))
         yield running
 

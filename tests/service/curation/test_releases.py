@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -162,20 +163,26 @@ async def test_a_builder_that_fails_says_why_and_the_release_can_be_asked_for_ag
     assert (await built(it, "a")).images == 6
 
 
-async def test_a_builder_ends_with_the_service_and_the_next_one_goes_on(tmp_path: Path) -> None:
-    def children() -> list[psutil.Process]:
-        found = psutil.Process().children(recursive=True)
-        return [child for child in found if "horde.data_releases" in child.cmdline()]
+def builders() -> list[psutil.Process]:
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        # It may end while it is looked at.
+        with suppress(psutil.NoSuchProcess):
+            if "horde.data_releases" in child.cmdline():
+                found.append(child)
+    return found
 
+
+async def test_a_builder_ends_with_the_service_and_the_next_one_goes_on(tmp_path: Path) -> None:
     await shared_before(tmp_path)
     async with curation(tmp_path, clock=SystemClock()) as it:
         await create(it, "a")
 
         async def begun() -> bool:
-            return bool(children())
+            return bool(builders())
 
         await until(begun)
-    assert children() == []
+    assert builders() == []
     async with curation(tmp_path, clock=SystemClock()) as it:
         assert (await built(it, "a")).images == 6
 
@@ -216,13 +223,65 @@ async def test_removals_are_told_at_once_also_between_two_releases(it: CurationB
         await removals(it, "nobodys")
 
 
+async def estimated(it: CurationBench, name: str, terms: pb.ReleaseTerms = AT_ONCE) -> pb.DataRelease:
+    request = pb.CreateDataReleaseRequest(name=name, terms=terms, dry_run=True)
+    for _ in ticks():
+        release: pb.DataRelease = (await it.releases.CreateDataRelease(request, metadata=OPS)).release
+        if release.state != pb.DATA_RELEASE_STATE_BUILDING:
+            return release
+    raise AssertionError("it was never counted")
+
+
+async def test_a_dry_run_says_what_a_release_would_hold_and_keeps_nothing(it: CurationBench) -> None:
+    estimate = await estimated(it, "a")
+    assert (estimate.images, estimate.removals, estimate.state, bool(estimate.exclusions)) == (6, 0, 0, False)
+    assert estimate.size_bytes > 0
+    with assert_raises_reason(NotFound, "RELEASE_NOT_FOUND"):
+        await get(it, "a")
+    young = await estimated(it, "a", pb.ReleaseTerms())
+    assert young.images == 0
+    assert [(left.reason, left.images) for left in young.exclusions] == [(pb.RELEASE_EXCLUSION_REASON_COOLING_OFF, 6)]
+    release = await built(it, "a")
+    assert release.images == estimate.images
+    # A finished one is what it is, and other terms are another release.
+    assert await estimated(it, "a") == release
+    with assert_raises_reason(AlreadyExists, "RELEASE_CONFLICT"):
+        await estimated(it, "a", pb.ReleaseTerms())
+
+
+async def test_one_dry_run_at_a_time_and_it_is_told_to_who_asks_again(it: CurationBench) -> None:
+    first = asyncio.create_task(estimated(it, "a"))
+
+    async def begun() -> bool:
+        return bool(builders())
+
+    await until(begun)
+    with assert_raises_reason(FailedPrecondition, "RELEASE_RUNNING"):
+        await estimated(it, "b")
+    first.cancel()
+
+    async def over() -> bool:
+        return not builders()
+
+    await until(over)
+    assert (await estimated(it, "a")).images == 6
+    assert (await estimated(it, "b")).images == 6
+
+
+async def test_where_an_operator_builds_a_dry_run_is_told_as_a_command(tmp_path: Path) -> None:
+    async with curation(tmp_path, builder="operator") as it:
+        with assert_raises_reason(InvalidArgument, "INVALID_FIELD") as caught:
+            await estimated(it, "a")
+    assert fields_of(caught.value) == ["dry_run"]
+
+
 @pytest.mark.parametrize(
     ("request_", "fields"),
     [
         (pb.CreateDataReleaseRequest(), ["name"]),
         (pb.CreateDataReleaseRequest(name="A"), ["name"]),
         (pb.CreateDataReleaseRequest(name="../a"), ["name"]),
-        (pb.CreateDataReleaseRequest(name="a", dry_run=True), ["dry_run"]),
+        (pb.CreateDataReleaseRequest(name="A", dry_run=True), ["name"]),
         (
             pb.CreateDataReleaseRequest(
                 name="a",

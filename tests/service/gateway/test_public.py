@@ -172,8 +172,14 @@ async def test_performance_sums_models_and_workers(mesh: Bench) -> None:
         mesh.scheduler.models[name] = model_pb2.Model(
             name=name, jobs_queued=2, jobs_leased=1, queued_milli_megapixel_steps=500
         )
+    mesh.scheduler.waits.p50.FromMilliseconds(1_500)
+    mesh.scheduler.waits.p90.FromMilliseconds(9_000)
+    mesh.ledger.statistics.minute.milli_megapixel_steps = 7_000
     answer = await mesh.statistics.GetPerformance(statistics_pb2.GetPerformanceRequest())
     assert answer == statistics_pb2.GetPerformanceResponse(
+        milli_megapixel_steps_last_minute=7_000,
+        wait_p50=mesh.scheduler.waits.p50,
+        wait_p90=mesh.scheduler.waits.p90,
         jobs_queued=4,
         jobs_leased=2,
         queued_milli_megapixel_steps=1_000,
@@ -206,6 +212,7 @@ async def test_a_ledger_that_is_away_takes_no_more_than_the_statistics(tmp_path:
         await clock.advance(20.0)
         with pytest.raises(Unavailable):
             await mesh.statistics.GetTotals(statistics_pb2.GetTotalsRequest())
+        await mesh.statistics.GetPerformance(statistics_pb2.GetPerformanceRequest())
         await mesh.meshes.GetMesh(pb.GetMeshRequest(), metadata=nobody)
         mesh.ledger.away = False
         await mesh.statistics.GetTotals(statistics_pb2.GetTotalsRequest())

@@ -9,6 +9,7 @@ import pytest
 
 from horde.services.settings import BadSettings, load
 from horde.testkit.loopback import ManualClock
+from horde.worker_agent import presence
 from horde.worker_agent.core.guest import Machine, Rules, parse_hours, parse_programs, why_not_now
 from horde.worker_agent.guest import LOOK_SECONDS, Guest
 from horde.worker_agent.settings import WorkerSettings, find_config
@@ -43,6 +44,54 @@ def test_at_the_bound_of_heat_it_does_not_go_on_and_off() -> None:
     assert why_not_now(rules, Machine(0, celsius=79), paused=False) is None
     assert why_not_now(rules, Machine(0, celsius=79), paused=True) is not None
     assert why_not_now(rules, Machine(0, celsius=74), paused=True) is None
+
+
+def test_who_is_at_the_machine_has_it_for_himself() -> None:
+    rules = Rules(untouched_minutes=10)
+    assert why_not_now(rules, Machine(0, untouched_seconds=599), paused=False) == "somebody is at the machine"
+    assert why_not_now(rules, Machine(0, untouched_seconds=600), paused=True) is None
+    # A system that does not tell is no reason never to paint.
+    assert why_not_now(rules, Machine(0), paused=False) is None
+    busy = Rules(max_others_percent=40)
+    assert why_not_now(busy, Machine(0, others_percent=41), paused=False) == (
+        "other programs use 41 % of the processor"
+    )
+    assert why_not_now(busy, Machine(0, others_percent=39), paused=False) is None
+    assert why_not_now(busy, Machine(0, others_percent=39), paused=True) is not None
+    assert why_not_now(busy, Machine(0, others_percent=29), paused=True) is None
+
+
+SESSIONS = "  2 1000 anna seat0 tty2\n  3 1000 anna - pts/1\n"
+
+
+@pytest.mark.parametrize(
+    ("shown", "seconds"),
+    [
+        ({"2": "Type=wayland\nIdleHint=no\nIdleSinceHint=0\n", "3": "Type=tty\nIdleHint=no\n"}, 0.0),
+        ({"2": "Type=x11\nIdleHint=yes\nIdleSinceHint=400000000\n", "3": "Type=tty\nIdleHint=no\n"}, 600.0),
+        ({"2": "Type=tty\n", "3": ""}, None),
+    ],
+)
+def test_a_desktop_tells_since_when_nobody_has_touched_it(
+    monkeypatch: pytest.MonkeyPatch, shown: dict[str, str], seconds: float | None
+) -> None:
+    def said(program: str, *arguments: str) -> str:
+        return shown[arguments[1]] if arguments[0] == "show-session" else SESSIONS
+
+    monkeypatch.setattr(presence, "_said", said)
+    monkeypatch.setattr("horde.worker_agent.presence.time.time", lambda: 1_000.0)
+    assert presence._desktop() == seconds
+
+
+def test_macos_tells_it_in_nanoseconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "_said", lambda *words: '  |   "HIDIdleTime" = 2500000000\n')
+    assert presence._macos() == 2.5
+    monkeypatch.setattr(presence, "_said", lambda *words: "")
+    assert presence._macos() is None
+
+
+def test_a_program_that_is_not_there_says_nothing() -> None:
+    assert presence._said("no-such-program-of-any-system") == ""
 
 
 @pytest.fixture

@@ -285,3 +285,19 @@ async def test_what_waits_when_the_painter_is_closed_ends() -> None:
         await at.give("a", "a")
         await at.painter.close()
         assert [type(await at.work(number)) for number in (0, 1)] == [Failed, Failed]
+
+
+async def test_a_defect_in_following_a_child_costs_its_picture_and_the_device_paints_on() -> None:
+    async with place("a") as at:
+        await at.give("a")
+        # Nothing that a child says is like this.
+        at.notes[0].stepped = None  # type: ignore[method-assign, assignment]
+        at.children[0].said.put_nowait(Stepped(0, 1))
+        assert isinstance(await at.work(0), Failed)
+        await until(lambda: len(at.children) == 2)
+        at.children[1].ready()
+        await at.give("a")
+        await until(lambda: at.children[1].passes)
+        at.children[1].finish(1)
+        assert await at.work(1) == DONE
+        at.children[0].ended = True  # It was killed.

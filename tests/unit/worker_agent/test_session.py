@@ -17,7 +17,6 @@ from horde.worker_agent.core.jobs import (
     Capabilities,
     Deviation,
     DeviationKind,
-    Disposition,
     Failed,
     FailureReason,
     JobId,
@@ -29,8 +28,6 @@ from horde.worker_agent.core.jobs import (
     Picture,
     RefusalReason,
     Refused,
-    RevocationReason,
-    Settlement,
 )
 from horde.worker_agent.core.leases import Stage
 from horde.worker_agent.core.messages import Demand, HeldLease, Hello, Preview, Progress, Restatement
@@ -49,6 +46,7 @@ from horde.worker_agent.core.session import (
     Settled,
     Stop,
 )
+from horde.worker_agent.core.settling import Disposition, RevocationReason, Settlement
 
 OFFER = Capabilities((ModelOffer("paintbox", loaded=True, max_pixels=512 * 512),))
 PICTURE = Picture("paintbox", "a cat", 64, 64, steps=4, seed=1)

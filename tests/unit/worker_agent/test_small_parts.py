@@ -15,8 +15,9 @@ from hypothesis import given
 from horde.worker_agent.core import measuring
 from horde.worker_agent.core.backoff import Backoff
 from horde.worker_agent.core.earnings import Tally, sentence
-from horde.worker_agent.core.jobs import Disposition, MilliKudos, Settlement
+from horde.worker_agent.core.jobs import MilliKudos
 from horde.worker_agent.core.measuring import Measured, max_pixels
+from horde.worker_agent.core.settling import Disposition, Settlement
 from horde.worker_agent.core.throttle import Throttle
 from horde.worker_agent.painters.models import BadModel, find_models
 

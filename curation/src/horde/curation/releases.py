@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Final
 
 from horde.curation.core.errors import ReleaseConflict, ReleaseFinished, ReleaseNotFound, ReleaseRunning
-from horde.curation.core.releases import Asked, Finished, State, Terms
+from horde.curation.core.releases import Asked, Estimate, Finished, State, Terms
 from horde.curation.core.removals import Removal, RemovalPlace
 from horde.curation.core.visitors import Role, Visitor
+from horde.curation.estimates import Estimates
 from horde.curation.neighbours.builders import Builder, BuilderFailed
 from horde.curation.neighbours.release_bucket import File, ReleaseBucket
 from horde.curation.store.port import CurationStore
@@ -26,11 +27,14 @@ CANCELLED: Final = "cancelled by an operator"
 class DataReleases:
     """What DataReleaseService does."""
 
-    def __init__(self, store: CurationStore, bucket: ReleaseBucket, builder: Builder, clock: Clock) -> None:
+    def __init__(
+        self, store: CurationStore, bucket: ReleaseBucket, builder: Builder, clock: Clock, estimates: Estimates
+    ) -> None:
         self._store = store
         self._bucket = bucket
         self._builder = builder
         self._clock = clock
+        self._estimates = estimates
         self._stopped = ""
         """The release whose building was ended by somebody, and not by a fault."""
 
@@ -52,6 +56,17 @@ class DataReleases:
         _check_terms(asked.terms, terms)
         log.info("a data release was asked for", release=name, by=visitor.account_id, terms=terms.to_json())
         return asked
+
+    async def estimate(self, visitor: Visitor, name: str, terms: Terms) -> Asked | Estimate | Finished:
+        """What a release would hold, with nothing made or kept. Asked: it is counted. Finished: it is made."""
+        finished = await self._bucket.find(name)
+        known = await self._store.asked(name)
+        if finished is not None or known is not None:
+            _check_terms(known.terms if known is not None else finished.terms if finished else terms, terms)
+        if finished is not None:
+            return finished
+        estimate = await self._estimates.ask(name, terms)
+        return estimate or Asked(name, terms, self._clock.now(), visitor.account_id)
 
     async def cancel(self, name: str) -> Asked:
         """End a release that is being built. What is built of it stays, for whoever takes it up again."""

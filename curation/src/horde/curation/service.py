@@ -25,6 +25,7 @@ from horde.curation.doors.moderation_servicer import ModerationServicer
 from horde.curation.doors.rating_servicer import RatingServicer
 from horde.curation.doors.release_servicer import DataReleaseServicer
 from horde.curation.doors.sharing_servicer import SharingServicer
+from horde.curation.estimates import Estimates
 from horde.curation.exporting import RatingsFile
 from horde.curation.following import Follower
 from horde.curation.moderation import Moderation
@@ -148,7 +149,8 @@ async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None
             else OperatorsBuilder()
         )
         release_bucket = ReleaseBucket(released)
-        releases = DataReleases(store, release_bucket, builder, clock)
+        estimates = Estimates(builder)
+        releases = DataReleases(store, release_bucket, builder, clock, estimates)
         sharing = Sharing(store, release_bucket, router, clock)
         # What these lack is answered UNIMPLEMENTED by the chassis.
         moderation_door = ModerationServicer(moderation, tickets, clock)  # type: ignore[abstract]
@@ -174,6 +176,7 @@ async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None
             loops.start("follower", follower.run())
             loops.start("verdicts", moderation.run())
             loops.start("releases", releases.run())
+            loops.start("estimates", estimates.run())
             loops.start("wishes", sharing.run())
             loops.start("rewards", ratings.run())
             yield server

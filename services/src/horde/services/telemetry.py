@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, Literal, cast
 
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 TRACEPARENT = "traceparent"
 BOUNDARIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+MAX_LINKS = 128
+"""Of one span; OpenTelemetry keeps no more."""
 Headers = Iterable[tuple[str, str | bytes]]
 
 
@@ -94,6 +96,20 @@ def span_from(traceparent: str, name: str, **attributes: str | float | bool) -> 
         return
     parent = propagate.extract({TRACEPARENT: traceparent}) if traceparent else None
     with rpc.tracer.start_as_current_span(name, context=parent, attributes=attributes):
+        yield
+
+
+@contextmanager
+def span_of_all(traceparents: Callable[[], Iterable[str]], name: str) -> Iterator[None]:
+    """A span for what is done for several traces at once: of theirs if there is one alone, else linked to each."""
+    if rpc is None:
+        yield
+        return
+    contexts = [propagate.extract({TRACEPARENT: each}) for each in dict.fromkeys(traceparents()) if each]
+    spans = [trace.get_current_span(context).get_span_context() for context in contexts]
+    one = contexts[0] if len({span.trace_id for span in spans}) == 1 else None
+    links = [] if one is not None else [trace.Link(span) for span in spans[:MAX_LINKS]]
+    with rpc.tracer.start_as_current_span(name, context=one, links=links, attributes={"items": len(spans)}):
         yield
 
 

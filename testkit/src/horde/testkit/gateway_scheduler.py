@@ -57,6 +57,7 @@ class FakeScheduler(Forgetting, SchedulerServiceServicer):
         """Offered in the last day."""
         self.model_questions: list[pb.ListModelsRequest] = []
         self.list_questions: list[Any] = []
+        self.waits = pb.GetWaitsResponse()
         self.open_leases: dict[str, int] = {}
         """By account."""
         self.forgets: list[pb.ForgetAccountRequest] = []
@@ -135,6 +136,10 @@ class FakeScheduler(Forgetting, SchedulerServiceServicer):
         after = int(request.page_token or "0")
         token = str(after + request.page_size) if len(found) > after + request.page_size else ""
         return pb.ListModelsResponse(models=found[after : after + request.page_size], next_page_token=token)
+
+    async def GetWaits(self, request: pb.GetWaitsRequest, context: Any) -> pb.GetWaitsResponse:
+        self._present()
+        return self.waits
 
     async def Follow(self, request_iterator: Any, context: Any) -> AsyncIterator[pb.FollowResponse]:
         self._present()

@@ -170,6 +170,7 @@ def settled(
     earned: int | None = None,
     tax: int | None = None,
     surcharge: int | None = None,
+    shared: bool = False,
 ) -> Event:
     """A job is paid for: in full, but for what is said."""
     job = job_of(generation, index)
@@ -184,6 +185,8 @@ def settled(
         surcharge_mkudos=(0 if censored else parts.surcharge_mkudos) if surcharge is None else surcharge,
         worker_id=WORKER,
         model="paintbox",
+        milli_megapixel_steps=10_000 if ending is JobEnding.DONE else 0,
+        shared=shared,
     )
     return Event(identifiers.settle_event_id(job), operation)
 

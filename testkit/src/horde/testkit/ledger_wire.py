@@ -49,6 +49,8 @@ def event_message(event: Event) -> api.Event:
                     surcharge_mkudos=s.surcharge_mkudos,
                     worker_id=s.worker_id,
                     model=s.model,
+                    milli_megapixel_steps=s.milli_megapixel_steps,
+                    shared=s.shared,
                 )
             )
         case Release(hold_id, job_id, ending, note):

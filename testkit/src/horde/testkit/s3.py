@@ -138,6 +138,9 @@ def throwaway_s3(buckets: Sequence[str], policies: Sequence[Path] = POLICIES) ->
             f"-s3.port={port}",
             f"-s3.config={home / 's3.json'}",
             "-admin.ui=false",
+            # These have ports of their own, the same for every server: two at once on a machine, and one ends.
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
             "-s3.iam.readOnly=false",
             "-webdav=false",
         ]

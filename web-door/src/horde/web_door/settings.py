@@ -28,6 +28,9 @@ class WebDoorSettings(ServiceSettings):
     """Whether the gateway and the storage router are called without TLS though they are on other machines."""
     public_url: str = ""
     """What clients put before a path of this door, such as `https://mesh.example`. Empty: as each of them calls it."""
+    cors_origins: str = ""
+    """Whose pages may call `/v1`, Connect and gRPC-Web, by commas, such as `https://mesh.example`; `*`: anybody's.
+    Empty: this door's own."""
     max_body_bytes: int = Field(default=48 * 1024 * 1024, ge=64 * 1024)
     """How large the body of a request may be; pictures come in it as base64."""
     max_small_body_bytes: int = Field(default=256 * 1024, ge=16 * 1024)
@@ -40,6 +43,10 @@ class WebDoorSettings(ServiceSettings):
     """Workers that speak REST whose sessions are held here at once; an address takes half of what is left."""
     max_connections: int = Field(default=2_000, ge=1)
     """How many may be connected at once; an address takes half of what is left."""
+
+    def origins(self) -> list[str]:
+        """The origins of `cors_origins`."""
+        return [origin.strip().rstrip("/") for origin in self.cors_origins.split(",") if origin.strip()]
 
     def outward_tls(self) -> TlsFiles | None:
         """How the gateway and storage are called: whom `tls_authorities` names, else whom the system believes; without

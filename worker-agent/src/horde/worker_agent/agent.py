@@ -20,20 +20,11 @@ from horde.services.telemetry import get_logger
 from horde.worker_agent import wire
 from horde.worker_agent.assignments import assignment
 from horde.worker_agent.core.earnings import Tally, kudos, sentence
-from horde.worker_agent.core.jobs import (
-    Capabilities,
-    Disposition,
-    Failed,
-    JobId,
-    LeaseId,
-    Outcome,
-    Painted,
-    Refused,
-    Result,
-)
+from horde.worker_agent.core.jobs import Capabilities, Failed, JobId, LeaseId, Outcome, Painted, Refused, Result
 from horde.worker_agent.core.leases import Stage
 from horde.worker_agent.core.messages import HeldLease, Message, Preview, Progress
 from horde.worker_agent.core.session import Begin, Effect, Forget, Keep, Send, Session, Settled, Stop
+from horde.worker_agent.core.settling import Disposition
 from horde.worker_agent.core.status import JobStatus
 from horde.worker_agent.outcomes import OutcomeFolder
 from horde.worker_agent.spool import Spool

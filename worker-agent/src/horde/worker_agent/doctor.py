@@ -26,9 +26,10 @@ from horde.services.tls import TlsFiles, is_loopback
 from horde.worker_agent.core.guest import why_not_now
 from horde.worker_agent.doors import ANYBODY
 from horde.worker_agent.guest import look
-from horde.worker_agent.painters.choice import open_painter
+from horde.worker_agent.painters.choice import named_models, open_painter
 from horde.worker_agent.painters.models import BadModel, find_models
 from horde.worker_agent.painters.port import CannotLoad
+from horde.worker_agent.presence import untouched_seconds
 from horde.worker_agent.settings import WorkerSettings, find_config
 
 ANSWER_SECONDS = 10.0
@@ -64,6 +65,8 @@ def machine(settings: WorkerSettings) -> Iterator[Verdict]:
     yield Verdict("memory", "good" if memory >= MEMORY_BYTES else "slow", f"{memory >> 20} MiB free")
     why = why_not_now(settings.rules(), look(settings.rules()), paused=False)
     yield Verdict("rules", "slow" if why else "good", f"no jobs now: {why}" if why else "jobs are asked for now")
+    if settings.untouched_minutes and untouched_seconds() is None:
+        yield Verdict("rules", "slow", "untouched_minutes has no effect: this system does not tell whether it is used")
     if settings.painter == "diffusers":
         yield torch()
         yield from models(settings)
@@ -87,7 +90,7 @@ def torch() -> Verdict:
 def models(settings: WorkerSettings) -> Iterator[Verdict]:
     """Which of the models that are named can be used."""
     try:
-        found = find_models(settings.models, settings.state_dir)
+        found = find_models(named_models(settings), settings.state_dir)
     except BadModel as error:
         yield Verdict("models", "bad", str(error))
         return

@@ -14,6 +14,7 @@ from horde.services.clock import Clock
 from horde.services.settings import BadSettings
 from horde.services.telemetry import get_logger
 from horde.worker_agent.core.guest import Machine, OwnersPause, Rules, programs, why_not_now
+from horde.worker_agent.presence import others_percent, untouched_seconds
 from horde.worker_agent.settings import WorkerSettings
 
 log = get_logger(__name__)
@@ -39,8 +40,10 @@ def look(rules: Rules) -> Machine:
     if rules.max_celsius and hasattr(psutil, "sensors_temperatures"):
         readings: dict[str, list[Any]] = psutil.sensors_temperatures()
         hottest = max((each.current for group in readings.values() for each in group), default=None)
+    untouched = untouched_seconds() if rules.untouched_minutes else None
+    others = others_percent(psutil.Process()) if rules.max_others_percent else 0.0
     plugged = battery is None or battery.power_plugged is not False
-    return Machine(60 * now.hour + now.minute, not plugged, running, hottest)
+    return Machine(60 * now.hour + now.minute, not plugged, running, hottest, untouched, others)
 
 
 class Guest:

@@ -50,7 +50,9 @@ class WorkerSettings(ServiceSettings):
 
     model_config = SettingsConfigDict(env_prefix="HORDE_WORKER_")
     among_services: ClassVar[bool] = False
-    hot: ClassVar[frozenset[str]] = frozenset({"hours", "on_battery", "not_beside", "max_celsius"})
+    hot: ClassVar[frozenset[str]] = frozenset(
+        {"hours", "on_battery", "not_beside", "max_celsius", "untouched_minutes", "max_others_percent"}
+    )
     """What holds as soon as the configuration file says so."""
 
     config: Path | None = None
@@ -72,6 +74,11 @@ class WorkerSettings(ServiceSettings):
     """Who paints. `scripted` needs no model and is for tests."""
     models: str = ""
     """What to paint with: NAME=FOLDER_OR_HUB_ID, several by commas. Empty: the model that comes along."""
+    models_dir: Path | None = None
+    """Where `horde worker models add` puts models, all of which are served beside `models`; not given: in
+    `state_dir`."""
+    max_models_gib: float = Field(default=0.0, ge=0)
+    """What models that are fetched may take of the disk, GiB; 0: all but 2."""
     script: str = ""
     """Commands to the scripted painter, for every picture: see painters/scripted.py."""
     painters: int = Field(default=1, ge=1, le=256)
@@ -101,6 +108,10 @@ class WorkerSettings(ServiceSettings):
     """Programs beside which nothing is painted, by commas: games, say."""
     max_celsius: float = Field(default=0.0, ge=0, le=150)
     """No more jobs while the processor or a card is hotter; 0: no bound."""
+    untouched_minutes: float = Field(default=0.0, ge=0)
+    """No more jobs before keyboard and mouse were left alone for so long, where the system tells; 0: no matter."""
+    max_others_percent: float = Field(default=0.0, ge=0, le=100)
+    """No more jobs while other programs use more of the processor, percent; 0: no matter."""
     drain_seconds: float = Field(default=120.0, ge=0)
     """How long jobs may take to end when the agent is told to stop; then they are given back."""
     reconnect_first_seconds: float = Field(default=0.5, gt=0)
@@ -181,8 +192,14 @@ class WorkerSettings(ServiceSettings):
 
     def rules(self) -> Rules:
         """When this machine may paint."""
-        programs = parse_programs(self.not_beside)
-        return Rules(parse_hours(self.hours), self.on_battery, programs, self.max_celsius)
+        return Rules(
+            parse_hours(self.hours),
+            self.on_battery,
+            parse_programs(self.not_beside),
+            self.max_celsius,
+            self.untouched_minutes,
+            self.max_others_percent,
+        )
 
     def beyond_rules(self, fresh: WorkerSettings) -> list[str]:
         """Names of settings that are others in `fresh`, but for those of `rules`."""

@@ -19,7 +19,6 @@ from horde.worker_agent.core.jobs import (
     Censored,
     Deviation,
     DeviationKind,
-    Disposition,
     Failed,
     FailureReason,
     JobId,
@@ -33,11 +32,10 @@ from horde.worker_agent.core.jobs import (
     RefusalReason,
     Refused,
     Result,
-    RevocationReason,
     Sampler,
-    Settlement,
 )
 from horde.worker_agent.core.leases import Stage
+from horde.worker_agent.core.settling import Disposition, RevocationReason, Settlement
 from horde.worker_agent.core.texts import fit
 
 _ESCROW_REASONS = {value: name for name, value in ledger_pb2.EscrowReason.items()}

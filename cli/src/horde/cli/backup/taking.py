@@ -117,7 +117,8 @@ def _nobody_leads(settings: Settings, say: Say) -> Iterator[None]:
     key = importlib.import_module(f"{Role.SCHEDULER.module}.scheduler").LOCK_KEY
     try:
         with psycopg.connect(plain(url), autocommit=True, connect_timeout=CONNECT_SECONDS) as lock:
-            say("waiting until no scheduler leads: restart the one that does (a standby will wait for this backup)")
+            # PostgreSQL hands the lock on in the order of asking: who stood by before this leads before it.
+            say("waiting until no scheduler leads: restart all its processes, first the one that leads")
             lock.execute("SELECT pg_advisory_lock(%s)", (key,))
             yield
     except psycopg.Error as error:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from horde.cli.commands.doctor import SERVICES, load_settings, take_file
 from horde.cli.commands.exits import Exit
 from horde.cli.commands.output import Output
+from horde.cli.local.roles import Role
+
+NEEDED: Final = (Role.SCHEDULER, Role.LEDGER)
 
 
 @click.group()
@@ -56,7 +60,11 @@ def _run(what: str, folder: Path, env_files: tuple[Path, ...], as_json: bool) ->
     for path in env_files:
         take_file(path)
     settings: dict[Any, Any] = {}
-    problems = [f"{role.value}: {line}" for role in SERVICES for line in load_settings(role, settings)]
+    # A mesh may do without some: what is told nothing at all is not there.
+    present = [role for role in SERVICES if any(name.upper().startswith(role.prefix) for name in os.environ)]
+    if missing := [role.value for role in NEEDED if role not in present]:
+        raise click.ClickException(f"no settings of {', '.join(missing)} in the environment, nor in an --env-file")
+    problems = [f"{role.value}: {line}" for role in present for line in load_settings(role, settings)]
     if problems:
         raise click.ClickException("\n".join(problems))
     output = Output(as_json=as_json)

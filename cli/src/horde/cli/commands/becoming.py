@@ -20,6 +20,7 @@ BECOMES_ANOTHER: Final = (
     "worker pause",
     "worker resume",
     "worker stop",
+    "worker models",
 )
 """The commands that do. All others have --json."""
 

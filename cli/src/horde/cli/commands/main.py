@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "storage": ("storage", "For operators: set the buckets up, and hold them against what was settled."),
     "worker": ("worker", "Lend this machine: join a mesh, look whether all is well, start."),
     "workers": ("catalogue", "Who paints, and how fast."),
+    "top": ("top", "The mesh, live: what waits and is painted, who paints, and how the services fare."),
     "models": ("catalogue", "What can be painted with, what each model can, and how busy it is."),
     "completion": ("completion", "Words that your shell completes."),
 }

@@ -35,6 +35,7 @@ def mesh_releases() -> None:
 @click.option("--incremental", is_flag=True, help="Only what is new since the latest release.")
 @click.option("--with-contact-data", is_flag=True, help="Let prompts with contact data in, marked.")
 @click.option("--with-unsure", is_flag=True, help="Let in what moderation is not sure about, marked.")
+@click.option("--dry-run", is_flag=True, help="Say what it would hold, and make nothing.")
 @asks
 async def create(
     horde: HordeClient,
@@ -45,6 +46,7 @@ async def create(
     incremental: bool,
     with_contact_data: bool,
     with_unsure: bool,
+    dry_run: bool,
 ) -> None:
     """For operators: have release NAME built. Asked again, it says how far it is."""
     from horde.api.release.v1.data_release_service_pb2 import ReleaseTerms
@@ -57,7 +59,7 @@ async def create(
     )
     if cool_off is not None:
         terms.cool_off.FromTimedelta(cool_off)
-    _say(out, await horde.releases.create(name, terms))
+    _say(out, await (horde.releases.estimate if dry_run else horde.releases.create)(name, terms))
 
 
 @mesh_releases.command()
@@ -140,6 +142,8 @@ def _say(out: Output, release: pb.DataRelease) -> None:
     out.say(f"{release.name}  [bold]{_state(release)}[/bold]  {escape(release.failure)}")
     if release.progress_images:
         out.say(f"  looked at {release.progress_images:,} images")
+    if not release.state:
+        out.say(f"  would hold {release.images:,} images, {release.size_bytes:,} bytes of pictures")
     if release.HasField("finished_at"):
         out.say(f"  {release.images:,} images, {release.shards:,} shards, {release.size_bytes:,} bytes")
     for left_out in release.exclusions:
@@ -150,4 +154,6 @@ def _say(out: Output, release: pb.DataRelease) -> None:
 def _state(release: pb.DataRelease) -> str:
     from horde.api.release.v1.data_release_service_pb2 import DataReleaseState
 
+    if not release.state:
+        return "not made"
     return DataReleaseState.Name(release.state).removeprefix("DATA_RELEASE_STATE_").lower()

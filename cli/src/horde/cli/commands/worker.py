@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import itertools
 import platform
 import sys
 from itertools import pairwise
@@ -45,6 +46,10 @@ state_dir = {state_dir}
 # not_beside = "steam_app,blender"
 # No new jobs while anything in here is hotter, in degrees Celsius.
 # max_celsius = 85
+# No new jobs before keyboard and mouse were left alone for so many minutes.
+# untouched_minutes = 10
+# No new jobs while other programs use more than so much of the processor, in percent.
+# max_others_percent = 40
 # Also without mains.
 on_battery = false
 """
@@ -193,6 +198,18 @@ def resume(arguments: tuple[str, ...]) -> None:
 def stop(arguments: tuple[str, ...]) -> None:
     """End the worker that runs here, as after Ctrl-C: what is begun is finished."""
     _run("horde.worker_agent.screen", arguments, "stop")
+
+
+@worker.command(context_settings=PASSED_ON, add_help_option=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def models(arguments: tuple[str, ...]) -> None:
+    """`list`, `add NAME PLACE [--sha256 HEX]`, `remove NAME`: what this worker paints with, from its next start.
+
+    A place is a folder, a .safetensors file, or a URL of one or of a catalogue.json; a download that breaks goes on
+    when the command is repeated.
+    """
+    words = tuple(itertools.takewhile(lambda argument: not argument.startswith("-"), arguments))
+    _run("horde.worker_agent.library", arguments[len(words) :], *words)
 
 
 def _run(module: str, arguments: tuple[str, ...], *words: str) -> NoReturn:

@@ -35,6 +35,7 @@ from horde.clients.session import GenerationSession
 from horde.clients.shared_keys import SharedKeys
 from horde.clients.specs import generation_spec, new_request_id
 from horde.clients.standing import Standings
+from horde.clients.statistics import Statistics
 from horde.clients.workers import Workers
 
 DEFAULT_TARGET: Final = "127.0.0.1:7700"
@@ -98,6 +99,7 @@ class HordeClient:
         self.releases = Releases(doors)
         self.mesh = Mesh(doors)
         self.standings = Standings(doors)
+        self.statistics = Statistics(doors)
         return self
 
     async def __aexit__(

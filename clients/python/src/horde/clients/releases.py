@@ -37,6 +37,15 @@ class Releases:
         request = pb.CreateDataReleaseRequest(name=name, terms=terms)
         return (await self._doors.ask(self._stub.CreateDataRelease, request)).release
 
+    async def estimate(self, name: str, terms: pb.ReleaseTerms | None = None) -> pb.DataRelease:
+        """What a release would hold; nothing is made. It may take minutes. Needs OPERATOR."""
+        request = pb.CreateDataReleaseRequest(name=name, terms=terms, dry_run=True)
+        while True:
+            # An answer takes seconds while it is being counted.
+            release = (await self._doors.ask(self._stub.CreateDataRelease, request)).release
+            if release.state != pb.DATA_RELEASE_STATE_BUILDING:
+                return release
+
     async def cancel(self, name: str) -> pb.DataRelease:
         """End a release that is being built. Needs OPERATOR."""
         request = pb.CancelDataReleaseRequest(name=name)

@@ -84,6 +84,22 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a release would hold that nobody has asked for yet."""
+
+    name: str
+    terms: Terms
+    previous: str
+    until: datetime
+    """Nothing that was shared from then on would be in it."""
+    images: int
+    size_bytes: int
+    """Of the pictures, as they were painted."""
+    removed: int
+    left_out: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Finished:
     """A finished release, as its bucket has it. It never changes."""
 
@@ -150,6 +166,22 @@ def read_finished(
         checksums_sha256=told["checksums_sha256"],
         signature=signature,
         signing_key=signing_key,
+    )
+
+
+def read_estimate(told: str, name: str, terms: Terms) -> Estimate:
+    """What the builder says of a release that it has not made. Raises ValueError, KeyError or TypeError if it says it
+    otherwise."""
+    found: dict[str, Any] = json.loads(told)
+    return Estimate(
+        name=name,
+        terms=terms,
+        previous=found["previous"] or "",
+        until=datetime.fromisoformat(found["until"]).astimezone(UTC),
+        images=found["images"],
+        size_bytes=found["bytes"],
+        removed=found["removed"],
+        left_out={reason: images for reason, images in found["left_out"].items() if reason not in NOT_KEPT},
     )
 
 

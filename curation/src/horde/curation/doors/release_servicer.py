@@ -10,7 +10,7 @@ from horde.api.release.v1.data_release_service_pb2_grpc import DataReleaseServic
 from horde.curation.core.errors import InvalidReleaseField
 from horde.curation.core.fields import Fields
 from horde.curation.core.pages import read_place, write_place
-from horde.curation.core.releases import Asked, Finished, State, release_of
+from horde.curation.core.releases import Asked, Estimate, Finished, State, release_of
 from horde.curation.core.removals import RemovalPlace
 from horde.curation.doors import release_wire as wire
 from horde.curation.doors.visitors import visitor_of
@@ -38,6 +38,9 @@ class DataReleaseServicer(DataReleaseServiceServicer):
         self, request: pb.CreateDataReleaseRequest, context: Context
     ) -> pb.CreateDataReleaseResponse:
         name, terms = wire.read_create(request)
+        if request.dry_run:
+            estimate = await self._releases.estimate(visitor_of(context), name, terms)
+            return pb.CreateDataReleaseResponse(release=await self._write(estimate))
         release = await self._releases.create(visitor_of(context), name, terms)
         return pb.CreateDataReleaseResponse(release=await self._write(release))
 
@@ -92,7 +95,9 @@ class DataReleaseServicer(DataReleaseServiceServicer):
         token = write_place(shown[-1].removed_at.isoformat(), shown[-1].image_id) if more else ""
         return pb.ListReleaseRemovalsResponse(removals=removals, next_page_token=token)
 
-    async def _write(self, release: Asked | Finished) -> pb.DataRelease:
+    async def _write(self, release: Asked | Estimate | Finished) -> pb.DataRelease:
+        if isinstance(release, Estimate):
+            return wire.write_estimate(release)
         if isinstance(release, Finished):
             return wire.write_finished(release)
         building = release.state is State.BUILDING

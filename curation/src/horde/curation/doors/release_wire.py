@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Final
 
@@ -20,6 +21,7 @@ from horde.curation.core.releases import (
     MAX_SHARD_BYTES,
     MIN_SHARD_BYTES,
     Asked,
+    Estimate,
     Finished,
     State,
     Terms,
@@ -46,6 +48,7 @@ EXCLUSIONS: Final = {
     "contact_data": pb.RELEASE_EXCLUSION_REASON_CONTACT_DATA,
     "not_text_to_image": pb.RELEASE_EXCLUSION_REASON_NOT_TEXT_TO_IMAGE,
     "damaged": pb.RELEASE_EXCLUSION_REASON_DAMAGED,
+    "cooling_off": pb.RELEASE_EXCLUSION_REASON_COOLING_OFF,
     "bad_record": pb.RELEASE_EXCLUSION_REASON_DAMAGED,
 }
 """By the builder's own words."""
@@ -82,8 +85,6 @@ def read_create(request: pb.CreateDataReleaseRequest) -> tuple[str, Terms]:
         fields.add("terms.images_per_shard", f"must be 1 to {MAX_IMAGES_PER_SHARD}, or 0 for that")
     if size and (size % MIN_SHARD_BYTES or not MIN_SHARD_BYTES <= size <= MAX_SHARD_BYTES):
         fields.add("terms.bytes_per_shard", "must be whole MiB, 1 to 16,384, or 0 for 1,024")
-    if request.dry_run:
-        fields.add("dry_run", "is not built yet")
     fields.check()
     return request.name, Terms(
         hours, images, size or asked.bytes_per_shard, asked.contact_data, asked.unsure, asked.incremental
@@ -104,13 +105,25 @@ def write_asked(asked: Asked, progress_images: int = 0) -> pb.DataRelease:
     )
 
 
+def write_estimate(estimate: Estimate) -> pb.DataRelease:
+    """A release that nobody has asked for yet."""
+    return pb.DataRelease(
+        name=estimate.name,
+        format_version=FORMAT_VERSION,
+        previous_name=estimate.previous,
+        cut_off_at=timestamp(estimate.until),
+        terms=write_terms(estimate.terms),
+        images=estimate.images,
+        new_images=estimate.images,
+        size_bytes=estimate.size_bytes,
+        exclusions=_exclusions(estimate.left_out),
+        removals=estimate.removed,
+        license=LICENCE,
+    )
+
+
 def write_finished(release: Finished) -> pb.DataRelease:
     """A release that is finished."""
-    counted: dict[pb.ReleaseExclusionReason.ValueType, int] = {}
-    for reason, images in release.left_out.items():
-        named = EXCLUSIONS.get(reason, pb.RELEASE_EXCLUSION_REASON_UNSPECIFIED)
-        counted[named] = counted.get(named, 0) + images
-    most_first = sorted(counted.items(), key=lambda found: (-found[1], found[0]))
     return pb.DataRelease(
         name=release.name,
         format_version=FORMAT_VERSION,
@@ -125,7 +138,7 @@ def write_finished(release: Finished) -> pb.DataRelease:
         size_bytes=release.size_bytes,
         shards=release.shards,
         ratings=release.ratings,
-        exclusions=[pb.ReleaseExclusion(reason=reason, images=images) for reason, images in most_first],
+        exclusions=_exclusions(release.left_out),
         removals=release.removed,
         manifest_sha256=bytes.fromhex(release.checksums_sha256),
         signature=_raw(release.signature),
@@ -175,6 +188,16 @@ def write_removal(removal: Removal, release: str) -> pb.ReleaseRemoval:
         reason=pb.RELEASE_REMOVAL_REASON_MODERATED if removal.moderated else pb.RELEASE_REMOVAL_REASON_WITHDRAWN,
         sha256=bytes.fromhex(removal.sha256),
     )
+
+
+def _exclusions(left_out: Mapping[str, int]) -> list[pb.ReleaseExclusion]:
+    """Most frequent first."""
+    counted: dict[pb.ReleaseExclusionReason.ValueType, int] = {}
+    for reason, images in left_out.items():
+        named = EXCLUSIONS.get(reason, pb.RELEASE_EXCLUSION_REASON_UNSPECIFIED)
+        counted[named] = counted.get(named, 0) + images
+    most_first = sorted(counted.items(), key=lambda found: (-found[1], found[0]))
+    return [pb.ReleaseExclusion(reason=reason, images=images) for reason, images in most_first]
 
 
 def _raw(signature: bytes) -> bytes:

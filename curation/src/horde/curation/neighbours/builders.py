@@ -9,12 +9,14 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from horde.curation.core.releases import Asked
+from horde.curation.core.errors import InvalidReleaseField
+from horde.curation.core.releases import Asked, Estimate, Terms, read_estimate
 from horde.curation.settings import CurationSettings
+from horde.services.errors import FieldViolation
 from horde.services.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -37,6 +39,9 @@ class Builder(Protocol):
         Cancelled, it stops.
         """
 
+    async def estimate(self, name: str, terms: Terms) -> Estimate:
+        """What it would hold. Raises BuilderFailed, and InvalidReleaseField where nobody here can look."""
+
     async def stop(self, name: str) -> None:
         """Stop building this release, if it is being built here; returns when nobody does."""
 
@@ -46,6 +51,10 @@ class OperatorsBuilder:
 
     async def build(self, asked: Asked) -> None:
         log.info("a release waits for its builder", release=asked.name, arguments=asked.terms.arguments(asked.name))
+
+    async def estimate(self, name: str, terms: Terms) -> Estimate:
+        words = " ".join(["horde release create --dry-run", *terms.arguments(name)])
+        raise InvalidReleaseField(violations=[FieldViolation("dry_run", f"is for an operator to do here: {words}")])
 
     async def stop(self, name: str) -> None:
         log.warning("a release is cancelled: stop its builder", release=name)
@@ -74,7 +83,8 @@ class ChildBuilder:
             await _stop(process)
 
     async def build(self, asked: Asked) -> None:
-        process = await self._start(asked)
+        ratings = await self._ratings.of(asked)
+        process = await self._start(asked.terms.arguments(asked.name), f"--ratings={ratings}")
         self._running[asked.name] = process
         try:
             tail = await _tail(process)
@@ -86,8 +96,24 @@ class ChildBuilder:
             raise BuilderFailed(tail or f"the builder ended with status {status}")
         await self._ratings.forget(asked)
 
-    async def _start(self, asked: Asked) -> asyncio.subprocess.Process:
-        ratings = await self._ratings.of(asked)
+    async def estimate(self, name: str, terms: Terms) -> Estimate:
+        process = await self._start(terms.arguments(name), "--dry-run", stdout=asyncio.subprocess.PIPE)
+        assert process.stdout is not None
+        try:
+            tail, told = await asyncio.gather(_tail(process), process.stdout.read())
+            status = await process.wait()
+        finally:
+            await _stop(process)
+        try:
+            if not status:
+                return read_estimate(told.decode(), name, terms)
+        except (ValueError, KeyError, TypeError) as error:
+            raise BuilderFailed(f"the builder says something else than was asked: {error}") from error
+        raise BuilderFailed(tail or f"the builder ended with status {status}")
+
+    async def _start(
+        self, arguments: Sequence[str], *more: str, stdout: int = asyncio.subprocess.DEVNULL
+    ) -> asyncio.subprocess.Process:
         try:
             return await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -95,11 +121,11 @@ class ChildBuilder:
                 "horde.data_releases",
                 "create",
                 "--end-with-input",
-                f"--ratings={ratings}",
-                *asked.terms.arguments(asked.name),
+                *more,
+                *arguments,
                 env=self._environment,
                 stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.DEVNULL,
+                stdout=stdout,
                 stderr=asyncio.subprocess.PIPE,
             )
         except OSError as error:

@@ -6,6 +6,7 @@ What was painted and paid is the ledger's to count, in all and of late; how busy
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,6 +25,7 @@ from horde.gateway.store.port import IdentityStore
 from horde.internal.ledger.v1 import ledger_service_pb2 as ledger_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
 from horde.services.clock import Clock
+from horde.services.errors import ServiceError, Unimplemented
 
 FRESH_SECONDS = 15.0
 MAX_LEADERS = 100
@@ -68,6 +70,8 @@ class Statistics:
             minted_mkudos=said.minted_mkudos,
             burned_mkudos=said.burned_mkudos,
             subsidised_mkudos=said.subsidised_mkudos,
+            jobs_shared=said.jobs_shared,
+            milli_megapixel_steps=said.milli_megapixel_steps,
         )
         return pb.GetTotalsResponse(
             minute=_totals(said.minute),
@@ -124,6 +128,14 @@ class Statistics:
 
     async def _count(self) -> pb.GetPerformanceResponse:
         answer = pb.GetPerformanceResponse()
+        with suppress(ServiceError):  # The ledger is away: how busy the mesh is can be said all the same.
+            done = (await self._current()).said.minute
+            answer.milli_megapixel_steps_last_minute = done.milli_megapixel_steps
+        with suppress(Unimplemented):  # A scheduler that is older than this gateway.
+            waits = await self._scheduler.waits()
+            if waits.HasField("p50"):
+                answer.wait_p50.CopyFrom(waits.p50)
+                answer.wait_p90.CopyFrom(waits.p90)
         for model in await self._catalogue.everything():
             answer.jobs_queued += model.jobs_queued
             answer.jobs_leased += model.jobs_leased
@@ -154,6 +166,8 @@ def _totals(counted: ledger_pb2.PeriodTotals) -> pb.Totals:
     return pb.Totals(
         images_done=counted.jobs_settled,
         images_failed=counted.jobs_released,
+        images_shared=counted.jobs_shared,
+        milli_megapixel_steps=counted.milli_megapixel_steps,
         minted_mkudos=counted.minted_mkudos,
         burned_mkudos=counted.burned_mkudos,
         subsidised_mkudos=counted.subsidised_mkudos,

@@ -19,6 +19,7 @@ from horde.gateway.core import seats
 from horde.gateway.core.errors import NeighbourUnavailable
 from horde.gateway.core.requesters import Requester
 from horde.gateway.core.restrictions import Restriction
+from horde.gateway.core.waits import Waits
 from horde.gateway.doors import wire
 from horde.gateway.doors.generations import not_found
 from horde.gateway.doors.preview_news import PreviewNews
@@ -67,6 +68,7 @@ class _Followed:
         self.watchers: set[Watcher] = set()
         self.resolved = asyncio.Event()
         self.verifications = 0
+        self.waits = Waits()
 
     def image(self, job_id: str) -> generation_pb2.Image | None:
         if self.known is not None:
@@ -111,7 +113,7 @@ class Watching:
         """All about a generation until it is finished. Raises GenerationNotFound, also for what is another's."""
         if self._stopped:
             raise NeighbourUnavailable
-        with self._seats.tab(seats.watcher(requester, address_bucket(peer))) as seat:
+        with self._seats.tab(seats.watcher(requester, generation_id, address_bucket(peer))) as seat:
             seat.take(1)
             watching = Watcher(self._clock, previews=previews)
             self._watchers[watching] = requester.account_id, peer
@@ -301,6 +303,10 @@ class Watching:
     def _wait(self, followed: _Followed, wait: service_pb2.ImageWait) -> None:
         image = followed.image(wait.job_id)
         if image is None or image.state != job_pb2.JOB_STATE_QUEUED:
+            return
+        if not followed.waits.worth_saying(
+            wait.job_id, wire.outlook(wait.wait), self._clock.monotonic(), len(self._watchers)
+        ):
             return
         image.wait.CopyFrom(wait.wait)
         told = Told(wait=wait)

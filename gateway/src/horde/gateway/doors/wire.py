@@ -18,6 +18,7 @@ from horde.gateway.core.identities import Account, ApiKey, number_of
 from horde.gateway.core.placement import Placement, PlacementDecision, PlacementFacts, PlacementNotice
 from horde.gateway.core.pricing import MultiplierReason, Price, SurchargeReason
 from horde.gateway.core.requesters import ANONYMOUS, Requester, Role, Scope
+from horde.gateway.core.waits import Outlook
 
 PLACEMENTS = {
     Placement.PRIVATE: job_pb2.PLACEMENT_PRIVATE,
@@ -142,6 +143,12 @@ def input_message(ref: domain.InputRef) -> job_pb2.InputImage:
 
 def _span(message: Duration) -> domain.Span:
     return domain.Span(message.seconds, message.nanos)
+
+
+def outlook(message: generation_pb2.WaitEstimate) -> Outlook:
+    """How long a queued image may take, as far as a change of it is news."""
+    p50, p90 = (wait.seconds + wait.nanos / 1e9 for wait in (message.p50, message.p90))
+    return message.eligible_workers, p50, p90
 
 
 def quote(

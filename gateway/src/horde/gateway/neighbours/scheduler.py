@@ -117,6 +117,10 @@ class SchedulerClient:
         answer: scheduler_pb2.ListWorkersResponse = await self._stub.ListWorkers(request)
         return answer
 
+    async def waits(self) -> scheduler_pb2.GetWaitsResponse:
+        answer: scheduler_pb2.GetWaitsResponse = await self._stub.GetWaits(scheduler_pb2.GetWaitsRequest())
+        return answer
+
     async def get_worker(self, request: scheduler_pb2.GetWorkerRequest) -> scheduler_pb2.GetWorkerResponse:
         answer: scheduler_pb2.GetWorkerResponse = await self._stub.GetWorker(request)
         return answer

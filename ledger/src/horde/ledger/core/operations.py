@@ -93,6 +93,9 @@ class Settle:
     surcharge_mkudos: int
     worker_id: str
     model: str
+    milli_megapixel_steps: int = 0
+    """For statistics; 0: not told. So is `shared`."""
+    shared: bool = False
 
     kind = EventKind.SETTLE
     note = ""
@@ -102,10 +105,12 @@ class Settle:
         return (self.owner_id,)
 
     def canonical(self) -> str:
+        shared = '"shared":true,' if self.shared else ""
+        work = f'"work":{self.milli_megapixel_steps},' if self.milli_megapixel_steps else ""
         return (
             f'{{"earned":{self.earned_mkudos},"ending":{self.ending},"hold":"{self.hold_id}","job":"{self.job_id}",'
-            f'"model":{quoted(self.model)},"owner":"{self.owner_id}","surcharge":{self.surcharge_mkudos},'
-            f'"tax":{self.tax_mkudos},"worker":"{self.worker_id}"}}'
+            f'"model":{quoted(self.model)},"owner":"{self.owner_id}",{shared}"surcharge":{self.surcharge_mkudos},'
+            f'"tax":{self.tax_mkudos},{work}"worker":"{self.worker_id}"}}'
         )
 
 

@@ -37,6 +37,7 @@ MAX_AMOUNT_MKUDOS: Final = 10**12
 """A billion kudos in one amount: nine million of them fit into a balance."""
 MAX_TEXT: Final = 500
 MAX_MODEL: Final = 200
+MAX_WORK: Final = 2**53
 MAX_ADDRESS_DIGEST: Final = 4
 """Digits. More would tell which address it is."""
 MAX_SHARERS: Final = 10**9
@@ -119,6 +120,8 @@ def _settle(wrong: _Violations, asked: Settle, event_id: str) -> None:
     if not is_name(asked.worker_id):
         wrong.add("settle.worker_id", "must be an id")
     wrong.text("settle.model", asked.model, 0, MAX_MODEL)
+    if not 0 <= asked.milli_megapixel_steps <= MAX_WORK:
+        wrong.add("settle.milli_megapixel_steps", f"must be 0 to {MAX_WORK}")
 
 
 def _place_holds(wrong: _Violations, asked: PlaceHolds, event_id: str) -> None:

@@ -68,7 +68,7 @@ def parts_message(parts: PriceParts) -> job.PriceParts:
 def _settle(m: api.Settle) -> ops.Settle:
     return ops.Settle(
         m.hold_id, m.job_id, m.ending, m.owner_account_id, m.earned_mkudos, m.tax_mkudos, m.surcharge_mkudos,
-        m.worker_id, m.model,
+        m.worker_id, m.model, m.milli_megapixel_steps, m.shared,
     )  # fmt: skip
 
 
@@ -254,6 +254,8 @@ def statistics_message(read: Statistics) -> api.GetStatisticsResponse:
         minted_mkudos=totals["minted"],
         burned_mkudos=totals["burned"],
         subsidised_mkudos=totals["subsidised"],
+        jobs_shared=totals["shared"],
+        milli_megapixel_steps=totals["work"],
         leaders=[api.OwnerTotal(account_id=name, jobs=jobs, earned_mkudos=sum_) for name, jobs, sum_ in read.leaders],
         models=[
             api.ModelTotal(
@@ -276,6 +278,8 @@ def _period(totals: Counter[str]) -> api.PeriodTotals:
         minted_mkudos=totals["minted"],
         burned_mkudos=totals["burned"],
         subsidised_mkudos=totals["subsidised"],
+        jobs_shared=totals["shared"],
+        milli_megapixel_steps=totals["work"],
     )
 
 

@@ -27,7 +27,7 @@ REST_S: Final = 0.5
 AWAY_S: Final = 2.0
 """Pause when a database is away."""
 
-TOTALS: Final = ("jobs_settled", "jobs_released", "minted", "burned", "subsidised")
+TOTALS: Final = ("jobs_settled", "jobs_released", "shared", "work", "minted", "burned", "subsidised")
 _BURNS: Final = frozenset({"tax_burn", "surcharge_burn", "slash_burn", "forfeit_burn"})
 _SUBSIDIES: Final = frozenset(
     {"anonymous_subsidy", "floor_subsidy", "censor_subsidy", "rating_subsidy", "check_subsidy"}
@@ -105,6 +105,11 @@ def add_up(bodies: Iterable[Json]) -> Step:
         added: Counter[str] = Counter()
         if kind == "SETTLE":
             added["jobs_settled"] += 1
+            # Of what is done alone; entries of before do not say these.
+            if op.get("shared"):
+                added["shared"] += 1
+            if work := op.get("work"):
+                added["work"] += work
             step.owner_jobs[op["owner"]] += 1
             step.model_jobs[op["model"]] += 1
             step.model_earned[op["model"]] += body["decided"]["spend"] + body["decided"]["escrow"]

@@ -26,7 +26,7 @@ from horde.ledger.store.bulk import Bulk, run
 from horde.ledger.store.statistics import HOUR_S, KEPT, PERIODS, Statistics, Step, Total, slot
 from horde.services.sql import SqlThread, open_database
 
-VERSION: Final = "v2"
+VERSION: Final = "v3"
 """Of the tables, and part of their names: change it and they begin anew."""
 
 METADATA = MetaData()

@@ -27,6 +27,7 @@ from horde.scheduler.core.speeds import Speeds
 from horde.scheduler.core.standing import Standing
 from horde.scheduler.core.strikes import Strike, Strikes
 from horde.scheduler.core.uptime import Record
+from horde.scheduler.core.waits import Waits
 
 MAX_LEFT = 100_000
 """Those that left longest ago are forgotten: no gateway believes a key for longer than seconds."""
@@ -91,6 +92,7 @@ class Board:
         self.speeds = Speeds()
         self.paces = Paces()
         self.promises = Promises()
+        self.waits = Waits()
         self.record = Record()
         self.checks = Checks(self.limits.checks_part)
         self.strikes = Strikes()

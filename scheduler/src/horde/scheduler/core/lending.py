@@ -154,6 +154,8 @@ def _expected_finish(board: Board, worker: Worker, job: Job) -> float:
 
 def grant(board: Board, worker: Worker, job: Job, now: float) -> None:
     """Lend a job that has just left the queue."""
+    if not job.leases and job.generation.check is None:
+        board.waits.begun(now - job.queued_at, now)
     if job.promise is not None:
         board.promises.begun((job.generation.terms.model, job.generation.anonymous), job.promise, now)
         job.promise = None

@@ -145,6 +145,15 @@ class FleetReading:
             message.wait.CopyFrom(wire.wait_message(estimate))
         return message
 
+    def waits(self) -> pb.GetWaitsResponse:
+        """How long jobs waited lately."""
+        answer = pb.GetWaitsResponse()
+        found = self._term.board.waits.quantiles((0.5, 0.9), self._term.now())
+        if found is not None:
+            for message, seconds in zip((answer.p50, answer.p90), found, strict=True):
+                message.FromMilliseconds(round(seconds * 1000))
+        return answer
+
     def _an_hour(self, name: str) -> int:
         """What one more worker of median speed would earn with what waits and is painted now; 0: with nothing."""
         board, price, work = self._term.board, 0, 0.0

@@ -109,6 +109,9 @@ class Servicer(SchedulerServiceServicer):
     async def ListModels(self, request: pb.ListModelsRequest, context: Any) -> pb.ListModelsResponse:
         return self._fleet.models(request)
 
+    async def GetWaits(self, request: pb.GetWaitsRequest, context: Any) -> pb.GetWaitsResponse:
+        return self._fleet.waits()
+
     async def ListSettledImages(
         self, request: pb.ListSettledImagesRequest, context: Any
     ) -> pb.ListSettledImagesResponse:

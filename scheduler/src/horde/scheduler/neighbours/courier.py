@@ -54,15 +54,19 @@ class Courier(Generic[T, A]):
         clock: Clock,
         max_items: int = MAX_ITEMS,
         size: Callable[[T], int] = lambda _: 0,
+        trace: Callable[[T], str] = lambda _: "",
     ) -> None:
-        """`size` is how many bytes an item takes up in the call, at most."""
+        """`size` is how many bytes an item takes up in the call, at most; `trace` the trace that it belongs to."""
         self.name = name
         self._size = size
+        self._trace = trace
         self._call = call
         self._answered = answered
         self._clock = clock
         self._max_items = max_items
         self._items: deque[T] = deque()
+        self._waiting: set[T] = set()
+        """The same: who has an item carried again and again has it carried once."""
         self._stuck: dict[T, float] = {}
         """Items that a person must look at, and how long each waited last; as many as are asked again and again."""
         self._wanted = asyncio.Event()
@@ -76,7 +80,10 @@ class Courier(Generic[T, A]):
         return len(self._stuck)
 
     def send(self, item: T) -> None:
-        """Have an item carried."""
+        """Have an item carried; one that waits already is not carried twice."""
+        if item in self._waiting:
+            return
+        self._waiting.add(item)
         self._items.append(item)
         self._wanted.set()
 
@@ -88,15 +95,20 @@ class Courier(Generic[T, A]):
                 self._wanted.clear()
                 await self._wanted.wait()
             batch = take(self._items, at_most, self._size)
+            self._waiting.difference_update(batch)
             try:
-                await self._take(pairs(batch, await self._call(batch)))
+                with telemetry.span_of_all(lambda batch=batch: map(self._trace, batch), self.name):  # type: ignore[misc]
+                    answers = await self._call(batch)
+                await self._take(pairs(batch, answers))
                 pause, at_most = FIRST_PAUSE, min(2 * at_most, self._max_items)
             except ServiceError as error:
                 if isinstance(error, ResourceExhausted) and len(batch) == 1:
                     # Too large by itself, perhaps: it must not keep all others from going.
                     self._later(batch[0])
                 else:
-                    self._items.extendleft(reversed(batch))
+                    again = [item for item in batch if item not in self._waiting]
+                    self._items.extendleft(reversed(again))
+                    self._waiting.update(again)
                 if isinstance(error, ResourceExhausted):
                     at_most = max(1, len(batch) // 2)
                 if not error.remote:

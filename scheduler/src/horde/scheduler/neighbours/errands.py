@@ -42,10 +42,10 @@ class Errands:
         self._term = term
         clock = term.clock
         self.ledger: Courier[LedgerEvent, Answer] = Courier(
-            "Apply", ledger.apply, self._applied, clock, size=event_size
+            "Apply", ledger.apply, self._applied, clock, size=event_size, trace=_trace_of
         )
         self.commits: Courier[Job, CommitAnswer] = Courier(
-            "CommitObjects", storage.commit, self._committed, clock, size=commit_size
+            "CommitObjects", storage.commit, self._committed, clock, size=commit_size, trace=_trace_of
         )
         self.comparisons: Courier[Job, CompareAnswer] = Courier(
             "CompareObjects", storage.compare, self._compared, clock, max_items=8
@@ -162,3 +162,16 @@ class Errands:
         for generation, _ in answered:
             settling.inputs_released(self._term.board, generation)
         self._term.flush()
+
+
+def _trace_of(item: LedgerEvent | Job) -> str:
+    """The trace of whoever asked for what this is about; of what nobody asked for there is none."""
+    match item:
+        case fx.PlaceHolds(generation):
+            return generation.traceparent
+        case fx.Settle(job) | fx.Release(job):
+            return job.generation.traceparent
+        case Job():
+            return item.generation.traceparent
+        case _:
+            return ""

@@ -11,11 +11,12 @@ from google.rpc import status_pb2
 from grpc import aio
 
 from horde.api.generation.v1 import generation_pb2
+from horde.api.job.v1 import job_pb2
 from horde.internal.ledger.v1 import ledger_service_pb2 as pb
 from horde.internal.ledger.v1.ledger_service_pb2_grpc import LedgerServiceStub
 from horde.scheduler.core.answers import Again, Answer, Done, Recorded, Stuck
 from horde.scheduler.core.effects import PlaceHolds, Release, RewardUptime, Settle, TellVerdict
-from horde.scheduler.core.job import ANONYMOUS, Generation, Job
+from horde.scheduler.core.job import ANONYMOUS, Ending, Generation, Job
 from horde.scheduler.doors.statuses import declined
 from horde.scheduler.neighbours.pairs import pairs
 from horde.services.status import from_status
@@ -103,6 +104,9 @@ def fill_event(message: pb.Event, event: LedgerEvent) -> None:
             settle.tax_mkudos = job.amounts.tax
             settle.surcharge_mkudos = job.amounts.surcharge
             settle.model = job.generation.terms.model
+            if job.ending is Ending.DONE:
+                settle.milli_megapixel_steps = round(1000 * job.generation.terms.work)
+                settle.shared = job.generation.terms.placement == job_pb2.PLACEMENT_SHARED
             if job.winner is not None:
                 settle.owner_account_id, settle.worker_id = job.winner.owner, job.winner.worker_id
         case Release(job):

@@ -17,7 +17,6 @@ from horde.api.storage.v1.storage_service_pb2_grpc import StorageServiceStub
 from horde.api.worker.v1.worker_service_pb2_grpc import WorkerServiceStub
 from horde.services.channel import dial
 from horde.services.tls import TlsFiles
-from horde.web_door.contract import Rpc
 
 MAX_STORES = 16
 """Addresses of storage routers that are kept dialled: there are few, and a mesh names them."""
@@ -36,17 +35,13 @@ class Mesh:
         self.statistics: Any = StatisticsServiceStub(channel)
         self.workers: Any = WorkerServiceStub(channel)
         self.sessions: Any = WorkerServiceStub(streams)  # type: ignore[arg-type, unused-ignore]
-        self._gateway = gateway
-        self._streams = streams
+        self.gateway = gateway
+        self.streams = streams
         self._stores = stores
 
-    def unary(self, rpc: Rpc) -> Any:
-        """A method with one answer, as a callable."""
-        return self._gateway.unary_unary(rpc.path, rpc.request.SerializeToString, rpc.response.FromString)
-
-    def stream(self, rpc: Rpc) -> Any:
-        """A method with many answers."""
-        return self._streams.unary_stream(rpc.path, rpc.request.SerializeToString, rpc.response.FromString)
+    async def store(self, address: str) -> aio.Channel:
+        """The channel to the storage router at the address that the mesh named."""
+        return await self._stores.channel(address)
 
     async def storage(self, address: str) -> Any:
         """The storage service at the address that the mesh named."""

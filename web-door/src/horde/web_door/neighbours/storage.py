@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterable, AsyncIterator
-from typing import Any, Self, TypeVar
+from collections.abc import AsyncIterator
+from typing import Any
 
 from grpc import aio
 
 from horde.api.storage.v1 import storage_service_pb2 as pb
-from horde.services.errors import Unavailable
+from horde.services.errors import Internal, Unavailable
 from horde.web_door.caller import Metadata
 
-R = TypeVar("R", pb.PutInputRequest, pb.UploadImageRequest)
 CHUNK_BYTES = 256 * 1024
+SMALL_INPUT_BYTES = 2 * 1024 * 1024
+"""What fits into one message."""
 MEDIA_TYPES = {
     pb.IMAGE_FORMAT_PNG: "image/png",
     pb.IMAGE_FORMAT_JPEG: "image/jpeg",
@@ -22,66 +23,49 @@ MEDIA_TYPES = {
 PUT_SECONDS = 120.0
 
 
-async def put_input(stub: Any, ticket: str, body: AsyncIterator[bytes], metadata: Metadata) -> pb.PutInputResponse:
-    """Put a source image or a mask, as it comes. Raises what the body raises, too."""
-    with _Coming(body) as coming:
-        parts = _parts(pb.PutInputRequest, pb.PutInputRequest(open=pb.PutInputOpen(ticket=ticket)), coming)
-        answer: pb.PutInputResponse = await stub.PutInput(parts, metadata=metadata, timeout=PUT_SECONDS)
-        return answer
+async def put_input(stub: Any, ticket: str, content: bytes, metadata: Metadata) -> pb.StoredInput:
+    """Put a source image or a mask."""
+    digest = hashlib.sha256(content).digest()
+    if len(content) <= SMALL_INPUT_BYTES:
+        small = pb.PutSmallInputRequest(ticket=ticket, data=content, sha256=digest)
+        return (await stub.PutSmallInput(small, metadata=metadata, timeout=PUT_SECONDS)).input  # type: ignore[no-any-return]
+
+    async def parts() -> AsyncIterator[pb.PutInputRequest]:
+        yield pb.PutInputRequest(open=pb.PutInputOpen(ticket=ticket))
+        for offset in range(0, len(content), CHUNK_BYTES):
+            chunk = pb.Chunk(offset=offset, data=content[offset : offset + CHUNK_BYTES])
+            yield pb.PutInputRequest(chunk=chunk)
+        yield pb.PutInputRequest(finish=pb.UploadFinish(sha256=digest, size_bytes=len(content)))
+
+    try:
+        answer: pb.PutInputResponse = await stub.PutInput(parts(), metadata=metadata, timeout=PUT_SECONDS)
+    except Internal:
+        # What gRPC says, too, of a stream that was refused while it was written to: asked again it tells the reason.
+        answer = await stub.PutInput(parts(), metadata=metadata, timeout=PUT_SECONDS)
+    return answer.input
 
 
 async def upload_image(stub: Any, grant: str, body: AsyncIterator[bytes], metadata: Metadata) -> str:
-    """Bring the image of a lease, as it comes, and give its receipt. Raises what the body raises, too."""
+    """Bring the image of a lease, as it comes, and give its receipt."""
+
+    async def parts() -> AsyncIterator[pb.UploadImageRequest]:
+        yield pb.UploadImageRequest(open=pb.UploadImageOpen(grant=grant))
+        digest, offset = hashlib.sha256(), 0
+        async for part in body:
+            for start in range(0, len(part), CHUNK_BYTES):
+                data = part[start : start + CHUNK_BYTES]
+                digest.update(data)
+                yield pb.UploadImageRequest(chunk=pb.Chunk(offset=offset, data=data))
+                offset += len(data)
+        yield pb.UploadImageRequest(finish=pb.UploadFinish(sha256=digest.digest(), size_bytes=offset))
+
     receipt = ""
-    with _Coming(body) as coming:
-        parts = _parts(pb.UploadImageRequest, pb.UploadImageRequest(open=pb.UploadImageOpen(grant=grant)), coming)
-        async for answer in stub.UploadImage(parts, metadata=metadata, timeout=PUT_SECONDS):
-            if answer.WhichOneof("message") == "receipt":
-                receipt = answer.receipt.receipt
+    async for answer in stub.UploadImage(parts(), metadata=metadata, timeout=PUT_SECONDS):
+        if answer.WhichOneof("message") == "receipt":
+            receipt = answer.receipt.receipt
     if not receipt:
         raise Unavailable("The storage router gave no receipt.")
     return receipt
-
-
-class _Coming:
-    """A body on its way. Of one that breaks off gRPC says only that the call was cancelled: here it is told why."""
-
-    def __init__(self, body: AsyncIterator[bytes]) -> None:
-        self._body = body
-        self._failure: Exception | None = None
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for part in self._body:
-                yield part
-        except Exception as error:
-            self._failure = error
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._failure is not None:
-            raise self._failure
-
-
-async def whole(content: bytes) -> AsyncIterator[bytes]:
-    """Bytes that are all here, as what comes."""
-    yield content
-
-
-async def _parts(kind: type[R], opening: R, body: AsyncIterable[bytes]) -> AsyncIterator[R]:
-    """What is sent for an upload: its opening, the bytes in chunks, and what should have arrived."""
-    yield opening
-    digest, offset = hashlib.sha256(), 0
-    async for part in body:
-        for start in range(0, len(part), CHUNK_BYTES):
-            data = part[start : start + CHUNK_BYTES]
-            digest.update(data)
-            yield kind(chunk=pb.Chunk(offset=offset, data=data))
-            offset += len(data)
-    yield kind(finish=pb.UploadFinish(sha256=digest.digest(), size_bytes=offset))
 
 
 class Download:

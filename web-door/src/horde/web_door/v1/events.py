@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 from google.protobuf.message import Message
@@ -38,7 +38,7 @@ class Events(Response):
     media_type = MEDIA_TYPE
 
     def __init__(
-        self, first: Message, rest: AsyncIterator[Message], *, comment_seconds: float = COMMENT_SECONDS
+        self, first: Message, rest: AsyncGenerator[Message], *, comment_seconds: float = COMMENT_SECONDS
     ) -> None:
         # Proxies that gather what they pass on would hold events back.
         super().__init__(headers={"cache-control": "no-store", "x-accel-buffering": "no"})
@@ -59,11 +59,12 @@ class Events(Response):
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async for text in self._texts():
-            await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
+        async with contextlib.aclosing(self._texts()) as texts:
+            async for text in texts:
+                await send({"type": "http.response.body", "body": text.encode(), "more_body": True})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _texts(self) -> AsyncIterator[str]:
+    async def _texts(self) -> AsyncGenerator[str]:
         yield f"retry: {RETRY_MILLISECONDS}\n\n{event_of(self._first)}"
         reading: asyncio.Task[Message] | None = None
         try:
@@ -90,6 +91,7 @@ class Events(Response):
                 reading.cancel()
                 with contextlib.suppress(asyncio.CancelledError, StopAsyncIteration, ServiceError):
                     await reading
+            await self._rest.aclose()
 
 
 def event_of(message: Message) -> str:

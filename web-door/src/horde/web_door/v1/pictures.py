@@ -1,4 +1,4 @@
-"""Bytes: pictures out, to programs and to pages, and source images and masks in. They pass through, part by part."""
+"""Bytes: pictures out, to programs and to pages, part by part, and source images and masks in."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from horde.api.job.v1 import job_pb2
 from horde.api.storage.v1 import storage_service_pb2
 from horde.services.errors import NotFound
 from horde.web_door.core.ranges import NotSatisfiable, range_of
+from horde.web_door.door import Door
 from horde.web_door.neighbours.storage import MEDIA_TYPES, Download, put_input
-from horde.web_door.v1.calling import Door
-from horde.web_door.v1.forms import content_of
+from horde.web_door.room import read_body
+from horde.web_door.v1.forms import file_of
 from horde.web_door.v1.problems import HttpProblem
 from horde.web_door.v1.wire import answered
 
@@ -24,6 +25,7 @@ PRIVATE: Final = "private, no-store"
 SHARED: Final = "private, max-age=86400, immutable"
 """Bytes under one path never change, and who sees one has shared it; but it may be withdrawn, and the path is its
 requester's alone: his browser keeps it for a day, and nobody on the way."""
+FORM_BYTES: Final = 16 * 1024
 TEXTS: Final = {
     storage_service_pb2.TEXT_FORMAT_PLAIN: "text/plain; charset=utf-8",
     storage_service_pb2.TEXT_FORMAT_JSON: "application/json",
@@ -108,11 +110,15 @@ class Pictures:
     async def put(self, request: Request) -> Response:
         """PUT inputs/{input_id}: a source image or a mask, as the body or as the file of a form. Answers what
         PutInput answers; `sha256` and `input_id` are what a spec names it by."""
-        content = content_of(request)
         asked = pb.CreateInputTicketRequest(input_id=request.path_params["input_id"])
         ticket = await self._door.mesh.generations.CreateInputTicket(asked, metadata=self._door.metadata(request))
         storage = await self._door.mesh.storage(ticket.address)
-        return answered(await put_input(storage, ticket.ticket, content, self._door.whereabouts(request)))
+        with self._door.room.tab(self._door.address(request)) as tab:
+            # A form puts a little around its file.
+            body = await read_body(request, tab, ticket.max_bytes + FORM_BYTES)
+            content = file_of(body, request.headers.get("content-type", ""))
+            stored = await put_input(storage, ticket.ticket, content, self._door.whereabouts(request))
+        return answered(storage_service_pb2.PutInputResponse(input=stored))
 
 
 def _etag(sha256: bytes) -> str:

@@ -47,10 +47,21 @@ def message_of(rule: Rule, values: Mapping[str, str], query: Iterable[tuple[str,
         for name, several in texts.items():
             reading.put(told, name, several)
     reading.refuse(rule.rpc)
-    return parsed(rule.rpc, told)
+    return _parsed(rule.rpc, told)
 
 
-def parsed(rpc: Rpc, told: dict[str, Any]) -> Message:
+def object_of(rpc: Rpc, value: object) -> Message:
+    """A message that is a JSON value as a whole; raises as `message_of` does."""
+    if not isinstance(value, dict):
+        raise InvalidArgument("The message must be a JSON object.")
+    kind: Any = rpc.request.DESCRIPTOR
+    reading = _Reading(kind)
+    told = reading.checked(value, kind, "")
+    reading.refuse(rpc)
+    return _parsed(rpc, told)
+
+
+def _parsed(rpc: Rpc, told: dict[str, Any]) -> Message:
     """The message of a JSON object whose names are known; raises InvalidArgument that names what does not fit."""
     try:
         return json_format.ParseDict(told, rpc.request(), max_recursion_depth=DEEPEST)

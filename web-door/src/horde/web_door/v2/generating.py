@@ -24,7 +24,7 @@ from horde.web_door.core import names
 from horde.web_door.core.asking import Asked, asked, request_id
 from horde.web_door.core.bodies import GenerateBody, read
 from horde.web_door.core.refusals import Refusal
-from horde.web_door.neighbours.storage import put_input, whole
+from horde.web_door.neighbours.storage import put_input
 from horde.web_door.room import read_body
 from horde.web_door.v2 import wire
 from horde.web_door.v2.context import Context, parsed
@@ -117,7 +117,7 @@ class Generating:
         if ticket.max_bytes and len(content) > ticket.max_bytes:
             raise Refusal(400, "SourceImageSizeExceeded", f"A picture has at most {ticket.max_bytes} bytes.")
         storage = await self._context.mesh.storage(ticket.address)
-        stored = (await put_input(storage, ticket.ticket, whole(content), shown)).input
+        stored = await put_input(storage, ticket.ticket, content, shown)
         return job_pb2.InputImage(input_id=stored.input_id, sha256=stored.sha256)
 
 

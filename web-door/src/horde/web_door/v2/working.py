@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 from google.protobuf import json_format
@@ -21,7 +22,7 @@ from horde.web_door.core.bodies import PopBody, SubmitBody, read
 from horde.web_door.core.payloads import censored_as, deviations, payload, source_processing
 from horde.web_door.core.refusals import Refusal
 from horde.web_door.core.rest_worker import End, Lent, gone
-from horde.web_door.neighbours.storage import Download, upload_image, whole
+from horde.web_door.neighbours.storage import Download, upload_image
 from horde.web_door.remembering import Remembered
 from horde.web_door.room import read_body
 from horde.web_door.v2 import wire
@@ -156,8 +157,11 @@ class Working:
         except (binascii.Error, ValueError):
             raise Refusal(400, "BadRequest", "The picture is no base64.") from None
 
+        async def whole() -> AsyncIterator[bytes]:
+            yield content
+
         storage = await self._context.mesh.storage(lent.assignment.storage_address)
-        return await upload_image(storage, lent.assignment.grant, whole(content), whereabouts)
+        return await upload_image(storage, lent.assignment.grant, whole(), whereabouts)
 
     async def upload(self, request: Request) -> Response:
         """PUT uploads/{grant}: the bytes of a picture. The grant is the right to bring them. Only 200 counts there."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from horde.worker_agent.core.jobs import Disposition, Settlement
+from horde.worker_agent.core.settling import Disposition, Settlement
 
 
 def kudos(milli: int) -> str:

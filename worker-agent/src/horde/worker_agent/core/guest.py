@@ -35,6 +35,10 @@ class Rules:
     """Programs, in small letters, beside which nothing is painted."""
     max_celsius: float = 0.0
     """The hottest that a processor or a card may be; 0: as hot as it gets."""
+    untouched_minutes: float = 0.0
+    """How long nobody must have touched keyboard and mouse; 0: no matter."""
+    max_others_percent: float = 0.0
+    """How much of the processor others may use; 0: no matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +52,14 @@ class Machine:
     """Names of what runs, in small letters."""
     celsius: float | None = None
     """The hottest part that tells; None: none does."""
+    untouched_seconds: float | None = None
+    """Since somebody touched keyboard or mouse; None: not known."""
+    others_percent: float = 0.0
+    """Of the processor, that others use."""
 
 
+CALMER = 10.0
+"""Percent below `max_others_percent` at which painting begins again."""
 COOLER = 5.0
 """Degrees below `max_celsius` at which painting begins again: at the bound itself it would go on and off."""
 
@@ -82,6 +92,13 @@ def why_not_now(rules: Rules, machine: Machine, *, paused: bool) -> str | None:
         limit = rules.max_celsius - (COOLER if paused else 0.0)
         if machine.celsius > limit:
             return f"it is {machine.celsius:.0f} degrees hot"
+    # A system that does not tell is no reason never to paint.
+    if machine.untouched_seconds is not None and machine.untouched_seconds < 60 * rules.untouched_minutes:
+        return "somebody is at the machine"
+    if rules.max_others_percent:
+        most = rules.max_others_percent - (CALMER if paused else 0.0)
+        if machine.others_percent > max(0.0, most):
+            return f"other programs use {machine.others_percent:.0f} % of the processor"
     return None
 
 

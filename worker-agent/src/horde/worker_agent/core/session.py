@@ -16,15 +16,12 @@ from horde.worker_agent.core.jobs import (
     Assignment,
     Cancelled,
     Capabilities,
-    Disposition,
     JobId,
     LeaseId,
     Outcome,
     RefusalReason,
     Refused,
     Result,
-    RevocationReason,
-    Settlement,
 )
 from horde.worker_agent.core.leases import LeaseBook, Stage
 from horde.worker_agent.core.messages import (
@@ -37,6 +34,7 @@ from horde.worker_agent.core.messages import (
     Progress,
     Restatement,
 )
+from horde.worker_agent.core.settling import Disposition, RevocationReason, Settlement
 
 MAX_UNSETTLED = 1_000
 """With so many outcomes unsettled, no further jobs are asked for."""

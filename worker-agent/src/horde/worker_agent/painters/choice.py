@@ -7,12 +7,21 @@ from contextlib import asynccontextmanager
 
 from horde.services.telemetry import get_logger
 from horde.worker_agent.core.easels import devices as parse_devices
-from horde.worker_agent.painters.models import DEFAULT_MODEL, find_models
+from horde.worker_agent.library import CannotAdd, library_of
+from horde.worker_agent.painters.models import DEFAULT_MODEL, BadModel, find_models
 from horde.worker_agent.painters.port import Painter
 from horde.worker_agent.painters.scripted import ScriptedPainter
 from horde.worker_agent.settings import WorkerSettings
 
 log = get_logger(__name__)
+
+
+def named_models(settings: WorkerSettings) -> str:
+    """The models of the settings and those of the library. Raises BadModel."""
+    try:
+        return ",".join(filter(None, (settings.models, library_of(settings).setting())))
+    except CannotAdd as error:
+        raise BadModel(str(error)) from error
 
 
 @asynccontextmanager
@@ -41,7 +50,7 @@ async def _with_diffusers(settings: WorkerSettings) -> Painter:
     from horde.worker_agent.painters.diffusers_studio import StudioSettings
     from horde.worker_agent.painters.process import ProcessPainter
 
-    found = find_models(settings.models, settings.state_dir)
+    found = find_models(named_models(settings), settings.state_dir)
     for problem in found.problems:
         log.warning("a model is not served", why=problem)
     models = found.models

@@ -123,6 +123,19 @@ class Easel:
     def live(self, child: Child | None = None) -> None:
         """Keep a child for as long as this is open; none: start one, as often as it takes."""
         self._life = asyncio.create_task(self._live(child))
+        self._life.add_done_callback(self._died)
+
+    def _died(self, life: asyncio.Task[None]) -> None:
+        """A defect must not leave a device dark and its pictures waiting for ever."""
+        if life.cancelled() or (error := life.exception()) is None:
+            return
+        log.error("following the painting process broke; it is begun anew", exc_info=error)
+        if (child := self._child) is not None:
+            self._child = None
+            child.kill()
+        for number in list(self._on_it):
+            self._end(number, lost("the agent has a defect; its log says more"))
+        self.live()
 
     def paint(self, commissions: Sequence[Commission]) -> None:
         """Begin with pictures that are alike."""

@@ -500,7 +500,14 @@ class CreateDataReleaseRequest(_message.Message):
     DRY_RUN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     dry_run: _builtins.bool
-    """Say what it would hold, and make nothing. Not built yet: INVALID_FIELD."""
+    """Say what it would hold, and make and keep nothing: `images`, `exclusions`
+    (COOLING_OFF too), `removals` and `size_bytes`, that of the pictures as they
+    were painted. By the records, so damaged pictures are counted as images. To
+    count takes as long as reading all new records does: an answer in the state
+    BUILDING says to ask again, in the same terms. One at a time, else
+    RELEASE_RUNNING. A finished release answers as it is. Where an operator runs
+    the builder: INVALID_FIELD.
+    """
     @_builtins.property
     def terms(self) -> Global___ReleaseTerms: ...
     def __init__(
@@ -521,7 +528,7 @@ Global___CreateDataReleaseRequest: _TypeAlias = CreateDataReleaseRequest  # noqa
 @_typing.final
 class CreateDataReleaseResponse(_message.Message):
     """CreateDataReleaseResponse is the release, building or finished; with
-    `dry_run`, its counts.
+    `dry_run`, its counts, without a state, or BUILDING while they are counted.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

@@ -185,7 +185,9 @@ class GetPerformanceResponse(_message.Message):
     workers_paused: _builtins.int
     @_builtins.property
     def wait_p50(self) -> _duration_pb2.Duration:
-        """Half of the jobs of the last hour were begun within it."""
+        """Half of the jobs of the last hour were begun within it. Within an eighth,
+        and since the scheduler's leader began; not set where none was begun.
+        """
 
     @_builtins.property
     def wait_p90(self) -> _duration_pb2.Duration: ...

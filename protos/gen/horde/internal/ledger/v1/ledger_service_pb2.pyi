@@ -257,6 +257,8 @@ class Settle(_message.Message):
     SURCHARGE_MKUDOS_FIELD_NUMBER: _builtins.int
     WORKER_ID_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    MILLI_MEGAPIXEL_STEPS_FIELD_NUMBER: _builtins.int
+    SHARED_FIELD_NUMBER: _builtins.int
     hold_id: _builtins.str
     job_id: _builtins.str
     ending: _job_pb2.JobEnding.ValueType
@@ -269,6 +271,11 @@ class Settle(_message.Message):
     """Who painted; for statements."""
     model: _builtins.str
     """What was painted with; for per-model sums."""
+    milli_megapixel_steps: _builtins.int
+    """For statistics, of a DONE job: what it was, in thousandths of a
+    megapixel-step, and whether its picture is shared.
+    """
+    shared: _builtins.bool
     def __init__(
         self,
         *,
@@ -281,10 +288,12 @@ class Settle(_message.Message):
         surcharge_mkudos: _builtins.int = ...,
         worker_id: _builtins.str = ...,
         model: _builtins.str = ...,
+        milli_megapixel_steps: _builtins.int = ...,
+        shared: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["earned_mkudos", b"earned_mkudos", "ending", b"ending", "hold_id", b"hold_id", "job_id", b"job_id", "model", b"model", "owner_account_id", b"owner_account_id", "surcharge_mkudos", b"surcharge_mkudos", "tax_mkudos", b"tax_mkudos", "worker_id", b"worker_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["earned_mkudos", b"earned_mkudos", "ending", b"ending", "hold_id", b"hold_id", "job_id", b"job_id", "milli_megapixel_steps", b"milli_megapixel_steps", "model", b"model", "owner_account_id", b"owner_account_id", "shared", b"shared", "surcharge_mkudos", b"surcharge_mkudos", "tax_mkudos", b"tax_mkudos", "worker_id", b"worker_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1167,6 +1176,8 @@ class GetStatisticsResponse(_message.Message):
     SUBSIDISED_MKUDOS_FIELD_NUMBER: _builtins.int
     LEADERS_FIELD_NUMBER: _builtins.int
     MODELS_FIELD_NUMBER: _builtins.int
+    JOBS_SHARED_FIELD_NUMBER: _builtins.int
+    MILLI_MEGAPIXEL_STEPS_FIELD_NUMBER: _builtins.int
     MINUTE_FIELD_NUMBER: _builtins.int
     HOUR_FIELD_NUMBER: _builtins.int
     DAY_FIELD_NUMBER: _builtins.int
@@ -1182,6 +1193,9 @@ class GetStatisticsResponse(_message.Message):
     """Tax, surcharges and slashes, less corrections."""
     subsidised_mkudos: _builtins.int
     """Paid by the subsidies, less what returned to them."""
+    jobs_shared: _builtins.int
+    """Of the jobs that were done: shared ones, and the work of all."""
+    milli_megapixel_steps: _builtins.int
     @_builtins.property
     def leaders(self) -> _containers.RepeatedCompositeFieldContainer[Global___OwnerTotal]:
         """Owners by what they earned, most first."""
@@ -1213,6 +1227,8 @@ class GetStatisticsResponse(_message.Message):
         subsidised_mkudos: _builtins.int = ...,
         leaders: _abc.Iterable[Global___OwnerTotal] | None = ...,
         models: _abc.Iterable[Global___ModelTotal] | None = ...,
+        jobs_shared: _builtins.int = ...,
+        milli_megapixel_steps: _builtins.int = ...,
         minute: Global___PeriodTotals | None = ...,
         hour: Global___PeriodTotals | None = ...,
         day: Global___PeriodTotals | None = ...,
@@ -1220,7 +1236,7 @@ class GetStatisticsResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "hour", b"hour", "minute", b"minute", "month", b"month"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["burned_mkudos", b"burned_mkudos", "day", b"day", "hour", b"hour", "jobs_released", b"jobs_released", "jobs_settled", b"jobs_settled", "leaders", b"leaders", "minted_mkudos", b"minted_mkudos", "minute", b"minute", "models", b"models", "month", b"month", "sequence", b"sequence", "subsidised_mkudos", b"subsidised_mkudos"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burned_mkudos", b"burned_mkudos", "day", b"day", "hour", b"hour", "jobs_released", b"jobs_released", "jobs_settled", b"jobs_settled", "jobs_shared", b"jobs_shared", "leaders", b"leaders", "milli_megapixel_steps", b"milli_megapixel_steps", "minted_mkudos", b"minted_mkudos", "minute", b"minute", "models", b"models", "month", b"month", "sequence", b"sequence", "subsidised_mkudos", b"subsidised_mkudos"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1237,11 +1253,15 @@ class PeriodTotals(_message.Message):
     MINTED_MKUDOS_FIELD_NUMBER: _builtins.int
     BURNED_MKUDOS_FIELD_NUMBER: _builtins.int
     SUBSIDISED_MKUDOS_FIELD_NUMBER: _builtins.int
+    JOBS_SHARED_FIELD_NUMBER: _builtins.int
+    MILLI_MEGAPIXEL_STEPS_FIELD_NUMBER: _builtins.int
     jobs_settled: _builtins.int
     jobs_released: _builtins.int
     minted_mkudos: _builtins.int
     burned_mkudos: _builtins.int
     subsidised_mkudos: _builtins.int
+    jobs_shared: _builtins.int
+    milli_megapixel_steps: _builtins.int
     def __init__(
         self,
         *,
@@ -1250,10 +1270,12 @@ class PeriodTotals(_message.Message):
         minted_mkudos: _builtins.int = ...,
         burned_mkudos: _builtins.int = ...,
         subsidised_mkudos: _builtins.int = ...,
+        jobs_shared: _builtins.int = ...,
+        milli_megapixel_steps: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["burned_mkudos", b"burned_mkudos", "jobs_released", b"jobs_released", "jobs_settled", b"jobs_settled", "minted_mkudos", b"minted_mkudos", "subsidised_mkudos", b"subsidised_mkudos"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burned_mkudos", b"burned_mkudos", "jobs_released", b"jobs_released", "jobs_settled", b"jobs_settled", "jobs_shared", b"jobs_shared", "milli_megapixel_steps", b"milli_megapixel_steps", "minted_mkudos", b"minted_mkudos", "subsidised_mkudos", b"subsidised_mkudos"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

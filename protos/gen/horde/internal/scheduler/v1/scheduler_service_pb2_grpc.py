@@ -123,6 +123,11 @@ class SchedulerServiceStub:
                 request_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.GetWaits = channel.unary_unary(
+                '/horde.internal.scheduler.v1.SchedulerService/GetWaits',
+                request_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.GetWaitsRequest.SerializeToString,
+                response_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.GetWaitsResponse.FromString,
+                _registered_method=True)
         self.ListSettledImages = channel.unary_unary(
                 '/horde.internal.scheduler.v1.SchedulerService/ListSettledImages',
                 request_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ListSettledImagesRequest.SerializeToString,
@@ -301,6 +306,14 @@ class SchedulerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetWaits(self, request, context):
+        """GetWaits says how long the jobs of the last hour waited before they were
+        begun, since this leader began.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListSettledImages(self, request, context):
         """ListSettledImages says where every image that is done must lie, and as what,
         as it is durable: a page at a time, from an index, at the cost of the page.
@@ -405,6 +418,11 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.ListModels,
                     request_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ListModelsRequest.FromString,
                     response_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'GetWaits': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWaits,
+                    request_deserializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.GetWaitsRequest.FromString,
+                    response_serializer=horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.GetWaitsResponse.SerializeToString,
             ),
             'ListSettledImages': grpc.unary_unary_rpc_method_handler(
                     servicer.ListSettledImages,
@@ -880,6 +898,33 @@ class SchedulerService:
             '/horde.internal.scheduler.v1.SchedulerService/ListModels',
             horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ListModelsRequest.SerializeToString,
             horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWaits(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.internal.scheduler.v1.SchedulerService/GetWaits',
+            horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.GetWaitsRequest.SerializeToString,
+            horde_dot_internal_dot_scheduler_dot_v1_dot_scheduler__service__pb2.GetWaitsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -103,6 +103,10 @@ class SchedulerServiceStub:
     """
     ListModels: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.ListModelsRequest, _scheduler_service_pb2.ListModelsResponse]
     """ListModels lists models."""
+    GetWaits: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.GetWaitsRequest, _scheduler_service_pb2.GetWaitsResponse]
+    """GetWaits says how long the jobs of the last hour waited before they were
+    begun, since this leader began.
+    """
     ListSettledImages: _aio.UnaryUnaryMultiCallable[_scheduler_service_pb2.ListSettledImagesRequest, _scheduler_service_pb2.ListSettledImagesResponse]
     """ListSettledImages says where every image that is done must lie, and as what,
     as it is durable: a page at a time, from an index, at the cost of the page.
@@ -303,6 +307,16 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_scheduler_service_pb2.ListModelsRequest, _abc.Awaitable[_scheduler_service_pb2.ListModelsResponse]],
     ) -> _abc.Awaitable[_scheduler_service_pb2.ListModelsResponse]:
         """ListModels lists models."""
+
+    @_abc_1.abstractmethod
+    def GetWaits(
+        self,
+        request: _scheduler_service_pb2.GetWaitsRequest,
+        context: _aio.ServicerContext[_scheduler_service_pb2.GetWaitsRequest, _abc.Awaitable[_scheduler_service_pb2.GetWaitsResponse]],
+    ) -> _abc.Awaitable[_scheduler_service_pb2.GetWaitsResponse]:
+        """GetWaits says how long the jobs of the last hour waited before they were
+        begun, since this leader began.
+        """
 
     @_abc_1.abstractmethod
     def ListSettledImages(
