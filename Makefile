@@ -155,6 +155,12 @@ try-ai-horde: install ## Clients and workers of AI Horde, unmodified, against th
 bench: install ## Images a second through the whole mesh, and where the time goes
 	$(PY) bench/mesh.py
 
+standbys: install ## Leaders killed, stopped and cut off with 10,000 jobs queued: until dispatch is back
+	$(PY) bench/replicas.py standbys
+
+redis-outages: install ## Redis emptied, silent and killed under load: calls failed, jobs lost, latencies
+	$(PY) bench/replicas.py redis
+
 bench-ledger: install ## Transfers a second through the ledger
 	$(PY) bench/ledger.py
 
