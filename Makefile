@@ -19,7 +19,7 @@ TIERS   := unit conformance service mesh deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock protos protos-check breaking deploy-check charts images settings-page contract-image \
+.PHONY: help install lock protos protos-check breaking deploy-check charts images rehearsal rehearse-backup settings-page contract-image \
 	languages sdks sdks-test lint format types test-kills test-loading test-page check test up demo demo-release try-ai-horde bench \
 	bench-ledger bench-scheduler simulate soak-storage rolling bench-web-door soak-ledger abuse farms raters cheats \
 	mutants-ledger mutants-scheduler train-model evaluate-model clean $(TIERS:%=test-%)
@@ -80,6 +80,12 @@ charts: install ## Write what Kustomize builds upon from the chart
 
 images: install ## Build the images with podman or docker, say how large they are, and write what is in each (SBOM)
 	$(PY) deploy/images.py
+
+rehearsal: install ## The images as pods of the rendered chart, played by podman: a picture is painted
+	$(PY) deploy/rehearsal.py
+
+rehearse-backup: install ## A backup on PostgreSQL under load, put back on empty databases; and a ledger of a million events
+	$(PY) bench/backup.py
 
 settings-page: install ## Write deploy/settings.md, every setting of every service, from the code
 	$(PY) deploy/settings.py

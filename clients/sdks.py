@@ -24,6 +24,8 @@ CLIENTS = Path(__file__).resolve().parent
 PROTOS = CLIENTS.parent / "protos"
 THIRD_PARTY = PROTOS / "third_party"
 SOURCES = sorted(path.relative_to(PROTOS).as_posix() for path in (PROTOS / "horde/api").rglob("*.proto"))
+GO_PACKAGE = "github.com/horde-mesh/horde-mesh-go"
+GO_LIBRARIES = Path("/usr/share/gocode")
 IMPORTED = sorted(path.relative_to(THIRD_PARTY).as_posix() for path in THIRD_PARTY.rglob("*.proto"))
 
 
@@ -52,12 +54,19 @@ def ruby(gen: Path) -> None:
 
 
 def go(gen: Path) -> None:
-    protoc(["protoc"], f"--go_out={gen}", f"--go-grpc_out={gen}", files=SOURCES)
+    """Into a GOPATH below `gen`, beside the sources: Debian's libraries know no modules."""
+    source = gen / "src"
+    source.mkdir()
+    protoc(["protoc"], f"--go_out={source}", f"--go-grpc_out={source}", files=SOURCES)
+    package = source / GO_PACKAGE
+    for path in (*CLIENTS.glob("go/*.go"), CLIENTS / "go/driver"):
+        (package / path.name).symlink_to(path)
 
 
-def java(gen: Path) -> None:
-    protoc(["protoc"], f"--java_out={gen}", files=SOURCES + IMPORTED)
-    protoc(["protoc"], f"--grpc_out={gen}", debian("grpc_java_plugin"), files=SOURCES)
+def with_go(*words: str) -> list[str]:
+    gopath = f"{CLIENTS / 'go/gen'}:{GO_LIBRARIES}"
+    offline = ["GO111MODULE=off", "GOPROXY=off", "GOTOOLCHAIN=local", "GOFLAGS=", f"GOPATH={gopath}"]
+    return ["env", *offline, f"GOCACHE={CLIENTS.parent / '.cache/go'}", "go", *words]
 
 
 def _google() -> Path:
@@ -98,6 +107,17 @@ SDKS = {
         ["ruby", "clients/ruby/driver/main.rb"],
         "gen/readme.rb",
         [["ruby", "-Ilib", "-Igen", "gen/readme.rb"]],
+    ),
+    "go": Sdk(
+        go,
+        ["protoc", "protoc-gen-go", "protoc-gen-go-grpc", "go", str(GO_LIBRARIES / "src/google.golang.org/grpc")],
+        [
+            with_go("vet", GO_PACKAGE, f"{GO_PACKAGE}/driver"),
+            with_go("build", "-o", "gen/driver", f"{GO_PACKAGE}/driver"),
+        ],
+        ["clients/go/gen/driver"],
+        "gen/readme.go",
+        [with_go("run", "gen/readme.go")],
     ),
 }
 

@@ -470,3 +470,31 @@ async def test_those_who_run_a_horde_restrict_and_people_see_it_and_appeal(horde
     status, _, _ = await horde.run("operator", "ban", "--reason", "nobody named", *operator)
     assert status == 2
     assert (await horde.ask("standing"))["standing"]["by_decree"]
+
+
+async def test_a_sweep_goes_on_where_it_was_left_and_pays_once(mesh: LocalMesh, tmp_path: Path) -> None:
+    horde = Horde(mesh.gateway, tmp_path)
+    prompts, folder = tmp_path / "prompts.txt", tmp_path / "out"
+    prompts.write_text("# stars\na red star\n\na star that fails [fail]\na red star\na blue star\n", "utf-8")
+    words = ("sweep", str(prompts), "--seeds", "1-2", "--size", "64x64", "--steps", "4", "--out", str(folder))
+
+    priced = await horde.ask(*words, "--dry-run")
+    assert priced["pictures"] == 6
+    assert not list(folder.glob("*"))
+
+    first = await horde.ask(*words, status=7)
+    assert (first["pictures"], len(first["files"]), len(first["missing"])) == (6, 4, 2)
+    assert all("faulted" in why for why in first["missing"].values())
+    asked = (await horde.ask("generations", "list"))["generations"]
+    assert len(asked) == 6
+
+    lost = Path(next(iter(first["files"].values())))
+    content = lost.read_bytes()
+    lost.unlink()
+    again = await horde.ask(*words, status=7)
+    assert again["files"] == first["files"]
+    assert lost.read_bytes() == content
+    lost.unlink()
+    await horde.ask(*words, "--metadata", status=7)
+    assert b"star</rdf:li>" in lost.read_bytes()
+    assert len((await horde.ask("generations", "list"))["generations"]) == 6, "nothing was asked for anew"

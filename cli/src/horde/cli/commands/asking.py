@@ -74,6 +74,12 @@ def json_option(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--json", "as_json", is_flag=True, help="One JSON document, for programs.")(function)
 
 
+def metadata_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds --metadata, for commands that save pictures."""
+    help_text = "Write prompt and parameters into the saved files: whoever gets one can read them."
+    return click.option("--metadata", is_flag=True, help=help_text)(function)
+
+
 def asks(function: Asking, *, reaches: bool = True) -> Callable[..., None]:
     """Make a command of a coroutine function `(horde, out, **its own options)`, where `horde` is an open client.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from horde.cli.commands.asking import asks
+from horde.cli.commands.asking import asks, metadata_option
 from horde.cli.commands.exits import HELP, Exit
 from horde.cli.commands.output import Output
 from horde.cli.commands.values import ID_PREFIX
@@ -30,8 +30,9 @@ FOLDER = click.option(
 @click.argument("generation", type=ID_PREFIX)
 @click.option("--preview/--no-preview", default=True, help="Show glimpses while it is painted.")
 @FOLDER
+@metadata_option
 @asks
-async def watch(horde: HordeClient, out: Output, generation: str, preview: bool, folder: Path) -> Exit:
+async def watch(horde: HordeClient, out: Output, generation: str, preview: bool, folder: Path, metadata: bool) -> Exit:
     """Follow GENERATION, an id or its first digits, to its end, and save its images as they are done.
 
     Ctrl-C stops watching; the generation goes on.
@@ -42,15 +43,19 @@ async def watch(horde: HordeClient, out: Output, generation: str, preview: bool,
     await asyncio.to_thread(try_place, folder)
     async with horde.following(await generation_named(horde, generation)) as session:
         begun(out, session.generation.generation_id)
-        return await Painting(session, out, folder, cancels=False).run(previews=preview and not out.as_json)
+        painting = Painting(session, out, folder, cancels=False, metadata=metadata)
+        return await painting.run(previews=preview and not out.as_json)
 
 
 @click.command(epilog=HELP, context_settings=SETTINGS)
 @click.argument("generation", type=ID_PREFIX)
 @FOLDER
+@metadata_option
+@click.option("--open", "opens", is_flag=True, help="Show each with this machine's viewer.")
 @asks
-async def fetch(horde: HordeClient, out: Output, generation: str, folder: Path) -> Exit:
+async def fetch(horde: HordeClient, out: Output, generation: str, folder: Path, metadata: bool, opens: bool) -> Exit:
     """Save the images of GENERATION, an id or its first digits, that are done."""
+    from horde.cli.commands.inscribing import inscribed
     from horde.cli.commands.naming import generation_named
     from horde.cli.commands.painting import path_for, try_place
     from horde.clients.images import no_picture
@@ -66,7 +71,9 @@ async def fetch(horde: HordeClient, out: Output, generation: str, folder: Path) 
             continue
         content = await horde.images.fetch_from(found, image.job_id)
         path = path_for(folder, found, image)
-        await asyncio.to_thread(path.write_bytes, content)
+        await asyncio.to_thread(path.write_bytes, inscribed(content, found, image) if metadata else content)
+        if opens:
+            await asyncio.to_thread(click.launch, str(path))
         files[image.job_id] = str(path)
         out.say(files[image.job_id])
     out.document({"generation_id": found.generation_id, "files": files, "missing": missing})

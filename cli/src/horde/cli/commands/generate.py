@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from horde.cli.commands.additions import ADDITION
-from horde.cli.commands.asking import asks
+from horde.cli.commands.asking import asks, metadata_option
 from horde.cli.commands.exits import HELP, Exit
 from horde.cli.commands.output import Output
 from horde.cli.commands.values import AMOUNT, MAX_INT63, TEXT, Real, Span
@@ -93,6 +93,7 @@ SIDE = click.IntRange(64, 4096)
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder for the images. Default: here.",
 )
+@metadata_option
 @asks
 async def generate(
     horde: HordeClient,
@@ -102,6 +103,7 @@ async def generate(
     wait: bool,
     preview: bool,
     folder: Path,
+    metadata: bool,
     max_price: int | None,
     request_id: object | None,
     **asked: Any,
@@ -134,7 +136,8 @@ async def generate(
             begun(out, session.generation.generation_id)
             say_quote(out, quote, spec.count)
             if wait:
-                return await Painting(session, out, folder, cancels=True).run(previews=preview and not out.as_json)
+                painting = Painting(session, out, folder, cancels=True, metadata=metadata)
+                return await painting.run(previews=preview and not out.as_json)
             out.document({"generation": session.generation, "files": {}, **out.known})
             out.say(f"horde watch {session.generation.generation_id[:8]} follows it")
             return Exit.OK

@@ -17,6 +17,7 @@ COMMANDS: Final = {
     "doctor": ("doctor", "For operators: look at the settings of all services together, and at what they name."),
     "backup": ("backup", "For operators: copies of all databases as of one moment, and the way back."),
     "generate": ("generate", "Ask for pictures."),
+    "sweep": ("sweeping", "Paint a file of prompts, with seeds, models and sizes; and on from where it was left."),
     "watch": ("following", "Follow a generation again, and save its pictures as they are done."),
     "fetch": ("following", "Save the pictures of a generation that are done."),
     "generations": ("generations", "List, show, cancel, take back or delete what you asked for."),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from horde.api.job.v1.job_pb2 import JobEnding
 from horde.cli.commands.asking import WrongPlace
 from horde.cli.commands.exits import Exit
+from horde.cli.commands.inscribing import inscribed
 from horde.cli.commands.interrupts import on_signals
 from horde.cli.commands.output import Output, kudos
 from horde.cli.commands.progress import screen_for
@@ -47,11 +48,14 @@ def begun(out: Output, generation_id: str) -> None:
 class Painting:
     """A generation that is watched to its end. With `cancels`, Ctrl-C cancels it; else it only stops watching."""
 
-    def __init__(self, session: GenerationSession, out: Output, folder: Path, *, cancels: bool) -> None:
+    def __init__(
+        self, session: GenerationSession, out: Output, folder: Path, *, cancels: bool, metadata: bool = False
+    ) -> None:
         self._session = session
         self._out = out
         self._folder = folder
         self._cancels = cancels
+        self._metadata = metadata
         self._saving: dict[str, asyncio.Task[Path]] = {}
         self._interrupted = False
         self._cancelling: asyncio.Task[None] | None = None
@@ -104,6 +108,8 @@ class Painting:
 
     async def _write(self, image: Image) -> Path:
         content = await self._session.fetch(image)
+        if self._metadata:
+            content = inscribed(content, self._session.generation, image)
         path = path_for(self._folder, self._session.generation, image)
         await asyncio.to_thread(path.write_bytes, content)
         return path
