@@ -21,7 +21,7 @@ TIERS   := unit conformance service mesh deploy
 .DELETE_ON_ERROR:
 .PHONY: help install lock protos protos-check breaking deploy-check charts images settings-page contract-image \
 	languages sdks sdks-test lint format types test-kills test-loading check test up demo demo-release try-ai-horde bench \
-	bench-ledger bench-scheduler simulate soak-storage rolling bench-web-door soak-ledger abuse farms raters cheats \
+	bench-worker bench-ledger bench-scheduler simulate soak-storage rolling bench-web-door soak-ledger abuse farms raters cheats \
 	mutants-ledger mutants-scheduler train-model evaluate-model clean $(TIERS:%=test-%)
 
 help: ## List the targets
@@ -148,6 +148,9 @@ try-ai-horde: install ## Clients and workers of AI Horde, unmodified, against th
 
 bench: install ## Images a second through the whole mesh, and where the time goes
 	$(PY) bench/mesh.py
+
+bench-worker: install ## Images a second that a worker paints inside the mesh, beside a bare loop of diffusers
+	$(PY) bench/worker.py
 
 bench-ledger: install ## Transfers a second through the ledger
 	$(PY) bench/ledger.py
