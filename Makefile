@@ -21,8 +21,8 @@ TIERS   := unit conformance service mesh deploy
 .DELETE_ON_ERROR:
 .PHONY: help install lock protos protos-check breaking deploy-check charts images settings-page contract-image \
 	languages sdks sdks-test lint format types test-kills test-loading check test up demo demo-release try-ai-horde bench \
-	bench-worker bench-ledger bench-scheduler simulate soak-storage rolling bench-web-door soak-ledger abuse farms raters cheats \
-	mutants-ledger mutants-scheduler train-model evaluate-model clean $(TIERS:%=test-%)
+	bench-ledger bench-scheduler simulate soak-storage rolling bench-web-door soak-ledger abuse farms raters cheats \
+	mutants-ledger mutants-scheduler bench-worker train-model evaluate-model clean $(TIERS:%=test-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
