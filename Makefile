@@ -20,7 +20,7 @@ TIERS   := unit conformance service mesh deploy
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help install lock protos protos-check breaking deploy-check charts images settings-page contract-image \
-	languages sdks sdks-test lint format types test-kills test-loading check test up demo demo-release try-ai-horde bench \
+	languages sdks sdks-test lint format types test-kills test-loading test-page check test up demo demo-release try-ai-horde bench \
 	bench-ledger bench-scheduler simulate soak-storage rolling bench-web-door soak-ledger abuse farms raters cheats \
 	mutants-ledger mutants-scheduler bench-worker train-model evaluate-model clean $(TIERS:%=test-%)
 
@@ -172,6 +172,13 @@ soak-storage: install ## Images of all kinds while routers are killed and the st
 PREVIOUS    ?=
 rolling: install ## Two of everything, restarted one after the other under load; PREVIOUS=COMMIT: half of them with its code
 	$(PY) bench/rolling.py $(if $(PREVIOUS),--previous $(PREVIOUS))
+
+# Neither is part of the project's tests: a browser, and what drives it.
+test-page: install ## The page in a real Chromium (Debian's chromium), with axe-core; screenshots in .cache/page/shots
+	@command -v chromium > /dev/null || { echo "needs chromium: apt-get install chromium"; exit 1; }
+	$(BIN)/pip install -q --upgrade --target .cache/page playwright pyee axe-playwright-python
+	@mkdir -p .cache/page/shots
+	HORDE_SCREENSHOTS=$(abspath .cache/page/shots) PYTHONPATH=$(abspath .cache/page) $(PYTEST) tests/mesh/test_page.py
 
 bench-web-door: install ## Calls a second through the web door, beside native ones, and what idle workers cost
 	$(PY) bench/web_door.py

@@ -46,7 +46,7 @@ def run(source: str, tests: tuple[str, ...], mutants: Sequence[Mutant]) -> int:
     with tempfile.TemporaryDirectory(prefix="mutants-") as name:
         copy = Path(name)
         shutil.copy(ROOT / "pyproject.toml", copy)
-        for folder in (ROOT / "protos" / "gen", ROOT / "tests", *ROOT.glob("*/src")):
+        for folder in (ROOT / "protos" / "gen", ROOT / "tests", ROOT / "bench", *ROOT.glob("*/src")):
             shutil.copytree(folder, copy / folder.relative_to(ROOT), ignore=shutil.ignore_patterns("__pycache__"))
         for suite in dict.fromkeys(mutant.tests or tests for mutant in chosen):
             if (sound := _test(copy, suite)).returncode != 0:

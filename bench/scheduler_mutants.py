@@ -13,8 +13,12 @@ import sys
 from mutants import Mutant, run
 
 SOURCE = "scheduler/src/horde/scheduler"
-CORE = ("tests/unit/scheduler",)
+UNIT = "tests/unit/scheduler"
+FIRST = ("dispatch", "matching", "leases", "shares", "hedging", "strangers")
+CORE = (*(f"{UNIT}/test_{name}.py" for name in FIRST), UNIT)
+"""All; those first that catch most in the shortest time."""
 LOOKS = ("tests/unit/scheduler/test_checking.py", "tests/unit/scheduler/test_cheats.py")
+LEAVING = ("tests/unit/scheduler/test_leaving.py",)
 
 MUTANTS = [
     # Matching.
@@ -51,7 +55,7 @@ MUTANTS = [
     Mutant("the mesh's losses count as attempts", "core/returning", (("    had = [lease for lease in job.leases if lease.fault is not Fault.MESH]", "    had = list(job.leases)"),)),
     Mutant("the mesh's losses strike workers", "core/lending", (("        if fault is Fault.WORKER:\n", "        if True:\n"),)),
     Mutant("whose fault a lease's end was is not written", "core/rows", (("        int(lease.fault),\n", "        0,\n"),)),
-    Mutant("heartbeats extend a lease", "core/lending", (("if lease is None or step <= lease.step:", "if lease is None:"),)),
+    Mutant("heartbeats extend a lease", "core/lending", (("if lease is None or (step <= lease.step and stage <= lease.stage):", "if lease is None:"), ("    if step > lease.step:\n        lease.step", "    if True:\n        lease.step"))),
     Mutant("one attempt too many", "core/returning", (("    return failures >= MAX_ATTEMPTS and", "    return failures > MAX_ATTEMPTS and"),)),
     Mutant("a worker holds one lease more than it has slots", "core/fleet", (("            and len(self.leases) < session.slots", "            and len(self.leases) <= session.slots"),)),
     # Pictures that are painted a second time.
@@ -71,12 +75,19 @@ MUTANTS = [
     Mutant("checks: private pictures become canaries", "core/judging", (("case.subject.picture.placement == SHARED and ", ""),), LOOKS),
     Mutant("checks: a canary tells itself by what it needs", "core/checks", (("terms.features & ~CHECKER_FEATURE if canary else", "terms.features if canary else"),), LOOKS),
     Mutant("checks: nothing is learned of devices", "core/likeness", (("        if len(pairs) < ENOUGH:", "        if True:"),), LOOKS),
-    Mutant("checks: the record of owners is not written", "core/rows", (("""        "caught": standing.caught,""", """        "caught": 0,"""),), LOOKS),
+    Mutant("checks: the record of owners is not written", "core/owner_rows", (("""        "caught": standing.caught,""", """        "caught": 0,"""),), LOOKS),
     Mutant("checks: a case is lost in a restart", "core/reload", (("    checking.restore(board)\n", "    for lost in [each for each in read if each.check is not None]:\n        lost.check.case = lost.check.case or next(each.check.case for each in read if each.check and each.check.case)\n"),), LOOKS),
     Mutant("checks: the seed of a check is another", "core/asking", (("(like.seed + index) % SEED_SPACE", "(like.seed + index + 1) % SEED_SPACE"),), LOOKS),
     Mutant("checks: strangers of one mind are paid for withholding", "core/reporting", ((" if worker.standing.proven else NOTHING\n", "\n"),), ("tests/unit/scheduler/test_strangers.py",)),
     Mutant("checks: one who dawdles takes all places", "core/lending", (("    return free > 0 and mine < max(1, free)", "    return most > len(hedged)"),), ("tests/unit/scheduler/test_hedging.py",)),
     Mutant("checks: a wrong clock keeps generations alive", "core/rows", (("min(moment.core(row[\"accepted_at_ms\"] + row[\"ttl_ms\"]), moment.now + row[\"ttl_ms\"] / 1000)", "moment.core(row[\"accepted_at_ms\"] + row[\"ttl_ms\"])"),), ("tests/unit/scheduler/test_clocks.py",)),
+    # Who leaves.
+    Mutant("leaving: late sessions are let in", "core/attaching", (("    if owner in board.left:\n", "    if False:\n"),), LEAVING),
+    Mutant("leaving: what was under way is written", "core/owner_rows", (("        if each.owner not in left or fleet.standings.get(each.owner) is each\n", ""),), LEAVING),
+    Mutant("leaving: a late strike is written", "core/owner_rows", ((" if each.owner not in left]", "]"),), LEAVING),
+    Mutant("leaving: a late verdict begins a new record", "core/judging", (("    standing = fleet.standings.get(alone.owner)\n", "    standing = fleet.standing_of(alone.owner)\n"),), LEAVING),
+    Mutant("leaving: nobody waits for looks that are open", "core/leaving", (("standing.workers or standing.open_checks or standing.verdicts", "standing.workers"),), LEAVING),
+    Mutant("leaving: sessions stay", "core/leaving", (("            attaching.closed(board, route, now, now_ms)\n", ""),), LEAVING),
 ]  # fmt: skip
 
 

@@ -23,7 +23,13 @@ KUSTOMIZE: Final = HERE / "kustomize"
 NAMESPACE: Final = "horde"
 RELEASE: Final = "horde"
 HEAD: Final = "# Rendered from deploy/helm/horde-mesh by deploy/charts.py.\n"
-FOREIGN: Final = ("cert-manager.io/", "monitoring.coreos.com/", "gateway.networking.k8s.io/", "external-secrets.io/")
+FOREIGN: Final = (
+    "cert-manager.io/",
+    "monitoring.coreos.com/",
+    "gateway.networking.k8s.io/",
+    "external-secrets.io/",
+    "keda.sh/",
+)
 """Kinds whose schemas Kubernetes does not have."""
 
 NEEDED: Final[Mapping[str, Any]] = {
@@ -64,6 +70,19 @@ VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
         "image": {"registry": "registry.mesh.example/", "tag": "1.2.3"},
         "imagePullSecrets": [{"name": "registry"}],
     },
+    "a release each week, its index kept": {
+        "dataReleases": {
+            "enabled": True,
+            "schedule": "0 3 * * 1",
+            "release": "%Y-w%V",
+            "arguments": ["--cool-off=14", "--with-unsure"],
+            "s3": {"endpoint": "s3.mesh.example:9000"},
+            "volumeClaim": "horde-release-index",
+            "settings": {"LOG_LEVEL": "debug"},
+        },
+    },
+    "scaled by KEDA": {"keda": {"enabled": True, "prometheus": "http://prometheus.monitoring:9090"}},
+    "web doors alone": only("web-door"),
     "a ledger alone": only("ledger"),
     "gateways alone": only("gateway"),
     "routers alone, no policies, other settings": {

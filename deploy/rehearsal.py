@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +42,8 @@ POD: Final = ("ledger", "storage-router", "scheduler", "gateway", "curation", "w
 BUCKETS: Final = ("horde-private", "horde-shared", "horde-releases")
 SOCKET: Final = "/sql"
 """Where pods find PostgreSQL's socket: the throwaway one listens nowhere else."""
+USER: Final = 10001
+"""Whom the images run as."""
 PODMAN: Final = shutil.which("podman") or "podman"
 
 
@@ -109,40 +112,73 @@ def values(backends: Backends, ports: Mapping[str, int]) -> dict[str, Any]:
     return {"tls": {"source": "secrets"}, "networkPolicies": {"enabled": False}, "doors": doors, "services": services}
 
 
-def deployments(told: Mapping[str, Any], socket_folder: str) -> Iterator[dict[str, Any]]:
-    """The chart's, at this machine's network."""
+class Volumes:
+    """What a kubelet would mount, as folders of this machine, owned by the pods' user.
+
+    Podman 4.3 itself hands Secrets on undecoded and readable by all, and gives all pods one emptyDir.
+    """
+
+    def __init__(self, folder: Path, objects: Sequence[Mapping[str, Any]]) -> None:
+        self._folder = folder
+        folder.mkdir()
+        self._contents = {each["metadata"]["name"]: contents(each) for each in objects}
+
+    def mounted(self, volume: Mapping[str, Any]) -> dict[str, Any]:
+        """The same volume as a folder."""
+        place = Path(tempfile.mkdtemp(prefix=f"{volume['name']}-", dir=self._folder))
+        told = volume.get("secret") or volume.get("configMap") or {}
+        files = self._contents.get(told.get("secretName") or told.get("name"), {})
+        wanted = {item["key"]: item["path"] for item in told.get("items", ())} or {name: name for name in files}
+        for name, path in wanted.items():
+            (place / path).write_bytes(files[name])
+            (place / path).chmod(told.get("defaultMode", 0o644))
+        for path in (place, *place.iterdir()):
+            shutil.chown(path, USER, USER)
+        return {"name": volume["name"], "hostPath": {"path": str(place)}}
+
+
+def contents(manifest: Mapping[str, Any]) -> dict[str, bytes]:
+    """The files that a Secret or a ConfigMap holds."""
+    is_secret = manifest["kind"] == "Secret"
+    return {name: base64.b64decode(text) if is_secret else text.encode() for name, text in manifest["data"].items()}
+
+
+def deployments(told: Mapping[str, Any], socket_folder: str, volumes: Volumes) -> Iterator[dict[str, Any]]:
+    """The chart's, at this machine's network and with its folders."""
     names = [f"{charts.RELEASE}-{service}.{charts.NAMESPACE}.svc" for service in POD]
     for manifest in charts.rendered(told):
         if manifest["kind"] == "Deployment":
             pod = manifest["spec"]["template"]["spec"]
             pod |= {"hostNetwork": True, "hostAliases": [{"ip": "127.0.0.1", "hostnames": names}]}
+            pod["volumes"] = [volumes.mounted(volume) for volume in pod["volumes"]]
+            pod["volumes"].append({"name": "sql", "hostPath": {"path": socket_folder}})
             (container,) = pod["containers"]
+            container["volumeMounts"].append({"name": "sql", "mountPath": SOCKET})
             # Podman would publish them, and they are this machine's already.
             del container["ports"]
             container["image"] = f"localhost/{container['image']}"
-            container["volumeMounts"].append({"name": "sql", "mountPath": SOCKET})
-            for volume in pod["volumes"]:
-                # Podman 4.3 falls over where it is not said.
-                if "secret" in volume:
-                    volume["secret"]["optional"] = False
-            pod["volumes"].append({"name": "sql", "hostPath": {"path": socket_folder}})
             yield manifest
 
 
 @contextmanager
-def played(objects: list[dict[str, Any]], file: Path) -> Iterator[None]:
-    """The pods, for as long as the block."""
-    file.write_text(yaml.safe_dump_all(objects))
+def played(pods: list[dict[str, Any]], secrets: Sequence[Mapping[str, Any]], file: Path) -> Iterator[None]:
+    """The pods, for as long as the block. Podman reads Secrets for variables from its own, in a form of their own."""
+    file.write_text(yaml.safe_dump_all(pods))
+    names = [each["metadata"]["name"] for each in secrets]
     try:
-        subprocess.run([PODMAN, "kube", "play", "--quiet", file], check=True, stdout=subprocess.DEVNULL)
+        for each in secrets:
+            podman("secret", "create", each["metadata"]["name"], "-", told=json.dumps(each["data"]))
+        podman("kube", "play", "--quiet", str(file))
         yield
     finally:
-        subprocess.run([PODMAN, "kube", "down", file], check=False, stdout=subprocess.DEVNULL)
-        for each in objects:
-            if each["kind"] == "Secret":
-                subprocess.run(
-                    [PODMAN, "secret", "rm", each["metadata"]["name"]], check=False, stdout=subprocess.DEVNULL
-                )
+        # Not `kube down`: it ends at the first pod that was not made.
+        podman("pod", "rm", "--force", "--ignore", *(f"{each['metadata']['name']}-pod-0" for each in pods))
+        podman("secret", "rm", *names)
+
+
+def podman(*words: str, told: str | None = None) -> None:
+    """Have podman do something. Raises CalledProcessError."""
+    subprocess.run([PODMAN, *words], check=True, input=told, text=True, stdout=subprocess.DEVNULL)
 
 
 async def paint(folder: Path, ports: Mapping[str, int]) -> None:
@@ -183,7 +219,7 @@ async def serving(ports: Mapping[str, int]) -> None:
 def tell() -> None:
     """What the pods last said."""
     for service in POD:
-        name = f"horde-{service}-pod-{service}"
+        name = f"{charts.RELEASE}-{service}-pod-0-{service}"
         said = subprocess.run([PODMAN, "logs", "--tail", "15", name], check=False, capture_output=True, text=True)
         sys.stderr.write(f"== {name}\n{said.stdout}{said.stderr}\n")
 
@@ -207,9 +243,13 @@ def main() -> int:
         kinds = ("port", "doorPort", "HEALTH", "METRICS")
         ports = free([f"{service} {kind}" for service in POD for kind in kinds])
         objects = [*keys(folder / "keys"), *certificates(folder / "tls"), *backends.secrets()]
-        objects += deployments(values(backends, ports), backends.socket)
+        volumes = Volumes(folder / "volumes", objects)
+        pods = list(deployments(values(backends, ports), backends.socket, volumes))
+        secrets = [each for each in objects if each["kind"] == "Secret"]
         began = time.monotonic()
-        with played(objects, folder / "pods.yaml"):
+        # Others than root must come to their volumes.
+        folder.chmod(0o755)
+        with played(pods, secrets, folder / "pods.yaml"):
             try:
                 asyncio.run(serving(ports))
                 print(f"{len(POD)} pods serve after {time.monotonic() - began:.0f} s", flush=True)

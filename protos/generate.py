@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import filecmp
+import json
 import os
 import shutil
 import sys
@@ -64,8 +65,37 @@ def generate(out: Path) -> None:
         contract = PROTOS / path.relative_to(out).parent / (path.name.split("_pb2_grpc")[0] + ".proto")
         if not any(line.startswith("service ") for line in contract.read_text("utf-8").splitlines()):
             path.unlink()
+    write_openapi(out, sources)
     # The texts that people agree to are a part of the contract: they travel with it.
     shutil.copytree(PROTOS / "consent", out / "horde" / "api" / "consent")
+
+
+def write_openapi(out: Path, sources: list[str]) -> None:
+    """The public contract as OpenAPI, for the web door to serve."""
+    import grpc_tools
+    from google.protobuf.descriptor_pb2 import FileDescriptorSet
+    from grpc_tools import protoc
+    from openapi import openapi  # type: ignore[import-not-found]  # beside this program
+
+    with tempfile.TemporaryDirectory() as scratch:
+        described = Path(scratch) / "contract.binpb"
+        status: int = protoc.main(  # type: ignore[no-untyped-call]
+            [
+                "protoc",
+                f"-I{PROTOS}",
+                f"-I{THIRD_PARTY}",
+                f"-I{Path(grpc_tools.__file__).parent / '_proto'}",
+                f"--descriptor_set_out={described}",
+                "--include_imports",
+                "--include_source_info",
+                *(source for source in sources if source.startswith("horde/api/")),
+            ]
+        )
+        if status:
+            sys.exit(status)
+        document = openapi(FileDescriptorSet.FromString(described.read_bytes()))
+    text = json.dumps(document, ensure_ascii=False, indent=1)
+    (out / "horde" / "api" / "openapi.json").write_text(f"{text}\n", encoding="utf-8")
 
 
 def files(folder: Path) -> set[Path]:

@@ -1,14 +1,18 @@
 """Attacks on a whole mesh with default settings, and what they leave of honest work: `make abuse`.
 
-    python bench/abuse/whole_mesh.py [--seconds 6] [--only NAME …] [--json]
+    python bench/abuse/whole_mesh.py [--seconds 3] [--rounds 3] [--only NAME …] [--json]
 
-Three honest workers of one owner paint for two honest accounts. The attacker is a process of its own. Printed for each
-attack: honest images/s beside the same without an attack, and beside a control that only burns the processor time which
-the attacker took; the services' processor time per honest image alone, under attack and beside the control; how many
-honest jobs ended otherwise than DONE; what the attacker's accounts have won beside what the honest owner earned in the
-same time; the services' memory in MB before, at most, and after; how he was answered.
-Ends with status 1 where less is kept than 0.8 of alone and less than 0.9 of the control, or an honest job ended badly,
-or the attacker won more than honest painting would have paid.
+What is asked is what the *mesh* loses, not what the machine loses: the attacker is a process of the same machine, and
+whatever it does takes processors away. So there are two meshes alike, each with three honest workers of one owner and
+two honest accounts that pay. One is attacked. The other never is: its control is an equally busy process that attacks
+nothing, for the attacker is stopped (SIGSTOP) meanwhile. They are measured in turns, a few seconds each, so that
+whatever else the machine does weighs on both; rates are of all turns together. Printed for each attack: honest images/s
+of both, and of the second alone; how many honest jobs ended otherwise than DONE; what the attacker's accounts have won
+beside what the honest owner earned in the same time; what the attacked services spent on it, in cores, beyond what
+honest images cost them in the other mesh, and in a while without honest work; their memory in MB before, at most, and
+after; how the attacker was answered.
+Ends with status 1 where less than 0.8 of the control is kept, an honest job ended badly or was refused, or the attacker
+won more than honest painting would have paid.
 """
 
 from __future__ import annotations
@@ -24,13 +28,13 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
-from storage_router import burn
-from strangers import ATTACKS, Attacker
+from attacker import Attacker
+from attacks import ATTACKS
 
 from horde.api.job.v1.job_pb2 import JobEnding
 from horde.cli.local.mesh import LocalMesh, WorkerPlan, local_mesh
@@ -42,7 +46,9 @@ from horde.services.errors import ServiceError
 
 QUIET = {role: {"LOG_LEVEL": "error"} for role in Role}
 WORKERS = 3
-KEPT, KEPT_OF_CONTROL = 0.8, 0.9
+KEPT = 0.8
+"""Of what the control does."""
+BURNER = Path(__file__).with_name("burner.py")
 
 
 @dataclass
@@ -53,10 +59,15 @@ class Honest:
     done: int = 0
     otherwise: int = 0
     refused: int = 0
+    cpu_seconds: float = 0.0
+    """Of the services meanwhile."""
 
     @property
     def rate(self) -> float:
         return self.done / self.seconds
+
+    def __add__(self, more: Honest) -> Honest:
+        return Honest(*(ours + theirs for ours, theirs in zip(astuple(self), astuple(more), strict=True)))
 
 
 async def ask_honestly(clients: list[HordeClient], seconds: float) -> Honest:
@@ -84,88 +95,148 @@ async def ask_honestly(clients: list[HordeClient], seconds: float) -> Honest:
     return found
 
 
-class Meter:
-    """A mesh under attack."""
+class Mesh:
+    """A mesh at honest work."""
 
     def __init__(self, mesh: LocalMesh, clients: list[HordeClient], owner: HordeClient) -> None:
         self._mesh = mesh
         self._clients = clients
         self._owner = owner
+        self.gateway = mesh.gateway
 
-    async def measure(self, name: str, seconds: float) -> dict[str, Any]:
-        """One attack, with the same time alone before it and beside a burner after it."""
-        alone, alone_cpu = await self._honest(seconds / 2)
-        memory = [self._memory()]
-        earned = await self._balance(self._owner)
-        attacker = await beside(["--attack", name, self._mesh.gateway])
-        watching = asyncio.create_task(self._watch_memory(memory))
-        assert attacker.stdout is not None
-        await attacker.stdout.readline()  # It has begun.
-        await asyncio.sleep(1.0)
-        under, under_cpu = await self._honest(seconds)
-        attacker.send_signal(signal.SIGINT)
-        said = json.loads((await attacker.communicate())[0])
-        earned = await self._balance(self._owner) - earned
-        won = sum([await self._won(key) for key in said["keys"]])
-        burner = await beside(["--burn", str(said["cpu"]), "600"])
-        control, control_cpu = await self._honest(seconds / 2)
-        burner.send_signal(signal.SIGTERM)
-        await burner.wait()
-        watching.cancel()
-        return {
-            "attack": name,
-            "alone_per_s": round(alone.rate, 1),
-            "under_per_s": round(under.rate, 1),
-            "control_per_s": round(control.rate, 1),
-            "kept": round(under.rate / alone.rate, 2),
-            "kept_of_control": round(under.rate / control.rate, 2),
-            "services_cpu_ms_per_image": [alone_cpu, under_cpu, control_cpu],
-            "honest_done": under.done,
-            "honest_not_done": under.otherwise,
-            "honest_refused": under.refused,
-            "attacker_won_kudos": round(won / 1000, 1),
-            "honest_earned_kudos": round(earned / 1000, 1),
-            "attacker_cpu": round(said["cpu"], 2),
-            "rss_mb": [round(memory[0]), round(max(memory)), round(self._memory())],
-            "answers": said["answers"],
-        }
-
-    async def _honest(self, seconds: float) -> tuple[Honest, float]:
-        """Honest work, and what each of its images cost the services: steadier than rates on a busy machine."""
-        before = self._cpu_seconds()
+    async def work(self, seconds: float) -> Honest:
+        """Honest accounts ask and workers paint."""
+        before = self.cpu_seconds()
         found = await ask_honestly(self._clients, seconds)
-        return found, round((self._cpu_seconds() - before) * 1000 / max(1, found.done), 1)
+        found.cpu_seconds = self.cpu_seconds() - before
+        return found
 
-    def _cpu_seconds(self) -> float:
-        times = [psutil.Process(self._mesh.processes[role.value].pid).cpu_times() for role in SERVICES]
+    async def rest(self, seconds: float) -> float:
+        """Nobody honest asks; what the services use meanwhile, in cores."""
+        before = self.cpu_seconds()
+        await asyncio.sleep(seconds)
+        return (self.cpu_seconds() - before) / seconds
+
+    def cpu_seconds(self) -> float:
+        """Processor time of the services so far."""
+        times = [process.cpu_times() for process in self._services()]
         return sum(spent.user + spent.system for spent in times)
 
-    async def _balance(self, client: HordeClient) -> int:
-        shown = await client.accounts.show()
-        return shown.spend.posted_mkudos + shown.escrow.posted_mkudos
+    def memory(self) -> float:
+        """Of the services together, in MB."""
+        return sum(process.memory_info().rss for process in self._services()) / 1e6
 
-    async def _won(self, key: str) -> int:
+    def _services(self) -> list[psutil.Process]:
+        return [psutil.Process(self._mesh.processes[role.value].pid) for role in SERVICES]
+
+    async def earned(self) -> int:
+        """What the owner of the honest workers has, in milli-kudos."""
+        return await _worth(self._owner)
+
+    async def won(self, key: str) -> int:
+        """What an account has, in milli-kudos; 0 where it has gone."""
         async with self._mesh.client(credential=ApiKey(key)) as client:
             with contextlib.suppress(ServiceError):
-                return await self._balance(client)
+                return await _worth(client)
         return 0
 
-    def _memory(self) -> float:
-        names = [role.value for role in SERVICES]
-        pids = [self._mesh.processes[name].pid for name in names]
-        return sum(psutil.Process(pid).memory_info().rss for pid in pids) / 1e6
 
-    async def _watch_memory(self, seen: list[float]) -> None:
-        while True:
-            seen.append(self._memory())
-            await asyncio.sleep(0.3)
+async def _worth(client: HordeClient) -> int:
+    shown = await client.accounts.show()
+    return shown.spend.posted_mkudos + shown.escrow.posted_mkudos
+
+
+class Attack:
+    """A process that attacks a mesh, and can be stopped for a while."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._seen = psutil.Process(process.pid)
+
+    @classmethod
+    async def begun(cls, name: str, target: str) -> Attack:
+        """Start it, and wait until it has begun."""
+        process = await beside([sys.executable, __file__, "--attack", name, target])
+        assert process.stdout is not None
+        await process.stdout.readline()
+        return cls(process)
+
+    def pause(self) -> None:
+        """Stop it until it goes on."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it run."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def cpu_seconds(self) -> float:
+        """Its processor time so far."""
+        spent = self._seen.cpu_times()
+        return spent.user + spent.system
+
+    async def end(self) -> dict[str, Any]:
+        """End it: how it was answered, and its accounts' keys."""
+        self._process.send_signal(signal.SIGINT)
+        said: dict[str, Any] = json.loads((await self._process.communicate())[0])
+        return said
+
+
+async def measure(attacked: Mesh, control: Mesh, name: str, seconds: float, rounds: int) -> dict[str, Any]:
+    """One attack on the first of these; the second is the control."""
+    alone = await control.work(seconds)
+    resting = await attacked.rest(1.0)
+    memory = [attacked.memory()]
+    earned = await attacked.earned()
+    attack = await Attack.begun(name, attacked.gateway)
+    watching = asyncio.create_task(_watch_memory(attacked, memory))
+    # What it begins with counts as well: its sessions and watches are opened while honest work goes on.
+    under, beside_it, busy, attacked_for = Honest(0.0), Honest(0.0), 0.0, 0.0
+    for _ in range(rounds):
+        used, began = attack.cpu_seconds(), time.monotonic()
+        under += await attacked.work(seconds)
+        busy, attacked_for = busy + attack.cpu_seconds() - used, attacked_for + time.monotonic() - began
+        attack.pause()
+        burner = await beside([sys.executable, str(BURNER), str(min(1.0, busy / attacked_for))])
+        beside_it += await control.work(seconds)
+        burner.kill()
+        await burner.wait()
+        attack.go_on()
+    idle = await attacked.rest(2.0) - resting
+    said = await attack.end()
+    earned = await attacked.earned() - earned
+    won = sum([await attacked.won(key) for key in said["keys"]])
+    watching.cancel()
+    spent = under.cpu_seconds - under.done * beside_it.cpu_seconds / max(1, beside_it.done)
+    return {
+        "attack": name,
+        "alone_per_s": round(alone.rate, 1),
+        "under_per_s": round(under.rate, 1),
+        "control_per_s": round(beside_it.rate, 1),
+        "kept_of_control": round(under.rate / beside_it.rate, 2),
+        "attacker_cores": round(busy / attacked_for, 2),
+        "mesh_cores_spent": round(spent / under.seconds, 2),
+        "mesh_cores_spent_idle": round(idle, 2),
+        "honest_done": under.done,
+        "honest_not_done": under.otherwise,
+        "honest_refused": under.refused,
+        "attacker_won_kudos": round(won / 1000, 1),
+        "honest_earned_kudos": round(earned / 1000, 1),
+        "rss_mb": [round(memory[0]), round(max(memory)), round(attacked.memory())],
+        "answers": said["answers"],
+    }
+
+
+async def _watch_memory(mesh: Mesh, seen: list[float]) -> None:
+    while True:
+        seen.append(mesh.memory())
+        await asyncio.sleep(0.3)
 
 
 def verdict(found: dict[str, Any]) -> list[str]:
     """What is not as it must be."""
     wrong = []
-    if found["kept"] < KEPT and found["kept_of_control"] < KEPT_OF_CONTROL:
-        wrong.append(f"kept {found['kept']} of alone, {found['kept_of_control']} of the control")
+    if found["kept_of_control"] < KEPT:
+        wrong.append(f"kept {found['kept_of_control']} of the control")
     if found["honest_not_done"] or found["honest_refused"]:
         wrong.append(f"{found['honest_not_done']} jobs not done, {found['honest_refused']} refusals")
     if found["attacker_won_kudos"] > max(1.0, found["honest_earned_kudos"]):
@@ -174,15 +245,14 @@ def verdict(found: dict[str, Any]) -> list[str]:
 
 
 async def beside(command: list[str]) -> asyncio.subprocess.Process:
+    """A process beside this one."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return await asyncio.create_subprocess_exec(
-        sys.executable, __file__, *command, env=environment, stdout=asyncio.subprocess.PIPE
-    )
+    return await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE)
 
 
 async def attack_until_told(name: str, target: str) -> dict[str, Any]:
-    """An attack until SIGINT: which part of a core it took, how it was answered, and its accounts' keys."""
-    told, begun = asyncio.Event(), time.monotonic()
+    """An attack until SIGINT: how it was answered, and its accounts' keys."""
+    told = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGINT, told.set)
     attacker = Attacker(target)
     attacking = asyncio.ensure_future(ATTACKS[name](attacker))
@@ -193,12 +263,11 @@ async def attack_until_told(name: str, target: str) -> dict[str, Any]:
         attacker.answers[f"ended by {attacking.exception()!r}"[:200]] += 1
         await telling
     attacking.cancel()
-    cpu = time.process_time() / (time.monotonic() - begun)
-    return {"cpu": cpu, "answers": dict(attacker.answers.most_common(8)), "keys": attacker.keys}
+    return {"answers": dict(attacker.answers.most_common(8)), "keys": attacker.keys}
 
 
 @asynccontextmanager
-async def meshed(folder: Path) -> AsyncIterator[Meter]:
+async def meshed(folder: Path) -> AsyncIterator[Mesh]:
     """A mesh with default settings, honest workers whose owner has a record, and two accounts that pay."""
     async with local_mesh(folder / "state", extra=QUIET) as mesh:
         for number in range(WORKERS):
@@ -212,7 +281,7 @@ async def meshed(folder: Path) -> AsyncIterator[Meter]:
                 clients.append(await mesh.client(credential=ApiKey(opened.api_key)).__aenter__())
         async with mesh.client(credential=ApiKey(read_secret(mesh.layout.worker_key) or "")) as owner:
             await ask_honestly(clients, 4.0)  # The owner is proven by what others paid for.
-            yield Meter(mesh, clients, owner)
+            yield Mesh(mesh, clients, owner)
         for client in clients:
             await client.__aexit__(None, None, None)
 
@@ -221,13 +290,13 @@ def _secret(mesh: LocalMesh) -> str:
     return read_secret(mesh.layout.operator_key) or ""
 
 
-async def run(names: list[str], seconds: float, *, as_json: bool) -> int:
+async def run(names: list[str], seconds: float, rounds: int, *, as_json: bool) -> int:
     """All of them; the exit status."""
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
-        async with meshed(Path(folder)) as meter:
+        async with meshed(Path(folder) / "attacked") as attacked, meshed(Path(folder) / "control") as control:
             for name in names:
-                found = await meter.measure(name, seconds)
+                found = await measure(attacked, control, name, seconds, rounds)
                 wrong = verdict(found)
                 failed += bool(wrong)
                 text = json.dumps(found) if as_json else "  ".join(f"{key}={value}" for key, value in found.items())
@@ -240,15 +309,14 @@ def main() -> int:
     match sys.argv[1:]:
         case ["--attack", name, target]:
             print(json.dumps(asyncio.run(attack_until_told(name, target))))
-        case ["--burn", share, seconds]:
-            burn(float(share), float(seconds))
         case _:
             parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-            parser.add_argument("--seconds", type=float, default=6.0)
+            parser.add_argument("--seconds", type=float, default=3.0, help="of each turn")
+            parser.add_argument("--rounds", type=int, default=3, help="turns of each mesh")
             parser.add_argument("--only", nargs="*", choices=list(ATTACKS), default=list(ATTACKS))
             parser.add_argument("--json", action="store_true")
             arguments = parser.parse_args()
-            return asyncio.run(run(arguments.only, arguments.seconds, as_json=arguments.json))
+            return asyncio.run(run(arguments.only, arguments.seconds, arguments.rounds, as_json=arguments.json))
     return 0
 
 

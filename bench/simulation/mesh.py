@@ -108,7 +108,7 @@ class Mesh:
         worker, lease = self._worker(painter), self._leases.pop(painter.name)
         if self._loaded.get(painter.name) != ask.model:
             self._loaded[painter.name] = ask.model
-            attaching.capable(self.core.board, worker, self._capabilities(painter))
+            attaching.capable(self.core.board, worker, lambda: self._capabilities(painter), now)
         painted = Painted(b"\1" * 32, 50_000, 3, worker.worker_id, worker.owner)
         self.core.report(worker, lease.lease_id, lease.job.job_id, painted)
         self.core.run_errands()

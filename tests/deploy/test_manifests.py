@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
+from tests.deploy.rendering import charts
 from tests.documents import ROOT
 
 from horde.cli.commands.keys import OPERATOR, PASSES, PEPPER, SIGNERS
 from horde.cli.local.roles import DEFAULT_PORTS, Role
 from horde.curation.service import ALLOW as CURATION
+from horde.data_releases.commands import main
+from horde.data_releases.settings import DataReleaseSettings
 from horde.gateway.doors.listeners import ALLOW as GATEWAY
 from horde.ledger.core.permissions import METHODS as LEDGER
 from horde.scheduler.doors.servicer import ALLOW as SCHEDULER
@@ -37,18 +37,6 @@ ALLOW: Mapping[str, AllowList] = {
 }
 
 
-def _charts() -> ModuleType:
-    path = ROOT / "deploy" / "charts.py"
-    spec = importlib.util.spec_from_file_location("charts", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["charts"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-charts = _charts()
 SERVICES: Mapping[str, Any] = yaml.safe_load((charts.CHART / "values.yaml").read_text())["services"]
 SETS = {name: charts.rendered(values) for name, values in charts.VALUES.items()}
 SETS |= {f"overlay {path.name}": charts.built(path) for path in charts.overlays()}
@@ -198,6 +186,38 @@ def test_what_kustomize_builds_upon_is_what_the_chart_says() -> None:
         assert path.read_text() == text, path
 
 
+def test_a_release_is_a_job_whose_variables_are_settings_and_whose_arguments_are_the_builders() -> None:
+    manifests = SETS["a release each week, its index kept"]
+    (cron,) = [manifest for manifest in manifests if manifest["kind"] == "CronJob"]
+    assert (cron["spec"]["concurrencyPolicy"], cron["spec"]["schedule"]) == ("Forbid", "0 3 * * 1")
+    pod = cron["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    prefix = "HORDE_DATA_RELEASES_"
+    told = {each["name"].removeprefix(prefix).lower(): each.get("value", "secret") for each in container["env"]}
+    assert len(told) == len(container["env"])
+    assert all(each["name"].startswith(prefix) for each in container["env"])
+    assert set(told) <= set(DataReleaseSettings.model_fields)
+    DataReleaseSettings(**told)
+    mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+    for name, value in told.items():
+        if name.endswith(("_file", "_dir")):
+            assert any(Path(value).is_relative_to(folder) for folder in mounted), name
+    assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
+    command, *arguments = container["args"]
+    context = main.commands[command].make_context(command, arguments)
+    assert (context.params["release_id"], context.params["cool_off"]) == ("%Y-w%V", 14.0)
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["automountServiceAccountToken"] is False
+    assert container["securityContext"]["readOnlyRootFilesystem"]
+    assert [m for m in SETS["default"] if m["kind"] == "CronJob"] == []
+    (policy,) = [
+        m for m in manifests if m["metadata"]["name"] == "horde-data-releases" and m["kind"] == "NetworkPolicy"
+    ]
+    # Nobody calls it; it reaches names and the store alone.
+    assert "ingress" not in policy["spec"]
+    assert [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]] == [53, 53, 443, 9000]
+
+
 def test_every_policy_of_buckets_is_in_the_config_map() -> None:
     told = yaml.safe_load((ROOT / "deploy/policies/kustomization.yaml").read_text())
     assert set(told["configMapGenerator"][0]["files"]) == {
@@ -218,7 +238,13 @@ def test_a_field_that_does_not_exist_is_found() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [{"doors": {"mode": "none"}}, {"service": {}}, {"services": {"ledger": {"replicas": 0}}}, {"nameSuffix": "mesh"}],
+    [
+        {"dataReleases": {"release": "A b"}},
+        {"doors": {"mode": "none"}},
+        {"service": {}},
+        {"services": {"ledger": {"replicas": 0}}},
+        {"nameSuffix": "mesh"},
+    ],
     ids=str,
 )
 def test_values_that_cannot_be_are_refused(values: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
+from tests.deploy.rendering import charts
 from tests.documents import ROOT
 
 from horde.scheduler.gauges import GAUGES
@@ -42,7 +43,17 @@ def asked(expression: str) -> set[str]:
     return {word for word in re.findall(r"[a-zA-Z_:][a-zA-Z0-9_:]*", bare) if word not in FUNCTIONS}
 
 
+def scaling() -> Iterator[object]:
+    """What KEDA asks Prometheus for."""
+    for manifest in charts.rendered(charts.VALUES["scaled by KEDA"]):
+        if manifest["kind"] == "ScaledObject":
+            for trigger in manifest["spec"]["triggers"]:
+                if trigger["type"] == "prometheus":
+                    yield pytest.param(trigger["metadata"]["query"], id=f"scaling of {manifest['metadata']['name']}")
+
+
 def queries() -> Iterator[object]:
+    yield from scaling()
     for rule in RULES:
         yield pytest.param(rule["expr"], id=rule["alert"])
     for path in DASHBOARDS:

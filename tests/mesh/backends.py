@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
+import pytest
 from tests.conftest import BUCKETS
 
 from horde.cli.local.roles import Role
@@ -25,7 +26,9 @@ def backends(kind: str, folder: Path) -> Iterator[Settings]:
     if kind == EMBEDDED:
         yield {}
         return
-    with throwaway_postgres() as databases, throwaway_s3(BUCKETS) as objects:
+    with ExitStack() as stack:
+        databases = stack.enter_context(throwaway_postgres())
+        objects = stack.enter_context(throwaway_s3(BUCKETS))
         told = {"S3_ENDPOINT": objects.endpoint, "S3_SECURE": "false"}
         # With the rights that an operator gives: `deploy/policies`.
         users = (("PRIVATE", BUCKETS[0], "router-private"), ("SHARED", BUCKETS[1], "router-promoter"))
@@ -50,6 +53,13 @@ def backends(kind: str, folder: Path) -> Iterator[Settings]:
             "SECRET_FILE": str(secret),
             "DATABASE_URL": databases.database(),
         }
+        # Its builder's credential is its own, and stands in the environment that it inherits.
+        builder = folder / "release-builder.secret"
+        builder.write_text(objects.secret("release-builder"))
+        builder.chmod(0o600)
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
+        environment.setenv("HORDE_DATA_RELEASES_ACCESS_KEY", objects.access_key("release-builder"))
+        environment.setenv("HORDE_DATA_RELEASES_SECRET_FILE", str(builder))
         sql = {role: {"DATABASE_URL": databases.database()} for role in (Role.LEDGER, Role.SCHEDULER, Role.GATEWAY)}
         yield {**sql, Role.STORAGE_ROUTER: told, Role.CURATION: curation}
 

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final, Protocol
 
 from grpc import aio
@@ -170,6 +171,27 @@ class Buckets:
         """In which buckets these bytes are, committed or not."""
         found = [PRIVATE for each in self.private if each.holds(content)]
         return found + [SHARED for each in self.shared if each.holds(content)]
+
+
+def age_journal(mesh: LocalMesh, by: timedelta) -> None:
+    """Move all that the shared bucket's journal has into the past: what a release waits for has passed."""
+
+    def past(hour: str) -> str:
+        return f"{datetime.fromisoformat(f'{hour}:00') - by:%Y-%m-%dT%H}"
+
+    endpoint = mesh.beyond(Role.STORAGE_ROUTER).get("S3_ENDPOINT")
+    if endpoint is None:
+        for entry in sorted(mesh.layout.shared_bucket.glob("journal/*/*")):
+            aged = entry.parents[1] / past(entry.parent.name) / entry.name
+            aged.parent.mkdir(exist_ok=True)
+            entry.rename(aged)
+        return
+    for found in ThrowawayS3(endpoint).objects(BUCKETS[1]):
+        folder, _, rest = found.name.partition("/")
+        if folder == "journal":
+            hour, _, image_id = rest.partition("/")
+            found.admin.put_object(BUCKETS[1], f"journal/{past(hour)}/{image_id}", io.BytesIO(b""), 0)
+            found.admin.remove_object(BUCKETS[1], found.name)
 
 
 def _is_sign(found: Stored) -> bool:

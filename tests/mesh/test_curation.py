@@ -1,13 +1,17 @@
-"""What becomes of a shared picture through the whole mesh: reported, withheld, looked at, decided, given back."""
+"""What becomes of a shared picture through the whole mesh: reported, looked at, decided, given back, released."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from tests.mesh.backends import DEPLOYED, EMBEDDED
-from tests.mesh.probing import small
+from tests.mesh.probing import age_journal, small
 from tests.mesh.test_command_line import SMALL, Horde
 
 from horde.api.moderation.v1 import moderation_service_pb2 as pb
@@ -105,3 +109,63 @@ async def test_a_requester_sees_what_they_shared_under_which_text_and_takes_all_
     assert shared["withdrawn_at"]
     # Its bytes are gone, whoever asks.
     await horde.ask("fetch", generation_id, "--out", str(tmp_path / "none"), status=5)
+
+
+async def released(operator: Horde, name: str, *words: str) -> Any:
+    """A release, once it is built."""
+    release = (await operator.ask("release", "--mesh", "create", name, "--cool-off", "0h", *words))["release"]
+    for _ in ticks():
+        if release["state"] != "DATA_RELEASE_STATE_BUILDING":
+            break
+        await asyncio.sleep(POLL_SECONDS)
+        release = (await operator.ask("release", "--mesh", "show", name))["release"]
+    assert release["state"] == "DATA_RELEASE_STATE_FINISHED", release
+    return release
+
+
+async def test_an_operator_asks_for_releases_and_anybody_with_an_account_keeps_a_copy_up_to_date(
+    mesh: LocalMesh, nobody: HordeClient, moderator: Horde, tmp_path: Path
+) -> None:
+    researcher = Horde(mesh.gateway, tmp_path)
+    researcher.environment["HORDE_API_KEY"] = mesh.layout.worker_key.read_text().strip()
+    await researcher.ask("release", "--mesh", "create", "2026-11.1", status=4)
+    await researcher.ask("release", "--mesh", "show", "2026-11.1", status=5)
+    await painted(nobody)
+    generation_id, image_id, _ = await painted(nobody)
+    for _ in ticks():
+        if [shared async for shared in nobody.generations.shared(generation_id)]:
+            break
+        await asyncio.sleep(POLL_SECONDS)
+    await asyncio.to_thread(age_journal, mesh, timedelta(hours=3))
+
+    told = await moderator.ask("release", "--mesh", "create", "2026-11.1", "--cool-off", "0h", "--dry-run")
+    release = await released(moderator, "2026-11.1")
+    assert int(told["release"]["images"]) == int(release["images"]) >= 2
+    assert told["release"].get("exclusions", []) == release.get("exclusions", [])
+    copies = tmp_path / "copies"
+    await researcher.ask("release", "--mesh", "pull", "2026-11.1", "--to", str(copies))
+    again = await researcher.ask("release", "--mesh", "pull", "2026-11.1", "--to", str(copies))
+    # What is whole stays; of the checksums and their signature nothing says whether they are.
+    assert again["fetched"]["2026-11.1"] < 10_000
+    ids = set(pq.read_table(copies / "2026-11.1" / "metadata.parquet")["id"].to_pylist())
+    assert image_id in ids
+
+    assert await nobody.generations.withdraw(generation_id, [image_id]) == {image_id: None}
+    for _ in ticks():
+        removals = (await researcher.ask("release", "--mesh", "removals", "2026-11.1"))["removals"]
+        if image_id in {removal["image_id"] for removal in removals}:
+            break
+        await asyncio.sleep(POLL_SECONDS)
+    second = await released(moderator, "2026-11.2", "--incremental")
+    assert (int(second.get("images", 0)), second["previous_name"]) == (0, "2026-11.1")
+    await researcher.ask("release", "--mesh", "pull", "2026-11.2", "--to", str(copies))
+    removed = str(copies / "2026-11.2" / "removed.parquet")
+    status, told, error = await researcher.run(
+        "release", "prune-withdrawn", str(copies / "2026-11.1"), "--removed", removed
+    )
+    assert status == 0, told + error
+    assert json.loads(told)["faults"] == []
+    left = set(pq.read_table(copies / "2026-11.1" / "metadata.parquet")["id"].to_pylist())
+    assert ids - left == {image_id}
+    listed = await researcher.ask("release", "--mesh")
+    assert [release["name"] for release in listed["releases"]] == ["2026-11.2", "2026-11.1"]

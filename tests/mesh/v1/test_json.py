@@ -85,3 +85,16 @@ async def test_a_pass_opens_its_generation_alone(rita: Caller) -> None:
     await holder.finished(generation_id)
     other = await asked(rita)
     assert (await holder.refused("GET", f"/v1/generations/{other['generation_id']}"))[0] == 404
+
+
+async def test_the_contract_is_described_and_can_be_tried(rita: Caller) -> None:
+    document = await rita.call("GET", "/v1/openapi.json")
+    assert document.json()["openapi"] == "3.1.0"
+    page = await rita.call("GET", "/v1/docs/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "script-src 'self'" in page.headers["content-security-policy"]
+    for name in ("docs.js", "docs.css"):
+        assert (await rita.call("GET", f"/v1/docs/{name}")).status_code == 200
+    # A problem's type is a place on that page.
+    _, problem = await rita.refused("GET", "/v1/generations/x")
+    assert problem["type"].startswith("/v1/docs/#horde.api.")

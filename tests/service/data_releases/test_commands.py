@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -17,7 +18,9 @@ import pytest
 from horde.buckets.port import Bucket
 from horde.buckets.s3 import S3Bucket
 from horde.testkit.data_releases import Moment, Sharing, job_id, plain_folder
+from horde.testkit.moody_server import Mood, moody_server
 from horde.testkit.s3 import REGION, ThrowawayS3
+from horde.testkit.waiting import POLL_SECONDS, ticks
 
 PREFIX = "HORDE_DATA_RELEASES_"
 
@@ -67,9 +70,49 @@ async def typing(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
         )
 
 
+@pytest.mark.s3
+async def test_a_builder_waits_for_a_store_that_is_too_busy(s3_server: ThrowawayS3, tmp_path: Path) -> None:
+    s3_server.empty("horde-shared", "horde-releases")
+    clock = Moment(datetime.now(UTC) - timedelta(days=9))
+    (tmp_path / "secret").write_text(s3_server.secret("release-builder"))
+    async with moody_server(s3_server.endpoint) as store, AsyncExitStack() as stack:
+        credential = s3_server.access_key("router-promoter"), s3_server.secret("router-promoter")
+        bucket = S3Bucket(s3_server.endpoint, "horde-shared", *credential, REGION, secure=False)
+        sharing = Sharing(await stack.enter_async_context(bucket), clock)
+        for number in range(6):
+            await sharing.share(number)
+        settings = {
+            "S3_ENDPOINT": store.endpoint,
+            "S3_SECURE": "false",
+            "ACCESS_KEY": s3_server.access_key("release-builder"),
+            "SECRET_FILE": str(tmp_path / "secret"),
+            "STATE_DIR": str(tmp_path / "state"),
+            "SIGNING_KEY_FILE": str(tmp_path / "signing.key"),
+            "PSEUDONYM_KEY_FILE": str(tmp_path / "pseudonyms.key"),
+        }
+        building = asyncio.create_task(
+            asyncio.to_thread(Typing(sharing, settings, settings).run, settings, "create", "r1", "--samples", "1")
+        )
+        for _ in ticks():
+            if any("parts/" in found.name for found in s3_server.objects("horde-releases")):
+                break
+            await asyncio.sleep(POLL_SECONDS)
+        store.turn(Mood.BUSY)
+        for _ in ticks():
+            # More than who is in a hurry would bear.
+            if store.refused >= 6:
+                break
+            await asyncio.sleep(POLL_SECONDS)
+        store.turn(Mood.WELL)
+        assert json.loads((await building).stdout)["images"] == 6
+
+
 async def test_an_operator_releases_and_a_researcher_keeps_a_copy(typing: Typing, tmp_path: Path) -> None:
     for number in range(6):
         await typing.sharing.share(number)
+    told = json.loads(typing.run(typing.operator, "create", "%Y-w%V", "--as-of", "2026-01-05", "--dry-run").stdout)
+    assert (told["release_id"], told["images"]) == ("2026-w02", 0)
+    assert typing.run(typing.researcher, "list").stdout == ""
     made = json.loads(typing.run(typing.operator, "create", "r1").stdout)
     assert (made["images"], made["previous"]) == (6, None)
     typing.sharing.clock.at = datetime.now(UTC)

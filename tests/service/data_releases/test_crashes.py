@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
 from datetime import timedelta
 from pathlib import Path
+from typing import Final
 
 from horde.testkit.data_releases import START, Moment, Sharing, contents, job_id, plain_folder
 
@@ -16,7 +18,12 @@ BEGIN = START - timedelta(days=20)
 KILLS = ("releases.after_shard=kill@3", "releases.after_part=kill@2")
 
 
-def build(shared: Path, home: Path, failpoints: str = "") -> int:
+LARGEST_FILE: Final = 60_000
+"""More than a disk that is full takes of anything, less than a shard."""
+FULL: Final = 6
+
+
+def build(shared: Path, home: Path, failpoints: str = "", largest: int = resource.RLIM_INFINITY) -> int:
     prefix = "HORDE_DATA_RELEASES_"
     settings = {
         "SHARED_DIR": str(shared),
@@ -29,8 +36,15 @@ def build(shared: Path, home: Path, failpoints: str = "") -> int:
     command = [sys.executable, "-m", "horde.data_releases", "create", "r1", "--samples", "20"]
     as_of = (BEGIN + timedelta(days=8)).strftime("%Y-%m-%dT%H:%M:%S+0000")
     environment = {**os.environ, **{prefix + name: value for name, value in settings.items()}}
-    ran = subprocess.run([*command, "--as-of", as_of], env=environment, capture_output=True, text=True)
-    assert ran.returncode in (0, -signal.SIGKILL), ran.stderr
+    ran = subprocess.run(
+        [*command, "--as-of", as_of],
+        env=environment,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest)),
+    )
+    assert ran.returncode in (0, FULL, -signal.SIGKILL), ran.stderr
+    assert "Traceback" not in ran.stderr
     return ran.returncode
 
 
@@ -49,3 +63,7 @@ async def test_a_build_that_was_killed_three_times_ends_as_an_undisturbed_one(tm
     assert build(tmp_path / "shared", tmp_path / "killed", "releases.before_finished=kill@1") == -signal.SIGKILL
     assert build(tmp_path / "shared", tmp_path / "killed") == 0
     assert contents(tmp_path / "quiet" / "releases") == contents(tmp_path / "killed" / "releases")
+    # Nor does a disk that is full in the middle leave halves.
+    assert build(tmp_path / "shared", tmp_path / "full", largest=LARGEST_FILE) == FULL
+    assert build(tmp_path / "shared", tmp_path / "full") == 0
+    assert contents(tmp_path / "quiet" / "releases") == contents(tmp_path / "full" / "releases")

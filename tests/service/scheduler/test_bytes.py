@@ -16,7 +16,7 @@ from horde.scheduler.doors import submitting
 from horde.scheduler.doors.follow import Follower
 from horde.scheduler.doors.relay import Relay
 from horde.scheduler.neighbours.courier import LONGEST_STUCK_PAUSE, Courier
-from horde.services.errors import ResourceExhausted
+from horde.services.errors import ResourceExhausted, Unavailable
 from horde.services.status import from_status
 from horde.services.streams import MAX_BYTES, take
 from horde.testkit.loopback import ManualClock
@@ -94,6 +94,36 @@ async def test_a_batch_that_is_too_large_is_halved_and_one_item_stops_no_other()
             break
     running.cancel()
     assert sorted(carried) == [item for item in range(16) if item != 7]
+
+
+async def test_what_waits_already_is_not_carried_twice() -> None:
+    clock = ManualClock()
+    batches: list[list[int]] = []
+    away = True
+
+    async def call(items: Sequence[int]) -> Sequence[Answer]:
+        batches.append(list(items))
+        if away:
+            raise Unavailable
+        return [Done() for _ in items]
+
+    async def answered(answers: Sequence[tuple[int, Answer]]) -> None: ...
+
+    courier: Courier[int, Answer] = Courier("Try", call, answered, clock)
+    running = asyncio.create_task(courier.run())
+    for _ in range(3):
+        for _ in range(100):
+            courier.send(1)
+            courier.send(2)
+        assert len(courier) <= 2
+        await clock.advance(10.0)
+    away = False
+    await clock.advance(10.0)
+    courier.send(1)
+    await clock.advance(10.0)
+    running.cancel()
+    assert batches[-2:] == [[1, 2], [1]]
+    assert all(sorted(batch) == [1, 2] for batch in batches[:-1])
 
 
 async def test_answers_that_do_not_fit_together_are_to_be_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,6 +27,7 @@ from horde.services.identity import (
     SharedKey,
     create_key_file,
 )
+from horde.services.keepalive import Keepalive
 from horde.services.lifecycle import CannotStart
 from horde.services.server import Listener, Registration, serving
 from horde.testkit.loopback import ManualClock, loopback
@@ -352,7 +353,8 @@ async def test_one_connection_that_is_refused_again_and_again_waits_and_another_
 async def test_a_connection_that_floods_is_cut_and_another_is_not(echo: Any, stub: Any) -> None:
     allow = AllowList({f"/{ECHO}/Join": {"tester"}})
     brake = Brake(ManualClock(), free=1_000, cuts=Cutter(), most=20)
-    async with loopback([echo], allow=allow, brake=brake) as wire, wire.dial("tester") as other:
+    soon = Keepalive(0.2, 2.0)
+    async with loopback([echo], allow=allow, brake=brake, keepalive=soon) as wire, wire.dial("tester") as other:
         assert await health_of(other) == SERVING
         flooder = aio.insecure_channel(wire.target)
         say_it: Any = flooder.unary_unary(f"/{ECHO}/Say")
@@ -360,8 +362,12 @@ async def test_a_connection_that_floods_is_cut_and_another_is_not(echo: Any, stu
         while not brake.cut:
             with pytest.raises(aio.AioRpcError):
                 await say_it(b"")
+        answered = asyncio.ensure_future(say_it(b""))
         if flooder.get_state() is ready:
+            # It is not told: gRPC finds that nobody answers, and until then nothing of it comes in.
             await flooder.wait_for_state_change(ready)
+        with pytest.raises(aio.AioRpcError, match=r"UNAVAILABLE|PERMISSION_DENIED"):
+            await answered
         assert other.get_state() is ready
         assert await health_of(other) == SERVING
         await flooder.close()

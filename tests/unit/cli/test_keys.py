@@ -7,18 +7,20 @@ import stat
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from click.testing import CliRunner
 
-from horde.cli.commands.keys import SIGNERS, keys
+from horde.cli.commands.keys import PASSES, RUN_KEY, SIGNERS, keys
 from horde.curation.service import NAME as CURATION
 from horde.curation.settings import CurationSettings
 from horde.gateway.gateway import NAME as GATEWAY
 from horde.gateway.settings import GatewaySettings
-from horde.gateway.store.secret_files import load_passes, load_peppers
+from horde.gateway.store.secret_files import load_operator_key, load_passes, load_peppers
 from horde.ledger.settings import LedgerSettings
 from horde.scheduler.doors.grants import SCHEDULER
 from horde.scheduler.settings import Settings as SchedulerSettings
 from horde.services.identity import SharedKey
+from horde.services.lifecycle import CannotStart
 from horde.services.settings import load
 from horde.services.tokens import KeyRing, Signer, Verifier
 from horde.storage_router.doors.permits import ISSUER as STORAGE_ROUTER
@@ -55,6 +57,22 @@ def test_every_service_starts_with_what_was_made(tmp_path: Path, monkeypatch: ob
         ]
         assert {f"{prefix}{name.upper()}" for name in made} <= told.keys()
     assert set(SIGNERS) == {GATEWAY, SCHEDULER, STORAGE_ROUTER, CURATION}
+
+
+def test_services_read_them_as_kubernetes_mounts_them(tmp_path: Path) -> None:
+    told = run("init", str(tmp_path))
+    # Root's, readable by the group of the pod: without a cluster, ours.
+    for path in tmp_path.iterdir():
+        if path.is_file() and path.name != RUN_KEY:
+            path.chmod(0o440)
+    load_peppers(Path(told["HORDE_GATEWAY_PEPPER_FILE"]))
+    load_passes(Path(told["HORDE_GATEWAY_PASS_KEY_FILE"]))
+    load_operator_key(Path(told["HORDE_GATEWAY_OPERATOR_KEY_FILE"]))
+    for service, tokens in SIGNERS.items():
+        Signer.from_file(tmp_path / f"{service}-{tokens}.pem", service, tmp_path / "public")
+    (tmp_path / PASSES).chmod(0o444)
+    with pytest.raises(CannotStart, match="others can touch this secret"):
+        load_passes(tmp_path / PASSES)
 
 
 def test_secrets_are_for_their_owner_alone_and_are_made_once(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from random import Random
 from typing import Any
 from xml.etree import ElementTree
 
+import pyarrow as pa
 import pytest
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor
@@ -21,7 +22,7 @@ from PIL import Image
 from horde.api.job.v1 import job_pb2
 from horde.data_releases.core.card import write_card
 from horde.data_releases.core.checksums import BadChecksums, read_checksums, write_checksums
-from horde.data_releases.core.columns import COLUMNS, Measured, Place, describe
+from horde.data_releases.core.columns import COLUMNS, BadRow, Measured, Place, describe
 from horde.data_releases.core.contact import find_contact_data
 from horde.data_releases.core.embedding import NotEmbeddable, embed
 from horde.data_releases.core.gate import EXPLANATIONS, Reason, judge
@@ -32,6 +33,8 @@ from horde.data_releases.core.pseudonyms import Pseudonyms
 from horde.data_releases.core.records import BadRecord, NoConsent, NotTextToImage, SharedRecord, Verdict, read_record
 from horde.data_releases.core.sampling import Sampler
 from horde.data_releases.core.statistics import OTHERS, Statistics, label, shorten
+from horde.data_releases.shards import write_row
+from horde.data_releases.tables import METADATA_SCHEMA
 
 MOMENT = datetime(2026, 12, 1, 9, tzinfo=UTC)
 
@@ -301,9 +304,12 @@ def test_two_releases_one_after_the_other_read_every_hour_once() -> None:
     assert [later - earlier for earlier, later in itertools.pairwise(hours)] == [timedelta(hours=1)] * (len(hours) - 1)
 
 
+def row_of(record: SharedRecord, size_bytes: int = 1) -> dict[str, Any]:
+    return describe(record, Measured("", size_bytes, "", None), Place("s", 0), None, Pseudonyms(b"", "r"), "xmp")
+
+
 def row(number: int) -> dict[str, Any]:
-    found = describe(read(), Measured("", number, "", None), Place("s", 0), None, Pseudonyms(b"", "r"), "xmp")
-    return {**found, "steps": number}
+    return {**row_of(read(), number), "steps": number}
 
 
 @given(st.lists(st.integers(0, 500), max_size=20), st.integers(0, 20))
@@ -374,3 +380,72 @@ def test_the_card_documents_every_column_and_names_what_was_left_out() -> None:
         assert f"| `{column.name}` |" in card
     for why in EXPLANATIONS.values():
         assert why in card
+
+
+@pytest.mark.parametrize(
+    ("image", "column"),
+    [
+        ({"prompt": "half a \ud83d pair"}, "prompt"),
+        ({"prompt": "x", "seed": str(1 << 70)}, "seed"),
+        ({"prompt": "x", "seed": "none"}, "ValueError"),
+        ({"prompt": "x", "steps": 1 << 40}, "steps"),
+        ({"prompt": "x", "guidance_scale": float("nan")}, "guidance_scale"),
+        ({"prompt": "x", "loras": [3]}, "AttributeError"),
+        ({"prompt": "x", "loras": [{"name": "a\udc00", "strength": 1}]}, "loras"),
+        ({"prompt": "x", "clip_skip": None}, "TypeError"),
+    ],
+)
+def test_a_record_that_no_column_holds_is_named_and_ends_nothing(image: dict[str, Any], column: str) -> None:
+    with pytest.raises(BadRow, match=column):
+        row_of(read(spec={"model": "paintbox", "image": image}))
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["prompt", "seed", "steps", "sampler", "loras", "clip_skip", "guidance_scale", "tiling"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=())),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+            max_leaves=5,
+        ),
+    )
+)
+def test_whatever_a_record_says_it_becomes_a_row_that_parquet_takes_or_is_a_bad_one(image: dict[str, Any]) -> None:
+    try:
+        told = row_of(read(spec={"model": "paintbox", "image": image}))
+    except (BadRecord, BadRow, NotTextToImage):
+        return
+    assert pa.Table.from_pylist([told], METADATA_SCHEMA).num_rows == 1
+    json.loads(write_row(told), parse_constant=pytest.fail)
+    told["prompt"].encode()
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "two\nlines\r\n",
+        "\x00 nothing",
+        "a" * 10_240,
+        "\u202eright to left \u0627\u0644\u0644\u063a\u0629",
+        "]]><x/>",
+        "\U0001f600",
+    ],
+    ids=["newlines", "null", "long", "right to left", "markup", "emoji"],
+)
+def test_odd_prompts_are_kept_letter_by_letter(prompt: str) -> None:
+    told = row_of(read(spec={"model": "paintbox", "image": {"prompt": prompt}}))
+    assert pa.Table.from_pylist([told], METADATA_SCHEMA).to_pylist()[0]["prompt"] == prompt
+    assert json.loads(write_row(told))["prompt"] == prompt
+    ElementTree.fromstring(make_xmp(read(spec={"model": "paintbox", "image": {"prompt": prompt}})))
+
+
+@pytest.mark.parametrize("job_id", ["../x", "a/b", "a.b", "", "a" * 65, "\u00e4", ".hidden", "__removed__", "a b"])
+def test_an_id_that_cannot_be_a_key_in_a_shard_is_no_record(job_id: str) -> None:
+    with pytest.raises(BadRecord):
+        read(job_id=job_id)
+
+
+@pytest.mark.parametrize("image", [{"sha256": "xy" * 32}, {"width": 0}, {"height": -1}], ids=str)
+def test_an_image_that_cannot_be_is_no_record(image: dict[str, Any]) -> None:
+    with pytest.raises(BadRecord):
+        read(image={**record_of()["image"], **image})

@@ -586,3 +586,33 @@ def test_uptime_is_for_those_whose_pictures_were_looked_at_and_right() -> None:
         uptime.look(table.board, table.now_ms)
         assert (suspect.worker_id in seen) is (picture == TRUTH), picture
         all_checked(table)
+
+
+def test_an_owner_with_many_names_is_not_all_who_is_asked_to_look() -> None:
+    table = table_of(checkers=0)
+    many = stranger(1)
+    first = trusted(table, "n0", -999)
+    assert first.owner == many
+    for number in range(1, 70):
+        table.attach(f"n{number}", owner=many, slots=4)
+    other = trusted(table, "other", 7)
+    job = ask(table, first, "r")
+    first.standing.verified = 0
+    painted(table, job)
+    (check,) = checks(table)
+    assert table.lease(check).worker_id == other.worker_id
+
+
+def test_names_that_are_away_keep_no_canary_from_their_owner() -> None:
+    table = table_of()
+    honest = table.attach("honest", owner=stranger(1))
+    for _ in range(PROVEN):
+        table.board.fleet.image_paid(honest)
+    painted(table, ask(table, honest, "known", placement=SHARED))
+    all_checked(table)
+    for number in range(10):
+        table.vanish(table.attach(f"away{number}", owner=OWNER))
+    suspect = table.attach("new", owner=OWNER)
+    painted(table, ask(table, suspect, "r", input_ids=("i",)), "anything")
+    (canary,) = checks(table)
+    assert table.lease(canary).worker_id == suspect.worker_id

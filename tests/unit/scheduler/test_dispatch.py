@@ -403,3 +403,25 @@ def test_a_flow_that_only_waits_for_what_nobody_can_paint_slows_nobody_down() ->
         served(table, worker, 0.1)
         arrivals += 1
         assert arrivals < 20
+
+
+def test_what_a_list_names_workers_for_makes_no_classes_of_all_others() -> None:
+    table = Table()
+    workers = [table.attach(f"w{number}", slots=0, features=number) for number in range(4)]
+    named = table.attach("named", slots=0, features=4)
+    for number in range(40):
+        table.queued(f"r{number}", width=512 + 64 * (number % 3))
+    listed = table.queued("listed", features=4, fast_only=True, allowed=frozenset({named.worker_id}), width=777)
+    lane = table.board.queue.models["m"].named
+    for worker in [*workers, named]:
+        table.restate(worker, 1)
+    assert len(lane._open) == 1
+    assert len(lane._sizes) == 3
+    assert table.board.queue.first(named, table.now, table.board.speeds) is not None
+    # It gets what names it all the same.
+    for _ in range(50):
+        (lease,) = named.leases.values()
+        if lease.job is listed.jobs[0]:
+            break
+        table.paint(lease)
+    assert table.painter(listed.jobs[0]) == "named"

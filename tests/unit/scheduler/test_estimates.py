@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from tests.unit.scheduler.table import ANNA, BERT, Table, terms
 
-from horde.scheduler.core import attaching
+from horde.scheduler.core import attaching, estimates
 from horde.scheduler.core.deadlines import SLACK
-from horde.scheduler.core.estimates import MAX_LOOK, Estimates
+from horde.scheduler.core.estimates import MAX_LOOK, MAX_LOOKS, Estimates, Supply
 from horde.scheduler.core.fitting import WhyNot
 from horde.scheduler.core.job import ANONYMOUS
 from horde.scheduler.core.outcomes import Failed
@@ -84,3 +87,27 @@ def test_what_is_over_does_not_stay_in_the_heap_of_deadlines() -> None:
         table.paint(table.lease(job))
         table.run_errands()
     assert len(table.board.deadlines) <= SLACK + 4
+
+
+def test_however_many_kinds_of_jobs_are_asked_about_workers_are_looked_through_a_few_times_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = Table()
+    table.attach("w")
+    found, looked = Estimates(table.board), 0
+    look = estimates._look
+
+    def counted(*of: Any) -> Supply:
+        nonlocal looked
+        looked += 1
+        return look(*of)
+
+    monkeypatch.setattr(estimates, "_look", counted)
+    for side in range(1, 1_001):
+        assert found.for_terms(terms(width=side), ANNA, 0.5).eligible == 1
+    assert looked == MAX_LOOKS
+    # A model of which nothing is known yet is looked at all the same.
+    assert found.for_terms(terms(model="n"), ANNA, 0.5).eligible == 0
+    for _ in range(3):
+        found.for_terms(terms(width=1), ANNA, 2.0)
+    assert looked == MAX_LOOKS + 2

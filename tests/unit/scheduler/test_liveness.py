@@ -103,7 +103,8 @@ class Mixture(RuleBasedStateMachine):
     def change(self, name: str, offered: dict[str, tuple[bool, int]], side: int, features: int) -> None:
         worker = self._here(name)
         if worker is not None:
-            attaching.capable(self.table.board, worker, _capabilities(offered, side, features))
+            capabilities = _capabilities(offered, side, features)
+            attaching.capable(self.table.board, worker, lambda: capabilities, self.table.now)
             self.table.work()
 
     @rule(name=names, slots=slots_wanted, draining=st.sampled_from((False, False, True)))

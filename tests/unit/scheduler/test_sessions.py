@@ -9,6 +9,7 @@ from tests.unit.scheduler.table import ANNA, OWNER, Table, capable, painted, sta
 
 from horde.scheduler.core import attaching
 from horde.scheduler.core import effects as fx
+from horde.scheduler.core.fleet import Capabilities
 from horde.scheduler.core.job import Ending, JobState, LeaseId
 from horde.scheduler.core.leases import LeaseState, Revoked, make_id
 from horde.scheduler.core.outcomes import Failed
@@ -253,3 +254,40 @@ def test_a_lease_that_nobody_remembers_is_believed_only_of_a_worker_that_may_hav
     (job,) = table.board.generations[generation.generation_id].jobs
     assert (job.state, job.leases) == (JobState.QUEUED, [])
     assert table.told(fx.Revoke, worker)[-1].reason is Revoked.UNKNOWN
+
+
+def test_who_says_again_and_again_what_it_can_do_is_read_once_a_second_and_by_its_last_word() -> None:
+    table = Table()
+    worker = table.attach("flapping", models=("m",))
+    read = 0
+
+    def say(*models: str) -> None:
+        def capabilities() -> Capabilities:
+            nonlocal read
+            read += 1
+            return capable(models=models)
+
+        attaching.capable(table.board, worker, capabilities, table.now)
+        table.work()
+
+    for _ in range(500):
+        say("m")
+        say("n")
+    say("n", "o")
+    assert read == 1
+    assert set(worker.capabilities.offers) == {"m"}
+    table.pass_time(attaching.CAPABLE_PAUSE)
+    assert read == 2
+    assert set(worker.capabilities.offers) == {"n", "o"}
+    (job,) = table.queued("r", model="o").jobs
+    assert table.painter(job) == "flapping"
+
+
+def test_a_new_session_is_believed_before_what_the_old_one_said_last() -> None:
+    table = Table()
+    worker = table.attach("w", models=("m",))
+    for model in ("n", "o"):
+        attaching.capable(table.board, worker, lambda model=model: capable(models=(model,)), table.now)  # type: ignore[misc]
+    table.attach("w", models=("p",))
+    table.pass_time(2 * attaching.CAPABLE_PAUSE)
+    assert set(worker.capabilities.offers) == {"p"}

@@ -9,6 +9,7 @@ from tests.unit.scheduler.test_strangers import proven, report, stranger, strang
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import Ending, Job, JobState
 from horde.scheduler.core.outcomes import Censored, Failed, Refused
+from horde.scheduler.core.returning import DECLINED_IN_A_ROW, FIRST_WITHHOLDING
 
 
 def wary(table: Table) -> tuple[Job, Worker]:
@@ -104,3 +105,38 @@ def test_who_lost_a_lease_comes_back_for_no_more_than_it_may_hold() -> None:
     table.held[lost.lease_id] = (worker.worker_id, job.job_id)
     table.attach("w", slots=4, owner=BERT)
     assert second.standing.open_leases == 1
+
+
+def test_who_declines_what_a_job_asks_for_is_offered_all_others_of_its_model() -> None:
+    table = Table(proven_images=1)
+    other, worker = table.attach("other", slots=0, owner=BERT), table.attach("choosy")
+    assert not other.standing.proven
+    declined = []
+    for number in range(3 * DECLINED_IN_A_ROW):
+        (job,) = table.queued(f"declined {number}").jobs
+        table.report(worker, table.lease(job).lease_id, job.job_id, Refused("not that", of_job=True))
+        declined.append(job)
+        assert "m" in worker.capabilities.offers
+        (job,) = table.queued(f"liked {number}").jobs
+        table.paint(table.lease(job))
+    table.restate(other, 1)
+    for _ in declined:
+        (lease,) = other.leases.values()
+        assert lease.job in declined
+        table.paint(lease)
+
+
+def test_who_declines_everything_is_offered_nothing_for_a_while() -> None:
+    table = Table()
+    table.attach("other", slots=0, owner=BERT)
+    worker = table.attach("no")
+    table.queued("r", images=100)
+    for _ in range(DECLINED_IN_A_ROW):
+        (lease,) = worker.leases.values()
+        table.report(worker, lease.lease_id, lease.job.job_id, Refused("not that", of_job=True))
+    (lease,) = worker.leases.values()
+    table.report(worker, lease.lease_id, lease.job.job_id, Refused("not that", of_job=True))
+    assert not worker.leases
+    assert worker.withheld
+    table.pass_time(FIRST_WITHHOLDING + 1.0)
+    assert worker.leases

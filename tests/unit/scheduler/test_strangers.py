@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 from uuid import UUID, uuid5
 
 import pytest
@@ -10,8 +11,8 @@ from tests.unit.scheduler.table import ANNA, BERT, OWNER, PRICE, Table, state, t
 
 from horde.scheduler.core import effects as fx
 from horde.scheduler.core.fitting import WhyNot
-from horde.scheduler.core.fleet import Worker
-from horde.scheduler.core.job import NOTHING, AccountId, Ending, Job, JobState
+from horde.scheduler.core.fleet import MAX_WORKERS_OF_ONE, Worker
+from horde.scheduler.core.job import NOTHING, AccountId, Ending, Job, JobState, WorkerId
 from horde.scheduler.core.leases import MAX_LEASES, Fault, Lease, LeaseState, Revoked
 from horde.scheduler.core.outcomes import Cancelled, Censored, Failed, Refused, Result
 from horde.scheduler.core.standing import MAX_CONTRADICTED
@@ -311,3 +312,29 @@ def test_what_was_lent_shortly_before_the_mesh_was_away_and_never_heard_of_is_no
     table.held.clear()
     table.attach("w", owner=BERT)
     assert (second.state, second.fault) == (LeaseState.LAPSED, Fault.WORKER)
+
+
+class Crowd(dict[WorkerId, Worker]):
+    """So many that nobody may look through all of them for what one owner does."""
+
+    def values(self) -> Any:
+        raise AssertionError("it looks through all workers")
+
+
+def test_new_names_of_one_owner_do_not_have_all_workers_looked_through() -> None:
+    table = Table()
+    for number in range(MAX_WORKERS_OF_ONE):
+        table.vanish(table.attach(f"w{number}", owner=ANNA))
+    table.board.fleet.workers = Crowd(table.board.fleet.workers)
+    table.attach("one more", owner=ANNA)
+    assert table.board.fleet.owned(ANNA) == MAX_WORKERS_OF_ONE
+
+
+def test_a_refused_picture_does_not_have_all_workers_looked_through() -> None:
+    table = Table()
+    worker = table.attach("w1")
+    (job,) = table.queued().jobs
+    table.board.fleet.workers = Crowd(table.board.fleet.workers)
+    lease = table.lease(job)
+    table.report(worker, lease.lease_id, job.job_id, Failed("refused", refused_upload=True))
+    assert worker.strikes == 1

@@ -46,7 +46,7 @@ async def test_many_connections_are_forgotten() -> None:
     brake = Brake(ManualClock())
     for number in range(REMEMBERED + 10):
         await brake.hold(f"connection {number}")
-    assert len(brake._refusals) == REMEMBERED
+    assert len(brake._conduct) == REMEMBERED
 
 
 class Cuts:
@@ -90,3 +90,34 @@ async def test_who_is_seldom_in_the_wrong_is_never_cut() -> None:
         await brake.hold("ipv4:192.0.2.7:1001")
         await clock.advance(1)
     assert not cuts.connections
+
+
+async def test_who_shares_an_address_with_a_flood_and_is_mostly_in_order_is_neither_held_nor_cut() -> None:
+    clock, cuts = ManualClock(), Cuts()
+    brake = Brake(clock, free=4, cuts=cuts, most=20, least=5)
+    for port in range(2000, 2010):
+        for _ in range(21):
+            brake.broken_off(f"ipv4:192.0.2.7:{port}")
+    neighbour = "ipv4:192.0.2.8:1001"
+    for _ in range(4):
+        assert all(brake.opened(neighbour) for _ in range(10))
+        await brake.hold(neighbour)
+    assert brake.held == 0
+    for _ in range(6):
+        assert all(brake.opened(neighbour) for _ in range(10))
+        brake.broken_off(neighbour)
+    assert neighbour not in cuts.connections
+    assert not brake.opened("ipv4:192.0.2.7:2009")
+
+
+async def test_after_cuts_an_address_is_told_no_refusal_at_once() -> None:
+    clock = ManualClock()
+    brake = Brake(clock, free=1, cuts=Cuts(), most=3, least=3)
+    for _ in range(4):
+        brake.broken_off("ipv4:192.0.2.7:1001")
+    assert brake.cut == 1
+    held = asyncio.create_task(brake.hold("ipv4:192.0.2.7:1002"))
+    await clock.advance(0)
+    assert brake.held == 1
+    await clock.advance(1)
+    await held

@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
@@ -21,6 +22,7 @@ from horde.services.neighbours import Watch
 
 if TYPE_CHECKING:
     from obstore import GetResult
+    from obstore.store import RetryConfig
 
 CALLS: Final = 16
 """Calls to the server at once."""
@@ -29,6 +31,13 @@ READ_TIMEOUT: Final = timedelta(seconds=20)
 """How long the server may be silent; the client then tries once more."""
 IDLE_TIMEOUT: Final = timedelta(seconds=5)
 CALL_TIMEOUT: Final = timedelta(seconds=120)
+
+HURRIED: Final[RetryConfig] = {"max_retries": 1, "retry_timeout": CALL_TIMEOUT}
+PATIENT: Final[RetryConfig] = {
+    "max_retries": 20,
+    "retry_timeout": timedelta(minutes=15),
+    "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=30), "base": 2},
+}
 
 CODE: Final = re.compile(r"<Code>(\w{1,64})</Code>")
 STATUS: Final = re.compile(r"status (?:code:? )?(\d{3})")
@@ -49,10 +58,14 @@ class S3Bucket:
         secure: bool,
         *,
         read_only: bool = False,
+        patient: bool = False,
     ) -> None:
+        """`patient`: what the server refuses or loses is asked again for minutes, for work that nobody waits for."""
         self._what = f"bucket {bucket} at {endpoint}, with the access key {access_key or '(none)'}"
         self._read_only = read_only
-        self._store = S3Store(
+        self._patient = patient
+        self._connect = partial(
+            S3Store,
             bucket,
             endpoint=f"{'https' if secure else 'http'}://{endpoint}",
             access_key_id=access_key,
@@ -67,8 +80,8 @@ class S3Bucket:
                 "read_timeout": READ_TIMEOUT,
                 "timeout": CALL_TIMEOUT,
             },
-            retry_config={"max_retries": 1, "retry_timeout": CALL_TIMEOUT},
         )
+        self._store = self._connect(retry_config=HURRIED)
         self._calls = asyncio.Semaphore(CALLS)
         self._why = ""
         """Why the last call that failed did."""
@@ -80,6 +93,8 @@ class S3Bucket:
         except StoreUnavailable as error:
             # Whoever starts is its operator, who may know what no stranger is told.
             raise StoreUnavailable(f"The {self._what}: {self._why}.") from error
+        if self._patient:
+            self._store = self._connect(retry_config=PATIENT)
         return self
 
     async def _probe(self) -> None:

@@ -6,7 +6,9 @@ import asyncio
 import hashlib
 import json
 import os
+import re
 import signal
+import sqlite3
 import sys
 import tempfile
 import threading
@@ -84,7 +86,10 @@ def create(
     dry_run: bool,
     end_with_input: bool,
 ) -> None:
-    """Make release RELEASE_ID, or go on making it. Made once, it never changes."""
+    """Make release RELEASE_ID, or go on making it. Made once, it never changes.
+
+    In RELEASE_ID %Y, %m, %d and %V (the week) stand for the day of --as-of, in UTC: for what runs by a calendar.
+    """
     settings = _settings()
     if end_with_input:
         threading.Thread(target=_end_with_input, name="input", daemon=True).start()
@@ -102,6 +107,8 @@ def create(
     if as_of is not None:
         as_of = as_of.replace(tzinfo=as_of.tzinfo or UTC)
 
+    day = (as_of or SystemClock().now()).astimezone(UTC)
+    release_id = re.sub("%[YmdV]", lambda found: day.strftime(found[0]), release_id)
     order = Order(release_id, as_of, previous, others)
 
     async def make() -> Finished | Estimate:
@@ -249,6 +256,9 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         status, message = NOT_FOUND, f"no finished release: {error}"
     except ServiceError as error:
         status, message = UNAVAILABLE, str(error)
+    except (OSError, sqlite3.OperationalError) as error:
+        # A disk that is full, mostly. What is built stays built.
+        status, message = UNAVAILABLE, f"this machine: {error}; run it again to go on"
     except (BadChecksums, LookupError) as error:
         status, message = FAILED, str(error)
     click.echo(f"error: {message}", err=True)

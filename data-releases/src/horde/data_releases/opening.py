@@ -50,4 +50,5 @@ def _s3(settings: DataReleaseSettings, bucket: str, *, read_only: bool) -> S3Buc
         settings.s3_region,
         settings.s3_secure,
         read_only=read_only,
+        patient=True,
     )

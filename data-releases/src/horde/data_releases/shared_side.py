@@ -9,14 +9,31 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
 
 from horde.buckets.port import MAX_PAGE, Bucket
+from horde.data_releases.core.columns import BadRow, Measured, Place, describe
 from horde.data_releases.core.gate import Reason
 from horde.data_releases.core.plan import hour_name
-from horde.data_releases.core.records import BadRecord, NoConsent, NotTextToImage, SharedRecord, Verdict, read_record
+from horde.data_releases.core.pseudonyms import Pseudonyms
+from horde.data_releases.core.records import (
+    BadRecord,
+    NoConsent,
+    NotTextToImage,
+    SharedRecord,
+    Verdict,
+    is_image_id,
+    read_record,
+)
+from horde.services.telemetry import get_logger
+
+log = get_logger(__name__)
+
+NOT_MEASURED: Final = Measured("", 0, "", None)
+"""Of an image of which only the record is looked at: whether a row can be made of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +62,11 @@ class BucketVerdicts:
 
     async def of(self, image_id: str) -> Verdict | None:
         found = await self._bucket.read(f"moderation/{image_id}.json")
-        return None if found is None else Verdict(json.loads(found.data)["verdict"])
+        try:
+            return None if found is None else Verdict(json.loads(found.data)["verdict"])
+        except (ValueError, KeyError, TypeError):
+            log.error("a verdict cannot be read, so its image waits", image_id=image_id)
+            return Verdict.REPORTED
 
 
 class SharedSide:
@@ -63,8 +84,12 @@ class SharedSide:
 
     async def first_hour(self) -> datetime | None:
         """The hour of the journal's first entry."""
-        for entry in await self._bucket.page("journal/", limit=1):
-            return datetime.fromisoformat(f"{entry.key.split('/')[1]}:00").replace(tzinfo=UTC)
+        after = ""
+        while page := await self._bucket.page("journal/", after=after, limit=1):
+            after = page[0].key
+            # What else lies there is somebody's mistake, and nobody's release.
+            with suppress(ValueError):
+                return datetime.fromisoformat(f"{after.split('/')[1]}:00").replace(tzinfo=UTC)
         return None
 
     async def withdrawn(self, hours: Iterable[datetime]) -> AsyncIterator[tuple[str, datetime]]:
@@ -96,6 +121,8 @@ class SharedSide:
 
     async def describe(self, image_id: str) -> Candidate:
         """The image's record, without the image."""
+        if not is_image_id(image_id):
+            return Candidate(image_id, reason=Reason.BAD_RECORD)
         record_data, verdict = await asyncio.gather(
             self._bucket.read(f"images/{image_id}.json"), self._verdicts.of(image_id)
         )
@@ -109,6 +136,11 @@ class SharedSide:
             return Candidate(image_id, reason=Reason.NO_CONSENT)
         except NotTextToImage:
             return Candidate(image_id, reason=Reason.NOT_TEXT_TO_IMAGE)
+        try:
+            describe(record, NOT_MEASURED, Place("", 0), verdict, Pseudonyms(b"", ""), "")
+        except BadRow as error:
+            log.warning("a record says what no column holds", image_id=image_id, why=str(error))
+            return Candidate(image_id, reason=Reason.BAD_RECORD)
         if record.id != image_id:
             return Candidate(image_id, reason=Reason.BAD_RECORD)
         return Candidate(image_id, record, verdict=verdict)

@@ -104,3 +104,7 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- end }}
 {{- end }}
 {{- end }}
+{{/* Streams move when a pod goes: seldom, and one at a time. */}}
+{{- define "horde.scaledown" -}}
+scaleDown: {stabilizationWindowSeconds: 600, policies: [{type: Pods, value: 1, periodSeconds: 120}]}
+{{- end }}

@@ -3,12 +3,13 @@
 A refused call costs its server about as much as gRPC itself, and so does one that its caller breaks off at once: a
 client that calls again and again, for ever, takes a core. The first of a connection are forgiven: people and programs
 make mistakes. Then refusals are held back, so that a flood that waits for its answers is none; and what goes on all the
-same loses its connection, the next one sooner.
+same loses its connection, the next one of its address sooner. Whose calls are mostly in order pays for no neighbour.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from horde.services.addresses import address_bucket
@@ -17,8 +18,8 @@ from horde.services.clock import Clock
 V = TypeVar("V")
 REMEMBERED = 10_000
 """Connections, and again addresses; those that were in the wrong longest ago are forgotten."""
-GONE_SECONDS = 10.0
-"""For how long what comes of a connection that was cut is passed over; later the port may be another's."""
+GONE_SECONDS = 2.0
+"""For how long what came of a connection before it was cut is passed over; later the port may be another's."""
 FLOODER_SECONDS = 60.0
 """For how long an address is remembered of which a connection was cut."""
 
@@ -28,6 +29,16 @@ class Cuts(Protocol):
 
     def cut(self, connection: str) -> None:
         """Close the connection of this peer, as gRPC names it, soon."""
+
+
+@dataclass(slots=True)
+class _Conduct:
+    """Of a connection in this window."""
+
+    began: float
+    calls: int = 0
+    wrong: int = 0
+    """Calls that were refused or broken off."""
 
 
 class Brake:
@@ -47,7 +58,8 @@ class Brake:
     ) -> None:
         """`free` refusals of a connection in a window are told at once, the others after `seconds`, while no more than
         `max_held` wait. With `cuts`, a connection is cut after `most` refusals and calls that were broken off in a
-        window: after half as many each time that one of its address was cut lately, `least` at least.
+        window, if they are most of its calls. Both are halved each time that one of its address was cut lately: down to
+        none that are told at once, and `least` until it is cut.
         """
         self._clock = clock
         self._free = free
@@ -57,7 +69,7 @@ class Brake:
         self._cuts = cuts
         self._most = most
         self._least = least
-        self._refusals: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._conduct: OrderedDict[str, _Conduct] = OrderedDict()
         self._flooders: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._gone: OrderedDict[str, float] = OrderedDict()
         self.held = 0
@@ -68,9 +80,16 @@ class Brake:
         """Whether a connection was cut: what still comes of it is worth no work."""
         return bool(self._gone) and self._gone.get(connection, 0.0) > self._clock.monotonic()
 
+    def opened(self, connection: str) -> bool:
+        """Count a call; False where it is not worth any work: its connection was cut."""
+        if self.gone(connection):
+            return False
+        self._of(connection).calls += 1
+        return True
+
     async def hold(self, connection: str) -> None:
         """Count a refusal, and wait if there were many."""
-        if self._count(connection) < self._free or self.held >= self._max_held:
+        if not self._wrong(connection) or self.held >= self._max_held:
             return
         self.held += 1
         try:
@@ -80,28 +99,42 @@ class Brake:
 
     def broken_off(self, connection: str) -> None:
         """Count a call whose caller did not wait for its answer."""
-        self._count(connection)
+        self._wrong(connection)
 
-    def _count(self, connection: str) -> int:
-        """How often it was in the wrong before, in this window."""
-        if self.gone(connection):
-            return 0
+    def _of(self, connection: str) -> _Conduct:
         now = self._clock.monotonic()
-        began, count = self._refusals.pop(connection, (now, 0))
-        if now - began >= self._window:
-            began, count = now, 0
-        _remember(self._refusals, connection, (began, count + 1))
-        if self._cuts is not None and count >= self._least:
-            address = address_bucket(connection) or connection
-            until, cuts = self._flooders.get(address, (now, 0))
-            cuts = cuts if until > now else 0
-            if count >= max(self._least, self._most >> cuts):
-                _remember(self._flooders, address, (now + FLOODER_SECONDS, cuts + 1))
-                self._refusals.pop(connection)
-                _remember(self._gone, connection, now + GONE_SECONDS)
-                self.cut += 1
-                self._cuts.cut(connection)
-        return count
+        conduct = self._conduct.get(connection)
+        if conduct is None or now - conduct.began >= self._window:
+            conduct = _Conduct(now)
+            _remember(self._conduct, connection, conduct)
+        return conduct
+
+    def _wrong(self, connection: str) -> bool:
+        """Count a call that was in the wrong; whether its refusal is held back."""
+        if self.gone(connection):
+            return False
+        conduct = self._of(connection)
+        conduct.wrong += 1
+        mostly = 2 * conduct.wrong >= conduct.calls
+        cuts = self._cuts_of(connection) if mostly else 0
+        if self._cuts is not None and mostly and conduct.wrong > max(self._least, self._most >> cuts):
+            self._cut(connection, cuts)
+            return False
+        return conduct.wrong > self._free >> cuts
+
+    def _cuts_of(self, connection: str) -> int:
+        """How many connections of its address were cut lately."""
+        until, cuts = self._flooders.get(address_bucket(connection) or connection, (0.0, 0))
+        return cuts if until > self._clock.monotonic() else 0
+
+    def _cut(self, connection: str, cuts: int) -> None:
+        now = self._clock.monotonic()
+        _remember(self._flooders, address_bucket(connection) or connection, (now + FLOODER_SECONDS, cuts + 1))
+        _remember(self._gone, connection, now + GONE_SECONDS)
+        del self._conduct[connection]
+        self.cut += 1
+        if self._cuts is not None:
+            self._cuts.cut(connection)
 
 
 def _remember(memory: OrderedDict[str, V], name: str, value: V) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import ClassVar, Final, NewType, Protocol
 
 from horde.services.errors import PermissionDenied, Unauthenticated
+from horde.services.lifecycle import CannotStart
 
 Caller = NewType("Caller", str)
 """A service's name."""
@@ -74,20 +75,24 @@ def create_key_file(path: Path) -> None:
     fresh.replace(path)
 
 
-def read_private(path: Path, *, group: bool = False) -> bytes:
-    """Read a secret; refuse (PermissionError) a file that others can touch or that is not ours.
+class NotPrivate(CannotStart, PermissionError):
+    """A secret lies where others can touch it."""
 
-    With `group` its group may read it: that is how Kubernetes mounts a secret.
+
+def read_private(path: Path, *, alone: bool = False) -> bytes:
+    """Read a secret; refuse (NotPrivate) a file that others can touch or that is not ours.
+
+    Its group may read it, for so Kubernetes mounts secrets; but not where it is to be ours `alone`.
     """
     handle = os.open(path, os.O_RDONLY)
     try:
         facts = os.fstat(handle)
         # Windows has no modes: there a user's own folder is for that user alone already.
         if sys.platform != "win32":
-            if not stat.S_ISREG(facts.st_mode) or facts.st_mode & (0o037 if group else 0o077):
-                raise PermissionError(f"{path} must be a file with mode 0600: others can touch this secret")
+            if not stat.S_ISREG(facts.st_mode) or facts.st_mode & (0o077 if alone else 0o037):
+                raise NotPrivate(f"{path} must be a file with mode 0600: others can touch this secret")
             if facts.st_uid not in (os.geteuid(), 0):
-                raise PermissionError(f"{path} belongs to another user")
+                raise NotPrivate(f"{path} belongs to another user")
         return os.read(handle, 1 << 20)
     finally:
         os.close(handle)
@@ -95,7 +100,8 @@ def read_private(path: Path, *, group: bool = False) -> bytes:
 
 def read_key(path: Path) -> bytes:
     """Read the key of this run."""
-    key = bytes.fromhex(read_private(path).decode().strip())
+    # It never leaves its machine.
+    key = bytes.fromhex(read_private(path, alone=True).decode().strip())
     if len(key) != KEY_BYTES:
         raise ValueError(f"{path} is not a key file")
     return key

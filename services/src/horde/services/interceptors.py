@@ -33,6 +33,7 @@ from horde.services.errors import (
     ResourceExhausted,
     ServiceError,
     Unauthenticated,
+    Unavailable,
     Unimplemented,
 )
 from horde.services.identity import (
@@ -84,9 +85,11 @@ class Gate:
 
     def admit(self, method: str, allowed: Iterable[str], context: Context) -> None:
         """Let a call in, or raise why not."""
-        if self.brake is not None and self.brake.gone(context.peer()):
-            # It ends here, unanswered: there is nobody to answer to.
-            raise asyncio.CancelledError
+        if self.proxies:
+            values = [str(value) for key, value in context.invocation_metadata() or () if key == FORWARDED_KEY]
+            set_forwarded(forwarded_peer(context.peer(), values, self.proxies) if values else "")
+        if self.brake is not None and not self.brake.opened(caller_peer(context)):
+            raise Unavailable("This connection was cut: most of what came over it was refused or broken off.")
         left: float | None = context.time_remaining()
         if left is not None:
             if left < self.least_seconds:
@@ -99,9 +102,6 @@ class Gate:
         if allowed is not PUBLIC and caller not in allowed:
             raise CallerNotAllowed(metadata={"caller": caller, "method": method})
         set_current_caller(caller)
-        if self.proxies:
-            values = [str(value) for key, value in context.invocation_metadata() or () if key == FORWARDED_KEY]
-            set_forwarded(forwarded_peer(context.peer(), values, self.proxies) if values else "")
 
     def broken_off(self, context: Context) -> None:
         """A call's caller did not wait for its answer."""

@@ -35,7 +35,7 @@ class TlsFiles:
     def server_credentials(self, *, require_client: bool) -> grpc.ServerCredentials:
         """What a server shows; with `require_client`, callers must show a certificate too.
 
-        Files that change are read again at the next caller. Raises BadCertificate, and PermissionError for a key that
+        Files that change are read again at the next caller. Raises BadCertificate, and NotPrivate for a key that
         others can read.
         """
         if self.certificate is None or self.key is None:
@@ -50,7 +50,7 @@ class TlsFiles:
         """What a caller shows, and whom it believes; without `authorities` those that the system believes."""
         return grpc.ssl_channel_credentials(
             self.authorities.read_bytes() if self.authorities else None,
-            read_private(self.key, group=True) if self.key else None,
+            read_private(self.key) if self.key else None,
             self.certificate.read_bytes() if self.certificate else None,
         )
 
@@ -97,7 +97,7 @@ class _Shown:
         files = self._files
         assert files.certificate is not None
         assert files.key is not None
-        pair = (read_private(files.key, group=True), files.certificate.read_bytes())
+        pair = (read_private(files.key), files.certificate.read_bytes())
         facts = examine(files.certificate, files.key, None)
         log.info("certificate", names=list(facts.names), until=facts.not_after.isoformat())
         authorities = files.authorities.read_bytes() if files.authorities else None

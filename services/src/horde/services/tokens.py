@@ -116,7 +116,7 @@ class Signer:
             key = Ed25519PrivateKey.generate()
             pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
             _write(path, pem, 0o600)
-        loaded = load_pem_private_key(read_private(path, group=True), None)
+        loaded = load_pem_private_key(read_private(path), None)
         if not isinstance(loaded, Ed25519PrivateKey):
             raise ValueError(f"{path} is not an Ed25519 key")
         signer = cls(key_id_of(loaded.public_key()), loaded, issuer)

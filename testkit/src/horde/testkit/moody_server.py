@@ -45,6 +45,8 @@ class MoodyServer:
         self._well.set()
         self._open: set[asyncio.StreamWriter] = set()
         self.mood = Mood.WELL
+        self.refused = 0
+        """Requests that were answered with SLOW_DOWN."""
         self.endpoint = ""
 
     def turn(self, mood: Mood) -> None:
@@ -83,6 +85,7 @@ class MoodyServer:
                 if self.mood is Mood.SLOW:
                     await asyncio.sleep(SLOW_SECONDS)
                 if self.mood is Mood.BUSY and refused is not None:
+                    self.refused += 1
                     refused.write(SLOW_DOWN)
                     await refused.drain()
                     refused.close()

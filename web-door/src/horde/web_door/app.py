@@ -13,6 +13,7 @@ from horde.web_door.connect import connect_routes
 from horde.web_door.cross_origin import cross_origin
 from horde.web_door.door import Door
 from horde.web_door.neighbours.mesh import Mesh
+from horde.web_door.page import page_routes
 from horde.web_door.room import Room
 from horde.web_door.settings import WebDoorSettings
 from horde.web_door.v1.routes import v1_routes
@@ -37,5 +38,6 @@ def build_app(settings: WebDoorSettings, mesh: Mesh, clock: Clock, loops: Loops)
         Mount("/api/v2", routes=v2_routes(Context(settings, mesh, clock, room), sessions)),
         Mount("/v1", routes=v1_routes(door), middleware=middleware),
         *connect_routes(door, middleware),
+        *page_routes(),
     ]
     return Starlette(routes=routes)

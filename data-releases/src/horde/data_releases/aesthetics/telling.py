@@ -70,10 +70,11 @@ def draw(outcome: Outcome, path: Path) -> None:
     left.set_ylabel("foretold")
     left.set_title(f"{len(rows)} images with prompts never seen")
     names = list(outcome.metrics["by"])
-    bars = right.barh(names[::-1], [outcome.metrics["by"][name]["pearson"] for name in names[::-1]], color="#3b6ea5")
+    correlations = [outcome.metrics["by"][name]["pearson"] for name in names[::-1]]
+    bars = right.barh(names[::-1], correlations, color="#3b6ea5")
     right.bar_label(bars, fmt="%.2f", padding=3)
     right.axvline(outcome.metrics["ceiling"], color="#2f6f4f", linewidth=2, label="ceiling")
-    right.set_xlim(-0.2, 1.05)
+    right.set_xlim(min(-0.2, min(correlations) - 0.25), 1.05)
     right.set_xlabel("Pearson's correlation, held out")
     right.legend(loc="lower right")
     figure.savefig(path, format="png", metadata={"Software": None})

@@ -5,6 +5,8 @@ are made of this table.
 from __future__ import annotations
 
 import base64
+import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,6 +16,7 @@ from horde.data_releases.core.contact import find_contact_data
 from horde.data_releases.core.pseudonyms import Pseudonyms
 from horde.data_releases.core.records import SharedRecord, Verdict
 
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 LICENCE: Final = "CC0-1.0"
 TRAINING_MINING: Final = {
     "data_mining": "allowed",
@@ -125,10 +128,56 @@ REMOVED_COLUMNS: Final = (
 )
 
 
+class BadRow(ValueError):
+    """The record says something that its column cannot hold; the message names the column."""
+
+
+def _check(row: Mapping[str, Any]) -> None:
+    """Raises BadRow unless each value is of its column's type: one that is not would end the whole release."""
+    for column in COLUMNS:
+        value = row[column.name]
+        if not (column.null != "never" if value is None else _fits(value, column.kind)):
+            raise BadRow(column.name)
+
+
+def _fits(value: Any, kind: str) -> bool:
+    outer, _, inner = kind.removesuffix(">").partition("<")
+    match outer:
+        case "string":
+            # Halves of a pair of surrogates can be in JSON, and in no file.
+            return isinstance(value, str) and not _SURROGATE.search(value)
+        case "int32" | "int64":
+            return type(value) is int and -(1 << int(outer[3:]) - 1) <= value < 1 << int(outer[3:]) - 1
+        case "float64":
+            return isinstance(value, float) and math.isfinite(value)
+        case "bool":
+            return isinstance(value, bool)
+        case "list":
+            return isinstance(value, list) and all(each is None or _fits(each, inner) for each in value)
+        case "struct":
+            kinds = {"strength": "float64"}
+            return all(
+                value[name] is None or _fits(value[name], kinds.get(name, "string")) for name in inner.split(",")
+            )
+        case _:
+            return isinstance(value, datetime)
+
+
 def describe(
     record: SharedRecord, measured: Measured, place: Place, verdict: Verdict | None, names: Pseudonyms, provenance: str
 ) -> dict[str, Any]:
-    """The row of an image."""
+    """The row of an image. Raises BadRow where the record says what no column holds."""
+    try:
+        row = _row(record, measured, place, verdict, names, provenance)
+    except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
+        raise BadRow(f"{type(error).__name__}: {error}") from error
+    _check(row)
+    return row
+
+
+def _row(
+    record: SharedRecord, measured: Measured, place: Place, verdict: Verdict | None, names: Pseudonyms, provenance: str
+) -> dict[str, Any]:
     image, made = record.image, record.made
     asked_at = _hour(record.consent.when)
     return {

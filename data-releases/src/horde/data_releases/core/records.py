@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +14,8 @@ FORMATS: Final = {"PNG": "png", "JPEG": "jpg", "WEBP": "webp"}
 """The ending of a file, by the record's name of its format."""
 RELEASED_FORMAT: Final = "WEBP"
 _HOW: Final = {"registered": "asked", "anonymous": "anonymous rule"}
-_SHA256_LENGTH: Final = 64
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 
 
 class Verdict(StrEnum):
@@ -89,6 +91,11 @@ class SharedRecord:
         return str(self.image.get("negative_prompt", ""))
 
 
+def is_image_id(text: str) -> bool:
+    """Whether a shared image may be called so: it is a key in a tar, which loaders split at the first dot."""
+    return _ID.fullmatch(text) is not None
+
+
 def read_record(data: bytes) -> SharedRecord:
     """The record. Raises BadRecord, NoConsent or NotTextToImage, in this order."""
     try:
@@ -120,8 +127,10 @@ def read_record(data: bytes) -> SharedRecord:
         raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise BadRecord(f"{type(error).__name__}: {error}") from error
-    if found.format not in FORMATS or len(found.sha256) != _SHA256_LENGTH:
+    if found.format not in FORMATS or not _SHA256.fullmatch(found.sha256):
         raise BadRecord("its format or its digest is none")
+    if not is_image_id(found.id) or found.width < 1 or found.height < 1:
+        raise BadRecord("its id or its size is none")
     if not is_text_to_image:
         raise NotTextToImage
     return found

@@ -23,24 +23,24 @@ from horde.services.identity import read_private
 
 
 def load_peppers(path: Path) -> Peppers:
-    """The peppers; raises PermissionError where others can read them."""
+    """The peppers; raises NotPrivate where others can read them."""
     if not path.exists():
         write_secret(path, secrets.token_hex(PEPPER_BYTES))
-    return parse_peppers(read_private(path, group=True).decode())
+    return parse_peppers(read_private(path).decode())
 
 
 def load_passes(path: Path) -> Passes:
-    """What passes are made and opened with; raises PermissionError where others can read it."""
+    """What passes are made and opened with; raises NotPrivate where others can read it."""
     if not path.exists():
         write_secret(path, secrets.token_hex(PASS_KEY_BYTES))
     return parse_pass_keys(read_private(path).decode())
 
 
 def load_operator_key(path: Path) -> ApiKeyCredential:
-    """The operator's key; raises PermissionError where others can read it."""
+    """The operator's key; raises NotPrivate where others can read it."""
     if not path.exists():
         write_secret(path, new_api_key().text())
-    return parse_api_key(read_private(path, group=True).decode().strip())
+    return parse_api_key(read_private(path).decode().strip())
 
 
 def write_secret(path: Path, text: str) -> None:

@@ -14,6 +14,7 @@ from horde.scheduler.core.board import Board
 from horde.scheduler.core.checks import Case, Check, PictureRef, check_terms
 from horde.scheduler.core.errors import QueueFull, TooManyGenerations
 from horde.scheduler.core.fitting import signature_of_terms
+from horde.scheduler.core.fleet import MAX_WORKERS_OF_ONE
 from horde.scheduler.core.job import (
     MESH,
     SEED_SPACE,
@@ -27,8 +28,9 @@ from horde.scheduler.core.job import (
 from horde.scheduler.core.shares import ANONYMOUS_WEIGHT
 from horde.scheduler.core.standing import Standing
 
-LOOKED_THROUGH = 64
-"""Workers that could paint a check, of whom some are chosen by chance."""
+LOOKED_THROUGH = 8 * MAX_WORKERS_OF_ONE
+"""Workers that could paint a check, of whom some are chosen by chance: so many that no few owners, with all the names
+that they may have, are all that is looked at."""
 CHOSEN = 8
 """Workers that may have a check job, each of another owner."""
 
@@ -38,23 +40,23 @@ def ask(board: Board, case: Case, like: Generation, index: int, now: float, now_
     painters = {case.subject.owner, *(opinion.owner for opinion in case.opinions)}
     terms = check_terms(like.terms, frozenset(), canary=False)
     signature = signature_of_terms(terms, frozenset())
-    chosen: dict[AccountId, WorkerId] = {}
-    here = list(islice(board.fleet.here.fitting(terms.model, signature, board.speeds), LOOKED_THROUGH))
-    here.sort(key=lambda _: board.checks.chance())
-    for worker in here:
+    able: dict[AccountId, list[WorkerId]] = {}
+    for worker in islice(board.fleet.here.fitting(terms.model, signature, board.speeds), LOOKED_THROUGH):
         digest = worker.capabilities.offers[terms.model].digest.hex()
-        others = not (digest and case.subject.digest) or digest == case.subject.digest
-        if worker.owner not in painters and worker.willing and others and len(chosen) < CHOSEN:
-            chosen.setdefault(worker.owner, worker.worker_id)
-    return _submit(board, case, like, index, frozenset(chosen.values()), now, now_ms)
+        same = not (digest and case.subject.digest) or digest == case.subject.digest
+        if worker.owner not in painters and worker.willing and same:
+            able.setdefault(worker.owner, []).append(worker.worker_id)
+    chance = board.checks.chance
+    owners = sorted(able, key=lambda _: chance())[:CHOSEN]
+    chosen = frozenset(able[owner][int(chance() * len(able[owner]))] for owner in owners)
+    return _submit(board, case, like, index, chosen, now, now_ms)
 
 
 def give_canary(board: Board, case: Case, suspect: Standing, now: float, now_ms: int) -> bool:
     """Have a picture that is known painted by somebody whose own cannot be compared; whether it is."""
     known = [each for each in board.checks.known.get(case.model, ()) if each.subject.owner != suspect.owner]
-    workers = frozenset(
-        worker.worker_id for worker in islice(suspect.workers.values(), CHOSEN) if worker.session is not None
-    )
+    here = (worker.worker_id for worker in suspect.workers.values() if worker.session is not None)
+    workers = frozenset(islice(here, CHOSEN))
     if not known:
         return False
     chosen = known[int(board.checks.chance() * len(known))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from horde.scheduler.core import idling, lending, reporting, returning, settling
@@ -20,6 +21,9 @@ from horde.scheduler.core.job import AccountId, Job, JobId, JobState, LeaseId
 from horde.scheduler.core.leases import Fault, Lease, LeaseState, Revoked, Stage, order_of
 from horde.scheduler.core.outcomes import Result
 from horde.scheduler.core.sessions import Route, Session, SessionState
+
+CAPABLE_PAUSE = 1.0
+"""Seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,7 @@ def opened(
     session.hears_idle = hears_idle
     if known is not None:
         _replace(board, known, session, name)
-    worker.session, worker.agent, worker.declared = session, agent, capabilities
+    worker.session, worker.agent, worker.declared, worker.news = session, agent, capabilities, None
     worker.name = name  # A restart may have known it by its leases alone.
     worker.last_seen_ms = now_ms
     board.sessions[route] = session
@@ -92,8 +96,10 @@ def _make_room(board: Board, owner: AccountId) -> bool:
 
 
 def _forget_one(board: Board, owner: AccountId | None = None) -> bool:
-    workers = board.fleet.workers.values()
-    away = [worker for worker in workers if worker.away and owner in (None, worker.owner)]
+    fleet = board.fleet
+    # Of one owner they are few; to look through all for each new name of his would hold up everybody.
+    workers = fleet.workers if owner is None else fleet.standings[owner].workers
+    away = [worker for worker in workers.values() if worker.away]
     if not away:
         return False
     # Never painted first: names are free, so whoever would push others out brings only such.
@@ -210,11 +216,24 @@ def demanded(board: Board, session: Session, worker: Worker, slots: int, drainin
     idling.tell(board, worker, now)
 
 
-def capable(board: Board, worker: Worker, capabilities: Capabilities) -> None:
-    """What the worker can do now."""
-    worker.declared = capabilities
-    board.dirty_workers[worker] = None
-    board.fleet.refit(worker)
+def capable(board: Board, worker: Worker, read: Callable[[], Capabilities], now: float) -> None:
+    """What the worker can do now. Who says that again and again is believed once in CAPABLE_PAUSE, with what it said
+    last: to list a worker anew costs more than to say so."""
+    worker.news = read
+    if now < worker.capable_from:
+        board.deadlines.add(worker.capable_from, worker)
+    else:
+        _take_news(board, worker, now)
+
+
+def _take_news(board: Board, worker: Worker, now: float) -> None:
+    """Read what it said last, if that is not done yet."""
+    read, worker.news = worker.news, None
+    if read is not None:
+        worker.capable_from = now + CAPABLE_PAUSE
+        worker.declared = read()
+        board.dirty_workers[worker] = None
+        board.fleet.refit(worker)
 
 
 def closed(board: Board, route: Route, now: float, now_ms: int, *, by_mesh: bool = False) -> None:
@@ -253,7 +272,9 @@ def look_at(board: Board, session: Session, now: float) -> None:
 
 
 def look_at_worker(board: Board, worker: Worker, now: float) -> None:
-    """It has rested; or, after a restart, it has not come back for its leases."""
+    """It has rested; or, after a restart, it has not come back for its leases; or it has said anew what it can do."""
+    if now >= worker.capable_from:
+        _take_news(board, worker, now)
     if worker.rests_until and worker.rests_until <= now:
         worker.rests_until = 0.0
         board.fleet.changed(worker)

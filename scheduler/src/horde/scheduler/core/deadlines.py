@@ -72,7 +72,7 @@ def matters(subject: Subject) -> bool:
         case Session():
             return subject.state in (SessionState.OPENED, SessionState.ADRIFT)
         case Worker():
-            return bool(subject.leases or subject.rests_until or subject.withheld)
+            return bool(subject.leases or subject.rests_until or subject.withheld or subject.news)
         case Job():
             return subject.state is JobState.QUEUED and bool(subject.barred or subject.wary)
         case Relook():

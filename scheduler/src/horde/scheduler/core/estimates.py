@@ -29,6 +29,9 @@ MAX_WORKERS_LOOKED_AT = 2_000
 MAX_SUPPLIES = 1_024
 LASTS = 1.0
 """Seconds."""
+MAX_LOOKS = 64
+"""In LASTS seconds, at all workers of a model: anybody may ask about as many kinds of jobs as he likes. Beyond it what
+was seen earlier is told, of the same kind or of the model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +75,10 @@ class Estimates:
     def __init__(self, board: Board) -> None:
         self._board = board
         self._supplies: dict[Hashable, Supply] = {}
+        self._latest: dict[str, Supply] = {}
+        """By model, of whichever kind of job."""
+        self._looks = 0
+        self._looks_since = float("-inf")
         self._paintable: dict[str, tuple[float, list[Bucket], list[Bucket]]] = {}
 
     def for_job(self, job: Job, now: float) -> Estimate:
@@ -116,11 +123,18 @@ class Estimates:
     def _supply(self, terms: Terms, signature: Signature, barred: frozenset[WorkerId], now: float) -> Supply:
         key = (terms.model, signature)
         known = self._supplies.get(key)
-        if known is None or now - known.at >= LASTS:
-            if len(self._supplies) >= MAX_SUPPLIES:
-                self._supplies.clear()
-            known = self._supplies[key] = _look(self._board, terms, signature, barred, now)
-        return known
+        if known is not None and now - known.at < LASTS:
+            return known
+        if now - self._looks_since >= LASTS:
+            self._looks, self._looks_since = 0, now
+        if self._looks >= MAX_LOOKS and (earlier := known or self._latest.get(terms.model)) is not None:
+            return earlier
+        self._looks += 1
+        for seen in (self._supplies, self._latest):
+            if len(seen) >= MAX_SUPPLIES:
+                seen.clear()
+        found = self._supplies[key] = self._latest[terms.model] = _look(self._board, terms, signature, barred, now)
+        return found
 
     def _ahead(self, model: str, anonymous: bool, tag: float, now: float) -> tuple[int, float]:
         """About how many jobs that somebody here can paint come before this tag, and their work."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
@@ -86,10 +87,15 @@ class Worker:
     """Images that somebody else than its owner paid for."""
     declared: Capabilities = field(default_factory=Capabilities)
     """What it says that it can do; `capabilities` are those less what it is not offered for now."""
+    news: Callable[[], Capabilities] | None = None
+    """What it has said since, and is to be read at `capable_from`."""
+    capable_from: float = 0.0
     withheld: dict[str, float] = field(default_factory=dict)
     """Models that it gave back lately, and until when it is not offered them."""
     refusals: Counter[str] = field(default_factory=Counter)
     """By model, since it last painted with it."""
+    declined: Counter[str] = field(default_factory=Counter)
+    """Of them, those that were for what one job asked for."""
     standing: Standing = field(default_factory=lambda: Standing(AccountId(""), 0, 0))
     """Its owner's."""
     strikes: int = 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from horde.scheduler.core import returning
 from horde.scheduler.core.board import Board
+from horde.scheduler.core.job import AccountId
 from horde.scheduler.core.leases import Fault, Lease
 
 OWNERS = 3
@@ -25,8 +26,7 @@ def upload_refused(board: Board, lease: Lease, now: float) -> bool:
     refused.append((lease, now))
     refused[:] = [(other, at) for other, at in refused[-MAX_REMEMBERED:] if at > now - WINDOW]
     owners = {other.owner for other, _ in refused}
-    here = {worker.owner for worker in board.fleet.workers.values() if worker.session is not None}
-    needed = max(2, min(OWNERS, len(here)))
+    needed = max(2, _owners_here(board))
     standings = board.fleet.standings
     if (
         len(owners) < needed
@@ -40,6 +40,16 @@ def upload_refused(board: Board, lease: Lease, now: float) -> bool:
             board.dirty_jobs[other.job] = None
             returning.forgive_lease(board, other, BECAUSE)
     return True
+
+
+def _owners_here(board: Board) -> int:
+    """How many owners are here, as far as that matters: anybody may have it asked, with each refused picture."""
+    found: set[AccountId] = set()
+    for worker in board.fleet.here:
+        found.add(worker.owner)
+        if len(found) == OWNERS:
+            break
+    return len(found)
 
 
 def passed(board: Board) -> None:

@@ -10,6 +10,8 @@ and where these are many, the worker has a class of its own.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import TypeVar
 
 from horde.scheduler.core.capability import NOTHING, SLOT_ENDS, SLOTS, Bucket, CapabilityClass, Entry, Heads
@@ -92,15 +94,14 @@ class Lane:
         else:
             found = mine.first(worker_id, slot + 1)
         if worker_id in self._allowing:
-            found = min(found, self._named_heads(worker_id, (features, limit, fast)).first(worker_id))
+            can = capabilities.offers[model].features, limit, speeds.is_fast(worker_id, model)
+            found = min(found, self._named_heads(worker_id, can).first(worker_id))
         return None if found is NOTHING else found
 
     def _open_class(self, key: tuple[int, bool, WorkerId | None]) -> CapabilityClass:
         _make_room(self._open, self.buckets)
         created = self._open[key] = CapabilityClass(*key)
-        for bucket in self.buckets.values():
-            if not bucket.signature.allowed and created.fits(bucket.signature):
-                _enter(bucket, created)
+        _enter(self.buckets.values(), created, created.fits)
         return created
 
     def _divided_slot(self, slot: int, can: tuple[int, int, bool]) -> Heads:
@@ -110,9 +111,7 @@ class Lane:
             return known
         _make_room(among, self.buckets)
         created = among[can] = Heads()
-        for bucket in self.buckets.values():
-            if bucket.slot == slot and not bucket.signature.allowed and _can(can, bucket.signature):
-                _enter(bucket, created)
+        _enter([bucket for bucket in self.buckets.values() if bucket.slot == slot], created, partial(_can, can))
         return created
 
     def _named_heads(self, worker_id: WorkerId, can: tuple[int, int, bool]) -> Heads:
@@ -125,14 +124,20 @@ class Lane:
                     bucket.classes.remove(known[1])
         created = Heads()
         self._named[worker_id] = can, created
-        for bucket in self._allowing[worker_id]:
-            if _can(can, bucket.signature):
-                _enter(bucket, created)
+        _enter(self._allowing[worker_id], created, partial(_can, can), named=True)
         return created
 
     def _create(self, signature: Signature) -> Bucket:
         self._empty += 1
         bucket = self.buckets[signature] = Bucket(signature, bisect_left(SLOT_ENDS, signature.pixels))
+        if signature.allowed:
+            # What it asks for tells no classes apart: the check of a picture would make twice as many of them.
+            for worker_id in signature.allowed:
+                self._allowing.setdefault(worker_id, {})[bucket] = None
+                named = self._named.get(worker_id)
+                if named is not None and _can(named[0], signature):
+                    bucket.classes.append(named[1])
+            return bucket
         self._features |= signature.features
         self._fast_only = self._fast_only or signature.fast_only
         place = bisect_right(self._sizes, signature.pixels)
@@ -140,13 +145,6 @@ class Lane:
             insort(self._sizes, signature.pixels)
         for worker_id in signature.denied:
             self._denials[worker_id] = self._denials.get(worker_id, 0) + 1
-        if signature.allowed:
-            for worker_id in signature.allowed:
-                self._allowing.setdefault(worker_id, {})[bucket] = None
-                named = self._named.get(worker_id)
-                if named is not None and _can(named[0], signature):
-                    bucket.classes.append(named[1])
-            return bucket
         bucket.classes += [known for known in self._open.values() if known.fits(signature)]
         bucket.classes += [heads for can, heads in self._divided.get(bucket.slot, {}).items() if _can(can, signature)]
         return bucket
@@ -158,7 +156,7 @@ class Lane:
             del self.buckets[signature]
             for fitting in bucket.classes:
                 fitting.forget(bucket)
-            for worker_id in signature.denied:
+            for worker_id in signature.denied if not signature.allowed else ():
                 self._denials[worker_id] -= 1
                 if not self._denials[worker_id]:
                     del self._denials[worker_id]
@@ -168,17 +166,30 @@ class Lane:
                     del self._allowing[worker_id]
                     self._named.pop(worker_id, None)
         self._empty = 0
-        self._sizes = sorted({signature.pixels for signature in self.buckets})
-        self._fast_only = any(signature.fast_only for signature in self.buckets)
+        for_all = [signature for signature in self.buckets if not signature.allowed]
+        self._sizes = sorted({signature.pixels for signature in for_all})
+        self._fast_only = any(signature.fast_only for signature in for_all)
         self._features = 0
-        for signature in self.buckets:
+        for signature in for_all:
             self._features |= signature.features
 
 
-def _enter(bucket: Bucket, fitting: CapabilityClass | Heads) -> None:
-    bucket.classes.append(fitting)
-    if bucket.head is not None:
-        fitting.came_earlier(bucket.head)
+def _enter(
+    buckets: Iterable[Bucket],
+    created: CapabilityClass | Heads,
+    fits: Callable[[Signature], bool],
+    *,
+    named: bool = False,
+) -> None:
+    """Have a new class know those buckets that fit it: of those whose lists name workers, or of all others."""
+    heads = []
+    for bucket in buckets:
+        signature = bucket.signature
+        if bool(signature.allowed) is named and fits(signature):
+            bucket.classes.append(created)
+            if bucket.head is not None:
+                heads.append(bucket.head)
+    created.begin(heads)
 
 
 def _can(can: tuple[int, int, bool], signature: Signature) -> bool:

@@ -37,6 +37,8 @@ class Refused:
     detail: str = ""
     leaving: bool = False
     """Because the worker leaves: nothing is held against it."""
+    of_job: bool = False
+    """For what this job asks for: it says nothing of others of its model."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,8 @@ def _first(board: Board, worker: Worker, route: Route, lease: Lease, result: Res
             lease.suspicious = _suspicious(board, lease, result, now)
             _overtake(board, job, lease, now)
             worker.strikes = 0
-            worker.refusals.pop(job.generation.terms.model, None)
+            for counted in (worker.refusals, worker.declined):
+                counted.pop(job.generation.terms.model, None)
             _contradict(board, job, lease)
             job.sha256, job.size_bytes, job.format = result.sha256, result.size_bytes, result.format
             job.deviations = result.deviations
@@ -108,8 +109,8 @@ def _first(board: Board, worker: Worker, route: Route, lease: Lease, result: Res
         case Failed(detail):
             returning.withhold(board, worker, job.generation.terms.model, now)
             _returned(board, worker, route, lease, now, detail, Fault.NETWORK)
-        case Refused(detail, leaving):
-            if not leaving:
+        case Refused(detail, leaving, of_job):
+            if not leaving and not (of_job and returning.may_decline(worker, job)):
                 returning.withhold(board, worker, job.generation.terms.model, now)
             _returned(board, worker, route, lease, now, detail, Fault.REFUSED)
         case Cancelled() if lease.state is not LeaseState.OPEN and not lease.hedged:

@@ -22,6 +22,8 @@ RETRY_AFTER = 10.0
 MOST_DOUBLINGS = 6
 WARY_AFTER = 4
 """Leases that came to nothing after which a job goes to proven owners first."""
+DECLINED_IN_A_ROW = 5
+"""Of one model, until it paints with it."""
 FIRST_WITHHOLDING = 1.0
 LONGEST_WITHHOLDING = 900.0
 """Seconds for which a worker is not offered a model that it gave back; twice as long each time."""
@@ -114,6 +116,14 @@ def _forgive(board: Board, job: Job) -> None:
         if lease.fault is Fault.WORKER and worker is not None and proven - {lease.owner}:
             worker.forgive()
             board.fleet.changed(worker)
+
+
+def may_decline(worker: Worker, job: Job) -> bool:
+    """Count a job that is given back for what it asks for. Some in a row cost nothing but that job: then it is the same
+    whether a worker will not have what is asked for or will not have anything."""
+    model = job.generation.terms.model
+    worker.declined[model] += 1
+    return worker.declined[model] <= DECLINED_IN_A_ROW
 
 
 def withhold(board: Board, worker: Worker, model: str, now: float) -> None:

@@ -237,7 +237,8 @@ class Relays:
             case "demand":
                 attaching.demanded(board, session, worker, word.demand.slots, word.demand.draining, term.now())
             case "capabilities":
-                attaching.capable(board, worker, wire_worker.capabilities_of(word.capabilities))
+                read = partial(wire_worker.capabilities_of, word.capabilities)
+                attaching.capable(board, worker, read, term.now())
             case "restatement":
                 stated = word.restatement
                 outcomes = tuple((*ids_of(each), self._read_outcome(each)) for each in stated.outcomes)

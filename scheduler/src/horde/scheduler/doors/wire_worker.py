@@ -31,6 +31,12 @@ def text(value: str) -> str:
     return value[:MAX_DETAIL].replace("\0", "")
 
 
+REFUSALS_OF_A_JOB = (
+    worker_service_pb2.REFUSAL_REASON_CONTENT_DECLINED,
+    worker_service_pb2.REFUSAL_REASON_INPUT_UNAVAILABLE,
+    worker_service_pb2.REFUSAL_REASON_SPEC_NOT_UNDERSTOOD,
+)
+"""They say nothing of other jobs of the model."""
 NETWORK_FAILURES = frozenset({worker_service_pb2.FAILURE_REASON_TIMEOUT})
 """Reasons of failures that are not the worker's own. What the router refused is: it looked at what was brought."""
 
@@ -111,8 +117,10 @@ def result_of(message: worker_service_pb2.Outcome) -> Result:
         case "censored":
             return Censored(text(message.censored.category))
         case "refused":
-            leaving = message.refused.reason == worker_service_pb2.REFUSAL_REASON_DRAINING
-            return Refused(text(message.refused.detail) or _name("RefusalReason", message.refused.reason), leaving)
+            reason = message.refused.reason
+            detail = text(message.refused.detail) or _name("RefusalReason", reason)
+            leaving = reason == worker_service_pb2.REFUSAL_REASON_DRAINING
+            return Refused(detail, leaving, reason in REFUSALS_OF_A_JOB)
         case "cancelled":
             return Cancelled(message.cancelled.step)
         case _:

@@ -65,6 +65,8 @@ class Courier(Generic[T, A]):
         self._clock = clock
         self._max_items = max_items
         self._items: deque[T] = deque()
+        self._waiting: set[T] = set()
+        """The same: who has an item carried again and again has it carried once."""
         self._stuck: dict[T, float] = {}
         """Items that a person must look at, and how long each waited last; as many as are asked again and again."""
         self._wanted = asyncio.Event()
@@ -78,7 +80,10 @@ class Courier(Generic[T, A]):
         return len(self._stuck)
 
     def send(self, item: T) -> None:
-        """Have an item carried."""
+        """Have an item carried; one that waits already is not carried twice."""
+        if item in self._waiting:
+            return
+        self._waiting.add(item)
         self._items.append(item)
         self._wanted.set()
 
@@ -90,6 +95,7 @@ class Courier(Generic[T, A]):
                 self._wanted.clear()
                 await self._wanted.wait()
             batch = take(self._items, at_most, self._size)
+            self._waiting.difference_update(batch)
             try:
                 with telemetry.span_of_all(lambda batch=batch: map(self._trace, batch), self.name):  # type: ignore[misc]
                     answers = await self._call(batch)
@@ -100,7 +106,9 @@ class Courier(Generic[T, A]):
                     # Too large by itself, perhaps: it must not keep all others from going.
                     self._later(batch[0])
                 else:
-                    self._items.extendleft(reversed(batch))
+                    again = [item for item in batch if item not in self._waiting]
+                    self._items.extendleft(reversed(again))
+                    self._waiting.update(again)
                 if isinstance(error, ResourceExhausted):
                     at_most = max(1, len(batch) // 2)
                 if not error.remote:

@@ -85,7 +85,7 @@ class RedisAddress:
         options: dict[str, Any] = {
             "socket_timeout": answer_seconds,
             "socket_connect_timeout": ANSWER_SECONDS,
-            "password": read_private(self.password_file, group=True).decode().strip() if self.password_file else None,
+            "password": read_private(self.password_file).decode().strip() if self.password_file else None,
         }
         if self.authorities is not None:
             options["ssl_ca_certs"] = str(self.authorities)

@@ -48,7 +48,7 @@ def problem_of(error: ServiceError) -> dict[str, Any]:
     code = code_of(type(error))
     status = STATUSES.get(code, 500)
     problem: dict[str, Any] = {
-        "type": f"/v1/errors#{error.domain}.{error.reason}" if error.reason else "about:blank",
+        "type": f"/v1/docs/#{error.domain}.{error.reason}" if error.reason else "about:blank",
         "title": error.reason or _title(status),
         "status": status,
         "detail": error.message,

@@ -1,0 +1,41 @@
+// The page: which part is shown, by the address's hash.
+import { get } from "./api.js";
+import { showAccount, showWho } from "./account.js";
+import { showGallery } from "./gallery.js";
+import { showMesh } from "./mesh.js";
+import { beginPaint, loadModels, requote } from "./paint.js";
+import { showRate } from "./rate.js";
+import { $ } from "./words.js";
+
+const changed = () => {
+  showWho();
+  requote();
+  showAccount(changed);
+};
+const PAGES = {
+  paint: () => loadModels().then(requote),
+  gallery: showGallery,
+  rate: showRate,
+  mesh: showMesh,
+  account: () => showAccount(changed),
+};
+
+async function show(focus) {
+  const name = location.hash.slice(1) in PAGES ? location.hash.slice(1) : "paint";
+  for (const page of Object.keys(PAGES)) $(`page-${page}`).hidden = page !== name;
+  for (const link of document.querySelectorAll("nav a")) {
+    if (link.hash === `#${name}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
+  }
+  document.title = `${$(`page-${name}`).querySelector("h2").textContent} · ${$("mesh-name").textContent}`;
+  if (focus) $("content").focus({ preventScroll: true });
+  await PAGES[name]();
+}
+
+const { name = "", consent } = await get("/v1/mesh");
+if (name) $("mesh-name").textContent = name;
+$("consent-text").textContent = consent?.text ?? "";
+addEventListener("hashchange", () => show(true));
+showWho();
+await beginPaint();
+await show(false);
