@@ -19,10 +19,11 @@ TIERS   := unit conformance service mesh deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock protos protos-check breaking deploy-check charts images rehearsal rehearse-backup settings-page contract-image \
-	languages sdks sdks-test lint format types test-kills test-loading test-page check test up demo demo-release try-ai-horde bench \
-	bench-ledger bench-scheduler simulate soak-storage rolling bench-web-door soak-ledger abuse farms raters cheats \
-	mutants-ledger mutants-scheduler train-model evaluate-model clean $(TIERS:%=test-%)
+.PHONY: help install lock protos protos-check breaking deploy-check charts images rehearsal rehearse-backup \
+	settings-page contract-image languages sdks sdks-test lint format types test-kills test-loading check test up demo \
+	demo-release try-ai-horde bench standbys redis-outages bench-worker bench-ledger bench-scheduler simulate \
+	soak-storage rolling test-page bench-web-door soak-ledger abuse farms raters cheats mutants-ledger mutants-scheduler \
+	train-model evaluate-model clean $(TIERS:%=test-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -160,6 +161,8 @@ standbys: install ## Leaders killed, stopped and cut off with 10,000 jobs queued
 
 redis-outages: install ## Redis emptied, silent and killed under load: calls failed, jobs lost, latencies
 	$(PY) bench/replicas.py redis
+bench-worker: install ## Images a second that a worker paints inside the mesh, beside a bare loop of diffusers
+	$(PY) bench/worker.py
 
 bench-ledger: install ## Transfers a second through the ledger
 	$(PY) bench/ledger.py
