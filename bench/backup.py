@@ -103,7 +103,7 @@ async def take(mesh: Many, folder: Path) -> tuple[float, float]:
 async def restart_schedulers(mesh: Many) -> None:
     """The leader first, then whoever stood by: it had asked for the lock before the backup did."""
     leader = await mesh.leader(Role.SCHEDULER)
-    for name in (leader, *(each for each in mesh.names(Role.SCHEDULER) if each != leader)):
+    for name in (leader, *(name for name in mesh.names(Role.SCHEDULER) if name != leader)):
         await mesh.processes[name].stop(60)
         await mesh.start_replica(name)
 
@@ -167,7 +167,7 @@ async def whole_path(folder: Path, requesters: int) -> bool:
             async with mesh.client(credential=key) as account, books_of(mesh) as books:
                 endings: Counter[int] = Counter()
                 # All that the restored mesh knows of: what was accepted until the moment of the backup.
-                known = [each.generation_id async for each in account.generations.list()]
+                known = [generation.generation_id async for generation in account.generations.list()]
                 lost = set(before) - set(known)
                 for generation_id in known:
                     shown = await account.generations.finish(generation_id)

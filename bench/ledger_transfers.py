@@ -159,8 +159,8 @@ async def sqlite_single_rate(folder: Path, work: Sequence[tuple[int, int]], seco
     connection.execute("PRAGMA synchronous=FULL")
     numbers = dict(connection.execute("SELECT name, number FROM account").fetchall())
     ends, done, began = time.perf_counter() + seconds, 0, time.perf_counter()
-    for each in work:
-        giver, taker = (numbers[f"spend/{NAMES[who]}"] for who in each)
+    for task in work:
+        giver, taker = (numbers[f"spend/{NAMES[who]}"] for who in task)
         key = id_bytes(str(uuid.uuid4()))
         connection.execute("BEGIN IMMEDIATE")
         (posted,) = connection.execute("SELECT posted FROM account WHERE number = ?", (giver,)).fetchone()

@@ -81,8 +81,8 @@ class Load:
             self.out.put_nowait(opened)
         writer = asyncio.create_task(self._write(call))
         while (batch := await call.read()) is not aio.EOF:
-            for each in batch.sessions:
-                self._heard(each)
+            for session in batch.sessions:
+                self._heard(session)
         writer.cancel()
 
     async def _write(self, call: Any) -> None:
@@ -172,9 +172,9 @@ class Load:
 
     async def _send(self, batch: list[pb.SubmitGeneration]) -> None:
         response = await self.stub.SubmitGenerations(pb.SubmitGenerationsRequest(submissions=batch))
-        for each, outcome in zip(batch, response.outcomes, strict=True):
+        for generation, outcome in zip(batch, response.outcomes, strict=True):
             assert outcome.HasField("generation"), outcome
-            ref = pb.GenerationRef(generation_id=each.generation_id, requester=each.requester)
+            ref = pb.GenerationRef(generation_id=generation.generation_id, requester=generation.requester)
             self.follows.put_nowait(pb.FollowRequest(follow=ref))
 
 

@@ -62,7 +62,7 @@ def main(extra: str, place: Path, work: Path) -> None:
     report = work / "report.json"
     asked = [*pip, "install", "-q", "--dry-run", "--report", str(report), "-c", str(bounds), f"{wheel}[{extra}]"]
     subprocess.run(asked, check=True)
-    needed = [each["metadata"]["name"] for each in json.loads(report.read_text())["install"]]
+    needed = [load["metadata"]["name"] for load in json.loads(report.read_text())["install"]]
     part = place / "requirements.lock"
     part.write_text(chosen([name for name in needed if normal(name) != "horde-mesh"], lock))
     subprocess.run([*pip, "install", "-q", "--require-hashes", "--no-deps", "-r", part], check=True)

@@ -121,7 +121,7 @@ class Volumes:
     def __init__(self, folder: Path, objects: Sequence[Mapping[str, Any]]) -> None:
         self._folder = folder
         folder.mkdir()
-        self._contents = {each["metadata"]["name"]: contents(each) for each in objects}
+        self._contents = {object_["metadata"]["name"]: contents(object_) for object_ in objects}
 
     def mounted(self, volume: Mapping[str, Any]) -> dict[str, Any]:
         """The same volume as a folder."""
@@ -183,7 +183,7 @@ def played(pods: list[dict[str, Any]], secrets: Sequence[Mapping[str, Any]], fil
         yield
     finally:
         # Not `kube down`: it ends at the first pod that was not made.
-        podman("pod", "rm", "--force", "--ignore", *(f"{each['metadata']['name']}-pod-0" for each in pods))
+        podman("pod", "rm", "--force", "--ignore", *(f"{pod['metadata']['name']}-pod-0" for pod in pods))
         podman("secret", "rm", *names)
 
 
@@ -256,7 +256,7 @@ def main() -> int:
         objects = [*keys(folder / "keys"), *certificates(folder / "tls"), *backends.secrets()]
         volumes = Volumes(folder / "volumes", objects)
         pods = list(deployments(values(backends, ports), backends.socket, volumes))
-        secrets = [each for each in objects if each["kind"] == "Secret"]
+        secrets = [object_ for object_ in objects if object_["kind"] == "Secret"]
         began = time.monotonic()
         # Others than root must come to their volumes.
         folder.chmod(0o755)

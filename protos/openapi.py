@@ -326,7 +326,7 @@ class Document:
                 field.name for field in message.field if field.HasField("oneof_index") and field.oneof_index == index
             ]
             if len(names) > 1:
-                lines.append(f"`{oneof.name}`: one of {', '.join(f'`{each}`' for each in names)} at most.")
+                lines.append(f"`{oneof.name}`: one of {', '.join(f'`{name}`' for name in names)} at most.")
         return {"type": "object", "description": "\n\n".join(line for line in lines if line), "properties": properties}
 
     def _value(self, message: str, field: Field) -> Json:

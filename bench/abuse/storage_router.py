@@ -181,7 +181,7 @@ async def _bring(door: StorageServiceStub, grant: str, image: bytes, answers: An
 
 
 async def _for(seconds: float, work: list[Awaitable[None]]) -> None:
-    tasks = [asyncio.ensure_future(each) for each in work]
+    tasks = [asyncio.ensure_future(task) for task in work]
     try:
         await asyncio.wait(tasks, timeout=seconds)
     finally:

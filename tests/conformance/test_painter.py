@@ -205,7 +205,7 @@ class TestDiffusers:
             post_processors=("UPSCALE_2X",),
         )
         work = await finished(painter, picture)
-        assert {(each.field, each.kind) for each in work.deviations} == {
+        assert {(deviation.field, deviation.kind) for deviation in work.deviations} == {
             ("schedule", DeviationKind.OMITTED),
             ("clip_skip", DeviationKind.CLAMPED),
             ("negative_prompt", DeviationKind.OMITTED),
@@ -242,7 +242,9 @@ class TestDiffusers:
         source = png((64, 64), "red")
         picture = replace(PICTURE, source_image=ref(source), denoising_strength=0.01)
         work = await finished(painter, picture, {InputId("input"): source})
-        assert [(each.kind, each.field) for each in work.deviations] == [(DeviationKind.CLAMPED, "denoising_strength")]
+        assert [(deviation.kind, deviation.field) for deviation in work.deviations] == [
+            (DeviationKind.CLAMPED, "denoising_strength")
+        ]
 
     @pytest.mark.slow
     async def test_the_studio_that_is_killed_costs_one_picture(self, painter: Painter) -> None:

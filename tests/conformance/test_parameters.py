@@ -275,7 +275,7 @@ def finding(studio: Studio, plainly: Diffusers, shape: str, case: Case, base: di
     assert isinstance(work, Painting), f"{shape}, {case.name}: {work}"
     assert work.image.size == (picture.width, picture.height)
     if work.deviations:
-        return ", ".join(f"{each.kind.name} {each.field}" for each in work.deviations)
+        return ", ".join(f"{deviation.kind.name} {deviation.field}" for deviation in work.deviations)
     plain = case.plain and plainly.paint(shape, picture, case.plain)
     if plain is not None:
         assert work.image.tobytes() == plain.tobytes(), f"{shape}, {case.name}: another picture than plain diffusers'"

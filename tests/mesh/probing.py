@@ -160,17 +160,17 @@ class Buckets:
             self.shared = list_bucket(self.mesh.layout.shared_bucket)
         else:
             private, self.shared = (ThrowawayS3(endpoint).objects(name) for name in BUCKETS[:2])
-            self.private = [each for each in private if not is_sign(each.name, each.size)]
+            self.private = [file for file in private if not is_sign(file.name, file.size)]
 
     def quarantine(self, job_ids: set[str]) -> list[str]:
         """What lies in quarantine for these jobs."""
-        inside = [each.name for each in self.private if each.name.startswith("quarantine/")]
+        inside = [file.name for file in self.private if file.name.startswith("quarantine/")]
         return [name for name in inside if any(job_id in name for job_id in job_ids)]
 
     def where(self, content: bytes) -> list[Placement.ValueType]:
         """In which buckets these bytes are, committed or not."""
-        found = [PRIVATE for each in self.private if each.holds(content)]
-        return found + [SHARED for each in self.shared if each.holds(content)]
+        found = [PRIVATE for file in self.private if file.holds(content)]
+        return found + [SHARED for file in self.shared if file.holds(content)]
 
 
 def age_journal(mesh: LocalMesh, by: timedelta) -> None:
@@ -224,7 +224,7 @@ async def assert_done_and_paid(books: Books, generation: Generation) -> None:
         assert entry.settlement == image.settlement
         assert image.settlement.earned_mkudos == parts.price_mkudos
         assert image.settlement.tax_mkudos == parts.tax_mkudos
-        assert image.settlement.surcharge_mkudos == sum(each.amount_mkudos for each in parts.surcharges)
+        assert image.settlement.surcharge_mkudos == sum(surcharge.amount_mkudos for surcharge in parts.surcharges)
         divided = image.settlement.to_spend_mkudos + image.settlement.to_escrow_mkudos
         assert divided == parts.price_mkudos
 

@@ -62,15 +62,15 @@ async def test_finished_pictures_wait_for_storage_and_are_not_painted_again(
     waiting: set[int] = set()
     while len(waiting) < PICTURES:
         shown = await account.generations.get(made.generation_id)
-        waiting = {each.index for each in shown.images if each.lease_state == LeaseState.LEASE_STATE_UPLOADING}
+        waiting = {image.index for image in shown.images if image.lease_state == LeaseState.LEASE_STATE_UPLOADING}
         await asyncio.sleep(0.05)
-    leases = {each.lease_id for each in shown.images}
+    leases = {image.lease_id for image in shown.images}
     await asyncio.sleep(AWAY_SECONDS)
     shown = await account.generations.get(made.generation_id)
-    assert {each.lease_id for each in shown.images} == leases
+    assert {image.lease_id for image in shown.images} == leases
     await mesh.start(Role.STORAGE_ROUTER)
     done = await account.generations.finish(made.generation_id)
-    assert [each.ending for each in done.images] == [DONE] * PICTURES
-    assert [each.attempt for each in done.images] == [1] * PICTURES
+    assert [image.ending for image in done.images] == [DONE] * PICTURES
+    assert [image.attempt for image in done.images] == [1] * PICTURES
     await assert_done_and_paid(books, done)
     await books.assert_balanced()

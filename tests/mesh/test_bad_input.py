@@ -186,10 +186,10 @@ BAD_INPUTS: dict[str, tuple[bytes, tuple[type[ServiceError], ...]]] = {
 @pytest.mark.parametrize("name", BAD_INPUTS)
 async def test_a_bad_input_is_refused_and_not_kept(name: str, mesh: LocalMesh, account: HordeClient) -> None:
     content, kinds = BAD_INPUTS[name]
-    before = {each.name for each in Buckets(mesh).private}
+    before = {file.name for file in Buckets(mesh).private}
     with pytest.raises(kinds):
         await account.images.put(content)
-    assert {each.name for each in Buckets(mesh).private} == before
+    assert {file.name for file in Buckets(mesh).private} == before
 
 
 async def test_a_mask_of_another_size_is_refused(account: HordeClient) -> None:

@@ -108,7 +108,7 @@ async def test_junk_is_caught_and_paid_back(account: HordeClient, books: Books, 
     assert first.transfers[0].credit.kind == LedgerAccountKind.LEDGER_ACCOUNT_KIND_SPEND
 
     def nothing_in_quarantine() -> bool:
-        return not [each for each in Buckets(mesh).private if each.name.startswith("quarantine/")]
+        return not [file for file in Buckets(mesh).private if file.name.startswith("quarantine/")]
 
     await eventually(nothing_in_quarantine, "nothing left of the pictures that it was compared with")
     for _ in ticks():

@@ -396,7 +396,7 @@ async def test_up_starts_a_mesh_and_stops_it_cleanly(number: signal.Signals, tmp
     child.send_signal(number)
     await child.communicate()
     assert child.returncode == 0
-    assert not [each for each in children if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    assert not [child for child in children if child.is_running() and child.status() != psutil.STATUS_ZOMBIE]
 
 
 async def test_when_up_is_killed_its_services_go_with_it(tmp_path: Path) -> None:

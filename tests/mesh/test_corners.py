@@ -132,7 +132,7 @@ def corners(ids: Mapping[str, str]) -> dict[str, tuple[GenerationSpec, set[str]]
         "third": (spec("third"), {"all-round"}),
         "allowed": (spec(allowed_worker_ids=[ids["crowd7"]]), {"crowd7"}),
         "denied": (
-            spec(denied_worker_ids=[each for each in crowd if each != ids["crowd9"]]),
+            spec(denied_worker_ids=[name for name in crowd if name != ids["crowd9"]]),
             {"crowd9", "odd", "wide", "skilled", "patient", *large},
         ),
         "for nobody but one of two": (spec("rare", allowed_worker_ids=[ids["crowd1"], ids["rare"]]), {"rare"}),

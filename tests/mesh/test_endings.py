@@ -139,7 +139,7 @@ ENDINGS: dict[str, tuple[Ending, int]] = {
 def allowed(generation: Generation, image: Image) -> list[tuple[int, int, int]]:
     """What the table allows for this ending: earned by the owner, tax and surcharges burned."""
     parts = generation.quote.per_image
-    price, surcharge = parts.price_mkudos, sum(each.amount_mkudos for each in parts.surcharges)
+    price, surcharge = parts.price_mkudos, sum(surcharge.amount_mkudos for surcharge in parts.surcharges)
     if image.ending == DONE:
         return [(price, parts.tax_mkudos, surcharge)]
     if image.ending == CENSORED:
@@ -207,17 +207,17 @@ async def test_cancel_keeps_finished_images(account: HordeClient, books: Books) 
 async def test_a_refused_request_leaves_nothing(mesh: LocalMesh, account: HordeClient, books: Books) -> None:
     async with mesh.client() as nobody:
         opened = await nobody.accounts.create("poor")
-    known = [each.generation_id async for each in account.generations.list()]
+    known = [generation.generation_id async for generation in account.generations.list()]
     async with mesh.client(api_key=opened.api_key) as poor:
         with pytest.raises(InsufficientKudos):
             await poor.generations.create(small("too dear", width=4096, height=4096, steps=500, count=20))
-        assert [each async for each in poor.generations.list()] == []
+        assert [generation async for generation in poor.generations.list()] == []
         assert (await poor.accounts.show()).spend.posted_mkudos == 0
     with pytest.raises(PriceAboveMaximum):
         await account.generations.create(small("a cat"), max_total_mkudos=1)
     with pytest.raises(InvalidField):
         await account.generations.create(small("", width=63))
-    assert [each.generation_id async for each in account.generations.list()] == known
+    assert [generation.generation_id async for generation in account.generations.list()] == known
     await books.assert_balanced()
 
 

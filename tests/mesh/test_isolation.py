@@ -67,7 +67,7 @@ async def test_another_cannot_get_watch_cancel_withdraw_or_list_it(pair: Pair) -
         assert isinstance(outcomes[job_id], GenerationNotFound)
     except GenerationNotFound:
         pass
-    listed = [each.generation_id async for each in pair.second.generations.list()]
+    listed = [generation.generation_id async for generation in pair.second.generations.list()]
     assert generation_id not in listed
     # And the first still has it.
     image = only(await pair.first.generations.get(generation_id))

@@ -180,13 +180,16 @@ async def every_kind(users: Users) -> Ran:
     made = await asyncio.gather(*(horde.generations.create(spec) for horde, spec in specs))
     await users.account.generations.cancel(waiting.generation_id)
     ended = await asyncio.gather(
-        *(horde.generations.finish(each.generation_id) for (horde, _), each in zip(specs, made, strict=True))
+        *(
+            horde.generations.finish(generation.generation_id)
+            for (horde, _), generation in zip(specs, made, strict=True)
+        )
     )
     done = [(horde, each) for (horde, _), each in zip(specs, ended, strict=True)]
-    for horde, each in done:
-        for image in each.images:
+    for horde, generation in done:
+        for image in generation.images:
             if image.ending == DONE:
-                await horde.images.fetch_from(each, image.job_id)
+                await horde.images.fetch_from(generation, image.job_id)
     regret = await users.nobody.generations.finish(
         (await users.nobody.generations.create(small("regret"))).generation_id
     )
@@ -202,7 +205,7 @@ async def check(ran: Ran, mesh: LocalMesh, books: Books) -> None:
     assert only(ran.cancelled).settlement.charged_mkudos == 0
     await books.assert_balanced()
     await eventually(
-        lambda: [each.name for each in Buckets(mesh).private if each.name.startswith("quarantine/")] == [],
+        lambda: [file.name for file in Buckets(mesh).private if file.name.startswith("quarantine/")] == [],
         "an empty quarantine",
     )
 

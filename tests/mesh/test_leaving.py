@@ -69,7 +69,7 @@ def rests_of(mesh: LocalMesh, *words: str) -> list[str]:
 
 def inputs_of(mesh: LocalMesh) -> list[str]:
     """The inputs that storage holds, of anybody."""
-    return [each.name for each in Buckets(mesh).private if each.name.startswith("inputs/")]
+    return [file.name for file in Buckets(mesh).private if file.name.startswith("inputs/")]
 
 
 async def test_a_deleted_generation_leaves_neither_bytes_nor_words(

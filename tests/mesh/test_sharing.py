@@ -114,13 +114,13 @@ async def test_the_shared_bucket_holds_the_shared_images_with_their_consent_and_
 ) -> None:
     buckets = Buckets(mesh)
     assert len(played.shared) == 3
-    records = {each.name: each for each in buckets.shared if each.name.endswith(".json")}
-    images = [each for each in buckets.shared if each.name.startswith("images/") and each.name not in records]
+    records = {file.name: file for file in buckets.shared if file.name.endswith(".json")}
+    images = [file for file in buckets.shared if file.name.startswith("images/") and file.name not in records]
     assert len(images) == len(records) == len(played.shared)
     for job_id, content in played.shared.items():
-        (stored,) = [each for each in images if each.holds(content)]
+        (stored,) = [image for image in images if image.holds(content)]
         assert stored.read() == content
-        (record,) = [each for name, each in records.items() if job_id in name]
+        (record,) = [record for name, record in records.items() if job_id in name]
         said = json.dumps(json.loads(record.read()))
         assert "2026-11" in said
         # What was left to the model stands there as the worker resolved it.
@@ -133,7 +133,7 @@ async def test_inputs_are_gone_when_their_generations_have_ended(mesh: LocalMesh
     # They stay for their hour, private; nobody's input was ever copied elsewhere.
     for content in set(played.inputs):
         assert set(Buckets(mesh).where(content)) <= {PRIVATE}
-    assert [each.name for each in Buckets(mesh).private if each.name.startswith("quarantine/")] == []
+    assert [file.name for file in Buckets(mesh).private if file.name.startswith("quarantine/")] == []
 
 
 async def test_the_ledger_sums_to_zero_afterwards(books: Books) -> None:

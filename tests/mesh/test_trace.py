@@ -34,12 +34,14 @@ class Collector(trace_service_pb2_grpc.TraceServiceServicer, metrics_service_pb2
 
     def Export(self, request: Any, context: Any) -> Any:
         if isinstance(request, trace_service_pb2.ExportTraceServiceRequest):
-            for each in request.resource_spans:
-                service = next(i.value.string_value for i in each.resource.attributes if i.key == "service.name")
-                self.spans += [(service, span) for scope in each.scope_spans for span in scope.spans]
+            for resource_span in request.resource_spans:
+                service = next(
+                    i.value.string_value for i in resource_span.resource.attributes if i.key == "service.name"
+                )
+                self.spans += [(service, span) for scope in resource_span.scope_spans for span in scope.spans]
             return trace_service_pb2.ExportTraceServiceResponse()
-        for each in request.resource_metrics:
-            self.metrics |= {metric.name for scope in each.scope_metrics for metric in scope.metrics}
+        for resource_metric in request.resource_metrics:
+            self.metrics |= {metric.name for scope in resource_metric.scope_metrics for metric in scope.metrics}
         return metrics_service_pb2.ExportMetricsServiceResponse()
 
 

@@ -52,7 +52,7 @@ def environment(service: str, folder: Path, **settings: str) -> dict[str, str]:
         own |= {"PUBLIC_KEYS_DIR": str(folder / "public-keys")}
     prefix = f"HORDE_{service.replace('-', '_').upper()}_"
     kept = {name: value for name, value in os.environ.items() if not name.startswith("HORDE_")}
-    paths = [each for each in sys.path if each.endswith(("src", "gen"))]
+    paths = [folder for folder in sys.path if folder.endswith(("src", "gen"))]
     kept["PYTHONPATH"] = os.pathsep.join([*paths, str(Path(__file__).parents[2])])
     return kept | {prefix + name: value for name, value in (own | settings).items()}
 

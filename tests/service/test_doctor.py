@@ -51,7 +51,7 @@ class Doctor:
     def failed(self, *words: str, **changed: str) -> str:
         """What is to be put right, all in one text; status 1 says that there is something."""
         status, verdicts = self.look(*words, **changed)
-        found = [f"{each['subject']}: {each['words']}" for each in verdicts if each["grade"] == "fail"]
+        found = [f"{verdict['subject']}: {verdict['words']}" for verdict in verdicts if verdict["grade"] == "fail"]
         assert status == (1 if found else 0)
         return "\n".join(found)
 
@@ -64,7 +64,7 @@ def doctor(tmp_path: Path) -> Doctor:
 def test_what_keys_init_says_holds_together(doctor: Doctor) -> None:
     status, verdicts = doctor.look("--offline")
     assert status == 0
-    assert {each["subject"] for each in verdicts if each["grade"] == "ok"} >= {"identity", "gateway's key"}
+    assert {verdict["subject"] for verdict in verdicts if verdict["grade"] == "ok"} >= {"identity", "gateway's key"}
 
 
 def test_services_that_would_refuse_each_other(doctor: Doctor, tmp_path: Path) -> None:
@@ -104,7 +104,9 @@ def test_certificates_and_their_ends(doctor: Doctor, tmp_path: Path, left: timed
     }
     found, verdicts = doctor.look("--offline", "ledger", **told)
     assert found == status
-    grades = [each["grade"] for each in verdicts if "certificate" in each["subject"] or "expired" in each["words"]]
+    grades = [
+        verdict["grade"] for verdict in verdicts if "certificate" in verdict["subject"] or "expired" in verdict["words"]
+    ]
     assert grades == [["fail"], ["warn"], ["ok"]][0 if status else 1 if left == HOUR else 2]
 
 
@@ -124,7 +126,7 @@ def test_a_redis_that_forgets_limits_is_told(doctor: Doctor) -> None:
         for policy, grade in (("allkeys-lru", "warn"), ("volatile-ttl", "ok")):
             redis.Redis(port=server.port).config_set("maxmemory-policy", policy)
             status, verdicts = doctor.look("gateway", HORDE_GATEWAY_REDIS_URL=server.url)
-            told = [each["grade"] for each in verdicts if each["subject"] == "gateway's Redis"]
+            told = [verdict["grade"] for verdict in verdicts if verdict["subject"] == "gateway's Redis"]
             assert (status, told) == (0, [grade])
 
 

@@ -35,7 +35,12 @@ async def main(apikey: str, other: str) -> None:
         apikey=apikey, prompt="a fox in the snow", models=[], params=ImageGenerationInputPayload(**{**SMALL, "n": 2})
     )
     status, job = simple.image_generate_request(asked)
-    say("generated", job=job, images=len(status.generations), states=[each.state for each in status.generations])
+    say(
+        "generated",
+        job=job,
+        images=len(status.generations),
+        states=[generation.state for generation in status.generations],
+    )
     picture = simple.download_image_from_generation(status.generations[0])
     say("downloaded", size=picture.size)
 
@@ -48,7 +53,12 @@ async def main(apikey: str, other: str) -> None:
             params=ImageGenerationInputPayload(**SMALL, seed="a word"),
         )
         status, job = await client.image_generate_request(asked)
-        say("generated anonymously", job=job, shared=status.shared, seeds=[each.seed for each in status.generations])
+        say(
+            "generated anonymously",
+            job=job,
+            shared=status.shared,
+            seeds=[generation.seed for generation in status.generations],
+        )
         first, _ = await client.download_image_from_generation(status.generations[0])
         say("downloaded anonymously", size=first.size)
 

@@ -72,7 +72,7 @@ async def test_nothing_is_where_nothing_was_put(bucket: Bucket) -> None:
 async def test_of_many_who_put_at_once_one_wins_and_its_bytes_stay(bucket: Bucket) -> None:
     contents = [bytes([number]) * 100 for number in range(10)]
     won = await asyncio.gather(
-        *(bucket.put("quarantine/job/lease", each, metadata={"number": str(each[0])}) for each in contents)
+        *(bucket.put("quarantine/job/lease", content, metadata={"number": str(content[0])}) for content in contents)
     )
     assert won.count(True) == 1
     stored = await bucket.read("quarantine/job/lease")

@@ -218,4 +218,4 @@ async def test_the_migrations_make_the_schema_that_the_code_uses(
         context = MigrationContext.configure(connection, opts={"version_table": "gateway_schema"})
         differences = [each for each in compare_metadata(context, metadata) if each[0] != "remove_index"]
     engine.dispose()
-    assert [each for each in differences if "constraint" not in str(each[0])] == []
+    assert [difference for difference in differences if "constraint" not in str(difference[0])] == []

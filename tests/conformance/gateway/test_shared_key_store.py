@@ -76,7 +76,7 @@ async def test_the_same_request_makes_one_key_of_an_account(store: IdentityStore
     await store.create_shared_key(key(1))
     assert await store.create_shared_key(key(2, request_id="request 1")) == (key(1), False)
     assert (await store.create_shared_key(key(3, "account-2", request_id="request 1")))[1]
-    assert [each.shared_key_id for each in await store.shared_keys("account-1")] == ["shared1"]
+    assert [shared_key.shared_key_id for shared_key in await store.shared_keys("account-1")] == ["shared1"]
 
 
 async def test_keys_are_counted_also_when_they_come_at_once_and_revoked_ones_are_forgotten(
@@ -167,14 +167,16 @@ async def test_all_that_is_open_is_come_by_and_a_keys_own_are_paged(store: Ident
         await store.reserve(reservation(number, 1, owner="shared1" if number % 2 else "shared2"))
     await store.settle("generation-01", 1)
     found = await store.open_reservations("", 2)
-    assert [each.generation_id for each in found] == ["generation-00", "generation-02"]
+    assert [generation.generation_id for generation in found] == ["generation-00", "generation-02"]
     found = await store.open_reservations("generation-02", 9)
-    assert [each.generation_id for each in found] == ["generation-03", "generation-04"]
-    assert [each.generation_id for each in await store.open_reservations("", 9, "shared1")] == ["generation-03"]
+    assert [generation.generation_id for generation in found] == ["generation-03", "generation-04"]
+    assert [open_reservation.generation_id for open_reservation in await store.open_reservations("", 9, "shared1")] == [
+        "generation-03"
+    ]
     first = await store.reservations("shared2", 2)
-    assert [each.generation_id for each in first] == ["generation-04", "generation-02"]
+    assert [generation.generation_id for generation in first] == ["generation-04", "generation-02"]
     rest = await store.reservations("shared2", 2, first[-1])
-    assert [each.generation_id for each in rest] == ["generation-00"]
+    assert [generation.generation_id for generation in rest] == ["generation-00"]
     await store.forget_reservations(NOW + timedelta(seconds=9))
     assert await store.reservation("generation-01") is None
     assert len(await store.open_reservations("", 9)) == 4

@@ -70,7 +70,7 @@ async def test_a_flipped_bit_in_any_column_of_any_table_is_found(store: SqlStore
     engine, missed = store.engine, []
     for name, column in COLUMNS:
         table = METADATA.tables[name]
-        keys = [each.name for each in table.primary_key.columns]
+        keys = [column.name for column in table.primary_key.columns]
         with engine.begin() as connection:
             rows = connection.execute(table.select().order_by(*table.primary_key.columns)).mappings().all()
         assert rows, f"{name} is empty: nothing to flip"

@@ -44,7 +44,7 @@ async def test_a_job_is_held_and_paid(ledger: Any) -> None:
 async def test_a_balance_says_whether_its_owner_is_trusted(ledger: Any) -> None:
     async def trusted() -> list[bool]:
         wanted = [(kind, who) for who in ("bob", "nobody") for kind in (AccountKind.SPEND, AccountKind.ESCROW)]
-        return [each.owner_trusted for each in (await ledger.service.balances(wanted, 0)).balances]
+        return [balance.owner_trusted for balance in (await ledger.service.balances(wanted, 0)).balances]
 
     await ledger.apply(opened("bob"))
     assert await trusted() == [False, False, False, False]
@@ -234,7 +234,7 @@ async def test_batches_that_are_given_at_once_are_written_one_after_the_other(st
     two = await made_upon(store, one.head, gift("eve", "dan", KUDOS))
     await asyncio.gather(store.write(rich.head, one), store.write(one.head, two))
     assert await store.head() == two.head
-    assert [each.event_id for each in await store.entries_after(rich.head.sequence, 9)] == [
+    assert [event.event_id for event in await store.entries_after(rich.head.sequence, 9)] == [
         row.event_id for batch in (one, two) for row in batch.entries
     ]
     read = await store.balances([(f"spend/{each}", "") for each in ("ann", "bob", "eve", "dan")])
@@ -247,7 +247,7 @@ async def test_what_stands_behind_a_batch_that_was_not_written_is_not_written(st
     one = await made_upon(store, start, awarded("ann", 5))
     two = await made_upon(store, one.head, awarded("bob", 7))
     outcomes = await asyncio.gather(store.write(start, one), store.write(one.head, two), return_exceptions=True)
-    assert [type(each) for each in outcomes] == [Aborted, Aborted]
+    assert [type(outcome) for outcome in outcomes] == [Aborted, Aborted]
     assert await store.head() == ahead.head
     assert len(await store.entries_after(0, 9)) == 1
     eve, ann = (await store.balances([("spend/eve", ""), ("spend/ann", "")])).rows

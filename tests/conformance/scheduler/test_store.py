@@ -323,7 +323,7 @@ async def test_the_migrations_make_the_tables_that_the_code_knows(
         for table in METADATA.sorted_tables:
             made = {column["name"]: column["nullable"] for column in inspector.get_columns(table.name)}
             assert made == {column.name: column.nullable for column in table.columns}
-            indexes = {each["name"] for each in inspector.get_indexes(table.name)}
+            indexes = {get_index["name"] for get_index in inspector.get_indexes(table.name)}
             assert {str(index.name) for index in table.indexes} <= indexes
 
 

@@ -103,10 +103,10 @@ REQUESTS: dict[str, tuple[str, str, bytes, int]] = {
 @pytest.mark.parametrize("name", REQUESTS)
 async def test_what_is_no_call_is_refused_as_a_problem(name: str, rita: Caller, mesh: LocalMesh) -> None:
     verb, path, body, status = REQUESTS[name]
-    before = {each.name for each in Buckets(mesh).private}
+    before = {file.name for file in Buckets(mesh).private}
     answer = await rita.http.request(verb, path, content=body, headers={"authorization": rita.credential})
     assert answer.status_code == status, answer.text
     if "docs" not in path:
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["status"] == status
-    assert {each.name for each in Buckets(mesh).private} == before
+    assert {file.name for file in Buckets(mesh).private} == before

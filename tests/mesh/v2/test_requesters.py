@@ -71,8 +71,8 @@ async def fetched(door: Door, status: Status) -> bytes:
 async def test_pictures_are_asked_for_watched_and_fetched(rita: Door) -> None:
     status = await rita.painted(params={"n": 2, "seed": "7"}, prompt="a fox ### a hound")
     assert (status.finished, status.waiting, status.faulted, status.wait_time) == (2, 0, False, 0)
-    assert [each.seed for each in status.generations] == ["7", "8"]
-    assert {each.state for each in status.generations} == {"ok"}
+    assert [generation.seed for generation in status.generations] == ["7", "8"]
+    assert {generation.state for generation in status.generations} == {"ok"}
     assert status.generations[0].worker_name == "anna"
     assert await fetched(rita, status)
     head = await rita.http.head(status.generations[0].img)

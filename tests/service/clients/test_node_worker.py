@@ -85,12 +85,12 @@ async def test_it_paints_and_survives_farewell_resync_a_bad_outcome_and_a_revoke
         gateway.say(resync=pb.Resync(epoch=7))
         await gateway.until(lambda: len(gateway.restatements()) == 2)
         again = gateway.restatements()[-1]
-        assert (again.epoch, [each.lease_id for each in again.outcomes]) == (7, [second.lease_id])
+        assert (again.epoch, [outcome.lease_id for outcome in again.outcomes]) == (7, [second.lease_id])
         gateway.say(farewell=pb.Farewell(detail="another gateway, please"))
         gateway.hang_up(Unavailable("gone"))
         await worker.says("welcome")
         await gateway.until(lambda: len(gateway.restatements()) == 3)
-        assert [each.lease_id for each in gateway.restatements()[-1].outcomes] == [second.lease_id]
+        assert [outcome.lease_id for outcome in gateway.restatements()[-1].outcomes] == [second.lease_id]
 
         # An outcome that the mesh calls invalid is closed like any other, and the worker paints on.
         gateway.settle(second.lease_id, second.job_id, pb.DISPOSITION_OUTCOME_INVALID)

@@ -90,9 +90,9 @@ async def test_an_account_ends_with_all_that_it_had_and_nobody_elses(
     assert answer.burned_mkudos == mesh.ledger.available
     await until(lambda: list(mesh.scheduler.generations) == [kept])
     await until(lambda: {owner for owner, _ in mesh.storage.inputs} == {his})
-    assert {each.withdraw_shared for each in mesh.scheduler.forgets} == {withdraw}
+    assert {forget.withdraw_shared for forget in mesh.scheduler.forgets} == {withdraw}
     await until(lambda: len(mesh.curation.forgets) > 1)
-    assert {(each.account_id, each.withdraw_shared) for each in mesh.curation.forgets} == {(mine, withdraw)}
+    assert {(forget.account_id, forget.withdraw_shared) for forget in mesh.curation.forgets} == {(mine, withdraw)}
     for key in (anna, holder):
         with assert_raises_reason(Unauthenticated, "API_KEY_UNKNOWN"):
             await mesh.accounts.GetAccount(pb.GetAccountRequest(), metadata=key)

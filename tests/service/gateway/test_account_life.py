@@ -161,7 +161,7 @@ async def test_an_export_brings_everything_of_the_caller_and_ends_with_its_diges
         name = str(uuid.uuid4())
         mesh.scheduler.workers[name] = worker_pb2.Worker(worker_id=name, owner_account_id=owner)
     heard = [each async for each in mesh.accounts.ExportAccount(pb.ExportAccountRequest(), metadata=anna)]
-    kinds = [each.item.kind for each in heard[:-1]]
+    kinds = [message.item.kind for message in heard[:-1]]
     assert kinds == [
         "horde.api.account.v1.Account",
         "horde.api.account.v1.ApiKey",
@@ -171,7 +171,7 @@ async def test_an_export_brings_everything_of_the_caller_and_ends_with_its_diges
         "horde.api.ledger.v1.Entry",
         "horde.api.worker.v1.Worker",
     ]
-    text = "".join(each.item.json + "\n" for each in heard[:-1])
+    text = "".join(message.item.json + "\n" for message in heard[:-1])
     assert heard[-1].end.sha256 == hashlib.sha256(text.encode()).digest()
     assert heard[-1].end.items == 7
     assert heard[-1].end.export_id

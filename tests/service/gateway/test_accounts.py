@@ -189,7 +189,7 @@ async def test_gifts_reach_the_ledger_under_an_id_of_their_own(
     gift = mesh.ledger.events[-1].gift
     assert (gift.from_account_id, gift.to_account_id, gift.amount_mkudos) == (sender, receiver, 5)
     statement = await mesh.accounts.ListStatementEntries(pb.ListStatementEntriesRequest(), metadata=anna)
-    assert [each.event_id for each in statement.entries] == [entry.event_id]
+    assert [entry.event_id for entry in statement.entries] == [entry.event_id]
     request.to_account_id = str(uuid.uuid4())
     with assert_raises_reason(NotFound, "ACCOUNT_NOT_FOUND", {"account_id": request.to_account_id}):
         await mesh.accounts.GiftKudos(request, metadata=anna)

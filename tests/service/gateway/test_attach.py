@@ -149,8 +149,8 @@ async def test_a_broken_relay_keeps_the_workers_and_states_them_anew(
     second = await relay_of(mesh)
     assert second is not first
     await until(lambda: len(second.heard) >= 2)
-    opened = {each.relay_session_id: each.opened for each in second.heard}
-    assert {number: each.session_id for number, each in opened.items()} == {1: "s1", 2: "s2"}
+    opened = {message.relay_session_id: message.opened for message in second.heard}
+    assert {number: session.session_id for number, session in opened.items()} == {1: "s1", 2: "s2"}
     # What it says before it restates is covered by the restatement, and might confuse who has not heard that yet.
     await worker.say(progress=pb.LeaseProgress(lease_id="7-1", step=3))
     await worker.restate(epoch=8)
@@ -183,7 +183,7 @@ async def test_a_relay_states_more_than_one_message_holds(mesh: Bench, anna: Cre
     for number, worker in enumerate(workers):
         await worker.say(hello=pb.Hello(worker_name=f"w{number}", capabilities=LARGEST))
         await worker.hear("welcome")
-    said = [each.ByteSize() for each in first.heard]
+    said = [message.ByteSize() for message in first.heard]
     assert sum(said) > 4 * 1024 * 1024
     first.break_off()
     await until(lambda: len(mesh.scheduler.relays) > 1)
@@ -234,7 +234,7 @@ async def test_numbers_are_never_used_again(mesh: Bench, anna: Credentials) -> N
         await worker.attach()
         worker.stream.cancel()
         await until(lambda: len(mesh.gateway.relay) == 0)
-    assert [each.relay_session_id for each in relay.heard if each.HasField("opened")] == [1, 2, 3]
+    assert [message.relay_session_id for message in relay.heard if message.HasField("opened")] == [1, 2, 3]
 
 
 class Superseded(Aborted):
@@ -345,7 +345,7 @@ async def test_an_outcome_that_breaks_a_limit_ends_itself_and_not_the_stream(
     await until(lambda: relay.heard and relay.heard[-1].HasField("invalid_outcome"))
     passed = relay.heard[-1].invalid_outcome
     assert (passed.lease_id, passed.job_id) == ("1-1", JOB)
-    assert [each.field for each in passed.invalid.field_violations] == [f"{root}.{field}"]
+    assert [field_violation.field for field_violation in passed.invalid.field_violations] == [f"{root}.{field}"]
     if restated:
         assert list(relay.heard[-2].worker.restatement.outcomes) == [OUTCOME]
     await worker.say(demand=pb.Demand(slots=2))
@@ -358,7 +358,10 @@ async def test_an_outcome_of_what_can_be_no_lease_is_closed_at_this_door(mesh: B
     await worker.say(outcome=pb.Outcome(lease_id="x" * 65, job_id="no", painted=pb.Painted(receipt="r")))
     settled = await worker.hear("settled")
     assert (settled.lease_id, settled.disposition) == ("x" * 65, pb.DISPOSITION_OUTCOME_INVALID)
-    assert [each.field for each in settled.invalid.field_violations] == ["outcome.lease_id", "outcome.job_id"]
+    assert [field_violation.field for field_violation in settled.invalid.field_violations] == [
+        "outcome.lease_id",
+        "outcome.job_id",
+    ]
     assert not any(heard.worker.HasField("outcome") for heard in relay.heard)
 
 
@@ -636,8 +639,8 @@ async def test_after_a_storm_nothing_is_left(
     assert not gateway.watching._followed
     assert not gateway.watching._seats.used
     assert not gateway.previews._sinks
-    await until(lambda: sum(each.HasField("closed") for each in relay.heard) == 50)
-    assert sum(each.HasField("opened") for each in relay.heard) == 50
+    await until(lambda: sum(message.HasField("closed") for message in relay.heard) == 50)
+    assert sum(message.HasField("opened") for message in relay.heard) == 50
     # And it still works.
     stream = mesh.generations.WatchGeneration(watch, metadata=anna)
     assert (await stream.read()).HasField("snapshot")

@@ -67,9 +67,11 @@ async def test_rules_are_listed_tested_and_ended_by_moderators_alone(
     first = await mesh.moderation.ListFilters(pb.ListFiltersRequest(page_size=2), metadata=mesh.operator)
     rest = pb.ListFiltersRequest(page_size=2, page_token=first.next_page_token)
     second = await mesh.moderation.ListFilters(rest, metadata=mesh.operator)
-    assert [each.filter_id for each in (*first.filters, *second.filters)] == [each.filter_id for each in made]
+    assert [filter_.filter_id for filter_ in (*first.filters, *second.filters)] == [
+        filter_.filter_id for filter_ in made
+    ]
     tested = await mesh.moderation.TestFilters(pb.TestFiltersRequest(prompt="Word-Number 1"), metadata=mesh.operator)
-    assert [each.pattern for each in tested.filters] == ["word number 1"]
+    assert [filter_.pattern for filter_ in tested.filters] == ["word number 1"]
     for _ in range(2):
         gone = pb.DeleteFilterRequest(filter_id=made[1].filter_id)
         await mesh.moderation.DeleteFilter(gone, metadata=mesh.operator)

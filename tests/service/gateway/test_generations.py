@@ -364,7 +364,7 @@ async def test_answers_above_what_a_message_holds_are_fetched_one_by_one(
         return answer.ByteSize()
 
     mesh.scheduler.open.clear()
-    asked = [asyncio.create_task(size(each.generation_id)) for each in created]
+    asked = [asyncio.create_task(size(generation.generation_id)) for generation in created]
     async with asyncio.timeout(HANG_SECONDS):
         while sum(mesh.scheduler.reads) + len(mesh.gateway.scheduler._reads) < 20:
             await asyncio.sleep(0.002)

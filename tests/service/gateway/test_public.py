@@ -124,11 +124,13 @@ async def test_totals_are_those_of_the_ledger_also_of_a_gateway_that_has_just_be
         assert (ever.images_done, ever.images_failed, ever.minted_mkudos) == (1_050, 105, 105_000)
         assert (ever.burned_mkudos, ever.subsidised_mkudos) == (3_150, 2_100)
         models = await mesh.statistics.ListModelTotals(statistics_pb2.ListModelTotalsRequest(page_size=1))
-        assert [(each.model, each.day, each.month, each.ever) for each in models.models] == [("paintbox", 7, 70, 950)]
+        assert [(model.model, model.day, model.month, model.ever) for model in models.models] == [
+            ("paintbox", 7, 70, 950)
+        ]
         rest = await mesh.statistics.ListModelTotals(
             statistics_pb2.ListModelTotalsRequest(page_token=models.next_page_token)
         )
-        assert [each.model for each in rest.models] == ["rare"]
+        assert [model.model for model in rest.models] == ["rare"]
         assert not rest.next_page_token
 
 

@@ -337,7 +337,7 @@ async def test_holders_see_what_was_asked_for_with_their_key_alone_and_the_owner
     other, _ = await share(mesh, anna)
     request_id = str(uuid.uuid4())
     mine = [await make(mesh, who, spec(), request_id) for who in (holder, other, anna)]
-    assert len({each.generation_id for each in mine}) == 3
+    assert len({generation.generation_id for generation in mine}) == 3
     text = f"{mesh.scheduler.submissions[0].requester.account_id}:{key.shared_key_id}/{request_id}"
     assert mine[0].generation_id == str(uuid.uuid5(uuid.UUID("6f1a3a1e-2d0c-5c6e-9b57-0b6c8f6d4a11"), text))
     name = mine[0].generation_id
@@ -378,7 +378,7 @@ async def test_a_holders_list_comes_in_pages(mesh: Bench, anna: Credentials, ber
     while True:
         page = await mesh.generations.ListGenerations(request, metadata=holder)
         assert len(page.generations) <= 2
-        found += [each.generation_id for each in page.generations]
+        found += [generation.generation_id for generation in page.generations]
         request.page_token = page.next_page_token
         if not page.next_page_token:
             break
@@ -386,7 +386,7 @@ async def test_a_holders_list_comes_in_pages(mesh: Bench, anna: Credentials, ber
     # The same for the owner, and for nobody else.
     of_key = generation_service.ListGenerationsRequest(shared_key_id=key.shared_key_id)
     page = await mesh.generations.ListGenerations(of_key, metadata=anna)
-    assert [(each.generation_id, each.shared_key_id) for each in page.generations] == [
+    assert [(generation.generation_id, generation.shared_key_id) for generation in page.generations] == [
         (each, key.shared_key_id) for each in found
     ]
     assert not (await mesh.generations.ListGenerations(of_key, metadata=bert)).generations

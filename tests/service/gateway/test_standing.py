@@ -217,8 +217,10 @@ async def test_a_paused_worker_gets_no_new_jobs_until_it_is_lifted(mesh: Bench, 
     await stream.write(worker_pb2.AttachRequest(restatement=restatement))
 
     def slots() -> list[int]:
-        told = [each.worker for each in relay.heard if each.HasField("worker")]
-        return [each.demand.slots if each.HasField("demand") else each.restatement.demand.slots for each in told]
+        told = [message.worker for message in relay.heard if message.HasField("worker")]
+        return [
+            message.demand.slots if message.HasField("demand") else message.restatement.demand.slots for message in told
+        ]
 
     await until(lambda: slots() == [3])
     made = await restrict(mesh, pause(owner_account_id=await id_of(mesh, anna)))

@@ -75,7 +75,7 @@ class Mesh:
         """Start a ledger; it serves when `serving` returns."""
         environment = {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(each for each in sys.path if each.endswith(("src", "gen"))),
+            "PYTHONPATH": os.pathsep.join(folder for folder in sys.path if folder.endswith(("src", "gen"))),
             "HORDE_LEDGER_DATABASE_URL": self.url,
             "HORDE_LEDGER_STATISTICS_URL": f"sqlite:///{self.folder / 'statistics.db'}",
             "HORDE_LEDGER_KEY_FILE": str(self.folder / "key"),

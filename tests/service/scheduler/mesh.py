@@ -226,8 +226,8 @@ class Gateway:
             batch = await self._call.read()
             if batch is aio.EOF:
                 return
-            for each in batch.sessions:
-                self.inbox(each.relay_session_id).put_nowait(each)
+            for session in batch.sessions:
+                self.inbox(session.relay_session_id).put_nowait(session)
 
     def inbox(self, number: int) -> asyncio.Queue[pb.SessionResponse]:
         return self._inboxes.setdefault(number, asyncio.Queue())

@@ -64,7 +64,7 @@ class Ledger(LedgerServiceServicer):
         return ledger_pb.ApplyResponse(outcomes=outcomes)
 
     async def GetEntries(self, request: ledger_pb.GetEntriesRequest, context: Any) -> ledger_pb.GetEntriesResponse:
-        return ledger_pb.GetEntriesResponse(outcomes=[self.answers[each][1] for each in request.event_ids])
+        return ledger_pb.GetEntriesResponse(outcomes=[self.answers[event_id][1] for event_id in request.event_ids])
 
     def _apply(self, event: ledger_pb.Event) -> ledger_pb.ApplyOutcome:
         content = event.SerializeToString(deterministic=True)
@@ -77,7 +77,7 @@ class Ledger(LedgerServiceServicer):
         outcome = ledger_pb.ApplyOutcome()
         operation = event.WhichOneof("operation")
         if operation == "place_holds":
-            total = sum(each.parts.total_mkudos for each in event.place_holds.holds)
+            total = sum(hold.parts.total_mkudos for hold in event.place_holds.holds)
             payer = event.place_holds.payer.account_id
             if not self.rich and self.balances[payer] < total:
                 outcome.error.CopyFrom(
@@ -91,11 +91,11 @@ class Ledger(LedgerServiceServicer):
                 )
             else:
                 self.balances[payer] -= total
-                for each in event.place_holds.holds:
-                    assert each.hold_id not in self.holds
-                    self.holds[each.hold_id] = each.parts.total_mkudos
-                    self.payers[each.hold_id] = payer
-                    self.quoted[each.hold_id] = each.parts
+                for hold in event.place_holds.holds:
+                    assert hold.hold_id not in self.holds
+                    self.holds[hold.hold_id] = hold.parts.total_mkudos
+                    self.payers[hold.hold_id] = payer
+                    self.quoted[hold.hold_id] = hold.parts
                 outcome.entry.event_id = event.event_id
         elif operation in ("settle", "release"):
             end = event.settle if operation == "settle" else event.release
@@ -200,8 +200,8 @@ class Storage(ObjectServiceServicer):
         self, request: object_pb.DiscardObjectsRequest, context: Any
     ) -> object_pb.DiscardObjectsResponse:
         self._check()
-        for each in request.discards:
-            self.quarantine.pop((each.job_id, each.lease_id), None)
+        for discard in request.discards:
+            self.quarantine.pop((discard.job_id, discard.lease_id), None)
         self._forget()
         return object_pb.DiscardObjectsResponse(outcomes=[status_pb2.Status() for _ in request.discards])
 
@@ -237,24 +237,24 @@ class Storage(ObjectServiceServicer):
         self, request: object_pb.WithdrawObjectsRequest, context: Any
     ) -> object_pb.WithdrawObjectsResponse:
         self._check()
-        self.withdrawn |= {each.job_id for each in request.withdrawals}
+        self.withdrawn |= {withdrawal.job_id for withdrawal in request.withdrawals}
         return object_pb.WithdrawObjectsResponse(outcomes=[status_pb2.Status() for _ in request.withdrawals])
 
     async def ClaimInputs(self, request: object_pb.ClaimInputsRequest, context: Any) -> object_pb.ClaimInputsResponse:
         self._check()
         response = object_pb.ClaimInputsResponse()
-        for each in request.inputs:
+        for input_ in request.inputs:
             status = response.outcomes.add()
-            if self.inputs.get(each.input_id) == each.sha256:
-                self.claims.add((request.generation_id, each.input_id))
+            if self.inputs.get(input_.input_id) == input_.sha256:
+                self.claims.add((request.generation_id, input_.input_id))
             else:
-                status.CopyFrom(refused(FailedPrecondition, "INPUT_UNUSABLE", STORAGE, input_id=each.input_id))
+                status.CopyFrom(refused(FailedPrecondition, "INPUT_UNUSABLE", STORAGE, input_id=input_.input_id))
         return response
 
     async def ReleaseInputs(
         self, request: object_pb.ReleaseInputsRequest, context: Any
     ) -> object_pb.ReleaseInputsResponse:
         self._check()
-        for each in request.claims:
-            self.claims -= {(each.generation_id, input_id) for input_id in each.input_ids}
+        for claim in request.claims:
+            self.claims -= {(claim.generation_id, input_id) for input_id in claim.input_ids}
         return object_pb.ReleaseInputsResponse(outcomes=[status_pb2.Status() for _ in request.claims])

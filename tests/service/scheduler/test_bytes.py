@@ -130,9 +130,9 @@ async def test_answers_that_do_not_fit_together_are_to_be_asked_for_again(monkey
     monkeypatch.setattr(submitting, "MAX_ANSWER_BYTES", 100_000)
     async with scheduler() as it:
         made = [submission(f"r{request}", prompt=LONG) for request in range(6)]
-        for each in made:
-            await it.submit(each)
-        refs = [pb.GenerationRef(generation_id=each.generation_id, requester=requester()) for each in made]
+        for generation in made:
+            await it.submit(generation)
+        refs = [pb.GenerationRef(generation_id=generation.generation_id, requester=requester()) for generation in made]
         answer = await it.stub.GetGenerations(pb.GetGenerationsRequest(refs=refs))
         assert answer.ByteSize() < 110_000
         kinds = [outcome.WhichOneof("result") for outcome in answer.outcomes]

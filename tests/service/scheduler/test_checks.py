@@ -107,7 +107,7 @@ async def test_who_asks_sees_nothing_of_it_and_the_check_is_compared_paid_and_di
         generation = (await it.get(made.generation_id)).generation.generation
         assert generation.finished
         listed = await it.stub.ListGenerations(pb.ListGenerationsRequest(requester=made.requester))
-        assert [each.generation.generation_id for each in listed.generations] == [made.generation_id]
+        assert [generation.generation.generation_id for generation in listed.generations] == [made.generation_id]
         await paint(one, check, TRUTH)
         await until(lambda: ("verify", first.job_id) in world.ledger.verdicts)
         await until(lambda: not world.storage.quarantine)

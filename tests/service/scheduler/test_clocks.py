@@ -28,7 +28,7 @@ class WrongClock(ManualClock):
 async def ended(it: Running, generation_ids: list[str]) -> bool:
     """Whether all have ended and nothing is held, without any time passing."""
     for _ in ticks():
-        found = [(await it.get(each)).generation.generation for each in generation_ids]
+        found = [(await it.get(generation_id)).generation.generation for generation_id in generation_ids]
         if all(each.finished for each in found) and not it.world.ledger.holds:
             return True
         if not any(each.finished for each in found) and it.engine.board.live_jobs == len(found):
@@ -44,7 +44,7 @@ async def test_a_clock_that_is_an_hour_off_and_then_right_again_keeps_nothing_al
     world = World(clock=clock)
     async with neighbours(world) as channels:
         made = [submission(f"r{number}", ttl=TTL) for number in range(3)]
-        ids = [each.generation_id for each in made]
+        ids = [generation.generation_id for generation in made]
         async with running(world, channels) as it:
             await it.submit(*made)
             assert len(world.ledger.holds) == 3

@@ -58,7 +58,7 @@ def ref_to(made: pb.SubmitGeneration, who: job_pb2.Requester | None = None) -> p
 async def delete(it: Running, *refs: pb.GenerationRef) -> list[str]:
     """The reasons of what is answered; empty for OK."""
     answer = await it.stub.DeleteGenerations(pb.DeleteGenerationsRequest(refs=refs))
-    return [from_status(each).reason if each.code else "" for each in answer.outcomes]
+    return [from_status(outcome).reason if outcome.code else "" for outcome in answer.outcomes]
 
 
 async def reason_of(it: Running, made: pb.SubmitGeneration) -> str:
@@ -90,7 +90,7 @@ async def test_a_deleted_generation_is_gone_with_its_images_and_its_id_is_never_
             assert await delete(it, ref_to(made), ref_to(given)) == ["", ""]
             assert await reason_of(it, made) == "GENERATION_NOT_FOUND"
             page = await it.stub.ListGenerations(pb.ListGenerationsRequest(requester=requester()))
-            assert [each.generation.generation_id for each in page.generations] == [other.generation_id]
+            assert [generation.generation.generation_id for generation in page.generations] == [other.generation_id]
         await until(lambda: it.world.storage.withdrawn == {*images, *taken_back})
         await until(lambda: rows_of(it.world, made) == rows_of(it.world, given) == (b"", 0))
         (again,) = await it.submit(made)

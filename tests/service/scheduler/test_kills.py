@@ -157,8 +157,8 @@ class Stubborn:
                 first.append(self._restatement(welcome.relay_welcome.epoch))
             await call.write(pb.RelayRequest(sessions=first))
             while (batch := await call.read()) is not aio.EOF:
-                for each in batch.sessions:
-                    answer = self._heard(each.worker)
+                for session in batch.sessions:
+                    answer = self._heard(session.worker)
                     if answer is not None:
                         await call.write(pb.RelayRequest(sessions=[answer]))
         finally:

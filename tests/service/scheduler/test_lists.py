@@ -43,9 +43,9 @@ async def listed(it: Running, **filters: Any) -> list[str]:
         for known in everything.generations
     ]
     answer = await it.stub.GetGenerations(pb.GetGenerationsRequest(refs=refs))
-    held = [each.generation for each in answer.outcomes if each.HasField("generation")]
+    held = [outcome.generation for outcome in answer.outcomes if outcome.HasField("generation")]
     assert [known.generation.request_id for known in held] == found
-    refused = [from_status(each.error).reason for each in answer.outcomes if each.HasField("error")]
+    refused = [from_status(outcome.error).reason for outcome in answer.outcomes if outcome.HasField("error")]
     assert refused == ["GENERATION_NOT_FOUND"] * (len(refs) - len(found))
     return found
 

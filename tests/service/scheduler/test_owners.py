@@ -59,12 +59,12 @@ async def test_an_owner_is_shown_with_its_work_and_one_of_whom_nothing_is_known_
 async def test_strikes_come_in_pages_newest_first(it: Running) -> None:
     struck(it, 5)
     first = await stub_of(it).ListStrikes(pb.ListStrikesRequest(owner_account_id=OWNER, page_size=3))
-    assert [each.strike_id for each in first.strikes] == ["s4", "s3", "s2"]
+    assert [strike.strike_id for strike in first.strikes] == ["s4", "s3", "s2"]
     assert first.strikes[0].reason == standing_pb2.STRIKE_REASON_FAILURES
     assert first.strikes[0].counts_until.seconds - first.strikes[0].at.seconds == 7 * 86_400
     request = pb.ListStrikesRequest(owner_account_id=OWNER, page_size=3, page_token=first.next_page_token)
     second = await stub_of(it).ListStrikes(request)
-    assert [each.strike_id for each in second.strikes] == ["s1", "s0"]
+    assert [strike.strike_id for strike in second.strikes] == ["s1", "s0"]
     assert not second.next_page_token
 
 
@@ -78,6 +78,6 @@ async def test_an_amnesty_forgives_a_window_and_says_so(it: Running) -> None:
     answer = await stub_of(it).ForgiveStrikes(request)
     assert (answer.strikes, answer.owners) == (2, 1)
     listed = await stub_of(it).ListStrikes(pb.ListStrikesRequest(owner_account_id=OWNER))
-    assert [each.forgiven_because for each in listed.strikes] == ["", "the router was away", "the router was away"]
+    assert [strike.forgiven_because for strike in listed.strikes] == ["", "the router was away", "the router was away"]
     with assert_raises_reason(InvalidArgument, "INVALID_FIELD"):
         await stub_of(it).ForgiveStrikes(pb.ForgiveStrikesRequest())

@@ -251,7 +251,7 @@ async def test_pages_go_on_where_they_ended() -> None:
         while True:
             request = pb.ListGenerationsRequest(requester=requester(), page_size=2, page_token=token)
             page = await it.stub.ListGenerations(request)
-            seen += [each.generation.request_id for each in page.generations]
+            seen += [generation.generation.request_id for generation in page.generations]
             token = page.next_page_token
             if not token:
                 break
@@ -471,8 +471,8 @@ async def test_a_page_that_is_too_large_is_cut_short(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(submitting, "MAX_ANSWER_BYTES", 1)
     async with scheduler() as it:
         made = [submission(f"r{request}", ttl=60) for request in range(3)]
-        for each in made:
-            await it.submit(each)
+        for generation in made:
+            await it.submit(generation)
         ids, token = [], ""
         for _ in made:
             page = await _list(it, token)
@@ -480,7 +480,7 @@ async def test_a_page_that_is_too_large_is_cut_short(monkeypatch: pytest.MonkeyP
             ids.append(shown.generation.generation_id)
             token = page.next_page_token
         assert not token
-        assert sorted(ids) == sorted(each.generation_id for each in made)
+        assert sorted(ids) == sorted(generation.generation_id for generation in made)
 
 
 async def _list(it: Running, token: str = "") -> pb.ListGenerationsResponse:

@@ -139,7 +139,7 @@ async def test_many_outcomes_of_jobs_that_left_the_memory_cost_one_query(monkeyp
         await gateway.send(*(pb.SessionRequest(relay_session_id=painter.number, worker=each) for each in said))
         answers = [await painter.next("settled") for _ in said]
         accepted, unknown = worker_service_pb2.DISPOSITION_ACCEPTED, worker_service_pb2.DISPOSITION_UNKNOWN_JOB
-        assert [each.disposition for each in answers] == [unknown, accepted, accepted, accepted, unknown]
+        assert [answer.disposition for answer in answers] == [unknown, accepted, accepted, accepted, unknown]
         assert asked[0] == [never.job_id, outcomes[0].job_id, outcomes[1].job_id]
         # Two at once are more than this memory holds: they are read again, and still answered.
         assert all(never.job_id not in each for each in asked[1:])
@@ -539,8 +539,8 @@ async def test_whoever_says_outcomes_without_end_has_a_few_looked_for_and_his_ow
                 held = worker_service_pb2.HeldLease(lease_id=assignment.lease_id, job_id=assignment.job_id)
                 await painter.restate(held=(held,), outcomes=outcomes)
             else:
-                for each in outcomes:
-                    await painter.say(outcome=each)
+                for outcome in outcomes:
+                    await painter.say(outcome=outcome)
         for _ in range(4):
             assert (await painter.next("settled")).disposition == worker_service_pb2.DISPOSITION_UNKNOWN_JOB
         await painter.paint(assignment)

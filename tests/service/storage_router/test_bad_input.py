@@ -184,9 +184,9 @@ async def test_a_bad_upload_is_refused_and_leaves_nothing(name: str) -> None:
 
 def in_one_message(messages: Sequence[Request]) -> storage.PutImageRequest | None:
     """The same upload for the other way in, if it is one: chunks without gaps, then what they should be."""
-    data = b"".join(each.chunk.data for each in messages[:-1])
-    kinds = [each.WhichOneof("message") for each in messages]
-    gapless = [each.chunk.offset for each in messages[:-1]] == list(range(0, len(data), 16 * 1024))
+    data = b"".join(message.chunk.data for message in messages[:-1])
+    kinds = [message.WhichOneof("message") for message in messages]
+    gapless = [message.chunk.offset for message in messages[:-1]] == list(range(0, len(data), 16 * 1024))
     if kinds[-1:] != ["finish"] or "finish" in kinds[:-1] or "open" in kinds or not gapless:
         return None
     if not 0 < len(data) == messages[-1].finish.size_bytes <= 256 * 1024:

@@ -71,7 +71,7 @@ async def test_a_picture_too_large_for_the_child_is_no_image_and_the_next_one_is
 async def test_a_child_that_is_killed_is_replaced_and_its_picture_not_blamed() -> None:
     async with pool() as decoder:
         await decoder.decode(paint(), look(paint()), "bob", known=True)
-        (child,) = (each.process.pid for each in decoder._children)
+        (child,) = (child.process.pid for child in decoder._children)
         os.kill(child, signal.SIGKILL)
         await decoder.decode(paint(), look(paint()), "bob", known=True)
         assert decoder.started == 2
@@ -115,7 +115,7 @@ async def test_no_child_is_left_behind() -> None:
 async def test_the_child_sees_nothing_of_our_environment_and_opens_no_files() -> None:
     async with pool() as decoder:
         await decoder.decode(paint(), look(paint()), "bob", known=True)
-        (child,) = (psutil.Process(each.process.pid) for each in decoder._children)
+        (child,) = (psutil.Process(child.process.pid) for child in decoder._children)
         assert child.environ().keys() <= {"LC_CTYPE"}
         assert child.rlimit(psutil.RLIMIT_NOFILE) == (3, 3)
         assert child.rlimit(psutil.RLIMIT_FSIZE) == (0, 0)

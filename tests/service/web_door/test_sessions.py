@@ -198,7 +198,7 @@ async def test_what_was_not_fetched_in_time_is_given_back() -> None:
         # Lent, as the session takes it, long ago.
         session.worker.lent(Lent("job1", "lease1", pb.Assignment(job_id="job1", lease_id="lease1"), at=-1_000.0))
         await until(lambda: "outcome" in workers.kinds())
-        (outcome,) = [each.outcome for each in workers.heard[-1] if each.HasField("outcome")]
+        (outcome,) = [message.outcome for message in workers.heard[-1] if message.HasField("outcome")]
         assert outcome.refused.reason == pb.REFUSAL_REASON_PAUSED
         assert outcome.lease_id == "lease1"
 

@@ -76,12 +76,14 @@ async def eventually(condition: Callable[[], bool]) -> None:
 
 
 def painted(mesh: FakeMesh, lease_id: str) -> list[pb.Outcome]:
-    return [each for each in mesh.gateway.outcomes() if each.lease_id == lease_id and each.HasField("painted")]
+    return [
+        outcome for outcome in mesh.gateway.outcomes() if outcome.lease_id == lease_id and outcome.HasField("painted")
+    ]
 
 
 async def test_a_worker_says_hello_then_restates_then_paints(mesh: FakeMesh, settings: Settings) -> None:
     async with at_work(settings(), mesh):
-        assert [each.WhichOneof("message") for each in mesh.gateway.heard] == ["hello", "restatement"]
+        assert [message.WhichOneof("message") for message in mesh.gateway.heard] == ["hello", "restatement"]
         assert mesh.gateway.heard[0].hello.worker_name == "anna"
         assert mesh.gateway.heard[1].restatement.demand.slots == 2
         assert mesh.gateway.credentials == ["Bearer secret"]
@@ -104,7 +106,7 @@ async def test_a_stream_that_breaks_in_mid_job_is_taken_up_again_with_the_lease(
         mesh.gateway.hang_up()
         await mesh.gateway.until(lambda: mesh.gateway.sessions == 2 and len(mesh.gateway.restatements()) == 2)
         held = mesh.gateway.restatements()[1].leases
-        assert [(each.lease_id, each.job_id) for each in held] == [(lent.lease_id, lent.job_id)]
+        assert [(lease.lease_id, lease.job_id) for lease in held] == [(lent.lease_id, lent.job_id)]
         assert held[0].step > 0
         await mesh.gateway.until(lambda: painted(mesh, lent.lease_id))
         assert mesh.router.opened == 1
@@ -121,8 +123,8 @@ async def test_a_resync_is_answered_with_its_epoch_and_everything_held(mesh: Fak
         await mesh.gateway.until(lambda: len(mesh.gateway.restatements()) == 2)
         restated = mesh.gateway.restatements()[1]
         assert restated.epoch == 7
-        assert [each.lease_id for each in restated.leases] == [running.lease_id]
-        assert [each.lease_id for each in restated.outcomes] == [done.lease_id]
+        assert [lease.lease_id for lease in restated.leases] == [running.lease_id]
+        assert [outcome.lease_id for outcome in restated.outcomes] == [done.lease_id]
 
 
 async def test_a_revocation_reaches_the_painter_within_a_step(mesh: FakeMesh, settings: Settings) -> None:
@@ -177,7 +179,9 @@ async def test_an_outcome_is_sent_again_until_it_is_settled_and_then_forgotten(
         mesh.gateway.settle(lent.lease_id, lent.job_id)
         mesh.gateway.settle(lent.lease_id, lent.job_id)
         mesh.gateway.say(resync=pb.Resync(epoch=9))
-        await mesh.gateway.until(lambda: [each for each in mesh.gateway.restatements() if each.epoch == 9])
+        await mesh.gateway.until(
+            lambda: [restatement for restatement in mesh.gateway.restatements() if restatement.epoch == 9]
+        )
         assert not mesh.gateway.restatements()[-1].outcomes
         assert (agent.tally.accepted, agent.tally.earned) == (1, 10_830)
 
@@ -250,15 +254,15 @@ async def test_a_script_decides_the_outcome(mesh: FakeMesh, settings: Settings, 
 
 async def test_previews_are_made_only_while_somebody_watches(mesh: FakeMesh, settings: Settings) -> None:
     def previews() -> list[pb.LeasePreview]:
-        return [each.preview for each in mesh.gateway.heard if each.HasField("preview")]
+        return [message.preview for message in mesh.gateway.heard if message.HasField("preview")]
 
     async with at_work(settings(painters=2), mesh):
         unwatched = mesh.assign("[slow:0.05]", steps=6)
         watched = mesh.assign("[slow:0.05]", steps=500)
         mesh.gateway.say(preview_wish=pb.PreviewWish(lease_id=watched.lease_id, wanted=True))
         await mesh.gateway.until(lambda: painted(mesh, unwatched.lease_id) and len(previews()) >= 2)
-        assert {each.lease_id for each in previews()} == {watched.lease_id}
-        assert all(len(each.image) <= 32 * 1024 for each in previews())
+        assert {preview.lease_id for preview in previews()} == {watched.lease_id}
+        assert all(len(preview.image) <= 32 * 1024 for preview in previews())
         apart = previews()[1].step - previews()[0].step
         assert apart >= 10, "two previews within a second"
 
@@ -269,7 +273,7 @@ async def test_no_more_is_painted_at_once_than_there_are_painters(mesh: FakeMesh
         await mesh.gateway.until(lambda: mesh.gateway.progress(first.lease_id))
         mesh.gateway.say(resync=pb.Resync(epoch=1))
         await mesh.gateway.until(lambda: len(mesh.gateway.restatements()) == 2)
-        steps = {each.lease_id: each.step for each in mesh.gateway.restatements()[1].leases}
+        steps = {lease.lease_id: lease.step for lease in mesh.gateway.restatements()[1].leases}
         assert steps[second.lease_id] == 0
         assert steps[first.lease_id] > 0
 
@@ -283,7 +287,7 @@ async def test_a_killed_worker_finishes_its_upload_after_the_restart(mesh: FakeM
     mesh.gateway.heard.clear()
     mesh.router.refuse_with = Unavailable("not yet")
     async with at_work(settings(), mesh):
-        assert [each.lease_id for each in mesh.gateway.restatements()[0].leases] == [lent.lease_id]
+        assert [lease.lease_id for lease in mesh.gateway.restatements()[0].leases] == [lent.lease_id]
         mesh.router.refuse_with = None
         await mesh.gateway.until(lambda: painted(mesh, lent.lease_id))
         assert lent.grant in mesh.router.stored
@@ -313,11 +317,11 @@ async def test_a_stopped_worker_drains_gives_back_what_waits_and_leaves(mesh: Fa
     await mesh.gateway.until(lambda: mesh.gateway.progress(painting.lease_id))
     stop.set()
     await run
-    results = {each.lease_id: each for each in mesh.gateway.outcomes()}
+    results = {outcome.lease_id: outcome for outcome in mesh.gateway.outcomes()}
     assert results[painting.lease_id].HasField("painted")
     assert results[waiting.lease_id].refused.reason == pb.REFUSAL_REASON_DRAINING
-    demands = [each.demand for each in mesh.gateway.heard if each.HasField("demand")]
-    assert [(each.slots, each.draining) for each in demands] == [(0, True)]
+    demands = [message.demand for message in mesh.gateway.heard if message.HasField("demand")]
+    assert [(demand.slots, demand.draining) for demand in demands] == [(0, True)]
 
 
 async def test_what_does_not_end_within_the_drain_is_given_back(mesh: FakeMesh, settings: Settings) -> None:
@@ -402,7 +406,9 @@ async def test_what_the_router_refuses_is_not_sent_again(
         other = mesh.assign()
         await mesh.gateway.until(lambda: painted(mesh, other.lease_id))
         assert mesh.router.opened == 2
-        results = [each.WhichOneof("result") for each in mesh.gateway.outcomes() if each.lease_id == refused.lease_id]
+        results = [
+            outcome.WhichOneof("result") for outcome in mesh.gateway.outcomes() if outcome.lease_id == refused.lease_id
+        ]
         assert results == ([result] if result else [])
         mesh.gateway.say(resync=pb.Resync(epoch=3))
         await mesh.gateway.until(lambda: len(mesh.gateway.restatements()) == 2)
@@ -415,7 +421,7 @@ async def test_after_a_farewell_the_worker_comes_back_with_what_it_holds(mesh: F
         await mesh.gateway.until(lambda: mesh.gateway.progress(lent.lease_id))
         mesh.gateway.say(farewell=pb.Farewell(detail="a release"))
         await mesh.gateway.until(lambda: mesh.gateway.sessions == 2 and len(mesh.gateway.restatements()) == 2)
-        assert [each.lease_id for each in mesh.gateway.restatements()[1].leases] == [lent.lease_id]
+        assert [lease.lease_id for lease in mesh.gateway.restatements()[1].leases] == [lent.lease_id]
 
 
 async def test_too_many_sessions_means_wait_as_long_as_they_say(mesh: FakeMesh, settings: Settings) -> None:
@@ -499,7 +505,7 @@ async def test_finished_pictures_wait_for_a_router_that_is_away_and_all_are_brou
         await mesh.gateway.until(mesh.gateway.restatements)
         lent = [mesh.assign(f"picture {number}") for number in range(3)]
         uploading = generation_pb2.LEASE_STATE_UPLOADING
-        await mesh.gateway.until(lambda: all(uploading in mesh.gateway.states(each.lease_id) for each in lent))
+        await mesh.gateway.until(lambda: all(uploading in mesh.gateway.states(lease.lease_id) for lease in lent))
         # Five minutes, try after try.
         for _ in range(60):
             await clock.advance(5)
@@ -508,7 +514,7 @@ async def test_finished_pictures_wait_for_a_router_that_is_away_and_all_are_brou
         while len(mesh.router.stored) < 3:
             await clock.advance(1)
             await asyncio.sleep(0.01)
-        await mesh.gateway.until(lambda: all(painted(mesh, each.lease_id) for each in lent))
+        await mesh.gateway.until(lambda: all(painted(mesh, lease.lease_id) for lease in lent))
 
 
 async def test_a_paused_worker_asks_why_it_is_idle_and_is_told_so(mesh: FakeMesh, settings: Settings) -> None:
@@ -559,12 +565,12 @@ async def test_an_outcome_that_the_mesh_cannot_read_is_dropped_and_never_the_wor
         else:
             mesh.gateway.hang_up()
         await mesh.gateway.until(lambda: len(mesh.gateway.restatements()) == 2)
-        place = [each.lease_id for each in mesh.gateway.restatements()[1].outcomes].index(bad.lease_id)
+        place = [outcome.lease_id for outcome in mesh.gateway.restatements()[1].outcomes].index(bad.lease_id)
         reject(f"restatement.outcomes[{place}].failed.detail")
         await mesh.gateway.until(lambda: len(mesh.gateway.restatements()) == 3)
-        assert [each.lease_id for each in mesh.gateway.restatements()[2].outcomes] == [good.lease_id]
+        assert [outcome.lease_id for outcome in mesh.gateway.restatements()[2].outcomes] == [good.lease_id]
         another = mesh.assign()
         await mesh.gateway.until(lambda: painted(mesh, another.lease_id))
     mesh.gateway.heard.clear()
     async with at_work(settings(), mesh):
-        assert bad.lease_id not in [each.lease_id for each in mesh.gateway.restatements()[0].outcomes]
+        assert bad.lease_id not in [outcome.lease_id for outcome in mesh.gateway.restatements()[0].outcomes]

@@ -49,7 +49,7 @@ async def test_an_owner_looks_pauses_resumes_and_stops(mesh: FakeMesh, settings:
     # What is begun goes on.
     assert paused["state"] == "painting"
     await mesh.gateway.until(lambda: mesh.gateway.heard[-1].HasField("demand") or mesh.gateway.outcomes())
-    demands = [each.demand.slots for each in mesh.gateway.heard if each.HasField("demand")]
+    demands = [message.demand.slots for message in mesh.gateway.heard if message.HasField("demand")]
     assert demands[0] == 0
     await mesh.gateway.until(mesh.gateway.outcomes)
     for _ in ticks():
@@ -61,7 +61,7 @@ async def test_an_owner_looks_pauses_resumes_and_stops(mesh: FakeMesh, settings:
     assert "paused     you have paused it" in screen.text(shown)
 
     assert (await asked(mine, "resume"))["state"] == "idle"
-    await mesh.gateway.until(lambda: any(each.demand.slots == 2 for each in mesh.gateway.heard))
+    await mesh.gateway.until(lambda: any(message.demand.slots == 2 for message in mesh.gateway.heard))
     await asked(mine, "pause")
     assert (await asked(mine, "status"))["why"] == ["you have paused it: `horde worker resume`"]
 

@@ -62,12 +62,12 @@ class Bench:
         await until(lambda: not self.agent.owed)
 
     def results(self) -> dict[str, str | None]:
-        return {each.lease_id: each.WhichOneof("result") for each in self.mesh.gateway.outcomes()}
+        return {outcome.lease_id: outcome.WhichOneof("result") for outcome in self.mesh.gateway.outcomes()}
 
     async def ended(self, lent: pb.Assignment, result: str) -> str:
         """The words with which a job ended in another way."""
         await self.mesh.gateway.until(lambda: lent.lease_id in self.results())
-        (outcome,) = [each for each in self.mesh.gateway.outcomes() if each.lease_id == lent.lease_id][:1]
+        (outcome,) = [outcome for outcome in self.mesh.gateway.outcomes() if outcome.lease_id == lent.lease_id][:1]
         assert outcome.WhichOneof("result") == result
         return str(getattr(outcome, result).detail)
 
@@ -179,8 +179,8 @@ async def more_than_was_asked_for(at: Bench) -> None:
     await at.mesh.gateway.until(lambda: len(at.results()) == len(lent))
     assert set(at.results().values()) <= {"painted", "refused"}
     at.mesh.gateway.settles = True
-    for each in lent:
-        at.mesh.gateway.settle(each.lease_id, each.job_id, pb.DISPOSITION_DUPLICATE)
+    for lease in lent:
+        at.mesh.gateway.settle(lease.lease_id, lease.job_id, pb.DISPOSITION_DUPLICATE)
 
 
 async def a_painter_that_raises(at: Bench) -> None:

@@ -277,7 +277,7 @@ def test_the_program_adds_lists_and_removes(
     sha256 = hashlib.sha256(paintbox.files["catalogue.json"]).hexdigest()
     assert library.main(["add", "box", paintbox.url + "catalogue.json", "--sha256", sha256, *rest]) == 0
     assert library.main(["list", *rest, "--json"]) == 0
-    assert [each["name"] for each in json.loads(capsys.readouterr().out.partition("\n")[2])] == ["box"]
+    assert [load["name"] for load in json.loads(capsys.readouterr().out.partition("\n")[2])] == ["box"]
     assert library.main(["remove", "box", *rest]) == 0
     assert library.main(["remove", "box", *rest]) == 1
     assert "there is no model box" in capsys.readouterr().err

@@ -79,8 +79,8 @@ async def test_a_worker_killed_anywhere_takes_up_what_it_had(
     mesh.gateway.settles = False
     async with started(mesh, tmp_path, FAILPOINTS="worker.before_uploading=delay:0.5"):
         restated = await attached(mesh)
-        assert [each.lease_id for each in restated.leases] == [lent.lease_id] * (taken_up == "the lease")
-        assert [each.lease_id for each in restated.outcomes] == [lent.lease_id] * (taken_up == "the outcome")
+        assert [lease.lease_id for lease in restated.leases] == [lent.lease_id] * (taken_up == "the lease")
+        assert [outcome.lease_id for outcome in restated.outcomes] == [lent.lease_id] * (taken_up == "the outcome")
         if taken_up == "nothing":
             assert not mesh.router.stored
             return
@@ -113,7 +113,7 @@ async def test_a_worker_that_is_told_to_stop_finishes_and_exits_with_0(mesh: Fak
         await mesh.gateway.until(lambda: mesh.gateway.progress(lent.lease_id))
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
-        assert [each.WhichOneof("result") for each in mesh.gateway.outcomes()] == ["painted"]
+        assert [outcome.WhichOneof("result") for outcome in mesh.gateway.outcomes()] == ["painted"]
 
 
 @pytest.mark.parametrize(
@@ -154,7 +154,7 @@ async def test_diffusers_paints_and_its_process_dies_with_a_killed_agent(mesh: F
         assert mesh.gateway.outcomes()[0].HasField("painted")
         assert mesh.gateway.progress(lent.lease_id)[-1] == 4
         assert lent.grant in mesh.router.stored
-        children = [each for each in psutil.Process(process.pid).children(recursive=True) if each.is_running()]
+        children = [child for child in psutil.Process(process.pid).children(recursive=True) if child.is_running()]
         assert children
         process.kill()
         await process.wait()

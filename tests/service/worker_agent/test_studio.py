@@ -167,7 +167,9 @@ def test_a_lora_that_does_not_fit_is_a_deviation_and_leaves_the_model_whole(
     assert not own.deviations
     assert own.image.tobytes() != before.image.tobytes()
     with_it = paint(studio, replace(picture, loras=(Lora(name, 1.0),)))
-    assert [(each.kind, each.field) for each in with_it.deviations] == [(DeviationKind.OMITTED, "loras[0]")]
+    assert [(deviation.kind, deviation.field) for deviation in with_it.deviations] == [
+        (DeviationKind.OMITTED, "loras[0]")
+    ]
     assert "is not made for this model" in with_it.deviations[0].asked
     for after in (with_it, paint(studio, picture)):
         assert after.image.tobytes() == before.image.tobytes()
@@ -200,7 +202,9 @@ def test_a_sampler_that_computes_no_numbers_gives_way_to_the_models_own(built: C
     studio = opened({"pixart": built("pixart")})
     picture = replace(PICTURE, model="pixart", steps=2)
     work = paint(studio, replace(picture, sampler=Sampler.DPM2_ANCESTRAL))
-    assert [(each.kind, each.field) for each in work.deviations] == [(DeviationKind.SUBSTITUTED, "sampler")]
+    assert [(deviation.kind, deviation.field) for deviation in work.deviations] == [
+        (DeviationKind.SUBSTITUTED, "sampler")
+    ]
     assert work.image.tobytes() == paint(studio, picture).image.tobytes()
 
 

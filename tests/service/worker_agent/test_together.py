@@ -166,4 +166,4 @@ def test_what_is_refused_alone_is_refused_together(studio: Studio) -> None:
     absent = [replace(picture, model="absent") for picture in pictures("sd15")]
     assert {work.reason for work in painted(studio, absent)} == {RefusalReason.MODEL_UNAVAILABLE}
     unfit = [replace(picture, loras=(Lora("absent", 1.0),)) for picture in pictures("sd15")[:2]]
-    assert [[each.field for each in work.deviations] for work in painted(studio, unfit)] == [["loras[0]"]] * 2
+    assert [[deviation.field for deviation in work.deviations] for work in painted(studio, unfit)] == [["loras[0]"]] * 2

@@ -84,19 +84,19 @@ def line(path: tuple[str, ...], parameter: click.Parameter, value: str) -> list[
     """The command with this value in this place, and good ones in the places that must not be empty."""
     here = COMMANDS[path].params
     options = [
-        f"{each.opts[-1]}={value if each is parameter else good(each)}"
-        for each in here
-        if isinstance(each, click.Option) and (each is parameter or each.required) and not each.is_flag
+        f"{option.opts[-1]}={value if option is parameter else good(option)}"
+        for option in here
+        if isinstance(option, click.Option) and (option is parameter or option.required) and not option.is_flag
     ]
     arguments = [
-        value if each is parameter else good(each)
-        for each in here
-        if isinstance(each, click.Argument) and (each is parameter or each.required)
+        value if option is parameter else good(option)
+        for option in here
+        if isinstance(option, click.Argument) and (option is parameter or option.required)
     ]
     if path in ONE_OF and parameter.name not in ("worker", "owner", "requester", "network", "grant", "revoke"):
         option, one = ONE_OF[path]
         options.append(f"--{option}={one}")
-    impatient = ["--patience=0.2"] if any(each.name == "patience" for each in here) else []
+    impatient = ["--patience=0.2"] if any(option.name == "patience" for option in here) else []
     return [*path, *impatient, *options, "--", *arguments]
 
 

@@ -162,4 +162,6 @@ def test_a_shell_completes_commands_and_options() -> None:
     assert "_HORDE_COMPLETE" in CliRunner().invoke(main, ["completion", "bash"]).output
     found = ShellComplete(main, {}, "horde", "_HORDE_COMPLETE").get_completions(["generate"], "--gui")
     assert [each.value for each in found] == ["--guidance"]
-    assert "watch" in [each.value for each in ShellComplete(main, {}, "horde", "_").get_completions([], "wa")]
+    assert "watch" in [
+        get_completion.value for get_completion in ShellComplete(main, {}, "horde", "_").get_completions([], "wa")
+    ]

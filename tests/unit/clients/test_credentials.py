@@ -72,7 +72,7 @@ def test_who_makes_the_file_second_uses_the_first_one(tmp_path: Path) -> None:
     assert write_secret(path, "a" * 32, replace=False)
     assert not write_secret(path, "b" * 32, replace=False)
     assert keep_anonymous_token(path).digits == "a" * 32
-    assert [each.name for each in tmp_path.iterdir()] == ["anonymous-token"]
+    assert [path.name for path in tmp_path.iterdir()] == ["anonymous-token"]
 
 
 def test_the_folder_can_be_named(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_both_can_follow_base_multipliers_escrow_tax_and_transfers(reader: str) 
 
 def test_every_transfer_of_a_settlement_stands_at_a_part() -> None:
     for entry in (SETTLED, cancelled(600, 60)):
-        listed = [each for part in line_for(entry, "owner").parts for each in part.transfer_ids]
+        listed = [transfer_id for part in line_for(entry, "owner").parts for transfer_id in part.transfer_ids]
         assert sorted(listed) == sorted(transfer.transfer_id for transfer in entry.transfers)
 
 

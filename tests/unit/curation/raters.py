@@ -195,7 +195,7 @@ class World:
         answers = [
             Answer(
                 score,
-                tuple(Opinion(said, self.weights[who]) for who, said in image.scores.items() if who != account),
+                tuple(Opinion(score, self.weights[who]) for who, score in image.scores.items() if who != account),
                 known,
             )
             for image, score, known in reversed(self.answers[account][-2 * self.rules.remembered :])

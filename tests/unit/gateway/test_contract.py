@@ -38,7 +38,7 @@ def names(enum: object, prefix: str) -> dict[str, int]:
 
 def test_every_reason_of_the_contract_is_an_error_here_or_comes_from_a_neighbour() -> None:
     classes = [each for _, each in inspect.getmembers(errors, inspect.isclass) if issubclass(each, ServiceError)]
-    ours = {(each.domain, each.reason) for each in classes if each.reason}
+    ours = {(class_.domain, class_.reason) for class_ in classes if class_.reason}
     for domain, enum in ENUMS.items():
         prefix = domain.split(".")[2].upper() + "_ERROR_REASON_"
         listed = set(names(enum, prefix))
@@ -52,27 +52,39 @@ def test_every_error_says_something() -> None:
 
 
 def test_samplers_and_post_processors_are_those_of_the_contract() -> None:
-    assert {each.name: int(each) for each in NoiseSchedule if each} == names(job_pb2.NoiseSchedule, "NOISE_SCHEDULE_")
-    assert {each.name: int(each) for each in ResizeMode if each} == names(job_pb2.ResizeMode, "RESIZE_MODE_")
+    assert {noise_schedule.name: int(noise_schedule) for noise_schedule in NoiseSchedule if noise_schedule} == names(
+        job_pb2.NoiseSchedule, "NOISE_SCHEDULE_"
+    )
+    assert {resize_mode.name: int(resize_mode) for resize_mode in ResizeMode if resize_mode} == names(
+        job_pb2.ResizeMode, "RESIZE_MODE_"
+    )
     assert set(job_pb2.AddonSource.values()) == ADDON_SOURCES
     assert set(job_pb2.TextualInversionPlace.values()) == INVERSION_PLACES
     samplers = names(job_pb2.Sampler, "SAMPLER_")
-    assert {each.name: int(each) for each in Sampler if each} == samplers
-    assert {each.name: int(each) for each in PostProcessor} == names(job_pb2.PostProcessor, "POST_PROCESSOR_")
+    assert {sampler.name: int(sampler) for sampler in Sampler if sampler} == samplers
+    assert {post_processor.name: int(post_processor) for post_processor in PostProcessor} == names(
+        job_pb2.PostProcessor, "POST_PROCESSOR_"
+    )
 
 
 def test_every_value_has_its_place_on_the_wire() -> None:
-    assert {each.value for each in Placement} == set(names(job_pb2.Placement, "PLACEMENT_"))
+    assert {placement.value for placement in Placement} == set(names(job_pb2.Placement, "PLACEMENT_"))
     assert set(wire.PLACEMENTS) == set(Placement)
-    assert {each.value for each in SurchargeReason} == set(names(job_pb2.SurchargeReason, "SURCHARGE_REASON_"))
+    assert {surcharge_reason.value for surcharge_reason in SurchargeReason} == set(
+        names(job_pb2.SurchargeReason, "SURCHARGE_REASON_")
+    )
     assert set(wire.SURCHARGES) == set(SurchargeReason)
-    assert {each.value for each in MultiplierReason} == set(names(job_pb2.MultiplierReason, "MULTIPLIER_REASON_"))
+    assert {multiplier_reason.value for multiplier_reason in MultiplierReason} == set(
+        names(job_pb2.MultiplierReason, "MULTIPLIER_REASON_")
+    )
     assert set(wire.MULTIPLIERS) == set(MultiplierReason)
-    assert {each.value for each in PlacementNotice} <= set(names(generation_pb2.NoticeCode, "NOTICE_CODE_"))
+    assert {placement_notice.value for placement_notice in PlacementNotice} <= set(
+        names(generation_pb2.NoticeCode, "NOTICE_CODE_")
+    )
     assert set(wire.NOTICES) == set(PlacementNotice)
-    assert {each.value for each in Role} == set(names(account_service_pb2.AccountRole, "ACCOUNT_ROLE_"))
+    assert {role.value for role in Role} == set(names(account_service_pb2.AccountRole, "ACCOUNT_ROLE_"))
     assert set(wire.ROLES) == set(Role)
-    assert {each.value for each in Scope} == set(names(account_service_pb2.ApiKeyScope, "API_KEY_SCOPE_"))
+    assert {scope.value for scope in Scope} == set(names(account_service_pb2.ApiKeyScope, "API_KEY_SCOPE_"))
     assert set(wire.SCOPES) == set(Scope)
 
 

@@ -63,7 +63,7 @@ def test_the_price_of_the_reference_image() -> None:
 
 def test_surcharges_are_of_the_price_alone_and_rounded_up_each() -> None:
     dear = price(fast=True, denies=True)
-    assert [each.amount_mkudos for each in dear.surcharges] == [2_166, 1_083]
+    assert [surcharge.amount_mkudos for surcharge in dear.surcharges] == [2_166, 1_083]
     assert dear.total_mkudos == 10_827 + 2_166 + 1_083 + 3_000
 
 
@@ -83,7 +83,7 @@ IMAGES = st.builds(
     width=SIDES,
     height=SIDES,
     steps=st.integers(1, 500),
-    sampler=st.sampled_from([int(each) for each in Sampler]),
+    sampler=st.sampled_from([int(sampler) for sampler in Sampler]),
     source_image=st.none() | st.just(REF),
     controls=st.lists(st.just(Control(REF, "")), max_size=3).map(tuple),
     denoising_strength=st.none() | st.floats(0.0625, 1, width=32),
@@ -110,10 +110,10 @@ def test_the_price_is_the_base_times_the_multipliers(image: ImageSpec) -> None:
     expected = [("POST_PROCESSOR", 1_200)] * len(image.post_processors)
     expected += [("CONTROL", 1_500 if index else 3_000) for index, _ in enumerate(image.controls)]
     expected += [("SOURCE_IMAGE", 1_300)] * (image.source_image is not None)
-    assert [(each.reason.value, each.permille) for each in found.multipliers] == expected
+    assert [(multiplier.reason.value, multiplier.permille) for multiplier in found.multipliers] == expected
     times = Fraction(1)
-    for each in found.multipliers:
-        times *= Fraction(each.permille, 1000)
+    for multiplier in found.multipliers:
+        times *= Fraction(multiplier.permille, 1000)
     # As the contract says it: both come from one exact base, each rounded up by itself.
     assert (found.base_mkudos - 1) * times < found.price_mkudos <= ceil(found.base_mkudos * times)
     if not found.multipliers:
@@ -145,7 +145,7 @@ def test_a_price_can_be_followed_by_hand() -> None:
         post_processors=(1, 2),
     )
     assert (found.base_mkudos, found.price_mkudos) == (4_928, 27_676)
-    assert [each.permille for each in found.multipliers] == [1_200, 1_200, 3_000, 1_300]
+    assert [multiplier.permille for multiplier in found.multipliers] == [1_200, 1_200, 3_000, 1_300]
 
 
 @settings(deadline=None)

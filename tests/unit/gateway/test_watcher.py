@@ -24,7 +24,7 @@ def progress(step: int, job_id: str = "a") -> Told:
 
 
 async def all_of(watcher: Watcher) -> list[Told]:
-    return [told async for told in watcher.heard()]
+    return [message async for message in watcher.heard()]
 
 
 async def test_a_slow_reader_gets_the_latest_of_each_kind() -> None:
@@ -37,9 +37,9 @@ async def test_a_slow_reader_gets_the_latest_of_each_kind() -> None:
     watcher.fail(Unavailable())
     told = []
     with pytest.raises(Unavailable):
-        async for each in watcher.heard():
-            told.append(each)  # noqa: PERF401 - it raises
-    assert [each.WhichOneof("event") for each in told] == ["snapshot", "progress", "progress", "preview"]
+        async for message in watcher.heard():
+            told.append(message)  # noqa: PERF401 - it raises
+    assert [message.WhichOneof("event") for message in told] == ["snapshot", "progress", "progress", "preview"]
     assert [each.progress.step for each in told[1:3]] == [999, 999]
 
 
@@ -52,8 +52,8 @@ async def test_a_new_state_takes_back_what_was_unsaid_about_the_old_one() -> Non
     watcher.fail(Unavailable())
     told = []
     with pytest.raises(Unavailable):
-        async for each in watcher.heard():
-            told.append(each)  # noqa: PERF401 - it raises
+        async for message in watcher.heard():
+            told.append(message)  # noqa: PERF401 - it raises
     assert told == [progress(5, "b"), image(3)]
 
 
@@ -64,7 +64,7 @@ async def test_the_end_is_last_and_comes_once() -> None:
     watcher.finish(Told(finished=generation_pb2.Generation(finished=True)))
     watcher.tell("image", "a", image(3))
     watcher.fail(Unavailable())
-    assert [each.WhichOneof("event") for each in await all_of(watcher)] == ["snapshot", "finished"]
+    assert [message.WhichOneof("event") for message in await all_of(watcher)] == ["snapshot", "finished"]
 
 
 async def test_a_waiting_reader_is_woken() -> None:

@@ -55,7 +55,7 @@ from horde.testkit.loopback import fields_of
 )
 def test_enums_have_the_contracts_numbers(ours: type, theirs: object, prefix: str) -> None:
     contract = {name.removeprefix(prefix): number for name, number in theirs.items()}  # type: ignore[attr-defined]
-    mine = {"UNSPECIFIED" if each.name == "NONE" else each.name: each.value for each in ours}  # type: ignore[attr-defined]
+    mine = {"UNSPECIFIED" if our.name == "NONE" else our.name: our.value for our in ours}  # type: ignore[attr-defined]
     assert {"UNSPECIFIED": 0} | mine == contract
 
 

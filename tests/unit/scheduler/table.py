@@ -280,7 +280,7 @@ class Table:
     def restate(self, worker: Worker, slots: int = 1, *outcomes: tuple[LeaseId, JobId, Result]) -> None:
         """Say everything that the worker holds."""
         assert worker.session is not None
-        reported = {each[0] for each in outcomes}
+        reported = {outcome[0] for outcome in outcomes}
         held = tuple(
             HeldLease(lease_id, job_id, 0)
             for lease_id, (worker_id, job_id) in self.held.items()

@@ -300,7 +300,7 @@ def test_a_look_that_comes_to_nothing_says_nothing(how: str) -> None:
     lease = table.lease(job)
     table.paint(lease, TRUTH)
     if how == "budget":
-        while not any(isinstance(each, fx.PlaceHolds) for each in table.errands):
+        while not any(isinstance(errand, fx.PlaceHolds) for errand in table.errands):
             if table.errands:
                 table.run_errand(0)
             table.save()
@@ -570,7 +570,7 @@ def test_a_new_name_of_the_owner_who_is_looked_at_does_not_get_the_check() -> No
     lease = table.lease(check)
     table.report(busy, lease.lease_id, check.job_id, Failed())
     table.pass_time(30.0)
-    assert all(each.owner != suspect.owner for each in check.leases)
+    assert all(lease.owner != suspect.owner for lease in check.leases)
 
 
 def test_uptime_is_for_those_whose_pictures_were_looked_at_and_right() -> None:

@@ -26,7 +26,9 @@ def test_a_change_is_told_once_and_not_more_than_once_a_minute() -> None:
     table.pass_time(100.0)
     pause(table, worker, True)
     pause(table, worker, True)
-    assert [[each.reason for each in report.hindrances] for report in told(table, worker)] == [[WhyNot.PAUSED]]
+    assert [[hindrance.reason for hindrance in report.hindrances] for report in told(table, worker)] == [
+        [WhyNot.PAUSED]
+    ]
     pause(table, worker, False)
     pause(table, worker, True)
     assert len(told(table, worker)) == 1
@@ -72,7 +74,7 @@ def test_a_model_that_was_given_back_and_a_rest_are_told_with_their_ends() -> No
         worker.failed(table.now)
     table.queued(model="paintbox")
     report = idling.report(table.board, worker, table.now)
-    assert [(each.reason, each.model, each.ends_in) for each in report.hindrances] == [
+    assert [(hindrance.reason, hindrance.model, hindrance.ends_in) for hindrance in report.hindrances] == [
         (WhyNot.RESTING, "", 1.0),
         (WhyNot.REFUSED_MODEL, "paintbox", 1.0),
     ]

@@ -38,7 +38,7 @@ from horde.services.errors import ServiceError
 )
 def test_numbers_are_the_contracts(ours: type[IntEnum], theirs: Any, prefix: str) -> None:
     named = {name.removeprefix(prefix): number for name, number in theirs.items() if number}
-    assert named == {each.name: each.value for each in ours if each.value}
+    assert named == {our.name: our.value for our in ours if our.value}
 
 
 def test_reasons_and_dispositions_are_the_contracts() -> None:

@@ -85,7 +85,7 @@ def stale_object(table: Table, worker: Worker, lease: Lease) -> None:
 
 
 def painted_by_another(table: Table, worker: Worker, lease: Lease) -> None:
-    other = next(each for each in table.board.fleet.workers.values() if each.owner == CARL)
+    other = next(worker for worker in table.board.fleet.workers.values() if worker.owner == CARL)
     table.restate(other, 2)
     table.paint(table.lease(lease.job))
     table.run_errands()

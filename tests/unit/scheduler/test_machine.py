@@ -220,7 +220,9 @@ class Histories(RuleBasedStateMachine):
         queued = [job for job in board.jobs.values() if job.state is JobState.QUEUED]
         assert sorted(job.job_id for job in queued) == sorted(job.job_id for job in queued if job.ticket)
         assert len(board.queue) == len(queued)
-        live = sum(job.live for each in board.generations.values() if not each.closed for job in each.jobs)
+        live = sum(
+            job.live for generation in board.generations.values() if not generation.closed for job in generation.jobs
+        )
         assert board.live_jobs == live
 
     def teardown(self) -> None:

@@ -34,7 +34,7 @@ def test_a_newcomer_does_not_wait_for_a_whole_backlog() -> None:
     table = Table()
     queue(table, WHALE, 50)
     queue(table, ANNA, 3)
-    order = [each.account_id for each in served(table, 8)]
+    order = [account.account_id for account in served(table, 8)]
     assert order.count(ANNA) == 3
 
 
@@ -42,7 +42,7 @@ def test_shares_follow_weights() -> None:
     table = Table()
     queue(table, WHALE, 60, weight=3.0)
     queue(table, ANNA, 60, weight=1.0)
-    shares = Counter(each.account_id for each in served(table, 40))
+    shares = Counter(account.account_id for account in served(table, 40))
     assert 28 <= shares[WHALE] <= 32
 
 
@@ -52,7 +52,7 @@ def test_the_anonymous_are_one_flow_of_low_weight_split_by_address() -> None:
         queue(table, ANONYMOUS, 20, digest=bytes([index]) * 32, flow=f"anonymous/{min(index, 1)}", weight=0.25)
     queue(table, ANNA, 60)
     order = served(table, 50)
-    anonymous = [each for each in order if each.account_id == ANONYMOUS]
+    anonymous = [served_one for served_one in order if served_one.account_id == ANONYMOUS]
     assert 8 <= len(anonymous) <= 12
     addresses = Counter(each.flow for each in anonymous)
     assert abs(addresses["anonymous/0"] - addresses["anonymous/1"]) <= 1
@@ -77,7 +77,7 @@ def test_a_flow_that_was_away_has_saved_nothing_up() -> None:
     queue(table, WHALE, 40)
     served(table, 20)
     queue(table, ANNA, 20)
-    shares = Counter(each.account_id for each in served(table, 10))
+    shares = Counter(account.account_id for account in served(table, 10))
     assert 4 <= shares[ANNA] <= 6
 
 

@@ -234,7 +234,7 @@ def test_one_owner_fills_only_his_own_room(monkeypatch: pytest.MonkeyPatch) -> N
         worker = table.attach(f"w{number}")
         table.vanish(worker)
         table.pass_time(1.0)
-    assert sorted(each.name for each in table.board.fleet.workers.values()) == ["theirs", "w3", "w4"]
+    assert sorted(worker.name for worker in table.board.fleet.workers.values()) == ["theirs", "w3", "w4"]
     assert [table.board.fleet.owned(owner) for owner in (ANNA, OWNER)] == [1, 2]
 
 

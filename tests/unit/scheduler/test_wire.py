@@ -99,7 +99,7 @@ def test_seeds_count_up_and_wrap() -> None:
 def test_inputs_are_named_once() -> None:
     same = job_pb2.InputImage(input_id="i", sha256=b"\1" * 32)
     spec = submission(source_image=same, mask=same).spec
-    assert [each.input_id for each in wire.inputs_of(spec.job)] == ["i"]
+    assert [reference.input_id for reference in wire.inputs_of(spec.job)] == ["i"]
 
 
 def test_a_grant_says_what_the_router_must_know() -> None:
@@ -193,7 +193,7 @@ def test_no_token_that_a_worker_is_given_says_who_asked_and_the_router_finds_the
     table.run_errands()
     lease = table.lease(generation.jobs[0])
     assignment = World().grants.assignment(Route(1, 5), lease, NOW, timedelta(minutes=20)).worker.assignment
-    tokens = [assignment.grant, *(each.ticket for each in assignment.inputs)]
+    tokens = [assignment.grant, *(input_.ticket for input_ in assignment.inputs)]
     claims = [json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "==")) for token in tokens]
     assert claims[1]["whose"] == keys.whose(text)
     for hidden in (text, account, digest.hex()):

@@ -44,8 +44,8 @@ def test_each_reason_of_the_contract_has_one_class_with_its_code() -> None:
 
 
 def test_no_error_names_a_reason_that_the_contract_has_not() -> None:
-    classes = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, ServiceError)]
-    own = {each for each in classes if each.__module__ == errors.__name__}
+    classes = [var for var in vars(errors).values() if isinstance(var, type) and issubclass(var, ServiceError)]
+    own = {class_ for class_ in classes if class_.__module__ == errors.__name__}
     assert {each for each in own if each.reason or each.domain} == set(ERRORS)
 
 

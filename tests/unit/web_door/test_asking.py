@@ -113,7 +113,7 @@ def test_a_strength_without_a_picture_means_nothing_as_their_clients_send_it_alw
 def test_a_sampler_that_the_mesh_lacks_is_replaced_with_a_warning(name: str) -> None:
     wish = asking(params={"sampler_name": name})
     assert wish.image["sampler"].removeprefix("SAMPLER_") in SAMPLER_NAMES
-    assert [each.code for each in wish.warnings] == ["SamplerMismatch"]
+    assert [warning.code for warning in wish.warnings] == ["SamplerMismatch"]
 
 
 def test_samplers_have_one_name_each() -> None:

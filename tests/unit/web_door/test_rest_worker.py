@@ -41,7 +41,7 @@ def test_a_job_that_is_not_fetched_goes_back_and_no_more_is_wanted() -> None:
     worker.pop(0.0)
     worker.lent(lent(1, 1.0))
     assert worker.unclaimed(UNCLAIMED_SECONDS) == []
-    assert [each.job_id for each in worker.unclaimed(1.0 + UNCLAIMED_SECONDS)] == ["job1"]
+    assert [job.job_id for job in worker.unclaimed(1.0 + UNCLAIMED_SECONDS)] == ["job1"]
     assert worker.slots(1.0 + UNCLAIMED_SECONDS) == 0
     assert worker.pop(50.0) is None
 
@@ -137,7 +137,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_lost_and_nothing_is_held_twice(self) -> None:
-        held = [each.lease_id for each in self.worker.held()]
+        held = [lease.lease_id for lease in self.worker.held()]
         assert sorted(held) == sorted(self.open)
         assert not set(self.worker.hands) & set(self.worker.closed)
 

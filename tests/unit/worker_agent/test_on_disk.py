@@ -76,7 +76,7 @@ def test_outcomes_are_there_after_a_restart_until_they_are_forgotten(tmp_path: P
     folder.keep(outcome("1-2", Cancelled(3)))
     folder.keep(outcome("1-1", Painted("another")))
     again = OutcomeFolder(tmp_path)
-    assert {each.lease_id: each for each in again.load()} == {
+    assert {lease.lease_id: lease for lease in again.load()} == {
         "1-1": outcome("1-1", Painted("another")),
         "1-2": outcome("1-2", Cancelled(3)),
     }

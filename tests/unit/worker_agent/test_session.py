@@ -274,8 +274,8 @@ class SessionMachine(RuleBasedStateMachine):
                 if not isinstance(message.result, Cancelled):
                     assert self.disk[message.lease_id] == message, "sent before it was on disk"
             case Restatement():
-                assert {each.lease_id for each in message.leases} == self.at_work
-                assert {each.lease_id for each in message.outcomes} == set(self.disk)
+                assert {lease.lease_id for lease in message.leases} == self.at_work
+                assert {outcome.lease_id for outcome in message.outcomes} == set(self.disk)
             case _:
                 assert self.worker.phase is Phase.OPEN
 
@@ -362,7 +362,7 @@ class SessionMachine(RuleBasedStateMachine):
 
     @invariant()
     def every_lease_is_worked_on_or_has_an_outcome_until_it_is_closed(self) -> None:
-        held = {each.lease_id for each in self.worker.leases}
+        held = {lease.lease_id for lease in self.worker.leases}
         assert held == self.at_work
         assert set(self.worker.unsettled) == set(self.disk)
         assert not held & set(self.disk)

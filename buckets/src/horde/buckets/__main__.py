@@ -62,7 +62,7 @@ def main(
     if (endpoint is None) is (folders is None):
         raise click.UsageError("say --endpoint or --folders")
     try:
-        wanted = read_wanted(deploy, origins, dict(_pair(each) for each in names))
+        wanted = read_wanted(deploy, origins, dict(_pair(name) for name in names))
         if folders is not None:
             steps: Iterable[Step] = FolderMaking(folders).steps(wanted)
         else:

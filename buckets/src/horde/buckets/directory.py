@@ -231,20 +231,22 @@ class DirectoryBucket:
     def _write_group(self, group: Sequence[_Write], moment: float) -> Sequence[bool | Exception | None]:
         """Bytes first and durable, then names, then the folders that hold the names."""
         begun = [_attempt(self._begin, item, moment) for item in group]
-        fresh = [each for each in begun if isinstance(each, _Fresh)]
+        fresh = [file_begun for file_begun in begun if isinstance(file_begun, _Fresh)]
         try:
-            for index, each in enumerate(begun):
-                if isinstance(each, _Fresh) and isinstance(failed := _attempt(os.fsync, each.handle), ServiceError):
+            for index, file_begun in enumerate(begun):
+                if isinstance(file_begun, _Fresh) and isinstance(
+                    failed := _attempt(os.fsync, file_begun.handle), ServiceError
+                ):
                     begun[index] = failed
             results = [
-                each if isinstance(each, ServiceError) else _attempt(_finish, each, item)
-                for each, item in zip(begun, group, strict=True)
+                file_begun if isinstance(file_begun, ServiceError) else _attempt(_finish, file_begun, item)
+                for file_begun, item in zip(begun, group, strict=True)
             ]
         finally:
-            for each in fresh:
-                os.close(each.handle)
-                if each.temporary:
-                    os.unlink(each.path)  # noqa: PTH108 - three times as fast as a Path
+            for file_begun in fresh:
+                os.close(file_begun.handle)
+                if file_begun.temporary:
+                    os.unlink(file_begun.path)  # noqa: PTH108 - three times as fast as a Path
         for folder in {item.path.rpartition("/")[0] for item in group}:
             if isinstance(failed := _attempt(synchronise, folder), ServiceError):
                 return [failed] * len(group)

@@ -123,8 +123,8 @@ class Ratings:
         while True:
             try:
                 while due := await self._store.due(DUE_AT_ONCE):
-                    for each in due:
-                        await self._store.paid(each, await self._payer.pay(each))
+                    for due_item in due:
+                        await self._store.paid(due_item, await self._payer.pay(due_item))
             except ServiceError as error:
                 # Who fails is said by the watch over it.
                 log.debug("ratings are not paid yet", error=str(error))

@@ -99,7 +99,7 @@ class Catalogue:
 
     def lean(self, release_id: str, number: int, ids: Iterable[str]) -> None:
         """Note by which images of its release a part's others were left out or marked; within a part."""
-        self._sql.executemany("INSERT INTO leans VALUES (?,?,?)", [(release_id, number, each) for each in ids])
+        self._sql.executemany("INSERT INTO leans VALUES (?,?,?)", [(release_id, number, id_) for id_ in ids])
 
     def stale_parts(self, release_id: str) -> set[int]:
         """Parts of a release that hold something withdrawn or found unsafe, or would be otherwise without it."""

@@ -169,19 +169,19 @@ def pull(release_id: str, to: Path, alone: bool, as_published: bool) -> None:
         async with open_releases(settings, SystemClock().now) as bucket:
             releases = Releases(bucket)
             chain = [release_id] if alone else (await Chain.read(releases, release_id)).ids
-            for each in chain:
-                fetched = await copies.pull(bucket, each, to / each)
-                click.echo(f"{each}: {fetched:,} bytes fetched", err=True)
+            for link in chain:
+                fetched = await copies.pull(bucket, link, to / link)
+                click.echo(f"{link}: {fetched:,} bytes fetched", err=True)
             latest = await releases.latest()
             if latest is not None and not as_published:
                 removed = await bucket.read(layout.release(latest.release_id, layout.REMOVED))
                 if removed is not None:
-                    for each in chain:
+                    for link in chain:
                         with tempfile.NamedTemporaryFile(suffix=".parquet") as listed:
                             listed.write(removed.data)
                             listed.flush()
-                            count = await asyncio.to_thread(copies.prune, to / each, Path(listed.name))
-                        click.echo(f"{each}: {count} images taken out that were withdrawn", err=True)
+                            count = await asyncio.to_thread(copies.prune, to / link, Path(listed.name))
+                        click.echo(f"{link}: {count} images taken out that were withdrawn", err=True)
             return chain
 
     for each in _run(fetch()):

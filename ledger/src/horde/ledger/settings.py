@@ -87,5 +87,5 @@ class LedgerSettings(ServiceSettings):
 
     def economy(self) -> Economy:
         """The economy, with what was set here."""
-        told = {each.name: getattr(self, each.name) for each in fields(Economy) if hasattr(self, each.name)}
+        told = {field.name: getattr(self, field.name) for field in fields(Economy) if hasattr(self, field.name)}
         return Economy(**told)

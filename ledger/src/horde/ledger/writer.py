@@ -306,7 +306,7 @@ class Writer:
         if self._failed and len(self._writes) == 1:
             again, self._failed = self._failed, []
             await self._put_back(again, self._failure)
-        self._writes = deque(each for each in self._writes if each is not asyncio.current_task())
+        self._writes = deque(write for write in self._writes if write is not asyncio.current_task())
         self._hand_over()
         self._news.set()
 

@@ -107,7 +107,9 @@ async def serving(
     if reflection:
         add_reflection(methods, [*names, HEALTH])
     core.add_generic_rpc_handlers((methods,))
-    ports = [_add_port(core, each if isinstance(each, Listener) else Listener(each)) for each in listeners]
+    ports = [
+        _add_port(core, listener if isinstance(listener, Listener) else Listener(listener)) for listener in listeners
+    ]
     server = Server(ports, health, names)
     await core.start()
     try:

@@ -93,7 +93,10 @@ def from_status(status: status_pb2.Status, errors: Errors = ()) -> ServiceError:
             domain, reason, metadata = info.domain, info.reason, dict(info.metadata)
         elif detail.type_url == _BAD:
             bad = error_details_pb2.BadRequest.FromString(detail.value)
-            violations += [FieldViolation(each.field, each.description) for each in bad.field_violations]
+            violations += [
+                FieldViolation(field_violation.field, field_violation.description)
+                for field_violation in bad.field_violations
+            ]
         elif detail.type_url == _RETRY:
             retry_after = error_details_pb2.RetryInfo.FromString(detail.value).retry_delay.ToTimedelta()
     known = index(errors if isinstance(errors, tuple) else tuple(errors)).get((domain, reason))

@@ -83,7 +83,7 @@ class Sweeper:
             await self._sweep_inputs(),
             await self._sweep(keys.IMAGES, self._expire_image),
         ]
-        return Swept(sum(each.looked_at for each in rounds), sum(each.deleted for each in rounds))
+        return Swept(sum(round_.looked_at for round_ in rounds), sum(round_.deleted for round_ in rounds))
 
     async def _sweep(self, folder: str, expire: Callable[[Entry], Awaitable[bool]]) -> Swept:
         looked_at = deleted = 0

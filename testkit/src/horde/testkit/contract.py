@@ -70,7 +70,7 @@ def _reasons_of(text: str, path: str) -> list[Reason]:
 
 
 def _reason(domain: str, name: str, comment: str, path: str) -> Reason:
-    line = " ".join(each.strip().removeprefix("//").strip() for each in comment.strip().splitlines())
+    line = " ".join(splitline.strip().removeprefix("//").strip() for splitline in comment.strip().splitlines())
     form = _FORM.fullmatch(line)
     if form is None:
         raise ValueError(f"{path}: the comment of {name} is not of the form `CODE; retry: WHEN…`: {line}")

@@ -60,7 +60,11 @@ class Forgetting:
 
     async def SurveyAccount(self, request: pb.SurveyAccountRequest, context: Any) -> Any:
         self._present()
-        own = [each for each in self.generations.values() if each.requester.account_id == request.account_id]
+        own = [
+            generation
+            for generation in self.generations.values()
+            if generation.requester.account_id == request.account_id
+        ]
         images = [image for each in own for image in each.generation.images if image.ending == job_pb2.JOB_ENDING_DONE]
         shared = sum(image.placement == job_pb2.PLACEMENT_SHARED for image in images)
         return pb.SurveyAccountResponse(
@@ -74,7 +78,11 @@ class Forgetting:
     async def ForgetAccount(self, request: pb.ForgetAccountRequest, context: Any) -> Any:
         self._present()
         self.forgets.append(request)
-        own = [name for name, each in self.generations.items() if each.requester.account_id == request.account_id]
+        own = [
+            name
+            for name, generation in self.generations.items()
+            if generation.requester.account_id == request.account_id
+        ]
         # A step is bounded: here to one.
         for name in own[:1]:
             del self.generations[name]

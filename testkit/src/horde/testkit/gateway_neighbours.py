@@ -132,10 +132,10 @@ class FakeStorage(ObjectServiceServicer):
     async def DescribeInputs(self, request: object_pb2.DescribeInputsRequest, context: Any) -> Any:
         self.asked += 1
         outcomes = []
-        for each in request.inputs:
-            stored = self.inputs.get((request.requester.account_id, each.input_id))
-            if stored is None or stored.sha256 != each.sha256:
-                error = Unusable(metadata={"input_id": each.input_id})
+        for input_ in request.inputs:
+            stored = self.inputs.get((request.requester.account_id, input_.input_id))
+            if stored is None or stored.sha256 != input_.sha256:
+                error = Unusable(metadata={"input_id": input_.input_id})
                 outcomes.append(object_pb2.DescribeInputOutcome(error=to_status(error)))
             else:
                 outcomes.append(object_pb2.DescribeInputOutcome(input=stored))

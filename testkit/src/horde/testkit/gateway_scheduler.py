@@ -70,7 +70,7 @@ class FakeScheduler(Forgetting, SchedulerServiceServicer):
         self._present()
         self.batches.append(len(request.submissions))
         await self.open.wait()
-        outcomes = [self._outcome(self._accept, each) for each in request.submissions]
+        outcomes = [self._outcome(self._accept, submission) for submission in request.submissions]
         return pb.SubmitGenerationsResponse(outcomes=outcomes)
 
     async def GetGenerations(self, request: pb.GetGenerationsRequest, context: Any) -> Any:
@@ -87,7 +87,7 @@ class FakeScheduler(Forgetting, SchedulerServiceServicer):
 
     async def ListGenerations(self, request: pb.ListGenerationsRequest, context: Any) -> Any:
         self.list_questions.append(request)
-        own = [each for each in self.generations.values() if each.requester == request.requester]
+        own = [generation for generation in self.generations.values() if generation.requester == request.requester]
         return pb.ListGenerationsResponse(generations=own[::-1][: request.page_size])
 
     async def WithdrawImages(self, request: pb.WithdrawImagesRequest, context: Any) -> Any:
@@ -99,13 +99,13 @@ class FakeScheduler(Forgetting, SchedulerServiceServicer):
 
     async def EstimateWaits(self, request: pb.EstimateWaitsRequest, context: Any) -> Any:
         self._present()
-        waits = [self.wait_of(each.spec) if self.wait_of else self.wait for each in request.estimates]
+        waits = [self.wait_of(estimate.spec) if self.wait_of else self.wait for estimate in request.estimates]
         return pb.EstimateWaitsResponse(outcomes=[pb.EstimateWaitOutcome(wait=wait) for wait in waits])
 
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Any) -> Any:
         self.list_questions.append(request)
         owner = request.owner_account_id
-        found = [each for each in self.workers.values() if not owner or each.owner_account_id == owner]
+        found = [worker for worker in self.workers.values() if not owner or worker.owner_account_id == owner]
         return pb.ListWorkersResponse(workers=found)
 
     async def GetWorker(self, request: pb.GetWorkerRequest, context: Any) -> Any:
@@ -312,13 +312,13 @@ class FakeRelay:
             if request.HasField("relay_hello"):
                 self.hello = request.relay_hello
             self.heard.extend(request.sessions)
-            for each in request.sessions:
-                if each.WhichOneof("message") == "opened":
-                    welcome = worker_service.Welcome(session_id=f"s{each.relay_session_id}", worker_id="w")
-                    self.say(each.relay_session_id, worker_service.AttachResponse(welcome=welcome))
+            for session in request.sessions:
+                if session.WhichOneof("message") == "opened":
+                    welcome = worker_service.Welcome(session_id=f"s{session.relay_session_id}", worker_id="w")
+                    self.say(session.relay_session_id, worker_service.AttachResponse(welcome=welcome))
                 elif self.answer is not None:
-                    for response in self.answer(each):
-                        self.say(each.relay_session_id, response)
+                    for response in self.answer(session):
+                        self.say(session.relay_session_id, response)
 
     def say(self, number: int, response: worker_service.AttachResponse) -> None:
         """Tell a worker something."""
@@ -337,7 +337,9 @@ class FakeRelay:
     def kinds(self, number: int) -> list[str]:
         """What was said of and by one session."""
         return [
-            each.worker.WhichOneof("message") or "" if each.HasField("worker") else each.WhichOneof("message") or ""
-            for each in self.heard
-            if each.relay_session_id == number
+            message.worker.WhichOneof("message") or ""
+            if message.HasField("worker")
+            else message.WhichOneof("message") or ""
+            for message in self.heard
+            if message.relay_session_id == number
         ]

@@ -84,8 +84,8 @@ class ThrowawayS3:
         """What lies in a bucket now."""
         admin = self.admin()
         return [
-            StoredObject(admin, bucket, str(each.object_name), int(each.size or 0))
-            for each in admin.list_objects(bucket, recursive=True)
+            StoredObject(admin, bucket, str(list_object.object_name), int(list_object.size or 0))
+            for list_object in admin.list_objects(bucket, recursive=True)
         ]
 
     def empty(self, *buckets: str) -> None:

@@ -77,7 +77,7 @@ class Agent:
                 self._spool.remove(spooled.lease_id)
             else:
                 uploads.append(spooled)
-        held = [HeldLease(each.lease_id, each.job_id, each.steps) for each in uploads]
+        held = [HeldLease(upload.lease_id, upload.job_id, upload.steps) for upload in uploads]
         self._do(self._session.restore(outcomes, held))
         for spooled in uploads:
             self._workshop.resume(spooled)
@@ -129,7 +129,7 @@ class Agent:
             self._suspected = False
             return True
         # One that was said by itself: the next restatement has it in it, and is told its place.
-        suspected, self._suspected = self._suspected, any(_OUTCOME.match(each.field) for each in violations)
+        suspected, self._suspected = self._suspected, any(_OUTCOME.match(violation.field) for violation in violations)
         return self._suspected and not suspected
 
     def ask_why_idle(self) -> None:
@@ -200,18 +200,18 @@ class Agent:
         """What is held, for the owner to see."""
         now = time.monotonic()
         held = tuple(self._session.leases)
-        self._began = {each.lease_id: self._began.get(each.lease_id, now) for each in held}
+        self._began = {lease.lease_id: self._began.get(lease.lease_id, now) for lease in held}
         return tuple(
             JobStatus(
-                each.picture.model if each.picture else "",
-                each.picture.width if each.picture else 0,
-                each.picture.height if each.picture else 0,
-                each.stage.name.lower(),
-                each.step,
-                each.picture.steps if each.picture else each.step,
-                now - self._began[each.lease_id],
+                lease.picture.model if lease.picture else "",
+                lease.picture.width if lease.picture else 0,
+                lease.picture.height if lease.picture else 0,
+                lease.stage.name.lower(),
+                lease.step,
+                lease.picture.steps if lease.picture else lease.step,
+                now - self._began[lease.lease_id],
             )
-            for each in held
+            for lease in held
         )
 
     @property

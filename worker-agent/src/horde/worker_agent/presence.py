@@ -57,7 +57,7 @@ def _desktop() -> float | None:
         shown = _said(
             "loginctl", "show-session", line.split()[0], "-p", "Type", "-p", "IdleHint", "-p", "IdleSinceHint"
         )
-        facts = dict(each.split("=", 1) for each in shown.splitlines() if "=" in each)
+        facts = dict(splitline.split("=", 1) for splitline in shown.splitlines() if "=" in splitline)
         if facts.get("Type") not in ("x11", "wayland"):
             continue
         since = int(facts.get("IdleSinceHint") or 0) / 1e6

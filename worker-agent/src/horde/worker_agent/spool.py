@@ -50,7 +50,7 @@ class Spool:
             "traceparent": spooled.traceparent,
             "steps": spooled.steps,
             "sha256": spooled.sha256,
-            "deviations": [asdict(each) for each in spooled.deviations],
+            "deviations": [asdict(deviation) for deviation in spooled.deviations],
             "making": asdict(spooled.making) if spooled.making else None,
         }
         write_at_once(self._folder, file_name(spooled.lease_id), json.dumps(facts).encode(), b"\n", spooled.image)

@@ -60,7 +60,7 @@ _IDLE = {
     generation_pb2.INELIGIBLE_REASON_REFUSED_MODEL: "this worker refused work with the model lately",
     generation_pb2.INELIGIBLE_REASON_BACKING_OFF: "this worker has tried it before, and may again after a pause",
 }
-_DISPOSITIONS = {each.value: each for each in Disposition}
+_DISPOSITIONS = {disposition.value: disposition for disposition in Disposition}
 
 
 def request(message: messages.Message) -> pb.AttachRequest:
@@ -88,7 +88,7 @@ def request(message: messages.Message) -> pb.AttachRequest:
                         )
                         for held in leases
                     ],
-                    outcomes=[outcome_to_proto(each) for each in outcomes],
+                    outcomes=[outcome_to_proto(outcome) for outcome in outcomes],
                 )
             )
         case Capabilities():
@@ -256,7 +256,8 @@ def settlement(proto: ledger_pb2.WorkerSettlement) -> Settlement:
         escrow_reason=_in_words(reason, "ESCROW_REASON_"),
         base=MilliKudos(proto.base_mkudos),
         multipliers=tuple(
-            (_in_words(_multiplier(each), "MULTIPLIER_REASON_"), each.permille) for each in proto.multipliers
+            (_in_words(_multiplier(multiplier), "MULTIPLIER_REASON_"), multiplier.permille)
+            for multiplier in proto.multipliers
         ),
     )
 

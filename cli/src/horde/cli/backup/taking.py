@@ -78,9 +78,9 @@ def restore(settings: Settings, folder: Path, say: Say) -> None:
 def databases(settings: Settings) -> dict[Role, str]:
     """The database of each service that has one, the ledger's last."""
     urls = {}
-    for role, told in settings.items():
-        if "database_url" in type(told).model_fields:
-            urls[role] = _url(role, told)
+    for role, setting in settings.items():
+        if "database_url" in type(setting).model_fields:
+            urls[role] = _url(role, setting)
     return dict(sorted(urls.items(), key=lambda item: item[0] is LAST))
 
 

@@ -44,7 +44,7 @@ def doctor(services: tuple[str, ...], env_files: tuple[Path, ...], offline: bool
     roles = [Role(name) for name in services] or list(SERVICES)
     verdicts = asyncio.run(_looked(roles, offline))
     output = Output(as_json=as_json)
-    lines = [{"grade": each.grade.value, "subject": each.subject, "words": each.words} for each in verdicts]
+    lines = [{"grade": verdict.grade.value, "subject": verdict.subject, "words": verdict.words} for verdict in verdicts]
     output.document({"verdicts": lines})
     if not as_json:
         for line in lines:

@@ -39,7 +39,7 @@ def facts_of(generation: Generation, image: Image) -> dict[str, Any]:
         "model": generation.spec.job.model,
         "image": {**spec, "seed": str(image.seed)},
         "making": MessageToDict(image.making, preserving_proto_field_name=True),
-        "deviations": [MessageToDict(each, preserving_proto_field_name=True) for each in image.deviations],
+        "deviations": [MessageToDict(deviation, preserving_proto_field_name=True) for deviation in image.deviations],
         "worker_name": image.worker_name,
         "sha256": image.sha256.hex(),
     }

@@ -67,7 +67,7 @@ def _print_line(out: Output, line: StatementLine) -> None:
     if line.model:
         out.say(f"      [dim]with {escape(line.model)} by worker {escape(short(line.worker_id))}[/dim]")
     for part in line.parts:
-        moved = "".join(f"  transfer {each}" for each in part.transfer_ids)
+        moved = "".join(f"  transfer {transfer_id}" for transfer_id in part.transfer_ids)
         remark = f"  [dim]{part.remark}{moved}[/dim]" if part.remark or moved else ""
         out.say(f"      {part.name:<28} {output.kudos(part.mkudos):>12}{remark}")
     if line.note:

@@ -28,7 +28,11 @@ async def generation_named(horde: HordeClient, prefix: str) -> str:
     """The id of the one generation of the caller that begins so. Raises GenerationNotFound, Ambiguous."""
     if len(prefix) == ID_DIGITS:
         return prefix
-    found = [each.generation_id async for each in horde.generations.list() if each.generation_id.startswith(prefix)]
+    found = [
+        generation.generation_id
+        async for generation in horde.generations.list()
+        if generation.generation_id.startswith(prefix)
+    ]
     if not found:
         raise GenerationNotFound(f"No generation of yours begins with {prefix}.")
     return _only("generations", prefix, found)

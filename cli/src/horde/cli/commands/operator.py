@@ -87,7 +87,7 @@ async def lift(horde: HordeClient, out: Output, restriction_id: str, reason: str
 @asks
 async def restrictions(horde: HordeClient, out: Output, past: bool, appealed: bool) -> None:
     """Who is paused or banned, newest first."""
-    found = [each async for each in horde.standings.restrictions(past=past, appealed=appealed)]
+    found = [restriction async for restriction in horde.standings.restrictions(past=past, appealed=appealed)]
     out.document({"restrictions": found})
     if not found:
         out.say("nobody is restricted")

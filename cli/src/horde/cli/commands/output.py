@@ -135,7 +135,9 @@ def describe(error: Exception) -> dict[str, Any]:
         "reason": error.reason,
         "domain": error.domain,
         "metadata": error.metadata,
-        "violations": [{"field": each.field, "description": each.description} for each in error.violations],
+        "violations": [
+            {"field": violation.field, "description": violation.description} for violation in error.violations
+        ],
     }
     if error.retry_after is not None:
         described["retry_after_seconds"] = error.retry_after.total_seconds()
@@ -152,7 +154,7 @@ def plain(content: Any) -> Any:
     if isinstance(content, Mapping):
         return {key: plain(value) for key, value in content.items()}
     if isinstance(content, list | tuple):
-        return [plain(each) for each in content]
+        return [plain(item) for item in content]
     return content
 
 

@@ -79,7 +79,7 @@ async def run_demo(out: Output, folder: Path, painter: str) -> None:
                     who = account if act.who == "account" else nobody
                     painted += await _play(out, who, act, recipe, folder, painted)
                 await _say_balance(out, account)
-        draw_sheet([_tile(each) for each in painted], folder / "contact-sheet.png")
+        draw_sheet([_tile(picture) for picture in painted], folder / "contact-sheet.png")
         _look(out, mesh, painted)
     out.say(f"\nThe pictures and contact-sheet.png are in {folder}.")
 
@@ -118,9 +118,9 @@ async def _play(
             for image in generation.images
             if image.ending == JobEnding.JOB_ENDING_DONE
         ]
-    for each in painted:
-        each.path.write_bytes(each.content)
-    say_generation(out, generation, {each.image.job_id: str(each.path) for each in painted})
+    for picture in painted:
+        picture.path.write_bytes(picture.content)
+    say_generation(out, generation, {picture.image.job_id: str(picture.path) for picture in painted})
     out.say("")
     if len(painted) != IMAGES_EACH:
         raise NotAsPromised(f"{act.title}: {len(painted)} of {IMAGES_EACH} images were painted")
@@ -158,15 +158,17 @@ def _look(out: Output, mesh: LocalMesh, painted: Sequence[Painted]) -> None:
         out.say(f"[bold]The {name} bucket[/bold]")
         for stored in objects:
             out.say(f"  {stored.size:>8} bytes  {stored.name}{_whose(stored, painted)}")
-    for each in painted:
-        right, wrong = (private, shared) if each.act.placement == PRIVATE else (shared, private)
-        if each.image.placement != each.act.placement or not any(stored.holds(each.content) for stored in right):
-            raise NotAsPromised(f"{each.path.name} is not where it should be")
-        if any(stored.holds(each.content) for stored in wrong):
-            raise NotAsPromised(f"{each.path.name} is in the wrong bucket")
+    for picture in painted:
+        right, wrong = (private, shared) if picture.act.placement == PRIVATE else (shared, private)
+        if picture.image.placement != picture.act.placement or not any(
+            stored.holds(picture.content) for stored in right
+        ):
+            raise NotAsPromised(f"{picture.path.name} is not where it should be")
+        if any(stored.holds(picture.content) for stored in wrong):
+            raise NotAsPromised(f"{picture.path.name} is in the wrong bucket")
     out.say("Every image is in its bucket, and in no other.")
 
 
 def _whose(stored: Stored, painted: Sequence[Painted]) -> str:
-    names = [each.path.name for each in painted if stored.holds(each.content)]
+    names = [picture.path.name for picture in painted if stored.holds(picture.content)]
     return f"  [green]{names[0]}[/green]" if names else ""

@@ -27,17 +27,19 @@ Now = Callable[[], datetime]
 
 async def asked(settings: Settings, now: Now) -> AsyncIterator[Verdict]:
     """Everything that has to be asked for."""
-    for role, told in settings.items():
-        if url := getattr(told, "database_url", ""):
+    for role, setting in settings.items():
+        if url := getattr(setting, "database_url", ""):
             for verdict in await asyncio.to_thread(list, database(role.value, url, now)):
                 yield verdict
-        if (redis := getattr(told, "redis", None)) is not None and (address := redis()) is not None:
+        if (redis := getattr(setting, "redis", None)) is not None and (address := redis()) is not None:
             for verdict in await redis_server(role.value, address, now):
                 yield verdict
-        if getattr(told, "s3_endpoint", ""):
-            for verdict in await (buckets(told) if hasattr(told, "private_access_key") else readable(role.value, told)):
+        if getattr(setting, "s3_endpoint", ""):
+            for verdict in await (
+                buckets(setting) if hasattr(setting, "private_access_key") else readable(role.value, setting)
+            ):
                 yield verdict
-        for verdict in await neighbours(role, told):
+        for verdict in await neighbours(role, setting):
             yield verdict
 
 

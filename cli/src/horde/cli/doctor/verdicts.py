@@ -66,9 +66,9 @@ def read(settings: Settings, now: datetime) -> Iterator[Verdict]:
 def identity(settings: Settings) -> Iterator[Verdict]:
     """Whether the services believe each other."""
     proofs = defaultdict(list)
-    for role, told in settings.items():
-        if told.among_services:
-            proofs[_proof(told)].append(role.value)
+    for role, setting in settings.items():
+        if setting.among_services:
+            proofs[_proof(setting)].append(role.value)
     if len(proofs) > 1:
         parts = "; ".join(f"{', '.join(names)}: {proof}" for proof, names in proofs.items())
         yield fail("identity", f"services prove their names in different ways, and will refuse each other: {parts}")
@@ -89,10 +89,10 @@ def _proof(told: ServiceSettings) -> str:
 
 def public_keys(settings: Settings) -> Iterator[Verdict]:
     """Whether everybody who verifies tokens has the public keys of everybody who signs them."""
-    folders = {role: getattr(told, "public_keys_dir", None) for role, told in settings.items()}
+    folders = {role: getattr(setting, "public_keys_dir", None) for role, setting in settings.items()}
     contents = {role: _names(folder) for role, folder in folders.items() if folder is not None}
-    for role, told in settings.items():
-        key = getattr(told, "signing_key_file", None)
+    for role, setting in settings.items():
+        key = getattr(setting, "signing_key_file", None)
         if key is None or not key.exists():
             continue
         key_id = _key_id(key)
@@ -120,13 +120,13 @@ def _key_id(path: Path) -> str:
 def databases(settings: Settings) -> Iterator[Verdict]:
     """Whether each service has a database of its own that outlives its machine."""
     users = defaultdict(list)
-    for role, told in settings.items():
-        if not hasattr(told, "database_url"):
+    for role, setting in settings.items():
+        if not hasattr(setting, "database_url"):
             continue
-        if url := getattr(told, "database_url", ""):
+        if url := getattr(setting, "database_url", ""):
             users[url].append(role.value)
         else:
-            folder = getattr(told, "state_dir", Path())
+            folder = getattr(setting, "state_dir", Path())
             yield warn(f"{role.value}'s database", f"SQLite in {folder.absolute()}: it is lost with this machine")
     for names in users.values():
         if len(names) > 1:
@@ -135,10 +135,10 @@ def databases(settings: Settings) -> Iterator[Verdict]:
 
 def certificates(settings: Settings, now: datetime) -> Iterator[Verdict]:
     """Until when certificates hold."""
-    for role, told in settings.items():
+    for role, setting in settings.items():
         shown = (
-            (told.tls_certificate, told.tls_key, told.tls_authorities),
-            (getattr(told, "door_certificate", None), getattr(told, "door_key", None), None),
+            (setting.tls_certificate, setting.tls_key, setting.tls_authorities),
+            (getattr(setting, "door_certificate", None), getattr(setting, "door_key", None), None),
         )
         for certificate, key, authorities in shown:
             if certificate is None or key is None:
@@ -156,9 +156,9 @@ def certificates(settings: Settings, now: datetime) -> Iterator[Verdict]:
 def addresses(settings: Settings) -> Iterator[Verdict]:
     """What strangers are told, and where services listen."""
     listening = defaultdict(list)
-    for role, told in settings.items():
-        for address in (told.listen, getattr(told, "internal_listen", "")):
-            if address and not address.endswith(":0") and told.among_services:
+    for role, setting in settings.items():
+        for address in (setting.listen, getattr(setting, "internal_listen", "")):
+            if address and not address.endswith(":0") and setting.among_services:
                 listening[address].append(role.value)
     for address, names in listening.items():
         if len(names) > 1 and is_loopback(address):

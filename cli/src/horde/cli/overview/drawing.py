@@ -100,14 +100,16 @@ def _workers(workers: Sequence[Worker], rows: int) -> RenderableType:
 
 def _services(services: Sequence[ServiceLine]) -> RenderableType:
     table = _table("service", "at", "calls/s", "defects/s", "99 % within", "kudos/s")
-    for each in services:
-        if each.problem:
-            table.add_row(Text(each.service or "?"), Text(each.address), Text(f"away: {each.problem}"), style="red")
+    for service in services:
+        if service.problem:
+            table.add_row(
+                Text(service.service or "?"), Text(service.address), Text(f"away: {service.problem}"), style="red"
+            )
             continue
-        flow = ", ".join(f"{part} {rate / 1000:,.1f}" for part, rate in each.mkudos_a_second.items() if rate)
-        bad = "red" if each.defects_a_second else ""
-        speeds = (_rate(each.calls_a_second), _rate(each.defects_a_second), _within(each.tail_seconds))
-        table.add_row(Text(each.service), Text(each.address), *speeds, flow or "-", style=bad)
+        flow = ", ".join(f"{part} {rate / 1000:,.1f}" for part, rate in service.mkudos_a_second.items() if rate)
+        bad = "red" if service.defects_a_second else ""
+        speeds = (_rate(service.calls_a_second), _rate(service.defects_a_second), _within(service.tail_seconds))
+        table.add_row(Text(service.service), Text(service.address), *speeds, flow or "-", style=bad)
     return table
 
 

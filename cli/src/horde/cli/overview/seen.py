@@ -46,7 +46,7 @@ class Seen:
             if self.overview is None
             else {part.name: getattr(self.overview, part.name) for part in fields(Overview)}
         )
-        return {"overview": shown, "services": [asdict(each) for each in self.services], "problem": self.problem}
+        return {"overview": shown, "services": [asdict(service) for service in self.services], "problem": self.problem}
 
 
 class Looking:

@@ -21,7 +21,9 @@ _SURCHARGES: Final = {
 
 def multipliers_text(parts: PriceParts) -> str:
     """For example `x 1.2 post-processor x 1.3 source image`; empty without multipliers."""
-    return " ".join(f"x {_factor(each)} {_MULTIPLIERS.get(each.reason, 'other')}" for each in parts.multipliers)
+    return " ".join(
+        f"x {_factor(multiplier)} {_MULTIPLIERS.get(multiplier.reason, 'other')}" for multiplier in parts.multipliers
+    )
 
 
 def _factor(multiplier: PriceMultiplier) -> str:
@@ -36,4 +38,4 @@ def surcharge_name(surcharge: Surcharge) -> str:
 
 def surcharges_text(surcharges: Iterable[Surcharge]) -> str:
     """What surcharges are for, one after the other."""
-    return ", ".join(surcharge_name(each) for each in surcharges)
+    return ", ".join(surcharge_name(surcharge) for surcharge in surcharges)

@@ -172,7 +172,7 @@ def settlement_parts(settlement: Settlement, entry: Entry | None = None) -> list
     subsidy = "anonymous" if settlement.payer_account_id == "anonymous" else "floor"
 
     def by(*codes: TransferCode.ValueType) -> tuple[str, ...]:
-        return tuple(each.transfer_id for each in entry.transfers if each.code in codes) if entry else ()
+        return tuple(transfer.transfer_id for transfer in entry.transfers if transfer.code in codes) if entry else ()
 
     parts = [
         Part("base", quoted.base_mkudos, multipliers_text(quoted)),

@@ -187,4 +187,4 @@ def read_estimate(told: str, name: str, terms: Terms) -> Estimate:
 
 def release_of(shared_at: datetime, chain: list[Finished]) -> str:
     """Into which release of a chain an image falls, by when it was shared; the last one if into none of them."""
-    return next((each.name for each in chain if each.since <= shared_at < each.until), chain[-1].name)
+    return next((link.name for link in chain if link.since <= shared_at < link.until), chain[-1].name)

@@ -64,4 +64,4 @@ def _text(account_id: str, seconds: str) -> bytes:
 
 
 def _is_hex(text: str) -> bool:
-    return len(text) == 64 and all(each in "0123456789abcdef" for each in text)
+    return len(text) == 64 and all(character in "0123456789abcdef" for character in text)

@@ -111,9 +111,9 @@ class Peppers:
     """The secrets under which keys' digests are made: the first is in use, the others are for keys made before."""
 
     def __init__(self, peppers: Sequence[bytes]) -> None:
-        if not peppers or any(len(each) != PEPPER_BYTES for each in peppers):
+        if not peppers or any(len(pepper) != PEPPER_BYTES for pepper in peppers):
             raise ValueError(f"a pepper is {PEPPER_BYTES} bytes, and there is at least one")
-        self._by_id = {hashlib.sha256(b"pepper" + each).hexdigest()[:8]: each for each in peppers}
+        self._by_id = {hashlib.sha256(b"pepper" + pepper).hexdigest()[:8]: pepper for pepper in peppers}
         self.current_id = next(iter(self._by_id))
 
     def digest(self, credential: ApiKeyCredential) -> bytes:

@@ -69,7 +69,7 @@ class Price:
 
     @property
     def total_mkudos(self) -> int:
-        return self.price_mkudos + sum(each.amount_mkudos for each in self.surcharges) + self.tax_mkudos
+        return self.price_mkudos + sum(surcharge.amount_mkudos for surcharge in self.surcharges) + self.tax_mkudos
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -105,7 +105,7 @@ def price_image(
     base, price = _base_and_price(
         effective_steps(image, table),
         image.width * image.height,
-        tuple(each.permille for each in multipliers),
+        tuple(multiplier.permille for multiplier in multipliers),
         table,
     )
     surcharges = []

@@ -59,12 +59,12 @@ class PostProcessor(IntEnum):
 
 UPSCALES = {PostProcessor.UPSCALE_2X: 2, PostProcessor.UPSCALE_4X: 4}
 """How many times a side each upscaler makes of one."""
-SAMPLERS = frozenset(int(each) for each in Sampler)
-SCHEDULES = frozenset(int(each) for each in NoiseSchedule)
-RESIZE_MODES = frozenset(int(each) for each in ResizeMode)
+SAMPLERS = frozenset(int(sampler) for sampler in Sampler)
+SCHEDULES = frozenset(int(noise_schedule) for noise_schedule in NoiseSchedule)
+RESIZE_MODES = frozenset(int(resize_mode) for resize_mode in ResizeMode)
 ADDON_SOURCES = frozenset(range(3))
 INVERSION_PLACES = frozenset(range(3))
-POST_PROCESSORS = frozenset(int(each) for each in PostProcessor)
+POST_PROCESSORS = frozenset(int(post_processor) for post_processor in PostProcessor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,10 +190,13 @@ def _post_processors(wrong: Violations, root: str, image: ImageSpec) -> None:
     if len(image.post_processors) > MAX_POST_PROCESSORS:
         wrong.add(f"{root}.post_processors", f"must be at most {MAX_POST_PROCESSORS}")
     scale = 1
-    for index, each in enumerate(image.post_processors[: MAX_POST_PROCESSORS + 1]):
-        if each not in POST_PROCESSORS:
-            wrong.add(f"{root}.post_processors[{index}]", f"{each} is not known" if each else "is unspecified")
-        scale *= UPSCALES.get(each, 1)  # type: ignore[call-overload]
+    for index, post_processor in enumerate(image.post_processors[: MAX_POST_PROCESSORS + 1]):
+        if post_processor not in POST_PROCESSORS:
+            wrong.add(
+                f"{root}.post_processors[{index}]",
+                f"{post_processor} is not known" if post_processor else "is unspecified",
+            )
+        scale *= UPSCALES.get(post_processor, 1)  # type: ignore[call-overload]
     largest = max(image.width, image.height) * scale
     if scale > 1 and largest > MAX_RESULT_SIDE:
         wrong.add(

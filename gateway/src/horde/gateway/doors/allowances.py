@@ -200,8 +200,8 @@ class Allowances:
         """Each generation as it is now, or NotFound, also if it does not hold to filters. Raises what else is said."""
         whose = wire.requester_message(requester)
         refs = [
-            scheduler_pb2.GenerationRef(generation_id=each.generation_id, requester=whose, filters=filters)
-            for each in found
+            scheduler_pb2.GenerationRef(generation_id=generation.generation_id, requester=whose, filters=filters)
+            for generation in found
         ]
         answers = await asyncio.gather(*map(self._scheduler.get, refs), return_exceptions=True)
         for answer in answers:

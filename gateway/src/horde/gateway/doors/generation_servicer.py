@@ -83,8 +83,8 @@ class GenerationServicer(GenerationServiceServicer):
         peer = caller_peer(context)
         watch = self._watching.watch(requester, request.generation_id, previews=request.previews, peer=peer)
         async with aclosing(watch) as heard:
-            async for told in heard:
-                yield told
+            async for message in heard:
+                yield message
 
     async def CancelGeneration(
         self, request: pb.CancelGenerationRequest, context: Context

@@ -120,8 +120,8 @@ class Watching:
             try:
                 await self._join(requester, generation_id, watching)
                 async with aclosing(watching.heard()) as heard:
-                    async for told in heard:
-                        yield told
+                    async for message in heard:
+                        yield message
             finally:
                 del self._watchers[watching]
                 self._leave(generation_id, watching)

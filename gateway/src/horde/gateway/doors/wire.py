@@ -160,15 +160,15 @@ def quote(
             table_version=price.table_version,
             price_mkudos=price.price_mkudos,
             surcharges=[
-                job_pb2.Surcharge(reason=SURCHARGES[each.reason], amount_mkudos=each.amount_mkudos)
-                for each in price.surcharges
+                job_pb2.Surcharge(reason=SURCHARGES[surcharge.reason], amount_mkudos=surcharge.amount_mkudos)
+                for surcharge in price.surcharges
             ],
             tax_mkudos=price.tax_mkudos,
             total_mkudos=price.total_mkudos,
             base_mkudos=price.base_mkudos,
             multipliers=[
-                job_pb2.PriceMultiplier(reason=MULTIPLIERS[each.reason], permille=each.permille)
-                for each in price.multipliers
+                job_pb2.PriceMultiplier(reason=MULTIPLIERS[multiplier.reason], permille=multiplier.permille)
+                for multiplier in price.multipliers
             ],
         ),
         total_mkudos=price.total_mkudos * count,
@@ -179,7 +179,9 @@ def quote(
             has_input=facts.has_input,
             consent_text_version=consent_text_version,
         ),
-        notices=[generation_pb2.Notice(code=NOTICES[each][0], text=NOTICES[each][1]) for each in decision.notices],
+        notices=[
+            generation_pb2.Notice(code=NOTICES[notice][0], text=NOTICES[notice][1]) for notice in decision.notices
+        ],
     )
 
 

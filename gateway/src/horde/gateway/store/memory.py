@@ -42,7 +42,9 @@ class MemoryIdentityStore(MemorySharedKeys, MemoryRulings):
 
     async def account_numbered(self, number: int) -> Account | None:
         beginning = beginning_of(number)
-        found = [each for each in self._accounts.values() if beginning and each.account_id.startswith(beginning)]
+        found = [
+            account for account in self._accounts.values() if beginning and account.account_id.startswith(beginning)
+        ]
         return found[0] if len(found) == 1 else None
 
     async def update_account(self, account_id: str, changes: Mapping[str, Any]) -> Account | None:
@@ -63,9 +65,11 @@ class MemoryIdentityStore(MemorySharedKeys, MemoryRulings):
     async def accounts(
         self, limit: int, before: tuple[datetime, str] | None = None, role: Role | None = None
     ) -> Sequence[Account]:
-        found = (each for each in self._accounts.values() if role is None or role in each.roles)
+        found = (account for account in self._accounts.values() if role is None or role in account.roles)
         newest = sorted(found, key=lambda each: (each.created_at, each.account_id), reverse=True)
-        return [each for each in newest if before is None or (each.created_at, each.account_id) < before][:limit]
+        return [account for account in newest if before is None or (account.created_at, account.account_id) < before][
+            :limit
+        ]
 
     async def key(self, api_key_id: str) -> tuple[ApiKey, Account] | None:
         key = self._keys.get(api_key_id)
@@ -122,7 +126,7 @@ class MemoryIdentityStore(MemorySharedKeys, MemoryRulings):
         return self._closings.get(account_id)
 
     async def closing_by_key(self, api_key_id: str) -> Closing | None:
-        return next((each for each in self._closings.values() if each.api_key_id == api_key_id), None)
+        return next((closing for closing in self._closings.values() if closing.api_key_id == api_key_id), None)
 
     async def closings(self, after: str, limit: int) -> Sequence[Closing]:
         return [self._closings[name] for name in sorted(self._closings) if name > after][:limit]
@@ -135,7 +139,7 @@ class MemoryIdentityStore(MemorySharedKeys, MemoryRulings):
         self._closings.pop(account_id, None)
 
     async def unopened(self, limit: int) -> Sequence[Account]:
-        waiting = (each for each in self._accounts.values() if each.account_id not in self._opened)
+        waiting = (account for account in self._accounts.values() if account.account_id not in self._opened)
         return sorted(waiting, key=lambda each: (each.created_at, each.account_id))[:limit]
 
     async def mark_opened(self, account_ids: Sequence[str]) -> None:

@@ -95,9 +95,11 @@ class MemorySharedKeys:
 
     async def open_reservations(self, after: str, limit: int, shared_key_id: str = "") -> Sequence[Reservation]:
         waiting = (
-            each
-            for each in self._reserved.values()
-            if not each.ended and each.generation_id > after and shared_key_id in ("", each.shared_key_id)
+            generation
+            for generation in self._reserved.values()
+            if not generation.ended
+            and generation.generation_id > after
+            and shared_key_id in ("", generation.shared_key_id)
         )
         return sorted(waiting, key=lambda each: each.generation_id)[:limit]
 
@@ -106,7 +108,11 @@ class MemorySharedKeys:
     ) -> Sequence[Reservation]:
         own = [each for each in self._reserved.values() if each.shared_key_id == shared_key_id]
         if before is not None:
-            own = [each for each in own if (each.at, each.generation_id) < (before.at, before.generation_id)]
+            own = [
+                generation
+                for generation in own
+                if (generation.at, generation.generation_id) < (before.at, before.generation_id)
+            ]
         return sorted(own, key=lambda each: (each.at, each.generation_id), reverse=True)[:limit]
 
     async def forget_reservations(self, before: datetime) -> None:

@@ -109,10 +109,12 @@ class Journal:
     def look_up(self, ask: LookUp, events: Sequence[Event], now_us: int) -> Known:
         """Ask for all that these events may need and is not known yet. Changes nothing, so it may run in a thread."""
         book, operations = self._book, [event.operation for event in events]
-        kinds = {each.kind for each in operations}
-        corrected = [each.corrected_id for each in operations if isinstance(each, Correct)]
+        kinds = {operation.kind for operation in operations}
+        corrected = [operation.corrected_id for operation in operations if isinstance(operation, Correct)]
         judged = [
-            settle_event_id(each.job_id) for each in operations if isinstance(each, Slash | Verify) and each.job_id
+            settle_event_id(operation.job_id)
+            for operation in operations
+            if isinstance(operation, Slash | Verify) and operation.job_id
         ]
         recorded = ask.find([*[event.event_id for event in events], *corrected, *judged])
         # Not by set difference: against a view of a dict that walks through the whole dict.
@@ -121,17 +123,22 @@ class Journal:
         holds_found: dict[str, Hold | None] = dict.fromkeys(hold_ids)
         if hold_ids:
             holds_found.update({hold.hold_id: hold for hold in ask.holds(hold_ids)})
-        owner_ids = {each for operation in operations for each in operation.account_ids}
+        owner_ids = {account_id for operation in operations for account_id in operation.account_ids}
         owner_ids.update([hold.payer_id for each in named if (hold := holds_found.get(each) or book.holds.get(each))])
         bodies = [self._newer(each) or recorded.get(each) for each in [*corrected, *judged]]
-        owner_ids.update([each for body in bodies if body for each in _corrected(parse(body.body))])
-        missing_owners = [each for each in owner_ids if each not in book.owners]
+        owner_ids.update([name for body in bodies if body for name in _corrected(parse(body.body))])
+        missing_owners = [owner_id for owner_id in owner_ids if owner_id not in book.owners]
         owners: dict[str, Owner | None] = dict.fromkeys(missing_owners)
         if missing_owners:
             owners.update({owner.account_id: owner for owner in ask.owners(missing_owners)})
         # Whoever is known is known with his accounts.
-        own = [name(each) for each in missing_owners if each not in NAMELESS for name in (spend_of, escrow_of)]
-        missing = [*own, *[each for each in SYSTEM if each not in book.accounts]]
+        own = [
+            name(missing_owner)
+            for missing_owner in missing_owners
+            if missing_owner not in NAMELESS
+            for name in (spend_of, escrow_of)
+        ]
+        missing = [*own, *[name for name in SYSTEM if name not in book.accounts]]
         accounts: dict[str, Account | None] = dict.fromkeys(missing)
         if missing:
             accounts.update({account.name: account for account in ask.accounts(missing)})
@@ -145,7 +152,13 @@ class Journal:
 
     def _giving(self, ask: LookUp, operations: Sequence[Operation], now_us: int) -> dict[str, Giving]:
         known = self._book.giving
-        missing = {who for each in operations if isinstance(each, Gift) for who in each.account_ids if who not in known}
+        missing = {
+            who
+            for operation in operations
+            if isinstance(operation, Gift)
+            for who in operation.account_ids
+            if who not in known
+        }
         if not missing:
             return {}
         economy = self._book.economy
@@ -305,7 +318,7 @@ _BUDGETED: Final = frozenset({EventKind.PLACE_HOLDS, EventKind.UPTIME_REWARD, Ev
 
 
 def _hold_ids(operations: Sequence[Operation]) -> set[str]:
-    return {each.hold_id for each in operations if isinstance(each, Settle | Release)}
+    return {operation.hold_id for operation in operations if isinstance(operation, Settle | Release)}
 
 
 def _corrected(body: Json) -> set[str]:

@@ -176,8 +176,8 @@ class LedgerService:
     async def entries(self, event_ids: Sequence[str]) -> list[Answer]:
         """Entries, or remembered refusals, by event id."""
         _within("event_ids", len(event_ids))
-        found = await self._store.recorded([each for each in event_ids if is_uuid(each)])
-        return [_answer(each, found.get(each)) for each in event_ids]
+        found = await self._store.recorded([event_id for event_id in event_ids if is_uuid(event_id)])
+        return [_answer(event_id, found.get(event_id)) for event_id in event_ids]
 
     async def follow(self, after: int) -> AsyncIterator[list[Entry]]:
         """Every entry after a sequence, in order, without gaps, for ever: until this writer stops."""

@@ -39,7 +39,7 @@ class LedgerServicer(grpc_api.LedgerServiceServicer):
         entries, token = await self._service.statement(
             request.account_id, request.page_size, request.page_token, request.min_sequence
         )
-        return api.ListEntriesResponse(entries=[wire.entry_message(each) for each in entries], next_page_token=token)
+        return api.ListEntriesResponse(entries=[wire.entry_message(entry) for entry in entries], next_page_token=token)
 
     async def GetEntries(self, request: api.GetEntriesRequest, context: Any) -> api.GetEntriesResponse:
         return api.GetEntriesResponse(outcomes=wire.outcome_messages(await self._service.entries(request.event_ids)))
@@ -48,7 +48,7 @@ class LedgerServicer(grpc_api.LedgerServiceServicer):
         self, request: api.FollowEntriesRequest, context: Any
     ) -> AsyncIterator[api.FollowEntriesResponse]:
         async for entries in self._service.follow(request.after_sequence):
-            yield api.FollowEntriesResponse(entries=[wire.entry_message(each) for each in entries])
+            yield api.FollowEntriesResponse(entries=[wire.entry_message(entry) for entry in entries])
 
     async def Audit(self, request: api.AuditRequest, context: Any) -> api.AuditResponse:
         return wire.report_message(await self._service.audit(request.from_block))

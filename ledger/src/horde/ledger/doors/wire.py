@@ -45,8 +45,12 @@ def _place_holds(m: api.PlaceHolds) -> ops.PlaceHolds:
 
 def parts_of_message(m: job.PriceParts) -> PriceParts:
     """Read a price."""
-    surcharges = tuple((each.reason, each.amount_mkudos) for each in m.surcharges) if m.surcharges else ()
-    multipliers = tuple((each.reason, each.permille) for each in m.multipliers) if m.multipliers else ()
+    surcharges = (
+        tuple((surcharge.reason, surcharge.amount_mkudos) for surcharge in m.surcharges) if m.surcharges else ()
+    )
+    multipliers = (
+        tuple((multiplier.reason, multiplier.permille) for multiplier in m.multipliers) if m.multipliers else ()
+    )
     return PriceParts(
         m.table_version, m.price_mkudos, surcharges, m.tax_mkudos, m.total_mkudos, m.base_mkudos, multipliers
     )
@@ -197,7 +201,7 @@ def settlement_message(event_id: str, s: Settlement) -> pb.Settlement:
 
 def balances_message(read: BalancesRead) -> api.GetBalancesResponse:
     """Say balances."""
-    balances = [_balance(each, read.sequence) for each in read.balances]
+    balances = [_balance(balance, read.sequence) for balance in read.balances]
     return api.GetBalancesResponse(balances=balances, sum_of_all_mkudos=read.sum_mkudos)
 
 

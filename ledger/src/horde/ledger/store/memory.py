@@ -109,7 +109,7 @@ class MemoryStore:
         return [self._events[sequence - 1] for sequence in chosen]
 
     async def recorded(self, event_ids: Collection[str]) -> dict[str, Recorded]:
-        return {each: self._by_id[each] for each in event_ids if each in self._by_id}
+        return {event_id: self._by_id[event_id] for event_id in event_ids if event_id in self._by_id}
 
     async def entries_after(self, sequence: int, limit: int) -> list[Recorded]:
         return self._events[sequence : sequence + limit]
@@ -136,25 +136,27 @@ class _LookUp:
         self._store = store
 
     def find(self, event_ids: Collection[str]) -> dict[str, Recorded]:
-        return {each: self._store._by_id[each] for each in event_ids if each in self._store._by_id}
+        return {event_id: self._store._by_id[event_id] for event_id in event_ids if event_id in self._store._by_id}
 
     def holds(self, hold_ids: Collection[str]) -> list[Hold]:
-        return [self._store._holds[each] for each in hold_ids if each in self._store._holds]
+        return [self._store._holds[hold_id] for hold_id in hold_ids if hold_id in self._store._holds]
 
     def accounts(self, names: Collection[str]) -> list[Account]:
-        return [copy(self._store._accounts[each]) for each in names if each in self._store._accounts]
+        return [copy(self._store._accounts[name]) for name in names if name in self._store._accounts]
 
     def owners(self, account_ids: Collection[str]) -> list[Owner]:
-        return [copy(self._store._owners[each]) for each in account_ids if each in self._store._owners]
+        return [
+            copy(self._store._owners[account_id]) for account_id in account_ids if account_id in self._store._owners
+        ]
 
     def given(self, account_ids: Collection[str], since_us: int) -> list[str]:
-        accounts = self.accounts([f"spend/{each}" for each in account_ids])
+        accounts = self.accounts([f"spend/{account_id}" for account_id in account_ids])
         lines = sorted({line for account in accounts for line in self._store._statement.get(account.number, ())})
         return [self._store._events[line - 1].body for line in lines]
 
     def budgeted(self, since_us: int) -> list[str]:
         first = next((block.first_sequence for block in self._store._blocks if block.at_us >= since_us), 0)
-        return [each.body for each in self._store._events[first - 1 :]] if first else []
+        return [event.body for event in self._store._events[first - 1 :]] if first else []
 
 
 class _MemoryAuditRows:
@@ -174,7 +176,7 @@ class _MemoryAuditRows:
                 yield number, [EntryRow(at, row.event_id, row.fingerprint, row.body) for at, row in run]
 
     def refusals(self, from_block: int) -> Iterator[tuple[RefusalRow, int]]:
-        return iter([each for each in self._store._refusals if each[1] >= from_block])
+        return iter([refusal for refusal in self._store._refusals if refusal[1] >= from_block])
 
     def accounts(self) -> Iterator[Account]:
         return iter(sorted(self._store._accounts.values(), key=lambda account: account.number))

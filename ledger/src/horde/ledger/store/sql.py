@@ -88,7 +88,9 @@ class SqlLookUp:
         return _find(self._connection, event_ids)
 
     def holds(self, hold_ids: Collection[str]) -> list[Hold]:
-        return [rows.hold_of(row) for row in _HOLDS.select(self._connection, [id_bytes(each) for each in hold_ids])]
+        return [
+            rows.hold_of(row) for row in _HOLDS.select(self._connection, [id_bytes(hold_id) for hold_id in hold_ids])
+        ]
 
     def accounts(self, names: Collection[str]) -> list[Account]:
         return _accounts(self._connection, names)
@@ -97,7 +99,7 @@ class SqlLookUp:
         return [rows.owner_of(row) for row in _OWNERS.select(self._connection, account_ids)]
 
     def given(self, account_ids: Collection[str], since_us: int) -> list[str]:
-        where, names = _BY_NAME.among(self._connection, [f"spend/{each}" for each in account_ids])
+        where, names = _BY_NAME.among(self._connection, [f"spend/{account_id}" for account_id in account_ids])
         mark = "?" if self._connection.dialect.name == "sqlite" else "%s"
         query = (
             "SELECT e.sequence, e.body FROM account a JOIN statement s ON s.owner = a.number "
@@ -243,7 +245,7 @@ def _steps(batch: Batch) -> list[Step]:
         _BALANCES.update(batch.balances),
         _OWNERS.insert([rows.owner_row(owner) for owner in batch.owners]),
         _HOLDS.insert([rows.hold_row(hold) for hold in batch.opened]),
-        _HOLDS.delete([id_bytes(each) for each in batch.closed]),
+        _HOLDS.delete([id_bytes(hold) for hold in batch.closed]),
         _BLOCKS.insert([rows.block_row(batch.block)]),
     ]
 
@@ -273,7 +275,7 @@ def _fence_parameters(previous: Head, head: Head) -> tuple[Any, ...]:
 def _find(connection: Connection, event_ids: Collection[str]) -> dict[str, Recorded]:
     if not event_ids:
         return {}
-    where, parameters = _EVENTS_BY_ID.among(connection, [id_bytes(each) for each in set(event_ids)])
+    where, parameters = _EVENTS_BY_ID.among(connection, [id_bytes(event_id) for event_id in set(event_ids)])
     columns = ", ".join(_RECORDED)
     query = f"SELECT {columns} FROM event WHERE {where} UNION ALL SELECT {columns} FROM refusal WHERE {where}"
     found = [_recorded(row) for row in connection.exec_driver_sql(query, parameters * 2)]

@@ -40,7 +40,7 @@ def withdrawn(board: Board, job: Job) -> None:
         return
     job.withdrawn = True
     board.dirty_jobs[job] = None
-    if not any(_goes(each) for each in generation.jobs):
+    if not any(_goes(job) for job in generation.jobs):
         entomb(board, generation)
 
 

@@ -199,7 +199,11 @@ class Fleet:
 
     def _forget_standings(self) -> None:
         """Make room: those of whom no worker is known go, and who was never caught goes first."""
-        gone = [each for each in self.standings.values() if not (each.workers or each.open_checks or each.verdicts)]
+        gone = [
+            standing
+            for standing in self.standings.values()
+            if not (standing.workers or standing.open_checks or standing.verdicts)
+        ]
         gone.sort(key=lambda each: bool(each.caught or each.doubt))
         for standing in gone[: MAX_STANDINGS // 10]:
             del self.standings[standing.owner]

@@ -43,7 +43,7 @@ def tell(board: Board, worker: Worker, now: float) -> None:
         return
     if not session.ready or now - session.idle_told_at < TELL_PAUSE:
         return
-    hinders = tuple((each.reason, each.model) for each in hindrances(worker, now))
+    hinders = tuple((hindrance.reason, hindrance.model) for hindrance in hindrances(worker, now))
     if hinders != session.idle_told:
         session.idle_told, session.idle_told_at = hinders, now
         board.emit(SayIdle(session.route, report(board, worker, now)))

@@ -17,16 +17,18 @@ def take_changed(board: Board, changes: Changes, moment: Moment) -> None:
     """Have written what has changed of workers and owners; of an owner that has left, only what is here still."""
     fleet, left = board.fleet, board.left
     changes.workers = [
-        worker_row(each, board.speeds.of(each.worker_id))
-        for each in board.dirty_workers
-        if each.owner not in left or fleet.workers.get(each.worker_id) is each
+        worker_row(dirty_worker, board.speeds.of(dirty_worker.worker_id))
+        for dirty_worker in board.dirty_workers
+        if dirty_worker.owner not in left or fleet.workers.get(dirty_worker.worker_id) is dirty_worker
     ]
     changes.owners = [
-        owner_row(each, moment.now_ms)
-        for each in board.dirty_owners
-        if each.owner not in left or fleet.standings.get(each.owner) is each
+        owner_row(dirty_owner, moment.now_ms)
+        for dirty_owner in board.dirty_owners
+        if dirty_owner.owner not in left or fleet.standings.get(dirty_owner.owner) is dirty_owner
     ]
-    changes.strikes = [strike_row(each, moment) for each in board.dirty_strikes if each.owner not in left]
+    changes.strikes = [
+        strike_row(dirty_strike, moment) for dirty_strike in board.dirty_strikes if dirty_strike.owner not in left
+    ]
     changes.gone_workers, changes.gone_owners = list(board.gone_workers), list(board.gone_owners)
     for taken in (board.dirty_workers, board.dirty_owners, board.dirty_strikes, board.gone_workers, board.gone_owners):
         taken.clear()

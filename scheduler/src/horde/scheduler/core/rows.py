@@ -258,7 +258,7 @@ def generation_from(stored: Stored, terms: Terms, moment: Moment) -> Generation:
         reloaded=True,
         check=check,
     )
-    generation.jobs = [_job_from(each, generation, moment) for each in stored.jobs]
+    generation.jobs = [_job_from(job, generation, moment) for job in stored.jobs]
     generation.version = max((job.version for job in generation.jobs), default=0)
     return generation
 

@@ -87,7 +87,11 @@ def look(board: Board, now_ms: int) -> None:
             _reward(board, now_ms)
         record.begin(bucket, now_ms)
     record.looks += 1
-    checkers = {each.owner for each in board.fleet.standings.values() if each.checker} if board.checks.part else set()
+    checkers = (
+        {standing.owner for standing in board.fleet.standings.values() if standing.checker}
+        if board.checks.part
+        else set()
+    )
     for worker_id in record.verified(now_ms):
         worker = board.fleet.workers.get(worker_id)
         if worker is not None and _offers(worker) and _looked_at(worker, checkers):

@@ -90,7 +90,11 @@ class Deleting:
         board = self._term.board
         if not board.live_by_requester[account_id, b""]:
             return []
-        return [each for each in board.generations.values() if each.account_id == account_id and not each.closed]
+        return [
+            generation
+            for generation in board.generations.values()
+            if generation.account_id == account_id and not generation.closed
+        ]
 
     async def _durable(self) -> None:
         self._term.flush()

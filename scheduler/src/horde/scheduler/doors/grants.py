@@ -64,15 +64,15 @@ class Grants:
         message.spec.CopyFrom(spec.job)
         message.grant = self.signer.sign(STORAGE, _claims(lease, spec.job.image, quote), lifetime, now)
         message.storage_address = self.storage_address
-        for each in wire.inputs_of(spec.job):
+        for reference in wire.inputs_of(spec.job):
             claims = {
                 "act": "get_input",
-                "input_id": each.input_id,
-                "sha256": each.sha256.hex(),
+                "input_id": reference.input_id,
+                "sha256": reference.sha256.hex(),
                 "whose": whose(generation.account_id, generation.digest),
                 "lease_id": lease.lease_id,
             }
-            message.inputs.add(input_id=each.input_id, ticket=self.signer.sign(STORAGE, claims, lifetime, now))
+            message.inputs.add(input_id=reference.input_id, ticket=self.signer.sign(STORAGE, claims, lifetime, now))
         message.lease_ttl.FromMilliseconds(int(lease.ttl * 1000))
         message.traceparent = telemetry.current_traceparent() or generation.traceparent
         message.price_mkudos = generation.terms.price.price
@@ -97,8 +97,8 @@ def whose(account_id: AccountId, digest: bytes) -> str:
 def output_size(image: job_pb2.ImageSpec) -> tuple[int, int]:
     """Width and height of the finished picture: upscaling enlarges it."""
     scale = 1
-    for each in image.post_processors:
-        scale *= _SCALES.get(each, 1)
+    for post_processor in image.post_processors:
+        scale *= _SCALES.get(post_processor, 1)
     return image.width * scale, image.height * scale
 
 

@@ -164,9 +164,9 @@ class Relays:
                 raise ProtocolViolation("A relay begins with relay_hello.", metadata={"got": "sessions"})
             greeted = True
             reported = {
-                JobId(each.worker.outcome.job_id): Route(relay.number, each.relay_session_id)
-                for each in request.sessions
-                if each.worker.WhichOneof("message") == "outcome"
+                JobId(session.worker.outcome.job_id): Route(relay.number, session.relay_session_id)
+                for session in request.sessions
+                if session.worker.WhichOneof("message") == "outcome"
             }
             absent: frozenset[JobId] = frozenset()
             unheard: set[JobId] = set()
@@ -176,9 +176,9 @@ class Relays:
                 wanted = [job_id for job_id, route in reported.items() if self._may_look_up(route, [job_id])]
                 unheard = reported.keys() - wanted
                 absent = await self._term.recall(wanted)
-            for each in request.sessions:
-                if each.worker.WhichOneof("message") != "outcome" or each.worker.outcome.job_id not in unheard:
-                    await self._session_said(Route(relay.number, each.relay_session_id), each, absent)
+            for session in request.sessions:
+                if session.worker.WhichOneof("message") != "outcome" or session.worker.outcome.job_id not in unheard:
+                    await self._session_said(Route(relay.number, session.relay_session_id), session, absent)
             self._term.flush()
 
     def _may_look_up(self, route: Route, job_ids: Sequence[JobId]) -> bool:
@@ -262,18 +262,18 @@ class Relays:
                 attaching.capable(board, worker, read, term.now())
             case "restatement":
                 stated = word.restatement
-                outcomes = tuple((*ids_of(each), self._read_outcome(each)) for each in stated.outcomes)
+                outcomes = tuple((*ids_of(outcome), self._read_outcome(outcome)) for outcome in stated.outcomes)
                 job_ids = [job_id for _, job_id, _ in outcomes]
                 if self._may_look_up(route, job_ids):
                     await term.recall(job_ids)
                 else:
                     # No lease is open for what is not in memory.
-                    outcomes = tuple(each for each in outcomes if each[1] in board.jobs)
+                    outcomes = tuple(outcome for outcome in outcomes if outcome[1] in board.jobs)
                 restatement = Restatement(
                     stated.epoch,
                     stated.demand.slots,
                     stated.demand.draining,
-                    tuple(wire_worker.held_of(each) for each in stated.leases),
+                    tuple(wire_worker.held_of(lease) for lease in stated.leases),
                     outcomes,
                 )
                 attaching.restated(board, session, worker, restatement, term.now(), term.now_ms())

@@ -88,7 +88,7 @@ class Servicer(SchedulerServiceServicer):
         return pb.ForgetAccountResponse(left=await self._deleting.account(request))
 
     async def EstimateWaits(self, request: pb.EstimateWaitsRequest, context: Any) -> pb.EstimateWaitsResponse:
-        return pb.EstimateWaitsResponse(outcomes=[self._reading.estimate(each) for each in request.estimates])
+        return pb.EstimateWaitsResponse(outcomes=[self._reading.estimate(estimate) for estimate in request.estimates])
 
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Any) -> pb.ListWorkersResponse:
         return self._fleet.workers(request)

@@ -74,7 +74,7 @@ class Submitting:
 
     async def submit(self, submissions: Sequence[pb.SubmitGeneration]) -> list[pb.GenerationOutcome]:
         """Answer each, in order, once it is durable; UNAVAILABLE for what is not decided within the deadline."""
-        waiters = [self._begin(each) for each in submissions]
+        waiters = [self._begin(submission) for submission in submissions]
         self._term.flush()
         left = remaining()
         await asyncio.wait(
@@ -218,7 +218,11 @@ def check(submission: pb.SubmitGeneration) -> None:
     if not submission.quote.placement:
         wrong.append(FieldViolation("quote.placement", "missing"))
     parts = submission.quote.per_image
-    if parts.price_mkudos < 0 or parts.tax_mkudos < 0 or any(each.amount_mkudos < 0 for each in parts.surcharges):
+    if (
+        parts.price_mkudos < 0
+        or parts.tax_mkudos < 0
+        or any(surcharge.amount_mkudos < 0 for surcharge in parts.surcharges)
+    ):
         wrong.append(FieldViolation("quote.per_image", "below 0"))
     if wrong:
         raise InvalidField(violations=wrong)

@@ -49,13 +49,16 @@ def features_of(spec: job_pb2.JobSpec) -> int:
         (image.HasField("mask"), worker_pb2.FEATURE_INPAINTING),
         (bool(image.loras), worker_pb2.FEATURE_LORA),
         (bool(image.controls), worker_pb2.FEATURE_CONTROL),
-        (any(each not in UPSCALERS for each in image.post_processors), worker_pb2.FEATURE_POST_PROCESSING),
-        (any(each in UPSCALERS for each in image.post_processors), worker_pb2.FEATURE_UPSCALING),
+        (
+            any(post_processor not in UPSCALERS for post_processor in image.post_processors),
+            worker_pb2.FEATURE_POST_PROCESSING,
+        ),
+        (any(post_processor in UPSCALERS for post_processor in image.post_processors), worker_pb2.FEATURE_UPSCALING),
         (image.clip_skip > 0, worker_pb2.FEATURE_CLIP_SKIP),
         (image.HasField("hires_fix"), worker_pb2.FEATURE_HIRES_FIX),
         (image.tiling, worker_pb2.FEATURE_TILING),
         (bool(image.textual_inversions), worker_pb2.FEATURE_TEXTUAL_INVERSION),
-        (any(each.source or each.sha256 for each in addons), worker_pb2.FEATURE_FOREIGN_ADDONS),
+        (any(addon.source or addon.sha256 for addon in addons), worker_pb2.FEATURE_FOREIGN_ADDONS),
         (
             image.invert_mask or image.resize_mode in (job_pb2.RESIZE_MODE_FIT, job_pb2.RESIZE_MODE_STRETCH),
             worker_pb2.FEATURE_RESIZE_MODES,
@@ -80,7 +83,7 @@ def inputs_of(spec: job_pb2.JobSpec) -> list[job_pb2.InputImage]:
         *([image.mask] if image.HasField("mask") else []),
         *(control.image for control in image.controls if control.HasField("image")),
     ]
-    return list({each.input_id: each for each in named}.values())
+    return list({input_.input_id: input_ for input_ in named}.values())
 
 
 def terms_of(spec: generation_pb2.GenerationSpec, quote: generation_pb2.Quote) -> Terms:
@@ -94,13 +97,13 @@ def terms_of(spec: generation_pb2.GenerationSpec, quote: generation_pb2.Quote) -
         features=features_of(spec.job),
         price=Price(
             Mkudos(parts.price_mkudos),
-            Mkudos(sum(each.amount_mkudos for each in parts.surcharges)),
+            Mkudos(sum(surcharge.amount_mkudos for surcharge in parts.surcharges)),
             Mkudos(parts.tax_mkudos),
         ),
         fast_only=spec.fast_workers_only,
-        allowed=frozenset(WorkerId(each) for each in spec.allowed_worker_ids),
-        denied=frozenset(WorkerId(each) for each in spec.denied_worker_ids),
-        input_ids=tuple(each.input_id for each in inputs_of(spec.job)),
+        allowed=frozenset(WorkerId(allowed_worker_id) for allowed_worker_id in spec.allowed_worker_ids),
+        denied=frozenset(WorkerId(denied_worker_id) for denied_worker_id in spec.denied_worker_ids),
+        input_ids=tuple(reference.input_id for reference in inputs_of(spec.job)),
         placement=quote.placement,
     )
 
@@ -133,15 +136,15 @@ def text_of(message: job_pb2.Requester) -> str:
 def first_difference(old: Message, new: Message, path: str = "") -> str:
     """The path of the first field, in order of numbers, that differs; empty if none does."""
     fields: list[Any] = sorted(old.DESCRIPTOR.fields, key=lambda one: one.number)
-    for each in fields:
-        name = f"{path}.{each.name}" if path else each.name
-        mine, theirs = getattr(old, each.name), getattr(new, each.name)
-        if each.has_presence and old.HasField(each.name) != new.HasField(each.name):
+    for field in fields:
+        name = f"{path}.{field.name}" if path else field.name
+        mine, theirs = getattr(old, field.name), getattr(new, field.name)
+        if field.has_presence and old.HasField(field.name) != new.HasField(field.name):
             return name
-        if each.message_type is not None and not each.is_repeated:
-            if old.HasField(each.name) and (inner := first_difference(mine, theirs, name)):
+        if field.message_type is not None and not field.is_repeated:
+            if old.HasField(field.name) and (inner := first_difference(mine, theirs, name)):
                 return inner
-        elif (list(mine) != list(theirs)) if each.is_repeated else mine != theirs:
+        elif (list(mine) != list(theirs)) if field.is_repeated else mine != theirs:
             return name
     return ""
 

@@ -43,7 +43,7 @@ NETWORK_FAILURES = frozenset({worker_service_pb2.FAILURE_REASON_TIMEOUT})
 
 def capabilities_of(message: worker_pb2.Capabilities) -> Capabilities:
     """What a worker says that it can do; models beyond the first MAX_OFFERS do not count, nor other kinds of work."""
-    named = [each for each in message.models if each.name and each.WhichOneof("kind") == "image"][:MAX_OFFERS]
+    named = [model for model in message.models if model.name and model.WhichOneof("kind") == "image"][:MAX_OFFERS]
     offers = {
         each.name: Offer(each.loaded, max(0, each.image.max_pixels), _abilities(each.image), each.sha256)
         for each in named
@@ -53,9 +53,9 @@ def capabilities_of(message: worker_pb2.Capabilities) -> Capabilities:
 
 def _abilities(offer: worker_pb2.ImageOffer) -> int:
     """What can be asked for, as a mask; what this version does not know cannot."""
-    bits: list[int] = [each for each in offer.features if 0 < each < SAMPLER_BIT]
-    bits += [SAMPLER_BIT + each for each in offer.samplers if 0 < each < SCHEDULE_BIT - SAMPLER_BIT]
-    bits += [SCHEDULE_BIT + each for each in offer.schedules if 0 < each < MULTIPLE_BIT - SCHEDULE_BIT]
+    bits: list[int] = [feature for feature in offer.features if 0 < feature < SAMPLER_BIT]
+    bits += [SAMPLER_BIT + sampler for sampler in offer.samplers if 0 < sampler < SCHEDULE_BIT - SAMPLER_BIT]
+    bits += [SCHEDULE_BIT + schedule for schedule in offer.schedules if 0 < schedule < MULTIPLE_BIT - SCHEDULE_BIT]
     bits += [MULTIPLE_BIT + index for index, each in enumerate(MULTIPLES) if each >= offer.size_multiple]
     return sum({1 << bit for bit in bits})
 
@@ -71,9 +71,15 @@ def pace_of(hello: worker_service_pb2.Hello) -> Pace | None:
 
 def show_abilities(message: model_service_pb2.Model, mask: int) -> None:
     """Say what of a mask can be asked for: features, samplers, noise schedules."""
-    message.features.extend(each for each in worker_pb2.Feature.values() if each and mask >> each & 1)
-    message.samplers.extend(each for each in job_pb2.Sampler.values() if each and mask >> SAMPLER_BIT + each & 1)
-    schedules = [each for each in job_pb2.NoiseSchedule.values() if each and mask >> SCHEDULE_BIT + each & 1]
+    message.features.extend(feature for feature in worker_pb2.Feature.values() if feature and mask >> feature & 1)
+    message.samplers.extend(
+        sampler for sampler in job_pb2.Sampler.values() if sampler and mask >> SAMPLER_BIT + sampler & 1
+    )
+    schedules = [
+        noise_schedule
+        for noise_schedule in job_pb2.NoiseSchedule.values()
+        if noise_schedule and mask >> SCHEDULE_BIT + noise_schedule & 1
+    ]
     message.schedules.extend(schedules)
 
 
@@ -132,7 +138,9 @@ def result_of(message: worker_service_pb2.Outcome) -> Result:
 
 def broken_of(message: pb.InvalidOutcome) -> Broken:
     """An outcome that breaks a limit."""
-    wrong = "; ".join(f"{each.field} {each.description}" for each in message.invalid.field_violations)
+    wrong = "; ".join(
+        f"{field_violation.field} {field_violation.description}" for field_violation in message.invalid.field_violations
+    )
     return Broken(text(f"The outcome breaks the contract: {wrong}"), message.invalid.SerializeToString())
 
 

@@ -78,8 +78,8 @@ class GrpcStorage:
 
     async def discard(self, leavings: Sequence[DiscardObject]) -> Sequence[Answer]:
         request = pb.DiscardObjectsRequest()
-        for each in leavings:
-            request.discards.add(job_id=each.job.job_id, lease_id=each.lease_id)
+        for leaving in leavings:
+            request.discards.add(job_id=leaving.job.job_id, lease_id=leaving.lease_id)
         response = await self._stub().DiscardObjects(request)
         return [_answer(status) for status in response.outcomes]
 

@@ -90,11 +90,11 @@ class MemoryStore:
 
     async def find(self, generation_ids: Sequence[GenerationId]) -> list[Stored]:
         known = self.memory.generations
-        return [self._stored(known[each]) for each in dict.fromkeys(generation_ids) if each in known]
+        return [self._stored(known[fromkey]) for fromkey in dict.fromkeys(generation_ids) if fromkey in known]
 
     async def find_by_jobs(self, job_ids: Sequence[JobId]) -> list[Stored]:
         jobs = self.memory.jobs
-        return await self.find([jobs[each]["generation_id"] for each in job_ids if each in jobs])
+        return await self.find([jobs[job_id]["generation_id"] for job_id in job_ids if job_id in jobs])
 
     async def page(
         self, account_id: AccountId, digest: bytes, before: tuple[int, str] | None, limit: int

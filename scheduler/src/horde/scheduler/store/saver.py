@@ -230,11 +230,11 @@ class Saver:
         published = self._publisher.publish(list(board.dirty_jobs))
         if published is not None:
             batch.then.append(published)
-        batch.then += [each() for each in self._readers]
+        batch.then += [reader() for reader in self._readers]
         self._readers = []
         dirty: tuple[dict[Any, None], ...] = (board.dirty_generations, board.dirty_jobs, board.deleted)
-        for each in dirty:
-            each.clear()
+        for number in dirty:
+            number.clear()
         return batch
 
 

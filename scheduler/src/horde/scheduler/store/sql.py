@@ -161,7 +161,7 @@ class SqlStore:
 
     def _insert(self, connection: Connection, changes: Changes) -> frozenset[GenerationId]:
         wanted = [row["generation_id"] for row in changes.new_generations]
-        taken = frozenset(GenerationId(each) for each in connection.execute(_TAKEN, {"wanted": wanted}).scalars())
+        taken = frozenset(GenerationId(scalar) for scalar in connection.execute(_TAKEN, {"wanted": wanted}).scalars())
         fresh = [row for row in changes.new_generations if row["generation_id"] not in taken]
         if fresh:
             self._insert_generation.execute(connection, fresh)

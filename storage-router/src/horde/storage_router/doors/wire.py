@@ -163,7 +163,7 @@ def _read_made(commit: objects.CommitObject) -> dict[str, object]:
         return {}
     return {
         "spec": _plain(commit.spec),
-        "deviations": [_plain(each) for each in commit.deviations],
+        "deviations": [_plain(deviation) for deviation in commit.deviations],
         "making": _plain(commit.making),
     }
 
@@ -287,7 +287,7 @@ def _read_input(named: job_pb2.InputImage) -> NamedInput | ServiceError:
 def read_input_ids(input_ids: Sequence[str]) -> Sequence[str | ServiceError]:
     """The ids of one call."""
     _check_count("input_ids", len(input_ids))
-    return [_read_input_id(each) for each in input_ids]
+    return [_read_input_id(input_id) for input_id in input_ids]
 
 
 def _read_input_id(input_id: str) -> str | ServiceError:
@@ -301,11 +301,11 @@ def write_descriptions(
 ) -> objects.DescribeInputsResponse:
     """What is stored."""
     response = objects.DescribeInputsResponse()
-    for each, outcome in zip(named, outcomes, strict=True):
+    for input_, outcome in zip(named, outcomes, strict=True):
         if isinstance(outcome, ServiceError):
             response.outcomes.add(error=to_status(outcome))
         else:
-            response.outcomes.add(input=write_input(each.input_id, outcome))
+            response.outcomes.add(input=write_input(input_.input_id, outcome))
     return response
 
 
@@ -327,7 +327,9 @@ def _read_release(claim: objects.InputClaim) -> InputRelease | ServiceError:
     fields = Fields()
     generation = fields.name("generation_id", claim.generation_id)
     fields.check(len(claim.input_ids) <= MAX_ITEMS, "input_ids", f"at most {MAX_ITEMS}")
-    inputs = [fields.name(f"input_ids[{index}]", each) for index, each in enumerate(claim.input_ids[:MAX_ITEMS])]
+    inputs = [
+        fields.name(f"input_ids[{index}]", input_id) for index, input_id in enumerate(claim.input_ids[:MAX_ITEMS])
+    ]
     requester = _read_requester(fields, claim.requester)
     return fields.error() or InputRelease(generation, requester, inputs)
 

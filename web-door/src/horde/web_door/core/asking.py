@@ -84,10 +84,10 @@ class Asked:
 
     def told(self) -> dict[str, Any]:
         """What the answer says of all this: every message, and those with a code once more by it."""
-        coded = [{"code": each.code, "message": each.message} for each in self.warnings if each.code]
+        coded = [{"code": warning.code, "message": warning.message} for warning in self.warnings if warning.code]
         told: dict[str, Any] = {"warnings": coded} if coded else {}
         if self.warnings:
-            told["message"] = " ".join(each.message for each in self.warnings)[:MOST_MESSAGE]
+            told["message"] = " ".join(warning.message for warning in self.warnings)[:MOST_MESSAGE]
         return told
 
 
@@ -142,9 +142,9 @@ def _refuse(body: GenerateBody) -> None:
 
 
 def _workers(ids: Sequence[str]) -> list[str]:
-    for each in ids:
-        if not _is_uuid(each):
-            raise Refusal(404, "WorkerNotFound", f"Worker with id '{each[:64]}' not found.")
+    for id_ in ids:
+        if not _is_uuid(id_):
+            raise Refusal(404, "WorkerNotFound", f"Worker with id '{id_[:64]}' not found.")
     return list(ids)
 
 
@@ -206,7 +206,7 @@ def _post_processing(found: Asked, params: ParamsBody) -> None:
         if name in names.NEAR_POST_PROCESSORS:
             found.note(f"{name} is not had here; {names.POST_PROCESSOR_NAMES[here]} is taken.")
         chosen.append(f"POST_PROCESSOR_{here}")
-    if sum("UPSCALE" in each for each in chosen) > 1:
+    if sum("UPSCALE" in name for name in chosen) > 1:
         raise Refusal(400, "TooManyUpscalers", "A picture is enlarged once.")
     found.image["post_processors"] = chosen
     if chosen and params.facefixer_strength not in (None, 1, 0.75):

@@ -52,9 +52,9 @@ def payload(image: Mapping[str, Any]) -> tuple[dict[str, Any], Making]:
     if strength := image.get("hires_fix", {}).get("denoising_strength"):
         told["hires_fix_denoising_strength"] = strength
     if loras := image.get("loras"):
-        told["loras"] = [_lora(each) for each in loras]
+        told["loras"] = [_lora(lora) for lora in loras]
     if inversions := image.get("textual_inversions"):
-        told["tis"] = [_inversion(each) for each in inversions]
+        told["tis"] = [_inversion(inversion) for inversion in inversions]
     return told, chosen
 
 

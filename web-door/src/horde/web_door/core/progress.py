@@ -70,13 +70,17 @@ def metadata(deviations: Sequence[DeviationFacts], *, censored: str = "") -> lis
     entries = []
     if censored:
         entries.append({"type": "censorship", "value": "csam" if "csam" in censored.lower() else "nsfw"})
-    for each in deviations:
-        root = each.field.partition("[")[0].removeprefix("image.")
+    for deviation in deviations:
+        root = deviation.field.partition("[")[0].removeprefix("image.")
         kind = METADATA_TYPES.get(root, OTHER_TYPE)
-        if kind in ("lora", "ti") and each.omitted:
-            entries.append({"type": kind, "value": "download_failed", "ref": (each.asked or each.field)[:255]})
+        if kind in ("lora", "ti") and deviation.omitted:
+            entries.append(
+                {"type": kind, "value": "download_failed", "ref": (deviation.asked or deviation.field)[:255]}
+            )
         else:
-            did = f"{each.asked} became {each.done}" if each.asked else each.done
-            words = f"{each.field}: {did}" if each.done else f"{each.field}: {each.asked} was left out"
+            did = f"{deviation.asked} became {deviation.done}" if deviation.asked else deviation.done
+            words = (
+                f"{deviation.field}: {did}" if deviation.done else f"{deviation.field}: {deviation.asked} was left out"
+            )
             entries.append({"type": kind, "value": "see_ref", "ref": words[:255]})
     return entries

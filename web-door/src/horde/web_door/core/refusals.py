@@ -106,7 +106,7 @@ def refusal_of(error: ServiceError, names: Mapping[str, str] | None = None) -> R
     message = SAYS.get(rc) or (error.message if status < 500 else "The horde cannot answer this now.")
     if error.reason == "MODEL_UNKNOWN" and (near := error.metadata.get("did_you_mean")):
         message = f"{message} Did you mean {near}?"
-    wrong = {named(each.field, names or {}): each.description for each in error.violations}
+    wrong = {named(violation.field, names or {}): violation.description for violation in error.violations}
     if wrong:
         message = f"{message} ({'; '.join(f'{name}: {what}' for name, what in wrong.items())})"
     retry = 0 if error.retry_after is None else math.ceil(error.retry_after.total_seconds())

@@ -130,9 +130,9 @@ class Reading:
         page: statistics_pb2.ListModelTotalsResponse = await self._statistics.get("models", ask)
         return JSONResponse(
             {
-                "day": {each.model: each.day for each in page.models if each.day},
-                "month": {each.model: each.month for each in page.models if each.month},
-                "total": {each.model: each.ever for each in page.models},
+                "day": {model.model: model.day for model in page.models if model.day},
+                "month": {model.model: model.month for model in page.models if model.month},
+                "total": {model.model: model.ever for model in page.models},
             }
         )
 

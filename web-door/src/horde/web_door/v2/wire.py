@@ -73,6 +73,8 @@ def all_facts(generation: generation_pb2.Generation) -> list[ImageFacts]:
 def deviations_of(image: generation_pb2.Image) -> list[DeviationFacts]:
     """What its worker did otherwise."""
     return [
-        DeviationFacts(each.field, each.asked, each.done, each.kind == job_pb2.DEVIATION_KIND_OMITTED)
-        for each in image.deviations
+        DeviationFacts(
+            deviation.field, deviation.asked, deviation.done, deviation.kind == job_pb2.DEVIATION_KIND_OMITTED
+        )
+        for deviation in image.deviations
     ]

@@ -51,7 +51,7 @@ class Workers:
         asked = pb.ListWorkersRequest(page_size=PAGE, name_contains=name)
         whereabouts = self._context.caller(request).whereabouts()
         page: pb.ListWorkersResponse = await self._context.mesh.workers.ListWorkers(asked, metadata=whereabouts)
-        found = [each for each in page.workers if each.name == name]
+        found = [worker for worker in page.workers if worker.name == name]
         if not found:
             raise Refusal(404, "WorkerNotFound", f"Worker with name '{name}' not found.")
         return JSONResponse(_worker(min(found, key=lambda each: each.state == worker_pb2.WORKER_STATE_AWAY)))

@@ -92,7 +92,7 @@ class Working:
         image = json_format.MessageToDict(assignment.spec.image, preserving_proto_field_name=True)
         told, _ = payload(image)
         upload = self._context.url(request, f"uploads/{assignment.grant}")
-        tickets = {each.input_id: each.ticket for each in assignment.inputs}
+        tickets = {input_.input_id: input_.ticket for input_ in assignment.inputs}
         pictures = {
             field: self._context.url(request, f"inputs/{tickets[image[name]['input_id']]}")
             for field, name in (("source_image", "source_image"), ("source_mask", "mask"))

@@ -39,7 +39,7 @@ def wanted_files(catalogue: Any) -> list[WantedFile]:
         raise BadCatalogue("it lists no files")
     if len(files) > MAX_FILES:
         raise BadCatalogue(f"it lists more than {MAX_FILES} files")
-    wanted = [_wanted(each) for each in files]
+    wanted = [_wanted(file) for file in files]
     if len({each.path.lower() for each in wanted}) != len(wanted):
         # On some systems two such files are one.
         raise BadCatalogue("it lists a file twice")

@@ -265,8 +265,8 @@ class Outcome:
                 if making is not None:
                     # Its numbers take less than these two texts' worth.
                     texts += (making.engine, making.precision, making.device_class, "", "")
-                for each in deviations:
-                    texts += (each.field, each.asked, each.done)
+                for deviation in deviations:
+                    texts += (deviation.field, deviation.asked, deviation.done)
             case Censored(category):
                 texts.append(category)
             case Refused(_, detail) | Failed(_, detail):

@@ -145,7 +145,9 @@ class Easel:
             self._on_it[commission.number] = commission
             self._painting.add(commission.number)
             commission.onlooker.begun()
-        orders = tuple(Order(each.number, each.picture, dict(each.inputs)) for each in commissions)
+        orders = tuple(
+            Order(commission.number, commission.picture, dict(commission.inputs)) for commission in commissions
+        )
         self._child.send(Paint(orders))
 
     def stop(self, commission: Commission) -> None:

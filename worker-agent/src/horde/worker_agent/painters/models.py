@@ -149,12 +149,12 @@ def _verify(name: str, folder: Path, files: object) -> None:
     """Raise BadModel unless every file that the catalogue names is there, with its digest."""
     if not isinstance(files, list):
         return
-    for each in files:
-        if not isinstance(each, dict) or not {"path", "sha256"} <= each.keys():
+    for file in files:
+        if not isinstance(file, dict) or not {"path", "sha256"} <= file.keys():
             raise BadModel(f"the catalogue of the model {name} lists a file without its path or digest")
-        path = folder / str(each["path"])
+        path = folder / str(file["path"])
         if not path.is_file():
-            raise BadModel(f"the model {name} lacks {each['path']}")
+            raise BadModel(f"the model {name} lacks {file['path']}")
         with path.open("rb") as opened:
-            if hashlib.file_digest(opened, "sha256").hexdigest() != each["sha256"]:
-                raise BadModel(f"{each['path']} of the model {name} is not the file that its catalogue names")
+            if hashlib.file_digest(opened, "sha256").hexdigest() != file["sha256"]:
+                raise BadModel(f"{file['path']} of the model {name} is not the file that its catalogue names")

@@ -46,17 +46,19 @@ def paint_pass(
     """
     torch: Any = import_module("torch")
     deviations = [list(substituted) for _ in pictures]
-    calls = [call_for(model, picture, inputs, told) for picture, told in zip(pictures, deviations, strict=True)]
+    calls = [
+        call_for(model, picture, inputs, deviation) for picture, deviation in zip(pictures, deviations, strict=True)
+    ]
     call = calls[0]
     pipeline = call.pipeline
     pipeline.scheduler, changes = choose_sampler(model.default_scheduler, pictures[0])
     loras = fitting(pipeline, model.source, pictures[0].loras, unfit, changes)
-    for told in deviations:
-        told += changes
+    for deviation in deviations:
+        deviation += changes
     with applied(pipeline, model.source, loras), torch.inference_mode():
         words = together(
-            say(pipeline, one.prompt, one.negative_prompt, one.clip_skip, told)
-            for one, told in zip(calls, deviations, strict=True)
+            say(pipeline, one.prompt, one.negative_prompt, one.clip_skip, deviation)
+            for one, deviation in zip(calls, deviations, strict=True)
         )
         # On the processor, so that a seed gives the same first noise on every machine, in every batch.
         noises = [torch.Generator("cpu").manual_seed(picture.seed) for picture in pictures]
@@ -65,13 +67,13 @@ def paint_pass(
     steps.look_for_cancels()
     found = getattr(output, "nsfw_content_detected", None) or [False] * len(pictures)
     works: list[Painting | Censored] = []
-    for picture, one, image, told, censored in zip(pictures, calls, output.images, deviations, found, strict=True):
+    for picture, one, image, deviation, censored in zip(pictures, calls, output.images, deviations, found, strict=True):
         if censored:
             works.append(Censored("nsfw"))
             continue
         check_picture(image)
-        finished = _finish(image, picture, one.size, one.source, one.mask, told)
-        works.append(Painting(finished, tuple(told), _making(model, one, steps, device)))
+        finished = _finish(image, picture, one.size, one.source, one.mask, deviation)
+        works.append(Painting(finished, tuple(deviation), _making(model, one, steps, device)))
     return works
 
 
