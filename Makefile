@@ -19,10 +19,11 @@ TIERS   := unit conformance service mesh deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock protos protos-check breaking deploy-check charts images settings-page contract-image \
-	languages sdks sdks-test lint format types test-kills test-loading test-page check test up demo demo-release try-ai-horde bench \
-	bench-ledger bench-scheduler simulate soak-storage rolling bench-web-door soak-ledger abuse farms raters cheats \
-	mutants-ledger mutants-scheduler train-model evaluate-model clean $(TIERS:%=test-%)
+.PHONY: help install lock protos protos-check breaking deploy-check charts images rehearsal rehearse-backup \
+	settings-page contract-image languages sdks sdks-test lint format types test-kills test-loading check test up demo \
+	demo-release try-ai-horde bench standbys redis-outages bench-worker bench-ledger bench-scheduler simulate \
+	soak-storage rolling test-page bench-web-door soak-ledger abuse farms raters cheats mutants-ledger mutants-scheduler \
+	train-model evaluate-model clean $(TIERS:%=test-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -80,6 +81,12 @@ charts: install ## Write what Kustomize builds upon from the chart
 
 images: install ## Build the images with podman or docker, say how large they are, and write what is in each (SBOM)
 	$(PY) deploy/images.py
+
+rehearsal: install ## The images as pods of the rendered chart, played by podman: a picture is painted
+	$(PY) deploy/rehearsal.py
+
+rehearse-backup: install ## A backup on PostgreSQL under load, put back on empty databases; and a ledger of a million events
+	$(PY) bench/backup.py
 
 settings-page: install ## Write deploy/settings.md, every setting of every service, from the code
 	$(PY) deploy/settings.py
@@ -148,6 +155,14 @@ try-ai-horde: install ## Clients and workers of AI Horde, unmodified, against th
 
 bench: install ## Images a second through the whole mesh, and where the time goes
 	$(PY) bench/mesh.py
+
+standbys: install ## Leaders killed, stopped and cut off with 10,000 jobs queued: until dispatch is back
+	$(PY) bench/replicas.py standbys
+
+redis-outages: install ## Redis emptied, silent and killed under load: calls failed, jobs lost, latencies
+	$(PY) bench/replicas.py redis
+bench-worker: install ## Images a second that a worker paints inside the mesh, beside a bare loop of diffusers
+	$(PY) bench/worker.py
 
 bench-ledger: install ## Transfers a second through the ledger
 	$(PY) bench/ledger.py

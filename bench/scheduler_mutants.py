@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import sys
 
-from mutants import Mutant, run
+from mutants import ROOT, Mutant, run
 
 SOURCE = "scheduler/src/horde/scheduler"
 UNIT = "tests/unit/scheduler"
 FIRST = ("dispatch", "matching", "leases", "shares", "hedging", "strangers")
-CORE = (*(f"{UNIT}/test_{name}.py" for name in FIRST), UNIT)
+QUICK = tuple(f"{UNIT}/test_{name}.py" for name in FIRST)
+CORE = (*QUICK, *sorted({f"{UNIT}/{path.name}" for path in (ROOT / UNIT).glob("test_*.py")} - {*QUICK}))
 """All; those first that catch most in the shortest time."""
 LOOKS = ("tests/unit/scheduler/test_checking.py", "tests/unit/scheduler/test_cheats.py")
 LEAVING = ("tests/unit/scheduler/test_leaving.py",)

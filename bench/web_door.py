@@ -1,8 +1,8 @@
 """What the web door costs beside a native call: `make bench-web-door`. Ratios within one run, on a quiet machine.
 
-One generation that is done is asked for again and again by so many callers at once: by gRPC with its pass, by `status`
-(which asks the mesh each time) and by `check` (which is answered from memory for a second). Then idle workers pop, and
-what the mesh does meanwhile is measured beside what it does when nobody calls.
+One generation that is done is asked for again and again by so many callers at once, with its pass: by gRPC, by `/v1`
+in JSON, by Connect and gRPC-Web, by AI Horde's `status` and by its `check` (which is answered from memory for a
+second). Then idle workers pop, and what the mesh does meanwhile is measured beside what it does when nobody calls.
 """
 
 from __future__ import annotations
@@ -86,14 +86,23 @@ async def main(seconds: float, callers: int, workers: int) -> None:
                     seconds,
                     callers,
                 )
-                for path in ("status", "check"):
-                    rate = await measured(
-                        mesh,
-                        f"GET generate/{path}",
-                        partial(http.get, f"/generate/{path}/{asked.pass_id}"),
-                        seconds,
-                        callers,
-                    )
+                pass_id = asked.pass_id
+                v1 = f"{mesh.web}/v1/generations/{asked.generation.generation_id}"
+                named = f"{mesh.web}/horde.api.generation.v1.GenerationService/GetGeneration"
+                bearer = {"authorization": f"Pass {pass_id}"}
+                binary = {**bearer, "content-type": "application/proto"}
+                web = {**bearer, "content-type": "application/grpc-web+proto"}
+                calls: dict[str, Call] = {
+                    "GET /v1/generations/…, JSON": partial(http.get, v1, headers=bearer),
+                    "GetGeneration, Connect": partial(http.post, named, headers=binary, content=b""),
+                    "GetGeneration, gRPC-Web": partial(http.post, named, headers=web, content=bytes(5)),
+                    "GET generate/status": partial(http.get, f"/generate/status/{pass_id}"),
+                    "GET generate/check": partial(http.get, f"/generate/check/{pass_id}"),
+                }
+                for title, call in calls.items():
+                    answer = await call()
+                    assert answer.status_code == 200, answer.text
+                    rate = await measured(mesh, title, call, seconds, callers)
                     print(f"{'':<34}{rate / native:>8.2f}   of the native rate", flush=True)
                 await idle(mesh, http, seconds, workers)
 

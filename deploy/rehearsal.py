@@ -136,6 +136,13 @@ class Volumes:
             shutil.chown(path, USER, USER)
         return {"name": volume["name"], "hostPath": {"path": str(place)}}
 
+    def file(self, name: str, text: str) -> Path:
+        """A file that everybody may read."""
+        path = self._folder / name
+        path.write_text(text)
+        path.chmod(0o644)
+        return path
+
 
 def contents(manifest: Mapping[str, Any]) -> dict[str, bytes]:
     """The files that a Secret or a ConfigMap holds."""
@@ -146,14 +153,18 @@ def contents(manifest: Mapping[str, Any]) -> dict[str, bytes]:
 def deployments(told: Mapping[str, Any], socket_folder: str, volumes: Volumes) -> Iterator[dict[str, Any]]:
     """The chart's, at this machine's network and with its folders."""
     names = [f"{charts.RELEASE}-{service}.{charts.NAMESPACE}.svc" for service in POD]
+    hosts = volumes.file("hosts", f"127.0.0.1 localhost {' '.join(names)}\n")
     for manifest in charts.rendered(told):
         if manifest["kind"] == "Deployment":
             pod = manifest["spec"]["template"]["spec"]
-            pod |= {"hostNetwork": True, "hostAliases": [{"ip": "127.0.0.1", "hostnames": names}]}
+            pod["hostNetwork"] = True
             pod["volumes"] = [volumes.mounted(volume) for volume in pod["volumes"]]
             pod["volumes"].append({"name": "sql", "hostPath": {"path": socket_folder}})
             (container,) = pod["containers"]
             container["volumeMounts"].append({"name": "sql", "mountPath": SOCKET})
+            # Podman 4.3 does not hear of `hostAliases` where the network is the machine's.
+            pod["volumes"].append({"name": "hosts", "hostPath": {"path": str(hosts), "type": "File"}})
+            container["volumeMounts"].append({"name": "hosts", "mountPath": "/etc/hosts", "readOnly": True})
             # Podman would publish them, and they are this machine's already.
             del container["ports"]
             container["image"] = f"localhost/{container['image']}"

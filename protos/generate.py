@@ -1,8 +1,9 @@
-"""Generate `protos/gen` from the contracts: messages, gRPC stubs and their types.
+"""Generate `protos/gen` from the contracts: messages, gRPC stubs and their types, and the public one as OpenAPI.
 
 `python protos/generate.py` rewrites the folder; `python protos/generate.py --check` writes nothing and fails, naming
-the files, if the folder is not what the contracts say. Run it with the interpreter that has the `dev` extra: the
-compiler is a Python package, pinned there. Nothing is fetched.
+the files, if the folder is not what the contracts say; `--descriptors FILE` writes the public contract as Envoy wants
+it. Run it with the interpreter that has the `dev` extra: the compiler is a Python package, pinned there. Nothing is
+fetched.
 """
 
 from __future__ import annotations
@@ -65,34 +66,42 @@ def generate(out: Path) -> None:
         contract = PROTOS / path.relative_to(out).parent / (path.name.split("_pb2_grpc")[0] + ".proto")
         if not any(line.startswith("service ") for line in contract.read_text("utf-8").splitlines()):
             path.unlink()
-    write_openapi(out, sources)
+    write_openapi(out)
     # The texts that people agree to are a part of the contract: they travel with it.
     shutil.copytree(PROTOS / "consent", out / "horde" / "api" / "consent")
 
 
-def write_openapi(out: Path, sources: list[str]) -> None:
-    """The public contract as OpenAPI, for the web door to serve."""
+def describe(path: Path) -> None:
+    """Write the descriptors of the public contract with all that they need, and their comments."""
     import grpc_tools
-    from google.protobuf.descriptor_pb2 import FileDescriptorSet
     from grpc_tools import protoc
+
+    status: int = protoc.main(  # type: ignore[no-untyped-call]
+        [
+            "protoc",
+            f"-I{PROTOS}",
+            f"-I{THIRD_PARTY}",
+            f"-I{Path(grpc_tools.__file__).parent / '_proto'}",
+            f"--descriptor_set_out={path}",
+            "--include_imports",
+            "--include_source_info",
+            *(source for source in contracts() if source.startswith("horde/api/")),
+            # What errors carry.
+            "google/rpc/error_details.proto",
+        ]
+    )
+    if status:
+        sys.exit(status)
+
+
+def write_openapi(out: Path) -> None:
+    """The public contract as OpenAPI, for the web door to serve."""
+    from google.protobuf.descriptor_pb2 import FileDescriptorSet
     from openapi import openapi  # type: ignore[import-not-found]  # beside this program
 
     with tempfile.TemporaryDirectory() as scratch:
         described = Path(scratch) / "contract.binpb"
-        status: int = protoc.main(  # type: ignore[no-untyped-call]
-            [
-                "protoc",
-                f"-I{PROTOS}",
-                f"-I{THIRD_PARTY}",
-                f"-I{Path(grpc_tools.__file__).parent / '_proto'}",
-                f"--descriptor_set_out={described}",
-                "--include_imports",
-                "--include_source_info",
-                *(source for source in sources if source.startswith("horde/api/")),
-            ]
-        )
-        if status:
-            sys.exit(status)
+        describe(described)
         document = openapi(FileDescriptorSet.FromString(described.read_bytes()))
     text = json.dumps(document, ensure_ascii=False, indent=1)
     (out / "horde" / "api" / "openapi.json").write_text(f"{text}\n", encoding="utf-8")
@@ -117,8 +126,15 @@ def differences(fresh: Path) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if protos/gen is stale")
-    check = bool(parser.parse_args().check)
+    parser.add_argument(
+        "--descriptors", type=Path, help="write the public contract's descriptors there, and nothing else"
+    )
+    arguments = parser.parse_args()
+    check = bool(arguments.check)
     os.umask(0o022)
+    if arguments.descriptors:
+        describe(arguments.descriptors)
+        return 0
     with tempfile.TemporaryDirectory() as scratch:
         fresh = Path(scratch)
         generate(fresh)

@@ -75,11 +75,11 @@ def anonymous() -> Metadata:
     return [("authorization", f"Anonymous {secrets.token_hex(16)}")]
 
 
-async def create(attacker: Attacker, who: Metadata, spec: Any) -> str:
-    """Ask for something; its id, or nothing."""
+async def create(attacker: Attacker, who: Metadata, spec: Any, generations: Any = None) -> str:
+    """Ask for something, over another connection if one is given; its id, or nothing."""
     request = generation.CreateGenerationRequest(request_id=str(uuid.uuid4()), spec=spec)
     try:
-        made = (await attacker.generations.CreateGeneration(request, metadata=who)).generation
+        made = (await (generations or attacker.generations).CreateGeneration(request, metadata=who)).generation
     except aio.AioRpcError as error:
         attacker.noted(error)
         await asyncio.sleep(0.02)

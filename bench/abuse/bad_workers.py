@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
@@ -128,7 +129,8 @@ async def slow_leases(attacker: Attacker) -> None:
         async def steps() -> None:
             for step in range(1, 500):
                 said = worker_service_pb2.LeaseProgress(lease_id=lent.lease_id, step=step)
-                await stream.write(worker_service_pb2.AttachRequest(progress=said))
+                with contextlib.suppress(aio.AioRpcError, asyncio.InvalidStateError):  # Its session has ended.
+                    await stream.write(worker_service_pb2.AttachRequest(progress=said))
                 await asyncio.sleep(8)
 
         tasks.add(asyncio.ensure_future(steps()))

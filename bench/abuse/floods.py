@@ -34,19 +34,27 @@ async def idle_sessions(attacker: Attacker) -> None:
 
 
 async def idle_watches(attacker: Attacker) -> None:
-    """Five free tokens with 300 watches each that never read."""
+    """Five free tokens, each with a connection of its own, that watch all they can get and never read."""
     streams = []
-    for _ in range(5):
+
+    async def one() -> None:
+        channel, _, generations, _, _ = new_stubs(attacker.target)
         who = anonymous()
-        spec = generation_spec("x", model=NOBODY_HAS, width=64, height=64, steps=1)
-        spec.wait_for_model = True
-        generation_id = await create(attacker, who, spec)
-        for _ in range(300):
-            request = generation.WatchGenerationRequest(generation_id=generation_id)
-            streams.append(attacker.generations.WatchGeneration(request, metadata=who))
-    while True:
-        await asyncio.sleep(1)
-        attacker.answers["watching"] = sum(not stream.done() for stream in streams)
+        while channel:
+            spec = generation_spec("x", model=NOBODY_HAS, width=64, height=64, steps=1)
+            spec.wait_for_model = True
+            if generation_id := await create(attacker, who, spec, generations):
+                for _ in range(30):
+                    request = generation.WatchGenerationRequest(generation_id=generation_id)
+                    streams.append(generations.WatchGeneration(request, metadata=who))
+            await asyncio.sleep(0.5)
+
+    async def counted() -> None:
+        while True:
+            await asyncio.sleep(1)
+            attacker.answers["watching"] = sum(not stream.done() for stream in streams)
+
+    await asyncio.gather(counted(), *(one() for _ in range(5)))
 
 
 async def tiny_calls(attacker: Attacker) -> None:

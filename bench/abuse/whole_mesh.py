@@ -6,11 +6,12 @@ What is asked is what the *mesh* loses, not what the machine loses: the attacker
 whatever it does takes processors away. So there are two meshes alike, each with three honest workers of one owner and
 two honest accounts that pay. One is attacked. The other never is: its control is an equally busy process that attacks
 nothing, for the attacker is stopped (SIGSTOP) meanwhile. They are measured in turns, a few seconds each, so that
-whatever else the machine does weighs on both; rates are of all turns together. Printed for each attack: honest images/s
-of both, and of the second alone; how many honest jobs ended otherwise than DONE; what the attacker's accounts have won
-beside what the honest owner earned in the same time; what the attacked services spent on it, in cores, beyond what
-honest images cost them in the other mesh, and in a while without honest work; their memory in MB before, at most, and
-after; how the attacker was answered.
+whatever else the machine does weighs on both; rates are of all turns together, and what ends after its turn is counted,
+but for the rate. Printed for each attack: honest images/s of both, and of the second alone; how long the slowest of
+what was asked for took; how many honest jobs ended otherwise than DONE; what the attacker's accounts have won beside
+what the honest owner earned in the same time; what the attacked services spent on it, in cores, beyond what honest
+images cost them in the other mesh, and in a while without honest work; their memory in MB before, at most, and after;
+how the attacker was answered.
 Ends with status 1 where less than 0.8 of the control is kept, an honest job ended badly or was refused, or the attacker
 won more than honest painting would have paid.
 """
@@ -28,7 +29,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,29 +71,47 @@ class Honest:
         return Honest(*(ours + theirs for ours, theirs in zip(astuple(self), astuple(more), strict=True)))
 
 
-async def ask_honestly(clients: list[HordeClient], seconds: float) -> Honest:
-    """Ask for four images at a time, watch them to their end, ask again."""
-    begun, found = time.monotonic(), Honest(seconds)
+class Asking:
+    """Honest accounts that ask for four images at a time, watch them to their end, and ask again."""
 
-    async def one(client: HordeClient) -> None:
-        while time.monotonic() - begun < seconds:
+    def __init__(self, clients: list[HordeClient]) -> None:
+        self._clients = clients
+        self._asked: set[asyncio.Future[None]] = set()
+        self.all = Honest(0.0)
+        """All that they were answered so far, also what ended after its turn."""
+        self.slowest = 0.0
+        """Seconds that the slowest of what they asked for took."""
+
+    async def turn(self, seconds: float) -> Honest:
+        """Ask for so long: what had ended by then. What has not goes on, and is waited for by `rest`."""
+        found, begun = Honest(0.0), time.monotonic()
+        asking = [self._ask(client, found, begun + seconds) for client in self._clients for _ in range(2)]
+        tasks = {asyncio.ensure_future(asked) for asked in asking}
+        self._asked |= tasks
+        await asyncio.wait(tasks, timeout=seconds)
+        return replace(found, seconds=time.monotonic() - begun)
+
+    async def rest(self) -> None:
+        """Until all that was asked for has ended."""
+        await asyncio.gather(*self._asked)
+        self._asked.clear()
+
+    async def _ask(self, client: HordeClient, turn: Honest, until: float) -> None:
+        spec = generation_spec("a fox in the snow", count=4, width=256, height=256, steps=4)
+        while (begun := time.monotonic()) < until:
             try:
-                made = await client.generations.create(
-                    generation_spec("a fox in the snow", count=4, width=256, height=256, steps=4)
-                )
+                made = await client.generations.create(spec)
                 ended = await client.generations.finish(made.generation_id)
             except ServiceError as error:
                 print("an honest account was refused:", error.reason, error, file=sys.stderr)
-                found.refused += 1
+                self.all.refused += 1
                 await asyncio.sleep(0.1)
                 continue
+            self.slowest = max(self.slowest, time.monotonic() - begun)
             done = sum(image.ending == JobEnding.JOB_ENDING_DONE for image in ended.images)
-            found.done += done
-            found.otherwise += len(ended.images) - done
-
-    await asyncio.gather(*(one(client) for client in clients for _ in range(2)))
-    found.seconds = time.monotonic() - begun
-    return found
+            turn.done += done
+            self.all.done += done
+            self.all.otherwise += len(ended.images) - done
 
 
 class Mesh:
@@ -100,14 +119,14 @@ class Mesh:
 
     def __init__(self, mesh: LocalMesh, clients: list[HordeClient], owner: HordeClient) -> None:
         self._mesh = mesh
-        self._clients = clients
         self._owner = owner
+        self.asking = Asking(clients)
         self.gateway = mesh.gateway
 
     async def work(self, seconds: float) -> Honest:
         """Honest accounts ask and workers paint."""
         before = self.cpu_seconds()
-        found = await ask_honestly(self._clients, seconds)
+        found = await self.asking.turn(seconds)
         found.cpu_seconds = self.cpu_seconds() - before
         return found
 
@@ -183,6 +202,7 @@ class Attack:
 
 async def measure(attacked: Mesh, control: Mesh, name: str, seconds: float, rounds: int) -> dict[str, Any]:
     """One attack on the first of these; the second is the control."""
+    honest, attacked.asking.slowest = replace(attacked.asking.all), 0.0
     alone = await control.work(seconds)
     resting = await attacked.rest(1.0)
     memory = [attacked.memory()]
@@ -201,7 +221,11 @@ async def measure(attacked: Mesh, control: Mesh, name: str, seconds: float, roun
         burner.kill()
         await burner.wait()
         attack.go_on()
+    # Then nobody honest asks, but for what is late.
     idle = await attacked.rest(2.0) - resting
+    # While it goes on: what it holds must not be given back only because it ends.
+    await attacked.asking.rest()
+    honest, before = replace(attacked.asking.all), honest
     said = await attack.end()
     earned = await attacked.earned() - earned
     won = sum([await attacked.won(key) for key in said["keys"]])
@@ -216,9 +240,10 @@ async def measure(attacked: Mesh, control: Mesh, name: str, seconds: float, roun
         "attacker_cores": round(busy / attacked_for, 2),
         "mesh_cores_spent": round(spent / under.seconds, 2),
         "mesh_cores_spent_idle": round(idle, 2),
-        "honest_done": under.done,
-        "honest_not_done": under.otherwise,
-        "honest_refused": under.refused,
+        "slowest_s": round(attacked.asking.slowest, 1),
+        "honest_done": honest.done - before.done,
+        "honest_not_done": honest.otherwise - before.otherwise,
+        "honest_refused": honest.refused - before.refused,
         "attacker_won_kudos": round(won / 1000, 1),
         "honest_earned_kudos": round(earned / 1000, 1),
         "rss_mb": [round(memory[0]), round(max(memory)), round(attacked.memory())],
@@ -280,8 +305,10 @@ async def meshed(folder: Path) -> AsyncIterator[Mesh]:
                 await operator.kudos.award(opened.account.account_id, 10**10, reason="abuse")
                 clients.append(await mesh.client(credential=ApiKey(opened.api_key)).__aenter__())
         async with mesh.client(credential=ApiKey(read_secret(mesh.layout.worker_key) or "")) as owner:
-            await ask_honestly(clients, 4.0)  # The owner is proven by what others paid for.
-            yield Mesh(mesh, clients, owner)
+            ready = Mesh(mesh, clients, owner)
+            await ready.work(4.0)  # The owner is proven by what others paid for.
+            await ready.asking.rest()
+            yield ready
         for client in clients:
             await client.__aexit__(None, None, None)
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from horde.services.clock import SystemClock
 from horde.services.leadership import in_charge
+from horde.services.lifecycle import AnotherLeads, LoopDied
+from horde.testkit.relay import relay
 from horde.testkit.waiting import HANG_SECONDS
 
 
@@ -31,3 +35,27 @@ async def test_on_one_machine_the_process_leads(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 's.db'}"
     async with in_charge(url, 7, SystemClock()), in_charge(url, 7, SystemClock()):
         pass
+
+
+async def test_who_is_cut_off_leads_no_more_and_hears_of_it_when_he_is_back(postgresql_url: str) -> None:
+    address, _, socket = postgresql_url.partition("?host=")
+    leading, done = asyncio.Event(), asyncio.Event()
+
+    async def second() -> None:
+        async with in_charge(postgresql_url, 7, SystemClock()):
+            leading.set()
+            await done.wait()
+
+    async with relay(f"{socket}/.s.PGSQL.5432") as line:
+        cut_off = address.replace("postgres@/", f"postgres@{line.address}/")
+        with pytest.RaisesGroup(pytest.RaisesExc(LoopDied, check=lambda e: isinstance(e.__cause__, AnotherLeads))):
+            async with in_charge(cut_off, 7, SystemClock()):
+                standby = asyncio.create_task(second())
+                await asyncio.wait([standby], timeout=0.3)
+                assert not leading.is_set()
+                line.silence()
+                await asyncio.wait_for(leading.wait(), HANG_SECONDS)
+                line.speak()
+                await asyncio.wait_for(asyncio.Event().wait(), HANG_SECONDS)
+    done.set()
+    await standby

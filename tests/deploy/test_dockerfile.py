@@ -39,7 +39,7 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 
 
 def test_there_is_a_target_for_each_service_for_the_operators_jobs_and_for_clients() -> None:
-    assert set(TARGETS) == {role.value for role in Role} | {"client", "data-releases", "auditor"}
+    assert set(TARGETS) == {role.value for role in Role} | {"client", "operator", "data-releases", "auditor"}
 
 
 @pytest.mark.parametrize("target", sorted(TARGETS))
@@ -69,7 +69,7 @@ def test_nothing_runs_as_root(target: str) -> None:
 
 
 def test_what_is_copied_is_there_and_holds_every_package() -> None:
-    copied = [source for line in re.findall(r"^COPY (.+)$", TEXT, re.M) for source in line.split()[:-1]]
+    copied = [source for line in re.findall(r"^COPY (?!--from)(.+)$", TEXT, re.M) for source in line.split()[:-1]]
     assert all((ROOT / source).exists() for source in copied)
     for path in ROOT.glob("*/src/horde"):
         # The kit of the tests is not shipped.

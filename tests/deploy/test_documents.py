@@ -83,6 +83,9 @@ def test_a_command_names_what_is_there(where: str, command: str) -> None:
             check_python(where, words)
         case "pip":
             check_pip(words)
+        case "docker" if words[1] == "compose":
+            # `tests/deploy/test_compose.py` looks into it.
+            assert (ROOT / words[words.index("-f") + 1]).exists()
         case "docker":
             target = words[words.index("--target") + 1]
             file = (ROOT / words[words.index("-f") + 1]).read_text()

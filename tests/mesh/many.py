@@ -8,9 +8,9 @@ import json
 import socket
 import subprocess
 import sysconfig
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -22,8 +22,11 @@ from tests.mesh.probing import EXTRA, NO_LIMITS
 
 from horde.cli.commands.main import main as horde
 from horde.cli.local.mesh import LocalMesh, says_serving, to_nowhere
+from horde.cli.local.processes import Process
 from horde.cli.local.roles import Layout, Role
-from horde.testkit.redis import throwaway_redis
+from horde.services.lifecycle import REPLACED
+from horde.testkit.redis import ThrowawayRedis, throwaway_redis
+from horde.testkit.relay import Relay, relay
 from horde.testkit.waiting import HANG_SECONDS
 
 CONFIGURATION: Final = Path(__file__).resolve().parents[2] / "deploy" / "envoy" / "envoy.yaml"
@@ -54,14 +57,46 @@ LED: Final = (Role.LEDGER, Role.SCHEDULER)
 """Of these one leads and the other stands by."""
 
 
+@dataclass(frozen=True)
+class Cable:
+    """All that one process of those that have a leader speaks and is spoken to through."""
+
+    door: Relay
+    database: Relay
+    neighbours: Relay
+
+    def cut(self) -> None:
+        """From now on nothing goes in or out, and nobody is told."""
+        for line in (self.door, self.database, self.neighbours):
+            line.silence()
+
+    def mend(self) -> None:
+        """Everything goes on, also what was sent meanwhile."""
+        for line in (self.door, self.database, self.neighbours):
+            line.speak()
+
+
 class Many(LocalMesh):
     """A mesh of replicas. Use `many_of_everything`."""
 
-    def __init__(self, layout: Layout, ports: Mapping[str, int], mesh_port: int, told: Settings) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        ports: Mapping[str, int],
+        mesh_port: int,
+        told: Settings,
+        cables: Mapping[str, Cable],
+        redis: ThrowawayRedis,
+    ) -> None:
         super().__init__(layout, to_nowhere, told)
         self._ports = ports
         self._mesh = f"127.0.0.1:{mesh_port}"
         self._replicas = {replica.name: replica for replica in REPLICAS}
+        self.cables = cables
+        self.redis = redis
+        self.replaced: list[str] = []
+        """Who ended because another had taken over. Each is started again, as by an orchestrator."""
+        self._tending: set[asyncio.Task[None]] = set()
 
     async def start_replica(
         self, name: str, code: Mapping[str, str] | None = None, known: AbstractSet[str] | None = None
@@ -73,19 +108,38 @@ class Many(LocalMesh):
         replica = self._replicas[name]
         settings = self.settings_of(name)
         told = {name: text for name, text in settings.items() if known is None or name in known}
-        await self._start(name, ("-m", replica.role.module), told | dict(code or {}))
+        process = await self._start(name, ("-m", replica.role.module), told | dict(code or {}))
+        if replica.role in LED:
+            tending = asyncio.create_task(self._tend(process, lambda: self.start_replica(name, code, known)))
+            self._tending.add(tending)
+            tending.add_done_callback(self._tending.discard)
 
     def settings_of(self, name: str) -> dict[str, str]:
         """What one process is told, as its environment."""
         replica = self._replicas[name]
         own = {**self.beyond(replica.role), **replica.settings}
         own |= {"LISTEN": self.address_of(name), "STATE_DIR": str(self.layout.state / name)}
+        if (cable := self.cables.get(name)) is not None:
+            database, _, _ = own["DATABASE_URL"].partition("?")
+            own["DATABASE_URL"] = database.replace("postgres@/", f"postgres@{cable.database.address}/")
+            if replica.role is Role.SCHEDULER:
+                own |= {"LEDGER": cable.neighbours.address, "STORAGE_ROUTER": cable.neighbours.address}
         if replica.role is Role.GATEWAY:
             own["STORAGE_PUBLIC_ADDRESS"] = self._mesh
         if replica.role is Role.SCHEDULER:
             own["STORAGE_ADDRESS"] = self._mesh
         settings = self.layout.settings(replica.role)
         return settings | {f"{replica.role.prefix}{key}": value for key, value in own.items()}
+
+    async def _tend(self, process: Process, start: Callable[[], Awaitable[None]]) -> None:
+        if await process.ended() == REPLACED:
+            self.replaced.append(process.name)
+            await start()
+
+    async def stop(self) -> dict[str, int]:
+        for tending in list(self._tending):
+            tending.cancel()
+        return await super().stop()
 
     def address_of(self, name: str) -> str:
         """Where one process listens."""
@@ -117,19 +171,30 @@ class Many(LocalMesh):
 
 @asynccontextmanager
 async def many_of_everything(
-    folder: Path, extra: Settings | None = None, kept: Settings | None = None
+    folder: Path, extra: Settings | None = None, kept: Settings | None = None, *, cables: bool = False
 ) -> AsyncIterator[Many]:
     """Two of each service behind Envoy, all serving, with throwaway servers unless `kept` names others.
 
-    `extra` and `kept` are settings by role, without their prefix.
+    `extra` and `kept` are settings by role, without their prefix. With `cables` each of those who have a leader can be
+    cut off.
     """
-    with ExitStack() as stack:
+    async with AsyncExitStack() as lines:
+        stack = lines.enter_context(ExitStack())
         kept = stack.enter_context(backends(DEPLOYED, folder)) if kept is None else kept
         redis = stack.enter_context(throwaway_redis())
         names = [replica.name for replica in REPLICAS]
         numbers = _free_ports(len(names) + 2)
         ports, (mesh_port, neighbours_port) = dict(zip(names, numbers, strict=False)), numbers[-2:]
-        stack.enter_context(_envoy(folder, ports, mesh_port, neighbours_port))
+        laid: dict[str, Cable] = {}
+        for replica in (replica for replica in REPLICAS if cables and replica.role in LED):
+            targets = (
+                f"127.0.0.1:{ports[replica.name]}",
+                f"{kept[replica.role]['DATABASE_URL'].partition('?host=')[2]}/.s.PGSQL.5432",
+                f"127.0.0.1:{neighbours_port}",
+            )
+            laid[replica.name] = Cable(*[await lines.enter_async_context(relay(target)) for target in targets])
+        doors = {**ports, **{name: cable.door.port for name, cable in laid.items()}}
+        stack.enter_context(_envoy(folder, doors, mesh_port, neighbours_port))
         layout = Layout(
             folder / "state",
             {role: mesh_port if role is Role.GATEWAY else neighbours_port for role in Role},
@@ -138,7 +203,7 @@ async def many_of_everything(
         shared = {
             Role.GATEWAY: {"REDIS_URL": redis.url, "OPERATOR_KEY_FILE": str(folder / "operator.key"), **NO_LIMITS}
         }
-        mesh = Many(layout, ports, mesh_port, merged(EXTRA, kept, _secrets(folder), shared, extra or {}))
+        mesh = Many(layout, ports, mesh_port, merged(EXTRA, kept, _secrets(folder), shared, extra or {}), laid, redis)
         try:
             # The first gateway makes the operator's account; a second one at the same moment would make another.
             for name in names[:7]:

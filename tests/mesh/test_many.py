@@ -1,9 +1,11 @@
-"""Two of everything behind a real Envoy: who is killed is missed by nobody, and a watcher sees what another gateway's
-worker paints."""
+"""Two of everything behind a real Envoy: nobody misses who is killed or, of the ledgers, stands still, and a watcher
+sees what another gateway's worker paints."""
 
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import uuid
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -29,19 +31,23 @@ from horde.cli.local.roles import Role
 from horde.clients.client import HordeClient
 from horde.clients.retrying import Patience
 from horde.clients.watching import Previewed
-from horde.testkit.waiting import HANG_SECONDS
+from horde.testkit.waiting import HANG_SECONDS, until
 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),
     pytest.mark.skipif(not ENVOY.exists(), reason="no envoy"),
 ]
 PATIENT = Patience(total=timedelta(seconds=HANG_SECONDS))
+LONG = small("[slow:0.3]", steps=30)
+"""Painted for longer than it takes to replace a leader."""
+# A leader that changes costs nobody a lease, however long that takes on a busy machine.
+PATIENT_LEADERS = {Role.SCHEDULER: {"RESUME_GRACE_SECONDS": "60", "LEASE_TTL_SECONDS": "240"}}
 WORKERS = ("anna", "bert", "cleo", "dora")
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def mesh(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Many]:
-    async with many_of_everything(tmp_path_factory.mktemp("many")) as running:
+    async with many_of_everything(tmp_path_factory.mktemp("many"), PATIENT_LEADERS, cables=True) as running:
         for name in WORKERS:
             await running.start_worker(scripted(name))
         yield running
@@ -106,6 +112,35 @@ class Load:
 
     def stop(self) -> None:
         self._stopping = True
+
+
+async def test_a_ledger_that_stands_still_is_replaced_under_load(mesh: Many, account: HordeClient) -> None:
+    load = Load(account)
+    slow = asyncio.create_task(account.generations.finish((await account.generations.create(LONG)).generation_id))
+    asking = [asyncio.create_task(load.ask()) for _ in range(4)]
+    try:
+        await load.further(4)
+        still, replaced = await mesh.leader(Role.LEDGER), len(mesh.replaced)
+        os.kill(mesh.processes[still].pid, signal.SIGSTOP)
+        try:
+            # More than was under way: so it is accepted, paid and told by the other.
+            await load.further(8)
+        finally:
+            os.kill(mesh.processes[still].pid, signal.SIGCONT)
+        # Refused what it still wanted to write, it ends, and stands by from then on.
+        await until(lambda: still in mesh.replaced[replaced:], f"{still} is replaced")
+        await load.further(4)
+    finally:
+        load.stop()
+        await asyncio.gather(*asking)
+    ended = [*load.ended, await slow]
+    async with books_of(mesh) as books:
+        for generation in ended:
+            await assert_done_and_paid(books, generation)
+            # Nobody painted anything twice, nor lost what he was painting.
+            assert {image.attempt for image in generation.images} == {1}
+        await books.assert_balanced()
+    assert len({image.job_id for generation in ended for image in generation.images}) == 2 * len(load.ended) + 1
 
 
 async def test_each_process_is_killed_under_load_and_nobody_misses_it(mesh: Many, account: HordeClient) -> None:

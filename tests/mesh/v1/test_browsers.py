@@ -3,64 +3,31 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from connectrpc.client import ConnectClient
 from connectrpc.code import Code
-from connectrpc.compat import google_protobuf_binary_codec
 from connectrpc.errors import ConnectError
-from connectrpc.method import IdempotencyLevel, MethodInfo, StreamType
 from connectrpc.protocol import ProtocolType
 from google.rpc import error_details_pb2
 from tests.mesh.probing import small
+from tests.mesh.v1.browsing import Browser, browsing
 from tests.mesh.v1.calling import Caller, asked
 
 from horde.api.generation.v1 import generation_service_pb2 as pb
 from horde.api.mesh.v1 import mesh_service_pb2
 from horde.cli.local.mesh import LocalMesh
-from horde.web_door.contract import rpcs
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-RPCS = {rpc.descriptor.name: rpc for rpc in rpcs()}
 GENERATIONS = "/horde.api.generation.v1.GenerationService"
-
-
-class Browser:
-    """A client of one protocol."""
-
-    def __init__(self, client: ConnectClient, headers: Mapping[str, str]) -> None:
-        self._client = client
-        self._headers = headers
-
-    async def call(self, name: str, request: Any) -> Any:
-        return await self._client.execute_unary(request=request, method=_method(name), headers=self._headers)
-
-    def stream(self, name: str, request: Any) -> AsyncIterator[Any]:
-        return self._client.execute_server_stream(request=request, method=_method(name), headers=self._headers)
-
-
-def _method(name: str) -> MethodInfo[Any, Any]:
-    rpc = RPCS[name]
-    streams = rpc.descriptor.server_streaming
-    return MethodInfo(
-        name=name,
-        service_name=rpc.service.full_name,
-        input=rpc.request,
-        output=rpc.response,
-        idempotency_level=IdempotencyLevel.UNKNOWN,
-        stream_type=StreamType.SERVER_STREAM if streams else StreamType.UNARY,
-    )
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session", params=["CONNECT", "GRPC_WEB"])
 async def browser(request: pytest.FixtureRequest, mesh: LocalMesh, rita: Caller) -> AsyncIterator[Browser]:
-    client = ConnectClient(mesh.web, codec=google_protobuf_binary_codec(), protocol=ProtocolType[request.param])
-    async with client:
-        yield Browser(client, {"authorization": rita.credential})
+    async with browsing(mesh.web, ProtocolType[request.param], rita.credential) as made:
+        yield made
 
 
 async def test_one_question_has_one_answer(browser: Browser) -> None:

@@ -139,7 +139,7 @@ async def test_a_price_is_told_and_nothing_is_asked_for(rita: Door) -> None:
     for body in ({}, {"source_image": SOURCE}):
         asked = {"prompt": "x", "dry_run": True, "params": {"width": 64, "height": 64, "steps": 4}, **body}
         answer = await rita.call("POST", "generate/async", asked)
-        assert answer.status_code == 200
+        assert answer.status_code == 200, answer.text
         assert Priced.model_validate_json(answer.text).kudos > 1
     assert (await rita.get("find_user", User)).kudos == before
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -38,7 +39,8 @@ def bucket(server: ThrowawayS3, user: str, name: str, *, read_only: bool = False
 @pytest.mark.s3
 async def test_every_loader_sees_the_same_images_with_the_same_bytes(s3_server: ThrowawayS3, tmp_path: Path) -> None:
     s3_server.empty("horde-shared", "horde-releases")
-    clock = Moment()
+    # The store's clock is the machine's: eight days later must have come.
+    clock = Moment(datetime.now(UTC) - timedelta(days=20))
     async with (
         bucket(s3_server, "router-promoter", "horde-shared") as shared,
         bucket(s3_server, "release-builder", "horde-shared", read_only=True) as read,

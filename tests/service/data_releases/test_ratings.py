@@ -24,8 +24,8 @@ async def sharing(tmp_path: Path) -> AsyncIterator[Sharing]:
 
 
 @pytest.fixture
-async def releases(tmp_path: Path) -> AsyncIterator[DirectoryBucket]:
-    async with plain_folder(tmp_path / "releases", Moment(START)) as bucket:
+async def releases(sharing: Sharing, tmp_path: Path) -> AsyncIterator[DirectoryBucket]:
+    async with plain_folder(tmp_path / "releases", sharing.clock) as bucket:
         yield bucket
 
 

@@ -32,9 +32,10 @@ from horde.scheduler import engine
 from horde.scheduler.core.board import Limits
 from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.job import JobId
-from horde.scheduler.doors import follow
+from horde.scheduler.doors import follow, relay
 from horde.scheduler.store.memory import MemoryStore
 from horde.services.errors import FailedPrecondition, NotFound, ResourceExhausted
+from horde.services.rates import Rate
 from horde.services.status import from_status
 from horde.testkit.loopback import assert_raises_reason
 from horde.testkit.waiting import HANG_SECONDS, ticks
@@ -507,3 +508,42 @@ async def test_the_time_of_what_it_holds_already_is_added() -> None:
         await it.submit(submission("two"))
         first, second = await painter.next("assignment"), await painter.next("assignment")
         assert (first.lease_ttl.seconds, second.lease_ttl.seconds) == (100, 200)
+
+
+def never_was(number: int) -> worker_service_pb2.Outcome:
+    outcome = worker_service_pb2.Outcome(lease_id="x", job_id=f"00000000-0000-4000-8000-{number:012}")
+    outcome.failed.detail = "?"
+    return outcome
+
+
+@pytest.mark.parametrize("restated", [False, True], ids=["said", "restated"])
+async def test_whoever_says_outcomes_without_end_has_a_few_looked_for_and_his_own_work_taken(
+    restated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "LOOK_UPS", Rate(4, 3_600))
+    async with scheduler() as it, Gateway(it) as gateway:
+        painter, asked = await gateway.attach(), 0
+        find = MemoryStore.find_by_jobs
+
+        async def counted(store: MemoryStore, job_ids: Sequence[JobId]) -> Any:
+            nonlocal asked
+            asked += 1
+            return await find(store, job_ids)
+
+        monkeypatch.setattr(MemoryStore, "find_by_jobs", counted)
+        await it.submit(submission())
+        assignment = await painter.next("assignment")
+        for number in range(0, 40, 2):
+            outcomes = (never_was(number), never_was(number + 1))
+            if restated:
+                held = worker_service_pb2.HeldLease(lease_id=assignment.lease_id, job_id=assignment.job_id)
+                await painter.restate(held=(held,), outcomes=outcomes)
+            else:
+                for each in outcomes:
+                    await painter.say(outcome=each)
+        for _ in range(4):
+            assert (await painter.next("settled")).disposition == worker_service_pb2.DISPOSITION_UNKNOWN_JOB
+        await painter.paint(assignment)
+        settled = await painter.next("settled")
+        assert settled.job_id == assignment.job_id
+        assert asked <= 4

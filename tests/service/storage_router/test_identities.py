@@ -12,6 +12,7 @@ from horde.api.storage.v1 import storage_service_pb2 as storage
 from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.services.errors import ServiceError
 from horde.services.tokens import TokenExpired, TokenForged, TokenWrongAudience
+from horde.storage_router.core import keys
 from horde.storage_router.core.errors import ContentConflict, ObjectNotFound
 from horde.storage_router.core.placement import PlacementFacts
 from horde.storage_router.doors.permits import AUDIENCE, LEEWAY
@@ -121,13 +122,13 @@ async def test_the_holder_of_a_lease_reads_the_input_it_has_a_ticket_for_and_no_
             "act": "get_input",
             "input_id": "input-1",
             "sha256": hashlib.sha256(IMAGE).hexdigest(),
-            "requester": "alice",
+            "whose": keys.whose("alice"),
             "lease_id": "1.1",
         }
         ticket = router.scheduler.sign(AUDIENCE, claims, LIFETIME, router.clock.now())
         header, data = await router.download(ticket)
         assert (data, header.sha256) == (IMAGE, hashlib.sha256(IMAGE).digest())
-        for other in ({"input_id": "input-2"}, {"requester": "bob"}, {"sha256": "00" * 32}):
+        for other in ({"input_id": "input-2"}, {"whose": keys.whose("bob")}, {"sha256": "00" * 32}):
             with pytest.raises(ObjectNotFound):
                 await router.download(
                     router.scheduler.sign(AUDIENCE, {**claims, **other}, LIFETIME, router.clock.now())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from horde.services.errors import Unavailable
-from horde.testkit.waiting import until
+from horde.testkit.waiting import ticks, until
 from horde.testkit.worker_agent import FakeMesh
 from horde.worker_agent import screen
 from horde.worker_agent.control import NotRunning, NotUnderstood, ask, control_door
@@ -51,9 +52,11 @@ async def test_an_owner_looks_pauses_resumes_and_stops(mesh: FakeMesh, settings:
     demands = [each.demand.slots for each in mesh.gateway.heard if each.HasField("demand")]
     assert demands[0] == 0
     await mesh.gateway.until(mesh.gateway.outcomes)
-    while (shown := await asked(mine, "status"))["state"] != "paused":
-        await asyncio.sleep(0)
-    assert shown["why"] == ["you have paused it, for 30 more minutes"]
+    for _ in ticks():
+        shown = await asked(mine, "status")
+        if shown["state"] == "paused" and shown["paid"]:
+            break
+    assert re.fullmatch(r"you have paused it, for \d+ more minutes", shown["why"][0])
     assert (shown["paid"], shown["earned_mkudos"]) == (1, 10_830)
     assert "paused     you have paused it" in screen.text(shown)
 

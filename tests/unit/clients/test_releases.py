@@ -39,6 +39,12 @@ class Quiet(SimpleHTTPRequestHandler):
     def log_message(self, *_: Any) -> None:
         """Nothing."""
 
+    def do_GET(self) -> None:
+        if self.path.startswith("/expired/"):
+            self.send_error(403, "AccessDenied: Request has expired")
+        else:
+            super().do_GET()
+
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
@@ -69,6 +75,20 @@ async def test_a_link_is_followed_once_and_what_is_whole_stays(server: str, tmp_
     assert await pulled.pull("a", home) == 0
     (home / "shards" / "00000.tar").write_bytes(b"damaged")
     assert await pulled.pull("a", home) == len(DATA)
+
+
+async def test_a_link_that_has_expired_meanwhile_is_asked_for_again(server: str, tmp_path: Path) -> None:
+    doors = Doors(file("x.tar", f"{server}/expired/x.tar"))
+    ask = doors.ask
+
+    async def ask_once(method: Callable[..., Awaitable[Any]], request: object) -> pb.ListReleaseFilesResponse:
+        listed = await ask(method, request)
+        # Links are made anew with each listing.
+        doors.files = (file("x.tar", f"{server}/x.tar"),)
+        return listed
+
+    doors.ask = ask_once  # type: ignore[method-assign]
+    assert await Releases(doors).pull("a", tmp_path / "home") == len(DATA)  # type: ignore[arg-type]
 
 
 async def test_bytes_that_are_not_the_releases_are_not_kept(server: str, tmp_path: Path) -> None:

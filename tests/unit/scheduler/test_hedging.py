@@ -179,3 +179,22 @@ def test_who_was_overtaken_is_not_offered_the_model_for_a_while() -> None:
     assert "m" in slow.withheld
     assert "m" not in slow.capabilities.offers
     assert "m" in honest.capabilities.offers
+
+
+def test_a_stranger_who_says_nothing_keeps_a_job_from_an_idle_worker_for_seconds_not_for_its_whole_lease() -> None:
+    table = dawdlers_table()
+    honest = proven(table)
+    for number in range(3):  # So that it is known how long it takes here.
+        lease = table.lease(table.queued(f"known {number}", ttl=7200.0).jobs[0])
+        table.pass_time(0.5)
+        table.paint(lease)
+        table.run_errands()
+    silent = table.attach("silent", owner=BERT)
+    jobs = [table.queued(name, ttl=7200.0).jobs[0] for name in ("one", "another")]
+    lost, kept = sorted((table.lease(job) for job in jobs), key=lambda lease: lease.worker_id == honest.worker_id)
+    assert (lost.worker_id, kept.worker_id) == (silent.worker_id, honest.worker_id)
+    table.paint(kept)
+    table.run_errands()
+    table.pass_time(20.0)
+    assert lost.hedged
+    assert table.lease(lost.job).worker_id == honest.worker_id

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.service.scheduler.mesh import PRICE, SURCHARGE, TAX, World, submission
-from tests.unit.scheduler.table import Table
+from tests.unit.scheduler.table import ANNA, Table
 
 from horde.api.generation.v1 import generation_pb2
 from horde.api.job.v1 import job_pb2
 from horde.api.worker.v1 import worker_pb2, worker_service_pb2
+from horde.scheduler.core.job import ANONYMOUS, AccountId, requester_text
 from horde.scheduler.core.outcomes import Failed, Invalid, Painted, Refused
 from horde.scheduler.core.sessions import Route
 from horde.scheduler.doors import wire, wire_worker
 from horde.scheduler.doors.grants import Grants, output_size
 from horde.services.tokens import Signer, Verifier
+from horde.storage_router.core import keys
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -171,3 +175,26 @@ def test_strangers_words_are_bounded() -> None:
 def test_a_page_of_quotes_has_its_placement() -> None:
     quote = generation_pb2.Quote(placement=job_pb2.PLACEMENT_SHARED)
     assert wire.placement_of(quote.SerializeToString()) == job_pb2.PLACEMENT_SHARED
+
+
+@pytest.mark.parametrize(
+    ("account", "digest"), [(ANNA, b""), (ANONYMOUS, bytes(range(32)))], ids=["known", "anonymous"]
+)
+def test_no_token_that_a_worker_is_given_says_who_asked_and_the_router_finds_the_input_by_it(
+    account: AccountId, digest: bytes
+) -> None:
+    text = requester_text(account, digest)
+    made = submission(source_image=job_pb2.InputImage(input_id="i", sha256=b"\1" * 32))
+    table = Table()
+    table.attach("w1")
+    generation = table.submit(account=account, digest=digest)
+    generation.spec, generation.quote = made.spec.SerializeToString(), made.quote.SerializeToString()
+    table.save()
+    table.run_errands()
+    lease = table.lease(generation.jobs[0])
+    assignment = World().grants.assignment(Route(1, 5), lease, NOW, timedelta(minutes=20)).worker.assignment
+    tokens = [assignment.grant, *(each.ticket for each in assignment.inputs)]
+    claims = [json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "==")) for token in tokens]
+    assert claims[1]["whose"] == keys.whose(text)
+    for hidden in (text, account, digest.hex()):
+        assert not hidden or hidden == ANONYMOUS or hidden not in f"{claims} {assignment}"

@@ -32,6 +32,7 @@ from horde.data_releases.planning import Order
 from horde.data_releases.releases import Finished, ReleaseNotFound, Releases
 from horde.data_releases.settings import DataReleaseSettings
 from horde.data_releases.shared_side import BucketVerdicts, SharedSide
+from horde.data_releases.turn import OtherBuilder
 from horde.services import failpoints, telemetry
 from horde.services.clock import SystemClock
 from horde.services.errors import ServiceError
@@ -259,7 +260,7 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     except (OSError, sqlite3.OperationalError) as error:
         # A disk that is full, mostly. What is built stays built.
         status, message = UNAVAILABLE, f"this machine: {error}; run it again to go on"
-    except (BadChecksums, LookupError) as error:
+    except (BadChecksums, LookupError, OtherBuilder) as error:
         status, message = FAILED, str(error)
     click.echo(f"error: {message}", err=True)
     sys.exit(status)

@@ -41,6 +41,7 @@ from horde.data_releases.tables import (
     read_table,
     write_rows,
 )
+from horde.data_releases.turn import Turn
 
 ROOT_ROWS: Final = 10
 """Rows of a row group of all metadata, for each unit of the square root of the images. A row has 1.5 KiB with a long
@@ -61,6 +62,7 @@ class Finisher:
         names: Pseudonyms,
         folder: Path,
         ratings: Path | None,
+        turn: Turn,
     ) -> None:
         self._plan = plan
         self._chain = chain
@@ -71,6 +73,7 @@ class Finisher:
         self._names = names
         self._folder = folder
         self._ratings = ratings
+        self._turn = turn
         self._files: dict[str, str] = {}
         self._bytes = 0
         self._scores: Counter[int] = Counter()
@@ -92,6 +95,7 @@ class Finisher:
         checksums = write_checksums(self._files)
         await self._put_bytes(layout.SIGNATURE, self._keys.signing.sign(checksums))
         await self._put_bytes(layout.CHECKSUMS, checksums)
+        await self._turn.check()
         await self._releases.delete_strangers(self._plan.release_id, set(self._files))
         return Finished(
             plan=self._plan,
@@ -112,7 +116,10 @@ class Finisher:
         waiting: list[pa.Table] = []
         with open_writer(path, METADATA_SCHEMA) as writer:
             for name in sorted(names):
-                table = read_table(await self._releases.read(self._plan.release_id, name))
+                rows = await self._releases.read(self._plan.release_id, name)
+                if hashlib.sha256(rows).hexdigest() != self._files[name]:
+                    raise LookupError(f"{self._plan.release_id}: {name} is not what was built")
+                table = read_table(rows)
                 waiting.append(table)
                 if sum(each.num_rows for each in waiting) >= group_rows:
                     writer.write_table(pa.concat_tables(waiting))
@@ -234,6 +241,7 @@ class Finisher:
 
     async def _put_path(self, name: str, path: Path) -> None:
         file = describe_file(name, path)
+        await self._turn.check()
         await self._bucket.put_file(layout.release(self._plan.release_id, name), path)
         self._files[name] = file.sha256
         self._bytes += file.size_bytes

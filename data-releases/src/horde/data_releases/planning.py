@@ -55,7 +55,10 @@ class Planner:
         if previous is None:
             since = begun.since if begun else await self._shared.first_hour() or whole_hour(as_of)
         else:
-            since = (await self._releases.get(previous)).plan.until
+            before = (await self._releases.get(previous)).plan
+            since = before.until
+            if as_of < before.as_of:
+                raise BadPlan(f"as_of: {previous} speaks for a later moment, {before.as_of.isoformat()}")
         return Plan(order.release_id, as_of, previous, since, **order.others)
 
     async def begun(self, release_id: str) -> Plan | None:

@@ -2,6 +2,9 @@
 
 The lock only chooses. It is bound to a connection, and whoever loses that may not know for a while: what protects the
 data is an epoch row of the service, which the next leader raises before it reads anything.
+
+A process that stands still keeps its connections, and one behind a cut network seems to: so the leader says again and
+again that it is there, and the database ends a connection that says nothing for IDLE_SECONDS. Then the next one leads.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from sqlalchemy.engine import make_url
 
 from horde.services import telemetry
 from horde.services.clock import Clock
+from horde.services.lifecycle import AnotherLeads
 from horde.services.loops import Loops
 from horde.services.neighbours import Watch
 from horde.services.sql import CONNECT_OPTIONS
@@ -22,7 +26,13 @@ from horde.services.sql import CONNECT_OPTIONS
 log = telemetry.get_logger(__name__)
 
 PAUSE_SECONDS: Final = 0.5
-"""Until the lock is asked for again, when the database is away."""
+"""Until the lock is asked for again, when the database is away or another has it."""
+BEAT_SECONDS: Final = 0.5
+"""How often a leader says that it is there."""
+IDLE_SECONDS: Final = 4.0
+"""How long it may be silent."""
+RETAKE_SECONDS: Final = IDLE_SECONDS + 1
+"""How long a leader whose connection broke tries to have the lock back: its own old connection may have it still."""
 
 Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
@@ -56,14 +66,9 @@ class _Lock:
         """A connection that holds the lock, however long that takes."""
         while True:
             try:
-                connection: Connection = await psycopg.AsyncConnection.connect(
-                    self._address, autocommit=True, **CONNECT_OPTIONS
-                )
-                try:
+                connection = await self._connect()
+                async with _closed_unless_given(connection):
                     await connection.execute("SELECT pg_advisory_lock(%s)", (self._key,))
-                except BaseException:
-                    await connection.close()
-                    raise
             except psycopg.OperationalError as error:
                 self._database.failed(str(error).strip())
                 await self._clock.sleep(PAUSE_SECONDS)
@@ -72,13 +77,55 @@ class _Lock:
                 return connection
 
     async def keep(self, connection: Connection) -> None:
-        """Hold the lock, and take it again when its connection breaks: if another leads by then, the epoch stops us."""
+        """Hold the lock, and take it again when its connection breaks. Raises AnotherLeads.
+
+        Until that is known we may still serve; what we would write is refused by the epoch.
+        """
         while True:
             try:
-                async for _ in connection.notifies():
-                    pass
+                while True:
+                    await connection.execute("SELECT 1")
+                    await self._clock.sleep(BEAT_SECONDS)
             except psycopg.OperationalError as error:
                 self._database.failed(str(error).strip())
             finally:
                 await connection.close()
-            connection = await self.take()
+            connection = await self._retake()
+
+    async def _retake(self) -> Connection:
+        """A connection that holds the lock again. A database that is away is waited for; another who leads is not."""
+        refused_since: float | None = None
+        while True:
+            try:
+                connection = await self._connect()
+                self._database.answered()
+                async with _closed_unless_given(connection):
+                    answer = await connection.execute("SELECT pg_try_advisory_lock(%s)", (self._key,))
+                    if await answer.fetchone() == (True,):
+                        return connection
+                await connection.close()
+                refused_since = self._clock.monotonic() if refused_since is None else refused_since
+                if self._clock.monotonic() - refused_since >= RETAKE_SECONDS:
+                    raise AnotherLeads("another process leads")
+            except psycopg.OperationalError as error:
+                refused_since = None
+                self._database.failed(str(error).strip())
+            await self._clock.sleep(PAUSE_SECONDS)
+
+    async def _connect(self) -> Connection:
+        connection: Connection = await psycopg.AsyncConnection.connect(
+            self._address, autocommit=True, **CONNECT_OPTIONS
+        )
+        async with _closed_unless_given(connection):
+            await connection.execute(f"SET idle_session_timeout = {int(IDLE_SECONDS * 1000)}")
+        return connection
+
+
+@asynccontextmanager
+async def _closed_unless_given(connection: Connection) -> AsyncIterator[None]:
+    """Close a connection that could not be used."""
+    try:
+        yield
+    except BaseException:
+        await connection.close()
+        raise

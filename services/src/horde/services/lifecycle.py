@@ -33,6 +33,10 @@ YOUNG = 10_000
 """Objects that are made, over those that went, before the garbage collector looks at them."""
 
 
+class AnotherLeads(Exception):
+    """This process led, and another does now."""
+
+
 class CannotStart(Exception):
     """Something outside of the program is missing or wrong; the message tells the operator what."""
 
@@ -122,7 +126,13 @@ def run(
     HOST:PORT, orchestrators' probes are answered from the first moment on.
     """
     # The first that fits: what a service names may be a kind of what stands behind it.
-    known: dict[type[Exception], int] = {**statuses, CannotStart: CANNOT_START, ServiceError: FAILED, LoopDied: FAILED}
+    known: dict[type[Exception], int] = {
+        **statuses,
+        CannotStart: CANNOT_START,
+        AnotherLeads: REPLACED,
+        ServiceError: FAILED,
+        LoopDied: FAILED,
+    }
     deadline = _Deadline(stop_seconds)
     spare_the_collector()
     try:
@@ -170,7 +180,7 @@ def _words(error: BaseException) -> str:
     if not isinstance(error, LoopDied):
         return f"cannot start: {error}" if isinstance(error, CannotStart) else f"ended: {error}"
     cause = error.__cause__
-    if cause is None or isinstance(cause, (CannotStart, ServiceError)):
+    if cause is None or isinstance(cause, (CannotStart, AnotherLeads, ServiceError)):
         return f"ended: {cause or error}"
     return f"ended: {error}: {cause!r}"
 

@@ -58,6 +58,9 @@ CONNECT_OPTIONS: dict[str, Any] = {
 }
 """For PostgreSQL: seconds, but for the last, which is milliseconds. A server that vanished is noticed within 11 s,
 whether it owes an answer or not."""
+TRANSACTION_IDLE_MS = 5_000
+"""How long a transaction may be silent between two statements. A process that stands still in the middle of one, or is
+cut off, would else keep its locks, and whoever takes over would wait for them."""
 MAX_SCANS = 2
 """Long reads at once: one that runs, and one that waits."""
 
@@ -72,6 +75,12 @@ class DatabaseDamaged(CannotStart):
         )
 
 
+def _let_go_of_transactions(connection: Any, record: object) -> None:
+    connection.autocommit = True
+    connection.execute(f"SET idle_in_transaction_session_timeout = {TRANSACTION_IDLE_MS}")
+    connection.autocommit = False
+
+
 def open_database(url: str, *, busy_seconds: float = 5.0) -> Engine:
     """An engine for `sqlite:///FILE`, `sqlite://` (in memory) or `postgresql://…`.
 
@@ -83,7 +92,9 @@ def open_database(url: str, *, busy_seconds: float = 5.0) -> Engine:
     log.info("database", at=parsed.render_as_string(hide_password=True))
     if parsed.get_backend_name() == "postgresql":
         address = parsed.set(drivername="postgresql+psycopg")
-        return create_engine(address, pool_pre_ping=True, pool_size=8, connect_args=dict(CONNECT_OPTIONS))
+        engine = create_engine(address, pool_pre_ping=True, pool_size=8, connect_args=dict(CONNECT_OPTIONS))
+        event.listen(engine, "connect", _let_go_of_transactions)
+        return engine
     if parsed.get_backend_name() != "sqlite":
         raise ValueError(f"{parsed.get_backend_name()} is neither sqlite nor postgresql")
     memory = parsed.database in (None, "", ":memory:")

@@ -176,12 +176,12 @@ class Inputs:
 
     async def open(self, ticket: GetInputTicket) -> tuple[str, Content]:
         """Where the ticket's input is, and what."""
-        key = keys.input_image(ticket.requester, ticket.input_id)
+        key = keys.input_in(ticket.whose, ticket.input_id)
         found = await self._bucket.head(key)
         if found is None:
             raise ObjectNotFound
         record = InputRecord.from_metadata(found.metadata)
-        if not _is_of(record, ticket.requester) or record.sent_sha256 != ticket.sha256:
+        if record.sent_sha256 != ticket.sha256:
             raise ObjectNotFound
         return key, record.content
 

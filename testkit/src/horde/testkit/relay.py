@@ -40,8 +40,7 @@ class Relay:
         self._writers.add(writer)
         with suppress(OSError):
             await self._speaking.wait()
-            host, _, port = target.rpartition(":")
-            there, onward = await asyncio.open_connection(host, int(port))
+            there, onward = await _dial(target)
             self._writers.add(onward)
             await asyncio.gather(self._pass(reader, onward, self.listen), self._pass(there, writer, None))
             self._writers.discard(onward)
@@ -66,9 +65,16 @@ class Relay:
             writer.transport.abort()
 
 
+async def _dial(target: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    if target.startswith("/"):
+        return await asyncio.open_unix_connection(target)
+    host, _, port = target.rpartition(":")
+    return await asyncio.open_connection(host, int(port))
+
+
 @asynccontextmanager
 async def relay(target: str, listen: Callable[[bytes], None] | None = None, port: int = 0) -> AsyncIterator[Relay]:
-    """A relay to `target`, on a free port or this one, that speaks."""
+    """A relay to `target`, HOST:PORT or the path of a socket, on a free port or this one. It speaks."""
     made = Relay(listen=listen)
     made.speak()
     serving: set[asyncio.Task[None]] = set()

@@ -49,11 +49,31 @@ def write_at_once(folder: str, name: str, *parts: bytes) -> None:
 
 
 def remove(folder: str, name: str) -> None:
-    """Delete a file, if it is there."""
+    """Delete a file, if it is there. On a disk that lets nothing be deleted it stays: then it is said once more at the
+    next start, and answered as it was."""
     try:
         os.unlink(f"{folder}/{name}")  # noqa: PTH108 - for every image: a Path costs ten times the call
-    except FileNotFoundError:
+    except OSError:
         pass
+
+
+def files_in(folder: str) -> list[tuple[str, bytes]]:
+    """What an earlier run left, with its names, the oldest first; what cannot be read is told and passed over."""
+    found = []
+    with os.scandir(folder) as entries:
+        for path in sorted((Path(entry.path) for entry in entries if entry.is_file()), key=_written_at):
+            try:
+                found.append((path.name, path.read_bytes()))
+            except OSError as error:
+                log.warning("a file of an earlier run cannot be read", file=str(path), why=str(error))
+    return found
+
+
+def _written_at(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 class OutcomeFolder:
@@ -74,10 +94,10 @@ class OutcomeFolder:
     def load(self) -> list[Outcome]:
         """Everything that an earlier run left, in the order in which it was written; what cannot be read is deleted."""
         found = []
-        for path in sorted(Path(self._folder).iterdir(), key=lambda each: each.stat().st_mtime_ns):
+        for name, content in files_in(self._folder):
             try:
-                found.append(wire.outcome_from_proto(pb.Outcome.FromString(path.read_bytes())))
+                found.append(wire.outcome_from_proto(pb.Outcome.FromString(content)))
             except (DecodeError, ValueError) as error:
-                log.warning("an outcome on disk cannot be read and is dropped", file=path.name, why=str(error))
-                path.unlink(missing_ok=True)
+                log.warning("an outcome on disk cannot be read and is dropped", file=name, why=str(error))
+                remove(self._folder, name)
         return found

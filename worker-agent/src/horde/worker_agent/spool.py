@@ -14,7 +14,7 @@ from pathlib import Path
 
 from horde.services.telemetry import get_logger
 from horde.worker_agent.core.jobs import Deviation, DeviationKind, JobId, LeaseId, Making, NoiseSchedule, Sampler
-from horde.worker_agent.outcomes import file_name, make_private, remove, write_at_once
+from horde.worker_agent.outcomes import file_name, files_in, make_private, remove, write_at_once
 
 log = get_logger(__name__)
 
@@ -62,12 +62,12 @@ class Spool:
     def load(self) -> list[Spooled]:
         """Everything that an earlier run left; what is not whole is deleted."""
         found = []
-        for path in sorted(Path(self._folder).iterdir()):
+        for name, content in files_in(self._folder):
             try:
-                found.append(_read(path.read_bytes()))
+                found.append(_read(content))
             except (ValueError, KeyError, TypeError) as error:
-                log.warning("an image on disk is not whole and is dropped", file=path.name, why=str(error))
-                path.unlink(missing_ok=True)
+                log.warning("an image on disk is not whole and is dropped", file=name, why=str(error))
+                remove(self._folder, name)
         return found
 
 

@@ -53,8 +53,9 @@ def _summary(overview: Overview) -> list[RenderableType]:
     ready = f"{busy.workers_busy} of {plural(busy.workers_busy + busy.workers_ready, 'worker')} busy"
     paused = f", {busy.workers_paused} paused" if busy.workers_paused else ""
     speed = f"{busy.milli_megapixel_steps_last_minute / 1000:,.1f} megapixel-steps in the last minute"
+    name = [Text(overview.mesh.name, style="bold")] if overview.mesh.name else []
     return [
-        Text(overview.mesh.name, style="bold"),
+        *name,
         Text(f"{plural(busy.jobs_queued, 'job')} waiting, {busy.jobs_leased} painting; {ready}{paused}; {speed}"),
         Text("; ".join(_made(name, part) for name, part in (("minute", totals.minute), ("day", totals.day)))),
     ]
@@ -101,12 +102,12 @@ def _services(services: Sequence[ServiceLine]) -> RenderableType:
     table = _table("service", "at", "calls/s", "defects/s", "99 % within", "kudos/s")
     for each in services:
         if each.problem:
-            table.add_row(each.service or "?", Text(each.address), Text(f"away: {each.problem}"), style="red")
+            table.add_row(Text(each.service or "?"), Text(each.address), Text(f"away: {each.problem}"), style="red")
             continue
         flow = ", ".join(f"{part} {rate / 1000:,.1f}" for part, rate in each.mkudos_a_second.items() if rate)
         bad = "red" if each.defects_a_second else ""
         speeds = (_rate(each.calls_a_second), _rate(each.defects_a_second), _within(each.tail_seconds))
-        table.add_row(each.service, Text(each.address), *speeds, flow or "-", style=bad)
+        table.add_row(Text(each.service), Text(each.address), *speeds, flow or "-", style=bad)
     return table
 
 

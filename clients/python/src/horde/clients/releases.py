@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import urllib.error
 import urllib.request
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from horde.clients.errors import DamagedImage, ServiceError, TokenExpired, Unava
 
 PAGE_SIZE: Final = 100
 BLOCK_BYTES: Final = 1 << 20
+LINK_EXPIRED: Final = (401, 403)
 LINK_SECONDS: Final = 60.0
 """How long a link's server may be silent."""
 
@@ -124,6 +126,11 @@ class Releases:
                 return
             except TokenExpired:
                 file = await self._again(name, file.path)
+            except urllib.error.HTTPError as error:
+                # A link is good for some minutes, and a page of large files takes hours.
+                if error.code in LINK_EXPIRED:
+                    file = await self._again(name, file.path)
+                await attempts.pause_after(Unavailable(f"{file.path} cannot be fetched: {error}"))
             except OSError as error:
                 await attempts.pause_after(Unavailable(f"{file.path} cannot be fetched: {error}"))
             except ServiceError as error:

@@ -26,7 +26,9 @@ TOO_SLOW = 4.0
 """Times what was measured after which a lease is behind."""
 SLOWEST = 10.0
 """Times the fleet's median that a worker's own pace counts at most: who was always slow is not believed for ever."""
-HEDGE_AGAIN = 10.0
+NEWCOMER_SILENCE = 10.0
+"""Seconds that a lease of an owner who is not proven may be late, beside what its work is expected to take."""
+HEDGE_AGAIN = 5.0
 """Seconds after which it is looked again for an idle worker for a job whose lease is behind."""
 HEDGED_PART = 10
 """One in so many workers at most holds a lease that was lent to somebody else as well."""
@@ -192,8 +194,12 @@ def lend(board: Board, worker: Worker, lease: Lease, now: float) -> None:
 
 def behind_at(board: Board, worker: Worker, lease: Lease) -> float:
     """When a lease that its worker does not hold yet would be behind: by when it was granted, however often it came
-    back."""
-    return lease.granted_at + lease.ttl + TOO_SLOW * _expected_work(board, worker, lease.job)
+    back. Whom nobody has proven yet has less time where it is known how long it takes: only an idle worker is asked."""
+    silence = lease.ttl
+    standing = board.fleet.standings.get(lease.owner)
+    if (standing is None or not standing.proven) and board.speeds.median(lease.job.generation.terms.model) is not None:
+        silence -= max(0.0, board.limits.lease_ttl - NEWCOMER_SILENCE)
+    return lease.granted_at + silence + TOO_SLOW * _expected_work(board, worker, lease.job)
 
 
 def _expected_work(board: Board, worker: Worker, job: Job) -> float:

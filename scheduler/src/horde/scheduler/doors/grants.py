@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any
 
 from horde.api.generation.v1 import generation_pb2
@@ -12,7 +13,7 @@ from horde.api.job.v1 import job_pb2
 from horde.api.storage.v1 import storage_service_pb2
 from horde.api.worker.v1 import worker_service_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
-from horde.scheduler.core.job import AccountId, JobId, LeaseId, WorkerId, requester_text
+from horde.scheduler.core.job import ANONYMOUS, AccountId, JobId, LeaseId, WorkerId, requester_text
 from horde.scheduler.core.leases import Lease
 from horde.scheduler.core.outcomes import Invalid, Painted, Result
 from horde.scheduler.core.sessions import Route
@@ -68,7 +69,7 @@ class Grants:
                 "act": "get_input",
                 "input_id": each.input_id,
                 "sha256": each.sha256.hex(),
-                "requester": requester_text(generation.account_id, generation.digest),
+                "whose": whose(generation.account_id, generation.digest),
                 "lease_id": lease.lease_id,
             }
             message.inputs.add(input_id=each.input_id, ticket=self.signer.sign(STORAGE, claims, lifetime, now))
@@ -84,6 +85,13 @@ class Grants:
             return _painted(claims, outcome)
         except (ServiceError, KeyError, ValueError, TypeError) as error:
             return Invalid(f"The receipt is not valid: {error}")
+
+
+def whose(account_id: AccountId, digest: bytes) -> str:
+    """Whose an input is, as the storage router names the place: workers can read their tickets, and learn nothing of
+    the payer."""
+    name = sha256(b"key " + requester_text(account_id, digest).encode()).hexdigest()[:32]
+    return f"stranger-{name}" if account_id == ANONYMOUS else f"account-{name}"
 
 
 def output_size(image: job_pb2.ImageSpec) -> tuple[int, int]:

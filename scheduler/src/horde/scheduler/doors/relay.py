@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import aclosing
 from datetime import timedelta
 from functools import partial
@@ -23,6 +23,7 @@ from horde.scheduler.doors.grants import Grants, ids_of
 from horde.scheduler.term import Term
 from horde.services.errors import FieldViolation, ResourceExhausted, ServiceError
 from horde.services.failpoints import declare, failpoint, failpoint_sync
+from horde.services.rates import Counters, Draw, Rate
 from horde.services.status import to_status
 from horde.services.streams import Outbox, OutboxClosed, converse
 
@@ -34,6 +35,9 @@ MAX_MESSAGES = 256
 MAX_WAITING = 50_000
 """Responses to one gateway; a gateway that reads so little is hung up on, and comes back."""
 RETRY_SESSION = timedelta(seconds=30)
+LOOK_UPS = Rate(4_096, 64)
+"""Jobs that an owner's workers say outcomes of and that are not in memory: each costs a look into the database, and all
+workers of the gateway wait for it. What is beyond it is not heard, and will be said again."""
 
 
 FEATURES = (
@@ -79,6 +83,7 @@ class Relays:
         self._grants = grants
         self._relays: dict[int, Relay] = {}
         self._numbers = count(1)
+        self._looked_up = Counters()
 
     async def serve(self, requests: AsyncIterable[pb.RelayRequest]) -> AsyncIterator[pb.RelayResponse]:
         """One gateway's stream, from its hello to its end."""
@@ -158,19 +163,33 @@ class Relays:
             if not greeted and not request.HasField("relay_hello"):
                 raise ProtocolViolation("A relay begins with relay_hello.", metadata={"got": "sessions"})
             greeted = True
-            reported = [
-                JobId(each.worker.outcome.job_id)
+            reported = {
+                JobId(each.worker.outcome.job_id): Route(relay.number, each.relay_session_id)
                 for each in request.sessions
                 if each.worker.WhichOneof("message") == "outcome"
-            ]
+            }
             absent: frozenset[JobId] = frozenset()
+            unheard: set[JobId] = set()
             if reported:
                 await failpoint(AFTER_OUTCOME)
                 # All at once: who comes back with many outcomes of jobs that are over must not cost a query for each.
-                absent = await self._term.recall(reported)
+                wanted = [job_id for job_id, route in reported.items() if self._may_look_up(route, [job_id])]
+                unheard = reported.keys() - wanted
+                absent = await self._term.recall(wanted)
             for each in request.sessions:
-                await self._session_said(Route(relay.number, each.relay_session_id), each, absent)
+                if each.worker.WhichOneof("message") != "outcome" or each.worker.outcome.job_id not in unheard:
+                    await self._session_said(Route(relay.number, each.relay_session_id), each, absent)
             self._term.flush()
+
+    def _may_look_up(self, route: Route, job_ids: Sequence[JobId]) -> bool:
+        """Whether it may be looked for those of these jobs that are not in memory."""
+        board = self._term.board
+        session = board.sessions.get(route)
+        unknown = sum(job_id not in board.jobs for job_id in job_ids)
+        if session is None or not unknown:
+            return True
+        owner = board.fleet.workers[session.worker_id].owner
+        return self._looked_up.admit([Draw(owner, LOOK_UPS, unknown)], self._term.now()) is None
 
     def _read_outcome(self, outcome: worker_service_pb2.Outcome) -> Result:
         """An outcome, its receipt checked."""
@@ -211,6 +230,8 @@ class Relays:
         if session is None:
             return
         worker, job_id = board.fleet.workers[session.worker_id], JobId(invalid.job_id)
+        if not self._may_look_up(route, [job_id]):
+            return
         await self._term.recall([job_id])
         result = wire_worker.broken_of(invalid)
         reporting.outcome(board, worker, route, LeaseId(invalid.lease_id), job_id, result, self._term.now())
@@ -242,7 +263,12 @@ class Relays:
             case "restatement":
                 stated = word.restatement
                 outcomes = tuple((*ids_of(each), self._read_outcome(each)) for each in stated.outcomes)
-                await term.recall([job_id for _, job_id, _ in outcomes])
+                job_ids = [job_id for _, job_id, _ in outcomes]
+                if self._may_look_up(route, job_ids):
+                    await term.recall(job_ids)
+                else:
+                    # No lease is open for what is not in memory.
+                    outcomes = tuple(each for each in outcomes if each[1] in board.jobs)
                 restatement = Restatement(
                     stated.epoch,
                     stated.demand.slots,

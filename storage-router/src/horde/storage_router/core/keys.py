@@ -51,20 +51,26 @@ def is_account(requester_part: str) -> bool:
     return requester_part.startswith(_ACCOUNT)
 
 
-def _requester(requester: str) -> str:
-    """The part of a key that is a requester's: which kind it is, and nothing else in clear."""
+def whose(requester: str) -> str:
+    """The part of a key that is a requester's: which kind it is, and nothing else in clear. The scheduler computes it,
+    too, for what workers are shown."""
     kind = _STRANGER if requester.startswith(ANONYMOUS) else _ACCOUNT
     return kind + hashlib.sha256(b"key " + requester.encode()).hexdigest()[:32]
 
 
 def inputs_of(requester: str) -> str:
     """The folder of what a requester put in."""
-    return f"{INPUTS}{_requester(requester)}/"
+    return f"{INPUTS}{whose(requester)}/"
 
 
 def input_image(requester: str, input_id: str) -> str:
     """What a requester put in."""
-    return inputs_of(requester) + _checked(input_id)
+    return input_in(whose(requester), input_id)
+
+
+def input_in(part: str, input_id: str) -> str:
+    """The same, by the part that tells whose it is."""
+    return f"{INPUTS}{_checked(part)}/{_checked(input_id)}"
 
 
 def requester_in(input_key: str) -> str:

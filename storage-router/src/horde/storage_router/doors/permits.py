@@ -13,6 +13,7 @@ from typing import Any
 from horde.services.clock import Clock
 from horde.services.clock_watch import ClockWatch
 from horde.services.tokens import Signer, TokenMalformed, TokenWrongAudience, Verifier
+from horde.storage_router.core import keys
 from horde.storage_router.core.keys import is_name
 from horde.storage_router.core.placement import Placement, PlacementFacts
 from horde.storage_router.core.records import Content
@@ -62,7 +63,8 @@ class GetInputTicket:
 
     input_id: str
     sha256: str
-    requester: str
+    whose: str
+    """The part of its key; a worker that reads its ticket learns no account from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,9 @@ class Permits:
         if act == "get_release_file":
             return GetReleaseFileTicket(claims.text("key"), claims.number("size_bytes"), claims.text("file_sha256"))
         if act == "get_input":
-            return GetInputTicket(claims.name("input_id"), claims.digest(), claims.text("requester"))
+            # A scheduler of before says the requester.
+            part = claims.name("whose") if claims.has("whose") else keys.whose(claims.text("requester"))
+            return GetInputTicket(claims.name("input_id"), claims.digest(), part)
         if issuer != GATEWAY:
             raise TokenWrongAudience(metadata={"expected": f"a ticket of the {GATEWAY}"})
         return GetImageTicket(
@@ -194,6 +198,9 @@ class _Claims:
 
     def __init__(self, claims: Mapping[str, Any]) -> None:
         self._claims = claims
+
+    def has(self, name: str) -> bool:
+        return name in self._claims
 
     def text(self, name: str) -> str:
         value = self._claims.get(name)

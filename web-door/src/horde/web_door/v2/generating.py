@@ -51,10 +51,11 @@ class Generating:
             await self._choose_model(wish)
             await self._check_workers(body, shown)
             spec = wire.spec_of(wish.spec)
-            if body.dry_run:
-                quote = (await self._quote(_without_inputs(spec, wish), shown)).quote
-                return JSONResponse({"kudos": quote.total_mkudos / 1_000})
             await self._put_inputs(wish, spec, shown, tab)
+            if body.dry_run:
+                # Inputs that no generation names are forgotten after an hour.
+                quote = (await self._quote(spec, shown)).quote
+                return JSONResponse({"kudos": quote.total_mkudos / 1_000})
         asked_as = request_id(uuid.uuid4(), base64=not body.r2)
         created = await context.mesh.generations.CreateGeneration(
             pb.CreateGenerationRequest(request_id=asked_as, spec=spec), metadata=shown
@@ -137,19 +138,6 @@ def _settle_for(wish: Asked, field: str, prefix: str, offered: Sequence[int], ki
         here = wanted.removeprefix(prefix)
         name = names.SAMPLER_NAMES.get(here, here.lower())
         wish.warn(code, f"Nobody who is here can be asked for {name}; the model's own is taken.")
-
-
-def _without_inputs(spec: generation_pb2.GenerationSpec, wish: Asked) -> generation_pb2.GenerationSpec:
-    """For a price: as if the pictures were there. Prices do not ask which they are."""
-    if wish.source is not None:
-        named = job_pb2.InputImage(input_id=str(uuid.UUID(int=0)), sha256=bytes(32))
-        if wish.control_type is not None:
-            spec.job.image.controls.add(image=named, type=wish.control_type)
-        else:
-            spec.job.image.source_image.CopyFrom(named)
-            if wish.mask is not None:
-                spec.job.image.mask.CopyFrom(named)
-    return spec
 
 
 def _decoded(text: str) -> bytes:

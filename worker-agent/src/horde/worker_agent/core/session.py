@@ -19,6 +19,7 @@ from horde.worker_agent.core.jobs import (
     JobId,
     LeaseId,
     Outcome,
+    Picture,
     RefusalReason,
     Refused,
     Result,
@@ -197,6 +198,9 @@ class Session:
             newer = ", ".join(assignment.unheard)
             detail = f"newer than this agent: {newer}" if newer else "this agent paints images only"
             return self._end(lease, assignment.job_id, Refused(RefusalReason.SPEC_NOT_UNDERSTOOD, detail))
+        if min(assignment.picture.width, assignment.picture.height, assignment.picture.steps) < 1:
+            senseless = Refused(RefusalReason.SPEC_NOT_UNDERSTOOD, _senseless(assignment.picture))
+            return self._end(lease, assignment.job_id, senseless)
         if why := self._declined(assignment.picture.prompt):
             return self._end(lease, assignment.job_id, Refused(RefusalReason.CONTENT_DECLINED, why))
         self.leases.add(assignment)
@@ -327,6 +331,10 @@ class Session:
 
     def _say(self, message: Message) -> list[Effect]:
         return [Send(message)] if self.phase is Phase.OPEN else []
+
+
+def _senseless(picture: Picture) -> str:
+    return f"{picture.width}x{picture.height} in {picture.steps} steps is no picture"
 
 
 def _fitting(outcomes: Sequence[Outcome], room: int) -> int:
