@@ -223,7 +223,7 @@ def test_a_seed_of_2_to_the_64_names_its_option_and_its_range(run: Runner) -> No
 def test_every_option_that_is_sent_is_named_by_its_option_when_the_mesh_refuses_it() -> None:
     local = {
         "api_key", "anonymous", "ca", "config_dir", "dry_run", "folder", "gateway", "as_json", "patience", "plaintext",
-        "preview", "wait", "wait_for_model", "help",
+        "preview", "wait", "wait_for_model", "metadata", "help",
         "negative_embedding",  # Told as --embedding: the contract has one list for both.
     }  # fmt: skip
     told = set(OPTIONS.values())
