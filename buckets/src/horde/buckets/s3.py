@@ -7,7 +7,6 @@ import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Self, TypeVar
@@ -39,6 +38,8 @@ PATIENT: Final[RetryConfig] = {
     "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=30), "base": 2},
 }
 
+PROBE_SECONDS: Final = 60.0
+
 CODE: Final = re.compile(r"<Code>(\w{1,64})</Code>")
 STATUS: Final = re.compile(r"status (?:code:? )?(\d{3})")
 
@@ -64,8 +65,7 @@ class S3Bucket:
         self._what = f"bucket {bucket} at {endpoint}, with the access key {access_key or '(none)'}"
         self._read_only = read_only
         self._patient = patient
-        self._connect = partial(
-            S3Store,
+        self._store = S3Store(
             bucket,
             endpoint=f"{'https' if secure else 'http'}://{endpoint}",
             access_key_id=access_key,
@@ -80,8 +80,8 @@ class S3Bucket:
                 "read_timeout": READ_TIMEOUT,
                 "timeout": CALL_TIMEOUT,
             },
+            retry_config=PATIENT if patient else HURRIED,
         )
-        self._store = self._connect(retry_config=HURRIED)
         self._calls = asyncio.Semaphore(CALLS)
         self._why = ""
         """Why the last call that failed did."""
@@ -89,12 +89,14 @@ class S3Bucket:
 
     async def __aenter__(self) -> Self:
         try:
-            await self._probe()
+            # Who waits for minutes later does not for a server that is not there at all.
+            async with asyncio.timeout(PROBE_SECONDS if self._patient else None):
+                await self._probe()
+        except TimeoutError as error:
+            raise StoreUnavailable(f"The {self._what} does not answer as it must.") from error
         except StoreUnavailable as error:
             # Whoever starts is its operator, who may know what no stranger is told.
             raise StoreUnavailable(f"The {self._what}: {self._why}.") from error
-        if self._patient:
-            self._store = self._connect(retry_config=PATIENT)
         return self
 
     async def _probe(self) -> None:
