@@ -102,12 +102,12 @@ def _services(services: Sequence[ServiceLine]) -> RenderableType:
     table = _table("service", "at", "calls/s", "defects/s", "99 % within", "kudos/s")
     for each in services:
         if each.problem:
-            table.add_row(each.service or "?", each.address, Text(f"away: {each.problem}"), style="red")
+            table.add_row(Text(each.service or "?"), Text(each.address), Text(f"away: {each.problem}"), style="red")
             continue
         flow = ", ".join(f"{part} {rate / 1000:,.1f}" for part, rate in each.mkudos_a_second.items() if rate)
         bad = "red" if each.defects_a_second else ""
         speeds = (_rate(each.calls_a_second), _rate(each.defects_a_second), _within(each.tail_seconds))
-        table.add_row(each.service, each.address, *speeds, flow or "-", style=bad)
+        table.add_row(Text(each.service), Text(each.address), *speeds, Text(flow or "-"), style=bad)
     return table
 
 
