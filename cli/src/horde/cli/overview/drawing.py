@@ -109,7 +109,7 @@ def _services(services: Sequence[ServiceLine]) -> RenderableType:
         flow = ", ".join(f"{part} {rate / 1000:,.1f}" for part, rate in service.mkudos_a_second.items() if rate)
         bad = "red" if service.defects_a_second else ""
         speeds = (_rate(service.calls_a_second), _rate(service.defects_a_second), _within(service.tail_seconds))
-        table.add_row(Text(service.service), Text(service.address), *speeds, flow or "-", style=bad)
+        table.add_row(Text(service.service), Text(service.address), *speeds, Text(flow or "-"), style=bad)
     return table
 
 
