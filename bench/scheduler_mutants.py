@@ -84,8 +84,8 @@ MUTANTS = [
     Mutant("checks: a wrong clock keeps generations alive", "core/rows", (("min(moment.core(row[\"accepted_at_ms\"] + row[\"ttl_ms\"]), moment.now + row[\"ttl_ms\"] / 1000)", "moment.core(row[\"accepted_at_ms\"] + row[\"ttl_ms\"])"),), ("tests/unit/scheduler/test_clocks.py",)),
     # Who leaves.
     Mutant("leaving: late sessions are let in", "core/attaching", (("    if owner in board.left:\n", "    if False:\n"),), LEAVING),
-    Mutant("leaving: what was under way is written", "core/owner_rows", (("        if dirty_owner.owner not in left or fleet.standings.get(dirty_owner.owner) is dirty_owner\n", ""),), LEAVING),
-    Mutant("leaving: a late strike is written", "core/owner_rows", ((" if dirty_strike.owner not in left\n", "\n"),), LEAVING),
+    Mutant("leaving: what was under way is written", "core/owner_rows", (("        if standing.owner not in left or fleet.standings.get(standing.owner) is standing\n", ""),), LEAVING),
+    Mutant("leaving: a late strike is written", "core/owner_rows", ((" if strike.owner not in left]", "]"),), LEAVING),
     Mutant("leaving: a late verdict begins a new record", "core/judging", (("    standing = fleet.standings.get(alone.owner)\n", "    standing = fleet.standing_of(alone.owner)\n"),), LEAVING),
     Mutant("leaving: nobody waits for looks that are open", "core/leaving", (("standing.workers or standing.open_checks or standing.verdicts", "standing.workers"),), LEAVING),
     Mutant("leaving: sessions stay", "core/leaving", (("            attaching.closed(board, route, now, now_ms)\n", ""),), LEAVING),

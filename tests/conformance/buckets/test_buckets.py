@@ -312,6 +312,16 @@ async def test_a_damaged_file_is_an_unavailable_store(tmp_path: Path) -> None:
             await bucket.read("images/a")
 
 
+async def test_of_a_replacement_that_fails_nothing_stays(tmp_path: Path) -> None:
+    (tmp_path / "images" / "a" / "in the way").mkdir(parents=True)
+    async with DirectoryBucket(tmp_path, SystemClock().now) as bucket:
+        with pytest.raises(StoreUnavailable):
+            await bucket.replace("images/a", b"bytes", metadata=METADATA)
+        await bucket.replace("images/b", b"bytes", metadata=METADATA)
+        assert await bucket.get("images/b", 0, 10) == b"bytes"
+    assert list((tmp_path / ".partial").iterdir()) == []
+
+
 @pytest.mark.s3
 async def test_each_credential_opens_its_own_bucket_only(s3_server: ThrowawayS3) -> None:
     private, shared = "horde-private", "horde-shared"

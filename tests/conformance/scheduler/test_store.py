@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from sqlalchemy import event, inspect
-from tests.unit.scheduler.table import ANNA, Table, terms
+from tests.unit.scheduler.table import ANNA, BERT, Table, terms
 
 from horde.scheduler.core.errors import NotLeader
 from horde.scheduler.core.fleet import Worker
@@ -306,8 +306,11 @@ async def test_strikes_are_kept_forgiven_and_forgotten(store: Store) -> None:
     assert {row["strike_id"] for row in await store.strikes(0)} == {"s2", "s3"}
     records = [owner_row(Standing(owner, 1, 1), 1_000) for owner in (ANNA, AccountId("bert"))]
     his = Strike("his", AccountId("bert"), WorkerId("v"), "rig", StrikeReason.STALLED, 3.0)
-    await store.write(Changes(owners=records, strikes=[strike_row(his, moment)]))
+    table = Table()
+    rows = [worker_row(table.attach("w", owner=owner), {}) for owner in (ANNA, BERT)]
+    await store.write(Changes(owners=records, strikes=[strike_row(his, moment)], workers=rows))
     await store.write(Changes(gone_owners=[ANNA]))
+    assert [row["owner"] for row in await store.workers(0)] == [BERT]
     assert [row["owner"] for row in await store.owners(0)] == ["bert"]
     assert [row["strike_id"] for row in await store.strikes(0)] == ["his"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from tests.unit.scheduler.table import ANNA, BERT, CARL, FAR, OWNER, Table, painted
+from tests.unit.scheduler.table import ANNA, BERT, CARL, FAR, OWNER, Table, capable, painted
 from tests.unit.scheduler.test_checking import all_checked, ask, look, table_of
 from tests.unit.scheduler.test_checking import painted as has_painted
 
+from horde.scheduler.core import attaching, judging, leaving, reporting, returning
 from horde.scheduler.core import effects as fx
-from horde.scheduler.core import judging, leaving, reporting, returning
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import JobState
 from horde.scheduler.core.leases import Lease
@@ -150,6 +150,30 @@ def test_sessions_of_an_owner_that_leaves_end_and_what_they_held_goes_to_others(
     table.restate(other, 1)
     table.pass_time(21.0)
     assert table.painter(job) == "other"
+    assert leave(table, worker) == 0
+    assert written_of(table, BERT) == []
+
+
+def test_a_worker_that_is_deleted_is_not_written_again_for_what_it_said_last() -> None:
+    table = Table()
+    worker = table.attach("hers", owner=BERT, slots=0)
+    for _ in range(2):
+        attaching.capable(table.board, worker, capable, table.now)
+    assert worker.news is not None
+    table.vanish(worker)
+    leaving.worker_leaves(table.board, worker)
+    table.save()
+    table.pass_time(2 * attaching.CAPABLE_PAUSE)
+    table.save()
+    assert worker.worker_id not in table.memory.workers
+
+
+def test_a_worker_that_was_forgotten_to_make_room_goes_with_its_owner() -> None:
+    table = Table()
+    worker = table.attach("hers", owner=BERT, slots=0)
+    table.save()
+    table.vanish(worker)
+    table.board.fleet.forget(worker)
     assert leave(table, worker) == 0
     assert written_of(table, BERT) == []
 

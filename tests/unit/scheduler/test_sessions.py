@@ -275,6 +275,7 @@ def test_who_says_again_and_again_what_it_can_do_is_read_once_a_second_and_by_it
         say("n")
     say("n", "o")
     assert read == 1
+    assert len(table.board.deadlines) < 10, "it is looked at once, however often it was said"
     assert set(worker.capabilities.offers) == {"m"}
     table.pass_time(attaching.CAPABLE_PAUSE)
     assert read == 2

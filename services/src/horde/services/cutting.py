@@ -41,7 +41,7 @@ class Cutter:
         self._rests_until = 0.0
 
     def cut(self, connection: str) -> None:
-        """Close the connection of a peer (`ipv4:192.0.2.7:50000`), soon."""
+        """Make the connection of a peer (`ipv4:192.0.2.7:50000`) deaf, soon."""
         if not self._wanted:
             loop = asyncio.get_running_loop()
             loop.call_at(max(loop.time(), self._rests_until), self._sweep, loop)
@@ -51,18 +51,23 @@ class Cutter:
         wanted, self._wanted = self._wanted, set()
         # Of this thread's own time: who waits for a processor should not wait longer for it.
         began = time.thread_time()
-        found = sum(_shut_down(int(name), wanted) for name in _descriptors())
+        found = sum(_cut_if_wanted(int(name), wanted) for name in _descriptors())
         self._rests_until = loop.time() + (time.thread_time() - began) / SHARE
         if found:
             log.warning("connections that flooded were cut", connections=found)
 
 
 def _descriptors() -> list[str]:
-    return [entry.name for entry in DESCRIPTORS.iterdir()] if DESCRIPTORS.is_dir() else []
+    try:
+        return [entry.name for entry in DESCRIPTORS.iterdir()] if DESCRIPTORS.is_dir() else []
+    except OSError as error:  # To look takes a descriptor, and a flood may have them all.
+        log.warning("no connection can be cut", error=str(error))
+        return []
 
 
-def _shut_down(descriptor: int, wanted: set[str]) -> bool:
-    """Shut a socket down if it is connected to one of these. A copy is looked at: the number may be another's soon."""
+def _cut_if_wanted(descriptor: int, wanted: set[str]) -> bool:
+    """Cut a socket if it is connected to one of these; whether it was. A copy is looked at: the number may be another's
+    soon."""
     try:
         if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
             return False

@@ -105,7 +105,7 @@ def span_of_all(traceparents: Callable[[], Iterable[str]], name: str) -> Iterato
     if rpc is None:
         yield
         return
-    contexts = [propagate.extract({TRACEPARENT: fromkey}) for fromkey in dict.fromkeys(traceparents()) if fromkey]
+    contexts = [propagate.extract({TRACEPARENT: parent}) for parent in dict.fromkeys(traceparents()) if parent]
     spans = [trace.get_current_span(context).get_span_context() for context in contexts]
     one = contexts[0] if len({span.trace_id for span in spans}) == 1 else None
     links = [] if one is not None else [trace.Link(span) for span in spans[:MAX_LINKS]]

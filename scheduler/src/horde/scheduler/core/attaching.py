@@ -219,11 +219,12 @@ def demanded(board: Board, session: Session, worker: Worker, slots: int, drainin
 def capable(board: Board, worker: Worker, read: Callable[[], Capabilities], now: float) -> None:
     """What the worker can do now. Who says that again and again is believed once in CAPABLE_PAUSE, with what it said
     last: to list a worker anew costs more than to say so."""
+    waits = worker.news is not None  # Then it is looked at already: however often it is said, it is one deadline.
     worker.news = read
-    if now < worker.capable_from:
-        board.deadlines.add(worker.capable_from, worker)
-    else:
+    if now >= worker.capable_from:
         _take_news(board, worker, now)
+    elif not waits:
+        board.deadlines.add(worker.capable_from, worker)
 
 
 def _take_news(board: Board, worker: Worker, now: float) -> None:
@@ -242,6 +243,7 @@ def closed(board: Board, route: Route, now: float, now_ms: int, *, by_mesh: bool
     if session is None or session.route != route:
         return
     worker = board.fleet.workers[session.worker_id]
+    worker.news = None  # Who comes back says it anew; who is forgotten meanwhile must not be written again for it.
     session.route = None
     session.state = SessionState.ADRIFT
     session.lost_by_mesh = by_mesh

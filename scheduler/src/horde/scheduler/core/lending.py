@@ -224,7 +224,7 @@ def time_to_progress(board: Board, worker: Worker, job: Job) -> float:
         silence += limits.load_allowance
     if worker.pace is not None:
         # It says nothing before it is done with this one and with all that it holds already.
-        silence = max(silence, sum(_stated(worker.pace, all_term) for all_term in _all_terms(worker, job)))
+        silence = max(silence, sum(_stated(worker.pace, terms_held) for terms_held in _all_terms(worker, job)))
     return min(silence, limits.max_lease_ttl)
 
 

@@ -17,18 +17,16 @@ def take_changed(board: Board, changes: Changes, moment: Moment) -> None:
     """Have written what has changed of workers and owners; of an owner that has left, only what is here still."""
     fleet, left = board.fleet, board.left
     changes.workers = [
-        worker_row(dirty_worker, board.speeds.of(dirty_worker.worker_id))
-        for dirty_worker in board.dirty_workers
-        if dirty_worker.owner not in left or fleet.workers.get(dirty_worker.worker_id) is dirty_worker
+        worker_row(worker, board.speeds.of(worker.worker_id))
+        for worker in board.dirty_workers
+        if worker.owner not in left or fleet.workers.get(worker.worker_id) is worker
     ]
     changes.owners = [
-        owner_row(dirty_owner, moment.now_ms)
-        for dirty_owner in board.dirty_owners
-        if dirty_owner.owner not in left or fleet.standings.get(dirty_owner.owner) is dirty_owner
+        owner_row(standing, moment.now_ms)
+        for standing in board.dirty_owners
+        if standing.owner not in left or fleet.standings.get(standing.owner) is standing
     ]
-    changes.strikes = [
-        strike_row(dirty_strike, moment) for dirty_strike in board.dirty_strikes if dirty_strike.owner not in left
-    ]
+    changes.strikes = [strike_row(strike, moment) for strike in board.dirty_strikes if strike.owner not in left]
     changes.gone_workers, changes.gone_owners = list(board.gone_workers), list(board.gone_owners)
     for taken in (board.dirty_workers, board.dirty_owners, board.dirty_strikes, board.gone_workers, board.gone_owners):
         taken.clear()

@@ -88,8 +88,8 @@ class Grants:
 
 
 def whose(account_id: AccountId, digest: bytes) -> str:
-    """Whose an input is, as the storage router names the place: workers can read their tickets, and learn nothing of
-    the payer."""
+    """Whose an input is, as the storage router names the place: workers can read their tickets, and no account stands
+    there. It is the same for all inputs of one payer, and who knows an account's id can tell whether it is that one."""
     name = sha256(b"key " + requester_text(account_id, digest).encode()).hexdigest()[:32]
     return f"stranger-{name}" if account_id == ANONYMOUS else f"account-{name}"
 

@@ -37,7 +37,7 @@ MAX_WAITING = 50_000
 RETRY_SESSION = timedelta(seconds=30)
 LOOK_UPS = Rate(4_096, 64)
 """Jobs that an owner's workers say outcomes of and that are not in memory: each costs a look into the database, and all
-workers of the gateway wait for it. What is beyond it is not heard, and will be said again."""
+workers of the gateway wait for it. What is beyond it is not heard; its worker says it again when it attaches again."""
 
 
 FEATURES = (

@@ -66,6 +66,7 @@ class MemoryStore:
         for worker_id in changes.gone_workers:
             memory.workers.pop(worker_id, None)
         gone_owners = set(changes.gone_owners)
+        memory.workers = {key: row for key, row in memory.workers.items() if row["owner"] not in gone_owners}
         memory.owners = {key: row for key, row in memory.owners.items() if key not in gone_owners}
         memory.strikes = {key: row for key, row in memory.strikes.items() if row["owner"] not in gone_owners}
         for row in changes.workers:
@@ -90,7 +91,7 @@ class MemoryStore:
 
     async def find(self, generation_ids: Sequence[GenerationId]) -> list[Stored]:
         known = self.memory.generations
-        return [self._stored(known[fromkey]) for fromkey in dict.fromkeys(generation_ids) if fromkey in known]
+        return [self._stored(known[name]) for name in dict.fromkeys(generation_ids) if name in known]
 
     async def find_by_jobs(self, job_ids: Sequence[JobId]) -> list[Stored]:
         jobs = self.memory.jobs

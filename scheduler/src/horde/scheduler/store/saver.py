@@ -233,8 +233,8 @@ class Saver:
         batch.then += [reader() for reader in self._readers]
         self._readers = []
         dirty: tuple[dict[Any, None], ...] = (board.dirty_generations, board.dirty_jobs, board.deleted)
-        for number in dirty:
-            number.clear()
+        for taken in dirty:
+            taken.clear()
         return batch
 
 

@@ -149,6 +149,8 @@ class SqlStore:
         if changes.gone_workers:
             connection.execute(delete(WORKER).where(WORKER.c.worker_id.in_(changes.gone_workers)))
         if changes.gone_owners:
+            # Those too that were forgotten to make room: their rows are here still.
+            connection.execute(delete(WORKER).where(WORKER.c.owner.in_(changes.gone_owners)))
             connection.execute(delete(OWNER).where(OWNER.c.owner.in_(changes.gone_owners)))
             connection.execute(delete(STRIKE).where(STRIKE.c.owner.in_(changes.gone_owners)))
         if changes.workers:
@@ -161,7 +163,7 @@ class SqlStore:
 
     def _insert(self, connection: Connection, changes: Changes) -> frozenset[GenerationId]:
         wanted = [row["generation_id"] for row in changes.new_generations]
-        taken = frozenset(GenerationId(scalar) for scalar in connection.execute(_TAKEN, {"wanted": wanted}).scalars())
+        taken = frozenset(GenerationId(name) for name in connection.execute(_TAKEN, {"wanted": wanted}).scalars())
         fresh = [row for row in changes.new_generations if row["generation_id"] not in taken]
         if fresh:
             self._insert_generation.execute(connection, fresh)

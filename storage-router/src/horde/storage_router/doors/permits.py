@@ -64,7 +64,7 @@ class GetInputTicket:
     input_id: str
     sha256: str
     whose: str
-    """The part of its key; a worker that reads its ticket learns no account from it."""
+    """The part of its key: a digest, for a worker can read its ticket."""
 
 
 @dataclass(frozen=True, slots=True)
