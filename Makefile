@@ -7,8 +7,6 @@ TORCH       ?= torch==2.13.0
 TORCH_INDEX ?=
 # Workers for the tests that gain from them.
 JOBS        ?= 2
-# How long to train the small model.
-MINUTES     ?= 10
 
 BIN     := $(VENV)/bin
 PY      := $(BIN)/python
@@ -146,6 +144,7 @@ demo: install ## Paint a few pictures through the whole mesh and show what becam
 
 demo-release: install ## Paint a few hundred images, make two data releases of the shared ones, and take them home
 	$(PY) -m horde.cli.demo.release
+
 # None of them is a part of this project, nor of its tests: they come from the registries each time.
 try-ai-horde: install ## Clients and workers of AI Horde, unmodified, against the web door
 	$(PYTHON) -m venv .cache/ai-horde
@@ -161,6 +160,7 @@ standbys: install ## Leaders killed, stopped and cut off with 10,000 jobs queued
 
 redis-outages: install ## Redis emptied, silent and killed under load: calls failed, jobs lost, latencies
 	$(PY) bench/replicas.py redis
+
 bench-worker: install ## Images a second that a worker paints inside the mesh, beside a bare loop of diffusers
 	$(PY) bench/worker.py
 
@@ -176,7 +176,7 @@ simulate: install ## How long people wait, in virtual time, beside two other pol
 # Of how many images, and where they are kept: folders or s3.
 IMAGES      ?= 100000
 STORE       ?= folders
-MINUTES     ?= inf
+soak-storage: MINUTES ?= inf
 soak-storage: install ## Images of all kinds while routers are killed and the store fails, IMAGES=100000 STORE=folders|s3 MINUTES=…
 	$(PY) bench/soak_storage.py --jobs $(IMAGES) --store $(STORE) --minutes $(MINUTES) --calm 20
 
@@ -216,6 +216,7 @@ mutants-ledger: install ## Put seeded defects into the ledger: the tests must ca
 mutants-scheduler: install ## Put seeded defects into the scheduler: the tests must catch each
 	$(PY) bench/scheduler_mutants.py
 
+train-model: MINUTES ?= 10
 train-model: install ## Train the small model on from its committed weights, for MINUTES=10
 	cd worker-agent/training && $(abspath $(PY)) -m paintbox train --minutes $(MINUTES)
 

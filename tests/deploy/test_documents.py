@@ -70,8 +70,6 @@ def test_a_command_names_what_is_there(where: str, command: str) -> None:
             check_python(where, ["python", "-m", "horde.data_releases.aesthetics", *words[2:]])
         case "horde" if words[1:3] in (["storage", "audit"], ["storage", "init"]):
             check_python(where, ["python", "-m", PROGRAMS[words[2]][0], *words[3:]])
-        case "horde" if words[1:3] in (["ratings", "train"], ["ratings", "evaluate"]):
-            check_python(where, ["python", "-m", "horde.data_releases.aesthetics", *words[2:]])
         case "horde":
             assert options(words) <= known_options(words[1:])
         case "make":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from horde.buckets.directory import DirectoryBucket
-from horde.data_releases.estimating import Estimate, estimate
+from horde.data_releases.estimating import LEFT_SECONDS, Estimate, estimate
 from horde.data_releases.planning import Order
 from horde.data_releases.releases import Finished
 from horde.data_releases.shared_side import BucketVerdicts, SharedSide
@@ -85,3 +86,16 @@ async def test_an_estimate_of_the_next_release_leaves_the_index_of_the_first_as_
     made = await stage.release("r2")
     assert (told.images, told.removed) == (made.images, made.removed)
     assert (await stage.estimate("r3")).removed == 1
+
+
+async def test_what_a_count_that_was_killed_has_left_is_deleted_by_a_later_one(stage: Stage) -> None:
+    await stage.sharing.share(1)
+    killed, alive = stage.path / "state" / "estimate-killed", stage.path / "state" / "estimate-alive"
+    for folder in (killed, alive):
+        folder.mkdir(parents=True)
+        (folder / "catalogue.sqlite").write_bytes(b"x")
+    long_ago = killed.stat().st_mtime - 2 * LEFT_SECONDS
+    for path in (killed / "catalogue.sqlite", killed, alive):
+        os.utime(path, (long_ago, long_ago))
+    await stage.estimate("one")
+    assert [path.name for path in (stage.path / "state").glob("estimate-*")] == ["estimate-alive"]

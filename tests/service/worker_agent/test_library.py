@@ -181,6 +181,26 @@ def test_a_model_that_lies_elsewhere_is_named_and_stays_when_it_is_removed(tmp_p
     assert folder.is_dir()
 
 
+def test_what_its_owner_put_among_the_models_by_himself_stays_when_it_is_removed(tmp_path: Path) -> None:
+    folder = shutil.copytree(PAINTBOX, tmp_path / "models" / "mine")
+    models = Library(tmp_path / "models")
+    models.add("mine", str(folder))
+    models.remove("mine")
+    assert not models.entries()
+    assert (folder / "model_index.json").is_file()
+
+
+def test_what_a_broken_try_has_brought_needs_no_room_a_second_time(paintbox: Server, tmp_path: Path) -> None:
+    folder = tmp_path / "models"
+    Library(folder).add("box", paintbox.url + "catalogue.json")
+    weights = max((folder / "box").rglob("*.safetensors"), key=lambda path: path.stat().st_size)
+    weights.rename(downloads.part_of(weights))
+    # All of it is here, so it may take what it takes now and no more.
+    taken = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+    assert Library(folder, taken).add("box", paintbox.url + "catalogue.json")
+    assert weights.is_file()
+
+
 def test_one_file_is_fetched_by_its_digest(paintbox: Server, tmp_path: Path) -> None:
     weights = (PAINTBOX / "text_encoder" / "model.safetensors").read_bytes()
     url = paintbox.url + "text_encoder/model.safetensors"
@@ -243,6 +263,8 @@ def test_a_catalogue_that_asks_for_what_must_not_be_fetches_nothing(
     ("name", "place", "sha256", "words"),
     [
         ("a b", "/m", "", "is no name"),
+        ("library.json", "/m", "", "take another name"),
+        ("Lock", "/m", "", "take another name"),
         ("a", "/no/such/folder", "", "is not here"),
         ("a", "/m=x", "", "cannot be named"),
         ("a", "http://models.example/catalogue.json", "", "only https"),
@@ -282,6 +304,9 @@ def test_the_program_adds_lists_and_removes(
     assert library.main(["remove", "box", *rest]) == 1
     assert "there is no model box" in capsys.readouterr().err
     assert library.main(["add", "box", *rest]) == 2
+    # Two models of one name, and the worker would not start any more.
+    assert library.main(["add", "box", str(PAINTBOX), *rest, "--models", "other=/m,box=/m/box"]) == 1
+    assert "the settings name a model box already" in capsys.readouterr().err
 
 
 def test_a_catalogue_names_every_file_once() -> None:

@@ -149,6 +149,32 @@ class Told:
         self.paused.append(paused)
 
 
+@pytest.mark.parametrize(
+    "error", [OSError("no sensor"), ValueError("odd words"), IndexError("an empty line")], ids=repr
+)
+async def test_a_pause_ends_also_while_the_machine_cannot_be_looked_at(config: Path, error: Exception) -> None:
+    clock, told, looks = ManualClock(), Told(), 0
+
+    def see(rules: Rules) -> Machine:
+        nonlocal looks
+        looks += 1
+        raise error
+
+    guest = Guest(told, load(WorkerSettings), clock, see=see, reload=lambda: load(WorkerSettings))
+    task = asyncio.create_task(guest.keep_the_rules())
+    try:
+        guest.pause(1.5 * LOOK_SECONDS)
+        for count in (1, 2, 3):
+            while (looks < count or not clock.waiting) and not task.done():
+                await asyncio.sleep(0)
+            assert told.paused == ([True] if count < 3 else [True, False])
+            await clock.advance(LOOK_SECONDS)
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_rules_hold_as_soon_as_the_file_is_saved_and_a_bad_file_changes_nothing(config: Path) -> None:
     clock, told, machine = ManualClock(), Told(), Machine(12 * 60)
     seen: list[Rules] = []

@@ -45,7 +45,7 @@ log = telemetry.get_logger(__name__)
 
 
 class Builder:
-    """Makes releases, one at a time. Only one builder may be at work on a release."""
+    """Makes releases, one at a time. Of two that are at work on a release, the one that began last goes on (`Turn`)."""
 
     def __init__(
         self,

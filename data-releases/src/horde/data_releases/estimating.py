@@ -6,9 +6,11 @@ No picture is read, so those that are damaged are counted as images.
 from __future__ import annotations
 
 import asyncio
+import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +29,9 @@ from horde.data_releases.source import Source
 
 COOLING_OFF: Final = "cooling_off"
 """Beside the reasons of the gate: too young, and for a later release."""
+SCRATCH: Final = "estimate-"
+LEFT_SECONDS: Final = 24 * 3600
+"""So long after its last change a copy of the index is nobody's any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,8 @@ async def estimate(
     plan = await Planner(shared, bucket, now).plan(order)
     chain = await Chain.read(releases, plan.previous)
     await asyncio.to_thread(state_dir.mkdir, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=state_dir, prefix="estimate-") as scratch:
+    with tempfile.TemporaryDirectory(dir=state_dir, prefix=SCRATCH) as scratch:
+        await asyncio.to_thread(_clear_left, Path(scratch))
         catalogue = Catalogue(Path(scratch, "catalogue.sqlite"), copy_of=catalogue_path(state_dir, plan, chain))
         try:
             # Also what is built of it already goes out of the copy: it is counted again.
@@ -71,6 +77,15 @@ async def estimate(
             return await _Estimator(plan, chain, Source(plan, chain, shared, now), shared, catalogue).run()
         finally:
             catalogue.close()
+
+
+def _clear_left(scratch: Path) -> None:
+    """Delete what counts that were killed have left; by the disk's own clock."""
+    now = scratch.stat().st_mtime
+    for left in scratch.parent.glob(f"{SCRATCH}*"):
+        with suppress(OSError):  # One that ends meanwhile takes its files along.
+            if now - max(path.stat().st_mtime for path in (left, *left.iterdir())) > LEFT_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
 
 
 class _Estimator:

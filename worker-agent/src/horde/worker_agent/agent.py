@@ -240,6 +240,8 @@ class Agent:
                 case Send(message):
                     self._send(message)
                 case Begin(assignment):
+                    # Whoever never asks for the status must not pay for what is over.
+                    self._began = {lease: at for lease, at in self._began.items() if lease in self._session.leases}
                     self._began[assignment.lease_id] = time.monotonic()
                     self._workshop.begin(assignment)
                 case Keep(outcome):

@@ -83,7 +83,7 @@ def fetch(
     if target.is_file() and target.stat().st_size == size and digest(target) == sha256:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
+    part = part_of(target)
     for again in (True, False):
         _complete(url, part, size, progress, sleep)
         if digest(part) == sha256:
@@ -93,6 +93,11 @@ def fetch(
         part.unlink()
         if not again:
             raise CannotFetch(f"{url} is not the file that was named: its sha256 is another")
+
+
+def part_of(target: Path) -> Path:
+    """Where lies what has come of a file so far."""
+    return target.with_name(target.name + ".part")
 
 
 def digest(path: Path) -> str:

@@ -98,13 +98,13 @@ class Guest:
             rules = self._settings.rules()
             try:
                 machine = await asyncio.to_thread(self._see, rules)
-            except (psutil.Error, OSError) as error:
-                # A sensor that fails must not end the worker: what was decided last stays.
+            except (psutil.Error, OSError, ValueError, LookupError) as error:
+                # A sensor that fails or says odd things must not end the worker: what the rules said last stays.
                 log.warning("the machine cannot be looked at", why=str(error))
-                await self._clock.sleep(LOOK_SECONDS)
-                continue
-            self.celsius = machine.celsius
-            self._rule = why_not_now(rules, machine, paused=self._rule is not None)
+            else:
+                self.celsius = machine.celsius
+                self._rule = why_not_now(rules, machine, paused=self._rule is not None)
+            # In any case: the owner's pause may be over.
             self._decide()
             await self._clock.sleep(LOOK_SECONDS)
 

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -32,13 +32,14 @@ from horde.worker_agent.core.catalogue import (
     missing_room,
     wanted_files,
 )
-from horde.worker_agent.downloads import CannotFetch, fetch, fetch_text, may_be_fetched, size_of
+from horde.worker_agent.downloads import CannotFetch, fetch, fetch_text, may_be_fetched, part_of, size_of
 from horde.worker_agent.outcomes import make_private
 from horde.worker_agent.painters.models import BadModel, find_models
 from horde.worker_agent.painters.weights import BadWeights
 from horde.worker_agent.settings import WorkerSettings, find_config
 
 FILE = "library.json"
+LOCK = "lock"
 RESERVE_BYTES = 2 << 30
 """Of the disk, that models never take: pictures must find room to wait, and so must the rest of the machine."""
 SAY_SECONDS = 1.0
@@ -83,6 +84,8 @@ class Library:
         """Take a model in, fetched if need be. What a broken try has brought is used by the next. Raises CannotAdd."""
         if not NAME.fullmatch(name):
             raise CannotAdd(f"{name!r} is no name: letters, digits, '-', '_' and '.'")
+        if name.lower() in (FILE, LOCK):
+            raise CannotAdd(f"{name} is what a file of this list is called: take another name")
         if sha256 and not SHA256.fullmatch(sha256):
             raise CannotAdd(f"{sha256!r} is no sha256: 64 hexadecimal digits")
         make_private(self._folder)
@@ -112,7 +115,8 @@ class Library:
                 raise CannotAdd(f"there is no model {name}")
             self._write([entry for entry in self.entries() if entry.name != name])
             place = Path(found[0].place)
-            if place.parent == self._folder.absolute():
+            # What its owner put into this folder by himself is his.
+            if "://" in found[0].origin and place.parent == self._folder.absolute():
                 if place.is_dir():
                     shutil.rmtree(place)
                 else:
@@ -136,7 +140,12 @@ class Library:
             except ValueError as error:
                 raise CannotAdd(f"{url} is no catalogue, and no .safetensors file: {error}") from error
             urls, target = {each.path: urljoin(url, each.path) for each in wanted}, self._folder.absolute() / name
-        left = [each for each in wanted if not _is_there(target / each.path, each.bytes)]
+        # What a broken try has brought takes its room already.
+        left = [
+            replace(file, bytes=max(0, file.bytes - _bytes_at(part_of(target / file.path))))
+            for file in wanted
+            if _bytes_at(target / file.path) != file.bytes
+        ]
         free = shutil.disk_usage(self._folder).free
         if why := missing_room(left, self._taken(), free, self._most, RESERVE_BYTES):
             raise CannotAdd(f"{url}: {why}")
@@ -158,12 +167,12 @@ class Library:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Two that add at once would each forget the other's."""
-        with FileLock(self._folder / "lock"):
+        with FileLock(self._folder / LOCK):
             yield
 
 
-def _is_there(path: Path, size: int) -> bool:
-    return path.is_file() and path.stat().st_size == size
+def _bytes_at(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 class _Telling:
@@ -204,11 +213,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     while rest and not rest[0].startswith("-"):
         words.append(rest.pop(0))
     find_config(rest)
-    library = library_of(load_or_exit(WorkerSettings, rest))
+    settings = load_or_exit(WorkerSettings, rest)
+    library = library_of(settings)
     try:
         match words:
             case [] | ["list"]:
                 shown = library.entries()
+            case ["add", name, _] if name in {part.partition("=")[0].strip() for part in settings.models.split(",")}:
+                # Two of a name, and the worker would not start.
+                raise CannotAdd(f"the settings name a model {name} already: take another name")
             case ["add", name, place]:
                 shown = [library.add(name, place, sha256)]
             case ["remove", name]:

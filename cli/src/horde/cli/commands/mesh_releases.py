@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -16,6 +18,10 @@ from horde.cli.commands.values import WORD, Span
 if TYPE_CHECKING:
     from horde.api.release.v1 import data_release_service_pb2 as pb
     from horde.clients.client import HordeClient
+    from horde.clients.releases import Releases
+
+NAME: Final = re.compile(r"[a-z0-9][a-z0-9.-]*")
+"""Of a release: also the folder that a copy of it lies in, and a mesh names those that it goes on from."""
 
 
 @click.group(cls=DefaultGroup, default="list", context_settings={"help_option_names": ["-h", "--help"]})
@@ -105,16 +111,30 @@ async def show(horde: HordeClient, out: Output, name: str) -> None:
 @asks
 async def pull(horde: HordeClient, out: Output, name: str, to: Path, alone: bool) -> None:
     """Bring NAME home, with those it goes on from. Run again, it goes on where it was."""
-    wanted, fetched = name, {}
-    while wanted:
-        release = await horde.releases.get(wanted)
-        fetched[wanted] = await horde.releases.pull(wanted, to / wanted)
-        out.note(f"{wanted}: {fetched[wanted]:,} bytes fetched")
-        wanted = "" if alone else release.previous_name
+    fetched: dict[str, int] = {}
+    async for pulled, size_bytes in pull_chain(horde.releases, name, to, alone=alone):
+        fetched[pulled] = size_bytes
+        out.note(f"{pulled}: {size_bytes:,} bytes fetched")
     out.document({"fetched": fetched})
     out.say(
         f"{', '.join(fetched)} in {to}; `horde release verify` checks a copy, `prune-withdrawn` brings it up to date"
     )
+
+
+async def pull_chain(releases: Releases, name: str, to: Path, *, alone: bool) -> AsyncIterator[tuple[str, int]]:
+    """Each release that is brought home, with the bytes fetched for it.
+
+    Raises ValueError where the mesh says that it goes on from what is no name, which could lead out of the folder, or
+    from itself.
+    """
+    seen: set[str] = set()
+    while name:
+        seen.add(name)
+        release = await releases.get(name)
+        yield name, await releases.pull(name, to / name)
+        name = "" if alone else release.previous_name
+        if name and (name in seen or not NAME.fullmatch(name)):
+            raise ValueError(f"the mesh says that it goes on from {name!r}, of which nothing is fetched")
 
 
 @mesh_releases.command()

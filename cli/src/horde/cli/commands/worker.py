@@ -80,9 +80,7 @@ def worker() -> None:
 @worker.command()
 @click.option("--new-account", type=TEXT, metavar="NAME", help="Open an account first, if no key is kept here.")
 @click.option("--start/--no-start", default=True, help="Start painting when all is well.")
-@click.option(
-    "--systemd", is_flag=True, help="Also write a systemd unit of your user, that starts it with the machine."
-)
+@click.option("--systemd", is_flag=True, help="Also write a systemd unit of your user, that starts it when you log in.")
 @asks
 async def join(horde: HordeClient, out: Output, new_account: str | None, start: bool, systemd: bool) -> Exit:
     """Make this machine a worker of the mesh that --gateway names.
@@ -154,6 +152,7 @@ def _write_unit(config: Path, out: Output) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(SYSTEMD.format(python=sys.executable, config=config), "utf-8")
     out.say(f"unit      {escape(str(path))}: systemctl --user enable --now horde-worker")
+    out.say("          It starts when you log in; with the machine after: loginctl enable-linger")
 
 
 @worker.command(context_settings=PASSED_ON, add_help_option=False)

@@ -181,7 +181,7 @@ class _Parent:
         self._pipe = pipe
         self._sending = threading.Lock()
         self._cancelled: set[int] = set()
-        self._wanted = threading.Event()
+        self._wanted: set[int] = set()
         self._orders: queue.SimpleQueue[Paint | None] = queue.SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -202,8 +202,8 @@ class _Parent:
                     return
                 case Cancel(number):
                     self._cancelled.add(number)
-                case WantPreview():
-                    self._wanted.set()
+                case WantPreview(number):
+                    self._wanted.add(number)
 
     def next_orders(self, *, wait: bool) -> Paint | None:
         """What to paint next; None: nothing any more. Raises queue.Empty if there is nothing now and no wait."""
@@ -214,11 +214,12 @@ class _Parent:
         with self._sending:
             self._pipe.send(message)
 
-    def wants_preview(self) -> bool:
-        return self._wanted.is_set()
+    def wants_preview(self, number: int) -> bool:
+        # Of several in one pass: what is shown to one is not what another's requester waits for.
+        return number in self._wanted
 
-    def previewed(self) -> None:
-        self._wanted.clear()
+    def previewed(self, number: int) -> None:
+        self._wanted.discard(number)
 
     def cancelled(self, number: int) -> bool:
         return number in self._cancelled or NOBODY in self._cancelled
@@ -238,10 +239,10 @@ class _Watch:
         self.parent.say(Stepped(self.number, step))
 
     def wants_preview(self) -> bool:
-        return self.parent.wants_preview()
+        return self.parent.wants_preview(self.number)
 
     def previewed(self, step: int, image: bytes) -> None:
-        self.parent.previewed()
+        self.parent.previewed(self.number)
         self.parent.say(Previewed(self.number, step, image))
 
     def cancelled(self) -> bool:
