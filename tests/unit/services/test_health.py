@@ -31,7 +31,8 @@ async def test_who_does_not_read_holds_up_neither_others_nor_the_stop() -> None:
     health.set(True, ["books"])
     health.stop()
     assert [answer.status async for answer in reader] == []
-    assert [answer.status async for answer in silent] == []
+    # It is told the last, whenever it comes to read.
+    assert [answer.status async for answer in silent] == [NOT_SERVING]
     health.set(True, ["books"])
     assert (await health.Check(REQUEST, None)).status == NOT_SERVING
 

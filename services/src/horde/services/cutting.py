@@ -74,10 +74,7 @@ def _shut_down(descriptor: int, wanted: set[str]) -> bool:
             if copy.family not in (socket.AF_INET, socket.AF_INET6) or _name(copy.getpeername()) not in wanted:
                 return False
             _silence(copy)
-            # What has come already would be read, and served, before its end is seen: some hundred calls.
-            with contextlib.suppress(OSError):
-                while copy.recv(1 << 20, socket.MSG_DONTWAIT | socket.MSG_TRUNC):
-                    pass
+            _drain(copy)
         except OSError:
             return False  # It listens, or has gone.
         return True
@@ -92,6 +89,14 @@ def _silence(connection: socket.socket) -> None:
             connection.setsockopt(socket.SOL_SOCKET, _ATTACH_FILTER, program)
             return
     connection.shutdown(socket.SHUT_RDWR)
+
+
+def _drain(connection: socket.socket) -> None:
+    """Throw away what has come already: it would be read, and served, before the end is seen, some hundred calls."""
+    if sys.platform == "linux":  # Only there does MSG_TRUNC throw away what a stream brought.
+        with contextlib.suppress(OSError):
+            while connection.recv(1 << 20, socket.MSG_DONTWAIT | socket.MSG_TRUNC):
+                pass
 
 
 def _name(peer: tuple[str, int]) -> str:

@@ -67,11 +67,13 @@ class Health(HealthServicer):
         try:
             said = None
             while True:
-                changed, status = self._changed, self._status.get(request.service, _Status.SERVICE_UNKNOWN)
+                # Read together, before the answer is written: what comes meanwhile, the stop above all, is told next.
+                changed, stopped = self._changed, self._stopped
+                status = self._status.get(request.service, _Status.SERVICE_UNKNOWN)
                 if status != said:
                     said = status
                     yield _Status(status=status)
-                if self._stopped:
+                if stopped:
                     return
                 await changed.wait()
         finally:
