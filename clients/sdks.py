@@ -113,6 +113,7 @@ SDKS = {
         ["protoc", "protoc-gen-go", "protoc-gen-go-grpc", "go", str(GO_LIBRARIES / "src/google.golang.org/grpc")],
         [
             with_go("vet", GO_PACKAGE, f"{GO_PACKAGE}/driver"),
+            with_go("test", GO_PACKAGE),
             with_go("build", "-o", "gen/driver", f"{GO_PACKAGE}/driver"),
         ],
         ["clients/go/gen/driver"],

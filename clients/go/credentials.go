@@ -97,9 +97,10 @@ func readSecret(path string) (string, error) {
 // keepToken: two processes that make it at once end with the same one.
 func keepToken(folder string) (string, error) {
 	path := filepath.Join(folder, "anonymous-token")
-	for {
+	for made := false; ; made = true {
 		kept, err := readSecret(path)
-		if err != nil || kept != "" {
+		// A file that is empty after one was made holds no token either.
+		if err != nil || kept != "" || made {
 			if err == nil && !token.MatchString(kept) {
 				err = fmt.Errorf("%s holds no anonymous token (32 hexadecimal digits)", path)
 			}

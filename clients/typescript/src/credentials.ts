@@ -36,7 +36,7 @@ export function authorization(target: string, who: Who): string {
   const folder = meshFolder(target, who.configFolder);
   if (typeof who.anonymous === "string") return `Anonymous ${who.anonymous}`;
   if (!who.anonymous) {
-    const key = who.apiKey ?? process.env.HORDE_API_KEY ?? readSecret(join(folder, "api-key"));
+    const key = who.apiKey || process.env.HORDE_API_KEY || readSecret(join(folder, "api-key"));
     if (key?.trim()) return `Bearer ${key.trim()}`;
   }
   return `Anonymous ${keepToken(folder)}`;

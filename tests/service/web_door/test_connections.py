@@ -96,6 +96,22 @@ async def test_who_says_nothing_whole_is_hung_up_on(words: bytes) -> None:
         writer.close()
 
 
+async def test_who_begins_another_request_and_does_not_go_on_is_hung_up_on() -> None:
+    async with serving(8, seconds=0.5) as port:
+        while True:
+            reader, writer = connection = await asyncio.open_connection("127.0.0.1", port)
+            if await answers(connection):
+                break
+            writer.close()
+        await reader.readuntil(b"ok")
+        writer.write(b"GET / HTTP/1.1\r\nHost:")
+        try:
+            assert await reader.read() == b""
+        except ConnectionError:
+            pass
+        writer.close()
+
+
 async def test_who_reads_nothing_of_what_he_is_sent_is_hung_up_on() -> None:
     ended = asyncio.Event()
 

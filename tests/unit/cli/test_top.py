@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import math
+import socket
+import threading
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
@@ -16,7 +18,7 @@ from horde.api.statistics.v1.statistics_service_pb2 import GetPerformanceRespons
 from horde.api.worker.v1.worker_pb2 import Capabilities, ModelOffer, Worker, WorkerState
 from horde.cli.overview.drawing import drawn
 from horde.cli.overview.seen import Overview, Seen
-from horde.cli.overview.services import Scrape, ServiceLine, addresses, line, read, tail
+from horde.cli.overview.services import Scrape, ServiceLine, addresses, line, read, scraped, tail
 
 METRICS = """\
 # TYPE target_info gauge
@@ -63,6 +65,21 @@ def test_what_is_no_metrics_is_an_error_and_no_calls_have_no_tail() -> None:
         read("<html>", at=0.0)
     assert tail({}) is None
     assert tail({0.1: 0.0, math.inf: 3.0}) == math.inf
+
+
+def test_a_port_that_speaks_no_http_is_told_and_ends_nothing() -> None:
+    def answer_as_grpc(listening: socket.socket) -> None:
+        connection, _ = listening.accept()
+        with connection:
+            connection.recv(4096)
+            connection.sendall(b"\0\0\x12\x04\0\0\0\0\0\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        answering = threading.Thread(target=answer_as_grpc, args=(listening,))
+        answering.start()
+        with pytest.raises(ValueError, match="no metrics are shown there"):
+            scraped(f"127.0.0.1:{listening.getsockname()[1]}", at=0.0)
+        answering.join()
 
 
 def test_where_services_show_their_metrics_is_read_from_their_settings() -> None:

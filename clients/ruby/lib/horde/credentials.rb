@@ -15,7 +15,11 @@ module Horde
       return "Anonymous #{anonymous}" if anonymous.is_a?(String)
 
       folder = mesh_folder(target, config_folder || default_folder)
-      key = anonymous ? nil : api_key || ENV["HORDE_API_KEY"] || read_secret(File.join(folder, "api-key"))
+      unless anonymous
+        # A variable that is set to nothing is as good as none.
+        given = [api_key, ENV.fetch("HORDE_API_KEY", nil)].find { |key| key && !key.strip.empty? }
+        key = given || read_secret(File.join(folder, "api-key"))
+      end
       key && !key.strip.empty? ? "Bearer #{key.strip}" : "Anonymous #{keep_token(folder)}"
     end
 

@@ -24,7 +24,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Message as Asgi
 from starlette.types import Receive, Scope, Send
 
-from horde.services.errors import Internal, ServiceError
+from horde.services.errors import Internal, ResourceExhausted, ServiceError
 from horde.services.status import code_of, to_status
 from horde.services.telemetry import get_logger
 from horde.web_door.caller import Metadata
@@ -32,6 +32,7 @@ from horde.web_door.contract import Rpc, rpcs
 from horde.web_door.core.refusals import Refusal
 from horde.web_door.door import STORAGE, Door
 from horde.web_door.room import read_body
+from horde.web_door.v1.calling import MAX_JSON_BYTES
 from horde.web_door.v1.problems import HttpProblem, refused, refused_by_http
 from horde.web_door.v1.reading import json_of, object_of
 from horde.web_door.v1.wire import text_of
@@ -62,6 +63,9 @@ class _Json(Codec[Any, Any]):
 
     def decode(self, data: bytes | bytearray, message_class: type[Any]) -> Any:
         try:
+            if len(data) > MAX_JSON_BYTES:
+                # As under `/v1`, and after it was decompressed: whoever has more to say says it in the binary form.
+                raise ResourceExhausted(f"A message in JSON is at most {MAX_JSON_BYTES} bytes large.")
             return object_of(self._rpcs[message_class.DESCRIPTOR.full_name], json_of(bytes(data) or b"{}"))
         except ServiceError as error:
             raise wire_error(error) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from horde.services.addresses import Networks, address_bucket, is_proxy
@@ -12,7 +13,7 @@ from horde.services.errors import ResourceExhausted, ServiceError
 from horde.services.shares import Pot, Taker
 
 FIRST_WORDS_SECONDS: Final = 15.0
-"""Until the whole head of a connection's first request must be here."""
+"""Until the whole head of a request must be here: of the first since it was connected, of others since they began."""
 
 
 UNREAD_SECONDS: Final = 60.0
@@ -50,15 +51,23 @@ def shared_connections(
                 transport.abort()
                 return
             self._taker = taker
-            self._first_words = self.loop.call_later(first_words_seconds, self._silent)
+            self._first_words = self.loop.call_later(first_words_seconds, self.transport.abort)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.conn.their_state is not h11.IDLE:
+                self._end_first_words()
+            elif self._first_words is None:
+                # uvicorn waits for what comes after a request, but not for the end of a head that has begun.
+                self._first_words = self.loop.call_later(first_words_seconds, self.transport.abort)
 
         def connection_lost(self, exc: Exception | None) -> None:
             if self._taker is not None:
                 pot.give_back(self._taker)
                 self._taker = None
-            for timer in (self._first_words, self._unread):
-                if timer is not None:
-                    timer.cancel()
+            self._end_first_words()
+            if self._unread is not None:
+                self._unread.cancel()
             super().connection_lost(exc)
 
         def pause_writing(self) -> None:
@@ -70,10 +79,10 @@ def shared_connections(
                 self._unread.cancel()
             super().resume_writing()
 
-        def _silent(self) -> None:
-            # uvicorn says that there always is one; before the first request there is none.
-            if getattr(self, "cycle", None) is None:
-                self.transport.abort()
+        def _end_first_words(self) -> None:
+            if self._first_words is not None:
+                self._first_words.cancel()
+                self._first_words = None
 
     return Connection
 

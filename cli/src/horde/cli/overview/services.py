@@ -7,6 +7,7 @@ import urllib.request
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import Final
 
 CALLS: Final = "rpc_server_call_duration_seconds"
@@ -100,8 +101,12 @@ def tail(durations: Mapping[float, float]) -> float | None:
 
 def scraped(address: str, at: float) -> Scrape:
     """Read one service's metrics, over HTTP. Raises OSError or ValueError."""
-    with urllib.request.urlopen(f"http://{address}/metrics", timeout=SCRAPE_SECONDS) as answer:
-        return read(answer.read().decode(), at)
+    try:
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=SCRAPE_SECONDS) as answer:
+            return read(answer.read().decode(), at)
+    except HTTPException as error:
+        # The port beside it, of gRPC, for example.
+        raise ValueError(f"no metrics are shown there: {type(error).__name__}") from None
 
 
 def addresses(names: Iterable[tuple[str, str]]) -> list[str]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
 from horde.web_door.v1.problems import HttpProblem
+
+ONE_PART: Final = "The form must have one part, the file."
 
 
 def file_of(body: bytes, content_type: str) -> bytes:
@@ -19,6 +23,9 @@ def file_of(body: bytes, content_type: str) -> bytes:
     def begin() -> None:
         nonlocal parts
         parts += 1
+        if parts > 1:
+            # At once: reading the heads of a million parts takes its time from everybody.
+            raise HttpProblem(400, ONE_PART)
 
     def data(text: bytes, start: int, end: int) -> None:
         found.append(text[start:end])
@@ -29,6 +36,6 @@ def file_of(body: bytes, content_type: str) -> bytes:
         parser.finalize()
     except FormParserError as error:
         raise HttpProblem(400, f"The body is no whole form: {str(error)[:200]}") from None
-    if parts != 1:
-        raise HttpProblem(400, "The form must have one part, the file.")
+    if not parts:
+        raise HttpProblem(400, ONE_PART)
     return b"".join(found)

@@ -30,6 +30,8 @@ STATUSES: Final[Mapping[grpc.StatusCode, int]] = {
     grpc.StatusCode.UNAUTHENTICATED: 401,
 }
 """Of the codes of gRPC, as `google.rpc.Code` has it; what is not here is 500."""
+KEPT_BY_NOBODY: Final[Mapping[str, str]] = {"cache-control": "no-store"}
+"""Where they are told nothing, caches on the way keep a 404 for minutes: of a picture that is only not there yet."""
 TITLES: Final[Mapping[int, str]] = {499: "Client Closed Request"}
 
 
@@ -69,7 +71,7 @@ def problem_of(error: ServiceError) -> dict[str, Any]:
 def refused(error: ServiceError) -> Response:
     """The answer to a call that failed."""
     problem = problem_of(error)
-    headers = {}
+    headers = dict(KEPT_BY_NOBODY)
     if error.retry_after is not None:
         headers["retry-after"] = str(math.ceil(error.retry_after.total_seconds()))
     if problem["status"] == 401:
@@ -85,7 +87,7 @@ def refused_by_http(problem: HttpProblem) -> Response:
         "status": problem.status,
         "detail": problem.detail,
     }
-    return JSONResponse(body, problem.status, problem.headers, MEDIA_TYPE)
+    return JSONResponse(body, problem.status, {**KEPT_BY_NOBODY, **problem.headers}, MEDIA_TYPE)
 
 
 def _title(status: int) -> str:

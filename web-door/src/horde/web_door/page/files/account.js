@@ -64,7 +64,7 @@ async function signedIn(changed) {
         ["kudos", kudos(spend.posted_mkudos)], ["set aside", kudos(spend.held_mkudos)], ["in escrow", kudos(escrow.posted_mkudos)], ["could spend now", kudos(spend.available_mkudos)],
       ]),
       el("p", { className: "row" }, reveal, leave), el("p", {}, shown, " Keep it somewhere: it is the only way back in."),
-      ...(await statement(account.account_id)), ...(await workers(account.account_id)),
+      ...(await statement(account.account_id)), ...(await workers()),
     ];
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
@@ -114,9 +114,8 @@ function line(accountId, { created_at, kind, note = "", transfers = [], settleme
   return el("tr", {}, cells.map((cell) => el("td", {}, cell)));
 }
 
-async function workers(accountId) {
-  const { workers: all = [] } = await get("/v1/workers");
-  const own = all.filter(({ owner_account_id }) => owner_account_id === accountId);
+async function workers() {
+  const { workers: own = [] } = await get("/v1/workers?mine=true&page_size=100");
   if (!own.length) return [];
   const rows = own.map((worker) => {
     const paused = /PAUSED/.test(worker.state);

@@ -14,7 +14,9 @@ export class Problem extends Error {
   }
 
   get later() {
-    return this.waitSeconds !== undefined || ["UNAVAILABLE", "DEADLINE_EXCEEDED", ""].includes(this.code);
+    // Without a code it is a refusal of HTTP's own, such as a body that is too large; without a status nobody answered.
+    const away = this.code ? ["UNAVAILABLE", "DEADLINE_EXCEEDED"].includes(this.code) : !this.status;
+    return this.waitSeconds !== undefined || away;
   }
 }
 
