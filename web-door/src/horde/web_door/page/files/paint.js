@@ -101,18 +101,18 @@ async function send(event) {
   $("ask-error").replaceChildren();
   try {
     const inputs = {};
-    const of = JSON.stringify(spec());
-    if (request.of !== of || source()) request = { id: newId(), of };
-    if (source()) {
-      inputs.source_image = await sourceInput();
-      const mask = await maskBlob();
-      if (mask) inputs.mask = await putInput(mask);
-    }
+    if (source()) inputs.source_image = await sourceInput();
+    const mask = source() ? await maskBlob() : null;
+    // The same again, after an answer that got lost, is the same request: it is neither painted nor paid twice.
+    const of = JSON.stringify([spec(inputs), mask && (await mask.text())]);
+    if (request.of !== of) request = { id: newId(), of, mask: mask && (await putInput(mask)) };
+    if (mask) inputs.mask = request.mask;
     const { generation } = await post("/v1/generations", { request_id: request.id, spec: spec(inputs) });
     request = { id: newId(), of: "" };
     follow(generation);
   } catch (error) {
-    if (error.reason === "INPUT_UNUSABLE") stored = null; // It is kept for an hour: the next click puts it again.
+    // Inputs are kept for an hour: the next click puts them again.
+    if (error.reason === "INPUT_UNUSABLE") [stored, request] = [null, { id: newId(), of: "" }];
     if (error instanceof Problem) $("ask-error").replaceChildren(...shownProblem(error));
     else throw error;
   } finally {
