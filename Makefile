@@ -5,8 +5,8 @@ VENV        ?= .venv
 TORCH       ?= torch==2.13.0
 # The index of wheels to take torch from, for example PyTorch's own for machines without a GPU; empty: pip's own.
 TORCH_INDEX ?=
-# Workers for the tests that gain from them.
-JOBS        ?= 2
+# Three for two processors: tests of whole meshes wait more than they work.
+JOBS        ?= 3
 
 BIN     := $(VENV)/bin
 PY      := $(BIN)/python
@@ -124,7 +124,7 @@ $(TIERS:%=test-%): test-%: install ## (test-unit, test-service, test-mesh …) R
 	@if [ -d tests/$* ]; then $(PYTEST) tests/$*; else echo "no tests/$*"; fi
 
 test-kills: install ## kill -9 of every service at every place of a generation's life, 10 minutes
-	HORDE_KILL_MATRIX=all $(PYTEST) tests/mesh/test_kills.py tests/mesh/test_soak_storage.py
+	HORDE_KILL_MATRIX=all $(PYTEST) tests/mesh/test_kills.py tests/mesh/test_soak_storage.py tests/mesh/test_curation.py
 
 test-loading: install ## A release of 5,000 images in every loader, from a folder and over S3: counts and hashes
 	HORDE_LOADED_IMAGES=5000 $(PYTEST) tests/service/data_releases/test_loading.py

@@ -14,7 +14,6 @@ async def test_the_demo_of_releases_ends_with_a_copy_that_is_right(tmp_path: Pat
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "horde.cli.demo.release", "--out", str(tmp_path), "--painter", "scripted", "--images", "20"),
-        *("--ratings", "8"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -26,7 +25,7 @@ async def test_the_demo_of_releases_ends_with_a_copy_that_is_right(tmp_path: Pat
     left_out = dict(re.findall(r"^(\w[\w ]+?) {2,}(\d+) ", text, re.M))
     assert (left_out["withdrawn"], left_out["unsafe"], left_out["contact data"]) == ("6", "1", "3")
     assert left_out["not text to image"] == "0"
-    assert "192 ratings by 24 people" in text
+    assert "480 ratings by 24 people" in text
     assert "who did not look earned 0" in text
     assert "a predictor is trained" in text
     assert list((tmp_path / "predictor").iterdir())

@@ -27,6 +27,8 @@ READS: Final = 16
 """Records read at once."""
 REST: Final = 10
 """Times as long as a round took there is rest after it, at least: of the processor and the bucket it takes a tenth."""
+MAX_REST: Final = 30.0
+"""Seconds of rest at most: one slow round must not keep a withdrawal from everybody for minutes."""
 
 
 class Follower:
@@ -47,7 +49,8 @@ class Follower:
             except ServiceError as error:
                 # Who fails is said by the watch over it.
                 log.debug("the journals could not be read", error=str(error))
-            await self._clock.sleep(max(self._every, REST * (self._clock.monotonic() - began)))
+            rest = min(MAX_REST, REST * (self._clock.monotonic() - began))
+            await self._clock.sleep(max(self._every, rest))
 
     async def round(self) -> None:
         """Read both journals up to now."""
