@@ -12,7 +12,7 @@ import pytest
 from PIL import Image as Pillow
 
 
-# How many images get enough ratings to train on depends on chance and the machine: a defect of the demo, not mended yet.
+# How many images get enough ratings to train on depends on chance and the machine: a defect of the demo.
 @pytest.mark.skipif(os.environ.get("HORDE_KILL_MATRIX") != "all", reason="make test-kills")
 async def test_the_demo_of_releases_ends_with_a_copy_that_is_right(tmp_path: Path) -> None:
     child = await asyncio.create_subprocess_exec(
