@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from horde.services import telemetry
+from horde.services.child_processes import wait_drained
 from horde.services.deadlines import without_deadline
 from horde.services.errors import Unavailable
 from horde.services.turns import Turns
@@ -70,7 +71,7 @@ class DecoderPool:
         self._turns = Turns(size, lambda: asyncio.get_running_loop().time(), _too_many_wait)
         self._idle: list[_Child] = []
         self._children: set[_Child] = set()
-        self._endings: set[asyncio.Task[None]] = set()
+        self._endings: set[asyncio.Task[int]] = set()
         self.started = 0
         """How many children there have been."""
 
@@ -165,13 +166,9 @@ class DecoderPool:
         self._children.discard(child)
         if child.process.returncode is None:
             child.process.kill()
-        ending = asyncio.create_task(_wait(child.process))
+        ending = asyncio.create_task(wait_drained(child.process))
         self._endings.add(ending)
         ending.add_done_callback(self._endings.discard)
-
-
-async def _wait(process: asyncio.subprocess.Process) -> None:
-    await process.wait()
 
 
 def _too_many_wait() -> ShareExceeded:

@@ -13,6 +13,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from horde.services.child_processes import wait_drained
+
 Json = dict[str, Any]
 
 LINE_BYTES: Final = 16 * 1024 * 1024
@@ -75,4 +77,4 @@ async def driving(command: Sequence[str] = PYTHON_DRIVER) -> AsyncIterator[Drive
     finally:
         if process.returncode is None:
             process.kill()
-        await process.wait()
+        await wait_drained(process)

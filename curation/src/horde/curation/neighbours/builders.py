@@ -16,6 +16,7 @@ from typing import Final, Protocol
 from horde.curation.core.errors import InvalidReleaseField
 from horde.curation.core.releases import Asked, Estimate, Terms, read_estimate
 from horde.curation.settings import CurationSettings
+from horde.services.child_processes import wait_drained
 from horde.services.errors import FieldViolation
 from horde.services.telemetry import get_logger
 
@@ -147,10 +148,10 @@ async def _stop(process: asyncio.subprocess.Process) -> None:
     process.send_signal(signal.SIGTERM)
     try:
         async with asyncio.timeout(STOP_SECONDS):
-            await process.wait()
+            await wait_drained(process)
     except TimeoutError:
         process.kill()
-        await process.wait()
+        await wait_drained(process)
 
 
 def child_environment(settings: CurationSettings, inherited: Mapping[str, str]) -> dict[str, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from horde.gateway import preview_child
 from horde.gateway.core.previews import Previews
+from horde.services.child_processes import wait_drained
 from horde.services.clock import Clock
 from horde.services.streams import Outbox
 from horde.services.telemetry import get_logger
@@ -81,7 +82,7 @@ class Redrawing:
         finally:
             if child.returncode is None:
                 child.kill()
-            await child.wait()
+            await wait_drained(child)
 
 
 async def _ask(child: Process, image: bytes) -> bytes:
