@@ -39,13 +39,13 @@ class SqlImages:
             earlier = {row.image_id: row.hour_us for row in connection.execute(named)}
             connection.execute(insert(shared_images), [_row(image, earlier.get(image.image_id)) for image in fresh])
             connection.execute(delete(journal_hours).where(journal_hours.c.image_id.in_(ids)))
-            said = [
+            rows = [
                 {"image_id": image.image_id, "checker": WORKER, "verdict": image.worker_verdict.value, "score": None}
                 for image in fresh
                 if image.worker_verdict
             ]
-            if said:
-                connection.execute(insert(voices), said)
+            if rows:
+                connection.execute(insert(voices), rows)
 
         await self._sql.run(work)
 
