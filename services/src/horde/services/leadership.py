@@ -29,7 +29,7 @@ PAUSE_SECONDS: Final = 0.5
 """Until the lock is asked for again, when the database is away or another has it."""
 BEAT_SECONDS: Final = 0.5
 """How often a leader says that it is there."""
-IDLE_SECONDS: Final = 4.0
+IDLE_SECONDS: Final = 3.0
 """How long it may be silent."""
 RETAKE_SECONDS: Final = IDLE_SECONDS + 1
 """How long a leader whose connection broke tries to have the lock back: its own old connection may have it still."""

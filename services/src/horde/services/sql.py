@@ -58,7 +58,7 @@ CONNECT_OPTIONS: dict[str, Any] = {
 }
 """For PostgreSQL: seconds, but for the last, which is milliseconds. A server that vanished is noticed within 11 s,
 whether it owes an answer or not."""
-TRANSACTION_IDLE_MS = 5_000
+TRANSACTION_IDLE_MS = 3_000
 """How long a transaction may be silent between two statements. A process that stands still in the middle of one, or is
 cut off, would else keep its locks, and whoever takes over would wait for them."""
 MAX_SCANS = 2
