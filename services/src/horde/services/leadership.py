@@ -21,7 +21,7 @@ from horde.services.clock import Clock
 from horde.services.lifecycle import AnotherLeads
 from horde.services.loops import Loops
 from horde.services.neighbours import Watch
-from horde.services.sql import CONNECT_OPTIONS
+from horde.services.sql import CONNECT_OPTIONS, check_version
 
 log = telemetry.get_logger(__name__)
 
@@ -117,6 +117,7 @@ class _Lock:
             self._address, autocommit=True, **CONNECT_OPTIONS
         )
         async with _closed_unless_given(connection):
+            check_version(connection)
             await connection.execute(f"SET idle_session_timeout = {int(IDLE_SECONDS * 1000)}")
         return connection
 
