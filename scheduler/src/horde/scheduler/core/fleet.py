@@ -204,7 +204,7 @@ class Fleet:
             for standing in self.standings.values()
             if not (standing.workers or standing.open_checks or standing.verdicts)
         ]
-        gone.sort(key=lambda each: bool(each.caught or each.doubt))
+        gone.sort(key=lambda standing: bool(standing.caught or standing.doubt))
         for standing in gone[: MAX_STANDINGS // 10]:
             del self.standings[standing.owner]
 
