@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -63,12 +63,17 @@ class LocalMesh:
         """What a service is told beyond where everything is, without prefix."""
         return self._extra.get(role, {})
 
-    async def start(self, role: Role, settings: Mapping[str, str] | None = None) -> Process:
-        """Start a service, with further settings (without their prefix) for this time only. Does not wait for it."""
+    async def start(
+        self, role: Role, settings: Mapping[str, str] | None = None, program: Sequence[str] = ()
+    ) -> Process:
+        """Start a service, with further settings (without their prefix) for this time only. Does not wait for it.
+
+        `program` is what Python runs instead of the service's module.
+        """
         told = self.layout.settings(role)
         told |= {f"{role.prefix}{name}": value for name, value in self.beyond(role).items()}
         told |= {f"{role.prefix}{name}": value for name, value in (settings or {}).items()}
-        return await self._start(role.value, ("-m", role.module), told)
+        return await self._start(role.value, tuple(program) or ("-m", role.module), told)
 
     async def start_worker(self, plan: WorkerPlan) -> Process:
         """Start a worker; the account that it belongs to is opened at first."""
