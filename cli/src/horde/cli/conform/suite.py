@@ -76,6 +76,7 @@ class Suite:
         )
         if self.fake is not None:
             rehearse(self.fake, case.script)
+            variables.keep("mute", self.fake.mute_address)
         for number, step in enumerate(case.steps, 1):
             try:
                 wrong = list(await self._step(step, variables))
