@@ -202,10 +202,8 @@ def made(language: str) -> bool:
     sdk.generate(gen)
     for command in sdk.build:
         subprocess.run(command, cwd=CLIENTS / language, check=True)
-    print(
-        f"{language:10} {sum(path.is_file() for path in gen.rglob('*'))} files generated, built: {_seconds_since(began)}",
-        flush=True,
-    )
+    files = sum(path.is_file() for path in gen.rglob("*"))
+    print(f"{language:10} {files} files generated, built: {_seconds_since(began)}", flush=True)
     return True
 
 
