@@ -216,8 +216,9 @@ async def test_a_hello_has_a_size(mesh: Bench, worker: Worker) -> None:
 
 
 async def test_a_worker_that_comes_while_the_scheduler_is_away_waits_for_it(mesh: Bench, worker: Worker) -> None:
+    relay = await relay_of(mesh)
     mesh.scheduler.away = True
-    (await relay_of(mesh)).break_off()
+    relay.break_off()
     await until(lambda: not mesh.gateway.relay.up)
     attached = asyncio.create_task(worker.attach())
     await until(lambda: len(mesh.gateway.relay) == 1)
