@@ -50,14 +50,19 @@ def database(name: str, url: str, now: Now) -> Iterator[Verdict]:
         return
     import psycopg
 
+    from horde.services.sql import too_old
+
     try:
         address = "postgresql" + url[url.index(":") :]
         with psycopg.connect(address, connect_timeout=int(ANSWER_SECONDS)) as connection:
             found: dict[str, str] = dict(connection.execute("SELECT name, setting FROM pg_settings").fetchall())
             row = connection.execute("SELECT clock_timestamp()").fetchone()
+            wrong = too_old(connection.info.server_version)
     except psycopg.Error as error:
         yield fail(subject, f"it does not answer: {str(error).strip().splitlines()[-1]}")
         return
+    if wrong:
+        yield fail(subject, wrong)
     loose = [name for name in DURABLE if found[name] not in (DURABLE_COMMIT if "commit" in name else ("on",))]
     if loose:
         yield fail(subject, f"{', '.join(loose)} off: it forgets what it has said to be written")

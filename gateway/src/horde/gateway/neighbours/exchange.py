@@ -16,7 +16,7 @@ log = get_logger(__name__)
 
 Message = TypeVar("Message")
 
-MIN_BACKOFF, MAX_BACKOFF = 0.05, 2.0
+MIN_BACKOFF, MAX_BACKOFF = 0.05, 1.0
 """Seconds between two openings: doubling, with jitter."""
 
 
