@@ -150,7 +150,7 @@ async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None
             if settings.builder == "child"
             else OperatorsBuilder()
         )
-        estimates = Estimates(builder)
+        estimates = Estimates(builder, clock)
         releases = DataReleases(store, release_bucket, builder, clock, estimates)
         sharing = Sharing(store, release_bucket, router, clock)
         # What these lack is answered UNIMPLEMENTED by the chassis.

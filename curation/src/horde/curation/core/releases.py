@@ -90,6 +90,8 @@ class Estimate:
     name: str
     terms: Terms
     previous: str
+    as_of: datetime
+    """When it was counted."""
     until: datetime
     """Of the journal: no hour from then on would be looked at."""
     images: int
@@ -181,6 +183,7 @@ def read_estimate(text: str, name: str, terms: Terms) -> Estimate:
         name=name,
         terms=terms,
         previous=found["previous"] or "",
+        as_of=datetime.fromisoformat(found["plan"]["as_of"]).astimezone(UTC),
         until=datetime.fromisoformat(found["until"]).astimezone(UTC),
         images=found["images"],
         size_bytes=found["bytes"],
