@@ -127,7 +127,7 @@ $(TIERS:%=test-%): test-%: install ## (test-unit, test-service, test-mesh …) R
 	@if [ -d tests/$* ]; then $(PYTEST) tests/$*; else echo "no tests/$*"; fi
 
 test-kills: install ## kill -9 of every service at every place of a generation's life, 10 minutes
-	HORDE_KILL_MATRIX=all $(PYTEST) tests/mesh/test_kills.py tests/mesh/test_soak_storage.py tests/mesh/test_curation.py tests/mesh/test_demo.py
+	HORDE_KILL_MATRIX=all $(PYTEST) tests/mesh/test_kills.py tests/mesh/test_soak_storage.py tests/mesh/test_curation.py
 
 test-loading: install ## A release of 5,000 images in every loader, from a folder and over S3: counts and hashes
 	HORDE_LOADED_IMAGES=5000 $(PYTEST) tests/service/data_releases/test_loading.py
