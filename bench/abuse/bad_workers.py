@@ -22,6 +22,20 @@ Answering = Callable[[Any, Any], Awaitable[None]]
 """What a bad worker does with an assignment, on its stream."""
 
 
+class Stream:
+    """A session's stream, on which many may write: gRPC itself ends a call, as INTERNAL, on which two write at once."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._writing = asyncio.Lock()
+        self.read = call.read
+
+    async def write(self, request: Any) -> None:
+        """Say something, after what is being said."""
+        async with self._writing:
+            await self._call.write(request)
+
+
 async def bad_workers(attacker: Attacker, answering: Answering, *, sessions: int = 3, slots: int = 1) -> None:
     """Sessions of one account that do this with every job."""
     who, model = await attacker.register(), await attacker.offer()
@@ -32,7 +46,7 @@ async def bad_workers(attacker: Attacker, answering: Answering, *, sessions: int
 
     async def one(number: int) -> None:
         while True:
-            stream = attacker.workers.Attach(metadata=who)
+            stream = Stream(attacker.workers.Attach(metadata=who))
             hello.worker_name = f"rig-{number}"
             try:
                 await stream.write(worker_service_pb2.AttachRequest(hello=hello))

@@ -86,7 +86,7 @@ class ThrowawayPostgres:
                 stderr=log,
             )
         asking = [str(self._binaries / "pg_isready"), "-q", "-h", self.socket]
-        for _ in ticks():
+        for _ in ticks(lambda: (self._home / "log").read_text()[-2000:]):
             if not subprocess.run(asking, check=False, env=self._environment).returncode:
                 return
             if self._server.poll() is not None:

@@ -262,7 +262,13 @@ class FakeMesh:
         self._numbers: Iterator[int] = iter(range(1, 1_000_000))
 
     def assign(
-        self, prompt: str = "a cat", *, traceparent: str = "", tickets: Sequence[pb.InputTicket] = (), **fields: Any
+        self,
+        prompt: str = "a cat",
+        *,
+        model: str = "paintbox",
+        traceparent: str = "",
+        tickets: Sequence[pb.InputTicket] = (),
+        **fields: Any,
     ) -> pb.Assignment:
         """Lend a job to the worker; what was lent. `fields` are those of ImageSpec."""
         number = next(self._numbers)
@@ -271,7 +277,7 @@ class FakeMesh:
         assignment = pb.Assignment(
             lease_id=lease_id,
             job_id=f"job-{number}",
-            spec=job_pb2.JobSpec(model="paintbox", image=image),
+            spec=job_pb2.JobSpec(model=model, image=image),
             grant=lease_id,
             storage_address=self.target,
             price_mkudos=10_830,

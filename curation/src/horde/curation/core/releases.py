@@ -91,7 +91,7 @@ class Estimate:
     terms: Terms
     previous: str
     until: datetime
-    """Nothing that was shared from then on would be in it."""
+    """Of the journal: no hour from then on would be looked at."""
     images: int
     size_bytes: int
     """Of the pictures, as they were painted."""
@@ -110,7 +110,7 @@ class Finished:
     previous: str
     since: datetime
     until: datetime
-    """Nothing that was shared from then on is in it, nor what was shared before `since`."""
+    """Of the journal: hours from then on were not looked at, nor those before `since`."""
     images: int
     size_bytes: int
     shards: int
@@ -121,6 +121,10 @@ class Finished:
     signature: bytes
     signing_key: bytes
     """PEM."""
+
+    def looked_at(self, journal_hour: datetime) -> bool:
+        """Whether it was made from this hour of the journal, and so from all that the hour names."""
+        return self.since <= journal_hour < self.until
 
 
 def is_name(text: str) -> bool:
@@ -185,6 +189,6 @@ def read_estimate(text: str, name: str, terms: Terms) -> Estimate:
     )
 
 
-def release_of(shared_at: datetime, chain: list[Finished]) -> str:
-    """Into which release of a chain an image falls, by when it was shared; the last one if into none of them."""
-    return next((link.name for link in chain if link.since <= shared_at < link.until), chain[-1].name)
+def release_of(journal_hour: datetime, chain: list[Finished]) -> str:
+    """Into which release of a chain an image falls, by its hour of the journal; the last one if into none of them."""
+    return next((link.name for link in chain if link.looked_at(journal_hour)), chain[-1].name)
