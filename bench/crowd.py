@@ -53,6 +53,8 @@ EXTRA = {
     },
 }
 COUNTED = ("gateway", "scheduler", "ledger", "storage-router")
+AT_ONCE = 250
+"""Workers that come together: elsewhere each has a machine of its own."""
 ASKED = 200
 """New jobs in a row whose way to a worker is timed."""
 RICH = 4
@@ -76,7 +78,10 @@ class Crowd:
         program = [sys.executable, str(ROOT / "bench" / "crowd_workers.py"), gateway]
         for _ in range(PROCESSES):
             child = await asyncio.create_subprocess_exec(
-                *program, env=environment(), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+                *program,
+                env=environment() | {"GRPC_VERBOSITY": "NONE"},
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
             )
             self._children.append(child)
         reading = [asyncio.create_task(self._read(child)) for child in self._children]
@@ -143,8 +148,11 @@ async def attach_all(mesh: LocalMesh, crowd: Crowd, count: int) -> None:
     for part in parts:
         before, began = spent(mesh), time.monotonic()
         goal = len(crowd.attached) + len(part)
-        crowd.attach({name: names[name] for name in part})
-        await crowd.there(goal)
+        for start in range(0, len(part), AT_ONCE):
+            some = part[start : start + AT_ONCE]
+            there = len(crowd.attached)
+            crowd.attach({name: names[name] for name in some})
+            await crowd.there(there + len(some))
         each = {name: 1000 * (cost - before[name]) / len(part) for name, cost in spent(mesh).items()}
         print(f"{goal:>7} attached, {time.monotonic() - began:5.1f} s: {words(each, 'CPU-ms each')}", flush=True)
     grown = {name: 1000 * (now - memory[name]) / count for name, now in memory_mb(pids(mesh)).items()}

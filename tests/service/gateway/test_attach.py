@@ -23,6 +23,7 @@ from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.gateway.core.credentials import new_api_key, parse_api_key
 from horde.gateway.core.requesters import Principal, Requester
 from horde.gateway.core.seats import owner
+from horde.gateway.doors import relay as relay_module
 from horde.gateway.doors.attach import MESSAGES_AT_ONCE
 from horde.gateway.store.memory import MemoryIdentityStore
 from horde.services.errors import (
@@ -267,6 +268,15 @@ async def test_hello_comes_first(
     with assert_raises_reason(FailedPrecondition, reason, metadata):
         await worker.stream.read()
     assert not relay.heard
+
+
+async def test_a_hello_that_is_late_is_to_be_said_again(
+    mesh: Bench, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a slow link it comes late; HELLO_EXPECTED would have the worker never come back."""
+    monkeypatch.setattr(relay_module, "FIRST_MESSAGE_SECONDS", 0.05)
+    with pytest.raises(Unavailable):
+        await worker.stream.read()
 
 
 async def test_hello_comes_once(mesh: Bench, worker: Worker) -> None:
