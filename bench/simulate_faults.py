@@ -24,6 +24,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,9 +56,10 @@ def many(first: int, lives: int, jobs: int) -> int:
     failed: Counter[str] = Counter()
     passed: Counter[str] = Counter()
     endings: Counter[str] = Counter()
-    with ProcessPoolExecutor(jobs, max_tasks_per_child=None) as pool:
+    with ProcessPoolExecutor(jobs) if jobs > 1 else nullcontext() as pool:
         while done < lives and wrong < 5:
-            for result in pool.map(live, range(seed, seed + 4 * jobs)):
+            seeds = range(seed, seed + (4 * jobs if pool else 1))
+            for result in (pool.map if pool else map)(live, seeds):
                 done, steps, messages = done + result.lives, steps + result.steps, messages + result.messages
                 failed += result.faults
                 passed += result.passed
@@ -65,7 +67,7 @@ def many(first: int, lives: int, jobs: int) -> int:
                 wrong += bool(result.wrong)
                 for what in result.wrong[:3]:
                     print(f"seed {result.seed}, step {result.steps}: {what}", flush=True)
-            seed += 4 * jobs
+            seed = seeds.stop
     seconds = time.monotonic() - began
 
     from horde.services.failpoints import declared
