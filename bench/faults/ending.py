@@ -32,7 +32,10 @@ def compare(mesh: Mesh, healed_at: float) -> None:
 def _compare_generation(mesh: Mesh, asked: Asked, healed_at: float) -> None:
     truth = mesh.truth
     rows = [mesh.durable.scheduler.jobs.get(asked.job_id(index)) for index in range(asked.count)]
-    if asked.accepted:
+    if asked.deleted:
+        left = [key for key in asked.gone if mesh.durable.private.there(key) is not None]
+        truth.must(not left, f"{asked.generation_id}: deleted, and its pictures are there: {left}")
+    elif asked.accepted:
         ended = all(row is not None and row["state"] == JobState.ENDED for row in rows)
         truth.must(ended, f"{asked.generation_id}: accepted, and not ended")
     elif asked.refused:

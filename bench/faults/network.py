@@ -234,7 +234,7 @@ class Stream:
         handler = self._handler
         error: ServiceError | None = None
         try:
-            async for response in handler.stream_stream(self._requests(), Context):
+            async for response in await self._answers():
                 if not process.alive:
                     return
                 if self._network.separated(self._caller.name, self._name):
@@ -248,6 +248,14 @@ class Stream:
             error = away("It has fallen.")
         if process.alive:
             self._down.end(error)
+
+    async def _answers(self) -> AsyncIterator[Any]:
+        handler, requests = self._handler, self._requests()
+        if getattr(handler, "unary_stream", None) is None:
+            answers: AsyncIterator[Any] = handler.stream_stream(requests, Context)
+        else:
+            answers = handler.unary_stream(await anext(requests), Context)
+        return answers
 
     async def _requests(self) -> AsyncIterator[Any]:
         while (data := await self._up.get()) is not None:
@@ -263,6 +271,10 @@ class Stream:
             self._break()
             raise away("The stream is broken.")
         self._up.put(request.SerializeToString())
+
+    def ask(self, data: bytes) -> None:
+        """Say the one thing there is to say."""
+        self._up.put(data)
 
     async def done_writing(self) -> None:
         """Say that nothing more will be said."""
@@ -323,10 +335,18 @@ class Channel:
             self._network.open(self._process, self._target(), lambda handlers: handlers[path]), response_deserializer
         )
 
-    def unary_stream(self, path: str, **_: Any) -> None:
-        """Nobody needs it here."""
+    def unary_stream(
+        self, path: str, request_serializer: Any, response_deserializer: Any, **_: Any
+    ) -> Callable[[Any], Any]:
+        def call(request: Any) -> Decoded:
+            stream = self._network.open(self._process, self._target(), lambda handlers: handlers[path])
+            stream.ask(request_serializer(request))
+            return Decoded(stream, response_deserializer)
 
-    stream_unary = unary_stream
+        return call
+
+    def stream_unary(self, path: str, **_: Any) -> None:
+        """Nobody needs it here."""
 
 
 def stub_channel(network: Network, process: Process, name: str) -> Any:

@@ -13,12 +13,12 @@ from faults.network import Network, stub_channel
 from faults.services import GATEWAYS, MODELS, envelope, signers
 from faults.truth import Asked, Truth
 from faults.virtual import Process
+from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as service_pb2
 from horde.api.job.v1 import job_pb2
 from horde.api.storage.v1 import storage_service_pb2
 from horde.api.storage.v1.storage_service_pb2_grpc import StorageServiceStub
 from horde.gateway.core.requesters import ANONYMOUS, Principal, Requester, generation_id
-from horde.internal.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
 from horde.services.errors import Aborted, DeadlineExceeded, NotFound, ResourceExhausted, ServiceError, Unavailable
 from horde.services.status import from_status
 from horde.testkit.storage_router import paint
@@ -59,6 +59,7 @@ class Person:
         )
         self._cancels = chance.random() < 0.25
         self._withdraws = chance.random() < 0.15
+        self._deletes = chance.random() < 0.1
         self._conflicts = chance.random() < 0.2
         self._version = 0
         self.seen: Any = None
@@ -82,8 +83,12 @@ class Person:
             self.asked.cancelled = True
         while not await self._look():
             await asyncio.sleep(5 + 15 * self._chance.random())
+        if self._chance.random() < 0.3:
+            await self._fetch()
         if self._withdraws:
             await self._withdraw()
+        elif self._deletes:
+            await self._delete()
         self.done = True
 
     async def _call(self, path: str, message: Any, principal: Principal | None = None) -> bytes:
@@ -119,15 +124,15 @@ class Person:
 
     async def _create(self) -> bool:
         try:
-            known = scheduler_pb2.SchedulerGeneration.FromString(await self._insist("create", self.request))
+            known = generation_pb2.Generation.FromString(await self._insist("create", self.request))
         except ServiceError as refusal:
             if refusal.reason not in ("INSUFFICIENT_KUDOS", "BUDGET_SPENT", "REFUSED_BEFORE"):
                 self._truth.fail(f"{self.asked.generation_id}: {type(refusal).__name__} {refusal.reason}: {refusal}")
             self._truth.refused(self.asked)
             return False
-        placement = job_pb2.Placement.Name(known.generation.quote.placement).removeprefix("PLACEMENT_")
+        placement = job_pb2.Placement.Name(known.quote.placement).removeprefix("PLACEMENT_")
         self._truth.accepted(self.asked, placement)
-        self._show(known.generation)
+        self._show(known)
         return True
 
     async def _conflict(self) -> None:
@@ -150,7 +155,7 @@ class Person:
             return False
         except Aborted:
             return False
-        self._show(scheduler_pb2.SchedulerGeneration.FromString(body).generation)
+        self._show(generation_pb2.Generation.FromString(body))
         if self._chance.random() < 0.1:
             await self._peek()
         return bool(self.seen.finished)
@@ -180,6 +185,40 @@ class Person:
         except ServiceError as error:
             if not isinstance(error, NOW_NOT):
                 self._truth.fail(f"{self.asked.generation_id}: a stranger hears {error.reason}")
+
+    async def _fetch(self) -> None:
+        """Bring home what is done."""
+        router: Any = StorageServiceStub(stub_channel(self._network, self._process, "router-"))
+        for image in self.seen.images:
+            if image.ending != job_pb2.JOB_ENDING_DONE:
+                continue
+            while (data := await self._download(router, image)) is None:
+                await asyncio.sleep(0.5 + self._chance.random())
+            same = hashlib.sha256(data).digest() == image.sha256
+            self._truth.must(same, f"{image.job_id}: what is fetched is not what is shown")
+
+    async def _download(self, router: Any, image: Any) -> bytes | None:
+        data = b""
+        try:
+            async for part in router.Download(storage_service_pb2.DownloadRequest(ticket=image.download.ticket)):
+                data += part.chunk.data if part.HasField("chunk") else b""
+        except NOW_NOT:
+            return None
+        except ServiceError as error:
+            self._truth.fail(f"{image.job_id}: done, and cannot be fetched: {error.reason} {error}")
+        return data
+
+    async def _delete(self) -> None:
+        """Have all of it forgotten."""
+        self._truth.deletes(self.asked)
+        await self._insist("delete", self._ref())
+        self.asked.deleted = True
+        try:
+            await self._insist("get", self._ref())
+            self._truth.fail(f"{self.asked.generation_id}: deleted, and shown")
+        except ServiceError as error:
+            if not isinstance(error, NotFound):
+                self._truth.fail(f"{self.asked.generation_id}: deleted, and one hears {error.reason} {error}")
 
     async def _withdraw(self) -> None:
         done = [image.job_id for image in self.seen.images if image.ending == job_pb2.JOB_ENDING_DONE]

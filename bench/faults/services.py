@@ -27,6 +27,7 @@ from horde.gateway.core.requesters import Principal, Requester
 from horde.gateway.core.seats import owner as owner_seat
 from horde.gateway.doors.generations import Generations
 from horde.gateway.doors.relay import Relay
+from horde.gateway.doors.tickets import Tickets
 from horde.gateway.neighbours.ledger import Balances, LedgerClient
 from horde.gateway.neighbours.scheduler import SchedulerClient
 from horde.gateway.neighbours.storage import StorageClient
@@ -174,9 +175,12 @@ class Mesh:
             )  # fmt: skip
             no_check: Any = SimpleNamespace(check=lambda spec: None)
             known_models: Any = SimpleNamespace(check=_nothing)
-            plain: Any = SimpleNamespace(fill_in=lambda known: known)
+            tickets = Tickets(
+                signers()["gateway"], process.clock, address="router", image_lifetime=timedelta(hours=1),
+                input_lifetime=timedelta(minutes=10), max_input_bytes=1 << 20,
+            )  # fmt: skip
             generations = Generations(
-                client, StorageClient(self.channel(process, "router-")), Balances(ledger, process.clock), plain,
+                client, StorageClient(self.channel(process, "router-")), Balances(ledger, process.clock), tickets,
                 known_models, no_check, consent_text_version="2026-11", max_input_pixels=1 << 20,
             )  # fmt: skip
             loops.start("relay", relay.run())
@@ -224,6 +228,10 @@ def doors(relay: Relay, generations: Generations) -> dict[str, Any]:
     async def withdraw(principal: Principal, request: service_pb2.WithdrawImagesRequest) -> Message:
         return service_pb2.WithdrawImagesResponse(outcomes=await generations.withdraw(principal, request))
 
+    async def delete(principal: Principal, request: service_pb2.GetGenerationRequest) -> Message:
+        await generations.delete(principal, request.generation_id)
+        return service_pb2.DeleteGenerationResponse()
+
     def attach(owner: str) -> Any:
         async def still() -> float:
             return float("inf")
@@ -242,6 +250,7 @@ def doors(relay: Relay, generations: Generations) -> dict[str, Any]:
         "create": unary(service_pb2.CreateGenerationRequest, create),
         "get": unary(service_pb2.GetGenerationRequest, generations.get),
         "cancel": unary(service_pb2.GetGenerationRequest, cancel),
+        "delete": unary(service_pb2.GetGenerationRequest, delete),
         "withdraw": unary(service_pb2.WithdrawImagesRequest, withdraw),
         "attach": attach,
     }

@@ -37,6 +37,9 @@ class Asked:
     refused: bool = False
     cancelled: bool = False
     withdrawn: set[str] = field(default_factory=set)
+    deleted: bool = False
+    gone: list[str] = field(default_factory=list)
+    """Keys of its private pictures, once it is deleted."""
 
     @property
     def placement(self) -> str:
@@ -110,6 +113,9 @@ class Truth:
         for row in changes.jobs:
             if row["job_id"] in memory.jobs and row["state"] == JobState.ENDED:
                 self.ended(memory.jobs[row["job_id"]])
+            elif row["state"] == JobState.SETTLING and row["ending"] == Ending.DONE:
+                painted = self.pictures.get(row["sha256"].hex()) == row["job_id"]
+                self.must(painted, f"{row['job_id']}: won by a picture of something else")
         for generation_id in changes.refused:
             left = [job for job in memory.jobs.values() if job["generation_id"] == generation_id]
             self.must(not left, f"{generation_id}: refused, and has jobs")
@@ -232,6 +238,15 @@ class Truth:
         if job_id in self.ends:
             self.paid_to[job_id].add(lease_id)
             self.must(len(self.paid_to[job_id]) == 1, f"{job_id}: several leases were told that they are paid")
+
+    def deletes(self, asked: Asked) -> None:
+        """A requester is about to delete what has ended."""
+        assert self.memory is not None
+        for index in range(asked.count):
+            asked.withdrawn.add(asked.job_id(index))
+            row = self.memory.jobs.get(asked.job_id(index))
+            if row is not None and asked.placement == PRIVATE:
+                asked.gone.append(f"images/{row['object_name']}")
 
     def accepted(self, asked: Asked, placement: str) -> None:
         """A requester hears that it is accepted."""

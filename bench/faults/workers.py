@@ -34,6 +34,8 @@ KINDS = (
     "late",
 )
 RESEND_SECONDS = 20.0
+PART = 500
+"""Bytes."""
 GOOD = tuple(paint("JPEG", seed=seed) for seed in range(8))
 
 
@@ -223,8 +225,11 @@ class Worker:
         sha256 = hashlib.sha256(data)
         self._truth.pictures[sha256.hexdigest()] = assignment.job_id
         request = storage_service_pb2.PutImageRequest(grant=assignment.grant, data=data, sha256=sha256.digest())
+        in_parts = self._chance.random() < 0.2
         for _ in range(20):
             try:
+                if in_parts:
+                    return await self._upload_in_parts(request)
                 answer = await self._router.PutImage(request)
             except (Unavailable, ResourceExhausted):
                 await asyncio.sleep(0.2 + 2 * self._chance.random())
@@ -233,6 +238,27 @@ class Worker:
             else:
                 return str(answer.receipt)
         return ""
+
+    async def _upload_in_parts(self, whole: storage_service_pb2.PutImageRequest) -> str:
+        """As a large picture is brought: from where the router says, in chunks."""
+        call = self._router.UploadImage()
+        try:
+            answers = aiter(call)
+            await call.write(
+                storage_service_pb2.UploadImageRequest(open=storage_service_pb2.UploadImageOpen(grant=whole.grant))
+            )
+            offset = (await anext(answers)).resume.offset
+            for start in range(offset, len(whole.data), PART):
+                chunk = storage_service_pb2.Chunk(offset=start, data=whole.data[start : start + PART])
+                await call.write(storage_service_pb2.UploadImageRequest(chunk=chunk))
+                await asyncio.sleep(0.05)
+            finish = storage_service_pb2.UploadFinish(sha256=whole.sha256, size_bytes=len(whole.data))
+            await call.write(storage_service_pb2.UploadImageRequest(finish=finish))
+            return str((await anext(answers)).receipt.receipt)
+        except StopAsyncIteration:
+            raise Unavailable("The router hung up.") from None
+        finally:
+            call.cancel()
 
     async def _report(self, assignment: pb.Assignment, **result: Any) -> None:
         outcome = pb.Outcome(lease_id=assignment.lease_id, job_id=assignment.job_id, **result)
