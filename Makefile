@@ -20,7 +20,7 @@ TIERS   := unit conformance service mesh deploy
 .PHONY: help install lock protos protos-check breaking deploy-check charts images rehearsal rehearse-backup alerts \
 	settings-page contract-image languages sdks sdks-test lint format types test-kills test-loading check test up demo \
 	demo-release try-ai-horde bench standbys redis-outages bench-worker bench-worker-memory bench-ledger bench-scheduler simulate \
-	soak-storage rolling test-page bench-web-door soak-ledger abuse farms raters cheats mutants-ledger mutants-scheduler \
+	simulate-faults soak-storage rolling test-page bench-web-door soak-ledger abuse farms raters cheats mutants-ledger mutants-scheduler \
 	train-model evaluate-model clean $(TIERS:%=test-%)
 
 help: ## List the targets
@@ -178,6 +178,10 @@ bench-scheduler: install ## Jobs matched a second by the scheduler's core, and t
 
 simulate: install ## How long people wait, in virtual time, beside two other policies
 	$(PY) bench/simulate.py
+
+LIVES ?= 20000
+simulate-faults: install ## The mesh's own code in virtual time while everything goes wrong: LIVES=20000 jobs
+	$(PY) bench/simulate_faults.py --lives $(LIVES)
 
 # Of how many images, and where they are kept: folders or s3.
 IMAGES      ?= 100000
