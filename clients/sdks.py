@@ -197,9 +197,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--test", action="store_true", help="put each through the cases of `horde conform`")
     parser.add_argument("languages", nargs="*", choices=[*SDKS, []], help="default: all")
-    told = parser.parse_args()
-    here = [language for language in told.languages or SDKS if made(language)]
-    return int(told.test and not asyncio.run(tables(here)))
+    options = parser.parse_args()
+    here = [language for language in options.languages or SDKS if made(language)]
+    return int(options.test and not asyncio.run(tables(here)))
 
 
 if __name__ == "__main__":

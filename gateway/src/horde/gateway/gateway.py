@@ -58,6 +58,7 @@ from horde.services.channel import dial
 from horde.services.clock import Clock, SystemClock
 from horde.services.identity import Credentials
 from horde.services.ids import Ids, RandomIds
+from horde.services.keepalive import KEEPALIVE, LED, Keepalive
 from horde.services.loops import Loops
 from horde.services.server import Registration
 from horde.services.shared.memory import InProcess
@@ -256,7 +257,14 @@ async def gateway(
     tls = settings.tls() if settings.tls_authorities is not None else None
     async with AsyncExitStack() as stack:
 
-        async def channel(neighbour: str, address: str, *, retry: bool = True, seconds: float = 10) -> aio.Channel:
+        async def channel(
+            neighbour: str,
+            address: str,
+            *,
+            retry: bool = True,
+            keepalive: Keepalive = KEEPALIVE,
+            seconds: float = 10,
+        ) -> aio.Channel:
             dialled = dial(
                 address,
                 caller=caller,
@@ -264,6 +272,7 @@ async def gateway(
                 timeout=timedelta(seconds=seconds),
                 retry=retry,
                 max_message_bytes=16 * 1024 * 1024,
+                keepalive=keepalive,
                 neighbour=neighbour,
             )
             return await stack.enter_async_context(dialled)
@@ -273,13 +282,13 @@ async def gateway(
         built = Gateway(
             settings,
             store,
-            scheduler=await channel("scheduler", settings.scheduler),
-            scheduler_streams=await channel("scheduler (streams)", settings.scheduler, retry=False),
-            ledger=await channel("ledger", settings.ledger),
+            scheduler=await channel("scheduler", settings.scheduler, keepalive=LED),
+            scheduler_streams=await channel("scheduler (streams)", settings.scheduler, retry=False, keepalive=LED),
+            ledger=await channel("ledger", settings.ledger, keepalive=LED),
             storage=await channel("storage router", settings.storage_router),
-            curation=await channel("curation", settings.curation),
+            curation=await channel("curation", settings.curation, keepalive=LED),
             # A receiver that is tried now has 15 s for its answer.
-            webhooks=await channel("webhooks", settings.webhooks, seconds=30),
+            webhooks=await channel("webhooks", settings.webhooks, keepalive=LED, seconds=30),
             shared=shared or InProcess(clock),
             clock=clock,
             ids=ids or RandomIds(),

@@ -173,7 +173,7 @@ def error_of(error: Exception) -> Json:
         return {"reason": "DAMAGED_IMAGE", "message": str(error)}
     if not isinstance(error, ServiceError):
         return {"code": "DRIVER", "message": f"{type(error).__name__}: {error}"}
-    told: Json = {
+    facts: Json = {
         "code": code_of(type(error)).name,
         "reason": error.reason,
         "domain": error.domain,
@@ -182,8 +182,8 @@ def error_of(error: Exception) -> Json:
         "violations": [violation.field for violation in error.violations],
     }
     if error.retry_after is not None:
-        told["retry_after_s"] = error.retry_after.total_seconds()
-    return told
+        facts["retry_after_s"] = error.retry_after.total_seconds()
+    return facts
 
 
 def know_every_method() -> None:
