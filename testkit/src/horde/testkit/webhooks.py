@@ -317,7 +317,9 @@ async def webhooks(
         settings = WebhooksSettings(**(told | fields))
         caller = Credentials.from_key_file("gateway", key)
         server = await stack.enter_async_context(serve(settings, clock, resolve=names))
-        channel = await stack.enter_async_context(dial(f"127.0.0.1:{server.port}", caller=caller, retry=False))
+        channel = await stack.enter_async_context(
+            dial(f"127.0.0.1:{server.port}", caller=caller, timeout=None, wait_for_ready=True)
+        )
         yield WebhooksBench(
             settings, WebhookServiceStub(channel), NewsServiceStub(channel), clock, ledger, scheduler, names, channel
         )

@@ -61,7 +61,7 @@ class Sending:
         self._receivers = receivers
         self._clock = clock
         self._loops = loops
-        self._pot = Pot(MAX_CALLS, SHARES, lambda _: TooManyTries(retry_after=timedelta(seconds=5)), kept=KEPT)
+        self._pot = Pot(MAX_CALLS, SHARES, lambda _: _too_many(MAX_CALLS, 5.0), kept=KEPT)
         self._turns = Turns()
         self._postponed: dict[str, None] = {}
         """Accounts for which there was no place; each time a place is free, two of them have their turn again."""
@@ -143,7 +143,7 @@ class Sending:
     def _take(self, delivery: Delivery, webhook: Webhook) -> None:
         """A place for a call. Raises TooManyTries."""
         if delivery.delivery_id in self._calling.get(webhook.account_id, ()):
-            raise TooManyTries(retry_after=timedelta(seconds=ANSWER_SECONDS))
+            raise _too_many(1, ANSWER_SECONDS)
         self._pot.take(_taker(webhook))
         self._calling[webhook.account_id].add(delivery.delivery_id)
 
@@ -234,6 +234,10 @@ class Sending:
             for other in others
             if other.webhook_id != disabled.webhook_id and other.wants(Event.WEBHOOK_DISABLED, now)
         ]
+
+
+def _too_many(limit: int, seconds: float) -> TooManyTries:
+    return TooManyTries(metadata={"limit": str(limit)}, retry_after=timedelta(seconds=seconds))
 
 
 def _taker(webhook: Webhook) -> Taker:

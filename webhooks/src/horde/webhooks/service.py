@@ -15,6 +15,7 @@ from horde.services.channel import dial
 from horde.services.clock import Clock
 from horde.services.identity import AllowList
 from horde.services.ids import Ids, RandomIds
+from horde.services.keepalive import LED
 from horde.services.leadership import in_charge
 from horde.services.loops import Loops
 from horde.services.server import Registration, Server, serving
@@ -50,7 +51,7 @@ async def serve(
     ids = ids or RandomIds()
     settings.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     tls = settings.tls() if settings.tls_authorities is not None else None
-    neighbour = partial(dial, caller=settings.credentials(NAME), tls=tls, max_message_bytes=16 << 20)
+    neighbour = partial(dial, caller=settings.credentials(NAME), tls=tls, max_message_bytes=16 << 20, keepalive=LED)
     with closing(Resolver()) as resolver:
         async with (
             # One listens and calls, others stand by.

@@ -85,6 +85,8 @@ class Receivers:
                 raise OSError(_words(error)) from error
             except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException) as error:
                 raise OSError("The connection broke before an answer came.") from error
+            finally:
+                await backend.close()
 
     async def _addresses(self, host: str, port: int, secure: bool) -> Sequence[Address]:
         addresses = list(dict.fromkeys(await self._resolve(host, port)))
@@ -110,6 +112,12 @@ class _Checked(httpcore2.AsyncNetworkBackend):
     def __init__(self, addresses: Callable[[str, int], Awaitable[Sequence[Address]]]) -> None:
         self._addresses = addresses
         self._inner = httpcore2.AnyIOBackend()
+        self._opened: list[httpcore2.AsyncNetworkStream] = []
+
+    async def close(self) -> None:
+        """Close what was opened: who is given up in the middle of a handshake is closed by nobody else."""
+        for stream in self._opened:
+            await stream.aclose()
 
     async def connect_tcp(
         self,
@@ -122,9 +130,12 @@ class _Checked(httpcore2.AsyncNetworkBackend):
         failed: Exception | None = None
         for address in (await self._addresses(host, port))[:MAX_ADDRESSES]:
             try:
-                return await self._inner.connect_tcp(str(address), port, timeout, local_address, socket_options)
+                stream = await self._inner.connect_tcp(str(address), port, timeout, local_address, socket_options)
             except httpcore2.ConnectError as error:
                 failed = error
+            else:
+                self._opened.append(stream)
+                return stream
         assert failed is not None
         raise failed
 
