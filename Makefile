@@ -17,7 +17,7 @@ TIERS   := unit conformance service mesh deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock protos protos-check breaking deploy-check charts images rehearsal rehearse-backup \
+.PHONY: help install lock protos protos-check breaking deploy-check charts images rehearsal rehearse-backup alerts \
 	settings-page contract-image languages sdks sdks-test lint format types test-kills test-loading check test up demo \
 	demo-release try-ai-horde bench standbys redis-outages bench-worker bench-worker-memory bench-ledger bench-scheduler simulate \
 	soak-storage rolling test-page bench-web-door soak-ledger abuse farms raters cheats mutants-ledger mutants-scheduler \
@@ -85,6 +85,9 @@ rehearsal: install ## The images as pods of the rendered chart, played by podman
 
 rehearse-backup: install ## A backup on PostgreSQL under load, put back on empty databases; and a ledger of a million events
 	$(PY) bench/backup.py
+
+alerts: install ## Each alert fires in a fault that is done to a mesh, watched by a real Prometheus (apt-get install prometheus)
+	$(PY) bench/alerts.py
 
 settings-page: install ## Write deploy/settings.md, every setting of every service, from the code
 	$(PY) deploy/settings.py

@@ -25,8 +25,8 @@ from horde.services.settings_of import settings_of
 from horde.storage_router.router import ALLOW as STORAGE_ROUTER
 from horde.webhooks.service import ALLOW as WEBHOOKS
 
-NOT_SERVICES = {"*", "operator", "auditor"}
-"""Callers that are people, or jobs that an operator runs where he likes."""
+NOT_SERVICES = {"*", "operator", "auditor", "keda"}
+"""Callers that are people, jobs that an operator runs where he likes, or the cluster's own."""
 ALLOW: Mapping[str, AllowList] = {
     "ledger": AllowList(LEDGER),
     "scheduler": SCHEDULER,

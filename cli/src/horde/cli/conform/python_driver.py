@@ -56,6 +56,7 @@ class Driver:
         anonymous: str = "",
         config_folder: str = "",
         patience_seconds: float = 30,
+        attempt_seconds: float = 10,
     ) -> Json:
         credential = ApiKey(api_key) if api_key else AnonymousToken(anonymous) if anonymous else None
         stack = AsyncExitStack()
@@ -64,7 +65,11 @@ class Driver:
             credential=credential,
             anonymous=credential is None,
             config_folder=Path(config_folder) if config_folder else None,
-            patience=Patience(timedelta(seconds=patience_seconds), timedelta(milliseconds=20)),
+            patience=Patience(
+                timedelta(seconds=patience_seconds),
+                timedelta(milliseconds=20),
+                attempt=timedelta(seconds=attempt_seconds),
+            ),
         )
         self.clients[client] = (await stack.enter_async_context(opened), stack)
         return {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,15 +60,20 @@ class LocalMesh:
         return f"http://{self.layout.address(Role.WEB_DOOR)}"
 
     def beyond(self, role: Role) -> Mapping[str, str]:
-        """What a service is told beyond where everything is, without prefix."""
+        """What a service is given beyond where everything is, without prefix."""
         return self._extra.get(role, {})
 
-    async def start(self, role: Role, settings: Mapping[str, str] | None = None) -> Process:
-        """Start a service, with further settings (without their prefix) for this time only. Does not wait for it."""
+    async def start(
+        self, role: Role, settings: Mapping[str, str] | None = None, program: Sequence[str] = ()
+    ) -> Process:
+        """Start a service, with further settings (without their prefix) for this time only. Does not wait for it.
+
+        `program` is what Python runs instead of the service's module.
+        """
         given = self.layout.settings(role)
         given |= {f"{role.prefix}{name}": value for name, value in self.beyond(role).items()}
         given |= {f"{role.prefix}{name}": value for name, value in (settings or {}).items()}
-        return await self._start(role.value, ("-m", role.module), given)
+        return await self._start(role.value, tuple(program) or ("-m", role.module), given)
 
     async def start_worker(self, plan: WorkerPlan) -> Process:
         """Start a worker; the account that it belongs to is opened at first."""
