@@ -64,9 +64,10 @@ class Call:
 
 @dataclass
 class Receiver:
-    """Somebody's program: an HTTPS server that remembers what it is told, and answers as a test says."""
+    """Somebody's program: an HTTP server that remembers what it is told, and answers as a test says."""
 
     port: int = 0
+    secure: bool = True
     calls: list[Call] = field(default_factory=list)
     answer: Callable[[Call], bytes | Awaitable[bytes]] = lambda _: b"HTTP/1.1 204 No Content\r\n\r\n"
     """What goes back, as it is; an empty answer hangs up."""
@@ -76,7 +77,7 @@ class Receiver:
 
     @property
     def url(self) -> str:
-        return f"https://{HOST}:{self.port}/hook?a=1"
+        return f"https://{HOST}:{self.port}/hook?a=1" if self.secure else f"http://127.0.0.1:{self.port}/hook?a=1"
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -101,13 +102,15 @@ class Receiver:
 
 
 @asynccontextmanager
-async def receiver(authority: Authority, *names: str, address: str = "127.0.0.1") -> AsyncIterator[Receiver]:
-    """A receiver with a certificate for these names; HOST's where none is given."""
-    files = authority.issue(*(names or (HOST,)))
-    assert files.certificate is not None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(files.certificate, files.key)
-    made = Receiver()
+async def receiver(authority: Authority | None, *names: str) -> AsyncIterator[Receiver]:
+    """A receiver with a certificate for these names, HOST's where none is given; in plain without an authority."""
+    context = None
+    if authority is not None:
+        files = authority.issue(*(names or (HOST,)))
+        assert files.certificate is not None
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(files.certificate, files.key)
+    made = Receiver(secure=authority is not None)
     connections: set[asyncio.Task[None]] = set()
 
     def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -115,7 +118,7 @@ async def receiver(authority: Authority, *names: str, address: str = "127.0.0.1"
         connections.add(task)
         task.add_done_callback(connections.discard)
 
-    server = await asyncio.start_server(connected, address, 0, ssl=context)
+    server = await asyncio.start_server(connected, "127.0.0.1", 0, ssl=context)
     made.port = server.sockets[0].getsockname()[1]
     try:
         yield made
