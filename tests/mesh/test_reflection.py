@@ -33,7 +33,11 @@ SERVED = {
         "horde.api.webhook.v1.WebhookService",
         "horde.api.worker.v1.WorkerService",
     },
-    Role.SCHEDULER: {"horde.internal.scheduler.v1.OwnerService", "horde.internal.scheduler.v1.SchedulerService"},
+    Role.SCHEDULER: {
+        "externalscaler.ExternalScaler",
+        "horde.internal.scheduler.v1.OwnerService",
+        "horde.internal.scheduler.v1.SchedulerService",
+    },
     Role.LEDGER: {"horde.internal.ledger.v1.LedgerService"},
     Role.CURATION: {
         "horde.internal.curation.v1.AccountService",

@@ -36,12 +36,18 @@ def webhooks() -> None:
     show_default=True,
     help="What it is told of; more than once for more.",
 )
-@click.option("--label", type=TEXT, default="", help="What you call it.")
-@click.option("--prefix", type=WORD, default="", help="Only of generations whose request id begins so.")
+@click.option("--label", type=TEXT, default=None, help="What you call it.")
+@click.option("--prefix", type=WORD, default=None, help="Only of generations whose request id begins so.")
 @click.option("--secret", type=WORD, default=None, help="whsec_ and base64. Default: a new one, which is shown once.")
 @asks
 async def create(
-    horde: HordeClient, out: Output, url: str, events: tuple[str, ...], label: str, prefix: str, secret: str | None
+    horde: HordeClient,
+    out: Output,
+    url: str,
+    events: tuple[str, ...],
+    label: str | None,
+    prefix: str | None,
+    secret: str | None,
 ) -> None:
     """Have URL, https:// and public, called with what happens from now on."""
     from horde.api.webhook.v1.webhook_service_pb2 import WebhookEvent
@@ -49,7 +55,7 @@ async def create(
 
     secret = secret or new_secret()
     numbers = [WebhookEvent.Value(f"WEBHOOK_EVENT_{event.replace('.', '_').upper()}") for event in events]
-    made = await horde.webhooks.create(url, numbers, secret, label=label, request_id_prefix=prefix)
+    made = await horde.webhooks.create(url, numbers, secret, label=label or "", request_id_prefix=prefix or "")
     out.document({"webhook": made, "secret": secret})
     _say(out, made)
     out.say(f"its secret, shown this once: {secret}")

@@ -54,7 +54,7 @@ class Webhooks:
 
     async def all(self) -> Sequence[pb.Webhook]:
         """The account's, oldest first."""
-        return (await self._doors.ask(self._stub.ListWebhooks, pb.ListWebhooksRequest())).webhooks
+        return list((await self._doors.ask(self._stub.ListWebhooks, pb.ListWebhooksRequest())).webhooks)
 
     async def update(self, request: pb.UpdateWebhookRequest) -> pb.Webhook:
         """Change what is present in the request. Raises as `create`, and WebhookNotFound."""
