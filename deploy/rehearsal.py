@@ -38,7 +38,7 @@ from horde.testkit.redis import throwaway_redis
 from horde.testkit.s3 import throwaway_s3
 from horde.testkit.waiting import HANG_SECONDS
 
-POD: Final = ("ledger", "storage-router", "scheduler", "gateway", "curation", "web-door")
+POD: Final = ("ledger", "storage-router", "scheduler", "gateway", "curation", "webhooks", "web-door")
 BUCKETS: Final = ("horde-private", "horde-shared", "horde-releases")
 SOCKET: Final = "/sql"
 """Where pods find PostgreSQL's socket: the throwaway one listens nowhere else."""
@@ -58,7 +58,7 @@ class Backends:
         self.s3 = self._s3.endpoint
 
     def secrets(self) -> Iterator[dict[str, Any]]:
-        for service in ("ledger", "scheduler", "gateway", "curation"):
+        for service in ("ledger", "scheduler", "gateway", "curation", "webhooks"):
             url = self._sql.database().replace(self.socket, SOCKET)
             yield secret(f"horde-{service}-database", {"url": url.encode()})
         users = {"private": "router-private", "shared": "router-promoter"}

@@ -23,6 +23,7 @@ from horde.services import probes
 from horde.services.identity import PUBLIC, AllowList
 from horde.services.settings_of import settings_of
 from horde.storage_router.router import ALLOW as STORAGE_ROUTER
+from horde.webhooks.service import ALLOW as WEBHOOKS
 
 NOT_SERVICES = {"*", "operator", "auditor", "keda"}
 """Callers that are people, jobs that an operator runs where he likes, or the cluster's own."""
@@ -32,6 +33,7 @@ ALLOW: Mapping[str, AllowList] = {
     "storage-router": STORAGE_ROUTER,
     "gateway": GATEWAY,
     "curation": CURATION,
+    "webhooks": WEBHOOKS,
     # HTTP is for everybody.
     "web-door": AllowList({"/http/*": PUBLIC}),
 }

@@ -55,6 +55,11 @@ class ManualClock:
         """How many timers and sleepers there are."""
         return sum(not due.cancelled for due in self._due)
 
+    def waits_for(self, seconds: float) -> bool:
+        """Whether a timer or sleeper falls due in so many seconds, give or take a millisecond."""
+        at = self._elapsed + seconds
+        return any(not due.cancelled and abs(due.at - at) < 0.001 for due in self._due)
+
     def call_later(self, seconds: float, callback: Callable[[], None]) -> _Due:
         self._order += 1
         due = _Due(self._elapsed + max(0.0, seconds), self._order, callback)
