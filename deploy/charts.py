@@ -82,6 +82,15 @@ VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
         },
     },
     "scaled by KEDA": {"keda": {"enabled": True, "prometheus": "http://prometheus.monitoring:9090"}},
+    "workers when they are needed": {
+        "burstWorkers": {
+            "enabled": True,
+            "model": "sdxl",
+            "owner": "00000000-0000-4000-8000-00000000b000",
+            "resources": {"limits": {"nvidia.com/gpu": 1}},
+            "settings": {"MODELS": "sdxl=/models/sdxl"},
+        },
+    },
     "web doors alone": only("web-door"),
     "a ledger alone": only("ledger"),
     "gateways alone": only("gateway"),

@@ -18,11 +18,13 @@ from horde.data_releases.commands import main
 from horde.data_releases.settings import DataReleaseSettings
 from horde.gateway.doors.listeners import ALLOW as GATEWAY
 from horde.ledger.core.permissions import METHODS as LEDGER
+from horde.scheduler.doors import scaling
 from horde.scheduler.doors.servicer import ALLOW as SCHEDULER
 from horde.services import probes
 from horde.services.identity import PUBLIC, AllowList
 from horde.services.settings_of import settings_of
 from horde.storage_router.router import ALLOW as STORAGE_ROUTER
+from horde.worker_agent.settings import WorkerSettings
 
 NOT_SERVICES = {"*", "operator", "auditor", "keda"}
 """Callers that are people, jobs that an operator runs where he likes, or the cluster's own."""
@@ -216,6 +218,34 @@ def test_a_release_is_a_job_whose_variables_are_settings_and_whose_arguments_are
     # Nobody calls it; it reaches names and the store alone.
     assert "ingress" not in policy["spec"]
     assert [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]] == [53, 53, 443, 9000]
+
+
+def test_workers_that_are_needed_are_told_settings_and_keda_what_the_scheduler_reads() -> None:
+    manifests = {(m["kind"], m["metadata"]["name"]): m for m in SETS["workers when they are needed"]}
+    pod = manifests["Deployment", "horde-worker"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    told = {each["name"].removeprefix(Role.WORKER.prefix).lower(): each["value"] for each in container["env"]}
+    assert len(told) == len(container["env"])
+    assert set(told) <= set(WorkerSettings.model_fields)
+    settings = WorkerSettings(**told)
+    assert settings.gateway == "horde-gateway.horde.svc:7700"
+    assert pod["terminationGracePeriodSeconds"] >= settings.stop_seconds
+    assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
+    scaled = manifests["ScaledObject", "horde-worker"]["spec"]
+    assert scaled["scaleTargetRef"]["name"] == "horde-worker"
+    (trigger,) = scaled["triggers"]
+    assert trigger["metadata"].pop("scalerAddress") == "horde-scheduler.horde.svc:7702"
+    assert set(trigger["metadata"]) == set(scaling.METADATA)
+    wish = scaling.Wish.read(trigger["metadata"])
+    assert (wish.model, wish.target_seconds) == ("sdxl", 300.0)
+    files = manifests["TriggerAuthentication", trigger["authenticationRef"]["name"]]["spec"]["secretTargetRef"]
+    assert [file["parameter"] for file in files] == ["caCert", "tlsClientCert", "tlsClientKey"]
+    (caller,) = SCHEDULER.allowed(f"/{scaling.SERVICE}/GetMetrics")
+    assert manifests["Certificate", "horde-keda"]["spec"]["dnsNames"] == [f"{caller}.mesh.internal"]
+    assert {file["name"] for file in files} == {manifests["Certificate", "horde-keda"]["spec"]["secretName"]}
+    let_in = manifests["NetworkPolicy", "horde-keda"]["spec"]
+    assert let_in["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "scheduler"
+    assert not any(kind == "ScaledObject" for kind in (m["kind"] for m in SETS["default"]))
 
 
 def test_every_policy_of_buckets_is_in_the_config_map() -> None:
