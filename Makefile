@@ -19,7 +19,7 @@ TIERS   := unit conformance service mesh deploy
 .DELETE_ON_ERROR:
 .PHONY: help install lock protos protos-check breaking deploy-check charts images rehearsal rehearse-backup alerts \
 	settings-page contract-image languages sdks sdks-test lint format types test-kills test-loading check test up demo \
-	demo-release try-ai-horde bench standbys redis-outages bench-worker bench-ledger bench-scheduler simulate \
+	demo-release try-ai-horde bench standbys redis-outages bench-worker bench-worker-memory bench-ledger bench-scheduler simulate \
 	soak-storage rolling test-page bench-web-door soak-ledger abuse farms raters cheats mutants-ledger mutants-scheduler \
 	train-model evaluate-model clean $(TIERS:%=test-%)
 
@@ -166,6 +166,9 @@ redis-outages: install ## Redis emptied, silent and killed under load: calls fai
 
 bench-worker: install ## Images a second that a worker paints inside the mesh, beside a bare loop of diffusers
 	$(PY) bench/worker.py
+
+bench-worker-memory: install ## What a worker takes of memory and disk over 5,000 jobs with model switches, plotted
+	$(PY) bench/worker_memory.py
 
 bench-ledger: install ## Transfers a second through the ledger
 	$(PY) bench/ledger.py

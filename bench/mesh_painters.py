@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from horde.services import lifecycle
 from horde.services.clock import SystemClock
 from horde.services.telemetry import configure_logs
 from horde.worker_agent.core.jobs import Capabilities, InputId, Picture
+from horde.worker_agent.painters.models import ModelSource
 from horde.worker_agent.painters.port import Onlooker, Work
 from horde.worker_agent.painters.scripted import ScriptedPainter
 from horde.worker_agent.running import working
@@ -41,6 +42,9 @@ class NotingPainter:
     ) -> Work:
         self.begun.append((picture.seed, time.monotonic()))
         return await self._painter.paint(picture, inputs, onlooker, cancelled)
+
+    def serve(self, models: Sequence[ModelSource]) -> None:
+        self._painter.serve(models)
 
     def on_change(self, changed: Callable[[], None]) -> None:
         self._painter.on_change(changed)

@@ -143,7 +143,7 @@ async def standbys(queued: int, folder: Path) -> bool:
 
 
 async def _fault(mesh: Many, newcomer: Asked, role: Role, how: str) -> None:
-    victim, told = await mesh.leader(role), len(mesh.replaced)
+    victim, replaced = await mesh.leader(role), len(mesh.replaced)
     process, moment = mesh.processes[victim], time.monotonic()
     match how:
         case "killed":
@@ -163,7 +163,7 @@ async def _fault(mesh: Many, newcomer: Asked, role: Role, how: str) -> None:
         case _:
             mesh.cables[victim].mend()
     if how != "killed":
-        await _until(lambda: victim in mesh.replaced[told:])
+        await _until(lambda: victim in mesh.replaced[replaced:])
         after = f"{time.monotonic() - came:.1f} s"
     print(f"{role.value:<12}{how:<10}{back:>13.1f} s{after:>30}", flush=True)
     seen = len(newcomer.done)
@@ -242,9 +242,9 @@ def main() -> int:
     parser.add_argument("what", choices=("standbys", "redis"))
     parser.add_argument("--queued", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=20.0)
-    told = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        ran = standbys(told.queued, Path(name)) if told.what == "standbys" else redis(told.seconds, Path(name))
+        ran = standbys(options.queued, Path(name)) if options.what == "standbys" else redis(options.seconds, Path(name))
         return 0 if asyncio.run(ran) else 1
 
 

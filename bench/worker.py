@@ -1,8 +1,7 @@
 """Images a second that a worker paints inside the mesh, beside a bare loop of diffusers: `make bench-worker`.
 
 Same model (the one that comes along), size, steps and prompt, one thread each, in alternating rounds; whoever is not
-measured waits. Inside the mesh a picture is also lent, encoded, uploaded, checked, paid and told. With `--memory N`
-instead: N pictures by two models that do not fit together, and what the process takes meanwhile, as a plot.
+measured waits. Inside the mesh a picture is also lent, encoded, uploaded, checked, paid and told.
 """
 
 from __future__ import annotations
@@ -131,49 +130,6 @@ async def alternate(mesh: LocalMesh, account: Any, bare: Bare, rounds: int, coun
     print(f"mesh to bare, {side}x{side}, {steps} steps: median {median:.3f} +- {spread:.3f} (goal {GOAL})")
 
 
-def memory(count: int, plot: Path) -> None:
-    """Paint so many pictures, a model after the other, and note what the process takes."""
-    import psutil
-
-    from horde.worker_agent.core.jobs import Picture
-    from horde.worker_agent.painters.diffusers_studio import Studio, StudioSettings
-    from horde.worker_agent.painters.models import ModelSource
-
-    class Unwatched:
-        def stepped(self, step: int) -> None: ...
-        def wants_preview(self) -> bool:
-            return False
-
-        def previewed(self, step: int, image: bytes) -> None: ...
-        def cancelled(self) -> bool:
-            return False
-
-    with tempfile.TemporaryDirectory() as folder:
-        sources = tuple(ModelSource(name, f"{folder}/{name}", stand_in=True) for name in ("first", "second"))
-        # Room for one: each switch loads the other anew.
-        studio = Studio(StudioSettings(sources, threads=1, memory_bytes=1))
-        studio.load()
-        while studio.has_untried:
-            studio.try_next()
-        process, taken = psutil.Process(), []
-        for number in range(count):
-            # Ten pictures, then the other model.
-            name = sources[number // 10 % 2].name
-            studio.paint(Picture(name, PROMPT, 64, 64, steps=2, seed=number), {}, Unwatched())
-            if not number % max(1, count // 200):
-                taken.append((number, process.memory_info().rss / (1 << 20)))
-    warm = [mib for number, mib in taken if number >= count // 10]
-    half = len(warm) // 2
-    first, second = statistics.mean(warm[:half]), statistics.mean(warm[half:])
-    print(f"{count} pictures, {count // 10} switches: {first:.0f} MiB in the first half, {second:.0f} in the second")
-    pyplot: Any = import_module("matplotlib.pyplot")
-    pyplot.plot(*zip(*taken, strict=True))
-    pyplot.xlabel("pictures")
-    pyplot.ylabel("MiB")
-    pyplot.ylim(bottom=0)
-    pyplot.savefig(plot)
-
-
 def main() -> None:
     """Measure what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -181,13 +137,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=10, help="of each round")
     parser.add_argument("--side", type=int, default=128, help="pixels")
     parser.add_argument("--steps", type=int, default=30)
-    parser.add_argument("--memory", type=int, default=0, metavar="N", help="look at the memory over N pictures instead")
-    parser.add_argument("--plot", type=Path, default=Path("worker-memory.png"))
     asked = parser.parse_args()
-    if asked.memory:
-        memory(asked.memory, asked.plot)
-    else:
-        asyncio.run(speed(asked.rounds, asked.images, asked.side, asked.steps))
+    asyncio.run(speed(asked.rounds, asked.images, asked.side, asked.steps))
 
 
 if __name__ == "__main__":

@@ -9,7 +9,8 @@ import pytest
 
 from horde.services.clock import SystemClock
 from horde.services.leadership import in_charge
-from horde.services.lifecycle import AnotherLeads, LoopDied
+from horde.services.lifecycle import AnotherLeads, CannotStart, LoopDied
+from horde.testkit.postgres import older
 from horde.testkit.relay import relay
 from horde.testkit.waiting import HANG_SECONDS
 
@@ -59,3 +60,10 @@ async def test_who_is_cut_off_leads_no_more_and_hears_of_it_when_he_is_back(post
                 await asyncio.wait_for(asyncio.Event().wait(), HANG_SECONDS)
     done.set()
     await standby
+
+
+async def test_a_server_that_cannot_end_a_silent_session_is_refused_at_the_start(postgresql_url: str) -> None:
+    async with older(postgresql_url, 13) as url:
+        with pytest.raises(CannotStart, match=r"PostgreSQL 13\.\d+ is too old: 14 or newer is needed"):
+            async with in_charge(url, 7, SystemClock()):
+                raise AssertionError("it leads")

@@ -19,7 +19,7 @@ from horde.api.moderation.v1 import moderation_service_pb2 as pb
 from horde.cli.local.mesh import LocalMesh
 from horde.clients.client import HordeClient
 from horde.clients.errors import NotFound, ObjectNotFound, RoleMissing
-from horde.testkit.waiting import POLL_SECONDS, ticks
+from horde.testkit.waiting import POLL_SECONDS, ticks, until_told
 
 EVERYWHERE = os.environ.get("HORDE_KILL_MATRIX") == "all"
 pytestmark = [
@@ -126,6 +126,12 @@ async def released(operator: Horde, name: str, *words: str) -> Any:
     return release
 
 
+async def names_as_removed(researcher: Horde, name: str, image_id: str) -> bool:
+    """Whether a release's list of what is to be taken out of copies names an image."""
+    listed = await researcher.ask("release", "--mesh", "removals", name)
+    return {removal["image_id"]: removal["release_name"] for removal in listed["removals"]} == {image_id: name}
+
+
 async def test_an_operator_asks_for_releases_and_anybody_with_an_account_keeps_a_copy_up_to_date(
     mesh: LocalMesh, nobody: HordeClient, moderator: Horde, tmp_path: Path
 ) -> None:
@@ -154,6 +160,8 @@ async def test_an_operator_asks_for_releases_and_anybody_with_an_account_keeps_a
     assert image_id in ids
 
     assert await nobody.generations.withdraw(generation_id, [image_id]) == {image_id: None}
+    # Named as soon as the mesh has heard of it, also between two releases.
+    await until_told(lambda: names_as_removed(researcher, "2026-11.1", image_id))
     second = await released(moderator, "2026-11.2", "--incremental")
     assert (int(second.get("images", 0)), second["previous_name"]) == (0, "2026-11.1")
     await researcher.ask("release", "--mesh", "pull", "2026-11.2", "--to", str(copies))

@@ -42,7 +42,7 @@ LOOPS = {
     ),
     "storage-router": ("batches", "sweeper"),
     "curation": ("batches", "follower", "verdicts", "releases", "estimates", "rewards", "wishes", "leadership"),
-    "worker": ("attach", "guest", "idle word"),
+    "worker": ("attach", "guest", "models", "idle word"),
 }
 """All there are: a service that starts one that is not listed here fails its test."""
 INJURED = str(Path(__file__).with_name("injured.py"))

@@ -31,6 +31,11 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield opened
 
 
+def hour(number: int) -> datetime:
+    """Of the journal."""
+    return NOW.replace(minute=0, second=0, microsecond=0) + timedelta(hours=number)
+
+
 def image(number: int) -> SharedImage:
     return SharedImage(
         image_id=f"image-{number}",
@@ -44,6 +49,7 @@ def image(number: int) -> SharedImage:
         sha256=f"{number:064x}",
         size_bytes=5_000_000_000,
         shared_at=NOW + timedelta(seconds=number),
+        journal_hour=hour(number),
     )
 
 
@@ -53,8 +59,8 @@ async def test_what_is_kept_is_what_is_read(store: CurationStore) -> None:
     assert await store.image("image-1") == image(1)
     assert await store.image("image-2") == unsure
     assert await store.image("image-3") is None
-    assert await store.known(["image-1", "image-2", "image-3"]) == {"image-1", "image-2"}
-    assert await store.known([]) == set()
+    assert await store.known(["image-1", "image-2", "image-3"]) == {"image-1": hour(1), "image-2": hour(2)}
+    assert await store.known([]) == {}
 
 
 async def test_an_image_that_is_known_stays_as_it_is(store: CurationStore) -> None:
@@ -62,6 +68,26 @@ async def test_an_image_that_is_known_stays_as_it_is(store: CurationStore) -> No
     await store.add_images([replace(image(1), prompt="another"), image(2), image(2)])
     assert await store.image("image-1") == image(1)
     assert await store.image("image-2") == image(2)
+
+
+async def test_of_an_images_hours_of_the_journal_the_first_counts_also_one_that_named_it_before_it_was_there(
+    store: CurationStore,
+) -> None:
+    await store.add_images([image(1), replace(image(2), journal_hour=None)])
+    assert await store.known(["image-2"]) == {"image-2": None}
+    await store.keep_hour(["image-1", "image-2", "image-3", "image-4"], hour(3), hour(0))
+    await store.keep_hour(["image-3", "image-4"], hour(4), hour(0))
+    # Too long ago for what has never come.
+    await store.keep_hour(["image-5"], hour(1), hour(0))
+    await store.keep_hour([], hour(9), hour(2))
+    await store.add_images([replace(image(number), journal_hour=hour(7)) for number in (3, 5)])
+    await store.add_images([replace(image(4), journal_hour=hour(2))])
+    hours = {"image-1": 1, "image-2": 3, "image-3": 3, "image-4": 2, "image-5": 7}
+    assert await store.known(list(hours)) == {image_id: hour(number) for image_id, number in hours.items()}
+    await store.keep_hour(["image-5"], hour(6), hour(0))
+    found = await store.image("image-5")
+    assert found is not None
+    assert found.journal_hour == hour(6)
 
 
 async def test_the_first_withdrawal_counts(store: CurationStore) -> None:

@@ -63,11 +63,10 @@ async def close(mesh: Bench, who: Credentials, export_id: str, **fields: Any) ->
 
 
 async def until(true: Callable[[], bool]) -> None:
-    for _ in ticks():
+    for _ in ticks("it does not come"):
         if true():
             return
         await asyncio.sleep(0.005)
-    raise AssertionError("it does not come")
 
 
 @pytest.mark.parametrize("withdraw", [False, True])

@@ -7,19 +7,23 @@ import contextlib
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from google.protobuf.wrappers_pb2 import StringValue
 from tests.service.services.conftest import SERVICE, EchoServicer, add_echo
 
 from horde.services.channel import dial
 from horde.services.errors import Unavailable
 from horde.services.identity import Credentials
-from horde.services.keepalive import KEEPALIVE, Keepalive
+from horde.services.keepalive import KEEPALIVE, LED, Keepalive
+from horde.services.leadership import IDLE_SECONDS
 from horde.services.server import Registration
 from horde.testkit.loopback import loopback
 
+ENVOY = Path(__file__).parents[3] / "deploy" / "envoy" / "envoy.yaml"
 QUICK = Keepalive(after_seconds=0.5, answer_seconds=0.5)
 SLOW = Keepalive(after_seconds=0.5, answer_seconds=60)
 """How it was before: gRPC asked soon, and waited for its default of a minute."""
@@ -69,6 +73,20 @@ def test_a_dead_link_is_noticed_within_20_seconds() -> None:
     assert options["grpc.keepalive_timeout_ms"] == options["grpc.http2.ping_timeout_ms"]
     # Whoever pings as often as we do is never told that it pings too much.
     assert options["grpc.http2.min_ping_interval_without_data_ms"] < options["grpc.keepalive_time_ms"]
+
+
+def test_a_leader_that_stands_still_is_left_by_the_time_that_the_next_one_leads() -> None:
+    assert LED.after_seconds + LED.answer_seconds <= IDLE_SECONDS
+
+
+def test_envoy_leaves_a_leader_that_stands_still_as_soon_and_asks_nobody_more_often_than_is_taken() -> None:
+    clusters = yaml.safe_load(ENVOY.read_text())["static_resources"]["clusters"]
+    assert len(clusters) == 5
+    for cluster in clusters:
+        (protocol,) = cluster["typed_extension_protocol_options"].values()
+        asked = protocol["explicit_http_config"]["http2_protocol_options"]["connection_keepalive"]
+        ours = LED if cluster["name"] in ("scheduler", "ledger") else KEEPALIVE
+        assert asked == {"interval": f"{ours.after_seconds:g}s", "timeout": f"{ours.answer_seconds:g}s"}
 
 
 @pytest.mark.parametrize("side", ["client", "server"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pytest
 from horde.services.errors import Unavailable
 from horde.testkit.waiting import ticks, until
 from horde.testkit.worker_agent import FakeMesh
-from horde.worker_agent import screen
+from horde.worker_agent import control, screen
 from horde.worker_agent.control import NotRunning, NotUnderstood, ask, control_door
 from horde.worker_agent.running import run_worker
 from horde.worker_agent.settings import WorkerSettings
@@ -122,6 +123,21 @@ async def test_junk_does_the_door_no_harm(tmp_path: Path, said: bytes) -> None:
         writer.close()
         assert not answer or "error" in json.loads(answer)
         assert (await ask(tmp_path, "status")) == {"state": "idle"}
+
+
+async def test_another_user_of_this_machine_does_not_keep_the_owner_out(tmp_path: Path) -> None:
+    async with control_door(tmp_path, Nothing()):
+        port = json.loads((tmp_path / "control").read_text())["port"]
+        held = [await asyncio.open_connection("127.0.0.1", port) for _ in range(3 * control.MAX_SILENT)]
+        held[-1][1].write(b'{"token": "')
+        assert (await ask(tmp_path, "status")) == {"state": "idle"}
+        # The longest silent has gone, the newest has not.
+        with contextlib.suppress(ConnectionError):
+            assert await held[0][0].read() == b""
+        held[-1][1].write(b'wrong"}\n')
+        assert "the token is not that of this run" in (await held[-1][0].readline()).decode()
+        for _, writer in held:
+            writer.close()
 
 
 @pytest.mark.parametrize("left", ['{"port": 1, "token": "x"}', "junk", "{}", "[]"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
-from horde.worker_agent import downloads, library
+from horde.worker_agent import downloads, library, stocking
 from horde.worker_agent.core.catalogue import BadCatalogue, WantedFile, missing_room, wanted_files
 from horde.worker_agent.downloads import CannotFetch, fetch, may_be_fetched
 from horde.worker_agent.library import CannotAdd, Library
@@ -215,6 +217,109 @@ def test_one_file_is_fetched_by_its_digest(paintbox: Server, tmp_path: Path) -> 
     assert not place.exists()
 
 
+def broken_off(server: Server, models: Library, name: str = "box") -> None:
+    """A download that ends in the middle of a file."""
+    weights = max((path for path in server.files if path.endswith(".safetensors")), key=lambda p: len(server.files[p]))
+    content = server.files[weights]
+    server.files[weights] = content[:1_000_000]
+    with pytest.raises(CannotAdd, match="What has come is kept"):
+        models.add(name, server.url + "catalogue.json")
+    server.files[weights] = content
+
+
+def taken(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and path.parent != folder)
+
+
+def last_changed(folder: Path, day: float) -> None:
+    for path in folder.rglob("*"):
+        os.utime(path, (day * 86_400, day * 86_400))
+
+
+def test_what_a_broken_download_brought_is_listed_not_served_and_goes_on_or_goes(
+    paintbox: Server, tmp_path: Path
+) -> None:
+    models = Library(tmp_path / "models")
+    broken_off(paintbox, models)
+    (part,) = models.entries()
+    shown = models.described(part)
+    assert (part.name, part.whole, models.setting()) == ("box", False, "")
+    assert shown["bytes"] == taken(tmp_path / "models") >= 1_000_000
+    assert "kept_days" in shown
+    with pytest.raises(CannotAdd, match="there is a model box already"):
+        models.add("box", str(PAINTBOX))
+    assert models.add("box", paintbox.url + "catalogue.json").whole
+    assert models.setting() == f"box={tmp_path / 'models' / 'box'}"
+
+    broken_off(paintbox, models, "second")
+    models.remove("second")
+    assert [entry.name for entry in models.entries()] == ["box"]
+    assert not (tmp_path / "models" / "second").exists()
+
+
+def test_what_a_broken_download_brought_goes_by_itself_after_a_week(paintbox: Server, tmp_path: Path) -> None:
+    models = Library(tmp_path / "models", now=lambda: 100 * 86_400.0)
+    broken_off(paintbox, models)
+    last_changed(tmp_path / "models", 93.1)
+    models.forget_old()
+    assert taken(tmp_path / "models")
+    last_changed(tmp_path / "models", 92.9)
+    models.forget_old()
+    assert not models.entries()
+    assert not taken(tmp_path / "models")
+
+
+def test_what_came_in_part_makes_room_for_what_is_asked_for(
+    paintbox: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    room = sum(map(len, paintbox.files.values()))
+    models = Library(tmp_path / "models", room + 500_000)
+    broken_off(paintbox, models, "first")
+    assert models.add("second", paintbox.url + "catalogue.json")
+    assert [entry.name for entry in models.entries()] == ["second"]
+    assert "first has come in part only, and makes room" in capsys.readouterr().err
+
+
+def test_what_is_whole_and_no_model_leaves_nothing(paintbox: Server, tmp_path: Path) -> None:
+    catalogue = json.loads(paintbox.files["catalogue.json"])
+    catalogue["files"] = [file for file in catalogue["files"] if file["path"] != "model_index.json"]
+    paintbox.files["catalogue.json"] = json.dumps(catalogue).encode()
+    models = Library(tmp_path / "models")
+    with pytest.raises(CannotAdd, match="has no model_index"):
+        models.add("box", paintbox.url + "catalogue.json")
+    assert not models.entries()
+    assert not taken(tmp_path / "models")
+
+
+def test_nothing_is_taken_away_while_it_is_fetched(paintbox: Server, tmp_path: Path) -> None:
+    models = Library(tmp_path / "models", now=lambda: 100 * 86_400.0)
+    broken_off(paintbox, models)
+    last_changed(tmp_path / "models", 90)
+    with FileLock(tmp_path / "models" / library.FETCHING):
+        with pytest.raises(CannotAdd, match="a model is being fetched"):
+            models.remove("box")
+        models.forget_old()
+    assert [entry.name for entry in models.entries()] == ["box"]
+
+
+def test_files_that_cannot_be_deleted_are_served_no_more_and_stay_listed(
+    paintbox: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = Library(tmp_path / "models")
+    models.add("box", paintbox.url + "catalogue.json")
+
+    def in_use(path: Path) -> None:
+        raise PermissionError("in use")
+
+    with monkeypatch.context() as patched, pytest.raises(CannotAdd, match="cannot be deleted now: in use"):
+        patched.setattr(shutil, "rmtree", in_use)
+        models.remove("box")
+    assert not models.setting()
+    assert [entry.name for entry in models.entries()] == ["box"]
+    models.remove("box")
+    assert not models.entries()
+
+
 def broken(change: Callable[[dict[str, Any]], None]) -> Callable[[Server], None]:
     def apply(server: Server) -> None:
         catalogue = json.loads(server.files["catalogue.json"])
@@ -256,7 +361,7 @@ def test_a_catalogue_that_asks_for_what_must_not_be_fetches_nothing(
         models.add("box", paintbox.url + "catalogue.json")
     assert not models.entries()
     assert {path for path, _ in paintbox.asked} == {"catalogue.json"}
-    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} <= {"lock"}
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} <= {library.FETCHING}
 
 
 @pytest.mark.parametrize(
@@ -291,21 +396,40 @@ def test_a_list_that_is_damaged_is_named_and_not_overwritten(tmp_path: Path) -> 
     assert (tmp_path / "library.json").read_text() == "{"
 
 
+def library_notes(capsys: pytest.CaptureFixture[str], words: list[str]) -> list[str]:
+    capsys.readouterr()
+    assert stocking.main(words) == 0
+    return capsys.readouterr().err.splitlines()
+
+
 def test_the_program_adds_lists_and_removes(
     paintbox: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HORDE_WORKER_API_KEY", "x")
     rest = ["--state-dir", str(tmp_path), "--name", "anna"]
     sha256 = hashlib.sha256(paintbox.files["catalogue.json"]).hexdigest()
-    assert library.main(["add", "box", paintbox.url + "catalogue.json", "--sha256", sha256, *rest]) == 0
-    assert library.main(["list", *rest, "--json"]) == 0
+    assert stocking.main(["add", "box", paintbox.url + "catalogue.json", "--sha256", sha256, *rest]) == 0
+    assert stocking.main(["list", *rest, "--json"]) == 0
     assert [load["name"] for load in json.loads(capsys.readouterr().out.partition("\n")[2])] == ["box"]
-    assert library.main(["remove", "box", *rest]) == 0
-    assert library.main(["remove", "box", *rest]) == 1
+    assert stocking.main(["remove", "box", *rest]) == 0
+    assert stocking.main(["remove", "box", *rest]) == 1
     assert "there is no model box" in capsys.readouterr().err
-    assert library.main(["add", "box", *rest]) == 2
+    assert stocking.main(["add", "box", *rest]) == 2
+    # What comes along goes when the first is added, and that is said; it can be kept.
+    assert library_notes(capsys, ["add", "box", str(PAINTBOX), *rest]) == [
+        "note: paintbox, which comes along, is served no more; `add paintbox` keeps it"
+    ]
+    (tmp_path / "anna").mkdir()
+    (tmp_path / "anna" / "control").touch()
+    assert library_notes(capsys, ["add", "paintbox", *rest]) == [
+        "note: the worker that runs hears of it in a few seconds"
+    ]
+    settings = WorkerSettings(api_key="x", name="anna", state_dir=tmp_path)  # type: ignore[arg-type]
+    assert [model.name for model in find_models(named_models(settings), tmp_path).models] == ["box", "paintbox"]
+    assert stocking.main(["remove", "paintbox", *rest]) == 0
+    assert "note: paintbox, which comes along, is served again" in library_notes(capsys, ["remove", "box", *rest])
     # Two models of one name, and the worker would not start any more.
-    assert library.main(["add", "box", str(PAINTBOX), *rest, "--models", "other=/m,box=/m/box"]) == 1
+    assert stocking.main(["add", "box", str(PAINTBOX), *rest, "--models", "other=/m,box=/m/box"]) == 1
     assert "the settings name a model box already" in capsys.readouterr().err
 
 

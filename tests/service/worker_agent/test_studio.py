@@ -318,3 +318,27 @@ def test_each_model_says_what_it_can_do_itself(built: Callable[[str], Path]) -> 
     assert {Feature.IMAGE_TO_IMAGE, Feature.INPAINTING} <= offers["inpainting"].features
     assert Feature.RESIZE_MODES in offers["sd15"].features
     assert offers["sd3"].schedules != offers["sd15"].schedules
+
+
+def test_models_come_and_go_and_what_was_learnt_of_one_goes_with_it(copied: Callable[..., Path]) -> None:
+    bad, good = copied("sd15", "bad"), copied("sd15", "good")
+    rewrite(weights(bad), lambda name, value: value * float("nan") if "conv_out" in name else value)
+    studio = opened({"one": good, "two": bad})
+    assert studio.problems.keys() == {"two"}
+    before = paint(studio, replace(PICTURE, model="one")).image.tobytes()
+
+    studio.serve(find_models(f"two={good},three={good}", Path("unused")).models)
+    assert not studio.capabilities().models
+    assert not studio.problems
+    gone = studio.paint(replace(PICTURE, model="one"), {}, Notes())
+    assert isinstance(gone, Refused)
+    assert gone.reason is RefusalReason.MODEL_UNAVAILABLE
+    while studio.has_untried:
+        studio.try_next()
+    assert [model.name for model in studio.capabilities().models] == ["two", "three"]
+    assert paint(studio, replace(PICTURE, model="two")).image.tobytes() == before
+
+    # The same again is nothing new.
+    studio.serve(find_models(f"two={good},three={good}", Path("unused")).models)
+    assert not studio.has_untried
+    assert all(model.loaded for model in studio.capabilities().models)

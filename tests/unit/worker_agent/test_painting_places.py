@@ -20,7 +20,7 @@ from horde.worker_agent.core.jobs import (
     RefusalReason,
     Refused,
 )
-from horde.worker_agent.painters.child import Cancel, Changed, Ended, Gone, Off, Paint, Ready, Stepped
+from horde.worker_agent.painters.child import Cancel, Changed, Ended, Gone, Off, Paint, Ready, Serve, Stepped
 from horde.worker_agent.painters.diffusers_studio import StudioSettings
 from horde.worker_agent.painters.models import ModelSource
 from horde.worker_agent.painters.port import CannotLoad, Drying, Finished, Onlooker, Work
@@ -278,6 +278,34 @@ async def test_a_model_that_keeps_failing_is_withdrawn_from_the_offer() -> None:
             await at.work(number)
         assert [model.name for model in at.painter.capabilities().models] == ["b"]
         assert changes
+
+
+async def test_models_come_and_go_while_there_is_work() -> None:
+    changes: list[list[str]] = []
+    async with place("a", "b", devices={"cpu": frozenset(), "cpu#1": frozenset("b")}) as at:
+        at.painter.on_change(lambda: changes.append([model.name for model in at.painter.capabilities().models]))
+        await at.give("a", "a")
+        models = tuple(ModelSource(name, "nowhere") for name in "bc")
+        at.painter.serve(models)
+        # Not offered from this moment, though a picture is painted with it still.
+        assert changes == [["b"]]
+        assert at.children[0].told[-1] == Serve(models)
+        assert at.children[1].told[-1] == Serve(models[:1])
+        at.children[0].offer("b", "c")
+        at.children[0].finish(0)
+        assert await at.work(0) == DONE
+        await until(lambda: changes[-1] == ["b", "c"])
+        # What waited for it is told by the studio that it is gone.
+        await until(lambda: at.children[0].passes == [(0,), (1,)])
+        # A child that is started anew has the new models.
+        at.children[0].kill()
+        await until(lambda: len(at.children) == 3)
+        assert at.children[2].settings.models == models
+        # They change once more before it is ready.
+        at.painter.serve(models[1:])
+        at.children[2].ready()
+        await until(lambda: at.children[2].told == [Serve(models[1:])])
+        at.children[0].ended = True  # It was killed.
 
 
 async def test_what_waits_when_the_painter_is_closed_ends() -> None:

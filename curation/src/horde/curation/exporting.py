@@ -91,8 +91,8 @@ def main() -> int:
     """Write all ratings that there are to a file, for `horde release create --ratings FILE`."""
     parser = argparse.ArgumentParser(prog="python -m horde.curation.exporting", description=main.__doc__)
     parser.add_argument("file", type=Path, metavar="FILE.jsonl")
-    told = parser.parse_args()
-    count = asyncio.run(main_of(load_or_exit(CurationSettings, []), told.file))
+    options = parser.parse_args()
+    count = asyncio.run(main_of(load_or_exit(CurationSettings, []), options.file))
     sys.stderr.write(f"{count} ratings\n")
     return 0
 

@@ -47,6 +47,7 @@ from horde.services.channel import dial
 from horde.services.clock import Clock
 from horde.services.identity import AllowList
 from horde.services.ids import Ids, RandomIds
+from horde.services.keepalive import LED
 from horde.services.leadership import in_charge
 from horde.services.loops import Loops
 from horde.services.server import Registration, Server, serving
@@ -172,6 +173,7 @@ async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None
             identity=settings.identity(),
             reflection=settings.reflection,
             grace=timedelta(seconds=settings.grace_seconds),
+            keepalive=LED,
         ) as server:
             loops.start("follower", follower.run())
             loops.start("verdicts", moderation.run())

@@ -56,6 +56,7 @@ from horde.services.channel import dial
 from horde.services.clock import Clock, SystemClock
 from horde.services.identity import Credentials
 from horde.services.ids import Ids, RandomIds
+from horde.services.keepalive import KEEPALIVE, LED, Keepalive
 from horde.services.loops import Loops
 from horde.services.server import Registration
 from horde.services.shared.memory import InProcess
@@ -248,9 +249,17 @@ async def gateway(
     tls = settings.tls() if settings.tls_authorities is not None else None
     async with AsyncExitStack() as stack:
 
-        async def channel(neighbour: str, address: str, *, retry: bool = True) -> aio.Channel:
+        async def channel(
+            neighbour: str, address: str, *, retry: bool = True, keepalive: Keepalive = KEEPALIVE
+        ) -> aio.Channel:
             dialled = dial(
-                address, caller=caller, tls=tls, retry=retry, max_message_bytes=16 * 1024 * 1024, neighbour=neighbour
+                address,
+                caller=caller,
+                tls=tls,
+                retry=retry,
+                max_message_bytes=16 * 1024 * 1024,
+                keepalive=keepalive,
+                neighbour=neighbour,
             )
             return await stack.enter_async_context(dialled)
 
@@ -259,11 +268,11 @@ async def gateway(
         built = Gateway(
             settings,
             store,
-            scheduler=await channel("scheduler", settings.scheduler),
-            scheduler_streams=await channel("scheduler (streams)", settings.scheduler, retry=False),
-            ledger=await channel("ledger", settings.ledger),
+            scheduler=await channel("scheduler", settings.scheduler, keepalive=LED),
+            scheduler_streams=await channel("scheduler (streams)", settings.scheduler, retry=False, keepalive=LED),
+            ledger=await channel("ledger", settings.ledger, keepalive=LED),
             storage=await channel("storage router", settings.storage_router),
-            curation=await channel("curation", settings.curation),
+            curation=await channel("curation", settings.curation, keepalive=LED),
             shared=shared or InProcess(clock),
             clock=clock,
             ids=ids or RandomIds(),

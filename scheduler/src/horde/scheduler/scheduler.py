@@ -19,6 +19,7 @@ from horde.scheduler.store.sql import sql_store
 from horde.services.channel import dial
 from horde.services.clock import Clock
 from horde.services.ids import RandomIds
+from horde.services.keepalive import LED
 from horde.services.leadership import in_charge
 from horde.services.loops import Loops
 from horde.services.server import serving
@@ -46,7 +47,7 @@ async def serve(settings: Settings, clock: Clock) -> AsyncIterator[None]:
     async with (
         in_charge(settings.database(), LOCK_KEY, clock),
         sql_store(settings.database()) as store,
-        neighbour(settings.ledger, neighbour="ledger") as ledger,
+        neighbour(settings.ledger, neighbour="ledger", keepalive=LED) as ledger,
         neighbour(settings.storage_router, neighbour="storage router") as storage,
         leading(
             store, GrpcLedger(ledger), GrpcStorage(storage), settings.grants(clock), clock, RandomIds(),
@@ -63,6 +64,7 @@ async def serve(settings: Settings, clock: Clock) -> AsyncIterator[None]:
             farewell=engine.farewell,
             grace=timedelta(seconds=settings.grace_seconds),
             max_message_bytes=MAX_MESSAGE,
+            keepalive=LED,
         ),
     ):  # fmt: skip
         loops.start("janitor", sweep(engine.term, settings.history_days))

@@ -21,7 +21,7 @@ from horde.services.clock import Clock
 from horde.services.lifecycle import AnotherLeads
 from horde.services.loops import Loops
 from horde.services.neighbours import Watch
-from horde.services.sql import CONNECT_OPTIONS
+from horde.services.sql import CONNECT_OPTIONS, check_version
 
 log = telemetry.get_logger(__name__)
 
@@ -29,7 +29,7 @@ PAUSE_SECONDS: Final = 0.5
 """Until the lock is asked for again, when the database is away or another has it."""
 BEAT_SECONDS: Final = 0.5
 """How often a leader says that it is there."""
-IDLE_SECONDS: Final = 4.0
+IDLE_SECONDS: Final = 3.0
 """How long it may be silent."""
 RETAKE_SECONDS: Final = IDLE_SECONDS + 1
 """How long a leader whose connection broke tries to have the lock back: its own old connection may have it still."""
@@ -117,6 +117,7 @@ class _Lock:
             self._address, autocommit=True, **CONNECT_OPTIONS
         )
         async with _closed_unless_given(connection):
+            check_version(connection)
             await connection.execute(f"SET idle_session_timeout = {int(IDLE_SECONDS * 1000)}")
         return connection
 

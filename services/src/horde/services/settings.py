@@ -186,10 +186,10 @@ def load(settings: type[S], arguments: Sequence[str] = ()) -> S:
     except ValidationError as error:
         prefix = settings.model_config.get("env_prefix", "")
         lines = []
-        for each in error.errors():
-            name = prefix + "_".join(str(part) for part in each["loc"])
+        for problem in error.errors():
+            name = prefix + "_".join(str(part) for part in problem["loc"])
             # Not the value: it may be a secret.
-            lines.append(f"{name.upper()}: {each['msg']}")
+            lines.append(f"{name.upper()}: {problem['msg']}")
         raise BadSettings("\n".join(lines)) from None
     if faults := loaded.faults():
         raise BadSettings("\n".join(faults))

@@ -58,9 +58,11 @@ CONNECT_OPTIONS: dict[str, Any] = {
 }
 """For PostgreSQL: seconds, but for the last, which is milliseconds. A server that vanished is noticed within 11 s,
 whether it owes an answer or not."""
-TRANSACTION_IDLE_MS = 5_000
+TRANSACTION_IDLE_MS = 3_000
 """How long a transaction may be silent between two statements. A process that stands still in the middle of one, or is
 cut off, would else keep its locks, and whoever takes over would wait for them."""
+OLDEST_POSTGRESQL = 14
+"""The first that ends a session which says nothing (`leadership.py`)."""
 MAX_SCANS = 2
 """Long reads at once: one that runs, and one that waits."""
 
@@ -75,7 +77,23 @@ class DatabaseDamaged(CannotStart):
         )
 
 
+def too_old(version: int) -> str:
+    """What is wrong with a PostgreSQL server of this version, as its driver numbers it (140005 is 14.5), if anything
+    is."""
+    major, minor = divmod(version, 10_000)
+    if major >= OLDEST_POSTGRESQL:
+        return ""
+    return f"PostgreSQL {major}.{minor} is too old: {OLDEST_POSTGRESQL} or newer is needed"
+
+
+def check_version(connection: Any) -> None:
+    """Raise CannotStart where the server of a connection of psycopg's is too old for us."""
+    if wrong := too_old(connection.info.server_version):
+        raise CannotStart(f"the database at {connection.info.host}: {wrong}")
+
+
 def _let_go_of_transactions(connection: Any, record: object) -> None:
+    check_version(connection)
     connection.autocommit = True
     connection.execute(f"SET idle_in_transaction_session_timeout = {TRANSACTION_IDLE_MS}")
     connection.autocommit = False

@@ -34,8 +34,8 @@ def visitor(
 ) -> list[tuple[str, bytes]]:
     """What the gateway says beside a call for somebody."""
     requester = job_pb2.Requester(account_id=account_id)
-    told = visitor_pb2.Visitor(requester=requester, roles=roles, network_digest=network)
-    return [(HEADER, told.SerializeToString())]
+    visiting = visitor_pb2.Visitor(requester=requester, roles=roles, network_digest=network)
+    return [(HEADER, visiting.SerializeToString())]
 
 
 def stranger(number: int = 1, *, network: bytes = b"n1") -> list[tuple[str, bytes]]:
@@ -63,7 +63,7 @@ def curation_settings(folder: Path, **fields: Any) -> CurationSettings:
     key = folder / "run.key"
     if not key.exists():
         create_key_file(key)
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "listen": "127.0.0.1:0",
         "key_file": key,
         "state_dir": folder / "curation",
@@ -72,7 +72,7 @@ def curation_settings(folder: Path, **fields: Any) -> CurationSettings:
         "public_keys_dir": folder / "public-keys",
         "grace_seconds": 0.0,
     }
-    return CurationSettings(**(told | fields))
+    return CurationSettings(**(facts | fields))
 
 
 @asynccontextmanager

@@ -125,8 +125,8 @@ async def bench(
                 grace=quick,
             )
             addresses[name] = f"127.0.0.1:{(await stack.enter_async_context(served)).port}"
-        told = {"public_keys_dir": state_dir / "keys", **addresses, **fields}
-        settings = GatewaySettings(state_dir=state_dir, key_file=key_file, **told)
+        given = {"public_keys_dir": state_dir / "keys", **addresses, **fields}
+        settings = GatewaySettings(state_dir=state_dir, key_file=key_file, **given)
         ready = Bench(scheduler, ledger, storage, settings)
         ready.owners, ready.curation = owners, curation
         ready.gateway = await stack.enter_async_context(gateway(settings, store or MemoryIdentityStore(), clock=clock))

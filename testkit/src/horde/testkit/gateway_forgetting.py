@@ -65,10 +65,12 @@ class Forgetting:
             for generation in self.generations.values()
             if generation.requester.account_id == request.account_id
         ]
-        images = [image for each in own for image in each.generation.images if image.ending == job_pb2.JOB_ENDING_DONE]
+        images = [
+            image for accepted in own for image in accepted.generation.images if image.ending == job_pb2.JOB_ENDING_DONE
+        ]
         shared = sum(image.placement == job_pb2.PLACEMENT_SHARED for image in images)
         return pb.SurveyAccountResponse(
-            open_generations=sum(not each.generation.finished for each in own),
+            open_generations=sum(not accepted.generation.finished for accepted in own),
             open_leases=self.open_leases.get(request.account_id, 0),
             generations=len(own),
             private_images=len(images) - shared,

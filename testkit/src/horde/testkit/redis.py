@@ -41,14 +41,13 @@ class ThrowawayRedis:
         self._server = subprocess.Popen(
             [str(self._binary), *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        for _ in ticks():
+        for _ in ticks("Redis does not answer"):
             try:
                 self.ask("PING")
             except OSError:
                 time.sleep(0.01)
             else:
                 return
-        raise RuntimeError("it does not answer")
 
     def stop(self) -> None:
         """Kill it: what it held is gone."""

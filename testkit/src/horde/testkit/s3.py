@@ -157,7 +157,7 @@ def throwaway_s3(buckets: Sequence[str], policies: Sequence[Path] = POLICIES) ->
 def _make_buckets(admin: Minio, buckets: Sequence[str], process: subprocess.Popen[bytes], log: Path) -> None:
     """Once it answers: it says nowhere that it is ready."""
     left = list(buckets)
-    for _ in ticks():
+    for _ in ticks(lambda: log.read_text()[-2000:]):
         try:
             if not left:
                 admin.list_buckets()

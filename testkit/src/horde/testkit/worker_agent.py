@@ -137,13 +137,13 @@ class FakeGateway(worker_grpc.WorkerServiceServicer):
     def progress(self, lease_id: str) -> list[int]:
         """The steps that were heard of a lease, as it was painted."""
         painting = generation_pb2.LEASE_STATE_PAINTING
-        told = [request.progress for request in self.heard if request.progress.lease_id == lease_id]
-        return [progress.step for progress in told if progress.state == painting]
+        reports = [request.progress for request in self.heard if request.progress.lease_id == lease_id]
+        return [progress.step for progress in reports if progress.state == painting]
 
     def states(self, lease_id: str) -> list[int]:
         """What was heard of a lease's state, each change once."""
-        told = [request.progress.state for request in self.heard if request.progress.lease_id == lease_id]
-        return [state for index, state in enumerate(told) if index == 0 or told[index - 1] != state]
+        states = [request.progress.state for request in self.heard if request.progress.lease_id == lease_id]
+        return [state for index, state in enumerate(states) if index == 0 or states[index - 1] != state]
 
     async def until(self, condition: Callable[[], Any]) -> None:
         """Wait until something was heard. Raises TimeoutError."""
@@ -262,7 +262,13 @@ class FakeMesh:
         self._numbers: Iterator[int] = iter(range(1, 1_000_000))
 
     def assign(
-        self, prompt: str = "a cat", *, traceparent: str = "", tickets: Sequence[pb.InputTicket] = (), **fields: Any
+        self,
+        prompt: str = "a cat",
+        *,
+        model: str = "paintbox",
+        traceparent: str = "",
+        tickets: Sequence[pb.InputTicket] = (),
+        **fields: Any,
     ) -> pb.Assignment:
         """Lend a job to the worker; what was lent. `fields` are those of ImageSpec."""
         number = next(self._numbers)
@@ -271,7 +277,7 @@ class FakeMesh:
         assignment = pb.Assignment(
             lease_id=lease_id,
             job_id=f"job-{number}",
-            spec=job_pb2.JobSpec(model="paintbox", image=image),
+            spec=job_pb2.JobSpec(model=model, image=image),
             grant=lease_id,
             storage_address=self.target,
             price_mkudos=10_830,

@@ -23,7 +23,7 @@ from horde.worker_agent.core.earnings import Tally, kudos, sentence
 from horde.worker_agent.core.jobs import Capabilities, Failed, JobId, LeaseId, Outcome, Painted, Refused, Result
 from horde.worker_agent.core.leases import Stage
 from horde.worker_agent.core.messages import HeldLease, Message, Preview, Progress
-from horde.worker_agent.core.session import Begin, Effect, Forget, Keep, Send, Session, Settled, Stop
+from horde.worker_agent.core.session import Begin, Effect, Forget, Keep, Phase, Send, Session, Settled, Stop
 from horde.worker_agent.core.settling import Disposition
 from horde.worker_agent.core.status import JobStatus
 from horde.worker_agent.outcomes import OutcomeFolder
@@ -216,8 +216,8 @@ class Agent:
 
     @property
     def attached(self) -> bool:
-        """A stream is open."""
-        return self._outbox is not None
+        """The mesh has welcomed this worker on the stream that is open."""
+        return self._session.phase is Phase.OPEN
 
     async def drain(self) -> None:
         """Ask for no more, and wait until nothing is held and nothing is owed. Bound it from outside."""

@@ -22,7 +22,8 @@ log = get_logger(__name__)
 FILE = "control"
 LINE_BYTES = 4096
 ANSWER_SECONDS = 5.0
-MAX_CALLERS = 16
+MAX_SILENT = 16
+"""Callers that have not said a line yet; the longest silent makes room for one more."""
 
 
 class NotRunning(Exception):
@@ -53,21 +54,25 @@ class Controls(Protocol):
 async def control_door(folder: Path, controls: Controls) -> AsyncIterator[None]:
     """Let the owner in for as long as the block."""
     token = secrets.token_urlsafe(24)
-    callers = 0
+    silent: dict[asyncio.StreamWriter, None] = {}
+    """Who has said nothing yet, the longest silent first: anybody on this machine can come so far."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        nonlocal callers
-        callers += 1
+        silent[writer] = None
+        if len(silent) > MAX_SILENT:
+            # Whoever knows the token says it at once: a newcomer is more likely to be the owner.
+            next(iter(silent)).transport.abort()
+            silent.pop(next(iter(silent)))
         try:
-            if callers <= MAX_CALLERS:
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    answer = _answer(await reader.readline(), token, controls)
-                    writer.write(json.dumps(answer).encode() + b"\n")
-                    await writer.drain()
+            async with asyncio.timeout(ANSWER_SECONDS):
+                line = await reader.readline()
+                silent.pop(writer, None)
+                writer.write(json.dumps(_answer(line, token, controls)).encode() + b"\n")
+                await writer.drain()
         except (TimeoutError, OSError, ValueError):
             pass  # A caller that is slow, gone or talks too long is none.
         finally:
-            callers -= 1
+            silent.pop(writer, None)
             writer.close()
 
     try:
@@ -110,12 +115,12 @@ def _answer(line: bytes, token: str, controls: Controls) -> Mapping[str, Any]:
     return controls.status()
 
 
-def _minutes(said: object) -> float | None:
-    if said is None:
+def _minutes(value: object) -> float | None:
+    if value is None:
         return None
-    if not isinstance(said, int | float) or not 0 < said <= 60 * 24 * 366:
-        raise NotUnderstood(f"{said!r} is no number of minutes")
-    return float(said)
+    if not isinstance(value, int | float) or not 0 < value <= 60 * 24 * 366:
+        raise NotUnderstood(f"{value!r} is no number of minutes")
+    return float(value)
 
 
 async def ask(folder: Path, what: str, **named: object) -> dict[str, Any]:

@@ -1,27 +1,20 @@
-"""The models of this machine: `python -m horde.worker_agent.library list`.
-
-`list`, `add NAME PLACE [--sha256 HEX]`, `remove NAME`, then the worker's own options. A place is a folder, a
-`.safetensors` file, or a URL of such a file (with its digest) or of a `catalogue.json`, which lists the model's files
-with theirs. What is added is served from the worker's next start. Ends with 1 if that cannot be done.
-"""
+"""The models that an owner added to those of the settings: fetched, verified, listed, taken away."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from urllib.parse import urljoin
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from horde.services.settings import load_or_exit
 from horde.worker_agent.core.catalogue import (
     MAX_BYTES,
     NAME,
@@ -36,10 +29,14 @@ from horde.worker_agent.downloads import CannotFetch, fetch, fetch_text, may_be_
 from horde.worker_agent.outcomes import make_private
 from horde.worker_agent.painters.models import BadModel, find_models
 from horde.worker_agent.painters.weights import BadWeights
-from horde.worker_agent.settings import WorkerSettings, find_config
+from horde.worker_agent.settings import WorkerSettings
 
 FILE = "library.json"
 LOCK = "lock"
+FETCHING = "fetching"
+"""Locked by whoever brings files, or takes away what was brought in part."""
+KEPT_DAYS = 7.0
+"""How long what a broken download has brought stays, after its last byte."""
 RESERVE_BYTES = 2 << 30
 """Of the disk, that models never take: pictures must find room to wait, and so must the rest of the machine."""
 SAY_SECONDS = 1.0
@@ -57,20 +54,23 @@ class Entry:
     place: str
     origin: str
     """Where it came from: a URL, or the place itself."""
+    whole: bool = True
+    """False: it is being fetched or taken away, or that broke off; it is not served."""
 
 
 class Library:
     """A folder of models, and a list of those that lie elsewhere."""
 
-    def __init__(self, folder: Path, most_bytes: int = 0) -> None:
+    def __init__(self, folder: Path, most_bytes: int = 0, now: Callable[[], float] = time.time) -> None:
         self._folder = folder
         self._most = most_bytes
+        self._now = now
 
     def entries(self) -> list[Entry]:
         """The models, by name. Raises CannotAdd where the list cannot be read."""
         try:
-            said = json.loads((self._folder / FILE).read_text("utf-8"))
-            return [Entry(**each) for each in said]
+            entries = json.loads((self._folder / FILE).read_text("utf-8"))
+            return [Entry(**entry) for entry in entries]
         except FileNotFoundError:
             return []
         except (OSError, ValueError, TypeError) as error:
@@ -78,54 +78,89 @@ class Library:
 
     def setting(self) -> str:
         """As the setting `models` names them."""
-        return ",".join(f"{entry.name}={entry.place}" for entry in self.entries())
+        return ",".join(
+            f"{entry.name}={entry.place}" if entry.place else entry.name for entry in self.entries() if entry.whole
+        )
 
     def add(self, name: str, place: str, sha256: str = "") -> Entry:
         """Take a model in, fetched if need be. What a broken try has brought is used by the next. Raises CannotAdd."""
         if not NAME.fullmatch(name):
             raise CannotAdd(f"{name!r} is no name: letters, digits, '-', '_' and '.'")
-        if name.lower() in (FILE, LOCK):
+        if name.lower() in (FILE, LOCK, FETCHING):
             raise CannotAdd(f"{name} is what a file of this list is called: take another name")
         if sha256 and not SHA256.fullmatch(sha256):
             raise CannotAdd(f"{sha256!r} is no sha256: 64 hexadecimal digits")
         make_private(self._folder)
-        with self._alone():
+        with self._bringing():
+            self._forget_old()
             known = {entry.name: entry for entry in self.entries()}
             if name in known and known[name].origin != place:
                 raise CannotAdd(f"there is a model {name} already, from {known[name].origin}: remove it first")
             try:
-                lies_at = self._fetched(name, place, sha256) if "://" in place else Path(place).expanduser().absolute()
-                if "," in str(lies_at) or "=" in str(lies_at):
-                    raise CannotAdd(f"{lies_at}: a path with ',' or '=' cannot be named in the settings")
-                if not lies_at.exists():
-                    raise CannotAdd(f"{lies_at} is not here")
-                find_models(f"{name}={lies_at}", self._folder)
+                lies_at = self._fetched(name, place, sha256) if "://" in place else self._named(place)
+                find_models(f"{name}={lies_at}" if lies_at else name, self._folder)
             except (BadCatalogue, BadModel, BadWeights, CannotFetch, OSError) as error:
-                raise CannotAdd(f"{place}: {error}") from error
-            entry = Entry(name, str(lies_at), place)
-            self._write([*(each for each in known.values() if each.name != name), entry])
+                part = [entry for entry in self.entries() if entry.name == name and not entry.whole]
+                # What is all here and of no use is no part of anything, and neither is nothing.
+                if part and (isinstance(error, (BadModel, BadWeights)) or not self._bytes_of(part[0])):
+                    self._take_away(part[0])
+                raise CannotAdd(f"{place or name}: {error}") from error
+            entry = Entry(name, lies_at, place)
+            self._note(entry)
         return entry
 
     def remove(self, name: str) -> Entry:
-        """Strike a model off; its files go too, if they were fetched. Raises CannotAdd."""
+        """Strike a model off, also one that came in part; its files go too, if they were fetched. Raises CannotAdd."""
         make_private(self._folder)
-        with self._alone():
-            found = [entry for entry in self.entries() if entry.name == name]
-            if not found:
-                raise CannotAdd(f"there is no model {name}")
-            self._write([entry for entry in self.entries() if entry.name != name])
-            place = Path(found[0].place)
-            # What its owner put into this folder by himself is his.
-            if "://" in found[0].origin and place.parent == self._folder.absolute():
-                if place.is_dir():
-                    shutil.rmtree(place)
-                else:
-                    place.unlink(missing_ok=True)
+        found = [entry for entry in self.entries() if entry.name == name]
+        if not found:
+            raise CannotAdd(f"there is no model {name}")
+        try:
+            with FileLock(self._folder / FETCHING, blocking=False):
+                self._take_away(found[0])
+        except Timeout:
+            raise CannotAdd("a model is being fetched: wait for it, or break it off first") from None
+        except OSError as error:
+            raise CannotAdd(f"its files stay, for they cannot be deleted now: {error}; say it again later") from error
         return found[0]
 
-    def _fetched(self, name: str, url: str, sha256: str) -> Path:
+    def forget_old(self) -> None:
+        """Delete what downloads brought that broke off long ago, unless one is at work. Raises CannotAdd where the list
+        cannot be read."""
+        if any(map(self._is_old, self.entries())):
+            with suppress(OSError, Timeout), FileLock(self._folder / FETCHING, blocking=False):
+                self._forget_old()
+
+    def _forget_old(self) -> None:
+        for entry in filter(self._is_old, self.entries()):
+            self._take_away(entry)
+
+    def _is_old(self, entry: Entry) -> bool:
+        return not entry.whole and self._now() - self._changed_at(entry) > KEPT_DAYS * 86_400
+
+    def described(self, entry: Entry) -> dict[str, object]:
+        """A model for its owner to see."""
+        if entry.whole:
+            return asdict(entry)
+        days = max(0.0, KEPT_DAYS - (self._now() - self._changed_at(entry)) / 86_400)
+        return asdict(entry) | {"bytes": self._bytes_of(entry), "kept_days": round(days, 1)}
+
+    def _named(self, place: str) -> str:
+        """The path of what lies on this machine; nothing for what comes along. Raises CannotAdd."""
+        if not place:
+            return ""
+        lies_at = Path(place).expanduser().absolute()
+        if "," in str(lies_at) or "=" in str(lies_at):
+            raise CannotAdd(f"{lies_at}: a path with ',' or '=' cannot be named in the settings")
+        if not lies_at.exists():
+            raise CannotAdd(f"{lies_at} is not here")
+        return str(lies_at)
+
+    def _fetched(self, name: str, url: str, sha256: str) -> str:
+        """Where it lies, all of it."""
         if not may_be_fetched(url):
             raise CannotAdd(f"{url}: only https, or http of this machine")
+        content = b""
         if url.split("?")[0].endswith(".safetensors"):
             if not sha256:
                 raise CannotAdd(f"{url}: give its --sha256, or nobody knows whether it is the right file")
@@ -139,36 +174,81 @@ class Library:
                 wanted = wanted_files(json.loads(content))
             except ValueError as error:
                 raise CannotAdd(f"{url} is no catalogue, and no .safetensors file: {error}") from error
-            urls, target = {each.path: urljoin(url, each.path) for each in wanted}, self._folder.absolute() / name
+            urls, target = {file.path: urljoin(url, file.path) for file in wanted}, self._folder.absolute() / name
         # What a broken try has brought takes its room already.
         left = [
             replace(file, bytes=max(0, file.bytes - _bytes_at(part_of(target / file.path))))
             for file in wanted
             if _bytes_at(target / file.path) != file.bytes
         ]
-        free = shutil.disk_usage(self._folder).free
-        if why := missing_room(left, self._taken(), free, self._most, RESERVE_BYTES):
-            raise CannotAdd(f"{url}: {why}")
-        for each in wanted:
-            fetch(urls[each.path], target / each.path, each.bytes, each.sha256, _Telling(f"{name}: {each.path}"))
-        if len(wanted) == 1 and target == self._folder.absolute():
-            return target / wanted[0].path
-        (target / "catalogue.json").write_bytes(content)
-        return target
+        self._make_room(name, left, url)
+        lies_at = target if content else target / wanted[0].path
+        if not any(entry.name == name and entry.whole for entry in self.entries()):
+            self._note(Entry(name, str(lies_at), url, whole=False))
+        for file in wanted:
+            fetch(urls[file.path], target / file.path, file.bytes, file.sha256, _Telling(f"{name}: {file.path}"))
+        if content:
+            (target / "catalogue.json").write_bytes(content)
+        return str(lies_at)
+
+    def _make_room(self, name: str, left: Sequence[WantedFile], url: str) -> None:
+        """See that there is room; what others brought in part goes for it, the oldest first. Raises CannotAdd."""
+        parts = sorted((entry for entry in self.entries() if not entry.whole), key=self._changed_at)
+        parts = [entry for entry in parts if entry.name != name]
+        while why := missing_room(left, self._taken(), shutil.disk_usage(self._folder).free, self._most, RESERVE_BYTES):
+            if not parts:
+                raise CannotAdd(f"{url}: {why}")
+            sys.stderr.write(f"{parts[0].name} has come in part only, and makes room\n")
+            self._take_away(parts.pop(0))
+
+    def _take_away(self, entry: Entry) -> None:
+        """Strike it off, with the files that were fetched. Raises OSError: then it is not served, and listed still."""
+        place = Path(entry.place)
+        # What its owner put into this folder by himself is his.
+        if "://" in entry.origin and place.parent == self._folder.absolute():
+            self._note(replace(entry, whole=False))
+            if place.is_dir():
+                shutil.rmtree(place)
+            place.unlink(missing_ok=True)
+            part_of(place).unlink(missing_ok=True)
+        self._note(entry, gone=True)
+
+    def _files_of(self, entry: Entry) -> Iterator[Path]:
+        place = Path(entry.place)
+        yield from (path for path in (place, part_of(place), *place.rglob("*")) if path.is_file())
+
+    def _bytes_of(self, entry: Entry) -> int:
+        return sum(path.stat().st_size for path in self._files_of(entry))
+
+    def _changed_at(self, entry: Entry) -> float:
+        return max((path.stat().st_mtime for path in self._files_of(entry)), default=0.0)
 
     def _taken(self) -> int:
         return sum(path.stat().st_size for path in self._folder.rglob("*") if path.is_file())
 
-    def _write(self, entries: Sequence[Entry]) -> None:
-        fresh = self._folder / f"{FILE}.new"
-        fresh.write_text(json.dumps([asdict(entry) for entry in entries], indent=2), "utf-8")
-        fresh.replace(self._folder / FILE)
+    def _note(self, entry: Entry, *, gone: bool = False) -> None:
+        """Write an entry into the list, or strike it off."""
+        # Two at once would each forget the other's.
+        with FileLock(self._folder / LOCK):
+            entries = [known for known in self.entries() if known.name != entry.name]
+            entries += [] if gone else [entry]
+            fresh = self._folder / f"{FILE}.new"
+            fresh.write_text(json.dumps([asdict(known) for known in entries], indent=2), "utf-8")
+            fresh.replace(self._folder / FILE)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Two that add at once would each forget the other's."""
-        with FileLock(self._folder / LOCK):
+    def _bringing(self) -> Iterator[None]:
+        """One brings files at a time."""
+        lock = FileLock(self._folder / FETCHING)
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            sys.stderr.write("another model is being fetched: waiting for that\n")
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
 
 
 def _bytes_at(path: Path) -> int:
@@ -198,49 +278,3 @@ def library_of(settings: WorkerSettings) -> Library:
     """The models of a worker's settings."""
     folder = settings.models_dir or settings.state_dir / "models"
     return Library(folder, int(settings.max_models_gib * (1 << 30)) or MAX_BYTES)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Do what is said; 1 if it cannot be done."""
-    rest = list(sys.argv[1:] if arguments is None else arguments)
-    sha256 = ""
-    if "--sha256" in rest[:-1]:
-        at = rest.index("--sha256")
-        sha256, rest = rest[at + 1].lower(), rest[:at] + rest[at + 2 :]
-    as_json = "--json" in rest
-    rest = [argument for argument in rest if argument != "--json"]
-    words = []
-    while rest and not rest[0].startswith("-"):
-        words.append(rest.pop(0))
-    find_config(rest)
-    settings = load_or_exit(WorkerSettings, rest)
-    library = library_of(settings)
-    try:
-        match words:
-            case [] | ["list"]:
-                shown = library.entries()
-            case ["add", name, _] if name in {part.partition("=")[0].strip() for part in settings.models.split(",")}:
-                # Two of a name, and the worker would not start.
-                raise CannotAdd(f"the settings name a model {name} already: take another name")
-            case ["add", name, place]:
-                shown = [library.add(name, place, sha256)]
-            case ["remove", name]:
-                shown = [library.remove(name)]
-            case _:
-                sys.stderr.write("error: list, add NAME PLACE [--sha256 HEX], or remove NAME\n")
-                return 2
-    except CannotAdd as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("broken off; the same command goes on from here\n")
-        return 130
-    if as_json:
-        sys.stdout.write(json.dumps([asdict(entry) for entry in shown], indent=2) + os.linesep)
-    else:
-        sys.stdout.write("".join(f"{entry.name:<24} {entry.place}\n" for entry in shown))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

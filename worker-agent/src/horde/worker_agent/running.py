@@ -21,13 +21,12 @@ from horde.worker_agent.attach import ERRORS, keep_attached
 from horde.worker_agent.control import control_door
 from horde.worker_agent.core.backoff import Backoff
 from horde.worker_agent.core.earnings import kudos
-from horde.worker_agent.core.jobs import Capabilities
 from horde.worker_agent.core.session import Session
 from horde.worker_agent.doors import ANYBODY, storage_doors
 from horde.worker_agent.guest import Guest
 from horde.worker_agent.home import AlreadyRunning, locked
 from horde.worker_agent.outcomes import OutcomeFolder
-from horde.worker_agent.painters.choice import open_painter
+from horde.worker_agent.painters.choice import follow_models, named_models, open_painter
 from horde.worker_agent.painters.models import BadModel
 from horde.worker_agent.painters.port import CannotLoad, Painter
 from horde.worker_agent.run import Run, agent_version
@@ -52,12 +51,13 @@ async def run_worker(settings: WorkerSettings, stop: Awaitable[object], clock: C
             settings.read_api_key()
             stack.enter_context(locked(settings.home))
             await stack.enter_async_context(control_door(settings.home, run))
+            named = named_models(settings)
             painter = await _unless(run.stopping, stack.enter_async_context(open_painter(settings)))
         except (OSError, ValueError, AlreadyRunning, BadModel, CannotLoad) as error:
             raise CannotStart(str(error)) from error
         if painter is None:
             return
-        async with working(settings, painter, run.clock, run) as agent:
+        async with working(settings, painter, run.clock, run, named) as agent:
             try:
                 await run.stopping
                 log.info("leaving: finishing what is begun", seconds=settings.drain_seconds)
@@ -81,9 +81,12 @@ async def _unless(stopping: asyncio.Future[object], opening: Coroutine[None, Non
 
 @contextlib.asynccontextmanager
 async def working(
-    settings: WorkerSettings, painter: Painter, clock: Clock, run: Run | None = None
+    settings: WorkerSettings, painter: Painter, clock: Clock, run: Run | None = None, named: str | None = None
 ) -> AsyncIterator[Agent]:
-    """An agent that is at work, and stays attached. Raises Dismissed, as what a loop died of."""
+    """An agent that is at work, and stays attached. Raises Dismissed, as what a loop died of.
+
+    `named` is what the painter was opened with, as `named_models` says it.
+    """
     tls = settings.tls() or (None if settings.plaintext or is_loopback(settings.gateway) else ANYBODY)
     session = Session(
         settings.name, agent_version(), painter.capabilities(), painter.places + settings.prefetch, settings.declines
@@ -119,7 +122,8 @@ async def working(
             run.begin(agent, guest, painter)
         loops.start("guest", guest.keep_the_rules())
         loops.start("attach", keep_attached(agent, gateway, settings.read_api_key(), clock, backoff()))
-        loops.start("idle word", _say_why_idle(agent, guest, clock, painter.capabilities()))
+        loops.start("models", follow_models(painter, settings, clock, named))
+        loops.start("idle word", _say_why_idle(agent, guest, clock, painter))
         yield agent
 
 
@@ -132,9 +136,8 @@ async def _leave(agent: Agent, seconds: float) -> None:
         await asyncio.wait_for(agent.give_up(), LAST_WORD_SECONDS)
 
 
-async def _say_why_idle(agent: Agent, guest: Guest, clock: Clock, offered: Capabilities) -> None:
+async def _say_why_idle(agent: Agent, guest: Guest, clock: Clock, painter: Painter) -> None:
     """An idle machine makes its owner wonder: say why, now and then."""
-    models = ", ".join(model.name for model in offered.models)
     while True:
         began = time.monotonic()
         await clock.sleep(IDLE_WORD_SECONDS)
@@ -145,6 +148,8 @@ async def _say_why_idle(agent: Agent, guest: Guest, clock: Clock, offered: Capab
             if agent.attached and agent.why_idle is not None:
                 continue
             if agent.attached:
+                offered = painter.capabilities()
+                models = ", ".join(model.name for model in offered.models)
                 log.info(
                     "idle: attached, but nobody asks for what is offered", models=models, pixels=offered.max_pixels
                 )

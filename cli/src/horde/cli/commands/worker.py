@@ -202,13 +202,13 @@ def stop(arguments: tuple[str, ...]) -> None:
 @worker.command(context_settings=PASSED_ON, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def models(arguments: tuple[str, ...]) -> None:
-    """`list`, `add NAME PLACE [--sha256 HEX]`, `remove NAME`: what this worker paints with, from its next start.
+    """`list`, `add NAME PLACE [--sha256 HEX]`, `remove NAME`: what this worker paints with, also while it runs.
 
     A place is a folder, a .safetensors file, or a URL of one or of a catalogue.json; a download that breaks goes on
     when the command is repeated.
     """
     words = tuple(itertools.takewhile(lambda argument: not argument.startswith("-"), arguments))
-    _run("horde.worker_agent.library", arguments[len(words) :], *words)
+    _run("horde.worker_agent.stocking", arguments[len(words) :], *words)
 
 
 def _run(module: str, arguments: tuple[str, ...], *words: str) -> NoReturn:

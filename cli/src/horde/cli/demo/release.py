@@ -240,12 +240,12 @@ class ReleaseDemo:
         return document
 
     def _horde(self, *words: str, key: Path | None = None) -> str:
-        told = {"HORDE_GATEWAY": self._mesh.gateway, "HORDE_CONFIG_DIR": str(self._folder / "state" / "config")}
+        environ = {"HORDE_GATEWAY": self._mesh.gateway, "HORDE_CONFIG_DIR": str(self._folder / "state" / "config")}
         if key is not None:
-            told["HORDE_API_KEY"] = read_secret(key) or ""
+            environ["HORDE_API_KEY"] = read_secret(key) or ""
         ran = subprocess.run(  # noqa: S603 - our own program
             [sys.executable, "-m", "horde.cli.commands.main", *words],
-            env={**environment(), **told},
+            env={**environment(), **environ},
             capture_output=True,
             text=True,
             check=False,

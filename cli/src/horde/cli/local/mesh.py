@@ -60,7 +60,7 @@ class LocalMesh:
         return f"http://{self.layout.address(Role.WEB_DOOR)}"
 
     def beyond(self, role: Role) -> Mapping[str, str]:
-        """What a service is told beyond where everything is, without prefix."""
+        """What a service is given beyond where everything is, without prefix."""
         return self._extra.get(role, {})
 
     async def start(
@@ -70,28 +70,28 @@ class LocalMesh:
 
         `program` is what Python runs instead of the service's module.
         """
-        told = self.layout.settings(role)
-        told |= {f"{role.prefix}{name}": value for name, value in self.beyond(role).items()}
-        told |= {f"{role.prefix}{name}": value for name, value in (settings or {}).items()}
-        return await self._start(role.value, tuple(program) or ("-m", role.module), told)
+        given = self.layout.settings(role)
+        given |= {f"{role.prefix}{name}": value for name, value in self.beyond(role).items()}
+        given |= {f"{role.prefix}{name}": value for name, value in (settings or {}).items()}
+        return await self._start(role.value, tuple(program) or ("-m", role.module), given)
 
     async def start_worker(self, plan: WorkerPlan) -> Process:
         """Start a worker; the account that it belongs to is opened at first."""
         await self._open_owner()
         self._plans[plan.name] = plan
-        told = {"NAME": plan.name, "PAINTER": plan.painter, **self.beyond(Role.WORKER), **plan.settings}
-        prefixed = {f"{Role.WORKER.prefix}{name}": value for name, value in told.items()}
+        given = {"NAME": plan.name, "PAINTER": plan.painter, **self.beyond(Role.WORKER), **plan.settings}
+        prefixed = {f"{Role.WORKER.prefix}{name}": value for name, value in given.items()}
         return await self._start(plan.name, plan.program, self.layout.settings(Role.WORKER) | prefixed)
 
     async def restart_worker(self, name: str) -> Process:
         """Start a worker again that has ended."""
         return await self.start_worker(self._plans[name])
 
-    async def _start(self, name: str, program: tuple[str, ...], told: Mapping[str, str]) -> Process:
+    async def _start(self, name: str, program: tuple[str, ...], given: Mapping[str, str]) -> Process:
         running = self.processes.get(name)
         if running is not None and running.status is None:
             raise RuntimeError(f"{name} runs already")
-        started = await Process.start(name, program, local_environment(environment(), told), self._sink)
+        started = await Process.start(name, program, local_environment(environment(), given), self._sink)
         self.processes[name] = started
         return started
 
@@ -108,8 +108,8 @@ class LocalMesh:
         try:
             await asyncio.wait([healthy, ended], return_when=asyncio.FIRST_COMPLETED)
             if not healthy.done():
-                said = "\n".join(process.tail)
-                raise ProcessEnded(f"{role.value} ended with status {ended.result()}:\n{said}")
+                last_words = "\n".join(process.tail)
+                raise ProcessEnded(f"{role.value} ended with status {ended.result()}:\n{last_words}")
             healthy.result()
         finally:
             for task in (healthy, ended):

@@ -39,6 +39,8 @@ from horde.clients.standing_errors import RestrictionConflict as RestrictionConf
 from horde.clients.standing_errors import RestrictionNotFound as RestrictionNotFound
 from horde.services.errors import Aborted as Aborted
 from horde.services.errors import AlreadyExists as AlreadyExists
+from horde.services.errors import Cancelled as Cancelled
+from horde.services.errors import DataLoss as DataLoss
 from horde.services.errors import DeadlineExceeded as DeadlineExceeded
 from horde.services.errors import FailedPrecondition as FailedPrecondition
 from horde.services.errors import FieldViolation as FieldViolation
@@ -52,6 +54,7 @@ from horde.services.errors import ServiceError as ServiceError
 from horde.services.errors import Unauthenticated as Unauthenticated
 from horde.services.errors import Unavailable as Unavailable
 from horde.services.errors import Unimplemented as Unimplemented
+from horde.services.errors import Unknown as Unknown
 
 _GENERATION = "horde.api.generation.v1"
 _STORAGE = "horde.api.storage.v1"

@@ -34,9 +34,11 @@ class Patience:
     """How long to go on trying, and how fast."""
 
     total: timedelta = timedelta(seconds=30)
-    """Over all attempts of one call, or since a watch last heard something."""
+    """After the first failure of one call, or since a watch last heard something."""
     first_pause: timedelta = timedelta(milliseconds=100)
     longest_pause: timedelta = timedelta(seconds=3)
+    attempt: timedelta = timedelta(seconds=10)
+    """What one attempt of a call with one answer may take: a mesh that accepts connections and is mute ends it."""
 
     def pause_seconds(self, attempt: int, drawn: float) -> float:
         """How long to wait after the `attempt`-th failure (from 0): exponential, with jitter by `drawn` in [0, 1)."""

@@ -101,13 +101,13 @@ class ChildBuilder:
         process = await self._start(terms.arguments(name), "--dry-run", stdout=asyncio.subprocess.PIPE)
         assert process.stdout is not None
         try:
-            tail, told = await asyncio.gather(_tail(process), process.stdout.read())
+            tail, answer = await asyncio.gather(_tail(process), process.stdout.read())
             status = await process.wait()
         finally:
             await _stop(process)
         try:
             if not status:
-                return read_estimate(told.decode(), name, terms)
+                return read_estimate(answer.decode(), name, terms)
         except (ValueError, KeyError, TypeError) as error:
             raise BuilderFailed(f"the builder says something else than was asked: {error}") from error
         raise BuilderFailed(tail or f"the builder ended with status {status}")
@@ -137,8 +137,8 @@ async def _tail(process: asyncio.subprocess.Process) -> str:
     """The last that it says, of however much."""
     assert process.stderr is not None
     tail = ""
-    while said := await process.stderr.read(1 << 16):
-        tail = (tail + said.decode(errors="replace"))[-TAIL_CHARACTERS:]
+    while piece := await process.stderr.read(1 << 16):
+        tail = (tail + piece.decode(errors="replace"))[-TAIL_CHARACTERS:]
     return tail.strip()
 
 
@@ -160,14 +160,14 @@ def child_environment(settings: CurationSettings, inherited: Mapping[str, str]) 
     Its credential is its own: `HORDE_DATA_RELEASES_ACCESS_KEY` and `…_SECRET_FILE` stand beside our own settings.
     """
     state = settings.state_dir / "builder"
-    told = {
+    environment = {
         "STATE_DIR": str(state),
         "SIGNING_KEY_FILE": str(state / "signing.key"),
         "PSEUDONYM_KEY_FILE": str(state / "pseudonyms.key"),
         "LOG_LEVEL": "warning",
     }
     if settings.s3_endpoint:
-        told |= {
+        environment |= {
             "S3_ENDPOINT": settings.s3_endpoint,
             "S3_SECURE": str(settings.s3_secure).lower(),
             "S3_REGION": settings.s3_region,
@@ -175,7 +175,7 @@ def child_environment(settings: CurationSettings, inherited: Mapping[str, str]) 
             "RELEASES_BUCKET": settings.releases_bucket,
         }
     else:
-        told |= {"SHARED_DIR": str(settings.shared_dir), "RELEASES_DIR": str(settings.releases_dir)}
+        environment |= {"SHARED_DIR": str(settings.shared_dir), "RELEASES_DIR": str(settings.releases_dir)}
     ours = settings.model_config.get("env_prefix", "")
     kept = {name: value for name, value in inherited.items() if not name.startswith(ours)}
-    return {**{PREFIX + name: value for name, value in told.items()}, **kept}
+    return {**{PREFIX + name: value for name, value in environment.items()}, **kept}

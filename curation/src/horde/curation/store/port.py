@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from datetime import datetime
 from random import Random
 from typing import Protocol
@@ -31,11 +30,15 @@ from horde.curation.core.sharing import SharedPlace, Wish
 class ImageStore(Protocol):
     """Which shared images there are. All of it is repeatable; Unavailable while the database is away."""
 
-    async def known(self, image_ids: Collection[str]) -> AbstractSet[str]:
-        """Those of these (at most 1,000) that are kept."""
+    async def known(self, image_ids: Collection[str]) -> Mapping[str, datetime | None]:
+        """Those of these (at most 1,000) that are kept, each with its hour of the journal."""
 
     async def add_images(self, images: Sequence[SharedImage]) -> None:
         """Keep images as they were shared. One that is known stays as it is."""
+
+    async def keep_hour(self, image_ids: Collection[str], hour: datetime, forget_before: datetime) -> None:
+        """Note that an hour of the journal names these, kept or not: of an image the first hour counts that does. What
+        hours before another named, and never came, is forgotten."""
 
     async def image(self, image_id: str) -> SharedImage | None:
         """One image, withdrawn or not."""
@@ -96,9 +99,9 @@ class ReleaseStore(Protocol):
         """Note how the building of a release ended, unless it has ended already."""
 
     async def removals(
-        self, shared_before: datetime, since: datetime, limit: int, after: RemovalPlace | None = None
+        self, journalled_before: datetime, since: datetime, limit: int, after: RemovalPlace | None = None
     ) -> Sequence[Removal]:
-        """Images shared before a moment that were withdrawn or found unsafe since another, the first removed first."""
+        """Images of hours of the journal before one, withdrawn or found unsafe since a moment, in the order of that."""
 
 
 class RatingStore(Protocol):

@@ -249,7 +249,9 @@ class Standing:
 
 
 def _compare(kept: Restriction, asked: Restriction) -> None:
-    lasts = [None if each.until is None else each.until - each.since for each in (kept, asked)]
+    lasts = [
+        None if restriction.until is None else restriction.until - restriction.since for restriction in (kept, asked)
+    ]
     same = {
         "target": kept.target == asked.target,
         "kind": kept.ban == asked.ban,

@@ -80,8 +80,10 @@ def record_of(
         strikes=schedulers.strikes,
         last_strike_at=None if last_strike is None else last_strike.at.ToDatetime(UTC),
         refuted=schedulers.images_refuted,
-        resting=[Resting(each.worker_name, each.until.ToDatetime(UTC)) for each in schedulers.resting],
-        withheld=[Withheld(each.worker_name, each.model, each.until.ToDatetime(UTC)) for each in schedulers.withheld],
+        resting=[Resting(rest.worker_name, rest.until.ToDatetime(UTC)) for rest in schedulers.resting],
+        withheld=[
+            Withheld(offer.worker_name, offer.model, offer.until.ToDatetime(UTC)) for offer in schedulers.withheld
+        ],
         restrictions=restrictions,
     )
 

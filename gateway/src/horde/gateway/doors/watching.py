@@ -284,10 +284,10 @@ class Watching:
         known.generation.version = max(known.generation.version, image.version)
         if image.index < len(known.object_names):
             self._tickets.fill_in_image(current, followed.requester, known.object_names[image.index])
-        told = Told(image=current)
+        news = Told(image=current)
         within = PATIENCE.get(image.state, SOON)
         for watcher in followed.watchers:
-            watcher.tell("image", image.job_id, told, within=within)
+            watcher.tell("image", image.job_id, news, within=within)
 
     def _progress(self, followed: _Followed, progress: service_pb2.Progress) -> None:
         image = followed.image(progress.job_id)
@@ -296,9 +296,9 @@ class Watching:
         if progress.step <= image.step:
             return
         image.step = progress.step
-        told = Told(progress=progress)
+        news = Told(progress=progress)
         for watcher in followed.watchers:
-            watcher.tell("progress", progress.job_id, told, within=LATER)
+            watcher.tell("progress", progress.job_id, news, within=LATER)
 
     def _wait(self, followed: _Followed, wait: service_pb2.ImageWait) -> None:
         image = followed.image(wait.job_id)
@@ -309,9 +309,9 @@ class Watching:
         ):
             return
         image.wait.CopyFrom(wait.wait)
-        told = Told(wait=wait)
+        news = Told(wait=wait)
         for watcher in followed.watchers:
-            watcher.tell("wait", wait.job_id, told, within=LATER)
+            watcher.tell("wait", wait.job_id, news, within=LATER)
 
     def _finished(self, generation_id: str, followed: _Followed, finished: scheduler_pb2.SchedulerGeneration) -> None:
         if wire.requester_of(finished.requester) != followed.requester:
@@ -319,13 +319,13 @@ class Watching:
         known = scheduler_pb2.SchedulerGeneration()
         known.CopyFrom(finished)
         self._tickets.fill_in(known)
-        told = Told(finished=known.generation)
+        news = Told(finished=known.generation)
         first = Told(snapshot=known.generation) if followed.known is None else None
         self._drop(generation_id, followed)
         for watcher in followed.watchers:
             if first is not None:
                 watcher.tell("snapshot", "", first)
-            watcher.finish(told)
+            watcher.finish(news)
 
     def _drop(self, generation_id: str, followed: _Followed) -> None:
         del self._followed[generation_id]

@@ -72,7 +72,7 @@ def told_outward() -> Iterator[None]:
     try:
         yield
     except ServiceError as error:
-        told = outward(error)
-        if told is error:
+        refusal = outward(error)
+        if refusal is error:
             raise
-        raise told from error
+        raise refusal from error

@@ -74,7 +74,7 @@ class MemoryRulings:
 
     def _newest(self) -> list[Restriction]:
         known = [restriction for restriction, _ in self._restrictions.values()]
-        return sorted(known, key=lambda each: (each.since, each.restriction_id), reverse=True)
+        return sorted(known, key=lambda restriction: (restriction.since, restriction.restriction_id), reverse=True)
 
     async def forget_standing(self, account_id: str, now: datetime) -> None:
         own = [known for known in self.decisions if known.by_account_id == account_id and known.action == APPEAL]

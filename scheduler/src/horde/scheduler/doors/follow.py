@@ -102,7 +102,7 @@ class Followers:
 
     def publish(self, jobs: list[Job]) -> Callable[[], None] | None:
         """Say transitions that are about to be durable; to be sent when they are."""
-        told: list[tuple[GenerationId, pb.FollowedEvent]] = []
+        events: list[tuple[GenerationId, pb.FollowedEvent]] = []
         touched: dict[Generation, None] = {}
         for job in jobs:
             generation = job.generation
@@ -111,18 +111,18 @@ class Followers:
             event = pb.FollowedEvent(generation_id=generation.generation_id)
             wire.fill_image(event.image, job, wire.placement_of(generation.quote), self._names)
             job.shown = job.version
-            told.append((generation.generation_id, event))
+            events.append((generation.generation_id, event))
             touched[generation] = None
         finished = [generation for generation in touched if generation.finished]
         for generation in finished:
             event = pb.FollowedEvent(generation_id=generation.generation_id)
             event.finished.CopyFrom(wire.generation_message(generation, self._names))
-            told.append((generation.generation_id, event))
-        if not told:
+            events.append((generation.generation_id, event))
+        if not events:
             return None
 
         def send() -> None:
-            for generation_id, event in told:
+            for generation_id, event in events:
                 self._tell(generation_id, event, durable=True)
             for generation in finished:
                 self._over(generation.generation_id)

@@ -97,13 +97,13 @@ class Reading:
         response = pb.ListGenerationsResponse()
         for _ in range(MAX_LOOKS):
             stored = await self._term.store.page(account_id, digest, place, at_once + 1)
-            for each in stored:
-                accepted_at_ms = each.generation["accepted_at_ms"]
+            for row in stored:
+                accepted_at_ms = row.generation["accepted_at_ms"]
                 if accepted_at_ms < oldest:
                     return response
                 if len(response.generations) == size:
                     return _to_be_continued(response, place)
-                generation = self._term.remember(each)
+                generation = self._term.remember(row)
                 if shown_to_its_requester(generation) and not self._submitting.undecided(generation):
                     build = partial(wire.generation_message, generation, self._term.board.fleet.name_of)
                     shown = await self._saver.read(generation, build)
@@ -111,7 +111,7 @@ class Reading:
                         return _to_be_continued(response, place)
                     if wanted(shown.generation):
                         response.generations.append(shown)
-                place = accepted_at_ms, each.generation["generation_id"]
+                place = accepted_at_ms, row.generation["generation_id"]
             if len(stored) <= at_once:
                 return response
             if len(response.generations) == size:

@@ -164,10 +164,10 @@ class Permits:
             raise TokenWrongAudience(metadata={"expected": " or ".join(acts)})
         return claims
 
-    def _compare_clocks(self, said: Mapping[str, Any]) -> None:
+    def _compare_clocks(self, claims: Mapping[str, Any]) -> None:
         # Tickets for inputs are used at once; grants and tickets for images may be old and good.
-        if isinstance(issued := said["iat"], int):
-            self._clocks.compare(said["iss"], issued, self._now(), fresh=said.get("act") == PUT_INPUT)
+        if isinstance(issued := claims["iat"], int):
+            self._clocks.compare(claims["iss"], issued, self._now(), fresh=claims.get("act") == PUT_INPUT)
 
 
 class Receipts:

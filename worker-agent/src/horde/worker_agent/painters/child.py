@@ -16,6 +16,7 @@ from typing import Any
 from horde.worker_agent.core.jobs import Cancelled, Capabilities, Failed, FailureReason, InputId, Picture
 from horde.worker_agent.core.measuring import Measured
 from horde.worker_agent.painters.diffusers_studio import Studio, StudioSettings
+from horde.worker_agent.painters.models import ModelSource
 from horde.worker_agent.painters.one_pass import Painting
 from horde.worker_agent.painters.pictures import encode_webp
 from horde.worker_agent.painters.port import Finished, Work
@@ -71,6 +72,13 @@ class Cancel:
 @dataclass(frozen=True, slots=True)
 class WantPreview:
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Serve:
+    """From now on paint with these models, and no others."""
+
+    models: tuple[ModelSource, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,7 +190,7 @@ class _Parent:
         self._sending = threading.Lock()
         self._cancelled: set[int] = set()
         self._wanted: set[int] = set()
-        self._orders: queue.SimpleQueue[Paint | None] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[Paint | Serve | None] = queue.SimpleQueue()
         threading.Thread(target=self._listen, daemon=True).start()
 
     def _listen(self) -> None:
@@ -196,6 +204,8 @@ class _Parent:
                 case Paint():
                     self._wanted.clear()
                     self._orders.put(message)
+                case Serve():
+                    self._orders.put(message)
                 case Leave():
                     self._cancelled.add(NOBODY)
                     self._orders.put(None)
@@ -205,7 +215,7 @@ class _Parent:
                 case WantPreview(number):
                     self._wanted.add(number)
 
-    def next_orders(self, *, wait: bool) -> Paint | None:
+    def next_orders(self, *, wait: bool) -> Paint | Serve | None:
         """What to paint next; None: nothing any more. Raises queue.Empty if there is nothing now and no wait."""
         return self._orders.get(block=wait)
 
@@ -274,6 +284,11 @@ def serve(pipe: Connection, settings: StudioSettings) -> None:
                 continue
             if paint is None:
                 return
+            if isinstance(paint, Serve):
+                studio.serve(paint.models)
+                capabilities = studio.capabilities()
+                parent.say(Changed(capabilities))
+                continue
             watches = [_Watch(parent, order.number) for order in paint.orders]
 
             def left(place: int, step: int, orders: tuple[Order, ...] = paint.orders) -> None:

@@ -132,7 +132,7 @@ class Studio:
         self._shelf = Shelf(self._sources.values(), self._device, precision, self._free_bytes)
         while self._untried and not self._offers:
             self.try_next()
-        if not self._offers:
+        if self._sources and not self._offers:
             raise CannotLoad("; ".join(f"{name}: {why}" for name, why in self.problems.items()))
         return self.capabilities()
 
@@ -156,6 +156,17 @@ class Studio:
         fits = self._settings.max_pixels or measuring.max_pixels(measured)
         self._max_pixels[name] = min(fits, limit) if limit else fits
         self._offers[name] = self._offer(self._shelf.get(name))
+
+    def serve(self, sources: Sequence[ModelSource]) -> None:
+        """Paint with these models from now on: what is new is tried before it is offered."""
+        fresh = {source.name: source for source in sources}
+        kept = {name for name, source in self._sources.items() if fresh.get(name) == source}
+        for learnt in (self._offers, self.problems, self._unfit, self._max_pixels, self._fitting):
+            for name in learnt.keys() - kept:
+                learnt.pop(name)
+        self._untried = deque(name for name in fresh if name not in kept or name in self._untried)
+        self._sources = fresh
+        self._shelf.supply(sources)
 
     def capabilities(self) -> Capabilities:
         """What can be done now, model by model."""
@@ -187,9 +198,9 @@ class Studio:
             places = range(begin, min(begin + room, len(jobs)))
             ended: dict[int, Painted] = {}
             if len(places) > 1:
-                told = partial(_elsewhere, begin, left)
+                begin_elsewhere = partial(_elsewhere, begin, left)
                 pictures = [jobs[place][0] for place in places]
-                ended = self._try_together(pictures, [watches[place] for place in places], told)
+                ended = self._try_together(pictures, [watches[place] for place in places], begin_elsewhere)
             for place in places:
                 yield place, ended.get(place - begin) or self.paint(*jobs[place], watches[place])
 

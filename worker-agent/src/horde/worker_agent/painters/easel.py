@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from horde.services.clock import Clock
@@ -27,10 +27,12 @@ from horde.worker_agent.painters.child import (
     Paint,
     Previewed,
     Ready,
+    Serve,
     Stepped,
     WantPreview,
 )
 from horde.worker_agent.painters.diffusers_studio import StudioSettings
+from horde.worker_agent.painters.models import ModelSource
 from horde.worker_agent.painters.port import CannotLoad, Onlooker, Work
 
 log = get_logger(__name__)
@@ -150,6 +152,14 @@ class Easel:
         )
         self._child.send(Paint(orders))
 
+    def serve(self, models: tuple[ModelSource, ...]) -> None:
+        """Paint with these models from now on."""
+        kept = {model.name for model in models if model in self.settings.models}
+        self.problems = {name: why for name, why in self.problems.items() if name in kept}
+        self.settings = replace(self.settings, models=models)
+        if self._child is not None:
+            self._child.send(Serve(models))
+
     def stop(self, commission: Commission) -> None:
         """Nobody waits for this picture any more."""
         if self._child is not None:
@@ -174,7 +184,8 @@ class Easel:
 
     async def _start(self) -> Child:
         """A child that can paint. Raises CannotLoad."""
-        child = self._make_child(self.settings)
+        settings = self.settings
+        child = self._make_child(settings)
         waiting = asyncio.create_task(self._say_that_it_goes_on())
         try:
             message = await child.said.get()
@@ -190,6 +201,9 @@ class Easel:
         self._child = child
         self.measured, self.others = message.measured, message.others
         self._take(message.capabilities, message.problems)
+        if self.settings.models != settings.models:
+            # They changed while it started.
+            child.send(Serve(self.settings.models))
         return child
 
     async def _live(self, child: Child | None) -> None:

@@ -8,7 +8,7 @@ when told.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from horde.worker_agent.core.jobs import (
     Picture,
     Refused,
 )
+from horde.worker_agent.painters.models import ModelSource
 
 MAX_PREVIEW_BYTES = 32 * 1024
 """The contract's limit."""
@@ -90,6 +91,9 @@ class Painter(Protocol):
         """Paint one picture. Once `cancelled` is set it ends within one step, with Cancelled. It raises nothing.
 
         Before it has begun, its task may simply be cancelled."""
+
+    def serve(self, models: Sequence[ModelSource]) -> None:
+        """Paint with these models from now on. What is being painted with another is finished."""
 
     def on_change(self, changed: Callable[[], None]) -> None:
         """Call this, on the event loop, whenever the capabilities may have changed by themselves."""

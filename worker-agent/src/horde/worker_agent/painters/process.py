@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from horde.services.clock import Clock, SystemClock
@@ -18,6 +18,7 @@ from horde.worker_agent.core.measuring import Measured
 from horde.worker_agent.painters.child import Child
 from horde.worker_agent.painters.diffusers_studio import StudioSettings
 from horde.worker_agent.painters.easel import Commission, Easel, lost
+from horde.worker_agent.painters.models import ModelSource
 from horde.worker_agent.painters.port import CannotLoad, Drying, Onlooker, Work
 
 log = get_logger(__name__)
@@ -43,6 +44,8 @@ class ProcessPainter:
         self._backoff = backoff
         self._make_child = make_child
         self._named = devices or {}
+        self._alone: dict[Easel, frozenset[str]] = {}
+        """By easel, the models that it paints with alone; none: with all."""
         self._easels = [self._easel(device, names) for device, names in (self._named or {"": frozenset()}).items()]
         self._breakers: dict[str, Breaker] = {}
         self._waiting: list[Commission] = []
@@ -53,9 +56,21 @@ class ProcessPainter:
     def _easel(self, device: str, names: frozenset[str] = frozenset()) -> Easel:
         if unknown := names - {model.name for model in self._settings.models}:
             raise CannotLoad(f"{device} is to paint with {', '.join(sorted(unknown))}, which is not here")
-        models = tuple(model for model in self._settings.models if not names or model.name in names)
-        settings = replace(self._settings, models=models, device=device.partition("#")[0])
-        return Easel(settings, self, self._clock, self._backoff, self._make_child)
+        settings = replace(self._settings, models=self._models_of(names), device=device.partition("#")[0])
+        easel = Easel(settings, self, self._clock, self._backoff, self._make_child)
+        self._alone[easel] = names
+        return easel
+
+    def _models_of(self, names: frozenset[str]) -> tuple[ModelSource, ...]:
+        return tuple(model for model in self._settings.models if not names or model.name in names)
+
+    def serve(self, models: Sequence[ModelSource]) -> None:
+        kept = {model.name for model in models if model in self._settings.models}
+        self._settings = replace(self._settings, models=tuple(models))
+        self._breakers = {name: breaker for name, breaker in self._breakers.items() if name in kept}
+        for easel in self._easels:
+            easel.serve(self._models_of(self._alone[easel]))
+        self._changed()
 
     def on_change(self, changed: Callable[[], None]) -> None:
         self._changed = changed
@@ -82,11 +97,13 @@ class ProcessPainter:
     def capabilities(self) -> Capabilities:
         now = self._clock.monotonic()
         offered = easels.merged([easel.capabilities for easel in self._easels])
+        # An easel that paints hears of what is gone when it is done.
+        here = {model.name for model in self._settings.models}
         return Capabilities(
             tuple(
                 model
                 for model in offered.models
-                if model.name not in self._breakers or self._breakers[model.name].offered(now)
+                if model.name in here and (model.name not in self._breakers or self._breakers[model.name].offered(now))
             )
         )
 

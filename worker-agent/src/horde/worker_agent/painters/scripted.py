@@ -18,7 +18,7 @@ import asyncio
 import hashlib
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from horde.services.clock import Clock, SystemClock
@@ -40,6 +40,7 @@ from horde.worker_agent.core.jobs import (
     Refused,
     Sampler,
 )
+from horde.worker_agent.painters.models import ModelSource
 from horde.worker_agent.painters.pictures import encode_preview, encode_webp
 from horde.worker_agent.painters.port import Claimed, Finished, Onlooker, Work
 
@@ -78,25 +79,14 @@ class ScriptedPainter:
         clock: Clock | None = None,
         die: Callable[[], None] = _die,
     ) -> None:
-        self._models = models
         self.places = places
         self._easels = asyncio.Semaphore(places)
         self._name = name
         self._script = self._commands(script)
         self._quality = quality
-        self._offered = Capabilities(
-            tuple(
-                ModelOffer(
-                    model,
-                    loaded=True,
-                    max_pixels=max_pixels or MAX_PIXELS,
-                    features=frozenset(Feature),
-                    samplers=frozenset(Sampler) - {Sampler.DEFAULT},
-                    schedules=frozenset(NoiseSchedule) - {NoiseSchedule.DEFAULT},
-                )
-                for model in models
-            )
-        )
+        self._max_pixels = max_pixels or MAX_PIXELS
+        self._offered = self._offer_of(models)
+        self._changed: Callable[[], None] = lambda: None
         self._clock = clock or SystemClock()
         self._die = die
         self._pool: OrderedDict[tuple[int, int], list[bytes]] = OrderedDict()
@@ -106,13 +96,32 @@ class ScriptedPainter:
         return self._offered
 
     def on_change(self, changed: Callable[[], None]) -> None:
-        """They never do."""
+        self._changed = changed
+
+    def serve(self, models: Sequence[ModelSource]) -> None:
+        self._offered = self._offer_of([model.name for model in models])
+        self._changed()
+
+    def _offer_of(self, models: Sequence[str]) -> Capabilities:
+        return Capabilities(
+            tuple(
+                ModelOffer(
+                    model,
+                    loaded=True,
+                    max_pixels=self._max_pixels,
+                    features=frozenset(Feature),
+                    samplers=frozenset(Sampler) - {Sampler.DEFAULT},
+                    schedules=frozenset(NoiseSchedule) - {NoiseSchedule.DEFAULT},
+                )
+                for model in models
+            )
+        )
 
     async def paint(
         self, picture: Picture, inputs: Mapping[InputId, bytes], onlooker: Onlooker, cancelled: asyncio.Event
     ) -> Work:
         commands = self._script | self._commands(picture.prompt) if "[" in picture.prompt else self._script
-        if picture.model not in self._models:
+        if all(picture.model != model.name for model in self._offered.models):
             return Refused(RefusalReason.MODEL_UNAVAILABLE, f"there is no model {picture.model} here")
         if "refuse" in commands:
             return Refused(RefusalReason.CONTENT_DECLINED, "as the script says")

@@ -34,6 +34,7 @@ class Shelf:
         """`free_bytes` says what is free, told what the models here take."""
         self._sources = {source.name: source for source in sources}
         self._device = device
+        self._usual = precision
         self._precision = dict.fromkeys(self._sources, precision)
         self._free_bytes = free_bytes
         self._load = load
@@ -56,6 +57,17 @@ class Shelf:
         self._bytes[name] = model.bytes
         self._models[name] = model
         return model
+
+    def supply(self, sources: Iterable[ModelSource]) -> None:
+        """Take models from these places from now on; what is in memory from another goes, and what was learnt of it."""
+        fresh = {source.name: source for source in sources}
+        for name in [name for name, source in self._sources.items() if fresh.get(name) != source]:
+            self._precision.pop(name)
+            self._bytes.pop(name, None)
+            self._lean.discard(name)
+            self.discard(name)
+        self._sources = fresh
+        self._precision = dict.fromkeys(fresh, self._usual) | self._precision
 
     def discard(self, name: str) -> None:
         """Forget what is in memory of a model: it may be damaged, and is loaded anew when it is next asked for."""
