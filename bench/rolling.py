@@ -151,7 +151,8 @@ class Rollout:
         """SIGTERM, wait for its end, start it again, and wait until work goes on."""
         began = time.monotonic()
         status = await self._mesh.processes[replica.name].stop(STOP_SECONDS)
-        self.slow[replica.name] = max(self.slow.get(replica.name, 0.0), time.monotonic() - began)
+        gone = time.monotonic() - began
+        self.slow[replica.name] = max(self.slow.get(replica.name, 0.0), gone)
         if status != 0:
             self.forced.append(f"{replica.name}: status {status}")
         await self.start(replica, old=old)
@@ -159,7 +160,12 @@ class Rollout:
             await self._mesh.leader(replica.role)
         else:
             await says_serving(self._mesh.address_of(replica.name))
+        led = time.monotonic() - began
         await self._load.further(WORKERS)
+        works = time.monotonic() - began
+        print(
+            f"  {replica.name}: gone after {gone:.1f} s, served from {led:.1f} s, work from {works:.1f} s", flush=True
+        )
 
 
 async def run(folder: Path, requesters: int, previous: Code | None) -> bool:

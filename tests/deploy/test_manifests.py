@@ -99,7 +99,10 @@ def test_ports_and_probes_are_where_the_process_listens(manifest: Mapping[str, A
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         asked = container[probe]["grpc"]
         assert asked["port"] == int(health.rpartition(":")[2])
-        assert asked.get("service", "") == ("" if probe == "readinessProbe" else probes.LIVE)
+        ready = probes.FIT if SERVICES[service_of(manifest)].get("leads") else ""
+        assert asked.get("service", "") == (ready if probe == "readinessProbe" else probes.LIVE)
+    # With a standby that counts, one more is there before one goes.
+    assert manifest["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
 
 
 @pytest.mark.parametrize("manifest", of_kind("Deployment"))
