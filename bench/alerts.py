@@ -43,7 +43,7 @@ ALERTS: Final = ROOT / "deploy" / "helm" / "horde-mesh" / "alerts.yaml"
 PACE: Final = 30
 """How much faster the rules' clock runs."""
 SCRAPE_SECONDS: Final = 0.5
-FIRE_SECONDS: Final = 90.0
+FIRE_SECONDS: Final = 180.0
 """Real ones, until an alert must have fired."""
 OVER_SECONDS: Final = 240.0
 """And until it must be over after the mend: what is stuck is asked again ever more seldom."""

@@ -82,6 +82,10 @@ VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
         },
     },
     "scaled by KEDA": {"keda": {"enabled": True, "prometheus": "http://prometheus.monitoring:9090"}},
+    "audited": {
+        "auditor": {"enabled": True, "s3": {"endpoint": "s3.mesh.example:9000"}, "settings": {"SAMPLE_PER_MILLE": 20}},
+        "monitoring": {"serviceMonitor": True},
+    },
     "workers when they are needed": {
         "burstWorkers": {
             "enabled": True,

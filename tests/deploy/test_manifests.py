@@ -11,6 +11,8 @@ import yaml
 from tests.deploy.rendering import charts
 from tests.documents import ROOT
 
+from horde.auditor.commands import main as auditing
+from horde.auditor.settings import AuditorSettings
 from horde.cli.commands.keys import OPERATOR, PASSES, PEPPER, SIGNERS
 from horde.cli.local.roles import DEFAULT_PORTS, Role
 from horde.curation.service import ALLOW as CURATION
@@ -49,7 +51,8 @@ def of_kind(kind: str) -> list[Any]:
         pytest.param(manifest, id=f"{name}: {manifest['metadata']['name']}")
         for name, manifests in SETS.items()
         for manifest in manifests
-        if manifest["kind"] == kind and "app.kubernetes.io/component" in manifest["metadata"].get("labels", {})
+        if manifest["kind"] == kind
+        and manifest["metadata"].get("labels", {}).get("app.kubernetes.io/component") in SERVICES
     ]
 
 
@@ -221,6 +224,32 @@ def test_a_release_is_a_job_whose_variables_are_settings_and_whose_arguments_are
     # Nobody calls it; it reaches names and the store alone.
     assert "ingress" not in policy["spec"]
     assert [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]] == [53, 53, 443, 9000]
+
+
+def test_the_auditor_is_told_settings_and_let_in_by_the_scheduler_and_read_by_prometheus() -> None:
+    manifests = {(m["kind"], m["metadata"]["name"]): m for m in SETS["audited"]}
+    template = manifests["Deployment", "horde-auditor"]["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    prefix = "HORDE_AUDITOR_"
+    told = {each["name"].removeprefix(prefix).lower(): each.get("value", "secret") for each in container["env"]}
+    assert len(told) == len(container["env"])
+    assert set(told) <= set(AuditorSettings.model_fields)
+    settings = AuditorSettings(**told)
+    assert settings.scheduler == "horde-scheduler.horde.svc:7702"
+    (port,) = container["ports"]
+    assert settings.metrics_listen.endswith(f":{port['containerPort']}")
+    auditing.make_context("audit", container["args"])
+    assert {mount["name"] for mount in container["volumeMounts"]} == {v["name"] for v in template["spec"]["volumes"]}
+    # What Prometheus finds by the ServiceMonitor's labels, and the alert by the component's.
+    service = manifests["Service", "horde-auditor"]
+    assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+    assert [port["name"] for port in service["spec"]["ports"]] == ["metrics"]
+    wanted = manifests["ServiceMonitor", "horde"]["spec"]["selector"]["matchLabels"]
+    assert wanted.items() <= service["metadata"]["labels"].items()
+    (caller,) = SCHEDULER.allowed("/horde.internal.scheduler.v1.SchedulerService/ListSettledImages")
+    assert manifests["Certificate", "horde-auditor"]["spec"]["dnsNames"] == [f"{caller}.mesh.internal"]
+    let_in = manifests["NetworkPolicy", "horde-auditor-asks"]["spec"]
+    assert let_in["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "scheduler"
 
 
 def test_workers_that_are_needed_are_told_settings_and_keda_what_the_scheduler_reads() -> None:
