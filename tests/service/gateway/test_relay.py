@@ -119,8 +119,9 @@ async def test_workers_who_say_much_at_once_do_not_break_the_relay(mesh: Bench, 
 
 
 async def test_a_worker_that_comes_while_the_scheduler_is_away_waits_for_it(mesh: Bench, worker: Worker) -> None:
+    relay = await relay_of(mesh)
     mesh.scheduler.away = True
-    (await relay_of(mesh)).break_off()
+    relay.break_off()
     await until(lambda: not mesh.gateway.relay.up)
     attached = asyncio.create_task(worker.attach())
     await until(lambda: len(mesh.gateway.relay) == 1)

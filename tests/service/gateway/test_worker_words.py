@@ -10,9 +10,11 @@ from tests.service.gateway.attaching import HEAVY, JOB, NEWER, OUTCOME, Credenti
 from horde.api.job.v1 import job_pb2
 from horde.api.worker.v1 import worker_pb2
 from horde.api.worker.v1 import worker_service_pb2 as pb
+from horde.gateway.doors import relay as relay_module
 from horde.services.errors import (
     FailedPrecondition,
     InvalidArgument,
+    Unavailable,
 )
 from horde.testkit.gateway import Bench
 from horde.testkit.loopback import assert_raises_reason, fields_of
@@ -43,6 +45,15 @@ async def test_hello_comes_first(
     with assert_raises_reason(FailedPrecondition, reason, metadata):
         await worker.stream.read()
     assert not relay.heard
+
+
+async def test_a_hello_that_is_late_is_to_be_said_again(
+    mesh: Bench, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a slow link it comes late; HELLO_EXPECTED would have the worker never come back."""
+    monkeypatch.setattr(relay_module, "FIRST_MESSAGE_SECONDS", 0.05)
+    with pytest.raises(Unavailable):
+        await worker.stream.read()
 
 
 async def test_hello_comes_once(mesh: Bench, worker: Worker) -> None:

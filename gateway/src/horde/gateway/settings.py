@@ -76,6 +76,8 @@ class GatewaySettings(DoorSettings):
     """The storage router's address."""
     curation: str = "127.0.0.1:7704"
     """The curation service's address."""
+    webhooks: str = "127.0.0.1:7705"
+    """The webhooks service's address."""
     storage_public_address: str = ""
     """Where requesters reach the storage router. Empty: the same address."""
     mesh_name: str = Field(default="", max_length=64)
