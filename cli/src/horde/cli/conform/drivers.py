@@ -29,6 +29,10 @@ class DriverFailed(Exception):
     """A driver ended, was silent for too long, or said what is no answer."""
 
 
+CANNOT_SAY: Final = "CANNOT_SAY"
+"""The code of an error by which a driver says that there is no way to ask for this where it asks."""
+
+
 class Refused(Exception):
     """The SDK raised an error; `error` is it, as the protocol says it."""
 

@@ -18,6 +18,7 @@ from urllib.parse import urlencode, urlsplit
 from google.api import annotations_pb2
 from google.protobuf.descriptor_pool import Default
 
+from horde.cli.conform.drivers import CANNOT_SAY
 from horde.cli.conform.python_driver import digested, know_every_method
 from horde.clients.credentials import AnonymousToken, ApiKey
 
@@ -26,6 +27,10 @@ Json = dict[str, Any]
 GENERATIONS: Final = "horde.api.generation.v1.GenerationService"
 ANSWER_SECONDS: Final = 60.0
 DONE: Final = "JOB_ENDING_DONE"
+
+
+class NoPath(Exception):
+    """A call that there is by gRPC alone."""
 
 
 class Problem(Exception):
@@ -101,10 +106,13 @@ def request_of(method: str, request: Json) -> tuple[str, str, bytes | None]:
     found = Default().FindServiceByName(service).FindMethodByName(name)
     rule = found.GetOptions().Extensions[annotations_pb2.http]
     verb = rule.WhichOneof("pattern")
-    assert verb is not None, f"{method} has no path"
+    if verb is None:
+        raise NoPath(f"the contract gives {name} no path")
     left, path = dict(request), getattr(rule, verb)
     for place in [part.partition("}")[0] for part in path.split("{")[1:]]:
-        path = path.replace(f"{{{place}}}", quoted(str(left.pop(place, "")), safe=""))
+        name, _, pattern = place.partition("=")
+        value = quoted(str(left.pop(name, "")), safe="/" if pattern == "**" else "")
+        path = path.replace(f"{{{place}}}", value)
     if rule.body == "*":
         return verb.upper(), path, json.dumps(left).encode()
     body = json.dumps(left.pop(rule.body, {})).encode() if rule.body else None
@@ -202,7 +210,8 @@ class Driver:
     def put(self, client: str, content: str, input_id: str | None = None) -> Json:
         path = f"/v1/inputs/{input_id or uuid.uuid4()}"
         answer = self.clients[client].ask("PUT", path, base64.b64decode(content), "application/octet-stream")
-        return {"input": json.loads(answer)["input"]}
+        stored = json.loads(answer)["input"]
+        return {"input": {name: stored[name] for name in ("input_id", "sha256")}}
 
     def cancel(self, session: str) -> Json:
         cancelled = self.sessions[session]
@@ -230,6 +239,8 @@ class Driver:
 
 
 def error_of(error: Exception) -> Json:
+    if isinstance(error, NoPath):
+        return {"code": CANNOT_SAY, "message": str(error)}
     if isinstance(error, Problem):
         return error.facts
     return {"code": "DRIVER", "message": f"{type(error).__name__}: {error}"}
