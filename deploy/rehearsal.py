@@ -12,7 +12,6 @@ import asyncio
 import base64
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from click.testing import CliRunner
 
 from horde.cli.commands.main import main as horde
 from horde.cli.local.mesh import says_serving
+from horde.cli.local.ports import free_ports
 from horde.cli.local.roles import Role
 from horde.clients.client import HordeClient
 from horde.clients.credentials import new_anonymous_token
@@ -237,13 +237,7 @@ def tell() -> None:
 
 def free(names: list[str]) -> dict[str, int]:
     """A free port for each name."""
-    with ExitStack() as stack:
-        found = {}
-        for name in names:
-            held = stack.enter_context(socket.socket())
-            held.bind(("127.0.0.1", 0))
-            found[name] = int(held.getsockname()[1])
-        return found
+    return dict(zip(names, free_ports(len(names)), strict=True))
 
 
 def main() -> int:

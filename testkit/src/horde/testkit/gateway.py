@@ -47,6 +47,7 @@ from horde.services.server import Registration, serving
 from horde.testkit.gateway_forgetting import FakeCuration, FakeWebhooks
 from horde.testkit.gateway_neighbours import FakeLedger, FakeOwners, FakeStorage
 from horde.testkit.gateway_scheduler import FakeRelay, FakeScheduler
+from horde.testkit.waiting import HANG
 
 __all__ = ["Bench", "FakeLedger", "FakeRelay", "FakeScheduler", "FakeStorage", "bench"]
 
@@ -152,7 +153,7 @@ async def bench(
         )
         ready.target = f"127.0.0.1:{server.port}"
         ready.channel = await stack.enter_async_context(
-            dial(ready.target, caller=None, retry=False, wait_for_ready=True)
+            dial(ready.target, caller=None, retry=False, wait_for_ready=True, timeout=HANG)
         )
         ready.accounts = AccountServiceStub(ready.channel)
         ready.generations = GenerationServiceStub(ready.channel)

@@ -19,6 +19,7 @@ from horde.services.channel import dial
 from horde.services.errors import ServiceError
 from horde.services.identity import AllowList, Credentials, SharedKey
 from horde.services.server import Registration, Server, serving
+from horde.testkit.waiting import HANG
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -126,7 +127,7 @@ class Loopback:
     async def dial(self, caller: str | None, **options: Any) -> AsyncIterator[aio.Channel]:
         """Another channel, as somebody else; None is nobody."""
         credentials = None if caller is None else Credentials.from_key(caller, self.key)
-        async with dial(self.target, caller=credentials, **options) as channel:
+        async with dial(self.target, caller=credentials, **{"timeout": HANG, **options}) as channel:
             yield channel
 
 
@@ -148,7 +149,7 @@ async def loopback(
     ) as server:
         target = f"127.0.0.1:{server.port}"
         credentials = None if caller is None else Credentials.from_key(caller, key)
-        async with dial(target, caller=credentials, errors=errors) as channel:
+        async with dial(target, caller=credentials, errors=errors, timeout=HANG) as channel:
             yield Loopback(server, channel, target, key)
 
 

@@ -15,6 +15,7 @@ COMMANDS: Final = {
     "demo": ("demo", "Paint a few pictures through a mesh of its own, and show what became of them."),
     "keys": ("keys", "For operators: the secrets of a mesh, made once, changed without an interruption."),
     "doctor": ("doctor", "For operators: look at the settings of all services together, and at what they name."),
+    "capacity": ("capacity", "For operators: what a mesh of some size needs, by measured costs."),
     "backup": ("backup", "For operators: copies of all databases as of one moment, and the way back."),
     "generate": ("generate", "Ask for pictures."),
     "sweep": ("sweeping", "Paint a file of prompts, with seeds, models and sizes; and on from where it was left."),
