@@ -26,6 +26,7 @@ from horde.services import probes
 from horde.services.identity import PUBLIC, AllowList
 from horde.services.settings_of import settings_of
 from horde.storage_router.router import ALLOW as STORAGE_ROUTER
+from horde.webhooks.service import ALLOW as WEBHOOKS
 from horde.worker_agent.settings import WorkerSettings
 
 NOT_SERVICES = {"*", "operator", "auditor", "keda"}
@@ -36,6 +37,7 @@ ALLOW: Mapping[str, AllowList] = {
     "storage-router": STORAGE_ROUTER,
     "gateway": GATEWAY,
     "curation": CURATION,
+    "webhooks": WEBHOOKS,
     # HTTP is for everybody.
     "web-door": AllowList({"/http/*": PUBLIC}),
 }

@@ -36,6 +36,7 @@ COMMANDS: Final = {
     "report": ("moderation", "Say that something is wrong with a shared image."),
     "moderation": ("moderation", "For moderators: images to look at, and what is decided of them."),
     "storage": ("storage", "For operators: set the buckets up, and hold them against what was settled."),
+    "webhooks": ("webhooks", "Addresses that the mesh calls when something happened to what is yours."),
     "worker": ("worker", "Lend this machine: join a mesh, look whether all is well, start."),
     "workers": ("catalogue", "Who paints, and how fast."),
     "top": ("top", "The mesh, live: what waits and is painted, who paints, and how the services fare."),
