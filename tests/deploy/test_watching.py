@@ -111,6 +111,14 @@ def test_each_alert_has_a_fault_in_which_it_is_seen_to_fire() -> None:
     assert sorted(rehearsed) == sorted(rule["alert"] for rule in RULES)
 
 
+def test_a_section_says_when_it_fires_where_to_look_and_what_to_do() -> None:
+    _, *sections = re.split(r"^## ", (WATCHING / "runbook.md").read_text(), flags=re.MULTILINE)
+    for rule, section in zip(RULES, sections, strict=True):
+        _, when, *words = section.strip().split("\n\n")
+        assert when.startswith(f"*{rule['labels']['severity']}*, after {rule['for']}. "), rule["alert"]
+        assert [word.partition(":")[0] for word in words] == ["Look", "Do"], rule["alert"]
+
+
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is in Debian's package prometheus")
 def test_each_alert_fires_in_its_fault() -> None:
     for words in (["check", "rules", str(ALERTS)], ["test", "rules", str(WATCHING / "alerts_test.yaml")]):

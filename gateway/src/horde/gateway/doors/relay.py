@@ -121,7 +121,10 @@ class Relay:
         try:
             async with asyncio.timeout(FIRST_MESSAGE_SECONDS):
                 first = await anext(reader)
-        except (StopAsyncIteration, TimeoutError):
+        except TimeoutError:
+            # A slow link, or a busy machine, and no defect of the worker's program: it must not stay away for it.
+            raise NeighbourUnavailable("No hello has come; attach again.") from None
+        except StopAsyncIteration:
             raise HelloExpected(metadata={"got": "nothing"}) from None
         except DecodeError as error:
             raise HelloExpected(metadata={"got": UNREADABLE}) from error
