@@ -10,7 +10,7 @@ from typing import Any
 from faults.network import Decoded, Network, stub_channel
 from faults.services import GATEWAYS, MODELS
 from faults.truth import Truth
-from faults.virtual import Process
+from faults.virtual import NEVER, Process
 from horde.api.generation.v1 import generation_pb2
 from horde.api.job.v1 import job_pb2
 from horde.api.storage.v1 import storage_service_pb2
@@ -191,7 +191,8 @@ class Worker:
         for step in range(1, steps + 1):
             await asyncio.sleep(self._pace * (0.5 + chance.random()))
             if self.kind == "staller" and step > gives_up and chance.random() < 0.5:
-                await asyncio.sleep(400 * chance.random())
+                # Some never go on, however well all is; only a revocation ends that.
+                await asyncio.sleep(NEVER if chance.random() < 0.3 else 400 * chance.random())
             if self.kind in ("refuser", "failer", "censor") and step > gives_up:
                 await self._report(assignment, **self._without_picture())
                 return
