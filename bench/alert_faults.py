@@ -40,7 +40,8 @@ class House:
     mesh: LocalMesh
     account: HordeClient
     auditor: Process
-    _folder: Path = field(init=False)
+    asking: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set while requesters ask all the time."""
 
     @classmethod
     @asynccontextmanager
@@ -64,7 +65,7 @@ class House:
             await auditor.stop(STOP_SECONDS)
 
     async def calm(self) -> None:
-        """Everybody runs, a worker paints, and a picture comes through."""
+        """Everybody runs, a worker paints, a picture comes through, and requesters ask."""
         for role in (Role.LEDGER, Role.STORAGE_ROUTER, Role.SCHEDULER, Role.GATEWAY):
             if self.mesh.processes[role.value].status is not None:
                 await self.mesh.start(role)
@@ -72,6 +73,7 @@ class House:
         if WORKER not in self.mesh.processes or self.mesh.processes[WORKER].status is not None:
             await self.mesh.start_worker(WorkerPlan(WORKER, "scripted", QUICK))
         await self.paint()
+        self.asking.set()
 
     async def paint(self, prompt: str = "a picture", **options: object) -> Generation:
         """Ask for a picture and wait for it."""
@@ -235,6 +237,9 @@ async def missed(house: House) -> AsyncIterator[None]:
 @fault("HordeStuck", "the ledger's database is put back alone, older than the scheduler's")
 async def stuck(house: House) -> AsyncIterator[None]:
     database = house.database(Role.LEDGER)
+    # What others ask for meanwhile would be known to neither database.
+    house.asking.clear()
+    await house.paint("a last picture")
     await house.process(Role.LEDGER).stop(STOP_SECONDS)
     with _set_aside(database) as backup:
         _copy(database, backup)

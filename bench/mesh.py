@@ -61,6 +61,7 @@ class Load:
     n: int
     requesters: int
     fetch: bool = False
+    share: bool = False
 
 
 @dataclass
@@ -146,7 +147,7 @@ class Bench:
                 left -= 1
                 seed, self._seed = self._seed, self._seed + load.n
                 spec = generation_spec(
-                    "a picture for the bench", count=load.n, width=SIZE, height=SIZE, steps=10, seed=seed
+                    "a picture", count=load.n, width=SIZE, height=SIZE, steps=10, seed=seed, share=load.share
                 )
                 at = time.monotonic()
                 generation = await client.generations.create(spec)

@@ -12,7 +12,6 @@ import asyncio
 import base64
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from click.testing import CliRunner
 
 from horde.cli.commands.main import main as horde
 from horde.cli.local.mesh import says_serving
+from horde.cli.local.ports import free_ports
 from horde.cli.local.roles import Role
 from horde.clients.client import HordeClient
 from horde.clients.credentials import new_anonymous_token
@@ -38,7 +38,7 @@ from horde.testkit.redis import throwaway_redis
 from horde.testkit.s3 import throwaway_s3
 from horde.testkit.waiting import HANG_SECONDS
 
-POD: Final = ("ledger", "storage-router", "scheduler", "gateway", "curation", "web-door")
+POD: Final = ("ledger", "storage-router", "scheduler", "gateway", "curation", "webhooks", "web-door")
 BUCKETS: Final = ("horde-private", "horde-shared", "horde-releases")
 SOCKET: Final = "/sql"
 """Where pods find PostgreSQL's socket: the throwaway one listens nowhere else."""
@@ -58,7 +58,7 @@ class Backends:
         self.s3 = self._s3.endpoint
 
     def secrets(self) -> Iterator[dict[str, Any]]:
-        for service in ("ledger", "scheduler", "gateway", "curation"):
+        for service in ("ledger", "scheduler", "gateway", "curation", "webhooks"):
             url = self._sql.database().replace(self.socket, SOCKET)
             yield secret(f"horde-{service}-database", {"url": url.encode()})
         users = {"private": "router-private", "shared": "router-promoter"}
@@ -237,13 +237,7 @@ def tell() -> None:
 
 def free(names: list[str]) -> dict[str, int]:
     """A free port for each name."""
-    with ExitStack() as stack:
-        found = {}
-        for name in names:
-            held = stack.enter_context(socket.socket())
-            held.bind(("127.0.0.1", 0))
-            found[name] = int(held.getsockname()[1])
-        return found
+    return dict(zip(names, free_ports(len(names)), strict=True))
 
 
 def main() -> int:

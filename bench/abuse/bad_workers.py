@@ -181,11 +181,12 @@ async def bad_checksums(attacker: Attacker) -> None:
 
 
 async def garbage_previews(attacker: Attacker) -> None:
-    """Previews that are magic bytes and garbage, as fast as may be."""
+    """Previews that are magic bytes and garbage, or would command a terminal, as fast as may be."""
+    beginnings = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\x00\x10\x00\x00WEBP", b"\x1b]0;mallory\x07\x1b[2J")
 
     async def show(stream: Any, lent: Any) -> None:
         for step in range(50):
-            image = b"\xff\xd8\xff" + secrets.token_bytes(20_000)
+            image = beginnings[step % len(beginnings)] + secrets.token_bytes(20_000)
             preview = worker_service_pb2.LeasePreview(lease_id=lent.lease_id, step=step, image=image)
             await stream.write(worker_service_pb2.AttachRequest(preview=preview))
 

@@ -18,6 +18,7 @@ from horde.scheduler.settings import Settings as SchedulerSettings
 from horde.services.settings import ServiceSettings
 from horde.storage_router.settings import StorageRouterSettings
 from horde.web_door.settings import WebDoorSettings
+from horde.webhooks.settings import WebhooksSettings
 from horde.worker_agent.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +34,7 @@ SETTINGS: dict[Role, type[ServiceSettings]] = {
     Role.GATEWAY: GatewaySettings,
     Role.WEB_DOOR: WebDoorSettings,
     Role.CURATION: CurationSettings,
+    Role.WEBHOOKS: WebhooksSettings,
     Role.WORKER: WorkerSettings,
 }
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
@@ -48,6 +50,15 @@ def test_a_target_installs_its_own_extra_and_nothing_else_but_torch(target: str)
     assert extra == target
     assert extra in EXTRAS
     assert re.findall(r"pip.* install .*'(\S+)'", TARGETS[target]) == (["torch>=2.13"] if target == "worker" else [])
+
+
+@pytest.mark.parametrize("target", sorted(TARGETS))
+def test_once_there_is_an_environment_the_bases_own_python_installs(target: str) -> None:
+    """The environment goes before it on PATH, and has no pip."""
+    runs = re.findall(r"^RUN (?:.*\\\n)*.*", TARGETS[target], re.M)
+    for number, run in enumerate(runs):
+        later = number or "-m venv" in run
+        assert not later or 'PATH="${PATH#/opt/horde/bin:}"' in run or "python3" not in run, run
 
 
 @pytest.mark.parametrize("role", list(Role), ids=lambda role: role.value)

@@ -13,8 +13,8 @@ from horde.services.lifecycle import CANNOT_START
 
 @pytest.mark.parametrize(
     ("service", "setting"),
-    [("ledger", "STATE_DIR"), ("gateway", "PUBLIC_KEYS_DIR"), ("worker", "STATE_DIR")],
-    ids=["a ledger's state", "public keys", "a worker's state"],
+    [("ledger", "STATE_DIR"), ("gateway", "PUBLIC_KEYS_DIR")],
+    ids=["state", "public keys"],
 )
 async def test_a_folder_that_cannot_be_made_is_named(service: str, setting: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")

@@ -16,6 +16,7 @@ from horde.curation.core.cases import MAX_WITHHELD_BY_ONE, Decision, Reason, Rep
 from horde.curation.core.images import SharedImage, Verdict
 from horde.curation.core.rating import RULES, Answer, Due, Opinion, Rater, RaterState, Rating, Record, Shown
 from horde.curation.core.rating_choice import Kind
+from horde.curation.core.releases import Published
 from horde.curation.store.port import CurationStore
 from horde.curation.store.sql import sql_store
 
@@ -279,6 +280,27 @@ async def test_candidates_are_of_their_kind_and_nobodys_own(store: CurationStore
     for who in ("cat", "dan", "eve", "fay"):
         await rate(store, 4, who, 6)
     assert await of(Kind.BEGUN) == set()
+
+
+async def test_what_a_release_answers_is_no_candidate(store: CurationStore) -> None:
+    await store.add_images([replace(image(4), requester=""), replace(image(5), requester="", journal_hour=None)])
+    for number in (4, 5):
+        await rate(store, number, "bob", 6)
+        await store.keep_answer(f"image-{number}", 6.0)
+    after = NOW + timedelta(seconds=1)
+    for published, open_ in (
+        (None, {"image-4", "image-5"}),
+        # The first hour that it does not have; and what was said only later.
+        (Published(hour(4), after), {"image-4"}),
+        (Published(hour(5), NOW), {"image-4", "image-5"}),
+        (Published(hour(5), after), set()),
+    ):
+        for kind in (Kind.BEGUN, Kind.GOLD):
+            found = await store.candidates(kind, Rater("ann", f"{0:064x}"), [], Random(1), RULES, published)
+            assert {candidate.image_id for candidate in found} == open_
+        if published is not None:
+            assert await store.is_published("image-4", published) == ("image-4" not in open_)
+    assert not await store.is_published("image-9", Published(hour(5), after))
 
 
 async def test_somebodys_answers_come_with_what_others_say_and_how_much_their_words_count(store: CurationStore) -> None:

@@ -92,6 +92,8 @@ async def test_an_account_ends_with_all_that_it_had_and_nobody_elses(
     assert {forget.withdraw_shared for forget in mesh.scheduler.forgets} == {withdraw}
     await until(lambda: len(mesh.curation.forgets) > 1)
     assert {(forget.account_id, forget.withdraw_shared) for forget in mesh.curation.forgets} == {(mine, withdraw)}
+    await until(lambda: len(mesh.told_webhooks.forgets) > 1)
+    assert set(mesh.told_webhooks.forgets) == {mine}
     for key in (anna, holder):
         with assert_raises_reason(Unauthenticated, "API_KEY_UNKNOWN"):
             await mesh.accounts.GetAccount(pb.GetAccountRequest(), metadata=key)

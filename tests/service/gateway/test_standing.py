@@ -17,6 +17,7 @@ from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as generation_service
 from horde.api.standing.v1 import standing_service_pb2 as pb
 from horde.api.worker.v1 import worker_service_pb2 as worker_pb2
+from horde.api.worker.v1.worker_pb2 import Worker
 from horde.gateway.core.restrictions import worker_id_of
 from horde.gateway.doors.enforcing import POLL_SECONDS
 from horde.gateway.store.memory import MemoryIdentityStore
@@ -307,3 +308,76 @@ async def test_restrictions_come_in_pages(mesh: Bench) -> None:
     assert not second.next_page_token
     with assert_raises_reason(InvalidArgument, "INVALID_FIELD"):
         await mesh.standings.ListRestrictions(pb.ListRestrictionsRequest(page_token="?"), metadata=mesh.operator)
+
+
+async def test_an_owners_webhooks_are_told_of_what_holds_for_his_workers_also_when_they_were_away(
+    mesh: Bench, anna: Credentials
+) -> None:
+    owner, told = await id_of(mesh, anna), mesh.told_webhooks
+    told.away = True
+    of_owner = await restrict(mesh, pause(owner_account_id=owner))
+    worker_id = worker_id_of(owner, "rig")
+    mesh.scheduler.workers[worker_id] = Worker(worker_id=worker_id, owner_account_id=owner)
+    of_worker = await restrict(mesh, ban(worker_id=worker_id))
+    await restrict(mesh, pause(network="192.0.2.1"))
+    await restrict(mesh, pause(requester_account_id=owner))
+    told.away = False
+    about = await restrict(mesh, pause(owner_account_id=str(uuid.uuid4())))
+    await until(lambda: len(told.told) >= 3)
+    assert {(each.owner_account_id, each.restriction.restriction_id) for each in told.told} == {
+        (owner, of_owner.restriction_id),
+        (owner, of_worker.restriction_id),
+        (about.target.owner_account_id, about.restriction_id),
+    }
+
+
+async def decided(mesh: Bench, subject: str = "") -> list[pb.Decision]:
+    """Page by page, two on each."""
+    request, found = pb.ListDecisionsRequest(subject=subject, page_size=2), []
+    while True:
+        page = await mesh.standings.ListDecisions(request, metadata=mesh.operator)
+        found += page.decisions
+        if not page.next_page_token:
+            return found
+        request.page_token = page.next_page_token
+
+
+async def test_operators_see_what_was_decided_by_whom_and_why(mesh: Bench, anna: Credentials) -> None:
+    account_id, operator = await id_of(mesh, anna), await id_of(mesh, mesh.operator)
+    made = await restrict(mesh, pause(requester_account_id=account_id))
+    note = pb.AppealRestrictionRequest(restriction_id=made.restriction_id, note="It was not me.")
+    await mesh.standings.AppealRestriction(note, metadata=anna)
+    lift = pb.LiftRestrictionRequest(restriction_id=made.restriction_id, reason="So it seems.")
+    await mesh.standings.LiftRestriction(lift, metadata=mesh.operator)
+    trust = pb.SetTrustRequest(account_id=account_id, trusted=True, reason="I know her.")
+    await mesh.standings.SetTrust(trust, metadata=mesh.operator)
+    await restrict(mesh, ban(network="192.0.2.7"))
+    about_her = {
+        (decision.action, decision.by_account_id, decision.subject, decision.reason)
+        for decision in await decided(mesh, account_id)
+    }
+    assert about_her == {
+        (pb.DECISION_ACTION_PAUSE, operator, made.restriction_id, "It floods."),
+        (pb.DECISION_ACTION_APPEAL, account_id, made.restriction_id, "It was not me."),
+        (pb.DECISION_ACTION_LIFT, operator, made.restriction_id, "So it seems."),
+        (pb.DECISION_ACTION_SET_TRUST, operator, account_id, "I know her."),
+    }
+    everything = await decided(mesh)
+    assert len(everything) == 5
+    assert [decision.at.ToDatetime() for decision in everything] == sorted(
+        (decision.at.ToDatetime() for decision in everything), reverse=True
+    )
+    (banned,) = await decided(mesh, "192.0.2.7/32")
+    assert (banned.action, banned.detail) == (pb.DECISION_ACTION_BAN, "network 192.0.2.7/32")
+
+
+async def test_only_operators_see_what_was_decided_and_pages_must_be_such(mesh: Bench, anna: Credentials) -> None:
+    with assert_raises_reason(PermissionDenied, "ROLE_MISSING"):
+        await mesh.standings.ListDecisions(pb.ListDecisionsRequest(), metadata=anna)
+    for request in (pb.ListDecisionsRequest(page_token="?"), pb.ListDecisionsRequest(page_token="bm93IHg=")):
+        with assert_raises_reason(InvalidArgument, "INVALID_FIELD") as caught:
+            await mesh.standings.ListDecisions(request, metadata=mesh.operator)
+        assert fields_of(caught.value) == ["page_token"]
+    with assert_raises_reason(InvalidArgument, "INVALID_FIELD") as caught:
+        await mesh.standings.ListDecisions(pb.ListDecisionsRequest(subject="x" * 65), metadata=mesh.operator)
+    assert fields_of(caught.value) == ["subject"]

@@ -22,6 +22,7 @@ from horde.services.keepalive import KEEPALIVE, LED, Keepalive
 from horde.services.leadership import IDLE_SECONDS
 from horde.services.server import Registration
 from horde.testkit.loopback import loopback
+from horde.testkit.waiting import HANG_SECONDS
 
 ENVOY = Path(__file__).parents[3] / "deploy" / "envoy" / "envoy.yaml"
 QUICK = Keepalive(after_seconds=0.5, answer_seconds=0.5)
@@ -131,3 +132,22 @@ async def _until_unavailable(chat: Any, ended: asyncio.Event) -> None:
     with pytest.raises(Unavailable):
         await chat.read()
     ended.set()
+
+
+async def test_an_attempt_to_connect_has_time_for_a_handshake_over_a_satellite() -> None:
+    """Whoever is there but far is not given up: four turns of 600 ms are 2.4 s."""
+    loop = asyncio.get_running_loop()
+    given_up_after = loop.create_future()
+
+    async def says_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        began = loop.time()
+        with contextlib.suppress(OSError):
+            await reader.read()
+        if not given_up_after.done():
+            given_up_after.set_result(loop.time() - began)
+        writer.close()
+
+    server = await asyncio.start_server(says_nothing, "127.0.0.1", 0)
+    async with server, dial(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", caller=None) as channel:
+        channel.get_state(try_to_connect=True)
+        assert await asyncio.wait_for(given_up_after, HANG_SECONDS) > 2.4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from horde.services.addresses import forwarded_peer, parse_networks
 from horde.services.brakes import REMEMBERED, Brake
 from horde.testkit.loopback import ManualClock, settle
 
@@ -29,6 +30,30 @@ async def test_one_that_stops_is_forgiven() -> None:
     await brake.hold("flooder")
     await clock.advance(10)
     await brake.hold("flooder")
+
+
+async def waited(clock: ManualClock, brake: Brake, connection: str) -> int:
+    """Seconds until a refusal is told."""
+    held = asyncio.create_task(brake.hold(connection))
+    await settle()
+    for seconds in range(10):
+        if held.done():
+            return seconds
+        await clock.advance(1.0)
+    raise AssertionError("it is held for ever")
+
+
+async def test_who_goes_on_waits_longer_and_is_forgiven_by_half_and_who_is_seldom_wrong_does_not() -> None:
+    clock = ManualClock()
+    brake = Brake(clock, free=2, window_seconds=100)
+    assert [await waited(clock, brake, "flooder") for _ in range(10)] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    await clock.advance(100)
+    assert [await waited(clock, brake, "flooder") for _ in range(2)] == [2, 3]
+    await clock.advance(200)
+    assert await waited(clock, brake, "flooder") == 0
+    for _ in range(100):
+        assert brake.opened("mostly in order")
+    assert [await waited(clock, brake, "mostly in order") for _ in range(8)] == [0, 0, 1, 1, 1, 1, 1, 1]
 
 
 async def test_no_more_wait_than_may_and_who_hangs_up_waits_no_longer() -> None:
@@ -81,6 +106,21 @@ async def test_whoever_goes_on_is_cut_and_the_next_connection_of_the_address_soo
     assert calls_until_cut("ipv4:198.51.100.1:1005") == 21, "another address"
     await clock.advance(60)
     assert calls_until_cut("ipv4:192.0.2.9:1006") == 21, "forgotten"
+
+
+async def test_whom_a_proxy_calls_for_is_held_and_not_cut() -> None:
+    cuts = Cuts()
+    brake = Brake(ManualClock(), free=2, cuts=cuts, most=5, least=2)
+    peer = forwarded_peer("ipv4:10.0.0.1:50000", ["192.0.2.7"], parse_networks("10.0.0.0/8"))
+    for _ in range(2):
+        await brake.hold(peer)
+    held = [asyncio.create_task(brake.hold(peer)) for _ in range(50)]
+    await settle()
+    assert not any(task.done() for task in held)
+    assert (cuts.connections, brake.held, brake.gone(peer)) == ([], 50, False)
+    for task in held:
+        task.cancel()
+    await asyncio.gather(*held, return_exceptions=True)
 
 
 async def test_who_is_seldom_in_the_wrong_is_never_cut() -> None:

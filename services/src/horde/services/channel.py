@@ -222,7 +222,9 @@ def _options(
         *keepalive.options(),
         # Neighbours restart: look again soon, and often.
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
+        # In spite of its name: how long one attempt to connect may take. Handshakes over a slow line are four of its
+        # turns; over a satellite that is more than two seconds.
+        ("grpc.min_reconnect_backoff_ms", 5_000),
         ("grpc.max_reconnect_backoff_ms", int(reconnect_limit.total_seconds() * 1000)),
         # And where its name leads to now: gRPC would ask once in 30 s at most.
         ("grpc.dns_min_time_between_resolutions_ms", 1_000),

@@ -17,7 +17,7 @@ from typing import Final
 import psycopg
 from sqlalchemy.engine import make_url
 
-from horde.services import telemetry
+from horde.services import probes, telemetry
 from horde.services.clock import Clock
 from horde.services.lifecycle import AnotherLeads
 from horde.services.loops import Loops
@@ -74,10 +74,12 @@ class _Lock:
         while True:
             try:
                 connection = await self._connect()
+                await probes.fit(True)
                 async with _closed_unless_given(connection):
                     await connection.execute("SELECT pg_advisory_lock(%s)", (self._key,))
                     await connection.execute(BEGUN)
             except psycopg.OperationalError as error:
+                await probes.fit(False)
                 self._database.failed(str(error).strip())
                 await self._clock.sleep(PAUSE_SECONDS)
             else:

@@ -24,6 +24,7 @@ from horde.services.clock import Clock
 from horde.services.identity import Credentials, create_key_file
 from horde.testkit.data_releases import START, Moment, Sharing, plain_folder
 from horde.testkit.loopback import ManualClock
+from horde.testkit.waiting import HANG
 
 MODERATOR: Final = account_pb2.ACCOUNT_ROLE_MODERATOR
 OPERATOR: Final = account_pb2.ACCOUNT_ROLE_OPERATOR
@@ -86,7 +87,7 @@ async def curation(folder: Path, *, clock: Clock | None = None, **fields: Any) -
     async with (
         plain_folder(settings.shared_dir, moment) as shared,
         serve(settings, clock) as server,
-        dial(f"127.0.0.1:{server.port}", caller=caller, retry=False) as channel,
+        dial(f"127.0.0.1:{server.port}", caller=caller, retry=False, timeout=HANG, wait_for_ready=True) as channel,
     ):
         yield CurationBench(
             settings,

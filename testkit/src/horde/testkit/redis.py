@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from horde.cli.local.ports import free_ports
 from horde.testkit.waiting import HANG_SECONDS, ticks
 
 BINARIES: Final = {
@@ -27,9 +28,7 @@ class ThrowawayRedis:
     def __init__(self, binary: Path) -> None:
         self._binary = binary
         self._server: subprocess.Popen[bytes] | None = None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        (self.port,) = free_ports(1)
 
     @property
     def url(self) -> str:

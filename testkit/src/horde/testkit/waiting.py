@@ -9,10 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator
+from datetime import timedelta
 from typing import Final
 
 HANG_SECONDS: Final = 240.0
 """What has not come by then never will. Less than pytest's own bound, so that the test can say what it waited for."""
+HANG: Final = timedelta(seconds=HANG_SECONDS)
+"""The same, as a call takes it."""
 POLL_SECONDS: Final = 0.005
 
 

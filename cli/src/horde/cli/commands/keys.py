@@ -97,7 +97,7 @@ def rotate(folder: Path, service: str, overlap_hours: int, as_json: bool) -> Non
 def _settings(folder: Path) -> dict[str, str]:
     """Which variable names which file."""
     settings = {}
-    for service in ("GATEWAY", "SCHEDULER", "LEDGER", "STORAGE_ROUTER", "CURATION"):
+    for service in ("GATEWAY", "SCHEDULER", "LEDGER", "STORAGE_ROUTER", "CURATION", "WEBHOOKS"):
         settings[f"HORDE_{service}_KEY_FILE"] = str(folder / RUN_KEY)
     for service in SIGNERS:
         prefix = f"HORDE_{service.upper().replace('-', '_')}_"

@@ -24,6 +24,7 @@ COLOURS = {
     "gateway": "green",
     "web-door": "bright_green",
     "curation": "white",
+    "webhooks": "bright_white",
 }
 WIDTH = max(map(len, COLOURS))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ import grpc
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from horde.cli.local import ports as loopback_ports
 from horde.cli.local.processes import LineSink, Process, ProcessEnded, environment
 from horde.cli.local.roles import DEFAULT_PORTS, SERVICES, WEB_DOORS, Layout, Role, local_environment
 from horde.clients.client import HordeClient
@@ -181,14 +181,8 @@ async def answers_http(address: str) -> None:
 
 def free_ports(roles: Iterable[Role] = DEFAULT_PORTS) -> dict[Role, int]:
     """A free port of this machine for each service."""
-    with contextlib.ExitStack() as stack:
-        ports = {}
-        for role in roles:
-            # All are held at once, so that no two get the same.
-            held = stack.enter_context(socket.socket())
-            held.bind(("127.0.0.1", 0))
-            ports[role] = int(held.getsockname()[1])
-        return ports
+    wanted = tuple(roles)
+    return dict(zip(wanted, loopback_ports.free_ports(len(wanted)), strict=True))
 
 
 def to_nowhere(name: str, line: str) -> None:

@@ -18,6 +18,7 @@ class Role(Enum):
     GATEWAY = "gateway"
     WEB_DOOR = "web-door"
     CURATION = "curation"
+    WEBHOOKS = "webhooks"
     WORKER = "worker"
 
     @property
@@ -31,7 +32,7 @@ class Role(Enum):
         return f"HORDE_{self.value.replace('-', '_').upper()}_"
 
 
-SERVICES: Final = (Role.LEDGER, Role.STORAGE_ROUTER, Role.SCHEDULER, Role.GATEWAY, Role.CURATION)
+SERVICES: Final = (Role.LEDGER, Role.STORAGE_ROUTER, Role.SCHEDULER, Role.GATEWAY, Role.CURATION, Role.WEBHOOKS)
 """In the order in which they start; they stop the other way round. Any order works: this one is the quickest."""
 WEB_DOORS: Final = (Role.WEB_DOOR,)
 """What speaks HTTP in front of the services; nothing of the mesh depends on it."""
@@ -42,6 +43,7 @@ DEFAULT_PORTS: Final = {
     Role.LEDGER: 7703,
     Role.WEB_DOOR: 7710,
     Role.CURATION: 7704,
+    Role.WEBHOOKS: 7705,
 }
 GENEROUS: Final = {
     "FLOOR_AGE_S": "0",
@@ -125,7 +127,18 @@ class Layout:
         if role is Role.SCHEDULER:
             given["STORAGE_ADDRESS"] = self.address(Role.STORAGE_ROUTER)
         if role is Role.GATEWAY:
-            given |= {"SCHEDULER": self.address(Role.SCHEDULER), "CURATION": self.address(Role.CURATION)}
+            given |= {
+                "SCHEDULER": self.address(Role.SCHEDULER),
+                "CURATION": self.address(Role.CURATION),
+                "WEBHOOKS": self.address(Role.WEBHOOKS),
+            }
+        if role is Role.WEBHOOKS:
+            given |= {
+                "LEDGER": self.address(Role.LEDGER),
+                "SCHEDULER": self.address(Role.SCHEDULER),
+                # Whoever reaches this mesh is on this machine already.
+                "OWN_NETWORKS": "127.0.0.0/8,::1/128",
+            }
         if role is Role.STORAGE_ROUTER:
             given["RELEASES_DIR"] = str(self.releases_bucket)
         if role is Role.CURATION:

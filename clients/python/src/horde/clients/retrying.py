@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from horde.clients.errors import (
     BudgetSpent,
+    Cancelled,
     DeadlineExceeded,
     Internal,
     ServiceError,
@@ -56,7 +57,8 @@ def worth_retrying(error: ServiceError) -> bool:
         return False
     if error.retry_after is not None:
         return True
-    return isinstance(error, Unavailable | DeadlineExceeded | TooSlow | Internal)
+    # Whoever is cancelled himself never sees Cancelled: the other side gave the call up, a gateway at its end, say.
+    return isinstance(error, Unavailable | DeadlineExceeded | TooSlow | Internal | Cancelled)
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -90,6 +90,8 @@ class Estimate:
     name: str
     terms: Terms
     previous: str
+    as_of: datetime
+    """When it was counted."""
     until: datetime
     """Of the journal: no hour from then on would be looked at."""
     images: int
@@ -181,12 +183,30 @@ def read_estimate(text: str, name: str, terms: Terms) -> Estimate:
         name=name,
         terms=terms,
         previous=found["previous"] or "",
+        as_of=datetime.fromisoformat(found["plan"]["as_of"]).astimezone(UTC),
         until=datetime.fromisoformat(found["until"]).astimezone(UTC),
         images=found["images"],
         size_bytes=found["bytes"],
         removed=found["removed"],
         left_out={reason: images for reason, images in found["left_out"].items() if reason not in NOT_KEPT},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What anybody can look up in the data releases there are: ratings from before a moment, of images of hours of the
+    journal before one. It may be more than is in any single release, and is never less."""
+
+    journalled_before: datetime
+    rated_before: datetime
+
+
+def published(releases: Iterable[Finished]) -> Published | None:
+    """Of finished releases; None: there is none."""
+    known = list(releases)
+    if not known:
+        return None
+    return Published(max(release.until for release in known), max(release.as_of for release in known))
 
 
 def release_of(journal_hour: datetime, chain: list[Finished]) -> str:

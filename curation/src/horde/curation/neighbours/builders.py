@@ -10,11 +10,12 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
 
 from horde.curation.core.errors import InvalidReleaseField
-from horde.curation.core.releases import Asked, Estimate, Terms, read_estimate
+from horde.curation.core.releases import Asked, Estimate, State, Terms, read_estimate
 from horde.curation.settings import CurationSettings
 from horde.services.child_processes import wait_drained
 from horde.services.errors import FieldViolation
@@ -46,6 +47,9 @@ class Builder(Protocol):
     async def stop(self, name: str) -> None:
         """Stop building this release, if it is being built here; returns when nobody does."""
 
+    async def tidy(self, states: Mapping[str, State], now: datetime) -> None:
+        """Forget what was kept for releases that have ended, by how all stand."""
+
 
 class OperatorsBuilder:
     """An operator, or a job of theirs, runs `horde release create` when they see that a release was asked for."""
@@ -60,6 +64,9 @@ class OperatorsBuilder:
     async def stop(self, name: str) -> None:
         log.warning("a release is cancelled: stop its builder", release=name)
 
+    async def tidy(self, states: Mapping[str, State], now: datetime) -> None:
+        """Nothing is kept here."""
+
 
 class Ratings(Protocol):
     """The ratings that join a release, as a file for its builder."""
@@ -67,8 +74,8 @@ class Ratings(Protocol):
     async def of(self, asked: Asked) -> Path:
         """The file; the same for one release however often it is asked for."""
 
-    async def forget(self, asked: Asked) -> None:
-        """It is not needed any more."""
+    async def tidy(self, states: Mapping[str, State], now: datetime) -> None:
+        """Forget what is not needed any more, by how all releases stand."""
 
 
 class ChildBuilder:
@@ -83,6 +90,9 @@ class ChildBuilder:
         if (process := self._running.get(name)) is not None:
             await _stop(process)
 
+    async def tidy(self, states: Mapping[str, State], now: datetime) -> None:
+        await self._ratings.tidy(states, now)
+
     async def build(self, asked: Asked) -> None:
         ratings = await self._ratings.of(asked)
         process = await self._start(asked.terms.arguments(asked.name), f"--ratings={ratings}")
@@ -95,7 +105,6 @@ class ChildBuilder:
             del self._running[asked.name]
         if status:
             raise BuilderFailed(tail or f"the builder ended with status {status}")
-        await self._ratings.forget(asked)
 
     async def estimate(self, name: str, terms: Terms) -> Estimate:
         process = await self._start(terms.arguments(name), "--dry-run", stdout=asyncio.subprocess.PIPE)

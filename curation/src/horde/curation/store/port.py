@@ -22,7 +22,7 @@ from horde.curation.core.rating import (
     Shown,
 )
 from horde.curation.core.rating_choice import Kind
-from horde.curation.core.releases import Asked, State
+from horde.curation.core.releases import Asked, Published, State
 from horde.curation.core.removals import Removal, RemovalPlace
 from horde.curation.core.sharing import SharedPlace, Wish
 
@@ -111,10 +111,19 @@ class RatingStore(Protocol):
         """What is kept of somebody; of who is not known, that nothing is."""
 
     async def candidates(
-        self, kind: Kind, rater: Rater, skipped: Collection[str], chance: Random, rules: RatingRules
+        self,
+        kind: Kind,
+        rater: Rater,
+        skipped: Collection[str],
+        chance: Random,
+        rules: RatingRules,
+        published: Published | None = None,
     ) -> Sequence[Ratable]:
         """Some images of a kind that may be shown to a rater and that he has not rated, from a place by chance on; none
-        only if there is none."""
+        only if there is none. None of those of which anybody can look up what others said."""
+
+    async def is_published(self, image_id: str, published: Published) -> bool:
+        """Whether anybody can look up what others said of an image."""
 
     async def show(self, account_id: str, shown: Shown, instead_of: str | None, skipped: Sequence[str]) -> bool:
         """Note what somebody is shown, and what he has skipped on the day of that. False, and nothing noted: he is

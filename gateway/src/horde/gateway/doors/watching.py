@@ -108,12 +108,13 @@ class Watching:
         return len(self._watchers)
 
     async def watch(
-        self, requester: Requester, generation_id: str, *, previews: bool, peer: str = ""
+        self, requester: Requester, generation_id: str, *, previews: bool, peer: str = "", by_pass: bool = False
     ) -> AsyncGenerator[Told, None]:
         """All about a generation until it is finished. Raises GenerationNotFound, also for what is another's."""
         if self._stopped:
             raise NeighbourUnavailable
-        with self._seats.tab(seats.watcher(requester, generation_id, address_bucket(peer))) as seat:
+        taker = seats.watcher(requester, generation_id, address_bucket(peer), by_pass=by_pass)
+        with self._seats.tab(taker) as seat:
             seat.take(1)
             watching = Watcher(self._clock, previews=previews)
             self._watchers[watching] = requester.account_id, peer
@@ -176,8 +177,7 @@ class Watching:
                 followed = await self._resolve(requester, generation_id, watcher)
         except TimeoutError:
             raise NeighbourUnavailable from None
-        known = followed.known
-        if known is None:  # It was finished meanwhile, or failed: the watcher was told.
+        if followed.known is None:  # It was finished meanwhile, or failed: the watcher was told.
             return
         if watcher.previews:
             self._previews.watch(generation_id, watcher.show)

@@ -1,4 +1,4 @@
-"""Followers: gateways that are told what happens to the generations that their requesters watch.
+"""Followers: gateways, and the webhooks service, that are told what happens to the generations that they name.
 
 Durable transitions come from the saver, when they are durable; progress and waits come as they are. A follower that
 does not read is spared progress first; if even the durable does not fit, its stream ends, and it follows again.
@@ -26,15 +26,17 @@ MAX_FOLLOWED = 100_000
 
 
 class Follower:
-    """One gateway's stream."""
+    """One stream."""
 
     def __init__(self) -> None:
+        self.durable_only = False
+        """It wants to hear neither of progress nor of waits."""
         self.followed: set[GenerationId] = set()
         self.outbox: Outbox[pb.FollowedEvent] = Outbox(MAX_WAITING)
 
     def put(self, event: pb.FollowedEvent, *, durable: bool = True) -> None:
         """Have it told; what is not durable may be dropped."""
-        if not durable and len(self.outbox) >= MAX_WAITING // 2:
+        if not durable and (self.durable_only or len(self.outbox) >= MAX_WAITING // 2):
             return
         try:
             self.outbox.put_nowait(event)
@@ -66,6 +68,10 @@ class Followers:
 
     def __contains__(self, generation_id: GenerationId) -> bool:
         return generation_id in self._by_generation
+
+    def await_waits(self, generation_id: GenerationId) -> bool:
+        """Whether anybody wants to hear how long it may take."""
+        return not all(follower.durable_only for follower in self._by_generation.get(generation_id, ()))
 
     def turn(self, limit: int) -> list[GenerationId]:
         """Some of what is followed; next time others."""

@@ -26,6 +26,7 @@ ALLOW = AllowList(
         **{f"/{service}/*": {"gateway"} for service in (SERVICE, owners.SERVICE)},
         f"/{SERVICE}/ListSettledImages": {"auditor"},
         f"/{SERVICE}/DescribeJobs": {"auditor"},
+        f"/{SERVICE}/Follow": {"gateway", "webhooks"},
         f"/{scaling.SERVICE}/*": {"keda"},
     }
 )

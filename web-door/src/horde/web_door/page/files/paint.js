@@ -1,8 +1,10 @@
 // Asking: the form, the price before the click, and what is being painted.
-import { apiKey, get, newId, post, Problem, putInput } from "./api.js";
+import { apiKey, get, letGo, newId, post, Problem, putInput } from "./api.js";
 import { followed } from "./following.js";
 import { beginMask, maskBlob, setSource, source } from "./mask.js";
 import { $, el, kudos, plain, priceParts, shownProblem, waitWords } from "./words.js";
+
+const MOST_CARDS = 20;
 
 const form = $("ask");
 let models = [];
@@ -121,9 +123,16 @@ async function send(event) {
 }
 
 function follow(generation) {
-  const { card } = followed(generation, again);
+  const { card, stop } = followed(generation, again);
   card.addEventListener("finished", () => requote());
+  card.addEventListener("left", stop);
   $("running").prepend(card);
+  // A page that stays open for days keeps the newest; the others are in the gallery.
+  for (const old of [...$("running").children].slice(MOST_CARDS)) {
+    old.dispatchEvent(new Event("left"));
+    letGo(old);
+    old.remove();
+  }
   card.scrollIntoView({ block: "nearest" });
 }
 
@@ -133,7 +142,7 @@ export async function again(generation, image, how, address) {
   const { job, share } = generation.spec;
   const { prompt, negative_prompt = "", width, height, steps, guidance_scale = "", sampler = "" } = job.image;
   const values = { prompt, negative: negative_prompt, model: job.model, width, height, steps, guidance: guidance_scale, sampler, seed: how === "same" ? image.seed ?? "0" : "", count: 1 };
-  for (const [name, value] of Object.entries(values)) form.elements[name].value = value;
+  fill(Object.entries(values));
   $("share").checked = Boolean(share);
   if (how === "from") {
     await setSource(await (await fetch(address)).blob());
@@ -141,6 +150,14 @@ export async function again(generation, image, how, address) {
   }
   requote();
   $("prompt").focus();
+}
+
+const FILLED = ["prompt", "negative", "model", "count", "width", "height", "steps", "seed", "guidance", "sampler"];
+
+/** Fill the form from pairs of names and values, for example those of a link. Nothing is asked for by it, nor shared. */
+export function fill(values) {
+  for (const [name, value] of values) if (FILLED.includes(name)) form.elements[name].value = value;
+  ofModel();
 }
 
 export async function loadModels() {
@@ -159,13 +176,11 @@ function ofModel() {
   $("sampler").value = [...$("sampler").options].some(({ value }) => value === chosen) ? chosen : "";
 }
 
-export async function beginPaint() {
+export function beginPaint() {
   beginMask(requote);
   form.addEventListener("submit", send);
   form.addEventListener("input", requote);
   $("model").addEventListener("change", ofModel);
   $("strength").addEventListener("input", () => ($("strength-shown").value = $("strength").value));
   $("consent-open").addEventListener("click", () => $("consent").showModal());
-  await loadModels();
-  requote();
 }
