@@ -89,7 +89,7 @@ async def work(gateway: str, number: int, name: str, key: str) -> None:
     address = (("x-forwarded-for", f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"),)
     caller = Credentials(Caller("worker"), address)
     # gRPC shares connections between channels of the same options.
-    limit = timedelta(seconds=Backoff().limit)
+    limit = timedelta(seconds=Backoff().limit / 3)
     async with dial(
         gateway, caller=caller, retry=False, reconnect_limit=limit, max_message_bytes=4 * MIB + number
     ) as channel:

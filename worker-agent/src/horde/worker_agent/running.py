@@ -106,7 +106,8 @@ async def working(
             tls=tls,
             plaintext=settings.plaintext,
             retry=False,
-            reconnect_limit=timedelta(seconds=settings.reconnect_limit_seconds),
+            # What gRPC waits for comes on top of what the agent does; both together stay within the resume grace.
+            reconnect_limit=timedelta(seconds=settings.reconnect_limit_seconds / 3),
             neighbour="gateway",
         ) as channel,
         Loops() as loops,
