@@ -7,6 +7,7 @@ import contextlib
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Coroutine
+from datetime import timedelta
 
 from horde.api.worker.v1.worker_service_pb2_grpc import WorkerServiceStub
 from horde.services.channel import dial
@@ -105,6 +106,7 @@ async def working(
             tls=tls,
             plaintext=settings.plaintext,
             retry=False,
+            reconnect_limit=timedelta(seconds=settings.reconnect_limit_seconds),
             neighbour="gateway",
         ) as channel,
         Loops() as loops,
