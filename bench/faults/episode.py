@@ -199,6 +199,9 @@ class Episode:
         kind = "honest" if number == 0 else chance.choice(KINDS)
         slots, pace, disk = chance.choice((1, 1, 2, 4)), chance.choice((0.05, 0.3, 2.0)), Disk()
 
+        if kind == "liar":
+            self.truth.liars.add(name)
+
         def start() -> None:
             process = self._process(f"worker {number}")
             process.at_death.append(lambda: self._later(start))

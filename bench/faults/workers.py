@@ -51,6 +51,8 @@ class Disk:
 
     def __init__(self) -> None:
         self.outcomes: dict[str, pb.Outcome] = {}
+        self.receipts: list[str] = []
+        """Some of those that it ever had."""
 
 
 class Worker:
@@ -204,6 +206,7 @@ class Worker:
             return
         receipt = await self._upload(assignment)
         if receipt:
+            self._disk.receipts = [*self._disk.receipts[-8:], receipt]
             making = job_pb2.Making(device_class="test")
             await self._report(assignment, painted=pb.Painted(receipt=receipt, making=making))
         else:
@@ -218,8 +221,7 @@ class Worker:
 
     def _false_receipt(self) -> str:
         """One that is none, or another lease's."""
-        others = [each.painted.receipt for each in self._disk.outcomes.values() if each.HasField("painted")]
-        return self._chance.choice([*others, "no.receipt.at-all"])
+        return self._chance.choice([*self._disk.receipts, "no.receipt.at-all"])
 
     async def _upload(self, assignment: pb.Assignment) -> str:
         data = picture(assignment.lease_id, assignment.job_id)
