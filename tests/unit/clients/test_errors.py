@@ -30,6 +30,7 @@ NOUNS = {
     "horde.api.worker.v1": ("worker_service_pb2", "WorkerErrorReason", "WORKER_ERROR_REASON_"),
     "horde.api.model.v1": ("model_service_pb2", "ModelErrorReason", "MODEL_ERROR_REASON_"),
     "horde.api.standing.v1": ("standing_service_pb2", "StandingErrorReason", "STANDING_ERROR_REASON_"),
+    "horde.api.webhook.v1": ("webhook_service_pb2", "WebhookErrorReason", "WEBHOOK_ERROR_REASON_"),
     "mesh": ("mesh_pb2", "MeshErrorReason", "MESH_ERROR_REASON_"),
 }
 

@@ -32,7 +32,20 @@ from horde.services.status import code_of
 
 Json = dict[str, Any]
 
-NOUNS: Final = "account generation mesh model moderation rating release standing statistics storage worker".split()  # noqa: SIM905
+NOUNS: Final = [
+    "account",
+    "generation",
+    "mesh",
+    "model",
+    "moderation",
+    "rating",
+    "release",
+    "standing",
+    "statistics",
+    "storage",
+    "webhook",
+    "worker",
+]
 KINDS: Final[Mapping[type, str]] = {
     Snapshot: "snapshot", ImageChanged: "image", Progressed: "progress", Previewed: "preview", Finished: "finished",
 }  # fmt: skip
