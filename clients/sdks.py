@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -27,7 +28,7 @@ THIRD_PARTY = PROTOS / "third_party"
 SOURCES = sorted(path.relative_to(PROTOS).as_posix() for path in (PROTOS / "horde/api").rglob("*.proto"))
 GO_PACKAGE = "github.com/horde-mesh/horde-mesh-go"
 GO_LIBRARIES = Path("/usr/share/gocode")
-IMPORTED = sorted(path.relative_to(THIRD_PARTY).as_posix() for path in THIRD_PARTY.rglob("*.proto"))
+IMPORTED = sorted(path.relative_to(THIRD_PARTY).as_posix() for path in (THIRD_PARTY / "google").rglob("*.proto"))
 
 
 def protoc(command: list[str], *arguments: str, files: list[str]) -> None:
@@ -188,6 +189,23 @@ SDKS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """Since when, by the clock and by the processors that commands have used."""
+
+    clock: float
+    processors: float
+
+    @classmethod
+    def now(cls) -> Spent:
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return cls(time.monotonic(), used.ru_utime + used.ru_stime)
+
+    def __str__(self) -> str:
+        now = Spent.now()
+        return f"{now.clock - self.clock:.0f} s, {now.processors - self.processors:.0f} s of CPU"
+
+
 def made(language: str) -> bool:
     """Generate and build an SDK, if its tools are here."""
     sdk = SDKS[language]
@@ -196,19 +214,15 @@ def made(language: str) -> bool:
     if lacks:
         print(f"{language:10} skipped: {', '.join(lacks)} is not here")
         return False
-    gen, began = CLIENTS / language / "gen", time.monotonic()
+    gen, began = CLIENTS / language / "gen", Spent.now()
     shutil.rmtree(gen, ignore_errors=True)
     gen.mkdir(parents=True)
     sdk.generate(gen)
     for command in sdk.build:
         subprocess.run(command, cwd=CLIENTS / language, check=True)
     files = sum(path.is_file() for path in gen.rglob("*"))
-    print(f"{language:10} {files} files generated, built: {_seconds_since(began)}", flush=True)
+    print(f"{language:10} {files} files generated, built: {began}", flush=True)
     return True
-
-
-def _seconds_since(began: float) -> str:
-    return f"{time.monotonic() - began:.0f} s"
 
 
 def run_readme(language: str, gateway: str) -> None:
@@ -219,10 +233,10 @@ def run_readme(language: str, gateway: str) -> None:
     # Where it leaves its pictures they are not kept.
     program = block[1].replace("127.0.0.1:7700", gateway).replace(".webp", ".readme.webp")
     (folder / sdk.readme).write_text(program, "utf-8")
-    began = time.monotonic()
+    began = Spent.now()
     for command in sdk.run:
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    print(f"{language:10} the program of its README: {_seconds_since(began)}", flush=True)
+    print(f"{language:10} the program of its README: {began}", flush=True)
     pictures = sorted(folder.glob("*.readme.webp"))
     for picture in pictures:
         picture.unlink()

@@ -49,7 +49,7 @@ def contracts() -> list[str]:
 
 def imported() -> list[str]:
     """What the contracts import of Google's, beside what comes with protobuf itself."""
-    return sorted(path.relative_to(THIRD_PARTY).as_posix() for path in THIRD_PARTY.rglob("*.proto"))
+    return sorted(path.relative_to(THIRD_PARTY).as_posix() for path in (THIRD_PARTY / "google").rglob("*.proto"))
 
 
 def run(*command: str | Path, folder: Path | None = None, **environment: str) -> None:

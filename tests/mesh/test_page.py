@@ -237,6 +237,14 @@ async def test_the_gallery_shows_what_was_asked_for_and_asks_again(browser: Any,
         await page.click("text=Again with this seed")
         assert await page.input_value("#prompt") == "a gallery <i>star</i>"
         assert await page.input_value("#seed") == "7"
+        await page.click("nav >> text=Gallery")
+        await page.locator("#gallery button.picture").click()
+        link = await page.get_by_text("Link that asks for the same").get_attribute("href")
+    async with visit(browser, mesh, DESK) as page:
+        await page.goto(f"{mesh.web}/{link}")
+        await page.wait_for_function("document.querySelector('#seed').value === '7'")
+        assert await page.input_value("#prompt") == "a gallery <i>star</i>"
+        assert await page.input_value("#model") == "paintbox"
 
 
 async def test_a_shared_picture_is_rated(browser: Any, mesh: LocalMesh, key: str) -> None:

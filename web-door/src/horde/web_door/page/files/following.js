@@ -169,9 +169,15 @@ function look(address, image, generation, again) {
       el("button", { type: "button", onclick: close(() => again(generation, image, "same")) }, "Again with this seed"),
       el("button", { type: "button", onclick: close(() => again(generation, image, "new")) }, "Again with a new seed"),
       el("button", { type: "button", onclick: close(() => again(generation, image, "from", address)) }, "Begin with this picture"),
+      el("a", { href: `#paint?${linkOf(job, image)}` }, "Link that asks for the same"),
       withdraw),
     share ? el("p", { className: "note" }, `Shared under the text of ${generation.quote.facts?.consent_text_version ?? ""}.`) : "");
   dialog.showModal();
+}
+
+/** What a link carries: everything but whether it is shared, which is for whoever follows it to say. */
+function linkOf({ model, image: { prompt, negative_prompt = "", width, height, steps, guidance_scale = "", sampler = "" } }, { seed = "0" }) {
+  return new URLSearchParams({ prompt, negative: negative_prompt, model, width, height, steps, seed, guidance: guidance_scale, sampler });
 }
 
 const hexOf = (base64) => [...atob(base64 ?? "")].map((letter) => letter.charCodeAt(0).toString(16).padStart(2, "0")).join("");

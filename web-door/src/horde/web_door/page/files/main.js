@@ -4,7 +4,7 @@ import { showAccount, showWho } from "./account.js";
 import { showGallery } from "./gallery.js";
 import { showMesh } from "./mesh.js";
 import { showModerate } from "./moderate.js";
-import { beginPaint, loadModels, requote } from "./paint.js";
+import { beginPaint, fill, loadModels, requote } from "./paint.js";
 import { showRate } from "./rate.js";
 import { $, el, shownProblem } from "./words.js";
 
@@ -14,7 +14,11 @@ const changed = () => {
   showAccount(changed);
 };
 const PAGES = {
-  paint: () => loadModels().then(requote),
+  paint: async (given) => {
+    await loadModels();
+    fill(given);
+    requote();
+  },
   gallery: showGallery,
   rate: showRate,
   mesh: showMesh,
@@ -23,7 +27,8 @@ const PAGES = {
 };
 
 async function show(focus) {
-  const name = location.hash.slice(1) in PAGES ? location.hash.slice(1) : "paint";
+  const [asked, given] = location.hash.slice(1).split("?", 2);
+  const name = asked in PAGES ? asked : "paint";
   for (const page of Object.keys(PAGES)) $(`page-${page}`).hidden = page !== name;
   for (const link of document.querySelectorAll("nav a")) {
     if (link.hash === `#${name}`) link.setAttribute("aria-current", "page");
@@ -31,7 +36,7 @@ async function show(focus) {
   }
   document.title = `${$(`page-${name}`).querySelector("h2").textContent} · ${$("mesh-name").textContent}`;
   if (focus) $("content").focus({ preventScroll: true });
-  await PAGES[name]();
+  await PAGES[name](new URLSearchParams(given));
 }
 
 /** What the mesh refuses where nobody else says it: a line above everything, and another try. */

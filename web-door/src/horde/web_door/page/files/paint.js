@@ -142,7 +142,7 @@ export async function again(generation, image, how, address) {
   const { job, share } = generation.spec;
   const { prompt, negative_prompt = "", width, height, steps, guidance_scale = "", sampler = "" } = job.image;
   const values = { prompt, negative: negative_prompt, model: job.model, width, height, steps, guidance: guidance_scale, sampler, seed: how === "same" ? image.seed ?? "0" : "", count: 1 };
-  for (const [name, value] of Object.entries(values)) form.elements[name].value = value;
+  fill(Object.entries(values));
   $("share").checked = Boolean(share);
   if (how === "from") {
     await setSource(await (await fetch(address)).blob());
@@ -150,6 +150,14 @@ export async function again(generation, image, how, address) {
   }
   requote();
   $("prompt").focus();
+}
+
+const FILLED = ["prompt", "negative", "model", "count", "width", "height", "steps", "seed", "guidance", "sampler"];
+
+/** Fill the form from pairs of names and values, for example those of a link. Nothing is asked for by it, nor shared. */
+export function fill(values) {
+  for (const [name, value] of values) if (FILLED.includes(name)) form.elements[name].value = value;
+  ofModel();
 }
 
 export async function loadModels() {
