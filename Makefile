@@ -167,6 +167,9 @@ redis-outages: install ## Redis emptied, silent and killed under load: calls fai
 bench-capacity: install ## What an image and a worker cost each service, PostgreSQL, Redis and S3: what `horde capacity` reckons with
 	$(PY) bench/capacity.py
 
+crowd: install ## 10,000 idle workers: what they cost, how soon one gets a job, and how they come back
+	$(PY) bench/crowd.py
+
 bench-worker: install ## Images a second that a worker paints inside the mesh, beside a bare loop of diffusers
 	$(PY) bench/worker.py
 

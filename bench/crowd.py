@@ -241,6 +241,7 @@ def draw(calls: Sequence[float], back: Sequence[float], serves: float, png: Path
     axes.set_title(f"{len(back):,} workers lose their gateway and come back")
     axes.legend()
     axes.spines[["top", "right"]].set_visible(False)
+    png.parent.mkdir(exist_ok=True)
     figure.savefig(png, dpi=100)
 
 
@@ -289,6 +290,6 @@ if __name__ == "__main__":
     parser.add_argument("--workers", type=int, default=10_000)
     parser.add_argument("--queued", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--seconds", type=float, default=20.0, help="how long to look at idle workers")
-    parser.add_argument("--png", type=Path, default=ROOT / "gateway" / "coming-back.png")
+    parser.add_argument("--png", type=Path, default=ROOT / "out" / "coming-back.png")
     told = parser.parse_args()
     asyncio.run(main(told.workers, told.queued, told.seconds, told.png))

@@ -12,6 +12,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from horde.api.worker.v1 import worker_service_pb2 as pb
@@ -88,7 +89,10 @@ async def work(gateway: str, number: int, name: str, key: str) -> None:
     address = (("x-forwarded-for", f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}"),)
     caller = Credentials(Caller("worker"), address)
     # gRPC shares connections between channels of the same options.
-    async with dial(gateway, caller=caller, retry=False, max_message_bytes=4 * MIB + number) as channel:
+    limit = timedelta(seconds=Backoff().limit / 3)
+    async with dial(
+        gateway, caller=caller, retry=False, reconnect_limit=limit, max_message_bytes=4 * MIB + number
+    ) as channel:
         try:
             await keep_attached(IdleWorker(name), WorkerServiceStub(channel), key, SystemClock(), Backoff())  # type: ignore[arg-type]
         except Dismissed as error:

@@ -66,6 +66,9 @@ class Attacker:
         """Count an answer; of what may never be answered, with its words."""
         if isinstance(error, aio.AioRpcError):
             name = str(error.code().name)
+            if "execute_batch" in (error.details() or "") or "Internal error from Core" in (error.details() or ""):
+                self.answers["ended while it was sent"] += 1  # By gRPC on this side.
+                return
             never = error.code() in (StatusCode.INTERNAL, StatusCode.UNKNOWN)
             self.answers[f"{name}: {error.details()} {error.debug_error_string()}"[:300] if never else name] += 1
         else:

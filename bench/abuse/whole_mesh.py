@@ -14,8 +14,9 @@ CPU-ms for an honest image in both (what depends least on what else the machine 
 asked for took; how many honest jobs ended otherwise than DONE; what the attacker's accounts have won beside what the
 honest owner earned in the same time; what the attack costs each service while nobody honest asks, in cores; memory of
 the services in MB before, at most, and after; how the attacker was answered.
-Ends with status 1 where less than 0.9 of the control is kept, an honest job ended badly or was refused, the attacker
-won more than honest painting would have paid, or a service answered INTERNAL.
+Ends with status 1 where less than 0.9 of the control is kept (0.8, where an honest image costs the services as good as
+no more than in the control), an honest job ended badly or was refused, the attacker won more than honest painting would
+have paid, or a service answered INTERNAL.
 """
 
 from __future__ import annotations
@@ -42,6 +43,9 @@ from horde.services.child_processes import wait_drained
 
 KEPT = 0.9
 """Of what the control does."""
+SURELY = 0.8
+"""Below this it is no noise. Between the two the services' processor time for an honest image decides, in which other
+programs of the machine hardly show."""
 LOOKS = 3
 """How often what is below is measured, at most."""
 BURNER = Path(__file__).with_name("burner.py")
@@ -182,8 +186,9 @@ async def _watch_memory(mesh: Mesh, seen: list[float]) -> None:
 def verdict(found: dict[str, Any]) -> list[str]:
     """What is not as it must be."""
     wrong = []
-    if found["kept_of_control"] < KEPT:
-        wrong.append(f"kept {found['kept_of_control']} of the control")
+    kept, (under, beside_it) = found["kept_of_control"], found["cpu_ms_an_image"]
+    if kept < SURELY or (kept < KEPT and beside_it < KEPT * under):
+        wrong.append(f"kept {kept} of the control, at {under} instead of {beside_it} CPU-ms an image")
     if found["honest_not_done"] or found["honest_refused"]:
         wrong.append(f"{found['honest_not_done']} jobs not done, {found['honest_refused']} refusals")
     if found["attacker_won_kudos"] > max(1.0, found["honest_earned_kudos"]):

@@ -31,8 +31,9 @@ from horde.services.errors import ServiceError
 OWNERS = tuple(f"00000000-0000-4000-8000-0000000000{number:02x}" for number in range(0xE0, 0xE5))
 TROUBLE = (30.0, 90.0, 150.0)
 """Seconds in which things go wrong."""
-DRAIN_SECONDS = 900.0
-"""Within which everything must have ended afterwards."""
+DRAIN_SECONDS, CHECKED_SECONDS = 900.0, 2_700.0
+"""Within which everything must have ended afterwards; the second where pictures are painted again to be compared, which
+may wait for another owner until their own time is over."""
 WATCH_EVERY = 64
 """Steps between two looks at the leader's memory."""
 
@@ -66,6 +67,7 @@ class Episode:
         self.faults = Faults(str(seed))
         self._chance = Random(f"{seed}/episode")
         looked_at = self._chance.random() < 0.3
+        self._drains = CHECKED_SECONDS if looked_at else DRAIN_SECONDS
         limits = Limits() if looked_at else Limits(proven_images=0, checks_part=0.0)
         self.mesh = Mesh(self.loop, str(seed), self.faults, self.truth, limits)
         self._tell = tell or (lambda line: None)
@@ -197,6 +199,9 @@ class Episode:
         kind = "honest" if number == 0 else chance.choice(KINDS)
         slots, pace, disk = chance.choice((1, 1, 2, 4)), chance.choice((0.05, 0.3, 2.0)), Disk()
 
+        if kind == "liar":
+            self.truth.liars.add(name)
+
         def start() -> None:
             process = self._process(f"worker {number}")
             process.at_death.append(lambda: self._later(start))
@@ -235,7 +240,7 @@ class Episode:
         self.faults.healed = True
         self.mesh.network.cut.clear()
         while not self._quiet():
-            if self.loop.time() > began + DRAIN_SECONDS:
+            if self.loop.time() > began + self._drains:
                 self._say_what_is_left()
                 return
             await asyncio.sleep(5.0)
@@ -256,7 +261,7 @@ class Episode:
             if not row["closed"]:
                 jobs = [job for job in memory.jobs.values() if job["generation_id"] == row["generation_id"]]
                 states = [(JobState(job["state"]).name, Ending(job["ending"]).name, job["leavings"]) for job in jobs]
-                self.truth.fail(f"{row['generation_id']}: not over {DRAIN_SECONDS:g} s after all was well: {states}")
+                self.truth.fail(f"{row['generation_id']}: not over {self._drains:g} s after all was well: {states}")
         for person in self._people:
             if not person.done:
                 self.truth.fail(f"{person.asked.generation_id}: its requester has no answer")

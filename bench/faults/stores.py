@@ -48,6 +48,8 @@ class LedgerMemory(ledger_memory.MemoryStore):
         self._truth = truth
 
     def _commit(self, batch: Batch) -> None:
+        epoch = self._head.epoch
+        self._truth.must(batch.head.epoch == epoch, f"the writer of epoch {batch.head.epoch} wrote in epoch {epoch}")
         self._truth.before_entries(self, batch)
         super()._commit(batch)
         self._truth.after_entries(self, batch)

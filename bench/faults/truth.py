@@ -18,6 +18,7 @@ from horde.ledger.store.memory import MemoryStore as Journal
 from horde.ledger.store.port import Batch
 from horde.scheduler.core.job import Ending, JobState, Phase
 from horde.scheduler.core.rows import Changes, Row
+from horde.scheduler.core.strikes import StrikeReason
 from horde.scheduler.store.memory import Memory
 
 PRIVATE, SHARED = "PRIVATE", "SHARED"
@@ -63,6 +64,8 @@ class Truth:
         """Which job a picture was painted for, by its SHA-256; an input's is `input`."""
         self.by_lease: dict[str, str] = {}
         """SHA-256 of what a lease painted."""
+        self.liars: set[str] = set()
+        """Names of workers that say what is not so."""
         self.memory: Memory | None = None
         self.buckets: dict[str, Any] = {}
         self.ends: dict[str, tuple[str, int, str, str]] = {}
@@ -116,6 +119,9 @@ class Truth:
             elif row["state"] == JobState.SETTLING and row["ending"] == Ending.DONE:
                 painted = self.pictures.get(row["sha256"].hex()) == row["job_id"]
                 self.must(painted, f"{row['job_id']}: won by a picture of something else")
+        for row in changes.strikes:
+            fair = row["reason"] != StrikeReason.MISBEHAVIOUR or row["worker_name"] in self.liars
+            self.must(fair, f"{row['worker_name']} is honest, and struck: {row['detail']}")
         for generation_id in changes.refused:
             left = [job for job in memory.jobs.values() if job["generation_id"] == generation_id]
             self.must(not left, f"{generation_id}: refused, and has jobs")

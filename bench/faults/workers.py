@@ -10,7 +10,7 @@ from typing import Any
 from faults.network import Decoded, Network, stub_channel
 from faults.services import GATEWAYS, MODELS
 from faults.truth import Truth
-from faults.virtual import Process
+from faults.virtual import NEVER, Process
 from horde.api.generation.v1 import generation_pb2
 from horde.api.job.v1 import job_pb2
 from horde.api.storage.v1 import storage_service_pb2
@@ -51,6 +51,8 @@ class Disk:
 
     def __init__(self) -> None:
         self.outcomes: dict[str, pb.Outcome] = {}
+        self.receipts: list[str] = []
+        """Some of those that it ever had."""
 
 
 class Worker:
@@ -191,7 +193,8 @@ class Worker:
         for step in range(1, steps + 1):
             await asyncio.sleep(self._pace * (0.5 + chance.random()))
             if self.kind == "staller" and step > gives_up and chance.random() < 0.5:
-                await asyncio.sleep(400 * chance.random())
+                # Some never go on, however well all is; only a revocation ends that.
+                await asyncio.sleep(NEVER if chance.random() < 0.3 else 400 * chance.random())
             if self.kind in ("refuser", "failer", "censor") and step > gives_up:
                 await self._report(assignment, **self._without_picture())
                 return
@@ -203,6 +206,7 @@ class Worker:
             return
         receipt = await self._upload(assignment)
         if receipt:
+            self._disk.receipts = [*self._disk.receipts[-8:], receipt]
             making = job_pb2.Making(device_class="test")
             await self._report(assignment, painted=pb.Painted(receipt=receipt, making=making))
         else:
@@ -217,8 +221,7 @@ class Worker:
 
     def _false_receipt(self) -> str:
         """One that is none, or another lease's."""
-        others = [each.painted.receipt for each in self._disk.outcomes.values() if each.HasField("painted")]
-        return self._chance.choice([*others, "no.receipt.at-all"])
+        return self._chance.choice([*self._disk.receipts, "no.receipt.at-all"])
 
     async def _upload(self, assignment: pb.Assignment) -> str:
         data = picture(assignment.lease_id, assignment.job_id)

@@ -52,6 +52,15 @@ def test_a_target_installs_its_own_extra_and_nothing_else_but_torch(target: str)
     assert re.findall(r"pip.* install .*'(\S+)'", TARGETS[target]) == (["torch>=2.13"] if target == "worker" else [])
 
 
+@pytest.mark.parametrize("target", sorted(TARGETS))
+def test_once_there_is_an_environment_the_bases_own_python_installs(target: str) -> None:
+    """The environment goes before it on PATH, and has no pip."""
+    runs = re.findall(r"^RUN (?:.*\\\n)*.*", TARGETS[target], re.M)
+    for number, run in enumerate(runs):
+        later = number or "-m venv" in run
+        assert not later or 'PATH="${PATH#/opt/horde/bin:}"' in run or "python3" not in run, run
+
+
 @pytest.mark.parametrize("role", list(Role), ids=lambda role: role.value)
 def test_a_target_starts_its_service_with_settings_that_exist(role: Role) -> None:
     body = TARGETS[role.value]

@@ -108,7 +108,12 @@ def test_each_alert_has_a_section_of_the_runbook_and_a_case_and_nothing_else_has
 
 def test_each_alert_has_a_fault_in_which_it_is_seen_to_fire() -> None:
     rehearsed = re.findall(r'^@fault\("(\w+)"', (ROOT / "bench" / "alert_faults.py").read_text(), re.MULTILINE)
-    assert sorted(rehearsed) == sorted(rule["alert"] for rule in RULES)
+    names = sorted(rule["alert"] for rule in RULES)
+    assert sorted(rehearsed) == names
+    table = re.findall(
+        r"^\| (\w+) \| .+ \| [0-9.]+ \| [0-9.]+ \| .+ \|$", (WATCHING / "rehearsed.md").read_text(), re.MULTILINE
+    )
+    assert sorted(table) == names
 
 
 def test_a_section_says_when_it_fires_where_to_look_and_what_to_do() -> None:

@@ -59,7 +59,7 @@ def envoy(mesh: LocalMesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def _here(document: Any, described: Path, port: int, mesh: LocalMesh) -> Any:
     listener = document["static_resources"]["listeners"][0]
     listener["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": port}
-    for each in listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]:
+    for each in listener["filter_chains"][0]["filters"][-1]["typed_config"]["http_filters"]:
         if each["name"] == "envoy.filters.http.grpc_json_transcoder":
             each["typed_config"]["proto_descriptor"] = str(described)
     for cluster in document["static_resources"]["clusters"]:

@@ -79,6 +79,6 @@ async def test_every_loader_sees_the_same_images_with_the_same_bytes(s3_server: 
     )
     assert ran.returncode == 0, ran.stderr[-3000:]
     found = json.loads(ran.stdout)
-    assert len(found) == 10
+    assert len(found) == 12
     for loader, images in found.items():
         assert images == expected, loader

@@ -18,10 +18,11 @@ from horde.api.moderation.v1.moderation_service_pb2_grpc import (
 )
 from horde.api.rating.v1 import rating_service_pb2 as rating_pb2
 from horde.api.release.v1 import data_release_service_pb2 as release_pb2
+from horde.api.webhook.v1 import webhook_service_pb2 as webhook_pb2
 from horde.curation.core.visitors import Role, Visitor
 from horde.curation.doors.visitors import visitor_of
 from horde.gateway.core.credentials import new_api_key
-from horde.gateway.doors.curated import MODERATION, RATING, RELEASES
+from horde.gateway.doors.curated import MODERATION, RATING, RELEASES, WEBHOOKS
 from horde.services.errors import PermissionDenied, ResourceExhausted, Unauthenticated, Unavailable, Unimplemented
 from horde.services.identity import AllowList, SharedKey, create_key_file
 from horde.services.server import Registration, serving
@@ -74,6 +75,7 @@ def test_every_method_is_passed_on_or_is_the_gateways_own() -> None:
     }
     assert set(rating_pb2.DESCRIPTOR.services_by_name["RatingService"].methods_by_name) == set(RATING)
     assert set(release_pb2.DESCRIPTOR.services_by_name["DataReleaseService"].methods_by_name) == set(RELEASES)
+    assert set(webhook_pb2.DESCRIPTOR.services_by_name["WebhookService"].methods_by_name) == set(WEBHOOKS)
 
 
 async def test_a_call_goes_on_as_it_came_with_who_it_is_for(tmp_path: Path) -> None:

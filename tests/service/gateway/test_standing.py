@@ -17,6 +17,7 @@ from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as generation_service
 from horde.api.standing.v1 import standing_service_pb2 as pb
 from horde.api.worker.v1 import worker_service_pb2 as worker_pb2
+from horde.api.worker.v1.worker_pb2 import Worker
 from horde.gateway.core.restrictions import worker_id_of
 from horde.gateway.doors.enforcing import POLL_SECONDS
 from horde.gateway.store.memory import MemoryIdentityStore
@@ -307,6 +308,27 @@ async def test_restrictions_come_in_pages(mesh: Bench) -> None:
     assert not second.next_page_token
     with assert_raises_reason(InvalidArgument, "INVALID_FIELD"):
         await mesh.standings.ListRestrictions(pb.ListRestrictionsRequest(page_token="?"), metadata=mesh.operator)
+
+
+async def test_an_owners_webhooks_are_told_of_what_holds_for_his_workers_also_when_they_were_away(
+    mesh: Bench, anna: Credentials
+) -> None:
+    owner, told = await id_of(mesh, anna), mesh.told_webhooks
+    told.away = True
+    of_owner = await restrict(mesh, pause(owner_account_id=owner))
+    worker_id = worker_id_of(owner, "rig")
+    mesh.scheduler.workers[worker_id] = Worker(worker_id=worker_id, owner_account_id=owner)
+    of_worker = await restrict(mesh, ban(worker_id=worker_id))
+    await restrict(mesh, pause(network="192.0.2.1"))
+    await restrict(mesh, pause(requester_account_id=owner))
+    told.away = False
+    about = await restrict(mesh, pause(owner_account_id=str(uuid.uuid4())))
+    await until(lambda: len(told.told) >= 3)
+    assert {(each.owner_account_id, each.restriction.restriction_id) for each in told.told} == {
+        (owner, of_owner.restriction_id),
+        (owner, of_worker.restriction_id),
+        (about.target.owner_account_id, about.restriction_id),
+    }
 
 
 async def decided(mesh: Bench, subject: str = "") -> list[pb.Decision]:

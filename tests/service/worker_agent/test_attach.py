@@ -424,11 +424,15 @@ async def test_after_a_farewell_the_worker_comes_back_with_what_it_holds(mesh: F
         assert [lease.lease_id for lease in mesh.gateway.restatements()[1].leases] == [lent.lease_id]
 
 
+LOOPS = 4
+"""Of an agent that is at work, each of which waits for its time: attaching only after it was refused."""
+
+
 async def test_too_many_sessions_means_wait_as_long_as_they_say(mesh: FakeMesh, settings: Settings) -> None:
     mesh.gateway.refuse_with = ResourceExhausted("too many", retry_after=timedelta(seconds=600))
     clock = ManualClock()
     async with working(settings(), ScriptedPainter(), clock):
-        await eventually(lambda: mesh.gateway.refusals == 1 and clock.waiting == 3)
+        await eventually(lambda: mesh.gateway.refusals == 1 and clock.waiting == LOOPS)
         mesh.gateway.refuse_with = None
         await clock.advance(599)
         assert not mesh.gateway.heard

@@ -148,14 +148,14 @@ class Table:
         self.board = Board(epoch, self.limits)
         self.errands = []
         reload.owners(self.board, at_once(self.store.owners(0)))
-        reload.workers(self.board, at_once(self.store.workers(0)), lambda _: Capabilities())
+        list(reload.workers(self.board, at_once(self.store.workers(0)), lambda _: Capabilities()))
         moment = Moment(self.now, self.now_ms)
         self.board.strikes.restore(strike_from(row, moment) for row in at_once(self.store.strikes(0)))
         stored = at_once(self.store.live())
         generations = [
             rows.generation_from(each, self.terms[each.generation["generation_id"]], moment) for each in stored
         ]
-        reload.generations(self.board, generations, self.now)
+        list(reload.generations(self.board, generations, self.now))
         self.work()
 
     def work(self) -> None:

@@ -32,6 +32,30 @@ async def test_one_that_stops_is_forgiven() -> None:
     await brake.hold("flooder")
 
 
+async def waited(clock: ManualClock, brake: Brake, connection: str) -> int:
+    """Seconds until a refusal is told."""
+    held = asyncio.create_task(brake.hold(connection))
+    await settle()
+    for seconds in range(10):
+        if held.done():
+            return seconds
+        await clock.advance(1.0)
+    raise AssertionError("it is held for ever")
+
+
+async def test_who_goes_on_waits_longer_and_is_forgiven_by_half_and_who_is_seldom_wrong_does_not() -> None:
+    clock = ManualClock()
+    brake = Brake(clock, free=2, window_seconds=100)
+    assert [await waited(clock, brake, "flooder") for _ in range(10)] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    await clock.advance(100)
+    assert [await waited(clock, brake, "flooder") for _ in range(2)] == [2, 3]
+    await clock.advance(200)
+    assert await waited(clock, brake, "flooder") == 0
+    for _ in range(100):
+        assert brake.opened("mostly in order")
+    assert [await waited(clock, brake, "mostly in order") for _ in range(8)] == [0, 0, 1, 1, 1, 1, 1, 1]
+
+
 async def test_no_more_wait_than_may_and_who_hangs_up_waits_no_longer() -> None:
     brake = Brake(ManualClock(), free=0, max_held=2)
     held = [asyncio.create_task(brake.hold("flooder")) for _ in range(2)]

@@ -7,7 +7,8 @@ timer to the next deadline.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from random import SystemRandom
 from typing import Any
@@ -122,23 +123,30 @@ class Engine:
         term = self.term
         moment = rows.Moment(term.now(), term.now_ms())
         reload.owners(self.board, await term.store.owners(moment.now_ms - KNOWN_DAYS * DAY_MS))
-        reload.workers(
-            self.board, await term.store.workers(moment.now_ms - KNOWN_DAYS * DAY_MS), wire_worker.capabilities_from
-        )
+        known = await term.store.workers(moment.now_ms - KNOWN_DAYS * DAY_MS)
+        await self._in_turns(reload.workers(self.board, known, wire_worker.capabilities_from))
         stored_ones = await term.store.live()
         # A clock that is behind what was written already is wrong: nothing lives longer for it.
         newest = max((stored.generation["accepted_at_ms"] for stored in stored_ones), default=0)
         moment = rows.Moment(moment.now, max(moment.now_ms, newest))
         struck = await term.store.strikes(moment.now_ms - KNOWN_DAYS * DAY_MS)
         self.board.strikes.restore(strike_from(row, moment) for row in struck)
-        generations = [
+        generations = (
             rows.generation_from(
                 stored, wire.terms_from_bytes(stored.generation["spec"], stored.generation["quote"]), moment
             )
             for stored in stored_ones
-        ]
-        reload.generations(self.board, generations, moment.now)
-        log.info("leading", epoch=self.board.epoch, generations=len(generations))
+        )
+        await self._in_turns(reload.generations(self.board, generations, moment.now))
+        log.info("leading", epoch=self.board.epoch, generations=len(stored_ones))
+
+    async def _in_turns(self, steps: Iterator[None]) -> None:
+        """Take all steps, and let others have their turns: a leader that does not say that it is there is none."""
+        until = self.term.now() + HOLD
+        for _ in steps:
+            if self.term.now() >= until:
+                await asyncio.sleep(0)
+                until = self.term.now() + HOLD
 
     def start(self) -> None:
         """Begin to write and to carry. The saver's loop ends by NotLeader when another has taken over."""

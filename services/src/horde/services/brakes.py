@@ -20,6 +20,8 @@ REMEMBERED = 10_000
 """Connections, and again addresses; those that were in the wrong longest ago are forgotten."""
 GONE_SECONDS = 2.0
 """For how long what came of a connection before it was cut is passed over; later the port may be another's."""
+LONGEST = 4
+"""Times that the first wait can become: still less than what callers usually wait for an answer."""
 FLOODER_SECONDS = 60.0
 """For how long an address is remembered of which a connection was cut."""
 
@@ -40,6 +42,10 @@ class _Conduct:
     wrong: int = 0
     """Calls that were refused or broken off."""
 
+    @property
+    def mostly_wrong(self) -> bool:
+        return 2 * self.wrong >= self.calls
+
 
 class Brake:
     """Holds refusals back. Of one server; use it on one loop."""
@@ -56,10 +62,11 @@ class Brake:
         most: int = 200,
         least: int = 8,
     ) -> None:
-        """`free` refusals of a connection in a window are told at once, the others after `seconds`, while no more than
-        `max_held` wait. With `cuts`, a connection is cut after `most` refusals and calls that were broken off in a
-        window, if they are most of its calls. Both are halved each time that one of its address was cut lately: down to
-        none that are told at once, and `least` until it is cut.
+        """`free` refusals of a connection in a window are told at once, the next as many after `seconds`, and so on up
+        to LONGEST times as long where they are most of its calls; while no more than `max_held` wait. With `cuts`, a
+        connection is cut after `most` refusals and calls that were broken off in a window, if they are most of its
+        calls. Both are halved each time that one of its address was cut lately: down to none that are told at once, and
+        `least` until it is cut.
         """
         self._clock = clock
         self._free = free
@@ -89,11 +96,12 @@ class Brake:
 
     async def hold(self, connection: str) -> None:
         """Count a refusal, and wait if there were many."""
-        if not self._wrong(connection) or self.held >= self._max_held:
+        seconds = self._wrong(connection)
+        if not seconds or self.held >= self._max_held:
             return
         self.held += 1
         try:
-            await self._clock.sleep(self._seconds)
+            await self._clock.sleep(seconds)
         finally:
             self.held -= 1
 
@@ -105,24 +113,34 @@ class Brake:
         now = self._clock.monotonic()
         conduct = self._conduct.get(connection)
         if conduct is None or now - conduct.began >= self._window:
-            conduct = _Conduct(now)
+            # Who stops for a window is forgiven; who goes on is forgiven half.
+            goes_on = conduct is not None and conduct.mostly_wrong and now - conduct.began < 2 * self._window
+            half = conduct.wrong // 2 if conduct is not None and goes_on else 0
+            conduct = _Conduct(now, half, half)
             _remember(self._conduct, connection, conduct)
         return conduct
 
-    def _wrong(self, connection: str) -> bool:
-        """Count a call that was in the wrong; whether its refusal is held back."""
+    def _wrong(self, connection: str) -> float:
+        """Count a call that was in the wrong; for how many seconds its refusal is held back."""
         if self.gone(connection):
-            return False
+            return 0.0
         conduct = self._of(connection)
         conduct.wrong += 1
-        mostly = 2 * conduct.wrong >= conduct.calls
+        mostly = conduct.mostly_wrong
         cuts = self._cuts_of(connection) if mostly else 0
         # Whom a proxy calls for has no connection here: cut, he would be answered at once again; held, he waits.
         cuttable = self._cuts is not None and is_connection(connection)
         if cuttable and mostly and conduct.wrong > max(self._least, self._most >> cuts):
             self._cut(connection, cuts)
-            return False
-        return conduct.wrong > self._free >> cuts
+            return 0.0
+        free = self._free >> cuts
+        if conduct.wrong <= free:
+            return 0.0
+        return (
+            self._seconds * min(LONGEST, 1 + (conduct.wrong - free - 1) // max(1, self._free))
+            if mostly
+            else self._seconds
+        )
 
     def _cuts_of(self, connection: str) -> int:
         """How many connections of its address were cut lately."""

@@ -7,6 +7,7 @@ import contextlib
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Coroutine
+from datetime import timedelta
 
 from horde.api.worker.v1.worker_service_pb2_grpc import WorkerServiceStub
 from horde.services.channel import dial
@@ -105,6 +106,8 @@ async def working(
             tls=tls,
             plaintext=settings.plaintext,
             retry=False,
+            # What gRPC waits for comes on top of what the agent does; both together stay within the resume grace.
+            reconnect_limit=timedelta(seconds=settings.reconnect_limit_seconds / 3),
             neighbour="gateway",
         ) as channel,
         Loops() as loops,

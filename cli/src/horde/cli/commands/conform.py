@@ -26,9 +26,18 @@ if TYPE_CHECKING:
     "--model", type=TEXT, default=DEFAULT_MODEL, show_default=True, help="What is painted with, if somebody can."
 )
 @click.option("--only", type=TEXT, default="", metavar="WORDS", help="Only cases with these words in their name.")
+@click.option(
+    "--door",
+    type=click.Choice(["grpc", "http"]),
+    default="grpc",
+    show_default=True,
+    help="What is asked: a gateway, or a web door by the contract's paths (HOST is then its URL).",
+)
 @click.option("--markdown", is_flag=True, help="A table of drivers by cases, in Markdown.")
 @json_option
-def conform(host: str | None, drivers: tuple[str, ...], model: str, only: str, markdown: bool, as_json: bool) -> None:
+def conform(
+    host: str | None, drivers: tuple[str, ...], model: str, only: str, door: str, markdown: bool, as_json: bool
+) -> None:
     """Hold the gateway at HOST against the contract; without HOST, an SDK against a gateway that misbehaves.
 
     Every case is put through the SDK whose --driver is named: a program that speaks JSON lines (see clients/README.md).
@@ -36,13 +45,16 @@ def conform(host: str | None, drivers: tuple[str, ...], model: str, only: str, m
     """
 
     async def run(out: Output) -> Exit:
-        from horde.cli.conform.drivers import PYTHON_DRIVER, DriverFailed
+        from horde.cli.conform.drivers import HTTP_DRIVER, PYTHON_DRIVER, DriverFailed
         from horde.cli.conform.running import hold
         from horde.cli.conform.table import as_markdown
 
+        if door == "http" and (drivers or not host):
+            raise click.UsageError("--door http asks by itself, at a HOST: no SDK is put through it")
+        usual = ("http", HTTP_DRIVER) if door == "http" else ("python", PYTHON_DRIVER)
         commands: list[tuple[str, Sequence[str]]] = [_named(driver) for driver in drivers]
         verdicts: dict[str, list[Verdict]] = {}
-        for name, command in commands or [("python", PYTHON_DRIVER)]:
+        for name, command in commands or [usual]:
             verdicts[name] = []
             try:
                 async for verdict in hold(command, host, model, only):

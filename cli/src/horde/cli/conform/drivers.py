@@ -21,10 +21,16 @@ LINE_BYTES: Final = 16 * 1024 * 1024
 ANSWER_SECONDS: Final = 120.0
 """For what hangs; every operation has its own bound within it."""
 PYTHON_DRIVER: Final = (sys.executable, "-m", "horde.cli.conform.python_driver")
+HTTP_DRIVER: Final = (sys.executable, "-m", "horde.cli.conform.http_driver")
+"""No SDK: the contract's paths, at a web door."""
 
 
 class DriverFailed(Exception):
     """A driver ended, was silent for too long, or said what is no answer."""
+
+
+CANNOT_SAY: Final = "CANNOT_SAY"
+"""The code of an error by which a driver says that there is no way to ask for this where it asks."""
 
 
 class Refused(Exception):

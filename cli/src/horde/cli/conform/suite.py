@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from horde.cli.conform.cases.reading import Case, Json, Step, filled
-from horde.cli.conform.drivers import Driver, Refused
+from horde.cli.conform.drivers import CANNOT_SAY, Driver, Refused
 from horde.cli.conform.fake_mesh import FakeMesh
 from horde.cli.conform.invariants import INVARIANTS
 from horde.cli.conform.matching import Variables, at, differences
@@ -35,6 +35,10 @@ class Verdict:
     passed: bool
     skipped: bool = False
     why: str = ""
+
+
+class Unsaid(Exception):
+    """There is no way to ask for this at this door; why."""
 
 
 @dataclass(slots=True)
@@ -87,6 +91,8 @@ class Suite:
         for number, step in enumerate(case.steps, 1):
             try:
                 wrong = list(await self._step(step, variables))
+            except Unsaid as error:
+                return Verdict(case.name, passed=False, skipped=True, why=str(error))
             except (Refused, KeyError) as error:
                 wrong = [f"{type(error).__name__}: {error}"]
             if wrong:
@@ -113,6 +119,8 @@ class Suite:
         try:
             answer = await self.driver.do(step.op, **arguments)
         except Refused as refused:
+            if refused.error.get("code") == CANNOT_SAY:
+                raise Unsaid(refused.error.get("message", "")) from None
             if step.error is None:
                 raise
             return list(_not_the_error(variables.fill(step.error), refused.error))

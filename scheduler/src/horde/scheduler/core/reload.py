@@ -1,9 +1,10 @@
-"""After a restart: everything that was written and is not over goes on from where it was."""
+"""After a restart: everything that was written and is not over goes on from where it was. What may be much is taken in
+one by one, so that others can have their turns in between."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from horde.scheduler.core import accepting, checking, lending, returning, settling
 from horde.scheduler.core.board import Board
@@ -20,8 +21,8 @@ def owners(board: Board, rows: Iterable[Row]) -> None:
         restore_owner(board.fleet.standing_of(AccountId(row["owner"])), row)
 
 
-def workers(board: Board, rows: Iterable[Row], read: Callable[[bytes], Capabilities]) -> None:
-    """Know workers of the last weeks again, as many as may be known."""
+def workers(board: Board, rows: Iterable[Row], read: Callable[[bytes], Capabilities]) -> Iterator[None]:
+    """Know workers of the last weeks again, as many as may be known, one by one."""
     for row in sorted(rows, key=lambda row: -row["last_seen_ms"]):
         if board.fleet.owned(AccountId(row["owner"])) >= MAX_WORKERS_OF_ONE or len(board.fleet.workers) >= MAX_WORKERS:
             continue  # Their rows outlive those that were forgotten to make room.
@@ -41,16 +42,21 @@ def workers(board: Board, rows: Iterable[Row], read: Callable[[bytes], Capabilit
         board.fleet.add(worker)
         known = {(model, kind): value for model, kind, value in json.loads(row["speeds"])}
         board.speeds.restore(worker.worker_id, known)
+        yield
     board.speeds.restored()
 
 
-def generations(board: Board, stored: Iterable[Generation], now: float) -> None:
-    """Drive on everything that is not closed. Leases wait one grace for their workers to say that they hold them."""
-    read = list(stored)
-    for generation in read:
+def generations(board: Board, stored: Iterable[Generation], now: float) -> Iterator[None]:
+    """Drive on everything that is not closed, one by one. Leases wait one grace for their workers to say that they hold
+    them."""
+    read = []
+    for generation in stored:
+        read.append(generation)
         board.add(generation)
+        yield
     checking.restore(board)
     for generation in read:
+        yield
         board.deadlines.add(generation.deadline, generation)
         accepting.drive(board, generation)
         if generation.phase is Phase.REFUSED:

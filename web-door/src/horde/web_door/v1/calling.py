@@ -61,7 +61,14 @@ class Calling:
             return Response(status_code=204)
         answers = self._door.answers(rule.rpc, message, self._door.metadata(request), self._door.address(request))
         # The first one decides whether there is a stream at all: after that no status can be told.
-        return events.Events(await anext(answers), answers)
+        answer = events.Events(await anext(answers), answers)
+        if request.method != "HEAD":
+            return answer
+        # Nobody reads it: the stream, and the watcher's place that it holds, end here.
+        await answers.aclose()
+        head = Response(headers=answer.headers)
+        del head.headers["content-length"]
+        return head
 
 
 def _take_key(message: Any, request: Request) -> None:
