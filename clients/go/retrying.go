@@ -65,7 +65,8 @@ func worthRetrying(err *Error) bool {
 	if err.RetryAfter != nil || err.Reason == "TOO_SLOW" {
 		return true
 	}
-	return err.Code == codes.Unavailable || err.Code == codes.DeadlineExceeded || err.Code == codes.Internal
+	// Cancelled by the other side, a gateway at its end, say: whoever cancels himself is asked before.
+	return err.Code == codes.Canceled || err.Code == codes.Unavailable || err.Code == codes.DeadlineExceeded || err.Code == codes.Internal
 }
 
 // patiently makes a call, again while that may help.

@@ -1,5 +1,5 @@
 // When to try again. Every call bears repetition: it reads, or it carries an id that was made before the first attempt.
-import { DeadlineExceeded, HordeError, Internal, toHordeError, Unavailable } from "./errors.js";
+import { Cancelled, DeadlineExceeded, HordeError, Internal, toHordeError, Unavailable } from "./errors.js";
 
 export interface Patience {
   /** After the first failure of one call, or since a watch last heard something. */
@@ -46,7 +46,7 @@ function worthRetrying(error: HordeError): boolean {
   if (error.reason === "BUDGET_SPENT") return false;
   if (error.retryAfterSeconds !== undefined) return true;
   const later = error instanceof Unavailable || error instanceof DeadlineExceeded || error instanceof Internal;
-  return later || error.reason === "TOO_SLOW";
+  return later || error instanceof Cancelled || error.reason === "TOO_SLOW";
 }
 
 /** Make a call, again while that may help. */

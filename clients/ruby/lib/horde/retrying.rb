@@ -56,7 +56,7 @@ module Horde
       return false if error.reason == "BUDGET_SPENT"
       return true if error.retry_after || error.reason == "TOO_SLOW"
 
-      [Unavailable, DeadlineExceeded, Internal].any? { |kind| error.is_a?(kind) }
+      [Unavailable, DeadlineExceeded, Internal, Cancelled].any? { |kind| error.is_a?(kind) }
     end
   end
 end

@@ -69,6 +69,7 @@ final class Attempts {
     }
     return error.retryAfter().isPresent()
         || error.reason().equals("TOO_SLOW")
+        || error instanceof HordeException.Cancelled
         || error instanceof HordeException.Unavailable
         || error instanceof HordeException.DeadlineExceeded
         || error instanceof HordeException.Internal;
