@@ -143,11 +143,12 @@ def read_secret(path: Path) -> str | None:
 
 
 def _open_to_others(facts: os.stat_result) -> bool:
-    if sys.platform == "win32":
-        return False
-    # Kubernetes mounts a secret as root's, for the group of the pod to read: nobody else is in it.
-    mounted = facts.st_uid == 0 and os.geteuid() != 0
-    return bool(facts.st_mode & (0o037 if mounted else 0o077))
+    shut = 0o077
+    if sys.platform != "win32" and facts.st_uid == 0 and os.geteuid() != 0:
+        # Kubernetes mounts a secret as root's, for the group of the pod to read: nobody else is in it.
+        shut = 0o037
+    # Windows has no modes: there a user's own folder is for that user alone already.
+    return os.name == "posix" and bool(facts.st_mode & shut)
 
 
 def write_secret(path: Path, content: str, *, replace: bool = True) -> bool:
