@@ -23,6 +23,7 @@ from horde.gateway.doors.listeners import (
     RELEASES,
     STANDING,
     STATISTICS,
+    WEBHOOK,
     WORKER,
 )
 from horde.services.errors import ServiceError
@@ -30,7 +31,7 @@ from horde.services.identity import PUBLIC, create_key_file
 from horde.testkit.gateway import Bench, bench
 from horde.testkit.waiting import HANG_SECONDS
 
-REQUESTERS = [ACCOUNT, GENERATION, MESH, MODEL, MODERATION, RATING, RELEASES, STANDING, STATISTICS]
+REQUESTERS = [ACCOUNT, GENERATION, MESH, MODEL, MODERATION, RATING, RELEASES, STANDING, STATISTICS, WEBHOOK]
 DOORS = {
     "requesters": REQUESTERS,
     "workers": [WORKER],

@@ -63,6 +63,8 @@ class Draft:
     """Canonical text of what the ledger decided, beyond the transfers."""
     released_for: int = 0
     """Of a release: how the job ended."""
+    released_to: str = ""
+    """Of a release: whose hold it was."""
 
 
 class Book:

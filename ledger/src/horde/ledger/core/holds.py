@@ -207,7 +207,7 @@ def release(book: Book, asked: Release, now_us: int) -> Draft:
         f'"subsidised":{hold.subsidised},"subsidy":"{hold.subsidy}"}}'
     )
     parties = _parties(hold.payer_id, hold.payer_id)
-    return Draft(transfers, parties, hold.job_id, hold.generation_id, None, decided, asked.ending)
+    return Draft(transfers, parties, hold.job_id, hold.generation_id, None, decided, asked.ending, hold.payer_id)
 
 
 def _parties(payer_id: str, owner_id: str) -> tuple[str, ...]:

@@ -283,7 +283,7 @@ class Journal:
         book.post(draft.transfers, sequence)
         entry = Entry(
             event_id, sequence, kind, work.now_us, tuple(draft.transfers), draft.job_id, draft.generation_id,
-            draft.settlement, note, work.block, draft.released_for,
+            draft.settlement, note, work.block, draft.released_for, draft.released_to,
         )  # fmt: skip
         body = entry_text(entry, text, draft.decided)
         work.rows[event_id] = row = EntryRow(sequence, event_id, mark, body)
