@@ -4,6 +4,7 @@ stopped or silent changes: limits and latency, nothing else."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 
@@ -200,6 +201,25 @@ async def test_a_silent_server_delays_one_call_and_not_the_next(server: Throwawa
             assert await shared.admit([Draw("b", TEN)]) is not None
         finally:
             server.resume()
+
+
+async def test_who_tells_news_ends_when_it_is_cancelled_though_the_client_swallows_that(
+    server: ThrowawayRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Swallows:
+        begun = asyncio.Event()
+
+        def publish(self, topic: str, news: bytes) -> None: ...
+
+        async def execute(self) -> None:
+            self.begun.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.get_running_loop().create_future()
+
+    async with asyncio.timeout(HANG_SECONDS), redis_shared(RedisAddress(server.url), SystemClock(), "tells") as shared:
+        monkeypatch.setattr(shared._client, "pipeline", lambda **_: Swallows())
+        shared.publish("keys", b"x")
+        await Swallows.begun.wait()
 
 
 async def test_a_listener_ends_when_it_is_cancelled_whatever_fails_meanwhile(

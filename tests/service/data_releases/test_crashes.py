@@ -33,15 +33,14 @@ def build(shared: Path, home: Path, failpoints: str = "", largest: int = resourc
         "PSEUDONYM_KEY_FILE": str(shared.parent / "pseudonyms.key"),
         "FAILPOINTS": failpoints,
     }
-    command = [sys.executable, "-m", "horde.data_releases", "create", "r1", "--samples", "20"]
+    command = ["create", "r1", "--samples", "20"]
     as_of = (BEGIN + timedelta(days=8)).strftime("%Y-%m-%dT%H:%M:%S+0000")
     environment = {**os.environ, **{prefix + name: value for name, value in settings.items()}}
+    # The child bounds itself: between fork and exec gRPC's threads in this process may abort it.
+    bounded = f"import resource as r; r.setrlimit(r.RLIMIT_FSIZE, ({largest}, {largest})); " if largest >= 0 else ""
+    bounded += "import runpy; runpy.run_module('horde.data_releases', run_name='__main__', alter_sys=True)"
     ran = subprocess.run(
-        [*command, "--as-of", as_of],
-        env=environment,
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest)),
+        [sys.executable, "-c", bounded, *command, "--as-of", as_of], env=environment, capture_output=True, text=True
     )
     assert ran.returncode in (0, FULL, -signal.SIGKILL), ran.stderr
     assert "Traceback" not in ran.stderr

@@ -128,7 +128,8 @@ class DecoderPool:
         out = b""
         try:
             child = self._idle.pop() if self._idle else await self._start()
-            why, out = await asyncio.wait_for(child.ask(head, data, self._max_out_bytes), self._timeout)
+            async with asyncio.timeout(self._timeout):
+                why, out = await child.ask(head, data, self._max_out_bytes)
         except TimeoutError:
             why = SLOW
         except (OSError, EOFError):

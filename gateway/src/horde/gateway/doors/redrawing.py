@@ -70,7 +70,9 @@ class Redrawing:
             for _ in range(MAX_REDRAWN):
                 for lease_id, step, image in batch:
                     # The child bounds its processor time; this is for a machine that is stuck.
-                    picture = await asyncio.wait_for(_ask(child, image), PATIENCE_SECONDS)
+                    # Not wait_for, which until Python 3.12 swallows a cancellation that comes as the answer does.
+                    async with asyncio.timeout(PATIENCE_SECONDS):
+                        picture = await _ask(child, image)
                     if picture:
                         self._previews.pass_on(lease_id, step, picture)
                     else:

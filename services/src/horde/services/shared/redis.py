@@ -196,6 +196,9 @@ class RedisShared:
 
     async def _tell(self) -> None:
         while True:
+            # The client waits with asyncio.wait_for, which until Python 3.12 swallows a cancellation that comes as the
+            # answer does.
+            _end_if_cancelled()
             await self._news_there.wait()
             self._news_there.clear()
             taken = [self._news.popleft() for _ in range(min(len(self._news), 256))]
@@ -230,8 +233,7 @@ class RedisShared:
             except* (RedisError, OSError) as failed:
                 log.debug("not among the other replicas", error=str(failed.exceptions[0]))
             # Until Python 3.13 a TaskGroup forgets that it was cancelled if a task of its own fails while it ends.
-            if (own := asyncio.current_task()) is not None and own.cancelling():
-                raise asyncio.CancelledError
+            _end_if_cancelled()
             if self._in:
                 pause = FIRST_PAUSE
             self._in = False
@@ -276,6 +278,12 @@ class RedisShared:
 
     def _channel(self, topic: str) -> str:
         return f"{self._prefix}:{topic}"
+
+
+def _end_if_cancelled() -> None:
+    """End this task if it was cancelled, whoever has taken the exception for his own."""
+    if (own := asyncio.current_task()) is not None and own.cancelling():
+        raise asyncio.CancelledError
 
 
 @asynccontextmanager
