@@ -47,7 +47,7 @@ class House:
     @asynccontextmanager
     async def open(cls, mesh: LocalMesh, account: HordeClient, metrics: str) -> AsyncIterator[House]:
         """With the auditor's metrics where Prometheus will read them."""
-        told = {
+        given = {
             "SCHEDULER": mesh.layout.address(Role.SCHEDULER),
             "KEY_FILE": str(mesh.layout.key_file),
             "STATE_DIR": str(mesh.layout.state / "auditor"),
@@ -57,7 +57,7 @@ class House:
             "EVERY_SECONDS": "1",
             "SETTLE_SECONDS": "15",
         }
-        settings = local_environment(environment(), {f"HORDE_AUDITOR_{name}": value for name, value in told.items()})
+        settings = local_environment(environment(), {f"HORDE_AUDITOR_{name}": value for name, value in given.items()})
         auditor = await Process.start("auditor", ("-m", "horde.auditor", "--watch"), settings, lambda name, line: None)
         try:
             yield cls(mesh, account, auditor)

@@ -153,8 +153,8 @@ async def attach_all(mesh: LocalMesh, crowd: Crowd, count: int) -> None:
             there = len(crowd.attached)
             crowd.attach({name: names[name] for name in some})
             await crowd.there(there + len(some))
-        each = {name: 1000 * (cost - before[name]) / len(part) for name, cost in spent(mesh).items()}
-        print(f"{goal:>7} attached, {time.monotonic() - began:5.1f} s: {words(each, 'CPU-ms each')}", flush=True)
+        costs = {name: 1000 * (cost - before[name]) / len(part) for name, cost in spent(mesh).items()}
+        print(f"{goal:>7} attached, {time.monotonic() - began:5.1f} s: {words(costs, 'CPU-ms each')}", flush=True)
     grown = {name: 1000 * (now - memory[name]) / count for name, now in memory_mb(pids(mesh)).items()}
     print(f"memory: {words(grown, 'KB a worker', 1)}", flush=True)
 
@@ -164,8 +164,8 @@ async def idle(mesh: LocalMesh, count: int, seconds: float) -> None:
     before, began = spent(mesh), time.monotonic()
     await asyncio.sleep(seconds)
     passed = time.monotonic() - began
-    each = {name: 1000 * (cost - before[name]) / passed / count for name, cost in spent(mesh).items()}
-    print(f"idle: {words(each, 'CPU-ms a second and worker', 4)}", flush=True)
+    costs = {name: 1000 * (cost - before[name]) / passed / count for name, cost in spent(mesh).items()}
+    print(f"idle: {words(costs, 'CPU-ms a second and worker', 4)}", flush=True)
 
 
 async def one(crowd: Crowd, horde: HordeClient) -> float:
@@ -182,10 +182,11 @@ async def to_a_worker(mesh: LocalMesh, crowd: Crowd, horde: HordeClient, title: 
     """How long new jobs take to a worker, one after the other."""
     before = spent(mesh)
     waits = sorted([await one(crowd, horde) for _ in range(ASKED)])
-    each = {name: 1000 * (cost - before[name]) / ASKED for name, cost in spent(mesh).items()}
+    costs = {name: 1000 * (cost - before[name]) / ASKED for name, cost in spent(mesh).items()}
     p50, p99 = (1000 * waits[int(part * len(waits))] for part in (0.5, 0.99))
     print(
-        f"{title:>7} queued: create -> worker p50 {p50:.0f}, p99 {p99:.0f} ms; {words(each, 'CPU-ms each')}", flush=True
+        f"{title:>7} queued: create -> worker p50 {p50:.0f}, p99 {p99:.0f} ms; {words(costs, 'CPU-ms each')}",
+        flush=True,
     )
 
 
@@ -291,5 +292,5 @@ if __name__ == "__main__":
     parser.add_argument("--queued", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--seconds", type=float, default=20.0, help="how long to look at idle workers")
     parser.add_argument("--png", type=Path, default=ROOT / "out" / "coming-back.png")
-    told = parser.parse_args()
-    asyncio.run(main(told.workers, told.queued, told.seconds, told.png))
+    options = parser.parse_args()
+    asyncio.run(main(options.workers, options.queued, options.seconds, options.png))

@@ -103,7 +103,7 @@ DEFECTS = (
 
 def put_in(name: str) -> None:
     """Have the module come with this defect when it is imported. Raises ValueError if that is too late, or unknown."""
-    defect = next((each for each in DEFECTS if each.name == name), None)
+    defect = next((known for known in DEFECTS if known.name == name), None)
     if defect is None:
         raise ValueError(f"no defect is called {name!r}")
     if any(name.startswith(("horde.scheduler.", "horde.ledger.", "horde.gateway.")) for name in sys.modules):

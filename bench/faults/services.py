@@ -215,7 +215,9 @@ def doors(relay: Relay, generations: Generations) -> dict[str, Any]:
             return await act(*request)
 
         return SimpleNamespace(
-            unary_unary=handle, request_deserializer=read, response_serializer=lambda said: said.SerializeToString()
+            unary_unary=handle,
+            request_deserializer=read,
+            response_serializer=lambda message: message.SerializeToString(),
         )
 
     async def create(principal: Principal, request: service_pb2.CreateGenerationRequest) -> Message:

@@ -44,8 +44,8 @@ def end_process(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _status(said: object) -> int:
-    if said is None or isinstance(said, int):
-        return said or 0
-    sys.stderr.write(f"{said}\n")
+def _status(result: object) -> int:
+    if result is None or isinstance(result, int):
+        return result or 0
+    sys.stderr.write(f"{result}\n")
     return FAILED

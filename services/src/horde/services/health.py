@@ -71,13 +71,13 @@ class Health(HealthServicer):
             Taker((("connection", caller_peer(context)), ("address", caller_bucket(context))))
         ) as seat:
             seat.take(1)
-            said = None
+            last = None
             while True:
                 # Read together, before the answer is written: what comes meanwhile, the stop above all, is told next.
                 changed, stopped = self._changed, self._stopped
                 status = self._status.get(request.service, _Status.SERVICE_UNKNOWN)
-                if status != said:
-                    said = status
+                if status != last:
+                    last = status
                     yield _Status(status=status)
                 if stopped:
                     return

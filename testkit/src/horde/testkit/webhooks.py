@@ -49,8 +49,8 @@ HOST: Final = "hooks.test"
 
 def visitor(account_id: str = "anna") -> list[tuple[str, bytes]]:
     """What the gateway says beside a call for somebody."""
-    told = visitor_pb2.Visitor(requester=job_pb2.Requester(account_id=account_id))
-    return [(HEADER, told.SerializeToString())]
+    visiting = visitor_pb2.Visitor(requester=job_pb2.Requester(account_id=account_id))
+    return [(HEADER, visiting.SerializeToString())]
 
 
 @dataclass(frozen=True)
@@ -308,7 +308,7 @@ async def webhooks(
                 identity=SharedKey.from_file(key), grace=timedelta(0),
             )  # fmt: skip
             ports[name] = f"127.0.0.1:{(await stack.enter_async_context(served)).port}"
-        told: dict[str, Any] = {
+        facts: dict[str, Any] = {
             "listen": "127.0.0.1:0",
             "key_file": key,
             "state_dir": folder / "webhooks",
@@ -317,7 +317,7 @@ async def webhooks(
             "grace_seconds": 0.0,
             **ports,
         }
-        settings = WebhooksSettings(**(told | fields))
+        settings = WebhooksSettings(**(facts | fields))
         caller = Credentials.from_key_file("gateway", key)
         server = await stack.enter_async_context(serve(settings, clock, resolve=names))
         channel = await stack.enter_async_context(

@@ -115,7 +115,7 @@ class Following:
         now = self._clock.now()
         accounts = {self._followed[event.generation_id] for event in events if event.generation_id in self._followed}
         webhooks = await self._store.enabled_of(accounts)
-        told: list[Delivery] = []
+        deliveries: list[Delivery] = []
         over: list[str] = []
         for event in events:
             account_id = self._followed.get(event.generation_id)
@@ -127,21 +127,21 @@ class Following:
                     found: scheduler_pb2.SchedulerGeneration = getattr(event, kind)
                     generation = self._see(found.generation)
                     for image in generation.images:
-                        told += _of_image(theirs, generation, image, now)
+                        deliveries += _of_image(theirs, generation, image, now)
                     if kind == "finished":
-                        told += _of_generation(theirs, generation, now)
+                        deliveries += _of_generation(theirs, generation, now)
                         over.append(event.generation_id)
                 case "image" if event.generation_id in self._seen:
-                    told += _of_image(theirs, self._seen[event.generation_id], event.image, now)
+                    deliveries += _of_image(theirs, self._seen[event.generation_id], event.image, now)
                 case "error":
                     # Its requester has deleted it meanwhile.
                     over.append(event.generation_id)
-        if told or over:
-            await self._store.hear(Heard(deliveries=told, over=over))
+        if deliveries or over:
+            await self._store.hear(Heard(deliveries=deliveries, over=over))
         for generation_id in over:
             self._followed.pop(generation_id, None)
             self._seen.pop(generation_id, None)
-        await self._sending.told(told)
+        await self._sending.told(deliveries)
         if over and self._more and len(self._followed) < MAX_FOLLOWED // 2:
             kept = await self._store.watched(MAX_FOLLOWED + 1)
             self._more = len(kept) > MAX_FOLLOWED

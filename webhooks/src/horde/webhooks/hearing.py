@@ -87,17 +87,17 @@ class Hearing:
         """Keep what somebody wants to be told of."""
         brought = [(entry, received(entry)) for entry in page]
         ended = [entry for entry in page if entry.kind in ENDS and entry.settlement.payer_account_id]
-        concerned = {account_id for _, told in brought for account_id in told}
+        concerned = {account_id for _, by_owner in brought for account_id in by_owner}
         concerned.update(entry.settlement.payer_account_id for entry in ended)
         webhooks = await self._store.enabled_of(concerned)
         if not webhooks:
             return
-        told = [
-            delivery_of(webhook, Event.KUDOS_RECEIVED, entry.event_id, body_of(Event.KUDOS_RECEIVED, at, said), now)
+        deliveries = [
+            delivery_of(webhook, Event.KUDOS_RECEIVED, entry.event_id, body_of(Event.KUDOS_RECEIVED, at, received), now)
             for now in [self._clock.now()]
             for entry, by_account in brought
             for at in [entry.created_at.ToDatetime(UTC)]
-            for account_id, said in by_account.items()
+            for account_id, received in by_account.items()
             for webhook in webhooks.get(account_id, ())
             if webhook.wants(Event.KUDOS_RECEIVED, at)
         ]
@@ -107,10 +107,10 @@ class Hearing:
             for webhook in webhooks.get(entry.settlement.payer_account_id, ())
             if webhook.events & OF_GENERATIONS and entry.created_at.ToDatetime(UTC) >= webhook.created_at
         }
-        if told or watched:
-            await self._keep(Heard(told, watched, sequence=page[-1].sequence))
+        if deliveries or watched:
+            await self._keep(Heard(deliveries, watched, sequence=page[-1].sequence))
             self._following.add(watched)
-            await self._sending.told(told)
+            await self._sending.told(deliveries)
 
     async def _keep(self, heard: Heard) -> None:
         await self._store.hear(heard)

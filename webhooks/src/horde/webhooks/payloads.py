@@ -29,9 +29,9 @@ RECEIVED = frozenset(
 
 def body_of(event: Event, at: datetime, data: Message) -> str:
     """The body of a delivery."""
-    told = MessageToDict(data, preserving_proto_field_name=True)
+    plain = MessageToDict(data, preserving_proto_field_name=True)
     at_text = at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return json.dumps({"type": event.value, "timestamp": at_text, "data": told}, separators=(",", ":"))
+    return json.dumps({"type": event.value, "timestamp": at_text, "data": plain}, separators=(",", ":"))
 
 
 def image_ended(generation: generation_pb2.Generation, image: generation_pb2.Image) -> pb.ImageEnded:
@@ -56,18 +56,18 @@ def generation_finished(generation: generation_pb2.Generation) -> pb.GenerationF
 
 def received(entry: ledger_pb2.Entry) -> dict[str, pb.KudosReceived]:
     """What is said of an entry, to each account that it brought kudos from elsewhere."""
-    told: dict[str, pb.KudosReceived] = {}
+    by_account: dict[str, pb.KudosReceived] = {}
     for transfer in entry.transfers:
         account_id = transfer.credit.account_id
         if transfer.code not in RECEIVED or not account_id or account_id == transfer.debit.account_id:
             continue
-        if account_id not in told:
-            told[account_id] = pb.KudosReceived(event_id=entry.event_id, kind=entry.kind)
+        if account_id not in by_account:
+            by_account[account_id] = pb.KudosReceived(event_id=entry.event_id, kind=entry.kind)
         if transfer.credit.kind == ledger_pb2.LEDGER_ACCOUNT_KIND_ESCROW:
-            told[account_id].to_escrow_mkudos += transfer.amount_mkudos
+            by_account[account_id].to_escrow_mkudos += transfer.amount_mkudos
         else:
-            told[account_id].to_spend_mkudos += transfer.amount_mkudos
-    for account_id, said in told.items():
+            by_account[account_id].to_spend_mkudos += transfer.amount_mkudos
+    for account_id, received in by_account.items():
         if entry.HasField("settlement") and entry.settlement.owner_account_id == account_id:
-            said.job_id, said.worker_id = entry.job_id, entry.settlement.worker_id
-    return told
+            received.job_id, received.worker_id = entry.job_id, entry.settlement.worker_id
+    return by_account

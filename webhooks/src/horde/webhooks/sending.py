@@ -224,10 +224,10 @@ class Sending:
         """What the owner's other webhooks say of one that was disabled."""
         now = self._clock.now()
         log.info("a webhook is disabled", webhook=disabled.webhook_id, why=disabled.disabled_because)
-        said = pb.WebhookDisabled(
+        data = pb.WebhookDisabled(
             webhook_id=disabled.webhook_id, label=disabled.label, because=disabled.disabled_because
         )
-        body = body_of(Event.WEBHOOK_DISABLED, now, said)
+        body = body_of(Event.WEBHOOK_DISABLED, now, data)
         others = (await self._store.enabled_of([disabled.account_id])).get(disabled.account_id, ())
         return [
             delivery_of(other, Event.WEBHOOK_DISABLED, disabled.webhook_id, body, now, once=now.isoformat())

@@ -31,9 +31,11 @@ class NewsServicer(NewsServiceServicer):
         body = body_of(event, now, webhook_pb2.WorkerRestricted(restriction=request.restriction))
         account_id, subject = request.owner_account_id, request.restriction.restriction_id
         theirs = (await self._store.enabled_of([account_id])).get(account_id, ())
-        told = [delivery_of(webhook, event, subject, body, now) for webhook in theirs if webhook.wants(event, now)]
-        await self._store.hear(Heard(deliveries=told))
-        await self._sending.told(told)
+        deliveries = [
+            delivery_of(webhook, event, subject, body, now) for webhook in theirs if webhook.wants(event, now)
+        ]
+        await self._store.hear(Heard(deliveries=deliveries))
+        await self._sending.told(deliveries)
         return pb.TellRestrictionResponse()
 
     async def ForgetAccount(self, request: pb.ForgetAccountRequest, context: Any) -> pb.ForgetAccountResponse:

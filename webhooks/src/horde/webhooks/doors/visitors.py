@@ -23,9 +23,9 @@ class CallContext(Protocol):
 
 def account_of(context: CallContext) -> str:
     """Whose call it is; raises Unauthenticated if the gateway did not say, or if it is nobody's account."""
-    told = [value for key, value in context.invocation_metadata() or () if key == HEADER]
+    headers = [value for key, value in context.invocation_metadata() or () if key == HEADER]
     try:
-        (value,) = told
+        (value,) = headers
         assert isinstance(value, bytes)
         account_id = visitor_pb2.Visitor.FromString(value).requester.account_id
     except (ValueError, AssertionError, DecodeError):

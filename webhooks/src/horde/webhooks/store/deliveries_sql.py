@@ -93,9 +93,9 @@ class SqlDeliveries:
 
         def work(connection: Connection) -> Sequence[tuple[Delivery, Webhook]]:
             waiting = [delivery_from(row) for row in connection.execute(first)]
-            named = webhooks.c.webhook_id.in_({each.webhook_id for each in waiting})
+            named = webhooks.c.webhook_id.in_({delivery.webhook_id for delivery in waiting})
             of = {row.webhook_id: webhook_from(row) for row in connection.execute(select(webhooks).where(named))}
-            return [(each, of[each.webhook_id]) for each in waiting if each.webhook_id in of]
+            return [(delivery, of[delivery.webhook_id]) for delivery in waiting if delivery.webhook_id in of]
 
         return await self._sql.read(work)
 
@@ -158,13 +158,13 @@ class SqlDeliveries:
         return await self._sql.run(work)
 
 
-def _add(connection: Connection, told: Sequence[Delivery]) -> None:
-    there = enabled_among(connection, {each.webhook_id for each in told})
+def _add(connection: Connection, fresh: Sequence[Delivery]) -> None:
+    there = enabled_among(connection, {delivery.webhook_id for delivery in fresh})
     rows: dict[str, dict[str, Any]] = {}
-    for each in told:
-        enabled = there.get(each.webhook_id)
-        if enabled or (enabled is False and each.next_try_at is None):
-            rows[each.delivery_id] = delivery_row(each)
+    for delivery in fresh:
+        enabled = there.get(delivery.webhook_id)
+        if enabled or (enabled is False and delivery.next_try_at is None):
+            rows[delivery.delivery_id] = delivery_row(delivery)
     for portion in portions(rows):
         known = select(deliveries.c.delivery_id).where(deliveries.c.delivery_id.in_(portion))
         for delivery_id in connection.execute(known).scalars():

@@ -140,8 +140,8 @@ def delivery_row(delivery: Delivery) -> dict[str, Any]:
 def changing(delivery: Delivery) -> dict[str, Any]:
     """The columns of a delivery that change."""
     tries = [
-        (microseconds(each.at), each.took // timedelta(microseconds=1), each.http_status, each.error)
-        for each in delivery.tries
+        (microseconds(attempt.at), attempt.took // timedelta(microseconds=1), attempt.http_status, attempt.error)
+        for attempt in delivery.tries
     ]
     return {
         "state": int(delivery.state),
