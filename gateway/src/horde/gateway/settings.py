@@ -107,8 +107,8 @@ class GatewaySettings(DoorSettings):
     """How many workers may be attached at once; an idle one costs 34 KB."""
     brake: bool = True
     """Whether whoever is refused again and again waits for the next refusal, and whoever floods loses the connection.
-    Whom a proxy names that `forwarded_from` does is held back and not cut. Where a proxy names nobody: false, and let
-    that limit them."""
+    Whom a proxy names that `forwarded_from` does is held back and not cut, and not listened to for two seconds where he
+    has hundreds of refusals waiting. Where a proxy names nobody: false, and let that limit them."""
     limit_account_calls: RateText = "6000/60s"
     """Calls of one account."""
     limit_account_images: RateText = "1200/60s"
