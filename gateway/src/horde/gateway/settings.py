@@ -135,6 +135,12 @@ class GatewaySettings(DoorSettings):
     """Images that anonymous report from one network."""
     limit_address_accounts: RateText = "60/3600s"
     """Accounts that are opened from one network."""
+    limit_account_misses: RateText = "300/60s"
+    """Times that one account looks for what is not there; above it, nothing is looked for."""
+    limit_anonymous_misses: RateText = "60/60s"
+    """The same under one anonymous token under which something was found."""
+    limit_address_misses: RateText = "120/60s"
+    """The same under all other tokens from one network."""
     limit_address_failures: RateText = "120/60s"
     """Calls with wrong credentials from one network; above it, keys that were not seen here before are not looked up.
 
