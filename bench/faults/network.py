@@ -238,6 +238,7 @@ class Stream:
                 if not process.alive:
                     return
                 if self._network.separated(self._caller.name, self._name):
+                    error = away("The stream is cut.")
                     break
                 self._down.put(handler.response_serializer(response))
         except ServiceError as raised:

@@ -267,12 +267,6 @@ class Truth:
         self.must(not asked.refused, f"{generation_id}: refused, and then accepted")
         self.must(placement == asked.placement, f"{generation_id}: {placement}, and not {asked.placement}")
 
-    def was_refused(self, asked: Asked) -> bool:
-        """Whether a refusal is remembered."""
-        assert self.memory is not None
-        row = self.memory.generations.get(asked.generation_id)
-        return row is not None and row["phase"] == Phase.REFUSED
-
     def refused(self, asked: Asked) -> None:
         """A requester hears that it is refused, for good."""
         asked.refused = True

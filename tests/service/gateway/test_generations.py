@@ -17,6 +17,7 @@ from horde.api.job.v1 import job_pb2
 from horde.services.clock import SystemClock
 from horde.services.errors import AlreadyExists, FailedPrecondition, NotFound, ResourceExhausted, Unavailable
 from horde.services.tokens import KeyRing, Verifier
+from horde.storage_router.core import errors as storage_errors
 from horde.testkit.gateway import Bench, bench
 from horde.testkit.loopback import assert_raises_reason
 from horde.testkit.waiting import HANG_SECONDS
@@ -279,6 +280,36 @@ async def test_an_input_that_is_not_there_is_named(mesh: Bench, anna: Credential
     ):
         await mesh.generations.CreateGeneration(asked, metadata=anna)
     assert not mesh.scheduler.submissions
+
+
+async def test_what_was_refused_is_refused_alike_when_it_is_repeated_though_its_inputs_are_gone(
+    mesh: Bench, nobody: Credentials, spec: Spec
+) -> None:
+    asked = request(spec(share=True))
+    asked.spec.job.image.source_image.CopyFrom(mesh.storage.put("anonymous", str(uuid.uuid4()), 64, 64))
+    mesh.scheduler.refusals[""] = Broke(metadata={"available_mkudos": "1", "needed_mkudos": "2"})
+    with assert_raises_reason(FailedPrecondition, "INSUFFICIENT_KUDOS"):
+        await mesh.generations.CreateGeneration(asked, metadata=nobody)
+    mesh.scheduler.refusals[mesh.scheduler.submissions[0].generation_id] = mesh.scheduler.refusals.pop("")
+    mesh.storage.inputs.clear()
+    with assert_raises_reason(FailedPrecondition, "INSUFFICIENT_KUDOS"):
+        await mesh.generations.CreateGeneration(asked, metadata=nobody)
+    mesh.scheduler.away = True
+    with pytest.raises(Unavailable):
+        await mesh.generations.CreateGeneration(asked, metadata=nobody)
+
+
+async def test_an_input_that_goes_while_it_is_asked_with_is_named_too(
+    mesh: Bench, nobody: Credentials, spec: Spec
+) -> None:
+    asked = request(spec(share=True))
+    ref = mesh.storage.put("anonymous", str(uuid.uuid4()), 64, 64)
+    asked.spec.job.image.source_image.CopyFrom(ref)
+    mesh.scheduler.refusals[""] = storage_errors.InputUnusable.named(ref.input_id)
+    with assert_raises_reason(
+        FailedPrecondition, "INPUT_UNUSABLE", {"input_id": ref.input_id, "field": "spec.job.image.source_image"}
+    ):
+        await mesh.generations.CreateGeneration(asked, metadata=nobody)
 
 
 async def test_an_input_ticket_says_what_may_be_put(mesh: Bench, nobody: Credentials) -> None:

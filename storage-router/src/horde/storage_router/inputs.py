@@ -117,12 +117,13 @@ class Inputs:
         is_new = await self._bucket.put(key, b"")
         await failpoint(AFTER_CLAIM)
         # The claim stands before the sign does: whoever finds the sign finds the claim, too, unless it was released.
-        is_first = await self._bucket.put(keys.claimed(requester, named.input_id), b"")
+        sign = keys.claimed(requester, named.input_id)
+        is_first = await self._bucket.put(sign, generation_id.encode())
         await failpoint(AFTER_SIGN)
         if not is_new or (is_first and self._now() < record.stored_at + KEPT):
             return
-        claims = await self._claims(keys.claims_on(requester, named.input_id))
-        if is_first or all(entry.key == key for entry in claims):
+        claims = {entry.key for entry in await self._claims(keys.claims_on(requester, named.input_id))}
+        if is_first or (claims <= {key} and not (claims and await self._is_signed_by(generation_id, sign))):
             await self._bucket.delete(key)
             raise InputUnusable.named(named.input_id)
 
@@ -200,6 +201,11 @@ class Inputs:
 
     async def _was_claimed(self, requester: str, input_id: str) -> bool:
         return await self._bucket.head(keys.claimed(requester, input_id)) is not None
+
+    async def _is_signed_by(self, generation_id: str, sign: str) -> bool:
+        """Whether it was this generation that left the sign: the same claim came twice at once, and the other did."""
+        whose = await self._bucket.get(sign, 0, len(generation_id) + 1)
+        return whose == generation_id.encode()
 
     async def _claims(self, prefix: str) -> Sequence[Entry]:
         """The claims that hold. One is forgotten after 25 hours."""

@@ -28,7 +28,7 @@ from horde.gateway.core.placement import PlacementFacts, decide_placement
 from horde.gateway.core.pricing import price_image
 from horde.gateway.core.requesters import Principal, Requester, generation_id
 from horde.gateway.core.sizes import Size, size_violations
-from horde.gateway.core.spec import GenerationSpec
+from horde.gateway.core.spec import GenerationSpec, ImageSpec
 from horde.gateway.core.validation import MAX_MKUDOS, Violations, generation_violations
 from horde.gateway.doors import wire
 from horde.gateway.doors.catalogue import Catalogue
@@ -151,8 +151,8 @@ class Generations:
             await self._check_model(asked.spec)
             await self._check_inputs(principal, asked.spec)
         except (PriceAboveMaximum, PromptRefused, ModelUnknown, InputUnusable, InvalidField) as refusal:
-            # What was accepted once stays accepted, though its inputs are gone and prices and models have changed.
-            if not await self._exists(ref):
+            # What was decided once is answered as it was, though its inputs are gone, and prices and models are others.
+            if not await self._is_known(ref):
                 raise refusal from None
         balance = await self._balance(principal)
         submission = scheduler_pb2.SubmitGeneration(
@@ -168,8 +168,12 @@ class Generations:
         # The id follows from it; whose the generation is and who pays stays the account.
         submission.requester.shared_key_id = principal.shared_key_id
         await failpoint(BEFORE_SUBMIT)
-        with told_outward():
-            known = await self._scheduler.submit(submission)
+        try:
+            with told_outward():
+                known = await self._scheduler.submit(submission)
+        except InputUnusable as refusal:
+            # It went after it was looked at here.
+            raise _naming(asked.spec.image, refusal.metadata.get("input_id", "")) from None
         await failpoint(AFTER_SUBMIT)
         generation = self._tickets.fill_in(known)
         await failpoint(BEFORE_ANSWER)
@@ -254,12 +258,19 @@ class Generations:
         requester = wire.requester_message(principal.requester)
         return scheduler_pb2.GenerationRef(generation_id=generation, requester=requester)
 
-    async def _exists(self, ref: scheduler_pb2.GenerationRef) -> bool:
+    async def _is_known(self, ref: scheduler_pb2.GenerationRef) -> bool:
+        """Whether its id stands for something that was decided: the scheduler then answers a repeat by itself."""
+        asked = scheduler_pb2.GenerationRef(refused_too=True)
+        asked.MergeFrom(ref)
         try:
             with told_outward():
-                await self._scheduler.get(ref)
+                await self._scheduler.get(asked)
         except NotFound:
             return False
+        except ServiceError as refusal:
+            # Told by the scheduler itself, it is what was decided; anything else is that nobody knows now.
+            if not refusal.remote:
+                raise
         return True
 
     async def _wait(
@@ -294,21 +305,26 @@ class Generations:
         named = spec.image.inputs if spec.image is not None else ()
         if not named:
             return
-        requester: Requester = principal.requester
+        requester = wire.requester_message(principal.requester)
         with told_outward():
-            answers = await self._storage.describe(
-                wire.requester_message(requester), [wire.input_message(ref) for _, ref in named]
-            )
+            answers = await self._storage.describe(requester, [wire.input_message(ref) for _, ref in named])
         sizes = {}
         for (field, ref), answer in zip(named, answers, strict=True):
             if isinstance(answer, ServiceError):
                 if answer.reason not in ("INPUT_UNUSABLE", "OBJECT_NOT_FOUND"):
                     raise outward(answer)
-                raise InputUnusable(metadata={"input_id": ref.input_id, "field": f"spec.job.image.{field}"})
+                raise _naming(spec.image, ref.input_id)
             sizes[field] = Size(answer.width, answer.height)
         wrong = size_violations(sizes, self._max_input_pixels)
         if wrong:
             raise InvalidField(violations=wrong)
+
+
+def _naming(image: ImageSpec | None, input_id: str) -> InputUnusable:
+    """The refusal of an input, with the field that names it."""
+    named = image.inputs if image is not None else ()
+    fields = [f"spec.job.image.{field}" for field, ref in named if ref.input_id == input_id]
+    return InputUnusable(metadata={"input_id": input_id, "field": fields[0] if fields else "spec.job.image"})
 
 
 def not_found(generation: str) -> GenerationNotFound:
