@@ -34,6 +34,8 @@ TROUBLE = (30.0, 90.0, 150.0)
 DRAIN_SECONDS, CHECKED_SECONDS = 900.0, 2_700.0
 """Within which everything must have ended afterwards; the second where pictures are painted again to be compared, which
 may wait for another owner until their own time is over."""
+REPLACED_SECONDS = 120.0
+"""For how long at most a leader does not know that another leads, where it writes nothing: it hangs, or is cut off."""
 WATCH_EVERY = 64
 """Steps between two looks at the leader's memory."""
 
@@ -171,6 +173,9 @@ class Episode:
         # A lock is lost with its connection: while a leader hangs, or is cut off, another may have it.
         while any(leader.alive for leader in leaders) and not self.faults.happens("lock lost"):
             await asyncio.sleep(1.0)
+        for replaced in leaders:
+            # It asks for its lock again and again, and ends once it hears that another has it; until then it writes.
+            self.loop.call_later(REPLACED_SECONDS * self._chance.random() ** 2, replaced.kill)
         leaders[:] = [leader for leader in leaders if leader.alive] + [process]
         await lead(process)
 
