@@ -34,8 +34,8 @@ TROUBLE = (30.0, 90.0, 150.0)
 DRAIN_SECONDS, CHECKED_SECONDS = 900.0, 2_700.0
 """Within which everything must have ended afterwards; the second where pictures are painted again to be compared, which
 may wait for another owner until their own time is over."""
-REPLACED_SECONDS = 120.0
-"""For how long at most a leader does not know that another leads, where it writes nothing: it hangs, or is cut off."""
+LEARNS_SECONDS = 30.0
+"""Within which a leader that lost its lock knows that: longer than in truth, for what it does until then."""
 WATCH_EVERY = 64
 """Steps between two looks at the leader's memory."""
 
@@ -173,10 +173,11 @@ class Episode:
         # A lock is lost with its connection: while a leader hangs, or is cut off, another may have it.
         while any(leader.alive for leader in leaders) and not self.faults.happens("lock lost"):
             await asyncio.sleep(1.0)
-        for replaced in leaders:
-            # It asks for its lock again and again, and ends once it hears that another has it; until then it writes.
-            self.loop.call_later(REPLACED_SECONDS * self._chance.random() ** 2, replaced.kill)
-        leaders[:] = [leader for leader in leaders if leader.alive] + [process]
+        before = [leader for leader in leaders if leader.alive]
+        leaders[:] = [*before, process]
+        for leader in before:
+            # It asks for its lock again and again, learns that another leads, and ends (`services.leadership`).
+            self.loop.call_later(LEARNS_SECONDS * self._chance.random(), leader.kill)
         await lead(process)
 
     def _later(self, start: Callable[[], None]) -> None:

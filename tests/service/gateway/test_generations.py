@@ -17,7 +17,6 @@ from horde.api.job.v1 import job_pb2
 from horde.services.clock import SystemClock
 from horde.services.errors import AlreadyExists, FailedPrecondition, NotFound, ResourceExhausted, Unavailable
 from horde.services.tokens import KeyRing, Verifier
-from horde.storage_router.core import errors as storage_errors
 from horde.testkit.gateway import Bench, bench
 from horde.testkit.loopback import assert_raises_reason
 from horde.testkit.waiting import HANG_SECONDS
@@ -157,6 +156,13 @@ class Broke(FailedPrecondition):
     reason = "INSUFFICIENT_KUDOS"
 
 
+class Gone(FailedPrecondition):
+    """What the scheduler hands on of storage's refusal."""
+
+    domain = "horde.api.storage.v1"
+    reason = "INPUT_UNUSABLE"
+
+
 class Full(ResourceExhausted):
     """No room."""
 
@@ -282,6 +288,21 @@ async def test_an_input_that_is_not_there_is_named(mesh: Bench, anna: Credential
     assert not mesh.scheduler.submissions
 
 
+async def test_an_input_that_goes_before_it_is_claimed_is_named_as_well(
+    mesh: Bench, nobody: Credentials, spec: Spec
+) -> None:
+    asked = request(spec())
+    image = asked.spec.job.image
+    image.width = image.height = 512
+    for field in (image.source_image, image.mask):
+        field.CopyFrom(mesh.storage.put("anonymous", str(uuid.uuid4()), 512, 512))
+    named = {"input_id": image.mask.input_id, "field": "spec.job.image.mask"}
+    mesh.scheduler.refusals[""] = Gone(metadata={"input_id": image.mask.input_id})
+    with assert_raises_reason(FailedPrecondition, "INPUT_UNUSABLE", named) as caught:
+        await mesh.generations.CreateGeneration(asked, metadata=nobody)
+    assert caught.value.domain == "horde.api.generation.v1"
+
+
 async def test_what_was_refused_is_refused_alike_when_it_is_repeated_though_its_inputs_are_gone(
     mesh: Bench, nobody: Credentials, spec: Spec
 ) -> None:
@@ -296,19 +317,6 @@ async def test_what_was_refused_is_refused_alike_when_it_is_repeated_though_its_
         await mesh.generations.CreateGeneration(asked, metadata=nobody)
     mesh.scheduler.away = True
     with pytest.raises(Unavailable):
-        await mesh.generations.CreateGeneration(asked, metadata=nobody)
-
-
-async def test_an_input_that_goes_while_it_is_asked_with_is_named_too(
-    mesh: Bench, nobody: Credentials, spec: Spec
-) -> None:
-    asked = request(spec(share=True))
-    ref = mesh.storage.put("anonymous", str(uuid.uuid4()), 64, 64)
-    asked.spec.job.image.source_image.CopyFrom(ref)
-    mesh.scheduler.refusals[""] = storage_errors.InputUnusable.named(ref.input_id)
-    with assert_raises_reason(
-        FailedPrecondition, "INPUT_UNUSABLE", {"input_id": ref.input_id, "field": "spec.job.image.source_image"}
-    ):
         await mesh.generations.CreateGeneration(asked, metadata=nobody)
 
 

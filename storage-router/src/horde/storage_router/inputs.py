@@ -28,6 +28,8 @@ SLACK = timedelta(minutes=5)
 """How much longer it is really there: a claim made in its last moment must not meet the sweeper."""
 CLAIM_HOLDS = timedelta(hours=25)
 """Longer than any generation lives."""
+MAX_NAME = 200
+"""Bytes of a generation's id, which the sign holds: whose claim was the first."""
 MAX_CLAIMS = 1_000
 """Claims on one input that are looked at."""
 
@@ -122,8 +124,10 @@ class Inputs:
         await failpoint(AFTER_SIGN)
         if not is_new or (is_first and self._now() < record.stored_at + KEPT):
             return
-        claims = {entry.key for entry in await self._claims(keys.claims_on(requester, named.input_id))}
-        if is_first or (claims <= {key} and not (claims and await self._is_signed_by(generation_id, sign))):
+        claims = await self._claims(keys.claims_on(requester, named.input_id))
+        if is_first or all(entry.key == key for entry in claims):
+            if not is_first and await self._bucket.get(sign, 0, MAX_NAME) == generation_id.encode():
+                return  # The same claim, asked for twice at once: the other has left the sign, and was granted.
             await self._bucket.delete(key)
             raise InputUnusable.named(named.input_id)
 
@@ -201,11 +205,6 @@ class Inputs:
 
     async def _was_claimed(self, requester: str, input_id: str) -> bool:
         return await self._bucket.head(keys.claimed(requester, input_id)) is not None
-
-    async def _is_signed_by(self, generation_id: str, sign: str) -> bool:
-        """Whether it was this generation that left the sign: the same claim came twice at once, and the other did."""
-        whose = await self._bucket.get(sign, 0, len(generation_id) + 1)
-        return whose == generation_id.encode()
 
     async def _claims(self, prefix: str) -> Sequence[Entry]:
         """The claims that hold. One is forgotten after 25 hours."""

@@ -27,13 +27,13 @@ from horde.gateway.core.errors import (
 from horde.gateway.core.placement import PlacementFacts, decide_placement
 from horde.gateway.core.pricing import price_image
 from horde.gateway.core.requesters import Principal, Requester, generation_id
-from horde.gateway.core.sizes import Size, size_violations
-from horde.gateway.core.spec import GenerationSpec, ImageSpec
+from horde.gateway.core.spec import GenerationSpec
 from horde.gateway.core.validation import MAX_MKUDOS, Violations, generation_violations
 from horde.gateway.doors import wire
 from horde.gateway.doors.catalogue import Catalogue
 from horde.gateway.doors.changes import ESTIMATE_SECONDS, Changes
 from horde.gateway.doors.filtering import PromptFilters
+from horde.gateway.doors.inputs import Inputs, naming_input
 from horde.gateway.doors.listing import check_mask, list_generations
 from horde.gateway.doors.tickets import Tickets
 from horde.gateway.neighbours.ledger import Balances
@@ -78,6 +78,7 @@ class Generations:
     ) -> None:
         self._scheduler = scheduler
         self._storage = storage
+        self._inputs = Inputs(storage, max_input_pixels)
         self._balances = balances
         self._tickets = tickets
         self._catalogue = catalogue
@@ -86,7 +87,6 @@ class Generations:
             scheduler, catalogue, lambda who, spec: self._appraise(who, spec, True, []).quote.total_mkudos
         )
         self._consent_text_version = consent_text_version
-        self._max_input_pixels = max_input_pixels
 
     def appraise(self, principal: Principal, request: service_pb2.QuoteGenerationRequest) -> Asked:
         """Check and price; raises InvalidField with everything that is wrong."""
@@ -123,7 +123,7 @@ class Generations:
         """The price, with how long it might wait and what could be paid, as far as the neighbours say so in time."""
         self._filters.check(asked.spec)
         await self._check_model(asked.spec)
-        await self._check_inputs(principal, asked.spec)
+        await self._inputs.check(principal.requester, asked.spec)
         wait, balance = await asyncio.gather(self._wait(principal, message), self._shown_balance(principal))
         quote = asked.quote
         if wait is not None and wait.eligible_workers:
@@ -149,7 +149,7 @@ class Generations:
             self._check_price(asked, request)
             self._filters.check(asked.spec)
             await self._check_model(asked.spec)
-            await self._check_inputs(principal, asked.spec)
+            await self._inputs.check(principal.requester, asked.spec)
         except (PriceAboveMaximum, PromptRefused, ModelUnknown, InputUnusable, InvalidField) as refusal:
             # What was decided once is answered as it was, though its inputs are gone, and prices and models are others.
             if not await self._is_known(ref):
@@ -168,12 +168,8 @@ class Generations:
         # The id follows from it; whose the generation is and who pays stays the account.
         submission.requester.shared_key_id = principal.shared_key_id
         await failpoint(BEFORE_SUBMIT)
-        try:
-            with told_outward():
-                known = await self._scheduler.submit(submission)
-        except InputUnusable as refusal:
-            # It went after it was looked at here.
-            raise _naming(asked.spec.image, refusal.metadata.get("input_id", "")) from None
+        with told_outward(), naming_input(asked.spec):
+            known = await self._scheduler.submit(submission)
         await failpoint(AFTER_SUBMIT)
         generation = self._tickets.fill_in(known)
         await failpoint(BEFORE_ANSWER)
@@ -299,32 +295,6 @@ class Generations:
     async def _check_model(self, spec: GenerationSpec) -> None:
         if not spec.wait_for_model:
             await self._catalogue.check(spec.model)
-
-    async def _check_inputs(self, principal: Principal, spec: GenerationSpec) -> None:
-        """Whether storage has the inputs, for this requester, and they fit together. Nothing to ask without inputs."""
-        named = spec.image.inputs if spec.image is not None else ()
-        if not named:
-            return
-        requester = wire.requester_message(principal.requester)
-        with told_outward():
-            answers = await self._storage.describe(requester, [wire.input_message(ref) for _, ref in named])
-        sizes = {}
-        for (field, ref), answer in zip(named, answers, strict=True):
-            if isinstance(answer, ServiceError):
-                if answer.reason not in ("INPUT_UNUSABLE", "OBJECT_NOT_FOUND"):
-                    raise outward(answer)
-                raise _naming(spec.image, ref.input_id)
-            sizes[field] = Size(answer.width, answer.height)
-        wrong = size_violations(sizes, self._max_input_pixels)
-        if wrong:
-            raise InvalidField(violations=wrong)
-
-
-def _naming(image: ImageSpec | None, input_id: str) -> InputUnusable:
-    """The refusal of an input, with the field that names it."""
-    named = image.inputs if image is not None else ()
-    fields = [f"spec.job.image.{field}" for field, ref in named if ref.input_id == input_id]
-    return InputUnusable(metadata={"input_id": input_id, "field": fields[0] if fields else "spec.job.image"})
 
 
 def not_found(generation: str) -> GenerationNotFound:

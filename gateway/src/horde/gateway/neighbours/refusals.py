@@ -9,15 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from horde.gateway.core.errors import (
-    ACCOUNT,
-    GENERATION,
-    WORKER,
-    Defect,
-    InputUnusable,
-    NeighbourUnavailable,
-    Overloaded,
-)
+from horde.gateway.core.errors import ACCOUNT, GENERATION, WORKER, Defect, NeighbourUnavailable, Overloaded
 from horde.services.errors import (
     Aborted,
     Cancelled,
@@ -66,9 +58,6 @@ def outward(error: ServiceError) -> ServiceError:
     """The same refusal, as it may be told outside."""
     if not error.remote or error.domain in PASSED_ON or (error.domain, error.reason) in TOLD:
         return error
-    if (error.domain, error.reason) == (STORAGE, "INPUT_UNUSABLE"):
-        # In the words of this door; which field named it, only the caller knows.
-        return InputUnusable(metadata=error.metadata)
     if isinstance(error, Unimplemented):
         # A neighbour that is older than this gateway: services are replaced one by one.
         return Unimplemented()
