@@ -167,6 +167,7 @@ class Person:
         truth, name = self._truth, self.asked.generation_id
         truth.must(generation.version >= self._version, f"{name}: shown {self._version}, then {generation.version}")
         truth.must(len(generation.images) == self.asked.count, f"{name}: {len(generation.images)} images")
+        truth.shown(self.asked, generation.images)
         if self.seen is not None:
             for old, new in zip(self.seen.images, generation.images, strict=True):
                 if old.state == job_pb2.JOB_STATE_ENDED:
