@@ -24,6 +24,7 @@ import psutil
 from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.services import lifecycle
 from horde.services.clock import SystemClock
+from horde.services.streams import OutboxClosed
 from horde.services.telemetry import configure_logs
 from horde.testkit.worker_agent import FakeMesh, fake_mesh
 from horde.worker_agent.painters.diffusers_studio import StudioSettings
@@ -33,7 +34,7 @@ from horde.worker_agent.running import working
 from horde.worker_agent.settings import WorkerSettings
 
 MODELS = ("first", "second")
-IN_A_ROW = 10
+IN_A_ROW = 20
 """Pictures by one model before the other's turn."""
 REVOKED_EVERY = 50
 BROKEN_EVERY = 500
@@ -92,48 +93,63 @@ def looked_at(process: psutil.Process, state: Path, jobs: int) -> Taken:
     )
 
 
-async def work(mesh: FakeMesh, process: psutil.Process, state: Path, count: int) -> list[Taken]:
+async def work(mesh: FakeMesh, process: psutil.Process, state: Path, count: int, taken: list[Taken]) -> None:
     """Lend jobs, two at a time, until so many have ended."""
-    gateway, taken = mesh.gateway, []
+    gateway = mesh.gateway
     await gateway.until(lambda: gateway.attached and gateway.restatements())
     ended: set[str] = set()
     lent: dict[str, pb.Assignment] = {}
-    number = 0
+    number, broken = 0, False
     while len(ended) < count:
-        if not gateway.attached:
-            gateway.heard.clear()
+        if broken or not gateway.attached:
+            broken = False
             await gateway.until(gateway.restatements)
+            # What was on its way when the stream broke has never come.
+            here = {held.lease_id for held in gateway.restatements()[-1].leases}
+            here |= {outcome.lease_id for outcome in gateway.outcomes()}
+            lent = {lease: one for lease, one in lent.items() if lease in here}
         while len(lent) < 2:
             model = MODELS[number // IN_A_ROW % 2]
             side = SIDES[number % len(SIDES)]
-            one = mesh.assign("a star", model=model, width=side, height=64, steps=2, seed=number)
+            try:
+                one = mesh.assign("a star", model=model, width=side, height=64, steps=1, seed=number)
+            except OutboxClosed:
+                # The old stream is not quite gone.
+                broken = True
+                gateway.heard.clear()
+                break
             lent[one.lease_id] = one
             number += 1
             if not number % REVOKED_EVERY:
                 gateway.say(revocation=pb.Revocation(lease_id=one.lease_id))
-        await gateway.until(lambda: not gateway.attached or gateway.outcomes())
-        for outcome in gateway.outcomes():
-            if lent.pop(outcome.lease_id, None) is not None:
-                ended.add(outcome.lease_id)
-                if not len(ended) % max(1, count // 250):
-                    taken.append(await asyncio.to_thread(looked_at, process, state, len(ended)))
-                if not len(ended) % BROKEN_EVERY:
-                    print(taken[-1] if taken else "", flush=True)
-                    gateway.hang_up()
+        if broken:
+            continue
+        with contextlib.suppress(TimeoutError):
+            await gateway.until(lambda: not gateway.attached or gateway.outcomes())
+        outcomes = gateway.outcomes()
         # What was heard and stored would be what grows.
         gateway.heard.clear()
         mesh.router.stored.clear()
         mesh.router.traces.clear()
-    return taken
+        for outcome in outcomes:
+            if lent.pop(outcome.lease_id, None) is not None:
+                ended.add(outcome.lease_id)
+                if not len(ended) % max(1, count // 250):
+                    taken.append(await asyncio.to_thread(looked_at, process, state, len(ended)))
+                    print(taken[-1], flush=True)
+                if not len(ended) % BROKEN_EVERY:
+                    gateway.hang_up()
+                    gateway.heard.clear()
+                    broken = True
 
 
-async def run(count: int) -> list[Taken]:
+async def run(count: int, taken: list[Taken]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         async with fake_mesh() as mesh:
             worker = await asyncio.create_subprocess_exec(sys.executable, __file__, "--agent", mesh.target, str(folder))
             try:
-                return await work(mesh, psutil.Process(worker.pid), folder / "state", count)
+                await work(mesh, psutil.Process(worker.pid), folder / "state", count, taken)
             finally:
                 with contextlib.suppress(ProcessLookupError):
                     worker.terminate()
@@ -179,10 +195,15 @@ def main() -> int:
     if asked.agent:
         asyncio.run(agent(asked.agent[0], Path(asked.agent[1])))
         return 0
-    taken = asyncio.run(run(asked.jobs))
+    taken: list[Taken] = []
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(run(asked.jobs, taken))
+    if len(taken) < 2:
+        return 1
     plot(taken, asked.plot)
-    names = list(grown(taken, asked.jobs))
-    print(f"{asked.jobs} jobs, {asked.jobs // IN_A_ROW} switches: " + (f"{', '.join(names)} grew" if names else "flat"))
+    jobs = taken[-1].jobs
+    names = list(grown(taken, jobs))
+    print(f"{jobs} jobs, {jobs // IN_A_ROW} switches: " + (f"{', '.join(names)} grew" if names else "flat"))
     return int(bool(names))
 
 

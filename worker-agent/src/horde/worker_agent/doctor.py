@@ -1,7 +1,8 @@
 """What stands between this machine and its first kudos: `python -m horde.worker_agent.doctor`.
 
 Takes the worker's own options. Looks at settings, key, disk, memory, torch, models, the mesh and its storage, and says
-one line for each; with `--paint` also how fast each model paints here. Ends with 1 if something is wrong.
+one line for each; with `--paint` also how fast each model paints here. `--report FILE` writes what a helper needs to
+know, without secrets. Ends with 1 if something is wrong.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import psutil
@@ -23,6 +25,7 @@ from horde.services.channel import dial
 from horde.services.errors import ServiceError
 from horde.services.settings import load_or_exit
 from horde.services.tls import TlsFiles, is_loopback
+from horde.worker_agent.control import NotRunning, NotUnderstood, ask
 from horde.worker_agent.core.guest import why_not_now
 from horde.worker_agent.doors import ANYBODY
 from horde.worker_agent.guest import look
@@ -30,6 +33,7 @@ from horde.worker_agent.painters.choice import named_models, open_painter
 from horde.worker_agent.painters.models import BadModel, find_models
 from horde.worker_agent.painters.port import CannotLoad
 from horde.worker_agent.presence import untouched_seconds
+from horde.worker_agent.report import report, write
 from horde.worker_agent.settings import WorkerSettings, find_config
 
 ANSWER_SECONDS = 10.0
@@ -152,15 +156,41 @@ async def examine(settings: WorkerSettings, *, paint: bool) -> list[Verdict]:
     return verdicts
 
 
+async def _status(settings: WorkerSettings) -> dict[str, Any] | None:
+    """What the running worker says; None if none runs."""
+    try:
+        return await ask(settings.home, "status")
+    except (NotRunning, NotUnderstood):
+        return None
+
+
+def _taken(arguments: list[str], option: str) -> str | None:
+    """The value of an option of this program, taken out of the arguments; None if it is not given."""
+    if option not in arguments[:-1]:
+        return None
+    at = arguments.index(option)
+    value = arguments[at + 1]
+    del arguments[at : at + 2]
+    return value
+
+
 def main() -> int:
     """Say what was found; 1 if anything is bad."""
     own = {"--paint", "--json"}
     arguments = [argument for argument in sys.argv[1:] if argument not in own]
+    path = _taken(arguments, "--report")
     find_config(arguments)
     settings = load_or_exit(WorkerSettings, arguments)
     verdicts = asyncio.run(examine(settings, paint="--paint" in sys.argv))
+    found = [{"about": verdict.about, "is": verdict.is_, "words": verdict.words} for verdict in verdicts]
+    if path is not None:
+        try:
+            write(report(settings, found, asyncio.run(_status(settings))), Path(path))
+        except OSError as error:
+            sys.stderr.write(f"error: {path} cannot be written: {error}\n")
+            return 1
+        sys.stderr.write(f"{path}: read it before you send it; keys, names, prompts and pictures are not in it\n")
     if "--json" in sys.argv:
-        found = [{"about": verdict.about, "is": verdict.is_, "words": verdict.words} for verdict in verdicts]
         sys.stdout.write(json.dumps(found, indent=2) + "\n")
     else:
         for verdict in verdicts:

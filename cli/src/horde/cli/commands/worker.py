@@ -45,14 +45,21 @@ state_dir = {state_dir}
 # Programs beside which nothing is painted.
 # not_beside = "steam_app,blender"
 # No new jobs while anything in here is hotter, in degrees Celsius.
-# max_celsius = 85
+{max_celsius}
 # No new jobs before keyboard and mouse were left alone for so many minutes.
-# untouched_minutes = 10
+{untouched_minutes}
 # No new jobs while other programs use more than so much of the processor, in percent.
-# max_others_percent = 40
+{max_others_percent}
 # Also without mains.
 on_battery = false
 """
+RULES: Final = {"max_celsius": 85, "untouched_minutes": 10, "max_others_percent": 40}
+PRESETS: Final[dict[str, dict[str, int]]] = {
+    "dedicated": {},
+    "shared": {"max_celsius": 85, "max_others_percent": 40},
+    "quiet": {"max_celsius": 75, "untouched_minutes": 10, "max_others_percent": 20},
+}
+"""How much of a machine is lent: the rules that stand in a new configuration, the others as comments."""
 SYSTEMD: Final = """\
 [Unit]
 Description=Paint for the horde
@@ -81,8 +88,17 @@ def worker() -> None:
 @click.option("--new-account", type=TEXT, metavar="NAME", help="Open an account first, if no key is kept here.")
 @click.option("--start/--no-start", default=True, help="Start painting when all is well.")
 @click.option("--systemd", is_flag=True, help="Also write a systemd unit of your user, that starts it when you log in.")
+@click.option(
+    "--preset",
+    type=click.Choice(sorted(PRESETS)),
+    default="dedicated",
+    show_default=True,
+    help="Of a new configuration: paint at any time; not while other programs work; only while nobody is there.",
+)
 @asks
-async def join(horde: HordeClient, out: Output, new_account: str | None, start: bool, systemd: bool) -> Exit:
+async def join(
+    horde: HordeClient, out: Output, new_account: str | None, start: bool, systemd: bool, preset: str
+) -> Exit:
     """Make this machine a worker of the mesh that --gateway names.
 
     A key that may only work, a configuration file, a look at everything, and the first job.
@@ -121,6 +137,7 @@ async def join(horde: HordeClient, out: Output, new_account: str | None, start: 
                 plaintext=plaintext,
                 key_file=_quoted(key),
                 state_dir=_quoted(folder / "worker"),
+                **_rules(preset),
             ),
             "utf-8",
         )
@@ -138,6 +155,14 @@ async def join(horde: HordeClient, out: Output, new_account: str | None, start: 
         become("horde.worker_agent", ["--config", str(config)])
     out.say("Start it with: [bold]horde worker start[/bold]")
     return Exit.OK
+
+
+def _rules(preset: str) -> dict[str, str]:
+    """The lines of the rules that have a number: those of the preset, the others as comments."""
+    named = PRESETS[preset]
+    return {
+        name: f"{name} = {named[name]}" if name in named else f"# {name} = {usual}" for name, usual in RULES.items()
+    }
 
 
 def _quoted(path: Path) -> str:
@@ -165,7 +190,10 @@ def start(arguments: tuple[str, ...]) -> None:
 @worker.command(context_settings=PASSED_ON, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def doctor(arguments: tuple[str, ...]) -> None:
-    """Look whether all is well: settings, key, disk, torch, models, the mesh. `--paint`: also how fast it paints."""
+    """Look whether all is well: settings, key, disk, torch, models, the mesh. `--paint`: also how fast it paints.
+
+    `--report FILE` writes what somebody who helps you needs to know: no key, no name, no prompt, no picture.
+    """
     _run("horde.worker_agent.doctor", arguments)
 
 
