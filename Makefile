@@ -17,11 +17,11 @@ TIERS   := unit conformance service mesh deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock protos protos-check breaking deploy-check charts images rehearsal rehearse-backup \
+.PHONY: help install lock protos protos-check breaking deploy-check charts images rehearsal rehearse-backup alerts \
 	settings-page contract-image languages sdks sdks-test lint format types test-kills test-loading check test up demo \
-	demo-release try-ai-horde bench standbys redis-outages bench-worker bench-worker-memory bench-ledger bench-scheduler simulate \
-	soak-storage rolling test-page bench-web-door soak-ledger abuse farms raters cheats mutants-ledger mutants-scheduler \
-	train-model evaluate-model clean $(TIERS:%=test-%)
+	demo-release try-ai-horde bench standbys redis-outages bench-capacity bench-worker bench-worker-memory bench-ledger \
+	bench-scheduler simulate simulate-faults soak-storage rolling test-page bench-web-door soak-ledger abuse farms raters \
+	cheats mutants-ledger mutants-scheduler train-model evaluate-model clean $(TIERS:%=test-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -86,6 +86,9 @@ rehearsal: install ## The images as pods of the rendered chart, played by podman
 rehearse-backup: install ## A backup on PostgreSQL under load, put back on empty databases; and a ledger of a million events
 	$(PY) bench/backup.py
 
+alerts: install ## Each alert fires in a fault that is done to a mesh, watched by a real Prometheus (apt-get install prometheus)
+	$(PY) bench/alerts.py
+
 settings-page: install ## Write deploy/settings.md, every setting of every service, from the code
 	$(PY) deploy/settings.py
 
@@ -124,7 +127,7 @@ $(TIERS:%=test-%): test-%: install ## (test-unit, test-service, test-mesh …) R
 	@if [ -d tests/$* ]; then $(PYTEST) tests/$*; else echo "no tests/$*"; fi
 
 test-kills: install ## kill -9 of every service at every place of a generation's life, 10 minutes
-	HORDE_KILL_MATRIX=all $(PYTEST) tests/mesh/test_kills.py tests/mesh/test_soak_storage.py tests/mesh/test_curation.py tests/mesh/test_demo.py
+	HORDE_KILL_MATRIX=all $(PYTEST) tests/mesh/test_kills.py tests/mesh/test_soak_storage.py tests/mesh/test_curation.py
 
 test-loading: install ## A release of 5,000 images in every loader, from a folder and over S3: counts and hashes
 	HORDE_LOADED_IMAGES=5000 $(PYTEST) tests/service/data_releases/test_loading.py
@@ -161,6 +164,9 @@ standbys: install ## Leaders killed, stopped and cut off with 10,000 jobs queued
 redis-outages: install ## Redis emptied, silent and killed under load: calls failed, jobs lost, latencies
 	$(PY) bench/replicas.py redis
 
+bench-capacity: install ## What an image and a worker cost each service, PostgreSQL, Redis and S3: what `horde capacity` reckons with
+	$(PY) bench/capacity.py
+
 bench-worker: install ## Images a second that a worker paints inside the mesh, beside a bare loop of diffusers
 	$(PY) bench/worker.py
 
@@ -175,6 +181,10 @@ bench-scheduler: install ## Jobs matched a second by the scheduler's core, and t
 
 simulate: install ## How long people wait, in virtual time, beside two other policies
 	$(PY) bench/simulate.py
+
+LIVES ?= 20000
+simulate-faults: install ## The mesh's own code in virtual time while everything goes wrong: LIVES=20000 jobs
+	$(PY) bench/simulate_faults.py --lives $(LIVES)
 
 # Of how many images, and where they are kept: folders or s3.
 IMAGES      ?= 100000

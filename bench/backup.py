@@ -150,9 +150,9 @@ async def whole_path(folder: Path, requesters: int) -> bool:
         again = told_then | {f"{role.prefix}DATABASE_URL": second[role]["DATABASE_URL"] for role in WITH_SQL}
         began = time.monotonic()
         process = await typed(again, "backup", "restore", str(folder / "backup"))
-        _, said = await process.communicate()
+        _, output = await process.communicate()
         if process.returncode:
-            raise SystemExit(said.decode())
+            raise SystemExit(output.decode())
         restored = head(second[Role.LEDGER]["DATABASE_URL"])
         print(
             f"restored in {time.monotonic() - began:.1f} s: {restored[0]} events of {later[0]}, sum {restored[2]}",

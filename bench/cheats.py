@@ -137,7 +137,7 @@ def honest(album: Album, count: int, seed: int) -> tuple[Mesh, int, float, float
 
 def tell(name: str, found: list[int | None], most: int) -> None:
     """A line of the table."""
-    known = [each for each in found if each is not None]
+    known = [jobs for jobs in found if jobs is not None]
     median = f"{statistics.median(known):g}" if known else f"> {most}"
     worst = f"{max(known)}" if len(known) == len(found) else f"> {most}"
     print(f"{name:30}{len(known):>4} of {len(found):<4}{median:>9}{worst:>9}")
@@ -165,7 +165,7 @@ def main() -> int:
     for name, (cheat, every) in schemes(album).items():
         found = watch(mesh, name, cheat, every, devices, asked.runs, asked.most)
         tell(name, found, asked.most)
-        failed |= name in JUNK and any(each is None or each > 3 for each in found)
+        failed |= name in JUNK and any(jobs is None or jobs > 3 for jobs in found)
     turned = []
     for number in range(asked.runs):
         save_up(mesh)

@@ -30,18 +30,18 @@ def run(name: str, days: float) -> list[float]:
     return earned_per_hour(painter if name == PAINTER else FARMS[name], days)
 
 
-def draw(told: dict[str, list[float]], path: Path) -> None:
+def draw(earned: dict[str, list[float]], path: Path) -> None:
     """A bar for each, the painter's as a line through all."""
-    names = sorted((name for name in told if name != PAINTER), key=lambda name: told[name][-1])
-    painter_earns = told[PAINTER][-1]
+    names = sorted((name for name in earned if name != PAINTER), key=lambda name: earned[name][-1])
+    painter_earns = earned[PAINTER][-1]
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
-    bars = axes.barh(names, [max(0.0, told[name][-1]) for name in names], color="#b4543c")
+    bars = axes.barh(names, [max(0.0, earned[name][-1]) for name in names], color="#b4543c")
     axes.bar_label(bars, fmt="%.1f", padding=4)
     axes.axvline(painter_earns, color="#2f6f4f", linewidth=2)
     axes.text(painter_earns - 15, 0, f"{PAINTER}: {painter_earns:,.0f}", rotation=90, ha="right", va="bottom",
               color="#2f6f4f")  # fmt: skip
     axes.set_xlabel("kudos an hour, over all of a farm's accounts")
-    axes.set_title(f"Ten farms that paint nothing, {len(told[names[0]])} days each")
+    axes.set_title(f"Ten farms that paint nothing, {len(earned[names[0]])} days each")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=110)
 
@@ -54,16 +54,16 @@ def main() -> int:
     told_to = parser.parse_args()
     began = time.perf_counter()
     names = [PAINTER, *FARMS]
-    told: dict[str, list[float]] = {}
+    by_farm: dict[str, list[float]] = {}
     print(f"{'':24}{'first day':>12}{'all days':>12}   kudos an hour, {told_to.days:g} days")
     with ProcessPoolExecutor(told_to.jobs) as processes:
         for name, earned in zip(names, processes.map(run, names, [told_to.days] * len(names)), strict=True):
-            told[name] = earned
+            by_farm[name] = earned
             print(f"{name:24}{earned[0]:12.1f}{earned[-1]:12.1f}", flush=True)
-    painter_earns = told[PAINTER][-1]
-    draw(told, told_to.png)
+    painter_earns = by_farm[PAINTER][-1]
+    draw(by_farm, told_to.png)
     print(f"drawn in {told_to.png}; {time.perf_counter() - began:.0f} s")
-    return 0 if all(told[name][-1] < painter_earns for name in FARMS) else 1
+    return 0 if all(by_farm[name][-1] < painter_earns for name in FARMS) else 1
 
 
 if __name__ == "__main__":

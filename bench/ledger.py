@@ -97,9 +97,9 @@ def transfers(server: ThrowawayPostgres, runs: int, count: int, seconds: float, 
     for run in range(runs):
         for hot, name in ((False, "uniform"), (True, "hot")):
             with emptied(server) as url:
-                rate, each = asyncio.run(group_rate(url, gifts(count, hot, run)))
+                rate, per_gift = asyncio.run(group_rate(url, gifts(count, hot, run)))
             seen[f"group {name}"].append(rate)
-            cpu.append(each)
+            cpu.append(per_gift)
             work = pairs(int(seconds * 5_000), hot, run)
             with emptied(server) as url:
                 seen[f"rows {name}"].append(asyncio.run(row_lock_rate(url, work, seconds)))

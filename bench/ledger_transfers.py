@@ -135,7 +135,7 @@ async def row_lock_rate(url: str, work: Sequence[tuple[int, int]], seconds: floa
         async with await psycopg.AsyncConnection.connect(url, autocommit=True, prepare_threshold=1) as connection:
             cursor = connection.cursor()
             while left and time.perf_counter() < ends:
-                giver, taker = (numbers[f"spend/{NAMES[each]}"] for each in left.pop())
+                giver, taker = (numbers[f"spend/{NAMES[number]}"] for number in left.pop())
                 await cursor.execute("BEGIN")
                 await cursor.execute(_LOCK, (giver, taker))
                 posted: dict[int, int] = dict(await cursor.fetchall())

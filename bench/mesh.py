@@ -61,6 +61,7 @@ class Load:
     n: int
     requesters: int
     fetch: bool = False
+    share: bool = False
 
 
 @dataclass
@@ -146,7 +147,7 @@ class Bench:
                 left -= 1
                 seed, self._seed = self._seed, self._seed + load.n
                 spec = generation_spec(
-                    "a picture for the bench", count=load.n, width=SIZE, height=SIZE, steps=10, seed=seed
+                    "a picture", count=load.n, width=SIZE, height=SIZE, steps=10, seed=seed, share=load.share
                 )
                 at = time.monotonic()
                 generation = await client.generations.create(spec)
@@ -219,12 +220,12 @@ def report(load: Load, results: list[Result]) -> dict[str, Any]:
         f"  images/s           {statistics.median(rates):8.1f}   (runs: {', '.join(f'{rate:.1f}' for rate in rates)})"
     )
     print(f"  services CPU-ms    {cpu:8.2f}   per image, all services together")
-    for name, each in (
+    for name, samples in (
         ("create answered", middle.create_ms),
         ("create -> worker begins", middle.begun_ms),
         ("create -> all n finished", middle.finished_ms),
     ):
-        print(f"  {name:<25} p50 {percentile(each, 0.5):7.1f} ms   p99 {percentile(each, 0.99):7.1f} ms")
+        print(f"  {name:<25} p50 {percentile(samples, 0.5):7.1f} ms   p99 {percentile(samples, 0.99):7.1f} ms")
     print("  where the time goes (CPU-ms per image; share of both cores over the run):")
     cores = os.cpu_count() or 1
     whole = middle.seconds * 1000 / middle.images * cores
@@ -247,8 +248,8 @@ def report(load: Load, results: list[Result]) -> dict[str, Any]:
 
 async def on_s3(arguments: argparse.Namespace, folder: Path) -> dict[str, Any]:
     """The first load with the buckets on an S3 server, and what the store's own client does there."""
-    with store(folder) as (server, told):
-        extra = {**EXTRA, Role.STORAGE_ROUTER: {**EXTRA[Role.STORAGE_ROUTER], **told}}
+    with store(folder) as (server, settings):
+        extra = {**EXTRA, Role.STORAGE_ROUTER: {**EXTRA[Role.STORAGE_ROUTER], **settings}}
         async with local_mesh(folder / "on-s3", extra=extra) as mesh:
             clients = await rich_clients(mesh, arguments.clients)
             load = Load("THROUGHPUT, buckets on an S3 server", arguments.images // 2, arguments.n, arguments.requesters)

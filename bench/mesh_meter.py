@@ -14,8 +14,8 @@ def processor_seconds(pids: Mapping[str, int]) -> dict[str, float]:
 
 def _of(process: psutil.Process) -> float:
     total = 0.0
-    for each in (process, *process.children(recursive=True)):
-        times = each.cpu_times()
+    for member in (process, *process.children(recursive=True)):
+        times = member.cpu_times()
         total += times.user + times.system
     return total
 

@@ -26,6 +26,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+import psycopg
+
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
@@ -38,7 +40,13 @@ from horde.clients.client import HordeClient  # noqa: E402
 from horde.clients.retrying import Patience  # noqa: E402
 from horde.services.errors import ServiceError  # noqa: E402
 
-EXTRA = {Role.SCHEDULER: {"RESUME_GRACE_SECONDS": "60", "LEASE_TTL_SECONDS": "240", "MAX_JOBS": "1000000"}}
+BOUNDS = {"MAX_JOBS": "1000000", "MAX_UNPAINTABLE_JOBS": "1000000"}
+EXTRA = {Role.SCHEDULER: {"RESUME_GRACE_SECONDS": "60", "LEASE_TTL_SECONDS": "240", **BOUNDS}}
+WAITING = """
+SELECT 1 FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database
+WHERE locktype = 'advisory' AND NOT granted AND datname = current_database()
+"""
+"""Finds a row where somebody waits for the lock of a leader."""
 PATIENT = Patience(total=timedelta(seconds=600))
 IMAGES = 8
 """Of a generation that waits."""
@@ -143,7 +151,8 @@ async def standbys(queued: int, folder: Path) -> bool:
 
 
 async def _fault(mesh: Many, newcomer: Asked, role: Role, how: str) -> None:
-    victim, told = await mesh.leader(role), len(mesh.replaced)
+    await _stands_by(mesh, role)
+    victim, replaced = await mesh.leader(role), len(mesh.replaced)
     process, moment = mesh.processes[victim], time.monotonic()
     match how:
         case "killed":
@@ -163,13 +172,18 @@ async def _fault(mesh: Many, newcomer: Asked, role: Role, how: str) -> None:
         case _:
             mesh.cables[victim].mend()
     if how != "killed":
-        await _until(lambda: victim in mesh.replaced[told:])
+        await _until(lambda: victim in mesh.replaced[replaced:])
         after = f"{time.monotonic() - came:.1f} s"
     print(f"{role.value:<12}{how:<10}{back:>13.1f} s{after:>30}", flush=True)
     seen = len(newcomer.done)
     await _until(lambda: len(newcomer.done) >= seen + 4)
-    # The other must be standing by before it has to take over.
-    await asyncio.sleep(5)
+
+
+async def _stands_by(mesh: Many, role: Role) -> None:
+    """Wait until the other waits for its turn: a process that is only being started takes over later."""
+    async with await psycopg.AsyncConnection.connect(mesh.beyond(role)["DATABASE_URL"], autocommit=True) as database:
+        while await (await database.execute(WAITING)).fetchone() is None:
+            await asyncio.sleep(0.1)
 
 
 async def redis(seconds: float, folder: Path) -> bool:
@@ -242,9 +256,9 @@ def main() -> int:
     parser.add_argument("what", choices=("standbys", "redis"))
     parser.add_argument("--queued", type=int, default=10_000)
     parser.add_argument("--seconds", type=float, default=20.0)
-    told = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        ran = standbys(told.queued, Path(name)) if told.what == "standbys" else redis(told.seconds, Path(name))
+        ran = standbys(options.queued, Path(name)) if options.what == "standbys" else redis(options.seconds, Path(name))
         return 0 if asyncio.run(ran) else 1
 
 

@@ -1,6 +1,7 @@
 """Two of everything, restarted one after the other under load, as a rollout does it: `make rolling`.
 
-Each process is told SIGTERM, drains, ends, and is started again; the next one follows when it serves. With `--previous
+Each process is told SIGTERM, drains, ends, and is started again; the next one follows when it serves, or stands by for
+who leads, as the chart's readiness probes have it. With `--previous
 COMMIT` half of the processes run that commit's code at first: the first round brings them all to this code, so old and
 new work with each other in every pair, and the second one takes half of them back, as a rollback does.
 
@@ -25,7 +26,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
+
+from grpc import aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -34,11 +38,12 @@ from tests.mesh.many import LED, REPLICAS, Many, Replica, many_of_everything  # 
 from tests.mesh.probing import assert_done_and_paid, books_of, rich_account, small  # noqa: E402
 
 from horde.api.generation.v1.generation_pb2 import Generation  # noqa: E402
-from horde.cli.local.mesh import WorkerPlan, says_serving  # noqa: E402
+from horde.cli.local.mesh import WorkerPlan, free_ports, says_serving  # noqa: E402
 from horde.cli.local.roles import Role  # noqa: E402
 from horde.clients.client import HordeClient  # noqa: E402
 from horde.clients.errors import ServiceError  # noqa: E402
 from horde.scheduler.settings import Settings as SchedulerSettings  # noqa: E402
+from horde.services.probes import FIT  # noqa: E402
 
 T = TypeVar("T")
 
@@ -134,24 +139,26 @@ class Rollout:
         self._mesh = mesh
         self._load = load
         self._previous = previous
+        self._probes = {replica.name: f"127.0.0.1:{free_ports([replica.role])[replica.role]}" for replica in REPLICAS}
         self.slow: dict[str, float] = {}
         """Seconds from SIGTERM to the end, by process."""
         self.forced: list[str] = []
 
     async def start(self, replica: Replica, *, old: bool) -> None:
         code = self._previous if old else None
+        probed = {f"{replica.role.prefix}HEALTH_LISTEN": self._probes[replica.name]}
         if code is None:
-            await self._mesh.start_replica(replica.name)
+            await self._mesh.start_replica(replica.name, probed)
         else:
-            await self._mesh.start_replica(
-                replica.name, code.told(replica), await asyncio.to_thread(code.names, replica.role)
-            )
+            names = await asyncio.to_thread(code.names, replica.role)
+            await self._mesh.start_replica(replica.name, code.told(replica) | probed, names)
 
     async def restart(self, replica: Replica, *, old: bool = False) -> None:
         """SIGTERM, wait for its end, start it again, and wait until work goes on."""
         began = time.monotonic()
         status = await self._mesh.processes[replica.name].stop(STOP_SECONDS)
-        self.slow[replica.name] = max(self.slow.get(replica.name, 0.0), time.monotonic() - began)
+        gone = time.monotonic() - began
+        self.slow[replica.name] = max(self.slow.get(replica.name, 0.0), gone)
         if status != 0:
             self.forced.append(f"{replica.name}: status {status}")
         await self.start(replica, old=old)
@@ -159,7 +166,23 @@ class Rollout:
             await self._mesh.leader(replica.role)
         else:
             await says_serving(self._mesh.address_of(replica.name))
+        led = time.monotonic() - began
+        await is_fit(self._probes[replica.name])
         await self._load.further(WORKERS)
+        works = time.monotonic() - began
+        print(
+            f"  {replica.name}: gone after {gone:.1f} s, served from {led:.1f} s, work from {works:.1f} s", flush=True
+        )
+
+
+async def is_fit(address: str) -> None:
+    """Wait until a process takes calls or stands by for who does; until it lives, if its code is too old to say so."""
+    status = health_pb2.HealthCheckResponse
+    async with aio.insecure_channel(address, options=[("grpc.max_reconnect_backoff_ms", 250)]) as channel:
+        health: Any = health_pb2_grpc.HealthStub(channel)
+        async for answer in health.Watch(health_pb2.HealthCheckRequest(service=FIT), wait_for_ready=True):
+            if answer.status in (status.SERVING, status.SERVICE_UNKNOWN):
+                return
 
 
 async def run(folder: Path, requesters: int, previous: Code | None) -> bool:

@@ -115,14 +115,14 @@ class Load:
             progress.worker.progress.lease_id, progress.worker.progress.step = assignment.lease_id, step
             self.out.put_nowait(progress)
         outcome = pb.SessionRequest(relay_session_id=number)
-        said = outcome.worker.outcome
-        said.lease_id, said.job_id = assignment.lease_id, assignment.job_id
+        worker_outcome = outcome.worker.outcome
+        worker_outcome.lease_id, worker_outcome.job_id = assignment.lease_id, assignment.job_id
         claims = {
             "act": "receipt", "job_id": assignment.job_id, "lease_id": assignment.lease_id,
             "worker_id": self.worker_ids[number], "owner": OWNER, "sha256": "00" * 32, "size_bytes": 50_000,
             "format": "WEBP", "width": 512, "height": 512,
         }  # fmt: skip
-        said.painted.receipt = self.router.sign("scheduler", claims, timedelta(days=8), datetime.now(UTC))
+        worker_outcome.painted.receipt = self.router.sign("scheduler", claims, timedelta(days=8), datetime.now(UTC))
         self.out.put_nowait(outcome)
 
     async def follow(self) -> None:
@@ -204,13 +204,13 @@ async def main(args: argparse.Namespace) -> None:
                     )
                 )
                 ports.append(server.port)
-            told = {
+            settings = {
                 "LISTEN": f"127.0.0.1:{args.port}", "STATE_DIR": str(folder / "state"),
                 "KEY_FILE": str(folder / "mesh.key"), "PUBLIC_KEYS_DIR": str(folder / "keys"),
                 "LEDGER": f"127.0.0.1:{ports[0]}",
                 "STORAGE_ROUTER": f"127.0.0.1:{ports[1]}", "COMMIT_PAUSE_SECONDS": str(args.pause),
             }  # fmt: skip
-            environment = {**os.environ, **{f"HORDE_SCHEDULER_{key}": value for key, value in told.items()}}
+            environment = {**os.environ, **{f"HORDE_SCHEDULER_{key}": value for key, value in settings.items()}}
             how = ["-m", "horde.scheduler"]
             if args.profile:
                 how = ["-m", "cProfile", "-o", args.profile, "-m", "horde.scheduler"]
@@ -223,7 +223,7 @@ async def main(args: argparse.Namespace) -> None:
             stack.push_async_callback(stop, process)
             await stub.ListModels(pb.ListModelsRequest(), timeout=60)
             load = Load(stub, router, args)
-            tasks = [asyncio.create_task(each()) for each in (load.relay, load.follow)]
+            tasks = [asyncio.create_task(start()) for start in (load.relay, load.follow)]
             await asyncio.sleep(0.3)
             before, began, mine = (
                 cpu_seconds(process.pid),

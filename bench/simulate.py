@@ -36,8 +36,8 @@ from simulation.trace import ANONYMOUS, HEAVY, REGULAR, make_trace  # noqa: E402
 from simulation.world import Outcome, World  # noqa: E402
 
 POLICIES: dict[str, Callable[..., World]] = {
-    "first come": lambda trace: World(trace, lambda told, begin, stop: by_time(told, begin)),
-    "most kudos": lambda trace: World(trace, lambda told, begin, stop: by_kudos(told, begin)),
+    "first come": lambda trace: World(trace, lambda waiting, begin, stop: by_time(waiting, begin)),
+    "most kudos": lambda trace: World(trace, lambda waiting, begin, stop: by_kudos(waiting, begin)),
     "this mesh": lambda trace: World(trace, Mesh),
 }
 COLOURS = {"first come": "#8a8a8a", "most kudos": "#b4543c", "this mesh": "#2f6f4f"}
@@ -93,18 +93,19 @@ def percentile(values: Sequence[float], part: float) -> float:
 
 
 def median_of(runs: Sequence[Run], value: Callable[[Run], float]) -> float:
-    return statistics.median(value(each) for each in runs)
+    return statistics.median(value(one_run) for one_run in runs)
 
 
 def table(runs: list[Run], loads: Sequence[float]) -> None:
     for load in loads:
-        print(f"\nload {load}: medians of {len({each.seed for each in runs})} seeds; waits p50 / p99 in seconds")
+        print(f"\nload {load}: medians of {len({one_run.seed for one_run in runs})} seeds; waits p50 / p99 in seconds")
         print(f"  {'':<12}{'ordinary':>16}{'heavy':>16}{'anonymous':>16}{'goodput':>10}{'swaps':>8}{'p90 held':>10}")
         first = median_of(
-            [each for each in runs if each.load == load and each.policy == "most kudos"], lambda r: r.goodput
+            [one_run for one_run in runs if one_run.load == load and one_run.policy == "most kudos"],
+            lambda r: r.goodput,
         )
         for policy in POLICIES:
-            mine = [each for each in runs if each.load == load and each.policy == policy]
+            mine = [one_run for one_run in runs if one_run.load == load and one_run.policy == policy]
             cells = "".join(
                 f"{median_of(mine, lambda r, k=kind: percentile(r.waits[k], 0.5)):>8.0f} /"  # type: ignore[misc]
                 f"{median_of(mine, lambda r, k=kind: percentile(r.waits[k], 0.99)):>6.0f}"  # type: ignore[misc]
@@ -124,7 +125,10 @@ def draw(runs: list[Run], loads: Sequence[float], path: Path) -> None:
         for axes, kind in zip(row, (REGULAR, ANONYMOUS), strict=True):
             for policy in POLICIES:
                 waits = sorted(
-                    wait for each in runs if each.load == load and each.policy == policy for wait in each.waits[kind]
+                    wait
+                    for one_run in runs
+                    if one_run.load == load and one_run.policy == policy
+                    for wait in one_run.waits[kind]
                 )
                 step = max(1, len(waits) // 500)
                 shown = waits[::step]
@@ -158,12 +162,11 @@ def main() -> int:
     with ProcessPoolExecutor() as pool:
         runs = list(pool.map(run, *zip(*plans, strict=True)))
     table(runs, arguments.loads)
-    mine = [each for each in runs if each.policy == "this mesh"]
+    mine = [one_run for one_run in runs if one_run.policy == "this mesh"]
     for kind in (REGULAR, HEAVY, ANONYMOUS):
         print(f"  p90 held, {kind}: {median_of(mine, lambda r, k=kind: r.by_kind[k][1]):.0%}")  # type: ignore[misc]
-    print(
-        f"\nhedged: {sum(each.hedged for each in mine)}; estimates: p50 held {median_of(mine, lambda r: r.held[0]):.0%}"
-    )
+    hedged = sum(one_run.hedged for one_run in mine)
+    print(f"\nhedged: {hedged}; estimates: p50 held {median_of(mine, lambda r: r.held[0]):.0%}")
     print(f"service over weight, twelve who always wait: Jain's index {jain():.3f}")
     if arguments.draw:
         draw(runs, arguments.loads, arguments.draw)

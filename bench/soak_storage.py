@@ -54,9 +54,11 @@ def main() -> int:
     parser.add_argument("--store", choices=("folders", "s3"), default="folders")
     parser.add_argument("--calm", type=float, default=5.0, help="seconds between two disturbances")
     parser.add_argument("--minutes", type=float, default=inf, help="after which nothing more is asked for")
-    told = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        fine = asyncio.run(run(told.jobs, told.images, told.store == "s3", told.calm, 60 * told.minutes, Path(name)))
+        fine = asyncio.run(
+            run(options.jobs, options.images, options.store == "s3", options.calm, 60 * options.minutes, Path(name))
+        )
     return 0 if fine else 1
 
 

@@ -171,7 +171,7 @@ async def measure_yardstick(arguments: argparse.Namespace) -> None:
 async def measure(arguments: argparse.Namespace) -> None:
     with ExitStack() as stack:
         home = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=arguments.dir)))
-        server, told = stack.enter_context(store(home)) if arguments.s3 else (None, {})
+        server, settings = stack.enter_context(store(home)) if arguments.s3 else (None, {})
         if server is not None:
             print(f"the store's own client: {await own_client_rate(server, arguments.images):.0f} images/s")
         create_key_file(home / "key")
@@ -185,7 +185,7 @@ async def measure(arguments: argparse.Namespace) -> None:
             f"{prefix}STATE_DIR": str(home / "state"),
             f"{prefix}PUBLIC_KEYS_DIR": str(keys),
             f"{prefix}KEY_FILE": str(home / "key"),
-            **{f"{prefix}{key}": value for key, value in told.items()},
+            **{f"{prefix}{key}": value for key, value in settings.items()},
         }
         profile = ("-m", "cProfile", "-o", arguments.profile) if arguments.profile else ()
         router = await asyncio.create_subprocess_exec(
@@ -251,7 +251,7 @@ async def load(
         f"calibration {calibration:.1f} ms, RSS {process.memory_info().rss / 1e6:.0f} MB"
     )
     if arguments.threads:
-        for thread, seconds in sorted(by_thread(process).items(), key=lambda each: -each[1]):
+        for thread, seconds in sorted(by_thread(process).items(), key=lambda entry: -entry[1]):
             print(f"  {thread:16} {seconds * 1000 / arguments.images:.2f}")
 
 

@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,6 +70,49 @@ def with_go(*words: str) -> list[str]:
     return ["env", *offline, f"GOCACHE={CLIENTS.parent / '.cache/go'}", "go", *words]
 
 
+JARS = [
+    f"/usr/share/java/{jar}.jar"
+    for jar in [
+        "grpc-api",
+        "grpc-context",
+        "grpc-core",
+        "grpc-netty",
+        "grpc-protobuf",
+        "grpc-protobuf-lite",
+        "grpc-stub",
+        "perfmark-api",
+        "netty-buffer",
+        "netty-codec",
+        "netty-codec-http",
+        "netty-codec-http2",
+        "netty-codec-socks",
+        "netty-common",
+        "netty-handler",
+        "netty-handler-proxy",
+        "netty-resolver",
+        "netty-transport",
+        "netty-transport-native-unix-common",
+        "protobuf",
+        "protobuf-util",
+        "gson",
+        "guava",
+        "geronimo-annotation-1.3-spec",
+    ]
+]
+CLASSES = ":".join(["gen/classes", *JARS])
+
+
+def java(gen: Path) -> None:
+    source = gen / "src"
+    source.mkdir()
+    protoc(
+        ["protoc"], f"--java_out={source}", f"--grpc_out={source}", debian("grpc_java_plugin"), files=SOURCES + IMPORTED
+    )
+    ours = [path.as_posix() for part in ("src", "driver") for path in sorted((CLIENTS / "java" / part).rglob("*.java"))]
+    (gen / "ours").write_text("\n".join(ours), "utf-8")
+    (gen / "generated").write_text("\n".join(path.as_posix() for path in sorted(source.rglob("*.java"))), "utf-8")
+
+
 def _google() -> Path:
     import grpc_tools
 
@@ -120,6 +164,27 @@ SDKS = {
         "gen/readme.go",
         [with_go("run", "gen/readme.go")],
     ),
+    "java": Sdk(
+        java,
+        ["protoc", "grpc_java_plugin", "java", "javac", *JARS],
+        [
+            ["javac", "-nowarn", "-proc:none", "-cp", CLASSES, "-d", "gen/classes", "@gen/generated"],
+            [
+                "javac",
+                "-Xlint:all,-processing,-classfile",
+                "-Werror",
+                "-proc:none",
+                "-cp",
+                CLASSES,
+                "-d",
+                "gen/classes",
+                "@gen/ours",
+            ],
+        ],
+        ["java", "-cp", f"clients/java/{CLASSES}", "Driver"],
+        "gen/Readme.java",
+        [["java", "-cp", CLASSES, "gen/Readme.java"]],
+    ),
 }
 
 
@@ -131,14 +196,19 @@ def made(language: str) -> bool:
     if lacks:
         print(f"{language:10} skipped: {', '.join(lacks)} is not here")
         return False
-    gen = CLIENTS / language / "gen"
+    gen, began = CLIENTS / language / "gen", time.monotonic()
     shutil.rmtree(gen, ignore_errors=True)
     gen.mkdir(parents=True)
     sdk.generate(gen)
     for command in sdk.build:
         subprocess.run(command, cwd=CLIENTS / language, check=True)
-    print(f"{language:10} {sum(path.is_file() for path in gen.rglob('*'))} files generated, built", flush=True)
+    files = sum(path.is_file() for path in gen.rglob("*"))
+    print(f"{language:10} {files} files generated, built: {_seconds_since(began)}", flush=True)
     return True
+
+
+def _seconds_since(began: float) -> str:
+    return f"{time.monotonic() - began:.0f} s"
 
 
 def run_readme(language: str, gateway: str) -> None:
@@ -149,8 +219,10 @@ def run_readme(language: str, gateway: str) -> None:
     # Where it leaves its pictures they are not kept.
     program = block[1].replace("127.0.0.1:7700", gateway).replace(".webp", ".readme.webp")
     (folder / sdk.readme).write_text(program, "utf-8")
+    began = time.monotonic()
     for command in sdk.run:
         subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    print(f"{language:10} the program of its README: {_seconds_since(began)}", flush=True)
     pictures = sorted(folder.glob("*.readme.webp"))
     for picture in pictures:
         picture.unlink()
@@ -197,9 +269,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--test", action="store_true", help="put each through the cases of `horde conform`")
     parser.add_argument("languages", nargs="*", choices=[*SDKS, []], help="default: all")
-    told = parser.parse_args()
-    here = [language for language in told.languages or SDKS if made(language)]
-    return int(told.test and not asyncio.run(tables(here)))
+    options = parser.parse_args()
+    here = [language for language in options.languages or SDKS if made(language)]
+    return int(options.test and not asyncio.run(tables(here)))
 
 
 if __name__ == "__main__":

@@ -82,6 +82,19 @@ VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
         },
     },
     "scaled by KEDA": {"keda": {"enabled": True, "prometheus": "http://prometheus.monitoring:9090"}},
+    "audited": {
+        "auditor": {"enabled": True, "s3": {"endpoint": "s3.mesh.example:9000"}, "settings": {"SAMPLE_PER_MILLE": 20}},
+        "monitoring": {"serviceMonitor": True},
+    },
+    "workers when they are needed": {
+        "burstWorkers": {
+            "enabled": True,
+            "model": "sdxl",
+            "owner": "00000000-0000-4000-8000-00000000b000",
+            "resources": {"limits": {"nvidia.com/gpu": 1}},
+            "settings": {"MODELS": "sdxl=/models/sdxl"},
+        },
+    },
     "web doors alone": only("web-door"),
     "a ledger alone": only("ledger"),
     "gateways alone": only("gateway"),

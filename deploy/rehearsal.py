@@ -12,7 +12,6 @@ import asyncio
 import base64
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from click.testing import CliRunner
 
 from horde.cli.commands.main import main as horde
 from horde.cli.local.mesh import says_serving
+from horde.cli.local.ports import free_ports
 from horde.cli.local.roles import Role
 from horde.clients.client import HordeClient
 from horde.clients.credentials import new_anonymous_token
@@ -38,7 +38,7 @@ from horde.testkit.redis import throwaway_redis
 from horde.testkit.s3 import throwaway_s3
 from horde.testkit.waiting import HANG_SECONDS
 
-POD: Final = ("ledger", "storage-router", "scheduler", "gateway", "curation", "web-door")
+POD: Final = ("ledger", "storage-router", "scheduler", "gateway", "curation", "webhooks", "web-door")
 BUCKETS: Final = ("horde-private", "horde-shared", "horde-releases")
 SOCKET: Final = "/sql"
 """Where pods find PostgreSQL's socket: the throwaway one listens nowhere else."""
@@ -58,7 +58,7 @@ class Backends:
         self.s3 = self._s3.endpoint
 
     def secrets(self) -> Iterator[dict[str, Any]]:
-        for service in ("ledger", "scheduler", "gateway", "curation"):
+        for service in ("ledger", "scheduler", "gateway", "curation", "webhooks"):
             url = self._sql.database().replace(self.socket, SOCKET)
             yield secret(f"horde-{service}-database", {"url": url.encode()})
         users = {"private": "router-private", "shared": "router-promoter"}
@@ -98,12 +98,12 @@ def values(backends: Backends, ports: Mapping[str, int]) -> dict[str, Any]:
     """The chart's values here: one of each, every port one that is free, as all share one loopback."""
     services: dict[str, Any] = {}
     every = yaml.safe_load((charts.CHART / "values.yaml").read_text())["services"]
-    for name, told in every.items():
+    for name, pod in every.items():
         own = {"replicas": 1, "autoscaling": None}
-        own |= {key: ports[f"{name} {key}"] for key in ("port", "doorPort") if key in told}
+        own |= {key: ports[f"{name} {key}"] for key in ("port", "doorPort") if key in pod}
         listens = {f"{what}_LISTEN": f"127.0.0.1:{ports[f'{name} {what}']}" for what in ("HEALTH", "METRICS")}
-        own["settings"] = {**told["settings"], **listens}
-        if "s3" in told:
+        own["settings"] = {**pod["settings"], **listens}
+        if "s3" in pod:
             own["s3"] = {"endpoint": backends.s3}
             own["settings"]["S3_SECURE"] = "false"
         services[name] = own
@@ -126,12 +126,12 @@ class Volumes:
     def mounted(self, volume: Mapping[str, Any]) -> dict[str, Any]:
         """The same volume as a folder."""
         place = Path(tempfile.mkdtemp(prefix=f"{volume['name']}-", dir=self._folder))
-        told = volume.get("secret") or volume.get("configMap") or {}
-        files = self._contents.get(told.get("secretName") or told.get("name"), {})
-        wanted = {item["key"]: item["path"] for item in told.get("items", ())} or {name: name for name in files}
+        source = volume.get("secret") or volume.get("configMap") or {}
+        files = self._contents.get(source.get("secretName") or source.get("name"), {})
+        wanted = {item["key"]: item["path"] for item in source.get("items", ())} or {name: name for name in files}
         for name, path in wanted.items():
             (place / path).write_bytes(files[name])
-            (place / path).chmod(told.get("defaultMode", 0o644))
+            (place / path).chmod(source.get("defaultMode", 0o644))
         for path in (place, *place.iterdir()):
             shutil.chown(path, USER, USER)
         return {"name": volume["name"], "hostPath": {"path": str(place)}}
@@ -150,11 +150,11 @@ def contents(manifest: Mapping[str, Any]) -> dict[str, bytes]:
     return {name: base64.b64decode(text) if is_secret else text.encode() for name, text in manifest["data"].items()}
 
 
-def deployments(told: Mapping[str, Any], socket_folder: str, volumes: Volumes) -> Iterator[dict[str, Any]]:
+def deployments(values: Mapping[str, Any], socket_folder: str, volumes: Volumes) -> Iterator[dict[str, Any]]:
     """The chart's, at this machine's network and with its folders."""
     names = [f"{charts.RELEASE}-{service}.{charts.NAMESPACE}.svc" for service in POD]
     hosts = volumes.file("hosts", f"127.0.0.1 localhost {' '.join(names)}\n")
-    for manifest in charts.rendered(told):
+    for manifest in charts.rendered(values):
         if manifest["kind"] == "Deployment":
             pod = manifest["spec"]["template"]["spec"]
             pod["hostNetwork"] = True
@@ -175,10 +175,10 @@ def deployments(told: Mapping[str, Any], socket_folder: str, volumes: Volumes) -
 def played(pods: list[dict[str, Any]], secrets: Sequence[Mapping[str, Any]], file: Path) -> Iterator[None]:
     """The pods, for as long as the block. Podman reads Secrets for variables from its own, in a form of their own."""
     file.write_text(yaml.safe_dump_all(pods))
-    names = [each["metadata"]["name"] for each in secrets]
+    names = [secret["metadata"]["name"] for secret in secrets]
     try:
-        for each in secrets:
-            podman("secret", "create", each["metadata"]["name"], "-", told=json.dumps(each["data"]))
+        for secret in secrets:
+            podman("secret", "create", secret["metadata"]["name"], "-", told=json.dumps(secret["data"]))
         podman("kube", "play", "--quiet", str(file))
         yield
     finally:
@@ -201,13 +201,13 @@ async def paint(folder: Path, ports: Mapping[str, int]) -> None:
         key = folder / "worker.key"
         key.touch(mode=0o600)
         key.write_text(opened.api_key)
-        told = {
+        settings = {
             "GATEWAY": gateway,
             "API_KEY_FILE": str(key),
             "PAINTER": "scripted",
             "STATE_DIR": str(folder / "worker"),
         }
-        environment = {f"HORDE_WORKER_{name}": text for name, text in told.items()}
+        environment = {f"HORDE_WORKER_{name}": text for name, text in settings.items()}
         worker = await asyncio.create_subprocess_exec(
             sys.executable, "-m", Role.WORKER.module, env=environment, stderr=asyncio.subprocess.DEVNULL
         )
@@ -231,19 +231,13 @@ def tell() -> None:
     """What the pods last said."""
     for service in POD:
         name = f"{charts.RELEASE}-{service}-pod-0-{service}"
-        said = subprocess.run([PODMAN, "logs", "--tail", "15", name], check=False, capture_output=True, text=True)
-        sys.stderr.write(f"== {name}\n{said.stdout}{said.stderr}\n")
+        logs = subprocess.run([PODMAN, "logs", "--tail", "15", name], check=False, capture_output=True, text=True)
+        sys.stderr.write(f"== {name}\n{logs.stdout}{logs.stderr}\n")
 
 
 def free(names: list[str]) -> dict[str, int]:
     """A free port for each name."""
-    with ExitStack() as stack:
-        found = {}
-        for name in names:
-            held = stack.enter_context(socket.socket())
-            held.bind(("127.0.0.1", 0))
-            found[name] = int(held.getsockname()[1])
-        return found
+    return dict(zip(names, free_ports(len(names)), strict=True))
 
 
 def main() -> int:

@@ -24,8 +24,9 @@ PLUGINS = ("protoc-gen-mypy", "protoc-gen-mypy_grpc")
 
 
 def contracts() -> list[str]:
-    """Every contract's path below `protos/`, in a fixed order."""
-    return sorted(path.relative_to(PROTOS).as_posix() for path in (PROTOS / "horde").rglob("*.proto"))
+    """Every contract's path below `protos/`, in a fixed order; also those of others that a service of ours speaks."""
+    roots = (PROTOS, THIRD_PARTY)
+    return sorted(path.relative_to(root).as_posix() for root in roots for path in (root / "horde").rglob("*.proto"))
 
 
 def find_plugin(name: str) -> str:
@@ -63,7 +64,8 @@ def generate(out: Path) -> None:
         sys.exit(status)
     for path in sorted(out.rglob("*_pb2_grpc.py*")):
         # A contract without a service gets an empty stub module: it says nothing, so it is not kept.
-        contract = PROTOS / path.relative_to(out).parent / (path.name.split("_pb2_grpc")[0] + ".proto")
+        name = path.relative_to(out).parent / (path.name.split("_pb2_grpc")[0] + ".proto")
+        (contract,) = (root / name for root in (PROTOS, THIRD_PARTY) if (root / name).exists())
         if not any(line.startswith("service ") for line in contract.read_text("utf-8").splitlines()):
             path.unlink()
     write_openapi(out)

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from grpc import aio
+from grpc import StatusCode, aio
 
 from horde.api.account.v1 import account_service_pb2 as account
 from horde.api.account.v1.account_service_pb2_grpc import AccountServiceStub
@@ -63,9 +63,11 @@ class Attacker:
         return str(next(model.name for model in answer.models if model.workers))
 
     def noted(self, error: BaseException) -> None:
-        """Count an answer."""
+        """Count an answer; of what may never be answered, with its words."""
         if isinstance(error, aio.AioRpcError):
-            self.answers[str(error.code().name)] += 1
+            name = str(error.code().name)
+            never = error.code() in (StatusCode.INTERNAL, StatusCode.UNKNOWN)
+            self.answers[f"{name}: {error.details()} {error.debug_error_string()}"[:300] if never else name] += 1
         else:
             self.answers[type(error).__name__] += 1
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from attacker import Attacker
@@ -18,9 +19,16 @@ from bad_workers import (
 )
 from floods import idle_sessions, idle_watches, rapid_resets, tiny_calls
 
+
+async def nothing(attacker: Attacker) -> None:
+    """Nothing: what is printed for it is the noise of the measurement."""
+    await asyncio.Event().wait()
+
+
 ATTACKS: dict[str, Callable[[Attacker], Awaitable[None]]] = {
     attack.__name__: attack
     for attack in (
+        nothing,
         refusing_strangers,
         cancelling_strangers,
         failing_strangers,

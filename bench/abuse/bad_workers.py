@@ -22,6 +22,20 @@ Answering = Callable[[Any, Any], Awaitable[None]]
 """What a bad worker does with an assignment, on its stream."""
 
 
+class Stream:
+    """A session's stream, on which many may write: gRPC itself ends a call, as INTERNAL, on which two write at once."""
+
+    def __init__(self, call: Any) -> None:
+        self._call = call
+        self._writing = asyncio.Lock()
+        self.read = call.read
+
+    async def write(self, request: Any) -> None:
+        """Say something, after what is being said."""
+        async with self._writing:
+            await self._call.write(request)
+
+
 async def bad_workers(attacker: Attacker, answering: Answering, *, sessions: int = 3, slots: int = 1) -> None:
     """Sessions of one account that do this with every job."""
     who, model = await attacker.register(), await attacker.offer()
@@ -32,20 +46,20 @@ async def bad_workers(attacker: Attacker, answering: Answering, *, sessions: int
 
     async def one(number: int) -> None:
         while True:
-            stream = attacker.workers.Attach(metadata=who)
+            stream = Stream(attacker.workers.Attach(metadata=who))
             hello.worker_name = f"rig-{number}"
             try:
                 await stream.write(worker_service_pb2.AttachRequest(hello=hello))
                 demand = worker_service_pb2.Demand(slots=slots)
-                while (told := await stream.read()) is not aio.EOF:
-                    kind = told.WhichOneof("message")
+                while (response := await stream.read()) is not aio.EOF:
+                    kind = response.WhichOneof("message")
                     if kind in ("welcome", "resync"):
-                        epoch = told.resync.epoch if kind == "resync" else 0
+                        epoch = response.resync.epoch if kind == "resync" else 0
                         restatement = worker_service_pb2.Restatement(epoch=epoch, demand=demand)
                         await stream.write(worker_service_pb2.AttachRequest(restatement=restatement))
                     elif kind == "assignment":
                         attacker.answers["assignment"] += 1
-                        await answering(stream, told.assignment)
+                        await answering(stream, response.assignment)
                         await stream.write(worker_service_pb2.AttachRequest(demand=demand))
             except aio.AioRpcError as error:
                 attacker.noted(error)
@@ -56,8 +70,8 @@ async def bad_workers(attacker: Attacker, answering: Answering, *, sessions: int
 
 def outcome(lent: Any, **result: Any) -> worker_service_pb2.AttachRequest:
     """An outcome of a lease."""
-    said = worker_service_pb2.Outcome(lease_id=lent.lease_id, job_id=lent.job_id, **result)
-    return worker_service_pb2.AttachRequest(outcome=said)
+    outcome = worker_service_pb2.Outcome(lease_id=lent.lease_id, job_id=lent.job_id, **result)
+    return worker_service_pb2.AttachRequest(outcome=outcome)
 
 
 async def refusing_strangers(attacker: Attacker) -> None:
@@ -128,9 +142,9 @@ async def slow_leases(attacker: Attacker) -> None:
     async def dawdle(stream: Any, lent: Any) -> None:
         async def steps() -> None:
             for step in range(1, 500):
-                said = worker_service_pb2.LeaseProgress(lease_id=lent.lease_id, step=step)
+                progress = worker_service_pb2.LeaseProgress(lease_id=lent.lease_id, step=step)
                 with contextlib.suppress(aio.AioRpcError, asyncio.InvalidStateError):  # Its session has ended.
-                    await stream.write(worker_service_pb2.AttachRequest(progress=said))
+                    await stream.write(worker_service_pb2.AttachRequest(progress=progress))
                 await asyncio.sleep(8)
 
         tasks.add(asyncio.ensure_future(steps()))
@@ -167,11 +181,12 @@ async def bad_checksums(attacker: Attacker) -> None:
 
 
 async def garbage_previews(attacker: Attacker) -> None:
-    """Previews that are magic bytes and garbage, as fast as may be."""
+    """Previews that are magic bytes and garbage, or would command a terminal, as fast as may be."""
+    beginnings = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\x00\x10\x00\x00WEBP", b"\x1b]0;mallory\x07\x1b[2J")
 
     async def show(stream: Any, lent: Any) -> None:
         for step in range(50):
-            image = b"\xff\xd8\xff" + secrets.token_bytes(20_000)
+            image = beginnings[step % len(beginnings)] + secrets.token_bytes(20_000)
             preview = worker_service_pb2.LeasePreview(lease_id=lent.lease_id, step=step, image=image)
             await stream.write(worker_service_pb2.AttachRequest(preview=preview))
 

@@ -142,8 +142,8 @@ async def forged_tokens(door: StorageServiceStub, tokens: Tokens, seconds: float
 
 
 ATTACKS: dict[str, Attack] = {
-    each.__name__: each
-    for each in (
+    measured.__name__: measured
+    for measured in (
         silent_inputs,
         silent_inputs_of_many,
         bad_checksums,
@@ -276,12 +276,12 @@ async def work_honestly(target: str, home: Path, seconds: float, first: int) -> 
 async def attack_until_told(name: str, target: str, home: Path) -> tuple[float, Answers]:
     """An attack until SIGINT: which part of a core it took, and how it was answered."""
     answers: Answers = Counter()
-    told = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, told.set)
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, stop.set)
     began = time.monotonic()
     async with dial(target, caller=None) as channel:
         attacking = asyncio.ensure_future(ATTACKS[name](StorageServiceStub(channel), Tokens(home), 600.0, answers))
-        await told.wait()
+        await stop.wait()
         attacking.cancel()
         await asyncio.gather(attacking, return_exceptions=True)
     return time.process_time() / (time.monotonic() - began), answers

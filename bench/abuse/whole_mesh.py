@@ -1,168 +1,50 @@
 """Attacks on a whole mesh with default settings, and what they leave of honest work: `make abuse`.
 
-    python bench/abuse/whole_mesh.py [--seconds 3] [--rounds 3] [--only NAME …] [--json]
+    python bench/abuse/whole_mesh.py [--seconds 4] [--rounds 4] [--only NAME …] [--json]
 
 What is asked is what the *mesh* loses, not what the machine loses: the attacker is a process of the same machine, and
 whatever it does takes processors away. So there are two meshes alike, each with three honest workers of one owner and
 two honest accounts that pay. One is attacked. The other never is: its control is an equally busy process that attacks
-nothing, for the attacker is stopped (SIGSTOP) meanwhile. They are measured in turns, a few seconds each, so that
-whatever else the machine does weighs on both; rates are of all turns together, and what ends after its turn is counted,
-but for the rate. Printed for each attack: honest images/s of both, and of the second alone; how long the slowest of
-what was asked for took; how many honest jobs ended otherwise than DONE; what the attacker's accounts have won beside
-what the honest owner earned in the same time; what the attacked services spent on it, in cores, beyond what honest
-images cost them in the other mesh, and in a while without honest work; their memory in MB before, at most, and after;
-how the attacker was answered.
-Ends with status 1 where less than 0.8 of the control is kept, an honest job ended badly or was refused, or the attacker
-won more than honest painting would have paid.
+nothing, for the attacker is stopped (SIGSTOP) meanwhile. They take turns, first one first and then the other (so that a
+load that grows weighs on both), and what is kept is the median of the turns' ratios. What is below is measured again,
+up to twice, and all turns count. `nothing` is an attack that does nothing: what is printed for it is the noise.
+
+Printed for each attack: honest images/s of both, and of the second alone; what is kept of the control; the services'
+CPU-ms for an honest image in both (what depends least on what else the machine does); how long the slowest of what was
+asked for took; how many honest jobs ended otherwise than DONE; what the attacker's accounts have won beside what the
+honest owner earned in the same time; what the attack costs each service while nobody honest asks, in cores; memory of
+the services in MB before, at most, and after; how the attacker was answered.
+Ends with status 1 where less than 0.9 of the control is kept, an honest job ended badly or was refused, the attacker
+won more than honest painting would have paid, or a service answered INTERNAL.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import json
 import os
 import signal
+import statistics
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 from attacker import Attacker
 from attacks import ATTACKS
+from honest import Honest, Mesh, meshed
 
-from horde.api.job.v1.job_pb2 import JobEnding
-from horde.cli.local.mesh import LocalMesh, WorkerPlan, local_mesh
-from horde.cli.local.roles import SERVICES, Role
-from horde.clients.client import HordeClient
-from horde.clients.credentials import ApiKey, read_secret
-from horde.clients.specs import generation_spec
-from horde.services.errors import ServiceError
+from horde.services.child_processes import wait_drained
 
-QUIET = {role: {"LOG_LEVEL": "error"} for role in Role}
-WORKERS = 3
-KEPT = 0.8
+KEPT = 0.9
 """Of what the control does."""
+LOOKS = 3
+"""How often what is below is measured, at most."""
 BURNER = Path(__file__).with_name("burner.py")
-
-
-@dataclass
-class Honest:
-    """What honest accounts got in a while."""
-
-    seconds: float
-    done: int = 0
-    otherwise: int = 0
-    refused: int = 0
-    cpu_seconds: float = 0.0
-    """Of the services meanwhile."""
-
-    @property
-    def rate(self) -> float:
-        return self.done / self.seconds
-
-    def __add__(self, more: Honest) -> Honest:
-        return Honest(*(ours + theirs for ours, theirs in zip(astuple(self), astuple(more), strict=True)))
-
-
-class Asking:
-    """Honest accounts that ask for four images at a time, watch them to their end, and ask again."""
-
-    def __init__(self, clients: list[HordeClient]) -> None:
-        self._clients = clients
-        self._asked: set[asyncio.Future[None]] = set()
-        self.all = Honest(0.0)
-        """All that they were answered so far, also what ended after its turn."""
-        self.slowest = 0.0
-        """Seconds that the slowest of what they asked for took."""
-
-    async def turn(self, seconds: float) -> Honest:
-        """Ask for so long: what had ended by then. What has not goes on, and is waited for by `rest`."""
-        found, begun = Honest(0.0), time.monotonic()
-        asking = [self._ask(client, found, begun + seconds) for client in self._clients for _ in range(2)]
-        tasks = {asyncio.ensure_future(asked) for asked in asking}
-        self._asked |= tasks
-        await asyncio.wait(tasks, timeout=seconds)
-        return replace(found, seconds=time.monotonic() - begun)
-
-    async def rest(self) -> None:
-        """Until all that was asked for has ended."""
-        await asyncio.gather(*self._asked)
-        self._asked.clear()
-
-    async def _ask(self, client: HordeClient, turn: Honest, until: float) -> None:
-        spec = generation_spec("a fox in the snow", count=4, width=256, height=256, steps=4)
-        while (begun := time.monotonic()) < until:
-            try:
-                made = await client.generations.create(spec)
-                ended = await client.generations.finish(made.generation_id)
-            except ServiceError as error:
-                print("an honest account was refused:", error.reason, error, file=sys.stderr)
-                self.all.refused += 1
-                await asyncio.sleep(0.1)
-                continue
-            self.slowest = max(self.slowest, time.monotonic() - begun)
-            done = sum(image.ending == JobEnding.JOB_ENDING_DONE for image in ended.images)
-            turn.done += done
-            self.all.done += done
-            self.all.otherwise += len(ended.images) - done
-
-
-class Mesh:
-    """A mesh at honest work."""
-
-    def __init__(self, mesh: LocalMesh, clients: list[HordeClient], owner: HordeClient) -> None:
-        self._mesh = mesh
-        self._owner = owner
-        self.asking = Asking(clients)
-        self.gateway = mesh.gateway
-
-    async def work(self, seconds: float) -> Honest:
-        """Honest accounts ask and workers paint."""
-        before = self.cpu_seconds()
-        found = await self.asking.turn(seconds)
-        found.cpu_seconds = self.cpu_seconds() - before
-        return found
-
-    async def rest(self, seconds: float) -> float:
-        """Nobody honest asks; what the services use meanwhile, in cores."""
-        before = self.cpu_seconds()
-        await asyncio.sleep(seconds)
-        return (self.cpu_seconds() - before) / seconds
-
-    def cpu_seconds(self) -> float:
-        """Processor time of the services so far."""
-        times = [process.cpu_times() for process in self._services()]
-        return sum(spent.user + spent.system for spent in times)
-
-    def memory(self) -> float:
-        """Of the services together, in MB."""
-        return sum(process.memory_info().rss for process in self._services()) / 1e6
-
-    def _services(self) -> list[psutil.Process]:
-        return [psutil.Process(self._mesh.processes[role.value].pid) for role in SERVICES]
-
-    async def earned(self) -> int:
-        """What the owner of the honest workers has, in milli-kudos."""
-        return await _worth(self._owner)
-
-    async def won(self, key: str) -> int:
-        """What an account has, in milli-kudos; 0 where it has gone."""
-        async with self._mesh.client(credential=ApiKey(key)) as client:
-            with contextlib.suppress(ServiceError):
-                return await _worth(client)
-        return 0
-
-
-async def _worth(client: HordeClient) -> int:
-    shown = await client.accounts.show()
-    return shown.spend.posted_mkudos + shown.escrow.posted_mkudos
 
 
 class Attack:
@@ -196,13 +78,50 @@ class Attack:
     async def end(self) -> dict[str, Any]:
         """End it: how it was answered, and its accounts' keys."""
         self._process.send_signal(signal.SIGINT)
-        said: dict[str, Any] = json.loads((await self._process.communicate())[0])
-        return said
+        answered: dict[str, Any] = json.loads((await self._process.communicate())[0])
+        return answered
+
+
+@dataclass
+class Turns:
+    """What both meshes did in turns."""
+
+    attacked: list[Honest] = field(default_factory=list)
+    control: list[Honest] = field(default_factory=list)
+    busy_seconds: float = 0.0
+    """Processor time of the attacker."""
+
+    @property
+    def kept(self) -> float:
+        """Of what the control does: the median of the turns."""
+        pairs = zip(self.attacked, self.control, strict=True)
+        return statistics.median(under.rate / max(beside.rate, 0.1) for under, beside in pairs)
+
+    @property
+    def cores(self) -> float:
+        """That the attacker used while it was let."""
+        return self.busy_seconds / sum(turn.seconds for turn in self.attacked)
+
+    async def under_attack(self, mesh: Mesh, attack: Attack, seconds: float) -> None:
+        """A turn of the attacked mesh."""
+        used = attack.cpu_seconds()
+        self.attacked.append(await mesh.work(seconds))
+        self.busy_seconds += attack.cpu_seconds() - used
+
+    async def in_peace(self, mesh: Mesh, attack: Attack, seconds: float) -> None:
+        """A turn of the control."""
+        attack.pause()
+        burner = await beside([sys.executable, str(BURNER), str(min(1.0, self.cores))])
+        self.control.append(await mesh.work(seconds))
+        burner.kill()
+        await wait_drained(burner)
+        attack.go_on()
 
 
 async def measure(attacked: Mesh, control: Mesh, name: str, seconds: float, rounds: int) -> dict[str, Any]:
     """One attack on the first of these; the second is the control."""
-    honest, attacked.asking.slowest = replace(attacked.asking.all), 0.0
+    before, attacked.asking.slowest = replace(attacked.asking.all), 0.0
+    broken = attacked.broken.total()
     alone = await control.work(seconds)
     resting = await attacked.rest(1.0)
     memory = [attacked.memory()]
@@ -210,44 +129,47 @@ async def measure(attacked: Mesh, control: Mesh, name: str, seconds: float, roun
     attack = await Attack.begun(name, attacked.gateway)
     watching = asyncio.create_task(_watch_memory(attacked, memory))
     # What it begins with counts as well: its sessions and watches are opened while honest work goes on.
-    under, beside_it, busy, attacked_for = Honest(0.0), Honest(0.0), 0.0, 0.0
-    for _ in range(rounds):
-        used, began = attack.cpu_seconds(), time.monotonic()
-        under += await attacked.work(seconds)
-        busy, attacked_for = busy + attack.cpu_seconds() - used, attacked_for + time.monotonic() - began
-        attack.pause()
-        burner = await beside([sys.executable, str(BURNER), str(min(1.0, busy / attacked_for))])
-        beside_it += await control.work(seconds)
-        burner.kill()
-        await burner.wait()
-        attack.go_on()
+    turns = Turns()
+    while len(turns.attacked) < LOOKS * rounds and (
+        len(turns.attacked) % rounds or not turns.attacked or turns.kept < KEPT
+    ):
+        if len(turns.attacked) % 2 == 0:
+            await turns.under_attack(attacked, attack, seconds)
+            await turns.in_peace(control, attack, seconds)
+        else:
+            await turns.in_peace(control, attack, seconds)
+            await turns.under_attack(attacked, attack, seconds)
     # Then nobody honest asks, but for what is late.
-    idle = await attacked.rest(2.0) - resting
+    idle = await attacked.rest(3.0)
     # While it goes on: what it holds must not be given back only because it ends.
     await attacked.asking.rest()
-    honest, before = replace(attacked.asking.all), honest
-    said = await attack.end()
+    answered = await attack.end()
     earned = await attacked.earned() - earned
-    won = sum([await attacked.won(key) for key in said["keys"]])
+    won = sum([await attacked.won(key) for key in answered["keys"]])
     watching.cancel()
-    spent = under.cpu_seconds - under.done * beside_it.cpu_seconds / max(1, beside_it.done)
+    under, beside_it = sum(turns.attacked, Honest(0.0)), sum(turns.control, Honest(0.0))
+    after = attacked.asking.all
     return {
         "attack": name,
+        "kept_of_control": round(turns.kept, 2),
+        "rounds": len(turns.attacked),
         "alone_per_s": round(alone.rate, 1),
         "under_per_s": round(under.rate, 1),
         "control_per_s": round(beside_it.rate, 1),
-        "kept_of_control": round(under.rate / beside_it.rate, 2),
-        "attacker_cores": round(busy / attacked_for, 2),
-        "mesh_cores_spent": round(spent / under.seconds, 2),
-        "mesh_cores_spent_idle": round(idle, 2),
+        "cpu_ms_an_image": [round(under.cpu_ms, 1), round(beside_it.cpu_ms, 1)],
+        "attacker_cores": round(turns.cores, 2),
+        "idle_cores": {
+            role: round(used - resting[role], 2) for role, used in idle.items() if used - resting[role] > 0.01
+        },
         "slowest_s": round(attacked.asking.slowest, 1),
-        "honest_done": honest.done - before.done,
-        "honest_not_done": honest.otherwise - before.otherwise,
-        "honest_refused": honest.refused - before.refused,
+        "honest_done": after.done - before.done,
+        "honest_not_done": after.otherwise - before.otherwise,
+        "honest_refused": after.refused - before.refused,
+        "broken": attacked.broken.total() - broken,
         "attacker_won_kudos": round(won / 1000, 1),
         "honest_earned_kudos": round(earned / 1000, 1),
         "rss_mb": [round(memory[0]), round(max(memory)), round(attacked.memory())],
-        "answers": said["answers"],
+        "answers": answered["answers"],
     }
 
 
@@ -266,6 +188,8 @@ def verdict(found: dict[str, Any]) -> list[str]:
         wrong.append(f"{found['honest_not_done']} jobs not done, {found['honest_refused']} refusals")
     if found["attacker_won_kudos"] > max(1.0, found["honest_earned_kudos"]):
         wrong.append(f"the attacker won {found['attacker_won_kudos']} kudos")
+    if found["broken"] or any(answer.startswith("INTERNAL") for answer in found["answers"]):
+        wrong.append("a service answered INTERNAL")
     return wrong
 
 
@@ -291,39 +215,15 @@ async def attack_until_told(name: str, target: str) -> dict[str, Any]:
     return {"answers": dict(attacker.answers.most_common(8)), "keys": attacker.keys}
 
 
-@asynccontextmanager
-async def meshed(folder: Path) -> AsyncIterator[Mesh]:
-    """A mesh with default settings, honest workers whose owner has a record, and two accounts that pay."""
-    async with local_mesh(folder / "state", extra=QUIET) as mesh:
-        for number in range(WORKERS):
-            settings = {"PAINTERS": "2", "PREFETCH": "2", "SCRIPT": "[instant]", "THREADS": "1"}
-            await mesh.start_worker(WorkerPlan(f"honest-{number}", "scripted", settings))
-        clients = []
-        async with mesh.client() as nobody, mesh.client(credential=ApiKey(_secret(mesh))) as operator:
-            for number in range(2):
-                opened = await nobody.accounts.create(f"honest {number}")
-                await operator.kudos.award(opened.account.account_id, 10**10, reason="abuse")
-                clients.append(await mesh.client(credential=ApiKey(opened.api_key)).__aenter__())
-        async with mesh.client(credential=ApiKey(read_secret(mesh.layout.worker_key) or "")) as owner:
-            ready = Mesh(mesh, clients, owner)
-            await ready.work(4.0)  # The owner is proven by what others paid for.
-            await ready.asking.rest()
-            yield ready
-        for client in clients:
-            await client.__aexit__(None, None, None)
-
-
-def _secret(mesh: LocalMesh) -> str:
-    return read_secret(mesh.layout.operator_key) or ""
-
-
 async def run(names: list[str], seconds: float, rounds: int, *, as_json: bool) -> int:
     """All of them; the exit status."""
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         async with meshed(Path(folder) / "attacked") as attacked, meshed(Path(folder) / "control") as control:
             for name in names:
+                began = time.monotonic()
                 found = await measure(attacked, control, name, seconds, rounds)
+                found["seconds"] = round(time.monotonic() - began)
                 wrong = verdict(found)
                 failed += bool(wrong)
                 text = json.dumps(found) if as_json else "  ".join(f"{key}={value}" for key, value in found.items())
@@ -338,8 +238,8 @@ def main() -> int:
             print(json.dumps(asyncio.run(attack_until_told(name, target))))
         case _:
             parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-            parser.add_argument("--seconds", type=float, default=3.0, help="of each turn")
-            parser.add_argument("--rounds", type=int, default=3, help="turns of each mesh")
+            parser.add_argument("--seconds", type=float, default=4.0, help="of each turn")
+            parser.add_argument("--rounds", type=int, default=4, help="turns of each mesh")
             parser.add_argument("--only", nargs="*", choices=list(ATTACKS), default=list(ATTACKS))
             parser.add_argument("--json", action="store_true")
             arguments = parser.parse_args()

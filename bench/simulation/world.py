@@ -111,10 +111,10 @@ class World:
             swap = SWAP_SECONDS
         number = self._paintings[painter.name] = next(self._order)
         if isinstance(self.policy, Mesh):
-            told = REPORTS
-            while told < seconds:
-                self._report(painter, number, self.now + swap + told, told / seconds)
-                told += REPORTS
+            reports = REPORTS
+            while reports < seconds:
+                self._report(painter, number, self.now + swap + reports, reports / seconds)
+                reports += REPORTS
         self._at(self.now + swap + seconds, lambda: self._end(painter, number, ask))
 
     def _report(self, painter: Painter, number: int, at: float, part: float) -> None:

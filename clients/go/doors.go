@@ -8,16 +8,21 @@ import (
 	"fmt"
 	"regexp"
 	"sync"
+	"time"
 
 	storagev1 "github.com/horde-mesh/horde-mesh-go/api/storage/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 )
 
 // maxRouters is how many storage routers one client speaks to at once.
 const maxRouters = 16
+
+// alive notices a link that died without a word, also under a stream. Gateways allow a ping each 5 s.
+var alive = keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 8 * time.Second, PermitWithoutStream: true}
 
 var loopback = regexp.MustCompile(`^(localhost|127\.\d+\.\d+\.\d+|\[::1\]):\d+$`)
 
@@ -49,7 +54,9 @@ func (wire) Unmarshal(data []byte, message interface{}) error {
 }
 
 func dial(address string, options Options) (*grpc.ClientConn, error) {
-	common := []grpc.DialOption{grpc.WithDisableRetry(), grpc.WithDefaultCallOptions(grpc.ForceCodec(wire{}))}
+	common := []grpc.DialOption{
+		grpc.WithDisableRetry(), grpc.WithKeepaliveParams(alive), grpc.WithDefaultCallOptions(grpc.ForceCodec(wire{})),
+	}
 	if options.Authority == nil && (options.Plaintext || loopback.MatchString(address)) {
 		return grpc.Dial(address, append(common, grpc.WithInsecure())...)
 	}
@@ -73,7 +80,9 @@ func (d *doors) attempts() *attempts { return &attempts{patience: d.options.Pati
 // ask makes one call to the gateway, patiently.
 func (d *doors) ask(ctx context.Context, method string, request, answer interface{}) error {
 	return d.attempts().patiently(ctx, func() error {
-		return d.gateway.Invoke(d.asking(ctx), "/"+method, request, answer)
+		ctx, stop := context.WithTimeout(d.asking(ctx), d.options.Patience.Attempt)
+		defer stop()
+		return d.gateway.Invoke(ctx, "/"+method, request, answer)
 	})
 }
 

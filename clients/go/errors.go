@@ -36,6 +36,9 @@ func (e *Error) Error() string {
 
 // CodeName is gRPC's own name of a code, for example NOT_FOUND.
 func CodeName(code codes.Code) string {
+	if code == codes.Canceled {
+		return "CANCELLED" // Go's library alone spells it otherwise.
+	}
 	var name strings.Builder
 	for index, letter := range code.String() {
 		if index > 0 && letter >= 'A' && letter <= 'Z' {

@@ -37,6 +37,9 @@ func Open(target string, options Options) (*Client, error) {
 	if options.Patience == (Patience{}) {
 		options.Patience = usualPatience
 	}
+	if options.Patience.Attempt == 0 {
+		options.Patience.Attempt = usualAttempt
+	}
 	who, err := authorization(target, options)
 	if err != nil {
 		return nil, err

@@ -9,10 +9,13 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// Patience is how long to go on trying: over all attempts of one call, or since a watch last heard something.
-type Patience struct{ Total, FirstPause, LongestPause time.Duration }
+// Patience is how long to go on trying: after the first failure of one call, or since a watch last heard something.
+// Attempt is what one attempt of a call with one answer may take, so that a mute mesh holds nobody; zero: ten seconds.
+type Patience struct{ Total, FirstPause, LongestPause, Attempt time.Duration }
 
-var usualPatience = Patience{30 * time.Second, 100 * time.Millisecond, 3 * time.Second}
+const usualAttempt = 10 * time.Second
+
+var usualPatience = Patience{30 * time.Second, 100 * time.Millisecond, 3 * time.Second, usualAttempt}
 
 // attempts are those of one call. Every call bears repetition: it reads, or it carries an id that was made before.
 type attempts struct {

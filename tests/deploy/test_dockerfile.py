@@ -18,6 +18,7 @@ from horde.scheduler.settings import Settings as SchedulerSettings
 from horde.services.settings import ServiceSettings
 from horde.storage_router.settings import StorageRouterSettings
 from horde.web_door.settings import WebDoorSettings
+from horde.webhooks.settings import WebhooksSettings
 from horde.worker_agent.settings import WorkerSettings
 
 ROOT = Path(__file__).parents[2]
@@ -33,6 +34,7 @@ SETTINGS: dict[Role, type[ServiceSettings]] = {
     Role.GATEWAY: GatewaySettings,
     Role.WEB_DOOR: WebDoorSettings,
     Role.CURATION: CurationSettings,
+    Role.WEBHOOKS: WebhooksSettings,
     Role.WORKER: WorkerSettings,
 }
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]

@@ -11,6 +11,8 @@ import yaml
 from tests.deploy.rendering import charts
 from tests.documents import ROOT
 
+from horde.auditor.commands import main as auditing
+from horde.auditor.settings import AuditorSettings
 from horde.cli.commands.keys import OPERATOR, PASSES, PEPPER, SIGNERS
 from horde.cli.local.roles import DEFAULT_PORTS, Role
 from horde.curation.service import ALLOW as CURATION
@@ -18,20 +20,24 @@ from horde.data_releases.commands import main
 from horde.data_releases.settings import DataReleaseSettings
 from horde.gateway.doors.listeners import ALLOW as GATEWAY
 from horde.ledger.core.permissions import METHODS as LEDGER
+from horde.scheduler.doors import scaling
 from horde.scheduler.doors.servicer import ALLOW as SCHEDULER
 from horde.services import probes
 from horde.services.identity import PUBLIC, AllowList
 from horde.services.settings_of import settings_of
 from horde.storage_router.router import ALLOW as STORAGE_ROUTER
+from horde.webhooks.service import ALLOW as WEBHOOKS
+from horde.worker_agent.settings import WorkerSettings
 
-NOT_SERVICES = {"*", "operator", "auditor"}
-"""Callers that are people, or jobs that an operator runs where he likes."""
+NOT_SERVICES = {"*", "operator", "auditor", "keda"}
+"""Callers that are people, jobs that an operator runs where he likes, or the cluster's own."""
 ALLOW: Mapping[str, AllowList] = {
     "ledger": AllowList(LEDGER),
     "scheduler": SCHEDULER,
     "storage-router": STORAGE_ROUTER,
     "gateway": GATEWAY,
     "curation": CURATION,
+    "webhooks": WEBHOOKS,
     # HTTP is for everybody.
     "web-door": AllowList({"/http/*": PUBLIC}),
 }
@@ -47,7 +53,8 @@ def of_kind(kind: str) -> list[Any]:
         pytest.param(manifest, id=f"{name}: {manifest['metadata']['name']}")
         for name, manifests in SETS.items()
         for manifest in manifests
-        if manifest["kind"] == kind and "app.kubernetes.io/component" in manifest["metadata"].get("labels", {})
+        if manifest["kind"] == kind
+        and manifest["metadata"].get("labels", {}).get("app.kubernetes.io/component") in SERVICES
     ]
 
 
@@ -97,7 +104,10 @@ def test_ports_and_probes_are_where_the_process_listens(manifest: Mapping[str, A
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         asked = container[probe]["grpc"]
         assert asked["port"] == int(health.rpartition(":")[2])
-        assert asked.get("service", "") == ("" if probe == "readinessProbe" else probes.LIVE)
+        ready = probes.FIT if SERVICES[service_of(manifest)].get("leads") else ""
+        assert asked.get("service", "") == (ready if probe == "readinessProbe" else probes.LIVE)
+    # With a standby that counts, one more is there before one goes.
+    assert manifest["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
 
 
 @pytest.mark.parametrize("manifest", of_kind("Deployment"))
@@ -216,6 +226,60 @@ def test_a_release_is_a_job_whose_variables_are_settings_and_whose_arguments_are
     # Nobody calls it; it reaches names and the store alone.
     assert "ingress" not in policy["spec"]
     assert [port["port"] for rule in policy["spec"]["egress"] for port in rule["ports"]] == [53, 53, 443, 9000]
+
+
+def test_the_auditor_is_told_settings_and_let_in_by_the_scheduler_and_read_by_prometheus() -> None:
+    manifests = {(m["kind"], m["metadata"]["name"]): m for m in SETS["audited"]}
+    template = manifests["Deployment", "horde-auditor"]["spec"]["template"]
+    (container,) = template["spec"]["containers"]
+    prefix = "HORDE_AUDITOR_"
+    told = {each["name"].removeprefix(prefix).lower(): each.get("value", "secret") for each in container["env"]}
+    assert len(told) == len(container["env"])
+    assert set(told) <= set(AuditorSettings.model_fields)
+    settings = AuditorSettings(**told)
+    assert settings.scheduler == "horde-scheduler.horde.svc:7702"
+    (port,) = container["ports"]
+    assert settings.metrics_listen.endswith(f":{port['containerPort']}")
+    auditing.make_context("audit", container["args"])
+    assert {mount["name"] for mount in container["volumeMounts"]} == {v["name"] for v in template["spec"]["volumes"]}
+    # What Prometheus finds by the ServiceMonitor's labels, and the alert by the component's.
+    service = manifests["Service", "horde-auditor"]
+    assert service["spec"]["selector"].items() <= template["metadata"]["labels"].items()
+    assert [port["name"] for port in service["spec"]["ports"]] == ["metrics"]
+    wanted = manifests["ServiceMonitor", "horde"]["spec"]["selector"]["matchLabels"]
+    assert wanted.items() <= service["metadata"]["labels"].items()
+    (caller,) = SCHEDULER.allowed("/horde.internal.scheduler.v1.SchedulerService/ListSettledImages")
+    assert manifests["Certificate", "horde-auditor"]["spec"]["dnsNames"] == [f"{caller}.mesh.internal"]
+    let_in = manifests["NetworkPolicy", "horde-auditor-asks"]["spec"]
+    assert let_in["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "scheduler"
+
+
+def test_workers_that_are_needed_are_told_settings_and_keda_what_the_scheduler_reads() -> None:
+    manifests = {(m["kind"], m["metadata"]["name"]): m for m in SETS["workers when they are needed"]}
+    pod = manifests["Deployment", "horde-worker"]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    told = {each["name"].removeprefix(Role.WORKER.prefix).lower(): each["value"] for each in container["env"]}
+    assert len(told) == len(container["env"])
+    assert set(told) <= set(WorkerSettings.model_fields)
+    settings = WorkerSettings(**told)
+    assert settings.gateway == "horde-gateway.horde.svc:7700"
+    assert pod["terminationGracePeriodSeconds"] >= settings.stop_seconds
+    assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pod["volumes"]}
+    scaled = manifests["ScaledObject", "horde-worker"]["spec"]
+    assert scaled["scaleTargetRef"]["name"] == "horde-worker"
+    (trigger,) = scaled["triggers"]
+    assert trigger["metadata"].pop("scalerAddress") == "horde-scheduler.horde.svc:7702"
+    assert set(trigger["metadata"]) == set(scaling.METADATA)
+    wish = scaling.Wish.read(trigger["metadata"])
+    assert (wish.model, wish.target_seconds) == ("sdxl", 300.0)
+    files = manifests["TriggerAuthentication", trigger["authenticationRef"]["name"]]["spec"]["secretTargetRef"]
+    assert [file["parameter"] for file in files] == ["caCert", "tlsClientCert", "tlsClientKey"]
+    (caller,) = SCHEDULER.allowed(f"/{scaling.SERVICE}/GetMetrics")
+    assert manifests["Certificate", "horde-keda"]["spec"]["dnsNames"] == [f"{caller}.mesh.internal"]
+    assert {file["name"] for file in files} == {manifests["Certificate", "horde-keda"]["spec"]["secretName"]}
+    let_in = manifests["NetworkPolicy", "horde-keda"]["spec"]
+    assert let_in["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "scheduler"
+    assert not any(kind == "ScaledObject" for kind in (m["kind"] for m in SETS["default"]))
 
 
 def test_every_policy_of_buckets_is_in_the_config_map() -> None:

@@ -20,7 +20,21 @@ ALERTS = ROOT / "deploy" / "helm" / "horde-mesh" / "alerts.yaml"
 RULES = [rule for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
 DASHBOARDS = sorted(WATCHING.glob("*.json"))
 FUNCTIONS = {
-    *("sum", "max", "by", "rate", "increase", "abs", "absent", "topk", "histogram_quantile", "and", "le"),
+    *(
+        "sum",
+        "max",
+        "by",
+        "rate",
+        "increase",
+        "abs",
+        "absent",
+        "topk",
+        "histogram_quantile",
+        "and",
+        "or",
+        "vector",
+        "le",
+    ),
 }
 PROMETHEUS_OWN = {"up", "process_resident_memory_bytes"}
 ADDED = re.compile(r"(_seconds)?(_bucket|_count|_sum|_total)?$")
@@ -90,6 +104,19 @@ def test_each_alert_has_a_section_of_the_runbook_and_a_case_and_nothing_else_has
     for rule in RULES:
         assert rule["annotations"]["runbook"] == f"deploy/watching/runbook.md#{rule['alert'].lower()}"
         assert rule["labels"]["severity"] in ("page", "ticket")
+
+
+def test_each_alert_has_a_fault_in_which_it_is_seen_to_fire() -> None:
+    rehearsed = re.findall(r'^@fault\("(\w+)"', (ROOT / "bench" / "alert_faults.py").read_text(), re.MULTILINE)
+    assert sorted(rehearsed) == sorted(rule["alert"] for rule in RULES)
+
+
+def test_a_section_says_when_it_fires_where_to_look_and_what_to_do() -> None:
+    _, *sections = re.split(r"^## ", (WATCHING / "runbook.md").read_text(), flags=re.MULTILINE)
+    for rule, section in zip(RULES, sections, strict=True):
+        _, when, *words = section.strip().split("\n\n")
+        assert when.startswith(f"*{rule['labels']['severity']}*, after {rule['for']}. "), rule["alert"]
+        assert [word.partition(":")[0] for word in words] == ["Look", "Do"], rule["alert"]
 
 
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is in Debian's package prometheus")

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import subprocess
 import sysconfig
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -22,6 +21,7 @@ from tests.mesh.probing import EXTRA, NO_LIMITS
 
 from horde.cli.commands.main import main as horde
 from horde.cli.local.mesh import LocalMesh, says_serving, to_nowhere
+from horde.cli.local.ports import free_ports
 from horde.cli.local.processes import Process
 from horde.cli.local.roles import Layout, Role
 from horde.services.lifecycle import REPLACED
@@ -183,7 +183,7 @@ async def many_of_everything(
         kept = stack.enter_context(backends(DEPLOYED, folder)) if kept is None else kept
         redis = stack.enter_context(throwaway_redis())
         names = [replica.name for replica in REPLICAS]
-        numbers = _free_ports(len(names) + 2)
+        numbers = free_ports(len(names) + 2)
         ports, (mesh_port, neighbours_port) = dict(zip(names, numbers, strict=False)), numbers[-2:]
         laid: dict[str, Cable] = {}
         for replica in (replica for replica in REPLICAS if cables and replica.role in LED):
@@ -251,13 +251,3 @@ def _envoy(folder: Path, ports: Mapping[str, int], mesh_port: int, neighbours_po
         finally:
             process.terminate()
             process.wait()
-
-
-def _free_ports(count: int) -> list[int]:
-    with ExitStack() as stack:
-        ports = []
-        for _ in range(count):
-            held = stack.enter_context(socket.socket())
-            held.bind(("127.0.0.1", 0))
-            ports.append(int(held.getsockname()[1]))
-        return ports

@@ -7,6 +7,7 @@ machine is.
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
@@ -16,12 +17,14 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from PIL import Image
 from tests.mesh.probing import QUIET, Books, books_of, rich_account, small
 
 from horde.api.job.v1.job_pb2 import JobEnding
 from horde.cli.local.mesh import LocalMesh, WorkerPlan, local_mesh
 from horde.clients.client import HordeClient
 from horde.clients.credentials import ApiKey, read_secret
+from horde.clients.watching import Finished, Previewed
 from horde.internal.ledger.v1.ledger_service_pb2 import AuditRequest
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -31,6 +34,7 @@ ATTACKS = (
     "refusing_strangers",
     "censoring_strangers",
     "black_pictures",
+    "garbage_previews",
     "silent_inputs",
     "dear_anonymous_requests",
     "queue_stuffing",
@@ -67,10 +71,15 @@ async def books(mesh: LocalMesh) -> AsyncIterator[Books]:
 
 
 async def done(client: HordeClient, images: int) -> None:
-    """Ask for images, and insist that all are painted."""
+    """Ask for images, and insist that all are painted, and that what is shown meanwhile are pictures."""
     made = await client.generations.create(small("a fox", count=images))
-    ended = await client.generations.finish(made.generation_id)
-    assert {JobEnding.Name(image.ending) for image in ended.images} == {"JOB_ENDING_DONE"}
+    async for event in client.generations.watch(made.generation_id, previews=True):
+        if isinstance(event, Previewed):
+            with Image.open(io.BytesIO(event.image), formats=("JPEG",)) as picture:
+                picture.load()
+        if isinstance(event, Finished):
+            endings = {JobEnding.Name(image.ending) for image in event.generation.images}
+            assert endings == {"JOB_ENDING_DONE"}
 
 
 async def worth(mesh: LocalMesh, key: str) -> int:

@@ -19,14 +19,16 @@ from horde.api.moderation.v1 import moderation_service_pb2 as pb
 from horde.cli.local.mesh import LocalMesh
 from horde.clients.client import HordeClient
 from horde.clients.errors import NotFound, ObjectNotFound, RoleMissing
-from horde.testkit.waiting import POLL_SECONDS, ticks
+from horde.testkit.waiting import POLL_SECONDS, ticks, until_told
 
-EVERYWHERE = os.environ.get("HORDE_KILL_MATRIX") == "all"
-pytestmark = [
-    pytest.mark.asyncio(loop_scope="module"),
-    # On S3 as well where somebody asks for all (`make test-kills`): it takes minutes.
-    pytest.mark.parametrize("mesh", [EMBEDDED, DEPLOYED] if EVERYWHERE else [EMBEDDED], indirect=True, scope="module"),
-]
+BACKENDS = (EMBEDDED, DEPLOYED)
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+def kept_in(*kinds: str) -> pytest.MarkDecorator:
+    """On what a test runs; on all where somebody asks for it (`make test-kills`)."""
+    everywhere = os.environ.get("HORDE_KILL_MATRIX") == "all"
+    return pytest.mark.parametrize("mesh", BACKENDS if everywhere else kinds, indirect=True, scope="module")
 
 
 @pytest.fixture
@@ -45,6 +47,7 @@ async def painted(nobody: HordeClient) -> tuple[str, str, bytes]:
     raise AssertionError("nothing was painted")
 
 
+@kept_in(EMBEDDED)
 async def test_child_safety_takes_a_picture_from_everybody_until_somebody_has_looked(
     mesh: LocalMesh, nobody: HordeClient, moderator: Horde, tmp_path: Path
 ) -> None:
@@ -72,6 +75,7 @@ async def test_child_safety_takes_a_picture_from_everybody_until_somebody_has_lo
     assert await nobody.images.fetch(generation_id, image_id) == content
 
 
+@kept_in(EMBEDDED)
 async def test_what_is_unsafe_is_not_in_the_queue_any_more_and_stays_its_requesters(
     nobody: HordeClient, moderator: Horde
 ) -> None:
@@ -88,6 +92,7 @@ async def test_what_is_unsafe_is_not_in_the_queue_any_more_and_stays_its_request
     assert await moderator.ask("moderation", "show", "nobodys", status=5)
 
 
+@kept_in(EMBEDDED)
 async def test_a_requester_sees_what_they_shared_under_which_text_and_takes_all_of_it_back(
     mesh: LocalMesh, tmp_path: Path
 ) -> None:
@@ -126,6 +131,13 @@ async def released(operator: Horde, name: str, *words: str) -> Any:
     return release
 
 
+async def names_as_removed(researcher: Horde, name: str, image_id: str) -> bool:
+    """Whether a release's list of what is to be taken out of copies names an image."""
+    listed = await researcher.ask("release", "--mesh", "removals", name)
+    return {removal["image_id"]: removal["release_name"] for removal in listed["removals"]} == {image_id: name}
+
+
+@kept_in(*BACKENDS)
 async def test_an_operator_asks_for_releases_and_anybody_with_an_account_keeps_a_copy_up_to_date(
     mesh: LocalMesh, nobody: HordeClient, moderator: Horde, tmp_path: Path
 ) -> None:
@@ -154,6 +166,8 @@ async def test_an_operator_asks_for_releases_and_anybody_with_an_account_keeps_a
     assert image_id in ids
 
     assert await nobody.generations.withdraw(generation_id, [image_id]) == {image_id: None}
+    # Named as soon as the mesh has heard of it, also between two releases.
+    await until_told(lambda: names_as_removed(researcher, "2026-11.1", image_id))
     second = await released(moderator, "2026-11.2", "--incremental")
     assert (int(second.get("images", 0)), second["previous_name"]) == (0, "2026-11.1")
     await researcher.ask("release", "--mesh", "pull", "2026-11.2", "--to", str(copies))

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 import sys
 from pathlib import Path
 
-import pytest
 from PIL import Image as Pillow
 
 
-# How many images get enough ratings to train on depends on chance and the machine: a defect of the demo.
-@pytest.mark.skipif(os.environ.get("HORDE_KILL_MATRIX") != "all", reason="make test-kills")
 async def test_the_demo_of_releases_ends_with_a_copy_that_is_right(tmp_path: Path) -> None:
     child = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "horde.cli.demo.release", "--out", str(tmp_path), "--painter", "scripted", "--images", "20"),
+        *("-m", "horde.cli.demo.release", "--out", str(tmp_path), "--painter", "scripted"),
+        *("--images", "12", "--ratings", "6"),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -29,9 +26,13 @@ async def test_the_demo_of_releases_ends_with_a_copy_that_is_right(tmp_path: Pat
     left_out = dict(re.findall(r"^(\w[\w ]+?) {2,}(\d+) ", text, re.M))
     assert (left_out["withdrawn"], left_out["unsafe"], left_out["contact data"]) == ("6", "1", "3")
     assert left_out["not text to image"] == "0"
-    assert "480 ratings by 24 people" in text
+    assert "ratings by 24 people" in text
     assert "who did not look earned 0" in text
     assert "a predictor is trained" in text
+    # Whatever was shown to whom by chance: nothing is left that cannot be learnt from.
+    images, rated, held_out = map(int, re.search(r"(\d+) images, (\d+) rated, (\d+) of them held out", text).groups())  # type: ignore[union-attr]
+    assert images == rated
+    assert held_out >= 20
     assert list((tmp_path / "predictor").iterdir())
     with Pillow.open(tmp_path / "copies" / "2026-1" / "contact-sheet.jpg") as sheet:
         assert sheet.width > 1000

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import sqlite3
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -36,7 +34,7 @@ from horde.clients.errors import (
     GenerationNotFound,
     NotFound,
 )
-from horde.testkit.waiting import POLL_SECONDS, ticks
+from horde.testkit.waiting import until_told
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 SECRET = "a secret wish"  # a prompt
@@ -103,14 +101,6 @@ def tables_about(mesh: LocalMesh, word: str) -> set[str]:
     return found
 
 
-async def until_done(attempt: Callable[[], Awaitable[bool]]) -> None:
-    for _ in ticks():
-        if await attempt():
-            return
-        await asyncio.sleep(POLL_SECONDS)
-    raise AssertionError("it never came")
-
-
 async def report_and_rate(mesh: LocalMesh, anna: HordeClient) -> None:
     """Say something about pictures that somebody else shares."""
     async with mesh.client() as nobody:
@@ -131,8 +121,8 @@ async def report_and_rate(mesh: LocalMesh, anna: HordeClient) -> None:
             return False
         return True
 
-    await until_done(reported)
-    await until_done(rated)
+    await until_told(reported)
+    await until_told(rated)
 
 
 async def lend_and_fail(mesh: LocalMesh, anna: HordeClient, asker: HordeClient, folder: Path) -> None:
@@ -147,7 +137,7 @@ async def lend_and_fail(mesh: LocalMesh, anna: HordeClient, asker: HordeClient, 
         await painted(asker, f"[fail@{WORKER}]", count=4)
         return bool([strike async for strike in anna.standings.strikes()])
 
-    await until_done(struck)
+    await until_told(struck)
     await worker.stop(10.0)
 
 

@@ -1,4 +1,4 @@
-"""Two of everything behind a real Envoy: nobody misses who is killed or, of the ledgers, stands still, and a watcher
+"""Two of everything behind a real Envoy: nobody misses who is killed, nor a leader that stands still, and a watcher
 sees what another gateway's worker paints."""
 
 from __future__ import annotations
@@ -114,16 +114,17 @@ class Load:
         self._stopping = True
 
 
-async def test_a_ledger_that_stands_still_is_replaced_under_load(mesh: Many, account: HordeClient) -> None:
+@pytest.mark.parametrize("role", LED, ids=[role.value for role in LED])
+async def test_a_leader_that_stands_still_is_replaced_under_load(role: Role, mesh: Many, account: HordeClient) -> None:
     load = Load(account)
     slow = asyncio.create_task(account.generations.finish((await account.generations.create(LONG)).generation_id))
     asking = [asyncio.create_task(load.ask()) for _ in range(4)]
     try:
         await load.further(4)
-        still, replaced = await mesh.leader(Role.LEDGER), len(mesh.replaced)
+        still, replaced = await mesh.leader(role), len(mesh.replaced)
         os.kill(mesh.processes[still].pid, signal.SIGSTOP)
         try:
-            # More than was under way: so it is accepted, paid and told by the other.
+            # More than was under way: so it is accepted, lent, paid and told by the other, to whom everybody has gone.
             await load.further(8)
         finally:
             os.kill(mesh.processes[still].pid, signal.SIGCONT)

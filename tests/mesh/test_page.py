@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import shutil
@@ -16,8 +17,12 @@ import pytest_asyncio
 from tests.mesh.probing import png, rich_account, scripted
 from tests.mesh.v2.calling import web_mesh
 
+from horde.api.account.v1.account_service_pb2 import ACCOUNT_ROLE_MODERATOR
+from horde.api.moderation.v1.moderation_service_pb2 import REPORT_REASON_VIOLENT
 from horde.cli.local.mesh import LocalMesh
-from horde.clients.credentials import ApiKey
+from horde.clients import generation_spec
+from horde.clients.credentials import ApiKey, read_secret
+from horde.clients.errors import NotFound
 from horde.testkit.waiting import HANG_SECONDS, ticks
 
 playwright = pytest.importorskip("playwright.async_api")
@@ -69,12 +74,12 @@ async def visit(
     page = await context.new_page()
     wrong: list[str] = []
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    # What the mesh refuses, Chromium lists as failed to load: that is told to people elsewhere.
+    # What the mesh refuses, or never answers, Chromium lists as failed to load: that is told to people elsewhere.
     page.on(
         "console",
         lambda said: (
             wrong.append(said.text)
-            if said.type in ("error", "warning") and "the server responded with a status of" not in said.text
+            if said.type in ("error", "warning") and not said.text.startswith("Failed to load resource")
             else None
         ),
     )
@@ -262,6 +267,127 @@ async def test_the_mesh_shows_queue_and_workers_by_model(browser: Any, mesh: Loc
         await page.locator("#mesh td", has_text="paintbox").first.wait_for()
         assert "anna" in await page.inner_text("#mesh")
         await shoot(page, "mesh")
+
+
+async def test_a_mesh_that_fails_is_said_and_asked_again(browser: Any, mesh: LocalMesh) -> None:
+    async with visit(browser, mesh, DESK) as page:
+        problem = {"status": 500, "code": "INTERNAL", "detail": "Something broke here."}
+        await page.route("**/v1/mesh", lambda route: route.fulfill(status=500, json=problem))
+        await page.reload()
+        await page.locator("#trouble", has_text="Something broke here.").wait_for()
+        await shoot(page, "trouble")
+        await page.unroute("**/v1/mesh")
+        await page.click("text=Try again")
+        await page.locator("#quote dl").wait_for()
+        assert await page.inner_text("#trouble") == ""
+
+
+@pytest.mark.parametrize("picture", [False, True], ids=["words", "picture"])
+async def test_a_second_click_after_a_lost_answer_asks_for_nothing_new(
+    browser: Any, mesh: LocalMesh, key: str, tmp_path: Path, picture: bool
+) -> None:
+    async with visit(browser, mesh, DESK, key) as page:
+        asked: list[str] = []
+
+        async def lose(route: Any) -> None:
+            # The mesh takes it, and its answer is lost on the way back.
+            asked.append(route.request.post_data_json["request_id"])
+            await route.fetch()
+            await route.abort()
+
+        await page.route(re.compile("/v1/generations$"), lose)
+        if picture:
+            (tmp_path / "source.png").write_bytes(png(64, 64))
+            await page.click("#source-box summary")
+            await page.set_input_files("#source", tmp_path / "source.png")
+            await page.focus("#mask")
+            await page.keyboard.press("Space")
+            await page.locator("#quote dl", has_text="from a picture").wait_for()
+        await ask(page, f"asked for twice {picture}")
+        await page.locator("#ask-error", has_text="cannot be reached").wait_for()
+        await page.unroute(re.compile("/v1/generations$"))
+        async with page.expect_request(lambda sent: sent.url.endswith("/v1/generations")) as sent:
+            await page.click("#go")
+        assert {*asked, (await sent.value).post_data_json["request_id"]} == {asked[0]}
+        await page.locator(".generation [role=status]", has_text="1 of 1 painted").wait_for()
+        listed = await page.request.get(f"{mesh.web}/v1/generations", headers={"authorization": f"Bearer {key}"})
+        prompts = [made["spec"]["job"]["image"]["prompt"] for made in (await listed.json())["generations"]]
+        assert prompts.count(f"asked for twice {picture}") == 1
+
+
+async def test_pictures_that_are_not_shown_any_more_are_let_go(browser: Any, mesh: LocalMesh) -> None:
+    count = """
+        const [make, drop] = [URL.createObjectURL, URL.revokeObjectURL];
+        window.held = new Set();
+        URL.createObjectURL = (blob) => { const made = make(blob); held.add(made); return made; };
+        URL.revokeObjectURL = (made) => { held.delete(made); drop(made); };
+    """
+    async with visit(browser, mesh, DESK) as page:
+        await ask(page, "let go", count=3)
+        await page.locator("button.picture").nth(2).wait_for()
+        await page.add_init_script(count)
+        await page.reload()
+        for _ in range(3):
+            await page.click("nav >> text=Gallery")
+            await page.locator("#gallery button.picture").nth(2).wait_for()
+            assert await page.evaluate("held.size") == 3
+            await page.click("nav >> text=Paint")
+
+
+async def test_an_owner_sees_standing_and_earnings_and_pauses_a_worker(browser: Any, mesh: LocalMesh) -> None:
+    async with visit(browser, mesh, DESK) as page:
+        await ask(page, "to earn by")
+        await page.locator(".generation [role=status]", has_text="1 of 1 painted").wait_for()
+    async with visit(browser, mesh, DESK, read_secret(mesh.layout.worker_key) or "") as page:
+        await page.click("nav >> text=Account")
+        await page.locator("#account", has_text="Your workers").wait_for()
+        told = await page.inner_text("#account")
+        assert "Not trusted yet" in told
+        assert "until your account is 7 days old (it is 0)" in told
+        earned = re.search(r"Earned in the last day: ([\d.]+) kudos, of it ([\d.]+) to escrow", told)
+        assert earned is not None
+        assert 0 < float(earned[2]) < float(earned[1])
+        await shoot(page, "owner")
+        assert await axe_finds(page) == []
+        for now, then in (("Pause", "Let go on"), ("Let go on", "Pause")):
+            await page.get_by_role("button", name=f"{now}: anna").click()
+            await page.get_by_role("button", name=f"{then}: anna").wait_for()
+
+
+async def test_a_moderator_sees_what_was_reported_and_decides(browser: Any, mesh: LocalMesh, key: str) -> None:
+    async with mesh.client() as nobody, nobody.generation(generation_spec("reported", share=True)) as session:
+        generation = await session.finish()
+        for _ in ticks():  # A shared picture can be reported some seconds after it is done.
+            with contextlib.suppress(NotFound):
+                await nobody.moderation.report(generation.images[0].job_id, REPORT_REASON_VIOLENT, "a test", own=True)
+                break
+            await asyncio.sleep(0.5)
+    async with mesh.client(credential=ApiKey(read_secret(mesh.layout.operator_key) or "")) as operator:
+        opened = await operator.accounts.create("Mona")
+        await operator.standings.set_roles(opened.account.account_id, [ACCOUNT_ROLE_MODERATOR], "for a test")
+    async with visit(browser, mesh, PHONE, key) as page:
+        await page.locator("#who", has_text="Rita").wait_for()
+        assert not await page.locator("#moderate-link").is_visible()
+    async with visit(browser, mesh, PHONE, opened.api_key, color_scheme="dark") as page:
+        for _ in ticks():
+            await page.reload()
+            await page.locator("#who", has_text="Mona").wait_for()
+            if await page.locator("#moderate-link").is_visible():
+                break
+        await page.click("nav >> text=Moderate")
+        case = page.get_by_role("article", name="Case: reported")
+        await case.wait_for()
+        assert "violent, a test" in await case.inner_text()
+        await case.get_by_text("Show the picture").click()
+        assert await case.locator("img").evaluate("image => image.decode().then(() => image.naturalWidth)") > 0
+        await shoot(page, "moderate")
+        assert await axe_finds(page) == []
+        await case.get_by_label("Why, for the record").fill("looked at")
+        await case.get_by_label("What is wrong").select_option("violent")
+        await case.get_by_text("It is not for others").click()
+        await case.get_by_text("Decided: not for others").wait_for()
+        await page.reload()
+        await page.locator("#moderate p", has_text="Nothing waits").wait_for()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -30,9 +30,14 @@ SERVED = {
         "horde.api.release.v1.DataReleaseService",
         "horde.api.standing.v1.StandingService",
         "horde.api.statistics.v1.StatisticsService",
+        "horde.api.webhook.v1.WebhookService",
         "horde.api.worker.v1.WorkerService",
     },
-    Role.SCHEDULER: {"horde.internal.scheduler.v1.OwnerService", "horde.internal.scheduler.v1.SchedulerService"},
+    Role.SCHEDULER: {
+        "externalscaler.ExternalScaler",
+        "horde.internal.scheduler.v1.OwnerService",
+        "horde.internal.scheduler.v1.SchedulerService",
+    },
     Role.LEDGER: {"horde.internal.ledger.v1.LedgerService"},
     Role.CURATION: {
         "horde.internal.curation.v1.AccountService",
@@ -41,6 +46,7 @@ SERVED = {
         "horde.api.rating.v1.RatingService",
         "horde.api.release.v1.DataReleaseService",
     },
+    Role.WEBHOOKS: {"horde.api.webhook.v1.WebhookService", "horde.internal.webhook.v1.NewsService"},
     Role.STORAGE_ROUTER: {"horde.api.storage.v1.StorageService", "horde.internal.storage.v1.ObjectService"},
 }
 STANDARD = {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}

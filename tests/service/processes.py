@@ -22,6 +22,7 @@ MODULES = {
     "storage-router": "horde.storage_router",
     "web-door": "horde.web_door",
     "curation": "horde.curation",
+    "webhooks": "horde.webhooks",
     "worker": "horde.worker_agent",
 }
 
@@ -41,7 +42,9 @@ def environment(service: str, folder: Path, **settings: str) -> dict[str, str]:
     if service in ("scheduler", "gateway"):
         own |= {"LEDGER": NOBODY, "STORAGE_ROUTER": NOBODY}
     if service == "gateway":
-        own |= {"SCHEDULER": NOBODY, "CURATION": NOBODY}
+        own |= {"SCHEDULER": NOBODY, "CURATION": NOBODY, "WEBHOOKS": NOBODY}
+    if service == "webhooks":
+        own |= {"SCHEDULER": NOBODY, "LEDGER": NOBODY}
     if service == "curation":
         own |= {
             "STORAGE_ROUTER": NOBODY,

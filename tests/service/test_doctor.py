@@ -3,8 +3,10 @@ well."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -20,6 +22,7 @@ from horde.cli.doctor.asking import CLOCK_SECONDS, clock
 from horde.cli.doctor.verdicts import Grade
 from horde.services.identity import create_key_file
 from horde.testkit.certificates import HOUR, Authority
+from horde.testkit.postgres import older
 from horde.testkit.redis import throwaway_redis
 from horde.testkit.s3 import ThrowawayS3
 
@@ -119,6 +122,12 @@ def test_a_database_that_forgets_what_it_has_said(doctor: Doctor, postgresql_url
         connection.execute(f'ALTER DATABASE "{name}" RESET synchronous_commit')
     assert "synchronous_commit" not in doctor.failed("ledger", **told)
     assert "does not answer" in doctor.failed("ledger", HORDE_LEDGER_DATABASE_URL="postgresql://127.0.0.1:1/none")
+
+
+async def test_a_database_that_is_too_old(doctor: Doctor, postgresql_url: str) -> None:
+    async with older(postgresql_url, 13) as url:
+        failed = await asyncio.to_thread(doctor.failed, "ledger", HORDE_LEDGER_DATABASE_URL=url)
+    assert re.search(r"ledger's database: PostgreSQL 13\.\d+ is too old: 14 or newer is needed", failed)
 
 
 def test_a_redis_that_forgets_limits_is_told(doctor: Doctor) -> None:

@@ -34,6 +34,7 @@ LOOPS = {
         "key use",
         "accounts",
         "closing",
+        "restriction news",
         "shared keys",
         "watching",
         "previews",
@@ -42,6 +43,7 @@ LOOPS = {
     ),
     "storage-router": ("batches", "sweeper"),
     "curation": ("batches", "follower", "verdicts", "releases", "estimates", "rewards", "wishes", "leadership"),
+    "webhooks": ("sending", "hearing", "following", "log", "leadership"),
     "worker": ("attach", "guest", "models", "idle word"),
 }
 """All there are: a service that starts one that is not listed here fails its test."""

@@ -25,7 +25,9 @@ def free_address() -> str:
 
 
 @pytest.mark.parametrize("service", LOCKS)
-async def test_a_standby_lives_and_is_not_ready(service: str, tmp_path: Path, postgresql_url: str) -> None:
+async def test_a_standby_lives_and_is_fit_and_takes_no_calls_yet(
+    service: str, tmp_path: Path, postgresql_url: str
+) -> None:
     at = free_address()
     settings = environment(service, tmp_path, DATABASE_URL=postgresql_url, HEALTH_LISTEN=at)
     async with await psycopg.AsyncConnection.connect(postgresql_url, autocommit=True) as leader:
@@ -38,10 +40,19 @@ async def test_a_standby_lives_and_is_not_ready(service: str, tmp_path: Path, po
                 answer = await stub.Check(health_pb2.HealthCheckRequest(service=name), wait_for_ready=True)
                 return answer.status
 
+            async def seen(name: str) -> Any:
+                """The first answer but NOT_SERVING."""
+                async for answer in stub.Watch(health_pb2.HealthCheckRequest(service=name), wait_for_ready=True):
+                    if answer.status == SERVING:
+                        return SERVING
+                raise AssertionError("the watch ended")
+
+            assert await seen("fit") == SERVING
             assert (await check("live"), await check("")) == (SERVING, NOT_SERVING)
             await leader.execute("SELECT pg_advisory_unlock(%s)", (LOCKS[service],))
             await process.until('"ports"')
             assert (await check("live"), await check("")) == (SERVING, SERVING)
+            assert await check("fit") == SERVING
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -17,9 +17,10 @@ from tests.service.processes import environment, started
 from horde.curation.service import LOCK_KEY as CURATION_LOCK
 from horde.ledger.__main__ import LOCK_KEY as LEDGER_LOCK
 from horde.scheduler.scheduler import LOCK_KEY as SCHEDULER_LOCK
+from horde.webhooks.service import LOCK_KEY as WEBHOOKS_LOCK
 
-SERVICES = ("ledger", "scheduler", "gateway", "storage-router", "curation", "web-door")
-LOCKS = {"ledger": LEDGER_LOCK, "scheduler": SCHEDULER_LOCK, "curation": CURATION_LOCK}
+SERVICES = ("ledger", "scheduler", "gateway", "storage-router", "curation", "webhooks", "web-door")
+LOCKS = {"ledger": LEDGER_LOCK, "scheduler": SCHEDULER_LOCK, "curation": CURATION_LOCK, "webhooks": WEBHOOKS_LOCK}
 
 
 @dataclass
@@ -54,7 +55,7 @@ async def test_that_serves_while_its_neighbours_are_away(service: str, tmp_path:
     assert '"stopped"' in process.log
 
 
-@pytest.mark.parametrize("service", ["ledger", "scheduler", "curation"])
+@pytest.mark.parametrize("service", ["ledger", "scheduler", "curation", "webhooks"])
 async def test_that_stands_by(service: str, tmp_path: Path, postgresql_url: str) -> None:
     async with await psycopg.AsyncConnection.connect(postgresql_url, autocommit=True) as leader:
         await leader.execute("SELECT pg_advisory_lock(%s)", (LOCKS[service],))
@@ -65,7 +66,7 @@ async def test_that_stands_by(service: str, tmp_path: Path, postgresql_url: str)
     assert process.lines[-1] == "stopped while it was starting\n"
 
 
-@pytest.mark.parametrize("service", ["ledger", "scheduler", "curation"])
+@pytest.mark.parametrize("service", ["ledger", "scheduler", "curation", "webhooks"])
 async def test_that_waits_for_a_database_that_is_away(service: str, tmp_path: Path) -> None:
     settings = environment(service, tmp_path, DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing")
     async with started(service, settings) as process:

@@ -67,7 +67,7 @@ def test_what_the_gateway_needs_holds_no_torch() -> None:
             return {name for extra in found[1].split(",") for each in extras[extra] for name in named(each)}
         return {re.split(r"[^a-z0-9-]", requirement)[0]}
 
-    for extra in ("gateway", "web-door", "scheduler", "ledger", "storage-router", "curation", "client"):
+    for extra in ("gateway", "web-door", "scheduler", "ledger", "storage-router", "curation", "webhooks", "client"):
         names = {name for each in extras[extra] for name in named(each)}
         assert not names & {"torch", "diffusers", "transformers", "accelerate"}, extra
 
@@ -111,6 +111,7 @@ SERVICE_FOLDERS = (
     "ledger",
     "storage-router",
     "curation",
+    "webhooks",
     "worker-agent",
     "buckets",
 )

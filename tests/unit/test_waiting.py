@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from horde.testkit import waiting
+from horde.testkit.waiting import ticks
+
 ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted(
     path
@@ -51,6 +54,16 @@ def found_in(tree: ast.AST) -> Iterator[tuple[int, str]]:
             ]
             if sleeps:
                 yield node.lineno, "looks again only so many times"
+
+
+def test_a_loop_that_waits_for_what_never_comes_does_not_end_as_if_it_had_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "HANG_SECONDS", 0.0)
+    with pytest.raises(AssertionError, match="a letter"):
+        for _ in ticks("a letter"):
+            break
+    with pytest.raises(AssertionError, match="2 of 3"):
+        for _ in ticks(lambda: f"{1 + 1} of 3"):
+            break
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -20,7 +20,7 @@ async def main(apikey: str, model: str) -> None:
     )
     status = await client.generate_images(asked)
     made = status.generations or []
-    facts = {"images": len(made), "shared": status.shared, "seeds": [each.seed for each in made]}
+    facts = {"images": len(made), "shared": status.shared, "seeds": [image.seed for image in made]}
     print(json.dumps({"what": "generated", **facts}), flush=True)
 
 

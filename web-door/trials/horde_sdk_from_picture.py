@@ -42,9 +42,15 @@ def main(apikey: str, model: str) -> None:
     client = AIHordeAPISimpleClient()
     status, job = client.image_generate_request(asked)
     (made,) = status.generations
-    told = [entry.ref for entry in made.gen_metadata or []]
+    references = [entry.ref for entry in made.gen_metadata or []]
     picture = client.download_image_from_generation(made)
-    facts = {"job": str(job), "seed": made.seed, "worker": made.worker_name, "metadata": told, "size": picture.size}
+    facts = {
+        "job": str(job),
+        "seed": made.seed,
+        "worker": made.worker_name,
+        "metadata": references,
+        "size": picture.size,
+    }
     print(json.dumps({"what": "generated from a picture", **facts, "shared": status.shared}), flush=True)
 
 

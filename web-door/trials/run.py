@@ -44,8 +44,8 @@ async def run(program: str, script: str, mesh: LocalMesh, *arguments: str) -> li
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    said, noise = await child.communicate()
-    lines = [line for line in said.decode().splitlines() if line.startswith("{")]
+    output, noise = await child.communicate()
+    lines = [line for line in output.decode().splitlines() if line.startswith("{")]
     for line in lines:
         print(f"  {script}: {line}", flush=True)
     if child.returncode:

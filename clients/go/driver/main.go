@@ -37,6 +37,7 @@ type asked struct {
 	Anonymous       string          `json:"anonymous"`
 	ConfigFolder    string          `json:"config_folder"`
 	PatienceSeconds float64         `json:"patience_seconds"`
+	AttemptSeconds  float64         `json:"attempt_seconds"`
 	Method          string          `json:"method"`
 	Request         json.RawMessage `json:"request"`
 	Spec            json.RawMessage `json:"spec"`
@@ -145,6 +146,7 @@ func do(a asked) (told, error) {
 		if a.PatienceSeconds > 0 {
 			patience.Total = time.Duration(a.PatienceSeconds * float64(time.Second))
 		}
+		patience.Attempt = time.Duration(a.AttemptSeconds * float64(time.Second))
 		opened, err := horde.Open(a.Target, horde.Options{
 			APIKey: a.APIKey, Anonymous: a.APIKey == "", AnonymousToken: a.Anonymous, ConfigFolder: a.ConfigFolder, Patience: patience,
 		})

@@ -36,7 +36,7 @@ OPERATIONS = {
   "hello" => ->(_) { { name: "ruby", version: "0.1.0" } },
   "open" => lambda { |a|
     who = a["api_key"] ? { api_key: a["api_key"] } : { anonymous: a["anonymous"] || true }
-    patience = Horde::Patience.new(a["patience_seconds"] || 30, 0.02, 3)
+    patience = Horde::Patience.new(a["patience_seconds"] || 30, 0.02, 3, a["attempt_seconds"] || Horde::Patience.usual.attempt)
     CLIENTS[a["client"]] = Horde::Client.new(a["target"], **who, config_folder: a["config_folder"], patience: patience)
     {}
   },

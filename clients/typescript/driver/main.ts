@@ -34,8 +34,9 @@ function enter(session: GenerationSession): Told {
 
 const OPERATIONS: Record<string, (asked: Asked) => Promise<Told>> = {
   hello: async () => ({ name: "typescript", version: "0.1.0" }),
-  async open({ client, target, api_key, anonymous, config_folder, patience_seconds }) {
-    const patience = { totalSeconds: patience_seconds ?? 30, firstPauseSeconds: 0.02 };
+  async open({ client, target, api_key, anonymous, config_folder, patience_seconds, attempt_seconds }) {
+    const attempt = attempt_seconds && { attemptSeconds: attempt_seconds };
+    const patience = { totalSeconds: patience_seconds ?? 30, firstPauseSeconds: 0.02, ...attempt };
     const who = api_key ? { apiKey: api_key } : { anonymous: anonymous ?? true };
     clients.set(client, new Horde(target, { ...who, configFolder: config_folder, patience }));
     return {};

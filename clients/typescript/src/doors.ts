@@ -15,6 +15,9 @@ export interface Security {
   plaintext?: boolean | undefined;
 }
 
+/** A link that died without a word is noticed, also under a stream. Gateways allow a ping each 5 s. */
+const ALIVE = { pingIntervalMs: 10_000, pingTimeoutMs: 8_000 };
+
 const LOOPBACK = /^(localhost|127\.\d+\.\d+\.\d+|\[::1\]):\d+$/;
 
 export class Doors {
@@ -45,7 +48,7 @@ export class Doors {
     request: MessageInitShape<I>,
   ): Promise<MessageShape<O>> {
     return patiently(this.attempts(), async () => {
-      const answer = await this.gateway.unary(method, undefined, undefined, this.headers.headers, request);
+      const answer = await this.gateway.unary(method, undefined, this.patience.attemptSeconds * 1000, this.headers.headers, request);
       return answer.message;
     });
   }
@@ -67,6 +70,7 @@ export class Doors {
   private dial(address: string): ReturnType<typeof createGrpcTransport> {
     const plain = !this.security.authority && (this.security.plaintext || LOOPBACK.test(address));
     const nodeOptions = this.security.authority ? { ca: this.security.authority } : {};
-    return createGrpcTransport({ baseUrl: `${plain ? "http" : "https"}://${address}`, nodeOptions, idleConnectionTimeoutMs: 60_000 });
+    const baseUrl = `${plain ? "http" : "https"}://${address}`;
+    return createGrpcTransport({ baseUrl, nodeOptions, ...ALIVE, idleConnectionTimeoutMs: 60_000 });
   }
 }

@@ -47,6 +47,9 @@ export class Unavailable extends HordeError {}
 export class DeadlineExceeded extends HordeError {}
 export class Internal extends HordeError {}
 export class Unimplemented extends HordeError {}
+export class Cancelled extends HordeError {}
+export class OutOfRange extends HordeError {}
+export class DataLoss extends HordeError {}
 /** The bytes that came are not those that were promised, even when fetched again. */
 export class DamagedImage extends HordeError {}
 
@@ -63,9 +66,13 @@ const KINDS: Partial<Record<Code, typeof HordeError>> = {
   [Code.DeadlineExceeded]: DeadlineExceeded,
   [Code.Internal]: Internal,
   [Code.Unimplemented]: Unimplemented,
+  [Code.Canceled]: Cancelled,
+  [Code.OutOfRange]: OutOfRange,
+  [Code.DataLoss]: DataLoss,
 };
 
-const nameOf = (code: Code) => (Code[code] ?? "").replace(/(?<!^)([A-Z])/g, "_$1").toUpperCase();
+/** gRPC's own name: Connect alone spells one of them otherwise. */
+const nameOf = (code: Code) => (code === Code.Canceled ? "CANCELLED" : (Code[code] ?? "").replace(/(?<!^)([A-Z])/g, "_$1").toUpperCase());
 
 /** Whatever a call threw, as one of the classes above. */
 export function toHordeError(thrown: unknown): HordeError {

@@ -2,13 +2,15 @@
 import { DeadlineExceeded, HordeError, Internal, toHordeError, Unavailable } from "./errors.js";
 
 export interface Patience {
-  /** Over all attempts of one call, or since a watch last heard something. */
+  /** After the first failure of one call, or since a watch last heard something. */
   totalSeconds: number;
   firstPauseSeconds: number;
   longestPauseSeconds: number;
+  /** What one attempt of a call with one answer may take, so that a mute mesh holds nobody. */
+  attemptSeconds: number;
 }
 
-export const PATIENCE: Patience = { totalSeconds: 30, firstPauseSeconds: 0.1, longestPauseSeconds: 3 };
+export const PATIENCE: Patience = { totalSeconds: 30, firstPauseSeconds: 0.1, longestPauseSeconds: 3, attemptSeconds: 10 };
 
 export class Attempts {
   private failures = 0;

@@ -16,6 +16,7 @@ from horde.curation.core.cases import MAX_WITHHELD_BY_ONE, Decision, Reason, Rep
 from horde.curation.core.images import SharedImage, Verdict
 from horde.curation.core.rating import RULES, Answer, Due, Opinion, Rater, RaterState, Rating, Record, Shown
 from horde.curation.core.rating_choice import Kind
+from horde.curation.core.releases import Published
 from horde.curation.store.port import CurationStore
 from horde.curation.store.sql import sql_store
 
@@ -31,6 +32,11 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
         yield opened
 
 
+def hour(number: int) -> datetime:
+    """Of the journal."""
+    return NOW.replace(minute=0, second=0, microsecond=0) + timedelta(hours=number)
+
+
 def image(number: int) -> SharedImage:
     return SharedImage(
         image_id=f"image-{number}",
@@ -44,6 +50,7 @@ def image(number: int) -> SharedImage:
         sha256=f"{number:064x}",
         size_bytes=5_000_000_000,
         shared_at=NOW + timedelta(seconds=number),
+        journal_hour=hour(number),
     )
 
 
@@ -53,8 +60,8 @@ async def test_what_is_kept_is_what_is_read(store: CurationStore) -> None:
     assert await store.image("image-1") == image(1)
     assert await store.image("image-2") == unsure
     assert await store.image("image-3") is None
-    assert await store.known(["image-1", "image-2", "image-3"]) == {"image-1", "image-2"}
-    assert await store.known([]) == set()
+    assert await store.known(["image-1", "image-2", "image-3"]) == {"image-1": hour(1), "image-2": hour(2)}
+    assert await store.known([]) == {}
 
 
 async def test_an_image_that_is_known_stays_as_it_is(store: CurationStore) -> None:
@@ -62,6 +69,26 @@ async def test_an_image_that_is_known_stays_as_it_is(store: CurationStore) -> No
     await store.add_images([replace(image(1), prompt="another"), image(2), image(2)])
     assert await store.image("image-1") == image(1)
     assert await store.image("image-2") == image(2)
+
+
+async def test_of_an_images_hours_of_the_journal_the_first_counts_also_one_that_named_it_before_it_was_there(
+    store: CurationStore,
+) -> None:
+    await store.add_images([image(1), replace(image(2), journal_hour=None)])
+    assert await store.known(["image-2"]) == {"image-2": None}
+    await store.keep_hour(["image-1", "image-2", "image-3", "image-4"], hour(3), hour(0))
+    await store.keep_hour(["image-3", "image-4"], hour(4), hour(0))
+    # Too long ago for what has never come.
+    await store.keep_hour(["image-5"], hour(1), hour(0))
+    await store.keep_hour([], hour(9), hour(2))
+    await store.add_images([replace(image(number), journal_hour=hour(7)) for number in (3, 5)])
+    await store.add_images([replace(image(4), journal_hour=hour(2))])
+    hours = {"image-1": 1, "image-2": 3, "image-3": 3, "image-4": 2, "image-5": 7}
+    assert await store.known(list(hours)) == {image_id: hour(number) for image_id, number in hours.items()}
+    await store.keep_hour(["image-5"], hour(6), hour(0))
+    found = await store.image("image-5")
+    assert found is not None
+    assert found.journal_hour == hour(6)
 
 
 async def test_the_first_withdrawal_counts(store: CurationStore) -> None:
@@ -253,6 +280,27 @@ async def test_candidates_are_of_their_kind_and_nobodys_own(store: CurationStore
     for who in ("cat", "dan", "eve", "fay"):
         await rate(store, 4, who, 6)
     assert await of(Kind.BEGUN) == set()
+
+
+async def test_what_a_release_answers_is_no_candidate(store: CurationStore) -> None:
+    await store.add_images([replace(image(4), requester=""), replace(image(5), requester="", journal_hour=None)])
+    for number in (4, 5):
+        await rate(store, number, "bob", 6)
+        await store.keep_answer(f"image-{number}", 6.0)
+    after = NOW + timedelta(seconds=1)
+    for published, open_ in (
+        (None, {"image-4", "image-5"}),
+        # The first hour that it does not have; and what was said only later.
+        (Published(hour(4), after), {"image-4"}),
+        (Published(hour(5), NOW), {"image-4", "image-5"}),
+        (Published(hour(5), after), set()),
+    ):
+        for kind in (Kind.BEGUN, Kind.GOLD):
+            found = await store.candidates(kind, Rater("ann", f"{0:064x}"), [], Random(1), RULES, published)
+            assert {candidate.image_id for candidate in found} == open_
+        if published is not None:
+            assert await store.is_published("image-4", published) == ("image-4" not in open_)
+    assert not await store.is_published("image-9", Published(hour(5), after))
 
 
 async def test_somebodys_answers_come_with_what_others_say_and_how_much_their_words_count(store: CurationStore) -> None:

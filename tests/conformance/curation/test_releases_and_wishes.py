@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from tests.conformance.curation.test_curation_store import NOW, decision, image, report, store
+from tests.conformance.curation.test_curation_store import NOW, decision, hour, image, report, store
 
 from horde.curation.core.images import Verdict
 from horde.curation.core.releases import Asked, State, Terms
@@ -58,7 +58,7 @@ async def test_removals_are_what_was_withdrawn_and_what_was_found_unsafe_in_the_
         ("image-1", False),
     ]
     first = image(3)
-    assert whole[0] == Removal("image-3", first.sha256, first.shared_at, NOW + timedelta(minutes=3), moderated=True)
+    assert whole[0] == Removal("image-3", first.sha256, hour(3), NOW + timedelta(minutes=3), moderated=True)
     walked: list[Removal] = []
     place = None
     while page := await store.removals(LATER, NOW, 1, place):
@@ -66,7 +66,11 @@ async def test_removals_are_what_was_withdrawn_and_what_was_found_unsafe_in_the_
         place = page[-1].place
     assert walked == list(whole)
     assert [found.image_id for found in await store.removals(LATER, LATER, 10)] == ["image-1"]
-    assert [found.image_id for found in await store.removals(image(2).shared_at, NOW, 10)] == ["image-1"]
+    assert [found.image_id for found in await store.removals(hour(2), NOW, 10)] == ["image-1"]
+    # No hour of the journal names it yet, so no release has it.
+    await store.add_images([replace(image(9), journal_hour=None)])
+    await store.withdraw_images({"image-9": LATER})
+    assert [found.image_id for found in await store.removals(LATER, LATER, 10)] == ["image-1"]
 
 
 async def test_each_has_their_own_images_and_wishes(store: CurationStore) -> None:

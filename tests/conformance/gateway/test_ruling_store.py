@@ -62,6 +62,22 @@ async def test_restrictions_come_newest_first_and_page_by_page(store: IdentitySt
     assert [each.restriction_id for each in await store.restrictions(LATER, 5, appealed=True)] == ["r1"]
 
 
+async def test_decisions_are_listed_newest_first_page_by_page_and_by_what_they_are_about(store: IdentityStore) -> None:
+    await store.restrict(restriction(1), decision(1))
+    await store.restrict(restriction(2), decision(2))
+    await store.change_restriction("r1", {"lifted_at": LATER, "lifted_by": "anna"}, decision(9, hours=1))
+    lifted = replace(decision(1, hours=1), decision_id="d3", action="lift", detail="a mistake")
+    await store.decide(lifted)
+    assert [kept.decision_id for kept in await store.decided(10)] == ["d9", "d3", "d2", "d1"]
+    page = await store.decided(2)
+    last = page[-1]
+    assert last == lifted
+    assert [kept.decision_id for kept in await store.decided(10, (last.at, last.decision_id))] == ["d2", "d1"]
+    assert [kept.decision_id for kept in await store.decided(10, subject="r1")] == ["d3", "d1"]
+    assert [kept.decision_id for kept in await store.decided(10, subject="worker-1")] == ["d3", "d1"]
+    assert await store.decided(10, subject="nobody") == []
+
+
 async def test_filters_are_kept_once_for_each_request_and_ended(store: IdentityStore) -> None:
     assert await store.filters_changed_at() == 0
     rule = PromptFilter("f1", FilterKind.NORMALISED_TEXT, "bad", "No.", "a note", "anna", NOW, "q1")

@@ -13,7 +13,7 @@ from horde.services.clock import SystemClock
 from horde.services.rates import Draw, Rate
 from horde.services.shared.memory import InProcess
 from horde.services.shared.port import MAX_NEWS_BYTES, Shared
-from horde.services.shared.redis import RedisAddress, redis_shared
+from horde.services.shared.redis import RedisAddress, RedisShared, redis_shared
 from horde.testkit.redis import ThrowawayRedis, throwaway_redis
 from horde.testkit.waiting import HANG_SECONDS
 
@@ -200,3 +200,17 @@ async def test_a_silent_server_delays_one_call_and_not_the_next(server: Throwawa
             assert await shared.admit([Draw("b", TEN)]) is not None
         finally:
             server.resume()
+
+
+async def test_a_listener_ends_when_it_is_cancelled_whatever_fails_meanwhile(
+    server: ThrowawayRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def breaks(self: RedisShared, channel: object) -> None:
+        try:
+            await asyncio.get_running_loop().create_future()
+        except asyncio.CancelledError:
+            raise ConnectionError("the connection went with the one that was cancelled") from None
+
+    monkeypatch.setattr(RedisShared, "_keep_subscribed", breaks)
+    async with asyncio.timeout(HANG_SECONDS), redis_shared(RedisAddress(server.url), SystemClock(), "ends") as shared:
+        await joined(shared)

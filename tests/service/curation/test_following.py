@@ -98,6 +98,36 @@ async def test_an_image_whose_bytes_are_not_there_yet_comes_when_they_are(tmp_pa
         assert await it.known() == {job_id(1)}
 
 
+async def test_an_image_that_came_hours_after_its_entry_is_its_releases_by_the_first_entry(tmp_path: Path) -> None:
+    async with world(tmp_path) as it:
+        await it.share(1)
+        await it.share(2)
+        bytes_of_it = await it.sharing.bucket.read(f"images/{job_id(1)}.png")
+        assert bytes_of_it is not None
+        await it.sharing.bucket.delete(f"images/{job_id(1)}.png")
+        it.clock.jump(5 * HOUR)
+        await it.follower.round()
+        assert await it.known() == {job_id(2)}
+        # The commit is repeated, as it is until it is whole.
+        await it.sharing.bucket.put(f"journal/{it.clock.now():%Y-%m-%dT%H}/{job_id(1)}", b"")
+        await it.sharing.bucket.put(f"images/{job_id(1)}.png", bytes_of_it.data)
+        await it.follower.round()
+        found = await it.store.image(job_id(1))
+        assert found is not None
+        assert found.journal_hour == START
+
+
+async def test_what_a_report_made_known_has_no_hour_until_the_journal_is_read(tmp_path: Path) -> None:
+    async with world(tmp_path) as it:
+        await it.share(1)
+        reported = await SharedBucket(it.sharing.bucket).image(job_id(1))
+        assert reported is not None
+        await it.store.add_images([reported])
+        assert await it.store.known([job_id(1)]) == {job_id(1): None}
+        await it.follower.round()
+        assert await it.store.known([job_id(1)]) == {job_id(1): START}
+
+
 async def test_what_was_withdrawn_is_known_as_such_and_what_was_never_known_is_nothing(tmp_path: Path) -> None:
     async with world(tmp_path) as it:
         await it.share(1)

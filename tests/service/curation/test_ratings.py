@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest_asyncio
 from horde.api.moderation.v1 import moderation_service_pb2 as moderation
 from horde.api.rating.v1 import rating_service_pb2 as pb
 from horde.curation.store.sql import sql_store
+from horde.data_releases.core.plan import Plan
 from horde.internal.ledger.v1 import ledger_service_pb2 as ledger_pb2
 from horde.internal.ledger.v1.ledger_service_pb2_grpc import (
     LedgerServiceServicer,
@@ -266,6 +268,51 @@ async def test_who_looks_comes_to_earn_and_who_does_not_is_told_why(
     other = await standing(it, "bob")
     assert (other.ratings, other.earning, other.earned_today_mkudos) == (31, False, 0)
     assert other.why
+
+
+def publish(it: CurationBench, name: str, as_of: datetime) -> None:
+    """What a builder leaves of a finished release, as far as curation reads it."""
+    plan = Plan(name, as_of, None, START, cool_off_hours=0)
+    note = {"plan": plan.to_json(), "images": 1, "bytes": 1, "removed": 0, "checksums_sha256": ""}
+    told = {
+        f"releases/{name}/stats.json": {"ratings": 1, "left_out": {}},
+        f"releases/{name}/release.json": {"shards": 1},
+        f"finished/{name}.json": note,
+    }
+    for path, document in told.items():
+        file = it.settings.releases_dir / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(document))
+
+
+async def test_nobody_is_asked_what_a_data_release_answers(it: CurationBench, clock: ManualClock) -> None:
+    (unrated,) = {job_id(number) for number in range(IMAGES)} - {
+        rating.image_id for rating in await look(it, clock, MOD, IMAGES - 1)
+    }
+    held = await show(it, "bob", skip=unrated)
+    assert held.image_id != unrated
+    await clock.advance(3 * 3600)
+    publish(it, "a", clock.now())
+    # Of what he is looking at, too: he may have waited for it.
+    with assert_raises_reason(FailedPrecondition, "IMAGE_NOT_SHOWN"):
+        await rate(it, held.image_id, worth(held.image_id), "bob")
+    # Of the one that nobody has rated nothing can be looked up.
+    assert (await show(it, "bob")).image_id == unrated
+    assert (await show(it, "ann")).image_id == unrated
+    await rate_after_a_look(it, clock, unrated, "ann")
+    with assert_raises_reason(NotFound, "NOTHING_TO_RATE"):
+        await show(it, "ann")
+    # What was said since is in the next one.
+    await rate_after_a_look(it, clock, unrated, "bob")
+    publish(it, "b", clock.now())
+    await clock.advance(10)
+    with assert_raises_reason(NotFound, "NOTHING_TO_RATE"):
+        await show(it, "cat")
+
+
+async def rate_after_a_look(it: CurationBench, clock: ManualClock, image_id: str, who: str) -> None:
+    await clock.advance(5)
+    await rate(it, image_id, worth(image_id), who)
 
 
 async def test_what_the_ledger_could_not_pay_at_once_is_paid_later_and_once(

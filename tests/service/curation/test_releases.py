@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+import os
+from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,7 +27,7 @@ from horde.services.errors import AlreadyExists, FailedPrecondition, InvalidArgu
 from horde.testkit.curation import OPERATOR, CurationBench, curation, visitor
 from horde.testkit.data_releases import Moment, Sharing, job_id, plain_folder
 from horde.testkit.loopback import assert_raises_reason, fields_of
-from horde.testkit.waiting import POLL_SECONDS, ticks
+from horde.testkit.waiting import ticks, until_told
 
 OPS = visitor("ops", roles=[OPERATOR])
 ANNA = visitor("anna")
@@ -62,21 +63,13 @@ async def get(it: CurationBench, name: str, who: Any = OPS) -> pb.DataRelease:
     return release
 
 
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    for _ in ticks():
-        if await holds():
-            return
-        await asyncio.sleep(POLL_SECONDS)
-    raise AssertionError("it never came")
-
-
 async def built(it: CurationBench, name: str, terms: pb.ReleaseTerms = AT_ONCE) -> pb.DataRelease:
     await create(it, name, terms)
 
     async def over() -> bool:
         return (await get(it, name)).state != pb.DATA_RELEASE_STATE_BUILDING
 
-    await until(over)
+    await until_told(over)
     release = await get(it, name)
     assert release.state == pb.DATA_RELEASE_STATE_FINISHED, release.failure
     return release
@@ -157,7 +150,7 @@ async def test_a_builder_that_fails_says_why_and_the_release_can_be_asked_for_ag
     async def failed() -> bool:
         return (await get(it, "a")).state == pb.DATA_RELEASE_STATE_FAILED
 
-    await until(failed)
+    await until_told(failed)
     assert (await get(it, "a")).failure
     key.unlink()
     assert (await built(it, "a")).images == 6
@@ -181,7 +174,7 @@ async def test_a_builder_ends_with_the_service_and_the_next_one_goes_on(tmp_path
         async def begun() -> bool:
             return bool(builders())
 
-        await until(begun)
+        await until_told(begun)
     assert builders() == []
     async with curation(tmp_path, clock=SystemClock()) as it:
         assert (await built(it, "a")).images == 6
@@ -213,7 +206,7 @@ async def test_removals_are_told_at_once_also_between_two_releases(it: CurationB
     async def told() -> bool:
         return set(await removals(it, "a")) == {job_id(1)}
 
-    await until(told)
+    await until_told(told)
     removal = (await removals(it, "a"))[job_id(1)]
     assert (removal.reason, removal.release_name) == (pb.RELEASE_REMOVAL_REASON_WITHDRAWN, "a")
     later = Timestamp()
@@ -221,6 +214,22 @@ async def test_removals_are_told_at_once_also_between_two_releases(it: CurationB
     assert await removals(it, "a", after=later) == {}
     with assert_raises_reason(NotFound, "RELEASE_NOT_FOUND"):
         await removals(it, "nobodys")
+
+
+async def test_an_image_is_a_releases_by_the_journal_also_where_the_store_says_another_time(tmp_path: Path) -> None:
+    await shared_before(tmp_path)
+    # As of a bucket that was copied; or of an entry that was written a moment before the hour, and kept a moment after.
+    for path in (tmp_path / "shared").rglob("*"):
+        os.utime(path)
+    async with curation(tmp_path, clock=SystemClock(), follow_seconds=0.05) as it:
+        await built(it, "a")
+        it.sharing.clock.at = datetime.now(UTC)
+        await it.sharing.images.withdraw(job_id(1))
+
+        async def told() -> bool:
+            return set(await removals(it, "a")) == {job_id(1)}
+
+        await until_told(told)
 
 
 async def estimated(it: CurationBench, name: str, terms: pb.ReleaseTerms = AT_ONCE) -> pb.DataRelease:
@@ -255,7 +264,7 @@ async def test_one_dry_run_at_a_time_and_it_is_told_to_who_asks_again(it: Curati
     async def begun() -> bool:
         return bool(builders())
 
-    await until(begun)
+    await until_told(begun)
     with assert_raises_reason(FailedPrecondition, "RELEASE_RUNNING"):
         await estimated(it, "b")
     first.cancel()
@@ -263,7 +272,7 @@ async def test_one_dry_run_at_a_time_and_it_is_told_to_who_asks_again(it: Curati
     async def over() -> bool:
         return not builders()
 
-    await until(over)
+    await until_told(over)
     assert (await estimated(it, "a")).images == 6
     assert (await estimated(it, "b")).images == 6
 
@@ -306,7 +315,7 @@ async def test_ratings_join_a_release_under_names_of_that_release_alone(it: Cura
         async def known() -> bool:
             return len(await store.known([job_id(number) for number in range(6)])) == 6
 
-        await until(known)
+        await until_told(known)
         for number, (account, score) in enumerate([("ann", 7), ("ann", 2), ("bob", 9)]):
             shown = Shown(job_id(number), long_ago)
             assert await store.show(account, shown, None, [])
@@ -327,4 +336,4 @@ async def test_ratings_join_a_release_under_names_of_that_release_alone(it: Cura
     async def forgotten() -> bool:
         return not list((it.settings.state_dir / "builder").glob("ratings-*"))
 
-    await until(forgotten)
+    await until_told(forgotten)

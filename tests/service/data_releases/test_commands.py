@@ -108,6 +108,7 @@ async def test_a_builder_waits_for_a_store_that_is_too_busy(s3_server: Throwaway
 
 
 async def test_an_operator_releases_and_a_researcher_keeps_a_copy(typing: Typing, tmp_path: Path) -> None:
+    assert typing.run(typing.researcher, "list").stdout == ""
     for number in range(6):
         await typing.sharing.share(number)
     told = json.loads(typing.run(typing.operator, "create", "%Y-w%V", "--as-of", "2026-01-05", "--dry-run").stdout)

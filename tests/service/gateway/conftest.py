@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from tests.service.gateway.attaching import Worker
 
 from horde.api.account.v1 import account_service_pb2 as account_pb2
 from horde.api.generation.v1 import generation_pb2
@@ -65,3 +66,8 @@ def spec() -> Callable[..., generation_pb2.GenerationSpec]:
         return spec
 
     return make
+
+
+@pytest.fixture
+def worker(mesh: Bench, anna: Credentials) -> Worker:
+    return Worker(mesh, anna)

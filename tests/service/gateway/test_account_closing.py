@@ -63,11 +63,10 @@ async def close(mesh: Bench, who: Credentials, export_id: str, **fields: Any) ->
 
 
 async def until(true: Callable[[], bool]) -> None:
-    for _ in ticks():
+    for _ in ticks("it does not come"):
         if true():
             return
         await asyncio.sleep(0.005)
-    raise AssertionError("it does not come")
 
 
 @pytest.mark.parametrize("withdraw", [False, True])
@@ -93,6 +92,8 @@ async def test_an_account_ends_with_all_that_it_had_and_nobody_elses(
     assert {forget.withdraw_shared for forget in mesh.scheduler.forgets} == {withdraw}
     await until(lambda: len(mesh.curation.forgets) > 1)
     assert {(forget.account_id, forget.withdraw_shared) for forget in mesh.curation.forgets} == {(mine, withdraw)}
+    await until(lambda: len(mesh.told_webhooks.forgets) > 1)
+    assert set(mesh.told_webhooks.forgets) == {mine}
     for key in (anna, holder):
         with assert_raises_reason(Unauthenticated, "API_KEY_UNKNOWN"):
             await mesh.accounts.GetAccount(pb.GetAccountRequest(), metadata=key)

@@ -84,6 +84,18 @@ async def test_free_tokens_that_watch_and_never_read_leave_seats_to_accounts(
     await until(lambda: mesh.gateway.watching._seats.used == 0)
 
 
+async def test_who_holds_a_pass_takes_no_seat_of_who_asked(mesh: Bench, nobody: Credentials, spec: Spec) -> None:
+    request = pb.CreateGenerationRequest(request_id=str(uuid.uuid4()), spec=spec())
+    made = await mesh.generations.CreateGeneration(request, metadata=nobody)
+    generation_id, passed = made.generation.generation_id, [("authorization", f"Pass {made.pass_id}")]
+    streams = await as_many_as_it_can(lambda _: watched(mesh, passed, generation_id))
+    assert streams
+    streams += [await watched(mesh, nobody, generation_id) for _ in range(8)]
+    for stream in streams:
+        stream.cancel()
+    await until(lambda: mesh.gateway.watching._seats.used == 0)
+
+
 async def test_idle_sessions_of_new_owners_leave_seats_to_those_with_a_record(
     mesh: Bench, anna: Credentials, register: Register
 ) -> None:

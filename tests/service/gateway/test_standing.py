@@ -307,3 +307,55 @@ async def test_restrictions_come_in_pages(mesh: Bench) -> None:
     assert not second.next_page_token
     with assert_raises_reason(InvalidArgument, "INVALID_FIELD"):
         await mesh.standings.ListRestrictions(pb.ListRestrictionsRequest(page_token="?"), metadata=mesh.operator)
+
+
+async def decided(mesh: Bench, subject: str = "") -> list[pb.Decision]:
+    """Page by page, two on each."""
+    request, found = pb.ListDecisionsRequest(subject=subject, page_size=2), []
+    while True:
+        page = await mesh.standings.ListDecisions(request, metadata=mesh.operator)
+        found += page.decisions
+        if not page.next_page_token:
+            return found
+        request.page_token = page.next_page_token
+
+
+async def test_operators_see_what_was_decided_by_whom_and_why(mesh: Bench, anna: Credentials) -> None:
+    account_id, operator = await id_of(mesh, anna), await id_of(mesh, mesh.operator)
+    made = await restrict(mesh, pause(requester_account_id=account_id))
+    note = pb.AppealRestrictionRequest(restriction_id=made.restriction_id, note="It was not me.")
+    await mesh.standings.AppealRestriction(note, metadata=anna)
+    lift = pb.LiftRestrictionRequest(restriction_id=made.restriction_id, reason="So it seems.")
+    await mesh.standings.LiftRestriction(lift, metadata=mesh.operator)
+    trust = pb.SetTrustRequest(account_id=account_id, trusted=True, reason="I know her.")
+    await mesh.standings.SetTrust(trust, metadata=mesh.operator)
+    await restrict(mesh, ban(network="192.0.2.7"))
+    about_her = {
+        (decision.action, decision.by_account_id, decision.subject, decision.reason)
+        for decision in await decided(mesh, account_id)
+    }
+    assert about_her == {
+        (pb.DECISION_ACTION_PAUSE, operator, made.restriction_id, "It floods."),
+        (pb.DECISION_ACTION_APPEAL, account_id, made.restriction_id, "It was not me."),
+        (pb.DECISION_ACTION_LIFT, operator, made.restriction_id, "So it seems."),
+        (pb.DECISION_ACTION_SET_TRUST, operator, account_id, "I know her."),
+    }
+    everything = await decided(mesh)
+    assert len(everything) == 5
+    assert [decision.at.ToDatetime() for decision in everything] == sorted(
+        (decision.at.ToDatetime() for decision in everything), reverse=True
+    )
+    (banned,) = await decided(mesh, "192.0.2.7/32")
+    assert (banned.action, banned.detail) == (pb.DECISION_ACTION_BAN, "network 192.0.2.7/32")
+
+
+async def test_only_operators_see_what_was_decided_and_pages_must_be_such(mesh: Bench, anna: Credentials) -> None:
+    with assert_raises_reason(PermissionDenied, "ROLE_MISSING"):
+        await mesh.standings.ListDecisions(pb.ListDecisionsRequest(), metadata=anna)
+    for request in (pb.ListDecisionsRequest(page_token="?"), pb.ListDecisionsRequest(page_token="bm93IHg=")):
+        with assert_raises_reason(InvalidArgument, "INVALID_FIELD") as caught:
+            await mesh.standings.ListDecisions(request, metadata=mesh.operator)
+        assert fields_of(caught.value) == ["page_token"]
+    with assert_raises_reason(InvalidArgument, "INVALID_FIELD") as caught:
+        await mesh.standings.ListDecisions(pb.ListDecisionsRequest(subject="x" * 65), metadata=mesh.operator)
+    assert fields_of(caught.value) == ["subject"]

@@ -24,6 +24,7 @@ RATING = "horde.api.rating.v1"
 RELEASE = "horde.api.release.v1"
 SCHEDULER = "horde.internal.scheduler.v1"
 STANDING = "horde.api.standing.v1"
+WEBHOOK = "horde.api.webhook.v1"
 STATISTICS = "horde.api.statistics.v1"
 MESH = "mesh"
 

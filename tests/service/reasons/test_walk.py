@@ -17,6 +17,7 @@ from tests.service.reasons import (
     scheduler_reasons,
     standing_reasons,
     storage_reasons,
+    webhook_reasons,
 )
 from tests.service.reasons.provoking import PROVOKED, SCHEDULER, STORAGE
 
@@ -33,6 +34,7 @@ TELLERS = (
     scheduler_reasons,
     standing_reasons,
     storage_reasons,
+    webhook_reasons,
 )
 
 NOT_BUILT = {
@@ -40,7 +42,6 @@ NOT_BUILT = {
 }
 """Reasons of an RPC that answers UNIMPLEMENTED so far."""
 SERVICES_NOT_BUILT = {
-    "horde.api.webhook.v1": "WebhookService",
     "horde.api.style.v1": "StyleService",
     "horde.api.team.v1": "TeamService",
 }

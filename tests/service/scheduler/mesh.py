@@ -25,6 +25,7 @@ from horde.scheduler.core.board import Limits
 from horde.scheduler.core.job import NAMESPACE
 from horde.scheduler.doors.grants import Grants
 from horde.scheduler.doors.owners import owner_registration
+from horde.scheduler.doors.scaling import scaler_registration
 from horde.scheduler.doors.servicer import scheduler_registration
 from horde.scheduler.engine import Engine, leading
 from horde.scheduler.neighbours.ledger import GrpcLedger
@@ -179,7 +180,11 @@ async def running(world: World, channels: tuple[aio.Channel, aio.Channel]) -> As
         )  # fmt: skip
         served = await stack.enter_async_context(
             loopback(
-                [scheduler_registration(engine), owner_registration(engine.owners)],
+                [
+                    scheduler_registration(engine),
+                    owner_registration(engine.owners),
+                    scaler_registration(engine.board),
+                ],
                 caller="gateway",
                 farewell=engine.farewell,
             )

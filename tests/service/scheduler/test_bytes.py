@@ -62,12 +62,11 @@ async def test_many_large_generations_are_committed_after_storage_was_away() -> 
         for _ in range(140):
             await painter.paint(await painter.next("assignment"))
         it.world.storage.away = False
-        for _ in ticks():
+        for _ in ticks(lambda: len(it.world.ledger.settled)):
             if len(it.world.ledger.settled) == 140:
                 return
             await it.world.clock.advance(1.0)
             await asyncio.sleep(0.005)
-        raise AssertionError(len(it.world.ledger.settled))
 
 
 async def test_a_batch_that_is_too_large_is_halved_and_one_item_stops_no_other() -> None:

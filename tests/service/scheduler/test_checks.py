@@ -43,11 +43,10 @@ def for_the_suspect(request_id: str, **image: Any) -> pb.SubmitGeneration:
 
 
 async def until(happened: Callable[[], bool]) -> None:
-    for _ in ticks():
+    for _ in ticks("it does not happen"):
         if happened():
             return
         await asyncio.sleep(0.005)
-    raise AssertionError("it does not happen")
 
 
 async def assigned(*painters: Painter) -> tuple[Painter, Any]:

@@ -67,11 +67,10 @@ async def reason_of(it: Running, made: pb.SubmitGeneration) -> str:
 
 
 async def until(true: Any) -> None:
-    for _ in ticks():
+    for _ in ticks("it does not come"):
         if true():
             return
         await asyncio.sleep(0.005)
-    raise AssertionError("it does not come")
 
 
 def rows_of(world: World, made: pb.SubmitGeneration) -> tuple[bytes, int]:
@@ -188,12 +187,11 @@ async def test_what_the_ledger_is_still_to_be_told_of_an_owner_keeps_its_record(
 
 async def forgotten(it: Running, account: str, *, withdraw: bool = False) -> None:
     """Ask until nothing is left."""
-    for _ in ticks():
+    for _ in ticks("something stays"):
         request = pb.ForgetAccountRequest(account_id=account, withdraw_shared=withdraw)
         if not (await it.stub.ForgetAccount(request)).left:
             return
         await it.world.clock.advance(1.0)
-    raise AssertionError("something stays")
 
 
 @pytest.mark.parametrize("withdraw", [False, True])

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,6 +19,7 @@ from tests.service.scheduler.mesh import OWNER, PRICE, World, requester, submiss
 
 from horde.api.job.v1 import job_pb2
 from horde.api.worker.v1 import worker_pb2, worker_service_pb2
+from horde.cli.local.ports import free_ports
 from horde.internal.ledger.v1.ledger_service_pb2_grpc import add_LedgerServiceServicer_to_server
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
 from horde.internal.scheduler.v1.scheduler_service_pb2_grpc import SchedulerServiceStub
@@ -56,9 +56,7 @@ class Place:
 
     def __init__(self, folder: Path, world: World) -> None:
         self.folder, self.world = folder, world
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        (self.port,) = free_ports(1)
         self.told: dict[str, str] = {}
         self.process: asyncio.subprocess.Process | None = None
         self.stub: Any = None

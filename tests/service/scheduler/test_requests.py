@@ -62,11 +62,10 @@ async def ended(running: Running, generation_id: str, who: job_pb2.Requester | N
 
 async def quiet(world: World) -> None:
     """Nothing is held, claimed or left over."""
-    for _ in ticks():
+    for _ in ticks(lambda: (world.ledger.holds, world.storage.claims, world.storage.quarantine)):
         if not (world.ledger.holds or world.storage.claims or world.storage.quarantine):
             return
         await asyncio.sleep(0.005)
-    raise AssertionError((world.ledger.holds, world.storage.claims, world.storage.quarantine))
 
 
 async def test_the_same_request_has_the_same_answer_and_another_content_a_conflict() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
@@ -193,6 +194,28 @@ def test_what_the_operator_must_change_is_told_in_a_line(capsys: Any) -> None:
 
     assert run(main()) == 2
     assert capsys.readouterr().err == "cannot start: 127.0.0.1:1 is taken\n"
+
+
+@pytest.mark.usefixtures("same_collector")
+@pytest.mark.parametrize("number", sorted(lifecycle.NOT_OURS_TO_WRITE), ids=errno.errorcode.get)
+def test_a_place_that_cannot_be_written_is_told_in_a_line(number: int, capsys: Any) -> None:
+    async def main() -> None:
+        raise OSError(number, os.strerror(number), "/var/lib/horde")
+
+    assert run(main()) == lifecycle.CANNOT_START
+    told = f"cannot start: /var/lib/horde, where this process keeps something: {os.strerror(number)}\n"
+    assert capsys.readouterr().err == told
+
+
+@pytest.mark.usefixtures("same_collector")
+def test_a_file_that_is_not_there_and_a_socket_that_fails_are_defects() -> None:
+    for error in (FileNotFoundError(errno.ENOENT, "no such file", "/x"), PermissionError(errno.EPERM, "no")):
+
+        async def main(error: OSError = error) -> None:
+            raise error
+
+        with pytest.raises(OSError, match="no"):
+            run(main())
 
 
 @pytest.mark.usefixtures("same_collector")

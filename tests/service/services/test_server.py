@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -414,3 +415,20 @@ async def test_a_call_without_a_request_is_refused(echo: Any) -> None:
     async with loopback([echo], allow=AllowList({f"/{ECHO}/*": PUBLIC})) as wire:
         with pytest.raises(errors.InvalidArgument):
             await wire.channel.stream_unary(f"/{ECHO}/Say")(iter(()))
+
+
+async def test_of_two_addresses_that_a_name_has_the_one_that_leads_is_found_before_and_after_a_change(
+    echo: Any, stub: Any
+) -> None:
+    """As a headless Service names a leader and its standby, which listens nowhere yet."""
+    allow = AllowList({f"/{ECHO}/*": {"*"}})
+    with socket.socket() as leads, socket.socket() as stands_by:
+        # Bound and deaf: nobody else takes the port, and who calls there is refused.
+        for held in (leads, stands_by):
+            held.bind(("127.0.0.1", 0))
+        addresses = [f"127.0.0.1:{held.getsockname()[1]}" for held in (stands_by, leads)]
+        async with dial(f"ipv4:{','.join(addresses)}", caller=None, plaintext=True, wait_for_ready=True) as channel:
+            for held, address in ((leads, addresses[1]), (stands_by, addresses[0])):
+                held.close()
+                async with serving(address, [echo], name="leader", allow=allow, identity=None):
+                    assert (await stub(channel).Say(say("x"), timeout=HANG_SECONDS)).value == "x"

@@ -12,8 +12,9 @@ from sqlalchemy import Column, Connection, ForeignKey, Integer, MetaData, Table,
 
 from horde.services import neighbours
 from horde.services.errors import Aborted, NotFound, Unavailable
+from horde.services.lifecycle import CannotStart
 from horde.services.sql import SqlThread, open_database
-from horde.testkit.postgres import ThrowawayPostgres, throwaway_postgres
+from horde.testkit.postgres import ThrowawayPostgres, older, throwaway_postgres
 from horde.testkit.waiting import HANG_SECONDS
 
 tables = MetaData()
@@ -174,3 +175,11 @@ async def test_a_database_that_goes_away_and_comes_back_is_two_lines(monkeypatch
             server.start()
             await sql.run(add_shelf)
     assert lines == [("a neighbour fails", 1), ("a neighbour is back", 20)]
+
+
+async def test_a_postgresql_that_is_too_old_for_us_is_refused_at_the_first_connection(postgresql_url: str) -> None:
+    async with older(postgresql_url, 13) as url, SqlThread(open_database(url)) as thread:
+        with pytest.raises(CannotStart, match=r"PostgreSQL 13\.\d+ is too old"):
+            await thread.read(count)
+    async with older(postgresql_url, 14) as url, SqlThread(open_database(url)) as thread:
+        assert await thread.read(lambda connection: connection.scalar(text("SELECT 1"))) == 1

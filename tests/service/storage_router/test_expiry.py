@@ -293,6 +293,18 @@ async def test_a_round_goes_on_page_after_page_until_nothing_due_is_left_and_oth
     assert sum(bucket.pages) == 40, "each object is looked at once"
 
 
+async def test_signs_of_an_earlier_release_go_as_those_of_this_one_do() -> None:
+    clock = ManualClock()
+    bucket = WatchedBucket(clock.now)
+    sweeper = Sweeper(bucket, Inputs(bucket, clock.now, room(clock)), Partials(0, clock.monotonic), clock)
+    await bucket.put("closed/job/old", b"")
+    await clock.advance(2 * HOUR)
+    await bucket.put("closed/job/late", b"")
+    await clock.advance(DAY)
+    assert (await sweeper.sweep()).deleted == 1
+    assert bucket.keys() == ["closed/job/late"]
+
+
 async def test_inputs_are_refused_while_all_together_take_as_much_room_as_they_may() -> None:
     clock = ManualClock()
     limit = 40 * len(IMAGE)

@@ -11,13 +11,13 @@ from horde.api.job.v1 import job_pb2
 from horde.api.storage.v1 import storage_service_pb2 as storage
 from horde.internal.storage.v1 import object_service_pb2 as objects
 from horde.services.errors import ServiceError
-from horde.services.tokens import TokenExpired, TokenForged, TokenWrongAudience
+from horde.services.tokens import TokenExpired, TokenForged, TokenMalformed, TokenWrongAudience, Verifier
 from horde.storage_router.core import keys
 from horde.storage_router.core.errors import ContentConflict, ObjectNotFound
 from horde.storage_router.core.placement import PlacementFacts
 from horde.storage_router.doors.permits import AUDIENCE, LEEWAY
 from horde.testkit.loopback import ManualClock
-from horde.testkit.storage_router import LIFETIME, Job, Kit, keys_of, kit, paint, requester_message
+from horde.testkit.storage_router import LIFETIME, Job, Kit, keys_of, kit, make_signer, paint, requester_message
 
 ALICE, BOB = "alice", "bob"
 ANN, ANDY = f"anonymous:{'11' * 32}", f"anonymous:{'22' * 32}"
@@ -114,7 +114,19 @@ async def test_an_input_is_its_requesters_alone(owner: str, other: str) -> None:
         assert len(await keys_of(router.private)) == 2
 
 
-async def test_the_holder_of_a_lease_reads_the_input_it_has_a_ticket_for_and_no_other() -> None:
+@pytest.mark.parametrize("plain", [False, True], ids=["sealed", "as before"])
+async def test_the_holder_of_a_lease_reads_the_input_it_has_a_ticket_for_and_no_other(plain: bool) -> None:
+    reader = make_signer(AUDIENCE)
+    verifier = Verifier({reader.key_id: reader.public_key()})
+
+    def whose(requester: str, lease_id: str = "1.1") -> object:
+        part = keys.whose(requester)
+        return (
+            part
+            if plain
+            else verifier.seal(part.encode(), AUDIENCE, f"{lease_id} input-1".encode(), ManualClock().now())
+        )
+
     async with kit(ManualClock()) as router:
         await router.put_input(router.input_ticket("input-1"), IMAGE)
         await router.put_input(router.input_ticket("input-2"), paint(seed=1))
@@ -122,19 +134,25 @@ async def test_the_holder_of_a_lease_reads_the_input_it_has_a_ticket_for_and_no_
             "act": "get_input",
             "input_id": "input-1",
             "sha256": hashlib.sha256(IMAGE).hexdigest(),
-            "whose": keys.whose("alice"),
+            "whose": whose("alice"),
             "lease_id": "1.1",
         }
         ticket = router.scheduler.sign(AUDIENCE, claims, LIFETIME, router.clock.now())
         header, data = await router.download(ticket)
         assert (data, header.sha256) == (IMAGE, hashlib.sha256(IMAGE).digest())
-        for other in ({"input_id": "input-2"}, {"whose": keys.whose("bob")}, {"sha256": "00" * 32}):
-            with pytest.raises(ObjectNotFound):
+        for other in ({"input_id": "input-2"}, {"whose": whose("bob")}, {"sha256": "00" * 32}):
+            # What is sealed is sealed for one input.
+            with pytest.raises(TokenMalformed if "input_id" in other and not plain else ObjectNotFound):
                 await router.download(
                     router.scheduler.sign(AUDIENCE, {**claims, **other}, LIFETIME, router.clock.now())
                 )
         with pytest.raises(ObjectNotFound):
             await router.door.CreateLink(storage.CreateLinkRequest(ticket=ticket))
+        if not plain:
+            for bad in (whose("alice", "1.2"), {"another": "key"}, {}, {reader.key_id: 7}):
+                forged = router.scheduler.sign(AUDIENCE, {**claims, "whose": bad}, LIFETIME, router.clock.now())
+                with pytest.raises(TokenMalformed):
+                    await router.download(forged)
 
 
 async def test_no_name_of_a_requester_is_written_anywhere() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -20,6 +22,8 @@ from horde.testkit.storage_router import Job, Kit, keys_of, kit, paint
 
 pytestmark = pytest.mark.s3
 IMAGE = paint()
+MEASURED = json.loads((files("horde.cli.capacity") / "measured.json").read_text())["image"]
+"""What operators reckon with."""
 REQUEST = re.compile(rb"(GET|HEAD|PUT|POST|DELETE) (/\S*) HTTP/1\.1\r\n")
 
 
@@ -72,6 +76,7 @@ async def test_an_image_costs_three_requests_and_is_read_by_nobody(s3_server: Th
         (outcome,) = await router.commit(job.commit(IMAGE))
         assert outcome.HasField("committed")
         assert heard.methods() == {"PUT": 2}
+        assert MEASURED["private"]["s3_requests"] == 1 + 2
         assert await keys_of(router.private) == [f"images/{job.object_name}"]
 
 
@@ -95,6 +100,7 @@ async def test_a_shared_image_costs_four_more_for_its_record_its_journal_and_wha
         (outcome,) = await router.commit(job.commit(IMAGE))
         assert outcome.HasField("committed")
         assert heard.methods() == {"PUT": 5, "HEAD": 2}
+        assert MEASURED["shared"]["s3_requests"] == 5 + 2
 
 
 async def test_a_lease_that_nothing_came_of_is_closed_by_one_request_and_stays_closed(s3_server: ThrowawayS3) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from horde.services.errors import Unavailable
-from horde.testkit.waiting import ticks, until
+from horde.testkit.waiting import POLL_SECONDS, ticks, until
 from horde.testkit.worker_agent import FakeMesh
 from horde.worker_agent import control, screen
 from horde.worker_agent.control import NotRunning, NotUnderstood, ask, control_door
@@ -78,8 +78,12 @@ async def test_a_worker_says_that_the_gateway_is_away(mesh: FakeMesh, settings: 
     mine = settings()
     run = started(mine)
     await until(lambda: mesh.gateway.refusals)
-    shown = await asked(mine, "status")
-    assert shown["state"] == "away"
+    # That it was refused is known a little before the worker has taken it in.
+    for _ in ticks("it says that it is away"):
+        shown = await asked(mine, "status")
+        if shown["state"] == "away":
+            break
+        await asyncio.sleep(POLL_SECONDS)
     assert "cannot be reached" in shown["why"][0]
     await asked(mine, "stop")
     await run

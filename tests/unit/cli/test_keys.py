@@ -25,8 +25,16 @@ from horde.services.settings import load
 from horde.services.tokens import KeyRing, Signer, Verifier
 from horde.storage_router.doors.permits import ISSUER as STORAGE_ROUTER
 from horde.storage_router.settings import StorageRouterSettings
+from horde.webhooks.settings import WebhooksSettings
 
-SETTINGS = (GatewaySettings, SchedulerSettings, LedgerSettings, StorageRouterSettings, CurationSettings)
+SETTINGS = (
+    GatewaySettings,
+    SchedulerSettings,
+    LedgerSettings,
+    StorageRouterSettings,
+    CurationSettings,
+    WebhooksSettings,
+)
 
 
 def run(*arguments: str) -> dict[str, str]:

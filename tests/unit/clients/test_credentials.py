@@ -1,5 +1,6 @@
 """Who asks: what is given goes before what is kept, and what is kept is for one pair of eyes."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from horde.clients.credentials import (
     find_credential,
     keep_anonymous_token,
     mesh_folder,
+    read_secret,
     write_secret,
 )
 
@@ -54,6 +56,25 @@ def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
     path.chmod(0o644)
     with pytest.raises(BadCredentialFile, match="chmod 600"):
         find_credential(HERE, folder=tmp_path, environ={})
+
+
+@pytest.mark.parametrize(("mode", "fine"), [(0o440, True), (0o640, True), (0o444, False), (0o460, False)], ids=oct)
+def test_what_root_mounts_for_our_group_is_read(
+    mode: int, fine: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "api-key"
+    write_secret(path, "kept")
+    path.chmod(mode)
+    monkeypatch.setattr(os, "geteuid", lambda: 10_001)
+    owners = [0, 10_001] if fine else [0]
+    for owner in owners:
+        facts = os.stat_result((*path.stat()[:4], owner, *path.stat()[5:]))
+        monkeypatch.setattr(os, "fstat", lambda _, facts=facts: facts)
+        if fine and owner == 0:
+            assert read_secret(path) == "kept"
+        else:
+            with pytest.raises(BadCredentialFile, match="chmod 600"):
+                read_secret(path)
 
 
 def test_a_file_with_something_else_is_refused(tmp_path: Path) -> None:

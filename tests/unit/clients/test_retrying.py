@@ -7,6 +7,7 @@ import pytest
 
 from horde.clients.errors import (
     BudgetSpent,
+    Cancelled,
     Internal,
     InvalidField,
     RateLimited,
@@ -49,6 +50,11 @@ async def test_unavailable_is_tried_again_with_growing_pauses() -> None:
     time = Time()
     assert await patiently(failing(*[Unavailable()] * 7), attempts(time)) == "answer"
     assert time.slept == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3, 3])
+
+
+async def test_a_call_that_the_other_side_gave_up_is_made_again() -> None:
+    time = Time()
+    assert await patiently(failing(Cancelled()), attempts(time)) == "answer"
 
 
 async def test_patience_ends() -> None:

@@ -195,6 +195,6 @@ def test_a_stranger_who_says_nothing_keeps_a_job_from_an_idle_worker_for_seconds
     assert (lost.worker_id, kept.worker_id) == (silent.worker_id, honest.worker_id)
     table.paint(kept)
     table.run_errands()
-    table.pass_time(20.0)
+    table.pass_time(8.0)
     assert lost.hedged
     assert table.lease(lost.job).worker_id == honest.worker_id

@@ -79,3 +79,38 @@ def test_what_a_job_was_promised_is_compared_with_when_it_was_lent() -> None:
     shown = table.board.promises.held(("m", False))
     assert shown is not None
     assert shown < 0.9
+
+
+def test_who_waits_longer_than_promised_teaches_while_he_waits() -> None:
+    promises, waiting = Promises(), {"yes": True}
+    p50, p90 = promises.correct(KIND, 100.0)
+    promise = Promise(0.0, 100.0, p50, p90)
+    promises.watch(KIND, promise, lambda: waiting["yes"])
+    promises.look(p90)
+    assert promises.correct(KIND, 100.0)[1] == p90
+    promises.look(p90 + 1)
+    longer = promises.correct(KIND, 100.0)
+    assert longer[0] > p50
+    assert longer[1] > p90
+    # It counts once: when its wait is over, nothing is left to learn of it.
+    promises.begun(KIND, promise, p90 + 2)
+    assert promises.correct(KIND, 100.0) == longer
+
+
+def test_who_has_begun_or_went_away_teaches_nothing_by_being_late() -> None:
+    promises = Promises()
+    before = promises.correct(KIND, 100.0)
+    promises.watch(KIND, Promise(0.0, 100.0, *before), lambda: False)
+    promises.look(1e6)
+    assert promises.correct(KIND, 100.0) == before
+
+
+def test_a_model_begins_with_what_the_others_have_taught() -> None:
+    promises = Promises()
+    for _ in range(20):
+        promises.begun(("seldom", False), Promise(0.0, 100.0, 50.0, 90.0), 1000.0)
+    p50, p90 = promises.correct(("new", False), 100.0)
+    assert p50 > 150.0
+    assert p90 > 400.0
+    # Of its own class alone: anonymous wait otherwise.
+    assert promises.correct(("new", True), 100.0) == Promises().correct(("new", True), 100.0)

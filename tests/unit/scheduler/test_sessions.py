@@ -53,6 +53,23 @@ def test_what_is_not_restated_is_lent_to_somebody_else() -> None:
     assert states(generation) == [JobState.LEASED, JobState.QUEUED]
 
 
+def test_a_second_restatement_on_the_way_while_a_job_is_lent_does_not_take_it_back() -> None:
+    table = Table()
+    worker = table.attach("w1")
+    (job,) = table.queued().jobs
+    lease = table.lease(job)
+    # A relay that broke twice asks twice; the second answer was on its way before the assignment came.
+    held, table.held = table.held, {}
+    table.restate(worker)
+    assert state(lease) is LeaseState.OPEN
+    assert job.failed_owners == {}
+    table.held = held
+    # On a new stream it says everything again: there nothing is under way.
+    del table.held[lease.lease_id]
+    table.attach("w1")
+    assert state(lease) is LeaseState.LAPSED
+
+
 def test_leases_wait_a_grace_for_a_broken_stream() -> None:
     table = Table(resume_grace=20.0)
     worker = table.attach("w1")

@@ -124,9 +124,38 @@ def test_a_refusal_costs_the_worker_its_offer_for_a_growing_while_and_the_job_no
     assert waits == [1.0, 2.0, 4.0, 8.0]
     table.paint(table.lease(job))
     table.run_errands()
-    assert not worker.refusals
+    assert not worker.returned.refused
     assert "m" in worker.capabilities.offers
     assert worker.strikes == 0
+
+
+def test_what_a_stranger_refuses_under_one_name_is_not_offered_to_his_other_names() -> None:
+    table = strangers_table()
+    names = [table.attach(name, owner=BERT) for name in ("one", "two")]
+    (job,) = table.queued().jobs
+    report(table, table.lease(job), Refused())
+    late = table.attach("three", owner=BERT)
+    for worker in (*names, late):
+        assert "m" not in worker.capabilities.offers
+    table.pass_time(1.0)
+    for worker in (*names, late):
+        assert "m" in worker.capabilities.offers
+    while state(job) is JobState.QUEUED:
+        table.pass_time(1.0)
+    report(table, table.lease(job), Refused())
+    for worker in (*names, late):
+        assert worker.withheld["m"] - table.now == 2.0
+
+
+def test_what_a_proven_owners_machine_refuses_is_offered_to_his_others() -> None:
+    table = strangers_table()
+    first = proven(table)
+    second = table.attach("another", owner=first.owner)
+    (job,) = table.queued().jobs
+    lease = table.lease(job)
+    report(table, lease, Refused())
+    other = second if lease.worker_id == first.worker_id else first
+    assert "m" in other.capabilities.offers
 
 
 def test_who_leaves_gives_jobs_back_without_a_mark() -> None:

@@ -192,9 +192,14 @@ def test_no_token_that_a_worker_is_given_says_who_asked_and_the_router_finds_the
     table.save()
     table.run_errands()
     lease = table.lease(generation.jobs[0])
-    assignment = World().grants.assignment(Route(1, 5), lease, NOW, timedelta(minutes=20)).worker.assignment
-    tokens = [assignment.grant, *(input_.ticket for input_ in assignment.inputs)]
-    claims = [json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "==")) for token in tokens]
-    assert claims[1]["whose"] == keys.whose(text)
-    for hidden in (text, account, digest.hex()):
-        assert not hidden or hidden == ANONYMOUS or hidden not in f"{claims} {assignment}"
+    world, found = World(), []
+    for _ in range(2):
+        assignment = world.grants.assignment(Route(1, 5), lease, NOW, timedelta(minutes=20)).worker.assignment
+        tokens = [assignment.grant, *(input_.ticket for input_ in assignment.inputs)]
+        claims = [json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "==")) for token in tokens]
+        sealed = claims[1]["whose"]
+        assert world.router.unseal(sealed, f"{lease.lease_id} i".encode()).decode() == keys.whose(text)
+        for hidden in (text, account, digest.hex(), keys.whose(text)):
+            assert not hidden or hidden == ANONYMOUS or hidden not in f"{claims} {assignment}"
+        found.append(sealed)
+    assert found[0] != found[1], "a worker could tell that both are of one requester"

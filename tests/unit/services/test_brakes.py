@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from horde.services.addresses import forwarded_peer, parse_networks
 from horde.services.brakes import REMEMBERED, Brake
 from horde.testkit.loopback import ManualClock, settle
 
@@ -81,6 +82,21 @@ async def test_whoever_goes_on_is_cut_and_the_next_connection_of_the_address_soo
     assert calls_until_cut("ipv4:198.51.100.1:1005") == 21, "another address"
     await clock.advance(60)
     assert calls_until_cut("ipv4:192.0.2.9:1006") == 21, "forgotten"
+
+
+async def test_whom_a_proxy_calls_for_is_held_and_not_cut() -> None:
+    cuts = Cuts()
+    brake = Brake(ManualClock(), free=2, cuts=cuts, most=5, least=2)
+    peer = forwarded_peer("ipv4:10.0.0.1:50000", ["192.0.2.7"], parse_networks("10.0.0.0/8"))
+    for _ in range(2):
+        await brake.hold(peer)
+    held = [asyncio.create_task(brake.hold(peer)) for _ in range(50)]
+    await settle()
+    assert not any(task.done() for task in held)
+    assert (cuts.connections, brake.held, brake.gone(peer)) == ([], 50, False)
+    for task in held:
+        task.cancel()
+    await asyncio.gather(*held, return_exceptions=True)
 
 
 async def test_who_is_seldom_in_the_wrong_is_never_cut() -> None:

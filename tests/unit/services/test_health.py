@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import repeat
 from typing import Any
 
 import pytest
@@ -16,8 +18,18 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 REQUEST = health_pb2.HealthCheckRequest(service="books")
 
 
-def watch(health: Health) -> Any:
-    return health.Watch(REQUEST, None)
+class Caller:
+    """A call's context, of this peer."""
+
+    def __init__(self, peer: str) -> None:
+        self._peer = peer
+
+    def peer(self) -> str:
+        return self._peer
+
+
+def watch(health: Health, peer: str = "ipv4:192.0.2.7:50000") -> Any:
+    return health.Watch(REQUEST, Caller(peer))
 
 
 async def test_who_does_not_read_holds_up_neither_others_nor_the_stop() -> None:
@@ -46,6 +58,32 @@ async def test_no_more_watch_than_there_is_room_for(monkeypatch: pytest.MonkeyPa
         await anext(second)
     await first.aclose()
     await anext(watch(health))
+
+
+async def taken(health: Health, peers: Iterator[str]) -> list[Any]:
+    """As many watches as these peers can have, one of each."""
+    watches: list[Any] = []
+    for peer in peers:
+        watching = watch(health, peer)
+        try:
+            await anext(watching)
+        except ResourceExhausted:
+            break
+        watches.append(watching)
+    return watches
+
+
+async def test_neither_one_connection_nor_one_network_takes_all_watches() -> None:
+    health = Health()
+    one = await taken(health, repeat("ipv4:192.0.2.7:50000"))
+    assert 2 <= len(one) <= module.MAX_WATCHERS // 100
+    network = await taken(health, (f"ipv4:192.0.2.{port % 250}:{port}" for port in range(2_000)))
+    assert len(network) <= module.MAX_WATCHERS // 2
+    others = [f"ipv4:198.51.{number}.1:50000" for number in range(100)]
+    assert len(await taken(health, iter(others))) == len(others)
+    for watching in (*one, *network):
+        await watching.aclose()
+    assert len(await taken(health, repeat("ipv4:192.0.2.7:50000"))) == len(one)
 
 
 async def test_an_unknown_service_is_not_found_and_may_come_later() -> None:

@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 
+from horde.web_door.contract import rpcs
 from horde.web_door.page import FILES
 from horde.web_door.v1.rules import Routes
 
@@ -62,4 +63,13 @@ def test_all_that_the_page_asks_for_is_in_the_contract() -> None:
             asked.setdefault(f"{file.name} {path}", set()).update(names)
     assert len(asked) > 10
     # All workers of a large mesh are many pages: whose own they are is the mesh's to find.
-    assert "mine" in asked["account.js /v1/workers"]
+    assert "mine" in asked["owner.js /v1/workers"]
+
+
+def test_all_that_moderators_ask_for_is_in_the_contract() -> None:
+    text = (FILES / "moderate.js").read_text()
+    service = re.search(r'SERVICE = "([^"]+)"', text)
+    assert service is not None
+    named = {f"/horde.api.{service[1]}/{name}" for name in re.findall(r"rpc\(`\$\{SERVICE\}/(\w+)`", text)}
+    assert len(named) == 3
+    assert named <= {rpc.path for rpc in rpcs()}

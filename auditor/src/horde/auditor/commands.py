@@ -52,7 +52,7 @@ def main(watch: bool, deep: bool, since: object, as_json: bool) -> None:
 
 
 async def _watch(settings: AuditorSettings) -> None:
-    with telemetry.telemetry(service=NAME, endpoint=settings.telemetry_endpoint):
+    with telemetry.telemetry(service=NAME, endpoint=settings.telemetry_endpoint, prometheus=settings.metrics_listen):
         async with open_auditor(settings, SystemClock()) as auditor, Loops() as loops:
             loops.start("looking", auditor.watch(timedelta(seconds=settings.every_seconds)))
             await lifecycle.until_signalled()

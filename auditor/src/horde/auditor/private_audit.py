@@ -18,14 +18,16 @@ from horde.auditor.shared_audit import Place, Slice
 from horde.auditor.truth import Truth
 from horde.buckets.port import Bucket, Entry
 
+CLOSED_KEPT: Final = timedelta(hours=26)
+"""How long the storage router keeps the sign of a closed lease: an empty object in quarantine."""
 KEPT: Final = {
     "quarantine/": timedelta(days=7),
+    # Where such signs lay once.
+    "closed/": CLOSED_KEPT,
     "claims/": timedelta(hours=25),
     ".probe/": timedelta(0),
 }
 """How long the storage router keeps what is there."""
-CLOSED_KEPT: Final = timedelta(hours=26)
-"""How long it keeps the sign of a closed lease: an empty object in quarantine."""
 INPUT_KEPT: Final = timedelta(hours=1)
 SLACK: Final = timedelta(hours=2)
 _IMAGES_END: Final = "images0"

@@ -79,7 +79,7 @@ class Progress:
             datetime.fromisoformat(plain["hour"]),
             _read_round(plain["shared"]),
             _read_round(plain["private"]),
-            [Finding.from_json(each) for each in plain["open"]],
+            [Finding.from_json(plain_finding) for plain_finding in plain["open"]],
             plain["more"],
         )
 

@@ -6,7 +6,10 @@ module Horde
     # Routers that one client speaks to at once.
     MAX_ROUTERS = 16
     LOOPBACK = /\A(localhost|127\.\d+\.\d+\.\d+|\[::1\]):\d+\z/.freeze
-    SETTINGS = { "grpc.enable_retries" => 0, "grpc.max_receive_message_length" => 8 * 1024 * 1024 }.freeze
+    # A link that died without a word is noticed, also under a stream. Gateways allow a ping each 5 s.
+    ALIVE = { "grpc.keepalive_time_ms" => 10_000, "grpc.keepalive_timeout_ms" => 8_000,
+              "grpc.keepalive_permit_without_calls" => 1, "grpc.http2.max_pings_without_data" => 0 }.freeze
+    SETTINGS = { "grpc.enable_retries" => 0, "grpc.max_receive_message_length" => 8 * 1024 * 1024, **ALIVE }.freeze
 
     def initialize(target, authorization, patience, authority: nil, plaintext: false)
       @target = target
@@ -23,7 +26,10 @@ module Horde
 
     # Make one call to the gateway, patiently: `ask(Generation::V1::GenerationService, :get_generation, request)`.
     def ask(service, method, request)
-      attempts.patiently { gateway(service).public_send(method, request, metadata: @headers) }
+      attempts.patiently do
+        deadline = Time.now + @patience.attempt
+        gateway(service).public_send(method, request, metadata: @headers, deadline: deadline)
+      end
     end
 
     # Open a stream of answers from the gateway: an operation that can be cancelled.

@@ -1,10 +1,11 @@
 # frozen_string_literal: true
 
 module Horde
-  # How long to go on trying (seconds): over all attempts of one call, or since a watch last heard something.
-  Patience = Struct.new(:total, :first_pause, :longest_pause) do
+  # How long to go on trying (seconds): after the first failure of one call, or since a watch last heard something;
+  # `attempt` is what one attempt of a call with one answer may take, so that a mute mesh holds nobody.
+  Patience = Struct.new(:total, :first_pause, :longest_pause, :attempt) do
     def self.usual
-      new(30.0, 0.1, 3.0)
+      new(30.0, 0.1, 3.0, 10.0)
     end
   end
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-
 from horde.curation.service import NAME, serve
 from horde.curation.settings import CurationSettings
 from horde.services import failpoints, lifecycle
 from horde.services.clock import SystemClock
+from horde.services.exiting import run_program
 from horde.services.settings import load_or_exit
 from horde.services.telemetry import configure_logs, telemetry
 
@@ -28,4 +27,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_program(main)

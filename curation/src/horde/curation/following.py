@@ -23,6 +23,9 @@ log = get_logger(__name__)
 HOUR: Final = timedelta(hours=1)
 SETTLING: Final = timedelta(minutes=15)
 """An hour is over this long after its end: clocks differ, and a write may be slow."""
+LATE: Final = timedelta(days=8)
+"""A commit whose entry is there, and its image not, is repeated for as long as quarantine lasts: seven days. Then it
+has an entry in another hour, too, and releases still go by the first."""
 READS: Final = 16
 """Records read at once."""
 REST: Final = 10
@@ -63,18 +66,25 @@ class Follower:
             return
         while hour <= (now := self._clock.now()):
             over = hour + HOUR + SETTLING <= now
-            await (self._read_shared(hour) if journal == SHARED else self._read_withdrawn(hour))
+            await (self._read_shared(hour, over=over) if journal == SHARED else self._read_withdrawn(hour))
             hour += HOUR
             if over:
                 await self._store.keep_place(journal, hour)
 
-    async def _read_shared(self, hour: datetime) -> None:
+    async def _read_shared(self, hour: datetime, *, over: bool) -> None:
         async for page in self._bucket.entries(SHARED, hour):
             known = await self._store.known([image_id for image_id, _ in page])
             fresh = [(image_id, at) for image_id, at in page if image_id not in known]
+            missing = {image_id for image_id, _ in fresh}
             for start in range(0, len(fresh), READS):
-                found = await asyncio.gather(*(self._bucket.image(*entry) for entry in fresh[start : start + READS]))
-                await self._add([image for image in found if image is not None])
+                reading = (self._bucket.image(*entry, hour) for entry in fresh[start : start + READS])
+                found = [image for image in await asyncio.gather(*reading) if image is not None]
+                missing -= {image.image_id for image in found}
+                await self._add(found)
+            # One that a report made known, or a later hour of a journal that is read out of order.
+            earlier = {image_id for image_id, known_hour in known.items() if known_hour is None or known_hour > hour}
+            if behind := earlier | (missing if over else set()):
+                await self._store.keep_hour(behind, hour, hour - LATE)
 
     async def _add(self, images: list[SharedImage]) -> None:
         if images:
@@ -83,7 +93,7 @@ class Follower:
     async def _read_withdrawn(self, hour: datetime) -> None:
         async for page in self._bucket.entries(WITHDRAWN, hour):
             known = await self._store.known([image_id for image_id, _ in page])
-            # By the hour, as the bucket has it: an entry's own time changes when a bucket is copied.
+            # A bucket that was copied says a later time: then more is listed as removed than has to be, and never less.
             await self._store.withdraw_images(
                 {image_id: at.astimezone(UTC) for image_id, at in page if image_id in known}
             )

@@ -49,27 +49,27 @@ class Moderation:
         self._ids = ids
         self._telling = asyncio.Lock()
 
-    async def report(self, visitor: Visitor, told: Told) -> str:
+    async def report(self, visitor: Visitor, made: Told) -> str:
         """Take a report; its id."""
-        image = await self._find(told.image_id)
+        image = await self._find(made.image_id)
         hidden = image is None or image.withdrawn_at is not None
-        if image is None or hidden or (told.by_job and image.requester != visitor.digest):
-            raise ImageNotFound(metadata={"image": told.image_id})
+        if image is None or hidden or (made.by_job and image.requester != visitor.digest):
+            raise ImageNotFound(metadata={"image": made.image_id})
         report = Report(
             report_id=str(self._ids.new()),
-            image_id=told.image_id,
+            image_id=made.image_id,
             reporter=visitor.reporter,
-            reason=told.reason,
-            detail=told.detail,
+            reason=made.reason,
+            detail=made.detail,
             at=self._clock.now(),
             stranger=visitor.anonymous,
             network=visitor.network,
         )
         report_id = await self._store.report(report)
         if report_id is None:
-            raise ImageNotFound(metadata={"image": told.image_id})
+            raise ImageNotFound(metadata={"image": made.image_id})
         await failpoint(AFTER_KEPT)
-        await self._tell_soon(told.image_id)
+        await self._tell_soon(made.image_id)
         return report_id
 
     async def cases(self, verdicts: Collection[Verdict], limit: int, after: Place | None) -> Sequence[Case]:

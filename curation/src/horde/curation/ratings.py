@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
 from horde.curation.core.errors import ImageNotShown, NothingToRate, RatedTooFast
 from horde.curation.core.images import SharedImage, digest_painter
@@ -15,6 +15,7 @@ from horde.curation.core.rating import Answer, Due, Opinion, Rater, RaterState, 
 from horde.curation.core.rating_agreement import judge, known_answer, word_weight
 from horde.curation.core.rating_choice import order_of_kinds, pick
 from horde.curation.core.rating_reward import replaces, reward, why_nothing, worth
+from horde.curation.core.releases import Finished, Published, published
 from horde.curation.core.visitors import Role, Visitor
 from horde.curation.neighbours.ledger import Payer
 from horde.curation.store.port import CurationStore
@@ -28,6 +29,8 @@ log = get_logger(__name__)
 AFTER_RATED: Final = declare("curation.rating.after_rated")
 PAY_SECONDS: Final = 10.0
 DUE_AT_ONCE: Final = 100
+RELEASES_SECONDS: Final = 10.0
+"""So long after it was finished a release may not be heard of yet."""
 TRIES: Final = 3
 """To show something, while the same account is shown something else elsewhere."""
 
@@ -50,15 +53,36 @@ class RatingStanding:
     """Why they earn nothing; empty: they earn."""
 
 
-class Ratings:
-    """What RatingService does. `chance` decides between images that are as good."""
+class FinishedReleases(Protocol):
+    """Which data releases are finished."""
 
-    def __init__(self, store: CurationStore, payer: Payer, clock: Clock, chance: Random, rules: RatingRules) -> None:
+    async def finished(self) -> Sequence[Finished]: ...
+
+
+class Ratings:
+    """What RatingService does. `chance` decides between images that are as good.
+
+    An image is not shown any more once a data release tells what others said of it: whoever looks that up would be paid
+    for it like somebody who looks at the image.
+    """
+
+    def __init__(
+        self,
+        store: CurationStore,
+        releases: FinishedReleases,
+        payer: Payer,
+        clock: Clock,
+        chance: Random,
+        rules: RatingRules,
+    ) -> None:
         self._store = store
+        self._releases = releases
         self._payer = payer
         self._clock = clock
         self._chance = chance
         self._rules = rules
+        self._public: Published | None = None
+        self._looked_at: float | None = None
 
     async def next(self, visitor: Visitor, skip: str = "") -> Offer:
         """The image that somebody is looking at, or another one. Raises NothingToRate."""
@@ -66,13 +90,14 @@ class Ratings:
             now = self._clock.now()
             state = await self._store.rater(visitor.account_id, now)
             looking = state.looking_at
-            image = None if looking is None else await self._store.image(looking.image_id)
+            public = await self._published()
+            image = None if looking is None else await self._showable(looking.image_id, public)
             skipped = state.skipped_today(now)
-            if looking is not None and image is not None and image.ratable:
+            if looking is not None and image is not None:
                 if skip != looking.image_id or len(skipped) >= self._rules.skips_per_day:
                     return self._offer(image, state)
                 skipped = (*skipped, skip)
-            shown = await self._choose(visitor, state, skipped, now)
+            shown = await self._choose(visitor, state, skipped, now, public)
             was = None if looking is None else looking.image_id
             if await self._store.show(visitor.account_id, shown, was, skipped):
                 found = await self._store.image(shown.image_id)
@@ -88,8 +113,8 @@ class Ratings:
             return await self._again(known, score, artifacts, now)
         state = await self._store.rater(account_id, now)
         shown = state.looking_at
-        image = await self._store.image(image_id)
-        if shown is None or shown.image_id != image_id or image is None or not image.ratable:
+        image = await self._showable(image_id, await self._published())
+        if shown is None or shown.image_id != image_id or image is None:
             raise ImageNotShown(metadata={"image_id": image_id})
         if wait := shown.too_early(now, self._rules):
             raise RatedTooFast(retry_after=wait)
@@ -133,10 +158,31 @@ class Ratings:
     def _offer(self, image: SharedImage, state: RaterState) -> Offer:
         return Offer(image, worth(state.record, state.earned_today, self._rules, with_artifacts=True))
 
-    async def _choose(self, visitor: Visitor, state: RaterState, skipped: Sequence[str], now: datetime) -> Shown:
+    async def _published(self) -> Published | None:
+        """What anybody can look up. Looked at anew after a while; while the bucket is away, what was known stays so."""
+        now = self._clock.monotonic()
+        if self._looked_at is None or now - self._looked_at >= RELEASES_SECONDS:
+            try:
+                self._public = published(await self._releases.finished())
+                self._looked_at = now
+            except ServiceError:
+                if self._looked_at is None:
+                    raise
+        return self._public
+
+    async def _showable(self, image_id: str, public: Published | None) -> SharedImage | None:
+        """An image, if people may be shown it, also now: it may have come into a release since."""
+        image = await self._store.image(image_id)
+        if image is None or not image.ratable:
+            return None
+        return None if public is not None and await self._store.is_published(image_id, public) else image
+
+    async def _choose(
+        self, visitor: Visitor, state: RaterState, skipped: Sequence[str], now: datetime, public: Published | None
+    ) -> Shown:
         rater = Rater(visitor.account_id, visitor.digest, digest_painter(visitor.account_id))
         for kind in order_of_kinds(state.record, self._chance, self._rules):
-            found = await self._store.candidates(kind, rater, skipped, self._chance, self._rules)
+            found = await self._store.candidates(kind, rater, skipped, self._chance, self._rules, public)
             chosen = pick(kind, found, rater, set(skipped), self._chance, self._rules)
             if chosen is not None:
                 return Shown(chosen.image_id, now, chosen.answer)

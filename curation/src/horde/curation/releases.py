@@ -130,6 +130,9 @@ class DataReleases:
         """Have built what was asked for, one after the other, also what an earlier process began. Until cancelled."""
         while True:
             try:
+                # However one ended, and whichever process saw it: nothing of it is kept longer than it must be.
+                states = {known.name: known.state for known in await self._store.all_asked()}
+                await self._builder.tidy(states, self._clock.now())
                 asked = await self._store.building()
                 if asked is not None:
                     await self._build(asked)

@@ -47,6 +47,7 @@ from horde.services.channel import dial
 from horde.services.clock import Clock
 from horde.services.identity import AllowList
 from horde.services.ids import Ids, RandomIds
+from horde.services.keepalive import LED
 from horde.services.leadership import in_charge
 from horde.services.loops import Loops
 from horde.services.server import Registration, Server, serving
@@ -141,15 +142,15 @@ async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None
         )
         signing_key = settings.signing_key_file or settings.state_dir / "tickets.pem"
         signer = Signer.from_file(signing_key, NAME, settings.public_keys_dir)
-        ratings = Ratings(store, payer, clock, SystemRandom(), RULES)
+        release_bucket = ReleaseBucket(released)
+        ratings = Ratings(store, release_bucket, payer, clock, SystemRandom(), RULES)
         tickets = Tickets(signer, clock, settings.storage_address)
         builder = (
             ChildBuilder(settings, RatingsFile(store, settings.state_dir / "builder"))
             if settings.builder == "child"
             else OperatorsBuilder()
         )
-        release_bucket = ReleaseBucket(released)
-        estimates = Estimates(builder)
+        estimates = Estimates(builder, clock)
         releases = DataReleases(store, release_bucket, builder, clock, estimates)
         sharing = Sharing(store, release_bucket, router, clock)
         # What these lack is answered UNIMPLEMENTED by the chassis.
@@ -172,6 +173,7 @@ async def serve(settings: CurationSettings, clock: Clock, ids: Ids | None = None
             identity=settings.identity(),
             reflection=settings.reflection,
             grace=timedelta(seconds=settings.grace_seconds),
+            keepalive=LED,
         ) as server:
             loops.start("follower", follower.run())
             loops.start("verdicts", moderation.run())

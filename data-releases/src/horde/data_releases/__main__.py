@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from horde.data_releases.commands import main
+from horde.services.exiting import run_program
 
 if __name__ == "__main__":
-    main()
+    run_program(main)

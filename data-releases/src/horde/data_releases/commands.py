@@ -184,8 +184,8 @@ def pull(release_id: str, to: Path, alone: bool, as_published: bool) -> None:
                         click.echo(f"{link}: {count} images taken out that were withdrawn", err=True)
             return chain
 
-    for each in _run(fetch()):
-        click.echo(str(to / each))
+    for line in _run(fetch()):
+        click.echo(str(to / line))
 
 
 @main.command()

@@ -121,7 +121,7 @@ class Finisher:
                     raise LookupError(f"{self._plan.release_id}: {name} is not what was built")
                 table = read_table(rows)
                 waiting.append(table)
-                if sum(each.num_rows for each in waiting) >= group_rows:
+                if sum(table.num_rows for table in waiting) >= group_rows:
                     writer.write_table(pa.concat_tables(waiting))
                     waiting = []
                 for row in table.select(SAMPLED).to_pylist():

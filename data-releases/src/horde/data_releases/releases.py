@@ -72,7 +72,7 @@ class Releases:
     async def all(self) -> list[Finished]:
         """Every finished release, the latest first."""
         found = [await self.get(_id(key)) async for key in self._keys(layout.FINISHED)]
-        return sorted(found, key=lambda each: (each.plan.as_of, each.release_id), reverse=True)
+        return sorted(found, key=lambda release: (release.plan.as_of, release.release_id), reverse=True)
 
     async def latest(self) -> Finished | None:
         """The finished release of the latest moment."""

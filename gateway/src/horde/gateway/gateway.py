@@ -34,6 +34,7 @@ from horde.gateway.doors.preview_news import PreviewNews
 from horde.gateway.doors.reception import Reception
 from horde.gateway.doors.redrawing import Redrawing
 from horde.gateway.doors.relay import Relay
+from horde.gateway.doors.restriction_news import RestrictionNews
 from horde.gateway.doors.shared_keys import SharedKeys
 from horde.gateway.doors.standing import Standing
 from horde.gateway.doors.standing_servicer import StandingServicer
@@ -49,6 +50,7 @@ from horde.gateway.neighbours.owners import OwnersClient
 from horde.gateway.neighbours.records import Records
 from horde.gateway.neighbours.scheduler import SchedulerClient
 from horde.gateway.neighbours.storage import StorageClient
+from horde.gateway.neighbours.webhooks import WebhooksClient
 from horde.gateway.settings import GatewaySettings
 from horde.gateway.store.port import IdentityStore
 from horde.gateway.store.secret_files import load_operator_key, load_passes, load_peppers
@@ -56,6 +58,7 @@ from horde.services.channel import dial
 from horde.services.clock import Clock, SystemClock
 from horde.services.identity import Credentials
 from horde.services.ids import Ids, RandomIds
+from horde.services.keepalive import KEEPALIVE, LED, Keepalive
 from horde.services.loops import Loops
 from horde.services.server import Registration
 from horde.services.shared.memory import InProcess
@@ -81,6 +84,7 @@ class Gateway:
         ledger: aio.Channel,
         storage: aio.Channel,
         curation: aio.Channel,
+        webhooks: aio.Channel,
         shared: Shared,
         clock: Clock,
         ids: Ids,
@@ -148,6 +152,7 @@ class Gateway:
             max_input_pixels=settings.max_input_pixels,
         )
         exports = Exports(peppers)
+        webhooks_client = WebhooksClient(webhooks)
         self.life = AccountLife(store, self.ledger, self.scheduler, exports, clock)
         self.closing = AccountClosing(
             store,
@@ -155,6 +160,7 @@ class Gateway:
             self.scheduler,
             storage_client,
             CurationClient(curation),
+            webhooks_client,
             exports,
             clock,
             revoked=self._revoke_key,
@@ -168,7 +174,8 @@ class Gateway:
         )
         self.mesh = describe_mesh(settings)
         self.statistics = Statistics(self.ledger, self.scheduler, self.catalogue, store, clock)
-        self.curated = Curated(self.reception, curation, clock)
+        self.curated = Curated(self.reception, curation, webhooks, clock)
+        self.restriction_news = RestrictionNews(store, self.scheduler, webhooks_client, self.enforcement, clock)
 
     def registrations(self) -> Sequence[Registration]:
         """The services of the doors that are open here."""
@@ -189,6 +196,7 @@ class Gateway:
             self.curated.moderation(FilterServicer(self.reception, self.filters)),  # type: ignore[abstract]
             self.curated.rating(),
             self.curated.releases(),
+            self.curated.webhooks(),
         )
 
     def _revoke_key(self, api_key_id: str) -> None:
@@ -220,6 +228,7 @@ class Gateway:
             loops.start("key use", self.authenticator.keep_use())
             if doors != "workers":
                 loops.start("accounts", self.accounts.open_at_ledger())
+                loops.start("restriction news", self.restriction_news.run())
                 loops.start("closing", self.closing.run())
                 loops.start("shared keys", self.allowances.keep_settled())
                 loops.start("watching", self.watching.run())
@@ -248,9 +257,23 @@ async def gateway(
     tls = settings.tls() if settings.tls_authorities is not None else None
     async with AsyncExitStack() as stack:
 
-        async def channel(neighbour: str, address: str, *, retry: bool = True) -> aio.Channel:
+        async def channel(
+            neighbour: str,
+            address: str,
+            *,
+            retry: bool = True,
+            keepalive: Keepalive = KEEPALIVE,
+            seconds: float = 10,
+        ) -> aio.Channel:
             dialled = dial(
-                address, caller=caller, tls=tls, retry=retry, max_message_bytes=16 * 1024 * 1024, neighbour=neighbour
+                address,
+                caller=caller,
+                tls=tls,
+                timeout=timedelta(seconds=seconds),
+                retry=retry,
+                max_message_bytes=16 * 1024 * 1024,
+                keepalive=keepalive,
+                neighbour=neighbour,
             )
             return await stack.enter_async_context(dialled)
 
@@ -259,11 +282,13 @@ async def gateway(
         built = Gateway(
             settings,
             store,
-            scheduler=await channel("scheduler", settings.scheduler),
-            scheduler_streams=await channel("scheduler (streams)", settings.scheduler, retry=False),
-            ledger=await channel("ledger", settings.ledger),
+            scheduler=await channel("scheduler", settings.scheduler, keepalive=LED),
+            scheduler_streams=await channel("scheduler (streams)", settings.scheduler, retry=False, keepalive=LED),
+            ledger=await channel("ledger", settings.ledger, keepalive=LED),
             storage=await channel("storage router", settings.storage_router),
-            curation=await channel("curation", settings.curation),
+            curation=await channel("curation", settings.curation, keepalive=LED),
+            # A receiver that is tried now has 15 s for its answer.
+            webhooks=await channel("webhooks", settings.webhooks, keepalive=LED, seconds=30),
             shared=shared or InProcess(clock),
             clock=clock,
             ids=ids or RandomIds(),

@@ -76,6 +76,8 @@ class GatewaySettings(DoorSettings):
     """The storage router's address."""
     curation: str = "127.0.0.1:7704"
     """The curation service's address."""
+    webhooks: str = "127.0.0.1:7705"
+    """The webhooks service's address."""
     storage_public_address: str = ""
     """Where requesters reach the storage router. Empty: the same address."""
     mesh_name: str = Field(default="", max_length=64)
@@ -105,7 +107,8 @@ class GatewaySettings(DoorSettings):
     """How many workers may be attached at once; an idle one costs 34 KB."""
     brake: bool = True
     """Whether whoever is refused again and again waits for the next refusal, and whoever floods loses the connection.
-    Where many share one (a proxy, a door for other protocols, in front): false, and let that limit them."""
+    Whom a proxy names that `forwarded_from` does is held back and not cut. Where a proxy names nobody: false, and let
+    that limit them."""
     limit_account_calls: RateText = "6000/60s"
     """Calls of one account."""
     limit_account_images: RateText = "1200/60s"

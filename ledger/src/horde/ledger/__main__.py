@@ -18,6 +18,7 @@ from horde.ledger.writer import Writer
 from horde.services import failpoints, lifecycle
 from horde.services.clock import SystemClock
 from horde.services.identity import AllowList
+from horde.services.keepalive import LED
 from horde.services.leadership import in_charge
 from horde.services.loops import Loops
 from horde.services.server import serving
@@ -50,6 +51,7 @@ async def run(settings: LedgerSettings) -> None:
                 reflection=settings.reflection,
                 farewell=writer.farewell,
                 grace=timedelta(seconds=settings.grace_seconds),
+                keepalive=LED,
             ),
         ):
             loops.start("statistics", follow(store, writer, statistics, clock))

@@ -72,8 +72,10 @@ async def run(options: argparse.Namespace) -> int:
             failed += bool(why_not)
             mkudos += 0 if why_not else held
             placed = hold.placed_on.ToDatetime().date()
-            said = f"not released: {why_not}" if why_not else ("released" if options.release else "open")
-            sys.stdout.write(f"{placed}  job {hold.job_id}  {hold.payer_account_id}  {held / 1000:.3f} kudos  {said}\n")
+            state = f"not released: {why_not}" if why_not else ("released" if options.release else "open")
+            sys.stdout.write(
+                f"{placed}  job {hold.job_id}  {hold.payer_account_id}  {held / 1000:.3f} kudos  {state}\n"
+            )
     done = "released" if options.release else "are held"
     sys.stdout.write(f"{found} holds, {mkudos / 1000:.3f} kudos {done}, {failed} failed\n")
     return 1 if failed else 0

@@ -87,5 +87,5 @@ class LedgerSettings(ServiceSettings):
 
     def economy(self) -> Economy:
         """The economy, with what was set here."""
-        told = {field.name: getattr(self, field.name) for field in fields(Economy) if hasattr(self, field.name)}
-        return Economy(**told)
+        rules = {field.name: getattr(self, field.name) for field in fields(Economy) if hasattr(self, field.name)}
+        return Economy(**rules)

@@ -100,6 +100,8 @@ class Engine:
         self._gauges = Gauges(self.board, self.fleet_reading) if telemetry.rpc is not None else None
         self._goes_on = False
         self._missed = 0
+        # Told from the beginning: whoever watches its increase would not see a first value appear.
+        MISSED.add(0)
         self._meters = CheckMeters()
         self._do: dict[type[fx.Effect], Callable[[Any], None]] = {
             fx.Welcome: self.relays.welcome,

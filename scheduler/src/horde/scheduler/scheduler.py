@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import partial
 
 from horde.scheduler.doors.owners import owner_registration
+from horde.scheduler.doors.scaling import scaler_registration
 from horde.scheduler.doors.servicer import ALLOW, scheduler_registration
 from horde.scheduler.engine import leading
 from horde.scheduler.janitor import sweep
@@ -18,6 +19,7 @@ from horde.scheduler.store.sql import sql_store
 from horde.services.channel import dial
 from horde.services.clock import Clock
 from horde.services.ids import RandomIds
+from horde.services.keepalive import LED
 from horde.services.leadership import in_charge
 from horde.services.loops import Loops
 from horde.services.server import serving
@@ -45,7 +47,7 @@ async def serve(settings: Settings, clock: Clock) -> AsyncIterator[None]:
     async with (
         in_charge(settings.database(), LOCK_KEY, clock),
         sql_store(settings.database()) as store,
-        neighbour(settings.ledger, neighbour="ledger") as ledger,
+        neighbour(settings.ledger, neighbour="ledger", keepalive=LED) as ledger,
         neighbour(settings.storage_router, neighbour="storage router") as storage,
         leading(
             store, GrpcLedger(ledger), GrpcStorage(storage), settings.grants(clock), clock, RandomIds(),
@@ -54,7 +56,7 @@ async def serve(settings: Settings, clock: Clock) -> AsyncIterator[None]:
         Loops() as loops,
         serving(
             settings.listener(),
-            [scheduler_registration(engine), owner_registration(engine.owners)],
+            [scheduler_registration(engine), owner_registration(engine.owners), scaler_registration(engine.board)],
             name=NAME,
             allow=ALLOW,
             identity=settings.identity(),
@@ -62,6 +64,7 @@ async def serve(settings: Settings, clock: Clock) -> AsyncIterator[None]:
             farewell=engine.farewell,
             grace=timedelta(seconds=settings.grace_seconds),
             max_message_bytes=MAX_MESSAGE,
+            keepalive=LED,
         ),
     ):  # fmt: skip
         loops.start("janitor", sweep(engine.term, settings.history_days))

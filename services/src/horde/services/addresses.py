@@ -46,6 +46,11 @@ def forwarded_peer(peer: str, values: Iterable[str], proxies: Networks) -> str:
     return f"ipv4:{nearest}:0" if nearest.version == 4 else f"ipv6:[{nearest}]:0"
 
 
+def is_connection(peer: str) -> bool:
+    """Whether a peer is a connection here, and not an address that a proxy says it calls for."""
+    return not peer.endswith(":0")
+
+
 def is_proxy(peer: str, proxies: Networks) -> bool:
     """Whether a peer is one of these, so that what it says of its caller counts."""
     address = _address(peer)

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from horde.services.addresses import address_bucket
+from horde.services.addresses import address_bucket, is_connection
 from horde.services.clock import Clock
 
 V = TypeVar("V")
@@ -117,7 +117,9 @@ class Brake:
         conduct.wrong += 1
         mostly = 2 * conduct.wrong >= conduct.calls
         cuts = self._cuts_of(connection) if mostly else 0
-        if self._cuts is not None and mostly and conduct.wrong > max(self._least, self._most >> cuts):
+        # Whom a proxy calls for has no connection here: cut, he would be answered at once again; held, he waits.
+        cuttable = self._cuts is not None and is_connection(connection)
+        if cuttable and mostly and conduct.wrong > max(self._least, self._most >> cuts):
             self._cut(connection, cuts)
             return False
         return conduct.wrong > self._free >> cuts

@@ -62,8 +62,8 @@ class Manner:
             failure = from_rpc_error(error, self.errors)
         if self.watch is not None:
             if _is_failing(failure, seconds):
-                told = self.watch.failed(f"{failure.reason or type(failure).__name__}: {failure.message}")
-                if told and self.explain is not None and isinstance(failure, Unavailable):
+                notice = self.watch.failed(f"{failure.reason or type(failure).__name__}: {failure.message}")
+                if notice and self.explain is not None and isinstance(failure, Unavailable):
                     self.explain()
             elif not isinstance(failure, (Cancelled, DeadlineExceeded)):
                 self.watch.answered()

@@ -51,7 +51,7 @@ def declared() -> frozenset[str]:
 def arm(spec: str) -> None:
     """Arm the points that `spec` names; an empty text arms none. Raises ValueError for what it cannot be."""
     _armed.clear()
-    for part in filter(None, (each.strip() for each in spec.split(","))):
+    for part in filter(None, (part.strip() for part in spec.split(","))):
         name, _, action = part.partition("=")
         if name not in _declared:
             raise ValueError(f"no failpoint is called {name!r}; there are {', '.join(sorted(_declared)) or 'none'}")

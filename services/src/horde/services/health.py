@@ -13,11 +13,17 @@ from typing import Any, Final
 from grpc_health.v1 import health_pb2
 from grpc_health.v1.health_pb2_grpc import HealthServicer
 
+from horde.services.addresses import caller_bucket, caller_peer
 from horde.services.errors import NotFound, ResourceExhausted
+from horde.services.shares import Pot, Taker
 
 SERVICE: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 MAX_WATCHERS: Final = 1_000
 """Anybody may watch, without end."""
+_SHARES: Final = {"connection": 1 / 128, "address": 0.5}
+_SURELY: Final = 8
+"""What one connection, or one network, may have whatever its share, while there is room: a balancer watches the whole
+and perhaps each service."""
 _Status = health_pb2.HealthCheckResponse
 _messages: Any = health_pb2  # Its type hints do not know List.
 
@@ -28,7 +34,7 @@ class Health(HealthServicer):
     def __init__(self) -> None:
         self._status: dict[str, Any] = {}
         self._changed = asyncio.Event()
-        self._watchers = 0
+        self._seats = Pot(MAX_WATCHERS, _SHARES, _full, least=_SURELY)
         self._stopped = False
 
     def set(self, serving: bool, services: Iterable[str]) -> None:
@@ -61,10 +67,10 @@ class Health(HealthServicer):
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Any) -> AsyncIterator[_Status]:
         """How it is now, and whenever that changes, until the process stops."""
-        if self._watchers >= MAX_WATCHERS:
-            raise ResourceExhausted("Too many watch the health of this process.")
-        self._watchers += 1
-        try:
+        with self._seats.tab(
+            Taker((("connection", caller_peer(context)), ("address", caller_bucket(context))))
+        ) as seat:
+            seat.take(1)
             said = None
             while True:
                 # Read together, before the answer is written: what comes meanwhile, the stop above all, is told next.
@@ -76,5 +82,8 @@ class Health(HealthServicer):
                 if stopped:
                     return
                 await changed.wait()
-        finally:
-            self._watchers -= 1
+
+
+def _full(kind: str) -> ResourceExhausted:
+    who = {"": "Too many", "connection": "Too many of this connection", "address": "Too many of this network"}[kind]
+    return ResourceExhausted(f"{who} watch the health of this process.")

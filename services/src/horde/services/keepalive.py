@@ -35,3 +35,7 @@ class Keepalive:
 
 KEEPALIVE = Keepalive()
 """Everybody's, unless told."""
+LED = Keepalive(after_seconds=1.0, answer_seconds=2.0)
+"""Between our own services where one of several leads: one that stands still keeps its connections, and who has calls
+and streams there must leave it before the next one leads (`leadership.py`). It is cheap to be wrong: whoever is
+left for nothing is dialled again."""

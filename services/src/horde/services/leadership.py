@@ -4,7 +4,8 @@ The lock only chooses. It is bound to a connection, and whoever loses that may n
 data is an epoch row of the service, which the next leader raises before it reads anything.
 
 A process that stands still keeps its connections, and one behind a cut network seems to: so the leader says again and
-again that it is there, and the database ends a connection that says nothing for IDLE_SECONDS. Then the next one leads.
+again that it is there, and the database ends a connection that says nothing for IDLE_SECONDS. Then the next one leads,
+and first ends what the one before had begun to write: in the middle of many statements no time of the database's runs.
 """
 
 from __future__ import annotations
@@ -16,12 +17,12 @@ from typing import Final
 import psycopg
 from sqlalchemy.engine import make_url
 
-from horde.services import telemetry
+from horde.services import probes, telemetry
 from horde.services.clock import Clock
 from horde.services.lifecycle import AnotherLeads
 from horde.services.loops import Loops
 from horde.services.neighbours import Watch
-from horde.services.sql import CONNECT_OPTIONS
+from horde.services.sql import CONNECT_OPTIONS, check_version
 
 log = telemetry.get_logger(__name__)
 
@@ -29,10 +30,16 @@ PAUSE_SECONDS: Final = 0.5
 """Until the lock is asked for again, when the database is away or another has it."""
 BEAT_SECONDS: Final = 0.5
 """How often a leader says that it is there."""
-IDLE_SECONDS: Final = 4.0
+IDLE_SECONDS: Final = 3.0
 """How long it may be silent."""
 RETAKE_SECONDS: Final = IDLE_SECONDS + 1
 """How long a leader whose connection broke tries to have the lock back: its own old connection may have it still."""
+
+BEGUN: Final = """
+SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+WHERE datname = current_database() AND usename = current_user AND backend_xid IS NOT NULL AND wait_event = 'ClientRead'
+"""
+"""Ends whoever has begun to write to this database, and of whom it waits for more. Only leaders write."""
 
 Connection = psycopg.AsyncConnection[tuple[object, ...]]
 
@@ -67,9 +74,12 @@ class _Lock:
         while True:
             try:
                 connection = await self._connect()
+                await probes.fit(True)
                 async with _closed_unless_given(connection):
                     await connection.execute("SELECT pg_advisory_lock(%s)", (self._key,))
+                    await connection.execute(BEGUN)
             except psycopg.OperationalError as error:
+                await probes.fit(False)
                 self._database.failed(str(error).strip())
                 await self._clock.sleep(PAUSE_SECONDS)
             else:
@@ -117,6 +127,7 @@ class _Lock:
             self._address, autocommit=True, **CONNECT_OPTIONS
         )
         async with _closed_unless_given(connection):
+            check_version(connection)
             await connection.execute(f"SET idle_session_timeout = {int(IDLE_SECONDS * 1000)}")
         return connection
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import errno
 import gc
 import os
 import signal
@@ -31,6 +32,12 @@ STOP_SECONDS = 20.0
 which Kubernetes kills."""
 YOUNG = 10_000
 """Objects that are made, over those that went, before the garbage collector looks at them."""
+
+
+NOT_OURS_TO_WRITE = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
+)
+"""What a file system says of a place where a process may not, or cannot, keep anything."""
 
 
 class AnotherLeads(Exception):
@@ -121,9 +128,10 @@ def run(
 
     The first SIGINT or SIGTERM is for `until_signalled`; a service that does not wait for it yet is still starting, and
     is cancelled. A second one ends the process at once. A process that takes longer than `stop_seconds` to end, after a
-    signal or after a loop of it died, is ended by force. `CannotStart`, a `ServiceError` and what `statuses` names are
-    told in one line, without a traceback, and so is a loop that died, for its traceback is in the log. At `probes`,
-    HOST:PORT, orchestrators' probes are answered from the first moment on.
+    signal or after a loop of it died, is ended by force. `CannotStart`, a `ServiceError`, a place of the file system
+    that cannot be written and what `statuses` names are told in one line, without a traceback, and so is a loop that
+    died, for its traceback is in the log. At `probes`, HOST:PORT, orchestrators' probes are answered from the first
+    moment on.
     """
     # The first that fits: what a service names may be a kind of what stands behind it.
     known: dict[type[Exception], int] = {
@@ -173,10 +181,19 @@ def _status(error: BaseException, known: Mapping[type[Exception], int]) -> int |
         for kind, status in known.items():
             if isinstance(found, kind):
                 return status
+        if _not_writable(found):
+            return CANNOT_START
     return None
 
 
+def _not_writable(error: BaseException | None) -> bool:
+    """Whether it is a place of the file system that is at fault, which the error names."""
+    return isinstance(error, OSError) and error.filename is not None and error.errno in NOT_OURS_TO_WRITE
+
+
 def _words(error: BaseException) -> str:
+    if isinstance(error, OSError) and _not_writable(error):
+        return f"cannot start: {error.filename}, where this process keeps something: {error.strerror}"
     if not isinstance(error, LoopDied):
         return f"cannot start: {error}" if isinstance(error, CannotStart) else f"ended: {error}"
     cause = error.__cause__

@@ -1,7 +1,7 @@
 """What an orchestrator asks a process, at a port of its own: kubelets bring no certificate, standbys do not serve yet.
 
 The standard health check, in plain and of nothing else: "live" is SERVING from the first moment to the last (the event
-loop turns), and "" as soon as the service takes calls.
+loop turns), "" as soon as the service takes calls, and "fit" also while it stands by for whoever leads.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 LIVE: Final = "live"
 """The name under which a process says that it runs."""
+FIT: Final = "fit"
+"""And that it takes calls, or will as soon as the leader is gone: a rollout may go on to the next pod."""
 
 _checks: health.aio.HealthServicer | None = None
 
@@ -50,3 +52,11 @@ async def ready(serving: bool) -> None:
     if _checks is not None:
         status = health_pb2.HealthCheckResponse
         await _checks.set("", status.SERVING if serving else status.NOT_SERVING)
+    await fit(serving)
+
+
+async def fit(able: bool) -> None:
+    """Say to probes whether this process could take over, if it does not take calls already."""
+    if _checks is not None:
+        status = health_pb2.HealthCheckResponse
+        await _checks.set(FIT, status.SERVING if able else status.NOT_SERVING)

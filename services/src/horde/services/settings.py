@@ -63,8 +63,8 @@ class ServiceSettings(BaseSettings):
     metrics_listen: str = ""
     """Where Prometheus reads metrics, HOST:PORT, in plain; empty: nowhere."""
     health_listen: str = ""
-    """Where probes alone are answered, HOST:PORT, in plain: "live" while the process runs, "" while it takes calls.
-    Empty: the health check is where the service listens."""
+    """Where probes alone are answered, HOST:PORT, in plain: "live" while the process runs, "" while it takes calls,
+    "fit" also while it stands by. Empty: the health check is where the service listens."""
     reflection: bool = False
     """Whether anybody may ask which services and messages there are."""
     grace_seconds: float = Field(default=5.0, ge=0, le=600)
@@ -186,10 +186,10 @@ def load(settings: type[S], arguments: Sequence[str] = ()) -> S:
     except ValidationError as error:
         prefix = settings.model_config.get("env_prefix", "")
         lines = []
-        for each in error.errors():
-            name = prefix + "_".join(str(part) for part in each["loc"])
+        for problem in error.errors():
+            name = prefix + "_".join(str(part) for part in problem["loc"])
             # Not the value: it may be a secret.
-            lines.append(f"{name.upper()}: {each['msg']}")
+            lines.append(f"{name.upper()}: {problem['msg']}")
         raise BadSettings("\n".join(lines)) from None
     if faults := loaded.faults():
         raise BadSettings("\n".join(faults))

@@ -58,9 +58,19 @@ CONNECT_OPTIONS: dict[str, Any] = {
 }
 """For PostgreSQL: seconds, but for the last, which is milliseconds. A server that vanished is noticed within 11 s,
 whether it owes an answer or not."""
-TRANSACTION_IDLE_MS = 5_000
+TRANSACTION_IDLE_MS = 3_000
 """How long a transaction may be silent between two statements. A process that stands still in the middle of one, or is
 cut off, would else keep its locks, and whoever takes over would wait for them."""
+SERVER_SETTINGS = f"""
+SELECT set_config('idle_in_transaction_session_timeout', '{TRANSACTION_IDLE_MS}', false),
+       set_config('tcp_keepalives_idle', '{CONNECT_OPTIONS["keepalives_idle"]}', false),
+       set_config('tcp_keepalives_interval', '{CONNECT_OPTIONS["keepalives_interval"]}', false),
+       set_config('tcp_keepalives_count', '{CONNECT_OPTIONS["keepalives_count"]}', false),
+       set_config('tcp_user_timeout', '{CONNECT_OPTIONS["tcp_user_timeout"]}', false)
+"""
+"""The server notices as soon as we do that the other side has vanished, also in the middle of many statements."""
+OLDEST_POSTGRESQL = 14
+"""The first that ends a session which says nothing (`leadership.py`)."""
 MAX_SCANS = 2
 """Long reads at once: one that runs, and one that waits."""
 
@@ -75,9 +85,25 @@ class DatabaseDamaged(CannotStart):
         )
 
 
-def _let_go_of_transactions(connection: Any, record: object) -> None:
+def too_old(version: int) -> str:
+    """What is wrong with a PostgreSQL server of this version, as its driver numbers it (140005 is 14.5), if anything
+    is."""
+    major, minor = divmod(version, 10_000)
+    if major >= OLDEST_POSTGRESQL:
+        return ""
+    return f"PostgreSQL {major}.{minor} is too old: {OLDEST_POSTGRESQL} or newer is needed"
+
+
+def check_version(connection: Any) -> None:
+    """Raise CannotStart where the server of a connection of psycopg's is too old for us."""
+    if wrong := too_old(connection.info.server_version):
+        raise CannotStart(f"the database at {connection.info.host}: {wrong}")
+
+
+def _connected(connection: Any, record: object) -> None:
+    check_version(connection)
     connection.autocommit = True
-    connection.execute(f"SET idle_in_transaction_session_timeout = {TRANSACTION_IDLE_MS}")
+    connection.execute(SERVER_SETTINGS)
     connection.autocommit = False
 
 
@@ -93,7 +119,7 @@ def open_database(url: str, *, busy_seconds: float = 5.0) -> Engine:
     if parsed.get_backend_name() == "postgresql":
         address = parsed.set(drivername="postgresql+psycopg")
         engine = create_engine(address, pool_pre_ping=True, pool_size=8, connect_args=dict(CONNECT_OPTIONS))
-        event.listen(engine, "connect", _let_go_of_transactions)
+        event.listen(engine, "connect", _connected)
         return engine
     if parsed.get_backend_name() != "sqlite":
         raise ValueError(f"{parsed.get_backend_name()} is neither sqlite nor postgresql")

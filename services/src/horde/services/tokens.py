@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -25,10 +25,12 @@ from jwt.algorithms import OKPAlgorithm
 
 from horde.services.errors import PermissionDenied, ServiceError, Unauthenticated
 from horde.services.identity import read_private
+from horde.services.sealing import seal, unseal
 
 ALGORITHM = "EdDSA"
 MAX_HEADER = 512
 """Characters of a token's header; ours take 80."""
+LOOK_AGAIN_SECONDS = 60.0
 _OPTIONS: Any = {
     "require": ["iss", "aud", "iat", "exp"],
     "verify_exp": False,
@@ -84,6 +86,9 @@ class Keys(Protocol):
     def get(self, key_id: str) -> PublicKey | None:
         """The key of this id, if it is known."""
 
+    def items(self) -> Iterable[tuple[str, PublicKey]]:
+        """All that are known, by id."""
+
 
 class Signer:
     """Signs tokens as one issuer with one key."""
@@ -104,6 +109,10 @@ class Signer:
             "exp": issued + int(lifetime.total_seconds()),
         }
         return jwt.encode(payload, self._key, algorithm=ALGORITHM, headers={"kid": self.key_id})
+
+    def unseal(self, sealed: Mapping[str, Any], about: bytes) -> bytes:
+        """What `Verifier.seal` sealed for this issuer; raises ValueError where nothing was for this key."""
+        return unseal(str(sealed.get(self.key_id, "")), self._key, about)
 
     def public_key(self) -> PublicKey:
         """What others verify with."""
@@ -129,7 +138,15 @@ class Verifier:
     """Tells good tokens from bad ones."""
 
     def __init__(self, keys: Keys | Mapping[str, PublicKey]) -> None:
-        self._keys: Any = keys
+        self._keys: Keys | Mapping[str, PublicKey] = keys
+
+    def seal(self, words: bytes, reader: str, about: bytes, now: datetime) -> dict[str, str]:
+        """Words for one issuer alone, under each key that it may have, by its id; empty where none is known."""
+        return {
+            key_id: seal(words, public.key, about)
+            for key_id, public in self._keys.items()
+            if public.issuer == reader and (public.not_after is None or now < public.not_after)
+        }
 
     def verify(
         self,
@@ -187,6 +204,12 @@ class KeyRing:
             self.load()
             known = self._keys.get(key_id)
         return known
+
+    def items(self) -> Iterable[tuple[str, PublicKey]]:
+        """All keys; looked up again once a minute, for nobody asks for a new one by its id before it is used."""
+        if self._monotonic() - self._looked >= LOOK_AGAIN_SECONDS:
+            self.load()
+        return self._keys.items()
 
     def load(self) -> None:
         """Look at the folder now."""

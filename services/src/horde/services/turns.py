@@ -87,7 +87,7 @@ class Turns:
     def _call_next(self) -> None:
         """Give free places to those who wait and have had the least."""
         while ready := [key for key, queue in self._waiting.items() if self._fits(key, queue[0].most)]:
-            key = min(ready, key=lambda each: self._had.get(each, self._floor))
+            key = min(ready, key=lambda candidate: self._had.get(candidate, self._floor))
             waiter = self._waiting[key][0]
             self._leave(key, waiter)
             self._begin(key)

@@ -46,8 +46,8 @@ def _collect(message: Message, path: str, found: list[str]) -> None:
     found += [f"{dot}#{number}" for number in sorted({field.field_number for field in newer})]
     for name, repeated in _holders(message.DESCRIPTOR):
         if repeated:
-            for index, each in enumerate(getattr(message, name)):
-                _collect(each, f"{dot}{name}[{index}]", found)
+            for index, item in enumerate(getattr(message, name)):
+                _collect(item, f"{dot}{name}[{index}]", found)
         elif message.HasField(name):
             _collect(getattr(message, name), f"{dot}{name}", found)
 

@@ -78,6 +78,7 @@ class Sweeper:
         self._partials.expire()
         rounds = [
             await self._sweep(keys.QUARANTINE, self._expire_quarantined),
+            await self._sweep(keys.CLOSED, self._delete_after(CLOSED_KEPT)),
             await self._sweep(keys.CLAIMS, self._delete_after(CLAIM_HOLDS)),
             await self._sweep(keys.CLAIMED, self._expire_claimed),
             await self._sweep_inputs(),

@@ -32,8 +32,8 @@ class InputOrders:
     ) -> Sequence[InputRecord | ServiceError]:
         """What is stored."""
 
-        async def one(each: NamedInput) -> InputRecord:
-            return await self._inputs.describe(requester, each)
+        async def one(named_input: NamedInput) -> InputRecord:
+            return await self._inputs.describe(requester, named_input)
 
         return await self._items.each(named, one)
 
@@ -42,8 +42,8 @@ class InputOrders:
     ) -> Sequence[ServiceError | None]:
         """Keep inputs for a generation."""
 
-        async def one(each: NamedInput) -> None:
-            await self._inputs.claim(generation_id, requester, each)
+        async def one(named_input: NamedInput) -> None:
+            await self._inputs.claim(generation_id, requester, named_input)
 
         return await self._items.each(named, one)
 

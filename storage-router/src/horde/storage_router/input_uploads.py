@@ -19,7 +19,7 @@ from horde.storage_router.core.records import Content, InputRecord, digest_reque
 from horde.storage_router.doors.permits import Permits, PutInputTicket
 from horde.storage_router.inputs import Inputs
 from horde.storage_router.normalising import Normaliser
-from horde.storage_router.receiving import OneStream, Receiver, Said
+from horde.storage_router.receiving import OneStream, Receiver, UploadMessage
 from horde.storage_router.upload_shares import UploadShares
 
 MAX_SMALL_INPUT = 2 * 1024 * 1024
@@ -53,9 +53,9 @@ class InputUploads:
         self._now = clock.now
         self._streams = OneStream(clock.monotonic)
 
-    async def put_in_parts(self, said: AsyncIterator[Said], address: str) -> tuple[str, InputRecord]:
+    async def put_in_parts(self, messages: AsyncIterator[UploadMessage], address: str) -> tuple[str, InputRecord]:
         """Serve one stream of a requester; says under which id it was stored, and what. `address` is where from."""
-        ticket = self._permits.put_input(await self._receiver.opening(said))
+        ticket = self._permits.put_input(await self._receiver.opening(messages))
         await failpoint(AFTER_OPEN)
         subject = (ticket.requester, ticket.input_id)
         limits = self._limits_of(ticket)
@@ -65,7 +65,7 @@ class InputUploads:
             self._shares.of_input(ticket, address) as tab,
         ):
             assembly = Assembly(limits.max_bytes)
-            finish = await self._receiver.content(said, assembly, tab, heard)
+            finish = await self._receiver.content(messages, assembly, tab, heard)
             data = assembly.finish(finish.sha256, finish.size_bytes)
             return await self._store(ticket, data, finish.sha256.hex(), limits, address)
 

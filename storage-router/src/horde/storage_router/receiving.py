@@ -46,7 +46,7 @@ class Finish:
     size_bytes: int
 
 
-Said = Open | Part | Finish | None
+UploadMessage = Open | Part | Finish | None
 """What a client sends; None is a message that is not known."""
 
 
@@ -57,46 +57,46 @@ class Receiver:
         self._clock = clock
         self._rate = rate
 
-    async def opening(self, said: AsyncIterator[Said]) -> str:
+    async def opening(self, messages: AsyncIterator[UploadMessage]) -> str:
         """The token that a stream begins with."""
         async with Pace(self._clock, self._rate):
-            first = await anext(said, None)
+            first = await anext(messages, None)
         if not isinstance(first, Open):
             raise ProtocolViolation.expected("the opening", _name(first))
         return first.token
 
     async def content(
-        self, said: AsyncIterator[Said], assembly: Assembly, tab: Tab, heard: Heard | None = None
+        self, messages: AsyncIterator[UploadMessage], assembly: Assembly, tab: Tab, heard: Heard | None = None
     ) -> Finish:
         """Put what comes together, until the finish."""
         async with Pace(self._clock, self._rate) as pace:
-            async for each in said:
-                if isinstance(each, Finish):
-                    return each
-                if not isinstance(each, Part):
-                    raise ProtocolViolation.expected("a chunk or the finish", _name(each))
+            async for message in messages:
+                if isinstance(message, Finish):
+                    return message
+                if not isinstance(message, Part):
+                    raise ProtocolViolation.expected("a chunk or the finish", _name(message))
                 if heard is not None:
                     heard.at = self._clock.monotonic()
-                tab.take(len(each.data))
-                assembly.add(each.offset, each.data)
+                tab.take(len(message.data))
+                assembly.add(message.offset, message.data)
                 pace.hear(assembly.received)
                 await failpoint(MID_UPLOAD)
         raise ProtocolViolation.expected("a chunk or the finish", "the end of the stream")
 
-    async def finish(self, said: AsyncIterator[Said], size_bytes: int) -> Finish:
+    async def finish(self, messages: AsyncIterator[UploadMessage], size_bytes: int) -> Finish:
         """The finish of an upload whose content is known already, and has this size. What comes before it is dropped.
 
         Raises ContentConflict at once if more comes than there is.
         """
         parts = received = 0
         async with Pace(self._clock, self._rate) as pace:
-            async for each in said:
-                if isinstance(each, Finish):
-                    return each
+            async for message in messages:
+                if isinstance(message, Finish):
+                    return message
                 parts += 1
-                if not isinstance(each, Part) or parts > MAX_CHUNKS:
-                    raise ProtocolViolation.expected("the finish", _name(each))
-                received += len(each.data)
+                if not isinstance(message, Part) or parts > MAX_CHUNKS:
+                    raise ProtocolViolation.expected("the finish", _name(message))
+                received += len(message.data)
                 if received > size_bytes:
                     raise ContentConflict.of_digest()
                 pace.hear(received)
@@ -146,5 +146,9 @@ class Heard:
     replaced: bool = False
 
 
-def _name(said: Said) -> str:
-    return "the end of the stream or an unknown message" if said is None else f"another {type(said).__name__.lower()}"
+def _name(message: UploadMessage) -> str:
+    return (
+        "the end of the stream or an unknown message"
+        if message is None
+        else f"another {type(message).__name__.lower()}"
+    )

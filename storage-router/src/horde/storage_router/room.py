@@ -59,8 +59,8 @@ class Room:
             self._addresses.give_back(stranger, count)
             raise
         self._leaving.append((now + self._stays, stranger, count))
-        for each in self._counts:
-            each.add(requester, count)
+        for counted in self._counts:
+            counted.add(requester, count)
 
     def give_back(self, requester: str, count: int) -> None:
         """Give some back: at most what is known of this requester, as others may have stored it."""

@@ -160,7 +160,7 @@ def build(
 ) -> Router:
     """Put the service together."""
     limits = Limits(settings.max_image_bytes, settings.max_pixels)
-    permits = Permits(verifier, clock)
+    permits = Permits(verifier, signer, clock)
     quarantine = Quarantine(buckets.private)
     # From folders they are read again: it costs next to nothing, and a copy there is a second name of what lies there.
     arrivals = Arrivals(ARRIVED_BYTES if settings.s3_endpoint else 0, clock.monotonic)

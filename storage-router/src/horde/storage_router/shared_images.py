@@ -133,8 +133,8 @@ class SharedImages:
 
     async def _is_withheld(self, job_id: str) -> bool:
         """Whether moderation keeps it from everybody, as the curation service writes it beside the images."""
-        told = await self._bucket.read(keys.moderation(job_id))
-        return told is not None and bool(json.loads(told.data).get("withheld", False))
+        stored = await self._bucket.read(keys.moderation(job_id))
+        return stored is not None and bool(json.loads(stored.data).get("withheld", False))
 
     async def _delete(self, job_id: str) -> None:
         for format in ImageFormat:

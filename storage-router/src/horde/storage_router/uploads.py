@@ -24,7 +24,7 @@ from horde.storage_router.core.placement import check_placement
 from horde.storage_router.core.records import Quarantined
 from horde.storage_router.doors.permits import Permits, Receipts, UploadGrant
 from horde.storage_router.quarantine import Quarantine, Taken
-from horde.storage_router.receiving import Receiver, Said
+from horde.storage_router.receiving import Receiver, UploadMessage
 from horde.storage_router.upload_shares import UploadShares
 
 AFTER_OPEN = declare("storage.after_open")
@@ -91,9 +91,11 @@ class Uploads:
                 record = _same(stored, sha256.hex())
         return await self._receipt(grant, record)
 
-    async def upload_image(self, said: AsyncIterator[Said], address: str) -> AsyncIterator[Resume | Receipt]:
+    async def upload_image(
+        self, messages: AsyncIterator[UploadMessage], address: str
+    ) -> AsyncIterator[Resume | Receipt]:
         """Serve one stream of a worker. `address` is where from."""
-        grant = await self._open(await self._receiver.opening(said))
+        grant = await self._open(await self._receiver.opening(messages))
         with (
             self._failures.counted((grant.job_id, grant.lease_id), grant.owner),
             self._shares.of_image(grant, address) as tab,
@@ -102,12 +104,12 @@ class Uploads:
             if stored is None:
                 assembly = self._begin(grant, tab)
                 yield Resume(len(assembly))
-                record = await self._receive(grant, said, assembly, tab)
+                record = await self._receive(grant, messages, assembly, tab)
             else:
                 # Its finish says what it has; there is nothing to send, and what is sent all the same is not kept.
                 size = stored.content.size_bytes
                 yield Resume(size)
-                record = _same(stored, (await self._receiver.finish(said, size)).sha256.hex())
+                record = _same(stored, (await self._receiver.finish(messages, size)).sha256.hex())
         yield await self._receipt(grant, record)
 
     async def _open(self, token: str) -> UploadGrant:
@@ -128,11 +130,11 @@ class Uploads:
         return Assembly(min(grant.max_bytes, self._limits.max_bytes), kept)
 
     async def _receive(
-        self, grant: UploadGrant, said: AsyncIterator[Said], assembly: Assembly, tab: Tab
+        self, grant: UploadGrant, messages: AsyncIterator[UploadMessage], assembly: Assembly, tab: Tab
     ) -> Quarantined:
         whole = False
         try:
-            finish = await self._receiver.content(said, assembly, tab)
+            finish = await self._receiver.content(messages, assembly, tab)
             whole = True
         finally:
             if not whole:

@@ -87,10 +87,10 @@ def _reason(domain: str, name: str, comment: str, path: str) -> Reason:
     )
 
 
-def differences(said: status_pb2.Status, reasons: Mapping[tuple[str, str], Reason]) -> list[str]:
+def differences(status: status_pb2.Status, reasons: Mapping[tuple[str, str], Reason]) -> list[str]:
     """Where a refusal is not what the contract says of its reason. Bare codes and other domains are not looked at."""
     info, details = error_details_pb2.ErrorInfo(), set()
-    for detail in said.details:
+    for detail in status.details:
         name = detail.type_url.rpartition(".")[2]
         if name == "ErrorInfo":
             info.MergeFromString(detail.value)
@@ -102,7 +102,7 @@ def differences(said: status_pb2.Status, reasons: Mapping[tuple[str, str], Reaso
     reason = reasons.get((info.domain, info.reason))
     if reason is None:
         return [f"{label} is not in the contract"]
-    found, keys, code = [], set(info.metadata), code_pb2.Code.Name(said.code)
+    found, keys, code = [], set(info.metadata), code_pb2.Code.Name(status.code)
     if code != reason.code:
         found.append(f"{label} came as {code}, not {reason.code}")
     if missing := reason.metadata - keys:

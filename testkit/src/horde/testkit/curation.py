@@ -24,6 +24,7 @@ from horde.services.clock import Clock
 from horde.services.identity import Credentials, create_key_file
 from horde.testkit.data_releases import START, Moment, Sharing, plain_folder
 from horde.testkit.loopback import ManualClock
+from horde.testkit.waiting import HANG
 
 MODERATOR: Final = account_pb2.ACCOUNT_ROLE_MODERATOR
 OPERATOR: Final = account_pb2.ACCOUNT_ROLE_OPERATOR
@@ -34,8 +35,8 @@ def visitor(
 ) -> list[tuple[str, bytes]]:
     """What the gateway says beside a call for somebody."""
     requester = job_pb2.Requester(account_id=account_id)
-    told = visitor_pb2.Visitor(requester=requester, roles=roles, network_digest=network)
-    return [(HEADER, told.SerializeToString())]
+    visiting = visitor_pb2.Visitor(requester=requester, roles=roles, network_digest=network)
+    return [(HEADER, visiting.SerializeToString())]
 
 
 def stranger(number: int = 1, *, network: bytes = b"n1") -> list[tuple[str, bytes]]:
@@ -63,7 +64,7 @@ def curation_settings(folder: Path, **fields: Any) -> CurationSettings:
     key = folder / "run.key"
     if not key.exists():
         create_key_file(key)
-    told: dict[str, Any] = {
+    facts: dict[str, Any] = {
         "listen": "127.0.0.1:0",
         "key_file": key,
         "state_dir": folder / "curation",
@@ -72,7 +73,7 @@ def curation_settings(folder: Path, **fields: Any) -> CurationSettings:
         "public_keys_dir": folder / "public-keys",
         "grace_seconds": 0.0,
     }
-    return CurationSettings(**(told | fields))
+    return CurationSettings(**(facts | fields))
 
 
 @asynccontextmanager
@@ -86,7 +87,7 @@ async def curation(folder: Path, *, clock: Clock | None = None, **fields: Any) -
     async with (
         plain_folder(settings.shared_dir, moment) as shared,
         serve(settings, clock) as server,
-        dial(f"127.0.0.1:{server.port}", caller=caller, retry=False) as channel,
+        dial(f"127.0.0.1:{server.port}", caller=caller, retry=False, timeout=HANG, wait_for_ready=True) as channel,
     ):
         yield CurationBench(
             settings,

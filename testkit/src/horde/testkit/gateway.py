@@ -39,13 +39,15 @@ from horde.internal.scheduler.v1.scheduler_service_pb2_grpc import (
     add_SchedulerServiceServicer_to_server,
 )
 from horde.internal.storage.v1.object_service_pb2_grpc import add_ObjectServiceServicer_to_server
+from horde.internal.webhook.v1.news_service_pb2_grpc import add_NewsServiceServicer_to_server
 from horde.services.channel import dial
 from horde.services.clock import Clock
 from horde.services.identity import AllowList, SharedKey, create_key_file
 from horde.services.server import Registration, serving
-from horde.testkit.gateway_forgetting import FakeCuration
+from horde.testkit.gateway_forgetting import FakeCuration, FakeWebhooks
 from horde.testkit.gateway_neighbours import FakeLedger, FakeOwners, FakeStorage
 from horde.testkit.gateway_scheduler import FakeRelay, FakeScheduler
+from horde.testkit.waiting import HANG
 
 __all__ = ["Bench", "FakeLedger", "FakeRelay", "FakeScheduler", "FakeStorage", "bench"]
 
@@ -76,6 +78,8 @@ class Bench:
         self.workers: Any = None
         self.owners = FakeOwners()
         self.curation = FakeCuration()
+        self.told_webhooks = FakeWebhooks()
+        self.webhooks: Any = None
         self.standings: Any = None
 
     @property
@@ -91,7 +95,7 @@ async def bench(
 ) -> AsyncIterator[Bench]:
     """A gateway over real sockets. `fields` are settings."""
     scheduler, ledger, storage = FakeScheduler(), FakeLedger(), FakeStorage()  # type: ignore[abstract]
-    owners, curation = FakeOwners(), FakeCuration()
+    owners, curation, told_webhooks = FakeOwners(), FakeCuration(), FakeWebhooks()
     key_file = state_dir / "run.key"
     if not key_file.exists():
         create_key_file(key_file)
@@ -106,6 +110,9 @@ async def bench(
             Registration(
                 add_CurationAccountServiceServicer_to_server, curation, "horde.internal.curation.v1.AccountService"
             )
+        ],
+        "webhooks": [
+            Registration(add_NewsServiceServicer_to_server, told_webhooks, "horde.internal.webhook.v1.NewsService")
         ],
         "storage_router": [
             Registration(add_ObjectServiceServicer_to_server, storage, "horde.internal.storage.v1.ObjectService")
@@ -125,10 +132,10 @@ async def bench(
                 grace=quick,
             )
             addresses[name] = f"127.0.0.1:{(await stack.enter_async_context(served)).port}"
-        told = {"public_keys_dir": state_dir / "keys", **addresses, **fields}
-        settings = GatewaySettings(state_dir=state_dir, key_file=key_file, **told)
+        given = {"public_keys_dir": state_dir / "keys", **addresses, **fields}
+        settings = GatewaySettings(state_dir=state_dir, key_file=key_file, **given)
         ready = Bench(scheduler, ledger, storage, settings)
-        ready.owners, ready.curation = owners, curation
+        ready.owners, ready.curation, ready.told_webhooks = owners, curation, told_webhooks
         ready.gateway = await stack.enter_async_context(gateway(settings, store or MemoryIdentityStore(), clock=clock))
         server = await stack.enter_async_context(
             serving(
@@ -146,7 +153,7 @@ async def bench(
         )
         ready.target = f"127.0.0.1:{server.port}"
         ready.channel = await stack.enter_async_context(
-            dial(ready.target, caller=None, retry=False, wait_for_ready=True)
+            dial(ready.target, caller=None, retry=False, wait_for_ready=True, timeout=HANG)
         )
         ready.accounts = AccountServiceStub(ready.channel)
         ready.generations = GenerationServiceStub(ready.channel)

@@ -1,4 +1,4 @@
-"""The part of the fake scheduler that forgets what it is asked to, and a curation service that does nothing else."""
+"""The part of the fake scheduler that forgets what it is asked to, and curation and webhooks that do nothing else."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from horde.gateway.core.errors import GenerationNotFinished, GenerationNotFound,
 from horde.internal.curation.v1 import account_service_pb2 as curation_pb2
 from horde.internal.curation.v1.account_service_pb2_grpc import AccountServiceServicer
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as pb
+from horde.internal.webhook.v1 import news_service_pb2 as webhook_pb2
+from horde.internal.webhook.v1.news_service_pb2_grpc import NewsServiceServicer
 from horde.services.errors import Unavailable
 from horde.services.status import to_status
 
@@ -29,6 +31,28 @@ class FakeCuration(AccountServiceServicer):
         self.forgets.append(request)
         # A step is bounded: there is always another.
         return curation_pb2.ForgetAccountResponse(left=1 if len(self.forgets) == 1 else 0)
+
+
+class FakeWebhooks(NewsServiceServicer):
+    """Remembers whom it was to forget, and what it was told."""
+
+    def __init__(self) -> None:
+        self.forgets: list[str] = []
+        self.told: list[webhook_pb2.TellRestrictionRequest] = []
+        self.away = False
+
+    async def ForgetAccount(self, request: webhook_pb2.ForgetAccountRequest, context: Any) -> Any:
+        if self.away:
+            raise Unavailable
+        self.forgets.append(request.account_id)
+        # A step is bounded: there is always another.
+        return webhook_pb2.ForgetAccountResponse(left=1 if len(self.forgets) == 1 else 0)
+
+    async def TellRestriction(self, request: webhook_pb2.TellRestrictionRequest, context: Any) -> Any:
+        if self.away:
+            raise Unavailable
+        self.told.append(request)
+        return webhook_pb2.TellRestrictionResponse()
 
 
 class Forgetting:
@@ -65,10 +89,12 @@ class Forgetting:
             for generation in self.generations.values()
             if generation.requester.account_id == request.account_id
         ]
-        images = [image for each in own for image in each.generation.images if image.ending == job_pb2.JOB_ENDING_DONE]
+        images = [
+            image for accepted in own for image in accepted.generation.images if image.ending == job_pb2.JOB_ENDING_DONE
+        ]
         shared = sum(image.placement == job_pb2.PLACEMENT_SHARED for image in images)
         return pb.SurveyAccountResponse(
-            open_generations=sum(not each.generation.finished for each in own),
+            open_generations=sum(not accepted.generation.finished for accepted in own),
             open_leases=self.open_leases.get(request.account_id, 0),
             generations=len(own),
             private_images=len(images) - shared,

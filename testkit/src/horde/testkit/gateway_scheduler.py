@@ -132,7 +132,7 @@ class FakeScheduler(Forgetting, SchedulerServiceServicer):
         self._present()
         self.model_questions.append(request)
         models = {**self.lately, **self.models} if request.lately else self.models
-        found = [each for name, each in sorted(models.items()) if not request.name or name == request.name]
+        found = [demand for name, demand in sorted(models.items()) if not request.name or name == request.name]
         after = int(request.page_token or "0")
         token = str(after + request.page_size) if len(found) > after + request.page_size else ""
         return pb.ListModelsResponse(models=found[after : after + request.page_size], next_page_token=token)

@@ -150,8 +150,8 @@ class Model:
             _must(first in (None, text), f"other content had the answer of the first: {event}")
             self.sent[event.event_id] = text
         elif result.reason in ("INSUFFICIENT_KUDOS", "BUDGET_SPENT", "LIMIT_REACHED"):
-            told = (result.reason, result.metadata)
-            _must(self.refused.setdefault(event.event_id, told) == told, "another refusal than the first")
+            refusal = (result.reason, result.metadata)
+            _must(self.refused.setdefault(event.event_id, refusal) == refusal, "another refusal than the first")
             _must(event.event_id not in self.entries, "refused, and applied")
             _must(first in (None, text), "other content had the refusal of the first")
             self.sent[event.event_id] = text

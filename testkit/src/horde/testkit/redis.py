@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from horde.cli.local.ports import free_ports
 from horde.testkit.waiting import HANG_SECONDS, ticks
 
 BINARIES: Final = {
@@ -27,9 +28,7 @@ class ThrowawayRedis:
     def __init__(self, binary: Path) -> None:
         self._binary = binary
         self._server: subprocess.Popen[bytes] | None = None
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        (self.port,) = free_ports(1)
 
     @property
     def url(self) -> str:
@@ -41,14 +40,13 @@ class ThrowawayRedis:
         self._server = subprocess.Popen(
             [str(self._binary), *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        for _ in ticks():
+        for _ in ticks("Redis does not answer"):
             try:
                 self.ask("PING")
             except OSError:
                 time.sleep(0.01)
             else:
                 return
-        raise RuntimeError("it does not answer")
 
     def stop(self) -> None:
         """Kill it: what it held is gone."""

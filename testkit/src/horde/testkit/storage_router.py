@@ -321,7 +321,7 @@ async def kit(
 
 
 def _all(base: type[TokenError]) -> list[type[TokenError]]:
-    return [each for child in base.__subclasses__() for each in (child, *_all(child))]
+    return [kind for child in base.__subclasses__() for kind in (child, *_all(child))]
 
 
 async def keys_of(bucket: Bucket) -> list[str]:

@@ -137,13 +137,13 @@ class FakeGateway(worker_grpc.WorkerServiceServicer):
     def progress(self, lease_id: str) -> list[int]:
         """The steps that were heard of a lease, as it was painted."""
         painting = generation_pb2.LEASE_STATE_PAINTING
-        told = [request.progress for request in self.heard if request.progress.lease_id == lease_id]
-        return [progress.step for progress in told if progress.state == painting]
+        reports = [request.progress for request in self.heard if request.progress.lease_id == lease_id]
+        return [progress.step for progress in reports if progress.state == painting]
 
     def states(self, lease_id: str) -> list[int]:
         """What was heard of a lease's state, each change once."""
-        told = [request.progress.state for request in self.heard if request.progress.lease_id == lease_id]
-        return [state for index, state in enumerate(told) if index == 0 or told[index - 1] != state]
+        states = [request.progress.state for request in self.heard if request.progress.lease_id == lease_id]
+        return [state for index, state in enumerate(states) if index == 0 or states[index - 1] != state]
 
     async def until(self, condition: Callable[[], Any]) -> None:
         """Wait until something was heard. Raises TimeoutError."""

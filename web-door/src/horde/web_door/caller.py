@@ -63,8 +63,8 @@ def metadata_of(request: Request, proxies: Networks) -> Metadata:
 
 def address_of(request: Request, proxies: Networks) -> str:
     """Where it was sent from: the peer's address, or what a proxy that is believed says."""
-    said = forwarded_peer(_peer(request), request.headers.getlist("x-forwarded-for"), proxies)
-    return said.partition(":")[2].rpartition(":")[0].strip("[]")
+    peer = forwarded_peer(_peer(request), request.headers.getlist("x-forwarded-for"), proxies)
+    return peer.partition(":")[2].rpartition(":")[0].strip("[]")
 
 
 def base_url(request: Request, public_url: str, proxies: Networks) -> str:

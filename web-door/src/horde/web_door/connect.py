@@ -158,8 +158,8 @@ def _endpoint(door: Door, rpc: Rpc) -> Any:
         metadata, address = _caller.get()
         stream = door.answers(rpc, message, _shown(rpc, metadata), address)
         try:
-            async for each in stream:
-                yield each
+            async for item in stream:
+                yield item
         except Exception as error:  # noqa: BLE001 - the library would tell its words to whoever calls
             raise _told(rpc, error) from None
         finally:
@@ -182,13 +182,13 @@ def _told(rpc: Rpc, error: Exception) -> ConnectError:
 
 def _read(body: bytes, receive: Receive) -> Receive:
     """The same request, whose body is all here."""
-    told = False
+    has_answered = False
 
     async def next_part() -> Asgi:
-        nonlocal told
-        if told:
+        nonlocal has_answered
+        if has_answered:
             return await receive()
-        told = True
+        has_answered = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return next_part

@@ -37,8 +37,8 @@ class Room:
 
 async def read_body(request: Request, tab: Tab, most: int) -> bytes:
     """The whole body; raises Refusal where it is larger than may be, and ServiceError where there is no room now."""
-    told = request.headers.get("content-length", "")
-    if told.isdigit() and int(told) > most:
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > most:
         raise Refusal(413, "BadRequest", f"The body is larger than {most} bytes.")
     body = bytearray()
     try:

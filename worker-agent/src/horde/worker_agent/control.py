@@ -115,12 +115,12 @@ def _answer(line: bytes, token: str, controls: Controls) -> Mapping[str, Any]:
     return controls.status()
 
 
-def _minutes(said: object) -> float | None:
-    if said is None:
+def _minutes(value: object) -> float | None:
+    if value is None:
         return None
-    if not isinstance(said, int | float) or not 0 < said <= 60 * 24 * 366:
-        raise NotUnderstood(f"{said!r} is no number of minutes")
-    return float(said)
+    if not isinstance(value, int | float) or not 0 < value <= 60 * 24 * 366:
+        raise NotUnderstood(f"{value!r} is no number of minutes")
+    return float(value)
 
 
 async def ask(folder: Path, what: str, **named: object) -> dict[str, Any]:

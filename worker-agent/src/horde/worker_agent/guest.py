@@ -39,7 +39,7 @@ def look(rules: Rules) -> Machine:
     hottest = None
     if rules.max_celsius and hasattr(psutil, "sensors_temperatures"):
         readings: dict[str, list[Any]] = psutil.sensors_temperatures()
-        hottest = max((each.current for group in readings.values() for each in group), default=None)
+        hottest = max((reading.current for group in readings.values() for reading in group), default=None)
     untouched = untouched_seconds() if rules.untouched_minutes else None
     others = others_percent(psutil.Process()) if rules.max_others_percent else 0.0
     plugged = battery is None or battery.power_plugged is not False

@@ -69,8 +69,8 @@ class Library:
     def entries(self) -> list[Entry]:
         """The models, by name. Raises CannotAdd where the list cannot be read."""
         try:
-            said = json.loads((self._folder / FILE).read_text("utf-8"))
-            return [Entry(**each) for each in said]
+            entries = json.loads((self._folder / FILE).read_text("utf-8"))
+            return [Entry(**entry) for entry in entries]
         except FileNotFoundError:
             return []
         except (OSError, ValueError, TypeError) as error:
@@ -174,7 +174,7 @@ class Library:
                 wanted = wanted_files(json.loads(content))
             except ValueError as error:
                 raise CannotAdd(f"{url} is no catalogue, and no .safetensors file: {error}") from error
-            urls, target = {each.path: urljoin(url, each.path) for each in wanted}, self._folder.absolute() / name
+            urls, target = {file.path: urljoin(url, file.path) for file in wanted}, self._folder.absolute() / name
         # What a broken try has brought takes its room already.
         left = [
             replace(file, bytes=max(0, file.bytes - _bytes_at(part_of(target / file.path))))
@@ -185,8 +185,8 @@ class Library:
         lies_at = target if content else target / wanted[0].path
         if not any(entry.name == name and entry.whole for entry in self.entries()):
             self._note(Entry(name, str(lies_at), url, whole=False))
-        for each in wanted:
-            fetch(urls[each.path], target / each.path, each.bytes, each.sha256, _Telling(f"{name}: {each.path}"))
+        for file in wanted:
+            fetch(urls[file.path], target / file.path, file.bytes, file.sha256, _Telling(f"{name}: {file.path}"))
         if content:
             (target / "catalogue.json").write_bytes(content)
         return str(lies_at)

@@ -17,8 +17,8 @@ ASK_SECONDS = 5.0
 
 def untouched_seconds() -> float | None:
     """Since the last key, click or line typed; None where the system does not tell."""
-    told = [seconds for source in _sources() if (seconds := source()) is not None]
-    return min(told, default=None)
+    idle_seconds = [seconds for source in _sources() if (seconds := source()) is not None]
+    return min(idle_seconds, default=None)
 
 
 def _sources() -> Iterator[Callable[[], float | None]]:

@@ -77,8 +77,8 @@ def _read(content: bytes) -> Spooled:
     if hashlib.sha256(image).hexdigest() != facts["sha256"]:
         raise ValueError("the image is not the one that was painted")
     deviations = tuple(
-        Deviation(DeviationKind(each["kind"]), each["field"], each["asked"], each["done"])
-        for each in facts.pop("deviations")
+        Deviation(DeviationKind(deviation["kind"]), deviation["field"], deviation["asked"], deviation["done"])
+        for deviation in facts.pop("deviations")
     )
     making = facts.pop("making", None)
     if making is not None:

@@ -40,7 +40,7 @@ from horde.worker_agent.core.texts import fit
 
 _ESCROW_REASONS = {value: name for name, value in ledger_pb2.EscrowReason.items()}
 _MULTIPLIERS = {value: name for name, value in job_pb2.MultiplierReason.items()}
-_REVOCATIONS = {each.value: each for each in RevocationReason}
+_REVOCATIONS = {reason.value: reason for reason in RevocationReason}
 SESSION_FEATURES = (
     worker_pb2.SESSION_FEATURE_PREVIEWS,
     worker_pb2.SESSION_FEATURE_LEASE_STATES,
@@ -225,15 +225,15 @@ def making_from_proto(proto: job_pb2.Making) -> Making:
 
 def why_idle(report: pb.IdleReport) -> list[str]:
     """Why there is nothing to do, in words: first what keeps all jobs away, then what keeps some."""
-    said = []
+    parts = []
     for hindrance in report.hindrances:
         where = f" ({hindrance.model})" if hindrance.model else ""
         ends = f", for {hindrance.ends_in.ToTimedelta()} yet" if hindrance.HasField("ends_in") else ""
-        said.append(f"{_IDLE.get(hindrance.reason, str(hindrance.reason))}{where}{ends} {hindrance.detail}".rstrip())
+        parts.append(f"{_IDLE.get(hindrance.reason, str(hindrance.reason))}{where}{ends} {hindrance.detail}".rstrip())
     for cause in report.causes:
         where = f", mostly for {cause.model}" if cause.model else ""
-        said.append(f"{cause.jobs} jobs wait for others: {_IDLE.get(cause.reason, str(cause.reason))}{where}")
-    return [fit(words, MAX_DETAIL_CHARACTERS, one_line=True) for words in said]
+        parts.append(f"{cause.jobs} jobs wait for others: {_IDLE.get(cause.reason, str(cause.reason))}{where}")
+    return [fit(words, MAX_DETAIL_CHARACTERS, one_line=True) for words in parts]
 
 
 def revocation_reason(number: int) -> RevocationReason:

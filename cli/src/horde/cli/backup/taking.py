@@ -84,12 +84,12 @@ def databases(settings: Settings) -> dict[Role, str]:
     return dict(sorted(urls.items(), key=lambda item: item[0] is LAST))
 
 
-def _url(role: Role, told: Any) -> str:
-    if told.database_url:
-        return str(told.database_url)
+def _url(role: Role, settings: Any) -> str:
+    if settings.database_url:
+        return str(settings.database_url)
     names = {Role.SCHEDULER: "scheduler.sqlite3", Role.GATEWAY: "identity.sqlite"}
-    own = getattr(told, "url", None)
-    return str(own()) if own is not None else f"sqlite:///{told.state_dir / names[role]}"
+    own = getattr(settings, "url", None)
+    return str(own()) if own is not None else f"sqlite:///{settings.state_dir / names[role]}"
 
 
 def folders(settings: Settings) -> dict[str, Path]:
@@ -103,13 +103,13 @@ def folders(settings: Settings) -> dict[str, Path]:
 @contextmanager
 def _nobody_leads(settings: Settings, say: Say) -> Iterator[None]:
     """Hold the place of the scheduler's leader for as long as the block."""
-    told: Any = settings[Role.SCHEDULER]
+    own: Any = settings[Role.SCHEDULER]
     url = databases(settings)[Role.SCHEDULER]
     if not is_postgresql(url):
-        host, _, port = told.listen.rpartition(":")
+        host, _, port = own.listen.rpartition(":")
         with socket.socket() as asking:
             if asking.connect_ex((host, int(port))) == 0:
-                raise BackupFailed(f"a scheduler runs at {told.listen}: stop it, and start it again after the backup")
+                raise BackupFailed(f"a scheduler runs at {own.listen}: stop it, and start it again after the backup")
         yield
         return
     import psycopg

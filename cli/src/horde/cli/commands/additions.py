@@ -32,9 +32,9 @@ class AdditionType(click.ParamType[Addition]):
         """The parts. Whether there is such a thing is the mesh's to say."""
         if isinstance(value, Addition):
             return value
-        name, told, typed = TEXT.convert(value, param, ctx).partition("=")
-        strength = Real(-MAX_STRENGTH, MAX_STRENGTH).convert(typed, param, ctx) if told else None
-        prefix = next((each for each in PREFIXES if name.startswith(each)), "")
+        name, rest, typed = TEXT.convert(value, param, ctx).partition("=")
+        strength = Real(-MAX_STRENGTH, MAX_STRENGTH).convert(typed, param, ctx) if rest else None
+        prefix = next((known for known in PREFIXES if name.startswith(known)), "")
         name = name.removeprefix(prefix)
         if not name:
             self.fail("must have a name, as NAME, NAME=0.8, hf:owner/repository:file or civitai:12345.", param, ctx)
@@ -61,13 +61,13 @@ def embeddings(prompt: tuple[Addition, ...], negative: tuple[Addition, ...]) -> 
     found = []
     for place, additions in (("PROMPT", prompt), ("NEGATIVE_PROMPT", negative)):
         for name, source, strength in additions:
-            told: dict[str, Any] = {} if strength is None else {"strength": strength}
+            strengths: dict[str, Any] = {} if strength is None else {"strength": strength}
             found.append(
                 TextualInversion(
                     name=name,
                     source=AddonSource.Value(source),
                     place=TextualInversionPlace.Value(f"TEXTUAL_INVERSION_PLACE_{place}"),
-                    **told,
+                    **strengths,
                 )
             )
     return found

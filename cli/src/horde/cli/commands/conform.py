@@ -53,10 +53,10 @@ def conform(host: str | None, drivers: tuple[str, ...], model: str, only: str, m
                 raise click.ClickException(f"{name}: {error}") from None
         if markdown:
             click.echo(as_markdown(verdicts))
-        out.document({"verdicts": {name: [_told(each) for each in found] for name, found in verdicts.items()}})
+        out.document({"verdicts": {name: [_told(verdict) for verdict in found] for name, found in verdicts.items()}})
         failed = 0
         for name, found in verdicts.items():
-            skipped, passed = sum(each.skipped for each in found), sum(each.passed for each in found)
+            skipped, passed = sum(verdict.skipped for verdict in found), sum(verdict.passed for verdict in found)
             wrong = len(found) - skipped - passed
             out.note(f"{name}: {plural(len(found), 'case')}, {passed} hold, {wrong} fail, {skipped} skipped")
             failed += wrong

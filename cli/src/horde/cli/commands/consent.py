@@ -33,16 +33,18 @@ async def _text_of_mesh(horde: HordeClient) -> tuple[str, str]:
     from horde.clients.errors import Unimplemented
 
     try:
-        told = (await horde.mesh.show()).consent
+        consent = (await horde.mesh.show()).consent
     except Unimplemented:
         return CURRENT, consent_text(CURRENT)
     try:
-        published = consent_text(told.version)
+        published = consent_text(consent.version)
     except UnknownConsentText:
-        return told.version, told.text
-    if told.text != published:
-        raise ValueError(f"this mesh shows another text as consent {told.version} than was published under that name")
-    return told.version, told.text
+        return consent.version, consent.text
+    if consent.text != published:
+        raise ValueError(
+            f"this mesh shows another text as consent {consent.version} than was published under that name"
+        )
+    return consent.version, consent.text
 
 
 async def text_of(horde: HordeClient, version: str) -> str:
@@ -52,8 +54,8 @@ async def text_of(horde: HordeClient, version: str) -> str:
     try:
         return consent_text(version)
     except UnknownConsentText:
-        told, text = await _text_of_mesh(horde)
-        return text if told == version else f"The text of the consent {version} is not known here: ask the operator."
+        consent, text = await _text_of_mesh(horde)
+        return text if consent == version else f"The text of the consent {version} is not known here: ask the operator."
 
 
 async def show_before_sharing(horde: HordeClient, out: Output, quote: Quote) -> None:

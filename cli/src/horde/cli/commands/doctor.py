@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ import click
 from horde.cli.commands.exits import Exit
 from horde.cli.commands.output import Output
 from horde.cli.local.roles import Role
+from horde.services.exiting import end_process
 from horde.services.telemetry import configure_logs
 
 if TYPE_CHECKING:
@@ -51,10 +51,7 @@ def doctor(services: tuple[str, ...], env_files: tuple[Path, ...], offline: bool
             click.echo(f"{MARKS[line['grade']]}  {line['subject']}: {line['words']}")
     failed = [line for line in lines if line["grade"] == "fail"]
     output.note(f"{len(lines)} looked at, {len(failed)} to be put right" if failed else "Nothing stands in the way.")
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # The threads of the S3 client may still come back, and abort a process whose interpreter is going.
-    os._exit(Exit.FAILED if failed else Exit.OK)
+    end_process(Exit.FAILED if failed else Exit.OK)
 
 
 async def _looked(roles: list[Role], offline: bool) -> list[Verdict]:

@@ -87,8 +87,8 @@ def rotate(folder: Path, service: str, overlap_hours: int, as_json: bool) -> Non
     publish_key(folder / PUBLIC, old.key_id, old.public_key(), not_after=ends)
     _key_file(folder, service).unlink()
     new = _signer(folder, service)
-    told: dict[str, Any] = {"service": service, "old": old.key_id, "new": new.key_id, "old_until": ends.isoformat()}
-    Output(as_json=as_json).document(told)
+    summary: dict[str, Any] = {"service": service, "old": old.key_id, "new": new.key_id, "old_until": ends.isoformat()}
+    Output(as_json=as_json).document(summary)
     if not as_json:
         click.echo(f"{service} signs with {new.key_id} from its next start")
         click.echo(f"what was signed with {old.key_id} is believed until {ends:%Y-%m-%d %H:%M} UTC")
@@ -97,7 +97,7 @@ def rotate(folder: Path, service: str, overlap_hours: int, as_json: bool) -> Non
 def _settings(folder: Path) -> dict[str, str]:
     """Which variable names which file."""
     settings = {}
-    for service in ("GATEWAY", "SCHEDULER", "LEDGER", "STORAGE_ROUTER", "CURATION"):
+    for service in ("GATEWAY", "SCHEDULER", "LEDGER", "STORAGE_ROUTER", "CURATION", "WEBHOOKS"):
         settings[f"HORDE_{service}_KEY_FILE"] = str(folder / RUN_KEY)
     for service in SIGNERS:
         prefix = f"HORDE_{service.upper().replace('-', '_')}_"

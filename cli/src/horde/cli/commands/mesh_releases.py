@@ -164,6 +164,7 @@ def _say(out: Output, release: pb.DataRelease) -> None:
         out.say(f"  looked at {release.progress_images:,} images")
     if not release.state:
         out.say(f"  would hold {release.images:,} images, {release.size_bytes:,} bytes of pictures")
+        out.say(f"  counted   {release.created_at.ToDatetime():%Y-%m-%d %H:%M} UTC")
     if release.HasField("finished_at"):
         out.say(f"  {release.images:,} images, {release.shards:,} shards, {release.size_bytes:,} bytes")
     for left_out in release.exclusions:

@@ -72,7 +72,7 @@ async def list_cases(horde: HordeClient, out: Output, verdicts: tuple[str, ...],
     rows = []
     for case in found:
         marks = " ".join(mark for mark, holds in (("urgent", case.urgent), ("withheld", case.withheld)) if holds)
-        reasons = ", ".join(sorted({_word(told.reason) for told in case.reports}))
+        reasons = ", ".join(sorted({_word(report.reason) for report in case.reports}))
         prompt = " ".join(case.prompt[:PROMPT_CHARACTERS].split())
         opened = f"{case.opened_at.ToDatetime():%Y-%m-%d %H:%M}"
         rows.append((case.case_id, opened, str(case.report_count), _verdict(case.verdict), marks, reasons, prompt))
@@ -120,8 +120,8 @@ def _say_case(out: Output, case: pb.Case) -> None:
     for voice in case.voices:
         score = f" ({voice.score:.2f})" if voice.HasField("score") else ""
         out.say(f"  checker   {escape(voice.checker)}: {_verdict(voice.verdict)}{score}")
-    for told in case.reports:
-        out.say(f"  reported  {told.at.ToDatetime():%Y-%m-%d %H:%M}  {_word(told.reason)}  {escape(told.detail)}")
+    for report in case.reports:
+        out.say(f"  reported  {report.at.ToDatetime():%Y-%m-%d %H:%M}  {_word(report.reason)}  {escape(report.detail)}")
     for decision in case.decisions:
         by = short(decision.moderator_account_id)
         at = f"{decision.at.ToDatetime():%Y-%m-%d %H:%M}"

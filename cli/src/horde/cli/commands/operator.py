@@ -156,6 +156,31 @@ async def accounts(horde: HordeClient, out: Output, role: str | None, part: str,
         _say_account(out, account)
 
 
+@operator.command()
+@click.option("--about", type=WORD, default="", help="Only what is about this account, worker, network, restriction.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many at most.")
+@asks
+async def decisions(horde: HordeClient, out: Output, about: str, limit: int) -> None:
+    """What was decided by whom, when and why, newest first."""
+    from rich.markup import escape
+
+    from horde.api.standing.v1.standing_service_pb2 import DecisionAction
+
+    found = []
+    async for decision in horde.standings.decisions(about, page_size=min(limit, 100)):
+        found.append(decision)
+        if len(found) == limit:
+            break
+    out.document({"decisions": found})
+    if not found:
+        out.say("nothing was decided")
+    for decision in found:
+        action = DecisionAction.Name(decision.action).removeprefix("DECISION_ACTION_").lower().replace("_", " ")
+        at = f"{decision.at.ToDatetime(UTC):%Y-%m-%d %H:%M}"
+        out.say(f"{at}  [bold]{action}[/bold]  {escape(decision.subject)}  {escape(decision.detail)}")
+        out.say(f"  by {decision.by_account_id}: {escape(decision.reason)}")
+
+
 def _say_account(out: Output, account: Account) -> None:
     from rich.markup import escape
 

@@ -52,12 +52,12 @@ def placement_name(placement: Placement.ValueType) -> str:
 
 def say_quote(out: Output, quote: Quote, count: int) -> None:
     """The price part by part, the placement, the notices and the wait."""
-    each = quote.per_image
-    parts = [f"{kudos(each.price_mkudos)} painting{_how(each)}"]
-    parts += [f"{kudos(surcharge.amount_mkudos)} {surcharge_name(surcharge)}" for surcharge in each.surcharges]
-    parts.append(f"{kudos(each.tax_mkudos)} tax")
+    price = quote.per_image
+    parts = [f"{kudos(price.price_mkudos)} painting{_how(price)}"]
+    parts += [f"{kudos(surcharge.amount_mkudos)} {surcharge_name(surcharge)}" for surcharge in price.surcharges]
+    parts.append(f"{kudos(price.tax_mkudos)} tax")
     times = f" x {count} = [bold]{kudos(quote.total_mkudos)} kudos[/bold]" if count > 1 else " kudos"
-    out.say(f"price      {' + '.join(parts)} = [bold]{kudos(each.total_mkudos)}[/bold]{times}")
+    out.say(f"price      {' + '.join(parts)} = [bold]{kudos(price.total_mkudos)}[/bold]{times}")
     if quote.HasField("available_mkudos"):
         out.say(f"available  {kudos(quote.available_mkudos)} kudos")
     out.say(f"goes to    the [bold]{placement_name(quote.placement)}[/bold] bucket: {placement_reason(quote.facts)}")
@@ -88,15 +88,15 @@ def change_text(change: QuoteChange, quote: Quote) -> str:
     return ": ".join((words[0], ", ".join(words[1:])))
 
 
-def _how(each: PriceParts) -> str:
+def _how(price: PriceParts) -> str:
     """How the price of the painting came about, where anything made it dearer."""
-    return f" ({kudos(each.base_mkudos)} base {multipliers_text(each)})" if each.multipliers else ""
+    return f" ({kudos(price.base_mkudos)} base {multipliers_text(price)})" if price.multipliers else ""
 
 
 def wait_text(wait: WaitEstimate) -> str:
     """When it may begin, among whom, and why not with others."""
     half, nine = wait.p50.ToTimedelta().total_seconds(), wait.p90.ToTimedelta().total_seconds()
-    others = "; ".join(f"{each.workers} {_INELIGIBLE.get(each.reason, 'cannot')}" for each in wait.ineligible)
+    others = "; ".join(f"{group.workers} {_INELIGIBLE.get(group.reason, 'cannot')}" for group in wait.ineligible)
     if not wait.eligible_workers:
         return f"for a worker that can do it ({others})" if others else "for a worker"
     workers = "1 worker" if wait.eligible_workers == 1 else f"{wait.eligible_workers} workers"

@@ -98,14 +98,17 @@ async def list_ratings(horde: HordeClient, out: Output, limit: int) -> None:
 @asks
 async def standing(horde: HordeClient, out: Output) -> None:
     """How your ratings are taken, what they earned today, and what is left."""
-    told = await horde.ratings.standing()
-    out.document({"standing": told})
-    out.say(f"{told.ratings} ratings, of which {told.counted} count; {told.compared} of the last could be compared")
-    if told.compared:
-        out.say(f"agreement with what others say: {told.agreement_percent} %")
-    out.say(f"today: {kudos(told.earned_today_mkudos)} kudos, {kudos(told.left_today_mkudos)} left")
-    if told.why:
-        out.say(told.why)
+    standing = await horde.ratings.standing()
+    out.document({"standing": standing})
+    out.say(
+        f"{standing.ratings} ratings, of which {standing.counted} count; "
+        f"{standing.compared} of the last could be compared"
+    )
+    if standing.compared:
+        out.say(f"agreement with what others say: {standing.agreement_percent} %")
+    out.say(f"today: {kudos(standing.earned_today_mkudos)} kudos, {kudos(standing.left_today_mkudos)} left")
+    if standing.why:
+        out.say(standing.why)
 
 
 @ratings.command("train", **PASSES_THROUGH)

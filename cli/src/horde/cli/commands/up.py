@@ -24,6 +24,7 @@ COLOURS = {
     "gateway": "green",
     "web-door": "bright_green",
     "curation": "white",
+    "webhooks": "bright_white",
 }
 WIDTH = max(map(len, COLOURS))
 
@@ -64,11 +65,11 @@ async def _up(workers: int, painter: str, state: Path, out: Output, *, free: boo
     from horde.cli.local.processes import ProcessEnded
     from horde.cli.local.roles import DEFAULT_PORTS, SERVICES, WEB_DOORS, Role
 
-    told = {role: {"LOG_LEVEL": "warning" if quiet else "info"} for role in Role}
+    settings = {role: {"LOG_LEVEL": "warning" if quiet else "info"} for role in Role}
     try:
         with on_signals(_stopper(), signal.SIGINT, signal.SIGTERM):
             ports, all_of_it = None if free else DEFAULT_PORTS, (*SERVICES, *WEB_DOORS)
-            async with local_mesh(state, ports=ports, sink=_print_line, extra=told, services=all_of_it) as mesh:
+            async with local_mesh(state, ports=ports, sink=_print_line, extra=settings, services=all_of_it) as mesh:
                 for number in range(1, workers + 1):
                     await mesh.start_worker(WorkerPlan(f"worker-{number}", painter, {"DRAIN_SECONDS": "5"}))
                 _say_ready(mesh.gateway, mesh.web, state)

@@ -38,6 +38,8 @@ class FakeMesh(
     """What happened is written down; what should happen is said before."""
 
     address: str = ""
+    mute_address: str = ""
+    """Takes connections, and says nothing."""
     failures: dict[str, deque[ServiceError]] = field(default_factory=dict)
     """By method: raised first, one for each call."""
     calls: list[tuple[str, Any, str]] = field(default_factory=list)

@@ -52,9 +52,12 @@ def at(answer: Any, path: str) -> Any:
 def differences(expected: Any, answer: Any, path: str = "") -> Iterator[str]:
     """Every place where an answer is not as expected. More than what is expected may be there.
 
-    Keys may be paths. Of a list every expected item must be there at its place.
+    Keys may be paths. Of a list every expected item must be there at its place. `{one_of = [...]}`: any of these.
     """
-    if isinstance(expected, dict):
+    if isinstance(expected, dict) and set(expected) == {"one_of"}:
+        if not any(_same(value, answer) for value in expected["one_of"]):
+            yield f"{path}: {answer!r} instead of one of {expected['one_of']!r}"
+    elif isinstance(expected, dict):
         for key, value in expected.items():
             yield from differences(value, at(answer, key), f"{path}.{key}" if path else key)
     elif isinstance(expected, list) and expected and isinstance(answer, list):

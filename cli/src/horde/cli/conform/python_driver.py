@@ -56,6 +56,7 @@ class Driver:
         anonymous: str = "",
         config_folder: str = "",
         patience_seconds: float = 30,
+        attempt_seconds: float = 10,
     ) -> Json:
         credential = ApiKey(api_key) if api_key else AnonymousToken(anonymous) if anonymous else None
         stack = AsyncExitStack()
@@ -64,7 +65,11 @@ class Driver:
             credential=credential,
             anonymous=credential is None,
             config_folder=Path(config_folder) if config_folder else None,
-            patience=Patience(timedelta(seconds=patience_seconds), timedelta(milliseconds=20)),
+            patience=Patience(
+                timedelta(seconds=patience_seconds),
+                timedelta(milliseconds=20),
+                attempt=timedelta(seconds=attempt_seconds),
+            ),
         )
         self.clients[client] = (await stack.enter_async_context(opened), stack)
         return {}
@@ -173,7 +178,7 @@ def error_of(error: Exception) -> Json:
         return {"reason": "DAMAGED_IMAGE", "message": str(error)}
     if not isinstance(error, ServiceError):
         return {"code": "DRIVER", "message": f"{type(error).__name__}: {error}"}
-    told: Json = {
+    facts: Json = {
         "code": code_of(type(error)).name,
         "reason": error.reason,
         "domain": error.domain,
@@ -182,8 +187,8 @@ def error_of(error: Exception) -> Json:
         "violations": [violation.field for violation in error.violations],
     }
     if error.retry_after is not None:
-        told["retry_after_s"] = error.retry_after.total_seconds()
-    return told
+        facts["retry_after_s"] = error.retry_after.total_seconds()
+    return facts
 
 
 def know_every_method() -> None:

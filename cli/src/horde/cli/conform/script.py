@@ -7,6 +7,7 @@ digest says). What the gateway heard is compared by the operation `heard`.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -37,7 +38,26 @@ async def scripted_mesh() -> AsyncIterator[FakeMesh]:
         "127.0.0.1:0", services, name="conform", allow=allow, identity=None, grace=timedelta(seconds=0.2)
     ) as server:
         fake.address = f"127.0.0.1:{server.port}"
-        yield fake
+        async with _mute() as fake.mute_address:
+            yield fake
+
+
+@asynccontextmanager
+async def _mute() -> AsyncIterator[str]:
+    """The address of something that takes connections and says nothing, for as long as the block."""
+    taken: list[asyncio.BaseTransport] = []
+
+    class Mute(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            taken.append(transport)
+
+    server = await asyncio.get_running_loop().create_server(Mute, "127.0.0.1", 0)
+    try:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        server.close()
+        for transport in taken:
+            transport.close()
 
 
 def rehearse(fake: FakeMesh, script: Json) -> None:

@@ -7,6 +7,7 @@ import io
 import tempfile
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from horde.cli.conform.cases.reading import Case, Json, Step, filled
@@ -15,7 +16,13 @@ from horde.cli.conform.fake_mesh import FakeMesh
 from horde.cli.conform.invariants import INVARIANTS
 from horde.cli.conform.matching import Variables, at, differences
 from horde.cli.conform.script import not_heard, rehearse
-from horde.clients.credentials import new_anonymous_token, new_api_key
+from horde.clients.credentials import (
+    ANONYMOUS_TOKEN_FILE,
+    mesh_folder,
+    new_anonymous_token,
+    new_api_key,
+    write_secret,
+)
 
 HAVE_SPECS: Final = frozenset({"quote", "generate"})
 
@@ -76,6 +83,7 @@ class Suite:
         )
         if self.fake is not None:
             rehearse(self.fake, case.script)
+            variables.keep("mute", self.fake.mute_address)
         for number, step in enumerate(case.steps, 1):
             try:
                 wrong = list(await self._step(step, variables))
@@ -94,6 +102,12 @@ class Suite:
         if step.op == "heard":
             assert self.fake is not None
             return list(not_heard(self.fake, arguments["method"], variables.fill(step.expect)))
+        if step.op == "keep_token":
+            # As the command line, or another SDK, would have left one for this mesh.
+            token = new_anonymous_token()
+            write_secret(mesh_folder(arguments["target"], Path(self._folder)) / ANONYMOUS_TOKEN_FILE, token.digits)
+            variables.keep("authorization", token.authorization)
+            return []
         if step.op in HAVE_SPECS:
             arguments["spec"] = filled(self.spec, spec, variables)
         try:

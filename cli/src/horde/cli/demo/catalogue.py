@@ -33,7 +33,7 @@ class Recipe:
 def recipe_from(entry: dict[str, Any]) -> Recipe:
     """What an entry recommends; what it does not say is ours."""
     recommended = entry.get("recommended", {})
-    prompts = tuple(str(each) for each in entry.get("examples", ()))
+    prompts = tuple(str(prompt) for prompt in entry.get("examples", ()))
     # The demo asks for a handful: too few examples are filled up.
     missing = tuple(prompt for prompt in FALLBACK if prompt not in prompts)
     guidance = recommended.get("guidance")

@@ -1,7 +1,8 @@
 """People who rate the demo's pictures, each by the same hidden taste and a mood of his own: noise that is known.
 
 They go through RatingService like anybody: an account each, one image after the other, no faster than people look. One
-of them does not look.
+of them does not look. Which images are shown is by chance; so those who look go on, and skip what somebody has rated,
+until each image has a rating: what can be learnt from them does not depend on that chance.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import io
 import random
+from collections.abc import Iterable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,8 +34,29 @@ TRIES: Final = 600
 TRY_SECONDS: Final = 0.5
 
 
-async def rate_as_people(mesh: LocalMesh, operator: HordeClient, ratings_each: int) -> str:
-    """Ratings by an operator, by people, and by one who does not look; what that came to, in words.
+SKIPS: Final = 45
+"""By each: the mesh takes fifty a day, and then shows the same again."""
+
+
+class Unrated:
+    """Images that nobody who looks has rated, or is looking at."""
+
+    def __init__(self, image_ids: Iterable[str]) -> None:
+        self._left = set(image_ids)
+
+    def __bool__(self) -> bool:
+        return bool(self._left)
+
+    def take(self, image_id: str) -> bool:
+        """Whether it was among them; it is not any more."""
+        was = image_id in self._left
+        self._left.discard(image_id)
+        return was
+
+
+async def rate_as_people(mesh: LocalMesh, operator: HordeClient, ratings_each: int, image_ids: Iterable[str]) -> str:
+    """Ratings by an operator, by people, and by one who does not look; what that came to, in words. Each gives at least
+    so many, and each of the images gets one.
 
     The operator's are the first answers that are known: by them it is told who looks.
     """
@@ -43,14 +66,17 @@ async def rate_as_people(mesh: LocalMesh, operator: HordeClient, ratings_each: i
         people = [
             await stack.enter_async_context(mesh.client(credential=ApiKey(account.api_key))) for account in opened
         ]
+        unrated = Unrated(image_ids)
         chances = [random.Random(number) for number in range(PEOPLE + 2)]
         counts = await asyncio.gather(
-            _rate(operator, chances[-1], ratings_each, looks=True),
+            _rate(operator, chances[-1], ratings_each, unrated),
             *(
-                _rate(one, chance, ratings_each, looks=one is not people[-1])
+                _rate(one, chance, ratings_each, unrated if one is not people[-1] else None)
                 for one, chance in zip(people, chances, strict=False)
             ),
         )
+        if unrated:
+            raise NotAsPromised("not every image was shown to somebody")
         earned = [(await one.ratings.standing()).earned_today_mkudos for one in people]
     paid = sum(amount > 0 for amount in earned[:-1])
     return (
@@ -59,10 +85,16 @@ async def rate_as_people(mesh: LocalMesh, operator: HordeClient, ratings_each: i
     )
 
 
-async def _rate(horde: HordeClient, chance: random.Random, most: int, *, looks: bool) -> int:
+async def _rate(horde: HordeClient, chance: random.Random, least: int, unrated: Unrated | None) -> int:
+    """Rate so many images, then what is left; without `unrated` as somebody who does not look. How many it were."""
     shown = await _first(horde)
-    count = 0
-    while count < most:
+    count = skips = 0
+    while count < least or (unrated and skips < SKIPS):
+        first = unrated is not None and unrated.take(shown.image_id)
+        if count >= least and not first:
+            skips += 1
+            shown = await horde.ratings.next(skip=shown.image_id)
+            continue
         began = asyncio.get_running_loop().time()
         try:
             content = await horde.images.fetch_shown(shown.address, shown.ticket)
@@ -71,7 +103,7 @@ async def _rate(horde: HordeClient, chance: random.Random, most: int, *, looks: 
             shown = await horde.ratings.next(skip=shown.image_id)
             continue
         score, artifacts = USUAL, None
-        if looks:
+        if unrated is not None:
             score = round(min(10.0, max(1.0, await asyncio.to_thread(_beauty, content) + chance.gauss(0, NOISE))))
             artifacts = chance.choice((None, 0, 1))
         await asyncio.sleep(max(0.0, began + LOOK_SECONDS - asyncio.get_running_loop().time()))

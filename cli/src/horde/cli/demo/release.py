@@ -28,6 +28,7 @@ import click
 from horde.api.generation.v1.generation_pb2 import Generation, Image
 from horde.api.job.v1.job_pb2 import JobEnding, Placement
 from horde.api.moderation.v1 import moderation_service_pb2 as moderation
+from horde.api.release.v1 import data_release_service_pb2 as releases
 from horde.cli.demo.catalogue import Recipe, find_recipe
 from horde.cli.demo.raters import rate_as_people
 from horde.cli.demo.running import NotAsPromised, fresh_folder
@@ -43,8 +44,6 @@ from horde.clients.specs import generation_spec
 AWARD_MKUDOS: Final = 10**9
 TRIES: Final = 600
 TRY_SECONDS: Final = 0.5
-BUILDING: Final = "DATA_RELEASE_STATE_BUILDING"
-FINISHED: Final = "DATA_RELEASE_STATE_FINISHED"
 UNLIMITED: Final = {
     f"LIMIT_{name}": "none"
     for name in ("ACCOUNT_IMAGES", "ANONYMOUS_IMAGES", "ADDRESS_IMAGES", "ACCOUNT_CALLS", "ANONYMOUS_CALLS")
@@ -96,19 +95,21 @@ class ReleaseDemo:
             await self._find_workers(nobody)
             examples = tuple(self._recipe.prompts)
             first = await self._paint(people, first_wishes(each, examples))
-            await self._take_back(account, first.shared("account")[5:11])
-            await self._find_unsafe(account, operator, first.shared("account")[12][1].job_id)
+            gone, unsafe = first.shared("account")[5:11], first.shared("account")[12]
+            await self._take_back(account, gone)
+            await self._find_unsafe(account, operator, unsafe[1].job_id)
             self._say("6 images taken back; a moderator found one unsafe")
-            self._say(await rate_as_people(self._mesh, operator, self._ratings))
+            to_rate = {image.job_id for _, image in first.shared()} - {image.job_id for _, image in (*gone, unsafe)}
+            self._say(await rate_as_people(self._mesh, operator, self._ratings, to_rate))
             await asyncio.to_thread(self._pass_time, days=9)
             # A day longer than usual: so what comes next, which is a week old then, is not in it.
-            await self._create("2026-1", "--cool-off", "8d")
+            await self._create(operator, "2026-1", "--cool-off", "8d")
             second = await self._paint(people, second_wishes(each, examples))
             await self._take_back(account, [*first.shared("account")[0:4], *second.shared("account")[9:12]])
             await self._take_back(nobody, first.shared("anonymous")[0:1])
             self._say("8 images taken back, 5 of them released already")
             await asyncio.to_thread(self._pass_time, days=7, hours=12)
-            await self._create("2026-2", "--incremental")
+            await self._create(operator, "2026-2", "--incremental")
         await self._research()
 
     async def _find_workers(self, horde: HordeClient) -> None:
@@ -193,32 +194,25 @@ class ReleaseDemo:
             )
         self._say(f"pretended: {days} days pass")
 
-    async def _create(self, name: str, *words: str) -> None:
+    async def _create(self, operator: HordeClient, name: str, *words: str) -> None:
         """Ask the gateway for a release, and wait until it is built."""
-        operator = self._mesh.layout.operator_key
-        release = (await self._ask(operator, "release", "--mesh", "create", name, *words))["release"]
+        await self._ask(self._mesh.layout.operator_key, "release", "--mesh", "create", name, *words)
         for _ in range(TRIES):
-            if release["state"] != BUILDING:
+            release = await operator.releases.get(name)
+            if release.state != releases.DATA_RELEASE_STATE_BUILDING:
                 break
             await asyncio.sleep(TRY_SECONDS)
-            release = (await self._ask(operator, "release", "--mesh", "show", name))["release"]
-        if release["state"] != FINISHED:
+        if release.state != releases.DATA_RELEASE_STATE_FINISHED:
             raise NotAsPromised(f"release {name}: {release}")
-        left_out = sum(int(exclusion["images"]) for exclusion in release.get("exclusions", ()))
-        removed = release.get("removals", 0)
-        self._say(f"release {name}: {release['images']} images, {left_out} left out, {removed} removed")
+        left_out = sum(exclusion.images for exclusion in release.exclusions)
+        self._say(f"release {name}: {release.images} images, {left_out} left out, {release.removals} removed")
 
     async def _research(self) -> None:
         """What a researcher does, who has an account and no credential of any bucket."""
         copies = self._folder / "copies"
         await self._ask(self._mesh.layout.worker_key, "release", "--mesh", "pull", "2026-2", "--to", str(copies))
         removed = str(copies / "2026-2" / "removed.parquet")
-        for name in ("2026-1", "2026-2"):
-            await asyncio.to_thread(self._horde, "release", "prune-withdrawn", str(copies / name), "--removed", removed)
-            checked = json.loads(await asyncio.to_thread(self._horde, "release", "verify", str(copies / name)))
-            if checked["faults"]:
-                raise NotAsPromised(f"{name}: {checked['faults']}")
-            self._say(f"copy of {name}: {checked['images']} images, {checked['pruned']} taken out, every hash right")
+        await asyncio.gather(*(self._clean(copies / name, removed) for name in ("2026-1", "2026-2")))
         statistics = {
             name: json.loads((copies / name / "stats.json").read_text("utf-8")) for name in ("2026-1", "2026-2")
         }
@@ -226,7 +220,7 @@ class ReleaseDemo:
         for reason, found in statistics["2026-1"]["left_out"].items():
             counts = [statistics[name]["left_out"][reason]["images"] for name in statistics]
             click.echo(f"{reason.replace('_', ' '):22}{counts[0]:8}{counts[1]:8}  {found['why']}")
-        words = ("train", str(copies / "2026-1"), "--held-out", "0.3", "--out", str(self._folder / "predictor"))
+        words = ("train", str(copies / "2026-1"), "--held-out", "0.4", "--out", str(self._folder / "predictor"))
         trained = await asyncio.to_thread(self._horde, "ratings", *words)
         self._say("a predictor is trained on the first release's ratings")
         click.echo(f"\n{trained.strip()}")
@@ -234,18 +228,26 @@ class ReleaseDemo:
         click.echo(f"The contact sheet: {copies / '2026-1' / 'contact-sheet.jpg'}")
         click.echo(f"The predictor:     {self._folder / 'predictor' / 'plot.png'}")
 
+    async def _clean(self, copy: Path, removed: str) -> None:
+        """Take what was withdrawn out of a copy, and verify what is left."""
+        await asyncio.to_thread(self._horde, "release", "prune-withdrawn", str(copy), "--removed", removed)
+        checked = json.loads(await asyncio.to_thread(self._horde, "release", "verify", str(copy)))
+        if checked["faults"]:
+            raise NotAsPromised(f"{copy.name}: {checked['faults']}")
+        self._say(f"copy of {copy.name}: {checked['images']} images, {checked['pruned']} taken out, every hash right")
+
     async def _ask(self, key: Path, *words: str) -> dict[str, Any]:
         """The document of a command, by whoever has that key."""
         document: dict[str, Any] = json.loads(await asyncio.to_thread(self._horde, *words, "--json", key=key))
         return document
 
     def _horde(self, *words: str, key: Path | None = None) -> str:
-        told = {"HORDE_GATEWAY": self._mesh.gateway, "HORDE_CONFIG_DIR": str(self._folder / "state" / "config")}
+        environ = {"HORDE_GATEWAY": self._mesh.gateway, "HORDE_CONFIG_DIR": str(self._folder / "state" / "config")}
         if key is not None:
-            told["HORDE_API_KEY"] = read_secret(key) or ""
+            environ["HORDE_API_KEY"] = read_secret(key) or ""
         ran = subprocess.run(  # noqa: S603 - our own program
             [sys.executable, "-m", "horde.cli.commands.main", *words],
-            env={**environment(), **told},
+            env={**environment(), **environ},
             capture_output=True,
             text=True,
             check=False,
@@ -284,7 +286,7 @@ async def run(folder: Path, painter: str, each: int, ratings: int) -> None:
 @click.option("--out", "folder", default=Path("out", "demo-release"), type=click.Path(path_type=Path, file_okay=False))
 @click.option("--painter", default="diffusers", type=click.Choice(["diffusers", "scripted"]))
 @click.option("--images", "each", default=32, show_default=True, help="Test patterns of each large row.")
-@click.option("--ratings", default=20, show_default=True, help="By each of those who rate.")
+@click.option("--ratings", default=20, show_default=True, help="By each of those who rate, at least.")
 def main(folder: Path, painter: str, each: int, ratings: int) -> None:
     """Paint, rate, take back, and make two data releases of what is left; all of it in one folder."""
     try:

@@ -50,14 +50,19 @@ def database(name: str, url: str, now: Now) -> Iterator[Verdict]:
         return
     import psycopg
 
+    from horde.services.sql import too_old
+
     try:
         address = "postgresql" + url[url.index(":") :]
         with psycopg.connect(address, connect_timeout=int(ANSWER_SECONDS)) as connection:
             found: dict[str, str] = dict(connection.execute("SELECT name, setting FROM pg_settings").fetchall())
             row = connection.execute("SELECT clock_timestamp()").fetchone()
+            wrong = too_old(connection.info.server_version)
     except psycopg.Error as error:
         yield fail(subject, f"it does not answer: {str(error).strip().splitlines()[-1]}")
         return
+    if wrong:
+        yield fail(subject, wrong)
     loose = [name for name in DURABLE if found[name] not in (DURABLE_COMMIT if "commit" in name else ("on",))]
     if loose:
         yield fail(subject, f"{', '.join(loose)} off: it forgets what it has said to be written")
@@ -75,12 +80,12 @@ async def redis_server(name: str, address: Any, now: Now) -> list[Verdict]:
     client = address.client(ANSWER_SECONDS)
     try:
         seconds, _ = await client.time()
-        told = await client.config_get("maxmemory-policy")
+        configured = await client.config_get("maxmemory-policy")
     except (RedisError, OSError) as error:
         return [fail(subject, f"it does not answer: {error}")]
     finally:
         await client.aclose()
-    policy = told.get("maxmemory-policy") or told.get(b"maxmemory-policy", b"").decode()
+    policy = configured.get("maxmemory-policy") or configured.get(b"maxmemory-policy", b"").decode()
     verdicts = list(clock(subject, datetime.fromtimestamp(int(seconds), UTC), now()))
     if policy.startswith("allkeys"):
         verdicts.append(
@@ -91,16 +96,18 @@ async def redis_server(name: str, address: Any, now: Now) -> list[Verdict]:
     return verdicts
 
 
-async def buckets(told: Any) -> list[Verdict]:
+async def buckets(settings: Any) -> list[Verdict]:
     """The two buckets: there, honouring If-None-Match, and each closed to the other's credential."""
     from horde.buckets.s3 import S3Bucket
 
     def opened(bucket: str, key: str, secret: Path, *, read_only: bool) -> S3Bucket:
         text = secret.read_text().strip()
-        return S3Bucket(told.s3_endpoint, bucket, key, text, told.s3_region, told.s3_secure, read_only=read_only)
+        return S3Bucket(
+            settings.s3_endpoint, bucket, key, text, settings.s3_region, settings.s3_secure, read_only=read_only
+        )
 
-    private = (told.private_bucket, told.private_access_key, told.private_secret_file)
-    shared = (told.shared_bucket, told.shared_access_key, told.shared_secret_file)
+    private = (settings.private_bucket, settings.private_access_key, settings.private_secret_file)
+    shared = (settings.shared_bucket, settings.shared_access_key, settings.shared_secret_file)
     verdicts = []
     for (bucket, key, secret), (other, _, _) in ((private, shared), (shared, private)):
         subject = f"the bucket {bucket}"
@@ -120,16 +127,16 @@ async def buckets(told: Any) -> list[Verdict]:
     return verdicts
 
 
-async def readable(name: str, told: Any) -> list[Verdict]:
+async def readable(name: str, settings: Any) -> list[Verdict]:
     """The buckets that a service of one credential looks into."""
     from horde.buckets.s3 import S3Bucket
 
     verdicts = []
-    for bucket in (getattr(told, field) for field in type(told).model_fields if field.endswith("_bucket")):
+    for bucket in (getattr(settings, field) for field in type(settings).model_fields if field.endswith("_bucket")):
         subject = f"the bucket {bucket}, for {name}"
         try:
-            secret = told.secret_file.read_text().strip()
-            where = (told.s3_endpoint, bucket, told.access_key, secret, told.s3_region, told.s3_secure)
+            secret = settings.secret_file.read_text().strip()
+            where = (settings.s3_endpoint, bucket, settings.access_key, secret, settings.s3_region, settings.s3_secure)
             async with S3Bucket(*where, read_only=True):
                 verdicts.append(ok(subject, "can be listed"))
         except (ServiceError, OSError) as error:
@@ -137,13 +144,13 @@ async def readable(name: str, told: Any) -> list[Verdict]:
     return verdicts
 
 
-async def neighbours(role: Role, told: ServiceSettings) -> list[Verdict]:
+async def neighbours(role: Role, settings: ServiceSettings) -> list[Verdict]:
     """Whether a service's neighbours can be reached as it is told."""
-    files = told.tls() if told.tls_authorities is not None else None
+    files = settings.tls() if settings.tls_authorities is not None else None
     names = {other.value.replace("-", "_"): other for other in Role}
     verdicts = []
-    for field in type(told).model_fields:
-        target = getattr(told, field)
+    for field in type(settings).model_fields:
+        target = getattr(settings, field)
         if field not in names or not isinstance(target, str) or not target:
             continue
         subject = f"{role.value} to {names[field].value}"

@@ -76,15 +76,15 @@ def identity(settings: Settings) -> Iterator[Verdict]:
         yield ok("identity", f"all prove their names by {next(iter(proofs))}")
 
 
-def _proof(told: ServiceSettings) -> str:
-    if told.tls_name_suffix:
-        return f"certificates that end in {told.tls_name_suffix}"
-    if told.key_file is None:
+def _proof(settings: ServiceSettings) -> str:
+    if settings.tls_name_suffix:
+        return f"certificates that end in {settings.tls_name_suffix}"
+    if settings.key_file is None:
         return "nothing"
     try:
-        return f"the key {hashlib.sha256(told.key_file.read_bytes()).hexdigest()[:8]}"
+        return f"the key {hashlib.sha256(settings.key_file.read_bytes()).hexdigest()[:8]}"
     except OSError as error:
-        return f"{told.key_file}, which cannot be read ({error.strerror})"
+        return f"{settings.key_file}, which cannot be read ({error.strerror})"
 
 
 def public_keys(settings: Settings) -> Iterator[Verdict]:

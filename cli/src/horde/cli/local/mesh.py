@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ import grpc
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from horde.cli.local import ports as loopback_ports
 from horde.cli.local.processes import LineSink, Process, ProcessEnded, environment
 from horde.cli.local.roles import DEFAULT_PORTS, SERVICES, WEB_DOORS, Layout, Role, local_environment
 from horde.clients.client import HordeClient
@@ -60,33 +60,38 @@ class LocalMesh:
         return f"http://{self.layout.address(Role.WEB_DOOR)}"
 
     def beyond(self, role: Role) -> Mapping[str, str]:
-        """What a service is told beyond where everything is, without prefix."""
+        """What a service is given beyond where everything is, without prefix."""
         return self._extra.get(role, {})
 
-    async def start(self, role: Role, settings: Mapping[str, str] | None = None) -> Process:
-        """Start a service, with further settings (without their prefix) for this time only. Does not wait for it."""
-        told = self.layout.settings(role)
-        told |= {f"{role.prefix}{name}": value for name, value in self.beyond(role).items()}
-        told |= {f"{role.prefix}{name}": value for name, value in (settings or {}).items()}
-        return await self._start(role.value, ("-m", role.module), told)
+    async def start(
+        self, role: Role, settings: Mapping[str, str] | None = None, program: Sequence[str] = ()
+    ) -> Process:
+        """Start a service, with further settings (without their prefix) for this time only. Does not wait for it.
+
+        `program` is what Python runs instead of the service's module.
+        """
+        given = self.layout.settings(role)
+        given |= {f"{role.prefix}{name}": value for name, value in self.beyond(role).items()}
+        given |= {f"{role.prefix}{name}": value for name, value in (settings or {}).items()}
+        return await self._start(role.value, tuple(program) or ("-m", role.module), given)
 
     async def start_worker(self, plan: WorkerPlan) -> Process:
         """Start a worker; the account that it belongs to is opened at first."""
         await self._open_owner()
         self._plans[plan.name] = plan
-        told = {"NAME": plan.name, "PAINTER": plan.painter, **self.beyond(Role.WORKER), **plan.settings}
-        prefixed = {f"{Role.WORKER.prefix}{name}": value for name, value in told.items()}
+        given = {"NAME": plan.name, "PAINTER": plan.painter, **self.beyond(Role.WORKER), **plan.settings}
+        prefixed = {f"{Role.WORKER.prefix}{name}": value for name, value in given.items()}
         return await self._start(plan.name, plan.program, self.layout.settings(Role.WORKER) | prefixed)
 
     async def restart_worker(self, name: str) -> Process:
         """Start a worker again that has ended."""
         return await self.start_worker(self._plans[name])
 
-    async def _start(self, name: str, program: tuple[str, ...], told: Mapping[str, str]) -> Process:
+    async def _start(self, name: str, program: tuple[str, ...], given: Mapping[str, str]) -> Process:
         running = self.processes.get(name)
         if running is not None and running.status is None:
             raise RuntimeError(f"{name} runs already")
-        started = await Process.start(name, program, local_environment(environment(), told), self._sink)
+        started = await Process.start(name, program, local_environment(environment(), given), self._sink)
         self.processes[name] = started
         return started
 
@@ -103,8 +108,8 @@ class LocalMesh:
         try:
             await asyncio.wait([healthy, ended], return_when=asyncio.FIRST_COMPLETED)
             if not healthy.done():
-                said = "\n".join(process.tail)
-                raise ProcessEnded(f"{role.value} ended with status {ended.result()}:\n{said}")
+                last_words = "\n".join(process.tail)
+                raise ProcessEnded(f"{role.value} ended with status {ended.result()}:\n{last_words}")
             healthy.result()
         finally:
             for task in (healthy, ended):
@@ -176,14 +181,8 @@ async def answers_http(address: str) -> None:
 
 def free_ports(roles: Iterable[Role] = DEFAULT_PORTS) -> dict[Role, int]:
     """A free port of this machine for each service."""
-    with contextlib.ExitStack() as stack:
-        ports = {}
-        for role in roles:
-            # All are held at once, so that no two get the same.
-            held = stack.enter_context(socket.socket())
-            held.bind(("127.0.0.1", 0))
-            ports[role] = int(held.getsockname()[1])
-        return ports
+    wanted = tuple(roles)
+    return dict(zip(wanted, loopback_ports.free_ports(len(wanted)), strict=True))
 
 
 def to_nowhere(name: str, line: str) -> None:

@@ -114,5 +114,5 @@ class Process:
 def environment() -> dict[str, str]:
     """The environment of this process, in which a child finds the same `horde` as we do, installed or not."""
     roots = [str(Path(folder).parent) for folder in horde.__path__]
-    given = [each for each in os.environ.get("PYTHONPATH", "").split(os.pathsep) if each and each not in roots]
+    given = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder and folder not in roots]
     return {**os.environ, "PYTHONPATH": os.pathsep.join([*roots, *given])}

@@ -18,6 +18,7 @@ class Role(Enum):
     GATEWAY = "gateway"
     WEB_DOOR = "web-door"
     CURATION = "curation"
+    WEBHOOKS = "webhooks"
     WORKER = "worker"
 
     @property
@@ -31,7 +32,7 @@ class Role(Enum):
         return f"HORDE_{self.value.replace('-', '_').upper()}_"
 
 
-SERVICES: Final = (Role.LEDGER, Role.STORAGE_ROUTER, Role.SCHEDULER, Role.GATEWAY, Role.CURATION)
+SERVICES: Final = (Role.LEDGER, Role.STORAGE_ROUTER, Role.SCHEDULER, Role.GATEWAY, Role.CURATION, Role.WEBHOOKS)
 """In the order in which they start; they stop the other way round. Any order works: this one is the quickest."""
 WEB_DOORS: Final = (Role.WEB_DOOR,)
 """What speaks HTTP in front of the services; nothing of the mesh depends on it."""
@@ -42,6 +43,7 @@ DEFAULT_PORTS: Final = {
     Role.LEDGER: 7703,
     Role.WEB_DOOR: 7710,
     Role.CURATION: 7704,
+    Role.WEBHOOKS: 7705,
 }
 GENEROUS: Final = {
     "FLOOR_AGE_S": "0",
@@ -103,44 +105,55 @@ class Layout:
 
     def settings(self, role: Role) -> dict[str, str]:
         """What a service must be told, as the environment of its process."""
-        told = {"STATE_DIR": str(self.folder(role))}
+        given = {"STATE_DIR": str(self.folder(role))}
         if role is Role.WORKER:
-            told |= {"GATEWAY": self.address(Role.GATEWAY), "API_KEY_FILE": str(self.worker_key)}
+            given |= {"GATEWAY": self.address(Role.GATEWAY), "API_KEY_FILE": str(self.worker_key)}
         elif role is Role.WEB_DOOR:
             return {
                 f"{role.prefix}LISTEN": self.address(role),
                 f"{role.prefix}GATEWAY": self.address(Role.GATEWAY),
             }
         else:
-            told |= {"LISTEN": self.address(role), "KEY_FILE": str(self.key_file), "REFLECTION": "true"}
+            given |= {"LISTEN": self.address(role), "KEY_FILE": str(self.key_file), "REFLECTION": "true"}
         if role in (Role.GATEWAY, Role.SCHEDULER, Role.STORAGE_ROUTER, Role.CURATION):
-            told["PUBLIC_KEYS_DIR"] = str(self.public_keys)
+            given["PUBLIC_KEYS_DIR"] = str(self.public_keys)
         if role in (Role.GATEWAY, Role.STORAGE_ROUTER):
             # The web door is on this machine.
-            told["FORWARDED_FROM"] = "127.0.0.0/8"
+            given["FORWARDED_FROM"] = "127.0.0.0/8"
         if role in (Role.GATEWAY, Role.SCHEDULER):
-            told |= {"LEDGER": self.address(Role.LEDGER), "STORAGE_ROUTER": self.address(Role.STORAGE_ROUTER)}
+            given |= {"LEDGER": self.address(Role.LEDGER), "STORAGE_ROUTER": self.address(Role.STORAGE_ROUTER)}
         if role is Role.LEDGER:
-            told |= GENEROUS
+            given |= GENEROUS
         if role is Role.SCHEDULER:
-            told["STORAGE_ADDRESS"] = self.address(Role.STORAGE_ROUTER)
+            given["STORAGE_ADDRESS"] = self.address(Role.STORAGE_ROUTER)
         if role is Role.GATEWAY:
-            told |= {"SCHEDULER": self.address(Role.SCHEDULER), "CURATION": self.address(Role.CURATION)}
+            given |= {
+                "SCHEDULER": self.address(Role.SCHEDULER),
+                "CURATION": self.address(Role.CURATION),
+                "WEBHOOKS": self.address(Role.WEBHOOKS),
+            }
+        if role is Role.WEBHOOKS:
+            given |= {
+                "LEDGER": self.address(Role.LEDGER),
+                "SCHEDULER": self.address(Role.SCHEDULER),
+                # Whoever reaches this mesh is on this machine already.
+                "OWN_NETWORKS": "127.0.0.0/8,::1/128",
+            }
         if role is Role.STORAGE_ROUTER:
-            told["RELEASES_DIR"] = str(self.releases_bucket)
+            given["RELEASES_DIR"] = str(self.releases_bucket)
         if role is Role.CURATION:
-            told |= {
+            given |= {
                 "LEDGER": self.address(Role.LEDGER),
                 "STORAGE_ADDRESS": self.address(Role.STORAGE_ROUTER),
                 "STORAGE_ROUTER": self.address(Role.STORAGE_ROUTER),
                 "SHARED_DIR": str(self.shared_bucket),
                 "RELEASES_DIR": str(self.releases_bucket),
             }
-        return {f"{role.prefix}{name}": value for name, value in told.items()}
+        return {f"{role.prefix}{name}": value for name, value in given.items()}
 
 
-def local_environment(inherited: Mapping[str, str], told: Mapping[str, str]) -> dict[str, str]:
+def local_environment(inherited: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
     """The environment of a service's process: ours, but no settings of services except those that it is told."""
     prefixes = tuple(role.prefix for role in Role)
     kept = {name: value for name, value in inherited.items() if not name.startswith(prefixes)}
-    return {**kept, "PYTHONUNBUFFERED": "1", **told}
+    return {**kept, "PYTHONUNBUFFERED": "1", **given}

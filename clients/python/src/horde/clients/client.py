@@ -36,6 +36,7 @@ from horde.clients.shared_keys import SharedKeys
 from horde.clients.specs import generation_spec, new_request_id
 from horde.clients.standing import Standings
 from horde.clients.statistics import Statistics
+from horde.clients.webhooks import Webhooks
 from horde.clients.workers import Workers
 
 DEFAULT_TARGET: Final = "127.0.0.1:7700"
@@ -92,6 +93,7 @@ class HordeClient:
         self.accounts = Accounts(doors)
         self.shared_keys = SharedKeys(doors)
         self.kudos = Kudos(doors)
+        self.webhooks = Webhooks(doors)
         self.workers = Workers(doors)
         self.models = Models(doors)
         self.moderation = Moderation(doors)

@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import string
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,7 +132,7 @@ def read_secret(path: Path) -> str | None:
     """The one line of a secret file; None where there is no file. Raises BadCredentialFile if others can read it."""
     try:
         with path.open(encoding="utf-8") as file:
-            if os.name == "posix" and os.fstat(file.fileno()).st_mode & 0o077:
+            if _open_to_others(os.fstat(file.fileno())):
                 raise BadCredentialFile(f"{path} can be read by others: chmod 600 it")
             content = file.read(4096).strip()
     except FileNotFoundError:
@@ -139,6 +140,14 @@ def read_secret(path: Path) -> str | None:
     if not content or "\n" in content:
         raise BadCredentialFile(f"{path} should hold one line")
     return content
+
+
+def _open_to_others(facts: os.stat_result) -> bool:
+    if sys.platform == "win32":
+        return False
+    # Kubernetes mounts a secret as root's, for the group of the pod to read: nobody else is in it.
+    mounted = facts.st_uid == 0 and os.geteuid() != 0
+    return bool(facts.st_mode & (0o037 if mounted else 0o077))
 
 
 def write_secret(path: Path, content: str, *, replace: bool = True) -> bool:

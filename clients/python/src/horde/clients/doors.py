@@ -103,9 +103,10 @@ class Doors:
 class _Dialler:
     """Dials storage routers as they are named, and keeps the channels."""
 
-    def __init__(self, stack: AsyncExitStack, security: Security) -> None:
+    def __init__(self, stack: AsyncExitStack, security: Security, patience: Patience) -> None:
         self._stack = stack
         self._security = security
+        self._patience = patience
         self._channels: dict[str, aio.Channel] = {}
 
     async def storage(self, address: str) -> aio.Channel:
@@ -114,18 +115,19 @@ class _Dialler:
             return known
         if len(self._channels) >= MAX_STORAGE_CHANNELS:
             raise ConnectionError(f"the mesh named more than {MAX_STORAGE_CHANNELS} storage routers")
-        channel = await self._stack.enter_async_context(_dial(address, self._security))
+        channel = await self._stack.enter_async_context(_dial(address, self._security, self._patience))
         # Two tasks may have dialled at once: the first one stays in use, the other is closed with the client.
         return self._channels.setdefault(address, channel)
 
 
-def _dial(target: str, security: Security) -> Any:
+def _dial(target: str, security: Security, patience: Patience) -> Any:
     # Retrying is ours (`retrying.py`), for gRPC's own knows no RetryInfo and gives up within two seconds.
     return dial(
         target,
         caller=None,
         errors=ALL,
         tls=security.files_for(target),
+        timeout=patience.attempt,
         plaintext=security.plaintext,
         retry=False,
     )
@@ -137,5 +139,5 @@ async def open_doors(
 ) -> AsyncIterator[Doors]:
     """The doors of the mesh whose gateway is at `target`, for as long as the block."""
     async with AsyncExitStack() as stack:
-        gateway = await stack.enter_async_context(_dial(target, security))
-        yield Doors(gateway, credential, patience, _Dialler(stack, security))
+        gateway = await stack.enter_async_context(_dial(target, security, patience))
+        yield Doors(gateway, credential, patience, _Dialler(stack, security, patience))

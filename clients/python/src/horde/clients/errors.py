@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from horde.clients import account_errors, standing_errors
+from horde.clients import account_errors, standing_errors, webhook_errors
 from horde.clients.account_errors import AccountBusy as AccountBusy
 from horde.clients.account_errors import AccountNotFound as AccountNotFound
 from horde.clients.account_errors import AccountRequestConflict as AccountRequestConflict
@@ -37,8 +37,17 @@ from horde.clients.standing_errors import InvalidStandingField as InvalidStandin
 from horde.clients.standing_errors import Restricted as Restricted
 from horde.clients.standing_errors import RestrictionConflict as RestrictionConflict
 from horde.clients.standing_errors import RestrictionNotFound as RestrictionNotFound
+from horde.clients.webhook_errors import AddressNotAllowed as AddressNotAllowed
+from horde.clients.webhook_errors import DeliveryNotFound as DeliveryNotFound
+from horde.clients.webhook_errors import InvalidWebhookField as InvalidWebhookField
+from horde.clients.webhook_errors import TooManyTries as TooManyTries
+from horde.clients.webhook_errors import TooManyWebhooks as TooManyWebhooks
+from horde.clients.webhook_errors import WebhookConflict as WebhookConflict
+from horde.clients.webhook_errors import WebhookNotFound as WebhookNotFound
 from horde.services.errors import Aborted as Aborted
 from horde.services.errors import AlreadyExists as AlreadyExists
+from horde.services.errors import Cancelled as Cancelled
+from horde.services.errors import DataLoss as DataLoss
 from horde.services.errors import DeadlineExceeded as DeadlineExceeded
 from horde.services.errors import FailedPrecondition as FailedPrecondition
 from horde.services.errors import FieldViolation as FieldViolation
@@ -52,6 +61,7 @@ from horde.services.errors import ServiceError as ServiceError
 from horde.services.errors import Unauthenticated as Unauthenticated
 from horde.services.errors import Unavailable as Unavailable
 from horde.services.errors import Unimplemented as Unimplemented
+from horde.services.errors import Unknown as Unknown
 
 _GENERATION = "horde.api.generation.v1"
 _STORAGE = "horde.api.storage.v1"
@@ -277,6 +287,7 @@ def _named(kind: type[ServiceError]) -> list[type[ServiceError]]:
 ALL: tuple[type[ServiceError], ...] = tuple(
     cls
     for cls in _named(ServiceError)
-    if cls.__module__ in (__name__, account_errors.__name__, standing_errors.__name__) and cls.reason
+    if cls.__module__ in (__name__, account_errors.__name__, standing_errors.__name__, webhook_errors.__name__)
+    and cls.reason
 )
 """What is handed to a channel, so that each of these comes out of a call as itself."""

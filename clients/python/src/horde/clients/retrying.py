@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from horde.clients.errors import (
     BudgetSpent,
+    Cancelled,
     DeadlineExceeded,
     Internal,
     ServiceError,
@@ -34,9 +35,11 @@ class Patience:
     """How long to go on trying, and how fast."""
 
     total: timedelta = timedelta(seconds=30)
-    """Over all attempts of one call, or since a watch last heard something."""
+    """After the first failure of one call, or since a watch last heard something."""
     first_pause: timedelta = timedelta(milliseconds=100)
     longest_pause: timedelta = timedelta(seconds=3)
+    attempt: timedelta = timedelta(seconds=10)
+    """What one attempt of a call with one answer may take: a mesh that accepts connections and is mute ends it."""
 
     def pause_seconds(self, attempt: int, drawn: float) -> float:
         """How long to wait after the `attempt`-th failure (from 0): exponential, with jitter by `drawn` in [0, 1)."""
@@ -54,7 +57,8 @@ def worth_retrying(error: ServiceError) -> bool:
         return False
     if error.retry_after is not None:
         return True
-    return isinstance(error, Unavailable | DeadlineExceeded | TooSlow | Internal)
+    # Whoever is cancelled himself never sees Cancelled: the other side gave the call up, a gateway at its end, say.
+    return isinstance(error, Unavailable | DeadlineExceeded | TooSlow | Internal | Cancelled)
 
 
 @dataclass(slots=True)

@@ -97,6 +97,17 @@ class Standings:
         request.until.FromDatetime(end)
         return await self._doors.ask(self._stub.GrantAmnesty, request)
 
+    async def decisions(self, subject: str = "", *, page_size: int = 100) -> AsyncIterator[pb.Decision]:
+        """What was decided by those who run the horde, newest first; all, or what is about this. For operators."""
+        request = pb.ListDecisionsRequest(subject=subject, page_size=page_size)
+        while True:
+            page = await self._doors.ask(self._stub.ListDecisions, request)
+            for decision in page.decisions:
+                yield decision
+            if not page.next_page_token:
+                return
+            request.page_token = page.next_page_token
+
     async def set_roles(
         self, account_id: str, roles: Iterable[account_pb2.AccountRole.ValueType], reason: str
     ) -> account_pb2.Account:

@@ -150,7 +150,7 @@ def after_report(standing: Standing, report: Report, withheld: Withheld, *, agai
     """How an image stands after a report; `again`: the same person has reported it since the last decision already."""
     reports = standing.reports + (not again)
     child_safety = report.reason is Reason.CHILD_SAFETY
-    told = replace(
+    reported = replace(
         standing,
         reports=reports,
         opened_at=standing.opened_at or report.at,
@@ -158,14 +158,14 @@ def after_report(standing: Standing, report: Report, withheld: Withheld, *, agai
     )
     if standing.decided:
         if standing.verdict is Verdict.UNSAFE or reports < REOPENING_REPORTS:
-            return told
+            return reported
         # A person has looked at it: so it waits again, and is not withheld again.
-        return replace(told, verdict=Verdict.UNSURE, opened_at=report.at, decided=False)
-    told = replace(told, verdict=Verdict.UNSAFE if standing.verdict is Verdict.UNSAFE else Verdict.UNSURE)
+        return replace(reported, verdict=Verdict.UNSURE, opened_at=report.at, decided=False)
+    reported = replace(reported, verdict=Verdict.UNSAFE if standing.verdict is Verdict.UNSAFE else Verdict.UNSURE)
     if child_safety and not standing.withheld and may_withhold(report, withheld):
         network = report.network if report.stranger else ""
-        told = replace(told, withheld=True, withheld_by=report.reporter, withheld_network=network)
-    return told
+        reported = replace(reported, withheld=True, withheld_by=report.reporter, withheld_network=network)
+    return reported
 
 
 def after_decision(standing: Standing, decision: Decision) -> Standing:

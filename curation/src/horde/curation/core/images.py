@@ -47,7 +47,7 @@ class SharedImage:
     """64 hexadecimal digits."""
     size_bytes: int
     shared_at: datetime
-    """When it was put in place."""
+    """When it was put in place, by the clock of the store."""
     worker_verdict: Verdict = Verdict.NONE
     """What the checker at the worker said."""
     verdict: Verdict = Verdict.NONE
@@ -62,6 +62,9 @@ class SharedImage:
     """Of the text that its requester agreed to."""
     asked: bool = False
     """They asked that it be shared; else it is by the rule for anonymous."""
+    journal_hour: datetime | None = None
+    """The first hour of the journal that names it: by it, and by nothing else, data releases take it. None: no hour
+    that was read names it yet."""
 
     @property
     def ratable(self) -> bool:
@@ -69,7 +72,7 @@ class SharedImage:
         return not self.withheld and self.withdrawn_at is None and self.verdict is not Verdict.UNSAFE
 
 
-def read_record(data: bytes, shared_at: datetime) -> SharedImage:
+def read_record(data: bytes, shared_at: datetime, journal_hour: datetime | None = None) -> SharedImage:
     """The image of which this is the record. Raises BadRecord."""
     try:
         record = json.loads(data)
@@ -87,6 +90,7 @@ def read_record(data: bytes, shared_at: datetime) -> SharedImage:
             sha256=_text(image["sha256"]),
             size_bytes=int(image["size_bytes"]),
             shared_at=shared_at,
+            journal_hour=journal_hour,
             worker_verdict=Verdict(record.get("verdict") or ""),
             painter=str(record.get("painter") or ""),
             consent_version=_text(record["consent"]["text_version"]),

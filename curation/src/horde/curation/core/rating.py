@@ -99,6 +99,8 @@ class Ratable:
     """A digest of the account whose worker painted it; empty: not known."""
     answer: float | None = None
     """What it is known to be worth."""
+    published: bool = False
+    """A data release tells what others said of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,13 +42,15 @@ def pick(
     chance: Random,
     rules: RatingRules,
 ) -> Ratable | None:
-    """One of these candidates: neither the rater's own nor `passed` (rated or skipped by him), nor with enough ratings
-    already; by chance among all that are as good. Of images that are not begun those with the fewest ratings first."""
+    """One of these candidates: neither the rater's own nor `passed` (rated or skipped by him), nor published, nor with
+    enough ratings already; by chance among all that are as good, of images that are not begun those with the fewest
+    ratings."""
     fit = [
         image
         for image in candidates
         if image.image_id not in passed
         and rater.may_rate(image)
+        and not image.published
         and (kind is Kind.GOLD or image.ratings < rules.target)
         and (kind is not Kind.BEGUN or image.ratings)
     ]

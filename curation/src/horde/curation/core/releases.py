@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -56,19 +56,19 @@ class Terms:
 
     def arguments(self, name: str) -> list[str]:
         """What the builder of releases is told."""
-        told = [
+        arguments = [
             name,
             f"--cool-off={self.cool_off_hours / 24!r}",
             f"--samples={self.images_per_shard}",
             f"--shard-mib={self.bytes_per_shard >> 20}",
         ]
         if not self.incremental:
-            told.append("--previous=none")
+            arguments.append("--previous=none")
         if self.contact_data:
-            told.append("--with-contact-data")
+            arguments.append("--with-contact-data")
         if self.unsure:
-            told.append("--with-unsure")
-        return told
+            arguments.append("--with-unsure")
+        return arguments
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +90,10 @@ class Estimate:
     name: str
     terms: Terms
     previous: str
+    as_of: datetime
+    """When it was counted."""
     until: datetime
-    """Nothing that was shared from then on would be in it."""
+    """Of the journal: no hour from then on would be looked at."""
     images: int
     size_bytes: int
     """Of the pictures, as they were painted."""
@@ -110,7 +112,7 @@ class Finished:
     previous: str
     since: datetime
     until: datetime
-    """Nothing that was shared from then on is in it, nor what was shared before `since`."""
+    """Of the journal: hours from then on were not looked at, nor those before `since`."""
     images: int
     size_bytes: int
     shards: int
@@ -122,6 +124,10 @@ class Finished:
     signing_key: bytes
     """PEM."""
 
+    def looked_at(self, journal_hour: datetime) -> bool:
+        """Whether it was made from this hour of the journal, and so from all that the hour names."""
+        return self.since <= journal_hour < self.until
+
 
 def is_name(text: str) -> bool:
     """Whether a release may be called so: 1 to 64 small letters, digits, `.` and `-`."""
@@ -132,8 +138,8 @@ def read_finished(
     note: bytes, statistics: bytes, description: bytes, signature: bytes, signing_key: bytes, finished_at: datetime
 ) -> Finished:
     """What the bucket says of a finished release. Raises ValueError, KeyError or TypeError if it says it otherwise."""
-    told, counted, described = json.loads(note), json.loads(statistics), json.loads(description)
-    plan: dict[str, Any] = told["plan"]
+    noted, counted, described = json.loads(note), json.loads(statistics), json.loads(description)
+    plan: dict[str, Any] = noted["plan"]
     as_of, since = (datetime.fromisoformat(plan[name]).astimezone(UTC) for name in ("as_of", "since"))
     # The builder's rule: whole hours, which are over for a quarter of an hour.
     last = min(as_of - timedelta(hours=plan["cool_off_hours"]), as_of - timedelta(minutes=15))
@@ -153,30 +159,31 @@ def read_finished(
         previous=plan["previous"] or "",
         since=since,
         until=max(since, last.replace(minute=0, second=0, microsecond=0)),
-        images=told["images"],
-        size_bytes=told["bytes"],
+        images=noted["images"],
+        size_bytes=noted["bytes"],
         shards=described["shards"],
         ratings=counted["ratings"],
-        removed=told["removed"],
+        removed=noted["removed"],
         left_out={
             reason: found["images"]
             for reason, found in counted["left_out"].items()
             if found["images"] and reason not in NOT_KEPT
         },
-        checksums_sha256=told["checksums_sha256"],
+        checksums_sha256=noted["checksums_sha256"],
         signature=signature,
         signing_key=signing_key,
     )
 
 
-def read_estimate(told: str, name: str, terms: Terms) -> Estimate:
+def read_estimate(text: str, name: str, terms: Terms) -> Estimate:
     """What the builder says of a release that it has not made. Raises ValueError, KeyError or TypeError if it says it
     otherwise."""
-    found: dict[str, Any] = json.loads(told)
+    found: dict[str, Any] = json.loads(text)
     return Estimate(
         name=name,
         terms=terms,
         previous=found["previous"] or "",
+        as_of=datetime.fromisoformat(found["plan"]["as_of"]).astimezone(UTC),
         until=datetime.fromisoformat(found["until"]).astimezone(UTC),
         images=found["images"],
         size_bytes=found["bytes"],
@@ -185,6 +192,23 @@ def read_estimate(told: str, name: str, terms: Terms) -> Estimate:
     )
 
 
-def release_of(shared_at: datetime, chain: list[Finished]) -> str:
-    """Into which release of a chain an image falls, by when it was shared; the last one if into none of them."""
-    return next((link.name for link in chain if link.since <= shared_at < link.until), chain[-1].name)
+@dataclass(frozen=True, slots=True)
+class Published:
+    """What anybody can look up in the data releases there are: ratings from before a moment, of images of hours of the
+    journal before one. It may be more than is in any single release, and is never less."""
+
+    journalled_before: datetime
+    rated_before: datetime
+
+
+def published(releases: Iterable[Finished]) -> Published | None:
+    """Of finished releases; None: there is none."""
+    known = list(releases)
+    if not known:
+        return None
+    return Published(max(release.until for release in known), max(release.as_of for release in known))
+
+
+def release_of(journal_hour: datetime, chain: list[Finished]) -> str:
+    """Into which release of a chain an image falls, by its hour of the journal; the last one if into none of them."""
+    return next((link.name for link in chain if link.looked_at(journal_hour)), chain[-1].name)

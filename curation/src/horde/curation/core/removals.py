@@ -21,7 +21,8 @@ class Removal:
     image_id: str
     sha256: str
     """Of the picture as it was shared."""
-    shared_at: datetime
+    journal_hour: datetime
+    """By which it belongs to a release."""
     removed_at: datetime
     moderated: bool
 

@@ -38,10 +38,11 @@ def job_ids_of(generation_id: str) -> list[str]:
 
 
 def carried_by(image: SharedImage, releases: Sequence[Finished]) -> list[str]:
-    """Releases that an image falls into by when it was shared, and that were made while it was there."""
+    """Releases that an image falls into by its hour of the journal, and that were made while it was there."""
     return [
         release.name
         for release in releases
-        if release.since <= image.shared_at < release.until
+        if image.journal_hour is not None
+        and release.looked_at(image.journal_hour)
         and (image.withdrawn_at is None or image.withdrawn_at >= release.as_of)
     ]

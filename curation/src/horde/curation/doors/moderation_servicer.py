@@ -66,14 +66,14 @@ def read_report(request: pb.ReportImageRequest) -> Told:
     """A report. Raises InvalidModerationField."""
     fields = Fields(InvalidModerationField)
     named = request.WhichOneof("image") or "image_id"
-    told = Told(
+    report = Told(
         image_id=fields.name(named, getattr(request, named)),
         by_job=named == "job_id",
         reason=wire.REASON_NUMBERS.get(fields.known("reason", request.reason, NAMED_REASONS), Reason.NONE),
         detail=fields.text("detail", request.detail, MAX_CHARACTERS),
     )
     fields.check()
-    return told
+    return report
 
 
 def read_cases(request: pb.ListCasesRequest) -> tuple[Collection[Verdict], int, Place | None]:

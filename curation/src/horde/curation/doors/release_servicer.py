@@ -90,7 +90,7 @@ class DataReleaseServicer(DataReleaseServiceServicer):
         chain = await self._releases.chain(request.name)
         found = await self._releases.removals(chain, place, since, limit + 1)
         shown = found[:limit]
-        removals = [wire.write_removal(removal, release_of(removal.shared_at, chain)) for removal in shown]
+        removals = [wire.write_removal(removal, release_of(removal.journal_hour, chain)) for removal in shown]
         more = len(found) > limit
         token = write_place(shown[-1].removed_at.isoformat(), shown[-1].image_id) if more else ""
         return pb.ListReleaseRemovalsResponse(removals=removals, next_page_token=token)

@@ -110,6 +110,7 @@ def write_estimate(estimate: Estimate) -> pb.DataRelease:
     return pb.DataRelease(
         name=estimate.name,
         format_version=FORMAT_VERSION,
+        created_at=timestamp(estimate.as_of),
         previous_name=estimate.previous,
         cut_off_at=timestamp(estimate.until),
         terms=write_terms(estimate.terms),

@@ -28,11 +28,11 @@ class CallContext(Protocol):
 
 def visitor_of(context: CallContext) -> Visitor:
     """Who calls; raises Unauthenticated if the gateway did not say."""
-    told = [value for key, value in context.invocation_metadata() or () if key == HEADER]
-    if len(told) != 1 or not isinstance(told[0], bytes):
+    headers = [value for key, value in context.invocation_metadata() or () if key == HEADER]
+    if len(headers) != 1 or not isinstance(headers[0], bytes):
         raise Unauthenticated("It was not said for whom this is asked.")
     try:
-        message = visitor_pb2.Visitor.FromString(told[0])
+        message = visitor_pb2.Visitor.FromString(headers[0])
     except DecodeError:
         raise Unauthenticated("It cannot be read for whom this is asked.") from None
     asker = message.requester

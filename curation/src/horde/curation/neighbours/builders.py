@@ -10,11 +10,12 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Protocol
 
 from horde.curation.core.errors import InvalidReleaseField
-from horde.curation.core.releases import Asked, Estimate, Terms, read_estimate
+from horde.curation.core.releases import Asked, Estimate, State, Terms, read_estimate
 from horde.curation.settings import CurationSettings
 from horde.services.child_processes import wait_drained
 from horde.services.errors import FieldViolation
@@ -46,6 +47,9 @@ class Builder(Protocol):
     async def stop(self, name: str) -> None:
         """Stop building this release, if it is being built here; returns when nobody does."""
 
+    async def tidy(self, states: Mapping[str, State], now: datetime) -> None:
+        """Forget what was kept for releases that have ended, by how all stand."""
+
 
 class OperatorsBuilder:
     """An operator, or a job of theirs, runs `horde release create` when they see that a release was asked for."""
@@ -60,6 +64,9 @@ class OperatorsBuilder:
     async def stop(self, name: str) -> None:
         log.warning("a release is cancelled: stop its builder", release=name)
 
+    async def tidy(self, states: Mapping[str, State], now: datetime) -> None:
+        """Nothing is kept here."""
+
 
 class Ratings(Protocol):
     """The ratings that join a release, as a file for its builder."""
@@ -67,8 +74,8 @@ class Ratings(Protocol):
     async def of(self, asked: Asked) -> Path:
         """The file; the same for one release however often it is asked for."""
 
-    async def forget(self, asked: Asked) -> None:
-        """It is not needed any more."""
+    async def tidy(self, states: Mapping[str, State], now: datetime) -> None:
+        """Forget what is not needed any more, by how all releases stand."""
 
 
 class ChildBuilder:
@@ -83,6 +90,9 @@ class ChildBuilder:
         if (process := self._running.get(name)) is not None:
             await _stop(process)
 
+    async def tidy(self, states: Mapping[str, State], now: datetime) -> None:
+        await self._ratings.tidy(states, now)
+
     async def build(self, asked: Asked) -> None:
         ratings = await self._ratings.of(asked)
         process = await self._start(asked.terms.arguments(asked.name), f"--ratings={ratings}")
@@ -95,19 +105,18 @@ class ChildBuilder:
             del self._running[asked.name]
         if status:
             raise BuilderFailed(tail or f"the builder ended with status {status}")
-        await self._ratings.forget(asked)
 
     async def estimate(self, name: str, terms: Terms) -> Estimate:
         process = await self._start(terms.arguments(name), "--dry-run", stdout=asyncio.subprocess.PIPE)
         assert process.stdout is not None
         try:
-            tail, told = await asyncio.gather(_tail(process), process.stdout.read())
+            tail, answer = await asyncio.gather(_tail(process), process.stdout.read())
             status = await process.wait()
         finally:
             await _stop(process)
         try:
             if not status:
-                return read_estimate(told.decode(), name, terms)
+                return read_estimate(answer.decode(), name, terms)
         except (ValueError, KeyError, TypeError) as error:
             raise BuilderFailed(f"the builder says something else than was asked: {error}") from error
         raise BuilderFailed(tail or f"the builder ended with status {status}")
@@ -137,8 +146,8 @@ async def _tail(process: asyncio.subprocess.Process) -> str:
     """The last that it says, of however much."""
     assert process.stderr is not None
     tail = ""
-    while said := await process.stderr.read(1 << 16):
-        tail = (tail + said.decode(errors="replace"))[-TAIL_CHARACTERS:]
+    while piece := await process.stderr.read(1 << 16):
+        tail = (tail + piece.decode(errors="replace"))[-TAIL_CHARACTERS:]
     return tail.strip()
 
 
@@ -160,14 +169,14 @@ def child_environment(settings: CurationSettings, inherited: Mapping[str, str]) 
     Its credential is its own: `HORDE_DATA_RELEASES_ACCESS_KEY` and `…_SECRET_FILE` stand beside our own settings.
     """
     state = settings.state_dir / "builder"
-    told = {
+    environment = {
         "STATE_DIR": str(state),
         "SIGNING_KEY_FILE": str(state / "signing.key"),
         "PSEUDONYM_KEY_FILE": str(state / "pseudonyms.key"),
         "LOG_LEVEL": "warning",
     }
     if settings.s3_endpoint:
-        told |= {
+        environment |= {
             "S3_ENDPOINT": settings.s3_endpoint,
             "S3_SECURE": str(settings.s3_secure).lower(),
             "S3_REGION": settings.s3_region,
@@ -175,7 +184,7 @@ def child_environment(settings: CurationSettings, inherited: Mapping[str, str]) 
             "RELEASES_BUCKET": settings.releases_bucket,
         }
     else:
-        told |= {"SHARED_DIR": str(settings.shared_dir), "RELEASES_DIR": str(settings.releases_dir)}
+        environment |= {"SHARED_DIR": str(settings.shared_dir), "RELEASES_DIR": str(settings.releases_dir)}
     ours = settings.model_config.get("env_prefix", "")
     kept = {name: value for name, value in inherited.items() if not name.startswith(ours)}
-    return {**{PREFIX + name: value for name, value in told.items()}, **kept}
+    return {**{PREFIX + name: value for name, value in environment.items()}, **kept}

@@ -41,13 +41,15 @@ class SharedBucket:
                 return
             after = page[-1].key
 
-    async def image(self, image_id: str, shared_at: datetime | None = None) -> SharedImage | None:
+    async def image(
+        self, image_id: str, shared_at: datetime | None = None, journal_hour: datetime | None = None
+    ) -> SharedImage | None:
         """An image as its record has it, if all of it is in place. Without `shared_at` its own time is taken."""
         record = await self._bucket.read(f"images/{image_id}.json")
         if record is None:
             return None
         try:
-            found = read_record(record.data, shared_at or record.head.modified_at)
+            found = read_record(record.data, shared_at or record.head.modified_at, journal_hour)
         except BadRecord as error:
             # The builder of releases counts it, too, and leaves it out.
             log.error("the record of a shared image cannot be read", image_id=image_id, why=str(error))

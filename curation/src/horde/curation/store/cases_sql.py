@@ -42,7 +42,7 @@ class SqlCases:
                 return None
             mine = (reports.c.image_id == report.image_id) & (reports.c.reporter == report.reporter)
             earlier = connection.execute(select(reports).where(mine)).first()
-            told = {
+            values = {
                 "reason": report.reason.value,
                 "detail": report.detail,
                 "at_us": microseconds(report.at),
@@ -50,9 +50,9 @@ class SqlCases:
             }
             if earlier is None:
                 keys = {name: getattr(report, name) for name in ("image_id", "reporter", "report_id")}
-                connection.execute(insert(reports).values(**keys, **told))
+                connection.execute(insert(reports).values(**keys, **values))
             else:
-                connection.execute(update(reports).where(mine).values(**told))
+                connection.execute(update(reports).where(mine).values(**values))
             again = earlier is not None and not earlier.answered
             standing = after_report(standing_of(row), report, _withheld(connection, report), again=again)
             _keep(connection, report.image_id, standing_of(row), standing)
@@ -140,7 +140,7 @@ def standing_of(row: Row[Any]) -> Standing:
 
 
 def _keep(connection: Connection, image_id: str, before: Standing, after: Standing) -> None:
-    said = (before.verdict, before.withheld, before.decided) != (after.verdict, after.withheld, after.decided)
+    has_news = (before.verdict, before.withheld, before.decided) != (after.verdict, after.withheld, after.decided)
     values = {
         "verdict": after.verdict.value,
         "withheld": after.withheld,
@@ -150,7 +150,7 @@ def _keep(connection: Connection, image_id: str, before: Standing, after: Standi
         "decided": after.decided,
         "urgent": after.urgent,
         "reports": after.reports,
-        **({"told": False} if said else {}),
+        **({"told": False} if has_news else {}),
     }
     connection.execute(update(shared_images).where(shared_images.c.image_id == image_id).values(**values))
 
@@ -192,13 +192,13 @@ def _case(connection: Connection, image_id: str) -> Case | None:
 
 def _whole(connection: Connection, rows: Sequence[Row[Any]]) -> list[Case]:
     ids = [row.image_id for row in rows]
-    said, told, decided = _voices(connection, ids), _reports(connection, ids), _decisions(connection, ids)
+    voices, reports, decided = _voices(connection, ids), _reports(connection, ids), _decisions(connection, ids)
     return [
         Case(
             image_of(row),
             standing_of(row),
-            said.get(row.image_id, []),
-            told.get(row.image_id, []),
+            voices.get(row.image_id, []),
+            reports.get(row.image_id, []),
             decided.get(row.image_id, []),
         )
         for row in rows

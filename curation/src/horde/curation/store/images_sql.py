@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 
 from horde.curation.core.images import SharedImage, Verdict
-from horde.curation.store.tables import microseconds, places, shared_images, time_of, voices
+from horde.curation.store.tables import journal_hours, microseconds, places, shared_images, time_of, voices
 from horde.services.sql import SqlThread
 
 WORKER: str = "worker"
@@ -22,9 +21,12 @@ class SqlImages:
 
     _sql: SqlThread
 
-    async def known(self, image_ids: Collection[str]) -> AbstractSet[str]:
-        asked = select(shared_images.c.image_id).where(shared_images.c.image_id.in_(image_ids))
-        return await self._sql.read(lambda connection: set(connection.scalars(asked)))
+    async def known(self, image_ids: Collection[str]) -> Mapping[str, datetime | None]:
+        table = shared_images.c
+        asked = select(table.image_id, table.journal_hour_us).where(table.image_id.in_(image_ids))
+        return await self._sql.read(
+            lambda connection: {row.image_id: time_or_none(row.journal_hour_us) for row in connection.execute(asked)}
+        )
 
     async def add_images(self, images: Sequence[SharedImage]) -> None:
         def work(connection: Connection) -> None:
@@ -33,14 +35,34 @@ class SqlImages:
             fresh = {image.image_id: image for image in images if image.image_id not in known}.values()
             if not fresh:
                 return
-            connection.execute(insert(shared_images), [_row(image) for image in fresh])
-            said = [
+            named = select(journal_hours).where(journal_hours.c.image_id.in_(ids))
+            earlier = {row.image_id: row.hour_us for row in connection.execute(named)}
+            connection.execute(insert(shared_images), [_row(image, earlier.get(image.image_id)) for image in fresh])
+            connection.execute(delete(journal_hours).where(journal_hours.c.image_id.in_(ids)))
+            rows = [
                 {"image_id": image.image_id, "checker": WORKER, "verdict": image.worker_verdict.value, "score": None}
                 for image in fresh
                 if image.worker_verdict
             ]
-            if said:
-                connection.execute(insert(voices), said)
+            if rows:
+                connection.execute(insert(voices), rows)
+
+        await self._sql.run(work)
+
+    async def keep_hour(self, image_ids: Collection[str], hour: datetime, forget_before: datetime) -> None:
+        us, kept, named = microseconds(hour), shared_images.c, journal_hours.c
+
+        def work(connection: Connection) -> None:
+            later = kept.journal_hour_us.is_(None) | (kept.journal_hour_us > us)
+            connection.execute(
+                update(shared_images).where(kept.image_id.in_(image_ids), later).values(journal_hour_us=us)
+            )
+            here = set(connection.scalars(select(kept.image_id).where(kept.image_id.in_(image_ids))))
+            here |= set(connection.scalars(select(named.image_id).where(named.image_id.in_(image_ids))))
+            if missing := sorted(set(image_ids) - here):
+                rows = [{"image_id": image_id, "hour_us": us} for image_id in missing]
+                connection.execute(insert(journal_hours), rows)
+            connection.execute(delete(journal_hours).where(named.hour_us < microseconds(forget_before)))
 
         await self._sql.run(work)
 
@@ -100,15 +122,23 @@ def image_of(row: Row[Any]) -> SharedImage:
         worker_verdict=Verdict(row.worker_verdict or ""),
         verdict=Verdict(row.verdict),
         withheld=row.withheld,
-        withdrawn_at=None if row.withdrawn_at_us is None else time_of(row.withdrawn_at_us),
+        withdrawn_at=time_or_none(row.withdrawn_at_us),
         painter=row.painter,
         consent_version=row.consent_version,
         asked=row.asked,
+        journal_hour=time_or_none(row.journal_hour_us),
     )
 
 
-def _row(image: SharedImage) -> dict[str, Any]:
+def time_or_none(us: int | None) -> datetime | None:
+    """A time as it was kept, if one was."""
+    return None if us is None else time_of(us)
+
+
+def _row(image: SharedImage, earlier_us: int | None) -> dict[str, Any]:
     unsure = image.worker_verdict is Verdict.UNSURE
+    hours = [] if image.journal_hour is None else [microseconds(image.journal_hour)]
+    hours += [] if earlier_us is None else [earlier_us]
     return {
         "image_id": image.image_id,
         "requester": image.requester,
@@ -126,6 +156,7 @@ def _row(image: SharedImage) -> dict[str, Any]:
         "painter": image.painter,
         "consent_version": image.consent_version,
         "asked": image.asked,
+        "journal_hour_us": min(hours, default=None),
         "withheld": False,
         "withheld_by": "",
         "withheld_network": "",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from datetime import datetime
 from random import Random
 from typing import Protocol
@@ -23,7 +22,7 @@ from horde.curation.core.rating import (
     Shown,
 )
 from horde.curation.core.rating_choice import Kind
-from horde.curation.core.releases import Asked, State
+from horde.curation.core.releases import Asked, Published, State
 from horde.curation.core.removals import Removal, RemovalPlace
 from horde.curation.core.sharing import SharedPlace, Wish
 
@@ -31,11 +30,15 @@ from horde.curation.core.sharing import SharedPlace, Wish
 class ImageStore(Protocol):
     """Which shared images there are. All of it is repeatable; Unavailable while the database is away."""
 
-    async def known(self, image_ids: Collection[str]) -> AbstractSet[str]:
-        """Those of these (at most 1,000) that are kept."""
+    async def known(self, image_ids: Collection[str]) -> Mapping[str, datetime | None]:
+        """Those of these (at most 1,000) that are kept, each with its hour of the journal."""
 
     async def add_images(self, images: Sequence[SharedImage]) -> None:
         """Keep images as they were shared. One that is known stays as it is."""
+
+    async def keep_hour(self, image_ids: Collection[str], hour: datetime, forget_before: datetime) -> None:
+        """Note that an hour of the journal names these, kept or not: of an image the first hour counts that does. What
+        hours before another named, and never came, is forgotten."""
 
     async def image(self, image_id: str) -> SharedImage | None:
         """One image, withdrawn or not."""
@@ -96,9 +99,9 @@ class ReleaseStore(Protocol):
         """Note how the building of a release ended, unless it has ended already."""
 
     async def removals(
-        self, shared_before: datetime, since: datetime, limit: int, after: RemovalPlace | None = None
+        self, journalled_before: datetime, since: datetime, limit: int, after: RemovalPlace | None = None
     ) -> Sequence[Removal]:
-        """Images shared before a moment that were withdrawn or found unsafe since another, the first removed first."""
+        """Images of hours of the journal before one, withdrawn or found unsafe since a moment, in the order of that."""
 
 
 class RatingStore(Protocol):
@@ -108,10 +111,19 @@ class RatingStore(Protocol):
         """What is kept of somebody; of who is not known, that nothing is."""
 
     async def candidates(
-        self, kind: Kind, rater: Rater, skipped: Collection[str], chance: Random, rules: RatingRules
+        self,
+        kind: Kind,
+        rater: Rater,
+        skipped: Collection[str],
+        chance: Random,
+        rules: RatingRules,
+        published: Published | None = None,
     ) -> Sequence[Ratable]:
         """Some images of a kind that may be shown to a rater and that he has not rated, from a place by chance on; none
-        only if there is none."""
+        only if there is none. None of those of which anybody can look up what others said."""
+
+    async def is_published(self, image_id: str, published: Published) -> bool:
+        """Whether anybody can look up what others said of an image."""
 
     async def show(self, account_id: str, shown: Shown, instead_of: str | None, skipped: Sequence[str]) -> bool:
         """Note what somebody is shown, and what he has skipped on the day of that. False, and nothing noted: he is

@@ -27,6 +27,7 @@ from horde.curation.core.rating import (
     Shown,
 )
 from horde.curation.core.rating_choice import Kind
+from horde.curation.core.releases import Published
 from horde.curation.store.tables import microseconds, raters, ratings, shared_images, time_of
 from horde.services.sql import SqlThread
 
@@ -59,7 +60,13 @@ class SqlRatings:
         return await self._sql.read(work)
 
     async def candidates(
-        self, kind: Kind, rater: Rater, skipped: Collection[str], chance: Random, rules: RatingRules
+        self,
+        kind: Kind,
+        rater: Rater,
+        skipped: Collection[str],
+        chance: Random,
+        rules: RatingRules,
+        published: Published | None = None,
     ) -> Sequence[Ratable]:
         lot = str(UUID(int=chance.getrandbits(128)))
         levels = [0] if kind is Kind.FRESH else chance.sample(range(1, rules.target), rules.target - 1)
@@ -67,6 +74,8 @@ class SqlRatings:
         if kind is Kind.GOLD:
             of_kind = [shared_images.c.answer.is_not(None)]
         fit = _may_be_shown(rater, skipped)
+        if published is not None:
+            fit = and_(fit, ~_is_published(published))
 
         def work(connection: Connection) -> list[Ratable]:
             for belongs in of_kind:
@@ -80,6 +89,10 @@ class SqlRatings:
             return []
 
         return await self._sql.read(work)
+
+    async def is_published(self, image_id: str, published: Published) -> bool:
+        asked = select(shared_images.c.image_id).where(shared_images.c.image_id == image_id, _is_published(published))
+        return await self._sql.read(lambda connection: connection.scalar(asked) is not None)
 
     async def show(self, account_id: str, shown: Shown, instead_of: str | None, skipped: Sequence[str]) -> bool:
         values = {
@@ -200,6 +213,14 @@ def _may_be_shown(rater: Rater, skipped: Collection[str]) -> ColumnElement[bool]
         shared_images.c.image_id.not_in(skipped),
         ~rated,
     )
+
+
+def _is_published(published: Published) -> ColumnElement[bool]:
+    at_us = microseconds(published.rated_before)
+    rated = exists().where(ratings.c.image_id == shared_images.c.image_id, ratings.c.rated_at_us < at_us)
+    # Of what no hour of the journal names yet it is not known in which release it is.
+    hour_us = func.coalesce(shared_images.c.journal_hour_us, 0)
+    return and_(hour_us < microseconds(published.journalled_before), rated)
 
 
 def _opinions(connection: Connection, image_ids: Collection[str], but: str) -> Mapping[str, list[Opinion]]:

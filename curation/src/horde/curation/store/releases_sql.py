@@ -55,19 +55,19 @@ class SqlReleases:
         await self._sql.run(lambda connection: connection.execute(ended))
 
     async def removals(
-        self, shared_before: datetime, since: datetime, limit: int, after: RemovalPlace | None = None
+        self, journalled_before: datetime, since: datetime, limit: int, after: RemovalPlace | None = None
     ) -> Sequence[Removal]:
         table = shared_images.c
-        columns = (table.image_id, table.sha256, table.shared_at_us)
+        columns = (table.image_id, table.sha256, table.journal_hour_us)
         withdrawn = select(*columns, table.withdrawn_at_us.label("at_us"), word("0").label("moderated")).where(
-            table.withdrawn_at_us.is_not(None), table.shared_at_us < microseconds(shared_before)
+            table.withdrawn_at_us.is_not(None), table.journal_hour_us < microseconds(journalled_before)
         )
         decided_at = select(func.max(decisions.c.at_us)).where(decisions.c.image_id == table.image_id).scalar_subquery()
         unsafe = select(*columns, decided_at.label("at_us"), word("1").label("moderated")).where(
             table.verdict == "unsafe",
             table.decided.is_(True),
             table.withdrawn_at_us.is_(None),
-            table.shared_at_us < microseconds(shared_before),
+            table.journal_hour_us < microseconds(journalled_before),
         )
         both = union_all(withdrawn, unsafe).subquery()
         asked = select(both).where(both.c.at_us >= microseconds(since))
@@ -80,7 +80,7 @@ class SqlReleases:
 
 
 def _removal(row: Row[Any]) -> Removal:
-    return Removal(row.image_id, row.sha256, time_of(row.shared_at_us), time_of(row.at_us), bool(row.moderated))
+    return Removal(row.image_id, row.sha256, time_of(row.journal_hour_us), time_of(row.at_us), bool(row.moderated))
 
 
 def _first(connection: Connection, query: Any) -> Asked | None:

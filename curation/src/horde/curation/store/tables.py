@@ -38,7 +38,15 @@ shared_images = Table(
     Column("painter", String(64), nullable=False, server_default=""),
     Column("consent_version", String(64), nullable=False),
     Column("asked", Boolean, nullable=False),
+    Column("journal_hour_us", BigInteger),
 )
+journal_hours = Table(
+    "journal_hour",
+    metadata,
+    Column("image_id", String(128), primary_key=True),
+    Column("hour_us", BigInteger, nullable=False),
+)
+"""Of images that an hour of the journal names, and that were not there when it was read for the last time."""
 ratings = Table(
     "rating",
     metadata,

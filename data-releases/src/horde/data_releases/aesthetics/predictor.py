@@ -43,7 +43,7 @@ class Predictor:
         tensors = {"mean": head.mean, "scale": head.scale, "slope": head.slope, "level": np.array([head.level])}
         save_file({name: np.ascontiguousarray(value, dtype=np.float64) for name, value in tensors.items()},
                   folder / TENSORS)  # fmt: skip
-        told = {
+        description = {
             "format": FORMAT,
             "encoder": {"name": self.encoder, "sha256": self.encoder_digest},
             "split": {"by": "SHA-256 of split and prompt", "split": self.split, "held_out": self.held_out},
@@ -51,28 +51,32 @@ class Predictor:
             "penalty": head.penalty,
             "metrics": self.metrics,
         }
-        (folder / DESCRIPTION).write_text(json.dumps(told, indent=1, sort_keys=True) + "\n")
+        (folder / DESCRIPTION).write_text(json.dumps(description, indent=1, sort_keys=True) + "\n")
 
 
 def load_predictor(path: Path) -> Predictor:
     """The predictor in a folder, or of either of its files. Raises BadPredictor."""
     folder = path if path.is_dir() else path.parent
     try:
-        told = json.loads((folder / DESCRIPTION).read_bytes())
-        if told["format"] != FORMAT:
-            raise BadPredictor(f"{folder} holds a predictor of format {told['format']}, which is not known here")
+        description = json.loads((folder / DESCRIPTION).read_bytes())
+        if description["format"] != FORMAT:
+            raise BadPredictor(f"{folder} holds a predictor of format {description['format']}, which is not known here")
         tensors = load_file(folder / TENSORS)
         head = Linear(
-            tensors["mean"], tensors["scale"], tensors["slope"], float(tensors["level"][0]), float(told["penalty"])
+            tensors["mean"],
+            tensors["scale"],
+            tensors["slope"],
+            float(tensors["level"][0]),
+            float(description["penalty"]),
         )
         return Predictor(
             head,
-            told["encoder"]["name"],
-            told["encoder"]["sha256"],
-            told["split"]["split"],
-            float(told["split"]["held_out"]),
-            tuple(told["trained_on"]),
-            told["metrics"],
+            description["encoder"]["name"],
+            description["encoder"]["sha256"],
+            description["split"]["split"],
+            float(description["split"]["held_out"]),
+            tuple(description["trained_on"]),
+            description["metrics"],
         )
     except BadPredictor:
         raise

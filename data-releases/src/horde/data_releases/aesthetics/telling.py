@@ -27,13 +27,14 @@ _SCHEMA: Final = pa.schema(
 
 def table(outcome: Outcome) -> Iterator[str]:
     """Lines for a terminal."""
-    told = outcome.metrics
-    yield f"{told['images']:,} images, {told['rated']:,} rated, {told['held_out']:,} of them held out by prompt"
+    metrics = outcome.metrics
+    images, rated, held_out = (metrics[name] for name in ("images", "rated", "held_out"))
+    yield f"{images:,} images, {rated:,} rated, {held_out:,} of them held out by prompt"
     yield f"encoder {outcome.predictor.encoder}, {outcome.seen.features.shape[1]} numbers for an image"
     yield f"{'':16}{'Pearson':>9}{'Spearman':>10}{'error':>8}"
-    for name, found in told["by"].items():
+    for name, found in metrics["by"].items():
         yield f"{name:16}{found['pearson']:9.3f}{found['spearman']:10.3f}{found['error']:8.2f}"
-    yield f"{'ceiling':16}{told['ceiling']:9.3f}   a perfect predictor, by how far raters disagree"
+    yield f"{'ceiling':16}{metrics['ceiling']:9.3f}   a perfect predictor, by how far raters disagree"
 
 
 def write_scores(outcome: Outcome, path: Path) -> None:

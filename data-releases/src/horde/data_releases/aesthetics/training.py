@@ -104,18 +104,18 @@ def find_rated(folders: Sequence[Path], seen: Seen) -> Rated:
     table = read_ratings(folders)
     place = {image_id: row for row, image_id in enumerate(seen.ids)}
     weights = table["weight"].to_pylist() if "weight" in table.column_names else [None] * len(table)
-    told = [
+    sources = [
         (place[image_id], rater, score, 1.0 if weight is None else weight)
         for image_id, rater, score, weight in zip(
             table["id"].to_pylist(), table["rater"].to_pylist(), table["rating"].to_pylist(), weights, strict=True
         )
         if image_id in place and weight != 0
     ]
-    if not told:
+    if not sources:
         raise TooFewRatings("none of the images is rated")
-    rows, image = np.unique(np.array([row for row, *_ in told]), return_inverse=True)
-    _, rater = np.unique([name for _, name, *_ in told], return_inverse=True)
-    score, weight = np.array([line[2] for line in told], float), np.array([line[3] for line in told], float)
+    rows, image = np.unique(np.array([row for row, *_ in sources]), return_inverse=True)
+    _, rater = np.unique([name for _, name, *_ in sources], return_inverse=True)
+    score, weight = np.array([line[2] for line in sources], float), np.array([line[3] for line in sources], float)
     return Rated(rows, find_targets(image, rater, score, weight))
 
 
@@ -136,7 +136,7 @@ def train(folders: Sequence[Path], encoder: Encoder, split: str = "1", held_out:
     }
     usual = float(np.mean(rated.targets.worth[learnt]))
     metrics = _metrics(head, seen, rated, ~learnt, {"mean": np.full(len(seen.ids), usual), **simple})
-    trained_on = tuple(asdict(told) for told in sources)
+    trained_on = tuple(asdict(source) for source in sources)
     predictor = Predictor(head, encoder.name, encoder.digest, split, held_out, trained_on, metrics)
     return _outcome(predictor, seen, rated, metrics)
 
@@ -164,14 +164,14 @@ def _metrics(
     head: Linear, seen: Seen, rated: Rated, chosen: NDArray[np.bool_], others: Mapping[str, Floats]
 ) -> dict[str, Any]:
     rows, worth = rated.rows[chosen], rated.targets.worth[chosen]
-    told: dict[str, Fit] = {"predictor": measure(head.predict(seen.features[rows].astype(np.float64)), worth)}
-    told |= {name: measure(foretold[rows], worth) for name, foretold in others.items()}
+    fits: dict[str, Fit] = {"predictor": measure(head.predict(seen.features[rows].astype(np.float64)), worth)}
+    fits |= {name: measure(foretold[rows], worth) for name, foretold in others.items()}
     return {
         "images": len(seen.ids),
         "rated": len(rated.rows),
         "held_out": int(chosen.sum()),
         "ceiling": ceiling(rated.targets, np.flatnonzero(chosen)),
-        "by": {name: asdict(found) for name, found in told.items()},
+        "by": {name: asdict(found) for name, found in fits.items()},
     }
 
 

@@ -153,7 +153,7 @@ def _fits(value: Any, kind: str) -> bool:
         case "bool":
             return isinstance(value, bool)
         case "list":
-            return isinstance(value, list) and all(each is None or _fits(each, inner) for each in value)
+            return isinstance(value, list) and all(item is None or _fits(item, inner) for item in value)
         case "struct":
             kinds = {"strength": "float64"}
             return all(
@@ -207,7 +207,7 @@ def _row(
             {"name": str(lora.get("name", "")), "strength": float(lora.get("strength", 0.0))}
             for lora in image.get("loras", ())
         ],
-        "textual_inversions": [str(each.get("name", "")) for each in image.get("textual_inversions", ())],
+        "textual_inversions": [str(inversion.get("name", "")) for inversion in image.get("textual_inversions", ())],
         "hires_fix": "hires_fix" in image,
         "tiling": bool(image.get("tiling", False)),
         "post_processors": [_enum(name, "POST_PROCESSOR_") for name in image.get("post_processors", ())],

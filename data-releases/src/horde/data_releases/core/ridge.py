@@ -60,9 +60,10 @@ def _fits(features: Floats, worth: Floats, weight: Floats) -> list[Linear]:
     level = float(weight @ worth / total)
     root = np.sqrt(weight)[:, None]
     left, values, right = np.linalg.svd(root * (features - mean) / scale, full_matrices=False)
-    told = left.T @ (root[:, 0] * (worth - level))
+    projected = left.T @ (root[:, 0] * (worth - level))
     return [
-        Linear(mean, scale, right.T @ (values / (values**2 + penalty) * told), level, penalty) for penalty in PENALTIES
+        Linear(mean, scale, right.T @ (values / (values**2 + penalty) * projected), level, penalty)
+        for penalty in PENALTIES
     ]
 
 

@@ -131,7 +131,7 @@ class Peppers:
 
     def marked(self, text: bytes, mark: bytes) -> bool:
         """Whether this was said of the text, under any pepper."""
-        return any(hmac.compare_digest(hmac.digest(each, text, hashlib.sha256), mark) for each in self._by_id.values())
+        return any(hmac.compare_digest(hmac.digest(key, text, hashlib.sha256), mark) for key in self._by_id.values())
 
     @staticmethod
     def _digest(credential: ApiKeyCredential, pepper: bytes) -> bytes:

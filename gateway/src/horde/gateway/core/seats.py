@@ -19,7 +19,13 @@ MAX_SESSIONS_OF_ONE: Final = 256
 SESSIONS_OF_A_NEWCOMER: Final = 16
 WATCHES_SURELY: Final = 8
 """What one requester may have whatever its share, while there is room."""
-_WATCH_SHARES: Final = {"requester": 0.25, "generation": 1 / 128, "address": 2.0}
+_WATCH_SHARES: Final = {
+    "requester": 0.25,
+    "generation": 1 / 128,
+    "passers": 1 / 256,
+    "passers of a network": 0.0,
+    "address": 2.0,
+}
 _KEPT_WATCHES: Final = 0.4
 _SESSION_SHARES: Final = {"owner": 0.1, "newcomer": 0.0, "address": 0.5}
 _KEPT_SESSIONS: Final = 0.5
@@ -55,9 +61,13 @@ def too_many_of_one() -> TooManySessions:
     return TooManySessions(metadata={"limit": str(MAX_SESSIONS_OF_ONE)}, retry_after=_ATTACH_AGAIN)
 
 
-def watcher(requester: Requester, generation_id: str, address: str) -> Taker:
+def watcher(requester: Requester, generation_id: str, address: str, *, by_pass: bool) -> Taker:
     """One who watches. All accounts have a record: opening them is limited by address. What happens to a generation is
-    told to each of its watchers, so they are few."""
+    told to each of its watchers, so they are few. `by_pass`: anybody may hold one, so that those who do are counted for
+    themselves and by network: they take no seat of who asked for it, who would not know whom to send away."""
+    if by_pass:
+        of_network = f"{generation_id} {address}" if address else ""
+        return Taker((("passers", generation_id), ("passers of a network", of_network), ("address", address)))
     keys = (("requester", str(requester)), ("generation", generation_id), ("address", address))
     return Taker(keys, known=not requester.anonymous)
 

@@ -101,7 +101,7 @@ def _trust(record: Record) -> Iterator[str]:
         needs.append(f"your account is {record.age_needed_days} days old (it is {record.age_days})")
     if record.escrow_mkudos < record.escrow_needed_mkudos:
         needs.append(
-            f"{record.escrow_needed_mkudos // 1000} kudos earned by painting wait (there are "
+            f"{record.escrow_needed_mkudos // 1000} kudos that you earned are in escrow (now "
             f"{record.escrow_mkudos // 1000})"
         )
     if needs:

@@ -24,8 +24,8 @@ class Waits:
 
     def worth_saying(self, job_id: str, outlook: Outlook, now: float, watchers: int) -> bool:
         """Whether to say it now, a time in seconds, where so many watch here in all. Yes counts as said."""
-        if (said := self._said.get(job_id)) is not None:
-            at, before = said
+        if (last := self._said.get(job_id)) is not None:
+            at, before = last
             # Each image that it was said of may be news to each who watches.
             if now - at < len(self._said) * watchers / MESSAGES_A_SECOND or not _news(before, outlook):
                 return False

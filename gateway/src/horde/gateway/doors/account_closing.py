@@ -1,7 +1,7 @@
 """DeleteAccount: the wish is durable first, with the account's keys gone; then all that it had goes, whatever restarts.
 
 exported, nothing open -> closing (durable; no key is good any more) -> ledger closes
-                       -> scheduler, storage and curation forget, and what stands here of it -> an hour later: once more
+                       -> scheduler, storage, curation and webhooks forget, and what stands here -> an hour later: again
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from horde.gateway.neighbours.ledger import LedgerClient
 from horde.gateway.neighbours.refusals import told_outward
 from horde.gateway.neighbours.scheduler import SchedulerClient
 from horde.gateway.neighbours.storage import StorageClient
+from horde.gateway.neighbours.webhooks import WebhooksClient
 from horde.gateway.store.port import IdentityStore
 from horde.internal.ledger.v1 import ledger_service_pb2 as ledger_service
 from horde.services.clock import Clock
@@ -50,6 +51,7 @@ class AccountClosing:
         scheduler: SchedulerClient,
         storage: StorageClient,
         curation: CurationClient,
+        webhooks: WebhooksClient,
         exports: Exports,
         clock: Clock,
         *,
@@ -61,6 +63,7 @@ class AccountClosing:
         self._scheduler = scheduler
         self._storage = storage
         self._curation = curation
+        self._webhooks = webhooks
         self._exports = exports
         self._clock = clock
         self._revoked = revoked
@@ -171,6 +174,7 @@ class AccountClosing:
         left = await self._scheduler.forget_account(closing.account_id, withdraw_shared=closing.withdraw_shared)
         left += await self._storage.forget(job_pb2.Requester(account_id=closing.account_id))
         left += await self._curation.forget_account(closing.account_id, withdraw_shared=closing.withdraw_shared)
+        left += await self._webhooks.forget_account(closing.account_id)
         if left:
             return True
         if over:

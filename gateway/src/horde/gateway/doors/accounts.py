@@ -142,7 +142,7 @@ class Accounts:
                 scopes.add(scope)
         shown = drawn_key(wrong, "api_key", request.api_key)
         _raise(wrong)
-        for scope in sorted(scopes - principal.scopes, key=lambda each: each.value):
+        for scope in sorted(scopes - principal.scopes, key=lambda scope: scope.value):
             raise ScopeMissing(metadata={"scope": scope.value})
         key = self._new_key(shown, principal.account_id, request.label, frozenset(scopes), request.request_id)
         await require_no_shared_key(self._store, shown)

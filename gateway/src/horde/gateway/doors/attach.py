@@ -148,8 +148,8 @@ def sort_out(request: service_pb2.AttachRequest) -> list[scheduler_pb2.InvalidOu
         if invalid:
             request.Clear()
         return invalid
-    told, good, invalid = request.restatement.outcomes, [], []
-    for index, outcome in enumerate(told):
+    outcomes, good, invalid = request.restatement.outcomes, [], []
+    for index, outcome in enumerate(outcomes):
         found = _invalid(f"restatement.outcomes[{index}]", outcome)
         if found is None:
             good.append(outcome)
@@ -157,8 +157,8 @@ def sort_out(request: service_pb2.AttachRequest) -> list[scheduler_pb2.InvalidOu
             invalid.append(found)
     if invalid:
         kept = service_pb2.Restatement(outcomes=good).outcomes
-        del told[:]
-        told.extend(kept)
+        del outcomes[:]
+        outcomes.extend(kept)
     return invalid
 
 
@@ -168,8 +168,8 @@ def _invalid(root: str, outcome: service_pb2.Outcome) -> scheduler_pb2.InvalidOu
     if not wrong.found:
         return None
     answer = scheduler_pb2.InvalidOutcome(lease_id=outcome.lease_id, job_id=outcome.job_id)
-    for each in wrong.found[:MAX_VIOLATIONS]:
-        answer.invalid.field_violations.add(field=each.field, description=each.description)
+    for violation in wrong.found[:MAX_VIOLATIONS]:
+        answer.invalid.field_violations.add(field=violation.field, description=violation.description)
     return answer
 
 
@@ -187,11 +187,11 @@ def _check_size(request: service_pb2.AttachRequest, kind: str, most: int) -> Non
         raise InvalidWorkerField(violations=[FieldViolation(kind, f"must be at most {most} bytes, and is {size}")])
 
 
-def _restatement(wrong: Violations, said: service_pb2.Restatement) -> None:
-    _demand(wrong, "restatement.demand", said.demand)
-    wrong.within("restatement.leases", len(said.leases), 0, MAX_LEASES, " leases")
-    wrong.within("restatement.outcomes", len(said.outcomes), 0, MAX_OUTCOMES, " outcomes")
-    for index, lease in enumerate(said.leases[:MAX_LEASES]):
+def _restatement(wrong: Violations, restatement: service_pb2.Restatement) -> None:
+    _demand(wrong, "restatement.demand", restatement.demand)
+    wrong.within("restatement.leases", len(restatement.leases), 0, MAX_LEASES, " leases")
+    wrong.within("restatement.outcomes", len(restatement.outcomes), 0, MAX_OUTCOMES, " outcomes")
+    for index, lease in enumerate(restatement.leases[:MAX_LEASES]):
         _lease_id(wrong, f"restatement.leases[{index}].lease_id", lease.lease_id)
 
 

@@ -1,4 +1,4 @@
-"""Public services that the curation service answers: the gateway sees who calls, whether they may and how often, and
+"""Public services that curation and webhooks answer: the gateway sees who calls, whether they may and how often, and
 passes the call on as it came.
 
 What comes back is an answer of this door: its refusals are those of the public contract.
@@ -14,6 +14,7 @@ from horde.api.generation.v1.generation_service_pb2_grpc import GenerationServic
 from horde.api.moderation.v1.moderation_service_pb2_grpc import ModerationServiceServicer, ModerationServiceStub
 from horde.api.rating.v1.rating_service_pb2_grpc import RatingServiceServicer, RatingServiceStub
 from horde.api.release.v1.data_release_service_pb2_grpc import DataReleaseServiceServicer, DataReleaseServiceStub
+from horde.api.webhook.v1.webhook_service_pb2_grpc import WebhookServiceServicer, WebhookServiceStub
 from horde.gateway.core.errors import AccountRequired
 from horde.gateway.core.requesters import Principal, Role, Scope
 from horde.gateway.doors import wire
@@ -59,6 +60,11 @@ async def moderator(reception: Reception, context: CallContext) -> Principal:
     return await reception.account(context, Scope.MANAGE, Role.MODERATOR)
 
 
+async def manager(reception: Reception, context: CallContext) -> Principal:
+    """Who manages his account."""
+    return await reception.account(context, Scope.MANAGE)
+
+
 async def operator(reception: Reception, context: CallContext) -> Principal:
     """Who may make data releases."""
     return await reception.account(context, Scope.MANAGE, Role.OPERATOR)
@@ -92,10 +98,21 @@ RELEASES: Final[Mapping[str, Admit]] = {
 }
 
 
+WEBHOOKS: Final[Mapping[str, Admit]] = {
+    "CreateWebhook": manager,
+    "ListWebhooks": manager,
+    "UpdateWebhook": manager,
+    "DeleteWebhook": manager,
+    "TestWebhook": manager,
+    "ListDeliveries": manager,
+    "RetryDelivery": manager,
+}
+
+
 class Curated:
     """Passes calls on."""
 
-    def __init__(self, reception: Reception, channel: Any, clock: Clock) -> None:
+    def __init__(self, reception: Reception, channel: Any, webhooks: Any, clock: Clock) -> None:
         self._reception = reception
         self._clock = clock
         self._stubs: Mapping[str, Any] = {
@@ -103,6 +120,7 @@ class Curated:
             "moderation": ModerationServiceStub(channel),
             "rating": RatingServiceStub(channel),
             "releases": DataReleaseServiceStub(channel),
+            "webhooks": WebhookServiceStub(webhooks),
         }
 
     def moderation(self, filters: ModerationServiceServicer) -> ModerationServiceServicer:
@@ -120,6 +138,10 @@ class Curated:
     def releases(self) -> DataReleaseServiceServicer:
         """All of DataReleaseService, passed on."""
         return self._relayed(DataReleaseServiceServicer(), "releases", RELEASES)  # type: ignore[abstract]
+
+    def webhooks(self) -> WebhookServiceServicer:
+        """All of WebhookService, passed on."""
+        return self._relayed(WebhookServiceServicer(), "webhooks", WEBHOOKS)  # type: ignore[abstract]
 
     def _relayed(self, servicer: S, service: str, methods: Mapping[str, Admit]) -> S:
         for name, admit in methods.items():

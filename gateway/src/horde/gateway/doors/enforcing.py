@@ -97,7 +97,9 @@ class Enforcement:
         """All that hold for these, and for a peer's address."""
         now = self._clock.now()
         targets = [*targets, *self._in_force.networks(address_of(peer))]
-        return [each for target in targets for each in self._in_force.of(target) if each.holds(now)]
+        return [
+            restriction for target in targets for restriction in self._in_force.of(target) if restriction.holds(now)
+        ]
 
     def check_call(self, account_id: str, peer: str) -> None:
         """Raise Restricted where this requester, or this address, is banned."""

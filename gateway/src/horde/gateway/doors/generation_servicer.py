@@ -80,8 +80,13 @@ class GenerationServicer(GenerationServiceServicer):
         principal, request.generation_id = await self._reception.holder(context, request.generation_id)
         await self._allowances.require(principal, request.generation_id)
         requester = self._generations.watchable(principal, request.generation_id)
-        peer = caller_peer(context)
-        watch = self._watching.watch(requester, request.generation_id, previews=request.previews, peer=peer)
+        watch = self._watching.watch(
+            requester,
+            request.generation_id,
+            previews=request.previews,
+            peer=caller_peer(context),
+            by_pass=bool(principal.pass_of),
+        )
         async with aclosing(watch) as heard:
             async for message in heard:
                 yield message

@@ -329,6 +329,6 @@ _WHY = {
 
 def _why_nobody(wait: generation_pb2.WaitEstimate) -> str:
     """One sentence for people on why nobody could do it now."""
-    reasons = [f"{each.workers} {_WHY.get(each.reason, 'for another reason')}" for each in wait.ineligible]
+    reasons = [f"{group.workers} {_WHY.get(group.reason, 'for another reason')}" for group in wait.ineligible]
     here = ", ".join(reasons) if reasons else "none is here"
     return f"No worker that is here now can do this ({here}); it waits for one."

@@ -32,6 +32,8 @@ from horde.api.standing.v1 import standing_service_pb2
 from horde.api.standing.v1.standing_service_pb2_grpc import add_StandingServiceServicer_to_server
 from horde.api.statistics.v1 import statistics_service_pb2
 from horde.api.statistics.v1.statistics_service_pb2_grpc import add_StatisticsServiceServicer_to_server
+from horde.api.webhook.v1 import webhook_service_pb2
+from horde.api.webhook.v1.webhook_service_pb2_grpc import WebhookServiceServicer, add_WebhookServiceServicer_to_server
 from horde.api.worker.v1 import worker_service_pb2
 from horde.api.worker.v1.worker_service_pb2_grpc import add_WorkerServiceServicer_to_server
 from horde.gateway.doors.account_servicer import AccountServicer
@@ -52,12 +54,25 @@ STANDING = standing_service_pb2.DESCRIPTOR.services_by_name["StandingService"].f
 RATING = rating_service_pb2.DESCRIPTOR.services_by_name["RatingService"].full_name
 RELEASES = data_release_service_pb2.DESCRIPTOR.services_by_name["DataReleaseService"].full_name
 STATISTICS = statistics_service_pb2.DESCRIPTOR.services_by_name["StatisticsService"].full_name
+WEBHOOK = webhook_service_pb2.DESCRIPTOR.services_by_name["WebhookService"].full_name
 WORKER = worker_service_pb2.DESCRIPTOR.services_by_name["WorkerService"].full_name
 
 ALLOW = AllowList(
     {
         f"/{service}/*": PUBLIC
-        for service in (ACCOUNT, GENERATION, MESH, MODEL, MODERATION, RATING, RELEASES, STANDING, STATISTICS, WORKER)
+        for service in (
+            ACCOUNT,
+            GENERATION,
+            MESH,
+            MODEL,
+            MODERATION,
+            RATING,
+            RELEASES,
+            STANDING,
+            STATISTICS,
+            WEBHOOK,
+            WORKER,
+        )
     }
 )
 
@@ -76,6 +91,7 @@ def registrations(
     moderation: ModerationServiceServicer,
     rating: RatingServiceServicer,
     releases: DataReleaseServiceServicer,
+    webhooks: WebhookServiceServicer,
 ) -> Sequence[Registration]:
     """What is served. Both doors answer about workers and models; requesters' door holds no worker's stream."""
     requesters = [
@@ -88,6 +104,7 @@ def registrations(
         Registration(add_ModerationServiceServicer_to_server, moderation, MODERATION),
         Registration(add_RatingServiceServicer_to_server, rating, RATING),
         Registration(add_DataReleaseServiceServicer_to_server, releases, RELEASES),
+        Registration(add_WebhookServiceServicer_to_server, webhooks, WEBHOOK),
     ]
     workers_door = [Registration(add_WorkerServiceServicer_to_server, workers, WORKER)]
     return {"requesters": requesters, "workers": workers_door, "both": requesters + workers_door}[doors]

@@ -14,6 +14,7 @@ from horde.services.lifecycle import CannotStart
 
 FEATURES = (
     pb.MESH_FEATURE_SHARED_KEYS,
+    pb.MESH_FEATURE_WEBHOOKS,
     pb.MESH_FEATURE_RATINGS,
     pb.MESH_FEATURE_DATA_RELEASES,
     pb.MESH_FEATURE_MODERATION,

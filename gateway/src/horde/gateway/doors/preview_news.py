@@ -95,24 +95,24 @@ class PreviewNews:
         self._shared.publish(WATCHING, json.dumps(news).encode())
 
     def _heard(self, news: bytes) -> None:
-        told = _read(news, _WATCHES)
-        if told is None or told["gateway"] == self._id:
+        watches = _read(news, _WATCHES)
+        if watches is None or watches["gateway"] == self._id:
             return
-        gateway_id: str = told["gateway"]
+        gateway_id: str = watches["gateway"]
         other = self._others.get(gateway_id)
         if other is None:
             if len(self._others) >= MAX_GATEWAYS:
                 return
             other = self._others[gateway_id] = _Other(self._clock.monotonic())
         other.heard_at = self._clock.monotonic()
-        for generation_id in told["watch"]:
+        for generation_id in watches["watch"]:
             if generation_id not in other.watched and len(other.watched) < MAX_WATCHED_THERE:
                 sink = other.watched[generation_id] = partial(self._pass_on, gateway_id, generation_id)
                 self._previews.watch(generation_id, sink)
-        for generation_id in told["unwatch"]:
+        for generation_id in watches["unwatch"]:
             if (gone := other.watched.pop(generation_id, None)) is not None:
                 self._previews.unwatch(generation_id, gone)
-        if told["again"]:
+        if watches["again"]:
             self._restate()
 
     def _forget(self, gateway_id: str) -> None:
@@ -120,16 +120,16 @@ class PreviewNews:
             self._previews.unwatch(generation_id, sink)
 
     def _pass_on(self, gateway_id: str, generation_id: str, glimpse: Glimpse) -> None:
-        said = {"generation": generation_id, "job": glimpse.job_id, "lease": glimpse.lease_id, "step": glimpse.step}
-        self._shared.publish(_topic(gateway_id), json.dumps(said).encode() + b"\0" + glimpse.image)
+        facts = {"generation": generation_id, "job": glimpse.job_id, "lease": glimpse.lease_id, "step": glimpse.step}
+        self._shared.publish(_topic(gateway_id), json.dumps(facts).encode() + b"\0" + glimpse.image)
 
     def _seen(self, news: bytes) -> None:
-        said, _, image = news.partition(b"\0")
-        told = _read(said, _GLIMPSE)
-        if told is None:
+        head, _, image = news.partition(b"\0")
+        read_back = _read(head, _GLIMPSE)
+        if read_back is None:
             return
-        glimpse = Glimpse(told["job"], told["lease"], told["step"], image)
-        for sink in tuple(self._sinks.get(told["generation"], ())):
+        glimpse = Glimpse(read_back["job"], read_back["lease"], read_back["step"], image)
+        for sink in tuple(self._sinks.get(read_back["generation"], ())):
             sink(glimpse)
 
 
@@ -140,14 +140,14 @@ _GLIMPSE: Final = {"generation": str, "job": str, "lease": str, "step": int}
 def _read(news: bytes, fields: Mapping[str, type]) -> dict[str, Any] | None:
     """What another gateway says; None if it makes no sense: it may be newer, or not a gateway."""
     try:
-        told = json.loads(news)
+        plain = json.loads(news)
     except ValueError:
         return None
-    if not isinstance(told, dict) or not all(isinstance(told.get(name), kind) for name, kind in fields.items()):
+    if not isinstance(plain, dict) or not all(isinstance(plain.get(name), kind) for name, kind in fields.items()):
         return None
-    if not all(isinstance(item, str) for listed in told.values() if isinstance(listed, list) for item in listed):
+    if not all(isinstance(item, str) for listed in plain.values() if isinstance(listed, list) for item in listed):
         return None
-    return told
+    return plain
 
 
 def _topic(gateway_id: str) -> str:

@@ -121,7 +121,10 @@ class Relay:
         try:
             async with asyncio.timeout(FIRST_MESSAGE_SECONDS):
                 first = await anext(reader)
-        except (StopAsyncIteration, TimeoutError):
+        except TimeoutError:
+            # A slow link, or a busy machine, and no defect of the worker's program: it must not stay away for it.
+            raise NeighbourUnavailable("No hello has come; attach again.") from None
+        except StopAsyncIteration:
             raise HelloExpected(metadata={"got": "nothing"}) from None
         except DecodeError as error:
             raise HelloExpected(metadata={"got": UNREADABLE}) from error
@@ -305,14 +308,14 @@ class Relay:
     def _heard(self, response: scheduler_pb2.RelayResponse) -> None:
         if response.HasField("relay_welcome"):
             self._welcomed(response.relay_welcome.epoch)
-        for each in response.sessions:
-            session = self._sessions.get(each.relay_session_id)
+        for open_session in response.sessions:
+            session = self._sessions.get(open_session.relay_session_id)
             if session is None:
                 continue
-            if each.WhichOneof("message") == "end":
-                session.end(outward(from_status(each.end)) if each.end.code else None)
+            if open_session.WhichOneof("message") == "end":
+                session.end(outward(from_status(open_session.end)) if open_session.end.code else None)
             else:
-                self._told(session, each.worker)
+                self._told(session, open_session.worker)
 
     def _welcomed(self, epoch: int) -> None:
         """The relay is open: whoever had a session before must restate what it holds."""

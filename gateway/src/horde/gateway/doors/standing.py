@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from horde.api.standing.v1 import standing_service_pb2 as pb
 from horde.gateway.core.decisions import APPEAL, Decision
@@ -16,7 +16,13 @@ from horde.gateway.core.standing_errors import InvalidStandingField, Restriction
 from horde.gateway.core.validation import MAX_NOTE_CHARACTERS, Violations
 from horde.gateway.doors.enforcing import Enforcement
 from horde.gateway.doors.listing import bad_page_token
-from horde.gateway.doors.standing_wire import record_of, restriction_message, standing_message, target_of
+from horde.gateway.doors.standing_wire import (
+    decision_message,
+    record_of,
+    restriction_message,
+    standing_message,
+    target_of,
+)
 from horde.gateway.neighbours.ledger import LedgerClient
 from horde.gateway.neighbours.owners import OwnersClient
 from horde.gateway.neighbours.refusals import told_outward
@@ -32,6 +38,7 @@ from horde.services.ids import Ids
 MAX_PAGE = 100
 USUAL_PAGE = 20
 MAX_APPEAL_CHARACTERS = 1_000
+MAX_SUBJECT_CHARACTERS = 64
 MAX_WINDOW = timedelta(days=7)
 MAX_SECONDS = 10 * 365 * 86_400
 MAX_OWN_WORKERS = 100
@@ -210,6 +217,22 @@ class Standing:
         await self._store.decide(self._decision(principal, "amnesty", "everybody", request.reason, detail))
         return pb.GrantAmnestyResponse(strikes=answer.strikes, owners=answer.owners)
 
+    async def decisions(self, request: pb.ListDecisionsRequest) -> pb.ListDecisionsResponse:
+        """A page of what was decided, newest first."""
+        wrong = Violations()
+        wrong.text("subject", request.subject, MAX_SUBJECT_CHARACTERS)
+        size = wrong.page(request.page_size, request.page_token, MAX_PAGE, USUAL_PAGE)
+        place = _place_of(request.page_token)
+        if request.page_token and place is None:
+            wrong.found.append(bad_page_token())
+        _raise(wrong)
+        found = await self._store.decided(size + 1, place, request.subject)
+        answer = pb.ListDecisionsResponse(decisions=map(decision_message, found[:size]))
+        if len(found) > size:
+            last = found[size - 1]
+            answer.next_page_token = write_place(f"{last.at.isoformat()} {last.decision_id}")
+        return answer
+
     async def _subject(self, principal: Principal, account_id: str) -> str:
         if account_id in ("", principal.account_id):
             return principal.account_id
@@ -249,7 +272,9 @@ class Standing:
 
 
 def _compare(kept: Restriction, asked: Restriction) -> None:
-    lasts = [None if each.until is None else each.until - each.since for each in (kept, asked)]
+    lasts = [
+        None if restriction.until is None else restriction.until - restriction.since for restriction in (kept, asked)
+    ]
     same = {
         "target": kept.target == asked.target,
         "kind": kept.ban == asked.ban,
@@ -259,6 +284,16 @@ def _compare(kept: Restriction, asked: Restriction) -> None:
     for field, agrees in same.items():
         if not agrees:
             raise RestrictionConflict(metadata={"field": field})
+
+
+def _place_of(token: str) -> tuple[datetime, str] | None:
+    """Before which decision a page begins; None: no such place."""
+    at, _, decision_id = (read_place(token) or "").partition(" ")
+    try:
+        moment = datetime.fromisoformat(at)
+    except ValueError:
+        return None
+    return (moment, decision_id) if moment.tzinfo is not None else None
 
 
 def _not_found(restriction_id: str) -> RestrictionNotFound:

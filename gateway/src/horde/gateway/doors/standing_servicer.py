@@ -58,3 +58,7 @@ class StandingServicer(StandingServiceServicer):
     async def GrantAmnesty(self, request: pb.GrantAmnestyRequest, context: Context) -> pb.GrantAmnestyResponse:
         principal = await self._reception.account(context, Scope.MANAGE, Role.OPERATOR)
         return await self._standing.amnesty(principal, request)
+
+    async def ListDecisions(self, request: pb.ListDecisionsRequest, context: Context) -> pb.ListDecisionsResponse:
+        await self._reception.account(context, Scope.MANAGE, Role.OPERATOR)
+        return await self._standing.decisions(request)

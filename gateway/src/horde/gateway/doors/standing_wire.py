@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from horde.api.standing.v1 import standing_service_pb2 as pb
+from horde.gateway.core.decisions import APPEAL, Decision
 from horde.gateway.core.restrictions import Restriction, Target, TargetKind, network_of
 from horde.gateway.core.standing import Record, Resting, Withheld, sentences
 from horde.gateway.core.validation import Violations
@@ -13,6 +14,18 @@ from horde.internal.ledger.v1 import ledger_service_pb2 as ledger_pb2
 from horde.internal.scheduler.v1 import owner_service_pb2 as owner_pb2
 
 DAY_SECONDS = 86_400
+_ACTIONS = {
+    "pause": pb.DECISION_ACTION_PAUSE,
+    "ban": pb.DECISION_ACTION_BAN,
+    "lift": pb.DECISION_ACTION_LIFT,
+    APPEAL: pb.DECISION_ACTION_APPEAL,
+    "set trust": pb.DECISION_ACTION_SET_TRUST,
+    "set roles": pb.DECISION_ACTION_SET_ROLES,
+    "amnesty": pb.DECISION_ACTION_AMNESTY,
+    "create filter": pb.DECISION_ACTION_CREATE_FILTER,
+    "delete filter": pb.DECISION_ACTION_DELETE_FILTER,
+}
+"""Those of this release; what an older or a newer one recorded otherwise is shown without."""
 _FIELDS = {
     "worker_id": TargetKind.WORKER,
     "owner_account_id": TargetKind.OWNER,
@@ -57,6 +70,20 @@ def restriction_message(restriction: Restriction) -> pb.Restriction:
     return message
 
 
+def decision_message(decision: Decision) -> pb.Decision:
+    """What was decided."""
+    message = pb.Decision(
+        decision_id=decision.decision_id,
+        by_account_id=decision.by_account_id,
+        action=_ACTIONS.get(decision.action, pb.DECISION_ACTION_UNSPECIFIED),
+        subject=decision.subject,
+        reason=decision.reason,
+        detail=decision.detail,
+    )
+    message.at.FromDatetime(decision.at)
+    return message
+
+
 def record_of(
     ledgers: ledger_pb2.GetOwnerResponse,
     schedulers: owner_pb2.GetOwnerResponse,
@@ -80,8 +107,10 @@ def record_of(
         strikes=schedulers.strikes,
         last_strike_at=None if last_strike is None else last_strike.at.ToDatetime(UTC),
         refuted=schedulers.images_refuted,
-        resting=[Resting(each.worker_name, each.until.ToDatetime(UTC)) for each in schedulers.resting],
-        withheld=[Withheld(each.worker_name, each.model, each.until.ToDatetime(UTC)) for each in schedulers.withheld],
+        resting=[Resting(rest.worker_name, rest.until.ToDatetime(UTC)) for rest in schedulers.resting],
+        withheld=[
+            Withheld(offer.worker_name, offer.model, offer.until.ToDatetime(UTC)) for offer in schedulers.withheld
+        ],
         restrictions=restrictions,
     )
 

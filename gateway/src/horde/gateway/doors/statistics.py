@@ -63,21 +63,21 @@ class Statistics:
     async def totals(self) -> pb.GetTotalsResponse:
         """What was done in each span."""
         now = await self._current()
-        said = now.said
+        figures = now.said
         ever = ledger_pb2.PeriodTotals(
-            jobs_settled=said.jobs_settled,
-            jobs_released=said.jobs_released,
-            minted_mkudos=said.minted_mkudos,
-            burned_mkudos=said.burned_mkudos,
-            subsidised_mkudos=said.subsidised_mkudos,
-            jobs_shared=said.jobs_shared,
-            milli_megapixel_steps=said.milli_megapixel_steps,
+            jobs_settled=figures.jobs_settled,
+            jobs_released=figures.jobs_released,
+            minted_mkudos=figures.minted_mkudos,
+            burned_mkudos=figures.burned_mkudos,
+            subsidised_mkudos=figures.subsidised_mkudos,
+            jobs_shared=figures.jobs_shared,
+            milli_megapixel_steps=figures.milli_megapixel_steps,
         )
         return pb.GetTotalsResponse(
-            minute=_totals(said.minute),
-            hour=_totals(said.hour),
-            day=_totals(said.day),
-            month=_totals(said.month),
+            minute=_totals(figures.minute),
+            hour=_totals(figures.hour),
+            day=_totals(figures.day),
+            month=_totals(figures.month),
             ever=_totals(ever),
             as_of=wire.timestamp(now.at),
         )
@@ -157,8 +157,8 @@ class Statistics:
             seen = self._seen
             if seen is None or self._clock.monotonic() - seen.monotonic >= FRESH_SECONDS:
                 with told_outward():
-                    said = await self._ledger.statistics(MAX_LEADERS)
-                seen = self._seen = Seen(said, self._clock.now(), self._clock.monotonic())
+                    figures = await self._ledger.statistics(MAX_LEADERS)
+                seen = self._seen = Seen(figures, self._clock.now(), self._clock.monotonic())
             return seen
 
 

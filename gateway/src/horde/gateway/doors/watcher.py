@@ -36,7 +36,7 @@ class Watcher:
         self._ended = False
         self._error: ServiceError | None = None
 
-    def tell(self, kind: str, job_id: str, told: Told, *, within: float = 0.0) -> None:
+    def tell(self, kind: str, job_id: str, news: Told, *, within: float = 0.0) -> None:
         """Say this within so many seconds, in place of what is unsaid of the same kind about the same image."""
         if self._ended:
             return
@@ -45,7 +45,7 @@ class Watcher:
             for stale in ("progress", "preview", "wait"):
                 self._pending.pop((stale, job_id), None)
         self._pending.pop((kind, job_id), None)
-        self._pending[kind, job_id] = told
+        self._pending[kind, job_id] = news
         self._wake(within)
 
     def show(self, glimpse: Glimpse) -> None:
@@ -55,10 +55,10 @@ class Watcher:
         )
         self.tell("preview", glimpse.job_id, Told(preview=preview), within=SOON)
 
-    def finish(self, told: Told) -> None:
+    def finish(self, news: Told) -> None:
         """Say this last. It holds everything, so what was unsaid need not be said, but for a first snapshot."""
         first = self._pending.get(("snapshot", ""))
-        self._pending = {("finished", ""): told} if first is None else {("snapshot", ""): first, ("finished", ""): told}
+        self._pending = {("finished", ""): news} if first is None else {("snapshot", ""): first, ("finished", ""): news}
         self._ended = True
         self._wake(0)
 

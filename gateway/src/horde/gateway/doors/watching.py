@@ -108,12 +108,13 @@ class Watching:
         return len(self._watchers)
 
     async def watch(
-        self, requester: Requester, generation_id: str, *, previews: bool, peer: str = ""
+        self, requester: Requester, generation_id: str, *, previews: bool, peer: str = "", by_pass: bool = False
     ) -> AsyncGenerator[Told, None]:
         """All about a generation until it is finished. Raises GenerationNotFound, also for what is another's."""
         if self._stopped:
             raise NeighbourUnavailable
-        with self._seats.tab(seats.watcher(requester, generation_id, address_bucket(peer))) as seat:
+        taker = seats.watcher(requester, generation_id, address_bucket(peer), by_pass=by_pass)
+        with self._seats.tab(taker) as seat:
             seat.take(1)
             watching = Watcher(self._clock, previews=previews)
             self._watchers[watching] = requester.account_id, peer
@@ -176,8 +177,7 @@ class Watching:
                 followed = await self._resolve(requester, generation_id, watcher)
         except TimeoutError:
             raise NeighbourUnavailable from None
-        known = followed.known
-        if known is None:  # It was finished meanwhile, or failed: the watcher was told.
+        if followed.known is None:  # It was finished meanwhile, or failed: the watcher was told.
             return
         if watcher.previews:
             self._previews.watch(generation_id, watcher.show)
@@ -284,10 +284,10 @@ class Watching:
         known.generation.version = max(known.generation.version, image.version)
         if image.index < len(known.object_names):
             self._tickets.fill_in_image(current, followed.requester, known.object_names[image.index])
-        told = Told(image=current)
+        news = Told(image=current)
         within = PATIENCE.get(image.state, SOON)
         for watcher in followed.watchers:
-            watcher.tell("image", image.job_id, told, within=within)
+            watcher.tell("image", image.job_id, news, within=within)
 
     def _progress(self, followed: _Followed, progress: service_pb2.Progress) -> None:
         image = followed.image(progress.job_id)
@@ -296,9 +296,9 @@ class Watching:
         if progress.step <= image.step:
             return
         image.step = progress.step
-        told = Told(progress=progress)
+        news = Told(progress=progress)
         for watcher in followed.watchers:
-            watcher.tell("progress", progress.job_id, told, within=LATER)
+            watcher.tell("progress", progress.job_id, news, within=LATER)
 
     def _wait(self, followed: _Followed, wait: service_pb2.ImageWait) -> None:
         image = followed.image(wait.job_id)
@@ -309,9 +309,9 @@ class Watching:
         ):
             return
         image.wait.CopyFrom(wait.wait)
-        told = Told(wait=wait)
+        news = Told(wait=wait)
         for watcher in followed.watchers:
-            watcher.tell("wait", wait.job_id, told, within=LATER)
+            watcher.tell("wait", wait.job_id, news, within=LATER)
 
     def _finished(self, generation_id: str, followed: _Followed, finished: scheduler_pb2.SchedulerGeneration) -> None:
         if wire.requester_of(finished.requester) != followed.requester:
@@ -319,13 +319,13 @@ class Watching:
         known = scheduler_pb2.SchedulerGeneration()
         known.CopyFrom(finished)
         self._tickets.fill_in(known)
-        told = Told(finished=known.generation)
+        news = Told(finished=known.generation)
         first = Told(snapshot=known.generation) if followed.known is None else None
         self._drop(generation_id, followed)
         for watcher in followed.watchers:
             if first is not None:
                 watcher.tell("snapshot", "", first)
-            watcher.finish(told)
+            watcher.finish(news)
 
     def _drop(self, generation_id: str, followed: _Followed) -> None:
         del self._followed[generation_id]

@@ -14,9 +14,9 @@ from horde.services.telemetry import get_logger
 
 log = get_logger(__name__)
 
-Said = TypeVar("Said")
+Message = TypeVar("Message")
 
-MIN_BACKOFF, MAX_BACKOFF = 0.05, 2.0
+MIN_BACKOFF, MAX_BACKOFF = 0.05, 1.0
 """Seconds between two openings: doubling, with jitter."""
 
 
@@ -32,11 +32,11 @@ class Stream(Protocol):
         """Hang up."""
 
 
-class Line(Generic[Said]):
+class Line(Generic[Message]):
     """What is said over one opening of the stream. A new opening gets a new line; what was unsaid is lost."""
 
     def __init__(self, limit: int) -> None:
-        self.outbox: Outbox[Said] = Outbox(limit)
+        self.outbox: Outbox[Message] = Outbox(limit)
         self._hung_up = asyncio.Event()
 
     def hang_up(self) -> None:
@@ -45,7 +45,10 @@ class Line(Generic[Said]):
         self._hung_up.set()
 
     async def carry(
-        self, stream: Stream, write: Callable[[Stream, Outbox[Said]], Awaitable[None]], receive: Callable[[Any], None]
+        self,
+        stream: Stream,
+        write: Callable[[Stream, Outbox[Message]], Awaitable[None]],
+        receive: Callable[[Any], None],
     ) -> None:
         """Say and hear until either direction ends; raises what ended it."""
 
@@ -70,7 +73,7 @@ class Line(Generic[Said]):
             stream.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _write(self, stream: Stream, write: Callable[[Stream, Outbox[Said]], Awaitable[None]]) -> None:
+    async def _write(self, stream: Stream, write: Callable[[Stream, Outbox[Message]], Awaitable[None]]) -> None:
         try:
             await write(stream, self.outbox)
         except ServiceError:

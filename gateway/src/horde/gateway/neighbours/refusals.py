@@ -47,14 +47,16 @@ TOLD = frozenset(
         (ACCOUNT, "API_KEY_UNKNOWN"),
     }
 )
-CURATED = frozenset({"horde.api.moderation.v1", "horde.api.rating.v1", "horde.api.release.v1"})
-"""Services of this door that the curation service answers: whatever it says in their words is for outside."""
+PASSED_ON = frozenset(
+    {"horde.api.moderation.v1", "horde.api.rating.v1", "horde.api.release.v1", "horde.api.webhook.v1"}
+)
+"""Services of this door that curation and webhooks answer: whatever it says in their words is for outside."""
 RETRY = (Unavailable, Aborted, Cancelled, DeadlineExceeded)
 
 
 def outward(error: ServiceError) -> ServiceError:
     """The same refusal, as it may be told outside."""
-    if not error.remote or error.domain in CURATED or (error.domain, error.reason) in TOLD:
+    if not error.remote or error.domain in PASSED_ON or (error.domain, error.reason) in TOLD:
         return error
     if isinstance(error, Unimplemented):
         # A neighbour that is older than this gateway: services are replaced one by one.
@@ -72,7 +74,7 @@ def told_outward() -> Iterator[None]:
     try:
         yield
     except ServiceError as error:
-        told = outward(error)
-        if told is error:
+        refusal = outward(error)
+        if refusal is error:
             raise
-        raise told from error
+        raise refusal from error

@@ -66,7 +66,7 @@ class MemoryIdentityStore(MemorySharedKeys, MemoryRulings):
         self, limit: int, before: tuple[datetime, str] | None = None, role: Role | None = None
     ) -> Sequence[Account]:
         found = (account for account in self._accounts.values() if role is None or role in account.roles)
-        newest = sorted(found, key=lambda each: (each.created_at, each.account_id), reverse=True)
+        newest = sorted(found, key=lambda account: (account.created_at, account.account_id), reverse=True)
         return [account for account in newest if before is None or (account.created_at, account.account_id) < before][
             :limit
         ]
@@ -118,7 +118,9 @@ class MemoryIdentityStore(MemorySharedKeys, MemoryRulings):
             del self._keys[name]
         for name in shared:
             del self._shared[name]
-        self._reserved = {name: each for name, each in self._reserved.items() if each.shared_key_id not in shared}
+        self._reserved = {
+            name: reservation for name, reservation in self._reserved.items() if reservation.shared_key_id not in shared
+        }
         self._accounts.pop(account_id, None)
         return closing, [*own, *shared]
 
@@ -140,7 +142,7 @@ class MemoryIdentityStore(MemorySharedKeys, MemoryRulings):
 
     async def unopened(self, limit: int) -> Sequence[Account]:
         waiting = (account for account in self._accounts.values() if account.account_id not in self._opened)
-        return sorted(waiting, key=lambda each: (each.created_at, each.account_id))[:limit]
+        return sorted(waiting, key=lambda account: (account.created_at, account.account_id))[:limit]
 
     async def mark_opened(self, account_ids: Sequence[str]) -> None:
         self._opened.update(account_ids)

@@ -74,7 +74,7 @@ class MemoryRulings:
 
     def _newest(self) -> list[Restriction]:
         known = [restriction for restriction, _ in self._restrictions.values()]
-        return sorted(known, key=lambda each: (each.since, each.restriction_id), reverse=True)
+        return sorted(known, key=lambda restriction: (restriction.since, restriction.restriction_id), reverse=True)
 
     async def forget_standing(self, account_id: str, now: datetime) -> None:
         own = [known for known in self.decisions if known.by_account_id == account_id and known.action == APPEAL]
@@ -91,6 +91,18 @@ class MemoryRulings:
 
     async def decide(self, decision: Decision) -> None:
         self.decisions.append(decision)
+
+    async def decided(
+        self, limit: int, before: tuple[datetime, str] | None = None, subject: str = ""
+    ) -> Sequence[Decision]:
+        about = {subject} | {name for name, (known, _) in self._restrictions.items() if known.target.name == subject}
+        found = [
+            decision
+            for decision in self.decisions
+            if (not subject or decision.subject in about)
+            and (before is None or (decision.at, decision.decision_id) < before)
+        ]
+        return sorted(found, key=lambda decision: (decision.at, decision.decision_id), reverse=True)[:limit]
 
     async def create_filter(self, rule: PromptFilter, decision: Decision) -> tuple[PromptFilter, bool]:
         known = self._used_filters.get((rule.created_by, rule.request_id))

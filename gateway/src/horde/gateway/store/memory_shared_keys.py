@@ -30,7 +30,9 @@ class MemorySharedKeys:
         if key is None:
             return None
         held = [
-            each.mkudos for each in self._reserved.values() if each.shared_key_id == shared_key_id and not each.ended
+            reservation.mkudos
+            for reservation in self._reserved.values()
+            if reservation.shared_key_id == shared_key_id and not reservation.ended
         ]
         return replace(key, held_mkudos=sum(held), open_generations=len(held))
 
@@ -48,7 +50,9 @@ class MemorySharedKeys:
             raise TooManyApiKeys(metadata={"limit": str(MAX_SHARED_KEYS)})
         for known in forgettable_shared(own):
             del self._shared[known.shared_key_id]
-            for name in [n for n, each in self._reserved.items() if each.shared_key_id == known.shared_key_id]:
+            for name in [
+                n for n, reservation in self._reserved.items() if reservation.shared_key_id == known.shared_key_id
+            ]:
                 del self._reserved[name]
         self._shared[key.shared_key_id] = key
         return key, True
@@ -101,21 +105,21 @@ class MemorySharedKeys:
             and generation.generation_id > after
             and shared_key_id in ("", generation.shared_key_id)
         )
-        return sorted(waiting, key=lambda each: each.generation_id)[:limit]
+        return sorted(waiting, key=lambda reservation: reservation.generation_id)[:limit]
 
     async def reservations(
         self, shared_key_id: str, limit: int, before: Reservation | None = None
     ) -> Sequence[Reservation]:
-        own = [each for each in self._reserved.values() if each.shared_key_id == shared_key_id]
+        own = [reservation for reservation in self._reserved.values() if reservation.shared_key_id == shared_key_id]
         if before is not None:
             own = [
                 generation
                 for generation in own
                 if (generation.at, generation.generation_id) < (before.at, before.generation_id)
             ]
-        return sorted(own, key=lambda each: (each.at, each.generation_id), reverse=True)[:limit]
+        return sorted(own, key=lambda reservation: (reservation.at, reservation.generation_id), reverse=True)[:limit]
 
     async def forget_reservations(self, before: datetime) -> None:
-        old = [name for name, each in self._reserved.items() if each.ended and each.at < before]
+        old = [name for name, reservation in self._reserved.items() if reservation.ended and reservation.at < before]
         for name in old:
             del self._reserved[name]

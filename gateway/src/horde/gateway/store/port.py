@@ -97,6 +97,12 @@ class RulingStore(Protocol):
     async def decide(self, decision: Decision) -> None:
         """Record what was decided elsewhere."""
 
+    async def decided(
+        self, limit: int, before: tuple[datetime, str] | None = None, subject: str = ""
+    ) -> Sequence[Decision]:
+        """What was decided, newest first, before this time and id; all, or what is about this subject, also by way of a
+        restriction whose target it is."""
+
     async def create_filter(self, rule: PromptFilter, decision: Decision) -> tuple[PromptFilter, bool]:
         """Keep a new rule. Where its request_id is known of who made it: that one, False, nothing kept."""
 

@@ -118,6 +118,22 @@ class SqlRulings:
     async def decide(self, decision: Decision) -> None:
         await self._run(lambda connection: record(connection, decision))
 
+    async def decided(
+        self, limit: int, before: tuple[datetime, str] | None = None, subject: str = ""
+    ) -> Sequence[Decision]:
+        wanted: Any = true()
+        if subject:
+            # No index: people decide all of it, so it is short.
+            of_it = select(restrictions.c.restriction_id).where(restrictions.c.target == subject)
+            wanted &= or_(decisions.c.subject == subject, decisions.c.subject.in_(of_it))
+        if before is not None:
+            at = microseconds(before[0])
+            earlier = and_(decisions.c.at_us == at, decisions.c.decision_id < before[1])
+            wanted &= or_(decisions.c.at_us < at, earlier)
+        newest = (decisions.c.at_us.desc(), decisions.c.decision_id.desc())
+        query = select(decisions).where(wanted).order_by(*newest).limit(limit)
+        return await self._sql.read(lambda connection: [_decision(row) for row in connection.execute(query)])
+
     async def create_filter(self, rule: PromptFilter, decision: Decision) -> tuple[PromptFilter, bool]:
         def work(connection: Connection) -> tuple[PromptFilter, bool]:
             same = and_(filters.c.created_by == rule.created_by, filters.c.request_id == rule.request_id)
@@ -165,6 +181,12 @@ def record(connection: Connection, decision: Decision) -> None:
         "detail": decision.detail,
     }
     connection.execute(insert(decisions).values(row))
+
+
+def _decision(row: Any) -> Decision:
+    return Decision(
+        row.decision_id, time_of(row.at_us), row.by_account_id, row.action, row.subject, row.reason, row.detail
+    )
 
 
 def _one(connection: Connection, restriction_id: str) -> Restriction | None:

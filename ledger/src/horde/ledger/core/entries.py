@@ -110,6 +110,8 @@ class Entry:
     block_number: int = 0
     released_for: int = 0
     """Of a release: how the job ended."""
+    released_to: str = ""
+    """Of a release: whose hold it was."""
 
 
 def entry_of(body: Json, block_number: int) -> Entry:
@@ -128,6 +130,7 @@ def entry_of(body: Json, block_number: int) -> Entry:
         note=op.get("note", ""),
         block_number=block_number,
         released_for=op["ending"] if kind is EventKind.RELEASE else 0,
+        released_to=decided["payer"] if kind is EventKind.RELEASE else "",
     )
 
 

@@ -212,7 +212,7 @@ def release(book: Book, asked: Release, now_us: int) -> Draft:
 
 def _parties(payer_id: str, owner_id: str) -> tuple[str, ...]:
     """Whose statements show it: who has no name has none, and who paints for himself sees it once."""
-    return tuple(dict.fromkeys(each for each in (payer_id, owner_id) if each not in NAMELESS))
+    return tuple(dict.fromkeys(account_id for account_id in (payer_id, owner_id) if account_id not in NAMELESS))
 
 
 def _open_hold(book: Book, hold_id: str) -> Hold:

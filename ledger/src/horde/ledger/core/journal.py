@@ -119,13 +119,15 @@ class Journal:
         recorded = ask.find([*[event.event_id for event in events], *corrected, *judged])
         # Not by set difference: against a view of a dict that walks through the whole dict.
         named = _hold_ids(operations) if kinds & _ENDING else ()
-        hold_ids = [each for each in named if each not in book.holds]
+        hold_ids = [hold_id for hold_id in named if hold_id not in book.holds]
         holds_found: dict[str, Hold | None] = dict.fromkeys(hold_ids)
         if hold_ids:
             holds_found.update({hold.hold_id: hold for hold in ask.holds(hold_ids)})
         owner_ids = {account_id for operation in operations for account_id in operation.account_ids}
-        owner_ids.update([hold.payer_id for each in named if (hold := holds_found.get(each) or book.holds.get(each))])
-        bodies = [self._newer(each) or recorded.get(each) for each in [*corrected, *judged]]
+        owner_ids.update(
+            [hold.payer_id for hold_id in named if (hold := holds_found.get(hold_id) or book.holds.get(hold_id))]
+        )
+        bodies = [self._newer(hold_id) or recorded.get(hold_id) for hold_id in [*corrected, *judged]]
         owner_ids.update([name for body in bodies if body for name in _corrected(parse(body.body))])
         missing_owners = [owner_id for owner_id in owner_ids if owner_id not in book.owners]
         owners: dict[str, Owner | None] = dict.fromkeys(missing_owners)

@@ -29,15 +29,16 @@ SCHEDULER: Final = "scheduler"
 GATEWAY: Final = "gateway"
 OPERATOR: Final = "operator"
 CURATION: Final = "curation"
+WEBHOOKS: Final = "webhooks"
 
 METHODS: Final[Mapping[str, AbstractSet[str]]] = {
     f"/{SERVICE}/Apply": {SCHEDULER, GATEWAY, OPERATOR, CURATION},
-    f"/{SERVICE}/GetBalances": {SCHEDULER, GATEWAY, OPERATOR},
+    f"/{SERVICE}/GetBalances": {SCHEDULER, GATEWAY, OPERATOR, WEBHOOKS},
     f"/{SERVICE}/GetOwner": {GATEWAY, OPERATOR},
     f"/{SERVICE}/ListHolds": {OPERATOR},
     f"/{SERVICE}/ListEntries": {GATEWAY, OPERATOR},
     f"/{SERVICE}/GetEntries": {SCHEDULER, GATEWAY, OPERATOR},
-    f"/{SERVICE}/FollowEntries": {GATEWAY, OPERATOR},
+    f"/{SERVICE}/FollowEntries": {GATEWAY, OPERATOR, WEBHOOKS},
     f"/{SERVICE}/Audit": {GATEWAY, OPERATOR},
     f"/{SERVICE}/GetStatistics": {GATEWAY, OPERATOR},
     f"/{SERVICE}/ProveEntry": {GATEWAY, OPERATOR},

@@ -172,6 +172,7 @@ def _settlement_message(entry: Entry) -> pb.Settlement | None:
     return pb.Settlement(
         event_id=entry.event_id,
         returned_mkudos=returned,
+        payer_account_id=entry.released_to,
         ending=entry.released_for,  # type: ignore[arg-type]
     )
 

@@ -54,7 +54,7 @@ def array(kind: str, values: Sequence[Any]) -> Array:
     encode = _ENCODE[kind]
     if nulls:
         encoded = [b"" if value is None else encode(value) for value in values]
-        lengths = [_LENGTH(-1 if value is None else len(each)) for value, each in zip(values, encoded, strict=True)]
+        lengths = [_LENGTH(-1 if value is None else len(text)) for value, text in zip(values, encoded, strict=True)]
     else:
         encoded = [*values] if kind == "bytea" else [*map(encode, values)]
         lengths = [*map(_LENGTH, map(len, encoded))]

@@ -117,10 +117,10 @@ class SqlAuditRows:
         """A driver's error as SQLAlchemy would have raised it, so that it is told like any other."""
         dialect = self._connection.dialect
         lost = dialect.is_disconnect(error, self._connection.connection.driver_connection, None)
-        told: Exception = DBAPIError.instance(
+        failure: Exception = DBAPIError.instance(
             statement, None, error, dialect.loaded_dbapi.Error, connection_invalidated=lost, dialect=dialect
         )
-        return told
+        return failure
 
     def _query(self, statement: str) -> Any:
         streaming = self._connection.execution_options(yield_per=PAGE)

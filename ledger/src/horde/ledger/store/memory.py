@@ -171,7 +171,7 @@ class _MemoryAuditRows:
 
     def entries(self, from_block: int) -> Iterator[tuple[int, list[EntryRow]]]:
         stored = enumerate(self._store._events, start=1)
-        for number, run in groupby(stored, key=lambda each: each[1].block):
+        for number, run in groupby(stored, key=lambda entry: entry[1].block):
             if number >= from_block:
                 yield number, [EntryRow(at, row.event_id, row.fingerprint, row.body) for at, row in run]
 

@@ -279,7 +279,7 @@ def _find(connection: Connection, event_ids: Collection[str]) -> dict[str, Recor
     columns = ", ".join(_RECORDED)
     query = f"SELECT {columns} FROM event WHERE {where} UNION ALL SELECT {columns} FROM refusal WHERE {where}"
     found = [_recorded(row) for row in connection.exec_driver_sql(query, parameters * 2)]
-    return {each.event_id: each for each in found}
+    return {event.event_id: event for event in found}
 
 
 def _accounts(connection: Connection, names: Collection[str]) -> list[Account]:

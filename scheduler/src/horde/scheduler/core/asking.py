@@ -54,7 +54,11 @@ def ask(board: Board, case: Case, like: Generation, index: int, now: float, now_
 
 def give_canary(board: Board, case: Case, suspect: Standing, now: float, now_ms: int) -> bool:
     """Have a picture that is known painted by somebody whose own cannot be compared; whether it is."""
-    known = [each for each in board.checks.known.get(case.model, ()) if each.subject.owner != suspect.owner]
+    known = [
+        known_check
+        for known_check in board.checks.known.get(case.model, ())
+        if known_check.subject.owner != suspect.owner
+    ]
     here = (worker.worker_id for worker in suspect.workers.values() if worker.session is not None)
     workers = frozenset(islice(here, CHOSEN))
     if not known:

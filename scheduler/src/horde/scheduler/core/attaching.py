@@ -82,6 +82,7 @@ def opened(
     board.sessions[route] = session
     board.dirty_workers[worker] = None
     board.fleet.refit(worker)
+    returning.withhold_again(board, worker, now)
     session.grace_until = now + board.limits.resume_grace
     board.deadlines.add(session.grace_until, session)
     board.emit(SayTerms(route, worker) if resumed else Welcome(route, session.session_id, worker))
@@ -143,12 +144,15 @@ def restated(board: Board, session: Session, worker: Worker, stated: Restatement
     for lease_id, job_id, result in stated.outcomes:
         reporting.outcome(board, worker, route, lease_id, job_id, result, now)
     for lease in list(worker.leases.values()):
-        if lease.lease_id not in named:
+        # What was lent since its first restatement here may have crossed a second one, which a relay that broke twice
+        # asks for: if it never came, it makes no progress.
+        if lease.lease_id not in named and lease.granted_at < session.stated_at:
             # It may never have heard of what it was lent shortly before its gateway or the scheduler was away.
             by_mesh = session.lost_by_mesh or order_of(lease.lease_id)[0] < board.epoch
             fault = Fault.MESH if by_mesh else Fault.WORKER
             returning.give_back(board, lease, LeaseState.LAPSED, now, fault=fault)
     session.lost_by_mesh = False
+    session.stated_at = min(session.stated_at, now)
     session.slots = max(0, min(stated.slots, board.limits.max_slots))
     for held in stated.held:
         _keep(board, worker, route, held, now)

@@ -78,7 +78,9 @@ def restore(board: Board) -> None:
     """After a restart: put the cases together again that were read back with their generations."""
     live = [generation for generation in board.generations.values() if generation.check is not None]
     by_id = {generation.generation_id: generation for generation in live}
-    for generation in sorted(live, key=lambda each: each.check is not None and each.check.first is not None):
+    for generation in sorted(
+        live, key=lambda candidate: candidate.check is not None and candidate.check.first is not None
+    ):
         check = generation.check
         assert check is not None
         first = by_id.get(check.first) if check.first else generation

@@ -76,7 +76,7 @@ class Case:
 
     def text(self) -> str:
         """As it is written."""
-        opinions = [_opinion_values(each) for each in (self.subject, *self.opinions)]
+        opinions = [_opinion_values(opinion) for opinion in (self.subject, *self.opinions)]
         return json.dumps(
             [self.key, self.suspect, self.model, self.work, self.counts, self.canary, self.over, opinions]
         )

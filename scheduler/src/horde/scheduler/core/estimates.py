@@ -86,7 +86,9 @@ class Estimates:
         signature = job.signature or signature_of(job)
         found = self._estimate(job.generation.terms, signature, job.generation.anonymous, job.tag, job.barred, now)
         if job.promise is None and found.p50:
-            job.promise = Promise(now, found.computed, found.p50, found.p90)
+            promise = job.promise = Promise(now, found.computed, found.p50, found.p90)
+            kind = job.generation.terms.model, job.generation.anonymous
+            self._board.promises.watch(kind, promise, lambda: job.promise is promise and bool(job.ticket))
         return found
 
     def for_terms(self, terms: Terms, account_id: AccountId, now: float) -> Estimate:
@@ -103,6 +105,7 @@ class Estimates:
         barred: frozenset[WorkerId],
         now: float,
     ) -> Estimate:
+        self._board.promises.look(now)
         supply = self._supply(terms, signature, barred, now)
         if not supply.eligible:
             return Estimate(0, 0.0, 0.0, 0, supply.ineligible)

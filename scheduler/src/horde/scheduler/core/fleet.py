@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -12,7 +11,7 @@ from horde.scheduler.core.job import AccountId, LeaseId, WorkerId
 from horde.scheduler.core.leases import Lease
 from horde.scheduler.core.roster import Roster
 from horde.scheduler.core.speeds import Speeds
-from horde.scheduler.core.standing import CHECKER_FEATURE, PROVEN_FEATURE, Standing
+from horde.scheduler.core.standing import CHECKER_FEATURE, PROVEN_FEATURE, Returned, Standing
 
 if TYPE_CHECKING:
     from horde.scheduler.core.sessions import Session
@@ -91,11 +90,9 @@ class Worker:
     """What it has said since, and is to be read at `capable_from`."""
     capable_from: float = 0.0
     withheld: dict[str, float] = field(default_factory=dict)
-    """Models that it gave back lately, and until when it is not offered them."""
-    refusals: Counter[str] = field(default_factory=Counter)
-    """By model, since it last painted with it."""
-    declined: Counter[str] = field(default_factory=Counter)
-    """Of them, those that were for what one job asked for."""
+    """Models that it is not offered for now, and until when."""
+    gave: Returned = field(default_factory=Returned)
+    """What it gave back; see `returned`."""
     standing: Standing = field(default_factory=lambda: Standing(AccountId(""), 0, 0))
     """Its owner's."""
     strikes: int = 0
@@ -107,6 +104,11 @@ class Worker:
     model: str = ""
     """What it was last given, and since when without a change; for limited stickiness."""
     model_since: float = 0.0
+
+    @property
+    def returned(self) -> Returned:
+        """Where what it gives back is counted: with a stranger's other names, for one more is nobody else."""
+        return self.gave if self.standing.proven else self.standing.gave
 
     @property
     def ready(self) -> bool:
@@ -204,7 +206,7 @@ class Fleet:
             for standing in self.standings.values()
             if not (standing.workers or standing.open_checks or standing.verdicts)
         ]
-        gone.sort(key=lambda each: bool(each.caught or each.doubt))
+        gone.sort(key=lambda standing: bool(standing.caught or standing.doubt))
         for standing in gone[: MAX_STANDINGS // 10]:
             del self.standings[standing.owner]
 

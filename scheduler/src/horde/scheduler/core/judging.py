@@ -65,7 +65,7 @@ def _allowed(board: Board, case: Case, one: Opinion, other: Opinion) -> Allowed:
 
 def _learn(board: Board, case: Case, one: Opinion, other: Opinion, distance: Distance) -> None:
     """Of trusted owners it is learned how far apart devices paint."""
-    standings = [board.fleet.standings.get(each.owner) for each in (one, other)]
+    standings = [board.fleet.standings.get(opinion.owner) for opinion in (one, other)]
     if all(standing is not None and standing.checker for standing in standings):
         board.checks.tolerances.learn(case.model, one.device, other.device, distance)
 

@@ -26,9 +26,9 @@ TOO_SLOW = 4.0
 """Times what was measured after which a lease is behind."""
 SLOWEST = 10.0
 """Times the fleet's median that a worker's own pace counts at most: who was always slow is not believed for ever."""
-NEWCOMER_SILENCE = 10.0
+NEWCOMER_SILENCE = 4.0
 """Seconds that a lease of an owner who is not proven may be late, beside what its work is expected to take."""
-HEDGE_AGAIN = 5.0
+HEDGE_AGAIN = 1.0
 """Seconds after which it is looked again for an idle worker for a job whose lease is behind."""
 HEDGED_PART = 10
 """One in so many workers at most holds a lease that was lent to somebody else as well."""

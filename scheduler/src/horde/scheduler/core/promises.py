@@ -4,12 +4,18 @@ What a computed wait is multiplied by follows the quantile that it stands for: e
 raises the factor by nine parts, each that was shorter lowers it by one, so that it comes to rest where one in ten is
 longer; the p50's likewise. One pair of factors for each model and for each length of wait, since who has long to wait
 is overtaken by more people, and anonymous apart: they wait for everybody.
+
+Who waits long would teach late, and few of a model do: so a wait that is longer than its promise counts when that is
+so, not when it is over; and a model begins with what all models together have taught for that length.
 """
 
 from __future__ import annotations
 
+import heapq
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import count
 
 MAX_KINDS = 16_384
 """Models, times LENGTHS, twice, whose errors are remembered; beyond it all begin anew."""
@@ -21,6 +27,8 @@ MEMORY = 0.02
 """How much one wait counts in the part that is shown."""
 ENOUGH = 20
 """Waits that are known before it is shown."""
+MAX_WATCHED = 4_096
+"""Promises that are looked at while they last; those beyond it teach when their waits are over."""
 
 Kind = tuple[str, bool]
 """Model, and whether anonymous."""
@@ -28,7 +36,7 @@ LENGTHS = 8
 """Classes of computed waits: up to 8 s, twice that, and so on."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Promise:
     """What somebody was told about a job's wait."""
 
@@ -38,6 +46,8 @@ class Promise:
     """Before it was corrected."""
     p50: float
     p90: float
+    broken: int = 0
+    """How many of the two were found to be too short while it waited still."""
 
 
 @dataclass(slots=True)
@@ -53,24 +63,66 @@ class Promises:
 
     def __init__(self) -> None:
         self._errors: dict[tuple[Kind, int], _Errors] = {}
+        self._of_all: dict[tuple[bool, int], _Errors] = {}
+        """Of all models together."""
+        self._watched: list[tuple[float, int, Kind, Promise, Callable[[], bool]]] = []
+        """A heap, by when the next of the two is too short."""
+        self._order = count()
 
     def correct(self, kind: Kind, seconds: float) -> tuple[float, float]:
         """The p50 and p90 of a wait that was computed as so many seconds."""
-        errors = self._errors.get((kind, _length(seconds))) or _Errors()
+        length = _length(seconds)
+        errors = self._errors.get((kind, length)) or self._of_all.get((kind[1], length)) or _Errors()
         p50 = seconds * math.exp(errors.log50)
         return p50, max(p50, seconds * math.exp(errors.log90))
 
     def begun(self, kind: Kind, promise: Promise, now: float) -> None:
         """Learn how long the wait was that the promise was about."""
-        key = kind, _length(promise.computed)
-        if len(self._errors) >= MAX_KINDS and key not in self._errors:
-            self._errors.clear()
-        errors = self._errors.setdefault(key, _Errors())
-        held50, held90 = (now - promise.at <= seconds for seconds in (promise.p50, promise.p90))
-        errors.log50 = _bounded(errors.log50 + STEP * (-0.5 if held50 else 0.5))
-        errors.log90 = _bounded(errors.log90 + STEP * (-0.1 if held90 else 0.9))
-        errors.held += MEMORY * (held90 - errors.held)
-        errors.promises += 1
+        waited = now - promise.at
+        if promise.broken < 1:
+            self._learn50(kind, promise, held=waited <= promise.p50)
+        if promise.broken < 2:
+            self._learn90(kind, promise, held=waited <= promise.p90)
+
+    def watch(self, kind: Kind, promise: Promise, waits: Callable[[], bool]) -> None:
+        """Learn of a promise as soon as it was too short; `waits` says whether that wait goes on."""
+        if len(self._watched) < MAX_WATCHED:
+            heapq.heappush(self._watched, (promise.at + promise.p50, next(self._order), kind, promise, waits))
+
+    def look(self, now: float) -> None:
+        """Learn from what has become too short since."""
+        watched = self._watched
+        while watched and watched[0][0] < now:
+            _, _, kind, promise, waits = heapq.heappop(watched)
+            if not waits():
+                continue
+            promise.broken += 1
+            if promise.broken == 1:
+                self._learn50(kind, promise, held=False)
+                heapq.heappush(watched, (promise.at + promise.p90, next(self._order), kind, promise, waits))
+            else:
+                self._learn90(kind, promise, held=False)
+
+    def _learn50(self, kind: Kind, promise: Promise, *, held: bool) -> None:
+        for errors in self._known(kind, promise):
+            errors.log50 = _bounded(errors.log50 + STEP * (-0.5 if held else 0.5))
+
+    def _learn90(self, kind: Kind, promise: Promise, *, held: bool) -> None:
+        for errors in self._known(kind, promise):
+            errors.log90 = _bounded(errors.log90 + STEP * (-0.1 if held else 0.9))
+            errors.held += MEMORY * (held - errors.held)
+            errors.promises += 1
+
+    def _known(self, kind: Kind, promise: Promise) -> tuple[_Errors, _Errors]:
+        """What is known of its model, and of all models."""
+        length = _length(promise.computed)
+        of_all = self._of_all.setdefault((kind[1], length), _Errors())
+        errors = self._errors.get((kind, length))
+        if errors is None:
+            if len(self._errors) >= MAX_KINDS:
+                self._errors.clear()
+            errors = self._errors[kind, length] = _Errors(of_all.log50, of_all.log90)
+        return errors, of_all
 
     def held(self, kind: Kind) -> float | None:
         """The part of the last waits (some fifty of each length count) that were within their p90; None: too few."""

@@ -76,7 +76,7 @@ def _first(board: Board, worker: Worker, route: Route, lease: Lease, result: Res
             lease.suspicious = _suspicious(board, lease, result, now)
             _overtake(board, job, lease, now)
             worker.strikes = 0
-            for counted in (worker.refusals, worker.declined):
+            for counted in (worker.returned.refused, worker.returned.declined):
                 counted.pop(job.generation.terms.model, None)
             _contradict(board, job, lease)
             job.sha256, job.size_bytes, job.format = result.sha256, result.size_bytes, result.format

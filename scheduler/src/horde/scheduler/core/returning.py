@@ -121,17 +121,39 @@ def _forgive(board: Board, job: Job) -> None:
 def may_decline(worker: Worker, job: Job) -> bool:
     """Count a job that is given back for what it asks for. Some in a row cost nothing but that job: then it is the same
     whether a worker will not have what is asked for or will not have anything."""
-    model = job.generation.terms.model
-    worker.declined[model] += 1
-    return worker.declined[model] <= DECLINED_IN_A_ROW
+    model, counted = job.generation.terms.model, worker.returned
+    counted.declined[model] += 1
+    return counted.declined[model] <= DECLINED_IN_A_ROW
 
 
 def withhold(board: Board, worker: Worker, model: str, now: float) -> None:
-    """Do not offer a worker a model that it gave back, for a while that grows until it paints with it."""
-    worker.refusals[model] += 1
-    doublings = min(worker.refusals[model] - 1, 30)
-    worker.withheld[model] = now + min(LONGEST_WITHHOLDING, FIRST_WITHHOLDING * 2.0**doublings)
-    board.deadlines.add(worker.withheld[model], worker)
+    """Do not offer a worker a model that it gave back, for a while that grows until it paints with it; nor any other
+    name of a stranger."""
+    returned = worker.returned
+    returned.refused[model] += 1
+    doublings = min(returned.refused[model] - 1, 30)
+    returned.withheld[model] = now + min(LONGEST_WITHHOLDING, FIRST_WITHHOLDING * 2.0**doublings)
+    names = [worker] if worker.standing.proven else worker.standing.workers.values()
+    for name in names:
+        if name is worker or name.session is not None:
+            _withhold(board, name, model, returned.withheld[model], now)
+
+
+def withhold_again(board: Board, worker: Worker, now: float) -> None:
+    """A worker comes: what other names of its owner gave back, who is a stranger, is not offered to it either."""
+    if worker.standing.proven:
+        return
+    withheld = worker.returned.withheld
+    for model, until in list(withheld.items()):
+        if until > now:
+            _withhold(board, worker, model, until, now)
+        else:
+            del withheld[model]
+
+
+def _withhold(board: Board, worker: Worker, model: str, until: float, now: float) -> None:
+    worker.withheld[model] = until
+    board.deadlines.add(until, worker)
     if worker.session is not None:
         board.fleet.refit(worker)
     idling.tell(board, worker, now)

@@ -283,7 +283,7 @@ def _job_from(row: Row, generation: Generation, moment: Moment) -> Job:
         detail=row["detail"],
         withdrawn=bool(row["withdrawn"]),
         ended_at_ms=row["ended_at_ms"],
-        leavings={LeaseId(each) for each in row["leavings"].split()},
+        leavings={LeaseId(lease_id) for lease_id in row["leavings"].split()},
     )
     # Rows of before say the worker's name, too, after its owner.
     for lease_id, worker_id, owner, *_, state, step, ttl, granted_ms, fault in json.loads(row["leases"] or "[]"):

@@ -46,6 +46,8 @@ class Session:
     draining: bool = False
     grace_until: float = 0.0
     """While adrift or not yet restated: until then its leases wait for it."""
+    stated_at: float = float("inf")
+    """When it restated first on this route."""
     lost_by_mesh: bool = False
     """Adrift since its gateway is away; not through anything that its worker did."""
     hears_idle: bool = False

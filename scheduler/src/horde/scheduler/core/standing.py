@@ -54,6 +54,17 @@ MAX_DOUBTED = 64
 
 
 @dataclass(slots=True, eq=False)
+class Returned:
+    """What was given back, by model, since something was last painted with it."""
+
+    refused: Counter[str] = field(default_factory=Counter)
+    declined: Counter[str] = field(default_factory=Counter)
+    """Of them, those that were for what one job asked for."""
+    withheld: dict[str, float] = field(default_factory=dict)
+    """Until when the model is not offered."""
+
+
+@dataclass(slots=True, eq=False)
 class Standing:
     """One owner's."""
 
@@ -85,6 +96,8 @@ class Standing:
     """By class: what its owner is shown."""
     workers: dict[WorkerId, Worker] = field(default_factory=dict)
     """Those that are known."""
+    gave: Returned = field(default_factory=Returned)
+    """What all of them gave back while it is not proven."""
 
     @property
     def proven(self) -> bool:

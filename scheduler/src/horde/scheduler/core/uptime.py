@@ -72,7 +72,7 @@ class Record:
         """A bucket begins: what is too old to count is forgotten."""
         self.bucket, self.looks = bucket, 0
         self.seen.clear()
-        self._proven = {each: self._proven[each] for each in self.verified(now_ms)}
+        self._proven = {owner: self._proven[owner] for owner in self.verified(now_ms)}
         fresh = {
             m: {a: ms for a, ms in payers.items() if now_ms - ms < DEMAND_MS} for m, payers in self._demand.items()
         }

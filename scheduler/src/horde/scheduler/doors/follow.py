@@ -1,4 +1,4 @@
-"""Followers: gateways that are told what happens to the generations that their requesters watch.
+"""Followers: gateways, and the webhooks service, that are told what happens to the generations that they name.
 
 Durable transitions come from the saver, when they are durable; progress and waits come as they are. A follower that
 does not read is spared progress first; if even the durable does not fit, its stream ends, and it follows again.
@@ -26,15 +26,17 @@ MAX_FOLLOWED = 100_000
 
 
 class Follower:
-    """One gateway's stream."""
+    """One stream."""
 
     def __init__(self) -> None:
+        self.durable_only = False
+        """It wants to hear neither of progress nor of waits."""
         self.followed: set[GenerationId] = set()
         self.outbox: Outbox[pb.FollowedEvent] = Outbox(MAX_WAITING)
 
     def put(self, event: pb.FollowedEvent, *, durable: bool = True) -> None:
         """Have it told; what is not durable may be dropped."""
-        if not durable and len(self.outbox) >= MAX_WAITING // 2:
+        if not durable and (self.durable_only or len(self.outbox) >= MAX_WAITING // 2):
             return
         try:
             self.outbox.put_nowait(event)
@@ -66,6 +68,10 @@ class Followers:
 
     def __contains__(self, generation_id: GenerationId) -> bool:
         return generation_id in self._by_generation
+
+    def await_waits(self, generation_id: GenerationId) -> bool:
+        """Whether anybody wants to hear how long it may take."""
+        return not all(follower.durable_only for follower in self._by_generation.get(generation_id, ()))
 
     def turn(self, limit: int) -> list[GenerationId]:
         """Some of what is followed; next time others."""
@@ -102,7 +108,7 @@ class Followers:
 
     def publish(self, jobs: list[Job]) -> Callable[[], None] | None:
         """Say transitions that are about to be durable; to be sent when they are."""
-        told: list[tuple[GenerationId, pb.FollowedEvent]] = []
+        events: list[tuple[GenerationId, pb.FollowedEvent]] = []
         touched: dict[Generation, None] = {}
         for job in jobs:
             generation = job.generation
@@ -111,18 +117,18 @@ class Followers:
             event = pb.FollowedEvent(generation_id=generation.generation_id)
             wire.fill_image(event.image, job, wire.placement_of(generation.quote), self._names)
             job.shown = job.version
-            told.append((generation.generation_id, event))
+            events.append((generation.generation_id, event))
             touched[generation] = None
         finished = [generation for generation in touched if generation.finished]
         for generation in finished:
             event = pb.FollowedEvent(generation_id=generation.generation_id)
             event.finished.CopyFrom(wire.generation_message(generation, self._names))
-            told.append((generation.generation_id, event))
-        if not told:
+            events.append((generation.generation_id, event))
+        if not events:
             return None
 
         def send() -> None:
-            for generation_id, event in told:
+            for generation_id, event in events:
                 self._tell(generation_id, event, durable=True)
             for generation in finished:
                 self._over(generation.generation_id)

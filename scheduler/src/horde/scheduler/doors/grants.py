@@ -69,7 +69,7 @@ class Grants:
                 "act": "get_input",
                 "input_id": reference.input_id,
                 "sha256": reference.sha256.hex(),
-                "whose": whose(generation.account_id, generation.digest),
+                "whose": self._sealed(whose(generation.account_id, generation.digest), lease, reference.input_id, now),
                 "lease_id": lease.lease_id,
             }
             message.inputs.add(input_id=reference.input_id, ticket=self.signer.sign(STORAGE, claims, lifetime, now))
@@ -77,6 +77,12 @@ class Grants:
         message.traceparent = telemetry.current_traceparent() or generation.traceparent
         message.price_mkudos = generation.terms.price.price
         return response
+
+    def _sealed(self, name: str, lease: Lease, input_id: str, now: datetime) -> Mapping[str, str] | str:
+        """A name for the router alone: a worker could tell by it who else has asked for the same person."""
+        sealed = self.verifier.seal(name.encode(), STORAGE, f"{lease.lease_id} {input_id}".encode(), now)
+        # Before a router's key is known nothing was put in, and no receipt could be read.
+        return sealed or name
 
     def read(self, outcome: worker_service_pb2.Outcome, now: datetime) -> Result:
         """What an outcome of `painted` says, if storage signed it for this very lease."""
@@ -88,8 +94,8 @@ class Grants:
 
 
 def whose(account_id: AccountId, digest: bytes) -> str:
-    """Whose an input is, as the storage router names the place: workers can read their tickets, and no account stands
-    there. It is the same for all inputs of one payer, and who knows an account's id can tell whether it is that one."""
+    """Whose an input is, as the storage router names the place. It is the same for all inputs of one payer, so that
+    workers, who can read their tickets, get it sealed."""
     name = sha256(b"key " + requester_text(account_id, digest).encode()).hexdigest()[:32]
     return f"stranger-{name}" if account_id == ANONYMOUS else f"account-{name}"
 

@@ -97,13 +97,13 @@ class Reading:
         response = pb.ListGenerationsResponse()
         for _ in range(MAX_LOOKS):
             stored = await self._term.store.page(account_id, digest, place, at_once + 1)
-            for each in stored:
-                accepted_at_ms = each.generation["accepted_at_ms"]
+            for row in stored:
+                accepted_at_ms = row.generation["accepted_at_ms"]
                 if accepted_at_ms < oldest:
                     return response
                 if len(response.generations) == size:
                     return _to_be_continued(response, place)
-                generation = self._term.remember(each)
+                generation = self._term.remember(row)
                 if shown_to_its_requester(generation) and not self._submitting.undecided(generation):
                     build = partial(wire.generation_message, generation, self._term.board.fleet.name_of)
                     shown = await self._saver.read(generation, build)
@@ -111,7 +111,7 @@ class Reading:
                         return _to_be_continued(response, place)
                     if wanted(shown.generation):
                         response.generations.append(shown)
-                place = accepted_at_ms, each.generation["generation_id"]
+                place = accepted_at_ms, row.generation["generation_id"]
             if len(stored) <= at_once:
                 return response
             if len(response.generations) == size:
@@ -159,7 +159,7 @@ class Reading:
         return pb.EstimateWaitOutcome(wait=wire.wait_message(found))
 
     async def follow(self, requests: AsyncIterable[pb.FollowRequest]) -> AsyncIterator[pb.FollowResponse]:
-        """A gateway's wishes, and what comes of them."""
+        """A follower's wishes, and what comes of them."""
         follower = Follower()
         self._followers.open(follower)
 
@@ -176,7 +176,8 @@ class Reading:
             self._followers.drop(follower)
 
     async def _wish(self, follower: Follower, request: pb.FollowRequest) -> None:
-        """Take in one wish of a gateway."""
+        """Take in one wish."""
+        follower.durable_only |= request.durable_only
         if request.HasField("unfollow"):
             self._followers.remove(GenerationId(request.unfollow), follower)
             return
@@ -217,7 +218,7 @@ class Reading:
         for generation_id in followers.turn(MAX_WAITS):
             generation = board.generations.get(generation_id)
             waiting = [job for job in generation.jobs if job.ticket] if generation is not None else []
-            if not waiting:
+            if not waiting or not followers.await_waits(generation_id):
                 continue
             message = wire.wait_message(self._estimates.for_job(waiting[0], self._term.now()))
             for job in waiting:

@@ -10,7 +10,7 @@ from horde.internal.scheduler.v1.scheduler_service_pb2_grpc import (
     SchedulerServiceServicer,
     add_SchedulerServiceServicer_to_server,
 )
-from horde.scheduler.doors import owners
+from horde.scheduler.doors import owners, scaling
 from horde.scheduler.doors.deleting import Deleting
 from horde.scheduler.doors.fleet_reading import FleetReading
 from horde.scheduler.doors.reading import Reading
@@ -26,6 +26,8 @@ ALLOW = AllowList(
         **{f"/{service}/*": {"gateway"} for service in (SERVICE, owners.SERVICE)},
         f"/{SERVICE}/ListSettledImages": {"auditor"},
         f"/{SERVICE}/DescribeJobs": {"auditor"},
+        f"/{SERVICE}/Follow": {"gateway", "webhooks"},
+        f"/{scaling.SERVICE}/*": {"keda"},
     }
 )
 

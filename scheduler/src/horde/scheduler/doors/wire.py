@@ -71,7 +71,7 @@ def features_of(spec: job_pb2.JobSpec) -> int:
     if image.schedule:
         mask |= 1 << (SCHEDULE_BIT + image.schedule)
     sides = image.width | image.height
-    multiple = max((index for index, each in enumerate(MULTIPLES) if not sides % each), default=0)
+    multiple = max((index for index, multiple_of in enumerate(MULTIPLES) if not sides % multiple_of), default=0)
     return mask | 1 << (MULTIPLE_BIT + multiple)
 
 

@@ -45,8 +45,8 @@ def capabilities_of(message: worker_pb2.Capabilities) -> Capabilities:
     """What a worker says that it can do; models beyond the first MAX_OFFERS do not count, nor other kinds of work."""
     named = [model for model in message.models if model.name and model.WhichOneof("kind") == "image"][:MAX_OFFERS]
     offers = {
-        each.name: Offer(each.loaded, max(0, each.image.max_pixels), _abilities(each.image), each.sha256)
-        for each in named
+        feature.name: Offer(feature.loaded, max(0, feature.image.max_pixels), _abilities(feature.image), feature.sha256)
+        for feature in named
     }
     return Capabilities(offers, message.SerializeToString())
 
@@ -56,7 +56,7 @@ def _abilities(offer: worker_pb2.ImageOffer) -> int:
     bits: list[int] = [feature for feature in offer.features if 0 < feature < SAMPLER_BIT]
     bits += [SAMPLER_BIT + sampler for sampler in offer.samplers if 0 < sampler < SCHEDULE_BIT - SAMPLER_BIT]
     bits += [SCHEDULE_BIT + schedule for schedule in offer.schedules if 0 < schedule < MULTIPLE_BIT - SCHEDULE_BIT]
-    bits += [MULTIPLE_BIT + index for index, each in enumerate(MULTIPLES) if each >= offer.size_multiple]
+    bits += [MULTIPLE_BIT + index for index, multiple in enumerate(MULTIPLES) if multiple >= offer.size_multiple]
     return sum({1 << bit for bit in bits})
 
 
@@ -65,8 +65,8 @@ def pace_of(hello: worker_service_pb2.Hello) -> Pace | None:
     if not hello.HasField("expected_pace"):
         return None
     pace = hello.expected_pace
-    each = pace.megapixel_step.ToTimedelta().total_seconds(), pace.each_job.ToTimedelta().total_seconds()
-    return Pace(*(min(max(seconds, 0.0), MAX_PACE_SECONDS) for seconds in each))
+    job_seconds = pace.megapixel_step.ToTimedelta().total_seconds(), pace.each_job.ToTimedelta().total_seconds()
+    return Pace(*(min(max(seconds, 0.0), MAX_PACE_SECONDS) for seconds in job_seconds))
 
 
 def show_abilities(message: model_service_pb2.Model, mask: int) -> None:
@@ -106,10 +106,10 @@ def idle_message(report: Report) -> worker_service_pb2.IdleReport:
     message = worker_service_pb2.IdleReport()
     for cause in report.causes:
         message.causes.add(reason=cause.reason, jobs=cause.jobs, model=cause.model)
-    for each in report.hindrances:
-        hindrance = message.hindrances.add(reason=each.reason, model=each.model, detail=each.detail)
-        if each.ends_in is not None:
-            hindrance.ends_in.FromMilliseconds(int(each.ends_in * 1000))
+    for known in report.hindrances:
+        hindrance = message.hindrances.add(reason=known.reason, model=known.model, detail=known.detail)
+        if known.ends_in is not None:
+            hindrance.ends_in.FromMilliseconds(int(known.ends_in * 1000))
     return message
 
 

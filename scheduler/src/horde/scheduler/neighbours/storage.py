@@ -74,7 +74,7 @@ class GrpcStorage:
             _fill_ref(pair.other, other)
         response = await self._stub().CompareObjects(request)
         outcomes = iter([outcome for _, outcome in pairs(request.comparisons, response.outcomes)])
-        return [_compare_answer(list(islice(outcomes, len(each)))) for each in wanted]
+        return [_compare_answer(list(islice(outcomes, len(comparison)))) for comparison in wanted]
 
     async def discard(self, leavings: Sequence[DiscardObject]) -> Sequence[Answer]:
         request = pb.DiscardObjectsRequest()

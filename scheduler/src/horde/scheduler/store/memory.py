@@ -75,7 +75,7 @@ class MemoryStore:
             memory.owners[row["owner"]] = dict(row)
         for row in changes.strikes:
             memory.strikes[row["strike_id"]] = dict(row)
-        return frozenset(GenerationId(each) for each in taken)
+        return frozenset(GenerationId(generation_id) for generation_id in taken)
 
     async def live(self) -> list[Stored]:
         return [self._stored(row) for row in self.memory.generations.values() if not row["closed"]]
@@ -142,7 +142,7 @@ class MemoryStore:
                 name = job["job_id"] if query.order is SettledOrder.BY_JOB else job["object_name"]
                 if not query.until or name <= query.until:
                     found.append(((0, name), row))
-        found.sort(key=lambda each: each[0])
+        found.sort(key=lambda entry: entry[0])
         return [row for place, row in found if place > query.after][: query.limit]
 
     async def forget(self, over_before_ms: int, limit: int, refusal: bytes) -> int:

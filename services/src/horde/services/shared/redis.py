@@ -229,6 +229,9 @@ class RedisShared:
                     changing.cancel()
             except* (RedisError, OSError) as failed:
                 log.debug("not among the other replicas", error=str(failed.exceptions[0]))
+            # Until Python 3.13 a TaskGroup forgets that it was cancelled if a task of its own fails while it ends.
+            if (own := asyncio.current_task()) is not None and own.cancelling():
+                raise asyncio.CancelledError
             if self._in:
                 pause = FIRST_PAUSE
             self._in = False

@@ -102,8 +102,10 @@ class GetReleaseFileTicket:
 class Permits:
     """Tells what a token permits. Raises the token errors."""
 
-    def __init__(self, verifier: Verifier, clock: Clock) -> None:
+    def __init__(self, verifier: Verifier, reader: Signer, clock: Clock) -> None:
+        """`reader` has the key for which schedulers seal."""
         self._verifier = verifier
+        self._reader = reader
         self._now = clock.now
         self._clocks = ClockWatch(clock.monotonic)
 
@@ -143,9 +145,7 @@ class Permits:
         if act == "get_release_file":
             return GetReleaseFileTicket(claims.text("key"), claims.number("size_bytes"), claims.text("file_sha256"))
         if act == "get_input":
-            # A scheduler of before says the requester.
-            part = claims.name("whose") if claims.has("whose") else keys.whose(claims.text("requester"))
-            return GetInputTicket(claims.name("input_id"), claims.digest(), part)
+            return GetInputTicket(claims.name("input_id"), claims.digest(), self._whose(claims))
         if issuer != GATEWAY:
             raise TokenWrongAudience(metadata={"expected": f"a ticket of the {GATEWAY}"})
         return GetImageTicket(
@@ -156,6 +156,12 @@ class Permits:
             claims.text("requester"),
         )
 
+    def _whose(self, claims: _Claims) -> str:
+        if not claims.has("whose"):  # As schedulers of before say it.
+            return keys.whose(claims.text("requester"))
+        about = f"{claims.text('lease_id')} {claims.name('input_id')}".encode()
+        return claims.name_for("whose", self._reader, about)
+
     def _verify(self, token: str, issuers: tuple[str, ...], acts: tuple[str, ...]) -> _Claims:
         if not token:
             raise TokenMalformed
@@ -164,10 +170,10 @@ class Permits:
             raise TokenWrongAudience(metadata={"expected": " or ".join(acts)})
         return claims
 
-    def _compare_clocks(self, said: Mapping[str, Any]) -> None:
+    def _compare_clocks(self, claims: Mapping[str, Any]) -> None:
         # Tickets for inputs are used at once; grants and tickets for images may be old and good.
-        if isinstance(issued := said["iat"], int):
-            self._clocks.compare(said["iss"], issued, self._now(), fresh=said.get("act") == PUT_INPUT)
+        if isinstance(issued := claims["iat"], int):
+            self._clocks.compare(claims["iss"], issued, self._now(), fresh=claims.get("act") == PUT_INPUT)
 
 
 class Receipts:
@@ -213,6 +219,19 @@ class _Claims:
         if not is_name(value):
             raise TokenMalformed(f"The claim {name} is not an id.")
         return value
+
+    def name_for(self, name: str, reader: Signer, about: bytes) -> str:
+        """A name that is sealed for this reader, or stands there plainly, as schedulers of before say it."""
+        value = self._claims.get(name)
+        if not isinstance(value, Mapping):
+            return self.name(name)
+        try:
+            found = reader.unseal(value, about).decode()
+        except ValueError:
+            raise TokenMalformed(f"The claim {name} was sealed for another key.") from None
+        if not is_name(found):
+            raise TokenMalformed(f"The claim {name} is not an id.")
+        return found
 
     def number(self, name: str) -> int:
         value = self._claims.get(name)

@@ -34,8 +34,8 @@ class StorageServicer(StorageServiceServicer):
     async def PutInput(
         self, request_iterator: AsyncIterator[storage.PutInputRequest], context: Context
     ) -> storage.PutInputResponse:
-        said = wire.read_input_upload(request_iterator)
-        stored = await self._inputs.put_in_parts(said, caller_bucket(context))
+        messages = wire.read_input_upload(request_iterator)
+        stored = await self._inputs.put_in_parts(messages, caller_bucket(context))
         return storage.PutInputResponse(input=wire.write_input(*stored))
 
     async def PutSmallInput(
@@ -53,8 +53,8 @@ class StorageServicer(StorageServiceServicer):
     async def UploadImage(
         self, request_iterator: AsyncIterator[storage.UploadImageRequest], context: Context
     ) -> AsyncIterator[storage.UploadImageResponse]:
-        said = wire.read_image_upload(request_iterator)
-        async for answer in self._uploads.upload_image(said, caller_bucket(context)):
+        messages = wire.read_image_upload(request_iterator)
+        async for answer in self._uploads.upload_image(messages, caller_bucket(context)):
             yield wire.write_upload_answer(answer)
 
     async def Download(

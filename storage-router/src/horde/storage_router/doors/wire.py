@@ -31,7 +31,7 @@ from horde.storage_router.core.records import Content, InputRecord
 from horde.storage_router.downloads import FileContent, Piece
 from horde.storage_router.input_orders import InputRelease
 from horde.storage_router.inputs import NamedInput
-from horde.storage_router.receiving import Finish, Open, Part, Said
+from horde.storage_router.receiving import Finish, Open, Part, UploadMessage
 from horde.storage_router.uploads import Receipt, Resume
 
 MAX_ITEMS = 256
@@ -59,21 +59,21 @@ _PLACEMENTS: dict[int, Placement] = {
 }
 
 
-async def read_image_upload(requests: AsyncIterable[storage.UploadImageRequest]) -> AsyncIterator[Said]:
+async def read_image_upload(requests: AsyncIterable[storage.UploadImageRequest]) -> AsyncIterator[UploadMessage]:
     """What a worker says."""
     async for request in requests:
         kind = request.WhichOneof("message")
         yield Open(request.open.grant) if kind == "open" else _said(request, kind)
 
 
-async def read_input_upload(requests: AsyncIterable[storage.PutInputRequest]) -> AsyncIterator[Said]:
+async def read_input_upload(requests: AsyncIterable[storage.PutInputRequest]) -> AsyncIterator[UploadMessage]:
     """What a requester says."""
     async for request in requests:
         kind = request.WhichOneof("message")
         yield Open(request.open.ticket) if kind == "open" else _said(request, kind)
 
 
-def _said(request: storage.UploadImageRequest | storage.PutInputRequest, kind: str | None) -> Said:
+def _said(request: storage.UploadImageRequest | storage.PutInputRequest, kind: str | None) -> UploadMessage:
     if kind == "chunk":
         return Part(request.chunk.offset, request.chunk.data)
     if kind == "finish":
@@ -275,7 +275,7 @@ def read_requester(requester: job_pb2.Requester) -> str:
 def read_inputs(named: Sequence[job_pb2.InputImage]) -> Sequence[NamedInput | ServiceError]:
     """The inputs of one call."""
     _check_count("inputs", len(named))
-    return [_read_input(each) for each in named]
+    return [_read_input(named_input) for named_input in named]
 
 
 def _read_input(named: job_pb2.InputImage) -> NamedInput | ServiceError:

@@ -85,10 +85,10 @@ class Asked:
     def told(self) -> dict[str, Any]:
         """What the answer says of all this: every message, and those with a code once more by it."""
         coded = [{"code": warning.code, "message": warning.message} for warning in self.warnings if warning.code]
-        told: dict[str, Any] = {"warnings": coded} if coded else {}
+        body: dict[str, Any] = {"warnings": coded} if coded else {}
         if self.warnings:
-            told["message"] = " ".join(warning.message for warning in self.warnings)[:MOST_MESSAGE]
-        return told
+            body["message"] = " ".join(warning.message for warning in self.warnings)[:MOST_MESSAGE]
+        return body
 
 
 def asked(body: GenerateBody) -> Asked:

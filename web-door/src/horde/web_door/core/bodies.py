@@ -174,7 +174,7 @@ def read(kind: type[B], body: object) -> B:
     try:
         return kind.model_validate(_given(body))
     except ValidationError as error:
-        wrong = {".".join(str(part) for part in each["loc"]): each["msg"] for each in error.errors()[:32]}
+        wrong = {".".join(str(part) for part in problem["loc"]): problem["msg"] for problem in error.errors()[:32]}
         raise Refusal(400, "BadRequest", "Input payload validation failed", wrong) from None
 
 

@@ -30,7 +30,7 @@ def payload(image: Mapping[str, Any]) -> tuple[dict[str, Any], Making]:
         guidance=None if "guidance_scale" in image else DEFAULT_GUIDANCE,
     )
     negative = image.get("negative_prompt", "")
-    told: dict[str, Any] = {
+    payload: dict[str, Any] = {
         "prompt": image["prompt"] + (f" ### {negative}" if negative else ""),
         "ddim_steps": image["steps"],
         "n_iter": 1,
@@ -44,18 +44,18 @@ def payload(image: Mapping[str, Any]) -> tuple[dict[str, Any], Making]:
         "tiling": image.get("tiling", False),
         "hires_fix": "hires_fix" in image,
         "post_processing": [
-            names.POST_PROCESSOR_NAMES[each.removeprefix("POST_PROCESSOR_")]
-            for each in image.get("post_processors", [])
+            names.POST_PROCESSOR_NAMES[post_processor.removeprefix("POST_PROCESSOR_")]
+            for post_processor in image.get("post_processors", [])
         ],
         "denoising_strength": image.get("denoising_strength", 0.75) if "source_image" in image else 1.0,
     }
     if strength := image.get("hires_fix", {}).get("denoising_strength"):
-        told["hires_fix_denoising_strength"] = strength
+        payload["hires_fix_denoising_strength"] = strength
     if loras := image.get("loras"):
-        told["loras"] = [_lora(lora) for lora in loras]
+        payload["loras"] = [_lora(lora) for lora in loras]
     if inversions := image.get("textual_inversions"):
-        told["tis"] = [_inversion(inversion) for inversion in inversions]
-    return told, chosen
+        payload["tis"] = [_inversion(inversion) for inversion in inversions]
+    return payload, chosen
 
 
 def source_processing(image: Mapping[str, Any]) -> str:
@@ -67,29 +67,29 @@ def source_processing(image: Mapping[str, Any]) -> str:
 
 def _lora(lora: Mapping[str, Any]) -> dict[str, Any]:
     strength = lora.get("strength", 0.0)
-    told: dict[str, Any] = {"name": lora["name"], "model": strength, "clip": lora.get("clip_strength", strength)}
+    entry: dict[str, Any] = {"name": lora["name"], "model": strength, "clip": lora.get("clip_strength", strength)}
     if trigger := lora.get("trigger"):
-        told["inject_trigger"] = trigger
-    return told
+        entry["inject_trigger"] = trigger
+    return entry
 
 
 def _inversion(inversion: Mapping[str, Any]) -> dict[str, Any]:
-    told: dict[str, Any] = {"name": inversion["name"], "strength": inversion.get("strength", 1.0)}
+    entry: dict[str, Any] = {"name": inversion["name"], "strength": inversion.get("strength", 1.0)}
     place = str(inversion.get("place", "")).removeprefix("TEXTUAL_INVERSION_PLACE_")
     if place in ("PROMPT", "NEGATIVE_PROMPT"):
-        told["inject_ti"] = "prompt" if place == "PROMPT" else "negprompt"
-    return told
+        entry["inject_ti"] = "prompt" if place == "PROMPT" else "negprompt"
+    return entry
 
 
 def deviations(entries: Sequence[MetadataBody]) -> list[dict[str, str]]:
     """What the worker did otherwise, as JSON of Deviation."""
-    told = []
+    warnings = []
     for entry in entries:
         if entry.type not in SPOKEN_OF:
             continue
         failed = entry.value == "download_failed"
         words = _line(entry.ref or entry.value)
-        told.append(
+        warnings.append(
             {
                 "kind": "DEVIATION_KIND_OMITTED" if failed else "DEVIATION_KIND_REINTERPRETED",
                 "field": FIELDS.get(entry.type, "prompt"),
@@ -97,7 +97,7 @@ def deviations(entries: Sequence[MetadataBody]) -> list[dict[str, str]]:
                 "done": "" if failed else words,
             }
         )
-    return told[:32]
+    return warnings[:32]
 
 
 def _line(text: str) -> str:

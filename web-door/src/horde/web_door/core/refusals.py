@@ -101,7 +101,7 @@ SAYS: Mapping[str, str] = {
 def refusal_of(error: ServiceError, names: Mapping[str, str] | None = None) -> Refusal:
     """What a caller is told of an error; `names` are paths of the contract's fields and how the caller calls them."""
     status, rc = BY_REASON.get((error.domain, error.reason)) or next(
-        (told for kind, told in BY_KIND if isinstance(error, kind)), (500, "InternalError")
+        (answer for kind, answer in BY_KIND if isinstance(error, kind)), (500, "InternalError")
     )
     message = SAYS.get(rc) or (error.message if status < 500 else "The horde cannot answer this now.")
     if error.reason == "MODEL_UNKNOWN" and (near := error.metadata.get("did_you_mean")):

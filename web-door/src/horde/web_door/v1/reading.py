@@ -34,9 +34,9 @@ def message_of(rule: Rule, values: Mapping[str, str], query: Iterable[tuple[str,
     """The request of a call; raises InvalidArgument or UnknownField, which name every field that is wrong."""
     kind: Any = rule.rpc.request.DESCRIPTOR
     reading = _Reading(kind)
-    told = reading.checked(_body_of(rule, body), kind, "")
+    body_fields = reading.checked(_body_of(rule, body), kind, "")
     for path, text in values.items():
-        reading.put(told, path, [text])
+        reading.put(body_fields, path, [text])
     if rule.body == "*":
         # All that is not in the path is in the body: a query would be a second place for it.
         reading.unknown += [name for name, _ in query]
@@ -45,9 +45,9 @@ def message_of(rule: Rule, values: Mapping[str, str], query: Iterable[tuple[str,
         for name, text in query:
             texts.setdefault(name, []).append(text)
         for name, several in texts.items():
-            reading.put(told, name, several)
+            reading.put(body_fields, name, several)
     reading.refuse(rule.rpc)
-    return _parsed(rule.rpc, told)
+    return _parsed(rule.rpc, body_fields)
 
 
 def object_of(rpc: Rpc, value: object) -> Message:
@@ -56,18 +56,18 @@ def object_of(rpc: Rpc, value: object) -> Message:
         raise InvalidArgument("The message must be a JSON object.")
     kind: Any = rpc.request.DESCRIPTOR
     reading = _Reading(kind)
-    told = reading.checked(value, kind, "")
+    fields = reading.checked(value, kind, "")
     reading.refuse(rpc)
-    return _parsed(rpc, told)
+    return _parsed(rpc, fields)
 
 
-def _parsed(rpc: Rpc, told: dict[str, Any]) -> Message:
+def _parsed(rpc: Rpc, fields: dict[str, Any]) -> Message:
     """The message of a JSON object whose names are known; raises InvalidArgument that names what does not fit."""
     try:
-        return json_format.ParseDict(told, rpc.request(), max_recursion_depth=DEEPEST)
+        return json_format.ParseDict(fields, rpc.request(), max_recursion_depth=DEEPEST)
     except UNFIT as error:
         kind: Any = rpc.request.DESCRIPTOR
-        wrong = list(islice(_unfit(told, kind, ""), MOST)) or [FieldViolation("", _words(error))]
+        wrong = list(islice(_unfit(fields, kind, ""), MOST)) or [FieldViolation("", _words(error))]
         raise invalid(rpc, wrong) from None
 
 
@@ -142,9 +142,9 @@ class _Reading:
             return [self.checked(item, kind, f"{path}[{index}]") for index, item in enumerate(value)]
         return self.checked(value, kind, path)
 
-    def put(self, told: dict[str, Any], path: str, texts: list[str]) -> None:
+    def put(self, fields: dict[str, Any], path: str, texts: list[str]) -> None:
         """Put what the path or the query says of a field, which is named by its own path."""
-        kind, place, *names = self.root, told, *path.split(".")
+        kind, place, *names = self.root, fields, *path.split(".")
         for name in names[:-1]:
             found = _field(kind, name)
             inside = None if found is None or found.is_repeated else _holds(found)
@@ -200,13 +200,13 @@ def _mask(text: str) -> str:
     return re.sub(r"_([a-z0-9])", lambda found: found[1].upper(), text)
 
 
-def _unfit(told: Any, kind: Descriptor, path: str) -> Iterator[FieldViolation]:
+def _unfit(plain: Any, kind: Descriptor, path: str) -> Iterator[FieldViolation]:
     """Every field whose value is none of its type. Each is tried by itself: the library stops at the first and does not
     always say where it is."""
-    if not isinstance(told, dict):
+    if not isinstance(plain, dict):
         yield FieldViolation(path, "must be an object")
         return
-    for name, value in told.items():
+    for name, value in plain.items():
         found, where = kind.fields_by_name[name], f"{path}.{name}" if path else name
         inside = _holds(found)
         if inside is None or value is None:

@@ -27,8 +27,8 @@ def rules() -> Iterator[Rule]:
     for rpc in rpcs():
         options = rpc.descriptor.GetOptions()
         if options.HasExtension(annotations_pb2.http):
-            told = options.Extensions[annotations_pb2.http]
-            for binding in (told, *told.additional_bindings):
+            rule = options.Extensions[annotations_pb2.http]
+            for binding in (rule, *rule.additional_bindings):
                 yield _rule(rpc, binding)
 
 

@@ -12,8 +12,8 @@ from starlette.responses import Response
 
 def json_of(message: Message) -> dict[str, Any]:
     """A message as a JSON object."""
-    told: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
-    return told
+    plain: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    return plain
 
 
 def text_of(message: Message) -> str:

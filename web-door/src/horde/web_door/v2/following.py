@@ -80,9 +80,9 @@ class Following:
         whole = wants_base64(generation.request_id)
         with self._context.room.tab(caller.address) as tab:
             shown = [image for image in generation.images if image.ending in wire.SHOWN]
-            told = [await self._image(request, caller, generation, image, tab, whole=whole) for image in shown]
+            entries = [await self._image(request, caller, generation, image, tab, whole=whole) for image in shown]
             answer = progress(wire.all_facts(generation))
-            answer["generations"] = told
+            answer["generations"] = entries
             answer["shared"] = generation.quote.placement == job_pb2.PLACEMENT_SHARED
             return JSONResponse(answer)
 

@@ -48,7 +48,7 @@ class Reading:
             for model in await self._context.models()
             if state == "all" or model.HasField("catalogue") is (state == "known")
         ]
-        kept = [each for each in found if (least or 0) <= each["count"] <= (most if most is not None else math.inf)]
+        kept = [image for image in found if (least or 0) <= image["count"] <= (most if most is not None else math.inf)]
         return JSONResponse(kept)
 
     async def model(self, request: Request) -> Response:
@@ -112,8 +112,8 @@ class Reading:
         times = {"minute": totals.minute, "hour": totals.hour, "day": totals.day, "month": totals.month}
         return JSONResponse(
             {
-                name: {"images": each.images_done, "ps": each.milli_megapixel_steps * 1_000}
-                for name, each in {**times, "total": totals.ever}.items()
+                name: {"images": total.images_done, "ps": total.milli_megapixel_steps * 1_000}
+                for name, total in {**times, "total": totals.ever}.items()
             }
         )
 

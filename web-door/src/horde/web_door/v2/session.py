@@ -145,8 +145,8 @@ class WorkerSession:
             self.attached.set()
             speaking = group.create_task(self._speak(stream))
             try:
-                while (said := await stream.read()) is not aio.EOF:
-                    self._heard(said)
+                while (response := await stream.read()) is not aio.EOF:
+                    self._heard(response)
             finally:
                 speaking.cancel()
         except TimeoutError:
@@ -180,24 +180,24 @@ class WorkerSession:
             if self.worker.over(now):
                 self._words.set()
 
-    def _heard(self, said: pb.AttachResponse) -> None:
-        match said.WhichOneof("message"):
+    def _heard(self, response: pb.AttachResponse) -> None:
+        match response.WhichOneof("message"):
             case "assignment":
-                given = said.assignment
+                given = response.assignment
                 self.worker.lent(Lent(given.job_id, given.lease_id, given, self._clock.monotonic()))
                 self._news.set()
             case "revocation":
-                self.worker.revoked(said.revocation.lease_id)
-                self._owed.pop(said.revocation.lease_id, None)
+                self.worker.revoked(response.revocation.lease_id)
+                self._owed.pop(response.revocation.lease_id, None)
                 self._tell_demand()
             case "settled":
-                owed = self._owed.pop(said.settled.lease_id, None)
+                owed = self._owed.pop(response.settled.lease_id, None)
                 if owed is not None and not owed[1].done():
-                    owed[1].set_result(said.settled)
+                    owed[1].set_result(response.settled)
             case "resync":
-                self._restate(said.resync.epoch)
+                self._restate(response.resync.epoch)
             case "idle_report":
-                self.skipped = said.idle_report
+                self.skipped = response.idle_report
             case _:
                 # Terms count at the mesh; after a farewell the stream ends, and it attaches again.
                 pass

@@ -49,9 +49,9 @@ class Users:
         if wanted == "0":
             return JSONResponse(_nobody())
         if not caller.anonymous:
-            told = await self._told(caller)
-            if str(told["id"]) == wanted:
-                return JSONResponse(told)
+            details = await self._told(caller)
+            if str(details["id"]) == wanted:
+                return JSONResponse(details)
         raise Refusal(404, "UserNotFound", "User not found: people here are shown to themselves alone.")
 
     async def users(self, request: Request) -> Response:

@@ -41,7 +41,7 @@ def seconds(duration: Duration) -> float:
 
 def possible(wait: generation_pb2.WaitEstimate) -> bool:
     """Whether a worker that is here can do it, now or when it is free."""
-    return wait.eligible_workers > 0 or any(each.reason in HINDERED_FOR_NOW for each in wait.ineligible)
+    return wait.eligible_workers > 0 or any(group.reason in HINDERED_FOR_NOW for group in wait.ineligible)
 
 
 def facts_of(image: generation_pb2.Image, price_mkudos: int) -> ImageFacts:

@@ -38,8 +38,10 @@ class Workers:
         if query.get("type", "image") not in ("image", "all"):
             return JSONResponse([])
         name = query.get("name")
-        found = [each for each in await self._all.get("", self._read) if each.state != worker_pb2.WORKER_STATE_AWAY]
-        return JSONResponse([_worker(each) for each in found if not name or each.name == worker_name(name)])
+        found = [
+            worker for worker in await self._all.get("", self._read) if worker.state != worker_pb2.WORKER_STATE_AWAY
+        ]
+        return JSONResponse([_worker(worker) for worker in found if not name or worker.name == worker_name(name)])
 
     async def worker(self, request: Request) -> Response:
         """GET workers/{id}."""
@@ -54,7 +56,7 @@ class Workers:
         found = [worker for worker in page.workers if worker.name == name]
         if not found:
             raise Refusal(404, "WorkerNotFound", f"Worker with name '{name}' not found.")
-        return JSONResponse(_worker(min(found, key=lambda each: each.state == worker_pb2.WORKER_STATE_AWAY)))
+        return JSONResponse(_worker(min(found, key=lambda worker: worker.state == worker_pb2.WORKER_STATE_AWAY)))
 
     async def change(self, request: Request) -> Response:
         """PUT workers/{id}, by its owner."""

@@ -90,7 +90,7 @@ class Working:
     def _job(self, request: Request, lent: Lent) -> dict[str, Any]:
         assignment: pb.Assignment = lent.assignment
         image = json_format.MessageToDict(assignment.spec.image, preserving_proto_field_name=True)
-        told, _ = payload(image)
+        fields, _ = payload(image)
         upload = self._context.url(request, f"uploads/{assignment.grant}")
         tickets = {input_.input_id: input_.ticket for input_ in assignment.inputs}
         pictures = {
@@ -101,7 +101,7 @@ class Working:
         return {
             "id": lent.job_id,
             "ids": [lent.job_id],
-            "payload": told,
+            "payload": fields,
             "skipped": NOTHING_SKIPPED,
             "model": assignment.spec.model,
             "source_processing": source_processing(image),

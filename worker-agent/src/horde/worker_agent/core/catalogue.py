@@ -40,16 +40,16 @@ def wanted_files(catalogue: Any) -> list[WantedFile]:
     if len(files) > MAX_FILES:
         raise BadCatalogue(f"it lists more than {MAX_FILES} files")
     wanted = [_wanted(file) for file in files]
-    if len({each.path.lower() for each in wanted}) != len(wanted):
+    if len({file.path.lower() for file in wanted}) != len(wanted):
         # On some systems two such files are one.
         raise BadCatalogue("it lists a file twice")
     return wanted
 
 
-def _wanted(said: Any) -> WantedFile:
-    if not isinstance(said, dict):
+def _wanted(entry: Any) -> WantedFile:
+    if not isinstance(entry, dict):
         raise BadCatalogue("it lists a file without its path, bytes and sha256")
-    path, size, digest = said.get("path"), said.get("bytes"), said.get("sha256")
+    path, size, digest = entry.get("path"), entry.get("bytes"), entry.get("sha256")
     if not isinstance(path, str) or not isinstance(digest, str) or not SHA256.fullmatch(digest):
         raise BadCatalogue(f"it lists {path!r} without a path or a sha256")
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= MAX_BYTES:
@@ -68,7 +68,7 @@ def missing_room(wanted: Sequence[WantedFile], kept: int, free: int, most: int, 
     `kept` is what models take now, `free` what the disk has left, `most` what models may take (0: no bound), and
     `reserve` what must stay free.
     """
-    needed = sum(each.bytes for each in wanted)
+    needed = sum(file.bytes for file in wanted)
     if most and kept + needed > most:
         return f"it needs {mib(needed)}; models take {mib(kept)} already, and may take {mib(most)} (max_models_gib)"
     if needed > free - reserve:

@@ -62,7 +62,7 @@ def merged(offered: Sequence[Capabilities]) -> Capabilities:
     best: dict[str, ModelOffer] = {}
     for offer in (offer for one in offered for offer in one.models):
         known = best.get(offer.name, offer)
-        larger = max(known, offer, key=lambda each: each.max_pixels)
+        larger = max(known, offer, key=lambda candidate: candidate.max_pixels)
         best[offer.name] = larger.now(loaded=known.loaded or offer.loaded)
     return Capabilities(tuple(best.values()))
 

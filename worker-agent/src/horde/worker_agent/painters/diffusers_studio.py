@@ -198,9 +198,9 @@ class Studio:
             places = range(begin, min(begin + room, len(jobs)))
             ended: dict[int, Painted] = {}
             if len(places) > 1:
-                told = partial(_elsewhere, begin, left)
+                begin_elsewhere = partial(_elsewhere, begin, left)
                 pictures = [jobs[place][0] for place in places]
-                ended = self._try_together(pictures, [watches[place] for place in places], told)
+                ended = self._try_together(pictures, [watches[place] for place in places], begin_elsewhere)
             for place in places:
                 yield place, ended.get(place - begin) or self.paint(*jobs[place], watches[place])
 

@@ -141,14 +141,14 @@ def _described(name: str, folder: Path) -> ModelSource:
 def _read(path: Path) -> dict[str, object]:
     """What the catalogue says; nothing if it is not there or not one."""
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
+        description = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return said if isinstance(said, dict) else {}
+    return description if isinstance(description, dict) else {}
 
 
-def _number(said: object, key: str) -> float | None:
-    value = said.get(key) if isinstance(said, dict) else None
+def _number(description: object, key: str) -> float | None:
+    value = description.get(key) if isinstance(description, dict) else None
     return float(value) if isinstance(value, int | float) and 0 <= value < 1e6 else None
 
 

@@ -81,9 +81,9 @@ class NotTogether(Exception):
     """What several pictures say cannot be said in one pass."""
 
 
-def together(said: Iterable[dict[str, Any]]) -> dict[str, Any]:
+def together(encodings: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """The arguments of several pictures as those of one pass; of one picture, as they are. Raises NotTogether."""
-    first, *others = said
+    first, *others = encodings
     if not others:
         return first
     if any(one.keys() != first.keys() for one in others):
@@ -95,10 +95,10 @@ def together(said: Iterable[dict[str, Any]]) -> dict[str, Any]:
         if isinstance(value, str):
             joined[name] = values
         elif isinstance(value, torch.Tensor):
-            if any(each.shape != value.shape for each in values):
+            if any(tensor.shape != value.shape for tensor in values):
                 raise NotTogether
             joined[name] = torch.cat(values)
-        elif any(each != value for each in values):
+        elif any(other != value for other in values):
             raise NotTogether
         else:
             joined[name] = value
@@ -164,16 +164,16 @@ class _Encoding:
         chunks = [max(self._chunks(reader, words) for words in (prompt, negative)) for reader in self._readers]
         # Encoders that lie beside each other must be equally long.
         count = max(chunks)
-        said = {"prompt_embeds": self._encoded(prompt, count, self._clip_skip)}
-        said["negative_prompt_embeds"] = (
+        encoded = {"prompt_embeds": self._encoded(prompt, count, self._clip_skip)}
+        encoded["negative_prompt_embeds"] = (
             # No layers are left out for it: so diffusers has it, and so a prompt paints the same whatever its length.
-            self._torch.zeros_like(said["prompt_embeds"]) if zeros else self._encoded(negative, count, 0)
+            self._torch.zeros_like(encoded["prompt_embeds"]) if zeros else self._encoded(negative, count, 0)
         )
         if self._wide:
-            said["pooled_prompt_embeds"] = self._pooled(prompt)
-            pooled = self._torch.zeros_like(said["pooled_prompt_embeds"]) if zeros else self._pooled(negative)
-            said["negative_pooled_prompt_embeds"] = pooled
-        return said
+            encoded["pooled_prompt_embeds"] = self._pooled(prompt)
+            pooled = self._torch.zeros_like(encoded["pooled_prompt_embeds"]) if zeros else self._pooled(negative)
+            encoded["negative_pooled_prompt_embeds"] = pooled
+        return encoded
 
     def _encoded(self, words: Emphasised, count: int, clip_skip: int) -> Any:
         return self._torch.cat([self._by(reader, words, count, clip_skip) for reader in self._readers], dim=-1)

@@ -56,7 +56,10 @@ def named(scheduler: Any) -> tuple[Sampler, NoiseSchedule]:
     """A scheduler in the contract's words; DEFAULT where it has none."""
     own = type(scheduler).__name__
     sampler = next((sampler for sampler, name in CLASSES.items() if name == own), Sampler.DEFAULT)
-    schedule = next((each for each, switch in _SWITCHES.items() if scheduler.config.get(switch)), NoiseSchedule.TRAINED)
+    schedule = next(
+        (kind for kind, switch in _SWITCHES.items() if scheduler.config.get(switch)),
+        NoiseSchedule.TRAINED,
+    )
     return Sampler.EULER if own == FLOW else sampler, schedule
 
 

@@ -502,7 +502,7 @@ class CreateDataReleaseRequest(_message.Message):
     dry_run: _builtins.bool
     """Say what it would hold, and make and keep nothing: `images`, `exclusions`
     (COOLING_OFF too), `removals` and `size_bytes`, that of the pictures as they
-    were painted. By the records, so damaged pictures are counted as images. To
+    were painted, as of `created_at`: when it was counted, minutes ago at most. By the records, so damaged pictures are counted as images. To
     count takes as long as reading all new records does: an answer in the state
     BUILDING says to ask again, in the same terms. One at a time, else
     RELEASE_RUNNING. A finished release answers as it is. Where an operator runs

@@ -123,6 +123,40 @@ with it and do not begin again.
 """
 Global___RestrictionKind: _TypeAlias = RestrictionKind  # noqa: Y015
 
+class _DecisionAction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DecisionActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DecisionAction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DECISION_ACTION_UNSPECIFIED: _DecisionAction.ValueType  # 0
+    DECISION_ACTION_PAUSE: _DecisionAction.ValueType  # 1
+    DECISION_ACTION_BAN: _DecisionAction.ValueType  # 2
+    DECISION_ACTION_LIFT: _DecisionAction.ValueType  # 3
+    DECISION_ACTION_APPEAL: _DecisionAction.ValueType  # 4
+    """Not a decision: what whom it is about has to say."""
+    DECISION_ACTION_SET_TRUST: _DecisionAction.ValueType  # 5
+    DECISION_ACTION_SET_ROLES: _DecisionAction.ValueType  # 6
+    DECISION_ACTION_AMNESTY: _DecisionAction.ValueType  # 7
+    DECISION_ACTION_CREATE_FILTER: _DecisionAction.ValueType  # 8
+    DECISION_ACTION_DELETE_FILTER: _DecisionAction.ValueType  # 9
+
+class DecisionAction(_DecisionAction, metaclass=_DecisionActionEnumTypeWrapper):
+    """DecisionAction is what was decided."""
+
+DECISION_ACTION_UNSPECIFIED: DecisionAction.ValueType  # 0
+DECISION_ACTION_PAUSE: DecisionAction.ValueType  # 1
+DECISION_ACTION_BAN: DecisionAction.ValueType  # 2
+DECISION_ACTION_LIFT: DecisionAction.ValueType  # 3
+DECISION_ACTION_APPEAL: DecisionAction.ValueType  # 4
+"""Not a decision: what whom it is about has to say."""
+DECISION_ACTION_SET_TRUST: DecisionAction.ValueType  # 5
+DECISION_ACTION_SET_ROLES: DecisionAction.ValueType  # 6
+DECISION_ACTION_AMNESTY: DecisionAction.ValueType  # 7
+DECISION_ACTION_CREATE_FILTER: DecisionAction.ValueType  # 8
+DECISION_ACTION_DELETE_FILTER: DecisionAction.ValueType  # 9
+Global___DecisionAction: _TypeAlias = DecisionAction  # noqa: Y015
+
 class _StandingErrorReason:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -386,6 +420,51 @@ class RestrictionTarget(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
 
 Global___RestrictionTarget: _TypeAlias = RestrictionTarget  # noqa: Y015
+
+@_typing.final
+class Decision(_message.Message):
+    """Decision is one thing that somebody who runs the horde decided."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISION_ID_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    BY_ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    decision_id: _builtins.str
+    by_account_id: _builtins.str
+    action: Global___DecisionAction.ValueType
+    subject: _builtins.str
+    """The id of what it is about: an account, a restriction, a prompt filter; or
+    `everybody`.
+    """
+    reason: _builtins.str
+    """Why, in the words of who decided; of an appeal, the note."""
+    detail: _builtins.str
+    """What exactly, for people."""
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        decision_id: _builtins.str = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        by_account_id: _builtins.str = ...,
+        action: Global___DecisionAction.ValueType = ...,
+        subject: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        detail: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "at", b"at", "by_account_id", b"by_account_id", "decision_id", b"decision_id", "detail", b"detail", "reason", b"reason", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Decision: _TypeAlias = Decision  # noqa: Y015
 
 @_typing.final
 class GetStandingRequest(_message.Message):
@@ -803,3 +882,60 @@ class GrantAmnestyResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GrantAmnestyResponse: _TypeAlias = GrantAmnestyResponse  # noqa: Y015
+
+@_typing.final
+class ListDecisionsRequest(_message.Message):
+    """ListDecisionsRequest asks for a page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    subject: _builtins.str
+    """Only what is about this: the id of an account, a worker, a restriction or a
+    prompt filter, or a network; restrictions are also about whom they keep out.
+    At most 64 characters; empty: all.
+    """
+    page_size: _builtins.int
+    """At most 100; default 20."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        subject: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDecisionsRequest: _TypeAlias = ListDecisionsRequest  # noqa: Y015
+
+@_typing.final
+class ListDecisionsResponse(_message.Message):
+    """ListDecisionsResponse is a page."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def decisions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Decision]: ...
+    def __init__(
+        self,
+        *,
+        decisions: _abc.Iterable[Global___Decision] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decisions", b"decisions", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDecisionsResponse: _TypeAlias = ListDecisionsResponse  # noqa: Y015

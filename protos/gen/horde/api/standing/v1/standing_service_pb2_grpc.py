@@ -81,6 +81,11 @@ class StandingServiceStub:
                 request_serializer=horde_dot_api_dot_standing_dot_v1_dot_standing__service__pb2.GrantAmnestyRequest.SerializeToString,
                 response_deserializer=horde_dot_api_dot_standing_dot_v1_dot_standing__service__pb2.GrantAmnestyResponse.FromString,
                 _registered_method=True)
+        self.ListDecisions = channel.unary_unary(
+                '/horde.api.standing.v1.StandingService/ListDecisions',
+                request_serializer=horde_dot_api_dot_standing_dot_v1_dot_standing__service__pb2.ListDecisionsRequest.SerializeToString,
+                response_deserializer=horde_dot_api_dot_standing_dot_v1_dot_standing__service__pb2.ListDecisionsResponse.FromString,
+                _registered_method=True)
 
 
 class StandingServiceServicer:
@@ -162,6 +167,16 @@ class StandingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDecisions(self, request, context):
+        """ListDecisions lists what those who run the horde have decided, newest first:
+        who, when, what and why; appeals stand among it. Nothing of it is ever
+        changed, and of an account that has ended only its appeals go. Needs
+        OPERATOR. Errors: INVALID_FIELD.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StandingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -204,6 +219,11 @@ def add_StandingServiceServicer_to_server(servicer, server):
                     servicer.GrantAmnesty,
                     request_deserializer=horde_dot_api_dot_standing_dot_v1_dot_standing__service__pb2.GrantAmnestyRequest.FromString,
                     response_serializer=horde_dot_api_dot_standing_dot_v1_dot_standing__service__pb2.GrantAmnestyResponse.SerializeToString,
+            ),
+            'ListDecisions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDecisions,
+                    request_deserializer=horde_dot_api_dot_standing_dot_v1_dot_standing__service__pb2.ListDecisionsRequest.FromString,
+                    response_serializer=horde_dot_api_dot_standing_dot_v1_dot_standing__service__pb2.ListDecisionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -429,6 +449,33 @@ class StandingService:
             '/horde.api.standing.v1.StandingService/GrantAmnesty',
             horde_dot_api_dot_standing_dot_v1_dot_standing__service__pb2.GrantAmnestyRequest.SerializeToString,
             horde_dot_api_dot_standing_dot_v1_dot_standing__service__pb2.GrantAmnestyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDecisions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/horde.api.standing.v1.StandingService/ListDecisions',
+            horde_dot_api_dot_standing_dot_v1_dot_standing__service__pb2.ListDecisionsRequest.SerializeToString,
+            horde_dot_api_dot_standing_dot_v1_dot_standing__service__pb2.ListDecisionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

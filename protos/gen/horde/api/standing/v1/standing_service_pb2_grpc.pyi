@@ -59,6 +59,12 @@ class StandingServiceStub:
     an incident that was nobody's fault. Repeating it is harmless. Needs
     OPERATOR. Errors: INVALID_FIELD.
     """
+    ListDecisions: _aio.UnaryUnaryMultiCallable[_standing_service_pb2.ListDecisionsRequest, _standing_service_pb2.ListDecisionsResponse]
+    """ListDecisions lists what those who run the horde have decided, newest first:
+    who, when, what and why; appeals stand among it. Nothing of it is ever
+    changed, and of an account that has ended only its appeals go. Needs
+    OPERATOR. Errors: INVALID_FIELD.
+    """
 
 class StandingServiceServicer(metaclass=_abc_1.ABCMeta):
     """StandingService shows people their own record, and lets those who run a horde
@@ -151,6 +157,18 @@ class StandingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_standing_service_pb2.GrantAmnestyResponse]:
         """GrantAmnesty forgives the strikes of a window of time, for everybody: after
         an incident that was nobody's fault. Repeating it is harmless. Needs
+        OPERATOR. Errors: INVALID_FIELD.
+        """
+
+    @_abc_1.abstractmethod
+    def ListDecisions(
+        self,
+        request: _standing_service_pb2.ListDecisionsRequest,
+        context: _aio.ServicerContext[_standing_service_pb2.ListDecisionsRequest, _abc.Awaitable[_standing_service_pb2.ListDecisionsResponse]],
+    ) -> _abc.Awaitable[_standing_service_pb2.ListDecisionsResponse]:
+        """ListDecisions lists what those who run the horde have decided, newest first:
+        who, when, what and why; appeals stand among it. Nothing of it is ever
+        changed, and of an account that has ended only its appeals go. Needs
         OPERATOR. Errors: INVALID_FIELD.
         """
 

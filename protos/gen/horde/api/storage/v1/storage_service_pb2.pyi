@@ -9,14 +9,15 @@ Tokens. A *ticket* (made by the gateway, for a requester, or by the curation
 service, for who rates or decides) and a *grant* (made by the scheduler, for
 the holder of a lease) are opaque strings to whoever carries them. For those
 who make or check them: a JWT signed with EdDSA (Ed25519), header `kid` naming
-the key, claims `iss` (`gateway`, `scheduler` or `curation`), `aud` (`storage-router`), `exp`, and the claims below. `exp` is
-taken with a minute's leeway, for two machines' clocks. Keys are
+the key, claims `iss` (`gateway`, `scheduler` or `curation`), `aud`
+(`storage-router`), `exp`, and the claims below. `exp` is taken with a minute's leeway, for two machines' clocks. Keys are
 rotated by overlap: a new key is published to the router before its first
 use, an old one is withdrawn after its last token expired.
 
     ticket to put an input    act=put_input, input_id, requester, max_bytes
-    ticket to read an input   act=get_input, input_id, sha256, requester,
-                              [lease_id]
+    ticket to read an input   act=get_input, input_id, sha256, lease_id, and
+                              whose: the place of the requester's inputs,
+                              sealed for each key of the router, by `kid`
     ticket to read an image   act=get_image, job_id, object_name, placement,
                               sha256, requester
     ticket to read a shared image that is not one's own (iss curation)

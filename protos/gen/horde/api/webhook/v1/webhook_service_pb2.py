@@ -25,9 +25,12 @@ _sym_db = _symbol_database.Default()
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from horde.api.job.v1 import job_pb2 as horde_dot_api_dot_job_dot_v1_dot_job__pb2
+from horde.api.ledger.v1 import ledger_pb2 as horde_dot_api_dot_ledger_dot_v1_dot_ledger__pb2
+from horde.api.standing.v1 import standing_service_pb2 as horde_dot_api_dot_standing_dot_v1_dot_standing__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*horde/api/webhook/v1/webhook_service.proto\x12\x14horde.api.webhook.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x98\x02\n\x07Webhook\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\r\n\x05label\x18\x03 \x01(\t\x12\x32\n\x06\x65vents\x18\x04 \x03(\x0e\x32\".horde.api.webhook.v1.WebhookEvent\x12\x19\n\x11request_id_prefix\x18\x05 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x06 \x01(\x08\x12\x18\n\x10\x64isabled_because\x18\x07 \x01(\t\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0flast_success_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc1\x02\n\x08\x44\x65livery\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\x12\n\nwebhook_id\x18\x02 \x01(\t\x12\x31\n\x05\x65vent\x18\x03 \x01(\x0e\x32\".horde.api.webhook.v1.WebhookEvent\x12\x12\n\nsubject_id\x18\x04 \x01(\t\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x05state\x18\x06 \x01(\x0e\x32#.horde.api.webhook.v1.DeliveryState\x12\x30\n\x05tries\x18\x07 \x03(\x0b\x32!.horde.api.webhook.v1.DeliveryTry\x12/\n\x0bnext_try_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x82\x01\n\x0b\x44\x65liveryTry\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bhttp_status\x18\x02 \x01(\x05\x12\'\n\x04took\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"\xa5\x01\n\x14\x43reateWebhookRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\r\n\x05label\x18\x03 \x01(\t\x12\x32\n\x06\x65vents\x18\x04 \x03(\x0e\x32\".horde.api.webhook.v1.WebhookEvent\x12\x19\n\x11request_id_prefix\x18\x05 \x01(\t\x12\x0e\n\x06secret\x18\x06 \x01(\t\"G\n\x15\x43reateWebhookResponse\x12.\n\x07webhook\x18\x01 \x01(\x0b\x32\x1d.horde.api.webhook.v1.Webhook\"\x15\n\x13ListWebhooksRequest\"G\n\x14ListWebhooksResponse\x12/\n\x08webhooks\x18\x01 \x03(\x0b\x32\x1d.horde.api.webhook.v1.Webhook\"\x8e\x02\n\x14UpdateWebhookRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x10\n\x03url\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05label\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x32\n\x06\x65vents\x18\x04 \x03(\x0e\x32\".horde.api.webhook.v1.WebhookEvent\x12\x1e\n\x11request_id_prefix\x18\x05 \x01(\tH\x02\x88\x01\x01\x12\x13\n\x06secret\x18\x06 \x01(\tH\x03\x88\x01\x01\x12\x14\n\x07\x65nabled\x18\x07 \x01(\x08H\x04\x88\x01\x01\x42\x06\n\x04_urlB\x08\n\x06_labelB\x14\n\x12_request_id_prefixB\t\n\x07_secretB\n\n\x08_enabled\"G\n\x15UpdateWebhookResponse\x12.\n\x07webhook\x18\x01 \x01(\x0b\x32\x1d.horde.api.webhook.v1.Webhook\"*\n\x14\x44\x65leteWebhookRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteWebhookResponse\"(\n\x12TestWebhookRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\"G\n\x13TestWebhookResponse\x12\x30\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32\x1e.horde.api.webhook.v1.Delivery\"R\n\x15ListDeliveriesRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"e\n\x16ListDeliveriesResponse\x12\x32\n\ndeliveries\x18\x01 \x03(\x0b\x32\x1e.horde.api.webhook.v1.Delivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"?\n\x14RetryDeliveryRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65livery_id\x18\x02 \x01(\t\"I\n\x15RetryDeliveryResponse\x12\x30\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32\x1e.horde.api.webhook.v1.Delivery*\xd2\x01\n\x0cWebhookEvent\x12\x1d\n\x19WEBHOOK_EVENT_UNSPECIFIED\x10\x00\x12%\n!WEBHOOK_EVENT_GENERATION_FINISHED\x10\x01\x12\x1d\n\x19WEBHOOK_EVENT_IMAGE_ENDED\x10\x02\x12 \n\x1cWEBHOOK_EVENT_KUDOS_RECEIVED\x10\x03\x12#\n\x1fWEBHOOK_EVENT_WORKER_RESTRICTED\x10\x04\x12\x16\n\x12WEBHOOK_EVENT_TEST\x10\x05*\x86\x01\n\rDeliveryState\x12\x1e\n\x1a\x44\x45LIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_STATE_PENDING\x10\x01\x12\x1c\n\x18\x44\x45LIVERY_STATE_DELIVERED\x10\x02\x12\x1b\n\x17\x44\x45LIVERY_STATE_GIVEN_UP\x10\x03*\xc0\x02\n\x12WebhookErrorReason\x12$\n WEBHOOK_ERROR_REASON_UNSPECIFIED\x10\x00\x12&\n\"WEBHOOK_ERROR_REASON_INVALID_FIELD\x10\x01\x12*\n&WEBHOOK_ERROR_REASON_WEBHOOK_NOT_FOUND\x10\x02\x12+\n\'WEBHOOK_ERROR_REASON_DELIVERY_NOT_FOUND\x10\x03\x12,\n(WEBHOOK_ERROR_REASON_ADDRESS_NOT_ALLOWED\x10\x04\x12*\n&WEBHOOK_ERROR_REASON_TOO_MANY_WEBHOOKS\x10\x05\x12)\n%WEBHOOK_ERROR_REASON_REQUEST_CONFLICT\x10\x06\x32\x8c\x08\n\x0eWebhookService\x12\x81\x01\n\rCreateWebhook\x12*.horde.api.webhook.v1.CreateWebhookRequest\x1a+.horde.api.webhook.v1.CreateWebhookResponse\"\x17\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/webhooks:\x01*\x12{\n\x0cListWebhooks\x12).horde.api.webhook.v1.ListWebhooksRequest\x1a*.horde.api.webhook.v1.ListWebhooksResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/webhooks\x12\x8e\x01\n\rUpdateWebhook\x12*.horde.api.webhook.v1.UpdateWebhookRequest\x1a+.horde.api.webhook.v1.UpdateWebhookResponse\"$\x82\xd3\xe4\x93\x02\x1e\x32\x19/v1/webhooks/{webhook_id}:\x01*\x12\x8b\x01\n\rDeleteWebhook\x12*.horde.api.webhook.v1.DeleteWebhookRequest\x1a+.horde.api.webhook.v1.DeleteWebhookResponse\"!\x82\xd3\xe4\x93\x02\x1b*\x19/v1/webhooks/{webhook_id}\x12\x8d\x01\n\x0bTestWebhook\x12(.horde.api.webhook.v1.TestWebhookRequest\x1a).horde.api.webhook.v1.TestWebhookResponse\")\x82\xd3\xe4\x93\x02#\"\x1e/v1/webhooks/{webhook_id}:test:\x01*\x12\x99\x01\n\x0eListDeliveries\x12+.horde.api.webhook.v1.ListDeliveriesRequest\x1a,.horde.api.webhook.v1.ListDeliveriesResponse\",\x82\xd3\xe4\x93\x02&\x12$/v1/webhooks/{webhook_id}/deliveries\x12\xad\x01\n\rRetryDelivery\x12*.horde.api.webhook.v1.RetryDeliveryRequest\x1a+.horde.api.webhook.v1.RetryDeliveryResponse\"C\x82\xd3\xe4\x93\x02=\"8/v1/webhooks/{webhook_id}/deliveries/{delivery_id}:retry:\x01*B\xd6\x01\n\x1corg.hordemesh.api.webhook.v1B\x13WebhookServiceProtoP\x01Z<github.com/horde-mesh/horde-mesh-go/api/webhook/v1;webhookv1\xa2\x02\x04HMHX\xaa\x02\x14Horde.Api.Webhook.V1\xba\x02\x11HordeApiWebhookV1\xca\x02\x14Horde\\Api\\Webhook\\V1\xea\x02\x17Horde::Api::Webhook::V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n*horde/api/webhook/v1/webhook_service.proto\x12\x14horde.api.webhook.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1ahorde/api/job/v1/job.proto\x1a horde/api/ledger/v1/ledger.proto\x1a,horde/api/standing/v1/standing_service.proto\"\x98\x02\n\x07Webhook\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\r\n\x05label\x18\x03 \x01(\t\x12\x32\n\x06\x65vents\x18\x04 \x03(\x0e\x32\".horde.api.webhook.v1.WebhookEvent\x12\x19\n\x11request_id_prefix\x18\x05 \x01(\t\x12\x0f\n\x07\x65nabled\x18\x06 \x01(\x08\x12\x18\n\x10\x64isabled_because\x18\x07 \x01(\t\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0flast_success_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc1\x02\n\x08\x44\x65livery\x12\x13\n\x0b\x64\x65livery_id\x18\x01 \x01(\t\x12\x12\n\nwebhook_id\x18\x02 \x01(\t\x12\x31\n\x05\x65vent\x18\x03 \x01(\x0e\x32\".horde.api.webhook.v1.WebhookEvent\x12\x12\n\nsubject_id\x18\x04 \x01(\t\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x05state\x18\x06 \x01(\x0e\x32#.horde.api.webhook.v1.DeliveryState\x12\x30\n\x05tries\x18\x07 \x03(\x0b\x32!.horde.api.webhook.v1.DeliveryTry\x12/\n\x0bnext_try_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x82\x01\n\x0b\x44\x65liveryTry\x12&\n\x02\x61t\x18\x01 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0bhttp_status\x18\x02 \x01(\x05\x12\'\n\x04took\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"q\n\x12GenerationFinished\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x30\n\x06images\x18\x03 \x03(\x0b\x32 .horde.api.webhook.v1.ImageEnded\"\x83\x01\n\nImageEnded\x12\x15\n\rgeneration_id\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\x0e\n\x06job_id\x18\x03 \x01(\t\x12\r\n\x05index\x18\x04 \x01(\x05\x12+\n\x06\x65nding\x18\x05 \x01(\x0e\x32\x1b.horde.api.job.v1.JobEnding\"\xa5\x01\n\rKudosReceived\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12,\n\x04kind\x18\x02 \x01(\x0e\x32\x1e.horde.api.ledger.v1.EventKind\x12\x17\n\x0fto_spend_mkudos\x18\x03 \x01(\x03\x12\x18\n\x10to_escrow_mkudos\x18\x04 \x01(\x03\x12\x0e\n\x06job_id\x18\x05 \x01(\t\x12\x11\n\tworker_id\x18\x06 \x01(\t\"K\n\x10WorkerRestricted\x12\x37\n\x0brestriction\x18\x01 \x01(\x0b\x32\".horde.api.standing.v1.Restriction\"E\n\x0fWebhookDisabled\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\r\n\x05label\x18\x02 \x01(\t\x12\x0f\n\x07\x62\x65\x63\x61use\x18\x03 \x01(\t\"#\n\rWebhookTested\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\"\xa5\x01\n\x14\x43reateWebhookRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\r\n\x05label\x18\x03 \x01(\t\x12\x32\n\x06\x65vents\x18\x04 \x03(\x0e\x32\".horde.api.webhook.v1.WebhookEvent\x12\x19\n\x11request_id_prefix\x18\x05 \x01(\t\x12\x0e\n\x06secret\x18\x06 \x01(\t\"G\n\x15\x43reateWebhookResponse\x12.\n\x07webhook\x18\x01 \x01(\x0b\x32\x1d.horde.api.webhook.v1.Webhook\"\x15\n\x13ListWebhooksRequest\"G\n\x14ListWebhooksResponse\x12/\n\x08webhooks\x18\x01 \x03(\x0b\x32\x1d.horde.api.webhook.v1.Webhook\"\x8e\x02\n\x14UpdateWebhookRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x10\n\x03url\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x12\n\x05label\x18\x03 \x01(\tH\x01\x88\x01\x01\x12\x32\n\x06\x65vents\x18\x04 \x03(\x0e\x32\".horde.api.webhook.v1.WebhookEvent\x12\x1e\n\x11request_id_prefix\x18\x05 \x01(\tH\x02\x88\x01\x01\x12\x13\n\x06secret\x18\x06 \x01(\tH\x03\x88\x01\x01\x12\x14\n\x07\x65nabled\x18\x07 \x01(\x08H\x04\x88\x01\x01\x42\x06\n\x04_urlB\x08\n\x06_labelB\x14\n\x12_request_id_prefixB\t\n\x07_secretB\n\n\x08_enabled\"G\n\x15UpdateWebhookResponse\x12.\n\x07webhook\x18\x01 \x01(\x0b\x32\x1d.horde.api.webhook.v1.Webhook\"*\n\x14\x44\x65leteWebhookRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\"\x17\n\x15\x44\x65leteWebhookResponse\"(\n\x12TestWebhookRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\"G\n\x13TestWebhookResponse\x12\x30\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32\x1e.horde.api.webhook.v1.Delivery\"R\n\x15ListDeliveriesRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"e\n\x16ListDeliveriesResponse\x12\x32\n\ndeliveries\x18\x01 \x03(\x0b\x32\x1e.horde.api.webhook.v1.Delivery\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"?\n\x14RetryDeliveryRequest\x12\x12\n\nwebhook_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65livery_id\x18\x02 \x01(\t\"I\n\x15RetryDeliveryResponse\x12\x30\n\x08\x64\x65livery\x18\x01 \x01(\x0b\x32\x1e.horde.api.webhook.v1.Delivery*\xf6\x01\n\x0cWebhookEvent\x12\x1d\n\x19WEBHOOK_EVENT_UNSPECIFIED\x10\x00\x12%\n!WEBHOOK_EVENT_GENERATION_FINISHED\x10\x01\x12\x1d\n\x19WEBHOOK_EVENT_IMAGE_ENDED\x10\x02\x12 \n\x1cWEBHOOK_EVENT_KUDOS_RECEIVED\x10\x03\x12#\n\x1fWEBHOOK_EVENT_WORKER_RESTRICTED\x10\x04\x12\x16\n\x12WEBHOOK_EVENT_TEST\x10\x05\x12\"\n\x1eWEBHOOK_EVENT_WEBHOOK_DISABLED\x10\x06*\x86\x01\n\rDeliveryState\x12\x1e\n\x1a\x44\x45LIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x44\x45LIVERY_STATE_PENDING\x10\x01\x12\x1c\n\x18\x44\x45LIVERY_STATE_DELIVERED\x10\x02\x12\x1b\n\x17\x44\x45LIVERY_STATE_GIVEN_UP\x10\x03*\xe9\x02\n\x12WebhookErrorReason\x12$\n WEBHOOK_ERROR_REASON_UNSPECIFIED\x10\x00\x12&\n\"WEBHOOK_ERROR_REASON_INVALID_FIELD\x10\x01\x12*\n&WEBHOOK_ERROR_REASON_WEBHOOK_NOT_FOUND\x10\x02\x12+\n\'WEBHOOK_ERROR_REASON_DELIVERY_NOT_FOUND\x10\x03\x12,\n(WEBHOOK_ERROR_REASON_ADDRESS_NOT_ALLOWED\x10\x04\x12*\n&WEBHOOK_ERROR_REASON_TOO_MANY_WEBHOOKS\x10\x05\x12)\n%WEBHOOK_ERROR_REASON_REQUEST_CONFLICT\x10\x06\x12\'\n#WEBHOOK_ERROR_REASON_TOO_MANY_TRIES\x10\x07\x32\x8c\x08\n\x0eWebhookService\x12\x81\x01\n\rCreateWebhook\x12*.horde.api.webhook.v1.CreateWebhookRequest\x1a+.horde.api.webhook.v1.CreateWebhookResponse\"\x17\x82\xd3\xe4\x93\x02\x11\"\x0c/v1/webhooks:\x01*\x12{\n\x0cListWebhooks\x12).horde.api.webhook.v1.ListWebhooksRequest\x1a*.horde.api.webhook.v1.ListWebhooksResponse\"\x14\x82\xd3\xe4\x93\x02\x0e\x12\x0c/v1/webhooks\x12\x8e\x01\n\rUpdateWebhook\x12*.horde.api.webhook.v1.UpdateWebhookRequest\x1a+.horde.api.webhook.v1.UpdateWebhookResponse\"$\x82\xd3\xe4\x93\x02\x1e\x32\x19/v1/webhooks/{webhook_id}:\x01*\x12\x8b\x01\n\rDeleteWebhook\x12*.horde.api.webhook.v1.DeleteWebhookRequest\x1a+.horde.api.webhook.v1.DeleteWebhookResponse\"!\x82\xd3\xe4\x93\x02\x1b*\x19/v1/webhooks/{webhook_id}\x12\x8d\x01\n\x0bTestWebhook\x12(.horde.api.webhook.v1.TestWebhookRequest\x1a).horde.api.webhook.v1.TestWebhookResponse\")\x82\xd3\xe4\x93\x02#\"\x1e/v1/webhooks/{webhook_id}:test:\x01*\x12\x99\x01\n\x0eListDeliveries\x12+.horde.api.webhook.v1.ListDeliveriesRequest\x1a,.horde.api.webhook.v1.ListDeliveriesResponse\",\x82\xd3\xe4\x93\x02&\x12$/v1/webhooks/{webhook_id}/deliveries\x12\xad\x01\n\rRetryDelivery\x12*.horde.api.webhook.v1.RetryDeliveryRequest\x1a+.horde.api.webhook.v1.RetryDeliveryResponse\"C\x82\xd3\xe4\x93\x02=\"8/v1/webhooks/{webhook_id}/deliveries/{delivery_id}:retry:\x01*B\xd6\x01\n\x1corg.hordemesh.api.webhook.v1B\x13WebhookServiceProtoP\x01Z<github.com/horde-mesh/horde-mesh-go/api/webhook/v1;webhookv1\xa2\x02\x04HMHX\xaa\x02\x14Horde.Api.Webhook.V1\xba\x02\x11HordeApiWebhookV1\xca\x02\x14Horde\\Api\\Webhook\\V1\xea\x02\x17Horde::Api::Webhook::V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -49,46 +52,58 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WEBHOOKSERVICE'].methods_by_name['ListDeliveries']._serialized_options = b'\202\323\344\223\002&\022$/v1/webhooks/{webhook_id}/deliveries'
   _globals['_WEBHOOKSERVICE'].methods_by_name['RetryDelivery']._loaded_options = None
   _globals['_WEBHOOKSERVICE'].methods_by_name['RetryDelivery']._serialized_options = b'\202\323\344\223\002=\"8/v1/webhooks/{webhook_id}/deliveries/{delivery_id}:retry:\001*'
-  _globals['_WEBHOOKEVENT']._serialized_start=2098
-  _globals['_WEBHOOKEVENT']._serialized_end=2308
-  _globals['_DELIVERYSTATE']._serialized_start=2311
-  _globals['_DELIVERYSTATE']._serialized_end=2445
-  _globals['_WEBHOOKERRORREASON']._serialized_start=2448
-  _globals['_WEBHOOKERRORREASON']._serialized_end=2768
-  _globals['_WEBHOOK']._serialized_start=164
-  _globals['_WEBHOOK']._serialized_end=444
-  _globals['_DELIVERY']._serialized_start=447
-  _globals['_DELIVERY']._serialized_end=768
-  _globals['_DELIVERYTRY']._serialized_start=771
-  _globals['_DELIVERYTRY']._serialized_end=901
-  _globals['_CREATEWEBHOOKREQUEST']._serialized_start=904
-  _globals['_CREATEWEBHOOKREQUEST']._serialized_end=1069
-  _globals['_CREATEWEBHOOKRESPONSE']._serialized_start=1071
-  _globals['_CREATEWEBHOOKRESPONSE']._serialized_end=1142
-  _globals['_LISTWEBHOOKSREQUEST']._serialized_start=1144
-  _globals['_LISTWEBHOOKSREQUEST']._serialized_end=1165
-  _globals['_LISTWEBHOOKSRESPONSE']._serialized_start=1167
-  _globals['_LISTWEBHOOKSRESPONSE']._serialized_end=1238
-  _globals['_UPDATEWEBHOOKREQUEST']._serialized_start=1241
-  _globals['_UPDATEWEBHOOKREQUEST']._serialized_end=1511
-  _globals['_UPDATEWEBHOOKRESPONSE']._serialized_start=1513
-  _globals['_UPDATEWEBHOOKRESPONSE']._serialized_end=1584
-  _globals['_DELETEWEBHOOKREQUEST']._serialized_start=1586
-  _globals['_DELETEWEBHOOKREQUEST']._serialized_end=1628
-  _globals['_DELETEWEBHOOKRESPONSE']._serialized_start=1630
-  _globals['_DELETEWEBHOOKRESPONSE']._serialized_end=1653
-  _globals['_TESTWEBHOOKREQUEST']._serialized_start=1655
-  _globals['_TESTWEBHOOKREQUEST']._serialized_end=1695
-  _globals['_TESTWEBHOOKRESPONSE']._serialized_start=1697
-  _globals['_TESTWEBHOOKRESPONSE']._serialized_end=1768
-  _globals['_LISTDELIVERIESREQUEST']._serialized_start=1770
-  _globals['_LISTDELIVERIESREQUEST']._serialized_end=1852
-  _globals['_LISTDELIVERIESRESPONSE']._serialized_start=1854
-  _globals['_LISTDELIVERIESRESPONSE']._serialized_end=1955
-  _globals['_RETRYDELIVERYREQUEST']._serialized_start=1957
-  _globals['_RETRYDELIVERYREQUEST']._serialized_end=2020
-  _globals['_RETRYDELIVERYRESPONSE']._serialized_start=2022
-  _globals['_RETRYDELIVERYRESPONSE']._serialized_end=2095
-  _globals['_WEBHOOKSERVICE']._serialized_start=2771
-  _globals['_WEBHOOKSERVICE']._serialized_end=3807
+  _globals['_WEBHOOKEVENT']._serialized_start=2808
+  _globals['_WEBHOOKEVENT']._serialized_end=3054
+  _globals['_DELIVERYSTATE']._serialized_start=3057
+  _globals['_DELIVERYSTATE']._serialized_end=3191
+  _globals['_WEBHOOKERRORREASON']._serialized_start=3194
+  _globals['_WEBHOOKERRORREASON']._serialized_end=3555
+  _globals['_WEBHOOK']._serialized_start=272
+  _globals['_WEBHOOK']._serialized_end=552
+  _globals['_DELIVERY']._serialized_start=555
+  _globals['_DELIVERY']._serialized_end=876
+  _globals['_DELIVERYTRY']._serialized_start=879
+  _globals['_DELIVERYTRY']._serialized_end=1009
+  _globals['_GENERATIONFINISHED']._serialized_start=1011
+  _globals['_GENERATIONFINISHED']._serialized_end=1124
+  _globals['_IMAGEENDED']._serialized_start=1127
+  _globals['_IMAGEENDED']._serialized_end=1258
+  _globals['_KUDOSRECEIVED']._serialized_start=1261
+  _globals['_KUDOSRECEIVED']._serialized_end=1426
+  _globals['_WORKERRESTRICTED']._serialized_start=1428
+  _globals['_WORKERRESTRICTED']._serialized_end=1503
+  _globals['_WEBHOOKDISABLED']._serialized_start=1505
+  _globals['_WEBHOOKDISABLED']._serialized_end=1574
+  _globals['_WEBHOOKTESTED']._serialized_start=1576
+  _globals['_WEBHOOKTESTED']._serialized_end=1611
+  _globals['_CREATEWEBHOOKREQUEST']._serialized_start=1614
+  _globals['_CREATEWEBHOOKREQUEST']._serialized_end=1779
+  _globals['_CREATEWEBHOOKRESPONSE']._serialized_start=1781
+  _globals['_CREATEWEBHOOKRESPONSE']._serialized_end=1852
+  _globals['_LISTWEBHOOKSREQUEST']._serialized_start=1854
+  _globals['_LISTWEBHOOKSREQUEST']._serialized_end=1875
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_start=1877
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_end=1948
+  _globals['_UPDATEWEBHOOKREQUEST']._serialized_start=1951
+  _globals['_UPDATEWEBHOOKREQUEST']._serialized_end=2221
+  _globals['_UPDATEWEBHOOKRESPONSE']._serialized_start=2223
+  _globals['_UPDATEWEBHOOKRESPONSE']._serialized_end=2294
+  _globals['_DELETEWEBHOOKREQUEST']._serialized_start=2296
+  _globals['_DELETEWEBHOOKREQUEST']._serialized_end=2338
+  _globals['_DELETEWEBHOOKRESPONSE']._serialized_start=2340
+  _globals['_DELETEWEBHOOKRESPONSE']._serialized_end=2363
+  _globals['_TESTWEBHOOKREQUEST']._serialized_start=2365
+  _globals['_TESTWEBHOOKREQUEST']._serialized_end=2405
+  _globals['_TESTWEBHOOKRESPONSE']._serialized_start=2407
+  _globals['_TESTWEBHOOKRESPONSE']._serialized_end=2478
+  _globals['_LISTDELIVERIESREQUEST']._serialized_start=2480
+  _globals['_LISTDELIVERIESREQUEST']._serialized_end=2562
+  _globals['_LISTDELIVERIESRESPONSE']._serialized_start=2564
+  _globals['_LISTDELIVERIESRESPONSE']._serialized_end=2665
+  _globals['_RETRYDELIVERYREQUEST']._serialized_start=2667
+  _globals['_RETRYDELIVERYREQUEST']._serialized_end=2730
+  _globals['_RETRYDELIVERYRESPONSE']._serialized_start=2732
+  _globals['_RETRYDELIVERYRESPONSE']._serialized_end=2805
+  _globals['_WEBHOOKSERVICE']._serialized_start=3558
+  _globals['_WEBHOOKSERVICE']._serialized_end=4594
 # @@protoc_insertion_point(module_scope)

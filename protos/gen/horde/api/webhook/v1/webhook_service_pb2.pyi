@@ -10,6 +10,9 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from horde.api.job.v1 import job_pb2 as _job_pb2
+from horde.api.ledger.v1 import ledger_pb2 as _ledger_pb2
+from horde.api.standing.v1 import standing_service_pb2 as _standing_service_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -34,6 +37,8 @@ class _WebhookEventEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WebhookE
     WEBHOOK_EVENT_WORKER_RESTRICTED: _WebhookEvent.ValueType  # 4
     WEBHOOK_EVENT_TEST: _WebhookEvent.ValueType  # 5
     """By TestWebhook only."""
+    WEBHOOK_EVENT_WEBHOOK_DISABLED: _WebhookEvent.ValueType  # 6
+    """Another webhook of the account was disabled by the mesh."""
 
 class WebhookEvent(_WebhookEvent, metaclass=_WebhookEventEnumTypeWrapper):
     """WebhookEvent is something to be told of."""
@@ -45,6 +50,8 @@ WEBHOOK_EVENT_KUDOS_RECEIVED: WebhookEvent.ValueType  # 3
 WEBHOOK_EVENT_WORKER_RESTRICTED: WebhookEvent.ValueType  # 4
 WEBHOOK_EVENT_TEST: WebhookEvent.ValueType  # 5
 """By TestWebhook only."""
+WEBHOOK_EVENT_WEBHOOK_DISABLED: WebhookEvent.ValueType  # 6
+"""Another webhook of the account was disabled by the mesh."""
 Global___WebhookEvent: _TypeAlias = WebhookEvent  # noqa: Y015
 
 class _DeliveryState:
@@ -90,6 +97,10 @@ class _WebhookErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_We
     """ALREADY_EXISTS; retry: changed; metadata: `field`. The request_id was used
     for something else.
     """
+    WEBHOOK_ERROR_REASON_TOO_MANY_TRIES: _WebhookErrorReason.ValueType  # 7
+    """RESOURCE_EXHAUSTED; retry: later; metadata: `limit`; details: RetryInfo. As
+    many calls as the account may have under way.
+    """
 
 class WebhookErrorReason(_WebhookErrorReason, metaclass=_WebhookErrorReasonEnumTypeWrapper):
     """WebhookErrorReason is every `ErrorInfo.reason` of this package, in the domain
@@ -113,6 +124,10 @@ WEBHOOK_ERROR_REASON_REQUEST_CONFLICT: WebhookErrorReason.ValueType  # 6
 """ALREADY_EXISTS; retry: changed; metadata: `field`. The request_id was used
 for something else.
 """
+WEBHOOK_ERROR_REASON_TOO_MANY_TRIES: WebhookErrorReason.ValueType  # 7
+"""RESOURCE_EXHAUSTED; retry: later; metadata: `limit`; details: RetryInfo. As
+many calls as the account may have under way.
+"""
 Global___WebhookErrorReason: _TypeAlias = WebhookErrorReason  # noqa: Y015
 
 @_typing.final
@@ -132,7 +147,7 @@ class Webhook(_message.Message):
     LAST_SUCCESS_AT_FIELD_NUMBER: _builtins.int
     webhook_id: _builtins.str
     url: _builtins.str
-    """`https://`, at most 1,024 characters, with a public address."""
+    """`https://`, at most 1,024 characters, without a user and a fragment."""
     label: _builtins.str
     """At most 64 characters."""
     request_id_prefix: _builtins.str
@@ -250,6 +265,182 @@ class DeliveryTry(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeliveryTry: _TypeAlias = DeliveryTry  # noqa: Y015
+
+@_typing.final
+class GenerationFinished(_message.Message):
+    """GenerationFinished is told of a generation of which every image has ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATION_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    IMAGES_FIELD_NUMBER: _builtins.int
+    generation_id: _builtins.str
+    request_id: _builtins.str
+    @_builtins.property
+    def images(self) -> _containers.RepeatedCompositeFieldContainer[Global___ImageEnded]:
+        """By index."""
+
+    def __init__(
+        self,
+        *,
+        generation_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        images: _abc.Iterable[Global___ImageEnded] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["generation_id", b"generation_id", "images", b"images", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GenerationFinished: _TypeAlias = GenerationFinished  # noqa: Y015
+
+@_typing.final
+class ImageEnded(_message.Message):
+    """ImageEnded is told of an image."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GENERATION_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
+    ENDING_FIELD_NUMBER: _builtins.int
+    generation_id: _builtins.str
+    request_id: _builtins.str
+    job_id: _builtins.str
+    index: _builtins.int
+    ending: _job_pb2.JobEnding.ValueType
+    def __init__(
+        self,
+        *,
+        generation_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        job_id: _builtins.str = ...,
+        index: _builtins.int = ...,
+        ending: _job_pb2.JobEnding.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ending", b"ending", "generation_id", b"generation_id", "index", b"index", "job_id", b"job_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ImageEnded: _TypeAlias = ImageEnded  # noqa: Y015
+
+@_typing.final
+class KudosReceived(_message.Message):
+    """KudosReceived is told of an entry of the ledger that brought an account kudos
+    from elsewhere; its statement has the whole entry.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    TO_SPEND_MKUDOS_FIELD_NUMBER: _builtins.int
+    TO_ESCROW_MKUDOS_FIELD_NUMBER: _builtins.int
+    JOB_ID_FIELD_NUMBER: _builtins.int
+    WORKER_ID_FIELD_NUMBER: _builtins.int
+    event_id: _builtins.str
+    kind: _ledger_pb2.EventKind.ValueType
+    to_spend_mkudos: _builtins.int
+    """At once spendable."""
+    to_escrow_mkudos: _builtins.int
+    job_id: _builtins.str
+    """For an earning."""
+    worker_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        event_id: _builtins.str = ...,
+        kind: _ledger_pb2.EventKind.ValueType = ...,
+        to_spend_mkudos: _builtins.int = ...,
+        to_escrow_mkudos: _builtins.int = ...,
+        job_id: _builtins.str = ...,
+        worker_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_id", b"event_id", "job_id", b"job_id", "kind", b"kind", "to_escrow_mkudos", b"to_escrow_mkudos", "to_spend_mkudos", b"to_spend_mkudos", "worker_id", b"worker_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KudosReceived: _TypeAlias = KudosReceived  # noqa: Y015
+
+@_typing.final
+class WorkerRestricted(_message.Message):
+    """WorkerRestricted is told of a restriction of an account's worker, or of all of
+    them.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESTRICTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def restriction(self) -> _standing_service_pb2.Restriction: ...
+    def __init__(
+        self,
+        *,
+        restriction: _standing_service_pb2.Restriction | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["restriction", b"restriction"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["restriction", b"restriction"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WorkerRestricted: _TypeAlias = WorkerRestricted  # noqa: Y015
+
+@_typing.final
+class WebhookDisabled(_message.Message):
+    """WebhookDisabled is told of a webhook that the mesh has disabled."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEBHOOK_ID_FIELD_NUMBER: _builtins.int
+    LABEL_FIELD_NUMBER: _builtins.int
+    BECAUSE_FIELD_NUMBER: _builtins.int
+    webhook_id: _builtins.str
+    label: _builtins.str
+    because: _builtins.str
+    """For people."""
+    def __init__(
+        self,
+        *,
+        webhook_id: _builtins.str = ...,
+        label: _builtins.str = ...,
+        because: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["because", b"because", "label", b"label", "webhook_id", b"webhook_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WebhookDisabled: _TypeAlias = WebhookDisabled  # noqa: Y015
+
+@_typing.final
+class WebhookTested(_message.Message):
+    """WebhookTested is told by TestWebhook."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEBHOOK_ID_FIELD_NUMBER: _builtins.int
+    webhook_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        webhook_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["webhook_id", b"webhook_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WebhookTested: _TypeAlias = WebhookTested  # noqa: Y015
 
 @_typing.final
 class CreateWebhookRequest(_message.Message):

@@ -30,23 +30,34 @@ class WebhookServiceStub:
     an account and the scope MANAGE.
 
     The mesh sends an HTTP POST in the Standard Webhooks form: the headers
-    `webhook-id` (the delivery_id, the same over all tries: drop repeats),
-    `webhook-timestamp` (seconds) and `webhook-signature`, which holds `v1,` and
-    the base64 of HMAC-SHA256 over `id.timestamp.body` with the secret's bytes.
-    The body is JSON, `{"type": …, "timestamp": …, "data": …}`, where `type` is
-    one of the names below and `data` is the message named there, in the JSON of
-    this contract, without tickets and links.
+    `webhook-id` (the delivery_id, the same over all tries), `webhook-timestamp`
+    (seconds) and `webhook-signature`, which holds `v1,` and the base64 of
+    HMAC-SHA256 over `id.timestamp.body` with the secret's bytes; two of them,
+    with a space between, while a secret is changed. The body is JSON,
+    `{"type": …, "timestamp": …, "data": …}`, where `type` is one of the names
+    below and `data` the message named there, in the JSON of this contract. It
+    holds ids and how something ended, never a picture, a link, a ticket or a
+    prompt: who wants more asks with its API key.
 
-    generation.finished   horde.api.generation.v1.Generation
-    image.ended           horde.api.generation.v1.Image, and its generation_id
-    kudos.received        horde.api.ledger.v1.Entry
-    worker.restricted     horde.api.standing.v1.Restriction
+    generation.finished   GenerationFinished
+    image.ended           ImageEnded
+    kudos.received        KudosReceived
+    worker.restricted     WorkerRestricted
+    webhook.disabled      WebhookDisabled
+    test                  WebhookTested
+
+    Everything is told at least once: drop what has a `webhook-id` that you have
+    seen. Nothing is said of the order. A webhook is told of what happens after
+    it was created.
 
     A status of 2xx within 15 seconds is an answer; redirects are not followed;
     410 disables the webhook. Anything else is tried again after about 5 s, 5
-    min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h, then given up; after five
-    days without one success the webhook is disabled. Only `https` addresses that
-    are public are called, at every try.
+    min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h, then given up. After five
+    days without one success the webhook is disabled, and as soon as 10,000
+    deliveries of the account wait; what waits then is given up. Only `https`
+    addresses are called, and of them only those of which every address is
+    public, looked at before each try; the address that was looked at is the one
+    that is called. (A mesh on one machine may say otherwise of that machine.)
     """
 
     def __init__(self, channel):
@@ -97,23 +108,34 @@ class WebhookServiceServicer:
     an account and the scope MANAGE.
 
     The mesh sends an HTTP POST in the Standard Webhooks form: the headers
-    `webhook-id` (the delivery_id, the same over all tries: drop repeats),
-    `webhook-timestamp` (seconds) and `webhook-signature`, which holds `v1,` and
-    the base64 of HMAC-SHA256 over `id.timestamp.body` with the secret's bytes.
-    The body is JSON, `{"type": …, "timestamp": …, "data": …}`, where `type` is
-    one of the names below and `data` is the message named there, in the JSON of
-    this contract, without tickets and links.
+    `webhook-id` (the delivery_id, the same over all tries), `webhook-timestamp`
+    (seconds) and `webhook-signature`, which holds `v1,` and the base64 of
+    HMAC-SHA256 over `id.timestamp.body` with the secret's bytes; two of them,
+    with a space between, while a secret is changed. The body is JSON,
+    `{"type": …, "timestamp": …, "data": …}`, where `type` is one of the names
+    below and `data` the message named there, in the JSON of this contract. It
+    holds ids and how something ended, never a picture, a link, a ticket or a
+    prompt: who wants more asks with its API key.
 
-    generation.finished   horde.api.generation.v1.Generation
-    image.ended           horde.api.generation.v1.Image, and its generation_id
-    kudos.received        horde.api.ledger.v1.Entry
-    worker.restricted     horde.api.standing.v1.Restriction
+    generation.finished   GenerationFinished
+    image.ended           ImageEnded
+    kudos.received        KudosReceived
+    worker.restricted     WorkerRestricted
+    webhook.disabled      WebhookDisabled
+    test                  WebhookTested
+
+    Everything is told at least once: drop what has a `webhook-id` that you have
+    seen. Nothing is said of the order. A webhook is told of what happens after
+    it was created.
 
     A status of 2xx within 15 seconds is an answer; redirects are not followed;
     410 disables the webhook. Anything else is tried again after about 5 s, 5
-    min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h, then given up; after five
-    days without one success the webhook is disabled. Only `https` addresses that
-    are public are called, at every try.
+    min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h, then given up. After five
+    days without one success the webhook is disabled, and as soon as 10,000
+    deliveries of the account wait; what waits then is given up. Only `https`
+    addresses are called, and of them only those of which every address is
+    public, looked at before each try; the address that was looked at is the one
+    that is called. (A mesh on one machine may say otherwise of that machine.)
     """
 
     def CreateWebhook(self, request, context):
@@ -146,8 +168,8 @@ class WebhookServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def TestWebhook(self, request, context):
-        """TestWebhook sends a `test` delivery now and says what came of it. Errors:
-        WEBHOOK_NOT_FOUND.
+        """TestWebhook sends a `test` delivery now and says what came of it. It is not
+        tried again. Errors: WEBHOOK_NOT_FOUND, TOO_MANY_TRIES.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -155,14 +177,16 @@ class WebhookServiceServicer:
 
     def ListDeliveries(self, request, context):
         """ListDeliveries is a webhook's log of the last seven days, newest first.
-        Errors: WEBHOOK_NOT_FOUND.
+        Errors: INVALID_FIELD, WEBHOOK_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RetryDelivery(self, request, context):
-        """RetryDelivery tries a delivery once more, now. Errors: DELIVERY_NOT_FOUND.
+        """RetryDelivery tries a delivery once more, now, whatever its state, and says
+        what came of it. Errors: WEBHOOK_NOT_FOUND, DELIVERY_NOT_FOUND,
+        TOO_MANY_TRIES.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -219,23 +243,34 @@ class WebhookService:
     an account and the scope MANAGE.
 
     The mesh sends an HTTP POST in the Standard Webhooks form: the headers
-    `webhook-id` (the delivery_id, the same over all tries: drop repeats),
-    `webhook-timestamp` (seconds) and `webhook-signature`, which holds `v1,` and
-    the base64 of HMAC-SHA256 over `id.timestamp.body` with the secret's bytes.
-    The body is JSON, `{"type": …, "timestamp": …, "data": …}`, where `type` is
-    one of the names below and `data` is the message named there, in the JSON of
-    this contract, without tickets and links.
+    `webhook-id` (the delivery_id, the same over all tries), `webhook-timestamp`
+    (seconds) and `webhook-signature`, which holds `v1,` and the base64 of
+    HMAC-SHA256 over `id.timestamp.body` with the secret's bytes; two of them,
+    with a space between, while a secret is changed. The body is JSON,
+    `{"type": …, "timestamp": …, "data": …}`, where `type` is one of the names
+    below and `data` the message named there, in the JSON of this contract. It
+    holds ids and how something ended, never a picture, a link, a ticket or a
+    prompt: who wants more asks with its API key.
 
-    generation.finished   horde.api.generation.v1.Generation
-    image.ended           horde.api.generation.v1.Image, and its generation_id
-    kudos.received        horde.api.ledger.v1.Entry
-    worker.restricted     horde.api.standing.v1.Restriction
+    generation.finished   GenerationFinished
+    image.ended           ImageEnded
+    kudos.received        KudosReceived
+    worker.restricted     WorkerRestricted
+    webhook.disabled      WebhookDisabled
+    test                  WebhookTested
+
+    Everything is told at least once: drop what has a `webhook-id` that you have
+    seen. Nothing is said of the order. A webhook is told of what happens after
+    it was created.
 
     A status of 2xx within 15 seconds is an answer; redirects are not followed;
     410 disables the webhook. Anything else is tried again after about 5 s, 5
-    min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h, then given up; after five
-    days without one success the webhook is disabled. Only `https` addresses that
-    are public are called, at every try.
+    min, 30 min, 2 h, 5 h, 10 h, 14 h, 20 h and 24 h, then given up. After five
+    days without one success the webhook is disabled, and as soon as 10,000
+    deliveries of the account wait; what waits then is given up. Only `https`
+    addresses are called, and of them only those of which every address is
+    public, looked at before each try; the address that was looked at is the one
+    that is called. (A mesh on one machine may say otherwise of that machine.)
     """
 
     @staticmethod

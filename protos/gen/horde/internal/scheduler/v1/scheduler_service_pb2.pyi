@@ -733,14 +733,19 @@ Global___EstimateWaitOutcome: _TypeAlias = EstimateWaitOutcome  # noqa: Y015
 
 @_typing.final
 class FollowRequest(_message.Message):
-    """FollowRequest is one wish of a gateway."""
+    """FollowRequest is one wish of a follower."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     FOLLOW_FIELD_NUMBER: _builtins.int
     UNFOLLOW_FIELD_NUMBER: _builtins.int
+    DURABLE_ONLY_FIELD_NUMBER: _builtins.int
     unfollow: _builtins.str
     """A generation_id."""
+    durable_only: _builtins.bool
+    """With the first wish of a stream, for all of it: say neither progress nor
+    waits.
+    """
     @_builtins.property
     def follow(self) -> Global___GenerationRef: ...
     def __init__(
@@ -748,10 +753,11 @@ class FollowRequest(_message.Message):
         *,
         follow: Global___GenerationRef | None = ...,
         unfollow: _builtins.str = ...,
+        durable_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "message", b"message", "unfollow", b"unfollow"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["follow", b"follow", "message", b"message", "unfollow", b"unfollow"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["durable_only", b"durable_only", "follow", b"follow", "message", b"message", "unfollow", b"unfollow"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_message: _TypeAlias = _typing.Literal["follow", "unfollow"]  # noqa: Y015
     _WhichOneofArgType_message: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015

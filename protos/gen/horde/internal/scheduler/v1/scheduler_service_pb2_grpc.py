@@ -27,7 +27,7 @@ if _version_not_supported:
 
 class SchedulerServiceStub:
     """SchedulerService owns the queue and how every job ends. Its callers are the
-    gateways; ListSettledImages and DescribeJobs also, and alone, the auditor. Batched RPCs carry 1 to 256 items and answer each by itself, in
+    gateways; of Follow also the webhooks service; ListSettledImages and DescribeJobs also, and alone, the auditor. Batched RPCs carry 1 to 256 items and answer each by itself, in
     order, with a google.rpc.Status in place of a failed RPC. Every item may be
     repeated.
     """
@@ -142,7 +142,7 @@ class SchedulerServiceStub:
 
 class SchedulerServiceServicer:
     """SchedulerService owns the queue and how every job ends. Its callers are the
-    gateways; ListSettledImages and DescribeJobs also, and alone, the auditor. Batched RPCs carry 1 to 256 items and answer each by itself, in
+    gateways; of Follow also the webhooks service; ListSettledImages and DescribeJobs also, and alone, the auditor. Batched RPCs carry 1 to 256 items and answer each by itself, in
     order, with a google.rpc.Status in place of a failed RPC. Every item may be
     repeated.
     """
@@ -444,7 +444,7 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
  # This class is part of an EXPERIMENTAL API.
 class SchedulerService:
     """SchedulerService owns the queue and how every job ends. Its callers are the
-    gateways; ListSettledImages and DescribeJobs also, and alone, the auditor. Batched RPCs carry 1 to 256 items and answer each by itself, in
+    gateways; of Follow also the webhooks service; ListSettledImages and DescribeJobs also, and alone, the auditor. Batched RPCs carry 1 to 256 items and answer each by itself, in
     order, with a google.rpc.Status in place of a failed RPC. Every item may be
     repeated.
     """

@@ -14,7 +14,7 @@ GRPC_VERSION: str
 
 class SchedulerServiceStub:
     """SchedulerService owns the queue and how every job ends. Its callers are the
-    gateways; ListSettledImages and DescribeJobs also, and alone, the auditor. Batched RPCs carry 1 to 256 items and answer each by itself, in
+    gateways; of Follow also the webhooks service; ListSettledImages and DescribeJobs also, and alone, the auditor. Batched RPCs carry 1 to 256 items and answer each by itself, in
     order, with a google.rpc.Status in place of a failed RPC. Every item may be
     repeated.
     """
@@ -118,7 +118,7 @@ class SchedulerServiceStub:
 
 class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
     """SchedulerService owns the queue and how every job ends. Its callers are the
-    gateways; ListSettledImages and DescribeJobs also, and alone, the auditor. Batched RPCs carry 1 to 256 items and answer each by itself, in
+    gateways; of Follow also the webhooks service; ListSettledImages and DescribeJobs also, and alone, the auditor. Batched RPCs carry 1 to 256 items and answer each by itself, in
     order, with a google.rpc.Status in place of a failed RPC. Every item may be
     repeated.
     """

@@ -1,11 +1,14 @@
-// Who asks: anonymous or an account; its balance, statement, standing and workers.
+// Who asks: anonymous or an account; its balance and statement. What it lends is in owner.js.
 import { apiKey, get, keepKey, newId, newKey, post, Problem } from "./api.js";
+import { showOwner } from "./owner.js";
 import { $, el, facts, kudos, plain, shownProblem, table } from "./words.js";
 
 export async function showWho() {
+  $("moderate-link").hidden = true;
   if (!apiKey()) return void ($("who").textContent = "Anonymous");
   try {
     const { account, spend } = await get("/v1/account");
+    $("moderate-link").hidden = !(account.roles ?? []).includes("ACCOUNT_ROLE_MODERATOR");
     $("who").textContent = `${account.display_name}, ${kudos(spend?.posted_mkudos)} kudos`;
   } catch (error) {
     $("who").textContent = error.reason === "API_KEY_UNKNOWN" ? "Your key is not known here" : "";
@@ -64,7 +67,7 @@ async function signedIn(changed) {
         ["kudos", kudos(spend.posted_mkudos)], ["set aside", kudos(spend.held_mkudos)], ["in escrow", kudos(escrow.posted_mkudos)], ["could spend now", kudos(spend.available_mkudos)],
       ]),
       el("p", { className: "row" }, reveal, leave), el("p", {}, shown, " Keep it somewhere: it is the only way back in."),
-      ...(await statement(account.account_id)), ...(await workers()),
+      ...(await showOwner(account.account_id)), ...(await statement(account.account_id)),
     ];
   } catch (error) {
     if (!(error instanceof Problem)) throw error;
@@ -112,21 +115,4 @@ function line(accountId, { created_at, kind, note = "", transfers = [], settleme
   const moved = effects(accountId, transfers);
   const cells = [new Date(created_at).toLocaleString(), (WHAT[kind] ?? plain(kind, "EVENT_KIND_")) + (note ? `: ${note}` : ""), words, el("div", {}, moved)];
   return el("tr", {}, cells.map((cell) => el("td", {}, cell)));
-}
-
-async function workers() {
-  const { workers: own = [] } = await get("/v1/workers?mine=true&page_size=100");
-  if (!own.length) return [];
-  const rows = own.map((worker) => {
-    const paused = /PAUSED/.test(worker.state);
-    const button = el("button", { type: "button" }, paused ? "Go on" : "Pause");
-    button.addEventListener("click", async () => {
-      button.disabled = true;
-      await post(`/v1/workers/${worker.worker_id}:pause`, { paused: !paused });
-      button.replaceWith(paused ? "goes on" : "is paused");
-    });
-    const hindrances = (worker.hindrances ?? []).map(({ reason, detail }) => detail || plain(reason, /^.*REASON_/)).join("; ");
-    return [worker.name, plain(worker.state, "WORKER_STATE_"), worker.images_done ?? "0", worker.jobs_failed ?? "0", hindrances, button];
-  });
-  return [el("h3", {}, "Your workers"), table("Your workers", ["Name", "State", "Done", "Failed", "Why it gets no work", ""], rows)];
 }

@@ -4,9 +4,10 @@ const TOKEN = "horde.anonymous";
 
 export class Problem extends Error {
   constructor(told) {
-    super(told.detail || told.title || "The mesh does not answer.");
+    // As /v1 tells it, or as Connect does: `message`, and the code in small letters.
+    super(told.detail || told.message || told.title || "The mesh does not answer.");
     this.reason = told.reason ?? "";
-    this.code = told.code ?? "";
+    this.code = (told.code ?? "").toUpperCase();
     this.status = told.status ?? 0;
     this.metadata = told.metadata ?? {};
     this.violations = told.field_violations ?? [];
@@ -69,11 +70,11 @@ async function asked(path, options, key) {
 }
 
 /** Every call bears repetition, for its ids are made before: what says "not now" is repeated for ten seconds. */
-export async function call(method, path, body, { signal, key } = {}) {
+export async function call(method, path, body, { signal, key, headers } = {}) {
   const ends = performance.now() + 10_000;
   for (let tries = 0; ; tries += 1) {
     try {
-      const options = { method, signal, ...(body !== undefined && { body: JSON.stringify(body) }) };
+      const options = { method, signal, headers, ...(body !== undefined && { body: JSON.stringify(body) }) };
       return await (await asked(path, options, key)).json();
     } catch (error) {
       const wait = (error.waitSeconds ?? 0) + jitter(tries);
@@ -86,9 +87,17 @@ export async function call(method, path, body, { signal, key } = {}) {
 export const get = (path, options) => call("GET", path, undefined, options);
 export const post = (path, body, options) => call("POST", path, body, options);
 
-/** The bytes of a picture, as an address for <img>. Whoever asks for it lets go of it. */
+/** A call that has no path under /v1: those who run a horde alone make it. By Connect, at its own name. */
+export const rpc = (method, body) => call("POST", `/horde.api.${method}`, body, { headers: { "content-type": "application/json" } });
+
+/** The bytes of a picture, as an address for <img>. Whoever asks for it lets go of it: see `letGo`. */
 export async function picture(path) {
   return URL.createObjectURL(await (await asked(path, {})).blob());
+}
+
+/** The pictures below an element are not shown any more: the browser may forget their bytes. */
+export function letGo(element) {
+  for (const { src } of element.querySelectorAll("img")) if (src.startsWith("blob:")) URL.revokeObjectURL(src);
 }
 
 export async function putInput(blob) {

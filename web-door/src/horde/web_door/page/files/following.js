@@ -120,6 +120,7 @@ export function followed(generation, again) {
 export async function show_picture(shown, image, generation, again) {
   try {
     const address = await picture(`/v1/generations/${generation.generation_id}/images/${image.job_id}`);
+    if (!shown.frame.isConnected) return URL.revokeObjectURL(address); // Nobody looks any more.
     const prompt = generation.spec.job.image.prompt;
     const open = el("button", { type: "button", className: "picture", "aria-label": `Open: ${prompt}` }, el("img", { src: address, alt: prompt }));
     open.addEventListener("click", () => look(address, image, generation, again));

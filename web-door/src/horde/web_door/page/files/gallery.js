@@ -1,5 +1,5 @@
 // What was asked for before, as this browser's requester may see it.
-import { get, Problem } from "./api.js";
+import { get, letGo, Problem } from "./api.js";
 import { show_picture } from "./following.js";
 import { again } from "./paint.js";
 import { $, el, ENDINGS, shownProblem } from "./words.js";
@@ -8,6 +8,7 @@ let page = "";
 
 export async function showGallery() {
   page = "";
+  letGo($("gallery"));
   $("gallery").replaceChildren();
   $("gallery-more").onclick = more;
   await more();

@@ -1,11 +1,12 @@
 // The page: which part is shown, by the address's hash.
-import { get } from "./api.js";
+import { get, Problem } from "./api.js";
 import { showAccount, showWho } from "./account.js";
 import { showGallery } from "./gallery.js";
 import { showMesh } from "./mesh.js";
+import { showModerate } from "./moderate.js";
 import { beginPaint, loadModels, requote } from "./paint.js";
 import { showRate } from "./rate.js";
-import { $ } from "./words.js";
+import { $, el, shownProblem } from "./words.js";
 
 const changed = () => {
   showWho();
@@ -18,6 +19,7 @@ const PAGES = {
   rate: showRate,
   mesh: showMesh,
   account: () => showAccount(changed),
+  moderate: showModerate,
 };
 
 async function show(focus) {
@@ -32,10 +34,31 @@ async function show(focus) {
   await PAGES[name]();
 }
 
-const { name = "", consent } = await get("/v1/mesh");
-if (name) $("mesh-name").textContent = name;
-$("consent-text").textContent = consent?.text ?? "";
+/** What the mesh refuses where nobody else says it: a line above everything, and another try. */
+function troubled(error) {
+  const again = el("button", { type: "button", onclick: begin }, "Try again");
+  $("trouble").replaceChildren(el("p", {}, ...shownProblem(error)), again);
+}
+
+async function begin() {
+  $("trouble").replaceChildren();
+  try {
+    const { name = "", consent } = await get("/v1/mesh");
+    if (name) $("mesh-name").textContent = name;
+    $("consent-text").textContent = consent?.text ?? "";
+    showWho();
+    await show(false);
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    troubled(error);
+  }
+}
+
+addEventListener("unhandledrejection", (event) => {
+  if (!(event.reason instanceof Problem)) return;
+  event.preventDefault();
+  troubled(event.reason);
+});
 addEventListener("hashchange", () => show(true));
-showWho();
-await beginPaint();
-await show(false);
+beginPaint();
+await begin();

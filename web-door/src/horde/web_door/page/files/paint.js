@@ -1,8 +1,10 @@
 // Asking: the form, the price before the click, and what is being painted.
-import { apiKey, get, newId, post, Problem, putInput } from "./api.js";
+import { apiKey, get, letGo, newId, post, Problem, putInput } from "./api.js";
 import { followed } from "./following.js";
 import { beginMask, maskBlob, setSource, source } from "./mask.js";
 import { $, el, kudos, plain, priceParts, shownProblem, waitWords } from "./words.js";
+
+const MOST_CARDS = 20;
 
 const form = $("ask");
 let models = [];
@@ -121,9 +123,16 @@ async function send(event) {
 }
 
 function follow(generation) {
-  const { card } = followed(generation, again);
+  const { card, stop } = followed(generation, again);
   card.addEventListener("finished", () => requote());
+  card.addEventListener("left", stop);
   $("running").prepend(card);
+  // A page that stays open for days keeps the newest; the others are in the gallery.
+  for (const old of [...$("running").children].slice(MOST_CARDS)) {
+    old.dispatchEvent(new Event("left"));
+    letGo(old);
+    old.remove();
+  }
   card.scrollIntoView({ block: "nearest" });
 }
 
@@ -159,13 +168,11 @@ function ofModel() {
   $("sampler").value = [...$("sampler").options].some(({ value }) => value === chosen) ? chosen : "";
 }
 
-export async function beginPaint() {
+export function beginPaint() {
   beginMask(requote);
   form.addEventListener("submit", send);
   form.addEventListener("input", requote);
   $("model").addEventListener("change", ofModel);
   $("strength").addEventListener("input", () => ($("strength-shown").value = $("strength").value));
   $("consent-open").addEventListener("click", () => $("consent").showModal());
-  await loadModels();
-  requote();
 }

@@ -1,4 +1,6 @@
 // The contract in words for people, and elements made of them. Whatever comes from the mesh is text, never markup.
+import { Problem } from "./api.js";
+
 export function el(tag, given = {}, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(given)) {
@@ -93,6 +95,21 @@ export function shownProblem(error) {
   const later = error.waitSeconds ? ` Try again in ${seconds(error.waitSeconds)}.` : "";
   return [`${error.message}${later} ${help ?? ""}`, fields.length ? el("ul", {}, fields) : ""];
 }
+
+/** Do what a button is for; what the mesh refuses is told in `wrong`, and the button can be used again. */
+export const acting = (button, wrong, todo) => async (event) => {
+  event?.preventDefault();
+  button.disabled = true;
+  wrong.replaceChildren();
+  try {
+    await todo();
+  } catch (error) {
+    if (!(error instanceof Problem)) throw error;
+    wrong.replaceChildren(...shownProblem(error));
+  } finally {
+    button.disabled = false;
+  }
+};
 
 /** A table, told to screen readers by its caption. */
 export const table = (caption, heads, rows) =>

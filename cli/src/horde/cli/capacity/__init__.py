@@ -1,0 +1,1 @@
+"""What a mesh of some size needs: reckoned from what `make bench-capacity` has measured."""

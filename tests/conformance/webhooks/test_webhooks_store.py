@@ -1,0 +1,214 @@
+"""What every store of webhooks must do: in SQLite, in PostgreSQL. None is ever skipped."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from horde.webhooks.core.deliveries import Delivery, State, Try, delivery_of
+from horde.webhooks.core.webhooks import Event, Webhook
+from horde.webhooks.store.port import Heard, WebhookStore
+from horde.webhooks.store.sql import sql_store
+from horde.webhooks.store.tables import microseconds
+
+NOW = datetime(2026, 11, 26, 10, 2, 3, 456789, tzinfo=UTC)
+
+
+@pytest_asyncio.fixture(params=["sqlite", "postgresql"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[WebhookStore]:
+    url = f"sqlite:///{tmp_path / 'webhooks.sqlite'}"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgresql_url")
+    async with sql_store(url) as opened:
+        yield opened
+
+
+def webhook(number: int = 1, account_id: str = "anna", **fields: Any) -> Webhook:
+    made = Webhook(
+        webhook_id=f"00000000-0000-4000-8000-{number:012}",
+        account_id=account_id,
+        request_id=f"request-{number}",
+        asked='{"label":"☃"}',
+        url="https://hooks.example/",
+        label="☃",
+        events=frozenset({Event.IMAGE_ENDED, Event.KUDOS_RECEIVED}),
+        request_id_prefix="ab",
+        secret=b"\x00\x01secret" * 4,
+        created_at=NOW + timedelta(seconds=number),
+    )
+    return replace(made, **fields)
+
+
+def delivery(number: int, of: Webhook, at: datetime = NOW) -> Delivery:
+    made = delivery_of(of, Event.IMAGE_ENDED, f"job-{number}", f'{{"n":{number}}}', at)
+    return replace(made, created_at=at, next_try_at=at)
+
+
+async def test_what_is_kept_is_what_is_read(store: WebhookStore) -> None:
+    full = webhook(
+        2,
+        old_secret=b"old",
+        old_until=NOW,
+        enabled=False,
+        disabled_because="why",
+        last_success_at=NOW,
+        failing_since=NOW,
+    )
+    for each in (webhook(1), full):
+        assert await store.add_webhook(each, 16, 7) == each
+    assert await store.webhooks("anna") == [webhook(1), full]
+    assert await store.webhook("anna", full.webhook_id) == full
+    assert await store.webhook("bert", full.webhook_id) is None
+    assert await store.enabled_of(["anna", "bert"]) == {"anna": [webhook(1)]}
+    assert await store.enabled_of([]) == {}
+    tries = (Try(NOW, timedelta(milliseconds=1500), 503), Try(NOW, timedelta(0), 0, "away ☃"))
+    told = replace(delivery(1, webhook(1)), tries=tries, state=State.GIVEN_UP, next_try_at=None)
+    await store.hear(Heard([told]))
+    assert await store.delivery(webhook(1).webhook_id, told.delivery_id) == told
+    assert await store.delivery(full.webhook_id, told.delivery_id) is None
+
+
+async def test_the_same_request_finds_the_same_and_there_is_a_bound(store: WebhookStore) -> None:
+    assert await store.add_webhook(webhook(1), 2, 7) == webhook(1)
+    again = webhook(9, request_id="request-1", label="other")
+    assert await store.add_webhook(again, 2, 7) == webhook(1)
+    assert await store.add_webhook(webhook(2), 2, 7) == webhook(2)
+    assert await store.add_webhook(webhook(3), 2, 7) is None
+    assert await store.add_webhook(webhook(1), 2, 7) == webhook(1)
+    assert await store.add_webhook(webhook(4, "bert"), 2, 7) == webhook(4, "bert")
+
+
+async def test_the_feed_begins_with_the_first_and_stops_when_none_is_enabled(store: WebhookStore) -> None:
+    assert await store.feed_place() is None
+    await store.add_webhook(webhook(1), 16, 7)
+    await store.add_webhook(webhook(2), 16, 9)
+    assert await store.feed_place() == 7
+    await store.hear(Heard(sequence=12))
+    await store.hear(Heard(sequence=11))
+    assert await store.feed_place() == 12
+    await store.delete_webhook("anna", webhook(1).webhook_id)
+    assert not await store.stop_feed()
+    await store.change_webhook(replace(webhook(2), enabled=False))
+    assert await store.stop_feed()
+    assert await store.feed_place() is None
+    await store.change_webhook(webhook(2), 40)
+    assert await store.feed_place() == 40
+
+
+async def test_what_is_due_is_found_by_account_the_earliest_first(store: WebhookStore) -> None:
+    mine, other = webhook(1), webhook(2, "bert")
+    await store.add_webhook(mine, 16, 0)
+    await store.add_webhook(other, 16, 0)
+    told = [delivery(number, mine, NOW + timedelta(seconds=9 - number)) for number in range(5)]
+    await store.hear(Heard([*told, delivery(9, other)]))
+    await store.hear(Heard(told))
+    assert await store.due_accounts() == {"anna": NOW + timedelta(seconds=5), "bert": NOW}
+    assert await store.due("anna", 2) == [(told[4], mine), (told[3], mine)]
+    done = replace(told[4], state=State.DELIVERED, next_try_at=None, tries=(Try(NOW, timedelta(0), 200),))
+    await store.keep_try(done, replace(mine, last_success_at=NOW, url="https://never.example/"))
+    assert [each for each, _ in await store.due("anna", 9)] == [told[3], told[2], told[1], told[0]]
+    assert await store.webhook("anna", mine.webhook_id) == replace(mine, last_success_at=NOW)
+
+
+async def test_what_waits_for_a_webhook_that_ends_is_given_up_and_nothing_new_waits(store: WebhookStore) -> None:
+    for end in ("disabled", "deleted", "found gone"):
+        mine = webhook({"disabled": 1, "deleted": 2, "found gone": 3}[end])
+        await store.add_webhook(mine, 16, 0)
+        first, second = delivery(1, mine), delivery(2, mine)
+        await store.hear(Heard([first]))
+        if end == "deleted":
+            await store.delete_webhook("anna", mine.webhook_id)
+        elif end == "disabled":
+            await store.change_webhook(replace(mine, enabled=False, disabled_because="by hand"))
+        else:
+            gone = replace(mine, enabled=False, disabled_because="410")
+            await store.keep_try(replace(first, state=State.GIVEN_UP, next_try_at=None), gone)
+        assert await store.due_accounts() == {}
+        # It was being called all the while, and something new came.
+        await store.keep_try(replace(first, next_try_at=NOW + timedelta(hours=1)), replace(mine, failing_since=NOW))
+        await store.hear(Heard([second]))
+        assert await store.due_accounts() == {}
+        assert await store.due("anna", 9) == []
+        if end == "found gone":
+            found = await store.webhook("anna", mine.webhook_id)
+            assert found is not None
+            assert (found.enabled, found.disabled_because) == (False, "410")
+
+
+async def test_a_notice_is_kept_with_the_try_that_made_it(store: WebhookStore) -> None:
+    mine, other = webhook(1), webhook(2)
+    await store.add_webhook(mine, 16, 0)
+    await store.add_webhook(other, 16, 0)
+    told, notice = delivery(1, mine), delivery(2, other)
+    await store.hear(Heard([told]))
+    await store.keep_try(replace(told, next_try_at=None), replace(mine, enabled=False), [notice])
+    assert await store.due("anna", 9) == [(notice, other)]
+
+
+async def test_the_log_has_pages_newest_first(store: WebhookStore) -> None:
+    mine = webhook(1)
+    await store.add_webhook(mine, 16, 0)
+    told = [delivery(number, mine, NOW + timedelta(seconds=number // 2)) for number in range(6)]
+    await store.hear(Heard(told))
+    found: list[Delivery] = []
+    before = None
+    while page := await store.deliveries(mine.webhook_id, 2, before):
+        found += page
+        before = (microseconds(page[-1].created_at), page[-1].delivery_id)
+    assert found == sorted(told, key=lambda each: (each.created_at, each.delivery_id), reverse=True)
+
+
+async def test_generations_are_watched_until_they_are_over(store: WebhookStore) -> None:
+    await store.hear(Heard(watched={"g1": "anna", "g2": "bert"}))
+    await store.hear(Heard(watched={"g2": "bert", "g3": "bert"}, over=["g1", "g9"]))
+    assert await store.watched(9) == {"g2": "bert", "g3": "bert"}
+    assert len(await store.watched(1)) == 1
+
+
+async def test_the_fullest_of_an_account_with_too_much_is_named(store: WebhookStore) -> None:
+    mine, other = webhook(1), webhook(2)
+    for each in (mine, other, webhook(3, "bert")):
+        await store.add_webhook(each, 16, 0)
+    await store.hear(Heard([delivery(1, mine), *(delivery(number, other) for number in range(3))]))
+    assert await store.overfull(["anna", "bert"], 4) == []
+    assert await store.overfull(["anna", "bert"], 3) == [other]
+
+
+async def test_the_log_is_swept_by_age_and_after_its_webhook(store: WebhookStore) -> None:
+    mine, other = webhook(1), webhook(2)
+    await store.add_webhook(mine, 16, 0)
+    await store.add_webhook(other, 16, 0)
+    old = [delivery(number, mine, NOW - timedelta(days=8)) for number in range(3)]
+    new = [delivery(number, mine) for number in range(3, 5)]
+    theirs = [delivery(number, other) for number in range(3)]
+    await store.hear(Heard([*old, *new, *theirs]))
+    week = NOW - timedelta(days=7)
+    assert await store.sweep(week, 2) == 2
+    assert await store.sweep(week, 2) == 1
+    assert await store.sweep(week, 2) == 0
+    await store.delete_webhook("anna", other.webhook_id)
+    assert await store.webhook("anna", other.webhook_id) is None
+    assert [await store.sweep(week, 2) for _ in range(3)] == [2, 1, 0]
+    assert len(await store.deliveries(mine.webhook_id, 9, None)) == 2
+    assert await store.deliveries(other.webhook_id, 9, None) == []
+
+
+async def test_an_account_is_forgotten_a_few_at_a_time_and_nobody_else(store: WebhookStore) -> None:
+    mine, other = webhook(1), webhook(2, "bert")
+    await store.add_webhook(mine, 16, 0)
+    await store.add_webhook(other, 16, 0)
+    await store.hear(Heard([delivery(n, mine) for n in range(3)], {"g1": "anna", "g2": "bert"}))
+    await store.hear(Heard([delivery(9, other)]))
+    assert await store.forget("anna", 2) == 1
+    assert await store.forget("anna", 2) == 0
+    assert await store.forget("anna", 2) == 0
+    assert await store.webhooks("anna") == []
+    assert await store.watched(9) == {"g2": "bert"}
+    assert [each for each, _ in await store.due("bert", 9)] == [delivery(9, other)]
+    assert await store.due_accounts() == {"bert": NOW}

@@ -1,0 +1,147 @@
+"""KEDA asks by its own contract how many workers of an operator's own a queue is worth."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import pytest_asyncio
+from grpc import aio
+from tests.service.scheduler.mesh import MODEL, OWNER, Gateway, Running, scheduler, submission
+
+from horde.internal.keda import externalscaler_pb2 as pb
+from horde.internal.keda.externalscaler_pb2_grpc import ExternalScalerStub
+from horde.scheduler.doors.scaling import METRIC, SERVICE, scaler_registration
+from horde.scheduler.doors.servicer import ALLOW
+from horde.services.errors import InvalidArgument
+from horde.services.identity import AllowList, PeerCertificate
+from horde.services.server import Listener, serving
+from horde.testkit.certificates import Authority
+from horde.testkit.loopback import fields_of
+from horde.testkit.waiting import until
+
+BURST = "00000000-0000-4000-8000-00000000b000"
+PACE = 2.0
+"""Seconds for a megapixel-step."""
+WORK = 0.512 * 0.512 * 20
+"""Megapixel-steps of a picture as `submission` asks for it."""
+
+
+@pytest_asyncio.fixture
+async def it() -> AsyncIterator[Running]:
+    async with scheduler() as running:
+        yield running
+
+
+def asked(**metadata: str) -> pb.ScaledObjectRef:
+    return pb.ScaledObjectRef(name="burst", namespace="horde", scalerMetadata={"scalerAddress": "s:7702", **metadata})
+
+
+async def wanted(it: Running, **metadata: str) -> float:
+    """How many workers KEDA would start: the measure divided by its target."""
+    scaler: Any = ExternalScalerStub(it.loopback.channel)
+    ref = asked(model=MODEL, **metadata)
+    (spec,) = (await scaler.GetMetricSpec(ref)).metricSpecs
+    assert spec.metricName == METRIC
+    request = pb.GetMetricsRequest(scaledObjectRef=ref, metricName=spec.metricName)
+    (measure,) = (await scaler.GetMetrics(request)).metricValues
+    assert (measure.metricName, measure.metricValue) == (METRIC, -int(-measure.metricValueFloat // 1))
+    return float(measure.metricValueFloat / spec.targetSizeFloat)
+
+
+async def active(it: Running, **metadata: str) -> bool:
+    scaler: Any = ExternalScalerStub(it.loopback.channel)
+    return bool((await scaler.IsActive(asked(model=MODEL, **metadata))).result)
+
+
+async def queue(it: Running, monkeypatch: pytest.MonkeyPatch, count: int, pace: float | None = PACE) -> None:
+    """That many pictures wait, and the median worker has this pace."""
+    monkeypatch.setattr(it.engine.board.speeds, "median", lambda model: pace)
+    await it.submit(submission(count=count))
+    await until(lambda: it.engine.board.queue.models and it.engine.board.queue.models[MODEL].count == count)
+
+
+async def test_nothing_waits_and_nobody_is_wanted(it: Running) -> None:
+    assert await wanted(it) == 0
+    assert not await active(it)
+
+
+async def test_a_queue_is_worth_its_seconds(it: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    await queue(it, monkeypatch, 10)
+    assert await wanted(it, targetSeconds="20") == pytest.approx(10 * WORK * PACE / 20, rel=0.05)
+    assert await active(it)
+
+
+async def test_volunteers_take_their_part_and_ones_own_do_not(it: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    await queue(it, monkeypatch, 10)
+    alone = await wanted(it, targetSeconds="20", owner=BURST)
+    async with Gateway(it) as gateway:
+        # Without demand they take nothing from the queue meanwhile.
+        for name, owner in (("volunteer", OWNER), ("own", BURST)):
+            painter = await gateway.attach(name, owner, slots=0)
+            assert painter.session_id
+        assert await wanted(it, targetSeconds="20", owner=BURST) == pytest.approx(alone - 1)
+        # Who does not say which workers are his own has all of them left out.
+        assert await wanted(it, targetSeconds="20") == pytest.approx(alone)
+        assert await wanted(it, targetSeconds="1000", owner=BURST) == 0
+
+
+async def test_one_is_wanted_where_nobody_was_ever_measured(it: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    await queue(it, monkeypatch, 10, pace=None)
+    assert await wanted(it, owner=BURST) == 1
+    async with Gateway(it) as gateway:
+        await gateway.attach("volunteer", OWNER, slots=0)
+        assert await wanted(it, owner=BURST) == 0
+
+
+async def test_who_paints_is_not_ended(it: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Gateway(it) as gateway:
+        painter = await gateway.attach("own", BURST)
+        await it.submit(submission())
+        await painter.next("assignment")
+        assert await wanted(it, owner=BURST) == 0
+        assert await active(it, owner=BURST)
+        assert not await active(it, owner=OWNER)
+
+
+@pytest.mark.parametrize(
+    ("metadata", "field"),
+    [
+        ({}, "scalerMetadata.model"),
+        ({"model": MODEL, "targetSeconds": "soon"}, "scalerMetadata.targetSeconds"),
+        ({"model": MODEL, "targetSeconds": "0"}, "scalerMetadata.targetSeconds"),
+        ({"model": MODEL, "targetSeconds": "inf"}, "scalerMetadata.targetSeconds"),
+    ],
+    ids=["no model", "no number", "nothing", "no bound"],
+)
+async def test_a_trigger_that_cannot_be_is_refused_by_its_field(
+    it: Running, metadata: dict[str, str], field: str
+) -> None:
+    scaler: Any = ExternalScalerStub(it.loopback.channel)
+    with pytest.raises(InvalidArgument) as caught:
+        await scaler.GetMetricSpec(asked(**metadata))
+    assert fields_of(caught.value) == [field]
+
+
+async def test_keda_calls_as_itself_by_certificate_and_nobody_else_does(it: Running, tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "authority")
+    served = authority.issue("scheduler.mesh.internal")
+    rules = {method: ALLOW.allowed(method) for method in ALLOW.methods() if method.startswith(f"/{SERVICE}/")}
+    async with serving(
+        Listener("127.0.0.1:0", served), [scaler_registration(it.engine.board)],
+        name="scheduler", allow=AllowList(rules), identity=PeerCertificate(".mesh.internal"),
+    ) as server:  # fmt: skip
+        for caller, code in (("keda", grpc.StatusCode.OK), ("gateway", grpc.StatusCode.PERMISSION_DENIED)):
+            files = authority.issue(f"{caller}.mesh.internal")
+            assert files.certificate is not None
+            assert files.key is not None
+            # As KEDA dials: plain gRPC with the three files of its TriggerAuthentication.
+            credentials = grpc.ssl_channel_credentials(
+                authority.file.read_bytes(), files.key.read_bytes(), files.certificate.read_bytes()
+            )
+            async with aio.secure_channel(f"127.0.0.1:{server.port}", credentials) as channel:
+                call = ExternalScalerStub(channel).IsActive(asked(model=MODEL))
+                assert await call.code() == code

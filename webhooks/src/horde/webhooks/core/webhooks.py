@@ -1,0 +1,68 @@
+"""A webhook: an address that an account wants to be told at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Final
+
+MAX_WEBHOOKS: Final = 16
+"""Of an account."""
+MAX_LABEL_CHARACTERS: Final = 64
+MAX_PREFIX_CHARACTERS: Final = 36
+OVERLAP: Final = timedelta(days=1)
+"""How long deliveries are signed with the old secret, too."""
+
+
+class Event(Enum):
+    """Something to be told of, by the name that deliveries carry."""
+
+    GENERATION_FINISHED = "generation.finished"
+    IMAGE_ENDED = "image.ended"
+    KUDOS_RECEIVED = "kudos.received"
+    WORKER_RESTRICTED = "worker.restricted"
+    TEST = "test"
+    WEBHOOK_DISABLED = "webhook.disabled"
+
+
+OF_GENERATIONS: Final = frozenset({Event.GENERATION_FINISHED, Event.IMAGE_ENDED})
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """One address that is told."""
+
+    webhook_id: str
+    account_id: str
+    request_id: str
+    asked: str
+    """What its creation asked for, so that a repetition is known as one."""
+    url: str
+    label: str
+    events: frozenset[Event]
+    request_id_prefix: str
+    """Only of generations whose request_id begins so."""
+    secret: bytes
+    created_at: datetime
+    old_secret: bytes = b""
+    old_until: datetime | None = None
+    """Until when deliveries are signed with the old secret, too."""
+    enabled: bool = True
+    disabled_because: str = ""
+    """Why the mesh disabled it, for people; empty: it did not."""
+    last_success_at: datetime | None = None
+    failing_since: datetime | None = None
+    """When the first try failed after the last that did not."""
+
+    def wants(self, event: Event, at: datetime, request_id: str = "") -> bool:
+        """Whether it is to be told of something that happened at this time."""
+        return (
+            self.enabled and event in self.events and at >= self.created_at
+            and request_id.startswith(self.request_id_prefix if event in OF_GENERATIONS else "")
+        )  # fmt: skip
+
+    def secrets(self, now: datetime) -> list[bytes]:
+        """What deliveries are signed with now."""
+        old = self.old_until is not None and now < self.old_until
+        return [self.secret, self.old_secret] if old else [self.secret]

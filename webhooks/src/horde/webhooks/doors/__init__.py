@@ -1,0 +1,1 @@
+"""The public service, as the gateway passes it on, and what gateways tell."""

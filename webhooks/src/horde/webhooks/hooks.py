@@ -1,0 +1,242 @@
+"""What owners do with their webhooks: each call by one account, which the gateway has let in."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+from uuid import UUID
+
+from horde.api.webhook.v1 import webhook_service_pb2 as pb
+from horde.services.clock import Clock
+from horde.services.errors import FieldViolation
+from horde.services.ids import Ids
+from horde.webhooks.core.deliveries import Delivery, State, delivery_of
+from horde.webhooks.core.errors import (
+    AddressNotAllowed,
+    DeliveryNotFound,
+    InvalidField,
+    RequestConflict,
+    TooManyWebhooks,
+    WebhookNotFound,
+)
+from horde.webhooks.core.pages import read_place, write_place
+from horde.webhooks.core.signing import BadSecret, secret_of
+from horde.webhooks.core.targets import BadUrl, target_of
+from horde.webhooks.core.webhooks import (
+    MAX_LABEL_CHARACTERS,
+    MAX_PREFIX_CHARACTERS,
+    MAX_WEBHOOKS,
+    OVERLAP,
+    Event,
+    Webhook,
+)
+from horde.webhooks.doors.wire import EVENTS
+from horde.webhooks.hearing import Hearing
+from horde.webhooks.neighbours.receivers import NotAllowed, Receivers
+from horde.webhooks.payloads import body_of
+from horde.webhooks.sending import Sending
+from horde.webhooks.store.port import Heard, WebhookStore
+from horde.webhooks.store.tables import microseconds
+
+MAX_PAGE: Final = 100
+USUAL_PAGE: Final = 20
+CHECK_SECONDS: Final = 5.0
+"""How long a name may take to resolve when a URL is given."""
+
+
+class Hooks:
+    """What WebhookService does."""
+
+    def __init__(
+        self, store: WebhookStore, sending: Sending, hearing: Hearing, receivers: Receivers, clock: Clock, ids: Ids
+    ) -> None:
+        self._store = store
+        self._sending = sending
+        self._hearing = hearing
+        self._receivers = receivers
+        self._clock = clock
+        self._ids = ids
+        self._changing = asyncio.Lock()
+        """What is read, changed and kept must not be changed by somebody else in between; one process is in charge."""
+
+    async def create(self, account_id: str, request: pb.CreateWebhookRequest) -> Webhook:
+        """Add a webhook, or show the one of the same request."""
+        wrong: list[FieldViolation] = []
+        if not _is_uuid(request.request_id):
+            wrong.append(FieldViolation("request_id", "must be a UUID"))
+        secret = _secret(wrong, request.secret)
+        url = _url(wrong, request.url)
+        label = _label(wrong, request.label)
+        events = _events(wrong, request.events)
+        prefix = _prefix(wrong, request.request_id_prefix)
+        if wrong:
+            raise InvalidField(violations=wrong)
+        asked = {
+            "url": url,
+            "label": label,
+            "events": sorted(event.value for event in events),
+            "request_id_prefix": prefix,
+            "secret": hashlib.sha256(secret).hexdigest(),
+        }
+        webhook = Webhook(
+            webhook_id=str(self._ids.new()),
+            account_id=account_id,
+            request_id=request.request_id,
+            asked=json.dumps(asked),
+            url=url,
+            label=label,
+            events=events,
+            request_id_prefix=prefix,
+            secret=secret,
+            created_at=self._clock.now(),
+        )
+        await self._check(url)
+        kept = await self._store.add_webhook(webhook, MAX_WEBHOOKS, await self._hearing.head())
+        if kept is None:
+            raise TooManyWebhooks(metadata={"limit": str(MAX_WEBHOOKS)})
+        before = json.loads(kept.asked)
+        for field, value in asked.items():
+            if before[field] != value:
+                raise RequestConflict(metadata={"field": field})
+        self._hearing.begin()
+        return kept
+
+    async def all_of(self, account_id: str) -> Sequence[Webhook]:
+        """An account's webhooks, oldest first."""
+        return await self._store.webhooks(account_id)
+
+    async def update(self, account_id: str, request: pb.UpdateWebhookRequest) -> Webhook:
+        """Change what is present."""
+        async with self._changing:
+            webhook = await self._known(account_id, request.webhook_id)
+            was_enabled = webhook.enabled
+            wrong: list[FieldViolation] = []
+            if request.HasField("url"):
+                webhook = replace(webhook, url=_url(wrong, request.url))
+            if request.HasField("label"):
+                webhook = replace(webhook, label=_label(wrong, request.label))
+            if request.events:
+                webhook = replace(webhook, events=_events(wrong, request.events))
+            if request.HasField("request_id_prefix"):
+                webhook = replace(webhook, request_id_prefix=_prefix(wrong, request.request_id_prefix))
+            if request.HasField("secret") and (secret := _secret(wrong, request.secret)) != webhook.secret:
+                until = self._clock.now() + OVERLAP
+                webhook = replace(webhook, old_secret=webhook.secret, old_until=until, secret=secret)
+            if wrong:
+                raise InvalidField(violations=wrong)
+            if request.HasField("url"):
+                await self._check(request.url)
+            if request.HasField("enabled"):
+                webhook = replace(webhook, enabled=request.enabled, disabled_because="")
+            begins = webhook.enabled and not was_enabled
+            if begins:
+                webhook = replace(webhook, failing_since=None)
+            await self._store.change_webhook(webhook, await self._hearing.head() if begins else None)
+        self._hearing.begin()
+        return webhook
+
+    async def delete(self, account_id: str, webhook_id: str) -> None:
+        """Remove a webhook, and soon its log."""
+        await self._store.delete_webhook(account_id, webhook_id)
+
+    async def test(self, account_id: str, webhook_id: str) -> Delivery:
+        """Call now, once. Raises TooManyTries."""
+        webhook = await self._known(account_id, webhook_id)
+        now = self._clock.now()
+        body = body_of(Event.TEST, now, pb.WebhookTested(webhook_id=webhook_id))
+        delivery = delivery_of(webhook, Event.TEST, webhook_id, body, now, once=str(self._ids.new()))
+        delivery = replace(delivery, state=State.GIVEN_UP, next_try_at=None)
+        await self._store.hear(Heard(deliveries=[delivery]))
+        return await self._sending.try_now(delivery, webhook)
+
+    async def retry(self, account_id: str, webhook_id: str, delivery_id: str) -> Delivery:
+        """Call once more. Raises TooManyTries."""
+        webhook = await self._known(account_id, webhook_id)
+        delivery = await self._store.delivery(webhook_id, delivery_id)
+        if delivery is None:
+            raise DeliveryNotFound(metadata={"delivery_id": delivery_id})
+        return await self._sending.try_now(delivery, webhook)
+
+    async def log(self, account_id: str, request: pb.ListDeliveriesRequest) -> tuple[Sequence[Delivery], str]:
+        """A page of a webhook's deliveries, newest first, and the token of the next."""
+        await self._known(account_id, request.webhook_id)
+        place = read_place(request.page_token, int, str) if request.page_token else None
+        wrong: list[FieldViolation] = []
+        if request.page_size < 0:
+            wrong.append(FieldViolation("page_size", "must not be negative"))
+        if request.page_token and place is None:
+            wrong.append(FieldViolation("page_token", "is not one that was given out"))
+        if wrong:
+            raise InvalidField(violations=wrong)
+        size = min(request.page_size or USUAL_PAGE, MAX_PAGE)
+        before = None if place is None else (int(place[0]), str(place[1]))
+        found = await self._store.deliveries(request.webhook_id, size + 1, before)
+        page = found[:size]
+        token = write_place(microseconds(page[-1].created_at), page[-1].delivery_id) if len(found) > size else ""
+        return page, token
+
+    async def _known(self, account_id: str, webhook_id: str) -> Webhook:
+        webhook = await self._store.webhook(account_id, webhook_id)
+        if webhook is None:
+            raise WebhookNotFound(metadata={"webhook_id": webhook_id})
+        return webhook
+
+    async def _check(self, url: str) -> None:
+        """Raise AddressNotAllowed where nobody would be called at this URL now."""
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                await self._receivers.check(url)
+        except (NotAllowed, TimeoutError) as error:
+            raise AddressNotAllowed(metadata={"why": str(error) or "Its name server does not answer."}) from error
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
+        return False
+
+
+def _secret(wrong: list[FieldViolation], text: str) -> bytes:
+    try:
+        return secret_of(text)
+    except BadSecret as error:
+        wrong.append(FieldViolation("secret", str(error)))
+        return b""
+
+
+def _url(wrong: list[FieldViolation], url: str) -> str:
+    try:
+        target_of(url)
+    except BadUrl as error:
+        wrong.append(FieldViolation("url", str(error)))
+    return url
+
+
+def _label(wrong: list[FieldViolation], label: str) -> str:
+    if len(label) > MAX_LABEL_CHARACTERS:
+        wrong.append(FieldViolation("label", f"must have at most {MAX_LABEL_CHARACTERS} characters"))
+    elif not label.isprintable():
+        wrong.append(FieldViolation("label", "must not contain control characters"))
+    return label
+
+
+def _events(wrong: list[FieldViolation], numbers: Sequence[int]) -> frozenset[Event]:
+    if not numbers:
+        wrong.append(FieldViolation("events", "at least one is needed"))
+    wrong += [
+        FieldViolation(f"events[{place}]", f"{number} is not one of its values that can be asked for here")
+        for place, number in enumerate(numbers)
+        if number not in EVENTS
+    ]
+    return frozenset(EVENTS[number] for number in numbers if number in EVENTS)
+
+
+def _prefix(wrong: list[FieldViolation], prefix: str) -> str:
+    if len(prefix) > MAX_PREFIX_CHARACTERS or not prefix.isprintable():
+        wrong.append(FieldViolation("request_id_prefix", f"must have at most {MAX_PREFIX_CHARACTERS} characters"))
+    return prefix

@@ -1,0 +1,1 @@
+"""Whom this service listens to, and whom it calls."""

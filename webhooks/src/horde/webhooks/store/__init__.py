@@ -1,0 +1,1 @@
+"""What is kept: a port, and SQL behind it."""

@@ -1,0 +1,190 @@
+"""Deliveries in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, desc, func, insert, or_, select, update
+
+from horde.services.sql import SqlThread
+from horde.webhooks.core.deliveries import Delivery, State
+from horde.webhooks.core.webhooks import Webhook
+from horde.webhooks.store.port import Heard
+from horde.webhooks.store.tables import (
+    LEDGER,
+    changing,
+    deleted,
+    deliveries,
+    delivery_from,
+    delivery_row,
+    microseconds,
+    places,
+    time_of,
+    watched,
+    webhook_from,
+    webhooks,
+)
+from horde.webhooks.store.webhooks_sql import enabled_among, portions, write_found
+
+
+class SqlDeliveries:
+    """The part of the store that is about what is told."""
+
+    _sql: SqlThread
+
+    async def hear(self, heard: Heard) -> None:
+        def work(connection: Connection) -> None:
+            _add(connection, heard.deliveries)
+            _watch(connection, heard.watched)
+            for portion in portions(heard.over):
+                connection.execute(delete(watched).where(watched.c.generation_id.in_(portion)))
+            if heard.sequence is not None:
+                further = (places.c.feed == LEDGER) & (places.c.sequence < heard.sequence)
+                connection.execute(update(places).where(further).values(sequence=heard.sequence))
+
+        await self._sql.run(work)
+
+    async def watched(self, limit: int) -> Mapping[str, str]:
+        some = select(watched.c.generation_id, watched.c.account_id).limit(limit)
+        return await self._sql.read(
+            lambda connection: {row.generation_id: row.account_id for row in connection.execute(some)}
+        )
+
+    async def overfull(self, account_ids: Collection[str], most: int) -> Sequence[Webhook]:
+        waiting = deliveries.c.next_try_us.is_not(None)
+
+        def work(connection: Connection) -> Sequence[Webhook]:
+            found: list[Webhook] = []
+            for account_id in account_ids:
+                by_webhook = (
+                    select(deliveries.c.webhook_id, func.count().label("waiting"))
+                    .where(deliveries.c.account_id == account_id, waiting)
+                    .group_by(deliveries.c.webhook_id)
+                )
+                counts = {row.webhook_id: row.waiting for row in connection.execute(by_webhook)}
+                if sum(counts.values()) > most:
+                    fullest = max(sorted(counts), key=counts.__getitem__)
+                    row = connection.execute(select(webhooks).where(webhooks.c.webhook_id == fullest)).first()
+                    found += [] if row is None else [webhook_from(row)]
+            return found
+
+        return await self._sql.read(work)
+
+    async def due_accounts(self) -> Mapping[str, datetime]:
+        first = (
+            select(deliveries.c.account_id, func.min(deliveries.c.next_try_us).label("at_us"))
+            .where(deliveries.c.next_try_us.is_not(None))
+            .group_by(deliveries.c.account_id)
+        )
+        return await self._sql.read(
+            lambda connection: {row.account_id: time_of(row.at_us) for row in connection.execute(first)}
+        )
+
+    async def due(self, account_id: str, limit: int) -> Sequence[tuple[Delivery, Webhook]]:
+        first = (
+            select(deliveries)
+            .where(deliveries.c.account_id == account_id, deliveries.c.next_try_us.is_not(None))
+            .order_by(deliveries.c.next_try_us)
+            .limit(limit)
+        )
+
+        def work(connection: Connection) -> Sequence[tuple[Delivery, Webhook]]:
+            waiting = [delivery_from(row) for row in connection.execute(first)]
+            named = webhooks.c.webhook_id.in_({each.webhook_id for each in waiting})
+            of = {row.webhook_id: webhook_from(row) for row in connection.execute(select(webhooks).where(named))}
+            return [(each, of[each.webhook_id]) for each in waiting if each.webhook_id in of]
+
+        return await self._sql.read(work)
+
+    async def keep_try(self, delivery: Delivery, webhook: Webhook | None = None, also: Sequence[Delivery] = ()) -> None:
+        its = deliveries.c.delivery_id == delivery.delivery_id
+
+        def work(connection: Connection) -> None:
+            if webhook is not None:
+                write_found(connection, webhook)
+            _add(connection, also)
+            kept = delivery
+            if kept.next_try_at is not None and not enabled_among(connection, {kept.webhook_id}).get(kept.webhook_id):
+                kept = replace(kept, state=State.GIVEN_UP, next_try_at=None)
+            connection.execute(update(deliveries).where(its).values(changing(kept)))
+
+        await self._sql.run(work)
+
+    async def delivery(self, webhook_id: str, delivery_id: str) -> Delivery | None:
+        its = (deliveries.c.webhook_id == webhook_id) & (deliveries.c.delivery_id == delivery_id)
+
+        def work(connection: Connection) -> Delivery | None:
+            row = connection.execute(select(deliveries).where(its)).first()
+            return None if row is None else delivery_from(row)
+
+        return await self._sql.read(work)
+
+    async def deliveries(self, webhook_id: str, limit: int, before: tuple[int, str] | None) -> Sequence[Delivery]:
+        at, name = deliveries.c.created_at_us, deliveries.c.delivery_id
+        its = select(deliveries).where(deliveries.c.webhook_id == webhook_id)
+        if before is not None:
+            its = its.where(or_(at < before[0], and_(at == before[0], name < before[1])))
+        newest = its.order_by(desc(at), desc(name)).limit(limit)
+        return await self._sql.read(lambda connection: [delivery_from(row) for row in connection.execute(newest)])
+
+    async def sweep(self, before: datetime, limit: int) -> int:
+        old = select(deliveries.c.delivery_id).where(deliveries.c.created_at_us < microseconds(before)).limit(limit)
+
+        def work(connection: Connection) -> int:
+            gone = _delete(connection, list(connection.execute(old).scalars()))
+            for webhook_id in connection.execute(select(deleted.c.webhook_id).limit(limit)).scalars().all():
+                its = select(deliveries.c.delivery_id).where(deliveries.c.webhook_id == webhook_id)
+                found = list(connection.execute(its.limit(limit - gone)).scalars()) if gone < limit else []
+                gone += _delete(connection, found)
+                if gone >= limit:
+                    break
+                connection.execute(delete(deleted).where(deleted.c.webhook_id == webhook_id))
+            return gone
+
+        return await self._sql.run(work)
+
+    async def forget(self, account_id: str, limit: int) -> int:
+        its = deliveries.c.account_id == account_id
+
+        def work(connection: Connection) -> int:
+            connection.execute(delete(webhooks).where(webhooks.c.account_id == account_id))
+            connection.execute(delete(watched).where(watched.c.account_id == account_id))
+            found = list(connection.execute(select(deliveries.c.delivery_id).where(its).limit(limit + 1)).scalars())
+            return len(found) - _delete(connection, found[:limit])
+
+        return await self._sql.run(work)
+
+
+def _add(connection: Connection, told: Sequence[Delivery]) -> None:
+    there = enabled_among(connection, {each.webhook_id for each in told})
+    rows: dict[str, dict[str, Any]] = {}
+    for each in told:
+        enabled = there.get(each.webhook_id)
+        if enabled or (enabled is False and each.next_try_at is None):
+            rows[each.delivery_id] = delivery_row(each)
+    for portion in portions(rows):
+        known = select(deliveries.c.delivery_id).where(deliveries.c.delivery_id.in_(portion))
+        for delivery_id in connection.execute(known).scalars():
+            del rows[delivery_id]
+    if rows:
+        connection.execute(insert(deliveries), list(rows.values()))
+
+
+def _delete(connection: Connection, delivery_ids: list[str]) -> int:
+    for portion in portions(delivery_ids):
+        connection.execute(delete(deliveries).where(deliveries.c.delivery_id.in_(portion)))
+    return len(delivery_ids)
+
+
+def _watch(connection: Connection, wanted: Mapping[str, str]) -> None:
+    missing = dict(wanted)
+    for portion in portions(missing):
+        known = select(watched.c.generation_id).where(watched.c.generation_id.in_(portion))
+        for generation_id in connection.execute(known).scalars():
+            missing.pop(generation_id)
+    if missing:
+        rows = [{"generation_id": generation, "account_id": account} for generation, account in missing.items()]
+        connection.execute(insert(watched), rows)

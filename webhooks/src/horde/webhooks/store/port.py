@@ -1,0 +1,96 @@
+"""The store's port: webhooks, what is to be told to each, and how far the feeds of others were read.
+
+The adapters are held to one suite, tests/conformance/webhooks. All methods raise Unavailable when the database is away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from horde.webhooks.core.deliveries import Delivery
+from horde.webhooks.core.webhooks import Webhook
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What was heard, to be kept in one transaction."""
+
+    deliveries: Sequence[Delivery] = ()
+    """Those that are known already stay as they are."""
+    watched: Mapping[str, str] = field(default_factory=dict)
+    """Generations of which an image has ended, and whose each is."""
+    over: Collection[str] = ()
+    """Generations of which all is told."""
+    sequence: int | None = None
+    """How far the ledger's feed was read."""
+
+
+class WebhookStore(Protocol):
+    """Where it is kept."""
+
+    async def add_webhook(self, webhook: Webhook, most: int, sequence: int) -> Webhook | None:
+        """Keep a webhook, and where the ledger's feed is to be read from if it is not read so far.
+
+        The account's webhook of the same request_id, where there is one; None where the account has `most`.
+        """
+
+    async def webhooks(self, account_id: str) -> Sequence[Webhook]:
+        """An account's, oldest first."""
+
+    async def webhook(self, account_id: str, webhook_id: str) -> Webhook | None:
+        """One of an account's."""
+
+    async def change_webhook(self, webhook: Webhook, sequence: int | None = None) -> None:
+        """Keep what its owner, or the mesh, has changed of a webhook, if it is still there; what waits for one that is
+        disabled is given up. What was found by trying is not among it, but for `failing_since` where that is absent.
+
+        `sequence`: where the ledger's feed is to be read from, if it is not read so far.
+        """
+
+    async def delete_webhook(self, account_id: str, webhook_id: str) -> None:
+        """Delete a webhook. Its log goes with `sweep`; nobody sees it any more."""
+
+    async def enabled_of(self, account_ids: Collection[str]) -> Mapping[str, Sequence[Webhook]]:
+        """The enabled webhooks of those of these accounts that have any."""
+
+    async def feed_place(self) -> int | None:
+        """How far the ledger's feed was read; None: nobody wants to be told of anything."""
+
+    async def stop_feed(self) -> bool:
+        """Forget how far it was read, if no webhook is enabled; whether that was so."""
+
+    async def hear(self, heard: Heard) -> None:
+        """Keep what was heard: all of it or nothing. Repeating it is harmless. What is to be tried for a webhook that
+        is not enabled any more, and whatever is for one that is gone, is left out."""
+
+    async def watched(self, limit: int) -> Mapping[str, str]:
+        """Generations of which not all is told, and whose each is."""
+
+    async def overfull(self, account_ids: Collection[str], most: int) -> Sequence[Webhook]:
+        """For those of these accounts of whom more than `most` deliveries wait: the webhook with the most of them."""
+
+    async def due_accounts(self) -> Mapping[str, datetime]:
+        """Accounts with something to deliver, and when the first of it is due."""
+
+    async def due(self, account_id: str, limit: int) -> Sequence[tuple[Delivery, Webhook]]:
+        """What is to be delivered of an account, the earliest first."""
+
+    async def keep_try(self, delivery: Delivery, webhook: Webhook | None = None, also: Sequence[Delivery] = ()) -> None:
+        """Keep what came of a try, what else is to be told for it, and of the webhook what was found by it: since when
+        it fails, when it last did not, and that it is disabled for it. Nothing is tried again for one that is not
+        enabled any more."""
+
+    async def delivery(self, webhook_id: str, delivery_id: str) -> Delivery | None:
+        """One delivery of a webhook."""
+
+    async def deliveries(self, webhook_id: str, limit: int, before: tuple[int, str] | None) -> Sequence[Delivery]:
+        """A webhook's log, newest first, behind a place: microseconds since 1970, and the delivery's id."""
+
+    async def sweep(self, before: datetime, limit: int) -> int:
+        """Delete deliveries of before, and of webhooks that were deleted, at most `limit`; how many it were."""
+
+    async def forget(self, account_id: str, limit: int) -> int:
+        """Delete what is kept of an account, `limit` deliveries at most; how much is left."""
