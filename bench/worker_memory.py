@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import signal
+import stat
 import statistics
 import sys
 import tempfile
@@ -84,15 +85,24 @@ async def agent(target: str, folder: Path) -> None:
 
 def looked_at(process: psutil.Process, state: Path, jobs: int) -> Taken:
     children = process.children(recursive=True)
-    files = [path for path in state.rglob("*") if path.is_file()]
+    sizes = [size for path in state.rglob("*") if (size := size_of(path)) is not None]
     return Taken(
         jobs,
         process.memory_info().rss / MIB,
         sum(child.memory_info().rss for child in children) / MIB,
-        sum(path.stat().st_size for path in files) / 1024,
-        len(files),
+        sum(sizes) / 1024,
+        len(sizes),
         sum(one.num_fds() if hasattr(one, "num_fds") else 0 for one in (process, *children)),
     )
+
+
+def size_of(path: Path) -> int | None:
+    """Bytes of a file; None for what is none, or is gone by now: the worker deletes while it is looked at."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 async def work(mesh: FakeMesh, process: psutil.Process, state: Path, count: int, taken: list[Taken]) -> None:
