@@ -78,6 +78,7 @@ async def serve(
                 identity=settings.identity(),
                 reflection=settings.reflection,
                 grace=timedelta(seconds=settings.grace_seconds),
+                keepalive=LED,
             ) as server:
                 loops.start("sending", sending.run())
                 loops.start("hearing", hearing.run())
