@@ -14,6 +14,7 @@ from horde.api.webhook.v1 import webhook_service_pb2 as pb
 from horde.services.clock import Clock
 from horde.services.errors import FieldViolation
 from horde.services.ids import Ids
+from horde.services.pages import read_place, write_place
 from horde.webhooks.core.deliveries import Delivery, State, delivery_of
 from horde.webhooks.core.errors import (
     AddressNotAllowed,
@@ -23,7 +24,6 @@ from horde.webhooks.core.errors import (
     TooManyWebhooks,
     WebhookNotFound,
 )
-from horde.webhooks.core.pages import read_place, write_place
 from horde.webhooks.core.signing import BadSecret, secret_of
 from horde.webhooks.core.targets import BadUrl, target_of
 from horde.webhooks.core.webhooks import (
