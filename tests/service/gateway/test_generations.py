@@ -303,6 +303,23 @@ async def test_an_input_that_goes_before_it_is_claimed_is_named_as_well(
     assert caught.value.domain == "horde.api.generation.v1"
 
 
+async def test_what_was_refused_is_refused_alike_when_it_is_repeated_though_its_inputs_are_gone(
+    mesh: Bench, nobody: Credentials, spec: Spec
+) -> None:
+    asked = request(spec(share=True))
+    asked.spec.job.image.source_image.CopyFrom(mesh.storage.put("anonymous", str(uuid.uuid4()), 64, 64))
+    mesh.scheduler.refusals[""] = Broke(metadata={"available_mkudos": "1", "needed_mkudos": "2"})
+    with assert_raises_reason(FailedPrecondition, "INSUFFICIENT_KUDOS"):
+        await mesh.generations.CreateGeneration(asked, metadata=nobody)
+    mesh.scheduler.refusals[mesh.scheduler.submissions[0].generation_id] = mesh.scheduler.refusals.pop("")
+    mesh.storage.inputs.clear()
+    with assert_raises_reason(FailedPrecondition, "INSUFFICIENT_KUDOS"):
+        await mesh.generations.CreateGeneration(asked, metadata=nobody)
+    mesh.scheduler.away = True
+    with pytest.raises(Unavailable):
+        await mesh.generations.CreateGeneration(asked, metadata=nobody)
+
+
 async def test_an_input_ticket_says_what_may_be_put(mesh: Bench, nobody: Credentials) -> None:
     input_id = str(uuid.uuid4())
     answer = await mesh.generations.CreateInputTicket(pb.CreateInputTicketRequest(input_id=input_id), metadata=nobody)

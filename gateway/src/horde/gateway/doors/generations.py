@@ -151,8 +151,8 @@ class Generations:
             await self._check_model(asked.spec)
             await self._inputs.check(principal.requester, asked.spec)
         except (PriceAboveMaximum, PromptRefused, ModelUnknown, InputUnusable, InvalidField) as refusal:
-            # What was accepted once stays accepted, though its inputs are gone and prices and models have changed.
-            if not await self._exists(ref):
+            # What was decided once is answered as it was, though its inputs are gone, and prices and models are others.
+            if not await self._is_known(ref):
                 raise refusal from None
         balance = await self._balance(principal)
         submission = scheduler_pb2.SubmitGeneration(
@@ -254,12 +254,19 @@ class Generations:
         requester = wire.requester_message(principal.requester)
         return scheduler_pb2.GenerationRef(generation_id=generation, requester=requester)
 
-    async def _exists(self, ref: scheduler_pb2.GenerationRef) -> bool:
+    async def _is_known(self, ref: scheduler_pb2.GenerationRef) -> bool:
+        """Whether its id stands for something that was decided: the scheduler then answers a repeat by itself."""
+        asked = scheduler_pb2.GenerationRef(refused_too=True)
+        asked.MergeFrom(ref)
         try:
             with told_outward():
-                await self._scheduler.get(ref)
+                await self._scheduler.get(asked)
         except NotFound:
             return False
+        except ServiceError as refusal:
+            # Told by the scheduler itself, it is what was decided; anything else is that nobody knows now.
+            if not refusal.remote:
+                raise
         return True
 
     async def _wait(
