@@ -5,7 +5,9 @@ The table in worker-agent/README.md is what this suite finds. With HORDE_WRITE_T
 
 from __future__ import annotations
 
+import inspect
 import io
+import json
 import os
 import re
 import shutil
@@ -19,10 +21,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from horde.testkit.tiny_models import build, lora_for
+from horde.testkit.tiny_models import build, control_for, lora_for
 from horde.worker_agent.core import measuring
 from horde.worker_agent.core.jobs import (
+    Control,
     DeviationKind,
+    HiresFix,
     InputId,
     InputRef,
     Lora,
@@ -82,6 +86,7 @@ def ref(name: str) -> InputRef:
 
 
 IMAGE = {"source_image": ref("source")}
+LARGE = {"width": 128, "height": 96}
 MASKED = {**IMAGE, "mask": ref("mask")}
 
 Plain = Callable[[Any, dict[str, Any]], dict[str, Any] | None]
@@ -165,8 +170,28 @@ CASES = [
     Case("lora that is not here", {"loras": (Lora("absent", 1.0),)}, None),
     Case("lora of another model", {"loras": (Lora("foreign", 1.0),)}, None),
     Case("post_processors", {"post_processors": ("UPSCALE_2X",)}, None),
-    Case("control", {"control_image": ref("source"), "control_type": "canny"}, None),
+    Case("hires_fix", {**LARGE, "hires_fix": HiresFix(SIDE, 48, 0.5)}, None),
+    Case("hires_fix of a source_image", {**LARGE, **IMAGE, "hires_fix": HiresFix(SIDE, 48)}, None),
+    Case("tiling", {"tiling": True}, lambda pipeline, call: with_tiling(pipeline, call)),
+    Case("textual_inversions", {"textual_inversions": ("style",)}, None),
+    Case("controls", {"controls": (Control(ref("source"), "edges-map"),)}),
+    Case("controls, two", {"controls": (Control(ref("source")), Control(ref("mask"), "edges-map", 0.5))}),
+    Case("controls with source_image", {**IMAGE, "controls": (Control(ref("mask")),)}),
+    Case("controls with mask", {**MASKED, "controls": (Control(ref("source")),)}),
+    Case("controls, a map to be made", {"controls": (Control(ref("source"), "edges"),)}, None),
 ]
+
+
+def with_tiling(pipeline: Any, call: dict[str, Any]) -> dict[str, Any] | None:
+    """The known recipe: every convolution looks round the edge."""
+    if not hasattr(pipeline, "unet"):
+        return None
+    convolution = import_module("torch").nn.Conv2d
+    for part in (pipeline.unet, pipeline.vae):
+        for layer in part.modules():
+            if isinstance(layer, convolution):
+                layer.padding_mode = "circular"
+    return call
 
 
 def with_lora(pipeline: Any, call: dict[str, Any]) -> dict[str, Any] | None:
@@ -183,6 +208,10 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     made = {shape: build(shape, root / shape) for shape in SHAPES}
     for folder in made.values():
         lora_for(folder, folder / "loras" / "own.safetensors")
+    for shape in SHAPES:
+        if shape != "pixart":
+            # Those that are made for four channels serve its nine too.
+            control_for(made["sd15" if shape == "inpainting" else shape], made[shape] / "controlnets" / "edges")
     for shape, folder in made.items():
         other = made["sdxl" if shape != "sdxl" else "sd15"]
         shutil.copy(other / "loras" / "own.safetensors", folder / "loras" / "foreign.safetensors")
@@ -222,6 +251,17 @@ class Diffusers:
             call |= {"use_resolution_binning": False, "clean_caption": False}
         if picture.source_image is not None:
             call |= {"image": SOURCE, "strength": picture.denoising_strength or 0.75}
+        if picture.controls:
+            maps = [
+                {"source": SOURCE, "mask": MASK.convert("RGB")}[control.image.input_id] for control in picture.controls
+            ]
+            strengths = [control.strength for control in picture.controls]
+            name = "control_image" if "control_image" in inspect.signature(pipeline.__call__).parameters else "image"
+            one = len(maps) == 1
+            call |= {
+                name: maps[0] if one else maps,
+                "controlnet_conditioning_scale": strengths[0] if one else strengths,
+            }
         if picture.mask is not None:
             call["mask_image"] = self._mask(picture)
         elif shape == "inpainting":
@@ -247,9 +287,12 @@ class Diffusers:
         elif picture.source_image is not None:
             kind = diffusers.AutoPipelineForImage2Image
         key = (shape, kind.__name__)
-        if key not in self._loaded or picture.loras:
+        own = bool(picture.loras or picture.controls or picture.tiling)
+        if key not in self._loaded or own:
+            nets = [self._net(diffusers, shape) for _ in picture.controls]
+            guided = {"controlnet": nets[0] if len(nets) == 1 else nets} if nets else {}
             try:
-                pipeline = kind.from_pretrained(self._folders[shape], local_files_only=True)
+                pipeline = kind.from_pretrained(self._folders[shape], local_files_only=True, **guided)
             except ValueError:
                 return None
             encoder = pipeline.text_encoder
@@ -259,11 +302,16 @@ class Diffusers:
             pipeline.set_progress_bar_config(disable=True)
             self._loaded[key] = (pipeline, pipeline.scheduler)
         pipeline, scheduler = self._loaded[key]
-        if picture.loras:
+        if own:
             # What it does to the pipeline stays.
             del self._loaded[key]
         pipeline.scheduler = type(scheduler).from_config(scheduler.config)
         return pipeline
+
+    def _net(self, diffusers: Any, shape: str) -> Any:
+        folder = self._folders[shape] / "controlnets" / "edges"
+        kind = json.loads((folder / "config.json").read_text())["_class_name"]
+        return getattr(diffusers, kind).from_pretrained(folder, local_files_only=True)
 
 
 def finding(studio: Studio, plainly: Diffusers, shape: str, case: Case, base: dict[str, bytes]) -> str:

@@ -272,6 +272,23 @@ async def test_a_claim_that_is_asked_for_twice_at_once_is_granted_once(order: tu
     assert bucket.keys() == []
 
 
+async def test_a_claim_that_comes_when_its_generation_is_over_leaves_nothing_that_is_kept() -> None:
+    clock = ManualClock()
+    bucket = Interleaving(clock)
+    inputs = Inputs(bucket, clock.now, room(clock))
+    await inputs.store("alice", "input-1", STORED, IMAGE)
+    bucket.turns = {"late": asyncio.Semaphore(1)}
+    late = asyncio.create_task(inputs.claim("first", "alice", NAMED), name="late")
+    await settle(5)  # It has found the input.
+    await inputs.claim("first", "alice", NAMED)
+    await inputs.release("first", "alice", ["input-1"])
+    for _ in range(6):
+        bucket.turns["late"].release()
+    with pytest.raises(InputUnusable):
+        await late
+    assert bucket.keys() == [keys.claimed("alice", "input-1")], "a sign alone, which the sweeper takes"
+
+
 class WatchedBucket(MemoryBucket):
     """Notes how large the pages are that it is asked for."""
 

@@ -122,7 +122,13 @@ class Inputs:
         sign = keys.claimed(requester, named.input_id)
         is_first = await self._bucket.put(sign, generation_id.encode())
         await failpoint(AFTER_SIGN)
-        if not is_new or (is_first and self._now() < record.stored_at + KEPT):
+        if not is_new:
+            return
+        if is_first and await self._bucket.head(keys.input_image(requester, named.input_id)) is None:
+            # A claim that took so long that its generation was over: no sign was left since the input had gone.
+            await self._bucket.delete(key)
+            raise InputUnusable.named(named.input_id)
+        if is_first and self._now() < record.stored_at + KEPT:
             return
         claims = await self._claims(keys.claims_on(requester, named.input_id))
         if is_first or all(entry.key == key for entry in claims):

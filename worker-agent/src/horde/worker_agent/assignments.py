@@ -9,8 +9,10 @@ from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.services.unknown_fields import unknown_fields
 from horde.worker_agent.core.jobs import (
     Assignment,
+    Control,
     Deviation,
     DeviationKind,
+    HiresFix,
     InputId,
     InputRef,
     JobId,
@@ -67,12 +69,14 @@ def picture(spec: job_pb2.JobSpec) -> Picture:
         loras=tuple(map(_lora, image.loras)),
         source_image=_input(image.source_image) if image.HasField("source_image") else None,
         mask=_input(image.mask) if image.HasField("mask") else None,
-        control_image=_input(image.controls[0].image) if image.controls else None,
-        control_type=image.controls[0].type if image.controls else "",
+        controls=tuple(map(_control, image.controls)),
         denoising_strength=image.denoising_strength if image.HasField("denoising_strength") else None,
         post_processors=tuple(_POST_PROCESSORS.get(number, str(number)) for number in image.post_processors),
         resize_mode=_RESIZE_MODES.get(image.resize_mode, ResizeMode.DEFAULT),
         invert_mask=image.invert_mask,
+        hires_fix=_hires_fix(image.hires_fix) if image.HasField("hires_fix") else None,
+        tiling=image.tiling,
+        textual_inversions=tuple(inversion.name for inversion in image.textual_inversions),
         unheard_of=tuple(_unheard_of(image)),
     )
 
@@ -88,8 +92,17 @@ def _lora(proto: job_pb2.Lora) -> Lora:
     )
 
 
+def _control(proto: job_pb2.Control) -> Control:
+    return Control(_input(proto.image), proto.type, proto.strength if proto.HasField("strength") else 1.0)
+
+
+def _hires_fix(proto: job_pb2.HiresFix) -> HiresFix:
+    strength = proto.denoising_strength if proto.HasField("denoising_strength") else None
+    return HiresFix(proto.width, proto.height, strength)
+
+
 def _unheard_of(image: job_pb2.ImageSpec) -> list[Deviation]:
-    """What is asked for by a number that this agent does not know, and what no painter here does."""
+    """What is asked for by a number that this agent does not know."""
     own = "the model's own default"
     found = []
     if image.sampler not in _SAMPLERS:
@@ -98,12 +111,6 @@ def _unheard_of(image: job_pb2.ImageSpec) -> list[Deviation]:
         found.append(Deviation(DeviationKind.SUBSTITUTED, "schedule", str(image.schedule), own))
     if image.resize_mode not in _RESIZE_MODES:
         found.append(Deviation(DeviationKind.SUBSTITUTED, "resize_mode", str(image.resize_mode), "FILL"))
-    if image.HasField("hires_fix"):
-        found.append(Deviation(DeviationKind.OMITTED, "hires_fix", "painted small first"))
-    if image.tiling:
-        found.append(Deviation(DeviationKind.OMITTED, "tiling", "true"))
-    for index, inversion in enumerate(image.textual_inversions):
-        found.append(Deviation(DeviationKind.OMITTED, f"textual_inversions[{index}]", inversion.name))
     return found
 
 

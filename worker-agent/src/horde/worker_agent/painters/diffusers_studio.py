@@ -35,6 +35,7 @@ from horde.worker_agent.core.jobs import (
 )
 from horde.worker_agent.painters import machine
 from horde.worker_agent.painters.arguments import BadInput, CannotPaint
+from horde.worker_agent.painters.controls import can_be_guided
 from horde.worker_agent.painters.families import can_be_skipped
 from horde.worker_agent.painters.judging import NoPicture
 from horde.worker_agent.painters.loras import Unfit, have_peft
@@ -46,6 +47,7 @@ from horde.worker_agent.painters.quiet import hush
 from horde.worker_agent.painters.samplers import offered_samplers, offered_schedules
 from horde.worker_agent.painters.shelf import Shelf, is_out_of_memory
 from horde.worker_agent.painters.steps import Steps, Stop, Watch
+from horde.worker_agent.painters.tiling import can_tile
 
 if TYPE_CHECKING:
     pass
@@ -177,8 +179,6 @@ class Studio:
         if picture.model not in self._offers:
             why = self.problems.get(picture.model, f"there is no model {picture.model} here")
             return Refused(RefusalReason.MODEL_UNAVAILABLE, why)
-        if picture.control_image is not None:
-            return Refused(RefusalReason.MODEL_UNAVAILABLE, "this worker cannot be guided by structure")
         if picture.width * picture.height > (most := self._max_pixels[picture.model]):
             return Refused(RefusalReason.OUT_OF_MEMORY, f"at most {most} pixels fit here")
         return self._try(picture, inputs, watch)
@@ -261,9 +261,18 @@ class Studio:
             except Exception as error:  # noqa: BLE001 - a model's code may raise anything; the mesh must hear of it
                 if not is_out_of_memory(error):
                     self._shelf.discard(name)
+                    if picture.controls:
+                        return self._without_guidance(name, error)
                     return Failed(FailureReason.BACKEND, f"{type(error).__name__}: {error}")
                 if not self._shelf.make_lean(name):
                     return Refused(RefusalReason.OUT_OF_MEMORY, str(error))
+
+    def _without_guidance(self, name: str, error: Exception) -> Refused:
+        """A ControlNet does not go with the model, most likely: it is offered without any from now on."""
+        if (offer := self._offers.get(name)) is not None:
+            self._offers[name] = replace(offer, features=offer.features - {Feature.CONTROL})
+        why = f"its ControlNet does not go with it: {type(error).__name__}: {error}"
+        return Refused(RefusalReason.MODEL_UNAVAILABLE, why)
 
     def _pass(
         self,
@@ -280,8 +289,14 @@ class Studio:
         features = {Feature.CLIP_SKIP} if can_be_skipped(model.text_to_image) else set()
         if model.image_to_image is not None:
             features |= {Feature.IMAGE_TO_IMAGE, Feature.RESIZE_MODES}
+            if not model.by_mask_alone:
+                features.add(Feature.HIRES_FIX)
         if model.inpainting is not None:
             features.add(Feature.INPAINTING)
+        if can_tile(model.text_to_image):
+            features.add(Feature.TILING)
+        if can_be_guided(model):
+            features.add(Feature.CONTROL)
         if model.source.loras and have_peft():
             features.add(Feature.LORA)
         return ModelOffer(

@@ -15,6 +15,8 @@ from pathlib import Path
 from horde.worker_agent.painters.weights import BadWeights, check_weights
 
 DEFAULT_MODEL = "paintbox"
+CONTROLS = "controlnets"
+"""Within a model's folder: its ControlNets, a folder each."""
 MAX_MODELS = 256
 """The contract's limit."""
 
@@ -40,6 +42,8 @@ class ModelSource:
     """The model's own limit; 0: none."""
     loras: frozenset[str] = frozenset()
     """Names of the LoRAs that lie in the folder."""
+    controls: frozenset[str] = frozenset()
+    """Names of the ControlNets that lie in the folder."""
     kind: str = ""
     """The pipeline's class as the folder names it; empty: not told."""
 
@@ -122,13 +126,16 @@ def _described(name: str, folder: Path) -> ModelSource:
     check_weights(folder)
     guidance = _number(catalogue.get("recommended"), "guidance")
     longest = int(_number(catalogue.get("sizes"), "maximum") or 0)
+    controls = frozenset(path.parent.name for path in (folder / CONTROLS).glob("*/config.json"))
     loras = frozenset(path.stem for path in (folder / "loras").glob("*.safetensors"))
     kind = _read(folder / "model_index.json").get("_class_name")
     if not isinstance(kind, str):
         raise BadModel(
             f"{folder} is not a model in diffusers' layout: it has no model_index.json that names a pipeline"
         )
-    return ModelSource(name, str(folder), guidance, max_pixels=longest * longest, loras=loras, kind=kind)
+    return ModelSource(
+        name, str(folder), guidance, max_pixels=longest * longest, loras=loras, controls=controls, kind=kind
+    )
 
 
 def _read(path: Path) -> dict[str, object]:
