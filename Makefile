@@ -21,7 +21,7 @@ TIERS   := unit conformance service mesh deploy
 	settings-page contract-image languages sdks sdks-test lint format types test-kills test-loading check test up demo \
 	demo-release try-ai-horde bench standbys redis-outages bench-capacity bench-worker bench-worker-memory bench-ledger \
 	bench-scheduler simulate simulate-faults soak-storage rolling test-page bench-web-door soak-ledger abuse farms raters \
-	cheats mutants-ledger mutants-scheduler train-model evaluate-model messages clean $(TIERS:%=test-%)
+	cheats mutants-abuse mutants-ledger mutants-scheduler train-model evaluate-model messages clean $(TIERS:%=test-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -234,6 +234,9 @@ raters: install ## What farms of ratings earn in an hour, beside people who look
 
 cheats: install ## How soon cheats are caught, whether the honest are left alone, and what looking costs
 	$(PY) bench/cheats.py
+
+mutants-abuse: install ## Put seeded defects into the rules against ill will: the tests must catch each
+	$(PY) bench/abuse_mutants.py
 
 mutants-ledger: install ## Put seeded defects into the ledger: the tests must catch each
 	$(PY) bench/ledger_mutants.py

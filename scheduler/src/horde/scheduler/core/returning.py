@@ -114,8 +114,7 @@ def _forgive(board: Board, job: Job) -> None:
     for lease in job.leases:
         worker = board.fleet.workers.get(lease.worker_id)
         if lease.fault is Fault.WORKER and worker is not None and proven - {lease.owner}:
-            worker.forgive()
-            board.fleet.changed(worker)
+            _forgive_one(board, worker)
 
 
 def may_decline(worker: Worker, job: Job) -> bool:
@@ -133,16 +132,18 @@ def withhold(board: Board, worker: Worker, model: str, now: float) -> None:
     returned.refused[model] += 1
     doublings = min(returned.refused[model] - 1, 30)
     returned.withheld[model] = now + min(LONGEST_WITHHOLDING, FIRST_WITHHOLDING * 2.0**doublings)
-    names = [worker] if worker.standing.proven else worker.standing.workers.values()
-    for name in names:
+    for name in worker.names:
         if name is worker or name.session is not None:
             _withhold(board, name, model, returned.withheld[model], now)
 
 
-def withhold_again(board: Board, worker: Worker, now: float) -> None:
-    """A worker comes: what other names of its owner gave back, who is a stranger, is not offered to it either."""
+def hold_to_owner(board: Board, worker: Worker, now: float) -> None:
+    """A worker comes: what other names of its owner gave back, who is a stranger, is not offered to it either; and it
+    rests with them."""
     if worker.standing.proven:
         return
+    worker.rests_until = max(worker.rests_until, worker.standing.rests_until)
+    _rest(board, worker, now)
     withheld = worker.returned.withheld
     for model, until in list(withheld.items()):
         if until > now:
@@ -210,15 +211,29 @@ def holders(job: Job) -> frozenset[WorkerId]:
 def strike(
     board: Board, worker: Worker, lease: Lease | Opinion, reason: StrikeReason, now: float, detail: str = ""
 ) -> None:
-    """A worker has failed at a lease; after some failures in a row it rests."""
+    """A worker has failed at a lease; after some failures in a row it rests, and a stranger with all his names."""
     detail = detail[:MAX_DETAIL]
     struck = Strike(strike_id_of(lease), worker.owner, worker.worker_id, worker.name, reason, now, detail)
     board.strikes.add(struck)
     board.dirty_strikes[struck] = None
-    if worker.failed(now):
+    worker.failed(now)
+    for name in worker.names:
+        _rest(board, name, now)
+
+
+def _rest(board: Board, worker: Worker, now: float) -> None:
+    """A worker that rests is given nothing until it has rested."""
+    if worker.rests_until > now:
         board.deadlines.add(worker.rests_until, worker)
         board.fleet.changed(worker)
         idling.tell(board, worker, now)
+
+
+def _forgive_one(board: Board, worker: Worker) -> None:
+    """Take a failure back: it was not the worker's, so that its names may be given something again."""
+    worker.forgive()
+    for name in worker.names:
+        board.fleet.changed(name)
 
 
 def pardon(board: Board, since: float, until: float, because: str) -> tuple[int, int]:
@@ -243,7 +258,7 @@ def _pardoned(board: Board, struck: Strike) -> None:
     worker = board.fleet.workers.get(struck.worker_id)
     if worker is None:
         return
-    worker.forgive()
+    _forgive_one(board, worker)
     worker.jobs_failed = max(0, worker.jobs_failed - 1)
     faults = worker.standing.faults
     faults[Fault.WORKER] = max(0, faults[Fault.WORKER] - 1)
