@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
@@ -13,7 +15,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from horde.api.generation.v1 import generation_pb2
+from horde.api.job.v1 import job_pb2
+from horde.testkit.loopback import ManualClock
 from horde.testkit.tiny_models import build
+from horde.testkit.worker_agent import FakeMesh
 from horde.worker_agent.core import measuring
 from horde.worker_agent.core.jobs import Feature, Making, Picture, RefusalReason, Refused
 from horde.worker_agent.core.postprocessors import ToolFile
@@ -21,6 +27,9 @@ from horde.worker_agent.painters.diffusers_studio import Studio, StudioSettings
 from horde.worker_agent.painters.finishing import Finishing
 from horde.worker_agent.painters.models import find_models
 from horde.worker_agent.painters.one_pass import Painting
+from horde.worker_agent.painters.scripted import ScriptedPainter
+from horde.worker_agent.running import working
+from horde.worker_agent.settings import WorkerSettings
 
 pytestmark = [pytest.mark.filterwarnings("ignore")]
 
@@ -79,6 +88,37 @@ def test_without_an_upscaler_no_enlarged_picture_is_offered_or_begun(tmp_path: P
     refused = opened.paint(PICTURE, {}, Unwatched())
     assert isinstance(refused, Refused)
     assert refused.reason is RefusalReason.MODEL_UNAVAILABLE
+
+
+class Enlarging(ScriptedPainter):
+    """Takes its time after the last step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.enlarged = asyncio.Event()
+
+    async def paint(self, *what: Any) -> Any:
+        work = await super().paint(*what)
+        await self.enlarged.wait()
+        return work
+
+
+async def test_a_lease_is_kept_while_its_picture_is_enlarged_though_no_step_is_done(
+    mesh: FakeMesh, settings: Callable[..., WorkerSettings]
+) -> None:
+    painter = Enlarging()
+    async with working(settings(), painter, ManualClock()):
+        await mesh.gateway.until(mesh.gateway.restatements)
+        lent = mesh.assign(post_processors=[job_pb2.POST_PROCESSOR_UPSCALE_2X])
+        uploading = generation_pb2.LEASE_STATE_UPLOADING
+        await mesh.gateway.until(lambda: uploading in mesh.gateway.states(lent.lease_id))
+        assert not mesh.router.opened
+        painter.enlarged.set()
+        await mesh.gateway.until(mesh.gateway.outcomes)
+        plain = mesh.assign()
+        await mesh.gateway.until(lambda: len(mesh.gateway.outcomes()) == 2)
+        # It goes on its way by itself as ever.
+        assert mesh.gateway.states(plain.lease_id)[-1] == uploading
 
 
 def test_a_painted_picture_is_enlarged_to_the_size_of_its_grant(tmp_path: Path, upscaler: ToolFile) -> None:
