@@ -17,7 +17,7 @@ TIERS   := unit conformance service mesh deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock protos protos-check breaking deploy-check charts images rehearsal rehearse-backup alerts \
+.PHONY: help install lock protos protos-check breaking deploy-check deploy-apply charts images rehearsal rehearse-backup alerts \
 	settings-page contract-image languages sdks sdks-test lint format types test-kills test-loading check test up demo \
 	demo-release try-ai-horde bench standbys redis-outages bench-capacity bench-worker bench-worker-memory bench-ledger \
 	bench-scheduler simulate simulate-faults soak-storage rolling test-page bench-web-door soak-ledger abuse farms raters \
@@ -73,6 +73,9 @@ breaking: install ## Fail if a contract breaks its committed image, or is not in
 deploy-check: install ## Render the chart in every value set, lint it, validate everything, build the overlays, test the alerts
 	$(PY) deploy/charts.py --check
 	$(PYTEST) tests/deploy
+
+deploy-apply: install ## The chart on a real API server, where kube-apiserver and etcd are: accepted, stored, upgraded, removed
+	$(PY) deploy/applying.py
 
 charts: install ## Write what Kustomize builds upon from the chart
 	$(PY) deploy/charts.py
