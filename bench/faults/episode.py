@@ -34,6 +34,8 @@ TROUBLE = (30.0, 90.0, 150.0)
 DRAIN_SECONDS, CHECKED_SECONDS = 900.0, 2_700.0
 """Within which everything must have ended afterwards; the second where pictures are painted again to be compared, which
 may wait for another owner until their own time is over."""
+LEARNS_SECONDS = 30.0
+"""Within which a leader that lost its lock knows that: longer than in truth, for what it does until then."""
 WATCH_EVERY = 64
 """Steps between two looks at the leader's memory."""
 
@@ -171,7 +173,11 @@ class Episode:
         # A lock is lost with its connection: while a leader hangs, or is cut off, another may have it.
         while any(leader.alive for leader in leaders) and not self.faults.happens("lock lost"):
             await asyncio.sleep(1.0)
-        leaders[:] = [leader for leader in leaders if leader.alive] + [process]
+        before = [leader for leader in leaders if leader.alive]
+        leaders[:] = [*before, process]
+        for leader in before:
+            # It asks for its lock again and again, learns that another leads, and ends (`services.leadership`).
+            self.loop.call_later(LEARNS_SECONDS * self._chance.random(), leader.kill)
         await lead(process)
 
     def _later(self, start: Callable[[], None]) -> None:

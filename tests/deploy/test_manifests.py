@@ -238,8 +238,6 @@ def test_the_auditor_is_told_settings_and_let_in_by_the_scheduler_and_read_by_pr
     assert set(told) <= set(AuditorSettings.model_fields)
     settings = AuditorSettings(**told)
     assert settings.scheduler == "horde-scheduler.horde.svc:7702"
-    (port,) = container["ports"]
-    assert settings.metrics_listen.endswith(f":{port['containerPort']}")
     auditing.make_context("audit", container["args"])
     assert {mount["name"] for mount in container["volumeMounts"]} == {v["name"] for v in template["spec"]["volumes"]}
     # What Prometheus finds by the ServiceMonitor's labels, and the alert by the component's.

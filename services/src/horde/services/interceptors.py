@@ -88,8 +88,8 @@ class Gate:
         if self.proxies:
             values = [str(value) for key, value in context.invocation_metadata() or () if key == FORWARDED_KEY]
             set_forwarded(forwarded_peer(context.peer(), values, self.proxies) if values else "")
-        if self.brake is not None and not self.brake.opened(caller_peer(context)):
-            raise Unavailable("This connection was cut: most of what came over it was refused or broken off.")
+        if self.brake is not None and self.brake.gone(caller_peer(context)):
+            raise Unavailable("Not listened to for a while: most of what came from here was refused or broken off.")
         left: float | None = context.time_remaining()
         if left is not None:
             if left < self.least_seconds:
@@ -102,6 +102,11 @@ class Gate:
         if allowed is not PUBLIC and caller not in allowed:
             raise CallerNotAllowed(metadata={"caller": caller, "method": method})
         set_current_caller(caller)
+
+    def served(self, context: Context) -> None:
+        """A call came to a good end."""
+        if self.brake is not None:
+            self.brake.served(caller_peer(context))
 
     def broken_off(self, context: Context) -> None:
         """A call's caller did not wait for its answer."""
@@ -212,7 +217,9 @@ def _guarded(run: Behaviour, method: str, gate: Gate, allowed: AbstractSet[str])
     async def plain(requests: Any, context: Context) -> Any:
         try:
             gate.admit(method, allowed, context)
-            return await run(requests, context)
+            answer = await run(requests, context)
+            gate.served(context)
+            return answer
         except Exception as error:  # noqa: BLE001 - this is where failures end
             await refuse(method, context, error, gate.brake)
         except asyncio.CancelledError:
@@ -227,7 +234,9 @@ def _guarded(run: Behaviour, method: str, gate: Gate, allowed: AbstractSet[str])
         try:
             with rpc.served(method, context.invocation_metadata() or ()):
                 gate.admit(method, allowed, context)
-                return await run(requests, context)
+                answer = await run(requests, context)
+                gate.served(context)
+                return answer
         except Exception as error:  # noqa: BLE001
             await refuse(method, context, error, gate.brake)
         except asyncio.CancelledError:
