@@ -15,6 +15,7 @@ from tests.service.scheduler.mesh import MODEL, OWNER, Gateway, Running, schedul
 
 from horde.internal.keda import externalscaler_pb2 as pb
 from horde.internal.keda.externalscaler_pb2_grpc import ExternalScalerStub
+from horde.scheduler.core.job import AccountId
 from horde.scheduler.doors.scaling import LOOK_SECONDS, METRIC, SERVICE
 from horde.scheduler.doors.servicer import ALLOW
 from horde.services.errors import InvalidArgument
@@ -76,25 +77,47 @@ async def test_a_queue_is_worth_its_seconds(it: Running, monkeypatch: pytest.Mon
     assert await active(it)
 
 
+def prove(it: Running, proven: bool = True) -> None:
+    """The volunteers have painted before, or never."""
+    standing = it.engine.board.fleet.standings[AccountId(OWNER)]
+    standing.proven_images, standing.paid_images = 5, 5 if proven else 0
+
+
 async def test_volunteers_take_their_part_and_ones_own_do_not(it: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    await queue(it, monkeypatch, 10)
-    alone = await wanted(it, targetSeconds="20", owner=BURST)
     async with Gateway(it) as gateway:
-        # Without demand they take nothing from the queue meanwhile.
         for name, owner in (("volunteer", OWNER), ("own", BURST)):
-            painter = await gateway.attach(name, owner, slots=0)
-            assert painter.session_id
-        assert await wanted(it, targetSeconds="20", owner=BURST) == pytest.approx(alone - 1)
+            await gateway.attach(name, owner)
+        prove(it)
+        monkeypatch.setattr(it.engine.board.speeds, "median", lambda model: PACE)
+        await it.submit(submission(count=12))
+        await until(lambda: it.engine.board.queue.models[MODEL].count == 10)
+        alone = 10 * WORK * PACE / 20
+        assert await wanted(it, targetSeconds="20", owner=BURST) == pytest.approx(alone - 1, rel=0.05)
         # Who does not say which workers are his own has all of them left out.
-        assert await wanted(it, targetSeconds="20") == pytest.approx(alone)
+        assert await wanted(it, targetSeconds="20") == pytest.approx(alone, rel=0.05)
         assert await wanted(it, targetSeconds="1000", owner=BURST) == 0
 
 
-async def test_one_is_wanted_where_nobody_was_ever_measured(it: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_only_sits_there_keeps_nobody_away(it: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     await queue(it, monkeypatch, 10, pace=None)
-    assert await wanted(it, owner=BURST) == 1
     async with Gateway(it) as gateway:
-        await gateway.attach("volunteer", OWNER, slots=0)
+        for number in range(3):
+            await gateway.attach(f"idle {number}", OWNER, slots=0)
+        prove(it, proven=False)
+        assert await wanted(it, owner=BURST) == 1, "strangers"
+        prove(it)
+        assert await wanted(it, owner=BURST) == 1, "without a slot"
+
+
+async def test_one_is_wanted_where_nobody_was_ever_measured(it: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Gateway(it) as gateway:
+        await gateway.attach("volunteer", OWNER)
+        monkeypatch.setattr(it.engine.board.speeds, "median", lambda model: None)
+        await it.submit(submission(count=3))
+        await until(lambda: it.engine.board.queue.models[MODEL].count == 2)
+        prove(it, proven=False)
+        assert await wanted(it, owner=BURST) == 1
+        prove(it)
         assert await wanted(it, owner=BURST) == 0
 
 

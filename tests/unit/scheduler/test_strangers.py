@@ -423,3 +423,44 @@ def test_an_amnesty_lets_a_stranger_work_again_with_all_his_names() -> None:
         fail(table, worker, worker.name)
     assert returning.pardon(table.board, 0.0, table.now + 1, "the router was away") == (3, 1)
     assert all(worker.free for worker in names)
+
+
+def lent_again(table: Table, job: Job) -> Lease:
+    for _ in range(100):
+        if found := live([job]):
+            return found[0]
+        table.pass_time(1.0)
+    raise AssertionError(f"nobody is lent it: {job.state!r}")
+
+
+def test_three_strangers_end_no_job_that_a_proven_owner_who_has_come_could_paint() -> None:
+    table = strangers_table()
+    for number in range(3):
+        table.attach(f"w{number}", owner=stranger(number))
+    (job,) = table.queued().jobs
+    for failure in range(3):
+        lease = lent_again(table, job)
+        if failure == 2:
+            honest = proven(table)
+        report(table, lease, Failed())
+    assert len(job.failed_owners) == 3
+    lease = lent_again(table, job)
+    assert lease.worker_id == honest.worker_id
+    table.paint(lease)
+    table.run_errands()
+    assert job.ending is Ending.DONE
+
+
+def test_three_machines_of_one_owner_are_one_attempt_while_somebody_else_could_paint_it() -> None:
+    table = strangers_table()
+    first = proven(table)
+    machines = [first] + [table.attach(f"another {number}", owner=first.owner) for number in range(2)]
+    somebody = table.attach("somebody", owner=BERT)
+    (other,) = table.queued("other", allowed=frozenset({somebody.worker_id})).jobs
+    (job,) = table.queued().jobs
+    for _ in machines:
+        report(table, table.lease(job), Failed())
+    assert {lease.owner for lease in job.leases} == {first.owner}
+    assert job.state is JobState.QUEUED
+    table.paint(table.lease(other))
+    assert live([job])[0].worker_id == somebody.worker_id

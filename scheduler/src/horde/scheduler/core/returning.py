@@ -14,7 +14,7 @@ from horde.scheduler.core.fitting import signature_of_terms
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import NOTHING, Ending, Job, JobState, WorkerId
 from horde.scheduler.core.leases import MAX_ATTEMPTS, MAX_LEASES, Fault, Lease, LeaseState
-from horde.scheduler.core.standing import PROVEN_FEATURE
+from horde.scheduler.core.standing import PROVEN_FEATURE, Returned
 from horde.scheduler.core.strikes import MAX_DETAIL, Strike, StrikeReason, strike_id_of
 
 RETRY_AFTER = 10.0
@@ -129,12 +129,20 @@ def withhold(board: Board, worker: Worker, model: str, now: float) -> None:
     """Do not offer a worker a model that it gave back, for a while that grows until it paints with it; nor any other
     name of a stranger."""
     returned = worker.returned
+    _forget_long_over(returned, now)
     returned.refused[model] += 1
     doublings = min(returned.refused[model] - 1, 30)
     returned.withheld[model] = now + min(LONGEST_WITHHOLDING, FIRST_WITHHOLDING * 2.0**doublings)
     for name in worker.names:
         if name is worker or name.session is not None:
             _withhold(board, name, model, returned.withheld[model], now)
+
+
+def _forget_long_over(returned: Returned, now: float) -> None:
+    """Who invents models does not make us remember them: what was withheld long ago grows from its beginning again."""
+    for model in [model for model, until in returned.withheld.items() if until + LONGEST_WITHHOLDING <= now]:
+        del returned.withheld[model], returned.refused[model]
+        returned.declined.pop(model, None)
 
 
 def hold_to_owner(board: Board, worker: Worker, now: float) -> None:
@@ -144,12 +152,10 @@ def hold_to_owner(board: Board, worker: Worker, now: float) -> None:
         return
     worker.rests_until = max(worker.rests_until, worker.standing.rests_until)
     _rest(board, worker, now)
-    withheld = worker.returned.withheld
-    for model, until in list(withheld.items()):
+    _forget_long_over(worker.returned, now)
+    for model, until in worker.returned.withheld.items():
         if until > now:
             _withhold(board, worker, model, until, now)
-        else:
-            del withheld[model]
 
 
 def _withhold(board: Board, worker: Worker, model: str, until: float, now: float) -> None:

@@ -90,11 +90,13 @@ class Scaler(ExternalScalerServicer):
         return max(0.0, queue.work * pace - volunteers * wish.target_seconds)
 
     def _volunteers(self, wish: Wish) -> int:
-        """Workers of others that offer the model now."""
+        """Workers of others that take jobs of the model now. A stranger's word that he will paint counts nothing: who
+        only sits there would keep the operator's workers away for everybody."""
         return wish.owner != "" and sum(
-            worker.session is not None
+            worker.willing
             and not worker.paused
             and worker.owner != wish.owner
+            and worker.standing.proven
             and wish.model in worker.capabilities.offers
             for worker in self._board.fleet.workers.values()
         )
