@@ -14,6 +14,7 @@ from tests.service.scheduler.mesh import MODEL, OWNER, Gateway, Running, schedul
 
 from horde.internal.keda import externalscaler_pb2 as pb
 from horde.internal.keda.externalscaler_pb2_grpc import ExternalScalerStub
+from horde.scheduler.core.job import AccountId
 from horde.scheduler.doors.scaling import METRIC, SERVICE, scaler_registration
 from horde.scheduler.doors.servicer import ALLOW
 from horde.services.errors import InvalidArgument
@@ -77,7 +78,7 @@ async def test_a_queue_is_worth_its_seconds(it: Running, monkeypatch: pytest.Mon
 
 def prove(it: Running, proven: bool = True) -> None:
     """The volunteers have painted before, or never."""
-    standing = it.engine.board.fleet.standings[OWNER]
+    standing = it.engine.board.fleet.standings[AccountId(OWNER)]
     standing.proven_images, standing.paid_images = 5, 5 if proven else 0
 
 

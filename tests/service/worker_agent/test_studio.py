@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -416,3 +417,41 @@ def test_a_controlnet_of_another_model_costs_its_picture_and_the_offer_of_guidan
     (offer,) = studio.capabilities().models
     assert Feature.CONTROL not in offer.features
     assert paint(studio, PICTURE).image.tobytes() == before
+
+
+def test_a_file_that_is_damaged_while_others_are_painted_costs_its_own_pictures_until_it_is_mended(
+    copied: Callable[..., Path],
+) -> None:
+    one, other = copied("sd15", "one"), copied("sd15", "other")
+    # Room for one: each is loaded anew when it is asked for.
+    studio = opened({"one": one, "other": other}, memory_bytes=1)
+    before = paint(studio, replace(PICTURE, model="one")).image.tobytes()
+    paint(studio, replace(PICTURE, model="other"))
+    whole = weights(one).read_bytes()
+    weights(one).write_bytes(whole[: len(whole) // 2])
+    failed = studio.paint(replace(PICTURE, model="one"), {}, Notes())
+    assert isinstance(failed, Failed)
+    assert failed.reason is FailureReason.BACKEND
+    paint(studio, replace(PICTURE, model="other"))
+    weights(one).write_bytes(whole)
+    assert paint(studio, replace(PICTURE, model="one")).image.tobytes() == before
+
+
+def test_a_model_that_paints_one_size_well_paints_that_and_the_picture_is_resized(copied: Callable[..., Path]) -> None:
+    folder = copied("sd15")
+    (folder / "catalogue.json").write_text(json.dumps({"sizes": {"only": 96}}), "utf-8")
+    studio = opened({"sd15": folder})
+    best = paint(studio, replace(PICTURE, width=96, height=96))
+    assert not best.deviations
+    for side in (64, 160):
+        work = paint(studio, replace(PICTURE, width=side, height=side))
+        assert [(found.kind, found.field) for found in work.deviations] == [(DeviationKind.SUBSTITUTED, "width")]
+        assert work.image.tobytes() == best.image.resize((side, side), Image.Resampling.LANCZOS).tobytes()
+    wide = paint(studio, replace(PICTURE, width=192, height=64))
+    assert wide.image.size == (192, 64)
+    assert "painted at 168x56" in wide.deviations[0].done
+    # What starts from a picture fits to it.
+    out = io.BytesIO()
+    Image.radial_gradient("L").resize((64, 64)).save(out, "PNG")
+    started = replace(PICTURE, source_image=InputRef(InputId("map"), b""), denoising_strength=0.9)
+    assert not paint(studio, started, {InputId("map"): out.getvalue()}).deviations

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from typing import Any
 
+import numpy as np
 from diffusers import StableDiffusionPipeline
+from PIL import Image
 
+from .course import FACTS
 from .judging import held_out_shapes, paint, score_shapes
 from .scenes import draw_scene
 from .scoring import Picture, coarsen
@@ -30,10 +34,20 @@ def evaluate(
     few = shapes[: max(8, count // 5)]
     for width, height in ((64, 64), (192, 128), (128, 192), (256, 256)):
         painted = _paint(pipeline, few, steps=steps, guidance=guidance, width=width, height=height)
-        report[f"shapes {width}x{height}"] = {"n": len(few), "model": score_shapes(few, painted)}
+        served = _as_served(pipeline, few, width, height, steps=steps, guidance=guidance)
+        report[f"shapes {width}x{height}"] = {
+            "n": len(few),
+            "model": score_shapes(few, painted),
+            "as a worker paints it": score_shapes(few, served),
+        }
     largest = shapes[: max(8, count // 12)]
     painted = _paint(pipeline, largest, steps=steps, guidance=guidance, width=512, height=512)
-    report["shapes 512x512"] = {"n": len(largest), "model": score_shapes(largest, painted)}
+    served = _as_served(pipeline, largest, 512, 512, steps=steps, guidance=guidance)
+    report["shapes 512x512"] = {
+        "n": len(largest),
+        "model": score_shapes(largest, painted),
+        "as a worker paints it": score_shapes(largest, served),
+    }
     rng = random.Random(77)
     requests = {
         "object": [object_spec(rng, held_out=True) for _ in range(count)],
@@ -54,6 +68,18 @@ def evaluate(
 def _paint(pipeline: StableDiffusionPipeline, specs: list[Spec], **settings: Any) -> list[Picture]:
     rng = random.Random(8)
     return paint(pipeline, [write_caption(spec, rng, plain=True) for spec in specs], seed=500, **settings)
+
+
+def _as_served(
+    pipeline: StableDiffusionPipeline, specs: list[Spec], width: int, height: int, **settings: Any
+) -> list[Picture]:
+    """Painted at the only size that the catalogue names, in the shape that is asked for, and resized."""
+    scale = FACTS["sizes"]["only"] / math.sqrt(width * height)
+    sides = [round(side * scale / 8) * 8 for side in (width, height)]
+    return [
+        np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
+        for picture in _paint(pipeline, specs, width=sides[0], height=sides[1], **settings)
+    ]
 
 
 def _controls(specs: list[Spec]) -> dict[str, list[Picture]]:

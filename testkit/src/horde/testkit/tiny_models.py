@@ -260,6 +260,18 @@ def lora_for(model: Path, file: Path) -> None:
     import_module("safetensors.torch").save_file({f"{name}.{key}": value for key, value in weights.items()}, file)
 
 
+def embedding_for(model: Path, file: Path, vectors: int = 2) -> None:
+    """Write a textual inversion for a model whose words are CLIP's: random, so that it is seen."""
+    torch = import_module("torch")
+    noise = torch.Generator("cpu").manual_seed(SEED)
+    configs = [model / f"text_encoder{suffix}" / "config.json" for suffix in ("", "_2")]
+    widths = [json.loads(path.read_text(encoding="utf-8"))["hidden_size"] for path in configs if path.is_file()]
+    tensors = [torch.randn((vectors, width), generator=noise) for width in widths]
+    names = ("clip_l", "clip_g") if len(tensors) > 1 else ("emb_params",)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    import_module("safetensors.torch").save_file(dict(zip(names, tensors, strict=True)), file)
+
+
 def control_for(model: Path, folder: Path) -> Path:
     """Write a ControlNet for a model of a shape that diffusers has ControlNets for: random, so that it is seen."""
     hush(offline=True)

@@ -23,6 +23,7 @@ from horde.worker_agent.core.jobs import (
     Picture,
     ResizeMode,
     Sampler,
+    TextualInversion,
 )
 
 DEFAULT_TTL = timedelta(minutes=2)
@@ -30,6 +31,10 @@ _SAMPLERS = {sampler.value: sampler for sampler in Sampler}
 _SCHEDULES = {schedule.value: schedule for schedule in NoiseSchedule}
 _RESIZE_MODES = {mode.value: mode for mode in ResizeMode}
 _POST_PROCESSORS = {value: name.removeprefix("POST_PROCESSOR_") for name, value in job_pb2.PostProcessor.items()}
+_PLACES = {
+    job_pb2.TEXTUAL_INVERSION_PLACE_PROMPT: 0,
+    job_pb2.TEXTUAL_INVERSION_PLACE_NEGATIVE_PROMPT: 1,
+}
 
 MOST_UNHEARD = 4
 """Fields that are named at most."""
@@ -76,7 +81,7 @@ def picture(spec: job_pb2.JobSpec) -> Picture:
         invert_mask=image.invert_mask,
         hires_fix=_hires_fix(image.hires_fix) if image.HasField("hires_fix") else None,
         tiling=image.tiling,
-        textual_inversions=tuple(inversion.name for inversion in image.textual_inversions),
+        textual_inversions=tuple(map(_textual_inversion, image.textual_inversions)),
         unheard_of=tuple(_unheard_of(image)),
     )
 
@@ -88,6 +93,16 @@ def _lora(proto: job_pb2.Lora) -> Lora:
         proto.clip_strength if proto.HasField("clip_strength") else None,
         proto.sha256,
         proto.trigger,
+        foreign=proto.source != job_pb2.ADDON_SOURCE_UNSPECIFIED,
+    )
+
+
+def _textual_inversion(proto: job_pb2.TextualInversion) -> TextualInversion:
+    return TextualInversion(
+        proto.name,
+        _PLACES.get(proto.place),
+        proto.strength if proto.HasField("strength") else 1.0,
+        proto.sha256,
         foreign=proto.source != job_pb2.ADDON_SOURCE_UNSPECIFIED,
     )
 

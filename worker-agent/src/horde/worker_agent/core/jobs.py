@@ -122,6 +122,20 @@ class Lora:
 
 
 @dataclass(frozen=True, slots=True)
+class TextualInversion:
+    """A word that a model is taught."""
+
+    name: str
+    place: int | None = None
+    """Where it is put: 0 the prompt, 1 the negative one; None: nowhere, they name it already."""
+    strength: float = 1.0
+    """Of the word where it is put."""
+    sha256: bytes = b""
+    """Present: no other file will do."""
+    foreign: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Control:
     """A picture whose structure guides the painting."""
 
@@ -167,8 +181,7 @@ class Picture:
     invert_mask: bool = False
     hires_fix: HiresFix | None = None
     tiling: bool = False
-    textual_inversions: tuple[str, ...] = ()
-    """Their names."""
+    textual_inversions: tuple[TextualInversion, ...] = ()
     unheard_of: tuple[Deviation, ...] = ()
     """What the request holds that this agent does not know, and what is done instead."""
 

@@ -73,8 +73,6 @@ def call_for(model: Pipelines, picture: Picture, inputs: Mapping[InputId, bytes]
     clip_skip = _clip_skip(pipeline, picture, deviations)
     if clip_skip:
         arguments["clip_skip"] = clip_skip
-    deviations += [_omitted(f"post_processors[{n}]", name) for n, name in enumerate(picture.post_processors)]
-    deviations += [_omitted(f"textual_inversions[{n}]", name) for n, name in enumerate(picture.textual_inversions)]
     if picture.tiling and not can_tile(pipeline):
         deviations.append(_omitted("tiling", "true"))
     return Call(pipeline, arguments, _prompt(picture), negative, clip_skip, size, source, mask)

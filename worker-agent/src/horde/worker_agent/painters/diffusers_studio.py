@@ -11,9 +11,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from horde.worker_agent.core import measuring
 from horde.worker_agent.core.jobs import (
@@ -33,25 +32,24 @@ from horde.worker_agent.core.jobs import (
     Refused,
     Sampler,
 )
+from horde.worker_agent.core.postprocessors import ToolFile
 from horde.worker_agent.painters import machine
 from horde.worker_agent.painters.arguments import BadInput, CannotPaint
 from horde.worker_agent.painters.controls import can_be_guided
 from horde.worker_agent.painters.families import can_be_skipped
+from horde.worker_agent.painters.finishing import CannotFinish, Finishing
 from horde.worker_agent.painters.judging import NoPicture
 from horde.worker_agent.painters.loras import Unfit, have_peft
 from horde.worker_agent.painters.models import ModelSource
 from horde.worker_agent.painters.one_pass import Painting, paint_pass
 from horde.worker_agent.painters.pipelines import Pipelines
 from horde.worker_agent.painters.port import CannotLoad
+from horde.worker_agent.painters.prompts import can_be_taught
 from horde.worker_agent.painters.quiet import hush
 from horde.worker_agent.painters.samplers import offered_samplers, offered_schedules
 from horde.worker_agent.painters.shelf import Shelf, is_out_of_memory
 from horde.worker_agent.painters.steps import Steps, Stop, Watch
 from horde.worker_agent.painters.tiling import can_tile
-
-if TYPE_CHECKING:
-    pass
-
 
 SHARE_FOR_MODELS = 0.8
 """Of the memory that is free, where the owner names no bound."""
@@ -75,13 +73,10 @@ class StudioSettings:
     """torch's name of where to paint; empty: the best place there is."""
     batch: int = 0
     """The most like pictures in one pass; 0: as fit, on a card, and one on a processor."""
+    post_processors: tuple[ToolFile, ...] = ()
 
 
 Painted = Painting | Refused | Failed | Censored | Cancelled
-
-
-def _elsewhere(begin: int, left: Callable[[int, int], None], place: int, step: int) -> None:
-    left(begin + place, step)
 
 
 class _Unwatched:
@@ -105,8 +100,9 @@ class _Unwatched:
 class Studio:
     """The models of this machine, and the one who paints with them. Not for two threads at once."""
 
-    def __init__(self, settings: StudioSettings) -> None:
+    def __init__(self, settings: StudioSettings, finishing: Finishing | None = None) -> None:
         self._settings = settings
+        self._finishing = finishing or Finishing(settings.post_processors)
         self._sources = {source.name: source for source in settings.models}
         self._untried = deque(self._sources)
         self._offers: dict[str, ModelOffer] = {}
@@ -119,8 +115,12 @@ class Studio:
         self.others: tuple[str, ...] = ()
         """Devices that are as good as the one that was chosen."""
         self.measured: measuring.Measured | None = None
-        self.problems: dict[str, str] = {}
-        """By model, why it is not offered."""
+        self._problems: dict[str, str] = {}
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """By model, why it is not offered; models of post-processors too."""
+        return self._problems | self._finishing.problems
 
     def load(self) -> Capabilities:
         """Import torch, and try models until one paints. Raises CannotLoad if none does."""
@@ -131,11 +131,12 @@ class Studio:
         self._device = self._settings.device or machine.device()
         self.others = () if self._settings.device else machine.others(self._device)
         precision = self._settings.precision or machine.usual_precision(self._device)
+        self._finishing.load(self._device)
         self._shelf = Shelf(self._sources.values(), self._device, precision, self._free_bytes)
         while self._untried and not self._offers:
             self.try_next()
         if self._sources and not self._offers:
-            raise CannotLoad("; ".join(f"{name}: {why}" for name, why in self.problems.items()))
+            raise CannotLoad("; ".join(f"{name}: {why}" for name, why in self._problems.items()))
         return self.capabilities()
 
     @property
@@ -149,7 +150,7 @@ class Studio:
         try:
             measured = self._measure(name)
         except Exception as error:  # noqa: BLE001 - whatever a model's files make diffusers raise
-            self.problems[name] = f"{type(error).__name__}: {error}"
+            self._problems[name] = f"{type(error).__name__}: {error}"
             self._shelf.discard(name)
             return
         self.measured = self.measured or measured
@@ -163,7 +164,7 @@ class Studio:
         """Paint with these models from now on: what is new is tried before it is offered."""
         fresh = {source.name: source for source in sources}
         kept = {name for name, source in self._sources.items() if fresh.get(name) == source}
-        for learnt in (self._offers, self.problems, self._unfit, self._max_pixels, self._fitting):
+        for learnt in (self._offers, self._problems, self._unfit, self._max_pixels, self._fitting):
             for name in learnt.keys() - kept:
                 learnt.pop(name)
         self._untried = deque(name for name in fresh if name not in kept or name in self._untried)
@@ -172,15 +173,23 @@ class Studio:
 
     def capabilities(self) -> Capabilities:
         """What can be done now, model by model."""
-        return Capabilities(tuple(offer.now(loaded=name in self._shelf) for name, offer in self._offers.items()))
+        finishing = self._finishing.features
+        return Capabilities(
+            tuple(
+                replace(offer, loaded=name in self._shelf, features=offer.features | finishing)
+                for name, offer in self._offers.items()
+            )
+        )
 
     def paint(self, picture: Picture, inputs: Mapping[InputId, bytes], watch: Watch) -> Painted:
         """Paint one picture; every way in which that can go wrong is an answer."""
         if picture.model not in self._offers:
-            why = self.problems.get(picture.model, f"there is no model {picture.model} here")
+            why = self._problems.get(picture.model, f"there is no model {picture.model} here")
             return Refused(RefusalReason.MODEL_UNAVAILABLE, why)
         if picture.width * picture.height > (most := self._max_pixels[picture.model]):
             return Refused(RefusalReason.OUT_OF_MEMORY, f"at most {most} pixels fit here")
+        if why := self._finishing.missing(picture.post_processors):
+            return Refused(RefusalReason.MODEL_UNAVAILABLE, why)
         return self._try(picture, inputs, watch)
 
     def paint_all(
@@ -198,9 +207,12 @@ class Studio:
             places = range(begin, min(begin + room, len(jobs)))
             ended: dict[int, Painted] = {}
             if len(places) > 1:
-                begin_elsewhere = partial(_elsewhere, begin, left)
+
+                def elsewhere(place: int, step: int, begin: int = begin) -> None:
+                    left(begin + place, step)
+
                 pictures = [jobs[place][0] for place in places]
-                ended = self._try_together(pictures, [watches[place] for place in places], begin_elsewhere)
+                ended = self._try_together(pictures, [watches[place] for place in places], elsewhere)
             for place in places:
                 yield place, ended.get(place - begin) or self.paint(*jobs[place], watches[place])
 
@@ -208,6 +220,8 @@ class Studio:
         """How many like this one fit into a pass."""
         pixels = picture.width * picture.height
         if picture.model not in self._offers or pixels > self._max_pixels[picture.model]:
+            return 1
+        if self._finishing.missing(picture.post_processors):
             return 1
         return max(1, min(self._batch(), self._fitting[picture.model] // pixels))
 
@@ -242,7 +256,7 @@ class Studio:
                 return Cancelled(steps.done)
             except BadInput as error:
                 return Refused(RefusalReason.INPUT_UNAVAILABLE, str(error))
-            except CannotPaint as error:
+            except (CannotPaint, CannotFinish) as error:
                 return Refused(RefusalReason.MODEL_UNAVAILABLE, str(error))
             except Unfit as error:
                 self._unfit.setdefault(name, set()).add(error.name)
@@ -283,7 +297,12 @@ class Studio:
         substituted: tuple[Deviation, ...],
     ) -> list[Painting | Censored]:
         unfit = self._unfit.get(name, ())
-        return paint_pass(self._shelf.get(name), pictures, inputs, steps, substituted, unfit, self._device)
+        works = paint_pass(self._shelf.get(name), pictures, inputs, steps, substituted, unfit, self._device)
+        asked = pictures[0].post_processors
+        return [
+            work if isinstance(work, Censored) else self._finishing.finish(work, asked, steps.look_for_cancels)
+            for work in works
+        ]
 
     def _offer(self, model: Pipelines) -> ModelOffer:
         features = {Feature.CLIP_SKIP} if can_be_skipped(model.text_to_image) else set()
@@ -299,6 +318,8 @@ class Studio:
             features.add(Feature.CONTROL)
         if model.source.loras and have_peft():
             features.add(Feature.LORA)
+        if model.source.embeddings and can_be_taught(model.text_to_image):
+            features.add(Feature.TEXTUAL_INVERSION)
         return ModelOffer(
             model.source.name,
             loaded=True,

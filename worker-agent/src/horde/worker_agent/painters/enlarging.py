@@ -1,4 +1,6 @@
-"""Large pictures in two passes (*hires fix*): painted small, to keep one composition, then again from that."""
+"""Pictures that are painted at another size than they are to have: small first, to keep one composition, and then again
+from that (*hires fix*); or at the only size that a model paints well, and brought to theirs.
+"""
 
 from __future__ import annotations
 
@@ -74,3 +76,26 @@ def share_of_first(picture: Picture) -> float:
     """How much of all steps the first pass has."""
     fix = picture.hires_fix or HiresFix()
     return 1 / (1 + (DEFAULT_STRENGTH if fix.denoising_strength is None else fix.denoising_strength))
+
+
+def only_size(model: Pipelines, picture: Picture) -> tuple[int, int] | None:
+    """The size in the picture's shape at which a model that paints but one size well paints it; None: at its own.
+
+    What starts from a picture, or must fit to one or to itself, is painted at its own.
+    """
+    best = model.source.only_side
+    if not best or picture.inputs or picture.hires_fix is not None or picture.tiling:
+        return None
+    scale, step = best / math.sqrt(picture.width * picture.height), model.size_multiple
+    width, height = (max(step, round(side * scale / step) * step) for side in (picture.width, picture.height))
+    return None if (width, height) == (picture.width, picture.height) else (width, height)
+
+
+def at_only_size(picture: Picture, size: tuple[int, int], deviations: list[Deviation]) -> Picture:
+    """What is painted instead; a deviation says so."""
+    asked, done = (
+        f"{picture.width}x{picture.height}",
+        f"painted at {size[0]}x{size[1]}, as the model does best, and resized",
+    )
+    deviations.append(Deviation(DeviationKind.SUBSTITUTED, "width", asked, done))
+    return replace(picture, width=size[0], height=size[1])
