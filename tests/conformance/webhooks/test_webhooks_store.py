@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,7 @@ import pytest_asyncio
 from horde.webhooks.core.deliveries import Delivery, State, Try, delivery_of
 from horde.webhooks.core.webhooks import Event, Webhook
 from horde.webhooks.store.port import Heard, WebhookStore
+from horde.webhooks.store.sealing import NotOpened
 from horde.webhooks.store.sql import sql_store
 from horde.webhooks.store.tables import microseconds
 
@@ -167,8 +169,34 @@ async def test_the_log_has_pages_newest_first(store: WebhookStore) -> None:
 async def test_generations_are_watched_until_they_are_over(store: WebhookStore) -> None:
     await store.hear(Heard(watched={"g1": "anna", "g2": "bert"}))
     await store.hear(Heard(watched={"g2": "bert", "g3": "bert"}, over=["g1", "g9"]))
-    assert await store.watched(9) == {"g2": "bert", "g3": "bert"}
-    assert len(await store.watched(1)) == 1
+    assert await store.watched(9, 9) == {"g2": "bert", "g3": "bert"}
+    assert len(await store.watched(1, 9)) == 1
+
+
+async def test_of_those_who_have_much_to_watch_nobody_hides_the_others(store: WebhookStore) -> None:
+    many = {f"a{number}": "anna" for number in range(9)}
+    await store.hear(Heard(watched=many | {"g1": "bert", "g2": "cleo", "g3": "cleo"}))
+    assert Counter((await store.watched(9, 2)).values()) == {"anna": 2, "bert": 1, "cleo": 2}
+    assert Counter((await store.watched(3, 9)).values()) == {"anna": 1, "bert": 1, "cleo": 1}
+    assert Counter((await store.watched(9, 4, ["anna", "bert"])).values()) == {"anna": 4, "bert": 1}
+    assert await store.watched(9, 9, []) == {}
+
+
+async def test_secrets_are_renewed_all_or_none(store: WebhookStore) -> None:
+    kept = webhook(1, old_secret=b"old")
+    for added in (kept, webhook(2, "bert", enabled=False)):
+        await store.add_webhook(added, 16, 7)
+
+    def fails(secret: bytes) -> bytes:
+        raise NotOpened(secret.hex())
+
+    with pytest.raises(NotOpened):
+        await store.renew_secrets(fails)
+    assert await store.webhooks("anna") == [kept]
+    await store.renew_secrets(lambda secret: secret[::-1])
+    assert await store.webhooks("anna") == [replace(kept, secret=kept.secret[::-1], old_secret=b"dlo")]
+    (bert,) = await store.webhooks("bert")
+    assert bert.secret == kept.secret[::-1]
 
 
 async def test_the_fullest_of_an_account_with_too_much_is_named(store: WebhookStore) -> None:
@@ -209,6 +237,6 @@ async def test_an_account_is_forgotten_a_few_at_a_time_and_nobody_else(store: We
     assert await store.forget("anna", 2) == 0
     assert await store.forget("anna", 2) == 0
     assert await store.webhooks("anna") == []
-    assert await store.watched(9) == {"g2": "bert"}
+    assert await store.watched(9, 9) == {"g2": "bert"}
     assert [each for each, _ in await store.due("bert", 9)] == [delivery(9, other)]
     assert await store.due_accounts() == {"bert": NOW}

@@ -16,6 +16,7 @@ from horde.buckets.directory import DirectoryBucket
 from horde.buckets.s3 import S3Bucket
 from horde.services.channel import dial
 from horde.services.clock import Clock
+from horde.services.keepalive import LED
 
 NAME = "auditor"
 """As a caller of the scheduler."""
@@ -32,7 +33,7 @@ async def open_auditor(settings: AuditorSettings, clock: Clock) -> AsyncIterator
         _bucket(settings, clock, private=True) as private,
         dial(
             settings.scheduler, neighbour="scheduler", caller=settings.credentials(NAME), tls=settings.tls(),
-            timeout=TIMEOUT, max_message_bytes=MAX_MESSAGE,
+            timeout=TIMEOUT, max_message_bytes=MAX_MESSAGE, keepalive=LED,
         ) as channel,
     ):  # fmt: skip
         truth = SchedulerTruth(channel)

@@ -107,7 +107,7 @@ async def open_payer(settings: CurationSettings) -> AsyncIterator[Payer]:
         yield Nobody()
         return
     tls = settings.tls() if settings.tls_authorities is not None else None
-    dialled = dial(settings.ledger, caller=settings.credentials(NAME), tls=tls, neighbour="ledger")
+    dialled = dial(settings.ledger, caller=settings.credentials(NAME), tls=tls, neighbour="ledger", keepalive=LED)
     async with dialled as channel:
         yield LedgerPayer(channel)
 

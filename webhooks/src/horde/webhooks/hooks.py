@@ -14,6 +14,7 @@ from horde.api.webhook.v1 import webhook_service_pb2 as pb
 from horde.services.clock import Clock
 from horde.services.errors import FieldViolation
 from horde.services.ids import Ids
+from horde.services.pages import read_place, write_place
 from horde.webhooks.core.deliveries import Delivery, State, delivery_of
 from horde.webhooks.core.errors import (
     AddressNotAllowed,
@@ -23,7 +24,6 @@ from horde.webhooks.core.errors import (
     TooManyWebhooks,
     WebhookNotFound,
 )
-from horde.webhooks.core.pages import read_place, write_place
 from horde.webhooks.core.signing import BadSecret, secret_of
 from horde.webhooks.core.targets import BadUrl, target_of
 from horde.webhooks.core.webhooks import (
@@ -40,6 +40,7 @@ from horde.webhooks.neighbours.receivers import NotAllowed, Receivers
 from horde.webhooks.payloads import body_of
 from horde.webhooks.sending import Sending
 from horde.webhooks.store.port import Heard, WebhookStore
+from horde.webhooks.store.sealing import Seals
 from horde.webhooks.store.tables import microseconds
 
 MAX_PAGE: Final = 100
@@ -52,12 +53,20 @@ class Hooks:
     """What WebhookService does."""
 
     def __init__(
-        self, store: WebhookStore, sending: Sending, hearing: Hearing, receivers: Receivers, clock: Clock, ids: Ids
+        self,
+        store: WebhookStore,
+        sending: Sending,
+        hearing: Hearing,
+        receivers: Receivers,
+        seals: Seals,
+        clock: Clock,
+        ids: Ids,
     ) -> None:
         self._store = store
         self._sending = sending
         self._hearing = hearing
         self._receivers = receivers
+        self._seals = seals
         self._clock = clock
         self._ids = ids
         self._changing = asyncio.Lock()
@@ -91,7 +100,7 @@ class Hooks:
             label=label,
             events=events,
             request_id_prefix=prefix,
-            secret=secret,
+            secret=self._seals.seal(secret),
             created_at=self._clock.now(),
         )
         await self._check(url)
@@ -123,9 +132,11 @@ class Hooks:
                 webhook = replace(webhook, events=_events(wrong, request.events))
             if request.HasField("request_id_prefix"):
                 webhook = replace(webhook, request_id_prefix=_prefix(wrong, request.request_id_prefix))
-            if request.HasField("secret") and (secret := _secret(wrong, request.secret)) != webhook.secret:
-                until = self._clock.now() + OVERLAP
-                webhook = replace(webhook, old_secret=webhook.secret, old_until=until, secret=secret)
+            if request.HasField("secret"):
+                secret = _secret(wrong, request.secret)
+                if secret != self._seals.open(webhook.secret):
+                    until, sealed = self._clock.now() + OVERLAP, self._seals.seal(secret)
+                    webhook = replace(webhook, old_secret=webhook.secret, old_until=until, secret=sealed)
             if wrong:
                 raise InvalidField(violations=wrong)
             if request.HasField("url"):

@@ -33,6 +33,7 @@ from horde.webhooks.core.webhooks import Event, Webhook
 from horde.webhooks.neighbours.receivers import Receivers
 from horde.webhooks.payloads import body_of
 from horde.webhooks.store.port import Heard, WebhookStore
+from horde.webhooks.store.sealing import Seals
 
 log = telemetry.get_logger(__name__)
 
@@ -56,9 +57,10 @@ PAUSE_SECONDS: Final = 2.0
 class Sending:
     """Calls what is due."""
 
-    def __init__(self, store: WebhookStore, receivers: Receivers, clock: Clock, loops: Loops) -> None:
+    def __init__(self, store: WebhookStore, receivers: Receivers, seals: Seals, clock: Clock, loops: Loops) -> None:
         self._store = store
         self._receivers = receivers
+        self._seals = seals
         self._clock = clock
         self._loops = loops
         self._pot = Pot(MAX_CALLS, SHARES, lambda _: _too_many(MAX_CALLS, 5.0), kept=KEPT)
@@ -198,7 +200,12 @@ class Sending:
         """Call once."""
         at, began = self._clock.now(), self._clock.monotonic()
         body = delivery.body.encode()
-        headers = signing.headers(delivery.delivery_id, int(at.timestamp()), body, webhook.secrets(at))
+        headers = signing.headers(
+            delivery.delivery_id,
+            int(at.timestamp()),
+            body,
+            [self._seals.open(secret) for secret in webhook.secrets(at)],
+        )
         status, error = 0, ""
         try:
             async with asyncio.timeout(ANSWER_SECONDS):

@@ -44,6 +44,7 @@ class Webhook:
     request_id_prefix: str
     """Only of generations whose request_id begins so."""
     secret: bytes
+    """Sealed, as it is kept; so is the old one."""
     created_at: datetime
     old_secret: bytes = b""
     old_until: datetime | None = None
@@ -63,6 +64,6 @@ class Webhook:
         )  # fmt: skip
 
     def secrets(self, now: datetime) -> list[bytes]:
-        """What deliveries are signed with now."""
+        """What deliveries are signed with now, sealed."""
         old = self.old_until is not None and now < self.old_until
         return [self.secret, self.old_secret] if old else [self.secret]

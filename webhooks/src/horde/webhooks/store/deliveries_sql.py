@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, desc, func, insert, or_, select, update
+from sqlalchemy import Connection, Select, and_, delete, desc, func, insert, or_, select, update
 
 from horde.services.sql import SqlThread
 from horde.webhooks.core.deliveries import Delivery, State
@@ -47,11 +47,24 @@ class SqlDeliveries:
 
         await self._sql.run(work)
 
-    async def watched(self, limit: int) -> Mapping[str, str]:
-        some = select(watched.c.generation_id, watched.c.account_id).limit(limit)
-        return await self._sql.read(
-            lambda connection: {row.generation_id: row.account_id for row in connection.execute(some)}
-        )
+    async def watched(self, limit: int, of_each: int, account_ids: Collection[str] | None = None) -> Mapping[str, str]:
+        place = func.row_number().over(partition_by=watched.c.account_id, order_by=watched.c.generation_id)
+        numbered = select(watched, place.label("place"))
+
+        def first(theirs: Select[Any]) -> Select[Any]:
+            found = theirs.subquery()
+            return select(found).where(found.c.place <= of_each).order_by(found.c.place).limit(limit)
+
+        def work(connection: Connection) -> Mapping[str, str]:
+            if account_ids is None:
+                rows = list(connection.execute(first(numbered)))
+            else:
+                theirs = [numbered.where(watched.c.account_id.in_(portion)) for portion in portions(account_ids)]
+                rows = [row for some in theirs for row in connection.execute(first(some))]
+                rows.sort(key=lambda row: row.place)
+            return {row.generation_id: row.account_id for row in rows[:limit]}
+
+        return await self._sql.read(work)
 
     async def overfull(self, account_ids: Collection[str], most: int) -> Sequence[Webhook]:
         waiting = deliveries.c.next_try_us.is_not(None)

@@ -5,7 +5,7 @@ The adapters are held to one suite, tests/conformance/webhooks. All methods rais
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -53,6 +53,9 @@ class WebhookStore(Protocol):
     async def delete_webhook(self, account_id: str, webhook_id: str) -> None:
         """Delete a webhook. Its log goes with `sweep`; nobody sees it any more."""
 
+    async def renew_secrets(self, renewed: Callable[[bytes], bytes]) -> None:
+        """Keep instead of each secret what this makes of it: all of them or none."""
+
     async def enabled_of(self, account_ids: Collection[str]) -> Mapping[str, Sequence[Webhook]]:
         """The enabled webhooks of those of these accounts that have any."""
 
@@ -66,8 +69,9 @@ class WebhookStore(Protocol):
         """Keep what was heard: all of it or nothing. Repeating it is harmless. What is to be tried for a webhook that
         is not enabled any more, and whatever is for one that is gone, is left out."""
 
-    async def watched(self, limit: int) -> Mapping[str, str]:
-        """Generations of which not all is told, and whose each is."""
+    async def watched(self, limit: int, of_each: int, account_ids: Collection[str] | None = None) -> Mapping[str, str]:
+        """Generations of which not all is told, and whose each is: at most `limit`, and `of_each` of an account; of all
+        accounts, or of these. The first of every account come before the second of any."""
 
     async def overfull(self, account_ids: Collection[str], most: int) -> Sequence[Webhook]:
         """For those of these accounts of whom more than `most` deliveries wait: the webhook with the most of them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import islice
 
 from sqlalchemy import Connection, delete, exists, insert, select, true, update
@@ -85,6 +85,17 @@ class SqlWebhooks:
             if connection.execute(delete(webhooks).where(mine)).rowcount:
                 connection.execute(insert(deleted).values(webhook_id=webhook_id))
                 give_up(connection, webhook_id)
+
+        await self._sql.run(work)
+
+    async def renew_secrets(self, renewed: Callable[[bytes], bytes]) -> None:
+        def work(connection: Connection) -> None:
+            kept = select(webhooks.c.webhook_id, webhooks.c.secret, webhooks.c.old_secret)
+            for row in connection.execute(kept).all():
+                secrets = {"secret": renewed(bytes(row.secret)), "old_secret": renewed(bytes(row.old_secret))}
+                if secrets != {"secret": bytes(row.secret), "old_secret": bytes(row.old_secret)}:
+                    its = webhooks.c.webhook_id == row.webhook_id
+                    connection.execute(update(webhooks).where(its).values(secrets))
 
         await self._sql.run(work)
 
