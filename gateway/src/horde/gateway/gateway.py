@@ -65,7 +65,10 @@ from horde.services.server import Registration
 from horde.services.shared.memory import InProcess
 from horde.services.shared.port import Shared
 from horde.services.shared.redis import redis_shared
+from horde.services.telemetry import get_logger
 from horde.services.tokens import Signer
+
+log = get_logger(__name__)
 
 NAME = "gateway"
 REVOKED = "revoked"
@@ -294,6 +297,7 @@ async def gateway(
 
         if redis := settings.redis():
             shared = await stack.enter_async_context(redis_shared(redis, clock, NAME))
+        log.info("limits and previews", at=redis.where if redis else "this process alone: no HORDE_GATEWAY_REDIS_URL")
         built = Gateway(
             settings,
             store,
