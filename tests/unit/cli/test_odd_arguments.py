@@ -41,7 +41,7 @@ ODD = {
     "a way up": "../..",
     "two lines": "a\nb",
 }
-STARTS_SOMETHING = {("up",), ("demo",), ("conform",), *(tuple(name.split()) for name in BECOMES_ANOTHER)}
+STARTS_SOMETHING = {("up",), ("demo",), ("conform",), ("open",), *(tuple(name.split()) for name in BECOMES_ANOTHER)}
 """Their arguments are read here, and not acted on."""
 
 
