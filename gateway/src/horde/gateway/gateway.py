@@ -102,6 +102,7 @@ class Gateway:
         self.scheduler = SchedulerClient(scheduler, scheduler_streams)
         self.ledger = LedgerClient(ledger)
         balances = Balances(self.ledger, clock)
+        self._records = Records(self.ledger, clock)
         tickets = Tickets(
             signer,
             clock,
@@ -195,7 +196,7 @@ class Gateway:
                 )
             ),
             ModelServicer(self.reception, self.catalogue),
-            WorkerServicer(self.reception, self.relay, self.workers, Records(self.ledger)),
+            WorkerServicer(self.reception, self.relay, self.workers, self._records),
             MeshServicer(self.reception, self.mesh),
             StatisticsServicer(self.reception, self.statistics),
             StandingServicer(self.reception, self.standing),
