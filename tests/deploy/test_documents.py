@@ -12,9 +12,12 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import click
 import pytest
+from tests.deploy.rendering import charts
 from tests.documents import ALL, PAGES, ROOT, Block, inline_commands, program
 
 from horde.cli.commands.exits import HELP, Exit
@@ -95,10 +98,27 @@ def test_a_command_names_what_is_there(where: str, command: str) -> None:
         case "kubectl":
             for path in re.findall(r"deploy/\S+", command):
                 assert (ROOT / path).exists(), path
+        case "helm":
+            chart = next(word for word in words if word.startswith("deploy/"))
+            assert (ROOT / chart / "Chart.yaml").exists()
+            assert set(re.findall(r"--set (\S+)=", command)) == set(paths_of(charts.NEEDED)), "what has no default"
+        case "python3.11":
+            assert words[1:] == ["-m", "venv", ".venv"]
+        case ".":
+            assert words[1:] == [".venv/bin/activate"]
         case "curl" | "grpcurl":
             pass  # run against a mesh
         case other:
             raise AssertionError(other)
+
+
+def paths_of(values: Mapping[str, Any]) -> Iterator[str]:
+    """The values within values, as `helm --set` names them."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from (f"{name}.{inner}" for inner in paths_of(value))
+        else:
+            yield name
 
 
 MAKEFILE = (ROOT / "Makefile").read_text()
@@ -153,7 +173,7 @@ def check_python(where: str, words: list[str]) -> None:
 def check_pip(words: list[str]) -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for word in words[2:]:
-        if found := re.fullmatch(r"horde-mesh\[([\w,-]+)\]", word):
+        if found := re.fullmatch(r"(?:horde-mesh|\.)\[([\w,-]+)\]", word):
             assert set(found[1].split(",")) <= set(extras)
 
 
