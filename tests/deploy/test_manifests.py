@@ -280,6 +280,12 @@ def test_workers_that_are_needed_are_told_settings_and_keda_what_the_scheduler_r
     assert not any(kind == "ScaledObject" for kind in (m["kind"] for m in SETS["default"]))
 
 
+def test_every_policy_of_buckets_is_a_credential_that_the_page_explains() -> None:
+    page = (ROOT / "deploy/README.md").read_text()
+    for path in (ROOT / "deploy/policies").glob("*.json"):
+        assert f"\n| `{path.stem}` | " in page
+
+
 def test_every_policy_of_buckets_is_in_the_config_map() -> None:
     told = yaml.safe_load((ROOT / "deploy/policies/kustomization.yaml").read_text())
     assert set(told["configMapGenerator"][0]["files"]) == {

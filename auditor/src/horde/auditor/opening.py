@@ -17,6 +17,9 @@ from horde.buckets.s3 import S3Bucket
 from horde.services.channel import dial
 from horde.services.clock import Clock
 from horde.services.keepalive import LED
+from horde.services.telemetry import get_logger
+
+log = get_logger(__name__)
 
 NAME = "auditor"
 """As a caller of the scheduler."""
@@ -36,6 +39,8 @@ async def open_auditor(settings: AuditorSettings, clock: Clock) -> AsyncIterator
             timeout=TIMEOUT, max_message_bytes=MAX_MESSAGE, keepalive=LED,
         ) as channel,
     ):  # fmt: skip
+        for bucket in (shared, private):
+            log.info("bucket", at=bucket.where)
         truth = SchedulerTruth(channel)
         yield Auditor(
             truth,

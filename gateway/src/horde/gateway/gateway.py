@@ -65,7 +65,10 @@ from horde.services.server import Registration
 from horde.services.shared.memory import InProcess
 from horde.services.shared.port import Shared
 from horde.services.shared.redis import redis_shared
+from horde.services.telemetry import get_logger
 from horde.services.tokens import Signer
+
+log = get_logger(__name__)
 
 NAME = "gateway"
 REVOKED = "revoked"
@@ -208,7 +211,7 @@ class Gateway:
         in, and new keys would stand beside them."""
         if await self._store.only_strange_peppers(self._peppers.ids):
             raise CannotStart(
-                f"{self._pepper_file}: every API key in the database was made with another pepper, and would be unknown. "
+                f"{self._pepper_file}: every API key in the database was made with another pepper and is unknown. "
                 f"Name the file with that pepper in {self._settings.variable('pepper_file')} (`horde up` keeps it as "
                 "`pepper` beside the database; a second line may hold a new one), or begin with an empty database: "
                 "another HORDE_GATEWAY_STATE_DIR or HORDE_GATEWAY_DATABASE_URL"
@@ -295,6 +298,7 @@ async def gateway(
 
         if redis := settings.redis():
             shared = await stack.enter_async_context(redis_shared(redis, clock, NAME))
+        log.info("limits and previews", at=redis.where if redis else "this process alone: no HORDE_GATEWAY_REDIS_URL")
         built = Gateway(
             settings,
             store,
