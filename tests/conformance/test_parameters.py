@@ -322,7 +322,9 @@ class Diffusers:
                 pipeline = self._shared(diffusers, kind, shape, len(picture.controls))
         except ValueError:
             return None
-        pipeline.scheduler = type(pipeline.scheduler).from_config(self._loaded[shape].scheduler.config)
+        # The shape's own, whatever the last case put in its place.
+        own = self._loaded.get(shape, pipeline).scheduler
+        pipeline.scheduler = type(own).from_config(own.config)
         return pipeline
 
     def _shared(self, diffusers: Any, kind: Any, shape: str, nets: int) -> Any:

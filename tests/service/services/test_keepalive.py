@@ -45,21 +45,32 @@ async def proxy_to(target: str) -> AsyncIterator[Proxy]:
     proxy = Proxy()
     host, _, port = target.rpartition(":")
     pumps: set[asyncio.Task[None]] = set()
+    connections: set[asyncio.Task[Any] | None] = set()
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection(host, int(port))
-        pumps.add(asyncio.create_task(proxy.pump(reader, back)))
-        pumps.add(asyncio.create_task(proxy.pump(there, writer)))
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*pumps, return_exceptions=True)
-        for each in (writer, back):
-            each.close()
+        connections.add(asyncio.current_task())
+        async with AsyncExitStack() as writers:
+            writers.push_async_callback(closed, writer)
+            there, back = await asyncio.open_connection(host, int(port))
+            writers.push_async_callback(closed, back)
+            both = [asyncio.create_task(work) for work in (proxy.pump(reader, back), proxy.pump(there, writer))]
+            pumps.update(both)
+            await asyncio.wait(both)
 
     async with await asyncio.start_server(connected, "127.0.0.1", 0) as server:
         proxy.target = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
         yield proxy
+        server.close()
         for pump in pumps:
             pump.cancel()
+        await asyncio.gather(*filter(None, connections), return_exceptions=True)
+
+
+async def closed(writer: asyncio.StreamWriter) -> None:
+    """Close it, and wait until nothing of it is left."""
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
 
 
 def test_a_dead_link_is_noticed_within_20_seconds() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,9 @@ import pytest
 from horde.services import deadlines
 from horde.services.errors import Unavailable
 from horde.services.lifecycle import LoopDied
-from horde.services.loops import Loops
+from horde.services.loops import TOLD_AGAIN_TIMES, Loops
 from horde.testkit.loopback import ManualClock, settle
+from horde.testkit.waiting import HANG_SECONDS
 
 
 async def forever() -> None:
@@ -142,3 +144,65 @@ async def test_what_is_started_within_a_call_does_not_end_with_it() -> None:
             await loops.spawn("look", look())
     await settle()
     assert left == [None]
+
+
+async def test_a_loop_whose_library_swallows_its_cancellation_is_told_again_and_that_is_logged(capsys: Any) -> None:
+    async def swallows_once() -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await forever()
+        await forever()
+
+    async with asyncio.timeout(HANG_SECONDS), Loops(told_again_seconds=0) as loops:
+        telling = loops.start("telling", swallows_once())
+        await settle()
+    assert telling.cancelled()
+    line, *_ = [line for line in capsys.readouterr().err.splitlines() if "told again" in line]
+    assert "loop=telling" in line
+
+
+async def test_a_loop_that_never_ends_is_told_no_more_than_some_times() -> None:
+    heard = 0
+
+    async def never_ends() -> None:
+        nonlocal heard
+        while heard <= TOLD_AGAIN_TIMES:
+            try:
+                await forever()
+            except asyncio.CancelledError:
+                heard += 1
+        over_at_last.set()
+        await asyncio.Event().wait()
+
+    over_at_last = asyncio.Event()
+
+    async def leave() -> None:
+        async with Loops(told_again_seconds=0) as loops:
+            loops.start("deaf", never_ends())
+            await settle()
+
+    leaving = asyncio.create_task(leave())
+    async with asyncio.timeout(HANG_SECONDS):
+        await over_at_last.wait()
+    await settle()
+    assert not leaving.done()
+    assert heard == 1 + TOLD_AGAIN_TIMES
+    leaving.cancel()
+    await asyncio.wait([leaving])
+
+
+async def test_a_loop_that_writes_at_its_end_is_left_alone_meanwhile() -> None:
+    written = False
+
+    async def writes() -> None:
+        nonlocal written
+        try:
+            await forever()
+        finally:
+            await settle()
+            written = True
+
+    async with Loops() as loops:
+        writing = loops.start("writing", writes())
+        await settle()
+    assert written
+    assert writing.cancelling() == 1

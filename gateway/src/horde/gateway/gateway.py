@@ -65,7 +65,10 @@ from horde.services.server import Registration
 from horde.services.shared.memory import InProcess
 from horde.services.shared.port import Shared
 from horde.services.shared.redis import redis_shared
+from horde.services.telemetry import get_logger
 from horde.services.tokens import Signer
+
+log = get_logger(__name__)
 
 NAME = "gateway"
 REVOKED = "revoked"
@@ -99,6 +102,7 @@ class Gateway:
         self.scheduler = SchedulerClient(scheduler, scheduler_streams)
         self.ledger = LedgerClient(ledger)
         balances = Balances(self.ledger, clock)
+        self._records = Records(self.ledger, clock)
         tickets = Tickets(
             signer,
             clock,
@@ -192,7 +196,7 @@ class Gateway:
                 )
             ),
             ModelServicer(self.reception, self.catalogue),
-            WorkerServicer(self.reception, self.relay, self.workers, Records(self.ledger)),
+            WorkerServicer(self.reception, self.relay, self.workers, self._records),
             MeshServicer(self.reception, self.mesh),
             StatisticsServicer(self.reception, self.statistics),
             StandingServicer(self.reception, self.standing),
@@ -294,6 +298,7 @@ async def gateway(
 
         if redis := settings.redis():
             shared = await stack.enter_async_context(redis_shared(redis, clock, NAME))
+        log.info("limits and previews", at=redis.where if redis else "this process alone: no HORDE_GATEWAY_REDIS_URL")
         built = Gateway(
             settings,
             store,

@@ -8,6 +8,10 @@ A loop ends only by being cancelled. If one ends otherwise, a line of the log sa
 it is cancelled from within: so `serving`, which stands inside, says NOT_SERVING first and cuts its calls, whatever else
 is open is closed, and the process ends with a status that is not 0 (`lifecycle.run`), by force if it must. What a
 service does not do any more must not look as if it did.
+
+A loop that goes on though it was cancelled is told again: a library may have taken the exception for its own, as
+`asyncio.wait_for` does until Python 3.12 where it comes together with the answer. One that writes something at its end
+has `TOLD_AGAIN_SECONDS` for it.
 """
 
 from __future__ import annotations
@@ -16,13 +20,17 @@ import asyncio
 import contextvars
 from collections.abc import Callable, Coroutine
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from horde.services import lifecycle, telemetry
 from horde.services.errors import ServiceError
 from horde.services.lifecycle import CannotStart, LoopDied
 
 log = telemetry.get_logger(__name__)
+
+TOLD_AGAIN_SECONDS: Final = lifecycle.STOP_SECONDS / 2
+"""After which a loop is cancelled once more; half of what a process has for its end."""
+TOLD_AGAIN_TIMES: Final = 3
 
 
 class Loops:
@@ -31,7 +39,8 @@ class Loops:
     Enter it before `serving`, and after what the loops need.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, told_again_seconds: float = TOLD_AGAIN_SECONDS) -> None:
+        self._told_again_seconds = told_again_seconds
         self._group = asyncio.TaskGroup()
         self._running: set[asyncio.Task[None]] = set()
         self._leaving = False
@@ -49,10 +58,21 @@ class Loops:
         self.leave()
         for task in tuple(self._running):
             task.cancel()
+        telling = asyncio.create_task(self._tell_again(), name="told again", context=self._context)
         if kind is not None and not issubclass(kind, asyncio.CancelledError):
             # The block's own error stays what it is, and is not put into a group.
             kind = error = trace = None
-        await self._group.__aexit__(kind, error, trace)
+        try:
+            await self._group.__aexit__(kind, error, trace)
+        finally:
+            telling.cancel()
+
+    async def _tell_again(self) -> None:
+        for _ in range(TOLD_AGAIN_TIMES):
+            await asyncio.sleep(self._told_again_seconds)
+            for task in tuple(self._running):
+                log.warning("a loop goes on though it was cancelled, and is told again", loop=task.get_name())
+                task.cancel()
 
     def leave(self) -> None:
         """From now on loops may end by themselves: they were told to, or soon will be."""

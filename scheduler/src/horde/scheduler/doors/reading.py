@@ -93,9 +93,9 @@ class Reading:
 
     async def page(self, request: pb.ListGenerationsRequest) -> pb.ListGenerationsResponse:
         size = request.page_size if 1 <= request.page_size <= MAX_PAGE else PAGE
-        token = read_token(request.page_token)
+        token = read_token(request.page_token, int, str)
         account_id, digest = wire.requester_of(request.requester)
-        place = filters.begin(request.filters, None if token is None else (int(token[0]), str(token[1])))
+        place = filters.begin(request.filters, None if token is None else (token[0], token[1]))
         oldest, wanted = filters.end(request.filters), filters.wanted_generation(request.filters)
         at_once = MAX_PAGE if filters.narrow(request.filters) else size
         response = pb.ListGenerationsResponse()
