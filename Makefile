@@ -17,11 +17,11 @@ TIERS   := unit conformance service mesh deploy
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install lock protos protos-check breaking deploy-check charts images rehearsal rehearse-backup alerts \
+.PHONY: help install lock protos protos-check breaking deploy-check deploy-apply charts images rehearsal rehearse-backup alerts \
 	settings-page contract-image languages sdks sdks-test lint format types test-kills test-loading check test up demo \
 	demo-release try-ai-horde bench standbys redis-outages bench-capacity bench-worker bench-worker-memory bench-ledger \
 	bench-scheduler simulate simulate-faults soak-storage rolling test-page bench-web-door soak-ledger abuse farms raters \
-	cheats mutants-ledger mutants-scheduler train-model evaluate-model clean $(TIERS:%=test-%)
+	cheats mutants-abuse mutants-ledger mutants-scheduler train-model evaluate-model messages clean $(TIERS:%=test-%)
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -73,6 +73,9 @@ breaking: install ## Fail if a contract breaks its committed image, or is not in
 deploy-check: install ## Render the chart in every value set, lint it, validate everything, build the overlays, test the alerts
 	$(PY) deploy/charts.py --check
 	$(PYTEST) tests/deploy
+
+deploy-apply: install ## The chart on a real API server, where kube-apiserver and etcd are: accepted, stored, upgraded, removed
+	$(PY) deploy/applying.py
 
 charts: install ## Write what Kustomize builds upon from the chart
 	$(PY) deploy/charts.py
@@ -138,6 +141,15 @@ test: check $(STAMPS)/node ## Set up, check and test everything, as CI does (tes
 	$(PYTEST) -n $(JOBS) --dist loadfile tests
 
 ## ---- run
+
+# GNU gettext's programs. A new language: msginit -i worker-agent/src/horde/worker_agent/locale/horde-worker.pot
+LOCALE := worker-agent/src/horde/worker_agent/locale
+messages: ## What the worker's owner reads: find the messages, and compile their translations
+	xgettext -L Python -kmark --from-code=UTF-8 --no-wrap --no-location --omit-header --sort-output \
+	  -o $(LOCALE)/horde-worker.pot $$(grep -rlE '(gettext|mark)[(]' worker-agent/src --include='*.py' | sort)
+	for po in $(LOCALE)/*/LC_MESSAGES/*.po; do \
+	  msgmerge -q --update --backup=none --no-wrap --no-fuzzy-matching $$po $(LOCALE)/horde-worker.pot && \
+	  msgfmt --check-format --no-hash -o $${po%.po}.mo $$po; done
 
 up: install ## The whole mesh on this machine, with one worker
 	$(BIN)/horde up
@@ -225,6 +237,9 @@ raters: install ## What farms of ratings earn in an hour, beside people who look
 
 cheats: install ## How soon cheats are caught, whether the honest are left alone, and what looking costs
 	$(PY) bench/cheats.py
+
+mutants-abuse: install ## Put seeded defects into the rules against ill will: the tests must catch each
+	$(PY) bench/abuse_mutants.py
 
 mutants-ledger: install ## Put seeded defects into the ledger: the tests must catch each
 	$(PY) bench/ledger_mutants.py

@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import matplotlib as mpl
@@ -36,6 +37,7 @@ from horde.cli.local.mesh import LocalMesh, local_mesh  # noqa: E402
 from horde.cli.local.processes import environment  # noqa: E402
 from horde.cli.local.roles import Role  # noqa: E402
 from horde.clients.client import HordeClient  # noqa: E402
+from horde.clients.retrying import Patience  # noqa: E402
 
 PROCESSES = 4
 OF_ONE_OWNER = 16
@@ -57,6 +59,7 @@ AT_ONCE = 250
 """Workers that come together: elsewhere each has a machine of its own."""
 ASKED = 200
 """New jobs in a row whose way to a worker is timed."""
+PATIENT = Patience(total=timedelta(seconds=300), longest_pause=timedelta(seconds=0.5))
 RICH = 4
 ASKING = 16
 
@@ -275,7 +278,9 @@ async def main(count: int, queued: Sequence[int], seconds: float, png: Path) -> 
         await attach_all(mesh, crowd, count)
         await idle(mesh, count, seconds)
         hordes = [await stack.enter_async_context(rich_account(mesh, f"rich {number}")) for number in range(RICH)]
-        newcomer = await stack.enter_async_context(rich_account(mesh, "newcomer"))
+        rich = await stack.enter_async_context(rich_account(mesh, "newcomer"))
+        # It asks while the scheduler is away, for as long as that may be.
+        newcomer = await stack.enter_async_context(mesh.client(credential=rich.credential, patience=PATIENT))
         await to_a_worker(mesh, crowd, newcomer, "none")
         await restart_gateway(mesh, crowd, count, png)
         there = 0

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from grpc import aio
+from mesh_meter import processor_seconds
 
 LOOP = 200_000
 """Turns of the processor loop; about 10 ms of a free core here."""
@@ -19,6 +20,12 @@ PAYLOAD = b"x" * 100
 SECONDS = 1.5
 CALLERS = 32
 STREAMS = 8
+PICTURE, CALL, RECEIPT, WORD = b"p" * 48_000, b"c" * 1_500, b"r" * 700, b"w" * 900
+WORDS = 4
+"""What an image of four is made of on the wire, as it was counted at the services: 12.3 messages and 59 KB. Its picture
+and the answer, its part of the calls in batches, and words on streams there and back."""
+REPLAYED = 1_500
+"""Images."""
 
 
 def processor_ms() -> float:
@@ -58,6 +65,41 @@ async def echo_rates() -> tuple[float, float]:
     finally:
         server.terminate()
         server.wait()
+
+
+async def replay_ms() -> float:
+    """Processor milliseconds of an image's messages and bytes between two processes of bare gRPC, both together."""
+    server = subprocess.Popen([sys.executable, __file__], stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        port = int(await asyncio.to_thread(server.stdout.readline))
+        async with aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            await _replay(channel, REPLAYED // 5)
+            before, mine = processor_seconds({"server": server.pid})["server"], time.process_time()
+            await _replay(channel, REPLAYED)
+            theirs = processor_seconds({"server": server.pid})["server"] - before
+            return 1000 * (theirs + time.process_time() - mine) / REPLAYED
+    finally:
+        server.terminate()
+        server.wait()
+
+
+async def _replay(channel: aio.Channel, images: int) -> None:
+    put: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/echo.Echo/Put")
+    call: aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/echo.Echo/Put")
+    left = iter(range(images))
+
+    async def painting() -> None:
+        stream: Any = channel.stream_stream("/echo.Echo/Stream")()
+        for _ in left:
+            await put(PICTURE)
+            await call(CALL)
+            for _ in range(WORDS):
+                await stream.write(WORD)
+                await stream.read()
+        await stream.done_writing()
+
+    await asyncio.gather(*(painting() for _ in range(CALLERS)))
 
 
 async def _unary_rate(channel: aio.Channel) -> float:
@@ -104,12 +146,17 @@ class _Echo:
         async def unary(request: bytes, context: Any) -> bytes:
             return request
 
+        async def put(request: bytes, context: Any) -> bytes:
+            return RECEIPT
+
         async def stream(requests: Any, context: Any) -> Any:
             async for request in requests:
                 yield request
 
         if details.method.endswith("Unary"):
             return grpc.unary_unary_rpc_method_handler(unary)
+        if details.method.endswith("Put"):
+            return grpc.unary_unary_rpc_method_handler(put)
         return grpc.stream_stream_rpc_method_handler(stream)
 
 

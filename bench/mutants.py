@@ -62,14 +62,20 @@ def run(source: str, tests: tuple[str, ...], mutants: Sequence[Mutant]) -> int:
     return 1 if survived else 0
 
 
-def _try(mutant: Mutant, path: Path, copy: Path, tests: tuple[str, ...]) -> str:
-    """Put the defect in, run the tests, take it out again; the first test that failed."""
-    sound = path.read_text()
+def defective(mutant: Mutant, sound: str) -> str:
+    """A module's text with the defect in it; raises ValueError where it does not fit there once."""
     text = sound
     for before, after in mutant.changes:
         if text.count(before) != 1:
-            raise SystemExit(f"{mutant.name}: {before!r} is {text.count(before)} times in {mutant.module}.py")
+            raise ValueError(f"{mutant.name}: {before!r} is {text.count(before)} times in {mutant.module}.py")
         text = text.replace(before, after)
+    return text
+
+
+def _try(mutant: Mutant, path: Path, copy: Path, tests: tuple[str, ...]) -> str:
+    """Put the defect in, run the tests, take it out again; the first test that failed."""
+    sound = path.read_text()
+    text = defective(mutant, sound)
     compile(text, path, "exec")  # What cannot be read would be caught by any test.
     path.write_text(text)
     began = time.monotonic()

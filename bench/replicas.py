@@ -5,8 +5,8 @@
 
 Two of everything behind Envoy on PostgreSQL, Redis and S3. `standbys`: with so many jobs queued, the leader of the
 ledgers and of the schedulers is killed -9, stopped (SIGSTOP), and cut off from everybody, one after the other; somebody
-new asks for a picture again and again, and how long it takes from the fault until the first that was asked for
-afterwards is done says when dispatch is back. In the end every job must be done and paid once. `redis`: the store is
+new asks for a picture every quarter of a second, and how long it takes from the fault until the first of them is done
+says when dispatch is back. In the end every job must be done and paid once. `redis`: the store is
 emptied, killed for 20 seconds and started again; calls that failed, jobs lost, and latencies before, during and after.
 """
 
@@ -51,6 +51,10 @@ PATIENT = Patience(total=timedelta(seconds=600))
 IMAGES = 8
 """Of a generation that waits."""
 ASKING = 16
+UNDISTURBED = 12
+"""Pictures that the newcomer asks for, one after the other, before anything happens."""
+PROBE_SECONDS = 0.25
+"""Between two pictures that are asked for after a fault: by so much at most it is seen late that dispatch is back."""
 
 
 @dataclass
@@ -65,24 +69,37 @@ class Asked:
     stopping: bool = False
 
     async def ask(self) -> None:
-        """Until told to stop. What fails is asked for again, under the same id."""
+        """One after the other, until told to stop."""
         while not self.stopping:
-            asked, request_id = time.monotonic(), str(uuid.uuid4())
-            while True:
-                try:
-                    generation = await self.horde.generations.create(small("[instant]"), request_id=request_id)
-                    answered = time.monotonic()
-                    generation = await self.horde.generations.finish(generation.generation_id)
-                    break
-                except ServiceError as error:
-                    self.failed.append((time.monotonic(), type(error).__name__))
-                    await asyncio.sleep(0.2)
-            self.generations.append(generation)
-            self.done.append((asked, answered, time.monotonic()))
+            await self.ask_once()
 
-    def since(self, moment: float) -> float | None:
-        """Seconds from then until the first that was asked for afterwards was done."""
-        return min((done - moment for asked, _, done in self.done if asked >= moment), default=None)
+    async def until_done(self) -> float:
+        """Ask every PROBE_SECONDS, whatever became of those before, until one is done: how many seconds that takes.
+
+        Then wait for the others.
+        """
+        began, asking = time.monotonic(), [asyncio.create_task(self.ask_once())]
+        while not any(task.done() for task in asking):
+            await asyncio.wait(asking, timeout=PROBE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            asking.append(asyncio.create_task(self.ask_once()))
+        took = time.monotonic() - began
+        await asyncio.gather(*asking)
+        return took
+
+    async def ask_once(self) -> None:
+        """One, until it is done. What fails is asked for again, under the same id."""
+        asked, request_id = time.monotonic(), str(uuid.uuid4())
+        while True:
+            try:
+                generation = await self.horde.generations.create(small("[instant]"), request_id=request_id)
+                answered = time.monotonic()
+                generation = await self.horde.generations.finish(generation.generation_id)
+                break
+            except ServiceError as error:
+                self.failed.append((time.monotonic(), type(error).__name__))
+                await asyncio.sleep(0.2)
+        self.generations.append(generation)
+        self.done.append((asked, answered, time.monotonic()))
 
     def within(self, begin: float, end: float) -> str:
         """What people had who asked within this time."""
@@ -124,14 +141,14 @@ async def standbys(queued: int, folder: Path) -> bool:
         print(f"{len(ids) * IMAGES} jobs queued in {time.monotonic() - began:.0f} s", flush=True)
         for name in ("anna", "bert", "cleo", "dora"):
             await mesh.start_worker(scripted(name))
-        asking = [asyncio.create_task(newcomer.ask()) for _ in range(2)]
-        await _until(lambda: len(newcomer.done) >= 4)
+        began_asking = time.monotonic()
+        for _ in range(UNDISTURBED):
+            await newcomer.ask_once()
+        print(f"undisturbed:{newcomer.within(began_asking, time.monotonic())}", flush=True)
         print(f"{'leader':<12}{'fault':<10}{'dispatch back':>15}{'replaced after it came back':>30}")
         for role in LED:
             for how in ("killed", "stopped", "cut off"):
                 await _fault(mesh, newcomer, role, how)
-        newcomer.stopping = True
-        await asyncio.gather(*asking)
         print("waiting for all of the queue", flush=True)
         ended = [
             *newcomer.generations,
@@ -153,7 +170,7 @@ async def standbys(queued: int, folder: Path) -> bool:
 async def _fault(mesh: Many, newcomer: Asked, role: Role, how: str) -> None:
     await _stands_by(mesh, role)
     victim, replaced = await mesh.leader(role), len(mesh.replaced)
-    process, moment = mesh.processes[victim], time.monotonic()
+    process = mesh.processes[victim]
     match how:
         case "killed":
             await process.kill()
@@ -161,8 +178,7 @@ async def _fault(mesh: Many, newcomer: Asked, role: Role, how: str) -> None:
             os.kill(process.pid, signal.SIGSTOP)
         case _:
             mesh.cables[victim].cut()
-    await _until(lambda: newcomer.since(moment) is not None)
-    back, came = newcomer.since(moment), time.monotonic()
+    back, came = await newcomer.until_done(), time.monotonic()
     after = "-"
     match how:
         case "killed":
@@ -175,8 +191,7 @@ async def _fault(mesh: Many, newcomer: Asked, role: Role, how: str) -> None:
         await _until(lambda: victim in mesh.replaced[replaced:])
         after = f"{time.monotonic() - came:.1f} s"
     print(f"{role.value:<12}{how:<10}{back:>13.1f} s{after:>30}", flush=True)
-    seen = len(newcomer.done)
-    await _until(lambda: len(newcomer.done) >= seen + 4)
+    await newcomer.ask_once()
 
 
 async def _stands_by(mesh: Many, role: Role) -> None:

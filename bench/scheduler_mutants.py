@@ -80,6 +80,8 @@ MUTANTS = [
     Mutant("checks: a case is lost in a restart", "core/reload", (("    checking.restore(board)\n", "    for lost in [each for each in read if each.check is not None]:\n        lost.check.case = lost.check.case or next(each.check.case for each in read if each.check and each.check.case)\n"),), LOOKS),
     Mutant("checks: the seed of a check is another", "core/asking", (("(like.seed + index) % SEED_SPACE", "(like.seed + index + 1) % SEED_SPACE"),), LOOKS),
     Mutant("checks: strangers of one mind are paid for withholding", "core/reporting", ((" if worker.standing.proven else NOTHING\n", "\n"),), ("tests/unit/scheduler/test_strangers.py",)),
+    Mutant("a stranger's names fail apart", "core/fleet", (("            self.standing.failed(now)\n", "            pass\n"),), ("tests/unit/scheduler/test_strangers.py",)),
+    Mutant("a new name of a stranger has rested", "core/returning", (("    worker.rests_until = max(worker.rests_until, worker.standing.rests_until)\n", ""),), ("tests/unit/scheduler/test_strangers.py",)),
     Mutant("checks: one who dawdles takes all places", "core/lending", (("    return free > 0 and mine < max(1, free)", "    return most > len(hedged)"),), ("tests/unit/scheduler/test_hedging.py",)),
     Mutant("checks: a wrong clock keeps generations alive", "core/rows", (("min(moment.core(row[\"accepted_at_ms\"] + row[\"ttl_ms\"]), moment.now + row[\"ttl_ms\"] / 1000)", "moment.core(row[\"accepted_at_ms\"] + row[\"ttl_ms\"])"),), ("tests/unit/scheduler/test_clocks.py",)),
     # Who leaves.

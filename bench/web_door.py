@@ -2,17 +2,20 @@
 
 One generation that is done is asked for again and again by so many callers at once, with its pass: by gRPC, by `/v1`
 in JSON, by Connect and gRPC-Web, by AI Horde's `status` and by its `check` (which is answered from memory for a
-second). Then idle workers pop, and what the mesh does meanwhile is measured beside what it does when nobody calls.
+second); and, where there is an Envoy, through it by JSON and gRPC-Web. Then idle workers pop, and what the mesh does
+meanwhile is measured beside what it does when nobody calls.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import socket
 import tempfile
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,11 +25,13 @@ from mesh_meter import processor_seconds
 
 from horde.api.generation.v1 import generation_service_pb2 as pb
 from horde.api.generation.v1.generation_service_pb2_grpc import GenerationServiceStub
-from horde.cli.local.mesh import LocalMesh, WorkerPlan, local_mesh
+from horde.cli.local.mesh import LocalMesh, WorkerPlan, free_ports, local_mesh
 from horde.cli.local.roles import SERVICES, WEB_DOORS, Role
 from horde.clients.credentials import AnonymousToken
 from horde.clients.specs import generation_spec
 from horde.services.channel import dial
+from horde.testkit.envoy import ENVOY, envoy_of_http
+from horde.testkit.waiting import ticks
 
 LIMITS = ("ACCOUNT_CALLS", "ADDRESS_CALLS", "ANONYMOUS_CALLS", "ADDRESS_IMAGES", "ANONYMOUS_IMAGES", "ADDRESS_FAILURES")
 EXTRA = {
@@ -36,14 +41,17 @@ EXTRA = {
 Call = Callable[[], Awaitable[Any]]
 
 
-def spent(mesh: LocalMesh) -> dict[str, float]:
+def spent(mesh: LocalMesh, envoy: int | None = None) -> dict[str, float]:
     """CPU seconds of each process so far."""
-    return dict(processor_seconds({name: process.pid for name, process in mesh.processes.items()}))
+    pids = {name: process.pid for name, process in mesh.processes.items()}
+    return dict(processor_seconds(pids | ({"envoy": envoy} if envoy else {})))
 
 
-async def measured(mesh: LocalMesh, title: str, call: Call, seconds: float, callers: int) -> float:
-    """Call as often as it goes; print and give the calls a second."""
-    before, began, calls = spent(mesh), time.perf_counter(), 0
+async def measured(
+    mesh: LocalMesh, title: str, call: Call, seconds: float, callers: int, envoy: int | None = None
+) -> tuple[float, float]:
+    """Call as often as it goes; print and give the calls a second, and what each costs all processes in CPU-ms."""
+    before, began, calls = spent(mesh, envoy), time.perf_counter(), 0
     ends = began + seconds
 
     async def caller() -> None:
@@ -54,10 +62,24 @@ async def measured(mesh: LocalMesh, title: str, call: Call, seconds: float, call
 
     await asyncio.gather(*(caller() for _ in range(callers)))
     rate = calls / (time.perf_counter() - began)
-    costs = {name: (after - before[name]) / calls * 1000 for name, after in spent(mesh).items()}
+    costs = {name: (after - before[name]) / calls * 1000 for name, after in spent(mesh, envoy).items()}
     shown = ", ".join(f"{name} {cost:.2f}" for name, cost in costs.items() if cost >= 0.01)
-    print(f"{title:<34}{rate:>8.0f}/s   CPU-ms a call: {shown}", flush=True)
-    return rate
+    print(f"{title:<34}{rate:>8.0f}/s   CPU-ms a call: {sum(costs.values()):.2f} ({shown})", flush=True)
+    return rate, sum(costs.values())
+
+
+@contextmanager
+def envoy_before(mesh: LocalMesh, folder: Path) -> Iterator[tuple[str, int | None]]:
+    """Envoy as the door of HTTP, where there is one: its address and its process."""
+    if not ENVOY.exists():
+        yield "", None
+        return
+    ports, port = mesh.layout.ports, free_ports()[Role.WEB_DOOR]
+    with envoy_of_http(folder, port, gateway=ports[Role.GATEWAY], storage=ports[Role.STORAGE_ROUTER]) as process:
+        for _ in ticks():
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+        yield f"http://127.0.0.1:{port}", process.pid
 
 
 async def main(seconds: float, callers: int, workers: int) -> None:
@@ -79,7 +101,7 @@ async def main(seconds: float, callers: int, workers: int) -> None:
                 while not (await stub.GetGeneration(pb.GetGenerationRequest(), metadata=shown)).generation.finished:
                     await asyncio.sleep(0.1)
 
-                native = await measured(
+                native, natively = await measured(
                     mesh,
                     "GetGeneration, gRPC",
                     lambda: stub.GetGeneration(pb.GetGenerationRequest(), metadata=shown),
@@ -99,11 +121,18 @@ async def main(seconds: float, callers: int, workers: int) -> None:
                     "GET generate/status": partial(http.get, f"/generate/status/{pass_id}"),
                     "GET generate/check": partial(http.get, f"/generate/check/{pass_id}"),
                 }
-                for title, call in calls.items():
-                    answer = await call()
-                    assert answer.status_code == 200, answer.text
-                    rate = await measured(mesh, title, call, seconds, callers)
-                    print(f"{'':<34}{rate / native:>8.2f}   of the native rate", flush=True)
+                with envoy_before(mesh, Path(folder)) as (base, envoy):
+                    if base:
+                        through, there = v1.replace(mesh.web, base), named.replace(mesh.web, base)
+                        calls["Envoy: GET /v1/generations/…, JSON"] = partial(http.get, through, headers=bearer)
+                        calls["Envoy: GetGeneration, gRPC-Web"] = partial(
+                            http.post, there, headers=web, content=bytes(5)
+                        )
+                    for title, call in calls.items():
+                        answer = await call()
+                        assert answer.status_code == 200, answer.text
+                        rate, cost = await measured(mesh, title, call, seconds, callers, envoy)
+                        print(f"{'':<34}{rate / native:>8.2f}   of the native rate, {cost / natively:.2f} of its CPU")
                 await idle(mesh, http, seconds, workers)
 
 

@@ -2,7 +2,8 @@
 
 The agent and its painting process as they are, two models that do not fit into memory together and take turns, a mesh
 that is played. Some jobs are revoked, and the stream breaks now and then. Ends with 1 where anything grows: the second
-half of the run is compared with the first, after a tenth to get warm.
+half of the run is compared with the first, after a tenth to get warm. Ended early (Ctrl-C, SIGTERM, `--minutes`), it
+says and plots what it has.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import signal
+import stat
 import statistics
 import sys
 import tempfile
@@ -82,15 +85,24 @@ async def agent(target: str, folder: Path) -> None:
 
 def looked_at(process: psutil.Process, state: Path, jobs: int) -> Taken:
     children = process.children(recursive=True)
-    files = [path for path in state.rglob("*") if path.is_file()]
+    sizes = [size for path in state.rglob("*") if (size := size_of(path)) is not None]
     return Taken(
         jobs,
         process.memory_info().rss / MIB,
         sum(child.memory_info().rss for child in children) / MIB,
-        sum(path.stat().st_size for path in files) / 1024,
-        len(files),
+        sum(sizes) / 1024,
+        len(sizes),
         sum(one.num_fds() if hasattr(one, "num_fds") else 0 for one in (process, *children)),
     )
+
+
+def size_of(path: Path) -> int | None:
+    """Bytes of a file; None for what is none, or is gone by now: the worker deletes while it is looked at."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
 
 
 async def work(mesh: FakeMesh, process: psutil.Process, state: Path, count: int, taken: list[Taken]) -> None:
@@ -143,7 +155,19 @@ async def work(mesh: FakeMesh, process: psutil.Process, state: Path, count: int,
                     broken = True
 
 
-async def run(count: int, taken: list[Taken]) -> None:
+async def run(count: int, minutes: float | None, taken: list[Taken]) -> None:
+    """The whole run, or as much of it as there is time for."""
+    running = asyncio.current_task()
+    assert running is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, running.cancel)
+    try:
+        async with asyncio.timeout(None if minutes is None else minutes * 60):
+            await jobs(count, taken)
+    except (asyncio.CancelledError, TimeoutError) as error:
+        print(f"ended early: {error!r}", flush=True)
+
+
+async def jobs(count: int, taken: list[Taken]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         async with fake_mesh() as mesh:
@@ -189,6 +213,7 @@ def main() -> int:
     """Measure, plot, and say what grew."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--jobs", type=int, default=5_000)
+    parser.add_argument("--minutes", type=float, help="end then, however many jobs there were")
     parser.add_argument("--plot", type=Path, default=Path("worker-agent/memory.png"))
     parser.add_argument("--agent", nargs=2, metavar=("TARGET", "FOLDER"), help="be the worker")
     asked = parser.parse_args()
@@ -197,7 +222,7 @@ def main() -> int:
         return 0
     taken: list[Taken] = []
     with contextlib.suppress(KeyboardInterrupt):
-        asyncio.run(run(asked.jobs, taken))
+        asyncio.run(run(asked.jobs, asked.minutes, taken))
     if len(taken) < 2:
         return 1
     plot(taken, asked.plot)

@@ -107,6 +107,13 @@ VALUES: Final[Mapping[str, Mapping[str, Any]]] = {
     },
 }
 
+APART: Final[Mapping[str, Mapping[str, Any]]] = {
+    "auditor": {"auditor": {"enabled": True, "s3": {"endpoint": "s3.mesh.example:9000"}}},
+    "data-releases": {"dataReleases": {"enabled": True, "s3": {"endpoint": "s3.mesh.example:9000"}}},
+    "burst-workers": {"burstWorkers": {"enabled": True, "owner": "00000000-0000-4000-8000-00000000b000"}},
+}
+"""What not every mesh has: a component of Kustomize each, with all that belongs to it."""
+
 
 def merged(*several: Mapping[str, Any]) -> dict[str, Any]:
     """Values of several origins, later ones first."""
@@ -145,8 +152,12 @@ def component_of(manifest: Mapping[str, Any]) -> str:
 def kustomization() -> Iterator[tuple[Path, str]]:
     """The files below `kustomize` that follow from the chart."""
     folders: dict[str, list[dict[str, Any]]] = {}
-    for manifest in rendered(VALUES["behind a Gateway, watched"]):
+    whole_mesh = rendered(VALUES["behind a Gateway, watched"])
+    for manifest in whole_mesh:
         folders.setdefault(component_of(manifest), []).append(manifest)
+    for name, values in APART.items():
+        theirs = rendered(merged(VALUES["behind a Gateway, watched"], values))
+        folders[f"components/{name}"] = [manifest for manifest in theirs if manifest not in whole_mesh]
     for folder, manifests in folders.items():
         is_base = folder.startswith("base/")
         kind = {"kind": "Kustomization"} if is_base else {"kind": "Component"}

@@ -34,6 +34,10 @@ TROUBLE = (30.0, 90.0, 150.0)
 DRAIN_SECONDS, CHECKED_SECONDS = 900.0, 2_700.0
 """Within which everything must have ended afterwards; the second where pictures are painted again to be compared, which
 may wait for another owner until their own time is over."""
+LEARNS_SECONDS = 30.0
+"""Within which a leader that lost its lock knows that: longer than in truth, for what it does until then."""
+OVERDUE_SECONDS = 10.0
+"""For how long a living leader may not have come to what is due: a store may dawdle, or a failpoint."""
 WATCH_EVERY = 64
 """Steps between two looks at the leader's memory."""
 
@@ -171,7 +175,11 @@ class Episode:
         # A lock is lost with its connection: while a leader hangs, or is cut off, another may have it.
         while any(leader.alive for leader in leaders) and not self.faults.happens("lock lost"):
             await asyncio.sleep(1.0)
-        leaders[:] = [leader for leader in leaders if leader.alive] + [process]
+        before = [leader for leader in leaders if leader.alive]
+        leaders[:] = [*before, process]
+        for leader in before:
+            # It asks for its lock again and again, learns that another leads, and ends (`services.leadership`).
+            self.loop.call_later(LEARNS_SECONDS * self._chance.random(), leader.kill)
         await lead(process)
 
     def _later(self, start: Callable[[], None]) -> None:
@@ -281,14 +289,18 @@ class Episode:
             self.loop.stop()
 
     def _look_at_leader(self) -> None:
-        engine = self.mesh.engine
-        if engine is None:
+        engine, leader = self.mesh.engine, self.mesh.leader
+        if engine is None or leader is None or not leader.alive:
             return
         board, truth = engine.board, self.truth
         if board.missed:
             truth.fail(f"{board.missed} jobs waited beside an idle worker that could paint them")
+        now = engine.term.now()
         for worker in board.fleet.workers.values():
             session = worker.session
+            for lease in worker.leases.values():
+                late = now - lease.lapses_at
+                truth.must(late < OVERDUE_SECONDS, f"{worker.name}: a lease should have lapsed {late:.0f} s ago")
             if session is not None and session.ready and len(worker.leases) > max(session.slots, 0):
                 fresh = sum(lease.granted_at >= session.opened_at for lease in worker.leases.values())
                 truth.must(

@@ -238,7 +238,7 @@ class Stream:
                 if not process.alive:
                     return
                 if self._network.separated(self._caller.name, self._name):
-                    break
+                    raise away("The stream is broken.")  # Never its end: a connection that was cut off tells no end.
                 self._down.put(handler.response_serializer(response))
         except ServiceError as raised:
             error = from_status(to_status(raised))

@@ -126,9 +126,7 @@ class Person:
         try:
             known = generation_pb2.Generation.FromString(await self._insist("create", self.request))
         except ServiceError as refusal:
-            # Its inputs went with an earlier refusal that was lost on its way: the gateway looks at them first.
-            again = refusal.reason == "INPUT_UNUSABLE" and self._truth.was_refused(self.asked)
-            if refusal.reason not in ("INSUFFICIENT_KUDOS", "BUDGET_SPENT", "REFUSED_BEFORE") and not again:
+            if refusal.reason not in ("INSUFFICIENT_KUDOS", "BUDGET_SPENT", "REFUSED_BEFORE"):
                 self._truth.fail(f"{self.asked.generation_id}: {type(refusal).__name__} {refusal.reason}: {refusal}")
             self._truth.refused(self.asked)
             return False
@@ -169,6 +167,7 @@ class Person:
         truth, name = self._truth, self.asked.generation_id
         truth.must(generation.version >= self._version, f"{name}: shown {self._version}, then {generation.version}")
         truth.must(len(generation.images) == self.asked.count, f"{name}: {len(generation.images)} images")
+        truth.shown(self.asked, generation.images)
         if self.seen is not None:
             for old, new in zip(self.seen.images, generation.images, strict=True):
                 if old.state == job_pb2.JOB_STATE_ENDED:

@@ -114,6 +114,8 @@ class Mesh:
         self.economy = Economy(floor_age_s=0)
         self.engine: Engine | None = None
         """The newest leader's."""
+        self.leader: Process | None = None
+        """Who that is."""
         self._starts = itertools.count(1)
 
     def channel(self, process: Process, name: str) -> Any:
@@ -133,7 +135,7 @@ class Mesh:
                 loops.start("janitor", sweep(engine.term, 7))
                 served = Collected()
                 _register(scheduler_registration(engine), served)
-                self.engine = engine
+                self.engine, self.leader = engine, process
                 self.network.listen("scheduler", process, served.handlers)
                 await asyncio.Event().wait()
 

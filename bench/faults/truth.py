@@ -9,10 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID, uuid5
 
+from horde.api.generation.v1 import generation_pb2
+from horde.api.job.v1 import job_pb2
 from horde.ledger.core.accounts import HELD
 from horde.ledger.store.memory import MemoryStore as Journal
 from horde.ledger.store.port import Batch
@@ -107,6 +110,9 @@ class Truth:
         if old["state"] == JobState.ENDED:
             same = all(row[name] == old[name] for name in ("state", "ending", "winner", "sha256", "earned_mkudos"))
             self.must(same, f"{job_id}: it had ended, and ends otherwise")
+        if old["state"] == JobState.SETTLING == row["state"] and old["ending"] == row["ending"]:
+            same = all(row[name] == old[name] for name in ("winner", "sha256"))
+            self.must(same, f"{job_id}: it was decided, and is decided otherwise")
         if old["state"] == JobState.SETTLING and job_id in self.ends:
             self.must(row["state"] >= JobState.SETTLING, f"{job_id}: paid, and open again")
 
@@ -267,11 +273,15 @@ class Truth:
         self.must(not asked.refused, f"{generation_id}: refused, and then accepted")
         self.must(placement == asked.placement, f"{generation_id}: {placement}, and not {asked.placement}")
 
-    def was_refused(self, asked: Asked) -> bool:
-        """Whether a refusal is remembered."""
+    def shown(self, asked: Asked, images: Sequence[generation_pb2.Image]) -> None:
+        """A requester is shown its images. That one is queued need not be written yet, as that it is accepted."""
         assert self.memory is not None
-        row = self.memory.generations.get(asked.generation_id)
-        return row is not None and row["phase"] == Phase.REFUSED
+        for image in images:
+            if image.state == job_pb2.JOB_STATE_QUEUED:
+                continue
+            row = self.memory.jobs.get(image.job_id)
+            durable = row is not None and image.version <= row["version"]
+            self.must(durable or asked.deleted, f"{image.job_id}: shown before it was durable")
 
     def refused(self, asked: Asked) -> None:
         """A requester hears that it is refused, for good."""

@@ -93,9 +93,29 @@ class Mesh:
             estimate = self.estimates.for_job(job, now)
         ask.promised = (estimate.p50, estimate.p90) if estimate.eligible else None
 
-    def came(self, painter: Painter, now: float) -> None:
+    def came(self, painter: Painter, now: float, slots: int = 1) -> None:
         self._pass(now)
-        self.core.attach(painter.name, 1, capabilities=self._capabilities(painter), owner=self._owner(painter))
+        self.core.attach(painter.name, slots, capabilities=self._capabilities(painter), owner=self._owner(painter))
+
+    def wants(self, painter: Painter, slots: int, now: float) -> None:
+        """A painter says how many pictures it wants to hold."""
+        self._pass(now)
+        worker = self._worker(painter)
+        assert worker.session is not None
+        attaching.demanded(self.core.board, worker.session, worker, slots, draining=False, now=now)
+        self.core.work()
+        self.core.run_errands()
+
+    def oldest(self, painter: Painter, now: float) -> float | None:
+        """How long what is due for this painter has waited here; None if nothing is for it."""
+        found = self.core.board.queue.first(self._worker(painter), now, self.core.board.speeds)
+        return None if found is None else now - found[1].queued_at
+
+    def loads(self, painter: Painter, model: str, now: float) -> None:
+        """A painter has loaded a model, perhaps one of another pool's, in place of what it had."""
+        if self._loaded.get(painter.name, "") != model:
+            self._loaded[painter.name] = model
+            attaching.capable(self.core.board, self._worker(painter), lambda: self._capabilities(painter), now)
 
     def left(self, painter: Painter, now: float) -> None:
         self._pass(now)
@@ -106,9 +126,7 @@ class Mesh:
     def painted(self, painter: Painter, ask: Ask, now: float) -> None:
         self._pass(now)
         worker, lease = self._worker(painter), self._leases.pop(painter.name)
-        if self._loaded.get(painter.name) != ask.model:
-            self._loaded[painter.name] = ask.model
-            attaching.capable(self.core.board, worker, lambda: self._capabilities(painter), now)
+        self.loads(painter, ask.model, now)
         painted = Painted(b"\1" * 32, 50_000, 3, worker.worker_id, worker.owner)
         self.core.report(worker, lease.lease_id, lease.job.job_id, painted)
         self.core.run_errands()

@@ -11,6 +11,7 @@ from math import inf
 
 from simulation.mesh import Mesh
 from simulation.policies import Policy
+from simulation.pools import Pools
 from simulation.trace import SWAP_SECONDS, Ask, Painter, Trace
 
 STRAGGLERS = 0.01
@@ -110,7 +111,7 @@ class World:
             self.outcome.swaps += 1
             swap = SWAP_SECONDS
         number = self._paintings[painter.name] = next(self._order)
-        if isinstance(self.policy, Mesh):
+        if isinstance(self.policy, Mesh | Pools):
             reports = REPORTS
             while reports < seconds:
                 self._report(painter, number, self.now + swap + reports, reports / seconds)
@@ -119,7 +120,7 @@ class World:
 
     def _report(self, painter: Painter, number: int, at: float, part: float) -> None:
         def report() -> None:
-            if self._paintings.get(painter.name) == number and isinstance(self.policy, Mesh):
+            if self._paintings.get(painter.name) == number and isinstance(self.policy, Mesh | Pools):
                 self.policy.progressed(painter, part, self.now)
 
         self._at(at, report)

@@ -202,7 +202,7 @@ class TestDiffusers:
             clip_skip=9,
             guidance_scale=1.0,
             negative_prompt="red",
-            post_processors=("UPSCALE_2X",),
+            post_processors=("STRIP_BACKGROUND",),
         )
         work = await finished(painter, picture)
         assert {(deviation.field, deviation.kind) for deviation in work.deviations} == {

@@ -5,7 +5,9 @@ The table in worker-agent/README.md is what this suite finds. With HORDE_WRITE_T
 
 from __future__ import annotations
 
+import inspect
 import io
+import json
 import os
 import re
 import shutil
@@ -19,10 +21,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from horde.testkit.tiny_models import build, lora_for
+from horde.testkit.tiny_models import build, control_for, embedding_for, lora_for
 from horde.worker_agent.core import measuring
 from horde.worker_agent.core.jobs import (
+    Control,
     DeviationKind,
+    HiresFix,
     InputId,
     InputRef,
     Lora,
@@ -30,6 +34,7 @@ from horde.worker_agent.core.jobs import (
     Picture,
     Refused,
     ResizeMode,
+    TextualInversion,
 )
 from horde.worker_agent.painters.diffusers_studio import Studio, StudioSettings
 from horde.worker_agent.painters.models import find_models
@@ -82,6 +87,7 @@ def ref(name: str) -> InputRef:
 
 
 IMAGE = {"source_image": ref("source")}
+LARGE = {"width": 128, "height": 96}
 MASKED = {**IMAGE, "mask": ref("mask")}
 
 Plain = Callable[[Any, dict[str, Any]], dict[str, Any] | None]
@@ -164,9 +170,50 @@ CASES = [
     Case("lora", {"loras": (Lora("own", 1.0),)}, lambda pipeline, call: with_lora(pipeline, call)),
     Case("lora that is not here", {"loras": (Lora("absent", 1.0),)}, None),
     Case("lora of another model", {"loras": (Lora("foreign", 1.0),)}, None),
-    Case("post_processors", {"post_processors": ("UPSCALE_2X",)}, None),
-    Case("control", {"control_image": ref("source"), "control_type": "canny"}, None),
+    Case("post_processors that enlarge, not here", {"post_processors": ("UPSCALE_2X",)}, None),
+    Case("post_processors, others, not here", {"post_processors": ("FACE_REPAIR",)}, None),
+    Case("hires_fix", {**LARGE, "hires_fix": HiresFix(SIDE, 48, 0.5)}, None),
+    Case("hires_fix of a source_image", {**LARGE, **IMAGE, "hires_fix": HiresFix(SIDE, 48)}, None),
+    Case("tiling", {"tiling": True}, lambda pipeline, call: with_tiling(pipeline, call)),
+    Case("textual_inversions", {"textual_inversions": (TextualInversion("own", 0),)}, lambda *to: with_inversion(*to)),
+    Case("textual_inversions, not here", {"textual_inversions": (TextualInversion("absent", 0),)}, None),
+    Case("textual_inversions of another model", {"textual_inversions": (TextualInversion("foreign", 0),)}, None),
+    Case("controls", {"controls": (Control(ref("source"), "edges-map"),)}),
+    Case("controls with source_image", {**IMAGE, "controls": (Control(ref("mask")),)}),
+    Case("controls with mask", {**MASKED, "controls": (Control(ref("source")),)}),
+    Case("controls, a map to be made", {"controls": (Control(ref("source"), "edges"),)}, None),
 ]
+
+
+def with_tiling(pipeline: Any, call: dict[str, Any]) -> dict[str, Any] | None:
+    """The known recipe: every convolution looks round the edge."""
+    if not hasattr(pipeline, "unet"):
+        return None
+    convolution = import_module("torch").nn.Conv2d
+    for part in (pipeline.unet, pipeline.vae):
+        for layer in part.modules():
+            if isinstance(layer, convolution):
+                layer.padding_mode = "circular"
+    return call
+
+
+def with_inversion(pipeline: Any, call: dict[str, Any]) -> dict[str, Any] | None:
+    """As diffusers teaches it: new words of the tokenizers, `own` and one for each further vector."""
+    if not hasattr(pipeline, "load_textual_inversion"):
+        return None
+    path = Path(pipeline.name_or_path) / "embeddings" / "own.safetensors"
+    for name, vectors in import_module("safetensors.torch").load_file(path).items():
+        suffix = "_2" if name == "clip_g" else ""
+        tokenizer, encoder = (getattr(pipeline, f"{part}{suffix}") for part in ("tokenizer", "text_encoder"))
+        pipeline.load_textual_inversion(
+            vectors, token=["<own-1>", "<own-2>"], tokenizer=tokenizer, text_encoder=encoder
+        )
+        for part in encoder.modules():
+            if hasattr(part, "eos_token_id"):
+                # Configurations with its old number make transformers take the largest of all for the end of the text,
+                # and that is then the new word.
+                part.eos_token_id = tokenizer.eos_token_id
+    return call | {"prompt": f"{call['prompt']}, <own-1> <own-2>"}
 
 
 def with_lora(pipeline: Any, call: dict[str, Any]) -> dict[str, Any] | None:
@@ -183,9 +230,17 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     made = {shape: build(shape, root / shape) for shape in SHAPES}
     for folder in made.values():
         lora_for(folder, folder / "loras" / "own.safetensors")
+    for shape in ("sd15", "turbo", "sdxl", "inpainting"):
+        embedding_for(made[shape], made[shape] / "embeddings" / "own.safetensors")
+    for shape in SHAPES:
+        if shape != "pixart":
+            # Those that are made for four channels serve its nine too.
+            control_for(made["sd15" if shape == "inpainting" else shape], made[shape] / "controlnets" / "edges")
     for shape, folder in made.items():
         other = made["sdxl" if shape != "sdxl" else "sd15"]
         shutil.copy(other / "loras" / "own.safetensors", folder / "loras" / "foreign.safetensors")
+        (folder / "embeddings").mkdir(exist_ok=True)
+        shutil.copy(other / "embeddings" / "own.safetensors", folder / "embeddings" / "foreign.safetensors")
     return made
 
 
@@ -208,7 +263,9 @@ class Diffusers:
 
     def __init__(self, folders: dict[str, Path]) -> None:
         self._folders = folders
-        self._loaded: dict[tuple[str, str], tuple[Any, Any]] = {}
+        self._loaded: dict[str, Any] = {}
+        self._made: dict[tuple[str, str, int], Any] = {}
+        self._nets: dict[str, Any] = {}
 
     def paint(self, shape: str, picture: Picture, plain: Plain) -> Image.Image | None:
         diffusers, torch = import_module("diffusers"), import_module("torch")
@@ -222,6 +279,17 @@ class Diffusers:
             call |= {"use_resolution_binning": False, "clean_caption": False}
         if picture.source_image is not None:
             call |= {"image": SOURCE, "strength": picture.denoising_strength or 0.75}
+        if picture.controls:
+            maps = [
+                {"source": SOURCE, "mask": MASK.convert("RGB")}[control.image.input_id] for control in picture.controls
+            ]
+            strengths = [control.strength for control in picture.controls]
+            name = "control_image" if "control_image" in inspect.signature(pipeline.__call__).parameters else "image"
+            one = len(maps) == 1
+            call |= {
+                name: maps[0] if one else maps,
+                "controlnet_conditioning_scale": strengths[0] if one else strengths,
+            }
         if picture.mask is not None:
             call["mask_image"] = self._mask(picture)
         elif shape == "inpainting":
@@ -246,24 +314,49 @@ class Diffusers:
             kind = diffusers.AutoPipelineForInpainting
         elif picture.source_image is not None:
             kind = diffusers.AutoPipelineForImage2Image
-        key = (shape, kind.__name__)
-        if key not in self._loaded or picture.loras:
-            try:
-                pipeline = kind.from_pretrained(self._folders[shape], local_files_only=True)
-            except ValueError:
-                return None
-            encoder = pipeline.text_encoder
-            if not hasattr(encoder, "text_model") and hasattr(encoder, "final_layer_norm"):
-                # diffusers' clip skip looks for the last norm where transformers 5 has it no more.
-                object.__setattr__(encoder, "text_model", SimpleNamespace(final_layer_norm=encoder.final_layer_norm))
-            pipeline.set_progress_bar_config(disable=True)
-            self._loaded[key] = (pipeline, pipeline.scheduler)
-        pipeline, scheduler = self._loaded[key]
-        if picture.loras:
-            # What it does to the pipeline stays.
-            del self._loaded[key]
-        pipeline.scheduler = type(scheduler).from_config(scheduler.config)
+        try:
+            if picture.loras or picture.tiling or picture.textual_inversions:
+                # What that does to a pipeline stays.
+                pipeline = self._fresh(kind, shape)
+            else:
+                pipeline = self._shared(diffusers, kind, shape, len(picture.controls))
+        except ValueError:
+            return None
+        # The shape's own, whatever the last case put in its place.
+        own = self._loaded.get(shape, pipeline).scheduler
+        pipeline.scheduler = type(own).from_config(own.config)
         return pipeline
+
+    def _shared(self, diffusers: Any, kind: Any, shape: str, nets: int) -> Any:
+        """A pipeline with the weights of the shape's first one. Raises ValueError where there is none of the kind."""
+        if shape not in self._loaded:
+            first = (
+                diffusers.AutoPipelineForInpainting if shape == "inpainting" else diffusers.AutoPipelineForText2Image
+            )
+            self._loaded[shape] = self._fresh(first, shape)
+        key = (shape, kind.__name__, nets)
+        if key not in self._made:
+            net = self._net(diffusers, shape) if nets else None
+            guided = {"controlnet": net if nets == 1 else [net] * nets} if nets else {}
+            self._made[key] = kind.from_pipe(self._loaded[shape], **guided)
+            self._made[key].set_progress_bar_config(disable=True)
+        return self._made[key]
+
+    def _fresh(self, kind: Any, shape: str) -> Any:
+        pipeline = kind.from_pretrained(self._folders[shape], local_files_only=True)
+        encoder = pipeline.text_encoder
+        if not hasattr(encoder, "text_model") and hasattr(encoder, "final_layer_norm"):
+            # diffusers' clip skip looks for the last norm where transformers 5 has it no more.
+            object.__setattr__(encoder, "text_model", SimpleNamespace(final_layer_norm=encoder.final_layer_norm))
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+    def _net(self, diffusers: Any, shape: str) -> Any:
+        if shape not in self._nets:
+            folder = self._folders[shape] / "controlnets" / "edges"
+            kind = json.loads((folder / "config.json").read_text())["_class_name"]
+            self._nets[shape] = getattr(diffusers, kind).from_pretrained(folder, local_files_only=True)
+        return self._nets[shape]
 
 
 def finding(studio: Studio, plainly: Diffusers, shape: str, case: Case, base: dict[str, bytes]) -> str:
@@ -285,8 +378,12 @@ def finding(studio: Studio, plainly: Diffusers, shape: str, case: Case, base: di
 
 
 @pytest.fixture(scope="module")
-def table(studio: Studio, folders: dict[str, Path]) -> dict[str, dict[str, str]]:
-    plainly = Diffusers(folders)
+def plainly(folders: dict[str, Path]) -> Diffusers:
+    return Diffusers(folders)
+
+
+@pytest.fixture(scope="module")
+def table(studio: Studio, plainly: Diffusers) -> dict[str, dict[str, str]]:
     base = {}
     for shape in SHAPES:
         work = studio.paint(replace(BASE, model=shape), {}, Unwatched())
@@ -325,3 +422,8 @@ def test_no_cell_is_blank_and_the_readme_says_what_is_found(table: dict[str, dic
 
 def test_a_plain_picture_is_that_of_plain_diffusers_on_every_shape(table: dict[str, dict[str, str]]) -> None:
     assert set(table["nothing beyond size, steps and seed"].values()) == {"same"}
+
+
+def test_two_nets_guide_a_picture_as_plain_diffusers_lets_them(studio: Studio, plainly: Diffusers) -> None:
+    two = (Control(ref("source")), Control(ref("mask"), "edges-map", 0.5))
+    assert finding(studio, plainly, "sd15", Case("two nets", {"controls": two}), {}) == "same"

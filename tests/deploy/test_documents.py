@@ -12,9 +12,13 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from itertools import pairwise
+from typing import Any
 
 import click
 import pytest
+from helm_python import Chart
+from tests.deploy.rendering import charts
 from tests.documents import ALL, PAGES, ROOT, Block, inline_commands, program
 
 from horde.cli.commands.exits import HELP, Exit
@@ -84,6 +88,10 @@ def test_a_command_names_what_is_there(where: str, command: str) -> None:
         case "docker" if words[1] == "compose":
             # `tests/deploy/test_compose.py` looks into it.
             assert (ROOT / words[words.index("-f") + 1]).exists()
+        case "docker" if words[1] == "run":
+            image = next(word for word in words if word.startswith("horde-"))
+            assert image.partition(":")[0].removeprefix("horde-") == "operator"
+            test_a_command_names_what_is_there(where, shlex.join(["horde", *words[words.index(image) + 1 :]]))
         case "docker":
             target = words[words.index("--target") + 1]
             file = (ROOT / words[words.index("-f") + 1]).read_text()
@@ -95,10 +103,21 @@ def test_a_command_names_what_is_there(where: str, command: str) -> None:
         case "kubectl":
             for path in re.findall(r"deploy/\S+", command):
                 assert (ROOT / path).exists(), path
+        case "helm":
+            told = dict(word.split("=", 1) for option, word in pairwise(words) if option == "--set")
+            assert (ROOT / words[3]).resolve() == charts.CHART.resolve()
+            values = functools.reduce(charts.merged, (nested(name, value) for name, value in told.items()))
+            Chart.load(charts.CHART).render(values, name=words[2], namespace=charts.NAMESPACE)
         case "curl" | "grpcurl":
             pass  # run against a mesh
         case other:
             raise AssertionError(other)
+
+
+def nested(name: str, value: object) -> dict[str, Any]:
+    """What `--set a.b=c` says."""
+    first, _, rest = name.partition(".")
+    return {first: nested(rest, value) if rest else value}
 
 
 MAKEFILE = (ROOT / "Makefile").read_text()

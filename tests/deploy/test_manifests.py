@@ -13,7 +13,7 @@ from tests.documents import ROOT
 
 from horde.auditor.commands import main as auditing
 from horde.auditor.settings import AuditorSettings
-from horde.cli.commands.keys import OPERATOR, PASSES, PEPPER, SIGNERS
+from horde.cli.commands.keys import OPERATOR, PASSES, PEPPER, SIGNERS, WEBHOOK_SECRETS
 from horde.cli.local.roles import DEFAULT_PORTS, Role
 from horde.curation.service import ALLOW as CURATION
 from horde.data_releases.commands import main
@@ -129,10 +129,10 @@ def test_a_pod_may_do_nothing_that_it_need_not(manifest: Mapping[str, Any]) -> N
 
 @pytest.mark.parametrize("manifest", of_kind("Deployment"))
 def test_the_files_of_keys_are_those_that_keys_init_makes(manifest: Mapping[str, Any]) -> None:
-    made = {f"{service}-{what}.pem" for service, what in SIGNERS.items()} | {PEPPER, PASSES, OPERATOR}
+    made = {f"{service}-{what}.pem" for service, what in SIGNERS.items()} | {PEPPER, PASSES, OPERATOR, WEBHOOK_SECRETS}
     service = service_of(manifest)
     keys = [volume for volume in manifest["spec"]["template"]["spec"]["volumes"] if volume["name"] == "keys"]
-    assert bool(keys) == (service in SIGNERS)
+    assert bool(keys) == (service in {*SIGNERS, "webhooks"})
     for volume in keys:
         names = {item["key"] for item in volume["secret"]["items"]}
         # All of its own, or replicas would each make one for themselves; and nobody else's.
@@ -238,8 +238,6 @@ def test_the_auditor_is_told_settings_and_let_in_by_the_scheduler_and_read_by_pr
     assert set(told) <= set(AuditorSettings.model_fields)
     settings = AuditorSettings(**told)
     assert settings.scheduler == "horde-scheduler.horde.svc:7702"
-    (port,) = container["ports"]
-    assert settings.metrics_listen.endswith(f":{port['containerPort']}")
     auditing.make_context("audit", container["args"])
     assert {mount["name"] for mount in container["volumeMounts"]} == {v["name"] for v in template["spec"]["volumes"]}
     # What Prometheus finds by the ServiceMonitor's labels, and the alert by the component's.
@@ -280,6 +278,12 @@ def test_workers_that_are_needed_are_told_settings_and_keda_what_the_scheduler_r
     let_in = manifests["NetworkPolicy", "horde-keda"]["spec"]
     assert let_in["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "scheduler"
     assert not any(kind == "ScaledObject" for kind in (m["kind"] for m in SETS["default"]))
+
+
+def test_every_policy_of_buckets_is_a_credential_that_the_page_explains() -> None:
+    page = (ROOT / "deploy/README.md").read_text()
+    for path in (ROOT / "deploy/policies").glob("*.json"):
+        assert f"\n| `{path.stem}` | " in page
 
 
 def test_every_policy_of_buckets_is_in_the_config_map() -> None:

@@ -1,7 +1,8 @@
 """Strangers with free accounts attack a mesh with default settings: every honest job is done, and nothing is won.
 
 The short form of `make abuse`, which measures what is kept of honest work: here counts alone decide, however busy the
-machine is.
+machine is. All of its attacks but `slow_leases`, in which a job waits four seconds until somebody else gets it as well:
+`tests/unit/scheduler/test_hedging.py` has that on a clock of its own.
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 PROGRAM = str(Path(__file__).parents[2] / "bench" / "abuse" / "whole_mesh.py")
 ATTACKS = (
     "refusing_strangers",
+    "cancelling_strangers",
+    "failing_strangers",
     "censoring_strangers",
     "black_pictures",
+    "bad_checksums",
     "garbage_previews",
     "silent_inputs",
     "dear_anonymous_requests",

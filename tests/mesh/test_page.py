@@ -295,11 +295,11 @@ async def test_a_second_click_after_a_lost_answer_asks_for_nothing_new(
     browser: Any, mesh: LocalMesh, key: str, tmp_path: Path, picture: bool
 ) -> None:
     async with visit(browser, mesh, DESK, key) as page:
-        asked: list[str] = []
+        asked: list[dict[str, Any]] = []
 
         async def lose(route: Any) -> None:
             # The mesh takes it, and its answer is lost on the way back.
-            asked.append(route.request.post_data_json["request_id"])
+            asked.append(route.request.post_data_json)
             await route.fetch()
             await route.abort()
 
@@ -316,7 +316,9 @@ async def test_a_second_click_after_a_lost_answer_asks_for_nothing_new(
         await page.unroute(re.compile("/v1/generations$"))
         async with page.expect_request(lambda sent: sent.url.endswith("/v1/generations")) as sent:
             await page.click("#go")
-        assert {*asked, (await sent.value).post_data_json["request_id"]} == {asked[0]}
+        again = (await sent.value).post_data_json
+        assert all(body == asked[0] for body in asked)
+        assert again == asked[0]
         await page.locator(".generation [role=status]", has_text="1 of 1 painted").wait_for()
         listed = await page.request.get(f"{mesh.web}/v1/generations", headers={"authorization": f"Bearer {key}"})
         prompts = [made["spec"]["job"]["image"]["prompt"] for made in (await listed.json())["generations"]]

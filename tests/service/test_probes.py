@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import urllib.request
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +14,32 @@ import psycopg
 import pytest
 from grpc import aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tests.service.processes import environment, started
+from tests.service.processes import NOBODY, environment, started
 from tests.service.test_signals import LOCKS, SERVICES
 
+from horde.auditor.auditor import Auditor, Bounds
+from horde.auditor.private_audit import PrivateAudit
+from horde.auditor.progress import ProgressFile
+from horde.auditor.shared_audit import SharedAudit
+from horde.buckets.directory import DirectoryBucket
 from horde.cli.local.mesh import free_ports
+from horde.services.errors import Unavailable
 from horde.services.lifecycle import CANNOT_START
+from horde.services.loops import Loops
+from horde.services.probes import probed
+from horde.testkit.loopback import ManualClock
+from horde.testkit.waiting import until
+from horde.testkit.worker_agent import fake_mesh
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def free_address() -> str:
     return f"127.0.0.1:{next(iter(free_ports().values()))}"
+
+
+async def read(url: str) -> str:
+    return str(await asyncio.to_thread(lambda: urllib.request.urlopen(url).read().decode()))
 
 
 @pytest.mark.parametrize("service", LOCKS)
@@ -55,12 +73,99 @@ async def test_a_standby_lives_and_is_fit_and_takes_no_calls_yet(
             assert await check("fit") == SERVING
 
 
+async def status(at: str, name: str, *, until: Any) -> None:
+    """Wait until a process says this of itself."""
+    async with aio.insecure_channel(at) as channel:
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        async for answer in stub.Watch(health_pb2.HealthCheckRequest(service=name), wait_for_ready=True):
+            if answer.status == until:
+                return
+        raise AssertionError("the watch ended")
+
+
+async def test_a_worker_lives_from_its_first_moment_and_is_ready_while_the_mesh_has_it(tmp_path: Path) -> None:
+    at, metrics = free_address(), free_address()
+    async with AsyncExitStack() as meshes:
+        mesh = await meshes.enter_async_context(fake_mesh())
+        told = environment("worker", tmp_path, GATEWAY=mesh.target, HEALTH_LISTEN=at, METRICS_LISTEN=metrics)
+        async with started("worker", told):
+            await status(at, "live", until=SERVING)
+            await status(at, "", until=SERVING)
+            assert mesh.gateway.attached
+            assert "process_cpu_seconds_total" in await read(f"http://{metrics}/metrics")
+            await meshes.aclose()
+            await status(at, "", until=NOT_SERVING)
+            await status(at, "live", until=SERVING)
+
+
+async def test_an_auditor_is_ready_while_it_reaches_what_it_looks_at(tmp_path: Path) -> None:
+    at, clock, settle = free_address(), ManualClock(), timedelta(minutes=5)
+
+    class Scheduler:
+        """Nothing was settled, says whoever is there."""
+
+        away = False
+
+        async def ended(self, *since: Any) -> AsyncIterator[Any]:
+            if self.away:
+                raise Unavailable("the scheduler is away")
+            nothing: tuple[Any, ...] = ()
+            for image in nothing:
+                yield image
+
+        shared = private = ended
+
+        async def jobs(self, job_ids: Sequence[str]) -> dict[str, Any]:
+            return {}
+
+    truth: Any = Scheduler()
+    async with (
+        DirectoryBucket(tmp_path / "shared", clock.now) as shared,
+        DirectoryBucket(tmp_path / "private", clock.now) as private,
+        probed(at),
+    ):
+        auditor = Auditor(
+            truth,
+            SharedAudit(shared, truth, clock.now, settle, 0),
+            PrivateAudit(private, truth, clock.now, settle),
+            ProgressFile(tmp_path),
+            clock,
+            Bounds(),
+        )
+        async with Loops() as loops:
+            loops.start("looking", auditor.watch(timedelta(minutes=1)))
+            for truth.away, said in ((False, SERVING), (True, NOT_SERVING), (False, SERVING)):
+                await until(lambda: clock.waiting)
+                await clock.advance(60)
+                await status(at, "", until=said)
+
+
+async def test_an_auditors_process_answers_probes_and_shows_its_metrics(tmp_path: Path) -> None:
+    at, metrics = free_address(), free_address()
+    kept = environment("scheduler", tmp_path)
+    told = {name: value for name, value in kept.items() if not name.startswith("HORDE_")}
+    own = {
+        "SCHEDULER": NOBODY,
+        "KEY_FILE": str(tmp_path / "key"),
+        "STATE_DIR": str(tmp_path / "auditor"),
+        "SHARED_DIR": str(tmp_path / "shared"),
+        "PRIVATE_DIR": str(tmp_path / "private"),
+        "HEALTH_LISTEN": at,
+        "METRICS_LISTEN": metrics,
+    }
+    told |= {f"HORDE_AUDITOR_{name}": value for name, value in own.items()}
+    async with started("auditor", told, "-m", "horde.auditor", "--watch"):
+        await status(at, "live", until=SERVING)
+        await status(at, "", until=NOT_SERVING)
+        assert "process_cpu_seconds_total" in await read(f"http://{metrics}/metrics")
+
+
 @pytest.mark.parametrize("service", SERVICES)
 async def test_every_service_shows_its_metrics_to_prometheus(service: str, tmp_path: Path) -> None:
     at = free_address()
     async with started(service, environment(service, tmp_path, METRICS_LISTEN=at)) as process:
         await process.until('"ports"')
-        text = await asyncio.to_thread(lambda: urllib.request.urlopen(f"http://{at}/metrics").read().decode())
+        text = await read(f"http://{at}/metrics")
     assert "process_cpu_seconds_total" in text
     assert ("horde_scheduler_jobs" in text) == (service == "scheduler")
 

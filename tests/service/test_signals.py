@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -20,6 +21,15 @@ from horde.scheduler.scheduler import LOCK_KEY as SCHEDULER_LOCK
 from horde.webhooks.service import LOCK_KEY as WEBHOOKS_LOCK
 
 SERVICES = ("ledger", "scheduler", "gateway", "storage-router", "curation", "webhooks", "web-door")
+TRUTH = {
+    "ledger": {"database"},
+    "scheduler": {"database"},
+    "gateway": {"database"},
+    "storage-router": {"bucket"},
+    "curation": {"database", "bucket"},
+    "webhooks": {"database"},
+    "web-door": set(),
+}
 LOCKS = {"ledger": LEDGER_LOCK, "scheduler": SCHEDULER_LOCK, "curation": CURATION_LOCK, "webhooks": WEBHOOKS_LOCK}
 
 
@@ -53,6 +63,11 @@ async def test_that_serves_while_its_neighbours_are_away(service: str, tmp_path:
         process.process.send_signal(signal.SIGTERM)
         assert await process.ended() == 0, process.log
     assert '"stopped"' in process.log
+    # It has said where its truth lies, which may not be where the operator thinks.
+    said = [json.loads(line) for line in process.lines if line.startswith("{")]
+    places = {line["event"]: line["at"] for line in said if line["event"] in ("database", "bucket")}
+    assert set(places) == TRUTH[service]
+    assert all(str(tmp_path) in place for place in places.values())
 
 
 @pytest.mark.parametrize("service", ["ledger", "scheduler", "curation", "webhooks"])
@@ -76,7 +91,7 @@ async def test_that_waits_for_a_database_that_is_away(service: str, tmp_path: Pa
     assert process.lines[-1] == "stopped while it was starting\n"
 
 
-@pytest.mark.parametrize("service", ["ledger", "scheduler", "gateway", "curation"])
+@pytest.mark.parametrize("service", ["ledger", "scheduler", "gateway", "curation", "webhooks"])
 async def test_that_waits_for_a_database_that_says_nothing(service: str, tmp_path: Path) -> None:
     async with mute() as silent:
         settings = environment(service, tmp_path, DATABASE_URL=f"postgresql://nobody@{silent.address}/nothing")
@@ -110,7 +125,7 @@ async def test_that_waits_for_an_s3_server_that_says_nothing(tmp_path: Path) -> 
     assert "stopped while it was starting\n" in process.lines
 
 
-@pytest.mark.parametrize("service", ["ledger", "scheduler", "gateway", "curation"])
+@pytest.mark.parametrize("service", ["ledger", "scheduler", "gateway", "curation", "webhooks"])
 async def test_whose_database_falls_silent_while_it_serves(service: str, tmp_path: Path, postgresql_url: str) -> None:
     host = parse_qs(urlsplit(postgresql_url).query)["host"][0]
     silent = asyncio.Event()

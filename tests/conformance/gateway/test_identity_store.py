@@ -219,3 +219,11 @@ async def test_the_migrations_make_the_schema_that_the_code_uses(
         differences = [each for each in compare_metadata(context, metadata) if each[0] != "remove_index"]
     engine.dispose()
     assert [difference for difference in differences if "constraint" not in str(difference[0])] == []
+
+
+async def test_keys_that_only_unknown_peppers_made_are_noticed(store: IdentityStore) -> None:
+    assert not await store.only_strange_peppers({"00000000"})
+    await store.create_account(account(1), key(1))
+    await store.create_key(replace(key(2), pepper_id="abcdef02"))
+    assert not await store.only_strange_peppers({"abcdef02", "abcdef03"})
+    assert await store.only_strange_peppers({"abcdef03"})

@@ -5,22 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import subprocess
-import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
 import pytest_asyncio
-import yaml
 from connectrpc.errors import ConnectError
 from connectrpc.protocol import ProtocolType
 from google.rpc import error_details_pb2
-from tests.documents import ROOT
-from tests.mesh.many import ENVOY
 from tests.mesh.probing import small
 from tests.mesh.v1.browsing import Browser, browsing
 from tests.mesh.v1.calling import SMALL, Caller
@@ -28,46 +22,21 @@ from tests.mesh.v1.calling import SMALL, Caller
 from horde.api.generation.v1 import generation_service_pb2 as pb
 from horde.cli.local.mesh import LocalMesh, free_ports
 from horde.cli.local.roles import Role
+from horde.testkit.envoy import ENVOY, envoy_of_http
 from horde.testkit.waiting import HANG_SECONDS, ticks
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-CONFIGURATION = ROOT / "deploy" / "envoy" / "http.yaml"
-
 
 @pytest.fixture(scope="session")
 def envoy(mesh: LocalMesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Envoy in front of the same mesh; only addresses and the descriptors' path are of this machine."""
+    """Envoy in front of the same mesh."""
     if not ENVOY.exists():
         pytest.skip("no envoy")
+    port, ports = free_ports()[Role.WEB_DOOR], mesh.layout.ports
     folder = tmp_path_factory.mktemp("envoy")
-    described = folder / "contract.binpb"
-    subprocess.run([sys.executable, str(ROOT / "protos/generate.py"), "--descriptors", str(described)], check=True)
-    port = free_ports()[Role.WEB_DOOR]
-    path = folder / "envoy.json"
-    path.write_text(json.dumps(_here(yaml.safe_load(CONFIGURATION.read_text()), described, port, mesh)))
-    arguments = [str(ENVOY), "-c", str(path), "--use-dynamic-base-id", "--concurrency", "1", "-l", "error"]
-    with (folder / "envoy.log").open("wb") as log:
-        process = subprocess.Popen(arguments, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
-        try:
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait()
-
-
-def _here(document: Any, described: Path, port: int, mesh: LocalMesh) -> Any:
-    listener = document["static_resources"]["listeners"][0]
-    listener["address"]["socket_address"] = {"address": "127.0.0.1", "port_value": port}
-    for each in listener["filter_chains"][0]["filters"][-1]["typed_config"]["http_filters"]:
-        if each["name"] == "envoy.filters.http.grpc_json_transcoder":
-            each["typed_config"]["proto_descriptor"] = str(described)
-    for cluster in document["static_resources"]["clusters"]:
-        role = Role.GATEWAY if cluster["name"] == "requesters" else Role.STORAGE_ROUTER
-        place = {"address": "127.0.0.1", "port_value": mesh.layout.ports[role]}
-        endpoint = {"endpoint": {"address": {"socket_address": place}}}
-        cluster["load_assignment"]["endpoints"][0]["lb_endpoints"] = [endpoint]
-    return document
+    with envoy_of_http(folder, port, gateway=ports[Role.GATEWAY], storage=ports[Role.STORAGE_ROUTER]):
+        yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="session", params=["web door", "envoy"])

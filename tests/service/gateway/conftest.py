@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,14 +28,15 @@ async def mesh(tmp_path: Path) -> AsyncIterator[Bench]:
 @pytest.fixture
 def register(mesh: Bench) -> Callable[[str], Awaitable[Credentials]]:
     """Opens an account, and says its credentials."""
+    return partial(open_account, mesh)
 
-    async def register(name: str) -> Credentials:
-        key = new_api_key().text()
-        request = account_pb2.CreateAccountRequest(request_id=str(uuid.uuid4()), display_name=name, api_key=key)
-        await mesh.accounts.CreateAccount(request)
-        return [("authorization", f"Bearer {key}")]
 
-    return register
+async def open_account(mesh: Bench, name: str) -> Credentials:
+    """Opens an account, and says its credentials."""
+    key = new_api_key().text()
+    request = account_pb2.CreateAccountRequest(request_id=str(uuid.uuid4()), display_name=name, api_key=key)
+    await mesh.accounts.CreateAccount(request)
+    return [("authorization", f"Bearer {key}")]
 
 
 @pytest_asyncio.fixture

@@ -156,6 +156,13 @@ class Broke(FailedPrecondition):
     reason = "INSUFFICIENT_KUDOS"
 
 
+class Gone(FailedPrecondition):
+    """What the scheduler hands on of storage's refusal."""
+
+    domain = "horde.api.storage.v1"
+    reason = "INPUT_UNUSABLE"
+
+
 class Full(ResourceExhausted):
     """No room."""
 
@@ -279,6 +286,38 @@ async def test_an_input_that_is_not_there_is_named(mesh: Bench, anna: Credential
     ):
         await mesh.generations.CreateGeneration(asked, metadata=anna)
     assert not mesh.scheduler.submissions
+
+
+async def test_an_input_that_goes_before_it_is_claimed_is_named_as_well(
+    mesh: Bench, nobody: Credentials, spec: Spec
+) -> None:
+    asked = request(spec())
+    image = asked.spec.job.image
+    image.width = image.height = 512
+    for field in (image.source_image, image.mask):
+        field.CopyFrom(mesh.storage.put("anonymous", str(uuid.uuid4()), 512, 512))
+    named = {"input_id": image.mask.input_id, "field": "spec.job.image.mask"}
+    mesh.scheduler.refusals[""] = Gone(metadata={"input_id": image.mask.input_id})
+    with assert_raises_reason(FailedPrecondition, "INPUT_UNUSABLE", named) as caught:
+        await mesh.generations.CreateGeneration(asked, metadata=nobody)
+    assert caught.value.domain == "horde.api.generation.v1"
+
+
+async def test_what_was_refused_is_refused_alike_when_it_is_repeated_though_its_inputs_are_gone(
+    mesh: Bench, nobody: Credentials, spec: Spec
+) -> None:
+    asked = request(spec(share=True))
+    asked.spec.job.image.source_image.CopyFrom(mesh.storage.put("anonymous", str(uuid.uuid4()), 64, 64))
+    mesh.scheduler.refusals[""] = Broke(metadata={"available_mkudos": "1", "needed_mkudos": "2"})
+    with assert_raises_reason(FailedPrecondition, "INSUFFICIENT_KUDOS"):
+        await mesh.generations.CreateGeneration(asked, metadata=nobody)
+    mesh.scheduler.refusals[mesh.scheduler.submissions[0].generation_id] = mesh.scheduler.refusals.pop("")
+    mesh.storage.inputs.clear()
+    with assert_raises_reason(FailedPrecondition, "INSUFFICIENT_KUDOS"):
+        await mesh.generations.CreateGeneration(asked, metadata=nobody)
+    mesh.scheduler.away = True
+    with pytest.raises(Unavailable):
+        await mesh.generations.CreateGeneration(asked, metadata=nobody)
 
 
 async def test_an_input_ticket_says_what_may_be_put(mesh: Bench, nobody: Credentials) -> None:

@@ -25,7 +25,6 @@ from horde.scheduler.core.board import Limits
 from horde.scheduler.core.job import NAMESPACE
 from horde.scheduler.doors.grants import Grants
 from horde.scheduler.doors.owners import owner_registration
-from horde.scheduler.doors.scaling import scaler_registration
 from horde.scheduler.doors.servicer import scheduler_registration
 from horde.scheduler.engine import Engine, leading
 from horde.scheduler.neighbours.ledger import GrpcLedger
@@ -183,7 +182,7 @@ async def running(world: World, channels: tuple[aio.Channel, aio.Channel]) -> As
                 [
                     scheduler_registration(engine),
                     owner_registration(engine.owners),
-                    scaler_registration(engine.board),
+                    engine.scaler.registration,
                 ],
                 caller="gateway",
                 farewell=engine.farewell,

@@ -105,6 +105,11 @@ async def test_a_refusal_for_lack_of_kudos_is_remembered() -> None:
             world.ledger.rich = True
             assert await it.submit(submission(count=2)) == [refused]
             assert reason_of(await it.get(submission().generation_id))[0] == "GENERATION_NOT_FOUND"
+            ref = pb.GenerationRef(generation_id=submission().generation_id, requester=requester(), refused_too=True)
+            assert list((await it.stub.GetGenerations(pb.GetGenerationsRequest(refs=[ref]))).outcomes) == [refused]
+            ref.requester.account_id = "somebody else"
+            (strange,) = (await it.stub.GetGenerations(pb.GetGenerationsRequest(refs=[ref]))).outcomes
+            assert reason_of(strange)[0] == "GENERATION_NOT_FOUND"
             (conflict,) = await it.submit(submission(count=3))
             assert reason_of(conflict) == ("REQUEST_CONFLICT", {"field": "spec.count"})
             page = await it.stub.ListGenerations(pb.ListGenerationsRequest(requester=requester()))

@@ -9,12 +9,14 @@ from typing import Any
 import grpc
 import pytest
 import pytest_asyncio
+from google.protobuf.descriptor import FieldDescriptor
 from grpc import aio
 from tests.service.scheduler.mesh import MODEL, OWNER, Gateway, Running, scheduler, submission
 
 from horde.internal.keda import externalscaler_pb2 as pb
 from horde.internal.keda.externalscaler_pb2_grpc import ExternalScalerStub
-from horde.scheduler.doors.scaling import METRIC, SERVICE, scaler_registration
+from horde.scheduler.core.job import AccountId
+from horde.scheduler.doors.scaling import LOOK_SECONDS, METRIC, SERVICE
 from horde.scheduler.doors.servicer import ALLOW
 from horde.services.errors import InvalidArgument
 from horde.services.identity import AllowList, PeerCertificate
@@ -75,25 +77,47 @@ async def test_a_queue_is_worth_its_seconds(it: Running, monkeypatch: pytest.Mon
     assert await active(it)
 
 
+def prove(it: Running, proven: bool = True) -> None:
+    """The volunteers have painted before, or never."""
+    standing = it.engine.board.fleet.standings[AccountId(OWNER)]
+    standing.proven_images, standing.paid_images = 5, 5 if proven else 0
+
+
 async def test_volunteers_take_their_part_and_ones_own_do_not(it: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    await queue(it, monkeypatch, 10)
-    alone = await wanted(it, targetSeconds="20", owner=BURST)
     async with Gateway(it) as gateway:
-        # Without demand they take nothing from the queue meanwhile.
         for name, owner in (("volunteer", OWNER), ("own", BURST)):
-            painter = await gateway.attach(name, owner, slots=0)
-            assert painter.session_id
-        assert await wanted(it, targetSeconds="20", owner=BURST) == pytest.approx(alone - 1)
+            await gateway.attach(name, owner)
+        prove(it)
+        monkeypatch.setattr(it.engine.board.speeds, "median", lambda model: PACE)
+        await it.submit(submission(count=12))
+        await until(lambda: it.engine.board.queue.models[MODEL].count == 10)
+        alone = 10 * WORK * PACE / 20
+        assert await wanted(it, targetSeconds="20", owner=BURST) == pytest.approx(alone - 1, rel=0.05)
         # Who does not say which workers are his own has all of them left out.
-        assert await wanted(it, targetSeconds="20") == pytest.approx(alone)
+        assert await wanted(it, targetSeconds="20") == pytest.approx(alone, rel=0.05)
         assert await wanted(it, targetSeconds="1000", owner=BURST) == 0
 
 
-async def test_one_is_wanted_where_nobody_was_ever_measured(it: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_only_sits_there_keeps_nobody_away(it: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     await queue(it, monkeypatch, 10, pace=None)
-    assert await wanted(it, owner=BURST) == 1
     async with Gateway(it) as gateway:
-        await gateway.attach("volunteer", OWNER, slots=0)
+        for number in range(3):
+            await gateway.attach(f"idle {number}", OWNER, slots=0)
+        prove(it, proven=False)
+        assert await wanted(it, owner=BURST) == 1, "strangers"
+        prove(it)
+        assert await wanted(it, owner=BURST) == 1, "without a slot"
+
+
+async def test_one_is_wanted_where_nobody_was_ever_measured(it: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with Gateway(it) as gateway:
+        await gateway.attach("volunteer", OWNER)
+        monkeypatch.setattr(it.engine.board.speeds, "median", lambda model: None)
+        await it.submit(submission(count=3))
+        await until(lambda: it.engine.board.queue.models[MODEL].count == 2)
+        prove(it, proven=False)
+        assert await wanted(it, owner=BURST) == 1
+        prove(it)
         assert await wanted(it, owner=BURST) == 0
 
 
@@ -105,6 +129,73 @@ async def test_who_paints_is_not_ended(it: Running, monkeypatch: pytest.MonkeyPa
         assert await wanted(it, owner=BURST) == 0
         assert await active(it, owner=BURST)
         assert not await active(it, owner=OWNER)
+
+
+async def test_a_stream_tells_at_once_and_whenever_it_changes(it: Running) -> None:
+    async with Gateway(it) as gateway:
+        stub: Any = ExternalScalerStub(it.loopback.channel)
+        stream = stub.StreamIsActive(asked(model=MODEL, owner=BURST))
+        assert not (await stream.read()).result
+        painter = await gateway.attach("own", BURST)
+        await it.submit(submission())
+        await painter.next("assignment")
+        await until(lambda: it.world.clock.waits_for(LOOK_SECONDS))
+        await it.world.clock.advance(LOOK_SECONDS)
+        assert (await stream.read()).result
+        # Whoever leads next is asked then.
+        it.engine.scaler.leave()
+        await until(lambda: it.world.clock.waits_for(LOOK_SECONDS))
+        await it.world.clock.advance(LOOK_SECONDS)
+        assert await stream.read() is aio.EOF
+        assert await stream.code() == grpc.StatusCode.OK
+
+
+def test_the_contract_is_kedas_on_the_wire() -> None:
+    """As pkg/scalers/externalscaler/externalscaler.proto of KEDA has it: methods, and fields by number and type."""
+    service = pb.DESCRIPTOR.services_by_name["ExternalScaler"]
+    assert service.full_name == "externalscaler.ExternalScaler"
+    methods = {
+        method.name: (method.input_type.name, method.output_type.name, method.client_streaming, method.server_streaming)
+        for method in service.methods
+    }
+    assert methods == {
+        "IsActive": ("ScaledObjectRef", "IsActiveResponse", False, False),
+        "StreamIsActive": ("ScaledObjectRef", "IsActiveResponse", False, True),
+        "GetMetricSpec": ("ScaledObjectRef", "GetMetricSpecResponse", False, False),
+        "GetMetrics": ("GetMetricsRequest", "GetMetricsResponse", False, False),
+    }
+    text, boolean, whole, real, message = (
+        FieldDescriptor.TYPE_STRING,
+        FieldDescriptor.TYPE_BOOL,
+        FieldDescriptor.TYPE_INT64,
+        FieldDescriptor.TYPE_DOUBLE,
+        FieldDescriptor.TYPE_MESSAGE,
+    )
+    fields = {
+        name: [(field.number, field.name, field.type, field.is_repeated) for field in kind.fields]
+        for name, kind in pb.DESCRIPTOR.message_types_by_name.items()
+    }
+    assert fields == {
+        "ScaledObjectRef": [
+            (1, "name", text, False),
+            (2, "namespace", text, False),
+            (3, "scalerMetadata", message, True),
+        ],
+        "IsActiveResponse": [(1, "result", boolean, False)],
+        "GetMetricSpecResponse": [(1, "metricSpecs", message, True)],
+        "MetricSpec": [
+            (1, "metricName", text, False),
+            (2, "targetSize", whole, False),
+            (3, "targetSizeFloat", real, False),
+        ],
+        "GetMetricsRequest": [(1, "scaledObjectRef", message, False), (2, "metricName", text, False)],
+        "GetMetricsResponse": [(1, "metricValues", message, True)],
+        "MetricValue": [
+            (1, "metricName", text, False),
+            (2, "metricValue", whole, False),
+            (3, "metricValueFloat", real, False),
+        ],
+    }
 
 
 @pytest.mark.parametrize(
@@ -131,7 +222,7 @@ async def test_keda_calls_as_itself_by_certificate_and_nobody_else_does(it: Runn
     served = authority.issue("scheduler.mesh.internal")
     rules = {method: ALLOW.allowed(method) for method in ALLOW.methods() if method.startswith(f"/{SERVICE}/")}
     async with serving(
-        Listener("127.0.0.1:0", served), [scaler_registration(it.engine.board)],
+        Listener("127.0.0.1:0", served), [it.engine.scaler.registration],
         name="scheduler", allow=AllowList(rules), identity=PeerCertificate(".mesh.internal"),
     ) as server:  # fmt: skip
         for caller, code in (("keda", grpc.StatusCode.OK), ("gateway", grpc.StatusCode.PERMISSION_DENIED)):

@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Column, Connection, ForeignKey, Integer, MetaData, Table, insert, select, text
 
 from horde.services import neighbours
+from horde.services import sql as sql_module
 from horde.services.errors import Aborted, NotFound, Unavailable
 from horde.services.lifecycle import CannotStart
 from horde.services.sql import SqlThread, open_database
@@ -148,6 +149,13 @@ async def test_sqlite_is_durable_and_readers_do_not_wait_for_the_writer(tmp_path
         leave.set()
         await writing
         assert await sql.read(count) == 1
+
+
+def test_where_the_truth_lies_is_said_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(sql_module.log, "info", lambda event, at: said.append(at), raising=False)
+    open_database("postgresql://ledger:hunter2@db.example:5432/ledger").dispose()
+    assert said == ["postgresql://ledger:***@db.example:5432/ledger"]
 
 
 def test_another_database_is_refused() -> None:

@@ -254,6 +254,41 @@ async def test_a_claim_that_was_granted_holds_however_it_meets_a_release(order: 
         assert bucket.keys() == []
 
 
+@pytest.mark.parametrize("order", sorted(set(itertools.permutations("aaabbb"))))
+async def test_a_claim_that_is_asked_for_twice_at_once_is_granted_once(order: tuple[str, ...]) -> None:
+    clock = ManualClock()
+    bucket = Interleaving(clock)
+    inputs = Inputs(bucket, clock.now, room(clock))
+    await inputs.store("alice", "input-1", STORED, IMAGE)
+    bucket.turns = {"a": asyncio.Semaphore(0), "b": asyncio.Semaphore(0)}
+    twins = [asyncio.create_task(inputs.claim("first", "alice", NAMED), name=name) for name in "ab"]
+    for name in (*order, *"ababab"):
+        bucket.turns[name].release()
+        await settle(5)
+    assert await asyncio.gather(*twins) == [None, None]
+    clock.jump(2 * HOUR)
+    assert await inputs.describe("alice", NAMED) == STORED
+    await inputs.release("first", "alice", ["input-1"])
+    assert bucket.keys() == []
+
+
+async def test_a_claim_that_comes_when_its_generation_is_over_leaves_nothing_that_is_kept() -> None:
+    clock = ManualClock()
+    bucket = Interleaving(clock)
+    inputs = Inputs(bucket, clock.now, room(clock))
+    await inputs.store("alice", "input-1", STORED, IMAGE)
+    bucket.turns = {"late": asyncio.Semaphore(1)}
+    late = asyncio.create_task(inputs.claim("first", "alice", NAMED), name="late")
+    await settle(5)  # It has found the input.
+    await inputs.claim("first", "alice", NAMED)
+    await inputs.release("first", "alice", ["input-1"])
+    for _ in range(6):
+        bucket.turns["late"].release()
+    with pytest.raises(InputUnusable):
+        await late
+    assert bucket.keys() == [keys.claimed("alice", "input-1")], "a sign alone, which the sweeper takes"
+
+
 class WatchedBucket(MemoryBucket):
     """Notes how large the pages are that it is asked for."""
 

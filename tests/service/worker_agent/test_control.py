@@ -116,7 +116,9 @@ async def test_what_cannot_be_done_is_said(tmp_path: Path, what: str, named: dic
             await ask(tmp_path, what, **named)
 
 
-@pytest.mark.parametrize("said", [b"", b"\n", b"junk\n", b"[1]\n", b"\xff\xfe\n", b"{" * 5000 + b"\n"])
+@pytest.mark.parametrize(
+    "said", [b"", b"\n", b"junk\n", b"[1]\n", b"\xff\xfe\n", b"{" * 5000 + b"\n", b"[" * 4000 + b"\n"]
+)
 async def test_junk_does_the_door_no_harm(tmp_path: Path, said: bytes) -> None:
     async with control_door(tmp_path, Nothing()):
         port = json.loads((tmp_path / "control").read_text())["port"]

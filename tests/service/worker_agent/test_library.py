@@ -213,6 +213,10 @@ def test_one_file_is_fetched_by_its_digest(paintbox: Server, tmp_path: Path) -> 
         models.add("one", url, DIGEST)
     place = Path(models.add("one", url, hashlib.sha256(weights).hexdigest()).place)
     assert place.read_bytes() == weights
+    # A model's folder has the name that the file of another has.
+    with pytest.raises(CannotAdd, match=r"one\.safetensors is where the model one lies"):
+        models.add("one.safetensors", paintbox.url + "catalogue.json")
+    assert [entry.name for entry in models.entries()] == ["one"]
     models.remove("one")
     assert not place.exists()
 

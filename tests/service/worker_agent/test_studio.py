@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from PIL import Image
 
-from horde.testkit.tiny_models import build, lora_for
+from horde.testkit.tiny_models import build, control_for, lora_for
 from horde.worker_agent.core.jobs import (
     Cancelled,
+    Control,
     DeviationKind,
     Failed,
     FailureReason,
     Feature,
+    HiresFix,
     InputId,
+    InputRef,
     Lora,
     Picture,
     RefusalReason,
@@ -31,6 +38,7 @@ from horde.worker_agent.painters.models import BadModel, find_models
 from horde.worker_agent.painters.one_pass import Painting
 from horde.worker_agent.painters.pipelines import Pipelines
 from horde.worker_agent.painters.port import CannotLoad
+from horde.worker_agent.painters.tiling import tiled
 
 # torch and diffusers warn of what tiny models are not.
 pytestmark = [pytest.mark.filterwarnings("ignore")]
@@ -342,3 +350,106 @@ def test_models_come_and_go_and_what_was_learnt_of_one_goes_with_it(copied: Call
     studio.serve(find_models(f"two={good},three={good}", Path("unused")).models)
     assert not studio.has_untried
     assert all(model.loaded for model in studio.capabilities().models)
+
+
+def test_a_large_picture_is_painted_small_and_then_again_as_plain_diffusers_would(built: Callable[[str], Path]) -> None:
+    folder = built("sd15")
+    notes = Notes()
+    large = replace(PICTURE, width=128, height=96, hires_fix=HiresFix(64, 48, 0.5))
+    studio = opened({"sd15": folder})
+    work = studio.paint(large, {}, notes)
+    assert isinstance(work, Painting)
+    assert not work.deviations
+    # The steps of both passes are those of one picture, and none comes twice.
+    assert notes.steps == sorted(set(notes.steps))
+    assert notes.steps[-1] == PICTURE.steps
+
+    diffusers, torch = import_module("diffusers"), import_module("torch")
+    first = diffusers.StableDiffusionPipeline.from_pretrained(folder, local_files_only=True)
+    again = diffusers.StableDiffusionImg2ImgPipeline.from_pipe(first)
+    asked = {"prompt": PICTURE.prompt, "num_inference_steps": PICTURE.steps}
+
+    def seeded() -> Any:
+        return torch.Generator("cpu").manual_seed(PICTURE.seed)
+
+    small = first(**asked, width=64, height=48, generator=seeded()).images[0]
+    enlarged = small.resize((128, 96), Image.Resampling.LANCZOS)
+    plain = again(**asked, image=enlarged, strength=0.5, generator=seeded()).images[0]
+    assert work.image.tobytes() == plain.tobytes()
+
+    late = studio.paint(large, {}, Notes(cancel_at=len(notes.steps)))
+    assert late == Cancelled(notes.steps[-1])
+
+
+def test_the_edges_of_a_tile_fit_each_other_and_the_model_is_whole_afterwards(built: Callable[[str], Path]) -> None:
+    torch: Any = import_module("torch")
+    vae = import_module("diffusers").AutoencoderKL.from_pretrained(built("sd15") / "vae", local_files_only=True)
+    pipeline = SimpleNamespace(unet=None, vae=vae)
+    latents = torch.randn((1, 4, 8, 8), generator=torch.Generator("cpu").manual_seed(1))
+
+    def moves_with_its_latents() -> bool:
+        """Whether what is moved across the edge comes out the same on the other side: then nothing knows the edge."""
+        with torch.inference_mode():
+            image, moved = vae.decode(latents)[0], vae.decode(latents.roll((1, 2), (2, 3)))[0]
+        return bool(torch.allclose(image.roll((8, 16), (2, 3)), moved, atol=1e-4))
+
+    assert not moves_with_its_latents()
+    with tiled(pipeline, wanted=True):
+        assert moves_with_its_latents()
+    assert not moves_with_its_latents()
+
+
+def test_a_controlnet_of_another_model_costs_its_picture_and_the_offer_of_guidance(
+    copied: Callable[..., Path], built: Callable[[str], Path]
+) -> None:
+    folder = copied("sd15")
+    control_for(built("inpainting"), folder / "controlnets" / "edges")
+    studio = opened({"sd15": folder})
+    (offer,) = studio.capabilities().models
+    assert Feature.CONTROL in offer.features
+    out = io.BytesIO()
+    Image.radial_gradient("L").resize((64, 64)).save(out, "PNG")
+    before = paint(studio, PICTURE).image.tobytes()
+    guided = replace(PICTURE, controls=(Control(InputRef(InputId("map"), b"")),))
+    refused = studio.paint(guided, {InputId("map"): out.getvalue()}, Notes())
+    assert isinstance(refused, Refused)
+    assert "does not go with it" in refused.detail
+    (offer,) = studio.capabilities().models
+    assert Feature.CONTROL not in offer.features
+    assert paint(studio, PICTURE).image.tobytes() == before
+
+
+def test_a_file_that_is_damaged_while_others_are_painted_costs_its_own_pictures_until_it_is_mended(
+    copied: Callable[..., Path],
+) -> None:
+    one, other = copied("sd15", "one"), copied("sd15", "other")
+    # Room for one: each is loaded anew when it is asked for.
+    studio = opened({"one": one, "other": other}, memory_bytes=1)
+    before = paint(studio, replace(PICTURE, model="one")).image.tobytes()
+    paint(studio, replace(PICTURE, model="other"))
+    whole = weights(one).read_bytes()
+    weights(one).write_bytes(whole[: len(whole) // 2])
+    failed = studio.paint(replace(PICTURE, model="one"), {}, Notes())
+    assert isinstance(failed, Failed)
+    assert failed.reason is FailureReason.BACKEND
+    paint(studio, replace(PICTURE, model="other"))
+    weights(one).write_bytes(whole)
+    assert paint(studio, replace(PICTURE, model="one")).image.tobytes() == before
+
+
+def test_a_model_that_paints_one_size_well_paints_that_and_the_picture_is_resized(copied: Callable[..., Path]) -> None:
+    folder = copied("sd15")
+    (folder / "catalogue.json").write_text(json.dumps({"sizes": {"only": 96}}), "utf-8")
+    studio = opened({"sd15": folder})
+    best = paint(studio, replace(PICTURE, width=96, height=96))
+    assert not best.deviations
+    for side in (64, 160):
+        work = paint(studio, replace(PICTURE, width=side, height=side))
+        assert [(found.kind, found.field) for found in work.deviations] == [(DeviationKind.SUBSTITUTED, "width")]
+        assert work.image.tobytes() == best.image.resize((side, side), Image.Resampling.LANCZOS).tobytes()
+    assert not paint(studio, replace(PICTURE, width=192, height=64)).deviations
+    # What starts from a picture fits to it.
+    out = io.BytesIO()
+    Image.radial_gradient("L").resize((64, 64)).save(out, "PNG")
+    started = replace(PICTURE, source_image=InputRef(InputId("map"), b""), denoising_strength=0.9)
+    assert not paint(studio, started, {InputId("map"): out.getvalue()}).deviations

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import cast
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import click
 import pytest
 
-from horde.api.job.v1.job_pb2 import AddonSource, Lora, TextualInversion, TextualInversionPlace
-from horde.cli.commands.additions import ADDITION, MAX_STRENGTH, Addition, embeddings, loras
+from horde.api.job.v1.job_pb2 import (
+    AddonSource,
+    InputImage,
+    Lora,
+    PostProcessor,
+    TextualInversion,
+    TextualInversionPlace,
+)
+from horde.cli.commands.additions import ADDITION, GUIDE, MAX_STRENGTH, Addition, Guide, controls, embeddings, loras
 from horde.cli.commands.generate import _spec, generate
 from horde.clients.client import HordeClient
 from horde.gateway.core import validation
@@ -45,12 +54,14 @@ def test_what_is_no_addition_is_refused(text: str) -> None:
 
 async def test_what_is_typed_arrives_in_the_spec() -> None:
     words = ["a fox", "--hires-strength=0.5", "--lora=ink=0.8", "--lora=wash", "--embedding=moss", "--tiling"]
+    words += ["--post-process=face_repair", "--post-process=upscale_4x"]
     asked = generate.make_context("generate", words).params
     image = (await _spec(cast("HordeClient", None), **asked)).job.image
     assert image.hires_fix.denoising_strength == 0.5
     assert [lora.name for lora in image.loras] == ["ink", "wash"]
     assert [word.name for word in image.textual_inversions] == ["moss"]
     assert image.tiling
+    assert image.post_processors == [PostProcessor.POST_PROCESSOR_FACE_REPAIR, PostProcessor.POST_PROCESSOR_UPSCALE_4X]
     plain = generate.make_context("generate", ["a fox"]).params
     assert not (await _spec(cast("HordeClient", None), **plain)).job.image.HasField("hires_fix")
     small_first = generate.make_context("generate", ["a fox", "--hires"]).params
@@ -61,3 +72,30 @@ async def test_what_is_typed_arrives_in_the_spec() -> None:
 
 def test_strengths_are_bound_as_the_gateway_binds_them() -> None:
     assert validation.MAX_LORA_STRENGTH == MAX_STRENGTH
+
+
+def test_a_guiding_picture_is_a_file_with_its_type_and_strength(tmp_path: Path) -> None:
+    file = tmp_path / "edges.png"
+    file.write_bytes(b"picture")
+    read = [GUIDE.convert(f"{file}{rest}", None, None) for rest in ("", "=canny", "=canny-map=0.5")]
+    assert read == [Guide(file, "", None), Guide(file, "canny", None), Guide(file, "canny-map", 0.5)]
+    for wrong in (f"{tmp_path}/none.png", f"{file}=canny=0", f"{file}=canny=2.1", f"{file}=canny=much"):
+        with pytest.raises(click.BadParameter):
+            GUIDE.convert(wrong, None, None)
+
+
+async def test_guiding_pictures_are_put_into_storage(tmp_path: Path) -> None:
+    file = tmp_path / "edges.png"
+    file.write_bytes(b"picture")
+    stored: list[bytes] = []
+
+    async def put(content: bytes) -> InputImage:
+        stored.append(content)
+        return InputImage(input_id=str(len(stored)))
+
+    horde: Any = SimpleNamespace(images=SimpleNamespace(put=put))
+    made = await controls(horde, (Guide(file, "canny", None), Guide(file, "", 0.5)))
+    assert stored == [b"picture"] * 2
+    assert [(control.image.input_id, control.type) for control in made] == [("1", "canny"), ("2", "")]
+    assert not made[0].HasField("strength")
+    assert made[1].strength == 0.5

@@ -26,6 +26,7 @@ from horde.services.tokens import KeyRing, Signer, Verifier
 from horde.storage_router.doors.permits import ISSUER as STORAGE_ROUTER
 from horde.storage_router.settings import StorageRouterSettings
 from horde.webhooks.settings import WebhooksSettings
+from horde.webhooks.store.sealing import load_seals
 
 SETTINGS = (
     GatewaySettings,
@@ -58,6 +59,7 @@ def test_every_service_starts_with_what_was_made(tmp_path: Path, monkeypatch: ob
         SharedKey.from_file(settings.key_file)
     load_peppers(Path(told["HORDE_GATEWAY_PEPPER_FILE"]))
     load_passes(Path(told["HORDE_GATEWAY_PASS_KEY_FILE"]))
+    load_seals(Path(told["HORDE_WEBHOOKS_SECRETS_KEY_FILE"]))
     for kind, prefix in with_prefix.items():
         # What a service would make for itself at its first start, replicas must be given.
         made = [
@@ -75,6 +77,7 @@ def test_services_read_them_as_kubernetes_mounts_them(tmp_path: Path) -> None:
             path.chmod(0o440)
     load_peppers(Path(told["HORDE_GATEWAY_PEPPER_FILE"]))
     load_passes(Path(told["HORDE_GATEWAY_PASS_KEY_FILE"]))
+    load_seals(Path(told["HORDE_WEBHOOKS_SECRETS_KEY_FILE"]))
     load_operator_key(Path(told["HORDE_GATEWAY_OPERATOR_KEY_FILE"]))
     for service, tokens in SIGNERS.items():
         Signer.from_file(tmp_path / f"{service}-{tokens}.pem", service, tmp_path / "public")

@@ -18,10 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from horde.api.job.v1.job_pb2 import NoiseSchedule, ResizeMode, Sampler
+from horde.api.job.v1.job_pb2 import NoiseSchedule, PostProcessor, ResizeMode, Sampler
 from horde.cli.commands import asking
 from horde.cli.commands.becoming import BECOMES_ANOTHER
-from horde.cli.commands.generate import RESIZE_MODES, SAMPLERS, SCHEDULES
+from horde.cli.commands.generate import POST_PROCESSORS, RESIZE_MODES, SAMPLERS, SCHEDULES
 from horde.cli.commands.main import COMMANDS, main
 from horde.cli.commands.output import Output, kudos, milli
 from horde.clients.client import HordeClient
@@ -40,12 +40,14 @@ def test_what_is_not_a_number_of_milli_kudos_is_refused(text: str) -> None:
         milli(text)
 
 
-def test_every_sampler_schedule_and_resize_mode_can_be_chosen() -> None:
+def test_every_sampler_schedule_resize_mode_and_post_processor_can_be_chosen() -> None:
     assert {f"SAMPLER_{name.upper()}" for name in SAMPLERS} == set(Sampler.keys()) - {"SAMPLER_UNSPECIFIED"}
     schedules = {f"NOISE_SCHEDULE_{name.upper()}" for name in SCHEDULES}
     assert schedules == set(NoiseSchedule.keys()) - {"NOISE_SCHEDULE_UNSPECIFIED"}
     modes = {f"RESIZE_MODE_{name.upper()}" for name in RESIZE_MODES}
     assert modes == set(ResizeMode.keys()) - {"RESIZE_MODE_UNSPECIFIED"}
+    finishing = {f"POST_PROCESSOR_{name.upper()}" for name in POST_PROCESSORS}
+    assert finishing == set(PostProcessor.keys()) - {"POST_PROCESSOR_UNSPECIFIED"}
 
 
 @pytest.mark.parametrize("command", [name for name in COMMANDS if name != "release"])

@@ -54,6 +54,16 @@ async def test_ratings_are_kept_while_their_release_can_still_be_made(
     assert (path.exists(), broken_off.exists()) == (stays, stays)
 
 
+async def test_a_folder_with_such_a_name_stops_nothing(tmp_path: Path) -> None:
+    store: Any = Kept()
+    file = RatingsFile(store, tmp_path)
+    (tmp_path / "ratings-0.jsonl").mkdir()
+    path = await file.of(Asked("2026-11.1", Terms(), NOW, "ops"))
+    await file.tidy({"2026-11.1": State.FINISHED}, NOW)
+    assert [left.name for left in tmp_path.iterdir()] == ["ratings-0.jsonl"]
+    assert not path.exists()
+
+
 async def test_raters_are_nobody_in_what_is_kept_and_one_is_still_one(tmp_path: Path) -> None:
     store: Any = Kept()
     file = RatingsFile(store, tmp_path)

@@ -35,4 +35,11 @@ def test_the_same_seed_gives_the_same_run() -> None:
 
 
 def test_who_always_waits_gets_what_the_weights_say() -> None:
-    assert jain() > 0.95
+    assert jain(900.0) > 0.95
+
+
+def test_a_worker_of_two_pools_is_promised_once_where_its_slot_is_handed_over() -> None:
+    pools, careless = (run(policy, 0.85, 3, 16, 600.0) for policy in ("two pools", "careless"))
+    assert pools.twice == 0
+    assert careless.twice > 0
+    assert pools.goodput > careless.goodput

@@ -6,6 +6,7 @@ import pytest
 from tests.unit.scheduler.table import ANNA, BERT, CARL, Table, state
 from tests.unit.scheduler.test_strangers import proven, report, stranger, strangers_table
 
+from horde.scheduler.core import returning
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import Ending, Job, JobState
 from horde.scheduler.core.outcomes import Censored, Failed, Refused
@@ -140,3 +141,17 @@ def test_who_declines_everything_is_offered_nothing_for_a_while() -> None:
     assert worker.withheld
     table.pass_time(FIRST_WITHHOLDING + 1.0)
     assert worker.leases
+
+
+def test_who_invents_models_and_gives_them_back_is_not_remembered_for_each() -> None:
+    table = strangers_table()
+    eve = stranger(1)
+    worker = table.attach("w", owner=eve, models=("another",))
+    for number in range(50):
+        returning.withhold(table.board, worker, f"model {number}", table.now)
+        table.pass_time(1.0)
+    gave = worker.returned
+    assert len(gave.refused) == len(gave.withheld) == 50, "it grows with each time, so it is remembered for a while"
+    table.pass_time(1_000.0)
+    returning.withhold(table.board, worker, "another", table.now)
+    assert (set(gave.refused), set(gave.withheld)) == ({"another"}, {"another"})

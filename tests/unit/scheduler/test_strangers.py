@@ -10,6 +10,7 @@ import pytest
 from tests.unit.scheduler.table import ANNA, BERT, OWNER, PRICE, Table, state, terms
 
 from horde.scheduler.core import effects as fx
+from horde.scheduler.core import returning
 from horde.scheduler.core.fitting import WhyNot
 from horde.scheduler.core.fleet import MAX_WORKERS_OF_ONE, Worker
 from horde.scheduler.core.job import NOTHING, AccountId, Ending, Job, JobState, WorkerId
@@ -367,3 +368,99 @@ def test_a_refused_picture_does_not_have_all_workers_looked_through() -> None:
     lease = table.lease(job)
     table.report(worker, lease.lease_id, job.job_id, Failed("refused", refused_upload=True))
     assert worker.strikes == 1
+
+
+def fail(table: Table, worker: Worker, request: str) -> None:
+    (job,) = table.queued(request, allowed=frozenset({worker.worker_id})).jobs
+    report(table, table.lease(job), Failed())
+    table.cancel(job.generation)
+
+
+def test_a_stranger_who_fails_under_one_name_after_the_other_rests_with_all_of_them() -> None:
+    table = strangers_table()
+    names = [table.attach(f"rig-{number}", owner=BERT) for number in range(5)]
+    for worker in names[:3]:
+        fail(table, worker, worker.name)
+    late = table.attach("late", owner=BERT)
+    assert [worker.free for worker in (*names, late)] == [False] * 6
+    (job,) = table.queued("r").jobs
+    table.pass_time(0.9)
+    assert not job.leases
+    table.pass_time(0.1)
+    report(table, table.lease(job), Failed())
+    # Twice as long each time, whichever name it was.
+    assert {worker.rests_until - table.now for worker in (*names, late)} == {2.0}
+
+
+def test_a_strangers_broken_machine_does_not_keep_a_sound_one_from_work_that_paints() -> None:
+    table = strangers_table()
+    sound, broken = (table.attach(name, owner=BERT) for name in ("sound", "broken"))
+    for number in range(4):
+        (job,) = table.queued(f"good {number}", allowed=frozenset({sound.worker_id})).jobs
+        table.paint(table.lease(job))
+        table.run_errands()
+        fail(table, broken, f"bad {number}")
+        assert sound.free
+        table.pass_time(8.0)
+    assert broken.strikes == 4
+
+
+def test_a_proven_owners_broken_machine_rests_alone_however_many_there_are() -> None:
+    table = strangers_table()
+    names = [proven(table)] + [table.attach(f"another {number}") for number in range(3)]
+    for worker in names[:3]:
+        fail(table, worker, worker.name)
+    assert all(worker.free for worker in names)
+    for number in range(2):
+        fail(table, names[0], f"again {number}")
+    assert [worker.free for worker in names] == [False, True, True, True]
+
+
+def test_an_amnesty_lets_a_stranger_work_again_with_all_his_names() -> None:
+    table = strangers_table()
+    names = [table.attach(f"rig-{number}", owner=BERT) for number in range(4)]
+    for worker in names[:3]:
+        fail(table, worker, worker.name)
+    assert returning.pardon(table.board, 0.0, table.now + 1, "the router was away") == (3, 1)
+    assert all(worker.free for worker in names)
+
+
+def lent_again(table: Table, job: Job) -> Lease:
+    for _ in range(100):
+        if found := live([job]):
+            return found[0]
+        table.pass_time(1.0)
+    raise AssertionError(f"nobody is lent it: {job.state!r}")
+
+
+def test_three_strangers_end_no_job_that_a_proven_owner_who_has_come_could_paint() -> None:
+    table = strangers_table()
+    for number in range(3):
+        table.attach(f"w{number}", owner=stranger(number))
+    (job,) = table.queued().jobs
+    for failure in range(3):
+        lease = lent_again(table, job)
+        if failure == 2:
+            honest = proven(table)
+        report(table, lease, Failed())
+    assert len(job.failed_owners) == 3
+    lease = lent_again(table, job)
+    assert lease.worker_id == honest.worker_id
+    table.paint(lease)
+    table.run_errands()
+    assert job.ending is Ending.DONE
+
+
+def test_three_machines_of_one_owner_are_one_attempt_while_somebody_else_could_paint_it() -> None:
+    table = strangers_table()
+    first = proven(table)
+    machines = [first] + [table.attach(f"another {number}", owner=first.owner) for number in range(2)]
+    somebody = table.attach("somebody", owner=BERT)
+    (other,) = table.queued("other", allowed=frozenset({somebody.worker_id})).jobs
+    (job,) = table.queued().jobs
+    for _ in machines:
+        report(table, table.lease(job), Failed())
+    assert {lease.owner for lease in job.leases} == {first.owner}
+    assert job.state is JobState.QUEUED
+    table.paint(table.lease(other))
+    assert live([job])[0].worker_id == somebody.worker_id

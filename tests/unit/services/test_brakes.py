@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from horde.services.addresses import forwarded_peer, parse_networks
-from horde.services.brakes import REMEMBERED, Brake
+from horde.services.brakes import GONE_SECONDS, REMEMBERED, Brake
 from horde.testkit.loopback import ManualClock, settle
 
 
@@ -52,7 +52,7 @@ async def test_who_goes_on_waits_longer_and_is_forgiven_by_half_and_who_is_seldo
     await clock.advance(200)
     assert await waited(clock, brake, "flooder") == 0
     for _ in range(100):
-        assert brake.opened("mostly in order")
+        brake.served("mostly in order")
     assert [await waited(clock, brake, "mostly in order") for _ in range(8)] == [0, 0, 1, 1, 1, 1, 1, 1]
 
 
@@ -132,6 +132,11 @@ async def test_who_is_seldom_in_the_wrong_is_never_cut() -> None:
     assert not cuts.connections
 
 
+def serve(brake: Brake, connection: str, calls: int) -> None:
+    for _ in range(calls):
+        brake.served(connection)
+
+
 async def test_who_shares_an_address_with_a_flood_and_is_mostly_in_order_is_neither_held_nor_cut() -> None:
     clock, cuts = ManualClock(), Cuts()
     brake = Brake(clock, free=4, cuts=cuts, most=20, least=5)
@@ -140,14 +145,15 @@ async def test_who_shares_an_address_with_a_flood_and_is_mostly_in_order_is_neit
             brake.broken_off(f"ipv4:192.0.2.7:{port}")
     neighbour = "ipv4:192.0.2.8:1001"
     for _ in range(4):
-        assert all(brake.opened(neighbour) for _ in range(10))
+        serve(brake, neighbour, 10)
         await brake.hold(neighbour)
     assert brake.held == 0
     for _ in range(6):
-        assert all(brake.opened(neighbour) for _ in range(10))
+        serve(brake, neighbour, 10)
         brake.broken_off(neighbour)
     assert neighbour not in cuts.connections
-    assert not brake.opened("ipv4:192.0.2.7:2009")
+    assert brake.gone("ipv4:192.0.2.7:2009")
+    assert not brake.gone(neighbour)
 
 
 async def test_after_cuts_an_address_is_told_no_refusal_at_once() -> None:
@@ -161,3 +167,71 @@ async def test_after_cuts_an_address_is_told_no_refusal_at_once() -> None:
     assert brake.held == 1
     await clock.advance(1)
     await held
+
+
+async def begun(brake: Brake, connection: str, count: int) -> list[asyncio.Task[None]]:
+    """So many refusals of a connection at once; those that wait."""
+    tasks = [asyncio.create_task(brake.hold(connection)) for _ in range(count)]
+    await settle()
+    return [task for task in tasks if not task.done()]
+
+
+async def ended(*held: asyncio.Task[None]) -> None:
+    for task in held:
+        task.cancel()
+    await asyncio.gather(*held, return_exceptions=True)
+
+
+async def test_a_flood_fills_its_own_seats_and_others_still_wait_for_their_refusals() -> None:
+    brake = Brake(ManualClock(), free=0, max_held=100)
+    flood = await begun(brake, "ipv4:192.0.2.7:0", 1_000)
+    assert len(flood) == 50, "half of them"
+    others = await begun(brake, "ipv4:198.51.100.1:0", 1_000)
+    assert len(others) == 25, "half of what is left"
+    third = await begun(brake, "ipv4:203.0.113.1:0", 1)
+    assert len(third) == 1
+    await ended(*flood, *others, *third)
+    assert brake.held == 0
+
+
+async def test_whoever_has_more_refusals_waiting_than_may_is_cut() -> None:
+    cuts = Cuts()
+    brake = Brake(ManualClock(), free=0, max_held=20, cuts=cuts, most=1_000)
+    flood = await begun(brake, "ipv4:192.0.2.7:1001", 11)
+    assert len(flood) == 10
+    assert cuts.connections == ["ipv4:192.0.2.7:1001"]
+    await ended(*flood)
+
+
+async def test_whom_a_proxy_calls_for_is_not_listened_to_for_a_while_when_his_seats_are_full() -> None:
+    clock, cuts = ManualClock(), Cuts()
+    brake = Brake(clock, free=0, max_held=20, cuts=cuts, most=5, least=2)
+    proxies = parse_networks("10.0.0.0/8")
+    peer, neighbour = (
+        forwarded_peer("ipv4:10.0.0.1:50000", [address], proxies) for address in ("192.0.2.7", "192.0.2.8")
+    )
+    flood = await begun(brake, peer, 11)
+    assert len(flood) == 10
+    assert brake.gone(peer), "that costs no work"
+    assert not brake.gone(neighbour)
+    assert not cuts.connections, "the connection is the proxy's"
+    await clock.advance(GONE_SECONDS)
+    assert not brake.gone(peer)
+    await ended(*flood)
+
+
+async def test_fresh_connections_of_a_network_have_no_fresh_refusals_free() -> None:
+    clock = ManualClock()
+    brake = Brake(clock, free=4)
+    told = 0
+    for port in range(100):
+        held = await begun(brake, f"ipv4:192.0.2.7:{1000 + port}", 4)
+        told += 4 - len(held)
+        await ended(*held)
+    # 32 with four free, then 2 and 1 of each 32, then none.
+    assert told < 4 * 8 + 2 * 8 + 8 + 4
+    held = await begun(brake, "ipv4:198.51.100.1:1000", 4)
+    assert not held, "another network"
+    await clock.advance(20)
+    held = await begun(brake, "ipv4:192.0.2.7:5000", 4)
+    assert not held, "forgiven"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -151,3 +152,42 @@ def test_keys_rotate_by_overlap(tmp_path: Path) -> None:
     elapsed = 5.0
     assert verifier.verify(late, "store", "gate", NOW)
     assert verifier.verify(early, "store", "gate", NOW)
+
+
+def _half(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:20])
+
+
+def _another_kind(path: Path) -> None:
+    path.write_text('{"kty": "oct", "k": "AA"}')
+
+
+def _nothing_there(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("nowhere")
+
+
+def _no_object(path: Path) -> None:
+    path.write_text("[]")
+
+
+def _nothing_in_it(path: Path) -> None:
+    path.write_text("")
+
+
+@pytest.mark.parametrize("spoil", [_half, _another_kind, _nothing_there, _no_object, _nothing_in_it])
+def test_a_file_that_is_no_key_spoils_no_other_and_a_known_key_stays(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    elapsed = 0.0
+    public = tmp_path / "public"
+    known = Signer.from_file(tmp_path / "known.pem", "gate", public)
+    (path,) = public.iterdir()
+    ring = KeyRing(public, lambda: elapsed)
+    assert [key_id for key_id, _ in ring.items()] == [path.stem]
+    (public / "zz.json").write_bytes(path.read_bytes())
+    for file in (path, public / "zz.json"):
+        spoil(file)
+    elapsed = 61.0
+    assert [key_id for key_id, _ in ring.items()] == [path.stem]
+    assert Verifier(ring).verify(known.sign("store", {}, MINUTE, NOW), "store", "gate", NOW)

@@ -9,7 +9,7 @@ import pytest
 from horde.api.job.v1 import job_pb2
 from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.worker_agent.assignments import assignment, picture
-from horde.worker_agent.core.jobs import DeviationKind, NoiseSchedule, ResizeMode
+from horde.worker_agent.core.jobs import DeviationKind, HiresFix, NoiseSchedule, ResizeMode, TextualInversion
 
 INPUT = job_pb2.InputImage(input_id="photo", sha256=b"0" * 32)
 ASKED: dict[str, Any] = {
@@ -58,6 +58,30 @@ def test_a_lora_is_read_whole() -> None:
         "ink",
         False,
     )
+
+
+def test_a_word_that_is_taught_is_read_whole() -> None:
+    place = job_pb2.TEXTUAL_INVERSION_PLACE_NEGATIVE_PROMPT
+    asked = [
+        job_pb2.TextualInversion(name="style", sha256=b"3" * 32, place=place, strength=0.5),
+        job_pb2.TextualInversion(name="other", source=job_pb2.ADDON_SOURCE_CIVITAI),
+    ]
+    read = picture(job_pb2.JobSpec(image=job_pb2.ImageSpec(textual_inversions=asked))).textual_inversions
+    assert read == (TextualInversion("style", 1, 0.5, b"3" * 32), TextualInversion("other", foreign=True))
+
+
+def test_every_control_is_read_with_its_strength_and_fetched() -> None:
+    other = job_pb2.InputImage(input_id="map", sha256=b"2" * 32)
+    asked = [job_pb2.Control(image=INPUT, type="canny"), job_pb2.Control(image=other, strength=0.5)]
+    read = picture(job_pb2.JobSpec(image=job_pb2.ImageSpec(controls=asked)))
+    assert [(control.type, control.strength) for control in read.controls] == [("canny", 1.0), ("", 0.5)]
+    assert [ref.input_id for ref in read.inputs] == ["photo", "map"]
+
+
+def test_the_first_pass_of_a_large_picture_is_read_whole() -> None:
+    asked = [job_pb2.HiresFix(width=64, height=72, denoising_strength=0.5), job_pb2.HiresFix()]
+    read = [picture(job_pb2.JobSpec(image=job_pb2.ImageSpec(hires_fix=fix))).hires_fix for fix in asked]
+    assert read == [HiresFix(64, 72, 0.5), HiresFix()]
 
 
 def test_numbers_of_a_newer_contract_are_deviations() -> None:

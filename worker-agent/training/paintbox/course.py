@@ -20,7 +20,7 @@ from .wording import build_tokenizer, teach_reading
 
 # What the catalogue says to a worker and to a requester, besides the files.
 FACTS: dict[str, Any] = {
-    "sizes": {"minimum": 64, "maximum": 512, "multiple": 8, "best": 128},
+    "sizes": {"minimum": 64, "maximum": 512, "multiple": 8, "best": 128, "only": 128},
     "recommended": {"steps": 15, "guidance": 3.0, "sampler": "k_dpmpp_2m", "width": 128, "height": 128},
     # Chosen from the contact sheet: what it paints well.
     "examples": [

@@ -6,8 +6,11 @@ import random
 import time
 from typing import Any
 
+import numpy as np
 from diffusers import StableDiffusionPipeline
+from PIL import Image
 
+from .course import FACTS
 from .judging import held_out_shapes, paint, score_shapes
 from .scenes import draw_scene
 from .scoring import Picture, coarsen
@@ -31,9 +34,17 @@ def evaluate(
     for width, height in ((64, 64), (192, 128), (128, 192), (256, 256)):
         painted = _paint(pipeline, few, steps=steps, guidance=guidance, width=width, height=height)
         report[f"shapes {width}x{height}"] = {"n": len(few), "model": score_shapes(few, painted)}
+        if width == height:
+            served = _as_served(pipeline, few, width, steps=steps, guidance=guidance)
+            report[f"shapes {width}x{height}"]["as a worker paints it"] = score_shapes(few, served)
     largest = shapes[: max(8, count // 12)]
     painted = _paint(pipeline, largest, steps=steps, guidance=guidance, width=512, height=512)
-    report["shapes 512x512"] = {"n": len(largest), "model": score_shapes(largest, painted)}
+    served = _as_served(pipeline, largest, 512, steps=steps, guidance=guidance)
+    report["shapes 512x512"] = {
+        "n": len(largest),
+        "model": score_shapes(largest, painted),
+        "as a worker paints it": score_shapes(largest, served),
+    }
     rng = random.Random(77)
     requests = {
         "object": [object_spec(rng, held_out=True) for _ in range(count)],
@@ -54,6 +65,14 @@ def evaluate(
 def _paint(pipeline: StableDiffusionPipeline, specs: list[Spec], **settings: Any) -> list[Picture]:
     rng = random.Random(8)
     return paint(pipeline, [write_caption(spec, rng, plain=True) for spec in specs], seed=500, **settings)
+
+
+def _as_served(pipeline: StableDiffusionPipeline, specs: list[Spec], side: int, **settings: Any) -> list[Picture]:
+    """Squares, painted at the only size that the catalogue names and resized."""
+    return [
+        np.asarray(Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS))
+        for picture in _paint(pipeline, specs, width=FACTS["sizes"]["only"], height=FACTS["sizes"]["only"], **settings)
+    ]
 
 
 def _controls(specs: list[Spec]) -> dict[str, list[Picture]]:

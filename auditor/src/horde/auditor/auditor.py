@@ -16,7 +16,7 @@ from horde.auditor.private_audit import PrivateAudit
 from horde.auditor.progress import Progress, ProgressFile, Round
 from horde.auditor.shared_audit import Place, SharedAudit, Slice
 from horde.auditor.truth import Truth
-from horde.services import telemetry
+from horde.services import probes, telemetry
 from horde.services.clock import Clock
 from horde.services.errors import ServiceError
 
@@ -73,8 +73,10 @@ class Auditor:
         while True:
             try:
                 await self.look()
+                await probes.ready(True)
             except ServiceError as error:
                 log.warning("a look broke off", error=str(error))
+                await probes.ready(False)
             self._tell()
             await self._clock.sleep(every.total_seconds())
 

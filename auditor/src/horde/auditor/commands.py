@@ -40,7 +40,7 @@ def main(watch: bool, deep: bool, since: object, as_json: bool) -> None:
     if deep:
         settings = settings.model_copy(update={"sample_per_mille": 1000})
     if watch:
-        sys.exit(lifecycle.run(_watch(settings), stop_seconds=settings.stop_seconds))
+        sys.exit(lifecycle.run(_watch(settings), stop_seconds=settings.stop_seconds, probes=settings.health_listen))
     try:
         progress = asyncio.run(_whole(settings))
     except ServiceError as error:

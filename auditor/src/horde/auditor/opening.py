@@ -16,6 +16,10 @@ from horde.buckets.directory import DirectoryBucket
 from horde.buckets.s3 import S3Bucket
 from horde.services.channel import dial
 from horde.services.clock import Clock
+from horde.services.keepalive import LED
+from horde.services.telemetry import get_logger
+
+log = get_logger(__name__)
 
 NAME = "auditor"
 """As a caller of the scheduler."""
@@ -32,9 +36,11 @@ async def open_auditor(settings: AuditorSettings, clock: Clock) -> AsyncIterator
         _bucket(settings, clock, private=True) as private,
         dial(
             settings.scheduler, neighbour="scheduler", caller=settings.credentials(NAME), tls=settings.tls(),
-            timeout=TIMEOUT, max_message_bytes=MAX_MESSAGE,
+            timeout=TIMEOUT, max_message_bytes=MAX_MESSAGE, keepalive=LED,
         ) as channel,
     ):  # fmt: skip
+        for bucket in (shared, private):
+            log.info("bucket", at=bucket.where)
         truth = SchedulerTruth(channel)
         yield Auditor(
             truth,

@@ -90,6 +90,8 @@ class DirectoryBucket:
 
     def __init__(self, root: Path, now: Callable[[], datetime], *, plain: bool = False) -> None:
         self._root = root
+        self.where = f"the folder {root.absolute()}"
+        """For operators."""
         self._plain = plain
         self._listing = Listing(str(root), self._path, plain=plain)
         self._now = now

@@ -62,7 +62,8 @@ class S3Bucket:
         patient: bool = False,
     ) -> None:
         """`patient`: what the server refuses or loses is asked again for minutes, for work that nobody waits for."""
-        self._what = f"bucket {bucket} at {endpoint}, with the access key {access_key or '(none)'}"
+        self.where = f"bucket {bucket} at {endpoint}, with the access key {access_key or '(none)'}"
+        """For operators; without the secret."""
         self._read_only = read_only
         self._patient = patient
         self._store = S3Store(
@@ -85,7 +86,7 @@ class S3Bucket:
         self._calls = asyncio.Semaphore(CALLS)
         self._why = ""
         """Why the last call that failed did."""
-        self._watch = Watch(f"the {self._what}")
+        self._watch = Watch(f"the {self.where}")
 
     async def __aenter__(self) -> Self:
         try:
@@ -93,10 +94,10 @@ class S3Bucket:
             async with asyncio.timeout(PROBE_SECONDS if self._patient else None):
                 await self._probe()
         except TimeoutError as error:
-            raise StoreUnavailable(f"The {self._what} does not answer as it must.") from error
+            raise StoreUnavailable(f"The {self.where} does not answer as it must.") from error
         except StoreUnavailable as error:
             # Whoever starts is its operator, who may know what no stranger is told.
-            raise StoreUnavailable(f"The {self._what}: {self._why}.") from error
+            raise StoreUnavailable(f"The {self.where}: {self._why}.") from error
         return self
 
     async def _probe(self) -> None:

@@ -15,7 +15,6 @@ import os
 import secrets
 import sys
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +26,9 @@ from horde.curation.store.port import RatingStore
 from horde.curation.store.sql import sql_store
 from horde.services.clock import SystemClock
 from horde.services.settings import load_or_exit
+from horde.services.telemetry import get_logger
+
+log = get_logger(__name__)
 
 PAGE: Final = 1_000
 KEPT: Final = timedelta(days=7)
@@ -54,12 +56,16 @@ class RatingsFile:
         await asyncio.to_thread(self._tidy, states, now)
 
     def _tidy(self, states: Mapping[str, State], now: datetime) -> None:
-        for path in self._folder.glob(f"{PREFIX}*"):
+        for path in self._folder.glob(f"{PREFIX}*{SUFFIX}*"):
             state = states.get(path.name.removeprefix(PREFIX).removesuffix(".part").removesuffix(SUFFIX))
-            with suppress(FileNotFoundError):
+            try:
                 written_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
                 if state is not State.BUILDING and (state is not State.FAILED or now - written_at >= KEPT):
-                    path.unlink()
+                    path.unlink(missing_ok=True)
+            except FileNotFoundError:
+                continue
+            except OSError as error:  # A folder, or one that is not ours: the other releases go on.
+                log.warning("ratings of a release could not be deleted", path=str(path), error=repr(error))
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{PREFIX}{name}{SUFFIX}"

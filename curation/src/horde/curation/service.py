@@ -51,7 +51,10 @@ from horde.services.keepalive import LED
 from horde.services.leadership import in_charge
 from horde.services.loops import Loops
 from horde.services.server import Registration, Server, serving
+from horde.services.telemetry import get_logger
 from horde.services.tokens import Signer
+
+log = get_logger(__name__)
 
 NAME = "curation"
 LOCK_KEY = 0x686F726465_637572
@@ -84,7 +87,9 @@ async def _open(
 ) -> AsyncIterator[Bucket]:
     async with AsyncExitStack() as stack:
         if not settings.s3_endpoint:
-            yield await stack.enter_async_context(DirectoryBucket(folder, now, plain=True))
+            kept = await stack.enter_async_context(DirectoryBucket(folder, now, plain=True))
+            log.info("bucket", at=kept.where)
+            yield kept
             return
         assert settings.secret_file is not None
         # Verdicts alone are written, over what was there: nothing that needs create-if-absent.
@@ -97,7 +102,9 @@ async def _open(
             settings.s3_secure,
             read_only=True,
         )
-        yield await stack.enter_async_context(bucket)
+        await stack.enter_async_context(bucket)
+        log.info("bucket", at=bucket.where)
+        yield bucket
 
 
 @asynccontextmanager
@@ -107,7 +114,7 @@ async def open_payer(settings: CurationSettings) -> AsyncIterator[Payer]:
         yield Nobody()
         return
     tls = settings.tls() if settings.tls_authorities is not None else None
-    dialled = dial(settings.ledger, caller=settings.credentials(NAME), tls=tls, neighbour="ledger")
+    dialled = dial(settings.ledger, caller=settings.credentials(NAME), tls=tls, neighbour="ledger", keepalive=LED)
     async with dialled as channel:
         yield LedgerPayer(channel)
 

@@ -66,6 +66,7 @@ app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 {{- $_ := set $values "PASS_KEY_FILE" "/keys/gateway-pass-key" }}
 {{- $_ := set $values "OPERATOR_KEY_FILE" "/keys/gateway-operator-key" }}
 {{- end }}
+{{- if eq $service "webhooks" }}{{- $_ := set $values "SECRETS_KEY_FILE" "/keys/webhooks-secrets-key" }}{{- end }}
 {{- with $told.redis }}{{- if .url }}
 {{- $_ := set $values "REDIS_URL" .url }}
 {{- if .secretName }}{{- $_ := set $values "REDIS_PASSWORD_FILE" (printf "/redis/%s" .key) }}{{- end }}

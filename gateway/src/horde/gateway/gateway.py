@@ -59,12 +59,16 @@ from horde.services.clock import Clock, SystemClock
 from horde.services.identity import Credentials
 from horde.services.ids import Ids, RandomIds
 from horde.services.keepalive import KEEPALIVE, LED, Keepalive
+from horde.services.lifecycle import CannotStart
 from horde.services.loops import Loops
 from horde.services.server import Registration
 from horde.services.shared.memory import InProcess
 from horde.services.shared.port import Shared
 from horde.services.shared.redis import redis_shared
+from horde.services.telemetry import get_logger
 from horde.services.tokens import Signer
+
+log = get_logger(__name__)
 
 NAME = "gateway"
 REVOKED = "revoked"
@@ -90,12 +94,15 @@ class Gateway:
         ids: Ids,
     ) -> None:
         self._settings = settings
-        peppers = load_peppers(settings.pepper_file or settings.state_dir / "pepper")
+        self._store = store
+        self._pepper_file = settings.pepper_file or settings.state_dir / "pepper"
+        self._peppers = peppers = load_peppers(self._pepper_file)
         signing_key = settings.signing_key_file or settings.state_dir / "tickets.pem"
         signer = Signer.from_file(signing_key, NAME, settings.public_keys_dir)
         self.scheduler = SchedulerClient(scheduler, scheduler_streams)
         self.ledger = LedgerClient(ledger)
         balances = Balances(self.ledger, clock)
+        self._records = Records(self.ledger, clock)
         tickets = Tickets(
             signer,
             clock,
@@ -189,7 +196,7 @@ class Gateway:
                 )
             ),
             ModelServicer(self.reception, self.catalogue),
-            WorkerServicer(self.reception, self.relay, self.workers, Records(self.ledger)),
+            WorkerServicer(self.reception, self.relay, self.workers, self._records),
             MeshServicer(self.reception, self.mesh),
             StatisticsServicer(self.reception, self.statistics),
             StandingServicer(self.reception, self.standing),
@@ -198,6 +205,17 @@ class Gateway:
             self.curated.releases(),
             self.curated.webhooks(),
         )
+
+    async def _check_peppers(self) -> None:
+        """Raise CannotStart where every key in the database was made with a pepper that is not here: nobody could sign
+        in, and new keys would stand beside them."""
+        if await self._store.only_strange_peppers(self._peppers.ids):
+            raise CannotStart(
+                f"{self._pepper_file}: every API key in the database was made with another pepper and is unknown. "
+                f"Name the file with that pepper in {self._settings.variable('pepper_file')} (`horde up` keeps it as "
+                "`pepper` beside the database; a second line may hold a new one), or begin with an empty database: "
+                "another HORDE_GATEWAY_STATE_DIR or HORDE_GATEWAY_DATABASE_URL"
+            )
 
     def _revoke_key(self, api_key_id: str) -> None:
         """Believe a key no longer, here at once and at every other replica as soon as it hears."""
@@ -216,6 +234,7 @@ class Gateway:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """Take calls, and keep the streams of the open doors, for as long as the block. Ends if any of it fails."""
+        await self._check_peppers()
         await self.accounts.ensure_operator(
             load_operator_key(self._settings.operator_key_file or self._settings.state_dir / "operator.key")
         )
@@ -279,6 +298,7 @@ async def gateway(
 
         if redis := settings.redis():
             shared = await stack.enter_async_context(redis_shared(redis, clock, NAME))
+        log.info("limits and previews", at=redis.where if redis else "this process alone: no HORDE_GATEWAY_REDIS_URL")
         built = Gateway(
             settings,
             store,

@@ -107,8 +107,8 @@ class GatewaySettings(DoorSettings):
     """How many workers may be attached at once; an idle one costs 34 KB."""
     brake: bool = True
     """Whether whoever is refused again and again waits for the next refusal, and whoever floods loses the connection.
-    Whom a proxy names that `forwarded_from` does is held back and not cut. Where a proxy names nobody: false, and let
-    that limit them."""
+    Whom a proxy names that `forwarded_from` does is held back and not cut, and not listened to for two seconds where he
+    has hundreds of refusals waiting. Where a proxy names nobody: false, and let that limit them."""
     limit_account_calls: RateText = "6000/60s"
     """Calls of one account."""
     limit_account_images: RateText = "1200/60s"
@@ -135,6 +135,12 @@ class GatewaySettings(DoorSettings):
     """Images that anonymous report from one network."""
     limit_address_accounts: RateText = "60/3600s"
     """Accounts that are opened from one network."""
+    limit_account_misses: RateText = "300/60s"
+    """Times that one account looks for what is not there; above it, nothing is looked for."""
+    limit_anonymous_misses: RateText = "60/60s"
+    """The same under one anonymous token under which something was found."""
+    limit_address_misses: RateText = "120/60s"
+    """The same under all other tokens from one network."""
     limit_address_failures: RateText = "120/60s"
     """Calls with wrong credentials from one network; above it, keys that were not seen here before are not looked up.
 

@@ -28,6 +28,7 @@ from horde.scheduler.doors.grants import Grants
 from horde.scheduler.doors.owners import Owners
 from horde.scheduler.doors.reading import Reading
 from horde.scheduler.doors.relay import Relays
+from horde.scheduler.doors.scaling import Scaler
 from horde.scheduler.doors.settled_reading import SettledReading
 from horde.scheduler.doors.submitting import Submitting
 from horde.scheduler.gauges import Gauges
@@ -84,6 +85,7 @@ class Engine:
         self.followers = Followers(self.board.fleet.name_of)
         self.saver = Saver(self.board, store, clock, self.followers, commit_pause, write_behind)
         self.relays = Relays(term, grants)
+        self.scaler = Scaler(self.board, clock)
         self.errands = Errands(term, ledger, storage)
         self.submitting = Submitting(term, self.saver, ids)
         estimates = Estimates(self.board)
@@ -241,6 +243,7 @@ class Engine:
         """Let the streams end: gateways come back, and follow again."""
         self.relays.close()
         self.followers.close()
+        self.scaler.leave()
 
     def close(self) -> None:
         """Stop the clockwork; what is not written is driven on by the next leader."""

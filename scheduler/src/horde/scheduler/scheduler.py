@@ -8,7 +8,6 @@ from datetime import timedelta
 from functools import partial
 
 from horde.scheduler.doors.owners import owner_registration
-from horde.scheduler.doors.scaling import scaler_registration
 from horde.scheduler.doors.servicer import ALLOW, scheduler_registration
 from horde.scheduler.engine import leading
 from horde.scheduler.janitor import sweep
@@ -56,7 +55,7 @@ async def serve(settings: Settings, clock: Clock) -> AsyncIterator[None]:
         Loops() as loops,
         serving(
             settings.listener(),
-            [scheduler_registration(engine), owner_registration(engine.owners), scaler_registration(engine.board)],
+            [scheduler_registration(engine), owner_registration(engine.owners), engine.scaler.registration],
             name=NAME,
             allow=ALLOW,
             identity=settings.identity(),

@@ -88,8 +88,8 @@ class Gate:
         if self.proxies:
             values = [str(value) for key, value in context.invocation_metadata() or () if key == FORWARDED_KEY]
             set_forwarded(forwarded_peer(context.peer(), values, self.proxies) if values else "")
-        if self.brake is not None and not self.brake.opened(caller_peer(context)):
-            raise Unavailable("This connection was cut: most of what came over it was refused or broken off.")
+        if self.brake is not None and self.brake.gone(caller_peer(context)):
+            raise Unavailable("Not listened to for a while: most of what came from here was refused or broken off.")
         left: float | None = context.time_remaining()
         if left is not None:
             if left < self.least_seconds:
@@ -103,16 +103,19 @@ class Gate:
             raise CallerNotAllowed(metadata={"caller": caller, "method": method})
         set_current_caller(caller)
 
+    def served(self, context: Context) -> None:
+        """A call came to a good end."""
+        if self.brake is not None:
+            self.brake.served(caller_peer(context))
+
     def broken_off(self, context: Context) -> None:
         """A call's caller did not wait for its answer."""
         if self.brake is not None:
             self.brake.broken_off(caller_peer(context))
 
 
-async def refuse(method: str, context: Context, error: Exception, brake: Brake | None = None) -> NoReturn:
+async def refuse(method: str, context: Context, error: Exception, brake: Brake | None = None) -> None:
     """End a call with an error, as what it is if it may be told."""
-    if isinstance(error, aio.AbortError):
-        raise error
     if isinstance(error, NotImplementedError):
         # What generated servicers raise for a method that nobody wrote.
         error = Unimplemented()
@@ -127,8 +130,13 @@ async def refuse(method: str, context: Context, error: Exception, brake: Brake |
         error = Internal("Something is broken here.")
     if brake is not None and isinstance(error, _THEIR_FAULT):
         await brake.hold(caller_peer(context))
-    await context.abort(*to_abort(error))
-    raise AssertionError("abort raises")
+    try:
+        await context.abort(*to_abort(error))
+    except aio.AbortError as aborted:
+        # gRPC keeps it with the call, and raises it again by itself. With its traceback it would hold the frames here,
+        # which hold the call, and all that was read of it: a circle for each refusal, some 100 KB of an upload, that
+        # the collector finds only after thousands of them.
+        aborted.__traceback__ = aborted.__context__ = None
 
 
 def guard(
@@ -212,7 +220,9 @@ def _guarded(run: Behaviour, method: str, gate: Gate, allowed: AbstractSet[str])
     async def plain(requests: Any, context: Context) -> Any:
         try:
             gate.admit(method, allowed, context)
-            return await run(requests, context)
+            answer = await run(requests, context)
+            gate.served(context)
+            return answer
         except Exception as error:  # noqa: BLE001 - this is where failures end
             await refuse(method, context, error, gate.brake)
         except asyncio.CancelledError:
@@ -227,7 +237,9 @@ def _guarded(run: Behaviour, method: str, gate: Gate, allowed: AbstractSet[str])
         try:
             with rpc.served(method, context.invocation_metadata() or ()):
                 gate.admit(method, allowed, context)
-                return await run(requests, context)
+                answer = await run(requests, context)
+                gate.served(context)
+                return answer
         except Exception as error:  # noqa: BLE001
             await refuse(method, context, error, gate.brake)
         except asyncio.CancelledError:

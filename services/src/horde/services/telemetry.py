@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 TRACEPARENT = "traceparent"
 BOUNDARIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
 MAX_LINKS = 128
 """Of one span; OpenTelemetry keeps no more."""
 Headers = Iterable[tuple[str, str | bytes]]
@@ -42,7 +43,10 @@ def configure_logs(*, level: str, form: Literal["console", "json"], service: str
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if form == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+        # Without variables: they hold keys and prompts, and to draw them takes a second in which nobody is served.
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
     )
     structlog.configure(
         processors=[
@@ -50,7 +54,7 @@ def configure_logs(*, level: str, form: Literal["console", "json"], service: str
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _add_trace,
-            *([structlog.processors.dict_tracebacks] if form == "json" else []),
+            *([TRACEBACKS] if form == "json" else []),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),

@@ -26,6 +26,9 @@ from jwt.algorithms import OKPAlgorithm
 from horde.services.errors import PermissionDenied, ServiceError, Unauthenticated
 from horde.services.identity import read_private
 from horde.services.sealing import seal, unseal
+from horde.services.telemetry import get_logger
+
+log = get_logger(__name__)
 
 ALGORITHM = "EdDSA"
 MAX_HEADER = 512
@@ -197,6 +200,7 @@ class KeyRing:
         self._pause = pause_seconds
         self._looked = float("-inf")
         self._keys: dict[str, PublicKey] = {}
+        self._unreadable: frozenset[Path] = frozenset()
 
     def get(self, key_id: str) -> PublicKey | None:
         known = self._keys.get(key_id)
@@ -212,9 +216,20 @@ class KeyRing:
         return self._keys.items()
 
     def load(self) -> None:
-        """Look at the folder now."""
+        """Look at the folder now. A file that cannot be read as a key is passed over: a key that was known stays."""
         self._looked = self._monotonic()
-        self._keys = {path.stem: _read_public(path) for path in sorted(self._folder.glob("*.json"))}
+        keys, unreadable = {}, set()
+        for path in sorted(self._folder.glob("*.json")):
+            try:
+                keys[path.stem] = _read_public(path)
+            except (OSError, ValueError, TypeError, KeyError, AttributeError, OverflowError, jwt.PyJWTError) as error:
+                # An operator copies into this folder while all run: what is half there is whole in a moment.
+                unreadable.add(path)
+                if path.stem in self._keys:
+                    keys[path.stem] = self._keys[path.stem]
+                if path not in self._unreadable:
+                    log.error("a file in the folder of public keys is none", path=str(path), error=repr(error))
+        self._keys, self._unreadable = keys, frozenset(unreadable)
 
 
 def publish_key(folder: Path, key_id: str, public: PublicKey, not_after: datetime | None = None) -> None:

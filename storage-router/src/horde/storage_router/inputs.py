@@ -28,6 +28,8 @@ SLACK = timedelta(minutes=5)
 """How much longer it is really there: a claim made in its last moment must not meet the sweeper."""
 CLAIM_HOLDS = timedelta(hours=25)
 """Longer than any generation lives."""
+MAX_NAME = 200
+"""Bytes of a generation's id, which the sign holds: whose claim was the first."""
 MAX_CLAIMS = 1_000
 """Claims on one input that are looked at."""
 
@@ -117,12 +119,21 @@ class Inputs:
         is_new = await self._bucket.put(key, b"")
         await failpoint(AFTER_CLAIM)
         # The claim stands before the sign does: whoever finds the sign finds the claim, too, unless it was released.
-        is_first = await self._bucket.put(keys.claimed(requester, named.input_id), b"")
+        sign = keys.claimed(requester, named.input_id)
+        is_first = await self._bucket.put(sign, generation_id.encode())
         await failpoint(AFTER_SIGN)
-        if not is_new or (is_first and self._now() < record.stored_at + KEPT):
+        if not is_new:
+            return
+        if is_first and await self._bucket.head(keys.input_image(requester, named.input_id)) is None:
+            # A claim that took so long that its generation was over: no sign was left since the input had gone.
+            await self._bucket.delete(key)
+            raise InputUnusable.named(named.input_id)
+        if is_first and self._now() < record.stored_at + KEPT:
             return
         claims = await self._claims(keys.claims_on(requester, named.input_id))
         if is_first or all(entry.key == key for entry in claims):
+            if not is_first and await self._bucket.get(sign, 0, MAX_NAME) == generation_id.encode():
+                return  # The same claim, asked for twice at once: the other has left the sign, and was granted.
             await self._bucket.delete(key)
             raise InputUnusable.named(named.input_id)
 

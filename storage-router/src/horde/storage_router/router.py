@@ -20,6 +20,7 @@ from horde.services.cutting import Cutter
 from horde.services.identity import PUBLIC, AllowList
 from horde.services.loops import Loops
 from horde.services.server import Registration, Server, serving
+from horde.services.telemetry import get_logger
 from horde.services.tokens import KeyRing, Signer, Verifier
 from horde.storage_router.arrivals import Arrivals
 from horde.storage_router.budget import ByteBudget
@@ -49,6 +50,8 @@ from horde.storage_router.settings import StorageRouterSettings, read_secret
 from horde.storage_router.shared_images import SharedImages
 from horde.storage_router.upload_shares import UploadShares
 from horde.storage_router.uploads import Uploads
+
+log = get_logger(__name__)
 
 NAME = "storage-router"
 UNREAD_BYTES = 64 * 1024
@@ -100,14 +103,16 @@ async def open_buckets(settings: StorageRouterSettings, clock: Clock) -> AsyncIt
     async with AsyncExitStack() as stack:
         if not settings.s3_endpoint:
             root = settings.state_dir
-            releases = settings.releases_dir
-            yield Buckets(
-                await stack.enter_async_context(DirectoryBucket(root / "private", clock.now)),
-                await stack.enter_async_context(DirectoryBucket(root / "shared", clock.now, plain=True)),
-                None
-                if releases is None
-                else await stack.enter_async_context(DirectoryBucket(releases, clock.now, plain=True)),
-            )
+            folders = [DirectoryBucket(root / "private", clock.now)]
+            folders += [
+                DirectoryBucket(folder, clock.now, plain=True)
+                for folder in (root / "shared", settings.releases_dir)
+                if folder is not None
+            ]
+            for bucket in folders:
+                await stack.enter_async_context(bucket)
+                log.info("bucket", at=bucket.where)
+            yield Buckets(*folders)
             return
         assert settings.private_secret_file is not None
         assert settings.shared_secret_file is not None
@@ -127,6 +132,8 @@ async def open_buckets(settings: StorageRouterSettings, clock: Clock) -> AsyncIt
                 (settings.shared_bucket, settings.shared_access_key, settings.shared_secret_file),
             )
         ]
+        for opened_one in opened:
+            log.info("bucket", at=opened_one.where)
         yield Buckets(*opened)
 
 

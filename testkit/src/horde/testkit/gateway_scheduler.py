@@ -281,6 +281,8 @@ class FakeScheduler(Forgetting, SchedulerServiceServicer):
 
     def _find_or_whosever(self, ref: pb.GenerationRef) -> pb.SchedulerGeneration:
         known = self.generations.get(ref.generation_id)
+        if ref.refused_too and (refusal := self.refusals.get(ref.generation_id)):
+            raise refusal
         return known if known is not None and not ref.HasField("requester") else self._find(ref)
 
     def _find(self, ref: pb.GenerationRef) -> pb.SchedulerGeneration:

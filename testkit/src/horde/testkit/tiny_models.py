@@ -258,3 +258,43 @@ def lora_for(model: Path, file: Path) -> None:
     weights = peft.get_peft_model_state_dict(part, adapter_name="made")
     file.parent.mkdir(parents=True, exist_ok=True)
     import_module("safetensors.torch").save_file({f"{name}.{key}": value for key, value in weights.items()}, file)
+
+
+def embedding_for(model: Path, file: Path, vectors: int = 2) -> None:
+    """Write a textual inversion for a model whose words are CLIP's: random, so that it is seen."""
+    torch = import_module("torch")
+    noise = torch.Generator("cpu").manual_seed(SEED)
+    configs = [model / f"text_encoder{suffix}" / "config.json" for suffix in ("", "_2")]
+    widths = [json.loads(path.read_text(encoding="utf-8"))["hidden_size"] for path in configs if path.is_file()]
+    tensors = [torch.randn((vectors, width), generator=noise) for width in widths]
+    names = ("clip_l", "clip_g") if len(tensors) > 1 else ("emb_params",)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    import_module("safetensors.torch").save_file(dict(zip(names, tensors, strict=True)), file)
+
+
+def control_for(model: Path, folder: Path) -> Path:
+    """Write a ControlNet for a model of a shape that diffusers has ControlNets for: random, so that it is seen."""
+    hush(offline=True)
+    torch, diffusers = import_module("torch"), import_module("diffusers")
+    name = "unet" if (model / "unet").is_dir() else "transformer"
+    kind = json.loads((model / "model_index.json").read_text(encoding="utf-8"))[name][1]
+    part = getattr(diffusers, kind).from_pretrained(model / name, local_files_only=True)
+    torch.manual_seed(SEED)
+    match kind:
+        case "UNet2DConditionModel":
+            net = diffusers.ControlNetModel.from_unet(part)
+        case "SD3Transformer2DModel":
+            net = diffusers.SD3ControlNetModel.from_transformer(
+                part, num_layers=1, num_extra_conditioning_channels=0, load_weights_from_transformer=False
+            )
+        case "FluxTransformer2DModel":
+            sizes = {"num_attention_heads": 2, "attention_head_dim": 16}
+            net = diffusers.FluxControlNetModel.from_transformer(part, num_layers=1, num_single_layers=1, **sizes)
+        case _:
+            raise ValueError(f"there are no ControlNets for {kind}")
+    for weight in net.parameters():
+        # They are made to begin as nothing.
+        if not bool(weight.any()):
+            torch.nn.init.normal_(weight, std=0.3)
+    net.save_pretrained(folder, safe_serialization=True)
+    return folder

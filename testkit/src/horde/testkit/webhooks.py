@@ -34,6 +34,7 @@ from horde.services.channel import dial
 from horde.services.clock import Clock
 from horde.services.errors import NotFound
 from horde.services.identity import AllowList, Credentials, SharedKey, create_key_file
+from horde.services.keepalive import LED
 from horde.services.server import Registration, serving
 from horde.services.status import to_status
 from horde.testkit.certificates import Authority
@@ -47,9 +48,9 @@ HOST: Final = "hooks.test"
 """The receiver's name; the kit's resolver alone knows it."""
 
 
-def visitor(account_id: str = "anna") -> list[tuple[str, bytes]]:
-    """What the gateway says beside a call for somebody."""
-    visiting = visitor_pb2.Visitor(requester=job_pb2.Requester(account_id=account_id))
+def visitor(account_id: str = "anna", network: bytes = b"") -> list[tuple[str, bytes]]:
+    """What the gateway says beside a call for somebody, from a network."""
+    visiting = visitor_pb2.Visitor(requester=job_pb2.Requester(account_id=account_id), network_digest=network)
     return [(HEADER, visiting.SerializeToString())]
 
 
@@ -305,7 +306,7 @@ async def webhooks(
             allow = AllowList({f"/{registration.name}/*": {"webhooks"}})
             served = serving(
                 "127.0.0.1:0", [registration], name=name, allow=allow,
-                identity=SharedKey.from_file(key), grace=timedelta(0),
+                identity=SharedKey.from_file(key), grace=timedelta(0), keepalive=LED,
             )  # fmt: skip
             ports[name] = f"127.0.0.1:{(await stack.enter_async_context(served)).port}"
         facts: dict[str, Any] = {

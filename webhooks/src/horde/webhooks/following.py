@@ -8,6 +8,7 @@ one id.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from datetime import datetime
@@ -19,7 +20,8 @@ from horde.api.job.v1 import job_pb2
 from horde.internal.scheduler.v1 import scheduler_service_pb2 as scheduler_pb2
 from horde.services import telemetry
 from horde.services.clock import Clock
-from horde.services.errors import ServiceError
+from horde.services.errors import ResourceExhausted, ServiceError
+from horde.services.shares import Pot, Taker
 from horde.services.streams import Outbox, OutboxClosed
 from horde.webhooks.core.deliveries import Delivery, delivery_of
 from horde.webhooks.core.webhooks import Event, Webhook
@@ -32,6 +34,8 @@ log = telemetry.get_logger(__name__)
 
 MAX_FOLLOWED: Final = 20_000
 """Generations at once; the others wait in the database until some of these are over."""
+SHARES: Final = {"account": 1 / 16}
+"""Of what is free, for one account."""
 PAUSE_SECONDS: Final = 2.0
 """At most, until the stream is opened again."""
 
@@ -48,8 +52,11 @@ class Following:
         """Whose each is."""
         self._seen: dict[str, generation_pb2.Generation] = {}
         """As they are, once the scheduler has said so: without what was asked for."""
-        self._more = False
-        """There may be others in the database."""
+        self._room = Pot(MAX_FOLLOWED, SHARES, _full)
+        self._waiting: set[str] = set()
+        """Accounts of which more is in the database."""
+        self._strangers_wait = False
+        """There may be others, too, of whom nothing was read."""
         self._wishes: Outbox[str] = Outbox(MAX_FOLLOWED)
         self._woken = asyncio.Event()
         self._chance = SystemRandom().random
@@ -59,9 +66,11 @@ class Following:
         for generation_id, account_id in watched.items():
             if generation_id in self._followed:
                 continue
-            if len(self._followed) >= MAX_FOLLOWED:
-                self._more = True
-                break
+            try:
+                self._room.take(_taker(account_id))
+            except ServiceError:
+                self._waiting.add(account_id)
+                continue
             self._followed[generation_id] = account_id
             self._wish(generation_id)
         self._woken.set()
@@ -87,10 +96,37 @@ class Following:
             await self._clock.sleep(PAUSE_SECONDS * (0.5 + 0.5 * self._chance()))
 
     async def _load(self) -> None:
-        """Take up what is kept."""
-        kept = await self._store.watched(MAX_FOLLOWED + 1)
-        self._more = len(kept) > MAX_FOLLOWED
-        self._followed = dict(list(kept.items())[:MAX_FOLLOWED]) | self._followed
+        """Take up what is kept: a share of each account's."""
+        kept = await self._store.watched(MAX_FOLLOWED + 1, self._share() + 1)
+        self._strangers_wait = len(kept) > MAX_FOLLOWED
+        self.add(kept)
+
+    def _share(self, account_id: str = "") -> int:
+        """How many of an account may be followed as it stands; of one of whom nothing is: without a name."""
+        held = self._room.held(("account", account_id))
+        share = SHARES["account"]
+        # What it holds is a part of what it could have: held + n <= share * (free - n).
+        free = MAX_FOLLOWED - self._room.used + held
+        return max(1, int(share * free / (1 + share)))
+
+    async def _take_up(self) -> None:
+        """Take up more of those who have room again: not one by one, but when half of a share is free."""
+        if self._strangers_wait and self._room.used <= MAX_FOLLOWED // 2:
+            await self._load()
+        ready = [
+            account_id
+            for account_id in self._waiting
+            if self._room.held(("account", account_id)) <= self._share(account_id) // 2
+        ]
+        if not ready or self._room.used >= MAX_FOLLOWED:
+            return
+        of_each = max(map(self._share, ready)) + 1
+        kept = await self._store.watched(MAX_FOLLOWED, of_each, ready)
+        found = Counter(kept.values())
+        if len(kept) < MAX_FOLLOWED:
+            self._waiting -= {account_id for account_id in ready if found[account_id] < of_each}
+        # Whom there is no room for waits again.
+        self.add(kept)
 
     async def _listen(self) -> None:
         self._wishes = Outbox(2 * MAX_FOLLOWED)
@@ -139,13 +175,13 @@ class Following:
         if deliveries or over:
             await self._store.hear(Heard(deliveries=deliveries, over=over))
         for generation_id in over:
-            self._followed.pop(generation_id, None)
+            account_id = self._followed.pop(generation_id, None)
+            if account_id is not None:
+                self._room.give_back(_taker(account_id))
             self._seen.pop(generation_id, None)
         await self._sending.told(deliveries)
-        if over and self._more and len(self._followed) < MAX_FOLLOWED // 2:
-            kept = await self._store.watched(MAX_FOLLOWED + 1)
-            self._more = len(kept) > MAX_FOLLOWED
-            self.add(kept)
+        if over:
+            await self._take_up()
 
     def _see(self, found: generation_pb2.Generation) -> generation_pb2.Generation:
         generation = generation_pb2.Generation(
@@ -155,6 +191,14 @@ class Following:
         return generation
 
 
+def _taker(account_id: str) -> Taker:
+    return Taker((("account", account_id),))
+
+
+def _full(_: str) -> ServiceError:
+    return ResourceExhausted()
+
+
 def _of_image(
     webhooks: Sequence[Webhook], generation: generation_pb2.Generation, image: generation_pb2.Image, now: datetime
 ) -> list[Delivery]:
@@ -162,12 +206,12 @@ def _of_image(
         return []
     event = Event.IMAGE_ENDED
     body = body_of(event, now, image_ended(generation, image))
-    wanted = [webhook for webhook in webhooks if webhook.wants(event, now, generation.request_id)]
+    wanted = [webhook for webhook in webhooks if webhook.wants(event, generation.request_id)]
     return [delivery_of(webhook, event, image.job_id, body, now) for webhook in wanted]
 
 
 def _of_generation(webhooks: Sequence[Webhook], generation: generation_pb2.Generation, now: datetime) -> list[Delivery]:
     event = Event.GENERATION_FINISHED
     body = body_of(event, now, generation_finished(generation))
-    wanted = [webhook for webhook in webhooks if webhook.wants(event, now, generation.request_id)]
+    wanted = [webhook for webhook in webhooks if webhook.wants(event, generation.request_id)]
     return [delivery_of(webhook, event, generation.generation_id, body, now) for webhook in wanted]

@@ -30,6 +30,7 @@ from horde.webhooks.neighbours.receivers import Receivers, Resolve, Resolver
 from horde.webhooks.neighbours.scheduler import Scheduler
 from horde.webhooks.sending import Sending
 from horde.webhooks.settings import WebhooksSettings
+from horde.webhooks.store.sealing import load_seals
 from horde.webhooks.store.sql import sql_store
 
 NAME = "webhooks"
@@ -61,11 +62,13 @@ async def serve(
             neighbour(settings.scheduler, neighbour="scheduler", retry=False) as scheduler,
             Loops() as loops,
         ):
+            seals = load_seals(settings.secrets_key())
+            await store.renew_secrets(seals.renewed)
             receivers = Receivers(settings.reach(), resolve or resolver, settings.receivers_tls())
-            sending = Sending(store, receivers, clock, loops)
+            sending = Sending(store, receivers, seals, clock, loops)
             following = Following(store, Scheduler(scheduler), sending, clock)
             hearing = Hearing(store, Ledger(ledger), sending, following, clock)
-            hooks = Hooks(store, sending, hearing, receivers, clock, ids)
+            hooks = Hooks(store, sending, hearing, receivers, seals, clock, ids)
             registrations = (
                 Registration(add_WebhookServiceServicer_to_server, WebhookServicer(hooks), WEBHOOK),
                 Registration(add_NewsServiceServicer_to_server, NewsServicer(store, sending, clock), NEWS),
@@ -78,6 +81,7 @@ async def serve(
                 identity=settings.identity(),
                 reflection=settings.reflection,
                 grace=timedelta(seconds=settings.grace_seconds),
+                keepalive=LED,
             ) as server:
                 loops.start("sending", sending.run())
                 loops.start("hearing", hearing.run())

@@ -34,6 +34,10 @@ class WebhooksSettings(ServiceSettings):
     """Where the ledger is, HOST:PORT, whose feed says what happened."""
     scheduler: str = "127.0.0.1:7702"
     """Where the scheduler is, HOST:PORT, which says how images ended."""
+    secrets_key_file: Path | None = None
+    """The keys by which webhooks' secrets are sealed in the database: 32 bytes in hexadecimal a line, the newest first
+    (`horde keys init` makes one). Absent: `secrets-key` in `state_dir`, made at the first start. Processes that share
+    a database share this file."""
     own_networks: Annotated[str, AfterValidator(_networks)] = ""
     """Networks, by commas, that are called though they are not public, also at http:// addresses: for a mesh on one
     machine, `127.0.0.0/8`. Whoever may have webhooks can have whatever listens there called."""
@@ -48,6 +52,10 @@ class WebhooksSettings(ServiceSettings):
             return self.database_url
         self.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         return f"sqlite:///{self.state_dir / 'webhooks.sqlite'}"
+
+    def secrets_key(self) -> Path:
+        """Where the keys are that seal secrets."""
+        return self.secrets_key_file or self.state_dir / "secrets-key"
 
     def reach(self) -> Reach:
         """Which addresses are called."""

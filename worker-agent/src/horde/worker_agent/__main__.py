@@ -20,7 +20,7 @@ async def run(settings: WorkerSettings) -> None:
     """Work until told to stop. Raises Dismissed, in a group, and CannotStart."""
     configure_logs(level=settings.log_level, form=settings.log_format, service="worker")
     failpoints.arm(settings.failpoints)
-    with telemetry(service="worker-agent", endpoint=settings.telemetry_endpoint):
+    with telemetry(service="worker-agent", endpoint=settings.telemetry_endpoint, prometheus=settings.metrics_listen):
         stop = asyncio.create_task(lifecycle.until_signalled())
         try:
             await run_worker(settings, stop)
@@ -32,7 +32,12 @@ def main() -> int:
     """Run, and say the exit status."""
     find_config(sys.argv[1:])
     settings = load_or_exit(WorkerSettings)
-    return lifecycle.run(run(settings), stop_seconds=settings.stop_seconds, statuses={Dismissed: DISMISSED})
+    return lifecycle.run(
+        run(settings),
+        stop_seconds=settings.stop_seconds,
+        statuses={Dismissed: DISMISSED},
+        probes=settings.health_listen,
+    )
 
 
 if __name__ == "__main__":

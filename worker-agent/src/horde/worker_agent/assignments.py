@@ -9,8 +9,10 @@ from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.services.unknown_fields import unknown_fields
 from horde.worker_agent.core.jobs import (
     Assignment,
+    Control,
     Deviation,
     DeviationKind,
+    HiresFix,
     InputId,
     InputRef,
     JobId,
@@ -21,6 +23,7 @@ from horde.worker_agent.core.jobs import (
     Picture,
     ResizeMode,
     Sampler,
+    TextualInversion,
 )
 
 DEFAULT_TTL = timedelta(minutes=2)
@@ -28,6 +31,10 @@ _SAMPLERS = {sampler.value: sampler for sampler in Sampler}
 _SCHEDULES = {schedule.value: schedule for schedule in NoiseSchedule}
 _RESIZE_MODES = {mode.value: mode for mode in ResizeMode}
 _POST_PROCESSORS = {value: name.removeprefix("POST_PROCESSOR_") for name, value in job_pb2.PostProcessor.items()}
+_PLACES = {
+    job_pb2.TEXTUAL_INVERSION_PLACE_PROMPT: 0,
+    job_pb2.TEXTUAL_INVERSION_PLACE_NEGATIVE_PROMPT: 1,
+}
 
 MOST_UNHEARD = 4
 """Fields that are named at most."""
@@ -67,12 +74,14 @@ def picture(spec: job_pb2.JobSpec) -> Picture:
         loras=tuple(map(_lora, image.loras)),
         source_image=_input(image.source_image) if image.HasField("source_image") else None,
         mask=_input(image.mask) if image.HasField("mask") else None,
-        control_image=_input(image.controls[0].image) if image.controls else None,
-        control_type=image.controls[0].type if image.controls else "",
+        controls=tuple(map(_control, image.controls)),
         denoising_strength=image.denoising_strength if image.HasField("denoising_strength") else None,
         post_processors=tuple(_POST_PROCESSORS.get(number, str(number)) for number in image.post_processors),
         resize_mode=_RESIZE_MODES.get(image.resize_mode, ResizeMode.DEFAULT),
         invert_mask=image.invert_mask,
+        hires_fix=_hires_fix(image.hires_fix) if image.HasField("hires_fix") else None,
+        tiling=image.tiling,
+        textual_inversions=tuple(map(_textual_inversion, image.textual_inversions)),
         unheard_of=tuple(_unheard_of(image)),
     )
 
@@ -88,8 +97,27 @@ def _lora(proto: job_pb2.Lora) -> Lora:
     )
 
 
+def _textual_inversion(proto: job_pb2.TextualInversion) -> TextualInversion:
+    return TextualInversion(
+        proto.name,
+        _PLACES.get(proto.place),
+        proto.strength if proto.HasField("strength") else 1.0,
+        proto.sha256,
+        foreign=proto.source != job_pb2.ADDON_SOURCE_UNSPECIFIED,
+    )
+
+
+def _control(proto: job_pb2.Control) -> Control:
+    return Control(_input(proto.image), proto.type, proto.strength if proto.HasField("strength") else 1.0)
+
+
+def _hires_fix(proto: job_pb2.HiresFix) -> HiresFix:
+    strength = proto.denoising_strength if proto.HasField("denoising_strength") else None
+    return HiresFix(proto.width, proto.height, strength)
+
+
 def _unheard_of(image: job_pb2.ImageSpec) -> list[Deviation]:
-    """What is asked for by a number that this agent does not know, and what no painter here does."""
+    """What is asked for by a number that this agent does not know."""
     own = "the model's own default"
     found = []
     if image.sampler not in _SAMPLERS:
@@ -98,12 +126,6 @@ def _unheard_of(image: job_pb2.ImageSpec) -> list[Deviation]:
         found.append(Deviation(DeviationKind.SUBSTITUTED, "schedule", str(image.schedule), own))
     if image.resize_mode not in _RESIZE_MODES:
         found.append(Deviation(DeviationKind.SUBSTITUTED, "resize_mode", str(image.resize_mode), "FILL"))
-    if image.HasField("hires_fix"):
-        found.append(Deviation(DeviationKind.OMITTED, "hires_fix", "painted small first"))
-    if image.tiling:
-        found.append(Deviation(DeviationKind.OMITTED, "tiling", "true"))
-    for index, inversion in enumerate(image.textual_inversions):
-        found.append(Deviation(DeviationKind.OMITTED, f"textual_inversions[{index}]", inversion.name))
     return found
 
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from horde.api.worker.v1 import worker_service_pb2 as pb
 from horde.api.worker.v1.worker_service_pb2_grpc import WorkerServiceStub
+from horde.services import probes
 from horde.services.clock import Clock
 from horde.services.errors import (
     Aborted,
@@ -68,6 +69,7 @@ async def keep_attached(agent: Agent, gateway: WorkerServiceStub, api_key: str, 
             at_least = error.retry_after.total_seconds() if error.retry_after else 0.0
         finally:
             agent.disconnected()
+        await probes.ready(False)
         wait = backoff.next(at_least)
         log.info("not attached; trying again", why=why, seconds=round(wait, 1))
         await clock.sleep(wait)
@@ -85,6 +87,7 @@ async def _attach(agent: Agent, gateway: WorkerServiceStub, api_key: str, backof
                     backoff.reset()
                     backoff.stay_within(response.welcome.resume_grace.ToTimedelta().total_seconds())
                     log.info("attached", worker=response.welcome.worker_id)
+                    await probes.ready(True)
                 case "farewell":
                     log.info("the gateway is going away", detail=response.farewell.detail)
                     return

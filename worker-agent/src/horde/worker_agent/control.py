@@ -94,7 +94,7 @@ async def control_door(folder: Path, controls: Controls) -> AsyncIterator[None]:
 def _answer(line: bytes, token: str, controls: Controls) -> Mapping[str, Any]:
     try:
         asked = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {"error": "not a line of JSON"}
     if not isinstance(asked, dict) or not hmac.compare_digest(str(asked.get("token", "")).encode(), token.encode()):
         return {"error": "the token is not that of this run"}

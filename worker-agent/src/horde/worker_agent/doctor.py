@@ -27,9 +27,11 @@ from horde.services.settings import load_or_exit
 from horde.services.tls import TlsFiles, is_loopback
 from horde.worker_agent.control import NotRunning, NotUnderstood, ask
 from horde.worker_agent.core.guest import why_not_now
+from horde.worker_agent.core.postprocessors import tool_files
 from horde.worker_agent.doors import ANYBODY
 from horde.worker_agent.guest import look
 from horde.worker_agent.painters.choice import named_models, open_painter
+from horde.worker_agent.painters.finishing import missing_for
 from horde.worker_agent.painters.models import BadModel, find_models
 from horde.worker_agent.painters.port import CannotLoad
 from horde.worker_agent.presence import untouched_seconds
@@ -74,6 +76,9 @@ def machine(settings: WorkerSettings) -> Iterator[Verdict]:
     if settings.painter == "diffusers":
         yield torch()
         yield from models(settings)
+        for file in tool_files(settings.post_processors):
+            missing = missing_for(file)
+            yield Verdict(file.kind, "bad" if missing else "good", missing or str(file.path))
 
 
 def torch() -> Verdict:

@@ -175,6 +175,10 @@ class Library:
             except ValueError as error:
                 raise CannotAdd(f"{url} is no catalogue, and no .safetensors file: {error}") from error
             urls, target = {file.path: urljoin(url, file.path) for file in wanted}, self._folder.absolute() / name
+        lies_at = target if content else target / wanted[0].path
+        beside = [entry.name for entry in self.entries() if entry.name != name and Path(entry.place) == lies_at]
+        if beside:
+            raise CannotAdd(f"{lies_at.name} is where the model {beside[0]} lies: take another name")
         # What a broken try has brought takes its room already.
         left = [
             replace(file, bytes=max(0, file.bytes - _bytes_at(part_of(target / file.path))))
@@ -182,7 +186,6 @@ class Library:
             if _bytes_at(target / file.path) != file.bytes
         ]
         self._make_room(name, left, url)
-        lies_at = target if content else target / wanted[0].path
         if not any(entry.name == name and entry.whole for entry in self.entries()):
             self._note(Entry(name, str(lies_at), url, whole=False))
         for file in wanted:

@@ -13,6 +13,7 @@ from horde.services.clock import Clock
 from horde.worker_agent.agent import Agent
 from horde.worker_agent.control import NotUnderstood
 from horde.worker_agent.core.status import ModelStatus, State, Status
+from horde.worker_agent.core.wording import mark
 from horde.worker_agent.guest import Guest
 from horde.worker_agent.painters.port import Painter
 from horde.worker_agent.settings import WorkerSettings
@@ -82,7 +83,7 @@ class Run:
     def _state(self, agent: Agent, guest: Guest) -> tuple[State, tuple[str, ...]]:
         if self._stopped.is_set() or self.stopping.done():
             return "leaving", ()
-        away = () if agent.attached else ("the gateway cannot be reached; it is tried again and again",)
+        away = () if agent.attached else (mark("the gateway cannot be reached; it is tried again and again"),)
         if not agent.idle:
             return "painting", away
         if away:

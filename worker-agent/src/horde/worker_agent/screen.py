@@ -17,6 +17,7 @@ from typing import Any
 from horde.services.settings import load_or_exit
 from horde.worker_agent.control import NotRunning, NotUnderstood, ask
 from horde.worker_agent.core.status import JobStatus, ModelStatus, Status, lines
+from horde.worker_agent.language import owners
 from horde.worker_agent.settings import WorkerSettings, find_config
 
 COMMANDS = ("status", "watch", "pause", "resume", "stop")
@@ -32,8 +33,8 @@ def read(answer: dict[str, Any]) -> Status:
 
 
 def text(answer: dict[str, Any]) -> str:
-    """The screen."""
-    return "\n".join(lines(read(answer)))
+    """The screen, in the owner's language."""
+    return "\n".join(lines(read(answer), owners()))
 
 
 async def watch(folder: Path) -> None:

@@ -24,6 +24,7 @@ from horde.services.settings import BadSettings, ServiceSettings
 from horde.worker_agent.core.declining import Declines, declines
 from horde.worker_agent.core.easels import devices as parse_devices
 from horde.worker_agent.core.guest import Rules, parse_hours, parse_programs
+from horde.worker_agent.core.postprocessors import tool_files
 from horde.worker_agent.home import lasting_name
 
 NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -79,6 +80,9 @@ class WorkerSettings(ServiceSettings):
     `state_dir`."""
     max_models_gib: float = Field(default=0.0, ge=0)
     """What models that are fetched may take of the disk, GiB; 0: all but 2."""
+    post_processors: str = ""
+    """What changes finished pictures, KIND=FILE#SHA256, several by commas: `upscaler` and `face-repair`
+    (.safetensors), `face-finder` and `background` (.onnx)."""
     script: str = ""
     """Commands to the scripted painter, for every picture: see painters/scripted.py."""
     painters: int = Field(default=1, ge=1, le=256)
@@ -128,7 +132,7 @@ class WorkerSettings(ServiceSettings):
         usual = (*sources, named["init_settings"], named["env_settings"])
         return (*usual, _File(settings_cls, Path(path))) if path else usual
 
-    @field_validator("models", mode="before")
+    @field_validator("models", "post_processors", mode="before")
     @classmethod
     def _by_name(cls, models: object) -> object:
         """In a file they may be a table."""
@@ -145,6 +149,12 @@ class WorkerSettings(ServiceSettings):
     def _times(cls, hours: str) -> str:
         parse_hours(hours)
         return hours
+
+    @field_validator("post_processors")
+    @classmethod
+    def _whole(cls, post_processors: str) -> str:
+        tool_files(post_processors)
+        return post_processors
 
     @field_validator("devices")
     @classmethod

@@ -1,24 +1,30 @@
 """The models of this machine: `python -m horde.worker_agent.stocking list`.
 
-`list`, `add NAME PLACE [--sha256 HEX]`, `remove NAME`, then the worker's own options. A place is a folder, a
+`list`, `add NAME PLACE [--sha256 HEX]`, `remove NAME`, `suggest`, then the worker's own options. A place is a folder, a
 `.safetensors` file, or a URL of such a file (with its digest) or of a `catalogue.json`, which lists the model's files
 with theirs; none: the model that comes along. A worker that runs takes up what is added, and lets go what is removed.
-Ends with 1 if that cannot be done.
+`suggest` says what the mesh has work for, and what that would earn. Ends with 1 if it cannot be done.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 
+from horde.services.errors import ServiceError
 from horde.services.settings import load_or_exit
 from horde.worker_agent.control import FILE as CONTROL
 from horde.worker_agent.core.catalogue import mib
+from horde.worker_agent.core.suggesting import lines, ranked
 from horde.worker_agent.library import CannotAdd, library_of
-from horde.worker_agent.painters.models import DEFAULT_MODEL
+from horde.worker_agent.painters.choice import named_models
+from horde.worker_agent.painters.models import DEFAULT_MODEL, BadModel
 from horde.worker_agent.settings import WorkerSettings, find_config
+from horde.worker_agent.suggesting import demands
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,6 +44,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     library = library_of(settings)
     try:
         match words:
+            case ["suggest"]:
+                return _suggest(settings, as_json=as_json)
             case [] | ["list"]:
                 shown = library.entries()
             case ["add", name, *_] if name in {part.partition("=")[0].strip() for part in settings.models.split(",")}:
@@ -55,9 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if not settings.models and not library.setting():
                     _say(f"{DEFAULT_MODEL}, which comes along, is served again")
             case _:
-                sys.stderr.write("error: list, add NAME PLACE [--sha256 HEX], or remove NAME\n")
+                sys.stderr.write("error: list, add NAME PLACE [--sha256 HEX], remove NAME, or suggest\n")
                 return 2
-    except CannotAdd as error:
+    except (BadModel, CannotAdd, ServiceError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     except KeyboardInterrupt:
@@ -69,6 +77,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.write(json.dumps([library.described(entry) for entry in shown], indent=2) + os.linesep)
     else:
         sys.stdout.write("".join(f"{entry.name:<24} {_in_words(library.described(entry))}\n" for entry in shown))
+    return 0
+
+
+def _suggest(settings: WorkerSettings, *, as_json: bool) -> int:
+    """Say what the mesh has work for. Raises BadModel, ServiceError."""
+    here = [part.partition("=")[0].strip() for part in named_models(settings).split(",")]
+    found = asyncio.run(demands(settings, [name or DEFAULT_MODEL for name in here]))
+    if as_json:
+        sys.stdout.write(json.dumps([asdict(demand) for demand in ranked(found)], indent=2) + os.linesep)
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in lines(found)))
     return 0
 
 

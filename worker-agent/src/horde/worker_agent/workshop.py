@@ -69,6 +69,8 @@ class _Bench:
     lease_id: LeaseId
     job_id: JobId
     steps: int
+    has_finishing: bool = False
+    """Whether something is done to the painted picture before it is brought."""
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
     begun: bool = False
@@ -95,6 +97,9 @@ class _Onlooker:
         self._bench.step = step
         if self._progress.passes(self._clock.monotonic()) or step == self._bench.steps:
             self._listener.stepped(self._bench.lease_id, step)
+        if step == self._bench.steps and self._bench.has_finishing:
+            # No step is told while it is enlarged, which may take longer than a lease lives without a word.
+            self._listener.advanced(self._bench.lease_id, Stage.UPLOADING)
 
     def wants_preview(self) -> bool:
         return self._listener.wants_preview(self._bench.lease_id) and self._previews.ready(self._clock.monotonic())
@@ -135,8 +140,11 @@ class Workshop:
         """Work on a job that was assigned."""
         if assignment.picture is None:
             raise ValueError("a job of a kind that nobody here can do")
-        bench = _Bench(assignment.lease_id, assignment.job_id, assignment.picture.steps)
-        self._open(bench, partial(self._make, bench, assignment, assignment.picture))
+        picture = assignment.picture
+        bench = _Bench(
+            assignment.lease_id, assignment.job_id, picture.steps, has_finishing=bool(picture.post_processors)
+        )
+        self._open(bench, partial(self._make, bench, assignment, picture))
 
     def resume(self, spooled: Spooled) -> None:
         """Go on with an upload that an earlier run left."""

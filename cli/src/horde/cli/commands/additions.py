@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import click
@@ -9,9 +11,11 @@ import click
 from horde.cli.commands.values import TEXT, Real
 
 if TYPE_CHECKING:
-    from horde.api.job.v1.job_pb2 import Lora, TextualInversion
+    from horde.api.job.v1.job_pb2 import Control, Lora, TextualInversion
+    from horde.clients.client import HordeClient
 
 MAX_STRENGTH: Final = 5
+MAX_GUIDANCE: Final = 2
 PREFIXES: Final = {"hf:": "ADDON_SOURCE_HUGGING_FACE", "civitai:": "ADDON_SOURCE_CIVITAI"}
 
 
@@ -42,6 +46,45 @@ class AdditionType(click.ParamType[Addition]):
 
 
 ADDITION: Final = AdditionType()
+
+
+class Guide(NamedTuple):
+    """A picture whose structure guides, what makes a map of it, and how strictly it is followed."""
+
+    path: Path
+    type: str
+    strength: float | None
+
+
+class GuideType(click.ParamType[Guide]):
+    """A file, with its type and its strength behind it, if they are told."""
+
+    name = "file[=type[=strength]]"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Guide:
+        """The parts. Whether some worker can follow it is the mesh's to say."""
+        if isinstance(value, Guide):
+            return value
+        file, _, rest = TEXT.convert(value, param, ctx).partition("=")
+        kind, _, typed = rest.partition("=")
+        path = click.Path(path_type=Path, exists=True, dir_okay=False).convert(file, param, ctx)
+        strength = Real(0, MAX_GUIDANCE, above=True).convert(typed, param, ctx) if typed else None
+        return Guide(path, kind, strength)
+
+
+GUIDE: Final = GuideType()
+
+
+async def controls(horde: HordeClient, guides: tuple[Guide, ...]) -> list[Control]:
+    """In the contract's words; the pictures are put into storage."""
+    from horde.api.job.v1.job_pb2 import Control
+
+    found = []
+    for path, kind, strength in guides:
+        strengths: dict[str, Any] = {} if strength is None else {"strength": strength}
+        image = await horde.images.put(await asyncio.to_thread(path.read_bytes))
+        found.append(Control(image=image, type=kind, **strengths))
+    return found
 
 
 def loras(additions: tuple[Addition, ...]) -> list[Lora]:

@@ -13,12 +13,12 @@ import click
 
 from horde.cli.commands.exits import Exit, exit_of
 from horde.cli.commands.output import Output
+from horde.cli.commands.profiles import DEFAULT_GATEWAY, folder_of, meant, mesh_option
 from horde.cli.commands.values import WORD, Real
 
 if TYPE_CHECKING:
     from horde.clients.client import HordeClient
 
-DEFAULT_GATEWAY: Final = "127.0.0.1:7700"
 SILENT_SECONDS: Final = 0.3
 """How long a mesh may take to answer before somebody is told that it is being tried."""
 REACH_WITHIN: Final = timedelta(seconds=3)
@@ -34,11 +34,10 @@ _OPTIONS: Final = (
         "--gateway",
         type=WORD,
         envvar="HORDE_GATEWAY",
-        default=DEFAULT_GATEWAY,
-        show_default=True,
         metavar="HOST:PORT",
-        help="The mesh to speak to.",
+        help=f"The mesh to speak to. Default: that of `horde mesh use`, else {DEFAULT_GATEWAY}.",
     ),
+    mesh_option,
     click.option(
         "--api-key",
         type=WORD,
@@ -89,7 +88,8 @@ def asks(function: Asking, *, reaches: bool = True) -> Callable[..., None]:
     @functools.wraps(function)
     def command(
         *,
-        gateway: str,
+        gateway: str | None,
+        mesh: str | None,
         api_key: str | None,
         anonymous: bool,
         config_dir: Path | None,
@@ -106,13 +106,19 @@ def asks(function: Asking, *, reaches: bool = True) -> Callable[..., None]:
         from horde.services.errors import Unauthenticated
         from horde.services.tls import TlsFiles
 
+        profile = meant(folder_of({"config_dir": config_dir}), mesh, gateway)
+        authorities = ca or (Path(profile.ca) if profile.ca else None)
+
         async def run(out: Output) -> Exit | int | None:
             client = HordeClient(
-                gateway,
+                profile.gateway,
                 api_key=api_key,
                 anonymous=anonymous,
                 config_folder=config_dir,
-                security=Security(tls=TlsFiles(authorities=ca) if ca else None, plaintext=plaintext),
+                security=Security(
+                    tls=TlsFiles(authorities=authorities) if authorities else None,
+                    plaintext=plaintext or profile.plaintext,
+                ),
                 patience=Patience() if patience is None else Patience(total=timedelta(seconds=patience)),
             )
             async with client as horde:

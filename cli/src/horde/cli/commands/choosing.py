@@ -18,6 +18,10 @@ _ABILITIES: Final = {
     Feature.FEATURE_LORA: "LoRA",
     Feature.FEATURE_CONTROL: "control image",
     Feature.FEATURE_POST_PROCESSING: "post-processing",
+    Feature.FEATURE_UPSCALING: "upscaling",
+    Feature.FEATURE_HIRES_FIX: "hires fix",
+    Feature.FEATURE_TILING: "tiling",
+    Feature.FEATURE_TEXTUAL_INVERSION: "embeddings",
     Feature.FEATURE_CLIP_SKIP: "clip skip",
 }
 

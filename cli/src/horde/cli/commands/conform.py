@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 @click.option("--only", type=TEXT, default="", metavar="WORDS", help="Only cases with these words in their name.")
 @click.option(
     "--door",
-    type=click.Choice(["grpc", "http"]),
+    type=click.Choice(["grpc", "http", "v2"]),
     default="grpc",
     show_default=True,
-    help="What is asked: a gateway, or a web door by the contract's paths (HOST is then its URL).",
+    help="What is asked: a gateway; or a web door (HOST is then its URL) by the contract's paths or AI Horde's.",
 )
 @click.option("--markdown", is_flag=True, help="A table of drivers by cases, in Markdown.")
 @json_option
@@ -45,19 +45,19 @@ def conform(
     """
 
     async def run(out: Output) -> Exit:
-        from horde.cli.conform.drivers import HTTP_DRIVER, PYTHON_DRIVER, DriverFailed
+        from horde.cli.conform.drivers import HTTP_DRIVER, PYTHON_DRIVER, V2_DRIVER, DriverFailed
         from horde.cli.conform.running import hold
         from horde.cli.conform.table import as_markdown
 
-        if door == "http" and (drivers or not host):
-            raise click.UsageError("--door http asks by itself, at a HOST: no SDK is put through it")
-        usual = ("http", HTTP_DRIVER) if door == "http" else ("python", PYTHON_DRIVER)
+        if door != "grpc" and (drivers or not host):
+            raise click.UsageError(f"--door {door} asks by itself, at a HOST: no SDK is put through it")
+        usual = {"grpc": ("python", PYTHON_DRIVER), "http": ("http", HTTP_DRIVER), "v2": ("v2", V2_DRIVER)}[door]
         commands: list[tuple[str, Sequence[str]]] = [_named(driver) for driver in drivers]
         verdicts: dict[str, list[Verdict]] = {}
         for name, command in commands or [usual]:
             verdicts[name] = []
             try:
-                async for verdict in hold(command, host, model, only):
+                async for verdict in hold(command, host, model, only, words="v2" if door == "v2" else ""):
                     verdicts[name].append(verdict)
                     if not markdown and not verdict.passed:
                         out.say(f"{'skip' if verdict.skipped else 'FAIL'}  {name}: {verdict.case}: {verdict.why}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from horde.cli.commands.additions import ADDITION
+from horde.cli.commands.additions import ADDITION, GUIDE
 from horde.cli.commands.asking import asks, metadata_option
 from horde.cli.commands.exits import HELP, Exit
 from horde.cli.commands.output import Output
@@ -25,6 +25,7 @@ SAMPLERS = (
     "ddim euler euler_ancestral heun dpm2 dpm2_ancestral dpmpp_2m unipc ddpm deis lcm".split()  # noqa: SIM905
 )
 SCHEDULES = "trained karras exponential beta sgm_uniform simple".split()  # noqa: SIM905
+POST_PROCESSORS = ("upscale_2x", "upscale_4x", "face_repair", "strip_background")
 RESIZE_MODES = ("fit", "fill", "stretch")
 FILE = click.Path(path_type=Path, exists=True, dir_okay=False)
 SIDE = click.IntRange(64, 4096)
@@ -70,6 +71,15 @@ SIDE = click.IntRange(64, 4096)
 @click.option("--lora", type=ADDITION, multiple=True, help="A small addition to the model: NAME, NAME=0.8. Repeatable.")
 @click.option("--embedding", type=ADDITION, multiple=True, help="A word to teach, put into the prompt. Repeatable.")
 @click.option("--negative-embedding", type=ADDITION, multiple=True, help="The same for --negative. Repeatable.")
+@click.option(
+    "--control", type=GUIDE, multiple=True, help="A picture whose structure guides: FILE, FILE=TYPE, FILE=TYPE=0.8."
+)
+@click.option(
+    "--post-process",
+    type=click.Choice(POST_PROCESSORS),
+    multiple=True,
+    help="What is done to the finished picture. Repeatable, in order.",
+)
 @click.option("--fast", is_flag=True, help="Only workers at least as fast as the median. Costs 20 % more.")
 @click.option(
     "--ttl",
@@ -173,8 +183,8 @@ async def _spec(
     keep: timedelta | None,
     **asked: Any,
 ) -> GenerationSpec:
-    from horde.api.job.v1.job_pb2 import HiresFix, NoiseSchedule, ResizeMode, Sampler
-    from horde.cli.commands.additions import embeddings, loras
+    from horde.api.job.v1.job_pb2 import HiresFix, NoiseSchedule, PostProcessor, ResizeMode, Sampler
+    from horde.cli.commands.additions import controls, embeddings, loras
     from horde.clients.specs import generation_spec
 
     hires = asked["hires"] or asked["hires_strength"] is not None
@@ -200,6 +210,8 @@ async def _spec(
         textual_inversions=embeddings(asked["embedding"], asked["negative_embedding"]),
         source_image=await horde.images.put(await asyncio.to_thread(image.read_bytes)) if image else None,
         mask=await horde.images.put(await asyncio.to_thread(mask.read_bytes)) if mask else None,
+        controls=await controls(horde, asked["control"]),
+        post_processors=[PostProcessor.Value(f"POST_PROCESSOR_{name.upper()}") for name in asked["post_process"]],
         denoising_strength=asked["strength"],
         fast_workers_only=asked["fast"],
         time_to_live=ttl,

@@ -43,7 +43,8 @@ class LazyGroup(click.Group):
         if cmd_name not in self._lazy:
             return None
         module = importlib.import_module(f"horde.cli.commands.{self._lazy[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
+        # What Python has a word for already ends with an underscore there.
+        command: click.Command = getattr(module, f"{cmd_name}_", None) or getattr(module, cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -27,6 +27,7 @@ RUN_KEY: Final = "run.key"
 PEPPER: Final = "gateway-pepper"
 PASSES: Final = "gateway-pass-key"
 OPERATOR: Final = "gateway-operator-key"
+WEBHOOK_SECRETS: Final = "webhooks-secrets-key"
 PUBLIC: Final = "public"
 PEPPER_BYTES: Final = 32
 OVERLAP_HOURS: Final = 192
@@ -56,6 +57,8 @@ def init(folder: Path, as_json: bool) -> None:
         _write_secret(folder / PEPPER, secrets.token_hex(PEPPER_BYTES))
     if not (folder / PASSES).exists():
         _write_secret(folder / PASSES, secrets.token_hex(PEPPER_BYTES))
+    if not (folder / WEBHOOK_SECRETS).exists():
+        _write_secret(folder / WEBHOOK_SECRETS, secrets.token_hex(PEPPER_BYTES))
     if not (folder / OPERATOR).exists():
         _write_secret(folder / OPERATOR, new_api_key())
     for service in SIGNERS:
@@ -106,6 +109,7 @@ def _settings(folder: Path) -> dict[str, str]:
     settings["HORDE_GATEWAY_PEPPER_FILE"] = str(folder / PEPPER)
     settings["HORDE_GATEWAY_PASS_KEY_FILE"] = str(folder / PASSES)
     settings["HORDE_GATEWAY_OPERATOR_KEY_FILE"] = str(folder / OPERATOR)
+    settings["HORDE_WEBHOOKS_SECRETS_KEY_FILE"] = str(folder / WEBHOOK_SECRETS)
     return settings
 
 

@@ -21,7 +21,7 @@ SETTINGS = {"help_option_names": ["-h", "--help"]}
 @click.command(context_settings=SETTINGS)
 @asks
 async def login(horde: HordeClient, out: Output) -> Exit:
-    """Keep an API key for the mesh that --gateway names, after trying it there.
+    """Keep an API key for the mesh that --mesh or --gateway names, after trying it there.
 
     The key is that of --api-key or HORDE_API_KEY, else it is asked for; in a pipe it is the first line.
     """
@@ -46,7 +46,7 @@ async def login(horde: HordeClient, out: Output) -> Exit:
 @click.command(context_settings=SETTINGS)
 @functools.partial(asks, reaches=False)
 async def logout(horde: HordeClient, out: Output) -> Exit:
-    """Forget the API key that is kept for the mesh that --gateway names. The key itself stays good."""
+    """Forget the API key that is kept for the mesh that --mesh or --gateway names. The key itself stays good."""
     from horde.clients.credentials import API_KEY_FILE
 
     path = horde.mesh_folder / API_KEY_FILE

@@ -29,6 +29,8 @@ COMMANDS: Final = {
     "conform": ("conform", "Hold a gateway, or an SDK, against the contract."),
     "login": ("login", "Keep an API key for a mesh."),
     "logout": ("login", "Forget the API key that is kept for a mesh."),
+    "mesh": ("meshes", "Meshes by name, and which is meant where none is named."),
+    "open": ("meshes", "Show the mesh's page in the browser, or pictures with this machine's viewer."),
     "consent": ("consent", "What sharing pictures means: the text that you agree to."),
     "release": ("release", "Data releases: sets of shared images for research; make, list, pull, verify, prune."),
     "rate": ("rating", "Say how beautiful shared images are, and earn by it."),
@@ -42,6 +44,7 @@ COMMANDS: Final = {
     "top": ("top", "The mesh, live: what waits and is painted, who paints, and how the services fare."),
     "models": ("catalogue", "What can be painted with, what each model can, and how busy it is."),
     "completion": ("completion", "Words that your shell completes."),
+    "man": ("man", "The manual page of all commands."),
 }
 """By name: the module below this package that holds the command of that name, and its help in one line."""
 

@@ -38,6 +38,10 @@ state_dir = {state_dir}
 # [models]
 # sdxl = "/models/sdxl"
 
+# What enlarges finished pictures, mends faces, cuts out: needs the extra `post-processing`, and a file's SHA-256.
+# [post_processors]
+# upscaler = "/models/x4.safetensors#<64 hexadecimal digits>"
+
 # The rules below hold as soon as this file is saved, everything else from the next start.
 
 # When to paint, local time; nothing: at any time.
@@ -230,7 +234,7 @@ def stop(arguments: tuple[str, ...]) -> None:
 @worker.command(context_settings=PASSED_ON, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def models(arguments: tuple[str, ...]) -> None:
-    """`list`, `add NAME PLACE [--sha256 HEX]`, `remove NAME`: what this worker paints with, also while it runs.
+    """`list`, `add NAME PLACE [--sha256 HEX]`, `remove NAME`, `suggest`: what this worker paints with, or might.
 
     A place is a folder, a .safetensors file, or a URL of one or of a catalogue.json; a download that breaks goes on
     when the command is repeated.

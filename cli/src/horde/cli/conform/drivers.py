@@ -23,6 +23,8 @@ ANSWER_SECONDS: Final = 120.0
 PYTHON_DRIVER: Final = (sys.executable, "-m", "horde.cli.conform.python_driver")
 HTTP_DRIVER: Final = (sys.executable, "-m", "horde.cli.conform.http_driver")
 """No SDK: the contract's paths, at a web door."""
+V2_DRIVER: Final = (sys.executable, "-m", "horde.cli.conform.v2_driver")
+"""No SDK: AI Horde's REST API, at a web door."""
 
 
 class DriverFailed(Exception):

@@ -2,102 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import http.client
 import json
-import sys
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote as quoted
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from google.api import annotations_pb2
 from google.protobuf.descriptor_pool import Default
 
-from horde.cli.conform.drivers import CANNOT_SAY
+from horde.cli.conform.over_http import Caller, Json, Refusal, Unsaid, answer_lines
 from horde.cli.conform.python_driver import digested, know_every_method
 from horde.clients.credentials import AnonymousToken, ApiKey
 
-Json = dict[str, Any]
-
 GENERATIONS: Final = "horde.api.generation.v1.GenerationService"
-ANSWER_SECONDS: Final = 60.0
 DONE: Final = "JOB_ENDING_DONE"
 
 
-class NoPath(Exception):
-    """A call that there is by gRPC alone."""
-
-
-class Problem(Exception):
-    """An answer that is none: a problem of RFC 9457."""
-
-    def __init__(self, status: int, told: Json) -> None:
-        super().__init__(told.get("detail", ""))
-        self.facts: Json = {
-            "code": told.get("code", f"HTTP {status}"),
-            "reason": told.get("reason", ""),
-            "domain": told.get("domain", ""),
-            "message": told.get("detail", ""),
-            "metadata": told.get("metadata", {}),
-            "violations": [violation["field"] for violation in told.get("field_violations", ())],
-        }
-        if "retry_delay" in told:
-            self.facts["retry_after_s"] = float(told["retry_delay"].removesuffix("s"))
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Somebody at one door."""
-
-    target: str
-    authorization: str
-
-    def connection(self) -> http.client.HTTPConnection:
-        parts = urlsplit(self.target if "//" in self.target else f"http://{self.target}")
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        return kind(parts.netloc, timeout=ANSWER_SECONDS)
-
-    def ask(self, verb: str, path: str, body: bytes | None = None, media_type: str = "application/json") -> bytes:
-        """One call. Raises Problem."""
-        headers = {"authorization": self.authorization, **({"content-type": media_type} if body is not None else {})}
-        with closing(self.connection()) as connection:
-            connection.request(verb, path, body, headers)
-            answer = connection.getresponse()
-            content = answer.read()
-        if answer.status >= 300:
-            raise Problem(answer.status, _json(content))
-        return content
-
-    def events(self, path: str) -> Iterator[tuple[str, Json]]:
-        """A stream's events, by name. Raises Problem."""
-        with closing(self.connection()) as connection:
-            connection.request("GET", path, headers={"authorization": self.authorization})
-            answer = connection.getresponse()
-            if answer.status != 200:
-                raise Problem(answer.status, _json(answer.read()))
-            name, data = "", ""
-            for raw in answer:
-                line = raw.decode().rstrip("\n")
-                if not line and data:
-                    yield name, json.loads(data)
-                    name, data = "", ""
-                elif line.startswith("event:"):
-                    name = line.removeprefix("event:").strip()
-                elif line.startswith("data:"):
-                    data += line.removeprefix("data:").strip()
-
-
-def _json(content: bytes) -> Json:
-    try:
-        found = json.loads(content)
-    except ValueError:
-        return {"detail": content[:200].decode(errors="replace")}
-    return found if isinstance(found, dict) else {}
+def problem(status: int, told: Json) -> Refusal:
+    """A refusal, of a problem of RFC 9457."""
+    facts: Json = {
+        "code": told.get("code", f"HTTP {status}"),
+        "reason": told.get("reason", ""),
+        "domain": told.get("domain", ""),
+        "message": told.get("detail", ""),
+        "metadata": told.get("metadata", {}),
+        "violations": [violation["field"] for violation in told.get("field_violations", ())],
+    }
+    if "retry_delay" in told:
+        facts["retry_after_s"] = float(told["retry_delay"].removesuffix("s"))
+    return Refusal(facts)
 
 
 def request_of(method: str, request: Json) -> tuple[str, str, bytes | None]:
@@ -107,7 +44,7 @@ def request_of(method: str, request: Json) -> tuple[str, str, bytes | None]:
     rule = found.GetOptions().Extensions[annotations_pb2.http]
     verb = rule.WhichOneof("pattern")
     if verb is None:
-        raise NoPath(f"the contract gives {name} no path")
+        raise Unsaid(f"the contract gives {name} no path")
     left, path = dict(request), getattr(rule, verb)
     for place in [part.partition("}")[0] for part in path.split("{")[1:]]:
         name, _, pattern = place.partition("=")
@@ -150,7 +87,7 @@ class Driver:
 
     def open(self, client: str, target: str, api_key: str = "", anonymous: str = "", **_: Any) -> Json:
         credential = ApiKey(api_key) if api_key else AnonymousToken(anonymous)
-        self.clients[client] = Caller(target, credential.authorization)
+        self.clients[client] = Caller(target, {"authorization": credential.authorization}, problem)
         return {}
 
     def close(self, client: str) -> Json:
@@ -238,27 +175,6 @@ class Driver:
         return {"session": name, "generation": generation}
 
 
-def error_of(error: Exception) -> Json:
-    if isinstance(error, NoPath):
-        return {"code": CANNOT_SAY, "message": str(error)}
-    if isinstance(error, Problem):
-        return error.facts
-    return {"code": "DRIVER", "message": f"{type(error).__name__}: {error}"}
-
-
-async def main() -> None:
-    know_every_method()
-    driver = Driver()
-    while line := await asyncio.to_thread(sys.stdin.readline):
-        request = json.loads(line)
-        number, op = request.pop("id"), request.pop("op")
-        try:
-            answer = {"id": number, "ok": await asyncio.to_thread(getattr(driver, op), **request)}
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is the answer
-            answer = {"id": number, "error": error_of(error)}
-        sys.stdout.write(json.dumps(answer) + "\n")
-        sys.stdout.flush()
-
-
 if __name__ == "__main__":
-    asyncio.run(main())
+    know_every_method()
+    answer_lines(Driver())

@@ -51,6 +51,8 @@ class Suite:
     have: set[str]
     """Which `needs` of cases are met."""
     patience_seconds: float = 30.0
+    clerk: Driver | None = None
+    """Opens accounts where the driver itself cannot."""
     fake: FakeMesh | None = None
     """The gateway of the kit, if that is the one: cases may say what it does, and look at what it heard."""
     spec: Json = field(default_factory=dict)
@@ -68,7 +70,9 @@ class Suite:
         }
         with tempfile.TemporaryDirectory() as self._folder:
             for case in cases:
-                if lacking := case.needs - self.have:
+                if case.unsaid:
+                    yield Verdict(case.name, passed=False, skipped=True, why=case.unsaid)
+                elif lacking := case.needs - self.have:
                     yield Verdict(case.name, passed=False, skipped=True, why=f"needs {', '.join(sorted(lacking))}")
                 else:
                     yield await self._run(case)
@@ -154,9 +158,11 @@ class Suite:
     async def _open_account(self, name: str) -> str:
         key = new_api_key()
         request = {"request_id": Variables().fill("$new"), "display_name": name, "api_key": key}
-        await self._client("opener", Variables())
+        clerk, anonymous = self.clerk or self.driver, new_anonymous_token().digits
+        await clerk.do("open", client="opener", target=self.target, anonymous=anonymous)
         method = "horde.api.account.v1.AccountService/CreateAccount"
-        await self.driver.do("call", client="opener", method=method, request=request)
+        await clerk.do("call", client="opener", method=method, request=request)
+        await clerk.do("close", client="opener")
         return key
 
 
@@ -172,7 +178,8 @@ def picture(colour: tuple[int, int, int]) -> str:
 def _not_the_error(expected: Any, error: Json) -> list[str]:
     wanted = dict(expected)
     fields = wanted.pop("violations", [])
-    wrong = list(differences(wanted, error))
+    # Where a door has one code for several reasons, it is any of them.
+    wrong = min((list(differences(wanted, error | other)) for other in ({}, *error.get("or", []))), key=len)
     named = error.get("violations", [])
     wrong += [f"no violation of {name}, only {named}" for name in fields if not _names(named, name)]
     return wrong

@@ -12,12 +12,12 @@ from horde.curation.core.cases import Decision, Place, Reason
 from horde.curation.core.errors import InvalidModerationField
 from horde.curation.core.fields import Fields
 from horde.curation.core.images import Verdict
-from horde.curation.core.pages import read_place, write_place
 from horde.curation.doors import wire
 from horde.curation.doors.visitors import visitor_of
 from horde.curation.moderation import Moderation, Told
 from horde.curation.tickets import Tickets
 from horde.services.clock import Clock
+from horde.services.pages import read_place, write_place
 
 MAX_PAGE: Final = 100
 USUAL_PAGE: Final = 20

@@ -9,12 +9,12 @@ from horde.api.rating.v1 import rating_service_pb2 as pb
 from horde.api.rating.v1.rating_service_pb2_grpc import RatingServiceServicer
 from horde.curation.core.errors import InvalidRatingField, NothingToRate
 from horde.curation.core.fields import Fields
-from horde.curation.core.pages import read_place, write_place
 from horde.curation.core.rating import LEAST_SCORE, MOST_ARTIFACTS, MOST_SCORE, Rating
 from horde.curation.doors.visitors import visitor_of
 from horde.curation.doors.wire import duration, timestamp
 from horde.curation.ratings import Offer, Ratings, RatingStanding
 from horde.curation.tickets import Tickets
+from horde.services.pages import read_place, write_place
 
 MAX_PAGE: Final = 100
 USUAL_PAGE: Final = 20

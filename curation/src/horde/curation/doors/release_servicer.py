@@ -9,7 +9,6 @@ from horde.api.release.v1 import data_release_service_pb2 as pb
 from horde.api.release.v1.data_release_service_pb2_grpc import DataReleaseServiceServicer
 from horde.curation.core.errors import InvalidReleaseField
 from horde.curation.core.fields import Fields
-from horde.curation.core.pages import read_place, write_place
 from horde.curation.core.releases import Asked, Estimate, Finished, State, release_of
 from horde.curation.core.removals import RemovalPlace
 from horde.curation.doors import release_wire as wire
@@ -18,6 +17,7 @@ from horde.curation.doors.wire import duration
 from horde.curation.neighbours.release_bucket import LINK_LIFETIME
 from horde.curation.releases import DataReleases
 from horde.curation.tickets import Tickets
+from horde.services.pages import read_place, write_place
 
 MAX_RELEASES: Final = 100
 USUAL_RELEASES: Final = 20

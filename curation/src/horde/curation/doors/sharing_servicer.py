@@ -12,11 +12,11 @@ from horde.api.generation.v1.generation_service_pb2_grpc import GenerationServic
 from horde.curation.core.errors import InvalidGenerationField
 from horde.curation.core.fields import Fields
 from horde.curation.core.images import SharedImage
-from horde.curation.core.pages import read_place, write_place
 from horde.curation.core.sharing import SharedPlace
 from horde.curation.doors.visitors import visitor_of
 from horde.curation.doors.wire import timestamp
 from horde.curation.sharing import Sharing
+from horde.services.pages import read_place, write_place
 
 MAX_PAGE: Final = 500
 USUAL_PAGE: Final = 100

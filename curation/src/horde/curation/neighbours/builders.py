@@ -9,8 +9,9 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -88,7 +89,8 @@ class ChildBuilder:
 
     async def stop(self, name: str) -> None:
         if (process := self._running.get(name)) is not None:
-            await _stop(process)
+            # Its answer is read where it is waited for (`build`): nobody else may.
+            await _stop(process, process.wait)
 
     async def tidy(self, states: Mapping[str, State], now: datetime) -> None:
         await self._ratings.tidy(states, now)
@@ -101,7 +103,7 @@ class ChildBuilder:
             tail = await _tail(process)
             status = await process.wait()
         finally:
-            await _stop(process)
+            await _stop(process, partial(wait_drained, process))
             del self._running[asked.name]
         if status:
             raise BuilderFailed(tail or f"the builder ended with status {status}")
@@ -113,7 +115,7 @@ class ChildBuilder:
             tail, answer = await asyncio.gather(_tail(process), process.stdout.read())
             status = await process.wait()
         finally:
-            await _stop(process)
+            await _stop(process, partial(wait_drained, process))
         try:
             if not status:
                 return read_estimate(answer.decode(), name, terms)
@@ -151,16 +153,17 @@ async def _tail(process: asyncio.subprocess.Process) -> str:
     return tail.strip()
 
 
-async def _stop(process: asyncio.subprocess.Process) -> None:
+async def _stop(process: asyncio.subprocess.Process, ended: Callable[[], Awaitable[int]]) -> None:
+    """End a child, by force if it does not go by itself. `ended` waits for its end."""
     if process.returncode is not None:
         return
     process.send_signal(signal.SIGTERM)
     try:
         async with asyncio.timeout(STOP_SECONDS):
-            await wait_drained(process)
+            await ended()
     except TimeoutError:
         process.kill()
-        await wait_drained(process)
+        await ended()
 
 
 def child_environment(settings: CurationSettings, inherited: Mapping[str, str]) -> dict[str, str]:

@@ -116,6 +116,11 @@ class Peppers:
         self._by_id = {hashlib.sha256(b"pepper" + pepper).hexdigest()[:8]: pepper for pepper in peppers}
         self.current_id = next(iter(self._by_id))
 
+    @property
+    def ids(self) -> frozenset[str]:
+        """What keys' records call these peppers."""
+        return frozenset(self._by_id)
+
     def digest(self, credential: ApiKeyCredential) -> bytes:
         """What is stored of a new key, under the pepper in use."""
         return self._digest(credential, self._by_id[self.current_id])

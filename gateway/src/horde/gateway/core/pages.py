@@ -14,6 +14,8 @@ def write_place(name: str) -> str:
 def read_place(token: str) -> str | None:
     """Behind which name a page begins; empty: with the first. None: no token that was given out."""
     try:
-        return base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
+        name = base64.b64decode(token.encode(), altchars=b"-_", validate=True).decode()
     except (binascii.Error, UnicodeError):
         return None
+    # No name has what a database does not take.
+    return name if name.isprintable() else None

@@ -25,3 +25,6 @@ class Rates:
     address_reports: Rate | None = None
     address_accounts: Rate | None = None
     address_failures: Rate | None = None
+    account_misses: Rate | None = None
+    anonymous_misses: Rate | None = None
+    address_misses: Rate | None = None

@@ -54,14 +54,16 @@ class GenerationServicer(GenerationServiceServicer):
         await self._reception.count_images(principal, address, asked.spec.count)
         async with self._allowances.reserved(principal, asked, request.request_id):
             generation = await self._generations.create(principal, asked, request, address)
+        self._reception.found(principal)
         return pb.CreateGenerationResponse(
             generation=generation, pass_id=self._passes.pass_of(generation.generation_id)
         )
 
     async def GetGeneration(self, request: pb.GetGenerationRequest, context: Context) -> pb.GetGenerationResponse:
         principal, request.generation_id = await self._reception.holder(context, request.generation_id)
-        await self._allowances.require(principal, request.generation_id)
-        generation = await self._generations.get(principal, request)
+        with self._reception.looking(principal, context):
+            await self._allowances.require(principal, request.generation_id)
+            generation = await self._generations.get(principal, request)
         await self._allowances.tell_owner(principal, generation, request.read_mask)
         return pb.GetGenerationResponse(generation=masked(generation, request.read_mask))
 
@@ -87,16 +89,19 @@ class GenerationServicer(GenerationServiceServicer):
             peer=caller_peer(context),
             by_pass=bool(principal.pass_of),
         )
-        async with aclosing(watch) as heard:
-            async for message in heard:
-                yield message
+        with self._reception.looking(principal, context):
+            async with aclosing(watch) as heard:
+                async for message in heard:
+                    yield message
 
     async def CancelGeneration(
         self, request: pb.CancelGenerationRequest, context: Context
     ) -> pb.CancelGenerationResponse:
         principal, request.generation_id = await self._reception.holder(context, request.generation_id)
-        await self._allowances.require(principal, request.generation_id)
-        return pb.CancelGenerationResponse(generation=await self._generations.cancel(principal, request.generation_id))
+        with self._reception.looking(principal, context):
+            await self._allowances.require(principal, request.generation_id)
+            generation = await self._generations.cancel(principal, request.generation_id)
+        return pb.CancelGenerationResponse(generation=generation)
 
     async def DeleteGeneration(
         self, request: pb.DeleteGenerationRequest, context: Context
@@ -108,8 +113,10 @@ class GenerationServicer(GenerationServiceServicer):
 
     async def WithdrawImages(self, request: pb.WithdrawImagesRequest, context: Context) -> pb.WithdrawImagesResponse:
         principal, request.generation_id = await self._reception.holder(context, request.generation_id)
-        await self._allowances.require(principal, request.generation_id)
-        return pb.WithdrawImagesResponse(outcomes=await self._generations.withdraw(principal, request))
+        with self._reception.looking(principal, context):
+            await self._allowances.require(principal, request.generation_id)
+            outcomes = await self._generations.withdraw(principal, request)
+        return pb.WithdrawImagesResponse(outcomes=outcomes)
 
     async def CreateInputTicket(
         self, request: pb.CreateInputTicketRequest, context: Context

@@ -27,13 +27,13 @@ from horde.gateway.core.errors import (
 from horde.gateway.core.placement import PlacementFacts, decide_placement
 from horde.gateway.core.pricing import price_image
 from horde.gateway.core.requesters import Principal, Requester, generation_id
-from horde.gateway.core.sizes import Size, size_violations
 from horde.gateway.core.spec import GenerationSpec
 from horde.gateway.core.validation import MAX_MKUDOS, Violations, generation_violations
 from horde.gateway.doors import wire
 from horde.gateway.doors.catalogue import Catalogue
 from horde.gateway.doors.changes import ESTIMATE_SECONDS, Changes
 from horde.gateway.doors.filtering import PromptFilters
+from horde.gateway.doors.inputs import Inputs, naming_input
 from horde.gateway.doors.listing import check_mask, list_generations
 from horde.gateway.doors.tickets import Tickets
 from horde.gateway.neighbours.ledger import Balances
@@ -78,6 +78,7 @@ class Generations:
     ) -> None:
         self._scheduler = scheduler
         self._storage = storage
+        self._inputs = Inputs(storage, max_input_pixels)
         self._balances = balances
         self._tickets = tickets
         self._catalogue = catalogue
@@ -86,7 +87,6 @@ class Generations:
             scheduler, catalogue, lambda who, spec: self._appraise(who, spec, True, []).quote.total_mkudos
         )
         self._consent_text_version = consent_text_version
-        self._max_input_pixels = max_input_pixels
 
     def appraise(self, principal: Principal, request: service_pb2.QuoteGenerationRequest) -> Asked:
         """Check and price; raises InvalidField with everything that is wrong."""
@@ -123,7 +123,7 @@ class Generations:
         """The price, with how long it might wait and what could be paid, as far as the neighbours say so in time."""
         self._filters.check(asked.spec)
         await self._check_model(asked.spec)
-        await self._check_inputs(principal, asked.spec)
+        await self._inputs.check(principal.requester, asked.spec)
         wait, balance = await asyncio.gather(self._wait(principal, message), self._shown_balance(principal))
         quote = asked.quote
         if wait is not None and wait.eligible_workers:
@@ -149,10 +149,10 @@ class Generations:
             self._check_price(asked, request)
             self._filters.check(asked.spec)
             await self._check_model(asked.spec)
-            await self._check_inputs(principal, asked.spec)
+            await self._inputs.check(principal.requester, asked.spec)
         except (PriceAboveMaximum, PromptRefused, ModelUnknown, InputUnusable, InvalidField) as refusal:
-            # What was accepted once stays accepted, though its inputs are gone and prices and models have changed.
-            if not await self._exists(ref):
+            # What was decided once is answered as it was, though its inputs are gone, and prices and models are others.
+            if not await self._is_known(ref):
                 raise refusal from None
         balance = await self._balance(principal)
         submission = scheduler_pb2.SubmitGeneration(
@@ -168,7 +168,7 @@ class Generations:
         # The id follows from it; whose the generation is and who pays stays the account.
         submission.requester.shared_key_id = principal.shared_key_id
         await failpoint(BEFORE_SUBMIT)
-        with told_outward():
+        with told_outward(), naming_input(asked.spec):
             known = await self._scheduler.submit(submission)
         await failpoint(AFTER_SUBMIT)
         generation = self._tickets.fill_in(known)
@@ -254,12 +254,19 @@ class Generations:
         requester = wire.requester_message(principal.requester)
         return scheduler_pb2.GenerationRef(generation_id=generation, requester=requester)
 
-    async def _exists(self, ref: scheduler_pb2.GenerationRef) -> bool:
+    async def _is_known(self, ref: scheduler_pb2.GenerationRef) -> bool:
+        """Whether its id stands for something that was decided: the scheduler then answers a repeat by itself."""
+        asked = scheduler_pb2.GenerationRef(refused_too=True)
+        asked.MergeFrom(ref)
         try:
             with told_outward():
-                await self._scheduler.get(ref)
+                await self._scheduler.get(asked)
         except NotFound:
             return False
+        except ServiceError as refusal:
+            # Told by the scheduler itself, it is what was decided; anything else is that nobody knows now.
+            if not refusal.remote:
+                raise
         return True
 
     async def _wait(
@@ -288,27 +295,6 @@ class Generations:
     async def _check_model(self, spec: GenerationSpec) -> None:
         if not spec.wait_for_model:
             await self._catalogue.check(spec.model)
-
-    async def _check_inputs(self, principal: Principal, spec: GenerationSpec) -> None:
-        """Whether storage has the inputs, for this requester, and they fit together. Nothing to ask without inputs."""
-        named = spec.image.inputs if spec.image is not None else ()
-        if not named:
-            return
-        requester: Requester = principal.requester
-        with told_outward():
-            answers = await self._storage.describe(
-                wire.requester_message(requester), [wire.input_message(ref) for _, ref in named]
-            )
-        sizes = {}
-        for (field, ref), answer in zip(named, answers, strict=True):
-            if isinstance(answer, ServiceError):
-                if answer.reason not in ("INPUT_UNUSABLE", "OBJECT_NOT_FOUND"):
-                    raise outward(answer)
-                raise InputUnusable(metadata={"input_id": ref.input_id, "field": f"spec.job.image.{field}"})
-            sizes[field] = Size(answer.width, answer.height)
-        wrong = size_violations(sizes, self._max_input_pixels)
-        if wrong:
-            raise InvalidField(violations=wrong)
 
 
 def not_found(generation: str) -> GenerationNotFound:

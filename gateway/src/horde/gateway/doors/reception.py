@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from datetime import timedelta
 
 from horde.gateway.core.errors import (
@@ -18,6 +19,7 @@ from horde.gateway.doors.authentication import Authenticator, Still
 from horde.gateway.doors.calling import CallContext as CallContext
 from horde.gateway.doors.calling import credentials_of
 from horde.gateway.doors.enforcing import Enforcement
+from horde.gateway.doors.misses import Misses
 from horde.services.addresses import caller_bucket, caller_peer
 from horde.services.clock import Clock
 from horde.services.errors import Unauthenticated
@@ -39,6 +41,15 @@ class Reception:
         self._shared = shared
         self._rates = rates
         self._clock = clock
+        self._misses = Misses(rates, clock)
+
+    def looking(self, principal: Principal, context: CallContext) -> AbstractContextManager[None]:
+        """A block that looks for what the caller names; NotFound of it is counted."""
+        return self._misses.look(principal, caller_bucket(context))
+
+    def found(self, principal: Principal) -> None:
+        """Something of the caller's is there now."""
+        self._misses.found(principal)
 
     async def anybody(
         self, context: CallContext, *, passes: bool = False, leaving: bool = False, restricted: bool = False

@@ -46,7 +46,9 @@ class WorkerServicer(WorkerServiceServicer):
 
     async def GetWorker(self, request: pb.GetWorkerRequest, context: Context) -> pb.GetWorkerResponse:
         principal = await self._reception.visitor(context)
-        return pb.GetWorkerResponse(worker=await self._workers.worker(principal, request.worker_id))
+        with self._reception.looking(principal, context):
+            worker = await self._workers.worker(principal, request.worker_id)
+        return pb.GetWorkerResponse(worker=worker)
 
     async def SetWorkerPaused(self, request: pb.SetWorkerPausedRequest, context: Context) -> pb.SetWorkerPausedResponse:
         principal = await self._reception.account(context)

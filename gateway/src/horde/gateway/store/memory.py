@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -74,6 +74,9 @@ class MemoryIdentityStore(MemorySharedKeys, MemoryRulings):
     async def key(self, api_key_id: str) -> tuple[ApiKey, Account] | None:
         key = self._keys.get(api_key_id)
         return None if key is None else (key, self._accounts[key.account_id])
+
+    async def only_strange_peppers(self, known: Collection[str]) -> bool:
+        return bool(self._keys) and all(key.pepper_id not in known for key in self._keys.values())
 
     async def keys(self, account_id: str) -> Sequence[ApiKey]:
         own = (key for key in self._keys.values() if key.account_id == account_id)

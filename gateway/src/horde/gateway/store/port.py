@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -150,6 +150,9 @@ class IdentityStore(SharedKeyStore, RulingStore, Protocol):
 
     async def key(self, api_key_id: str) -> tuple[ApiKey, Account] | None:
         """A key, revoked or not, and whose it is."""
+
+    async def only_strange_peppers(self, known: Collection[str]) -> bool:
+        """Whether there are API keys, and none of them was made under a pepper of these ids."""
 
     async def keys(self, account_id: str) -> Sequence[ApiKey]:
         """All keys of an account, oldest first."""

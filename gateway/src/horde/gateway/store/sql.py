@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -126,6 +126,15 @@ class SqlIdentityStore(SqlSharedKeys, SqlClosings, SqlRulings):
                 return None
             owner = connection.execute(select(accounts).where(accounts.c.account_id == row.account_id)).one()
             return _key(row), _account(owner)
+
+        return await self._sql.read(work)
+
+    async def only_strange_peppers(self, known: Collection[str]) -> bool:
+        def work(connection: Connection) -> bool:
+            some = select(api_keys.c.api_key_id).limit(1)
+            ours = some.where(api_keys.c.pepper_id.in_(list(known)))
+            # All keys are looked at only where no key is ours: a gateway that starts as it should finds one at once.
+            return connection.execute(some).first() is not None and connection.execute(ours).first() is None
 
         return await self._sql.read(work)
 

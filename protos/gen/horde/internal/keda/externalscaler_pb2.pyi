@@ -3,8 +3,9 @@
 isort:skip_file
 What KEDA asks an external scaler, and what it is answered: https://keda.sh/docs/latest/concepts/external-scalers/.
 
-The contract is KEDA's, not ours: package, names and numbers are as on its wire, and only the calls are here that the
-`external` trigger makes. It lies below `horde` so that its stubs do.
+The contract is KEDA's, not ours: package, names and numbers are as on its wire, and all calls are here that its
+`external` and `external-push` triggers need. What it asks beside them (StreamMetricSpec) may be unimplemented, it says.
+It lies below `horde` so that its stubs do.
 """
 
 from collections import abc as _abc

@@ -40,6 +40,11 @@ class ExternalScalerStub:
                 request_serializer=horde_dot_internal_dot_keda_dot_externalscaler__pb2.ScaledObjectRef.SerializeToString,
                 response_deserializer=horde_dot_internal_dot_keda_dot_externalscaler__pb2.IsActiveResponse.FromString,
                 _registered_method=True)
+        self.StreamIsActive = channel.unary_stream(
+                '/externalscaler.ExternalScaler/StreamIsActive',
+                request_serializer=horde_dot_internal_dot_keda_dot_externalscaler__pb2.ScaledObjectRef.SerializeToString,
+                response_deserializer=horde_dot_internal_dot_keda_dot_externalscaler__pb2.IsActiveResponse.FromString,
+                _registered_method=True)
         self.GetMetricSpec = channel.unary_unary(
                 '/externalscaler.ExternalScaler/GetMetricSpec',
                 request_serializer=horde_dot_internal_dot_keda_dot_externalscaler__pb2.ScaledObjectRef.SerializeToString,
@@ -58,6 +63,13 @@ class ExternalScalerServicer:
 
     def IsActive(self, request, context):
         """Whether there should be any at all.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def StreamIsActive(self, request, context):
+        """The same, at once and whenever it changes.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -82,6 +94,11 @@ def add_ExternalScalerServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'IsActive': grpc.unary_unary_rpc_method_handler(
                     servicer.IsActive,
+                    request_deserializer=horde_dot_internal_dot_keda_dot_externalscaler__pb2.ScaledObjectRef.FromString,
+                    response_serializer=horde_dot_internal_dot_keda_dot_externalscaler__pb2.IsActiveResponse.SerializeToString,
+            ),
+            'StreamIsActive': grpc.unary_stream_rpc_method_handler(
+                    servicer.StreamIsActive,
                     request_deserializer=horde_dot_internal_dot_keda_dot_externalscaler__pb2.ScaledObjectRef.FromString,
                     response_serializer=horde_dot_internal_dot_keda_dot_externalscaler__pb2.IsActiveResponse.SerializeToString,
             ),
@@ -122,6 +139,33 @@ class ExternalScaler:
             request,
             target,
             '/externalscaler.ExternalScaler/IsActive',
+            horde_dot_internal_dot_keda_dot_externalscaler__pb2.ScaledObjectRef.SerializeToString,
+            horde_dot_internal_dot_keda_dot_externalscaler__pb2.IsActiveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def StreamIsActive(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/externalscaler.ExternalScaler/StreamIsActive',
             horde_dot_internal_dot_keda_dot_externalscaler__pb2.ScaledObjectRef.SerializeToString,
             horde_dot_internal_dot_keda_dot_externalscaler__pb2.IsActiveResponse.FromString,
             options,

@@ -3,8 +3,9 @@
 isort:skip_file
 What KEDA asks an external scaler, and what it is answered: https://keda.sh/docs/latest/concepts/external-scalers/.
 
-The contract is KEDA's, not ours: package, names and numbers are as on its wire, and only the calls are here that the
-`external` trigger makes. It lies below `horde` so that its stubs do.
+The contract is KEDA's, not ours: package, names and numbers are as on its wire, and all calls are here that its
+`external` and `external-push` triggers need. What it asks beside them (StreamMetricSpec) may be unimplemented, it says.
+It lies below `horde` so that its stubs do.
 """
 
 from collections import abc as _abc
@@ -22,6 +23,8 @@ class ExternalScalerStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     IsActive: _aio.UnaryUnaryMultiCallable[_externalscaler_pb2.ScaledObjectRef, _externalscaler_pb2.IsActiveResponse]
     """Whether there should be any at all."""
+    StreamIsActive: _aio.UnaryStreamMultiCallable[_externalscaler_pb2.ScaledObjectRef, _externalscaler_pb2.IsActiveResponse]
+    """The same, at once and whenever it changes."""
     GetMetricSpec: _aio.UnaryUnaryMultiCallable[_externalscaler_pb2.ScaledObjectRef, _externalscaler_pb2.GetMetricSpecResponse]
     """Which measures there are, and how much of each one replica is good for."""
     GetMetrics: _aio.UnaryUnaryMultiCallable[_externalscaler_pb2.GetMetricsRequest, _externalscaler_pb2.GetMetricsResponse]
@@ -37,6 +40,14 @@ class ExternalScalerServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_externalscaler_pb2.ScaledObjectRef, _abc.Awaitable[_externalscaler_pb2.IsActiveResponse]],
     ) -> _abc.Awaitable[_externalscaler_pb2.IsActiveResponse]:
         """Whether there should be any at all."""
+
+    @_abc_1.abstractmethod
+    def StreamIsActive(
+        self,
+        request: _externalscaler_pb2.ScaledObjectRef,
+        context: _aio.ServicerContext[_externalscaler_pb2.ScaledObjectRef, _abc.AsyncIterator[_externalscaler_pb2.IsActiveResponse]],
+    ) -> _abc.AsyncIterator[_externalscaler_pb2.IsActiveResponse]:
+        """The same, at once and whenever it changes."""
 
     @_abc_1.abstractmethod
     def GetMetricSpec(

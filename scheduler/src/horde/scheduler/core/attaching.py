@@ -82,7 +82,7 @@ def opened(
     board.sessions[route] = session
     board.dirty_workers[worker] = None
     board.fleet.refit(worker)
-    returning.withhold_again(board, worker, now)
+    returning.hold_to_owner(board, worker, now)
     session.grace_until = now + board.limits.resume_grace
     board.deadlines.add(session.grace_until, session)
     board.emit(SayTerms(route, worker) if resumed else Welcome(route, session.session_id, worker))

@@ -11,7 +11,7 @@ from horde.scheduler.core.job import AccountId, LeaseId, WorkerId
 from horde.scheduler.core.leases import Lease
 from horde.scheduler.core.roster import Roster
 from horde.scheduler.core.speeds import Speeds
-from horde.scheduler.core.standing import CHECKER_FEATURE, PROVEN_FEATURE, Returned, Standing
+from horde.scheduler.core.standing import CHECKER_FEATURE, PROVEN_FEATURE, Returned, Standing, rest_after
 
 if TYPE_CHECKING:
     from horde.scheduler.core.sessions import Session
@@ -24,9 +24,6 @@ FORGOTTEN_AT_ONCE = 64
 """Of all owners, when the room is full, for looking through all is not cheap."""
 MAX_STANDINGS = 100_000
 """Owners of whom something is remembered."""
-MAX_STRIKES = 3
-"""Failures in a row after which a worker rests: a second, then twice as long with each further one."""
-LONGEST_REST = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,20 +137,34 @@ class Worker:
         """It takes jobs, perhaps when it is done with others."""
         return self.ready and self.session is not None and self.session.slots > 0
 
-    def failed(self, now: float) -> bool:
-        """Count a failure; whether the worker rests from now on."""
+    @property
+    def names(self) -> list[Worker]:
+        """Those of its owner that are held to what it does: itself, and of a stranger all, for one more name is nobody
+        else."""
+        return [self] if self.standing.proven else list(self.standing.workers.values())
+
+    def failed(self, now: float) -> None:
+        """Count a failure; after too many it rests, and a stranger with all his names."""
         self.jobs_failed += 1
         self.strikes += 1
-        if self.strikes < MAX_STRIKES:
-            return False
-        self.rests_until = now + min(LONGEST_REST, 2.0 ** (self.strikes - MAX_STRIKES))
-        return True
+        if rest := rest_after(self.strikes):
+            self.rests_until = now + rest
+        if not self.standing.proven:
+            self.standing.failed(now)
+            for name in self.names:
+                name.rests_until = max(name.rests_until, self.standing.rests_until)
+
+    def painted(self) -> None:
+        """It has brought a picture: what failed before it is not one after the other any more."""
+        self.strikes = self.standing.strikes = 0
 
     def forgive(self) -> None:
         """Take one failure back: it was the job's fault, not the worker's."""
         self.strikes = max(0, self.strikes - 1)
-        if self.strikes < MAX_STRIKES:
-            self.rests_until = 0.0
+        self.standing.forgive()
+        for name in self.names:
+            if not rest_after(name.strikes):
+                name.rests_until = self.standing.rests_until
 
 
 def worker_id_of(owner: AccountId, name: str) -> WorkerId:

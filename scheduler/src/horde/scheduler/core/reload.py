@@ -71,7 +71,8 @@ def generations(board: Board, stored: Iterable[Generation], now: float) -> Itera
 def _go_on(board: Board, job: Job, now: float) -> None:
     settling.carry_out(board, job)
     if job.state is JobState.QUEUED:
-        returning.bar(board, job, now)
+        if job.leases:
+            returning.bar(board, job, now)
         board.queue.push(job, now)
         board.fresh.append(job)
     elif job.state is JobState.LEASED:

@@ -75,7 +75,7 @@ def _first(board: Board, worker: Worker, route: Route, lease: Lease, result: Res
             lease.device, lease.digest, lease.deviated = result.device, result.digest, result.deviated
             lease.suspicious = _suspicious(board, lease, result, now)
             _overtake(board, job, lease, now)
-            worker.strikes = 0
+            worker.painted()
             for counted in (worker.returned.refused, worker.returned.declined):
                 counted.pop(job.generation.terms.model, None)
             _contradict(board, job, lease)

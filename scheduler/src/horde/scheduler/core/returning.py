@@ -14,7 +14,7 @@ from horde.scheduler.core.fitting import signature_of_terms
 from horde.scheduler.core.fleet import Worker
 from horde.scheduler.core.job import NOTHING, Ending, Job, JobState, WorkerId
 from horde.scheduler.core.leases import MAX_ATTEMPTS, MAX_LEASES, Fault, Lease, LeaseState
-from horde.scheduler.core.standing import PROVEN_FEATURE
+from horde.scheduler.core.standing import PROVEN_FEATURE, Returned
 from horde.scheduler.core.strikes import MAX_DETAIL, Strike, StrikeReason, strike_id_of
 
 RETRY_AFTER = 10.0
@@ -114,8 +114,7 @@ def _forgive(board: Board, job: Job) -> None:
     for lease in job.leases:
         worker = board.fleet.workers.get(lease.worker_id)
         if lease.fault is Fault.WORKER and worker is not None and proven - {lease.owner}:
-            worker.forgive()
-            board.fleet.changed(worker)
+            _forgive_one(board, worker)
 
 
 def may_decline(worker: Worker, job: Job) -> bool:
@@ -130,25 +129,33 @@ def withhold(board: Board, worker: Worker, model: str, now: float) -> None:
     """Do not offer a worker a model that it gave back, for a while that grows until it paints with it; nor any other
     name of a stranger."""
     returned = worker.returned
+    _forget_long_over(returned, now)
     returned.refused[model] += 1
     doublings = min(returned.refused[model] - 1, 30)
     returned.withheld[model] = now + min(LONGEST_WITHHOLDING, FIRST_WITHHOLDING * 2.0**doublings)
-    names = [worker] if worker.standing.proven else worker.standing.workers.values()
-    for name in names:
+    for name in worker.names:
         if name is worker or name.session is not None:
             _withhold(board, name, model, returned.withheld[model], now)
 
 
-def withhold_again(board: Board, worker: Worker, now: float) -> None:
-    """A worker comes: what other names of its owner gave back, who is a stranger, is not offered to it either."""
+def _forget_long_over(returned: Returned, now: float) -> None:
+    """Who invents models does not make us remember them: what was withheld long ago grows from its beginning again."""
+    for model in [model for model, until in returned.withheld.items() if until + LONGEST_WITHHOLDING <= now]:
+        del returned.withheld[model], returned.refused[model]
+        returned.declined.pop(model, None)
+
+
+def hold_to_owner(board: Board, worker: Worker, now: float) -> None:
+    """A worker comes: what other names of its owner gave back, who is a stranger, is not offered to it either; and it
+    rests with them."""
     if worker.standing.proven:
         return
-    withheld = worker.returned.withheld
-    for model, until in list(withheld.items()):
+    worker.rests_until = max(worker.rests_until, worker.standing.rests_until)
+    _rest(board, worker, now)
+    _forget_long_over(worker.returned, now)
+    for model, until in worker.returned.withheld.items():
         if until > now:
             _withhold(board, worker, model, until, now)
-        else:
-            del withheld[model]
 
 
 def _withhold(board: Board, worker: Worker, model: str, until: float, now: float) -> None:
@@ -210,15 +217,29 @@ def holders(job: Job) -> frozenset[WorkerId]:
 def strike(
     board: Board, worker: Worker, lease: Lease | Opinion, reason: StrikeReason, now: float, detail: str = ""
 ) -> None:
-    """A worker has failed at a lease; after some failures in a row it rests."""
+    """A worker has failed at a lease; after some failures in a row it rests, and a stranger with all his names."""
     detail = detail[:MAX_DETAIL]
     struck = Strike(strike_id_of(lease), worker.owner, worker.worker_id, worker.name, reason, now, detail)
     board.strikes.add(struck)
     board.dirty_strikes[struck] = None
-    if worker.failed(now):
+    worker.failed(now)
+    for name in worker.names:
+        _rest(board, name, now)
+
+
+def _rest(board: Board, worker: Worker, now: float) -> None:
+    """A worker that rests is given nothing until it has rested."""
+    if worker.rests_until > now:
         board.deadlines.add(worker.rests_until, worker)
         board.fleet.changed(worker)
         idling.tell(board, worker, now)
+
+
+def _forgive_one(board: Board, worker: Worker) -> None:
+    """Take a failure back: it was not the worker's, so that its names may be given something again."""
+    worker.forgive()
+    for name in worker.names:
+        board.fleet.changed(name)
 
 
 def pardon(board: Board, since: float, until: float, because: str) -> tuple[int, int]:
@@ -243,7 +264,7 @@ def _pardoned(board: Board, struck: Strike) -> None:
     worker = board.fleet.workers.get(struck.worker_id)
     if worker is None:
         return
-    worker.forgive()
+    _forgive_one(board, worker)
     worker.jobs_failed = max(0, worker.jobs_failed - 1)
     faults = worker.standing.faults
     faults[Fault.WORKER] = max(0, faults[Fault.WORKER] - 1)

@@ -285,8 +285,9 @@ def _job_from(row: Row, generation: Generation, moment: Moment) -> Job:
         ended_at_ms=row["ended_at_ms"],
         leavings={LeaseId(lease_id) for lease_id in row["leavings"].split()},
     )
-    # Rows of before say the worker's name, too, after its owner.
-    for lease_id, worker_id, owner, *_, state, step, ttl, granted_ms, fault in json.loads(row["leases"] or "[]"):
+    # Of most that waits after a restart nobody had a lease. Rows of before say the worker's name, too, after its owner.
+    leases = json.loads(row["leases"]) if len(row["leases"] or "") > len("[]") else ()
+    for lease_id, worker_id, owner, *_, state, step, ttl, granted_ms, fault in leases:
         lease = Lease(LeaseId(lease_id), job, WorkerId(worker_id), AccountId(owner))
         lease.fault = Fault(fault)
         lease.state, lease.step, lease.ttl = LeaseState(state), step, ttl

@@ -51,6 +51,14 @@ and more than all looks may cost."""
 STEADY_RATE = 0.01
 """The part of the pictures of an owner of good record that is looked at."""
 MAX_DOUBTED = 64
+MAX_STRIKES = 3
+"""Failures one after the other after which a worker rests."""
+LONGEST_REST = 60.0
+
+
+def rest_after(strikes: int) -> float:
+    """Seconds for which whoever has failed so often in a row is given nothing: one, then twice as long each time."""
+    return 0.0 if strikes < MAX_STRIKES else min(LONGEST_REST, 2.0 ** (strikes - MAX_STRIKES))
 
 
 @dataclass(slots=True, eq=False)
@@ -98,6 +106,10 @@ class Standing:
     """Those that are known."""
     gave: Returned = field(default_factory=Returned)
     """What all of them gave back while it is not proven."""
+    strikes: int = 0
+    """Failures of all of them one after the other while it is not proven."""
+    rests_until: float = 0.0
+    """Until when none of them is given anything for that."""
 
     @property
     def proven(self) -> bool:
@@ -131,6 +143,18 @@ class Standing:
             return 1.0
         looks = FIRST_LOOKS * 10 ** min(self.caught, 2)
         return 1.0 if self.verified < looks else max(STEADY_RATE, (looks / (self.verified + 1)) ** WEARS_OFF)
+
+    def failed(self, now: float) -> None:
+        """A worker has failed, whichever: a broken one fails faster than others paint, and a name costs nothing."""
+        self.strikes += 1
+        if rest := rest_after(self.strikes):
+            self.rests_until = now + rest
+
+    def forgive(self) -> None:
+        """Take a failure back."""
+        self.strikes = max(0, self.strikes - 1)
+        if not rest_after(self.strikes):
+            self.rests_until = 0.0
 
     def paid(self) -> None:
         """Somebody else paid for an image."""

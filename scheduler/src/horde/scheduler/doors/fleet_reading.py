@@ -41,7 +41,7 @@ class FleetReading:
 
     def workers(self, request: pb.ListWorkersRequest) -> pb.ListWorkersResponse:
         size = request.page_size if 1 <= request.page_size <= MAX_PAGE else PAGE
-        after = read_token(request.page_token)
+        after = read_token(request.page_token, str, str)
         wanted = wanted_worker(request.filters)
         chosen = [
             worker
@@ -50,7 +50,7 @@ class FleetReading:
         ]
         chosen.sort(key=lambda worker: (worker.name, worker.worker_id))
         if after is not None:
-            place = (str(after[0]), str(after[1]))
+            place = (after[0], after[1])
             chosen = [worker for worker in chosen if (worker.name, worker.worker_id) > place]
         response = pb.ListWorkersResponse(workers=[self.show_worker(worker) for worker in chosen[:size]])
         if len(chosen) > size:
@@ -92,14 +92,14 @@ class FleetReading:
 
     def models(self, request: pb.ListModelsRequest) -> pb.ListModelsResponse:
         size = request.page_size if 1 <= request.page_size <= MAX_MODELS_PAGE else MAX_PAGE
-        after = read_token(request.page_token)
+        after = read_token(request.page_token, str, str)
         counts = self._count_models()
         if request.lately:
             # What somebody merely waits for is not on offer.
             counts.names = {name for worker in self._here_lately() for name in worker.capabilities.offers}
         names = sorted(name for name in counts.names if not request.name or name == request.name)
         if after is not None:
-            names = [name for name in names if name > str(after[0])]
+            names = [name for name in names if name > after[0]]
         response = pb.ListModelsResponse(models=[self._show_model(name, counts) for name in names[:size]])
         if len(names) > size:
             response.next_page_token = write_token(names[size - 1], "")

@@ -58,11 +58,11 @@ class Owners:
         """A page of an owner's strikes, newest first."""
         size = request.page_size if 1 <= request.page_size <= MAX_PAGE else PAGE
         strikes = self._term.board.strikes.of(AccountId(request.owner_account_id))
-        after = read_token(request.page_token)
+        after = read_token(request.page_token, int, str)
         if after is not None:
             # The place is the last one's id: new ones come before it.
             ids = [strike.strike_id for strike in strikes]
-            strikes = strikes[ids.index(str(after[1])) + 1 :] if after[1] in ids else []
+            strikes = strikes[ids.index(after[1]) + 1 :] if after[1] in ids else []
         moment = self._moment()
         answer = pb.ListStrikesResponse(strikes=[strike_message(strike, moment) for strike in strikes[:size]])
         if len(strikes) > size:

@@ -18,7 +18,7 @@ from horde.scheduler.core.job import Deletion, Ending, Generation, GenerationId,
 from horde.scheduler.doors import filters, submitting, wire
 from horde.scheduler.doors.follow import Follower, Followers
 from horde.scheduler.doors.pages import read_token, write_token
-from horde.scheduler.doors.submitting import Submitting, bounded, refusal
+from horde.scheduler.doors.submitting import Submitting, bounded, outcome_of, refusal
 from horde.scheduler.neighbours.pairs import pairs
 from horde.scheduler.neighbours.storage import Storage
 from horde.scheduler.store.saver import Saver
@@ -55,7 +55,9 @@ class Reading:
         self._storage = storage
 
     async def find(self, refs: Sequence[pb.GenerationRef], *, whoever: bool = False) -> list[Generation | None]:
-        """Each generation, if it is this requester's and was accepted; with `whoever`, a ref may name no requester."""
+        """Each generation, if it is this requester's and was accepted; with `whoever`, as its ref has it: of nobody in
+        particular, or also if it was refused.
+        """
         found = await self._term.find([GenerationId(ref.generation_id) for ref in refs])
         return [_theirs(ref, found.get(GenerationId(ref.generation_id)), whoever) for ref in refs]
 
@@ -75,6 +77,8 @@ class Reading:
     async def _durable(self, generation: Generation) -> pb.GenerationOutcome:
         if self._submitting.undecided(generation):
             return refusal(Unavailable("It is being read back; ask again."))
+        if not shown_to_its_requester(generation):
+            return await self._saver.read(generation, lambda: outcome_of(generation, self._term.board.fleet.name_of))
         return await self._saver.read(generation, lambda: pb.GenerationOutcome(generation=self.show(generation)))
 
     def show(self, generation: Generation) -> pb.SchedulerGeneration:
@@ -89,9 +93,9 @@ class Reading:
 
     async def page(self, request: pb.ListGenerationsRequest) -> pb.ListGenerationsResponse:
         size = request.page_size if 1 <= request.page_size <= MAX_PAGE else PAGE
-        token = read_token(request.page_token)
+        token = read_token(request.page_token, int, str)
         account_id, digest = wire.requester_of(request.requester)
-        place = filters.begin(request.filters, None if token is None else (int(token[0]), str(token[1])))
+        place = filters.begin(request.filters, None if token is None else (token[0], token[1]))
         oldest, wanted = filters.end(request.filters), filters.wanted_generation(request.filters)
         at_once = MAX_PAGE if filters.narrow(request.filters) else size
         response = pb.ListGenerationsResponse()
@@ -236,7 +240,7 @@ def _to_be_continued(response: pb.ListGenerationsResponse, place: filters.Place 
 
 
 def _theirs(ref: pb.GenerationRef, generation: Generation | None, whoever: bool) -> Generation | None:
-    if generation is None or not shown_to_its_requester(generation):
+    if generation is None or not (shown_to_its_requester(generation) or (whoever and ref.refused_too)):
         return None
     if whoever and not ref.HasField("requester"):
         return generation

@@ -8,7 +8,7 @@ divided by the target is how many of them are wanted, whoever else comes or goes
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from horde.internal.keda.externalscaler_pb2_grpc import (
 )
 from horde.scheduler.core.board import Board
 from horde.scheduler.core.errors import InvalidField
+from horde.services.clock import Clock
 from horde.services.errors import FieldViolation
 from horde.services.server import Registration
 
@@ -26,13 +27,10 @@ SERVICE: Final = pb.DESCRIPTOR.services_by_name["ExternalScaler"].full_name
 METRIC: Final = "queued-worker-seconds"
 TARGET_SECONDS: Final = 300.0
 """Within which a queue should be painted, unless the ScaledObject says otherwise."""
+LOOK_SECONDS: Final = 1.0
+"""How often a stream looks whether somebody is wanted."""
 METADATA: Final = ("model", "owner", "targetSeconds")
 """What a trigger may say to us; what else stands there is KEDA's own."""
-
-
-def scaler_registration(board: Board) -> Registration:
-    """What is to be served."""
-    return Registration(add_ExternalScalerServicer_to_server, Scaler(board), SERVICE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +63,19 @@ class Wish:
 class Scaler(ExternalScalerServicer):
     """The service."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, clock: Clock) -> None:
         self._board = board
+        self._clock = clock
+        self._leaving = False
+
+    @property
+    def registration(self) -> Registration:
+        """What is to be served."""
+        return Registration(add_ExternalScalerServicer_to_server, self, SERVICE)
+
+    def leave(self) -> None:
+        """End all streams at their next look: KEDA then asks whoever leads."""
+        self._leaving = True
 
     def wanted(self, wish: Wish) -> float:
         """Worker-seconds that volunteers leave undone within the target."""
@@ -81,11 +90,13 @@ class Scaler(ExternalScalerServicer):
         return max(0.0, queue.work * pace - volunteers * wish.target_seconds)
 
     def _volunteers(self, wish: Wish) -> int:
-        """Workers of others that offer the model now."""
+        """Workers of others that take jobs of the model now. A stranger's word that he will paint counts nothing: who
+        only sits there would keep the operator's workers away for everybody."""
         return wish.owner != "" and sum(
-            worker.session is not None
+            worker.willing
             and not worker.paused
             and worker.owner != wish.owner
+            and worker.standing.proven
             and wish.model in worker.capabilities.offers
             for worker in self._board.fleet.workers.values()
         )
@@ -99,9 +110,20 @@ class Scaler(ExternalScalerServicer):
             for lease in worker.leases.values()
         )
 
+    def active(self, wish: Wish) -> bool:
+        """Whether there should be any scaled worker at all."""
+        return self.wanted(wish) > 0 or self.paints(wish)
+
     async def IsActive(self, request: pb.ScaledObjectRef, context: Any) -> pb.IsActiveResponse:
-        wish = Wish.read(request.scalerMetadata)
-        return pb.IsActiveResponse(result=self.wanted(wish) > 0 or self.paints(wish))
+        return pb.IsActiveResponse(result=self.active(Wish.read(request.scalerMetadata)))
+
+    async def StreamIsActive(self, request: pb.ScaledObjectRef, context: Any) -> AsyncIterator[pb.IsActiveResponse]:
+        wish, last = Wish.read(request.scalerMetadata), None
+        while not self._leaving:
+            if (now := self.active(wish)) != last:
+                yield pb.IsActiveResponse(result=now)
+                last = now
+            await self._clock.sleep(LOOK_SECONDS)
 
     async def GetMetricSpec(self, request: pb.ScaledObjectRef, context: Any) -> pb.GetMetricSpecResponse:
         target = Wish.read(request.scalerMetadata).target_seconds

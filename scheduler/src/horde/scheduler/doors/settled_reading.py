@@ -33,8 +33,8 @@ class SettledReading:
             raise InvalidField(
                 violations=[FieldViolation("order", "an order, and a place in it, are needed")]
             ) from None
-        if (place := read_token(request.page_token)) is not None:
-            after = (int(place[0]), str(place[1]))
+        if (place := read_token(request.page_token, int, str)) is not None:
+            after = (place[0], place[1])
         size = request.page_size if 1 <= request.page_size <= MAX_PAGE else MAX_PAGE
         before = request.ended_before.ToMilliseconds() if request.HasField("ended_before") else 1 << 62
         rows = await self._store.settled(SettledQuery(order, after, request.until, before, size))

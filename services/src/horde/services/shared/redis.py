@@ -80,6 +80,12 @@ class RedisAddress:
     authorities: Path | None = None
     """Whose certificate the server must have, PEM; absent: the system's."""
 
+    @property
+    def where(self) -> str:
+        """For operators; without a password that the URL may hold."""
+        scheme, apart, rest = self.url.rpartition("://")
+        return scheme + apart + rest.rpartition("@")[2]
+
     def client(self, answer_seconds: float | None) -> Any:
         """A client, whose answers may take so long. Nothing is dialled yet."""
         options: dict[str, Any] = {

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from horde.worker_agent.core.wording import mark
+
 MINUTES = 24 * 60
 _SPAN = re.compile(r"(\d{1,2}):(\d{2})-(\d{1,2}):(\d{2})")
 
@@ -73,7 +75,7 @@ class OwnersPause:
 
     def words(self, now: float) -> str:
         if self.until is None:
-            return "you have paused it: `horde worker resume`"
+            return mark("you have paused it: `horde worker resume`")
         return f"you have paused it, for {max(1, round((self.until - now) / 60))} more minutes"
 
     def is_over(self, now: float) -> bool:
@@ -83,9 +85,9 @@ class OwnersPause:
 def why_not_now(rules: Rules, machine: Machine, *, paused: bool) -> str | None:
     """Why the machine must not paint now, in words for its owner; None if it may. `paused`: it does not paint now."""
     if rules.hours and not any(span.holds(machine.minute) for span in rules.hours):
-        return "it is not the time that you have set (hours)"
+        return mark("it is not the time that you have set (hours)")
     if machine.on_battery and not rules.on_battery:
-        return "it runs on its battery"
+        return mark("it runs on its battery")
     if beside := sorted(rules.not_beside & machine.programs):
         return f"{beside[0]} runs"
     if rules.max_celsius and machine.celsius is not None:
@@ -94,7 +96,7 @@ def why_not_now(rules: Rules, machine: Machine, *, paused: bool) -> str | None:
             return f"it is {machine.celsius:.0f} degrees hot"
     # A system that does not tell is no reason never to paint.
     if machine.untouched_seconds is not None and machine.untouched_seconds < 60 * rules.untouched_minutes:
-        return "somebody is at the machine"
+        return mark("somebody is at the machine")
     if rules.max_others_percent:
         most = rules.max_others_percent - (CALMER if paused else 0.0)
         if machine.others_percent > max(0.0, most):

@@ -122,6 +122,41 @@ class Lora:
 
 
 @dataclass(frozen=True, slots=True)
+class TextualInversion:
+    """A word that a model is taught."""
+
+    name: str
+    place: int | None = None
+    """Where it is put: 0 the prompt, 1 the negative one; None: nowhere, they name it already."""
+    strength: float = 1.0
+    """Of the word where it is put."""
+    sha256: bytes = b""
+    """Present: no other file will do."""
+    foreign: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A picture whose structure guides the painting."""
+
+    image: InputRef
+    type: str = ""
+    """What makes a map of it; with `-map` behind it, it is such a map already; empty: a map, of the only kind here."""
+    strength: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class HiresFix:
+    """Painted small first, and then again from that."""
+
+    width: int = 0
+    """Of the first pass, pixels; with `height` 0: the model's best size."""
+    height: int = 0
+    denoising_strength: float | None = None
+    """How far the second pass leaves the first; None: the contract's default."""
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """What to paint. The fields are those of `ImageSpec`."""
 
@@ -139,19 +174,22 @@ class Picture:
     loras: tuple[Lora, ...] = ()
     source_image: InputRef | None = None
     mask: InputRef | None = None
-    control_image: InputRef | None = None
-    control_type: str = ""
+    controls: tuple[Control, ...] = ()
     denoising_strength: float | None = None
     post_processors: tuple[str, ...] = ()
     resize_mode: ResizeMode = ResizeMode.DEFAULT
     invert_mask: bool = False
+    hires_fix: HiresFix | None = None
+    tiling: bool = False
+    textual_inversions: tuple[TextualInversion, ...] = ()
     unheard_of: tuple[Deviation, ...] = ()
     """What the request holds that this agent does not know, and what is done instead."""
 
     @property
     def inputs(self) -> tuple[InputRef, ...]:
         """Every picture that must be fetched first."""
-        return tuple(ref for ref in (self.source_image, self.mask, self.control_image) if ref is not None)
+        maps = (control.image for control in self.controls)
+        return tuple(ref for ref in (self.source_image, self.mask, *maps) if ref is not None)
 
 
 @dataclass(frozen=True, slots=True)

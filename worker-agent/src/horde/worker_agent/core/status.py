@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from horde.worker_agent.core.earnings import kudos
+from horde.worker_agent.core.wording import English, Words
 
 State = Literal["loading", "painting", "idle", "paused", "away", "leaving"]
 
@@ -69,57 +70,96 @@ class Status:
         return self.earned_mkudos * 3600 / max(1.0, self.seconds)
 
 
-def lines(status: Status) -> Iterator[str]:
+def lines(status: Status, words: Words | None = None) -> Iterator[str]:
     """The screen, line by line."""
-    yield f"{status.name} at {status.gateway}, {status.agent}, here for {_lasting(status.seconds)}"
-    yield from _rows("models" if status.state == "loading" else status.state, _now(status))
-    uploading = sum(job.stage == "uploading" for job in status.jobs)
-    waiting = sum(job.stage == "waiting" for job in status.jobs)
-    if waiting:
-        yield _row("next", f"{waiting} {'waits' if waiting == 1 else 'wait'} here")
-    if uploading:
-        yield _row("uploading", f"{uploading} finished, on the way to storage")
-    if status.owed:
-        yield _row("owed", f"{status.owed} reported and not settled yet; kept on disk")
-    yield _row("earned", _earned(status))
-    if status.faults:
-        yield _row("faults", ", ".join(f"{count} {name}" for name, count in sorted(status.faults.items())))
-    if status.models:
-        named = (f"{model.name}{' (in memory)' if model.in_memory else ''}" for model in status.models)
-        yield _row("models", ", ".join(named))
-    yield from _rows("problem", status.problems)
-    heat = "" if status.celsius is None else f"{status.celsius:.0f} degrees, "
-    yield _row("machine", f"{heat}{status.free_mib} MiB free")
+    return _Screen(words or English()).lines(status)
 
 
-def _now(status: Status) -> Iterator[str]:
-    busy = [job for job in status.jobs if job.stage in ("preparing", "painting")]
-    if status.state in ("painting", "leaving"):
-        for job in busy:
-            step = f"step {job.step} of {job.steps}" if job.stage == "painting" else "being prepared"
-            yield f"{job.model} {job.width}x{job.height}, {step}, {_lasting(job.seconds)}"
-        yield from status.why
-        if not busy:
-            yield "nothing is painted any more" if status.state == "leaving" else "the last picture is on its way"
-    elif status.state == "idle":
-        yield from status.why or ("nobody asks for what is offered",)
-    else:
-        yield from status.why
+class _Screen:
+    """The screen in one language."""
 
+    def __init__(self, words: Words) -> None:
+        self._words = words
+        self._labels = {
+            "loading": words.gettext("loading"),
+            "painting": words.gettext("painting"),
+            "idle": words.gettext("idle"),
+            "paused": words.gettext("paused"),
+            "away": words.gettext("away"),
+            "leaving": words.gettext("leaving"),
+        }
 
-def _earned(status: Status) -> str:
-    parts = [f"{kudos(status.earned_mkudos)} kudos in {_pictures(status.paid)}"]
-    if status.paid:
-        parts.append(f"{kudos(round(status.mkudos_an_hour))} an hour")
-    if status.escrow_mkudos:
-        parts.append(f"{kudos(status.escrow_mkudos)} of it in escrow")
-    if status.unpaid:
-        parts.append(f"{status.unpaid} not paid")
-    return "; ".join(parts)
+    def lines(self, status: Status) -> Iterator[str]:
+        gettext, ngettext = self._words.gettext, self._words.ngettext
+        yield gettext("{name} at {gateway}, {agent}, here for {time}").format(
+            name=status.name, gateway=status.gateway, agent=status.agent, time=self._lasting(status.seconds)
+        )
+        models = gettext("models")
+        yield from _rows(models if status.state == "loading" else self._labels[status.state], self._now(status))
+        uploading = sum(job.stage == "uploading" for job in status.jobs)
+        waiting = sum(job.stage == "waiting" for job in status.jobs)
+        if waiting:
+            yield _row(
+                gettext("next"), ngettext("{count} waits here", "{count} wait here", waiting).format(count=waiting)
+            )
+        if uploading:
+            words = gettext("{count} finished, on the way to storage").format(count=uploading)
+            yield _row(gettext("uploading"), words)
+        if status.owed:
+            words = gettext("{count} reported and not settled yet; kept on disk").format(count=status.owed)
+            yield _row(gettext("owed"), words)
+        yield _row(gettext("earned"), self._earned(status))
+        if status.faults:
+            faults = ", ".join(f"{count} {name}" for name, count in sorted(status.faults.items()))
+            yield _row(gettext("faults"), faults)
+        if status.models:
+            here = gettext("{model} (in memory)")
+            named = (here.format(model=model.name) if model.in_memory else model.name for model in status.models)
+            yield _row(models, ", ".join(named))
+        yield from _rows(gettext("problem"), status.problems)
+        heat = [] if status.celsius is None else [gettext("{celsius} degrees").format(celsius=f"{status.celsius:.0f}")]
+        yield _row(gettext("machine"), ", ".join([*heat, gettext("{mib} MiB free").format(mib=status.free_mib)]))
 
+    def _now(self, status: Status) -> Iterator[str]:
+        gettext = self._words.gettext
+        busy = [job for job in status.jobs if job.stage in ("preparing", "painting")]
+        # What has a number in it has no message of its own, and is shown as it came.
+        why = tuple(gettext(text) if text else text for text in status.why)
+        if status.state in ("painting", "leaving"):
+            for job in busy:
+                step = gettext("being prepared")
+                if job.stage == "painting":
+                    step = gettext("step {step} of {steps}").format(step=job.step, steps=job.steps)
+                yield f"{job.model} {job.width}x{job.height}, {step}, {self._lasting(job.seconds)}"
+            yield from why
+            if not busy and status.state == "leaving":
+                yield gettext("nothing is painted any more")
+            elif not busy:
+                yield gettext("the last picture is on its way")
+        elif status.state == "idle":
+            yield from why or (gettext("nobody asks for what is offered"),)
+        else:
+            yield from why
 
-def _pictures(count: int) -> str:
-    return f"{count} picture{'' if count == 1 else 's'}"
+    def _earned(self, status: Status) -> str:
+        gettext, ngettext = self._words.gettext, self._words.ngettext
+        pictures = ngettext("{kudos} kudos in {count} picture", "{kudos} kudos in {count} pictures", status.paid)
+        parts = [pictures.format(kudos=kudos(status.earned_mkudos), count=status.paid)]
+        if status.paid:
+            parts.append(gettext("{kudos} an hour").format(kudos=kudos(round(status.mkudos_an_hour))))
+        if status.escrow_mkudos:
+            parts.append(gettext("{kudos} of it in escrow").format(kudos=kudos(status.escrow_mkudos)))
+        if status.unpaid:
+            parts.append(gettext("{count} not paid").format(count=status.unpaid))
+        return "; ".join(parts)
+
+    def _lasting(self, seconds: float) -> str:
+        gettext, whole = self._words.gettext, int(seconds)
+        if whole < 60:
+            return gettext("{seconds} s").format(seconds=whole)
+        if whole < 3600:
+            return gettext("{minutes} min {seconds} s").format(minutes=whole // 60, seconds=f"{whole % 60:02}")
+        return gettext("{hours} h {minutes} min").format(hours=whole // 3600, minutes=f"{whole % 3600 // 60:02}")
 
 
 def _rows(name: str, texts: Iterator[str] | tuple[str, ...]) -> Iterator[str]:
@@ -129,12 +169,3 @@ def _rows(name: str, texts: Iterator[str] | tuple[str, ...]) -> Iterator[str]:
 
 def _row(name: str, text: str) -> str:
     return f"{name:<10} {text}"
-
-
-def _lasting(seconds: float) -> str:
-    whole = int(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"

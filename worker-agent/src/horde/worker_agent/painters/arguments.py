@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from inspect import Parameter
 from typing import TYPE_CHECKING, Any
 
 from horde.worker_agent.core.jobs import Deviation, DeviationKind, InputId, InputRef, Picture
+from horde.worker_agent.painters.controls import NotGuided, guided
 from horde.worker_agent.painters.families import can_be_skipped, has_distilled_guidance, parameters
 from horde.worker_agent.painters.pipelines import Pipelines
 from horde.worker_agent.painters.sources import decode_input, reshaping, resized
+from horde.worker_agent.painters.tiling import can_tile
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -55,6 +58,8 @@ def call_for(model: Pipelines, picture: Picture, inputs: Mapping[InputId, bytes]
     source, mask = _pictures(picture, inputs, size, deviations)
     known = parameters(pipeline)
     arguments: dict[str, Any] = {"num_inference_steps": picture.steps}
+    if picture.controls:
+        arguments |= _guiding(picture, inputs, size, known, deviations)
     if source is not None:
         arguments |= {"image": source, "strength": _strength(picture, deviations)}
         if mask is not None:
@@ -68,7 +73,8 @@ def call_for(model: Pipelines, picture: Picture, inputs: Mapping[InputId, bytes]
     clip_skip = _clip_skip(pipeline, picture, deviations)
     if clip_skip:
         arguments["clip_skip"] = clip_skip
-    deviations += [_omitted(f"post_processors[{n}]", name) for n, name in enumerate(picture.post_processors)]
+    if picture.tiling and not can_tile(pipeline):
+        deviations.append(_omitted("tiling", "true"))
     return Call(pipeline, arguments, _prompt(picture), negative, clip_skip, size, source, mask)
 
 
@@ -85,6 +91,11 @@ def _size(model: Pipelines, picture: Picture, deviations: list[Deviation]) -> tu
 
 
 def _pipeline(model: Pipelines, picture: Picture) -> Any:
+    if picture.controls:
+        try:
+            return guided(model, picture)
+        except NotGuided as error:
+            raise CannotPaint(str(error)) from error
     if picture.source_image is None:
         return model.text_to_image
     pipeline = model.image_to_image if picture.mask is None else model.inpainting
@@ -109,6 +120,28 @@ def _pictures(
 
     mask = resized(_decoded(inputs, picture.mask, "L"), size, picture.resize_mode)
     return source, ImageOps.invert(mask) if picture.invert_mask else mask
+
+
+def _guiding(
+    picture: Picture,
+    inputs: Mapping[InputId, bytes],
+    size: tuple[int, int],
+    known: Mapping[str, Parameter],
+    deviations: list[Deviation],
+) -> dict[str, Any]:
+    """The maps, at the size that is painted, and how strictly they are followed."""
+    maps = []
+    for number, control in enumerate(picture.controls):
+        given = _decoded(inputs, control.image, "RGB")
+        if (change := reshaping(given, size, picture.resize_mode, f"controls[{number}].image")) is not None:
+            deviations.append(change)
+        maps.append(resized(given, size, picture.resize_mode))
+    strengths = [control.strength for control in picture.controls]
+    one = len(maps) == 1
+    return {
+        "control_image" if "control_image" in known else "image": maps[0] if one else maps,
+        "controlnet_conditioning_scale": strengths[0] if one else strengths,
+    }
 
 
 def _under_a_mask(size: tuple[int, int]) -> dict[str, Any]:

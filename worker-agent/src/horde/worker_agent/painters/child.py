@@ -8,6 +8,7 @@ import os
 import queue
 import signal
 import threading
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
@@ -279,8 +280,7 @@ def serve(pipe: Connection, settings: StudioSettings) -> None:
                 known = set(studio.problems)
                 studio.try_next()
                 capabilities = studio.capabilities()
-                new = {name: why for name, why in studio.problems.items() if name not in known}
-                parent.say(Changed(capabilities, new))
+                parent.say(Changed(capabilities, _new_problems(studio, known)))
                 continue
             if paint is None:
                 return
@@ -289,6 +289,7 @@ def serve(pipe: Connection, settings: StudioSettings) -> None:
                 capabilities = studio.capabilities()
                 parent.say(Changed(capabilities))
                 continue
+            known = set(studio.problems)
             watches = [_Watch(parent, order.number) for order in paint.orders]
 
             def left(place: int, step: int, orders: tuple[Order, ...] = paint.orders) -> None:
@@ -301,12 +302,16 @@ def serve(pipe: Connection, settings: StudioSettings) -> None:
                 parent.forget(number)
                 if studio.capabilities() != capabilities:
                     capabilities = studio.capabilities()
-                    parent.say(Changed(capabilities))
+                    parent.say(Changed(capabilities, _new_problems(studio, known)))
                 if isinstance(work, Painting):
                     encoder.submit(_encode, parent, number, work, settings.quality)
                     parent.say(Off(number))
                 else:
                     parent.say(Ended(number, work))
+
+
+def _new_problems(studio: Studio, known: Collection[str]) -> dict[str, str]:
+    return {name: why for name, why in studio.problems.items() if name not in known}
 
 
 def _encode(parent: _Parent, number: int, painting: Painting, quality: int) -> None:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from horde.services.clock import Clock
 from horde.services.telemetry import get_logger
 from horde.worker_agent.core.easels import devices as parse_devices
+from horde.worker_agent.core.postprocessors import tool_files
 from horde.worker_agent.library import CannotAdd, library_of
 from horde.worker_agent.painters.models import DEFAULT_MODEL, BadModel, FoundModels, find_models
 from horde.worker_agent.painters.port import Painter
@@ -82,7 +83,14 @@ async def _with_diffusers(settings: WorkerSettings) -> Painter:
     _tell(found)
     models = found.models
     log.info("loading", models=", ".join(f"{model.name} from {model.place}" for model in models))
-    studio = StudioSettings(models, settings.threads, settings.quality, settings.max_pixels, batch=settings.batch)
+    studio = StudioSettings(
+        models,
+        settings.threads,
+        settings.quality,
+        settings.max_pixels,
+        batch=settings.batch,
+        post_processors=tool_files(settings.post_processors),
+    )
     painter = ProcessPainter(studio, parse_devices(settings.devices))
     await painter.open()
     offered = painter.capabilities()

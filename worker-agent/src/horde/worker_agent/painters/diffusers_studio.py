@@ -11,9 +11,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from horde.worker_agent.core import measuring
 from horde.worker_agent.core.jobs import (
@@ -33,23 +32,24 @@ from horde.worker_agent.core.jobs import (
     Refused,
     Sampler,
 )
+from horde.worker_agent.core.postprocessors import ToolFile
 from horde.worker_agent.painters import machine
 from horde.worker_agent.painters.arguments import BadInput, CannotPaint
+from horde.worker_agent.painters.controls import can_be_guided
 from horde.worker_agent.painters.families import can_be_skipped
+from horde.worker_agent.painters.finishing import CannotFinish, Finishing
 from horde.worker_agent.painters.judging import NoPicture
 from horde.worker_agent.painters.loras import Unfit, have_peft
 from horde.worker_agent.painters.models import ModelSource
 from horde.worker_agent.painters.one_pass import Painting, paint_pass
 from horde.worker_agent.painters.pipelines import Pipelines
 from horde.worker_agent.painters.port import CannotLoad
+from horde.worker_agent.painters.prompts import can_be_taught
 from horde.worker_agent.painters.quiet import hush
 from horde.worker_agent.painters.samplers import offered_samplers, offered_schedules
 from horde.worker_agent.painters.shelf import Shelf, is_out_of_memory
 from horde.worker_agent.painters.steps import Steps, Stop, Watch
-
-if TYPE_CHECKING:
-    pass
-
+from horde.worker_agent.painters.tiling import can_tile
 
 SHARE_FOR_MODELS = 0.8
 """Of the memory that is free, where the owner names no bound."""
@@ -73,13 +73,10 @@ class StudioSettings:
     """torch's name of where to paint; empty: the best place there is."""
     batch: int = 0
     """The most like pictures in one pass; 0: as fit, on a card, and one on a processor."""
+    post_processors: tuple[ToolFile, ...] = ()
 
 
 Painted = Painting | Refused | Failed | Censored | Cancelled
-
-
-def _elsewhere(begin: int, left: Callable[[int, int], None], place: int, step: int) -> None:
-    left(begin + place, step)
 
 
 class _Unwatched:
@@ -103,8 +100,9 @@ class _Unwatched:
 class Studio:
     """The models of this machine, and the one who paints with them. Not for two threads at once."""
 
-    def __init__(self, settings: StudioSettings) -> None:
+    def __init__(self, settings: StudioSettings, finishing: Finishing | None = None) -> None:
         self._settings = settings
+        self._finishing = finishing or Finishing(settings.post_processors)
         self._sources = {source.name: source for source in settings.models}
         self._untried = deque(self._sources)
         self._offers: dict[str, ModelOffer] = {}
@@ -117,8 +115,12 @@ class Studio:
         self.others: tuple[str, ...] = ()
         """Devices that are as good as the one that was chosen."""
         self.measured: measuring.Measured | None = None
-        self.problems: dict[str, str] = {}
-        """By model, why it is not offered."""
+        self._problems: dict[str, str] = {}
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """By model, why it is not offered; models of post-processors too."""
+        return self._problems | self._finishing.problems
 
     def load(self) -> Capabilities:
         """Import torch, and try models until one paints. Raises CannotLoad if none does."""
@@ -129,11 +131,12 @@ class Studio:
         self._device = self._settings.device or machine.device()
         self.others = () if self._settings.device else machine.others(self._device)
         precision = self._settings.precision or machine.usual_precision(self._device)
+        self._finishing.load(self._device)
         self._shelf = Shelf(self._sources.values(), self._device, precision, self._free_bytes)
         while self._untried and not self._offers:
             self.try_next()
         if self._sources and not self._offers:
-            raise CannotLoad("; ".join(f"{name}: {why}" for name, why in self.problems.items()))
+            raise CannotLoad("; ".join(f"{name}: {why}" for name, why in self._problems.items()))
         return self.capabilities()
 
     @property
@@ -147,7 +150,7 @@ class Studio:
         try:
             measured = self._measure(name)
         except Exception as error:  # noqa: BLE001 - whatever a model's files make diffusers raise
-            self.problems[name] = f"{type(error).__name__}: {error}"
+            self._problems[name] = f"{type(error).__name__}: {error}"
             self._shelf.discard(name)
             return
         self.measured = self.measured or measured
@@ -161,7 +164,7 @@ class Studio:
         """Paint with these models from now on: what is new is tried before it is offered."""
         fresh = {source.name: source for source in sources}
         kept = {name for name, source in self._sources.items() if fresh.get(name) == source}
-        for learnt in (self._offers, self.problems, self._unfit, self._max_pixels, self._fitting):
+        for learnt in (self._offers, self._problems, self._unfit, self._max_pixels, self._fitting):
             for name in learnt.keys() - kept:
                 learnt.pop(name)
         self._untried = deque(name for name in fresh if name not in kept or name in self._untried)
@@ -170,17 +173,23 @@ class Studio:
 
     def capabilities(self) -> Capabilities:
         """What can be done now, model by model."""
-        return Capabilities(tuple(offer.now(loaded=name in self._shelf) for name, offer in self._offers.items()))
+        finishing = self._finishing.features
+        return Capabilities(
+            tuple(
+                replace(offer, loaded=name in self._shelf, features=offer.features | finishing)
+                for name, offer in self._offers.items()
+            )
+        )
 
     def paint(self, picture: Picture, inputs: Mapping[InputId, bytes], watch: Watch) -> Painted:
         """Paint one picture; every way in which that can go wrong is an answer."""
         if picture.model not in self._offers:
-            why = self.problems.get(picture.model, f"there is no model {picture.model} here")
+            why = self._problems.get(picture.model, f"there is no model {picture.model} here")
             return Refused(RefusalReason.MODEL_UNAVAILABLE, why)
-        if picture.control_image is not None:
-            return Refused(RefusalReason.MODEL_UNAVAILABLE, "this worker cannot be guided by structure")
         if picture.width * picture.height > (most := self._max_pixels[picture.model]):
             return Refused(RefusalReason.OUT_OF_MEMORY, f"at most {most} pixels fit here")
+        if why := self._finishing.missing(picture.post_processors):
+            return Refused(RefusalReason.MODEL_UNAVAILABLE, why)
         return self._try(picture, inputs, watch)
 
     def paint_all(
@@ -198,9 +207,12 @@ class Studio:
             places = range(begin, min(begin + room, len(jobs)))
             ended: dict[int, Painted] = {}
             if len(places) > 1:
-                begin_elsewhere = partial(_elsewhere, begin, left)
+
+                def elsewhere(place: int, step: int, begin: int = begin) -> None:
+                    left(begin + place, step)
+
                 pictures = [jobs[place][0] for place in places]
-                ended = self._try_together(pictures, [watches[place] for place in places], begin_elsewhere)
+                ended = self._try_together(pictures, [watches[place] for place in places], elsewhere)
             for place in places:
                 yield place, ended.get(place - begin) or self.paint(*jobs[place], watches[place])
 
@@ -208,6 +220,8 @@ class Studio:
         """How many like this one fit into a pass."""
         pixels = picture.width * picture.height
         if picture.model not in self._offers or pixels > self._max_pixels[picture.model]:
+            return 1
+        if self._finishing.missing(picture.post_processors):
             return 1
         return max(1, min(self._batch(), self._fitting[picture.model] // pixels))
 
@@ -242,7 +256,7 @@ class Studio:
                 return Cancelled(steps.done)
             except BadInput as error:
                 return Refused(RefusalReason.INPUT_UNAVAILABLE, str(error))
-            except CannotPaint as error:
+            except (CannotPaint, CannotFinish) as error:
                 return Refused(RefusalReason.MODEL_UNAVAILABLE, str(error))
             except Unfit as error:
                 self._unfit.setdefault(name, set()).add(error.name)
@@ -261,9 +275,18 @@ class Studio:
             except Exception as error:  # noqa: BLE001 - a model's code may raise anything; the mesh must hear of it
                 if not is_out_of_memory(error):
                     self._shelf.discard(name)
+                    if picture.controls:
+                        return self._without_guidance(name, error)
                     return Failed(FailureReason.BACKEND, f"{type(error).__name__}: {error}")
                 if not self._shelf.make_lean(name):
                     return Refused(RefusalReason.OUT_OF_MEMORY, str(error))
+
+    def _without_guidance(self, name: str, error: Exception) -> Refused:
+        """A ControlNet does not go with the model, most likely: it is offered without any from now on."""
+        if (offer := self._offers.get(name)) is not None:
+            self._offers[name] = replace(offer, features=offer.features - {Feature.CONTROL})
+        why = f"its ControlNet does not go with it: {type(error).__name__}: {error}"
+        return Refused(RefusalReason.MODEL_UNAVAILABLE, why)
 
     def _pass(
         self,
@@ -274,16 +297,29 @@ class Studio:
         substituted: tuple[Deviation, ...],
     ) -> list[Painting | Censored]:
         unfit = self._unfit.get(name, ())
-        return paint_pass(self._shelf.get(name), pictures, inputs, steps, substituted, unfit, self._device)
+        works = paint_pass(self._shelf.get(name), pictures, inputs, steps, substituted, unfit, self._device)
+        asked = pictures[0].post_processors
+        return [
+            work if isinstance(work, Censored) else self._finishing.finish(work, asked, steps.look_for_cancels)
+            for work in works
+        ]
 
     def _offer(self, model: Pipelines) -> ModelOffer:
         features = {Feature.CLIP_SKIP} if can_be_skipped(model.text_to_image) else set()
         if model.image_to_image is not None:
             features |= {Feature.IMAGE_TO_IMAGE, Feature.RESIZE_MODES}
+            if not model.by_mask_alone:
+                features.add(Feature.HIRES_FIX)
         if model.inpainting is not None:
             features.add(Feature.INPAINTING)
+        if can_tile(model.text_to_image):
+            features.add(Feature.TILING)
+        if can_be_guided(model):
+            features.add(Feature.CONTROL)
         if model.source.loras and have_peft():
             features.add(Feature.LORA)
+        if model.source.embeddings and can_be_taught(model.text_to_image):
+            features.add(Feature.TEXTUAL_INVERSION)
         return ModelOffer(
             model.source.name,
             loaded=True,
@@ -299,10 +335,10 @@ class Studio:
         """Paint the first picture, and look at it. Raises what went wrong."""
         side, count = measuring.BENCHMARK_SIDE, measuring.BENCHMARK_STEPS
         watch = _Unwatched()
-        # In memory before the measuring begins: what is measured is the painting.
-        self._shelf.get(name)
+        # In memory before the measuring begins. No square, where those are painted at another size than this.
+        more = 8 if self._shelf.get(name).source.only_side else 0
         with machine.PeakMemory(self._device) as peak:
-            work = self._try(Picture(name, "a red circle", side, side, count, seed=1), {}, watch)
+            work = self._try(Picture(name, "a red circle", side, side + more, count, seed=1), {}, watch)
         if not isinstance(work, Painting):
             raise CannotLoad(f"its first picture failed: {getattr(work, 'detail', work)}")
         seconds = (watch.ends[-1] - watch.ends[0]) / max(1, len(watch.ends) - 1) if len(watch.ends) > 1 else 1.0

@@ -1,7 +1,8 @@
 """Which models are here: a name for people, and a folder or a hub id. Reads what a folder says; loads nothing.
 
 A folder may have a `catalogue.json`: `recommended.guidance` is what is used when a request does not say,
-`sizes.maximum` the longest side that the model was made for, and `files` what must lie in the folder, with digests.
+`sizes.maximum` the longest side that the model was made for, `sizes.only` the side of the only square pictures that it
+paints well, if it is so, and `files` what must lie in the folder, with digests.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from pathlib import Path
 from horde.worker_agent.painters.weights import BadWeights, check_weights
 
 DEFAULT_MODEL = "paintbox"
+CONTROLS = "controlnets"
+"""Within a model's folder: its ControlNets, a folder each."""
 MAX_MODELS = 256
 """The contract's limit."""
 
@@ -38,8 +41,14 @@ class ModelSource:
     """Whether it is the tiny random pipeline, to be built in its place when it is first loaded."""
     max_pixels: int = 0
     """The model's own limit; 0: none."""
+    only_side: int = 0
+    """Squares of another side are painted at this one and resized; 0: the model paints others as well."""
     loras: frozenset[str] = frozenset()
     """Names of the LoRAs that lie in the folder."""
+    controls: frozenset[str] = frozenset()
+    """Names of the ControlNets that lie in the folder."""
+    embeddings: frozenset[str] = frozenset()
+    """Names of the textual inversions that lie in the folder."""
     kind: str = ""
     """The pipeline's class as the folder names it; empty: not told."""
 
@@ -47,6 +56,11 @@ class ModelSource:
     def lora_folder(self) -> str:
         """Where its LoRAs lie."""
         return str(Path(self.place) / "loras")
+
+    @property
+    def embedding_folder(self) -> str:
+        """Where its textual inversions lie."""
+        return str(Path(self.place) / "embeddings")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +136,24 @@ def _described(name: str, folder: Path) -> ModelSource:
     check_weights(folder)
     guidance = _number(catalogue.get("recommended"), "guidance")
     longest = int(_number(catalogue.get("sizes"), "maximum") or 0)
+    controls = frozenset(path.parent.name for path in (folder / CONTROLS).glob("*/config.json"))
     loras = frozenset(path.stem for path in (folder / "loras").glob("*.safetensors"))
     kind = _read(folder / "model_index.json").get("_class_name")
     if not isinstance(kind, str):
         raise BadModel(
             f"{folder} is not a model in diffusers' layout: it has no model_index.json that names a pipeline"
         )
-    return ModelSource(name, str(folder), guidance, max_pixels=longest * longest, loras=loras, kind=kind)
+    return ModelSource(
+        name,
+        str(folder),
+        guidance,
+        max_pixels=longest * longest,
+        only_side=int(_number(catalogue.get("sizes"), "only") or 0),
+        loras=loras,
+        controls=controls,
+        embeddings=frozenset(path.stem for path in (folder / "embeddings").glob("*.safetensors")),
+        kind=kind,
+    )
 
 
 def _read(path: Path) -> dict[str, object]:

@@ -20,8 +20,8 @@ PREVIEW_SIDE = 256
 
 
 def encode_webp(image: Image, *, quality: int, effort: int = EFFORT) -> bytes:
-    """A lossy WebP with nothing in it but the pixels; `effort` 0 to 6 trades time for size."""
-    plain = image.convert("RGB")
+    """A lossy WebP with nothing in it but the pixels, transparent ones too; `effort` 0 to 6 trades time for size."""
+    plain = image if image.mode == "RGBA" else image.convert("RGB")
     plain.info.clear()
     out = io.BytesIO()
     plain.save(out, "WEBP", quality=quality, method=effort, exif=b"", icc_profile=b"", xmp=b"")

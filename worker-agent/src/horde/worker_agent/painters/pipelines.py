@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +12,9 @@ from horde.worker_agent.painters import tiny_pipeline
 from horde.worker_agent.painters.families import paints_by_mask_alone, size_multiple
 from horde.worker_agent.painters.models import BadModel, ModelSource
 from horde.worker_agent.painters.weights import variant_of, weights_digest
+
+Guidance = tuple[str, tuple[str, ...]]
+"""What is painted from (`text`, `picture`, `mask`), and the names of the nets that guide it."""
 
 
 @dataclass(slots=True)
@@ -30,6 +33,8 @@ class Pipelines:
     by_mask_alone: bool
     weights_sha256: str = ""
     """In hex; empty: not known."""
+    guided: dict[Guidance, Any] = field(default_factory=dict)
+    """The pipelines for the ControlNets that were asked for last, and their nets with them."""
 
     def make_lean(self) -> None:
         """Take less memory from now on, and more time."""
@@ -44,7 +49,9 @@ class Pipelines:
     @property
     def bytes(self) -> int:
         """What its weights take in memory."""
-        modules = [part for part in self.text_to_image.components.values() if hasattr(part, "parameters")]
+        pipelines = (self.text_to_image, *self.guided.values())
+        parts = {id(part): part for pipeline in pipelines for part in pipeline.components.values()}
+        modules = [part for part in parts.values() if hasattr(part, "parameters")]
         return sum(weight.numel() * weight.element_size() for module in modules for weight in module.parameters())
 
 

@@ -7,7 +7,7 @@ each word drawn away from (or towards) what an empty prompt says, by its weight.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -16,6 +16,7 @@ from horde.worker_agent.core import emphasis
 from horde.worker_agent.core.emphasis import Emphasised
 from horde.worker_agent.core.jobs import Deviation, DeviationKind
 from horde.worker_agent.painters.families import parameters
+from horde.worker_agent.painters.inversions import Taught, laid, split
 
 LONGEST_WINDOW = 512
 """The longest that Flux and Stable Diffusion 3 take of T5's tokens."""
@@ -55,8 +56,19 @@ def readers(pipeline: Any) -> list[Reader]:
     return found
 
 
+def can_be_taught(pipeline: Any) -> list[Any]:
+    """The encoders that take textual inversions, in their order; none, if this pipeline takes none."""
+    found = readers(pipeline)
+    return [reader.encoder for reader in found] if found and _reads_clip_alone(pipeline, found) else []
+
+
 def say(
-    pipeline: Any, prompt: str, negative_prompt: str | None, clip_skip: int, deviations: list[Deviation]
+    pipeline: Any,
+    prompt: str,
+    negative_prompt: str | None,
+    clip_skip: int,
+    deviations: list[Deviation],
+    taught: Sequence[Taught] = (),
 ) -> dict[str, Any]:
     """The arguments that carry both prompts; None: the pipeline takes no second one."""
     wanted = {"prompt": emphasis.read(prompt)}
@@ -71,9 +83,9 @@ def say(
         return {field: words.text for field, words in wanted.items()}
     if _reads_clip_alone(pipeline, found):
         fits = all(len(reader.tokens(words.text)) <= reader.window for reader in found for words in wanted.values())
-        if fits and not any(words.weighted for words in wanted.values()):
+        if fits and not taught and not any(words.weighted for words in wanted.values()):
             return {field: words.text for field, words in wanted.items()}
-        return _Encoding(pipeline, found, clip_skip).arguments(wanted)
+        return _Encoding(pipeline, found, clip_skip, taught).arguments(wanted)
     return _as_text(pipeline, max(found, key=lambda reader: reader.window), wanted, deviations)
 
 
@@ -147,11 +159,12 @@ def _reads_clip_alone(pipeline: Any, found: list[Reader]) -> bool:
 class _Encoding:
     """Encodes prompts of any length with the CLIPs of one pipeline, as the pipeline does with those that fit."""
 
-    def __init__(self, pipeline: Any, found: list[Reader], clip_skip: int) -> None:
+    def __init__(self, pipeline: Any, found: list[Reader], clip_skip: int, taught: Sequence[Taught] = ()) -> None:
         self._torch: Any = import_module("torch")
         self._pipeline = pipeline
         self._readers = found
         self._clip_skip = clip_skip
+        self._taught = taught
         self._wide = "pooled_prompt_embeds" in parameters(pipeline)
         """SDXL's way: two encoders beside each other, the layer before the last, and a summary."""
 
@@ -183,9 +196,9 @@ class _Encoding:
         tokens, weights = self._tokens(reader, words)
         room = reader.window - 2
         laid = []
-        empty = self._layer(reader, self._chunk(reader, []), clip_skip) if words.weighted else None
+        empty = self._layer(reader, [], clip_skip) if words.weighted else None
         for start in range(0, count * room, room):
-            hidden = self._layer(reader, self._chunk(reader, tokens[start : start + room]), clip_skip)
+            hidden = self._layer(reader, tokens[start : start + room], clip_skip)
             if empty is not None:
                 factors = torch.ones(reader.window, dtype=hidden.dtype, device=hidden.device)
                 part = weights[start : start + room]
@@ -198,10 +211,10 @@ class _Encoding:
         """The summary: of the first chunk, where the subject usually is."""
         reader = self._readers[-1]
         tokens, _ = self._tokens(reader, words)
-        return reader.encoder(self._chunk(reader, tokens[: reader.window - 2]))[0]
+        return self._states(reader, tokens[: reader.window - 2])[0]
 
-    def _layer(self, reader: Reader, chunk: Any, clip_skip: int) -> Any:
-        states = reader.encoder(chunk, output_hidden_states=True)
+    def _layer(self, reader: Reader, tokens: list[Any], clip_skip: int) -> Any:
+        states = self._states(reader, tokens)
         if self._wide:
             return states.hidden_states[-(clip_skip + 2)]
         if not clip_skip:
@@ -214,20 +227,33 @@ class _Encoding:
         room = reader.window - 2
         return max(1, -(-len(self._tokens(reader, words)[0]) // room))
 
-    @staticmethod
-    def _tokens(reader: Reader, words: Emphasised) -> tuple[list[int], list[float]]:
-        """The tokens without marks, and the weight of each."""
-        tokens: list[int] = []
+    def _tokens(self, reader: Reader, words: Emphasised) -> tuple[list[Any], list[float]]:
+        """The tokens without marks, each a number or the vector of a word that was taught, and the weight of each."""
+        tokens: list[Any] = []
         weights: list[float] = []
+        number = next(number for number, known in enumerate(self._readers) if known is reader)
         for text, weight in words.parts:
-            numbers = reader.tokenizer(text, add_special_tokens=False, truncation=False, verbose=False).input_ids
-            tokens += numbers
-            weights += [weight] * len(numbers)
+            for part in split(text, self._taught):
+                if isinstance(part, Taught):
+                    numbers = list(part.vectors[number])
+                else:
+                    numbers = reader.tokenizer(
+                        part, add_special_tokens=False, truncation=False, verbose=False
+                    ).input_ids
+                tokens += numbers
+                weights += [weight] * len(numbers)
         return tokens, weights
 
-    def _chunk(self, reader: Reader, tokens: list[int]) -> Any:
-        """One window: both marks and what lies between them."""
+    def _states(self, reader: Reader, tokens: list[Any]) -> Any:
+        """What the encoder makes of one window: both marks and what lies between them."""
         marks = reader.tokenizer
         padding = [marks.pad_token_id] * (reader.window - 2 - len(tokens))
-        numbers = [marks.bos_token_id, *tokens, marks.eos_token_id, *padding]
-        return self._torch.tensor([numbers], device=reader.encoder.device)
+        vectors = [(place, token) for place, token in enumerate(tokens, 1) if not isinstance(token, int)]
+        # In place of a vector any word will do that ends nothing.
+        word = next(number for number in range(len(marks)) if number not in marks.all_special_ids)
+        between = [token if isinstance(token, int) else word for token in tokens]
+        numbers = [marks.bos_token_id, *between, marks.eos_token_id, *padding]
+        with laid(reader.encoder, vectors):
+            return reader.encoder(
+                self._torch.tensor([numbers], device=reader.encoder.device), output_hidden_states=True
+            )

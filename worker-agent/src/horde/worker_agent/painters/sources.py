@@ -50,13 +50,13 @@ def resized(image: Image, size: tuple[int, int], mode: ResizeMode) -> Image:
     return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
 
 
-def reshaping(image: Image, size: tuple[int, int], mode: ResizeMode) -> Deviation | None:
+def reshaping(image: Image, size: tuple[int, int], mode: ResizeMode, field: str = "source_image") -> Deviation | None:
     """What bringing this picture to a size does to it, if it leaves something out or changes its shape."""
     if mode is ResizeMode.FIT or abs(image.width * size[1] / (image.height * size[0]) - 1) < SAME_SHAPE:
         return None
     how = "stretched to" if mode is ResizeMode.STRETCH else "cut at the middle to the shape of"
     asked = f"{image.width}x{image.height}"
-    return Deviation(DeviationKind.REINTERPRETED, "source_image", asked, f"{how} {size[0]}x{size[1]}")
+    return Deviation(DeviationKind.REINTERPRETED, field, asked, f"{how} {size[0]}x{size[1]}")
 
 
 def _bordered(image: Image, size: tuple[int, int]) -> Image:

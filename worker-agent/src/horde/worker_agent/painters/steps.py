@@ -39,6 +39,8 @@ class Steps:
     """One for each picture, in the order of the pass."""
     left: Callable[[int, int], None] = lambda place, step: None
     """Is told the place of a picture that was cancelled, and after how many steps, while others are painted on."""
+    span: tuple[float, float] = field(default=(0.0, 1.0), init=False)
+    """Which part of the picture is painted in this pass, where there are several."""
     done: int = field(default=0, init=False)
     own: int = field(default=0, init=False)
     """Steps that the pipeline itself did, of the last time that it was called."""
@@ -69,7 +71,10 @@ class Steps:
         """So many of a pipeline's own steps are done. Raises Stop, NoPicture."""
         # Second-order samplers evaluate twice a step; image to image runs only a part of the steps.
         self.own = count
-        done = min(self.picture.steps, count * self.picture.steps // max(1, total))
+        begin, end = self.span
+        # A hair more, or the last step of several passes would not be whole.
+        share = begin + (end - begin) * min(1.0, count / max(1, total)) + 1e-9
+        done = min(self.picture.steps, int(share * self.picture.steps))
         self.look_for_cancels()
         if count >= total and latents is not None and not bool(latents.isfinite().all()):
             # Once, at the end: looking makes a GPU wait. What is not a number stays so.

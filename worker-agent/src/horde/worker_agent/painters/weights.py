@@ -14,6 +14,8 @@ MAX_HEADER_BYTES = 100 * 1024 * 1024
 """safetensors' own limit."""
 PICKLED = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 """Files of these kinds are programs: to load one is to run whatever its author wrote."""
+ADDITIONS = ("loras", "embeddings")
+"""Folders that are no part of a model."""
 _VARIANT = re.compile(r"(?:model|diffusion_pytorch_model)(?:-\d+-of-\d+)?\.([a-z0-9_]+?)(?:-\d+-of-\d+)?\.safetensors")
 
 
@@ -89,7 +91,7 @@ def variant_of(folder: Path) -> str | None:
 
 def _weight_files(folder: Path, variant: str | None = None) -> Iterator[Path]:
     """The weights of a folder's parts; with a variant, those alone where a part has them."""
-    for part in sorted(path for path in folder.iterdir() if path.is_dir() and path.name != "loras"):
+    for part in sorted(path for path in folder.iterdir() if path.is_dir() and path.name not in ADDITIONS):
         paths = sorted(part.glob("*.safetensors"))
         chosen = [path for path in paths if variant and f".{variant}" in path.name]
         plain = [path for path in paths if not _VARIANT.fullmatch(path.name)]

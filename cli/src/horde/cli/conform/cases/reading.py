@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
 
@@ -41,16 +41,29 @@ class Case:
     """`account`: registration is open. `worker`: somebody paints the model that the suite was given."""
     script: Json = field(default_factory=dict)
     """What the gateway of the kit does in this case; see `script.py`."""
+    unsaid: str = ""
+    """Why a door cannot say it, if so."""
 
 
 _OF_A_STEP = ("expect", "error", "save", "holds")
 
 
-def read_cases(name: str) -> list[Case]:
-    """The cases of `mesh` or `sdk`, in their order."""
-    table = tomllib.loads((files(__package__) / f"{name}.toml").read_text("utf-8"))
+def read_cases(name: str, door: str = "") -> list[Case]:
+    """The cases of `mesh` or `sdk`, in their order; at a door with words of its own, in those."""
+    table = _table(name)
     refused = [_refused(row) for row in table.get("refused", [])]
-    return [*refused, *(_case(row) for row in table.get("case", []))]
+    cases = [*refused, *(_case(row) for row in table.get("case", []))]
+    words = _table(door) if door else {}
+    otherwise = {row["name"]: _case(row) for row in words.get("case", [])}
+    unsaid: Mapping[str, str] = words.get("unsaid", {})
+    if strange := {*otherwise, *unsaid} - {case.name for case in cases}:
+        raise ValueError(f"{door}.toml names cases that there are not: {', '.join(sorted(strange))}")
+    cases = [otherwise.get(case.name, case) for case in cases]
+    return [replace(case, unsaid=unsaid.get(case.name, "")) for case in cases]
+
+
+def _table(name: str) -> Json:
+    return tomllib.loads((files(__package__) / f"{name}.toml").read_text("utf-8"))
 
 
 def _case(row: Json) -> Case:

@@ -294,7 +294,13 @@ class GenerationRef(_message.Message):
     GENERATION_ID_FIELD_NUMBER: _builtins.int
     REQUESTER_FIELD_NUMBER: _builtins.int
     FILTERS_FIELD_NUMBER: _builtins.int
+    REFUSED_TOO_FIELD_NUMBER: _builtins.int
     generation_id: _builtins.str
+    refused_too: _builtins.bool
+    """If set, one that was refused, or is forgotten, is answered with the error
+    that its submission is answered with, and not as GENERATION_NOT_FOUND.
+    Read by GetGenerations alone.
+    """
     @_builtins.property
     def requester(self) -> _job_pb2.Requester: ...
     @_builtins.property
@@ -307,10 +313,11 @@ class GenerationRef(_message.Message):
         generation_id: _builtins.str = ...,
         requester: _job_pb2.Requester | None = ...,
         filters: _generation_service_pb2.ListGenerationsRequest | None = ...,
+        refused_too: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["filters", b"filters", "requester", b"requester"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["filters", b"filters", "generation_id", b"generation_id", "requester", b"requester"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["filters", b"filters", "generation_id", b"generation_id", "refused_too", b"refused_too", "requester", b"requester"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

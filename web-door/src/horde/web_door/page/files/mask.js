@@ -5,11 +5,13 @@ const picture = $("mask-picture");
 const mask = $("mask");
 let file = null; // The picture as it was chosen.
 let drawn = false;
+let strokes = 0; // Grows with every change: what was sent is known again by it, without comparing pixels.
 let at = null; // Where the brush is, in the picture's pixels.
 
 const pen = mask.getContext("2d");
 
 export const source = () => file;
+export const maskVersion = () => (drawn ? strokes : 0);
 
 /** The mask as a PNG of the picture's size; null where nothing is drawn. */
 export async function maskBlob() {
@@ -57,6 +59,7 @@ function stroke(to) {
   pen.stroke();
   at = to;
   drawn = true;
+  strokes += 1;
   mask.setAttribute("aria-label", "Mask: a part is to be painted anew");
 }
 

@@ -1,7 +1,7 @@
 // Asking: the form, the price before the click, and what is being painted.
 import { apiKey, get, letGo, newId, post, Problem, putInput } from "./api.js";
 import { followed } from "./following.js";
-import { beginMask, maskBlob, setSource, source } from "./mask.js";
+import { beginMask, maskBlob, maskVersion, setSource, source } from "./mask.js";
 import { $, el, kudos, plain, priceParts, shownProblem, waitWords } from "./words.js";
 
 const MOST_CARDS = 20;
@@ -67,7 +67,12 @@ async function quote() {
 
 /** The picture to begin with, put once: so the price is the mesh's own before the click. */
 async function sourceInput() {
-  if (stored?.of !== source()) stored = { of: source(), input: putInput(source()) };
+  if (stored?.of !== source()) {
+    const put = { of: source(), input: putInput(source()) };
+    stored = put;
+    // What could not be put is put again by whoever asks next.
+    put.input.catch(() => stored === put && (stored = null));
+  }
   return stored.input;
 }
 
@@ -104,11 +109,13 @@ async function send(event) {
   try {
     const inputs = {};
     if (source()) inputs.source_image = await sourceInput();
-    const mask = source() ? await maskBlob() : null;
     // The same again, after an answer that got lost, is the same request: it is neither painted nor paid twice.
-    const of = JSON.stringify([spec(inputs), mask && (await mask.text())]);
-    if (request.of !== of) request = { id: newId(), of, mask: mask && (await putInput(mask)) };
-    if (mask) inputs.mask = request.mask;
+    const of = JSON.stringify([spec(inputs), maskVersion()]);
+    if (request.of !== of) {
+      const mask = source() ? await maskBlob() : null;
+      request = { id: newId(), of, mask: mask && (await putInput(mask)) };
+    }
+    if (request.mask) inputs.mask = request.mask;
     const { generation } = await post("/v1/generations", { request_id: request.id, spec: spec(inputs) });
     request = { id: newId(), of: "" };
     follow(generation);
