@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from horde.webhooks.core.deliveries import Delivery, State, Try, delivery_of
+from horde.services.terms import Replaced
+from horde.webhooks.core.deliveries import Delivery, Outcome, State, Try, delivery_of
 from horde.webhooks.core.webhooks import Event, Webhook
 from horde.webhooks.store.port import Heard, WebhookStore
 from horde.webhooks.store.sealing import NotOpened
@@ -22,11 +23,15 @@ from horde.webhooks.store.tables import microseconds
 NOW = datetime(2026, 11, 26, 10, 2, 3, 456789, tzinfo=UTC)
 
 
-@pytest_asyncio.fixture(params=["sqlite", "postgresql"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[WebhookStore]:
-    url = f"sqlite:///{tmp_path / 'webhooks.sqlite'}"
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "postgresql":
-        url = request.getfixturevalue("postgresql_url")
+        return str(request.getfixturevalue("postgresql_url"))
+    return f"sqlite:///{tmp_path / 'webhooks.sqlite'}"
+
+
+@pytest_asyncio.fixture
+async def store(url: str) -> AsyncIterator[WebhookStore]:
     async with sql_store(url) as opened:
         yield opened
 
@@ -52,6 +57,26 @@ def delivery(number: int, of: Webhook, at: datetime = NOW) -> Delivery:
     return replace(made, created_at=at, next_try_at=at)
 
 
+async def change(store: WebhookStore, of: Webhook, sequence: int | None = None, **fields: Any) -> Webhook | None:
+    return await store.change_webhook(
+        of.account_id, of.webhook_id, lambda before: replace(before, **fields), sequence=sequence
+    )
+
+
+def nothing(disabled: Webhook, theirs: Sequence[Webhook]) -> Sequence[Delivery]:
+    """Nobody is told of it."""
+    return ()
+
+
+async def keep(store: WebhookStore, told: Delivery, fields: dict[str, Any], **of_webhook: Any) -> Delivery | None:
+    """Keep a try that changes these fields of the delivery, and of its webhook."""
+
+    def decide(before: Delivery, of: Webhook) -> Outcome:
+        return Outcome(replace(before, **fields), replace(of, **of_webhook))
+
+    return await store.keep_try(told, decide, nothing)
+
+
 async def test_what_is_kept_is_what_is_read(store: WebhookStore) -> None:
     full = webhook(
         2,
@@ -61,6 +86,7 @@ async def test_what_is_kept_is_what_is_read(store: WebhookStore) -> None:
         disabled_because="why",
         last_success_at=NOW,
         failing_since=NOW,
+        after_sequence=1 << 40,
     )
     for each in (webhook(1), full):
         assert await store.add_webhook(each, 16, 7) == each
@@ -96,10 +122,12 @@ async def test_the_feed_begins_with_the_first_and_stops_when_none_is_enabled(sto
     assert await store.feed_place() == 12
     await store.delete_webhook("anna", webhook(1).webhook_id)
     assert not await store.stop_feed()
-    await store.change_webhook(replace(webhook(2), enabled=False))
+    await change(store, webhook(2), enabled=False)
     assert await store.stop_feed()
     assert await store.feed_place() is None
-    await store.change_webhook(webhook(2), 40)
+    await change(store, webhook(2), sequence=40)
+    assert await store.feed_place() is None
+    await change(store, webhook(2), sequence=40, enabled=True)
     assert await store.feed_place() == 40
 
 
@@ -112,35 +140,57 @@ async def test_what_is_due_is_found_by_account_the_earliest_first(store: Webhook
     await store.hear(Heard(told))
     assert await store.due_accounts() == {"anna": NOW + timedelta(seconds=5), "bert": NOW}
     assert await store.due("anna", 2) == [(told[4], mine), (told[3], mine)]
-    done = replace(told[4], state=State.DELIVERED, next_try_at=None, tries=(Try(NOW, timedelta(0), 200),))
-    await store.keep_try(done, replace(mine, last_success_at=NOW, url="https://never.example/"))
+    done: dict[str, Any] = {"state": State.DELIVERED, "next_try_at": None, "tries": (Try(NOW, timedelta(0), 200),)}
+    assert await keep(store, told[4], done, last_success_at=NOW) == replace(told[4], **done)
     assert [each for each, _ in await store.due("anna", 9)] == [told[3], told[2], told[1], told[0]]
     assert await store.webhook("anna", mine.webhook_id) == replace(mine, last_success_at=NOW)
 
 
-async def test_what_waits_for_a_webhook_that_ends_is_given_up_and_nothing_new_waits(store: WebhookStore) -> None:
-    for end in ("disabled", "deleted", "found gone"):
-        mine = webhook({"disabled": 1, "deleted": 2, "found gone": 3}[end])
-        await store.add_webhook(mine, 16, 0)
-        first, second = delivery(1, mine), delivery(2, mine)
-        await store.hear(Heard([first]))
-        if end == "deleted":
-            await store.delete_webhook("anna", mine.webhook_id)
-        elif end == "disabled":
-            await store.change_webhook(replace(mine, enabled=False, disabled_because="by hand"))
-        else:
-            gone = replace(mine, enabled=False, disabled_because="410")
-            await store.keep_try(replace(first, state=State.GIVEN_UP, next_try_at=None), gone)
-        assert await store.due_accounts() == {}
-        # It was being called all the while, and something new came.
-        await store.keep_try(replace(first, next_try_at=NOW + timedelta(hours=1)), replace(mine, failing_since=NOW))
-        await store.hear(Heard([second]))
-        assert await store.due_accounts() == {}
-        assert await store.due("anna", 9) == []
-        if end == "found gone":
-            found = await store.webhook("anna", mine.webhook_id)
-            assert found is not None
-            assert (found.enabled, found.disabled_because) == (False, "410")
+@pytest.mark.parametrize("end", ["disabled", "deleted", "found gone"])
+async def test_what_waits_for_a_webhook_that_ends_is_given_up_and_nothing_new_waits(
+    store: WebhookStore, end: str
+) -> None:
+    mine = webhook(1)
+    await store.add_webhook(mine, 16, 0)
+    first, second, third = delivery(1, mine), delivery(2, mine), delivery(3, mine)
+    await store.hear(Heard([first, third]))
+    if end == "deleted":
+        await store.delete_webhook("anna", mine.webhook_id)
+    elif end == "disabled":
+        await change(store, mine, enabled=False, disabled_because="by hand")
+    else:
+        given_up = {"state": State.GIVEN_UP, "next_try_at": None}
+        await keep(store, first, given_up, enabled=False, disabled_because="410")
+    assert await store.due_accounts() == {}
+    # It was being called all the while, and something new came.
+    kept = await keep(store, third, {"tries": (Try(NOW, timedelta(0), 503),)}, failing_since=NOW)
+    assert (kept is None) == (end == "deleted")
+    assert kept is None or kept.state is State.GIVEN_UP
+    await store.hear(Heard([second]))
+    assert await store.due_accounts() == {}
+    assert await store.due("anna", 9) == []
+
+
+async def test_what_is_changed_is_what_is_there_then_and_nothing_else_of_it(store: WebhookStore) -> None:
+    mine = webhook(1)
+    await store.add_webhook(mine, 16, 0)
+    told = delivery(1, mine)
+    await store.hear(Heard([told]))
+    await keep(store, told, {"tries": (Try(NOW, timedelta(0), 503),)}, enabled=False, disabled_because="410")
+    # Both were read before: an owner changes the label, and what was called twice was answered the second time.
+    changed = await change(store, mine, label="new")
+    assert changed == replace(mine, label="new", enabled=False, disabled_because="410")
+    assert await store.webhook("anna", mine.webhook_id) == changed
+    seen: list[Delivery] = []
+
+    def decide(before: Delivery, of: Webhook) -> Outcome:
+        seen.append(before)
+        return Outcome(before, of)
+
+    await store.keep_try(told, decide, nothing)
+    assert [each.tries for each in seen] == [(Try(NOW, timedelta(0), 503),)]
+    assert await change(store, webhook(2)) is None
+    assert await store.change_webhook("bert", mine.webhook_id, lambda before: before) is None
 
 
 async def test_a_notice_is_kept_with_the_try_that_made_it(store: WebhookStore) -> None:
@@ -149,8 +199,52 @@ async def test_a_notice_is_kept_with_the_try_that_made_it(store: WebhookStore) -
     await store.add_webhook(other, 16, 0)
     told, notice = delivery(1, mine), delivery(2, other)
     await store.hear(Heard([told]))
-    await store.keep_try(replace(told, next_try_at=None), replace(mine, enabled=False), [notice])
+    gone = replace(mine, enabled=False)
+
+    def tell(disabled: Webhook, theirs: Sequence[Webhook]) -> Sequence[Delivery]:
+        assert (disabled, list(theirs)) == (gone, [gone, other])
+        return [notice]
+
+    await store.keep_try(told, lambda before, of: Outcome(replace(before, next_try_at=None), gone), tell)
     assert await store.due("anna", 9) == [(notice, other)]
+    asked: list[Webhook] = []
+
+    def ask(disabled: Webhook, theirs: Sequence[Webhook]) -> Sequence[Delivery]:
+        asked.append(disabled)
+        return ()
+
+    disabled = replace(other, enabled=False)
+    for _ in range(2):
+        await store.change_webhook("anna", other.webhook_id, lambda _: disabled, notices=ask)
+    assert asked == [disabled]
+    assert await store.due("anna", 9) == []
+
+
+async def test_of_tests_the_newest_stay(store: WebhookStore) -> None:
+    mine = webhook(1)
+    await store.add_webhook(mine, 16, 0)
+    await store.hear(Heard([delivery(9, mine)]))
+    tests = [
+        replace(delivery_of(mine, Event.TEST, "t", "{}", NOW + timedelta(seconds=n), once=str(n)), next_try_at=None)
+        for n in range(4)
+    ]
+    for made in tests:
+        await store.add_test(made, 2)
+    assert await store.deliveries(mine.webhook_id, 9, None) == [tests[3], tests[2], delivery(9, mine)]
+
+
+async def test_who_was_replaced_writes_nothing_any_more(store: WebhookStore, url: str) -> None:
+    mine = webhook(1)
+    await store.add_webhook(mine, 16, 0)
+    await store.hear(Heard([delivery(1, mine)]))
+    async with sql_store(url) as other:
+        with pytest.raises(Replaced):
+            await keep(store, delivery(1, mine), {"next_try_at": None})
+        for write in (store.hear(Heard([delivery(2, mine)])), store.delete_webhook("anna", mine.webhook_id)):
+            with pytest.raises(Replaced):
+                await write
+        await other.hear(Heard([delivery(3, mine)]))
+        assert len(await store.due("anna", 9)) == 2
 
 
 async def test_the_log_has_pages_newest_first(store: WebhookStore) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -433,3 +435,31 @@ async def test_of_two_addresses_that_a_name_has_the_one_that_leads_is_found_befo
                 held.close()
                 async with serving(address, [echo], name="leader", allow=allow, identity=None):
                     assert (await stub(channel).Say(say("x"), timeout=HANG_SECONDS)).value == "x"
+
+
+@pytest.mark.parametrize("shape", ["Say", "Count", "Join"])
+async def test_a_refused_call_leaves_nothing_for_the_collector(shape: str, servicer: Any, echo: Any, stub: Any) -> None:
+    """All that was read of an upload stayed with its refusal, until the collector came by. (What reads the stream of a
+    call that is refused in its midst is a small circle of gRPC's own.)"""
+
+    async def refuse(_: str) -> None:
+        raise errors.FailedPrecondition("no")
+
+    async def both() -> AsyncIterator[StringValue]:
+        yield say("1")
+        yield say("2")
+
+    servicer.hook = refuse
+    async with loopback([echo]) as wire:
+        method = getattr(stub(wire.channel), shape)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(20):
+                with pytest.raises(errors.FailedPrecondition):
+                    call = method(both() if shape == "Join" else say("1"))
+                    await (call.read() if shape == "Count" else call)
+            # The last ones may still be on their way out.
+            await until(lambda: sum(isinstance(found, aio.AbortError) for found in gc.get_objects()) < 5)
+        finally:
+            gc.enable()

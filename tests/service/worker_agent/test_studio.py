@@ -447,9 +447,7 @@ def test_a_model_that_paints_one_size_well_paints_that_and_the_picture_is_resize
         work = paint(studio, replace(PICTURE, width=side, height=side))
         assert [(found.kind, found.field) for found in work.deviations] == [(DeviationKind.SUBSTITUTED, "width")]
         assert work.image.tobytes() == best.image.resize((side, side), Image.Resampling.LANCZOS).tobytes()
-    wide = paint(studio, replace(PICTURE, width=192, height=64))
-    assert wide.image.size == (192, 64)
-    assert "painted at 168x56" in wide.deviations[0].done
+    assert not paint(studio, replace(PICTURE, width=192, height=64)).deviations
     # What starts from a picture fits to it.
     out = io.BytesIO()
     Image.radial_gradient("L").resize((64, 64)).save(out, "PNG")

@@ -113,6 +113,38 @@ def test_gone_disables_at_once_and_five_days_without_success_do() -> None:
     assert "5 days" in over.webhook.disabled_because
 
 
+def test_what_was_answered_meanwhile_is_answered_and_is_not_called_again() -> None:
+    done = replace(delivery(), state=State.DELIVERED, next_try_at=None, tries=(Try(NOW, timedelta(0), 204),))
+    for asked in (False, True):
+        found = tried(done, webhook(), Try(NOW, timedelta(0), 503), lambda: 0.5, asked=asked).delivery
+        assert (found.state, found.next_try_at) == (State.DELIVERED, None)
+        assert [attempt.http_status for attempt in found.tries] == [204, 503]
+    given_up = replace(delivery(), state=State.GIVEN_UP, next_try_at=None)
+    assert tried(given_up, webhook(), Try(NOW, timedelta(0), 503), lambda: 0.5).delivery.next_try_at is None
+    assert tried(given_up, webhook(), Try(NOW, timedelta(0), 204), lambda: 0.5).delivery.state is State.DELIVERED
+
+
+def test_a_webhook_that_was_answered_just_now_is_not_disabled_for_what_failed_before() -> None:
+    answered = webhook(last_success_at=NOW, failing_since=None)
+    found = tried(delivery(), answered, Try(NOW, timedelta(seconds=9), 503), lambda: 0.5).webhook
+    assert (found.enabled, found.last_success_at, found.failing_since) == (True, NOW, NOW)
+
+
+def test_what_the_former_address_answers_says_nothing_of_the_new_one() -> None:
+    moved = webhook(url="https://new.example/", failing_since=NOW - GIVES_UP)
+    for status in (204, 410, 503):
+        outcome = tried(delivery(), moved, Try(NOW, timedelta(0), status), lambda: 0.5, url="https://hooks.example/")
+        assert outcome.webhook == moved
+
+
+def test_a_try_that_was_asked_for_changes_nothing_if_it_fails() -> None:
+    failing = webhook(failing_since=NOW - GIVES_UP)
+    due = replace(delivery(), next_try_at=NOW + timedelta(hours=1))
+    outcome = tried(due, failing, Try(NOW, timedelta(0), 410), lambda: 0.5, asked=True)
+    assert outcome.webhook == failing
+    assert (outcome.delivery.state, outcome.delivery.next_try_at) == (State.PENDING, due.next_try_at)
+
+
 def test_the_same_thing_has_one_id_and_another_has_another() -> None:
     same = {delivery().delivery_id, delivery_of(webhook(), Event.IMAGE_ENDED, "job-1", "x", NOW).delivery_id}
     assert len(same) == 1
@@ -124,14 +156,13 @@ def test_the_same_thing_has_one_id_and_another_has_another() -> None:
     assert len(same | others) == 4
 
 
-def test_a_webhook_wants_its_kinds_from_its_creation_on_and_generations_by_their_request() -> None:
+def test_a_webhook_wants_its_kinds_and_generations_by_their_request() -> None:
     mine = webhook(events=frozenset({Event.IMAGE_ENDED, Event.KUDOS_RECEIVED}), request_id_prefix="ab")
-    assert mine.wants(Event.IMAGE_ENDED, NOW, "abc")
-    assert not mine.wants(Event.IMAGE_ENDED, NOW, "bc")
-    assert mine.wants(Event.KUDOS_RECEIVED, NOW)
-    assert not mine.wants(Event.GENERATION_FINISHED, NOW, "abc")
-    assert not mine.wants(Event.KUDOS_RECEIVED, NOW - timedelta(seconds=1))
-    assert not replace(mine, enabled=False).wants(Event.KUDOS_RECEIVED, NOW)
+    assert mine.wants(Event.IMAGE_ENDED, "abc")
+    assert not mine.wants(Event.IMAGE_ENDED, "bc")
+    assert mine.wants(Event.KUDOS_RECEIVED)
+    assert not mine.wants(Event.GENERATION_FINISHED, "abc")
+    assert not replace(mine, enabled=False).wants(Event.KUDOS_RECEIVED)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 9))), st.integers(0, 9))

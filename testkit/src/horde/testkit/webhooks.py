@@ -48,9 +48,9 @@ HOST: Final = "hooks.test"
 """The receiver's name; the kit's resolver alone knows it."""
 
 
-def visitor(account_id: str = "anna") -> list[tuple[str, bytes]]:
-    """What the gateway says beside a call for somebody."""
-    visiting = visitor_pb2.Visitor(requester=job_pb2.Requester(account_id=account_id))
+def visitor(account_id: str = "anna", network: bytes = b"") -> list[tuple[str, bytes]]:
+    """What the gateway says beside a call for somebody, from a network."""
+    visiting = visitor_pb2.Visitor(requester=job_pb2.Requester(account_id=account_id), network_digest=network)
     return [(HEADER, visiting.SerializeToString())]
 
 

@@ -206,12 +206,12 @@ def _of_image(
         return []
     event = Event.IMAGE_ENDED
     body = body_of(event, now, image_ended(generation, image))
-    wanted = [webhook for webhook in webhooks if webhook.wants(event, now, generation.request_id)]
+    wanted = [webhook for webhook in webhooks if webhook.wants(event, generation.request_id)]
     return [delivery_of(webhook, event, image.job_id, body, now) for webhook in wanted]
 
 
 def _of_generation(webhooks: Sequence[Webhook], generation: generation_pb2.Generation, now: datetime) -> list[Delivery]:
     event = Event.GENERATION_FINISHED
     body = body_of(event, now, generation_finished(generation))
-    wanted = [webhook for webhook in webhooks if webhook.wants(event, now, generation.request_id)]
+    wanted = [webhook for webhook in webhooks if webhook.wants(event, generation.request_id)]
     return [delivery_of(webhook, event, generation.generation_id, body, now) for webhook in wanted]

@@ -99,13 +99,13 @@ class Hearing:
             for at in [entry.created_at.ToDatetime(UTC)]
             for account_id, received in by_account.items()
             for webhook in webhooks.get(account_id, ())
-            if webhook.wants(Event.KUDOS_RECEIVED, at)
+            if webhook.wants(Event.KUDOS_RECEIVED) and entry.sequence > webhook.after_sequence
         ]
         watched = {
             entry.generation_id: entry.settlement.payer_account_id
             for entry in ended
             for webhook in webhooks.get(entry.settlement.payer_account_id, ())
-            if webhook.events & OF_GENERATIONS and entry.created_at.ToDatetime(UTC) >= webhook.created_at
+            if webhook.events & OF_GENERATIONS and entry.sequence > webhook.after_sequence
         }
         if deliveries or watched:
             await self._keep(Heard(deliveries, watched, sequence=page[-1].sequence))

@@ -8,6 +8,7 @@ from typing import Final
 from horde.services import telemetry
 from horde.services.clock import Clock
 from horde.services.errors import ServiceError
+from horde.services.terms import Replaced
 from horde.webhooks.store.port import WebhookStore
 
 log = telemetry.get_logger(__name__)
@@ -25,6 +26,8 @@ async def sweep(store: WebhookStore, clock: Clock) -> None:
         gone = 0
         try:
             gone = await store.sweep(clock.now() - LOG, AT_ONCE)
+        except Replaced:
+            raise
         except ServiceError as error:
             log.warning("the log could not be swept", error=str(error))
         await clock.sleep(BUSY_SECONDS if gone >= AT_ONCE else PAUSE_SECONDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import datetime
 
 from google.protobuf.json_format import MessageToDict
@@ -11,7 +12,8 @@ from google.protobuf.message import Message
 from horde.api.generation.v1 import generation_pb2
 from horde.api.ledger.v1 import ledger_pb2
 from horde.api.webhook.v1 import webhook_service_pb2 as pb
-from horde.webhooks.core.webhooks import Event
+from horde.webhooks.core.deliveries import Delivery, delivery_of
+from horde.webhooks.core.webhooks import Event, Webhook
 
 RECEIVED = frozenset(
     {
@@ -71,3 +73,17 @@ def received(entry: ledger_pb2.Entry) -> dict[str, pb.KudosReceived]:
         if entry.HasField("settlement") and entry.settlement.owner_account_id == account_id:
             received.job_id, received.worker_id = entry.job_id, entry.settlement.worker_id
     return by_account
+
+
+def notices(disabled: Webhook, theirs: Sequence[Webhook], now: datetime) -> list[Delivery]:
+    """What an owner's webhooks say of one of them that the mesh has disabled."""
+    event = Event.WEBHOOK_DISABLED
+    because = disabled.disabled_because
+    body = body_of(
+        event, now, pb.WebhookDisabled(webhook_id=disabled.webhook_id, label=disabled.label, because=because)
+    )
+    return [
+        delivery_of(other, event, disabled.webhook_id, body, now, once=now.isoformat())
+        for other in theirs
+        if other.webhook_id != disabled.webhook_id and other.wants(event)
+    ]

@@ -18,21 +18,21 @@ from typing import Final
 
 from opentelemetry import metrics
 
-from horde.api.webhook.v1 import webhook_service_pb2 as pb
 from horde.services import telemetry
 from horde.services.clock import Clock
 from horde.services.errors import ServiceError
 from horde.services.loops import Loops
 from horde.services.shares import Pot, Taker
+from horde.services.terms import Replaced
 from horde.webhooks.core import signing
-from horde.webhooks.core.deliveries import MAX_WAITING, Delivery, Try, delivery_of, tried, with_try
-from horde.webhooks.core.errors import TooManyTries
+from horde.webhooks.core.deliveries import MAX_WAITING, Delivery, Outcome, Try, tried
+from horde.webhooks.core.errors import DeliveryNotFound, TooManyTries, too_many
 from horde.webhooks.core.targets import BadUrl, target_of
 from horde.webhooks.core.turns import Turns
-from horde.webhooks.core.webhooks import Event, Webhook
-from horde.webhooks.neighbours.receivers import Receivers
-from horde.webhooks.payloads import body_of
-from horde.webhooks.store.port import Heard, WebhookStore
+from horde.webhooks.core.webhooks import Webhook
+from horde.webhooks.neighbours.receivers import Receivers, of_account
+from horde.webhooks.payloads import notices
+from horde.webhooks.store.port import WebhookStore
 from horde.webhooks.store.sealing import Seals
 
 log = telemetry.get_logger(__name__)
@@ -48,6 +48,15 @@ KEPT: Final = 64
 """Places for those whose last call was answered."""
 SHARES: Final = {"account": 1 / 16, "host": 1 / 4}
 """Of the places that are free. One account has 7 at most, one host 25."""
+MAX_ASKED: Final = 32
+"""Places for calls that owners ask for. They have their own: what happens is told whoever tries what."""
+ASKED_KEPT: Final = 16
+ASKED_SHARES: Final = {"account": 1 / 8, "host": 1 / 4, "network": 1 / 4}
+"""Of these. One account has 3 at most, one network 6; those without a record 1 and 3."""
+MAX_TESTS: Final = 20
+"""Of one webhook, that are kept."""
+DEFECT_SECONDS: Final = 60.0
+"""Until the next try, when what came of one could not be kept because of a defect."""
 AT_ONCE: Final = 8
 """Deliveries that are read of one account in one turn: more than its share of places."""
 PAUSE_SECONDS: Final = 2.0
@@ -63,7 +72,8 @@ class Sending:
         self._seals = seals
         self._clock = clock
         self._loops = loops
-        self._pot = Pot(MAX_CALLS, SHARES, lambda _: _too_many(MAX_CALLS, 5.0), kept=KEPT)
+        self._pot = Pot(MAX_CALLS, SHARES, lambda _: too_many(MAX_CALLS, 5.0), kept=KEPT)
+        self._asked = Pot(MAX_ASKED, ASKED_SHARES, lambda _: too_many(MAX_ASKED, 5.0), kept=ASKED_KEPT)
         self._turns = Turns()
         self._postponed: dict[str, None] = {}
         """Accounts for which there was no place; each time a place is free, two of them have their turn again."""
@@ -77,7 +87,7 @@ class Sending:
     @property
     def calls(self) -> int:
         """Calls that are under way."""
-        return self._pot.used
+        return self._pot.used + self._asked.used
 
     def wake(self, account_ids: Collection[str]) -> None:
         """Something of these may be due."""
@@ -135,29 +145,30 @@ class Sending:
             if delivery.next_try_at > now:
                 self._turns.put(account_id, delivery.next_try_at)
                 return
+            taker = _taker(webhook)
             try:
-                self._take(delivery, webhook)
+                self._take(delivery, self._pot, taker)
             except TooManyTries:
                 self._postponed[account_id] = None
                 return
-            self._loops.spawn("delivery", self._deliver(delivery, webhook))
+            self._loops.spawn("delivery", self._deliver(delivery, webhook, taker))
 
-    def _take(self, delivery: Delivery, webhook: Webhook) -> None:
+    def _take(self, delivery: Delivery, pot: Pot, taker: Taker) -> None:
         """A place for a call. Raises TooManyTries."""
-        if delivery.delivery_id in self._calling.get(webhook.account_id, ()):
-            raise _too_many(1, ANSWER_SECONDS)
-        self._pot.take(_taker(webhook))
-        self._calling[webhook.account_id].add(delivery.delivery_id)
+        if delivery.delivery_id in self._calling.get(delivery.account_id, ()):
+            raise too_many(1, ANSWER_SECONDS)
+        pot.take(taker)
+        self._calling[delivery.account_id].add(delivery.delivery_id)
 
-    def _give_back(self, delivery: Delivery, webhook: Webhook) -> None:
-        calling = self._calling[webhook.account_id]
+    def _give_back(self, delivery: Delivery, pot: Pot, taker: Taker) -> None:
+        calling = self._calling[delivery.account_id]
         calling.discard(delivery.delivery_id)
         self._through.add(delivery.delivery_id)
         if not calling:
-            del self._calling[webhook.account_id]
-        self._pot.give_back(_taker(webhook))
+            del self._calling[delivery.account_id]
+        pot.give_back(taker)
         self._resume()
-        self.wake([webhook.account_id])
+        self.wake([delivery.account_id])
 
     def _resume(self) -> None:
         """Two of those for whom there was no place have their turn: more come back than leave."""
@@ -166,54 +177,63 @@ class Sending:
             del self._postponed[account_id]
         self.wake(ready)
 
-    async def _deliver(self, delivery: Delivery, webhook: Webhook) -> None:
+    async def _deliver(self, delivery: Delivery, webhook: Webhook, taker: Taker) -> None:
         """Call, and keep what comes of it."""
         try:
-            attempt = await self._call(delivery, webhook)
-            outcome = tried(delivery, webhook, attempt, self._chance)
-            notices: Sequence[Delivery] = ()
-            if not outcome.webhook.enabled:
-                notices = await self._notices(outcome.webhook)
-            await self._store.keep_try(outcome.delivery, outcome.webhook, notices)
+            await self._try(delivery, webhook, asked=False)
+        except Replaced:
+            raise
         except ServiceError as error:
             # It is due still, and is called again.
             log.warning("what came of a delivery could not be kept", error=str(error))
             await self._clock.sleep(PAUSE_SECONDS)
+        except Exception as error:
+            log.error("what came of a delivery could not be kept", delivery=delivery.delivery_id, exc_info=error)
+            await self._clock.sleep(DEFECT_SECONDS)
         finally:
-            self._give_back(delivery, webhook)
+            self._give_back(delivery, self._pot, taker)
 
-    async def try_now(self, delivery: Delivery, webhook: Webhook) -> Delivery:
-        """Call once because its owner asks, whatever its state, and keep what comes of it. Raises TooManyTries."""
-        self._take(delivery, webhook)
+    async def try_now(self, delivery: Delivery, webhook: Webhook, network: str, *, new: bool = False) -> Delivery:
+        """Call once because its owner asks, whatever its state, and keep what comes of it. `new`: it is a test that is
+        not kept so far. Raises TooManyTries, and DeliveryNotFound where it is gone meanwhile."""
+        taker = _taker(webhook, network)
+        self._take(delivery, self._asked, taker)
         try:
-            attempt = await self._call(delivery, webhook)
-            delivery = with_try(delivery, attempt)
-            found = None
-            if attempt.succeeded and webhook.enabled:
-                found = replace(webhook, last_success_at=attempt.at, failing_since=None)
-            await self._store.keep_try(delivery, found)
-            return delivery
+            if new:
+                await self._store.add_test(delivery, MAX_TESTS)
+            kept = await self._try(delivery, webhook, asked=True)
         finally:
-            self._give_back(delivery, webhook)
+            self._give_back(delivery, self._asked, taker)
+        if kept is None:
+            raise DeliveryNotFound(metadata={"delivery_id": delivery.delivery_id})
+        return kept
+
+    async def _try(self, delivery: Delivery, webhook: Webhook, *, asked: bool) -> Delivery | None:
+        attempt = await self._call(delivery, webhook)
+
+        def decide(delivery: Delivery, now: Webhook) -> Outcome:
+            return tried(delivery, now, attempt, self._chance, url=webhook.url, asked=asked)
+
+        return await self._store.keep_try(delivery, decide, self._notices)
 
     async def _call(self, delivery: Delivery, webhook: Webhook) -> Try:
         """Call once."""
         at, began = self._clock.now(), self._clock.monotonic()
         body = delivery.body.encode()
-        headers = signing.headers(
-            delivery.delivery_id,
-            int(at.timestamp()),
-            body,
-            [self._seals.open(secret) for secret in webhook.secrets(at)],
-        )
         status, error = 0, ""
+        taker = of_account(webhook.account_id, known=_is_known(webhook))
         try:
+            secrets = [self._seals.open(secret) for secret in webhook.secrets(at)]
+            headers = signing.headers(delivery.delivery_id, int(at.timestamp()), body, secrets)
             async with asyncio.timeout(ANSWER_SECONDS):
-                status = await self._receivers.post(webhook.url, headers, body)
+                status = await self._receivers.post(webhook.url, headers, body, taker)
         except TimeoutError:
             error = f"No answer came within {ANSWER_SECONDS:.0f} seconds."
         except (OSError, BadUrl) as failure:
             error = str(failure)
+        except Exception as defect:
+            log.error("a webhook could not be called", delivery=delivery.delivery_id, exc_info=defect)
+            error = "It could not be called."
         CALLS.add(1, {"outcome": f"{status // 100}xx" if status else "none"})
         return Try(at, timedelta(seconds=self._clock.monotonic() - began), status, error)
 
@@ -221,36 +241,28 @@ class Sending:
         """There are new deliveries, which are kept. What more of them wait for than may is disabled."""
         account_ids = {delivery.account_id for delivery in deliveries}
         self.wake(account_ids)
+        because = f"More than {MAX_WAITING} deliveries of your account waited, most of them for this one."
+
+        def disable(webhook: Webhook) -> Webhook:
+            return replace(webhook, enabled=False, disabled_because=because) if webhook.enabled else webhook
+
         for webhook in await self._store.overfull(account_ids, MAX_WAITING):
-            because = f"More than {MAX_WAITING} deliveries of your account waited, most of them for this one."
-            disabled = replace(webhook, enabled=False, disabled_because=because)
-            await self._store.hear(Heard(deliveries=await self._notices(disabled)))
-            await self._store.change_webhook(disabled)
+            await self._store.change_webhook(webhook.account_id, webhook.webhook_id, disable, notices=self._notices)
 
-    async def _notices(self, disabled: Webhook) -> Sequence[Delivery]:
-        """What the owner's other webhooks say of one that was disabled."""
-        now = self._clock.now()
+    def _notices(self, disabled: Webhook, theirs: Sequence[Webhook]) -> Sequence[Delivery]:
         log.info("a webhook is disabled", webhook=disabled.webhook_id, why=disabled.disabled_because)
-        data = pb.WebhookDisabled(
-            webhook_id=disabled.webhook_id, label=disabled.label, because=disabled.disabled_because
-        )
-        body = body_of(Event.WEBHOOK_DISABLED, now, data)
-        others = (await self._store.enabled_of([disabled.account_id])).get(disabled.account_id, ())
-        return [
-            delivery_of(other, Event.WEBHOOK_DISABLED, disabled.webhook_id, body, now, once=now.isoformat())
-            for other in others
-            if other.webhook_id != disabled.webhook_id and other.wants(Event.WEBHOOK_DISABLED, now)
-        ]
+        return notices(disabled, theirs, self._clock.now())
 
 
-def _too_many(limit: int, seconds: float) -> TooManyTries:
-    return TooManyTries(metadata={"limit": str(limit)}, retry_after=timedelta(seconds=seconds))
+def _is_known(webhook: Webhook) -> bool:
+    """Whether it answered last time."""
+    return webhook.last_success_at is not None and webhook.failing_since is None
 
 
-def _taker(webhook: Webhook) -> Taker:
-    """Who holds a place; whoever answered last time has a record."""
-    known = webhook.last_success_at is not None and webhook.failing_since is None
-    return Taker((("account", webhook.account_id), ("host", _host(webhook.url))), known)
+def _taker(webhook: Webhook, network: str = "") -> Taker:
+    """Who holds a place. `network`: of whoever asks for the call."""
+    keys = (("account", webhook.account_id), ("host", _host(webhook.url)), ("network", network))
+    return Taker(keys, _is_known(webhook))
 
 
 def _host(url: str) -> str:

@@ -86,28 +86,47 @@ class Outcome:
     webhook: Webhook
 
 
-def tried(delivery: Delivery, webhook: Webhook, attempt: Try, chance: Callable[[], float]) -> Outcome:
-    """What follows from a try that the mesh made by itself. `chance`: 0 to 1, anew with each call."""
+def tried(
+    delivery: Delivery,
+    webhook: Webhook,
+    attempt: Try,
+    chance: Callable[[], float],
+    *,
+    url: str | None = None,
+    asked: bool = False,
+) -> Outcome:
+    """What follows from a try, for a delivery and its webhook as they are now: much may have happened during the call.
+
+    `chance`: 0 to 1, anew with each call. `url`: what was called, where that may have been changed. `asked`: its owner
+    asked for this try, which changes nothing if it fails.
+    """
     made = len(delivery.tries)
-    delivery = with_try(delivery, attempt)
+    delivery = replace(delivery, tries=(*delivery.tries, attempt)[-MAX_TRIES_KEPT:])
+    if url in (None, webhook.url):
+        webhook = _found(webhook, attempt, asked)
     if attempt.succeeded:
-        return Outcome(delivery, replace(webhook, last_success_at=attempt.at, failing_since=None))
-    since = webhook.failing_since or attempt.at
-    webhook = replace(webhook, failing_since=since)
-    if attempt.http_status == GONE:
-        webhook = replace(webhook, enabled=False, disabled_because="Its address answered 410 Gone.")
-    elif attempt.at - since >= GIVES_UP:
-        because = f"Nothing could be delivered for {GIVES_UP.days} days, since {since:%Y-%m-%d %H:%M} UTC."
-        webhook = replace(webhook, enabled=False, disabled_because=because)
-    if not webhook.enabled or made >= len(PAUSES):
+        return Outcome(replace(delivery, state=State.DELIVERED, next_try_at=None), webhook)
+    if delivery.state is not State.PENDING:
+        return Outcome(delivery, webhook)
+    if not webhook.enabled or (not asked and made >= len(PAUSES)):
         return Outcome(replace(delivery, state=State.GIVEN_UP, next_try_at=None), webhook)
+    if asked:
+        return Outcome(delivery, webhook)
     pause = PAUSES[made] * (1 + JITTER * (2 * chance() - 1))
     return Outcome(replace(delivery, next_try_at=attempt.at + attempt.took + pause), webhook)
 
 
-def with_try(delivery: Delivery, attempt: Try) -> Delivery:
-    """A delivery with one more try; one that succeeds is the last."""
-    delivery = replace(delivery, tries=(*delivery.tries, attempt)[-MAX_TRIES_KEPT:])
+def _found(webhook: Webhook, attempt: Try, asked: bool) -> Webhook:
     if attempt.succeeded:
-        delivery = replace(delivery, state=State.DELIVERED, next_try_at=None)
-    return delivery
+        last = max(attempt.at, webhook.last_success_at or attempt.at)
+        return replace(webhook, last_success_at=last, failing_since=None)
+    if asked or not webhook.enabled:
+        return webhook
+    since = webhook.failing_since or attempt.at
+    webhook = replace(webhook, failing_since=since)
+    if attempt.http_status == GONE:
+        return replace(webhook, enabled=False, disabled_because="Its address answered 410 Gone.")
+    if attempt.at - since >= GIVES_UP:
+        because = f"Nothing could be delivered for {GIVES_UP.days} days, since {since:%Y-%m-%d %H:%M} UTC."
+        return replace(webhook, enabled=False, disabled_because=because)
+    return webhook

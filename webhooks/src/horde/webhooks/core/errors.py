@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import ClassVar
 
 from horde.services.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
@@ -56,3 +57,8 @@ class TooManyTries(ResourceExhausted):
 
     domain: ClassVar[str] = DOMAIN
     reason: ClassVar[str] = "TOO_MANY_TRIES"
+
+
+def too_many(limit: int, seconds: float) -> TooManyTries:
+    """So many are under way; when it is worth trying again."""
+    return TooManyTries(metadata={"limit": str(limit)}, retry_after=timedelta(seconds=seconds))

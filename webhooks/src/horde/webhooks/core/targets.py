@@ -41,6 +41,8 @@ class Target:
     host: str
     port: int
     secure: bool
+    path: str
+    """And the query, as it is sent."""
 
 
 def target_of(url: str) -> Target:
@@ -66,7 +68,8 @@ def target_of(url: str) -> Target:
     if port == 0:
         raise BadUrl("names no port")
     secure = parts.scheme == "https"
-    return Target(host, port or (443 if secure else 80), secure)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return Target(host, port or (443 if secure else 80), secure, path)
 
 
 class Reach:

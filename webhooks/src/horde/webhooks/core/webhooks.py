@@ -55,11 +55,13 @@ class Webhook:
     last_success_at: datetime | None = None
     failing_since: datetime | None = None
     """When the first try failed after the last that did not."""
+    after_sequence: int = 0
+    """How far the ledger was when it was enabled: of what comes behind, whatever the clocks say, it is told."""
 
-    def wants(self, event: Event, at: datetime, request_id: str = "") -> bool:
-        """Whether it is to be told of something that happened at this time."""
+    def wants(self, event: Event, request_id: str = "") -> bool:
+        """Whether it is to be told of such a thing."""
         return (
-            self.enabled and event in self.events and at >= self.created_at
+            self.enabled and event in self.events
             and request_id.startswith(self.request_id_prefix if event in OF_GENERATIONS else "")
         )  # fmt: skip
 

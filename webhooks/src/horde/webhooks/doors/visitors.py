@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from google.protobuf.message import DecodeError
@@ -14,6 +15,15 @@ HEADER: Final = "mesh-visitor-bin"
 ANONYMOUS: Final = "anonymous"
 
 
+@dataclass(frozen=True, slots=True)
+class Visiting:
+    """Who calls."""
+
+    account_id: str
+    network: str
+    """Tells networks apart; empty: not told."""
+
+
 class CallContext(Protocol):
     """What is needed of a call's gRPC context."""
 
@@ -21,15 +31,21 @@ class CallContext(Protocol):
         """What came with the call."""
 
 
-def account_of(context: CallContext) -> str:
+def visitor_of(context: CallContext) -> Visiting:
     """Whose call it is; raises Unauthenticated if the gateway did not say, or if it is nobody's account."""
     headers = [value for key, value in context.invocation_metadata() or () if key == HEADER]
     try:
         (value,) = headers
         assert isinstance(value, bytes)
-        account_id = visitor_pb2.Visitor.FromString(value).requester.account_id
+        visitor = visitor_pb2.Visitor.FromString(value)
     except (ValueError, AssertionError, DecodeError):
         raise Unauthenticated("It was not said for whom this is asked.") from None
+    account_id = visitor.requester.account_id
     if account_id in ("", ANONYMOUS):
         raise Unauthenticated("It was not said for whose account this is asked.")
-    return account_id
+    return Visiting(account_id, visitor.network_digest.hex())
+
+
+def account_of(context: CallContext) -> str:
+    """Whose account it is about."""
+    return visitor_of(context).account_id

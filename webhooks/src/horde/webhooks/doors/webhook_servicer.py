@@ -6,7 +6,7 @@ from typing import Any
 
 from horde.api.webhook.v1 import webhook_service_pb2 as pb
 from horde.api.webhook.v1.webhook_service_pb2_grpc import WebhookServiceServicer
-from horde.webhooks.doors.visitors import account_of
+from horde.webhooks.doors.visitors import account_of, visitor_of
 from horde.webhooks.doors.wire import delivery_message, webhook_message
 from horde.webhooks.hooks import Hooks
 
@@ -31,7 +31,7 @@ class WebhookServicer(WebhookServiceServicer):
         return pb.DeleteWebhookResponse()
 
     async def TestWebhook(self, request: pb.TestWebhookRequest, context: Any) -> pb.TestWebhookResponse:
-        delivery = await self._hooks.test(account_of(context), request.webhook_id)
+        delivery = await self._hooks.test(visitor_of(context), request.webhook_id)
         return pb.TestWebhookResponse(delivery=delivery_message(delivery))
 
     async def ListDeliveries(self, request: pb.ListDeliveriesRequest, context: Any) -> pb.ListDeliveriesResponse:
@@ -39,5 +39,5 @@ class WebhookServicer(WebhookServiceServicer):
         return pb.ListDeliveriesResponse(deliveries=map(delivery_message, page), next_page_token=token)
 
     async def RetryDelivery(self, request: pb.RetryDeliveryRequest, context: Any) -> pb.RetryDeliveryResponse:
-        delivery = await self._hooks.retry(account_of(context), request.webhook_id, request.delivery_id)
+        delivery = await self._hooks.retry(visitor_of(context), request.webhook_id, request.delivery_id)
         return pb.RetryDeliveryResponse(delivery=delivery_message(delivery))

@@ -17,11 +17,17 @@ from typing import Any, Final
 
 import httpcore2
 
-from horde.webhooks.core.targets import Address, Reach, target_of
+from horde.services.shares import Pot, Taker
+from horde.webhooks.core.errors import TooManyTries, too_many
+from horde.webhooks.core.targets import Address, Reach, Target, target_of
 
 MAX_ADDRESSES: Final = 3
 """Of a name, that are tried one after the other."""
 MAX_RESOLVING: Final = 128
+SHARES: Final = {"account": 1 / 16}
+"""Of the look-ups that can be under way: an account's name servers may keep 7 waiting, 3 if it has no record."""
+KEPT: Final = 64
+"""Of them, for those whose last call was answered."""
 PLAIN: Final = (("content-type", "application/json"), ("user-agent", "horde-mesh-webhooks/1"))
 NOT_PUBLIC: Final = "Its host has no public address."
 """Also where it has none at all: what names there are in the mesh's own networks is nobody's business."""
@@ -31,6 +37,11 @@ Resolve = Callable[[str, int], Awaitable[Sequence[Address]]]
 
 class NotAllowed(OSError):
     """This mesh does not call this address."""
+
+
+def of_account(account_id: str, *, known: bool = False) -> Taker:
+    """Whose share a look-up takes. `known`: its last call was answered."""
+    return Taker((("account", account_id),), known)
 
 
 class Resolver:
@@ -59,28 +70,34 @@ class Receivers:
         self._reach = reach
         self._resolve = resolve
         self._tls = tls
+        self._looking = Pot(MAX_RESOLVING, SHARES, lambda _: too_many(MAX_RESOLVING, 5.0), kept=KEPT)
+        self._lookups: set[asyncio.Future[Sequence[Address]]] = set()
 
-    async def check(self, url: str) -> None:
-        """Raise NotAllowed where nobody would be called at this URL now. Raises BadUrl."""
-        target = target_of(url)
-        await self._addresses(target.host, target.port, target.secure)
+    async def check(self, url: str, account_id: str) -> None:
+        """Raise NotAllowed where nobody would be called at this URL now. Raises BadUrl, TooManyTries."""
+        await self._addresses(target_of(url), of_account(account_id))
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> int:
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes, taker: Taker) -> int:
         """Call; the status that came back. Raises OSError, which says for people why none did, and BadUrl.
 
-        It has no bound of its own on how long it takes.
+        `taker`: whose share of look-ups it takes. It has no bound of its own on how long it takes.
         """
         target = target_of(url)
-        backend = _Checked(lambda host, port: self._addresses(host, port, target.secure))
+        backend = _Checked(lambda: self._addresses(target, taker))
+        address = httpcore2.URL(url)
+        # By itself it leaves out what stands behind a semicolon.
+        address.target = target.path.encode()
         # One pool for one call: what it connects to was looked at for this call.
         async with httpcore2.AsyncConnectionPool(
             ssl_context=self._tls, max_connections=1, max_keepalive_connections=0, network_backend=backend
         ) as pool:
             named = [*PLAIN, *headers.items()]
             try:
-                async with pool.stream("POST", url, headers=named, content=body) as response:
+                async with pool.stream("POST", address, headers=named, content=body) as response:
                     status: int = response.status
                     return status
+            except TooManyTries as error:
+                raise OSError("Too many names of this account are being looked up.") from error
             except httpcore2.ConnectError as error:
                 raise OSError(_words(error)) from error
             except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException) as error:
@@ -88,11 +105,27 @@ class Receivers:
             finally:
                 await backend.close()
 
-    async def _addresses(self, host: str, port: int, secure: bool) -> Sequence[Address]:
-        addresses = list(dict.fromkeys(await self._resolve(host, port)))
-        if not addresses or not all(self._reach.allows(address, secure=secure) for address in addresses):
+    async def _addresses(self, target: Target, taker: Taker) -> Sequence[Address]:
+        addresses = list(dict.fromkeys(await self._look_up(target, taker)))
+        if not addresses or not all(self._reach.allows(address, secure=target.secure) for address in addresses):
             raise NotAllowed(NOT_PUBLIC)
         return addresses
+
+    async def _look_up(self, target: Target, taker: Taker) -> Sequence[Address]:
+        """All addresses of a host. Who waits may give up; the thread does not, and keeps its place."""
+        self._looking.take(taker)
+        lookup = asyncio.ensure_future(self._resolve(target.host, target.port))
+        self._lookups.add(lookup)
+
+        def done(_: object) -> None:
+            self._lookups.discard(lookup)
+            self._looking.give_back(taker)
+            if not lookup.cancelled():
+                # Nobody may have waited for it.
+                lookup.exception()
+
+        lookup.add_done_callback(done)
+        return await asyncio.shield(lookup)
 
 
 def _words(error: Exception) -> str:
@@ -109,7 +142,7 @@ def _words(error: Exception) -> str:
 class _Checked(httpcore2.AsyncNetworkBackend):
     """Connects to addresses that were looked at, whatever the name."""
 
-    def __init__(self, addresses: Callable[[str, int], Awaitable[Sequence[Address]]]) -> None:
+    def __init__(self, addresses: Callable[[], Awaitable[Sequence[Address]]]) -> None:
         self._addresses = addresses
         self._inner = httpcore2.AnyIOBackend()
         self._opened: list[httpcore2.AsyncNetworkStream] = []
@@ -128,7 +161,7 @@ class _Checked(httpcore2.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
         failed: Exception | None = None
-        for address in (await self._addresses(host, port))[:MAX_ADDRESSES]:
+        for address in (await self._addresses())[:MAX_ADDRESSES]:
             try:
                 stream = await self._inner.connect_tcp(str(address), port, timeout, local_address, socket_options)
             except httpcore2.ConnectError as error:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, delete, desc, func, insert, or_, select, update
 
-from horde.services.sql import SqlThread
-from horde.webhooks.core.deliveries import Delivery, State
-from horde.webhooks.core.webhooks import Webhook
-from horde.webhooks.store.port import Heard
+from horde.services.terms import LeadersSql
+from horde.webhooks.core.deliveries import Delivery, Outcome
+from horde.webhooks.core.webhooks import Event, Webhook
+from horde.webhooks.store.port import Heard, Notices
 from horde.webhooks.store.tables import (
     LEDGER,
     changing,
     deleted,
     deliveries,
     delivery_from,
-    delivery_row,
     microseconds,
     places,
     time_of,
@@ -27,17 +25,18 @@ from horde.webhooks.store.tables import (
     webhook_from,
     webhooks,
 )
-from horde.webhooks.store.webhooks_sql import enabled_among, portions, write_found
+from horde.webhooks.store.waiting_sql import add_deliveries, portions
+from horde.webhooks.store.webhooks_sql import write_webhook
 
 
 class SqlDeliveries:
     """The part of the store that is about what is told."""
 
-    _sql: SqlThread
+    _sql: LeadersSql
 
     async def hear(self, heard: Heard) -> None:
         def work(connection: Connection) -> None:
-            _add(connection, heard.deliveries)
+            add_deliveries(connection, heard.deliveries)
             _watch(connection, heard.watched)
             for portion in portions(heard.over):
                 connection.execute(delete(watched).where(watched.c.generation_id.in_(portion)))
@@ -112,17 +111,32 @@ class SqlDeliveries:
 
         return await self._sql.read(work)
 
-    async def keep_try(self, delivery: Delivery, webhook: Webhook | None = None, also: Sequence[Delivery] = ()) -> None:
+    async def keep_try(
+        self, delivery: Delivery, decide: Callable[[Delivery, Webhook], Outcome], notices: Notices
+    ) -> Delivery | None:
         its = deliveries.c.delivery_id == delivery.delivery_id
+        of = webhooks.c.webhook_id == delivery.webhook_id
+
+        def work(connection: Connection) -> Delivery | None:
+            hook = connection.execute(select(webhooks).where(of).with_for_update()).first()
+            row = connection.execute(select(deliveries).where(its).with_for_update()).first()
+            if row is None or hook is None:
+                return None
+            webhook = webhook_from(hook)
+            outcome = decide(delivery_from(row), webhook)
+            write_webhook(connection, webhook, outcome.webhook, notices)
+            connection.execute(update(deliveries).where(its).values(changing(outcome.delivery)))
+            return outcome.delivery
+
+        return await self._sql.run(work)
+
+    async def add_test(self, delivery: Delivery, most: int) -> None:
+        tests = (deliveries.c.webhook_id == delivery.webhook_id) & (deliveries.c.event == Event.TEST.value)
+        newest_first = select(deliveries.c.delivery_id).where(tests).order_by(desc(deliveries.c.created_at_us))
 
         def work(connection: Connection) -> None:
-            if webhook is not None:
-                write_found(connection, webhook)
-            _add(connection, also)
-            kept = delivery
-            if kept.next_try_at is not None and not enabled_among(connection, {kept.webhook_id}).get(kept.webhook_id):
-                kept = replace(kept, state=State.GIVEN_UP, next_try_at=None)
-            connection.execute(update(deliveries).where(its).values(changing(kept)))
+            _delete(connection, list(connection.execute(newest_first).scalars())[most - 1 :])
+            add_deliveries(connection, [delivery])
 
         await self._sql.run(work)
 
@@ -169,21 +183,6 @@ class SqlDeliveries:
             return len(found) - _delete(connection, found[:limit])
 
         return await self._sql.run(work)
-
-
-def _add(connection: Connection, fresh: Sequence[Delivery]) -> None:
-    there = enabled_among(connection, {delivery.webhook_id for delivery in fresh})
-    rows: dict[str, dict[str, Any]] = {}
-    for delivery in fresh:
-        enabled = there.get(delivery.webhook_id)
-        if enabled or (enabled is False and delivery.next_try_at is None):
-            rows[delivery.delivery_id] = delivery_row(delivery)
-    for portion in portions(rows):
-        known = select(deliveries.c.delivery_id).where(deliveries.c.delivery_id.in_(portion))
-        for delivery_id in connection.execute(known).scalars():
-            del rows[delivery_id]
-    if rows:
-        connection.execute(insert(deliveries), list(rows.values()))
 
 
 def _delete(connection: Connection, delivery_ids: list[str]) -> int:

@@ -1,6 +1,7 @@
 """The store's port: webhooks, what is to be told to each, and how far the feeds of others were read.
 
-The adapters are held to one suite, tests/conformance/webhooks. All methods raise Unavailable when the database is away.
+The adapters are held to one suite, tests/conformance/webhooks. All methods raise Unavailable when the database is away,
+and those that write raise Replaced when another process leads.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from horde.webhooks.core.deliveries import Delivery
+from horde.webhooks.core.deliveries import Delivery, Outcome
 from horde.webhooks.core.webhooks import Webhook
+
+Notices = Callable[[Webhook, Sequence[Webhook]], Sequence[Delivery]]
+"""What the others of its owner's webhooks are to say of one that the mesh has disabled; all of them are given."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +47,19 @@ class WebhookStore(Protocol):
     async def webhook(self, account_id: str, webhook_id: str) -> Webhook | None:
         """One of an account's."""
 
-    async def change_webhook(self, webhook: Webhook, sequence: int | None = None) -> None:
-        """Keep what its owner, or the mesh, has changed of a webhook, if it is still there; what waits for one that is
-        disabled is given up. What was found by trying is not among it, but for `failing_since` where that is absent.
+    async def change_webhook(
+        self,
+        account_id: str,
+        webhook_id: str,
+        change: Callable[[Webhook], Webhook],
+        *,
+        notices: Notices | None = None,
+        sequence: int | None = None,
+    ) -> Webhook | None:
+        """Keep what a webhook is changed to: what is given is as it is now, and nobody else changes it meanwhile. What
+        waits for one that is disabled by it is given up, and notices of it are kept. As it is then; None: it is gone.
 
-        `sequence`: where the ledger's feed is to be read from, if it is not read so far.
+        `sequence`: where the ledger's feed is to be read from, if it is not read so far, and the webhook is enabled.
         """
 
     async def delete_webhook(self, account_id: str, webhook_id: str) -> None:
@@ -82,10 +94,14 @@ class WebhookStore(Protocol):
     async def due(self, account_id: str, limit: int) -> Sequence[tuple[Delivery, Webhook]]:
         """What is to be delivered of an account, the earliest first."""
 
-    async def keep_try(self, delivery: Delivery, webhook: Webhook | None = None, also: Sequence[Delivery] = ()) -> None:
-        """Keep what came of a try, what else is to be told for it, and of the webhook what was found by it: since when
-        it fails, when it last did not, and that it is disabled for it. Nothing is tried again for one that is not
-        enabled any more."""
+    async def keep_try(
+        self, delivery: Delivery, decide: Callable[[Delivery, Webhook], Outcome], notices: Notices
+    ) -> Delivery | None:
+        """Keep what is decided after a try: what is given is the delivery, and its webhook, as they are now. If that is
+        disabled by it, what waits for it is given up, and notices of it are kept. None: one of them is gone."""
+
+    async def add_test(self, delivery: Delivery, most: int) -> None:
+        """Keep a test; of a webhook's tests the newest, `most` at most, stay."""
 
     async def delivery(self, webhook_id: str, delivery_id: str) -> Delivery | None:
         """One delivery of a webhook."""

@@ -34,6 +34,7 @@ webhooks = Table(
     Column("created_at_us", BigInteger, nullable=False),
     Column("last_success_us", BigInteger),
     Column("failing_since_us", BigInteger),
+    Column("after_sequence", BigInteger, nullable=False),
 )
 deliveries = Table(
     "delivery",
@@ -54,6 +55,9 @@ watched = Table(
     metadata,
     Column("generation_id", String(36), primary_key=True),
     Column("account_id", String(64), nullable=False),
+)
+leader = Table(
+    "leader", metadata, Column("only", Integer, primary_key=True), Column("epoch", BigInteger, nullable=False)
 )
 deleted = Table("deleted", metadata, Column("webhook_id", String(36), primary_key=True))
 places = Table(
@@ -100,6 +104,7 @@ def webhook_row(webhook: Webhook) -> dict[str, Any]:
         "created_at_us": microseconds(webhook.created_at),
         "last_success_us": _us(webhook.last_success_at),
         "failing_since_us": _us(webhook.failing_since),
+        "after_sequence": webhook.after_sequence,
     }
 
 
@@ -121,6 +126,7 @@ def webhook_from(row: Row[Any]) -> Webhook:
         disabled_because=row.disabled_because,
         last_success_at=_time(row.last_success_us),
         failing_since=_time(row.failing_since_us),
+        after_sequence=row.after_sequence,
     )
 
 

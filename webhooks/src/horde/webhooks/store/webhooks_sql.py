@@ -3,41 +3,21 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from sqlalchemy import Connection, delete, exists, insert, select, true, update
 
-from horde.services.sql import SqlThread
-from horde.webhooks.core.deliveries import State
+from horde.services.terms import LeadersSql
 from horde.webhooks.core.webhooks import Webhook
-from horde.webhooks.store.tables import (
-    LEDGER,
-    deleted,
-    deliveries,
-    places,
-    webhook_from,
-    webhook_row,
-    webhooks,
-)
-
-FOUND = ("last_success_us", "failing_since_us")
-"""What is found by trying. All else is its owner's, who may change it meanwhile."""
-MAX_IN = 500
-"""Ids in one statement."""
-
-
-def portions(ids: Collection[str]) -> Iterator[list[str]]:
-    """The ids, as many at a time as one statement takes."""
-    left = iter(dict.fromkeys(ids))
-    while portion := list(islice(left, MAX_IN)):
-        yield portion
+from horde.webhooks.store.port import Notices
+from horde.webhooks.store.tables import LEDGER, deleted, places, webhook_from, webhook_row, webhooks
+from horde.webhooks.store.waiting_sql import add_deliveries, give_up, portions
 
 
 class SqlWebhooks:
     """The part of the store that is about webhooks."""
 
-    _sql: SqlThread
+    _sql: LeadersSql
 
     async def add_webhook(self, webhook: Webhook, most: int, sequence: int) -> Webhook | None:
         def work(connection: Connection) -> Webhook | None:
@@ -65,18 +45,29 @@ class SqlWebhooks:
 
         return await self._sql.read(work)
 
-    async def change_webhook(self, webhook: Webhook, sequence: int | None = None) -> None:
-        def work(connection: Connection) -> None:
-            values = {name: value for name, value in webhook_row(webhook).items() if name not in FOUND}
-            if webhook.failing_since is None:
-                values["failing_since_us"] = None
-            connection.execute(update(webhooks).where(webhooks.c.webhook_id == webhook.webhook_id).values(values))
-            if not webhook.enabled:
-                give_up(connection, webhook.webhook_id)
-            if sequence is not None:
-                _begin_feed(connection, sequence)
+    async def change_webhook(
+        self,
+        account_id: str,
+        webhook_id: str,
+        change: Callable[[Webhook], Webhook],
+        *,
+        notices: Notices | None = None,
+        sequence: int | None = None,
+    ) -> Webhook | None:
+        mine = (webhooks.c.account_id == account_id) & (webhooks.c.webhook_id == webhook_id)
 
-        await self._sql.run(work)
+        def work(connection: Connection) -> Webhook | None:
+            row = connection.execute(select(webhooks).where(mine).with_for_update()).first()
+            if row is None:
+                return None
+            before = webhook_from(row)
+            after = change(before)
+            write_webhook(connection, before, after, notices)
+            if after.enabled and sequence is not None:
+                _begin_feed(connection, sequence)
+            return after
+
+        return await self._sql.run(work)
 
     async def delete_webhook(self, account_id: str, webhook_id: str) -> None:
         mine = (webhooks.c.account_id == account_id) & (webhooks.c.webhook_id == webhook_id)
@@ -126,29 +117,17 @@ class SqlWebhooks:
         return await self._sql.run(work)
 
 
-def write_found(connection: Connection, webhook: Webhook) -> None:
-    """Keep what was found of a webhook by trying, if it is still there."""
-    row = webhook_row(webhook)
-    names = FOUND if webhook.enabled else (*FOUND, "enabled", "disabled_because")
-    its = webhooks.c.webhook_id == webhook.webhook_id
-    connection.execute(update(webhooks).where(its).values({name: row[name] for name in names}))
-    if not webhook.enabled:
-        give_up(connection, webhook.webhook_id)
-
-
-def enabled_among(connection: Connection, webhook_ids: Collection[str]) -> dict[str, bool]:
-    """Of those that are there: whether each is enabled."""
-    found: dict[str, bool] = {}
-    for portion in portions(webhook_ids):
-        named = select(webhooks.c.webhook_id, webhooks.c.enabled).where(webhooks.c.webhook_id.in_(portion))
-        found |= {row.webhook_id: bool(row.enabled) for row in connection.execute(named)}
-    return found
-
-
-def give_up(connection: Connection, webhook_id: str) -> None:
-    """Try no more what waits for a webhook."""
-    waiting = (deliveries.c.webhook_id == webhook_id) & deliveries.c.next_try_us.is_not(None)
-    connection.execute(update(deliveries).where(waiting).values(state=int(State.GIVEN_UP), next_try_us=None))
+def write_webhook(connection: Connection, before: Webhook, after: Webhook, notices: Notices | None) -> None:
+    """Keep what has changed of a webhook; for one that is disabled by it nothing waits any more."""
+    was, now = webhook_row(before), webhook_row(after)
+    changed = {name: value for name, value in now.items() if value != was[name]}
+    if changed:
+        its = webhooks.c.webhook_id == before.webhook_id
+        connection.execute(update(webhooks).where(its).values(changed))
+    if before.enabled and not after.enabled:
+        give_up(connection, before.webhook_id)
+        if notices is not None:
+            add_deliveries(connection, notices(after, _of(connection, after.account_id)))
 
 
 def _of(connection: Connection, account_id: str) -> list[Webhook]:

@@ -79,16 +79,15 @@ def share_of_first(picture: Picture) -> float:
 
 
 def only_size(model: Pipelines, picture: Picture) -> tuple[int, int] | None:
-    """The size in the picture's shape at which a model that paints but one size well paints it; None: at its own.
+    """The size at which a model that paints but one size well paints a square picture; None: at its own.
 
-    What starts from a picture, or must fit to one or to itself, is painted at its own.
+    Other shapes are painted at their own size: in their shape at that many pixels outlines came out worse. So is what
+    starts from a picture, or must fit to one or to itself.
     """
-    best = model.source.only_side
-    if not best or picture.inputs or picture.hires_fix is not None or picture.tiling:
+    side = model.source.only_side
+    if not side or picture.inputs or picture.hires_fix is not None or picture.tiling:
         return None
-    scale, step = best / math.sqrt(picture.width * picture.height), model.size_multiple
-    width, height = (max(step, round(side * scale / step) * step) for side in (picture.width, picture.height))
-    return None if (width, height) == (picture.width, picture.height) else (width, height)
+    return (side, side) if picture.width == picture.height != side else None
 
 
 def at_only_size(picture: Picture, size: tuple[int, int], deviations: list[Deviation]) -> Picture:

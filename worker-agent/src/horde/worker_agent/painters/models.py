@@ -1,8 +1,8 @@
 """Which models are here: a name for people, and a folder or a hub id. Reads what a folder says; loads nothing.
 
 A folder may have a `catalogue.json`: `recommended.guidance` is what is used when a request does not say,
-`sizes.maximum` the longest side that the model was made for, `sizes.only` the side of the only pictures that it paints
-well, if it is so, and `files` what must lie in the folder, with digests.
+`sizes.maximum` the longest side that the model was made for, `sizes.only` the side of the only square pictures that it
+paints well, if it is so, and `files` what must lie in the folder, with digests.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class ModelSource:
     max_pixels: int = 0
     """The model's own limit; 0: none."""
     only_side: int = 0
-    """Other sizes are painted at this side squared, in their shape, and resized; 0: the model paints others as well."""
+    """Squares of another side are painted at this one and resized; 0: the model paints others as well."""
     loras: frozenset[str] = frozenset()
     """Names of the LoRAs that lie in the folder."""
     controls: frozenset[str] = frozenset()

@@ -99,7 +99,8 @@ class _WebhookErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_We
     """
     WEBHOOK_ERROR_REASON_TOO_MANY_TRIES: _WebhookErrorReason.ValueType  # 7
     """RESOURCE_EXHAUSTED; retry: later; metadata: `limit`; details: RetryInfo. As
-    many calls as the account may have under way.
+    many calls, or look-ups of names, as the account may have under way, or
+    tests and retries as it may ask for in a minute.
     """
 
 class WebhookErrorReason(_WebhookErrorReason, metaclass=_WebhookErrorReasonEnumTypeWrapper):
@@ -126,7 +127,8 @@ for something else.
 """
 WEBHOOK_ERROR_REASON_TOO_MANY_TRIES: WebhookErrorReason.ValueType  # 7
 """RESOURCE_EXHAUSTED; retry: later; metadata: `limit`; details: RetryInfo. As
-many calls as the account may have under way.
+many calls, or look-ups of names, as the account may have under way, or
+tests and retries as it may ask for in a minute.
 """
 Global___WebhookErrorReason: _TypeAlias = WebhookErrorReason  # noqa: Y015
 
@@ -455,7 +457,7 @@ class CreateWebhookRequest(_message.Message):
     REQUEST_ID_PREFIX_FIELD_NUMBER: _builtins.int
     SECRET_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
-    """A UUID, made by the client."""
+    """A UUID in lower case, made by the client."""
     url: _builtins.str
     label: _builtins.str
     request_id_prefix: _builtins.str

@@ -140,7 +140,8 @@ class WebhookServiceServicer:
 
     def CreateWebhook(self, request, context):
         """CreateWebhook adds one. The same request_id again answers with it. Errors:
-        INVALID_FIELD, ADDRESS_NOT_ALLOWED, TOO_MANY_WEBHOOKS, REQUEST_CONFLICT.
+        INVALID_FIELD, ADDRESS_NOT_ALLOWED, TOO_MANY_WEBHOOKS, REQUEST_CONFLICT,
+        TOO_MANY_TRIES.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -169,7 +170,8 @@ class WebhookServiceServicer:
 
     def TestWebhook(self, request, context):
         """TestWebhook sends a `test` delivery now and says what came of it. It is not
-        tried again. Errors: WEBHOOK_NOT_FOUND, TOO_MANY_TRIES.
+        tried again; the log holds a webhook's last 20. Errors: WEBHOOK_NOT_FOUND,
+        TOO_MANY_TRIES.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -50,7 +50,8 @@ class WebhookServiceStub:
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateWebhook: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.CreateWebhookRequest, _webhook_service_pb2.CreateWebhookResponse]
     """CreateWebhook adds one. The same request_id again answers with it. Errors:
-    INVALID_FIELD, ADDRESS_NOT_ALLOWED, TOO_MANY_WEBHOOKS, REQUEST_CONFLICT.
+    INVALID_FIELD, ADDRESS_NOT_ALLOWED, TOO_MANY_WEBHOOKS, REQUEST_CONFLICT,
+    TOO_MANY_TRIES.
     """
     ListWebhooks: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.ListWebhooksRequest, _webhook_service_pb2.ListWebhooksResponse]
     """ListWebhooks lists the account's, oldest first; at most 16."""
@@ -60,7 +61,8 @@ class WebhookServiceStub:
     """DeleteWebhook removes one with its log. Repeating it is harmless."""
     TestWebhook: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.TestWebhookRequest, _webhook_service_pb2.TestWebhookResponse]
     """TestWebhook sends a `test` delivery now and says what came of it. It is not
-    tried again. Errors: WEBHOOK_NOT_FOUND, TOO_MANY_TRIES.
+    tried again; the log holds a webhook's last 20. Errors: WEBHOOK_NOT_FOUND,
+    TOO_MANY_TRIES.
     """
     ListDeliveries: _aio.UnaryUnaryMultiCallable[_webhook_service_pb2.ListDeliveriesRequest, _webhook_service_pb2.ListDeliveriesResponse]
     """ListDeliveries is a webhook's log of the last seven days, newest first.
@@ -114,7 +116,8 @@ class WebhookServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_webhook_service_pb2.CreateWebhookRequest, _abc.Awaitable[_webhook_service_pb2.CreateWebhookResponse]],
     ) -> _abc.Awaitable[_webhook_service_pb2.CreateWebhookResponse]:
         """CreateWebhook adds one. The same request_id again answers with it. Errors:
-        INVALID_FIELD, ADDRESS_NOT_ALLOWED, TOO_MANY_WEBHOOKS, REQUEST_CONFLICT.
+        INVALID_FIELD, ADDRESS_NOT_ALLOWED, TOO_MANY_WEBHOOKS, REQUEST_CONFLICT,
+        TOO_MANY_TRIES.
         """
 
     @_abc_1.abstractmethod
@@ -148,7 +151,8 @@ class WebhookServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_webhook_service_pb2.TestWebhookRequest, _abc.Awaitable[_webhook_service_pb2.TestWebhookResponse]],
     ) -> _abc.Awaitable[_webhook_service_pb2.TestWebhookResponse]:
         """TestWebhook sends a `test` delivery now and says what came of it. It is not
-        tried again. Errors: WEBHOOK_NOT_FOUND, TOO_MANY_TRIES.
+        tried again; the log holds a webhook's last 20. Errors: WEBHOOK_NOT_FOUND,
+        TOO_MANY_TRIES.
         """
 
     @_abc_1.abstractmethod
