@@ -19,7 +19,7 @@ TIERS   := unit conformance service mesh deploy
 .DELETE_ON_ERROR:
 .PHONY: help install lock protos protos-check breaking deploy-check deploy-apply charts images rehearsal rehearse-backup alerts \
 	settings-page contract-image languages sdks sdks-test lint format types test-kills test-loading check test up demo \
-	demo-release try-ai-horde bench standbys redis-outages bench-capacity bench-worker bench-worker-memory bench-ledger \
+	demo-release try-ai-horde bench crowd standbys redis-outages bench-capacity bench-worker bench-worker-memory bench-ledger \
 	bench-scheduler simulate simulate-faults soak-storage rolling test-page bench-web-door soak-ledger abuse farms raters \
 	cheats mutants-abuse mutants-ledger mutants-scheduler train-model evaluate-model messages clean $(TIERS:%=test-%)
 
@@ -157,8 +157,8 @@ up: install ## The whole mesh on this machine, with one worker
 demo: install ## Paint a few pictures through the whole mesh and show what became of them
 	$(PY) -m horde.cli.demo
 
-demo-release: install ## Paint a few hundred images, make two data releases of the shared ones, and take them home
-	$(PY) -m horde.cli.demo.release
+demo-release: install ## Paint a few hundred images, make two data releases, and take them home; several minutes
+	$(PY) -u -m horde.cli.demo.release
 
 # None of them is a part of this project, nor of its tests: they come from the registries each time.
 try-ai-horde: install ## Clients and workers of AI Horde, unmodified, against the web door

@@ -36,7 +36,7 @@ OWN = [
     Mutant("who has something here pays for his neighbours", "doors/misses", ((" and name not in self._found", ""),), MISSES, GATEWAY),
     # Seats.
     Mutant("no sessions are kept for who has a record", "core/seats", (("_KEPT_SESSIONS: Final = 0.5", "_KEPT_SESSIONS: Final = 0.0"),), SEATS, GATEWAY),
-    Mutant("no watches are kept for accounts", "core/seats", (("_KEPT_WATCHES: Final = 0.4", "_KEPT_WATCHES: Final = 0.0"),), SEATS, GATEWAY),
+    Mutant("no watches are kept for accounts", "core/seats", (("_KEPT_WATCHES: Final = 0.4", "_KEPT_WATCHES: Final = 0.0"),), ("tests/unit/gateway/test_seats.py",), GATEWAY),
 ]  # fmt: skip
 MUTANTS = [
     *OWN,

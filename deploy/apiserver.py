@@ -147,7 +147,7 @@ def _kubeconfig(folder: Path, port: int) -> Path:
                 "cluster": {
                     "server": f"https://127.0.0.1:{port}",
                     "certificate-authority-data": base64.b64encode(authority).decode(),
-                    "tls-server-name": "localhost",
+                    "tls-server-name": "kubernetes.default.svc",
                 },
             }
         ],

@@ -18,7 +18,9 @@ _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _INDENTED = re.compile(r"(?:^\n|\A)((?:^ {4}.*\n(?:\n(?= {4}))?)+)", re.MULTILINE)
 _INLINE = re.compile(r"`((?:horde|make|python|pip) [^`]+)`")
 DRAWN: Final = re.compile(r"[─│┌►▼]|--+>|->")
-KNOWN_TO_SHELL: Final = ("horde", "make", "python", "pip", "docker", "curl", "grpcurl", "export", "kubectl", "helm")
+KNOWN_TO_SHELL: Final = (
+    *("horde", "make", "python", "python3.11", ".", "pip", "docker", "curl", "grpcurl", "export", "kubectl", "helm"),
+)
 
 
 @dataclass(frozen=True)

@@ -108,6 +108,11 @@ def test_a_command_names_what_is_there(where: str, command: str) -> None:
             assert (ROOT / words[3]).resolve() == charts.CHART.resolve()
             values = functools.reduce(charts.merged, (nested(name, value) for name, value in told.items()))
             Chart.load(charts.CHART).render(values, name=words[2], namespace=charts.NAMESPACE)
+            assert values.keys() == charts.NEEDED.keys(), "what has no default"
+        case "python3.11":
+            assert words[1:] == ["-m", "venv", ".venv"]
+        case ".":
+            assert words[1:] == [".venv/bin/activate"]
         case "curl" | "grpcurl":
             pass  # run against a mesh
         case other:
@@ -172,7 +177,7 @@ def check_python(where: str, words: list[str]) -> None:
 def check_pip(words: list[str]) -> None:
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     for word in words[2:]:
-        if found := re.fullmatch(r"horde-mesh\[([\w,-]+)\]", word):
+        if found := re.fullmatch(r"(?:horde-mesh|\.)\[([\w,-]+)\]", word):
             assert set(found[1].split(",")) <= set(extras)
 
 

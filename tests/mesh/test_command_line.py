@@ -206,7 +206,8 @@ async def test_both_sides_follow_a_dear_picture_on_their_statements(horde: Horde
             "base 0.247 x 1.3 source image",
             "price 0.321",
             f"at once 0.160 transfer {moved['EARNING']['transfer_id']}",
-            f"in escrow 0.161 new owner: half waits for trust transfer {moved['EARNING_ESCROW']['transfer_id']}",
+            "in escrow 0.161 half is paid out once the mesh trusts the owner "
+            f"transfer {moved['EARNING_ESCROW']['transfer_id']}",
             f"tax 3.000 burned transfer {moved['TAX']['transfer_id']}",
             "charged to the requester 3.321",
         ):
@@ -245,6 +246,7 @@ async def test_ctrl_c_cancels_and_keeps_what_is_finished(horde: Horde) -> None:
     child.send_signal(signal.SIGINT)
     output, error = await child.communicate()
     assert child.returncode == 130
+    assert b"horde watch" not in error
     kept = list((horde.folder / "kept").iterdir())
     assert 1 <= len(kept) <= 6
     assert b"cancelled" in output or len(kept) == 6

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from horde.cli.local.processes import Child, Process
 from horde.services.identity import create_key_file
 
 NOBODY = "127.0.0.1:1"
@@ -64,13 +65,13 @@ def environment(service: str, folder: Path, **settings: str) -> dict[str, str]:
 class Service:
     """A service's process, and what it has written to its log."""
 
-    process: asyncio.subprocess.Process
+    process: Child
+    output: asyncio.StreamReader
     lines: list[str] = field(default_factory=list)
 
     async def until(self, words: str) -> str:
         """The first line of its log, from here on, that has these words."""
-        assert self.process.stderr is not None
-        async for raw in self.process.stderr:
+        async for raw in self.output:
             self.lines.append(raw.decode())
             if words in self.lines[-1]:
                 return self.lines[-1]
@@ -78,8 +79,7 @@ class Service:
 
     async def ended(self) -> int:
         """Its exit status, when it is over."""
-        assert self.process.stderr is not None
-        async for raw in self.process.stderr:
+        async for raw in self.output:
             self.lines.append(raw.decode())
         return await self.process.wait()
 
@@ -90,14 +90,24 @@ class Service:
 
 @asynccontextmanager
 async def started(service: str, settings: Mapping[str, str], *program: str) -> AsyncIterator[Service]:
-    """The service's process, or another program in its place; killed if it is left while it runs."""
-    arguments: Any = program or ("-m", MODULES[service])
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, *arguments, env=dict(settings), stderr=asyncio.subprocess.PIPE
-    )
+    """The service's process, or another program in its place; killed if it is left while it runs.
+
+    The service alone is started as people start it, another program as those of meshes are.
+    """
+    if program:
+        process: Any = await Process.start_child(program, settings)
+        output = process.stdout
+    else:
+        module: Any = ("-m", MODULES[service])
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *module, env=dict(settings), stderr=asyncio.subprocess.PIPE
+        )
+        output = process.stderr
     try:
-        yield Service(process)
+        yield Service(process, output)
     finally:
         if process.returncode is None:
             process.kill()
-        await process.communicate()
+        async for _ in output:
+            pass
+        await process.wait()

@@ -88,6 +88,7 @@ async def test_a_pass_opens_its_generation_alone(rita: Caller) -> None:
 
 
 async def test_the_contract_is_described_and_can_be_tried(rita: Caller) -> None:
+    assert (await rita.call("GET", "/v1/")).json() == {"docs": "/v1/docs/", "openapi": "/v1/openapi.json"}
     document = await rita.call("GET", "/v1/openapi.json")
     assert document.json()["openapi"] == "3.1.0"
     page = await rita.call("GET", "/v1/docs/")

@@ -58,7 +58,9 @@ async def test_a_quote_says_how_much_of_it_the_floor_subsidy_pays(
 ) -> None:
     mesh.ledger.available, mesh.ledger.subsidy = own, 60_000
     answer = await mesh.generations.QuoteGeneration(pb.QuoteGenerationRequest(spec=spec()), metadata=anna)
-    assert [notice.text for notice in answer.quote.notices] == [f"The floor subsidy pays {share} of it."]
+    assert [notice.text for notice in answer.quote.notices] == [
+        f"The mesh pays {share} of it: its daily help (the floor subsidy) for who has too few kudos."
+    ]
 
 
 async def test_a_quote_that_nobody_can_do_says_why(mesh: Bench, nobody: Credentials, spec: Spec) -> None:

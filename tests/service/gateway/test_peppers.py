@@ -16,7 +16,7 @@ async def test_another_pepper_beside_accounts_stops_the_start_and_one_more_does_
     async with bench(tmp_path, store=store):
         old = pepper.read_text()
     pepper.unlink()
-    with pytest.raises(CannotStart, match=r"made with another pepper.*HORDE_GATEWAY_PEPPER_FILE.*empty database"):
+    with pytest.raises(CannotStart, match=r"is not the pepper.*HORDE_GATEWAY_PEPPER_FILE.*empty database"):
         async with bench(tmp_path, store=store):
             pass
     # Nothing was made beside the accounts, and with the old pepper behind the new one it starts.

@@ -71,3 +71,21 @@ async def test_what_begins_at_once_is_only_made_cheaper(mesh: Bench, nobody: Cre
 async def test_a_scheduler_that_is_away_costs_a_quote_nothing(mesh: Bench, anna: Credentials, spec: Spec) -> None:
     mesh.scheduler.away = True
     assert await _changes(mesh, anna, spec()) == []
+
+
+async def test_of_smaller_sizes_the_largest_is_proposed_that_somebody_here_can_paint(
+    mesh: Bench, anna: Credentials, spec: Spec
+) -> None:
+    def wait_of(spec: generation_pb2.GenerationSpec) -> generation_pb2.WaitEstimate:
+        image = spec.job.image
+        return _wait(1) if image.width * image.height <= 512 * 512 else generation_pb2.WaitEstimate()
+
+    mesh.scheduler.wait_of = wait_of
+    (change,) = await _changes(mesh, anna, spec({"width": 1024, "height": 1024}))
+    assert (change.kind, change.value) == (KIND.QUOTE_CHANGE_KIND_SMALLER, "448x448")
+    assert change.wait.eligible_workers == 1
+
+
+async def test_what_nobody_here_can_paint_is_not_proposed(mesh: Bench, anna: Credentials, spec: Spec) -> None:
+    mesh.scheduler.wait = generation_pb2.WaitEstimate()
+    assert await _changes(mesh, anna, spec()) == []

@@ -33,6 +33,7 @@ from horde.services.errors import (
 from horde.testkit.loopback import ManualClock
 from horde.testkit.waiting import HANG_SECONDS
 from horde.testkit.worker_agent import FakeMesh
+from horde.worker_agent import running
 from horde.worker_agent.agent import Agent
 from horde.worker_agent.attach import Dismissed
 from horde.worker_agent.core.backoff import Backoff
@@ -480,6 +481,20 @@ async def test_two_workers_of_one_name_are_told_what_to_do(mesh: FakeMesh, setti
     mesh.gateway.hang_up(Superseded())
     words = str(await dismissal(run))
     assert re.search(r"worker anna of the same account: stop that one, or give one .* --name", words)
+
+
+async def test_a_key_that_the_mesh_does_not_know_is_told_before_a_model_is_loaded(
+    mesh: FakeMesh, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mesh.gateway.refuse_calls_with = Unauthenticated("This API key is not known.")
+
+    def loaded(settings: WorkerSettings) -> Any:
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr(running, "open_painter", loaded)
+    with pytest.raises(Dismissed, match=r"does not know the key in .*: This API key is not known\."):
+        await run_worker(settings(), asyncio.create_task(asyncio.Event().wait()))
+    assert mesh.gateway.sessions == 0
 
 
 async def test_a_lease_says_that_it_is_prepared_painted_and_on_its_way_also_when_it_is_restated(

@@ -41,7 +41,7 @@ ODD = {
     "a way up": "../..",
     "two lines": "a\nb",
 }
-STARTS_SOMETHING = {("up",), ("demo",), ("conform",), *(tuple(name.split()) for name in BECOMES_ANOTHER)}
+STARTS_SOMETHING = {("up",), ("demo",), ("conform",), ("open",), *(tuple(name.split()) for name in BECOMES_ANOTHER)}
 """Their arguments are read here, and not acted on."""
 
 
@@ -224,7 +224,7 @@ def test_every_option_that_is_sent_is_named_by_its_option_when_the_mesh_refuses_
     local = {
         "api_key", "anonymous", "ca", "config_dir", "dry_run", "folder", "gateway", "as_json", "patience", "plaintext",
         "preview", "wait", "wait_for_model", "metadata", "help",
-        "negative_embedding",  # Told as --embedding: the contract has one list for both.
+        "mesh", "negative_embedding",  # Told as --embedding: the contract has one list for both.
     }  # fmt: skip
     told = set(OPTIONS.values())
     for parameter in COMMANDS["generate",].params:
@@ -251,7 +251,8 @@ def test_a_refused_field_is_told_in_the_words_of_the_command_line(field: str, de
 
 
 def test_the_newest_name_in_a_path_counts() -> None:
-    assert option_for("spec.job.image.controls[0].image") == "spec.job.image.controls[0].image"
+    assert option_for("spec.job.image.controls[0].image") == "--control"
+    assert option_for("spec.job.image.odd[0].image") == "spec.job.image.odd[0].image"
     assert option_for("job_ids[7]") == "IMAGES"
 
 

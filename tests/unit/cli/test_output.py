@@ -94,7 +94,7 @@ def test_without_a_mesh_it_says_whom_it_tries_and_gives_up_soon(monkeypatch: pyt
         waited.append(within.total_seconds())
         for _ in range(10):
             await asyncio.sleep(0)
-        raise Unavailable("failed to connect to all addresses; last error: UNKNOWN: tcp: Connection refused")
+        raise Unavailable(f"No mesh answers at {horde.target}: Connection refused")
 
     monkeypatch.setattr(HordeClient, "reach", never)
     monkeypatch.setattr(asking, "SILENT_SECONDS", 0)

@@ -220,7 +220,7 @@ def test_the_owner_sees_what_came_and_why_half_waits() -> None:
     line = line_for(SETTLED, "owner")
     assert line.what == "image painted"
     assert (line.spend_mkudos, line.escrow_mkudos, line.held_mkudos) == (900, 901, 0)
-    assert named(line)["in escrow"].remark == "new owner: half waits for trust"
+    assert named(line)["in escrow"].remark == "half is paid out once the mesh trusts the owner"
     assert not [part for part in line.parts if part.mkudos == 0]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hypothesis.strategies as st
 from hypothesis import given
 
-from horde.gateway.core.changes import MAX_CHANGES, MULTIPLE, Offer, fewer_steps, smaller, worth_saying
+from horde.gateway.core.changes import MAX_CHANGES, MULTIPLE, Offer, ever_smaller, fewer_steps, smaller, worth_saying
 
 sides = st.integers(1, 512).map(lambda eighths: 8 * eighths)
 offers = st.builds(Offer, st.integers(0, 10**6), st.none() | st.floats(0, 10_000))
@@ -41,4 +41,9 @@ def test_nothing_is_proposed_that_is_neither_sooner_nor_cheaper(now: Offer, othe
 
 def test_what_somebody_can_paint_comes_before_what_is_cheaper() -> None:
     nobody_can = Offer(100, None)
-    assert worth_saying(nobody_can, [Offer(50, None), Offer(300, 20.0), Offer(200, 5.0)]) == [2, 1, 0]
+    assert worth_saying(nobody_can, [Offer(50, None), Offer(300, 20.0), Offer(200, 5.0)]) == [2, 1]
+
+
+def test_ever_smaller_sizes_end_at_the_smallest() -> None:
+    assert ever_smaller(1024, 1024) == [(704, 704), (448, 448), (256, 256)]
+    assert ever_smaller(256, 256) == []

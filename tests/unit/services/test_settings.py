@@ -54,6 +54,36 @@ def test_a_bad_setting_is_named_and_its_value_kept_quiet(monkeypatch: Any, capsy
     assert "WEATHER_STATIONS" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("variable", "value", "words"),
+    [
+        ("STATIONS", "many", "must be a whole number"),
+        ("GRACE_SECONDS", "soon", "must be a number"),
+        ("GRACE_SECONDS", "-1", "must be 0 or more"),
+        ("GRACE_SECONDS", "601", "must be 600 or less"),
+        ("REFLECTION", "perhaps", "must be true or false"),
+        ("LOG_LEVEL", "shout", "must be 'debug', 'info', 'warning' or 'error'"),
+        ("LISTEN", "127.0.0.1:99999", "a port is 65535 at most"),
+        ("LISTEN", "127.0.0.1", "must be HOST:PORT"),
+        ("METRICS_LISTEN", "0.0.0.0:65536", "a port is 65535 at most"),
+        ("HEALTH_LISTEN", "[::1]:9" + "9" * 20, "must be HOST:PORT"),
+    ],
+)
+def test_a_bad_setting_is_told_in_plain_words(variable: str, value: str, words: str, monkeypatch: Any) -> None:
+    monkeypatch.setenv("WEATHER_STATIONS", "7")
+    monkeypatch.setenv(f"WEATHER_{variable}", value)
+    with pytest.raises(BadSettings) as caught:
+        load(WeatherSettings)
+    assert str(caught.value) == f"WEATHER_{variable}: {words}"
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:0", "[::1]:65535", "0.0.0.0:7700", "unix:/run/weather"])
+def test_an_address_to_listen_on_is_taken(address: str, monkeypatch: Any) -> None:
+    monkeypatch.setenv("WEATHER_STATIONS", "7")
+    monkeypatch.setenv("WEATHER_LISTEN", address)
+    assert load(WeatherSettings).listen == address
+
+
 def test_a_variable_that_begins_like_ours_and_is_none_ends_the_start(monkeypatch: Any) -> None:
     monkeypatch.setenv("WEATHER_STATIONS", "7")
     monkeypatch.setenv("WEATHER_STATOINS", "8")

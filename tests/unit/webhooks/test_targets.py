@@ -54,10 +54,10 @@ def test_forbidden_counts_more_than_ones_own() -> None:
 @pytest.mark.parametrize(
     ("url", "target"),
     [
-        ("https://hooks.example/a?b=c", Target("hooks.example", 443, True)),
-        ("https://HOOKS.example:8443", Target("hooks.example", 8443, True)),
-        ("https://[2600::1]:444/x", Target("2600::1", 444, True)),
-        ("http://127.0.0.1:9000/", Target("127.0.0.1", 9000, False)),
+        ("https://hooks.example/a?b=c", Target("hooks.example", 443, True, "/a?b=c")),
+        ("https://HOOKS.example:8443", Target("hooks.example", 8443, True, "/")),
+        ("https://[2600::1]:444/x", Target("2600::1", 444, True, "/x")),
+        ("http://127.0.0.1:9000/", Target("127.0.0.1", 9000, False, "/")),
     ],
 )
 def test_a_url_says_where_it_leads(url: str, target: Target) -> None:

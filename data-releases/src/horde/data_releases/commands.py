@@ -139,8 +139,11 @@ def list_releases() -> None:
         async with open_releases(settings, SystemClock().now) as bucket:
             return await Releases(bucket).all()
 
-    for release in _run(find()):
+    found = _run(find())
+    for release in found:
         click.echo(json.dumps(_brief(release), sort_keys=True))
+    if not found:
+        click.echo("There are no releases yet.", err=True)
 
 
 @main.command()

@@ -102,6 +102,7 @@ class Gateway:
         self.scheduler = SchedulerClient(scheduler, scheduler_streams)
         self.ledger = LedgerClient(ledger)
         balances = Balances(self.ledger, clock)
+        self._records = Records(self.ledger, clock)
         tickets = Tickets(
             signer,
             clock,
@@ -195,7 +196,7 @@ class Gateway:
                 )
             ),
             ModelServicer(self.reception, self.catalogue),
-            WorkerServicer(self.reception, self.relay, self.workers, Records(self.ledger)),
+            WorkerServicer(self.reception, self.relay, self.workers, self._records),
             MeshServicer(self.reception, self.mesh),
             StatisticsServicer(self.reception, self.statistics),
             StandingServicer(self.reception, self.standing),
@@ -210,10 +211,10 @@ class Gateway:
         in, and new keys would stand beside them."""
         if await self._store.only_strange_peppers(self._peppers.ids):
             raise CannotStart(
-                f"{self._pepper_file}: every API key in the database was made with another pepper and is unknown. "
-                f"Name the file with that pepper in {self._settings.variable('pepper_file')} (`horde up` keeps it as "
-                "`pepper` beside the database; a second line may hold a new one), or begin with an empty database: "
-                "another HORDE_GATEWAY_STATE_DIR or HORDE_GATEWAY_DATABASE_URL"
+                f"{self._pepper_file} is not the pepper that the API keys in the database were made with: all of them "
+                f"would be unknown. Name the file with that pepper in {self._settings.variable('pepper_file')} (`horde "
+                "up` keeps it as `pepper` beside the database), or begin with an empty database: name another "
+                f"{self._settings.variable('state_dir')} or {self._settings.variable('database_url')}"
             )
 
     def _revoke_key(self, api_key_id: str) -> None:

@@ -113,7 +113,7 @@ class Writer:
         self._open = self.following = True
         await self._loops.__aenter__()
         self._preparing = self._loops.start("writer", self._prepare())
-        log.info("ledger.took_over", epoch=head.epoch, sequence=head.sequence, block=head.block)
+        log.info("this ledger leads now", epoch=head.epoch, sequence=head.sequence, block=head.block)
         return self
 
     async def __aexit__(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
@@ -27,6 +27,21 @@ S = TypeVar("S", bound="ServiceSettings")
 
 KUBERNETES = re.compile(r"(SERVICE_(HOST|PORT(_\w+)?)|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)")
 """What Kubernetes puts into a container's environment for a Service whose name begins like ours."""
+
+ADDRESS = re.compile(r"[\w.:\[\]-]+:\d+", re.ASCII)
+"""HOST:PORT."""
+LAST_PORT = 65_535
+NUMBER_WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+BOUND_WORDS = {
+    "greater_than_equal": "must be {ge} or more",
+    "greater_than": "must be more than {gt}",
+    "less_than_equal": "must be {le} or less",
+    "less_than": "must be less than {lt}",
+    "literal_error": "must be {expected}",
+    "string_too_long": "may have {max_length} characters at most",
+    "missing": "is missing",
+}
+"""What pydantic finds, in our words, by its name for it."""
 
 
 def _networks(text: str) -> str:
@@ -112,7 +127,22 @@ class ServiceSettings(BaseSettings):
 
     def faults(self) -> list[str]:
         """One line for each setting with which the process would start and be of no use."""
-        return [*self._unproven(), *self._unbelievable()]
+        return [*self._unproven(), *self._unbelievable(), *self._nowhere()]
+
+    def _nowhere(self) -> list[str]:
+        """What is no address: gRPC would listen at another port, silently, where a number is beyond the last one."""
+        found = []
+        for field in type(self).model_fields:
+            address = getattr(self, field)
+            if not isinstance(address, str) or not address or address.startswith("unix"):
+                continue
+            host, _, port = address.rpartition(":")
+            number = int(port) if port.isascii() and port.isdigit() and len(port) < 10 else None
+            if field.endswith("listen") and (not host or number is None):
+                found.append(f"{self.variable(field)}: must be HOST:PORT")
+            elif ADDRESS.fullmatch(address) and (number is None or number > LAST_PORT):
+                found.append(f"{self.variable(field)}: a port is {LAST_PORT} at most")
+        return found
 
     def _unbelievable(self) -> list[str]:
         """What is wrong with our certificate, to the neighbours to whom it is shown."""
@@ -189,11 +219,25 @@ def load(settings: type[S], arguments: Sequence[str] = ()) -> S:
         for problem in error.errors():
             name = prefix + "_".join(str(part) for part in problem["loc"])
             # Not the value: it may be a secret.
-            lines.append(f"{name.upper()}: {problem['msg']}")
+            words = _words(problem["type"], problem.get("ctx", {}), problem["msg"])
+            lines.append(f"{name.upper()}: {words}" if problem["loc"] else words)
         raise BadSettings("\n".join(lines)) from None
     if faults := loaded.faults():
         raise BadSettings("\n".join(faults))
     return loaded
+
+
+def _words(kind: str, facts: Mapping[str, Any], otherwise: str) -> str:
+    """What is wrong with a value, by pydantic's name for it."""
+    wanted, _, problem = kind.partition("_")
+    if wanted in NUMBER_WORDS and problem:
+        return f"must be {NUMBER_WORDS[wanted]}"
+    if kind in BOUND_WORDS:
+        whole = {
+            name: int(fact) if isinstance(fact, float) and fact.is_integer() else fact for name, fact in facts.items()
+        }
+        return BOUND_WORDS[kind].format(**whole)
+    return otherwise.removeprefix("Value error, ")
 
 
 def unknown_variables(settings: type[ServiceSettings], names: Iterable[str]) -> list[str]:

@@ -44,6 +44,7 @@ class FakeGateway(worker_grpc.WorkerServiceServicer):
         self.sessions = 0
         self.refusals = 0
         self.refuse_with: ServiceError | None = None
+        self.refuse_calls_with: ServiceError = Unimplemented()
         self.settles = True
         """Whether outcomes are settled as they come."""
         self._outbox: Outbox[pb.AttachResponse] | None = None
@@ -68,7 +69,7 @@ class FakeGateway(worker_grpc.WorkerServiceServicer):
             self._tell()
 
     async def ListWorkers(self, request: pb.ListWorkersRequest, context: Any) -> pb.ListWorkersResponse:
-        raise Unimplemented
+        raise self.refuse_calls_with
 
     async def GetWorker(self, request: pb.GetWorkerRequest, context: Any) -> pb.GetWorkerResponse:
         raise Unimplemented

@@ -7,18 +7,24 @@ import contextlib
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
+from typing import Any
 
+from grpc import aio
+
+from horde.api.worker.v1.worker_service_pb2 import ListWorkersRequest
 from horde.api.worker.v1.worker_service_pb2_grpc import WorkerServiceStub
 from horde.services.channel import dial
 from horde.services.clock import Clock, SystemClock
+from horde.services.errors import ServiceError, Unauthenticated
 from horde.services.lifecycle import CannotStart
 from horde.services.loops import Loops
 from horde.services.settings import load
 from horde.services.telemetry import get_logger
 from horde.services.tls import is_loopback
 from horde.worker_agent.agent import Agent
-from horde.worker_agent.attach import ERRORS, keep_attached
+from horde.worker_agent.attach import ERRORS, Dismissed, keep_attached
 from horde.worker_agent.control import control_door
 from horde.worker_agent.core.backoff import Backoff
 from horde.worker_agent.core.earnings import kudos
@@ -37,6 +43,8 @@ from horde.worker_agent.workshop import Workshop
 
 log = get_logger(__name__)
 
+KEY_SECONDS = 5.0
+"""How long the mesh may take to say whether it knows the key."""
 LAST_WORD_SECONDS = 5.0
 """How long what was given back may wait to be settled before the agent leaves; it is on disk anyway."""
 IDLE_WORD_SECONDS = 60.0
@@ -49,10 +57,12 @@ async def run_worker(settings: WorkerSettings, stop: Awaitable[object], clock: C
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(run.stopping.cancel)
         try:
-            settings.read_api_key()
+            api_key = settings.read_api_key()
             stack.enter_context(locked(settings.home))
             await stack.enter_async_context(control_door(settings.home, run))
             named = named_models(settings)
+            # Before minutes go into a model.
+            await check_key(settings, api_key)
             painter = await _unless(run.stopping, stack.enter_async_context(open_painter(settings)))
         except (OSError, ValueError, AlreadyRunning, BadModel, CannotLoad) as error:
             raise CannotStart(str(error)) from error
@@ -67,6 +77,34 @@ async def run_worker(settings: WorkerSettings, stop: Awaitable[object], clock: C
                 log.info(
                     "this run", paid=agent.tally.accepted, unpaid=agent.tally.unpaid, kudos=kudos(agent.tally.earned)
                 )
+
+
+async def check_key(settings: WorkerSettings, api_key: str) -> None:
+    """Raise Dismissed where the mesh does not know the key. A mesh that says nothing now is attached to later."""
+    with contextlib.suppress(ServiceError, TimeoutError):
+        async with asyncio.timeout(KEY_SECONDS), _dialled(settings) as channel:
+            try:
+                gateway: Any = WorkerServiceStub(channel)
+                mine = ListWorkersRequest(mine=True, page_size=1)
+                await gateway.ListWorkers(mine, metadata=(("authorization", f"Bearer {api_key}"),))
+            except Unauthenticated as error:
+                where = settings.api_key_file or "the settings"
+                raise Dismissed(f"the mesh at {settings.gateway} does not know the key in {where}: {error}") from error
+
+
+def _dialled(settings: WorkerSettings) -> AbstractAsyncContextManager[aio.Channel]:
+    tls = settings.tls() or (None if settings.plaintext or is_loopback(settings.gateway) else ANYBODY)
+    return dial(
+        settings.gateway,
+        caller=None,
+        errors=ERRORS,
+        tls=tls,
+        plaintext=settings.plaintext,
+        retry=False,
+        # What gRPC waits for comes on top of what the agent does; both together stay within the resume grace.
+        reconnect_limit=timedelta(seconds=settings.reconnect_limit_seconds / 3),
+        neighbour="gateway",
+    )
 
 
 async def _unless(stopping: asyncio.Future[object], opening: Coroutine[None, None, Painter]) -> Painter | None:
@@ -88,7 +126,6 @@ async def working(
 
     `named` is what the painter was opened with, as `named_models` says it.
     """
-    tls = settings.tls() or (None if settings.plaintext or is_loopback(settings.gateway) else ANYBODY)
     session = Session(
         settings.name, agent_version(), painter.capabilities(), painter.places + settings.prefetch, settings.declines
     )
@@ -99,17 +136,7 @@ async def working(
 
     async with (
         storage_doors(settings.tls(), plaintext=settings.plaintext) as doors,
-        dial(
-            settings.gateway,
-            caller=None,
-            errors=ERRORS,
-            tls=tls,
-            plaintext=settings.plaintext,
-            retry=False,
-            # What gRPC waits for comes on top of what the agent does; both together stay within the resume grace.
-            reconnect_limit=timedelta(seconds=settings.reconnect_limit_seconds / 3),
-            neighbour="gateway",
-        ) as channel,
+        _dialled(settings) as channel,
         Loops() as loops,
     ):
         agent = Agent(

@@ -195,10 +195,15 @@ class WorkerSettings(ServiceSettings):
         return self.drain_seconds + 30
 
     def read_api_key(self) -> str:
-        """The key; raises PermissionError for a file that others can read."""
+        """The key; raises PermissionError for a file that others can read, and ValueError where there is none."""
         if self.api_key_file is None:
             return self.api_key.get_secret_value()
-        return read_private(self.api_key_file).decode().strip()
+        try:
+            return read_private(self.api_key_file).decode().strip()
+        except FileNotFoundError:
+            raise ValueError(
+                f"there is no file {self.api_key_file}, which should hold an API key: `horde worker join` makes one"
+            ) from None
 
     def rules(self) -> Rules:
         """When this machine may paint."""

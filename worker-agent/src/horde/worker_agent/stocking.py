@@ -75,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _say("the worker that runs hears of it in a few seconds")
     if as_json:
         sys.stdout.write(json.dumps([library.described(entry) for entry in shown], indent=2) + os.linesep)
+    elif not shown and not settings.models:
+        sys.stdout.write(f"Nothing is added. It paints with {DEFAULT_MODEL}.\n")
     else:
         sys.stdout.write("".join(f"{entry.name:<24} {_in_words(library.described(entry))}\n" for entry in shown))
     return 0

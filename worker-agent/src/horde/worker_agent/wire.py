@@ -232,7 +232,8 @@ def why_idle(report: pb.IdleReport) -> list[str]:
         parts.append(f"{_IDLE.get(hindrance.reason, str(hindrance.reason))}{where}{ends} {hindrance.detail}".rstrip())
     for cause in report.causes:
         where = f", mostly for {cause.model}" if cause.model else ""
-        parts.append(f"{cause.jobs} jobs wait for others: {_IDLE.get(cause.reason, str(cause.reason))}{where}")
+        waiting = "1 job waits" if cause.jobs == 1 else f"{cause.jobs} jobs wait"
+        parts.append(f"{waiting} for others: {_IDLE.get(cause.reason, str(cause.reason))}{where}")
     return [fit(words, MAX_DETAIL_CHARACTERS, one_line=True) for words in parts]
 
 

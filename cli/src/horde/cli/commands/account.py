@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 import click
@@ -39,14 +41,38 @@ async def create(horde: HordeClient, out: Output, name: str, keep: bool) -> None
     answer = await horde.accounts.create(name)
     path = horde.mesh_folder / API_KEY_FILE
     kept = keep and write_secret(path, answer.api_key, replace=False)
+    aside = await set_aside(horde, path) if keep and not kept else None
+    if aside is not None:
+        kept = write_secret(path, answer.api_key, replace=False)
     out.document({"account": answer.account, "api_key": answer.api_key, "kept_in": str(path) if kept else None})
     out.say(f"account  {answer.account.account_id}  ({escape(answer.account.display_name)})")
     out.say(f"API key  [bold]{answer.api_key}[/bold]")
     out.say("Nobody can show this key again.")
+    if aside is not None:
+        out.say(f"The key that was kept here is unknown to this mesh: it is in {escape(str(aside))} now.")
     if kept:
         out.say(f"It is kept in {escape(str(path))} and used for {horde.target} from now on, for no other mesh.")
     elif keep:
         out.say(f"Another key is kept in {escape(str(path))} already: use --api-key or HORDE_API_KEY for this one.")
+
+
+async def set_aside(horde: HordeClient, path: Path) -> Path | None:
+    """Move a kept key out of the way that this mesh does not know, as one made anew does not, and say where to."""
+    from horde.clients.client import HordeClient
+    from horde.clients.credentials import ApiKey, read_secret
+    from horde.clients.errors import ApiKeyUnknown, ServiceError
+
+    credential = ApiKey(read_secret(path) or "")
+    async with HordeClient(horde.target, credential=credential, security=horde.security) as old:
+        try:
+            await old.accounts.show()
+            return None
+        except ApiKeyUnknown:
+            aside = path.with_name(f"{path.name}.unknown")
+            await asyncio.to_thread(path.rename, aside)
+            return aside
+        except ServiceError:
+            return None
 
 
 @account.command()

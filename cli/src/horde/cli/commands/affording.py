@@ -32,7 +32,7 @@ async def ways_out(
     except ServiceError:
         # Advice is not worth a second error.
         pass
-    ways.append("  paint for others: `horde serve worker` lends your GPU and earns the price of what it paints")
+    ways.append("  paint for others: `horde worker join` lends this machine and earns the price of what it paints")
     ways.append(_wait_text(refused, datetime.now(UTC)))
     ways.append("  --anonymous: costs you nothing, comes last, and text to image is always shared")
     return tuple(ways)
@@ -77,7 +77,8 @@ async def _smaller(horde: HordeClient, spec: GenerationSpec, available: int) -> 
         image = smaller.job.image
         image.width = max(SMALLEST, image.width * eighths // 8 // SIDE_STEP * SIDE_STEP)
         image.height = max(SMALLEST, image.height * eighths // 8 // SIDE_STEP * SIDE_STEP)
-        total = (await horde.generations.quote(smaller)).total_mkudos
-        if total <= available:
-            return smaller, total
+        quote = await horde.generations.quote(smaller)
+        # What nobody here can paint is no help, however cheap.
+        if quote.total_mkudos <= available and quote.HasField("wait"):
+            return smaller, quote.total_mkudos
     return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import re
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
@@ -100,7 +101,7 @@ def asks(function: Asking, *, reaches: bool = True) -> Callable[..., None]:
         **options: Any,
     ) -> None:
         from horde.clients.client import HordeClient
-        from horde.clients.credentials import ApiKey
+        from horde.clients.credentials import KEY_CHARACTERS, ApiKey
         from horde.clients.doors import Security
         from horde.clients.retrying import Patience
         from horde.services.errors import Unauthenticated
@@ -129,7 +130,10 @@ def asks(function: Asking, *, reaches: bool = True) -> Callable[..., None]:
                     return await function(horde, out, **options)
                 except Unauthenticated:
                     if isinstance(horde.credential, ApiKey) and horde.credential.source:
-                        out.resume = (f"The key is from {horde.credential.source}; `horde login` keeps another.",)
+                        named = f"The key is from {horde.credential.source}; `horde login` keeps another."
+                        is_key = re.fullmatch(rf"[0-9A-Za-z]{{{KEY_CHARACTERS}}}", horde.credential.secret)
+                        what = "" if is_key else f"That is no API key: one has {KEY_CHARACTERS} letters and digits. "
+                        out.resume = (what + named,)
                     raise
 
         ends(run, Output(as_json=as_json))
@@ -150,10 +154,9 @@ async def _reach(horde: HordeClient, out: Output, within: timedelta) -> None:
         if not done:
             out.note(f"trying to reach the mesh at {horde.target} …")
         await reaching
-    except Unavailable as error:
+    except Unavailable:
         out.resume = ("Is there a mesh? `horde up` starts one here; --gateway or HORDE_GATEWAY names another.",)
-        # Of gRPC's chain of causes the last one is what people can act on.
-        raise Unavailable(f"No mesh answers at {horde.target}: {error.message.rpartition(': ')[2]}") from None
+        raise
     finally:
         reaching.cancel()
 

@@ -144,7 +144,7 @@ async def generate(
         session = horde.generation(spec, request_id=named, max_total_mkudos=max_price, cancels=False)
         async with session:
             begun(out, session.generation.generation_id)
-            say_quote(out, quote, spec.count)
+            say_quote(out, quote, spec)
             if wait:
                 painting = Painting(session, out, folder, cancels=True, metadata=metadata)
                 return await painting.run(previews=preview and not out.as_json)
@@ -162,7 +162,7 @@ async def generate(
 def _only_quoted(out: Output, quote: Quote, spec: GenerationSpec, max_price: int | None) -> Exit:
     from horde.cli.commands.quoting import say_quote
 
-    say_quote(out, quote, spec.count)
+    say_quote(out, quote, spec)
     out.document({"quote": quote})
     if max_price is not None and quote.total_mkudos > max_price:
         out.note("that is more than --max-price")

@@ -31,7 +31,8 @@ async def balance(horde: HordeClient, out: Output) -> None:
     out.document({"spend": answer.spend, "escrow": answer.escrow})
     out.say(f"balance    {output.kudos(answer.spend.posted_mkudos)} kudos")
     out.say(f"held       {output.kudos(answer.spend.held_mkudos)}  set aside for images that have not ended")
-    out.say(f"available  {output.kudos(answer.spend.available_mkudos)}  with what the floor subsidy would add today")
+    help_of_today = "with the mesh's daily help for who has too few (the floor subsidy)"
+    out.say(f"available  {output.kudos(answer.spend.available_mkudos)}  {help_of_today}")
     out.say(f"escrow     {output.kudos(answer.escrow.posted_mkudos)}  earned, and yours once you are trusted")
 
 

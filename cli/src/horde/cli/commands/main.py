@@ -43,7 +43,7 @@ COMMANDS: Final = {
     "workers": ("catalogue", "Who paints, and how fast."),
     "top": ("top", "The mesh, live: what waits and is painted, who paints, and how the services fare."),
     "models": ("catalogue", "What can be painted with, what each model can, and how busy it is."),
-    "completion": ("completion", "Words that your shell completes."),
+    "completion": ("completion", "Have your shell complete commands and options with Tab."),
     "man": ("man", "The manual page of all commands."),
 }
 """By name: the module below this package that holds the command of that name, and its help in one line."""

@@ -9,10 +9,13 @@ from importlib.metadata import version
 
 import click
 
+from horde.cli.commands.asking import json_option
+from horde.cli.commands.output import Output
+
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.pass_context
-def man(context: click.Context) -> None:
+@json_option
+def man(as_json: bool) -> None:
     """Print the manual page, for `man`: `horde man > ~/.local/share/man/man1/horde.1`, then `man horde`."""
     from horde.cli.commands.main import main
 
@@ -21,7 +24,9 @@ def man(context: click.Context) -> None:
     lines += [r"horde \- a crowdsourced image generator", ".SH SYNOPSIS", r"\fBhorde\fP COMMAND [OPTIONS] [ARGUMENTS]"]
     lines += [".SH DESCRIPTION", *_paragraphs(main.help or ""), ".SH COMMANDS", *_commands(root)]
     lines += [".SH EXIT STATUS", *_paragraphs(main.epilog or "")]
-    click.echo("\n".join(lines))
+    out = Output(as_json=as_json)
+    out.document({"manual": "\n".join(lines)})
+    out.say("\n".join(lines))
 
 
 def _commands(context: click.Context) -> Iterator[str]:

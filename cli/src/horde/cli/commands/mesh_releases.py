@@ -82,6 +82,9 @@ async def list_releases(horde: HordeClient, out: Output) -> None:
     """Newest first."""
     found = [release async for release in horde.releases.list()]
     out.document({"releases": found})
+    if not found:
+        out.say("There are no releases yet.")
+        return
     rows = [
         (
             release.name,

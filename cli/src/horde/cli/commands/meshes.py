@@ -41,7 +41,7 @@ def list_(config_dir: Path | None, as_json: bool) -> None:
         out.say(f"{'*' if name == profiles.usual else ' '} {name:<16} {profile.gateway} {profile.page}".rstrip())
     if not profiles.meshes:
         out.say("No mesh has a name; `horde mesh add NAME HOST:PORT` gives one.")
-    named = {name: _told(profile) for name, profile in sorted(profiles.meshes.items())}
+    named = {name: _shown(profile) for name, profile in sorted(profiles.meshes.items())}
     out.document({"meshes": named, "use": profiles.usual})
 
 
@@ -70,12 +70,12 @@ def add(
     profiles.meshes[name] = Profile(gateway, str(ca.absolute()) if ca else "", plaintext, page or "")
     profiles.write()
     out = Output(as_json=as_json)
-    out.document({"name": name, **_told(profiles.meshes[name])})
+    out.document({"name": name, **_shown(profiles.meshes[name])})
     out.say(f"{name} is the mesh at {gateway}. `horde login --mesh {name}` keeps a key for it.")
 
 
 @mesh.command()
-@click.argument("name", shell_complete=complete_mesh)
+@click.argument("name", callback=name_of_mesh, shell_complete=complete_mesh)
 @CONFIG
 @json_option
 def use(name: str, config_dir: Path | None, as_json: bool) -> None:
@@ -89,7 +89,7 @@ def use(name: str, config_dir: Path | None, as_json: bool) -> None:
 
 
 @mesh.command()
-@click.argument("name", shell_complete=complete_mesh)
+@click.argument("name", callback=name_of_mesh, shell_complete=complete_mesh)
 @CONFIG
 @json_option
 def remove(name: str, config_dir: Path | None, as_json: bool) -> None:
@@ -144,5 +144,5 @@ def open_(
     return None
 
 
-def _told(profile: Profile) -> dict[str, object]:
+def _shown(profile: Profile) -> dict[str, object]:
     return {"gateway": profile.gateway, "ca": profile.ca, "plaintext": profile.plaintext, "page": profile.page}

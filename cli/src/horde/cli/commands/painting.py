@@ -85,6 +85,8 @@ class Painting:
                 task.cancel()
         self._report()
         if self._interrupted:
+            # Nothing goes on that could be followed.
+            self._out.resume = tuple(line for line in self._out.resume if not line.startswith("horde watch"))
             return Exit.CANCELLED
         return Exit.OK if len(self._saving) == len(self._session.generation.images) else Exit.INCOMPLETE
 

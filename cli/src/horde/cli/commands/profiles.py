@@ -49,14 +49,14 @@ class Profiles:
     def read(cls, folder: Path) -> Profiles:
         """Those of a folder of horde's files. Raises BadProfiles."""
         path = folder / FILE
-        known = {of.name: type(of.default) for of in fields(Profile)}
+        known = {setting.name: type(setting.default) for setting in fields(Profile)}
         try:
             table = tomllib.loads(path.read_text("utf-8"))
             usual, meshes = table.get("use", ""), table.get("mesh", {})
-            found = cls(path, {name: Profile(**told) for name, told in meshes.items()}, usual)
+            found = cls(path, {name: Profile(**values) for name, values in meshes.items()}, usual)
             well = isinstance(usual, str) and all(
-                _NAME.fullmatch(name) and all(isinstance(told[one], known[one]) for one in told)
-                for name, told in meshes.items()
+                _NAME.fullmatch(name) and all(isinstance(value, known[key]) for key, value in values.items())
+                for name, values in meshes.items()
             )
         except FileNotFoundError:
             return cls(path)
@@ -70,9 +70,9 @@ class Profiles:
         """Keep them, whole or not at all."""
         lines = [f"use = {json.dumps(self.usual)}"] if self.usual else []
         for name, profile in sorted(self.meshes.items()):
-            told = {key: value for key, value in asdict(profile).items() if value}
+            given = {key: value for key, value in asdict(profile).items() if value}
             # A string or a truth in JSON is one in TOML.
-            lines += ["", f"[mesh.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in told.items())]
+            lines += ["", f"[mesh.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in given.items())]
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         fresh = self.path.with_name(f".{FILE}.{os.getpid()}")
         fresh.write_text("\n".join(lines).lstrip() + "\n", "utf-8")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Final
 
 from rich.markup import escape
 
 from horde.api.generation.v1.generation_pb2 import (
+    GenerationSpec,
     IneligibleReason,
     Quote,
     QuoteChange,
@@ -14,7 +16,7 @@ from horde.api.generation.v1.generation_pb2 import (
     WaitEstimate,
 )
 from horde.api.job.v1.job_pb2 import Placement, PlacementFacts, PriceParts
-from horde.cli.commands.output import Output, kudos, seconds
+from horde.cli.commands.output import Output, kudos, seconds, while_text
 from horde.clients.price_words import multipliers_text, surcharge_name
 
 _INELIGIBLE: Final = {
@@ -35,6 +37,9 @@ _CHANGES: Final = {
     QuoteChangeKind.QUOTE_CHANGE_KIND_SHARE: "--share",
 }
 
+USUAL_TIME_TO_LIVE: Final = timedelta(minutes=20)
+"""Where a request names none, as the contract says."""
+
 
 def placement_reason(facts: PlacementFacts) -> str:
     """Why an image goes where it goes, by the rule of the contract."""
@@ -50,8 +55,9 @@ def placement_name(placement: Placement.ValueType) -> str:
     return Placement.Name(placement).removeprefix("PLACEMENT_").lower()
 
 
-def say_quote(out: Output, quote: Quote, count: int) -> None:
+def say_quote(out: Output, quote: Quote, spec: GenerationSpec) -> None:
     """The price part by part, the placement, the notices and the wait."""
+    count = spec.count
     price = quote.per_image
     parts = [f"{kudos(price.price_mkudos)} painting{_how(price)}"]
     parts += [f"{kudos(surcharge.amount_mkudos)} {surcharge_name(surcharge)}" for surcharge in price.surcharges]
@@ -66,7 +72,10 @@ def say_quote(out: Output, quote: Quote, count: int) -> None:
     if quote.HasField("wait"):
         out.say(f"wait       {wait_text(quote.wait)}")
     else:
-        out.say("wait       no worker that is here now can do this; it waits for one")
+        patience = spec.time_to_live.ToTimedelta() if spec.HasField("time_to_live") else USUAL_TIME_TO_LIVE
+        out.say(
+            f"wait       at most {while_text(patience)} (--ttl) for a worker that can; if none comes, it ends unpaid"
+        )
     for change in quote.changes:
         out.say(f"instead    {change_text(change, quote)}")
 

@@ -15,7 +15,7 @@ import click
 from horde.cli.commands.asking import json_option
 from horde.cli.commands.exits import Exit
 from horde.cli.commands.interrupts import on_signals
-from horde.cli.commands.output import Output
+from horde.cli.commands.output import Output, plural
 
 COLOURS = {
     "ledger": "yellow",
@@ -62,17 +62,23 @@ def up(workers: int, painter: str, state: Path, ephemeral: bool, quiet: bool, as
 
 async def _up(workers: int, painter: str, state: Path, out: Output, *, free: bool, quiet: bool) -> int:
     from horde.cli.local.mesh import WorkerPlan, local_mesh
+    from horde.cli.local.ports import taken
     from horde.cli.local.processes import ProcessEnded
     from horde.cli.local.roles import DEFAULT_PORTS, SERVICES, WEB_DOORS, Role
 
     settings = {role: {"LOG_LEVEL": "warning" if quiet else "info"} for role in Role}
     try:
+        if not free and (busy := taken(DEFAULT_PORTS.values())):
+            many = ", ".join(map(str, busy))
+            raise click.ClickException(
+                f"Port {many} is taken, perhaps by another `horde up`. `--ephemeral` takes free ports."
+            )
         with on_signals(_stopper(), signal.SIGINT, signal.SIGTERM):
             ports, all_of_it = None if free else DEFAULT_PORTS, (*SERVICES, *WEB_DOORS)
             async with local_mesh(state, ports=ports, sink=_print_line, extra=settings, services=all_of_it) as mesh:
                 for number in range(1, workers + 1):
                     await mesh.start_worker(WorkerPlan(f"worker-{number}", painter, {"DRAIN_SECONDS": "5"}))
-                _say_ready(mesh.gateway, mesh.web, state)
+                _say_ready(mesh.gateway, mesh.web, state, workers if painter == "diffusers" else 0)
                 out.document(
                     {
                         "gateway": mesh.gateway,
@@ -114,7 +120,10 @@ def _print_line(name: str, line: str) -> None:
     click.echo(line, err=True)
 
 
-def _say_ready(gateway: str, web: str, state: Path) -> None:
+def _say_ready(gateway: str, web: str, state: Path, loading: int) -> None:
     option = "" if gateway == "127.0.0.1:7700" else f" --gateway {gateway}"
     click.echo(f"\nThe mesh is up: gateway {gateway}, web door {web}, state in {state}\n", err=True)
     click.echo(f'  horde generate "a sailboat on the sea at sunset"{option}\n', err=True)
+    if loading:
+        what = f"{plural(loading, 'worker')} still {'loads its model' if loading == 1 else 'load their models'}"
+        click.echo(f"  {what}, a minute or so: what is asked for waits until the log says `attached`.\n", err=True)

@@ -29,6 +29,8 @@ OPTIONS: Final[Mapping[str, str]] = {
     "hires_fix.denoising_strength": "--hires-strength",
     "loras": "--lora",
     "textual_inversions": "--embedding",
+    "controls": "--control",
+    "post_processors": "--post-process",
     "clip_skip": "--clip-skip",
     "source_image": "--image",
     "mask": "--mask",

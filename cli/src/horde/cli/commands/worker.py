@@ -94,10 +94,11 @@ def worker() -> None:
 @click.option("--systemd", is_flag=True, help="Also write a systemd unit of your user, that starts it when you log in.")
 @click.option(
     "--preset",
-    type=click.Choice(sorted(PRESETS)),
+    type=click.Choice(list(PRESETS)),
     default="dedicated",
     show_default=True,
-    help="Of a new configuration: paint at any time; not while other programs work; only while nobody is there.",
+    help="How much of this machine a new configuration lends. dedicated: paint at any time; shared: not while other "
+    "programs work; quiet: only while nobody is there.",
 )
 @asks
 async def join(

@@ -84,6 +84,7 @@ class ReleaseDemo:
 
     async def play(self, each: int) -> None:
         """All of it. Raises NotAsPromised."""
+        self._say("a mesh is up; a few hundred images are painted now, which takes some minutes without a card")
         async with AsyncExitStack() as stack:
             nobody = await stack.enter_async_context(self._mesh.client())
             opened = await nobody.accounts.create("demo")

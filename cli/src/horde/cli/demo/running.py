@@ -110,7 +110,7 @@ async def _play(
         guidance_scale=recipe.guidance,
         source_image=source,
     )
-    say_quote(out, await horde.generations.quote(spec), spec.count)
+    say_quote(out, await horde.generations.quote(spec), spec)
     async with horde.generation(spec) as session:
         generation = await session.finish()
         painted = [

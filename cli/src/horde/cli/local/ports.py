@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import socket
+from collections.abc import Iterable
 from typing import Final
 
 RANGE: Final = range(10_000, 32_000)
 """Below those that systems give to clients: one of these would be taken again by any connection that is opened."""
+
+
+def taken(ports: Iterable[int]) -> list[int]:
+    """Those of these ports of loopback on which somebody listens."""
+    found = []
+    for port in ports:
+        with socket.socket() as own:
+            if os.name == "posix":
+                # Else a port would count whose last connections ended just now. On Windows it would be taken away.
+                own.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                own.bind(("127.0.0.1", port))
+            except OSError:
+                found.append(port)
+    return found
 
 
 def free_ports(count: int, *also: int) -> list[int]:

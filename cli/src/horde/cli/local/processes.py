@@ -7,9 +7,9 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final, Protocol
 
 import horde
 
@@ -25,10 +25,52 @@ class ProcessEnded(Exception):
     """A process of the mesh ended though nobody told it to."""
 
 
+class Child(Protocol):
+    """What a mesh asks of a process: the part of `asyncio.subprocess.Process` that it uses."""
+
+    stdout: asyncio.StreamReader | None
+
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def returncode(self) -> int | None: ...
+
+    def send_signal(self, signal: int) -> None: ...
+
+    def kill(self) -> None: ...
+
+    async def wait(self) -> int: ...
+
+
+StartChild = Callable[[Sequence[str], Mapping[str, str]], Awaitable[Child]]
+"""Takes the arguments of Python and the environment."""
+
+
+async def start_python(arguments: Sequence[str], environment: Mapping[str, str]) -> Child:
+    """Start `python ARGUMENTS` with pipes, in a session of its own."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "horde.cli.local.child",
+        *arguments,
+        env=dict(environment),
+        # Held open, never written to: its end is ours (`child.py`).
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        limit=MAX_LINE_BYTES,
+        start_new_session=True,
+    )
+
+
 class Process:
     """A child process. Use `start`."""
 
-    def __init__(self, name: str, child: asyncio.subprocess.Process, sink: LineSink) -> None:
+    start_child: ClassVar[StartChild] = staticmethod(start_python)
+    """Tests put another one in its place, which has imported everything before."""
+
+    def __init__(self, name: str, child: Child, sink: LineSink) -> None:
         self.name = name
         self.tail: list[str] = []
         self._child = child
@@ -40,19 +82,7 @@ class Process:
         cls, name: str, arguments: Sequence[str], environment: Mapping[str, str], sink: LineSink
     ) -> Process:
         """Start `python ARGUMENTS`. Ctrl-C at our terminal does not reach it: whoever started it stops it, in order."""
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "horde.cli.local.child",
-            *arguments,
-            env=dict(environment),
-            # Held open, never written to: its end is ours (`child.py`).
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            limit=MAX_LINE_BYTES,
-            start_new_session=True,
-        )
+        child = await cls.start_child(arguments, environment)
         return cls(name, child, sink)
 
     @property

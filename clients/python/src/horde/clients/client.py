@@ -21,7 +21,7 @@ from google.protobuf.message_factory import GetMessageClass
 from horde.api.generation.v1.generation_pb2 import Generation, GenerationSpec
 from horde.clients.accounts import Accounts
 from horde.clients.credentials import Credential, find_credential, mesh_folder
-from horde.clients.doors import Doors, Security, open_doors
+from horde.clients.doors import Doors, Security, check_target, open_doors
 from horde.clients.generations import Generations
 from horde.clients.images import Images
 from horde.clients.kudos import Kudos
@@ -69,7 +69,8 @@ class HordeClient:
         security: Security | None = None,
         patience: Patience | None = None,
     ) -> None:
-        """`target` is the gateway's address. Without `credential`, see `find_credential` for who asks."""
+        """`target` is the gateway's address, HOST:PORT; entering the block raises ValueError for what is none. Without
+        `credential`, see `find_credential` for who asks."""
         self.target = target
         self._credential = credential
         self._api_key = api_key
@@ -80,6 +81,7 @@ class HordeClient:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
+        check_target(self.target)
         credential = self._credential or find_credential(
             self.target, api_key=self._api_key, anonymous=self._anonymous, folder=self._config_folder
         )

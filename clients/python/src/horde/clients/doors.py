@@ -28,6 +28,8 @@ Response = TypeVar("Response")
 MAX_STORAGE_CHANNELS: Final = 16
 """Storage routers that one client speaks to at once; an address beyond that is refused."""
 
+UNKNOWN_METHOD: Final = frozenset({"Method not found!", "There is no such method here."})
+"""What gRPC and our services say of a method that a server does not have."""
 LAST_WORD_SECONDS: Final = 0.5
 """How long an unreachable gateway is asked why it is."""
 
@@ -51,7 +53,10 @@ class Security:
 class Doors:
     """Open channels of one requester. Use `open_doors`."""
 
-    def __init__(self, gateway: aio.Channel, credential: Credential, patience: Patience, dials: _Dialler) -> None:
+    def __init__(
+        self, target: str, gateway: aio.Channel, credential: Credential, patience: Patience, dials: _Dialler
+    ) -> None:
+        self._target = target
         self.gateway = gateway
         self.patience = patience
         self._headers = (("authorization", credential.authorization),)
@@ -70,7 +75,19 @@ class Doors:
         async def attempt() -> Response:
             return await method(request, metadata=self._headers, timeout=seconds)
 
-        return await patiently(attempt, self.attempts())
+        try:
+            return await patiently(attempt, self.attempts())
+        except Unimplemented as error:
+            if error.message not in UNKNOWN_METHOD:
+                raise
+            raise Unimplemented(
+                f"What answers at {self._target} is no gateway of a mesh, or one of an older version: it does not know "
+                "this call."
+            ) from error
+        except Unavailable as error:
+            if "connect" not in error.message or error.reason:
+                raise
+            raise Unavailable(unreached(self._target, error.message)) from error
 
     def attempts(self) -> Attempts:
         """A fresh count of attempts."""
@@ -81,7 +98,7 @@ class Doors:
         return method(request, metadata=self._headers)
 
     async def reach(self, within: timedelta) -> None:
-        """Wait until the gateway is connected. Raises Unavailable, with what gRPC says about it, if it is not then."""
+        """Wait until the gateway is connected. Raises Unavailable, with the reason, if it is not then."""
         try:
             async with asyncio.timeout(within.total_seconds()):
                 await self.gateway.channel_ready()
@@ -91,13 +108,44 @@ class Doors:
             try:
                 await health.Check(HealthCheckRequest(), timeout=LAST_WORD_SECONDS)
             except DeadlineExceeded:
-                raise Unavailable("No connection came about.") from None
+                raise Unavailable(unreached(self._target, "no connection came about")) from None
+            except Unavailable as error:
+                raise Unavailable(unreached(self._target, error.message)) from None
             except Unimplemented:
                 pass
 
     async def storage(self, address: str) -> aio.Channel:
         """The channel to a storage router."""
         return await self._dials.storage(address)
+
+
+def unreached(target: str, why: str) -> str:
+    """That there is no mesh, in a sentence. Of gRPC's chain of causes the last one is what people can act on."""
+    if "http1" in why:
+        return f"What answers at {target} speaks HTTP, as web doors do: a gateway has another port, often 7700"
+    return f"No mesh answers at {target}: {why.rpartition(': ')[2]}"
+
+
+def check_target(target: str) -> None:
+    """Raise ValueError, with what is meant perhaps, for what is no address of a gateway."""
+    if target.startswith(("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:")):
+        return
+    scheme, found, rest = target.partition("://")
+    if found:
+        host = rest.partition("/")[0]
+        raise ValueError(
+            f"{target}: a gateway's address is HOST:PORT, for example {with_port(host)}, without {scheme}://"
+        )
+    _, colon, port = target.rpartition(":")
+    if not colon or target.endswith("]"):
+        raise ValueError(f"{target}: a gateway's address is HOST:PORT, for example {with_port(target)}")
+    if not (port.isascii() and port.isdigit() and len(port) <= 5 and 0 < int(port) <= 65_535):
+        raise ValueError(f"{target}: a gateway's address is HOST:PORT, and a port is 1 to 65535")
+
+
+def with_port(host: str) -> str:
+    """A host with the port that gateways usually have, unless it has one."""
+    return host if ":" in host and not host.endswith("]") else f"{host}:7700"
 
 
 class _Dialler:
@@ -140,4 +188,4 @@ async def open_doors(
     """The doors of the mesh whose gateway is at `target`, for as long as the block."""
     async with AsyncExitStack() as stack:
         gateway = await stack.enter_async_context(_dial(target, security, patience))
-        yield Doors(gateway, credential, patience, _Dialler(stack, security, patience))
+        yield Doors(target, gateway, credential, patience, _Dialler(stack, security, patience))

@@ -42,7 +42,7 @@ _GIVEN_BACK: Final = {
     JobEnding.JOB_ENDING_EXPIRED: "image not painted in time, all given back",
 }
 _WHY_ESCROW: Final = {
-    EscrowReason.ESCROW_REASON_OWNER_UNTRUSTED: "new owner: half waits for trust",
+    EscrowReason.ESCROW_REASON_OWNER_UNTRUSTED: "half is paid out once the mesh trusts the owner",
     EscrowReason.ESCROW_REASON_ANONYMOUS_BOUND: "over the daily bound for anonymous work: waits for an operator",
     EscrowReason.ESCROW_REASON_SUBSIDY_BOUND: "over the daily bound for subsidised work: waits for an operator",
     EscrowReason.ESCROW_REASON_OWNER_UNVERIFIED: "the owner's work is being checked: waits for what is found",

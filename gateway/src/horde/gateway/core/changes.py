@@ -47,14 +47,24 @@ def fewer_steps(steps: int) -> int | None:
     return fewer if fewer < steps else None
 
 
+def ever_smaller(width: int, height: int) -> list[tuple[int, int]]:
+    """Sizes of the same shape, each of about half the pixels of the one before it."""
+    sizes = []
+    while (size := smaller(width, height)) is not None:
+        sizes.append(size)
+        width, height = size
+    return sizes
+
+
 def worth_saying(now: Offer, offers: list[Offer]) -> list[int]:
     """Which of several offers are sooner or cheaper than what is asked for, best first: what begins sooner before what
-    only costs less, then by when it begins, then by price."""
+    only costs less, then by when it begins, then by price. What nobody here could do is no way out."""
     ranked = []
     for index, offer in enumerate(offers):
+        if offer.seconds is None:
+            continue
         sooner = offer.sooner_than(now)
         later = now.sooner_than(offer)
         if sooner or (offer.total_mkudos < now.total_mkudos and not later):
-            seconds = math.inf if offer.seconds is None else offer.seconds
-            ranked.append((not sooner, seconds, offer.total_mkudos, index))
+            ranked.append((not sooner, offer.seconds, offer.total_mkudos, index))
     return [index for *_, index in sorted(ranked)[:MAX_CHANGES]]

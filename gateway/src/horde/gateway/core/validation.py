@@ -75,7 +75,8 @@ class Violations:
     def within(self, field: str, value: int, low: int, high: int, unit: str = "") -> None:
         """A whole number between bounds, both included."""
         if not low <= value <= high:
-            self.add(field, f"must be {low} to {high}{unit}, and is {value}")
+            # What is left out comes as 0.
+            self.add(field, f"must be {low} to {high}{unit}, and is {value or '0 or missing'}")
 
     def real(self, field: str, value: float, low: float, high: float) -> None:
         """A number between bounds, both included; neither infinite nor not a number."""
@@ -167,7 +168,10 @@ def _image(wrong: Violations, root: str, image: ImageSpec) -> None:
     wrong.text(f"{root}.negative_prompt", image.negative_prompt, MAX_PROMPT_CHARACTERS)
     for side, pixels in (("width", image.width), ("height", image.height)):
         if not MIN_SIDE <= pixels <= MAX_SIDE or pixels % SIDE_STEP:
-            wrong.add(f"{root}.{side}", f"must be {MIN_SIDE} to {MAX_SIDE}, a multiple of {SIDE_STEP}, and is {pixels}")
+            wrong.add(
+                f"{root}.{side}",
+                f"must be {MIN_SIDE} to {MAX_SIDE}, a multiple of {SIDE_STEP}, and is {pixels or '0 or missing'}",
+            )
     wrong.within(f"{root}.steps", image.steps, 1, MAX_STEPS)
     if image.guidance_scale is not None:
         wrong.real(f"{root}.guidance_scale", image.guidance_scale, 0, MAX_GUIDANCE)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from horde.api.generation.v1 import generation_pb2 as pb
-from horde.gateway.core.changes import Offer, fewer_steps, smaller, worth_saying
+from horde.gateway.core.changes import Offer, ever_smaller, fewer_steps, worth_saying
 from horde.gateway.core.errors import InvalidField
 from horde.gateway.core.requesters import Principal
 from horde.gateway.doors import wire
@@ -40,7 +40,11 @@ class Changes:
             async with asyncio.timeout(ESTIMATE_SECONDS):
                 # Where it begins at once, another model has nothing to offer.
                 models = [] if now.seconds == 0 else await self._catalogue.alternatives(spec.job.model)
-                return await self._proposed(principal, possible(spec, models, may_share=may_share), now)
+                return await self._proposed(
+                    principal,
+                    possible(spec, models, may_share=may_share, sizes=None if now.seconds is None else 1),
+                    now,
+                )
         except (ServiceError, TimeoutError):
             return []
 
@@ -55,19 +59,23 @@ class Changes:
         requester = wire.requester_message(principal.requester)
         questions = [EstimateWait(spec=spec, requester=requester) for (_, _, spec), _ in priced]
         waits = [answer.wait for answer in await asyncio.gather(*map(self._scheduler.estimate, questions))]
-        offers = [Offer(total, begins_in(wait)) for (_, total), wait in zip(priced, waits, strict=True)]
+        paintable = [pair for pair in zip(priced, waits, strict=True) if pair[1].eligible_workers]
+        # Of several smaller sizes only the largest that somebody here can paint.
+        too_small = [pair for pair in paintable if pair[0][0][0] == pb.QUOTE_CHANGE_KIND_SMALLER][1:]
+        proposed = [pair for pair in paintable if pair not in too_small]
+        offers = [Offer(total, begins_in(wait)) for (_, total), wait in proposed]
         answer = []
         for index in worth_saying(now, offers):
-            ((kind, value, _), total), wait = priced[index], waits[index]
-            message = pb.QuoteChange(kind=kind, value=value, total_mkudos=total)
-            if wait.eligible_workers:
-                message.wait.CopyFrom(wait)
-            answer.append(message)
+            ((kind, value, _), total), wait = proposed[index]
+            answer.append(pb.QuoteChange(kind=kind, value=value, total_mkudos=total, wait=wait))
         return answer
 
 
-def possible(spec: pb.GenerationSpec, models: Sequence[str], *, may_share: bool) -> list[Change]:
-    """Everything that could be asked for otherwise, one thing at a time; `models` in the stead of this one."""
+def possible(
+    spec: pb.GenerationSpec, models: Sequence[str], *, may_share: bool, sizes: int | None = None
+) -> list[Change]:
+    """Everything that could be asked for otherwise, one thing at a time; `models` in the stead of this one, and so many
+    smaller sizes, the largest first (None: all)."""
     image, found = spec.job.image, list[Change]()
 
     def change(kind: pb.QuoteChangeKind.ValueType, value: str) -> pb.GenerationSpec:
@@ -80,7 +88,7 @@ def possible(spec: pb.GenerationSpec, models: Sequence[str], *, may_share: bool)
         change(pb.QUOTE_CHANGE_KIND_ALLOW_SLOW_WORKERS, "").fast_workers_only = False
     if spec.denied_worker_ids:
         del change(pb.QUOTE_CHANGE_KIND_ALLOW_DENIED_WORKERS, "").denied_worker_ids[:]
-    if size := smaller(image.width, image.height):
+    for size in ever_smaller(image.width, image.height)[:sizes]:
         changed = change(pb.QUOTE_CHANGE_KIND_SMALLER, f"{size[0]}x{size[1]}")
         changed.job.image.width, changed.job.image.height = size
         # A first pass that is no smaller than the picture is none.

@@ -134,7 +134,8 @@ class Generations:
             quote.available_mkudos = balance.available_mkudos
             own = balance.posted_mkudos - balance.floor_mkudos
             if own < quote.total_mkudos <= balance.available_mkudos:
-                text = f"The floor subsidy pays {'all' if own <= 0 else 'a part'} of it."
+                share = "all" if own <= 0 else "a part"
+                text = f"The mesh pays {share} of it: its daily help (the floor subsidy) for who has too few kudos."
                 quote.notices.add(code=generation_pb2.NOTICE_CODE_SUBSIDISED, text=text)
         if wait is not None:
             quote.changes.extend(await self._changes.worth_saying(principal, message, quote.total_mkudos, wait))
@@ -304,12 +305,12 @@ def not_found(generation: str) -> GenerationNotFound:
 
 _WHY = {
     generation_pb2.INELIGIBLE_REASON_MODEL: "without the model",
-    generation_pb2.INELIGIBLE_REASON_SIZE: "too small for the size",
-    generation_pb2.INELIGIBLE_REASON_FEATURE: "without a feature it needs",
-    generation_pb2.INELIGIBLE_REASON_DENIED: "that you denied or did not allow",
-    generation_pb2.INELIGIBLE_REASON_SLOW: "too slow",
+    generation_pb2.INELIGIBLE_REASON_SIZE: "not able to paint this size",
+    generation_pb2.INELIGIBLE_REASON_FEATURE: "without a feature that it needs",
+    generation_pb2.INELIGIBLE_REASON_DENIED: "denied or not allowed by you",
+    generation_pb2.INELIGIBLE_REASON_SLOW: "slower than you want",
     generation_pb2.INELIGIBLE_REASON_PAUSED: "paused",
-    generation_pb2.INELIGIBLE_REASON_TRIED_BEFORE: "that tried before",
+    generation_pb2.INELIGIBLE_REASON_TRIED_BEFORE: "not trusted with it again, having tried",
 }
 
 

@@ -320,7 +320,7 @@ class Relay:
     def _welcomed(self, epoch: int) -> None:
         """The relay is open: whoever had a session before must restate what it holds."""
         self._welcome_heard = True
-        log.info("the relay is open", epoch=epoch, sessions=len(self._sessions))
+        log.info("workers can attach: the scheduler takes what they say", epoch=epoch, sessions=len(self._sessions))
         for session in tuple(self._sessions):
             if session.session_id:
                 session.restating = epoch

@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
 from horde.web_door.door import Door
@@ -27,7 +27,12 @@ def v1_routes(door: Door) -> list[BaseRoute]:
         """The contract as OpenAPI."""
         return Response(document, media_type="application/json", headers={"cache-control": "no-cache"})
 
+    async def beginning(request: Request) -> Response:
+        """Where to read on."""
+        return JSONResponse({"docs": f"{request.url.path}docs/", "openapi": f"{request.url.path}openapi.json"})
+
     return [
+        Route("/", beginning, methods=["GET"]),
         Route("/generations/{generation_id}/images/{job_id}", answering(pictures.image), methods=["GET"]),
         Route("/images/{ticket}", answering(pictures.by_ticket), methods=["GET"]),
         Route("/inputs/{input_id}", answering(pictures.put), methods=["PUT", "POST"]),

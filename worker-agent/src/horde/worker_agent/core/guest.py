@@ -76,7 +76,8 @@ class OwnersPause:
     def words(self, now: float) -> str:
         if self.until is None:
             return mark("you have paused it: `horde worker resume`")
-        return f"you have paused it, for {max(1, round((self.until - now) / 60))} more minutes"
+        minutes = max(1, round((self.until - now) / 60))
+        return f"you have paused it, for {minutes} more minute{'' if minutes == 1 else 's'}"
 
     def is_over(self, now: float) -> bool:
         return self.until is not None and now >= self.until
