@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.service.webhooks.test_telling import ANNA, answers, create, listed, log_is, log_of, said, tell
+from tests.service.webhooks.test_telling import ANNA, answers, create, listed, log_is, log_of, said, tell, waits
 
 from horde.api.standing.v1 import standing_service_pb2 as standing_pb2
 from horde.api.webhook.v1 import webhook_service_pb2 as pb
@@ -162,9 +162,8 @@ async def test_a_defect_in_a_call_is_one_try_that_failed(
         with monkeypatch.context() as broken:
             broken.setattr(Receivers, "post", fails)
             await tell(it, "job-1")
-            (delivery,) = await log_is(it, webhook, pb.DELIVERY_STATE_PENDING)
-            while not delivery.tries:
-                (delivery,) = await log_is(it, webhook, pb.DELIVERY_STATE_PENDING)
+            await waits(it, webhook, 1)
+            (delivery,) = await log_of(it, webhook)
         assert [each.error for each in delivery.tries] == ["It could not be called."]
         await tell(it, "job-2")
         await until(lambda: said(heard, "kudos.received"))
