@@ -143,7 +143,7 @@ TYPED = [
     for path, parameter in PLACES
     if not (isinstance(parameter, click.Option) and parameter.is_flag) and parameter.name != "help"
 ]
-COMMON = {"gateway", "api_key", "config_dir", "ca", "patience"}
+COMMON = {"gateway", "mesh", "api_key", "config_dir", "ca", "patience"}
 
 
 @pytest.mark.parametrize(

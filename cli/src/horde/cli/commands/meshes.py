@@ -81,7 +81,7 @@ def add(
 def use(name: str, config_dir: Path | None, as_json: bool) -> None:
     """Mean the mesh NAME where none is named."""
     profiles, out = Profiles.read(folder_of({"config_dir": config_dir})), Output(as_json=as_json)
-    profile = profiles.named(name)
+    profile = profiles.known(name)
     profiles.usual = name
     profiles.write()
     out.document({"use": name})
@@ -95,7 +95,7 @@ def use(name: str, config_dir: Path | None, as_json: bool) -> None:
 def remove(name: str, config_dir: Path | None, as_json: bool) -> None:
     """Forget the name. The key that is kept for its gateway stays: see `horde logout`."""
     profiles, out = Profiles.read(folder_of({"config_dir": config_dir})), Output(as_json=as_json)
-    profiles.named(name)
+    profiles.known(name)
     del profiles.meshes[name]
     profiles.usual = "" if profiles.usual == name else profiles.usual
     profiles.write()

@@ -81,8 +81,10 @@ class Profiles:
     def named(self, name: str | None) -> Profile:
         """The mesh of a name, else the usual one, else that of this machine. Raises BadProfiles."""
         name = name or self.usual
-        if not name:
-            return Profile()
+        return self.known(name) if name else Profile()
+
+    def known(self, name: str) -> Profile:
+        """The mesh of this name, also where the name is empty. Raises BadProfiles."""
         if name not in self.meshes:
             known = ", ".join(sorted(self.meshes)) or "none"
             raise BadProfiles(f"There is no mesh {name!r} in {self.path} (known: {known}); see `horde mesh add`.")
