@@ -55,6 +55,15 @@ def ruby(gen: Path) -> None:
     protoc(["protoc"], f"--ruby_out={gen}", f"--grpc_out={gen}", debian("grpc_ruby_plugin"), files=SOURCES + IMPORTED)
 
 
+def cpp(gen: Path) -> None:
+    """The services that stream have stubs; the SDK makes every other call by its name."""
+    stubs = gen / "stubs"
+    stubs.mkdir()
+    protoc(["protoc"], f"--cpp_out={stubs}", files=SOURCES + IMPORTED)
+    streaming = [f"horde/api/{noun}/v1/{noun}_service.proto" for noun in ("generation", "storage")]
+    protoc(["protoc"], f"--grpc_out={stubs}", debian("grpc_cpp_plugin"), files=streaming)
+
+
 def go(gen: Path) -> None:
     """Into a GOPATH below `gen`, beside the sources: Debian's libraries know no modules."""
     source = gen / "src"
@@ -164,6 +173,25 @@ SDKS = {
         ["clients/go/gen/driver"],
         "gen/readme.go",
         [with_go("run", "gen/readme.go")],
+    ),
+    "cpp": Sdk(
+        cpp,
+        [
+            "protoc",
+            "grpc_cpp_plugin",
+            "cmake",
+            "g++",
+            "/usr/include/grpcpp/grpcpp.h",
+            "/usr/include/openssl/evp.h",
+            "/usr/include/nlohmann/json.hpp",
+        ],
+        [
+            ["cmake", "-S", ".", "-B", "gen/build", "-DCMAKE_CXX_FLAGS=-O0", "-DHORDE_MESH_CHECKS=ON"],
+            ["cmake", "--build", "gen/build", "-j2"],
+        ],
+        ["clients/cpp/gen/build/driver"],
+        "gen/readme.cpp",
+        [["cmake", "--build", "gen/build", "--target", "readme"], ["gen/build/readme"]],
     ),
     "java": Sdk(
         java,
