@@ -298,7 +298,7 @@ async def test_who_has_not_the_kudos_is_told_the_ways_out_in_kudos(horde: Horde)
     assert "this needs 69.135 kudos" in error
     assert "--share: give it to research, 59.135 instead of 69.135" in error
     assert "-n 4: 4 images for 55.308" in error
-    for way in ("--width 384 --height 384: smaller", "horde serve worker", "00:00 UTC", "--anonymous"):
+    for way in ("--width 384 --height 384: smaller", "horde worker join", "00:00 UTC", "--anonymous"):
         assert way in error
     assert "mkudos" not in error
     assert "--request-id" not in error

@@ -62,7 +62,7 @@ async def test_a_loop_that_dies_takes_its_service_down_health_first(
     told = environment(service, tmp_path, **settings)
     async with started(service, told, INJURED, MODULES[service], loop) as process:
         if service == "worker":
-            await process.until("a neighbour fails")
+            await process.until(f"LOOP {loop}")
             process.process.send_signal(signal.SIGUSR1)
         else:
             line = json.loads(await process.until('"ports"'))

@@ -95,7 +95,7 @@ BESIDE_THE_LOOPS = {
     "web-door/src/horde/web_door/remembering.py": "an asking that many wait for",
     "web-door/src/horde/web_door/v1/events.py": "the next message of one answer, and whether its reader is still there",
     "web-door/src/horde/web_door/v2/session.py": "a stream's two directions and its clock, within a loop",
-    "webhooks/src/horde/webhooks/neighbours/receivers.py": "a look-up that keeps its place though nobody waits for it any more",
+    "webhooks/src/horde/webhooks/neighbours/receivers.py": "a look-up whose caller has given up",
     "worker-agent/src/horde/worker_agent/__main__.py": "the signal, which is waited for",
     "worker-agent/src/horde/worker_agent/running.py": "what is opened, until a signal comes",
     "worker-agent/src/horde/worker_agent/run.py": "two ways to be told to stop, of which the first counts",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.service.gateway.conftest import open_account
 
 from horde.api.generation.v1 import generation_pb2
 from horde.api.generation.v1 import generation_service_pb2 as pb
@@ -346,21 +347,24 @@ def anonymous(number: int) -> Credentials:
     return [("authorization", f"Anonymous {number:032x}")]
 
 
-async def test_inputs_are_counted_by_account_and_for_anonymous_by_address(
-    mesh: Bench, anna: Credentials, bert: Credentials
-) -> None:
-    async def ticket(who: Credentials) -> Any:
-        return await mesh.generations.CreateInputTicket(
-            pb.CreateInputTicketRequest(input_id=str(uuid.uuid4())), metadata=who
-        )
+async def test_inputs_are_counted_by_account_and_for_anonymous_by_address(tmp_path: Path) -> None:
+    # An hour, so that nothing grows back while this runs.
+    limits: dict[str, Any] = {"limit_account_inputs": "3/3600s", "limit_address_inputs": "3/3600s"}
+    async with bench(tmp_path, **limits) as mesh:
+        anna, bert = [await open_account(mesh, name) for name in ("Anna", "Bert")]
 
-    for number in range(30):
-        await ticket(anna)
-        await ticket(anonymous(number))
-    for who in (anna, anonymous(0), anonymous(99)):
-        with assert_raises_reason(ResourceExhausted, "RATE_LIMITED", {"limit": "30/60s"}):
-            await ticket(who)
-    await ticket(bert)
+        async def ticket(who: Credentials) -> Any:
+            return await mesh.generations.CreateInputTicket(
+                pb.CreateInputTicketRequest(input_id=str(uuid.uuid4())), metadata=who
+            )
+
+        for number in range(3):
+            await ticket(anna)
+            await ticket(anonymous(number))
+        for who in (anna, anonymous(0), anonymous(99)):
+            with assert_raises_reason(ResourceExhausted, "RATE_LIMITED", {"limit": "3/3600s"}):
+                await ticket(who)
+        await ticket(bert)
 
 
 async def test_anonymous_calls_are_counted_by_address(tmp_path: Path) -> None:
