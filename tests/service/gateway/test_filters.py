@@ -108,7 +108,7 @@ async def test_another_gateway_holds_prompts_against_a_new_rule_within_five_seco
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
         # Gateways of one database have one pepper.
-        (tmp_path / name / "pepper").write_bytes(bytes(range(32)))
+        (tmp_path / name / "pepper").write_text("ab" * 32)
         (tmp_path / name / "pepper").chmod(0o600)
     clock = ManualClock()
     async with bench(tmp_path / "one", store=store) as mesh, bench(tmp_path / "two", store=store, clock=clock) as other:
