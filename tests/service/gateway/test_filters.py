@@ -17,7 +17,7 @@ from horde.gateway.store.memory import MemoryIdentityStore
 from horde.services.errors import AlreadyExists, InvalidArgument, PermissionDenied
 from horde.testkit.gateway import Bench, bench
 from horde.testkit.loopback import ManualClock, assert_raises_reason, fields_of
-from horde.testkit.waiting import until
+from horde.testkit.waiting import until_told
 
 Credentials = list[tuple[str, str]]
 Spec = Callable[..., generation_pb2.GenerationSpec]
@@ -105,12 +105,20 @@ async def test_another_gateway_holds_prompts_against_a_new_rule_within_five_seco
     tmp_path: Path, nobody: Credentials, spec: Spec
 ) -> None:
     store = MemoryIdentityStore()
-    (tmp_path / "one").mkdir()
-    (tmp_path / "two").mkdir()
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        # Gateways of one database have one pepper.
+        (tmp_path / name / "pepper").write_text("ab" * 32)
+        (tmp_path / name / "pepper").chmod(0o600)
     clock = ManualClock()
     async with bench(tmp_path / "one", store=store) as mesh, bench(tmp_path / "two", store=store, clock=clock) as other:
         await added(mesh, rule("purple"))
-        await clock.advance(POLL_SECONDS)
-        await until(lambda: len(other.gateway.filters._rules) == 1)
+
+        async def heard() -> bool:
+            # Again and again, for it may not have begun to wait for its next look.
+            await clock.advance(POLL_SECONDS)
+            return len(other.gateway.filters._rules) == 1
+
+        await until_told(heard)
         with assert_raises_reason(PermissionDenied, "PROMPT_REFUSED"):
             await creating(other, nobody, spec({"prompt": "purple rain"}))
