@@ -4,6 +4,7 @@ import { $ } from "./words.js";
 const picture = $("mask-picture");
 const mask = $("mask");
 let file = null; // The picture as it was chosen.
+let chosen = 0; // Grows with every picture that is chosen.
 let drawn = false;
 let strokes = 0; // Grows with every change: what was sent is known again by it, without comparing pixels.
 let at = null; // Where the brush is, in the picture's pixels.
@@ -11,6 +12,7 @@ let at = null; // Where the brush is, in the picture's pixels.
 const pen = mask.getContext("2d");
 
 export const source = () => file;
+export const sourceVersion = () => (file ? chosen : 0);
 export const maskVersion = () => (drawn ? strokes : 0);
 
 /** The mask as a PNG of the picture's size; null where nothing is drawn. */
@@ -30,6 +32,7 @@ export async function maskBlob() {
 
 export async function setSource(blob) {
   file = blob;
+  chosen += 1;
   $("mask-box").hidden = !blob;
   if (blob) {
     const bitmap = await createImageBitmap(blob);

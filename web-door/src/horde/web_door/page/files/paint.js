@@ -1,7 +1,7 @@
 // Asking: the form, the price before the click, and what is being painted.
 import { apiKey, get, letGo, newId, post, Problem, putInput } from "./api.js";
 import { followed } from "./following.js";
-import { beginMask, maskBlob, maskVersion, setSource, source } from "./mask.js";
+import { beginMask, maskBlob, maskVersion, setSource, source, sourceVersion } from "./mask.js";
 import { $, el, kudos, plain, priceParts, shownProblem, waitWords } from "./words.js";
 
 const MOST_CARDS = 20;
@@ -107,16 +107,19 @@ async function send(event) {
   $("go").disabled = true;
   $("ask-error").replaceChildren();
   try {
-    const inputs = {};
-    if (source()) inputs.source_image = await sourceInput();
-    // The same again, after an answer that got lost, is the same request: it is neither painted nor paid twice.
-    const of = JSON.stringify([spec(inputs), maskVersion()]);
+    // The same again, after an answer that got lost, is the same request: it is neither painted nor paid twice. What it
+    // began with is named as it was, though it may be gone by now: the mesh knows what it took.
+    const of = JSON.stringify([spec({}), sourceVersion(), maskVersion(), $("strength").value]);
     if (request.of !== of) {
-      const mask = source() ? await maskBlob() : null;
-      request = { id: newId(), of, mask: mask && (await putInput(mask)) };
+      const inputs = {};
+      if (source()) {
+        inputs.source_image = await sourceInput();
+        const mask = await maskBlob();
+        if (mask) inputs.mask = await putInput(mask);
+      }
+      request = { id: newId(), of, inputs };
     }
-    if (request.mask) inputs.mask = request.mask;
-    const { generation } = await post("/v1/generations", { request_id: request.id, spec: spec(inputs) });
+    const { generation } = await post("/v1/generations", { request_id: request.id, spec: spec(request.inputs) });
     request = { id: newId(), of: "" };
     follow(generation);
   } catch (error) {
