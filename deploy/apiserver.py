@@ -53,15 +53,18 @@ class Cluster:
         return subprocess.run(command, check=False, capture_output=True, text=True, input=told)
 
     def minor(self) -> int:
-        """27 of Kubernetes 1.27."""
+        """27 of Kubernetes 1.27. Raises Missing for a server that was built without its version."""
         version = yaml.safe_load(self.kubectl("version", "-o", "yaml").stdout)["serverVersion"]
-        return int(str(version["minor"]).rstrip("+"))
+        if not (minor := str(version["minor"]).rstrip("+")):
+            raise Missing("this kube-apiserver does not say its version: build it with one")
+        return int(minor)
 
-    def kinds(self) -> set[tuple[str, str]]:
-        """Every version and kind that it knows."""
+    def knows(self) -> tuple[set[str], set[str]]:
+        """Every version of a group, `apps/v1`, and every kind."""
+        versions = self.kubectl("api-versions").stdout.split()
+        # The kind is the last column; each stands there by the version that is preferred, and others are served, too.
         lines = self.kubectl("api-resources", "--no-headers").stdout.splitlines()
-        # NAME, SHORTNAMES (or none), APIVERSION, NAMESPACED, KIND
-        return {(words[-3], words[-1]) for words in map(str.split, lines)}
+        return set(versions), {line.split()[-1] for line in lines}
 
 
 @contextmanager

@@ -88,7 +88,8 @@ class Trial:
         self._cluster = cluster
         self.minor = cluster.minor()
         # An older server drops silently what it does not know: what is stored is compared in any case.
-        self._words = ("--server-side", f"--validate={'strict' if self.minor >= STRICT else 'false'}", "-f", "-")
+        strict = ("--server-side", "--force-conflicts", "--validate=strict")
+        self._words = strict if self.minor >= STRICT else ("--validate=false",)
         self._namespace = f"--namespace={charts.NAMESPACE}"
 
     def prepare(self, definitions: Path | None) -> None:
@@ -98,14 +99,14 @@ class Trial:
             made = self._cluster.kubectl("create", f"--filename={definitions}", "--validate=false")
             sys.stderr.write(made.stderr)
             self._cluster.kubectl("wait", "crd", "--all", "--for=condition=Established", "--timeout=120s")
-        self._kinds = self._cluster.kinds()
+        self._versions, self._kinds = self._cluster.knows()
 
     def fitting(self, manifests: Sequence[Object], tally: Tally) -> list[Object]:
         """Those whose kinds it knows, as it knows them."""
         found = []
         for manifest in manifests:
             manifest = adapted(manifest, self.minor)
-            if (manifest["apiVersion"], manifest["kind"]) in self._kinds:
+            if manifest["apiVersion"] in self._versions and manifest["kind"] in self._kinds:
                 found.append(manifest)
             else:
                 tally.left_out.append(named(manifest))
@@ -116,10 +117,10 @@ class Trial:
         """Apply; what is refused, in the server's words."""
         words = ("--dry-run=server",) if dry else ()
         done = self._cluster.kubectl(
-            "apply", "--force-conflicts", *self._words, self._namespace, *words, objects=manifests
+            "apply", *self._words, "-f", "-", "-o", "name", self._namespace, *words, objects=manifests
         )
         tally.refused += [line for line in done.stderr.splitlines() if not line.startswith("Warning:")]
-        accepted = done.stdout.count("serverside-applied")
+        accepted = len(done.stdout.splitlines())
         if accepted + len(tally.refused) < len(manifests):
             tally.refused.append(f"of {len(manifests)} objects {accepted} were accepted")
 
