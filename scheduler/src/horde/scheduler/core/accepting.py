@@ -86,7 +86,8 @@ def _accept(board: Board, generation: Generation, now: float) -> None:
         job.move(JobState.QUEUED)
         board.queue.push(job, now)
         board.fresh.append(job)
-    board.emit(Answer(generation))
+    # That it is queued may be told at once: whoever reads it back accepts it again. What has ended already may not.
+    (board.emit if ending is Ending.NONE else board.emit_after_save)(Answer(generation))
 
 
 def _ending_already_due(generation: Generation, now: float) -> Ending:
