@@ -22,18 +22,18 @@ GENERATIONS: Final = "horde.api.generation.v1.GenerationService"
 DONE: Final = "JOB_ENDING_DONE"
 
 
-def problem(status: int, told: Json) -> Refusal:
+def problem(status: int, details: Json) -> Refusal:
     """A refusal, of a problem of RFC 9457."""
     facts: Json = {
-        "code": told.get("code", f"HTTP {status}"),
-        "reason": told.get("reason", ""),
-        "domain": told.get("domain", ""),
-        "message": told.get("detail", ""),
-        "metadata": told.get("metadata", {}),
-        "violations": [violation["field"] for violation in told.get("field_violations", ())],
+        "code": details.get("code", f"HTTP {status}"),
+        "reason": details.get("reason", ""),
+        "domain": details.get("domain", ""),
+        "message": details.get("detail", ""),
+        "metadata": details.get("metadata", {}),
+        "violations": [violation["field"] for violation in details.get("field_violations", ())],
     }
-    if "retry_delay" in told:
-        facts["retry_after_s"] = float(told["retry_delay"].removesuffix("s"))
+    if "retry_delay" in details:
+        facts["retry_after_s"] = float(details["retry_delay"].removesuffix("s"))
     return Refusal(facts)
 
 
@@ -121,11 +121,13 @@ class Driver:
     def watch(self, session: str, previews: bool = False, until: str = "") -> Json:
         watched = self.sessions[session]
         events = []
-        for kind, told in watched.caller.events(f"{watched.path}:watch{'?previews=true' if previews else ''}"):
-            said = told.get(kind, told)
-            events.append({"kind": kind, **{name: said[name] for name in ("version", "index", "step") if name in said}})
+        for kind, event in watched.caller.events(f"{watched.path}:watch{'?previews=true' if previews else ''}"):
+            message = event.get(kind, event)
+            events.append(
+                {"kind": kind, **{name: message[name] for name in ("version", "index", "step") if name in message}}
+            )
             if kind in ("snapshot", "finished"):
-                watched.generation = said
+                watched.generation = message
             if kind == until or kind == "finished":
                 break
         return {"events": events, "generation": watched.generation}

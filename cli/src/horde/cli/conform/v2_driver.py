@@ -64,8 +64,8 @@ class Driver:
         return {"response": say(self, self.clients[client], request)}
 
     def quote(self, client: str, spec: Json) -> Json:
-        told = self._ask(self.clients[client], spec, dry_run=True)
-        return {"quote": {"total_mkudos": round(told["kudos"] * 1_000)}}
+        accepted = self._ask(self.clients[client], spec, dry_run=True)
+        return {"quote": {"total_mkudos": round(accepted["kudos"] * 1_000)}}
 
     def generate(
         self,
@@ -80,10 +80,10 @@ class Driver:
         if max_total_mkudos is not None:
             raise Unsaid("a request names no highest price")
         caller = self.clients[client]
-        told = self._ask(caller, spec)
-        answer = self._enter(caller, told["id"], cancels)
-        answer["generation"]["message"] = told.get("message", "")
-        answer["generation"]["quote"]["total_mkudos"] = round(told["kudos"] * 1_000)
+        accepted = self._ask(caller, spec)
+        answer = self._enter(caller, accepted["id"], cancels)
+        answer["generation"]["message"] = accepted.get("message", "")
+        answer["generation"]["quote"]["total_mkudos"] = round(accepted["kudos"] * 1_000)
         return answer
 
     def following(self, client: str, generation_id: str) -> Json:
@@ -142,8 +142,8 @@ class Driver:
         body = body_of(spec, self.inputs)
         if spec.get("wait_for_model"):
             body |= _for_nobody(caller)
-        told: Json = _json(caller, "POST", "generate/async", {**body, **more})
-        return told
+        accepted: Json = _json(caller, "POST", "generate/async", {**body, **more})
+        return accepted
 
 
 def _for_nobody(caller: Caller) -> Json:

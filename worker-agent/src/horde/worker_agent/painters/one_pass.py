@@ -131,8 +131,8 @@ def _twice(
         steps.span = (share + (1 - share) * place / len(firsts), share + (1 - share) * (place + 1) / len(firsts))
         (second,) = paint_pass(model, [again], {**inputs, FIRST: content}, steps, (), unfit, device)
         if isinstance(second, Painting):
-            told = {change.field: change for change in (*second.deviations, *first.deviations)}
-            second = replace(second, deviations=tuple(told.values()), making=first.making)
+            by_field = {change.field: change for change in (*second.deviations, *first.deviations)}
+            second = replace(second, deviations=tuple(by_field.values()), making=first.making)
         works.append(second)
     return works
 
